@@ -1,0 +1,1 @@
+"""Train, evaluate and run the model; start reading at ``cli.py`` and ``train.py``."""

@@ -1,0 +1,208 @@
+"""Find labelled images on disk and read them."""
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from ..data.datamodule import Datasets
+from ..data.images import SUFFIXES, UnreadableImageError, read_image
+from ..errors import UsageError
+from .settings import DataSettings, ImageFolderSettings, ShapesSettings
+from .shapes import write_shapes
+from .transforms import Transform, eval_transform, train_transform
+
+SPLITS = ("train", "val", "test")
+UNLABELLED = -1
+
+
+class Sample(NamedTuple):
+    """One image."""
+
+    image: Tensor  # uint8 [3, S, S]
+    target: int  # class index, or UNLABELLED
+    position: int  # in the data set
+
+
+class Batch(NamedTuple):
+    """Several images."""
+
+    images: Tensor  # uint8 [B, 3, S, S]
+    targets: Tensor  # int64 [B]
+    positions: Tensor  # int64 [B]
+    unreadable: list[str]  # paths that were left out
+
+
+class ImageDataset(Dataset[Sample | str]):
+    """Image files with a class index each.
+
+    An unreadable image raises, or with ``skip_unreadable`` is handed on as its path, which
+    ``collate`` leaves out of the batch and lists.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        targets: Sequence[int],
+        transform: Transform,
+        *,
+        skip_unreadable: bool,
+    ) -> None:
+        # Arrays, not lists of objects: worker processes then share their memory.
+        self.paths = np.array([str(path) for path in paths])
+        self.targets = np.array(targets, dtype=np.int64)
+        self.transform = transform
+        self.skip_unreadable = skip_unreadable
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> Sample | str:
+        path = str(self.paths[index])
+        try:
+            image = read_image(path)
+        except UnreadableImageError:
+            if not self.skip_unreadable:
+                raise
+            return path
+        return Sample(self.transform(image), int(self.targets[index]), index)
+
+
+def collate(samples: list[Sample | str]) -> Batch:
+    """Stack what could be read; list the rest."""
+    read = [sample for sample in samples if isinstance(sample, Sample)]
+    if not read:
+        raise UsageError(
+            "A whole batch of images is unreadable: " + ", ".join(map(str, samples[:3])) + " ...\n"
+            "Repair or remove them, or use a larger loader.batch_size."
+        )
+    return Batch(
+        torch.stack([sample.image for sample in read]),
+        torch.tensor([sample.target for sample in read]),
+        torch.tensor([sample.position for sample in read]),
+        [sample for sample in samples if isinstance(sample, str)],
+    )
+
+
+def build_datasets(settings: DataSettings) -> Datasets:
+    """Find the images of the three splits.
+
+    Raises:
+        UsageError: if the folders are not as they should be; the message names the folder.
+    """
+    if isinstance(settings, ShapesSettings):
+        classes, images = _scan_splits(write_shapes(settings))
+    else:
+        classes, images = find_splits(settings)
+    unchanging = eval_transform(settings.image_size)
+    transforms = (train_transform(settings), unchanging, unchanging)
+    train, val, test = (
+        ImageDataset(
+            [path for path, _ in images[split]],
+            [target for _, target in images[split]],
+            transform,
+            skip_unreadable=settings.skip_unreadable,
+        )
+        for split, transform in zip(SPLITS, transforms, strict=True)
+    )
+    return Datasets(train=train, val=val, test=test, classes=classes, collate=collate)
+
+
+Found = tuple[list[str], dict[str, list[tuple[Path, int]]]]
+
+
+def find_splits(settings: ImageFolderSettings) -> Found:
+    """Read ``train/ val/ test/`` of class folders, or split bare class folders.
+
+    Raises:
+        UsageError: naming the folder that is missing, empty or different.
+    """
+    root = settings.root
+    if not root.is_dir():
+        raise UsageError(
+            f"data.root={root}: there is no such folder.\nName the folder that holds the images."
+        )
+    present = [split for split in SPLITS if (root / split).is_dir()]
+    if not present:
+        return _split_classes(settings)
+    missing = [split for split in SPLITS if split not in present]
+    if missing:
+        raise UsageError(
+            f"data.root={root} has {'/, '.join(present)}/, but not {'/, '.join(missing)}/.\n"
+            "Add what is missing, or put bare class folders there to have them split."
+        )
+    return _scan_splits(root)
+
+
+def _scan_splits(root: Path) -> Found:
+    classes = _class_folders(root / "train")
+    images = {}
+    for split in SPLITS:
+        found = _class_folders(root / split)
+        if found != classes:
+            extra = [name for name in found if name not in classes]
+            lacking = [name for name in classes if name not in found]
+            raise UsageError(
+                f"{root / split} and {root / 'train'} have different class folders.\n"
+                f"Only in {split}: {', '.join(extra) or 'none'}. "
+                f"Only in train: {', '.join(lacking) or 'none'}.\n"
+                "Each split needs a folder for each class, by the same names."
+            )
+        images[split] = [
+            (path, target)
+            for target, name in enumerate(classes)
+            for path in _images_of(root / split / name)
+        ]
+    return classes, images
+
+
+def _split_classes(settings: ImageFolderSettings) -> Found:
+    classes = _class_folders(settings.root)
+    images: dict[str, list[tuple[Path, int]]] = {split: [] for split in SPLITS}
+    for target, name in enumerate(classes):
+        paths = _images_of(settings.root / name)
+        random.Random(f"{settings.split_seed}/{name}").shuffle(paths)  # noqa: S311 - not for secrets
+        # Class by class, so that each split has some of each.
+        val = max(1, round(settings.val_fraction * len(paths)))
+        test = max(1, round(settings.test_fraction * len(paths)))
+        if val + test >= len(paths):
+            raise UsageError(
+                f"{settings.root / name} has {len(paths)} images, too few to split into training, "
+                f"validation ({val}) and test ({test}).\n"
+                "Add images, or lower data.val_fraction and data.test_fraction."
+            )
+        cuts = {"val": paths[:val], "test": paths[val : val + test], "train": paths[val + test :]}
+        for split, part in cuts.items():
+            images[split] += [(path, target) for path in sorted(part)]
+    return classes, images
+
+
+def _class_folders(folder: Path) -> list[str]:
+    names = sorted(
+        entry.name
+        for entry in folder.iterdir()
+        if entry.is_dir() and not entry.name.startswith(".")
+    )
+    if len(names) < 2:
+        raise UsageError(
+            f"{folder} has {len(names)} class folders, but there must be two at least.\n"
+            "Put the images of each class into a folder of its own there."
+        )
+    return names
+
+
+def _images_of(folder: Path) -> list[Path]:
+    paths = sorted(
+        path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file()
+    )
+    if not paths:
+        raise UsageError(
+            f"{folder} has no image in it.\nAdd some or remove the folder; "
+            f"these are read: {' '.join(sorted(SUFFIXES))}"
+        )
+    return paths

@@ -1,0 +1,188 @@
+"""The training logic of this task: loss, metrics, optimiser."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from omegaconf import OmegaConf
+from torch import Tensor, nn
+from torch.nn import functional
+from torchmetrics import MetricCollection
+from torchmetrics.classification import (
+    MulticlassAccuracy,
+    MulticlassConfusionMatrix,
+    MulticlassF1Score,
+)
+from torchvision.transforms import v2
+
+from ..errors import UsageError
+from ..optimizer import build_optimizer
+from ..settings import Settings
+from ..validation import check
+from .dataset import Batch
+from .network import build_network
+
+METRICS = {"val/accuracy": "max", "val/f1": "max", "val/loss": "min"}  # and what is best
+MONITOR = "val/accuracy"
+
+
+class Prediction(NamedTuple):
+    """What the network says about a batch of images."""
+
+    labels: Tensor  # int64 [B], the most probable class
+    confidences: Tensor  # float [B], its probability
+
+
+class ClassificationModule(LightningModule):
+    """Train a classifier with cross-entropy; measure accuracy and macro F1."""
+
+    def __init__(self, settings: Settings, classes: list[str], *, download: bool = True) -> None:
+        super().__init__()
+        self.settings = settings
+        self.classes = classes
+        count = len(classes)
+        self.network = build_network(
+            settings.model, classes=count, image_size=settings.data.image_size, download=download
+        )
+        if settings.model.channels_last:
+            self.network.to(memory_format=torch.channels_last)
+        if settings.model.compile:
+            self.network.compile()  # in place: the names in the checkpoint stay as they are
+        self.mix = _mixing(settings, count)
+        # Checked once by our own tests, not in every step.
+        metrics = MetricCollection(
+            {
+                "accuracy": MulticlassAccuracy(count, average="micro", validate_args=False),
+                "f1": MulticlassF1Score(count, average="macro", validate_args=False),
+            }
+        )
+        self.val_metrics = metrics.clone(prefix="val/")
+        self.test_metrics = metrics.clone(prefix="test/")
+        self.confusion = MulticlassConfusionMatrix(count, validate_args=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits [B, classes] of uint8 images [B, 3, H, W]."""
+        if self.settings.model.channels_last:
+            images = images.contiguous(memory_format=torch.channels_last)
+        logits: Tensor = self.network(images)
+        return logits
+
+    def predict_images(self, images: Tensor) -> Prediction:
+        """Label uint8 images [B, 3, H, W]."""
+        confidences, labels = self(images).softmax(dim=1).max(dim=1)
+        return Prediction(labels, confidences)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """One step of cross-entropy, on blended images if MixUp or CutMix is on."""
+        images, targets = batch.images, batch.targets
+        if self.mix is not None:
+            images, targets = self.mix(images.float(), targets)
+        loss = functional.cross_entropy(
+            self(images).float(), targets, label_smoothing=self.settings.model.label_smoothing
+        )
+        self.log(
+            "train/loss", loss, batch_size=len(images), prog_bar=True, on_step=True, on_epoch=False
+        )
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Measure one batch."""
+        logits = self(batch.images).float()
+        loss = functional.cross_entropy(logits, batch.targets)
+        self.log("val/loss", loss, batch_size=len(batch.images), sync_dist=True, on_epoch=True)
+        self.val_metrics.update(logits, batch.targets)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the epoch's metrics."""
+        self.log_dict(self.val_metrics.compute(), prog_bar=True)
+        self.val_metrics.reset()
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Measure one batch."""
+        logits = self(batch.images).float()
+        loss = functional.cross_entropy(logits, batch.targets)
+        self.log("test/loss", loss, batch_size=len(batch.images), sync_dist=True, on_epoch=True)
+        self.test_metrics.update(logits, batch.targets)
+        self.confusion.update(logits, batch.targets)
+
+    def on_test_epoch_end(self) -> None:
+        """Log the split's metrics; ``counts`` keeps the confusion matrix for the pictures."""
+        self.log_dict(self.test_metrics.compute())
+        self.test_metrics.reset()
+        self.counts = self.confusion.compute().cpu()
+        self.confusion.reset()
+
+    def report(self) -> dict[str, object]:
+        """The last test's accuracy of each class."""
+        totals = self.counts.sum(dim=1)
+        right = self.counts.diagonal()
+        return {
+            "accuracy_by_class": {
+                name: (round(float(hits / total), 6) if total else None)
+                for name, hits, total in zip(self.classes, right, totals, strict=True)
+            }
+        }
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> tuple[Tensor, Prediction]:
+        """Label one batch; the positions say which images it held."""
+        return batch.positions, self.predict_images(batch.images)
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """AdamW or SGD with warm-up and cosine."""
+        steps = int(self.trainer.estimated_stepping_batches)
+        return build_optimizer(self.network, self.settings, steps)
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip here: Lightning refuses to with a fused optimiser under mixed precision."""
+        limit = self.settings.optimizer.clip_norm
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), limit or float("inf"))
+        self.log("train/grad_norm", norm)
+        self.log("train/lr", optimizer.param_groups[0]["lr"])
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Put in what a reader of the file alone needs."""
+        checkpoint["settings"] = self.settings.model_dump(mode="json", by_alias=True)
+        checkpoint["classes"] = self.classes
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint of this project.
+
+    Raises:
+        UsageError: if the file is none.
+    """
+    try:
+        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        missing = {"settings", "classes", "state_dict"} - set(content)
+    except Exception as error:
+        raise UsageError(f"checkpoint={path} cannot be read: {type(error).__name__}.") from error
+    if missing:
+        raise UsageError(
+            f"checkpoint={path} is not one of this project: it has no {', '.join(sorted(missing))}."
+        )
+    return content
+
+
+def load_module(path: Path) -> ClassificationModule:
+    """Rebuild the module that a checkpoint holds; its weights are the averaged ones."""
+    content = read_checkpoint(path)
+    settings = check(OmegaConf.create(content["settings"]), Settings)
+    module = ClassificationModule(settings, content["classes"], download=False)
+    module.load_state_dict(content["state_dict"])
+    return module.eval()
+
+
+def _mixing(settings: Settings, classes: int) -> nn.Module | None:
+    choices: list[nn.Module] = []
+    if settings.model.mixup:
+        choices.append(v2.MixUp(alpha=settings.model.mixup, num_classes=classes))
+    if settings.model.cutmix:
+        choices.append(v2.CutMix(alpha=settings.model.cutmix, num_classes=classes))
+    return v2.RandomChoice(choices) if choices else None

@@ -1,0 +1,36 @@
+"""What happens to an image between the file and the batch; all on uint8 tensors."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torchvision.transforms import v2
+
+from .settings import DataSettings
+
+Transform = Callable[[Tensor], Tensor]
+
+
+def train_transform(settings: DataSettings) -> Transform:
+    """Random crop, flip and colour, as far as they are set: uint8 [3, H, W] -> uint8 [3, S, S]."""
+    size, augment = settings.image_size, settings.augment
+    steps: list[torch.nn.Module] = []
+    if augment.crop_scale < 1:
+        steps.append(v2.RandomResizedCrop(size, scale=(augment.crop_scale, 1.0), antialias=True))
+    else:
+        steps.append(_fit(size))
+    if augment.flip:
+        steps.append(v2.RandomHorizontalFlip(augment.flip))
+    if augment.color:
+        strength = augment.color
+        steps.append(v2.ColorJitter(brightness=strength, contrast=strength, saturation=strength))
+    return v2.Compose(steps)
+
+
+def eval_transform(size: int) -> Transform:
+    """The middle of the image: uint8 [3, H, W] -> uint8 [3, S, S]."""
+    return _fit(size)
+
+
+def _fit(size: int) -> torch.nn.Module:
+    return v2.Compose([v2.Resize(size, antialias=True), v2.CenterCrop(size)])

@@ -1,0 +1,168 @@
+"""The commands: compose the settings with Hydra, check them, hand over to the module that works.
+
+Nothing heavy is imported at the top, so that ``--help``, ``--cfg job`` and a wrong override answer
+at once. PyTorch comes in when the settings are known to be right.
+"""
+
+import logging
+import os
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from .errors import UsageError
+
+if TYPE_CHECKING:
+    from .run import Run
+    from .settings import Settings
+
+SettingsT = TypeVar("SettingsT", bound="Settings")
+
+CONFIGS = Path(__file__).parent / "configs"
+RUN_ID = "TRAIN_RUN_ID"
+RUN_SETTINGS = "TRAIN_RUN_SETTINGS"
+PATHS = {"source", "checkpoint", "output", "data.root"}
+
+
+def train() -> None:
+    """Train, test the best weights, and say where the pictures are."""
+    if RUN_SETTINGS in os.environ:  # started by Lightning as a further process of a running job
+        return _train_rank(Path(os.environ[RUN_SETTINGS]))
+    return _launch("train", _train)
+
+
+def evaluate() -> None:
+    """Measure a checkpoint on one split of a data set."""
+    _launch("evaluate", _evaluate)
+
+
+def predict() -> None:
+    """Run a checkpoint on images."""
+    _launch("predict", _predict)
+
+
+def _launch(command: str, work: Callable[[DictConfig], None]) -> None:
+    from .run import new_run_id
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    os.environ.setdefault(RUN_ID, new_run_id())
+    multirun = bool({"-m", "--multirun"} & set(sys.argv))
+    sys.argv[1:] = [_forgiving(word, multirun=multirun) for word in sys.argv[1:]]
+    hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=command)(work)()
+
+
+def _forgiving(word: str, *, multirun: bool) -> str:
+    """Let an override through to our own check, which reports all mistakes together.
+
+    Hydra stops at the first unknown key; ``++key=value`` makes it accept the key, and the check in
+    ``settings.py`` then names it with the nearest known one. Config groups (``data=...``) and
+    Hydra's own settings stay as they are. A path is quoted, so that ``source=photo (1).jpg`` works.
+    """
+    match = re.fullmatch(r"([A-Za-z_][\w.]*)=(.*)", word, flags=re.DOTALL)
+    if not match:
+        return word
+    key, value = match.groups()
+    if key.startswith("hydra.") or (CONFIGS / key).is_dir():
+        return word
+    if key in PATHS and value and value[0] not in "'\"" and not multirun:
+        value = "'" + re.sub(r"(\\*)'", r"\1\1\\'", value) + "'"
+    return f"++{key}={value}"
+
+
+def _guarded(work: Callable[[DictConfig], None]) -> Callable[[DictConfig], None]:
+    def task(config: DictConfig) -> None:
+        shared_id = os.environ[RUN_ID]
+        job = HydraConfig.get()
+        if job.mode == hydra.types.RunMode.MULTIRUN:
+            os.environ[RUN_ID] = f"{shared_id}-{job.job.num}"  # one run folder for each job
+        try:
+            work(config)
+        except UsageError as error:
+            sys.exit(f"\n{error}\n")
+        finally:
+            os.environ[RUN_ID] = shared_id
+
+    return task
+
+
+@_guarded
+def _train(config: DictConfig) -> None:
+    from .run import Run, find_run
+    from .settings import Settings
+    from .validation import check, continued
+
+    resume = config.get("resume")
+    if resume:
+        run = find_run(Path(config.runs), str(resume))
+        settings = check(continued(run.settings, config, _overrides()), Settings)
+        os.environ[RUN_ID] = run.id
+    else:
+        settings = check(config, Settings)
+        run = Run(Path(config.runs) / os.environ[RUN_ID])
+    run.create(settings)
+    # Lightning starts further processes by this command line; they take the settings from the run
+    # and need no Hydra.
+    os.environ[RUN_SETTINGS] = str(run.settings_file)
+    HydraConfig.instance().cfg = None
+    try:
+        from .train import run_training
+
+        run_training(settings, run)
+    finally:
+        del os.environ[RUN_SETTINGS]
+
+
+def _overrides() -> list[str]:
+    return list(HydraConfig.get().overrides.task)
+
+
+def _train_rank(settings_file: Path) -> None:
+    from .run import Run
+    from .settings import Settings
+    from .train import run_training
+    from .validation import check
+
+    run = Run(settings_file.parent)
+    run_training(check(run.settings, Settings), run)
+
+
+@_guarded
+def _evaluate(config: DictConfig) -> None:
+    from .settings import EvaluateSettings
+
+    settings, run = _prepared(config, EvaluateSettings)
+    from .evaluate import run_evaluation
+
+    run_evaluation(settings, run)
+
+
+@_guarded
+def _predict(config: DictConfig) -> None:
+    from .settings import PredictSettings
+
+    settings, run = _prepared(config, PredictSettings)
+    from .predict import run_prediction
+
+    run_prediction(settings, run)
+
+
+def _prepared(config: DictConfig, model: type[SettingsT]) -> tuple[SettingsT, "Run"]:
+    """Take data and model from the checkpoint, all else from the command line, which also wins."""
+    from .run import Run
+    from .validation import check, continued
+
+    check(config, model)  # a mistake is told before PyTorch is imported
+    from .classification.module import read_checkpoint
+
+    stored = read_checkpoint(Path(config.checkpoint))["settings"]
+    kept = {"data": stored["data"], "model": stored["model"]}
+    settings = check(continued(kept, config, _overrides()), model)
+    run = Run(settings.runs / os.environ[RUN_ID])
+    run.create(settings)
+    return settings, run

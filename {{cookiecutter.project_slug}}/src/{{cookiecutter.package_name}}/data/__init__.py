@@ -1,0 +1,1 @@
+"""What the data of any task needs: reading images, drawing shapes, making batches."""

@@ -1,0 +1,94 @@
+"""Turn data sets into batches."""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, cast
+
+import torch
+from lightning.pytorch import LightningDataModule
+from torch.utils.data import DataLoader, Dataset
+
+from ..settings import LoaderSettings
+
+MOST_WORKERS = 8
+
+
+class SizedDataset(Protocol):
+    """Samples by position, changed by ``transform`` on the way."""
+
+    transform: Callable[..., Any]
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Datasets:
+    """The three splits of one task's data, and the names of its classes."""
+
+    train: SizedDataset
+    val: SizedDataset
+    test: SizedDataset
+    classes: Sequence[str]
+    collate: Callable[[list[Any]], Any]
+
+
+class DataModule(LightningDataModule):
+    """Loaders for the three splits."""
+
+    def __init__(self, datasets: Datasets, settings: LoaderSettings) -> None:
+        super().__init__()
+        self.datasets = datasets
+        self.settings = settings
+        self.unreadable: set[str] = set()
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Shuffled; the last, smaller batch is left out where there are others."""
+        full = len(self.datasets.train) >= self.settings.batch_size
+        return self.loader(self.datasets.train, shuffle=True, drop_last=full)
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        """All of the validation split, in order."""
+        return self.loader(self.datasets.val)
+
+    def test_dataloader(self) -> DataLoader[Any]:
+        """All of the test split, in order."""
+        return self.loader(self.datasets.test)
+
+    def predict_dataloader(self) -> DataLoader[Any]:
+        """What is to be predicted stands as the test split."""
+        return self.test_dataloader()
+
+    def loader(
+        self, dataset: SizedDataset, *, shuffle: bool = False, drop_last: bool = False
+    ) -> DataLoader[Any]:
+        """A loader over ``dataset`` with this run's settings."""
+        workers = (
+            usable_workers() if self.settings.workers == "auto" else int(self.settings.workers)
+        )
+        return DataLoader(
+            cast("Dataset[Any]", dataset),
+            batch_size=self.settings.batch_size,
+            shuffle=shuffle,
+            drop_last=drop_last,
+            num_workers=workers,
+            collate_fn=self.datasets.collate,
+            pin_memory=torch.cuda.is_available(),
+            persistent_workers=workers > 0,
+            prefetch_factor=4 if workers else None,
+        )
+
+    def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Note the images that were left out."""
+        self.unreadable.update(batch.unreadable)
+        return batch
+
+
+def usable_workers() -> int:
+    """The CPUs that this process may use, which in a container can be fewer than there are."""
+    usable = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
+    return min(usable, MOST_WORKERS)

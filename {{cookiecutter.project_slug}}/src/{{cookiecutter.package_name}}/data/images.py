@@ -1,0 +1,91 @@
+"""Read any image file as 8-bit RGB."""
+
+import glob
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+from torchvision.io import ImageReadMode, decode_image, read_file
+
+from ..errors import UsageError
+
+SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+
+
+class UnreadableImageError(UsageError):
+    """A file that is no image, or only a part of one."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(
+            f"{path} cannot be read as an image: {reason}.\n"
+            "Repair or remove it, or leave such images out: data.skip_unreadable=true"
+        )
+
+
+def read_image(path: str | Path) -> Tensor:
+    """Decode an image file.
+
+    Plain JPEG goes through torchvision, which is faster than Pillow; all else needs Pillow's
+    knowledge of palettes, transparency, ink colours and depths.
+
+    Returns:
+        uint8 tensor [3, H, W], RGB, upright as its EXIF entry says; transparent parts are white.
+
+    Raises:
+        UnreadableImageError: if the file is missing, damaged or no image.
+    """
+    try:
+        image = _read_fast(path) if Path(path).suffix.lower() in {".jpg", ".jpeg"} else None
+        return _read_with_pillow(path) if image is None else image
+    except (OSError, RuntimeError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise UnreadableImageError(str(path), str(error).splitlines()[0].rstrip(".")) from error
+
+
+def _read_fast(path: str | Path) -> Tensor | None:
+    """Decode what is plain 8-bit grey or RGB; None for all else."""
+    try:
+        encoded = read_file(str(path))
+        image = decode_image(encoded, ImageReadMode.UNCHANGED, apply_exif_orientation=True)
+    except RuntimeError:
+        return None  # damaged, or no JPEG in spite of its name: Pillow decides
+    if image.dtype != torch.uint8 or image.shape[0] not in {1, 3}:
+        return None
+    return image.expand(3, -1, -1).contiguous()
+
+
+def _read_with_pillow(path: str | Path) -> Tensor:
+    with Image.open(path) as file:
+        image: Image.Image = ImageOps.exif_transpose(file)
+        if image.mode.startswith(("I", "F")):  # 16-bit and 32-bit greys, which convert() would clip
+            values = np.asarray(image, dtype=np.float32)
+            top = 255.0 if values.max(initial=0) <= 255.0 else 65535.0
+            image = Image.fromarray((values / top * 255.0).clip(0, 255).astype(np.uint8))
+        if image.has_transparency_data:
+            image = image.convert("RGBA")
+            ground = Image.new("RGBA", image.size, "white")
+            image = Image.alpha_composite(ground, image)
+        pixels = np.asarray(image.convert("RGB"))
+    return torch.from_numpy(pixels.copy()).permute(2, 0, 1).contiguous()
+
+
+def find_images(source: str) -> list[Path]:
+    """List the images that a path, a folder (with all below it) or a glob names, in order.
+
+    Raises:
+        UsageError: if there is none.
+    """
+    path = Path(source)
+    if path.is_file():
+        return [path]
+    # glob, not Path.glob: the pattern may be absolute.
+    names = path.rglob("*") if path.is_dir() else map(Path, glob.glob(source, recursive=True))  # noqa: PTH207
+    images = sorted(name for name in names if name.suffix.lower() in SUFFIXES and name.is_file())
+    if not images:
+        raise UsageError(
+            f"source={source}: no image there.\n"
+            "Name an image, a folder or a quoted glob. "
+            f"These are read: {' '.join(sorted(SUFFIXES))}"
+        )
+    return images

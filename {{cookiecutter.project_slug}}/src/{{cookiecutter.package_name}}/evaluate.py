@@ -1,0 +1,45 @@
+"""Measure a checkpoint on one split."""
+
+from dataclasses import replace
+
+from .callbacks.metrics import MetricsFile
+from .classification.dataset import build_datasets
+from .classification.module import load_module
+from .data.datamodule import DataModule
+from .errors import UsageError
+from .report import print_summary, write_report
+from .run import Run
+from .settings import EvaluateSettings
+from .tracker import tracked
+from .trainer import build_trainer
+
+
+def run_evaluation(settings: EvaluateSettings, run: Run) -> dict[str, float]:
+    """Test the checkpoint on ``settings.split``; write ``metrics.json`` and the confusion matrix.
+
+    Raises:
+        UsageError: if the data has other classes than the checkpoint was trained on.
+    """
+    module = load_module(settings.checkpoint)
+    datasets = build_datasets(settings.data)
+    if list(datasets.classes) != module.classes:
+        raise UsageError(
+            f"{settings.data.root} has the classes {', '.join(datasets.classes)},\n"
+            f"but {settings.checkpoint} was trained on {', '.join(module.classes)}."
+        )
+    # The training split is measured like the others: whole, in order, without random changes.
+    chosen = getattr(datasets, settings.split)
+    chosen.transform = datasets.test.transform
+    datamodule = DataModule(replace(datasets, test=chosen), settings.loader)
+    with tracked(settings, run, job="evaluate") as (loggers, callbacks):
+        trainer = build_trainer(
+            settings, run, loggers=[MetricsFile(run.folder), *loggers], callbacks=callbacks
+        )
+        measured = trainer.test(module, datamodule=datamodule, verbose=False)[0]
+        metrics = {
+            name.replace("test", settings.split, 1): value for name, value in measured.items()
+        }
+        if trainer.is_global_zero:
+            write_report(run, metrics, module, datamodule)
+            print_summary(run, metrics)
+    return metrics

@@ -1,0 +1,1 @@
+"""Weights & Biases; nothing outside this folder and its config knows of it."""

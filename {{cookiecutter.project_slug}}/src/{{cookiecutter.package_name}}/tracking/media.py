@@ -1,0 +1,43 @@
+"""Send the fixed validation samples along with the run."""
+
+from collections.abc import Sequence
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import WandbLogger
+from torchvision.transforms.functional import to_pil_image
+
+from ..callbacks.pictures import PredictionPictures, Shown
+from ..classification.draw import caption
+
+KEY = "val/predictions"
+MOST_PIXELS = 512  # of the longer side: a picture to judge by, not an archive
+
+
+class TrackedPictures(Callback):
+    """Joins the sinks of ``PredictionPictures``: same samples, one image each, with a caption."""
+
+    def __init__(self, most_images: int, every_n_epochs: int) -> None:
+        self.most_images = most_images
+        self.every_n_epochs = every_n_epochs
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Ask to be handed the samples."""
+        if stage != "fit":
+            return
+        self.classes = pl_module.classes
+        for callback in trainer.callbacks:
+            if isinstance(callback, PredictionPictures):
+                callback.sinks.append(self.send)
+
+    def send(self, trainer: Trainer, shown: Sequence[Shown]) -> None:
+        """Log the samples of this epoch."""
+        loggers = [logger for logger in trainer.loggers if isinstance(logger, WandbLogger)]
+        if (trainer.current_epoch + 1) % self.every_n_epochs or not self.most_images:
+            return
+        chosen = shown[: self.most_images]
+        images = [to_pil_image(one.image) for one in chosen]
+        for image in images:
+            image.thumbnail((MOST_PIXELS, MOST_PIXELS))
+        captions = [caption(one.target, one.prediction, self.classes) for one in chosen]
+        for logger in loggers:
+            logger.log_image(KEY, images, caption=captions, file_type=["jpg"] * len(images))

@@ -1,0 +1,85 @@
+"""Train: from settings to a run folder that tells everything."""
+
+import torch
+from lightning.pytorch import Callback, Trainer, seed_everything
+from PIL.Image import Image
+
+from .callbacks.ema import WeightAverage
+from .callbacks.metrics import Curves, MetricsFile
+from .callbacks.pictures import PredictionPictures, Shown
+from .classification.dataset import build_datasets
+from .classification.draw import draw_prediction
+from .classification.module import METRICS, MONITOR, ClassificationModule
+from .data.datamodule import DataModule
+from .report import print_summary, write_report
+from .run import Run
+from .settings import Settings
+from .tracker import tracked
+from .trainer import build_trainer, checkpoint_callbacks
+
+
+def run_training(settings: Settings, run: Run) -> dict[str, float]:
+    """Train, test the best weights, write the report.
+
+    Args:
+        settings: what to do.
+        run: where to write; if its folder has a checkpoint, training continues from it.
+
+    Returns:
+        The test metrics.
+
+    Raises:
+        UsageError: for data or settings that cannot be used.
+    """
+    seed_everything(settings.seed, workers=True, verbose=False)
+    datasets = build_datasets(settings.data)
+    datamodule = DataModule(datasets, settings.loader)
+    module = ClassificationModule(settings, list(datasets.classes), download=not run.last.is_file())
+    resumed = run.last if run.last.is_file() else None
+    step = (
+        torch.load(resumed, map_location="cpu", weights_only=True)["global_step"] if resumed else 0
+    )
+    with tracked(settings, run, job="train") as (loggers, callbacks):
+        trainer = build_trainer(
+            settings,
+            run,
+            loggers=[MetricsFile(run.folder, up_to_step=step), *loggers],
+            callbacks=[*_own_callbacks(settings, run, module), *callbacks],
+        )
+        trainer.fit(module, datamodule=datamodule, ckpt_path=resumed, weights_only=True)
+        return _test_best(trainer, module, datamodule, run)
+
+
+def _own_callbacks(settings: Settings, run: Run, module: ClassificationModule) -> list[Callback]:
+    def drawn(shown: Shown) -> Image:
+        return draw_prediction(shown.image, shown.target, shown.prediction, module.classes)
+
+    pictures = PredictionPictures(
+        run.folder / "predictions",
+        drawn,
+        count=settings.pictures.count,
+        every_n_epochs=settings.pictures.every_n_epochs,
+    )
+    average = (
+        [WeightAverage(settings.ema.decay, settings.ema.every_n_steps)]
+        if settings.ema.enabled
+        else []
+    )
+    return [
+        *average,
+        pictures,
+        Curves(run.folder),
+        *checkpoint_callbacks(settings, run, monitor=MONITOR, mode=METRICS[MONITOR]),
+    ]
+
+
+def _test_best(
+    trainer: Trainer, module: ClassificationModule, datamodule: DataModule, run: Run
+) -> dict[str, float]:
+    metrics = trainer.test(
+        module, datamodule=datamodule, ckpt_path=run.best, weights_only=True, verbose=False
+    )[0]
+    if trainer.is_global_zero:
+        write_report(run, dict(metrics), module, datamodule)
+        print_summary(run, dict(metrics))
+    return dict(metrics)

@@ -1,0 +1,85 @@
+"""Build Lightning's trainer from the settings."""
+
+import logging
+import warnings
+from collections.abc import Sequence
+
+import torch
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.profilers import AdvancedProfiler, Profiler, SimpleProfiler
+
+from .run import Run
+from .settings import Settings
+
+
+def build_trainer(
+    settings: Settings, run: Run, *, loggers: Sequence[Logger], callbacks: Sequence[Callback]
+) -> Trainer:
+    """Build the trainer; what it writes goes to the run's folder."""
+    chosen = settings.trainer
+    torch.set_float32_matmul_precision("high")  # TF32, where a GPU has it
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    # Few workers and rare logging are meant so; the third is Lightning's own to mend.
+    for message in (".*many workers.*", ".*logging interval.*", ".*LeafSpec.*"):
+        warnings.filterwarnings("ignore", message)
+    return Trainer(
+        accelerator=chosen.accelerator,
+        devices=chosen.devices,
+        num_nodes=chosen.num_nodes,
+        strategy=chosen.strategy,
+        precision=_precision(settings),
+        max_epochs=chosen.max_epochs,
+        limit_train_batches=chosen.limit_train_batches,
+        limit_val_batches=chosen.limit_val_batches,
+        limit_test_batches=chosen.limit_test_batches,
+        overfit_batches=chosen.overfit_batches,
+        log_every_n_steps=chosen.log_every_n_steps,
+        deterministic=chosen.deterministic,
+        benchmark=not chosen.deterministic,
+        profiler=_profiler(settings, run),
+        num_sanity_val_steps=0,
+        enable_progress_bar=chosen.progress,
+        enable_model_summary=False,
+        logger=list(loggers),
+        callbacks=[*callbacks, *([RichProgressBar(leave=True)] if chosen.progress else [])],
+        default_root_dir=run.folder,
+    )
+
+
+def checkpoint_callbacks(
+    settings: Settings, run: Run, *, monitor: str, mode: str
+) -> list[Callback]:
+    """Keep the best and the newest weights; stop early if that is asked for."""
+    folder = run.best.parent
+    callbacks: list[Callback] = [
+        ModelCheckpoint(
+            folder, filename="best", monitor=monitor, mode=mode, enable_version_counter=False
+        ),
+        # Every epoch, under one name: what a resumed run continues from.
+        ModelCheckpoint(
+            folder, filename="last", enable_version_counter=False, save_on_train_epoch_end=True
+        ),
+    ]
+    if settings.trainer.patience is not None:
+        callbacks.append(EarlyStopping(monitor, mode=mode, patience=settings.trainer.patience))
+    return callbacks
+
+
+def _precision(settings: Settings) -> str:
+    chosen = settings.trainer
+    if chosen.precision != "auto":
+        return chosen.precision
+    on_gpu = chosen.accelerator in {"auto", "gpu", "cuda"} and torch.cuda.is_available()
+    return (
+        "bf16-mixed"
+        if on_gpu and torch.cuda.is_bf16_supported(including_emulation=False)
+        else "32-true"
+    )
+
+
+def _profiler(settings: Settings, run: Run) -> Profiler | None:
+    kinds = {"simple": SimpleProfiler, "advanced": AdvancedProfiler, None: None}
+    kind = kinds[settings.trainer.profiler]
+    return kind(dirpath=run.folder, filename="profile") if kind else None

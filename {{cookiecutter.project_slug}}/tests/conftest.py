@@ -1,0 +1,65 @@
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from {{ cookiecutter.package_name }} import cli
+
+SMALL = (
+    "data.train_images=40",
+    "data.val_images=20",
+    "data.test_images=20",
+    "data.image_size=32",
+    "model.backbone=test_resnet",
+    "loader.batch_size=10",
+    "loader.workers=0",
+    "trainer=cpu",
+    "trainer.max_epochs=2",
+    "trainer.log_every_n_steps=1",
+    "trainer.progress=false",
+    "tracking=none",
+)
+
+
+@pytest.fixture
+def workplace(tmp_path, monkeypatch):
+    """An empty current folder, and no run id left over from elsewhere."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(cli.RUN_ID, raising=False)
+    monkeypatch.delenv(cli.RUN_SETTINGS, raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def command(workplace, monkeypatch) -> Callable[..., Path]:
+    """Run a command as a user would; returns the run folder that it made or continued."""
+
+    def run(name, *overrides):
+        before = {folder: folder.stat().st_mtime_ns for folder in Path("runs").glob("*")}
+        monkeypatch.setattr(sys, "argv", [name, *overrides])
+        monkeypatch.delenv(cli.RUN_ID, raising=False)
+        getattr(cli, name)()
+        after = {folder: folder.stat().st_mtime_ns for folder in Path("runs").glob("*")}
+        return max(folder for folder in after if after[folder] != before.get(folder))
+
+    return run
+
+
+@pytest.fixture
+def train(command) -> Callable[..., Path]:
+    """A training of seconds."""
+    return lambda *overrides: command("train", *SMALL, *overrides)
+
+
+@pytest.fixture
+def image_folder(tmp_path) -> Path:
+    """Two classes of plain colours, not split."""
+    root = tmp_path / "photos"
+    for name, color in {"blue": (20, 40, 200), "red": (200, 40, 20)}.items():
+        (root / name).mkdir(parents=True)
+        for index in range(10):
+            shade = tuple(min(255, value + index) for value in color)
+            Image.new("RGB", (48, 40), shade).save(root / name / f"{index}.jpg")
+    return root

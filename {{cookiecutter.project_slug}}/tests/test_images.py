@@ -1,0 +1,118 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from {{ cookiecutter.package_name }}.data.images import (
+    UnreadableImageError,
+    find_images,
+    read_image,
+)
+from {{ cookiecutter.package_name }}.errors import UsageError
+
+WIDTH, HEIGHT = 24, 16
+
+
+@pytest.fixture
+def picture():
+    """Smooth colours, so that lossy formats stay near; top left is dark, bottom right is bright."""
+    x, y = np.meshgrid(np.linspace(0, 120, WIDTH), np.linspace(0, 120, HEIGHT))
+    return Image.fromarray(np.stack([x + y, x, y], axis=2).astype(np.uint8))
+
+
+def assert_like(path, expected, tolerance):
+    image = read_image(path)
+    assert image.dtype == torch.uint8
+    expected = torch.from_numpy(np.asarray(expected.convert("RGB")).copy()).permute(2, 0, 1)
+    assert image.shape == expected.shape
+    assert (image.float() - expected.float()).abs().mean() < tolerance
+
+
+@pytest.mark.parametrize("suffix", ["png", "bmp", "tif", "webp", "jpg"])
+def test_a_colour_image_is_read_from_any_format(tmp_path, picture, suffix):
+    picture.save(tmp_path / f"a.{suffix}", quality=95)
+    assert_like(tmp_path / f"a.{suffix}", picture, tolerance=6)
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "tif"])
+def test_grey_becomes_three_equal_channels(tmp_path, picture, suffix):
+    grey = picture.convert("L")
+    grey.save(tmp_path / f"a.{suffix}", quality=95)
+    assert_like(tmp_path / f"a.{suffix}", grey, tolerance=2)
+
+
+@pytest.mark.parametrize("suffix", ["png", "gif"])
+def test_a_palette_is_looked_up(tmp_path, picture, suffix):
+    palette = picture.quantize(64)
+    palette.save(tmp_path / f"a.{suffix}")
+    assert_like(tmp_path / f"a.{suffix}", palette, tolerance=2)
+
+
+def test_ink_colours_are_converted(tmp_path, picture):
+    inks = picture.convert("CMYK")
+    inks.save(tmp_path / "a.jpg", quality=95)
+    assert_like(tmp_path / "a.jpg", inks, tolerance=4)
+
+
+def test_transparent_parts_are_white(tmp_path, picture):
+    picture.putalpha(Image.new("L", picture.size, 0))
+    picture.save(tmp_path / "a.png")
+    assert read_image(tmp_path / "a.png").min() == 255
+
+
+def test_a_transparent_palette_entry_is_white(tmp_path):
+    picture = Image.new("P", (4, 4), 0)
+    picture.putpalette([10, 20, 30])
+    picture.save(tmp_path / "a.png", transparency=0)
+    assert read_image(tmp_path / "a.png").min() == 255
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_sixteen_bits_keep_their_range(tmp_path, picture, suffix):
+    grey = picture.convert("L")
+    deep = Image.fromarray(np.asarray(grey).astype(np.uint16) * 257)
+    deep.save(tmp_path / f"a.{suffix}")
+    assert_like(tmp_path / f"a.{suffix}", grey, tolerance=1)
+
+
+@pytest.mark.parametrize(("suffix", "quality"), [("jpg", 95), ("png", None)])
+def test_a_camera_on_its_side_is_turned_upright(tmp_path, picture, suffix, quality):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # stored turned left: to be shown turned right by a quarter
+    options = {"quality": quality} if quality else {}
+    picture.save(tmp_path / f"a.{suffix}", exif=exif, **options)
+    assert_like(
+        tmp_path / f"a.{suffix}", picture.transpose(Image.Transpose.ROTATE_270), tolerance=6
+    )
+
+
+def test_a_png_that_is_named_jpg_is_read(tmp_path, picture):
+    picture.save(tmp_path / "a.png")
+    (tmp_path / "a.png").rename(tmp_path / "a.jpg")
+    assert_like(tmp_path / "a.jpg", picture, tolerance=1)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png"])
+@pytest.mark.parametrize("kept", [0, 10, 200])
+def test_a_cut_off_file_is_named(tmp_path, suffix, kept):
+    path = tmp_path / f"broken.{suffix}"
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(path)
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(UnreadableImageError, match=rf"broken\.{suffix} cannot be read"):
+        read_image(path)
+
+
+def test_images_are_found_by_file_folder_and_glob(tmp_path, picture):
+    (tmp_path / "below").mkdir()
+    for name in ("b.png", "a.JPG", "below/c.png"):
+        picture.save(tmp_path / name)
+    (tmp_path / "notes.txt").write_text("no image")
+    assert [path.name for path in find_images(str(tmp_path))] == ["a.JPG", "b.png", "c.png"]
+    assert [path.name for path in find_images(str(tmp_path / "b.png"))] == ["b.png"]
+    assert [path.name for path in find_images(str(tmp_path / "*.png"))] == ["b.png"]
+
+
+def test_a_source_without_images_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="no image there"):
+        find_images(str(tmp_path))

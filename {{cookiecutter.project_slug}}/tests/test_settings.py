@@ -1,0 +1,160 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from hydra import compose, initialize_config_dir
+from pydantic import ValidationError
+
+from {{ cookiecutter.package_name }}.cli import CONFIGS, RUN_ID
+from {{ cookiecutter.package_name }}.errors import UsageError
+from {{ cookiecutter.package_name }}.settings import PredictSettings, Settings
+from {{ cookiecutter.package_name }}.validation import check, continued
+
+GROUPS = sorted(
+    (folder.name, file.stem)
+    for folder in CONFIGS.iterdir()
+    if folder.is_dir()
+    for file in folder.glob("*.yaml")
+)
+
+
+@pytest.fixture(autouse=True)
+def _run_id(monkeypatch):
+    monkeypatch.setenv(RUN_ID, "a-run")
+
+
+def composed(*overrides, name="train"):
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        return compose(name, list(overrides))
+
+
+def settings(*overrides):
+    return check(composed(*overrides), Settings)
+
+
+@pytest.mark.parametrize(("group", "preset"), GROUPS)
+def test_every_preset_makes_valid_settings(group, preset):
+    assert settings(f"{group}={preset}", "data.root=somewhere")
+
+
+def test_the_defaults_are_valid_as_stored():
+    chosen = settings()
+    assert check(composed(), Settings) == chosen
+    stored = yaml.safe_load(yaml.safe_dump(chosen.model_dump(mode="json", by_alias=True)))
+    assert Settings.model_validate(stored) == chosen
+
+
+def test_all_mistakes_are_told_at_once():
+    with pytest.raises(UsageError) as caught:
+        settings(
+            "optimizer.lr=-1", "++model.bakbone=resnet50", "trainer.max_epochs=many", "++dta=shapes"
+        )
+    message = str(caught.value)
+    assert "4 settings are wrong" in message
+    assert "model.bakbone" in message
+    assert "did you mean model.backbone?" in message
+    assert "dta" in message
+    assert "did you mean data?" in message
+    assert "greater than 0" in message
+    assert "trainer.max_epochs" in message
+
+
+def test_a_setting_at_the_wrong_place_is_found():
+    with pytest.raises(UsageError, match=r"did you mean optimizer\.lr\?"):
+        settings("++lr=0.1")
+
+
+def test_a_setting_of_the_other_data_is_told():
+    with pytest.raises(UsageError, match=r"data\.val_fraction\s+is not a setting"):
+        settings("++data.val_fraction=0.5")
+
+
+def test_fractions_must_leave_training_images():
+    with pytest.raises(UsageError, match="nothing to train on"):
+        settings(
+            "data=imagefolder", "data.root=x", "data.val_fraction=0.6", "data.test_fraction=0.5"
+        )
+
+
+def test_predict_asks_for_a_checkpoint_and_a_source():
+    with pytest.raises(UsageError) as caught:
+        check(composed(name="predict"), PredictSettings)
+    assert "checkpoint=runs/" in str(caught.value)
+    assert "source=<image, folder or glob>" in str(caught.value)
+
+
+def test_settings_do_not_change_afterwards():
+    with pytest.raises(ValidationError, match="frozen"):
+        settings().seed = 1
+
+
+def test_what_the_command_line_names_wins_over_what_was_stored():
+    stored = {"model": {"backbone": "resnet18"}, "seed": 5}
+    config = composed("seed=7")
+    merged = continued(stored, config, ["++seed=7"])
+    assert merged.seed == 7
+    assert merged.model == {"backbone": "resnet18"}
+
+
+def test_other_data_keep_the_size_that_the_weights_know():
+    config = composed("data=imagefolder", "data.root=x")
+    stored = {"data": {"name": "shapes", "image_size": 48}}
+    merged = continued(stored, config, ["data=imagefolder", "++data.root=x"])
+    assert merged.data.name == "imagefolder"
+    assert merged.data.image_size == 48
+
+
+def test_presets_cannot_be_mixed_into_stored_settings():
+    with pytest.raises(UsageError, match="changes many settings"):
+        continued({}, composed("debug=fast"), ["debug=fast"])
+
+
+def run(*words, folder):
+    code = (
+        "import sys; from {{ cookiecutter.package_name }} import cli; sys.argv[0] = 'train'\n"
+        "try:\n    cli.train()\n"
+        "finally:\n    print('heavy:', sorted({'torch', 'lightning', 'timm'} & set(sys.modules)))"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", code, *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=folder,
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--help"], "Settings and their values"),
+        (["--cfg", "job"], "backbone: resnet10t"),
+        (["model.bakbone=resnet50"], "did you mean model.backbone?"),
+        (["data=shape"], "imagefolder"),
+        (["resume=auto"], "no unfinished run"),
+        (["optimizer.lr=0"], "greater than 0"),
+    ],
+)
+def test_answers_that_need_no_pytorch_come_without_it(words, said, tmp_path):
+    done = run(*words, folder=tmp_path)
+    assert said in done.stdout + done.stderr
+    assert "heavy: []" in done.stdout
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_readme_shows_no_unknown_setting():
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    lines = [
+        line.split("#")[0].split() for line in readme.splitlines() if line.startswith("uv run ")
+    ]
+    commands = {"train", "evaluate", "predict"}
+    checked = 0
+    for _, _, name, *words in (words for words in lines if words[2] in commands):
+        pairs = [word.replace('"', "") for word in words if "=" in word]
+        config = composed(*(pair for pair in pairs if "<" not in pair), name=name)
+        assert config
+        checked += 1
+    assert checked >= 5

@@ -1,0 +1,253 @@
+import csv
+import json
+
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from {{ cookiecutter.package_name }}.classification.dataset import build_datasets
+from {{ cookiecutter.package_name }}.classification.module import load_module
+from {{ cookiecutter.package_name }}.settings import Settings
+
+
+def metrics_of(run):
+    with (run / "metrics.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def epochs_with(run, metric):
+    return [int(row["epoch"]) for row in metrics_of(run) if row.get(metric)]
+
+
+def test_a_run_folder_tells_everything(train):
+    run = train()
+    written = {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()}
+    assert written == {
+        "checkpoints/best.ckpt",
+        "checkpoints/last.ckpt",
+        "config.yaml",
+        "confusion_matrix.png",
+        "curves.png",
+        "environment.json",
+        "metrics.csv",
+        "metrics.json",
+        "predictions/epoch_000.png",
+        "predictions/epoch_001.png",
+    }
+    assert epochs_with(run, "val/accuracy") == [0, 1]
+    assert {"train/loss", "train/lr", "train/grad_norm", "val/loss"} <= set(metrics_of(run)[0])
+    assert json.loads((run / "metrics.json").read_text())["test/accuracy"] <= 1
+    assert yaml.safe_load((run / "config.yaml").read_text())["model"]["backbone"] == "test_resnet"
+    environment = json.loads((run / "environment.json").read_text())
+    assert environment["packages"]["torch"] == torch.__version__.split("+")[0]
+    assert "model.backbone=test_resnet" in environment["command"]
+    with Image.open(run / "predictions" / "epoch_001.png") as sheet:
+        assert min(sheet.size) > 300
+
+
+def test_a_secret_on_the_command_line_is_not_written_down(train, monkeypatch):
+    monkeypatch.setenv("SOME_API_KEY", "planted-secret")
+    run = train("hydra.job.env_set.API_KEY=planted-secret")
+    for path in run.rglob("*"):
+        assert not path.is_file() or b"planted-secret" not in path.read_bytes(), path
+
+
+def test_an_untrained_model_guesses_and_a_trained_one_has_learned(train):
+    settings = ("data.train_images=200", "data.val_images=100", "model.backbone=resnet10t")
+    untrained = train(*settings, "optimizer.lr=1e-9", "trainer.max_epochs=1", "ema.enabled=false")
+    trained = train(
+        *settings, "trainer.max_epochs=6", "ema.enabled=false", "data.augment.crop_scale=1"
+    )
+    scores = [
+        max(float(row["val/accuracy"]) for row in metrics_of(run) if row["val/accuracy"])
+        for run in (untrained, trained)
+    ]
+    assert scores[0] < 0.4
+    assert scores[1] > scores[0] + 0.15
+
+
+def test_resume_auto_continues_the_newest_unfinished_run_in_its_folder(train, command):
+    finished = train()
+    (finished / "metrics.json").unlink()  # as if it had been stopped before the test
+    finished.rename(finished.with_name("2000-01-01_stopped"))
+    train()
+    resumed = command("train", "resume=auto", "trainer.max_epochs=4")
+    assert resumed.name == "2000-01-01_stopped"
+    assert epochs_with(resumed, "val/accuracy") == [0, 1, 2, 3]
+    assert (resumed / "metrics.json").is_file()
+    assert (
+        yaml.safe_load((resumed / "config.yaml").read_text())["model"]["backbone"] == "test_resnet"
+    )
+
+
+def test_a_finished_run_is_continued_by_its_id(train, command):
+    run = train()
+    again = command("train", f"resume={run.name}", "trainer.max_epochs=3")
+    assert again == run
+    assert epochs_with(run, "val/accuracy") == [0, 1, 2]
+
+
+def test_resume_says_when_there_is_nothing_to_continue(command):
+    with pytest.raises(SystemExit) as stopped:
+        command("train", "resume=nowhere")
+    assert "there is no checkpoint" in str(stopped.value.code)
+
+
+def test_a_resumed_run_ends_where_an_uninterrupted_one_does(train, command):
+    steady = ("trainer.deterministic=true", "schedule.warmup=0", "schedule.final_lr=1")
+    whole = train(*steady, "trainer.max_epochs=2")
+    half = train(*steady, "trainer.max_epochs=1")
+    command("train", f"resume={half.name}", "trainer.max_epochs=2")
+    ends = [torch.load(run / "checkpoints/last.ckpt", weights_only=True) for run in (whole, half)]
+    assert ends[0]["global_step"] == ends[1]["global_step"]
+    assert ends[0]["trained_weights"]["updates"] == ends[1]["trained_weights"]["updates"]
+
+
+def test_what_is_tested_is_the_average_that_the_checkpoint_holds(train):
+    run = train("ema.decay=0.9")
+    content = torch.load(run / "checkpoints/best.ckpt", weights_only=True)
+    trained = content["trained_weights"]["weights"]
+    assert any(
+        not torch.equal(trained[name], value) for name, value in content["state_dict"].items()
+    )
+    module = load_module(run / "checkpoints/best.ckpt")
+    settings = Settings.model_validate(yaml.safe_load((run / "config.yaml").read_text()))
+    dataset = build_datasets(settings.data).test
+    samples = [dataset[index] for index in range(len(dataset))]
+    with torch.inference_mode():
+        labels = module.predict_images(torch.stack([sample.image for sample in samples])).labels
+    accuracy = (labels == torch.tensor([sample.target for sample in samples])).float().mean().item()
+    reported = json.loads((run / "metrics.json").read_text())["test/accuracy"]
+    assert reported == pytest.approx(accuracy, abs=1e-6)
+
+
+def test_evaluate_measures_a_split(train, command):
+    run = train()
+    result = command(
+        "evaluate",
+        f"checkpoint={run}/checkpoints/best.ckpt",
+        "split=val",
+        "tracking=none",
+        "trainer=cpu",
+    )
+    measured = json.loads((result / "metrics.json").read_text())
+    best = max(float(row["val/accuracy"]) for row in metrics_of(run) if row["val/accuracy"])
+    assert measured["val/accuracy"] == pytest.approx(best, abs=1e-6)
+    assert set(measured["accuracy_by_class"]) == {"circle", "cross", "square", "star", "triangle"}
+    assert (result / "confusion_matrix.png").is_file()
+
+
+def test_evaluate_refuses_data_of_other_classes(train, command, image_folder):
+    run = train()
+    with pytest.raises(SystemExit) as stopped:
+        command(
+            "evaluate",
+            f"checkpoint={run}/checkpoints/best.ckpt",
+            "data=imagefolder",
+            f"data.root={image_folder}",
+            "tracking=none",
+        )
+    assert "blue, red" in str(stopped.value.code)
+
+
+def test_predict_draws_and_tabulates(train, command, image_folder):
+    run = train("data=imagefolder", f"data.root={image_folder}")
+    photo = image_folder / "photo (1), sunny.jpg"
+    Image.new("RGB", (60, 40), (200, 40, 20)).save(photo)
+    checkpoint = f"checkpoint={run}/checkpoints/best.ckpt"
+    single = command("predict", checkpoint, f"source={photo}", "tracking=none", "trainer=cpu")
+    rows = json.loads((single / "predictions.json").read_text())
+    assert [row["image"] for row in rows] == [str(photo)]
+    assert rows[0]["label"] in {"blue", "red"}
+    assert 0.5 <= rows[0]["confidence"] <= 1
+    with Image.open(single / "predictions" / "photo (1), sunny.jpg") as picture:
+        assert picture.width >= 168
+
+    whole = command("predict", checkpoint, f"source={image_folder}", "tracking=none", "trainer=cpu")
+    with (whole / "predictions.csv").open(newline="") as file:
+        table = list(csv.DictReader(file))
+    assert len(table) == 21
+    # Equal names in different folders do not overwrite each other.
+    assert len(list((whole / "predictions").iterdir())) == 21
+
+
+def test_unreadable_images_are_counted_and_listed(train, image_folder):
+    (image_folder / "blue" / "broken.jpg").write_bytes(b"no image")
+    overrides = ("data=imagefolder", f"data.root={image_folder}")
+    with pytest.raises(SystemExit) as stopped:
+        train(*overrides)
+    assert "broken.jpg cannot be read" in str(stopped.value.code)
+    run = train(*overrides, "data.skip_unreadable=true")
+    assert json.loads((run / "metrics.json").read_text())["unreadable_images"] == 1
+    assert (run / "unreadable.txt").read_text().endswith("broken.jpg\n")
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ("optimizer=sgd",),
+        ("model.mixup=0.2", "model.cutmix=1.0"),
+        ("ema.enabled=false",),
+        ("model.backbone=test_vit", "model.channels_last=false"),
+        ("optimizer.clip_norm=null", "trainer.precision=bf16-mixed"),
+        ("loader.workers=1",),
+        ("trainer.patience=1",),
+    ],
+    ids=" ".join,
+)
+def test_choices_train(train, overrides):
+    assert (train(*overrides, "trainer.max_epochs=1") / "metrics.json").is_file()
+
+
+@pytest.mark.parametrize("preset", ["fast", "limit", "overfit", "profile"])
+def test_debug_presets_train(command, preset):
+    small = (
+        "data.train_images=100",
+        "data.val_images=50",
+        "data.test_images=50",
+        "loader.workers=0",
+    )
+    tiny = (
+        "model.backbone=test_resnet",
+        "loader.batch_size=5",
+        "tracking=none",
+        "trainer.progress=false",
+    )
+    run = command("train", f"debug={preset}", *small, *tiny)
+    if preset == "profile":
+        assert any(run.glob("*profile*"))
+    if preset == "overfit":
+        losses = [float(row["train/loss"]) for row in metrics_of(run) if row["train/loss"]]
+        assert losses[-1] < losses[0] / 2
+
+
+def test_one_run_for_each_value_of_a_multirun(train, workplace):
+    train("-m", "seed=1,2", "trainer.max_epochs=1")
+    runs = [
+        folder for folder in (workplace / "runs").iterdir() if (folder / "config.yaml").is_file()
+    ]
+    assert sorted(run.name.rsplit("-", 1)[-1] for run in runs) == ["0", "1"]
+    assert {yaml.safe_load((run / "config.yaml").read_text())["seed"] for run in runs} == {1, 2}
+
+
+def test_a_wrong_backbone_suggests_near_ones(train):
+    with pytest.raises(SystemExit) as stopped:
+        train("model.backbone=resnet5")
+    assert "resnet50" in str(stopped.value.code)
+
+
+def test_pretrained_weights_that_cannot_be_had_are_explained(train, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(SystemExit) as stopped:
+        train("model.backbone=resnet18", "model.pretrained=true")
+    assert "no weights of resnet18 to be had" in str(stopped.value.code)
+    assert "model.pretrained=false" in str(stopped.value.code)
+
+
+def test_a_file_that_is_no_checkpoint_is_named(command, workplace):
+    (workplace / "a.ckpt").write_bytes(b"nothing")
+    with pytest.raises(SystemExit) as stopped:
+        command("evaluate", "checkpoint=a.ckpt", "tracking=none")
+    assert "a.ckpt cannot be read" in str(stopped.value.code)

@@ -1,0 +1,191 @@
+import builtins
+import os
+import sys
+
+import pytest
+import wandb
+from PIL import Image
+
+from {{ cookiecutter.package_name }}.cli import RUN_ID
+from {{ cookiecutter.package_name }}.run import new_run_id
+from {{ cookiecutter.package_name }}.tracking import session
+
+from conftest import SMALL
+from reading import as_dict, exit_code, history, records, started
+
+TRACKED = tuple(word for word in SMALL if not word.startswith("tracking"))
+
+
+@pytest.fixture
+def tracked(command):
+    """A small training with ``tracking=wandb``, finished and flushed."""
+
+    def run(*overrides, name="train", small=TRACKED):
+        try:
+            return command(name, *small, "tracking=wandb", *overrides)
+        finally:
+            wandb.teardown()
+
+    return run
+
+
+def test_without_a_key_the_run_is_kept_offline_and_says_so(tracked, caplog):
+    caplog.set_level("INFO")
+    run = tracked()
+    lines = [record.message for record in caplog.records if record.name == session.__name__]
+    assert len(lines) == 1
+    assert "no API key" in lines[0]
+    assert "wandb sync" in lines[0]
+    assert exit_code(run) == 0
+
+
+def test_settings_and_identity_reach_the_run(tracked):
+    run = tracked("tracking.group=a-group", "tracking.tags=[one,two]", "tracking.notes=some notes")
+    record = started(run)
+    assert record.run_id == run.name
+    assert record.project == "{{ cookiecutter.project_slug }}"
+    assert record.run_group == "a-group"
+    assert record.job_type == "train"
+    assert list(record.tags) == ["one", "two"]
+    assert record.notes == "some notes"
+    config = as_dict(record.config.update)
+    assert config["model"]["backbone"] == "test_resnet"
+    assert config["data"]["train_images"] == 40
+    assert set(config["git"]) == {"commit", "dirty"}
+
+
+def test_project_and_entity_come_from_the_environment(tracked, monkeypatch):
+    monkeypatch.setenv("WANDB_PROJECT", "another")
+    monkeypatch.setenv("WANDB_ENTITY", "a-team")
+    record = started(tracked("trainer.max_epochs=1"))
+    assert (record.project, record.entity) == ("another", "a-team")
+
+
+def test_metrics_of_every_epoch_are_there(tracked):
+    rows = history(tracked())
+    assert [row["epoch"] for row in rows if "val/accuracy" in row] == [0, 1]
+    keys = set().union(*rows)
+    assert {"train/loss", "train/lr", "train/grad_norm", "val/loss", "test/accuracy"} <= keys
+
+
+def test_charts_go_by_epoch_and_the_summary_is_the_best(tracked):
+    run = tracked("trainer.max_epochs=1")
+    defined = {
+        record.metric.name: record.metric for record in records(run) if record.HasField("metric")
+    }
+    assert defined["val/accuracy"].step_metric == "epoch"
+    assert defined["val/accuracy"].summary.max
+    assert defined["val/loss"].summary.min
+
+
+def test_images_carry_target_and_prediction(tracked):
+    run = tracked("tracking.images=5")
+    logged = [row["val/predictions"] for row in history(run) if "val/predictions" in row]
+    assert len(logged) == 2
+    for media in logged:
+        assert len(media["filenames"]) == len(media["captions"]) == 5
+        for name in media["filenames"]:
+            (path,) = run.glob(f"wandb/offline-run-*/files/{name}")
+            with Image.open(path) as image:
+                assert image.size == (32, 32)
+    assert all(
+        any(name in text for name in ("circle", "cross", "square", "star", "triangle"))
+        for text in logged[0]["captions"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("WANDB_MODE", "disabled"), ("WANDB_DISABLED", "true")]
+)
+def test_the_environment_turns_tracking_off(tracked, monkeypatch, name, value):
+    monkeypatch.setenv(name, value)
+    run = tracked("tracking.mode=online", "trainer.max_epochs=1")
+    assert (run / "metrics.json").is_file()
+    assert not (run / "wandb").exists()
+
+
+def test_an_empty_mode_is_none(tracked, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "")
+    monkeypatch.setenv("WANDB_API_KEY", "")
+    assert exit_code(tracked("trainer.max_epochs=1")) == 0
+
+
+def test_a_server_that_cannot_be_reached_means_offline(tracked, monkeypatch, caplog):
+    caplog.set_level("INFO")
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")  # nobody listens there
+    run = tracked("trainer.max_epochs=1", "tracking.init_timeout=1")
+    assert "cannot be reached" in caplog.text
+    assert [row for row in history(run) if "val/accuracy" in row]
+    for path in run.rglob("*"):
+        assert not path.is_file() or b"0" * 40 not in path.read_bytes(), path
+
+
+def test_without_the_package_training_goes_on(tracked, monkeypatch, caplog):
+    caplog.set_level("INFO")
+    monkeypatch.setattr(session.metadata, "version", _not_installed)
+    real_import = builtins.__import__
+
+    def no_wandb(name, *arguments, **options):
+        assert not name.startswith("wandb"), "imported though it is not there"
+        return real_import(name, *arguments, **options)
+
+    monkeypatch.setattr(builtins, "__import__", no_wandb)
+    run = tracked("trainer.max_epochs=1")
+    monkeypatch.undo()
+    assert (run / "metrics.json").is_file()
+    assert "not installed" in caplog.text
+
+
+def _not_installed(name):
+    raise session.metadata.PackageNotFoundError(name)
+
+
+def test_a_failed_training_ends_as_failed(tracked, workplace, image_folder):
+    (image_folder / "blue" / "broken.jpg").write_bytes(b"no image")
+    with pytest.raises(SystemExit):
+        tracked("data=imagefolder", f"data.root={image_folder}")
+    (run,) = (workplace / "runs").iterdir()
+    assert exit_code(run) == 1
+
+
+def test_evaluate_and_predict_make_runs_of_their_own(tracked, image_folder):
+    run = tracked("data=imagefolder", f"data.root={image_folder}", "trainer.max_epochs=1")
+    checkpoint = f"checkpoint={run}/checkpoints/best.ckpt"
+    evaluated = tracked(checkpoint, name="evaluate", small=("trainer=cpu",))
+    predicted = tracked(
+        checkpoint, f"source={image_folder}", name="predict", small=("trainer=cpu",)
+    )
+    assert started(evaluated).job_type == "evaluate"
+    assert any("test/accuracy" in row for row in history(evaluated))
+    assert started(predicted).job_type == "predict"
+    assert exit_code(evaluated) == exit_code(predicted) == 0
+
+
+def test_a_multirun_makes_one_run_for_each_job(command, workplace, monkeypatch):
+    monkeypatch.delenv("WANDB_DATA_DIR")
+    command("train", *TRACKED, "tracking=wandb", "-m", "seed=1,2", "trainer.max_epochs=1")
+    wandb.teardown()
+    runs = sorted(
+        folder for folder in (workplace / "runs").iterdir() if (folder / "config.yaml").is_file()
+    )
+    assert [started(run).run_id for run in runs] == [run.name for run in runs]
+    assert [as_dict(started(run).config.update)["seed"] for run in runs] == [1, 2]
+
+
+def test_a_key_reaches_nothing(tracked, monkeypatch):
+    monkeypatch.setenv("WANDB_API_KEY", "planted0" * 5)
+    run = tracked("tracking.mode=offline", "trainer.max_epochs=1")
+    for path in run.rglob("*"):
+        assert not path.is_file() or b"planted0" not in path.read_bytes(), path
+
+
+def test_a_sweep_names_its_runs(monkeypatch):
+    monkeypatch.setenv("WANDB_RUN_ID", "from-the-agent")
+    assert new_run_id() == "from-the-agent"
+    assert RUN_ID not in os.environ or sys.argv
+
+
+def test_secret_looking_settings_are_masked():
+    tree = {"a": {"api_key": "x", "monitor": "y"}, "password": ""}
+    assert session.masked(tree) == {"a": {"api_key": "***", "monitor": "y"}, "password": ""}
