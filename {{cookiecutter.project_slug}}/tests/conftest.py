@@ -7,20 +7,7 @@ from PIL import Image
 
 from {{ cookiecutter.package_name }} import cli
 
-SMALL = (
-    "data.train_images=40",
-    "data.val_images=20",
-    "data.test_images=20",
-    "data.image_size=32",
-    "model.backbone=test_resnet",
-    "loader.batch_size=10",
-    "loader.workers=0",
-    "trainer=cpu",
-    "trainer.max_epochs=2",
-    "trainer.log_every_n_steps=1",
-    "trainer.progress=false",
-    "tracking=none",
-)
+from small import SHAPES, SMALL
 
 
 @pytest.fixture
@@ -49,8 +36,13 @@ def command(workplace, monkeypatch) -> Callable[..., Path]:
 
 @pytest.fixture
 def train(command) -> Callable[..., Path]:
-    """A training of seconds."""
-    return lambda *overrides: command("train", *SMALL, *overrides)
+    """A training of seconds, on shapes unless other data are named."""
+
+    def run(*overrides):
+        shapes = () if any(word.startswith("data=") for word in overrides) else SHAPES
+        return command("train", *SMALL, *shapes, *overrides)
+
+    return run
 
 
 @pytest.fixture

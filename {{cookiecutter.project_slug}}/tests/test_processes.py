@@ -3,14 +3,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-from conftest import SMALL
+from small import SHAPES, SMALL
 
 
 def test_two_processes_share_one_run_folder(workplace):
     script = Path(sys.executable).with_name("train")
     environ = {name: value for name, value in os.environ.items() if not name.startswith("TRAIN_")}
     subprocess.run(
-        [script, *SMALL, "trainer=ddp", "trainer.accelerator=cpu", "trainer.max_epochs=1"],
+        [script, *SMALL, *SHAPES, "trainer=ddp", "trainer.accelerator=cpu", "trainer.max_epochs=1"],
         check=True,
         env=environ,
         timeout=600,

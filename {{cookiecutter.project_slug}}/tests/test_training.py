@@ -1,5 +1,6 @@
 import csv
 import json
+import sys
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ from PIL import Image
 
 from {{ cookiecutter.package_name }}.classification.dataset import build_datasets
 from {{ cookiecutter.package_name }}.classification.module import load_module
+from {{ cookiecutter.package_name }}.run import environment
 from {{ cookiecutter.package_name }}.settings import Settings
 
 
@@ -46,25 +48,15 @@ def test_a_run_folder_tells_everything(train):
         assert min(sheet.size) > 300
 
 
-def test_a_secret_on_the_command_line_is_not_written_down(train, monkeypatch):
-    monkeypatch.setenv("SOME_API_KEY", "planted-secret")
-    run = train("hydra.job.env_set.API_KEY=planted-secret")
-    for path in run.rglob("*"):
-        assert not path.is_file() or b"planted-secret" not in path.read_bytes(), path
+def test_a_secret_on_the_command_line_is_not_written_down(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["train", "a.api_key=planted", "TOKEN=planted", "seed=1"])
+    assert environment()["command"] == "train a.api_key=*** TOKEN=*** seed=1"
 
 
-def test_an_untrained_model_guesses_and_a_trained_one_has_learned(train):
-    settings = ("data.train_images=200", "data.val_images=100", "model.backbone=resnet10t")
-    untrained = train(*settings, "optimizer.lr=1e-9", "trainer.max_epochs=1", "ema.enabled=false")
-    trained = train(
-        *settings, "trainer.max_epochs=6", "ema.enabled=false", "data.augment.crop_scale=1"
-    )
-    scores = [
-        max(float(row["val/accuracy"]) for row in metrics_of(run) if row["val/accuracy"])
-        for run in (untrained, trained)
-    ]
-    assert scores[0] < 0.4
-    assert scores[1] > scores[0] + 0.15
+def test_an_untrained_model_guesses(train):
+    run = train("data.val_images=100", "optimizer.lr=1e-9", "trainer.max_epochs=1")
+    scores = [float(row["val/accuracy"]) for row in metrics_of(run) if row["val/accuracy"]]
+    assert 0.05 < scores[0] < 0.4  # a fifth, give or take
 
 
 def test_resume_auto_continues_the_newest_unfinished_run_in_its_folder(train, command):

@@ -52,8 +52,9 @@ def _launch(command: str, work: Callable[[DictConfig], None]) -> None:
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     os.environ.setdefault(RUN_ID, new_run_id())
-    multirun = bool({"-m", "--multirun"} & set(sys.argv))
-    sys.argv[1:] = [_forgiving(word, multirun=multirun) for word in sys.argv[1:]]
+    multirun = {"-m", "--multirun"}
+    words = sorted(sys.argv[1:], key=lambda word: word not in multirun)  # anywhere else fails
+    sys.argv[1:] = [_forgiving(word, multirun=words[0] in multirun) for word in words]
     hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=command)(work)()
 
 

@@ -26,7 +26,7 @@ def write_report(
 def print_summary(run: Run, metrics: Mapping[str, float]) -> None:
     """Print the metrics and where to look."""
     console = Console()
-    table = Table("metric", "value", title=f"Run {run.id}")
+    table = Table("metric", "value")
     for name, value in metrics.items():
         table.add_row(name, f"{value:.4f}")
     console.print(table)

@@ -13,7 +13,6 @@ from datetime import datetime
 from importlib import metadata
 from pathlib import Path
 
-import yaml
 from omegaconf import DictConfig, OmegaConf
 from pydantic import BaseModel
 
@@ -63,7 +62,7 @@ class Run:
         """Make the folder, and write down what is about to run and on what."""
         (self.folder / "predictions").mkdir(parents=True, exist_ok=True)
         tree = settings.model_dump(mode="json", by_alias=True)
-        write_text(self.settings_file, yaml.safe_dump(tree, sort_keys=False, allow_unicode=True))
+        write_text(self.settings_file, OmegaConf.to_yaml(OmegaConf.create(tree)))
         write_json(self.folder / "environment.json", environment())
 
 

@@ -3,6 +3,7 @@
 import logging
 import warnings
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from lightning.pytorch import Callback, Trainer
@@ -67,7 +68,7 @@ def checkpoint_callbacks(
     return callbacks
 
 
-def _precision(settings: Settings) -> str:
+def _precision(settings: Settings) -> Literal["32-true", "bf16-mixed", "bf16-true"]:
     chosen = settings.trainer
     if chosen.precision != "auto":
         return chosen.precision

@@ -77,6 +77,8 @@ def _problem(details: ErrorDetails, known: Sequence[str]) -> tuple[str, str]:
         del location[1]
     path = ".".join(part for part in location if part not in {"int", "str", "literal['auto']"})
     if details["type"] == "extra_forbidden":
+        if path in known:
+            return path, f"is not a setting of {location[0]}={details['loc'][1]}"
         near = difflib.get_close_matches(path, known, n=1, cutoff=0.6) or [
             other for other in known if other.rsplit(".", 1)[-1] == path.rsplit(".", 1)[-1]
         ]

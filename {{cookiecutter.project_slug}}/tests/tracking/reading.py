@@ -33,7 +33,15 @@ def records(run):
 
 
 def as_dict(items):
-    return {item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in items}
+    """Values by key; ``a.b`` in the file is a dictionary within a dictionary."""
+    tree = {}
+    for item in items:
+        *outer, last = item.nested_key or [item.key]
+        place = tree
+        for key in outer:
+            place = place.setdefault(key, {})
+        place[last] = json.loads(item.value_json)
+    return tree
 
 
 def history(run):

@@ -35,23 +35,26 @@ class MetricsFile(CSVLogger):
     def experiment(self) -> _ExperimentWriter:
         """The writer, made when it is first asked for."""
         if self._experiment is None:
-            rows = [row for row in read_metrics(self.path) if row["step"] < self.up_to_step]
+            rows = [row for row in _rows(self.path) if int(row["step"]) < self.up_to_step]
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # that it deletes the file
                 writer: _ExperimentWriter = super().experiment
-            writer.metrics = rows
+            writer.metrics = cast("list[dict[str, float]]", rows)  # written as they are
             writer.save()
         return cast("_ExperimentWriter", super().experiment)
 
 
 def read_metrics(path: Path) -> list[dict[str, float]]:
     """The rows of a metrics file, each with the metrics it has; none if there is no file."""
+    return [{name: float(value) for name, value in row.items()} for row in _rows(path)]
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
     if not path.is_file():
         return []
     with path.open(encoding="utf-8", newline="") as file:
         return [
-            {name: float(value) for name, value in row.items() if value}
-            for row in csv.DictReader(file)
+            {name: value for name, value in row.items() if value} for row in csv.DictReader(file)
         ]
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -51,7 +51,7 @@ class PredictionPictures(Callback):
             return
         images = torch.stack([sample.image for sample in samples]).to(pl_module.device)
         with torch.inference_mode(), trainer.precision_plugin.forward_context():
-            predictions = pl_module.predict_images(images)
+            predictions = cast("Any", pl_module).predict_images(images)
         shown = [
             Shown(
                 sample.image,

@@ -96,7 +96,9 @@ class ClassificationModule(LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log the epoch's metrics."""
-        self.log_dict(self.val_metrics.compute(), prog_bar=True)
+        values = self.val_metrics.compute()
+        self.log(MONITOR, values.pop(MONITOR), prog_bar=True)
+        self.log_dict(values)
         self.val_metrics.reset()
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:

@@ -24,7 +24,8 @@ def train_transform(settings: DataSettings) -> Transform:
     if augment.color:
         strength = augment.color
         steps.append(v2.ColorJitter(brightness=strength, contrast=strength, saturation=strength))
-    return v2.Compose(steps)
+    composed: Transform = v2.Compose(steps)
+    return composed
 
 
 def eval_transform(size: int) -> Transform:
@@ -33,4 +34,5 @@ def eval_transform(size: int) -> Transform:
 
 
 def _fit(size: int) -> torch.nn.Module:
-    return v2.Compose([v2.Resize(size, antialias=True), v2.CenterCrop(size)])
+    fit: torch.nn.Module = v2.Compose([v2.Resize(size, antialias=True), v2.CenterCrop(size)])
+    return fit

@@ -87,7 +87,7 @@ class DataModule(LightningDataModule):
 
 
 def usable_workers() -> int:
-    """The CPUs that this process may use, which in a container can be fewer than there are."""
+    """The CPUs that this process may use, which can be fewer than the machine has."""
     usable = (
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     )

@@ -52,7 +52,8 @@ def _read_fast(path: str | Path) -> Tensor | None:
         return None  # damaged, or no JPEG in spite of its name: Pillow decides
     if image.dtype != torch.uint8 or image.shape[0] not in {1, 3}:
         return None
-    return image.expand(3, -1, -1).contiguous()
+    rgb: Tensor = image.expand(3, -1, -1).contiguous()
+    return rgb
 
 
 def _read_with_pillow(path: str | Path) -> Tensor:

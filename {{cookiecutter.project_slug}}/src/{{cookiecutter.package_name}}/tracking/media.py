@@ -1,6 +1,7 @@
 """Send the fixed validation samples along with the run."""
 
 from collections.abc import Sequence
+from typing import Any, cast
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import WandbLogger
@@ -24,8 +25,8 @@ class TrackedPictures(Callback):
         """Ask to be handed the samples."""
         if stage != "fit":
             return
-        self.classes = pl_module.classes
-        for callback in trainer.callbacks:
+        self.classes: list[str] = cast("Any", pl_module).classes
+        for callback in cast("Any", trainer).callbacks:
             if isinstance(callback, PredictionPictures):
                 callback.sinks.append(self.send)
 

@@ -46,7 +46,7 @@ def follow(
         _say("wandb is not installed: this run is not tracked. To track: uv sync")
         yield [], []
         return
-    import wandb
+    import wandb  # noqa: PLC0415 - it may be missing
 
     logger = _open(wandb, tracking, mode, settings, run, job)
     exit_code = 1
@@ -57,7 +57,7 @@ def follow(
         exit_code = stop.code if isinstance(stop.code, int) else 1
         raise
     finally:
-        if rank_zero_only.rank == 0:
+        if wandb.run is not None:  # only the first process has one
             wandb.finish(exit_code=exit_code)
 
 
@@ -97,9 +97,10 @@ def _open(
 ) -> WandbLogger:
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
     if os.environ.get("WANDB_MODE") == "":
-        del os.environ["WANDB_MODE"]  # W&B takes the empty value that CI hands over for a mistake
+        del os.environ["WANDB_MODE"]  # W&B takes an empty value for a mistake
     # Artifacts are staged here; elsewhere they would be lost with the machine.
     os.environ.setdefault("WANDB_DATA_DIR", str((run.folder / "wandb-data").absolute()))
+    wandb.setup(wandb.Settings(silent=True))  # we say what matters, in one line
     if mode is None:
         mode = _online_if_logged_in(wandb, run)
     if mode == "online":
@@ -107,6 +108,7 @@ def _open(
             return _start(wandb, "online", tracking, settings, run, job)
         except (wandb.errors.Error, OSError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            wandb.teardown()  # or the id would count as in use
             _say(f"W&B cannot be reached ({reason}): offline. Later: {_sync_command(run)}")
     return _start(wandb, "offline", tracking, settings, run, job)
 
@@ -122,7 +124,7 @@ def _online_if_logged_in(wandb: ModuleType, run: Run) -> Mode:
 
 
 def _sync_command(run: Run) -> str:
-    return f"wandb login && wandb sync {run.folder}/wandb/offline-run-*"
+    return f"uv run wandb login && uv run wandb sync {run.folder}/wandb/offline-run-*"
 
 
 def _start(
@@ -155,7 +157,7 @@ def _start(
         ),
     )
     experiment = logger.experiment  # starts the run, or raises; on further ranks a dummy
-    if rank_zero_only.rank == 0:
+    if isinstance(experiment, wandb.Run):
         for name, goal in METRICS.items():
             # By epoch, and the best value is the one in the table of runs.
             experiment.define_metric(name, step_metric="epoch", summary=goal)

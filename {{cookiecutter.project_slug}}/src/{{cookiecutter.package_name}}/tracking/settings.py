@@ -29,4 +29,4 @@ class TrackingSettings(Strict):
     @field_validator("project", "entity", "mode", mode="before")
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:
-        return value or None  # CI hands over secrets and variables that do not exist as ""
+        return value or None  # a variable that is not set often arrives as ""

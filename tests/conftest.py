@@ -1,0 +1,83 @@
+import dataclasses
+import json
+import os
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+TEMPLATE = json.loads((ROOT / "cookiecutter.json").read_text(encoding="utf-8"))
+OPTIONS = {key: value for key, value in TEMPLATE.items() if not key.startswith("_")}
+
+
+@dataclasses.dataclass(frozen=True)
+class Project:
+    """A generated project and the answers that made it."""
+
+    folder: Path
+    answers: Mapping[str, Any]
+
+    @property
+    def package(self) -> Path:
+        return self.folder / "src" / str(self.answers["package_name"])
+
+    def files(self) -> Iterator[Path]:
+        """All that generation wrote, not what running it left."""
+        for path in sorted(self.folder.rglob("*")):
+            if path.is_file() and not {".venv", "__pycache__", "runs", "data"} & set(
+                path.relative_to(self.folder).parts[:-1]
+            ) - {"data" if "src" in path.parts else ""}:
+                yield path
+
+    def text(self, name: str) -> str:
+        return (self.folder / name).read_text(encoding="utf-8")
+
+    def run(self, *words: str | Path, **environ: str) -> subprocess.CompletedProcess[str]:
+        """Run a command in the project, as its user would."""
+        inherited = {
+            name: value
+            for name, value in os.environ.items()
+            # What belongs to the tests' own environment must not leak into the project's.
+            if not name.startswith(("WANDB_", "TRAIN_", "PYTEST_")) and name not in {"VIRTUAL_ENV", "UV"}
+        }
+        return subprocess.run(
+            [str(word) for word in words],
+            cwd=self.folder,
+            env=inherited | environ,
+            capture_output=True,
+            text=True,
+            check=False,
+            encoding="utf-8",
+        )
+
+
+Bake = Callable[..., Project]
+
+
+@pytest.fixture(scope="session")
+def bake(cookies_session: Any, tmp_path_factory: pytest.TempPathFactory) -> Bake:
+    """Generate a project; the same answers are baked once in a session.
+
+    The project is shared: tests that write into it ask for ``fresh=True``.
+    """
+    # cookiecutter leaves rendered hooks in the temporary folder.
+    os.environ["TMPDIR"] = str(tmp_path_factory.mktemp("hooks"))
+    known: dict[str, Project] = {}
+
+    def baked(*, fresh: bool = False, **answers: Any) -> Project:
+        unknown = set(answers) - set(OPTIONS)
+        assert not unknown, f"no prompt of the template: {unknown}"  # cookiecutter would drop it without a word
+        key = json.dumps(answers, sort_keys=True)
+        if fresh or key not in known:
+            result = cookies_session.bake(extra_context=answers, template=str(ROOT))
+            assert result.exception is None, result.exception
+            project = Project(result.project_path, result.context)
+            if fresh:
+                return project
+            known[key] = project
+        return known[key]
+
+    return baked

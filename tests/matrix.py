@@ -1,0 +1,77 @@
+"""The rows of the option matrix, made from ``cookiecutter.json``: a new option cannot stay untested."""
+
+import itertools
+from typing import Any
+
+from conftest import OPTIONS
+
+# What an answer of "no" must leave no trace of, in paths and in contents, whatever the case.
+TRACES = {
+    "use_wandb": r"wandb|weights ?& ?biases|w&b",
+    "use_docker": r"docker|compose\.ya?ml|\bcontainers?\b",
+    "ci": r"\bgithub actions?\b|\.github|workflows?\b|\bci\b",
+    "license": r"licen[cs]e",
+}
+
+
+def choices() -> dict[str, list[Any]]:
+    """Each option with its answers: lists as they are, booleans both ways."""
+    found: dict[str, list[Any]] = {}
+    for key, default in OPTIONS.items():
+        if isinstance(default, bool):
+            found[key] = [default, not default]
+        elif isinstance(default, list):
+            found[key] = default
+    return found
+
+
+def declinable() -> dict[str, Any]:
+    """The options that can be declined, with the answer that does so."""
+    return {
+        key: False if False in values else "none" for key, values in choices().items() if {False, "none"} & {*values}
+    }
+
+
+def rows() -> list[dict[str, Any]]:
+    """Defaults, all on, all off, each answer alone, and every pair of answers somewhere."""
+    options = choices()
+    off = declinable()
+    found: list[dict[str, Any]] = [
+        {},
+        {key: next(value for value in options[key] if value != no) for key, no in off.items()},
+        dict(off),
+        *({key: value} for key, values in options.items() for value in values[1:]),
+        *_pairwise(options),
+    ]
+    unique = {tuple(sorted((defaults(options) | row).items(), key=str)): row for row in reversed(found)}
+    return list(reversed(unique.values()))
+
+
+def defaults(options: dict[str, list[Any]]) -> dict[str, Any]:
+    """The answers that are given when nothing is asked."""
+    return {key: values[0] for key, values in options.items()}
+
+
+def name(row: dict[str, Any]) -> str:
+    """What a row changes, to read in a test's id."""
+    return " ".join(f"{key}={value}" for key, value in row.items()) or "defaults"
+
+
+def _pairwise(options: dict[str, list[Any]]) -> list[dict[str, Any]]:
+    missing = {
+        ((one, a), (two, b))
+        for one, two in itertools.combinations(options, 2)
+        for a in options[one]
+        for b in options[two]
+    }
+    every = [dict(zip(options, values, strict=True)) for values in itertools.product(*options.values())]
+    found = []
+    while missing:
+        best = max(every, key=lambda row: len(missing & _pairs(row)))
+        found.append(best)
+        missing -= _pairs(best)
+    return found
+
+
+def _pairs(row: dict[str, Any]) -> set[tuple[tuple[str, Any], tuple[str, Any]]]:
+    return set(itertools.combinations(row.items(), 2))

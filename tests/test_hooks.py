@@ -1,0 +1,233 @@
+"""The hooks, rendered as cookiecutter does it, loaded and called."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from conftest import OPTIONS, ROOT, TEMPLATE, Bake, Project
+from cookiecutter.environment import StrictEnvironment
+from cookiecutter.exceptions import FailedHookException
+from cookiecutter.main import cookiecutter
+
+GOOD = {
+    "project_name": "Shape Sorter",
+    "project_slug": "shape-sorter",
+    "package_name": "shape_sorter",
+    "description": "Sorts shapes.",
+    "author_name": "Ada",
+    "author_email": "ada@example.org",
+    "task": "classification",
+    "use_wandb": False,
+    "use_docker": True,
+    "ci": "github",
+    "license": "MIT",
+    "python_version": "3.11",
+    "_template": "gh:someone/cookiecutter-lightning-cv",
+    "_jinja2_env_vars": TEMPLATE["_jinja2_env_vars"],
+}
+
+Load = Callable[..., ModuleType]
+
+
+@pytest.fixture
+def load() -> Load:
+    """Render a hook with answers and make a module of it, without running it."""
+
+    def loaded(hook: str, **answers: Any) -> ModuleType:
+        context = {"cookiecutter": GOOD | answers}
+        environment = StrictEnvironment(context=context, keep_trailing_newline=True, **TEMPLATE["_jinja2_env_vars"])
+        source = environment.from_string((ROOT / "hooks" / hook).read_text(encoding="utf-8")).render(**context)
+        module = ModuleType(hook)
+        exec(compile(source, hook, "exec"), module.__dict__)
+        return module
+
+    return loaded
+
+
+@pytest.fixture
+def problems(load: Load) -> Callable[..., dict[str, tuple[str, str]]]:
+    """Reason and suggestion for each answer that is refused."""
+
+    def found(**answers: Any) -> dict[str, tuple[str, str]]:
+        module = load("pre_gen_project.py", **answers)
+        return {key: (reason, better) for key, _, reason, better in module.find_problems(module.ANSWERS)}
+
+    return found
+
+
+def test_good_answers_are_accepted(problems: Callable[..., Any]) -> None:
+    assert problems() == {}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "reason"),
+    [
+        ("project_slug", "Shape Sorter", "no portable folder name"),
+        ("project_slug", "a/b", "no portable folder name"),
+        ("project_slug", "../up", "no portable folder name"),
+        ("project_slug", "", "no portable folder name"),
+        ("project_slug", "formen-ü", "no portable folder name"),
+        ("project_slug", "ends-with-", "no portable folder name"),
+        ("project_slug", "x" * 65, "longer than 64"),
+        ("project_slug", "con", "device name"),
+        ("project_slug", "nul.txt", "device name"),
+        ("project_slug", "torch", "depends on"),
+        ("project_slug", "pytorch-lightning", "depends on"),
+        ("package_name", "my-package", "no importable identifier"),
+        ("package_name", "9lives", "no importable identifier"),
+        ("package_name", "a.b", "no importable identifier"),
+        ("package_name", "größe", "no importable identifier"),
+        ("package_name", "", "no importable identifier"),
+        ("package_name", "class", "keyword"),
+        ("package_name", "None", "keyword"),
+        ("package_name", "_hidden", "private"),
+        ("package_name", "x" * 41, "longer than 40"),
+        ("package_name", "json", "standard library"),
+        ("package_name", "torch", "depends on"),
+        ("package_name", "wandb", "depends on"),
+        ("package_name", "PIL", "depends on"),
+        ("package_name", "tests", "of the project itself"),
+        ("package_name", "train", "of the project itself"),
+        ("package_name", "aux", "device name"),
+        ("project_name", "two\nlines", "U+000A"),
+        ("project_name", "   ", "is empty"),
+        ("description", "a\x00b", "U+0000"),
+        ("description", "a\tb", "U+0009"),
+        ("description", "a\x1b[31mb", "U+001B"),
+        ("description", "a\u2028b", "U+2028"),
+        ("description", "a\u202eb", "U+202E"),
+        ("description", "x" * 201, "longer than 200"),
+        ("author_name", "a\rb", "U+000D"),
+        ("author_email", "nobody", "name@host.domain"),
+        ("author_email", "a@b", "name@host.domain"),
+        ("author_email", "a b@c.de", "name@host.domain"),
+        ("author_email", "a@b.de\n", "name@host.domain"),
+    ],
+)
+def test_a_bad_answer_is_refused_with_one_that_would_do(
+    problems: Callable[..., dict[str, tuple[str, str]]], key: str, value: str, reason: str
+) -> None:
+    found = problems(**{key: value})
+    assert list(found) == [key]
+    assert reason in found[key][0]
+    assert problems(**{key: found[key][1]}) == {}, "what is suggested would be refused, too"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['Jo "Q" Smith', "back\\slash", "{{ 7*7 }}", "{% raw", "#}", "${x}", "🦊 fox", "שלום עולם", "x" * 200, "a'b`c$(d)"],
+)
+def test_any_printable_text_is_accepted(problems: Callable[..., Any], text: str) -> None:
+    assert problems(project_name=text, description=text, author_name=text) == {}
+
+
+def test_all_problems_are_told_together_with_a_line_to_paste(
+    load: Load, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = load("pre_gen_project.py", package_name="class", author_email="x", description="it's {{ 7*7 }}")
+    assert module.main() == 1
+    said = capsys.readouterr().err
+    assert said.isascii()
+    assert "2 answers cannot be used" in said
+    assert "package_name = 'class'" in said
+    assert "would do: 'cv_class'" in said
+    (line,) = [line for line in said.splitlines() if line.startswith("cookiecutter ")]
+    words = shlex.split(line)
+    assert words[:3] == ["cookiecutter", "gh:someone/cookiecutter-lightning-cv", "--no-input"]
+    again = dict(word.split("=", 1) for word in words[3:])
+    assert again.keys() == OPTIONS.keys()
+    assert again["package_name"] == "cv_class"
+    assert again["author_email"] == "you@example.com"
+    assert again["author_name"] == "Ada"
+    assert StrictEnvironment(context={}).from_string(again["description"]).render() == "it's {{ 7*7 }}"
+
+
+def test_an_old_cookiecutter_is_refused(
+    load: Load, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cookiecutter.__version__", "2.6.0")
+    assert load("pre_gen_project.py").main() == 1
+    assert "2.6.0 is too old" in capsys.readouterr().err
+
+
+def test_nothing_is_left_after_a_refusal(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(FailedHookException):
+        cookiecutter(str(ROOT), no_input=True, output_dir=str(tmp_path), extra_context={"package_name": "class"})
+    assert list(tmp_path.iterdir()) == []
+    assert "is a keyword of Python" in capfd.readouterr().err
+
+
+def test_the_manifest_names_only_what_exists(load: Load, bake: Bake) -> None:
+    project = bake(use_wandb=True)
+    manifest = load("post_gen_project.py", **project.answers).MANIFEST
+    for option, paths in manifest.items():
+        assert option in OPTIONS
+        for path in paths:
+            assert (project.folder / path).exists(), path
+
+
+def test_stripping_twice_or_after_a_path_is_gone_is_no_error(load: Load, bake: Bake) -> None:
+    project = bake(fresh=True, use_wandb=True)
+    module = load("post_gen_project.py", **project.answers)
+    everything = {option: "none" for option in module.MANIFEST}
+    module.strip(project.folder, everything)
+    module.strip(project.folder, everything)
+    assert not (project.folder / "LICENSE").exists()
+    assert not (project.folder / ".github").exists()
+
+
+@pytest.fixture
+def post_gen(load: Load, bake: Bake, tmp_path: Path) -> tuple[Project, Path]:
+    """An unstripped project, and the rendered hook as a file."""
+    project = bake(fresh=True, use_wandb=True)
+    context = {"cookiecutter": dict(project.answers) | {"use_wandb": False}}
+    environment = StrictEnvironment(context=context, keep_trailing_newline=True, **TEMPLATE["_jinja2_env_vars"])
+    hook = tmp_path / "hook.py"
+    source = (ROOT / "hooks" / "post_gen_project.py").read_text(encoding="utf-8")
+    hook.write_text(environment.from_string(source).render(**context), encoding="utf-8")
+    return project, hook
+
+
+def test_post_gen_needs_no_path_and_prints_ascii(post_gen: tuple[Project, Path]) -> None:
+    project, hook = post_gen
+    started = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, hook],
+        cwd=project.folder,
+        env={"PYTHONIOENCODING": "ascii", "SYSTEMROOT": os.environ.get("SYSTEMROOT", "")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert time.perf_counter() - started < 30  # it does not hang on a prompt or a network
+    assert not (project.folder / "sweep.yaml").exists()
+    commands = re.findall(r"^ {4}(\S.*?)(?:  .*)?$", done.stdout, re.MULTILINE)
+    assert commands == ["cd shape-sorter", "uv run train", "uv run pytest"]
+
+
+def test_post_gen_starts_no_process_and_opens_no_connection(post_gen: tuple[Project, Path]) -> None:
+    project, hook = post_gen
+    watch = (
+        "import runpy, sys\n"
+        "def watch(event, arguments):\n"
+        "    assert not event.startswith(('socket', 'subprocess', 'os.system', 'os.exec')), event\n"
+        "sys.addaudithook(watch)\n"
+        "try:\n    runpy.run_path(sys.argv[1], run_name='__main__')\n"
+        "except SystemExit as end:\n    assert not end.code\n"
+    )
+    subprocess.run([sys.executable, "-c", watch, hook], cwd=project.folder, check=True, capture_output=True)
+
+
+def test_without_hooks_the_project_still_compiles(tmp_path: Path) -> None:
+    cookiecutter(str(ROOT), no_input=True, output_dir=str(tmp_path), accept_hooks=False)
+    project = tmp_path / "shape-sorter"
+    assert (project / "sweep.yaml").exists()
+    subprocess.run([sys.executable, "-m", "compileall", "-q", project / "src"], check=True)

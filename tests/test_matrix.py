@@ -1,0 +1,203 @@
+"""Every row of the option matrix, baked and checked without running it."""
+
+import ast
+import json
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import OPTIONS, ROOT, Bake, Project
+from matrix import TRACES, choices, declinable, name, rows
+
+ROWS = rows()
+
+
+@pytest.fixture(params=ROWS, ids=[name(row) for row in ROWS], scope="module")
+def project(request: pytest.FixtureRequest, bake: Bake) -> Project:
+    return bake(**request.param)
+
+
+def refused(*words: str | Path) -> str:
+    """What a checker says against its input; nothing if it is content."""
+    done = subprocess.run([str(word) for word in words], capture_output=True, text=True, check=False)
+    return done.stdout + done.stderr if done.returncode else ""
+
+
+def is_off(project: Project, option: str) -> bool:
+    return bool(project.answers[option] == declinable()[option])
+
+
+def test_nothing_of_the_template_is_left_over(project: Project) -> None:
+    for path in project.files():
+        text = path.read_text(encoding="utf-8")
+        for left in ("cookiecutter.", "<!--%", "%-->", "# ~ ", "{%"):
+            assert left not in text, f"{left} in {path}"
+        assert "cookiecutter" not in str(path.relative_to(project.folder))
+
+
+def test_what_is_declined_leaves_no_trace(project: Project) -> None:
+    for option in filter(lambda option: is_off(project, option), TRACES):
+        pattern = re.compile(TRACES[option], re.IGNORECASE)
+        for path in project.files():
+            assert not pattern.search(str(path.relative_to(project.folder))), path
+            found = pattern.search(path.read_text(encoding="utf-8"))
+            assert not found, f"{found} in {path}"
+
+
+def test_what_is_asked_for_is_there(project: Project) -> None:
+    text = "\n".join(str(path) + path.read_text(encoding="utf-8") for path in project.files())
+    for option in TRACES:
+        if not is_off(project, option):
+            assert re.search(TRACES[option], text, re.IGNORECASE), option
+
+
+def test_no_folder_is_empty(project: Project) -> None:
+    for path in project.folder.rglob("*"):
+        assert not path.is_dir() or any(path.iterdir()), path
+
+
+def test_files_end_with_one_newline_and_lines_without_blanks(project: Project) -> None:
+    for path in project.files():
+        content = path.read_bytes()
+        assert b"\r" not in content, path
+        assert content == b"" or content.rstrip(b"\n") + b"\n" == content, path
+        assert not re.search(rb"[ \t]\n", content), path
+        assert path.suffix == ".py" or b"\n\n\n" not in content, path
+
+
+def test_configs_can_be_read(project: Project) -> None:
+    for path in project.files():
+        text = path.read_text(encoding="utf-8")
+        if path.suffix in {".yaml", ".yml"}:
+            yaml.safe_load(text)
+        elif path.suffix == ".toml":
+            tomllib.loads(text)
+        elif path.suffix == ".json":
+            json.loads(text)
+
+
+def test_python_is_formatted_clean_and_compiles(project: Project) -> None:
+    assert not refused("ruff", "check", "--no-cache", project.folder)
+    assert not refused("ruff", "format", "--no-cache", "--diff", project.folder)
+    oldest = int(str(project.answers["python_version"]).split(".")[1])
+    for path in project.files():
+        if path.suffix == ".py":
+            ast.parse(path.read_text(encoding="utf-8"), feature_version=(3, oldest))
+
+
+def test_only_tracking_names_its_service(project: Project) -> None:
+    allowed = ("tracking", "run.py")
+    for path in project.package.rglob("*.py"):
+        if "import wandb" in path.read_text(encoding="utf-8"):
+            assert path.relative_to(project.package).parts[0] in allowed, path
+
+
+def test_the_licence_is_the_one_chosen(project: Project) -> None:
+    chosen = project.answers["license"]
+    metadata = tomllib.loads(project.text("pyproject.toml"))["project"]
+    if chosen == "none":
+        assert "license" not in metadata
+        return
+    heads = {"MIT": "MIT License", "Apache-2.0": "Apache License", "BSD-3-Clause": "BSD 3-Clause License"}
+    assert project.text("LICENSE").lstrip().startswith(heads[chosen])
+    assert project.answers["author_name"] in project.text("LICENSE")
+    assert metadata["license"] == chosen
+
+
+def test_workflows_pass_their_checkers(project: Project) -> None:
+    workflows = project.folder / ".github" / "workflows"
+    if is_off(project, "ci"):
+        assert not workflows.exists()
+        return
+    assert not refused("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *workflows.glob("*.yml"))
+    assert not refused("zizmor", "--offline", "--no-progress", workflows)
+
+
+def test_containers_pass_their_checkers(project: Project) -> None:
+    if is_off(project, "use_docker"):
+        assert not (project.folder / "Dockerfile").exists()
+        return
+    assert not refused("hadolint", project.folder / "Dockerfile")
+    compose = project.folder / "compose.yaml"
+    assert not refused("check-jsonschema", "--builtin-schema", "vendor.compose-spec", compose)
+
+
+def test_a_key_is_handed_on_only_where_it_is_wanted(project: Project) -> None:
+    if is_off(project, "use_wandb"):
+        return
+    if not is_off(project, "use_docker"):
+        assert "WANDB_API_KEY" in yaml.safe_load(project.text("compose.yaml"))["services"]["train"]["environment"][0]
+        assert "WANDB" not in project.text("Dockerfile")
+    if not is_off(project, "ci"):
+        jobs = yaml.safe_load(project.text(".github/workflows/ci.yml"))["jobs"]
+        with_key = [job for job, content in jobs.items() if "secrets.WANDB_API_KEY" in str(content)]
+        assert with_key == ["train"]
+
+
+@pytest.mark.parametrize(
+    ("checker", "file", "good", "bad"),
+    [
+        (
+            ["check-jsonschema", "--builtin-schema", "vendor.github-workflows"],
+            ".github/workflows/ci.yml",
+            "steps:",
+            "stepz:",
+        ),
+        (
+            ["zizmor", "--offline", "--no-progress"],
+            ".github/workflows/ci.yml",
+            "@3d3c42e5aac5ba805825da76410c181273ba90b1",
+            "@main",
+        ),
+        (["check-jsonschema", "--builtin-schema", "vendor.compose-spec"], "compose.yaml", "shm_size", "shmsize"),
+        (["hadolint"], "Dockerfile", "WORKDIR /work", "WORKDIR work"),
+        (["ruff", "check", "--no-cache"], "src/shape_sorter/run.py", "import json", "import json, csv"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_each_checker_finds_a_planted_fault(
+    bake: Bake, tmp_path: Path, checker: list[str], file: str, good: str, bad: str
+) -> None:
+    text = bake().text(file)
+    assert good in text
+    planted = (
+        tmp_path / ".github" / "workflows" / Path(file).name if "workflows" in file else tmp_path / Path(file).name
+    )
+    planted.parent.mkdir(parents=True, exist_ok=True)
+    planted.write_text(text.replace(good, bad), encoding="utf-8")
+    assert refused(*checker, planted)
+
+
+def test_the_matrix_holds_every_answer_and_every_pair() -> None:
+    options = choices()
+    full = [{key: values[0] for key, values in options.items()} | row for row in ROWS]
+    for one, values in options.items():
+        for value in values:
+            for two in set(options) - {one}:
+                assert {row[two] for row in full if row[one] == value} == {*options[two]}
+    assert {*declinable()} == {*TRACES}, "each option that can be declined needs words to search for"
+
+
+def test_prompts_have_a_label_each_and_no_square_brackets() -> None:
+    prompts = json.loads((ROOT / "cookiecutter.json").read_text(encoding="utf-8"))["__prompts__"]
+    assert list(prompts) == list(OPTIONS)
+    for key, label in prompts.items():
+        lines = label.values() if isinstance(label, dict) else [label]
+        assert all("[" not in line for line in lines)  # rich would take them for markup
+        if isinstance(label, dict):
+            assert set(label) - {"__prompt__"} == set(OPTIONS[key])
+
+
+def test_the_template_itself_is_clean(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    assert not refused("python", "tools/format_template.py", "--check")
+    assert not refused("ruff", "check", "--no-cache")
+    assert not refused("ruff", "format", "--no-cache", "--check")
+    assert not refused("mypy")
+
+
+def test_no_row_is_left_out() -> None:
+    assert len(ROWS) > 15
