@@ -76,7 +76,7 @@ def taken(name):
 
 def slug_problem(slug):
     if not re.fullmatch(r"[a-z0-9]([a-z0-9._-]*[a-z0-9])?", slug):
-        return "is no portable folder name: use lower-case ASCII letters, digits and hyphens, a letter or digit at both ends"
+        return "is no portable folder name: use lower-case ASCII letters, digits and hyphens, no hyphen at the ends"
     if len(slug) > LONGEST["project_slug"]:
         return "is longer than %d characters" % LONGEST["project_slug"]
     return taken(re.sub(r"[-_.]+", "_", slug)) or taken(slug.split(".")[0])

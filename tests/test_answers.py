@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 import tomllib
 import unicodedata
 from pathlib import Path
@@ -30,6 +31,8 @@ NASTY = [
     "🦊🏳️‍🌈 fox",
     "שלום עולם",
     "- 1. list: [a, b] # not a comment",
+    "1. first",
+    "    indented",
     "'''\"\"\"",
     "x" * 200,
 ]
@@ -55,8 +58,8 @@ def assert_shows(project: Project, *, title: str, description: str, author: str)
     assert metadata["authors"][0]["name"] == author
     assert author in project.text("LICENSE")
     lines = project.text("README.md").splitlines()
-    assert unescaped(lines[0].removeprefix("# ")) == title
-    assert unescaped(lines[2]) == description
+    assert unescaped(lines[0].removeprefix("# ")) == title.strip()
+    assert unescaped(lines[2]) == description.strip()
     for path in project.files():
         text = path.read_text(encoding="utf-8")
         if path.suffix == ".py":
@@ -67,6 +70,7 @@ def assert_shows(project: Project, *, title: str, description: str, author: str)
 
 def unescaped(text: str) -> str:
     """What Markdown shows for ``text``, where every special character must have been escaped."""
+    assert not re.match(r"[-+=]|\d+[.)]", text), f"{text} would begin a list or underline a title"
     shown, rest = "", text
     while rest:
         if rest[0] == "\\" and len(rest) > 1 and unicodedata.category(rest[1])[0] in "PS":

@@ -64,6 +64,15 @@ def test_a_fresh_project_passes_its_own_checks(project: Project) -> None:
     use(project, "mypy")
 
 
+def test_a_fresh_project_has_nothing_for_its_hooks_to_mend(stripped: Project) -> None:
+    files = [str(path.relative_to(stripped.folder)) for path in stripped.files()]
+    assert stripped.run("git", "init", "--quiet").returncode == 0
+    assert stripped.run("git", "add", "--", *files).returncode == 0
+    done = stripped.run("uv", "run", "--no-sync", "pre-commit", "run", "--all-files")
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.count("Passed") >= 6
+
+
 def test_a_fresh_project_passes_its_own_tests(project: Project) -> None:
     done = use(project, "pytest", "-q")
     assert " passed" in done.stdout
@@ -181,7 +190,7 @@ def test_a_tracked_project_trains_without_the_package(tracked: Project) -> None:
         installed(tracked)
 
 
-def test_a_tree_without_hooks_still_trains(bake: Bake, stripped: Project, tmp_path: Path) -> None:
+def test_a_tree_without_hooks_still_trains(stripped: Project, tmp_path: Path) -> None:
     from conftest import ROOT
     from cookiecutter.main import cookiecutter
 

@@ -5,7 +5,6 @@ import re
 import shlex
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -129,9 +128,7 @@ def test_any_printable_text_is_accepted(problems: Callable[..., Any], text: str)
     assert problems(project_name=text, description=text, author_name=text) == {}
 
 
-def test_all_problems_are_told_together_with_a_line_to_paste(
-    load: Load, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_all_problems_are_told_together_with_a_line_to_paste(load: Load, capsys: pytest.CaptureFixture[str]) -> None:
     module = load("pre_gen_project.py", package_name="class", author_email="x", description="it's {{ 7*7 }}")
     assert module.main() == 1
     said = capsys.readouterr().err
@@ -177,7 +174,7 @@ def test_the_manifest_names_only_what_exists(load: Load, bake: Bake) -> None:
 def test_stripping_twice_or_after_a_path_is_gone_is_no_error(load: Load, bake: Bake) -> None:
     project = bake(fresh=True, use_wandb=True)
     module = load("post_gen_project.py", **project.answers)
-    everything = {option: "none" for option in module.MANIFEST}
+    everything = dict.fromkeys(module.MANIFEST, "none")
     module.strip(project.folder, everything)
     module.strip(project.folder, everything)
     assert not (project.folder / "LICENSE").exists()
@@ -185,7 +182,7 @@ def test_stripping_twice_or_after_a_path_is_gone_is_no_error(load: Load, bake: B
 
 
 @pytest.fixture
-def post_gen(load: Load, bake: Bake, tmp_path: Path) -> tuple[Project, Path]:
+def post_gen(bake: Bake, tmp_path: Path) -> tuple[Project, Path]:
     """An unstripped project, and the rendered hook as a file."""
     project = bake(fresh=True, use_wandb=True)
     context = {"cookiecutter": dict(project.answers) | {"use_wandb": False}}
@@ -198,7 +195,6 @@ def post_gen(load: Load, bake: Bake, tmp_path: Path) -> tuple[Project, Path]:
 
 def test_post_gen_needs_no_path_and_prints_ascii(post_gen: tuple[Project, Path]) -> None:
     project, hook = post_gen
-    started = time.perf_counter()
     done = subprocess.run(
         [sys.executable, hook],
         cwd=project.folder,
@@ -206,8 +202,9 @@ def test_post_gen_needs_no_path_and_prints_ascii(post_gen: tuple[Project, Path])
         capture_output=True,
         text=True,
         check=True,
+        stdin=subprocess.DEVNULL,
+        timeout=60,  # should it wait for an answer
     )
-    assert time.perf_counter() - started < 30  # it does not hang on a prompt or a network
     assert not (project.folder / "sweep.yaml").exists()
     commands = re.findall(r"^ {4}(\S.*?)(?:  .*)?$", done.stdout, re.MULTILINE)
     assert commands == ["cd shape-sorter", "uv run train", "uv run pytest"]

@@ -1,4 +1,3 @@
-import random
 import shutil
 
 import pytest
@@ -10,8 +9,10 @@ from {{ cookiecutter.package_name }}.classification.settings import (
     ImageFolderSettings,
     ShapesSettings,
 )
+from {{ cookiecutter.package_name }}.data.datamodule import DataModule
 from {{ cookiecutter.package_name }}.data.images import UnreadableImageError
 from {{ cookiecutter.package_name }}.errors import UsageError
+from {{ cookiecutter.package_name }}.settings import LoaderSettings
 
 AUGMENT = {"crop_scale": 0.5, "flip": 0.5, "color": 0.2}
 
@@ -163,25 +164,35 @@ def test_a_class_too_small_to_split_is_named(image_folder):
         build_datasets(folder(image_folder))
 
 
-def test_an_unreadable_image_is_named(image_folder):
+@pytest.fixture
+def loader_with_a_broken_image(image_folder):
+    """The validation images of a folder in which one is broken, as the training gets them."""
     split(image_folder)
-    broken = image_folder / "val" / "blue" / "0.jpg"
-    broken.write_bytes(b"no image")
-    dataset = build_datasets(folder(image_folder)).val
-    with pytest.raises(UnreadableImageError, match=r"0\.jpg cannot be read"):
-        dataset[0]
+    (image_folder / "val" / "blue" / "0.jpg").write_bytes(b"no image")
+
+    def load(*, batch_size, skip_unreadable, workers=0):
+        datasets = build_datasets(folder(image_folder))
+        settings = LoaderSettings(batch_size=batch_size, workers=workers)
+        module = DataModule(datasets, settings, skip_unreadable=skip_unreadable)
+        batches = [module.on_before_batch_transfer(batch, 0) for batch in module.val_dataloader()]
+        return module, batches
+
+    return load
 
 
-def test_unreadable_images_can_be_left_out_and_are_listed(image_folder):
-    split(image_folder)
-    broken = image_folder / "val" / "blue" / "0.jpg"
-    broken.write_bytes(b"no image")
-    dataset = build_datasets(folder(image_folder, skip_unreadable=True)).val
-    batch = collate([dataset[0], dataset[1]])
-    assert batch.unreadable == [str(broken)]
-    assert batch.positions.tolist() == [1]
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_unreadable_image_is_named(loader_with_a_broken_image, workers):
+    with pytest.raises(UnreadableImageError, match=r"0\.jpg cannot be read as an image: cannot"):
+        loader_with_a_broken_image(batch_size=4, skip_unreadable=False, workers=workers)
 
 
-def test_a_batch_of_unreadable_images_is_refused():
-    with pytest.raises(UsageError, match="whole batch"):
-        collate([f"{random.random()}.jpg"])
+def test_unreadable_images_can_be_left_out_and_are_listed(loader_with_a_broken_image):
+    module, batches = loader_with_a_broken_image(batch_size=4, skip_unreadable=True)
+    assert [len(batch.images) for batch in batches] == [3, 4, 4, 4, 4]
+    assert [path.endswith("0.jpg") for path in module.unreadable] == [True]
+
+
+def test_a_whole_batch_of_unreadable_images_is_refused(loader_with_a_broken_image, image_folder):
+    (image_folder / "val" / "blue" / "1.jpg").write_bytes(b"no image")
+    with pytest.raises(UsageError, match="whole batch of images is unreadable"):
+        loader_with_a_broken_image(batch_size=2, skip_unreadable=True)

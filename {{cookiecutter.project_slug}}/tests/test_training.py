@@ -238,6 +238,13 @@ def test_pretrained_weights_that_cannot_be_had_are_explained(train, monkeypatch)
     assert "model.pretrained=false" in str(stopped.value.code)
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has what is to be missing")
+def test_a_device_that_is_not_there_is_told_without_a_traceback(train):
+    with pytest.raises(SystemExit) as stopped:
+        train("trainer.accelerator=cuda")
+    assert "The trainer cannot be built" in str(stopped.value.code)
+
+
 def test_a_file_that_is_no_checkpoint_is_named(command, workplace):
     (workplace / "a.ckpt").write_bytes(b"nothing")
     with pytest.raises(SystemExit) as stopped:

@@ -62,7 +62,7 @@ def _forgiving(word: str, *, multirun: bool) -> str:
     """Let an override through to our own check, which reports all mistakes together.
 
     Hydra stops at the first unknown key; ``++key=value`` makes it accept the key, and the check in
-    ``settings.py`` then names it with the nearest known one. Config groups (``data=...``) and
+    ``validation.py`` then names it with the nearest known one. Config groups (``data=...``) and
     Hydra's own settings stay as they are. A path is quoted, so that ``source=photo (1).jpg`` works.
     """
     match = re.fullmatch(r"([A-Za-z_][\w.]*)=(.*)", word, flags=re.DOTALL)
@@ -100,12 +100,13 @@ def _train(config: DictConfig) -> None:
 
     resume = config.get("resume")
     if resume:
-        run = find_run(Path(config.runs), str(resume))
+        run = find_run(Path(str(config.runs)), str(resume))
         settings = check(continued(run.settings, config, _overrides()), Settings)
         os.environ[RUN_ID] = run.id
+        run.results.unlink(missing_ok=True)  # no longer finished
     else:
         settings = check(config, Settings)
-        run = Run(Path(config.runs) / os.environ[RUN_ID])
+        run = Run(settings.runs / os.environ[RUN_ID])
     run.create(settings)
     # Lightning starts further processes by this command line; they take the settings from the run
     # and need no Hydra.

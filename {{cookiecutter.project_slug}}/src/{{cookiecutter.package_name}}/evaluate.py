@@ -30,7 +30,11 @@ def run_evaluation(settings: EvaluateSettings, run: Run) -> dict[str, float]:
     # The training split is measured like the others: whole, in order, without random changes.
     chosen = getattr(datasets, settings.split)
     chosen.transform = datasets.test.transform
-    datamodule = DataModule(replace(datasets, test=chosen), settings.loader)
+    datamodule = DataModule(
+        replace(datasets, test=chosen),
+        settings.loader,
+        skip_unreadable=settings.data.skip_unreadable,
+    )
     with tracked(settings, run, job="evaluate") as (loggers, callbacks):
         trainer = build_trainer(
             settings, run, loggers=[MetricsFile(run.folder), *loggers], callbacks=callbacks

@@ -37,13 +37,11 @@ def run_prediction(settings: PredictSettings, run: Run) -> list[dict[str, object
     module = load_module(settings.checkpoint)
     paths = find_images(settings.source)
     dataset = ImageDataset(
-        paths,
-        [UNLABELLED] * len(paths),
-        eval_transform(settings.data.image_size),
-        skip_unreadable=settings.data.skip_unreadable,
+        paths, [UNLABELLED] * len(paths), eval_transform(settings.data.image_size)
     )
+    datasets = Datasets(dataset, dataset, dataset, module.classes, collate)
     datamodule = DataModule(
-        Datasets(dataset, dataset, dataset, module.classes, collate), settings.loader
+        datasets, settings.loader, skip_unreadable=settings.data.skip_unreadable
     )
     with tracked(settings, run, job="predict") as (loggers, callbacks):
         trainer = build_trainer(settings, run, loggers=loggers, callbacks=callbacks)

@@ -33,7 +33,9 @@ def run_training(settings: Settings, run: Run) -> dict[str, float]:
     """
     seed_everything(settings.seed, workers=True, verbose=False)
     datasets = build_datasets(settings.data)
-    datamodule = DataModule(datasets, settings.loader)
+    datamodule = DataModule(
+        datasets, settings.loader, skip_unreadable=settings.data.skip_unreadable
+    )
     module = ClassificationModule(settings, list(datasets.classes), download=not run.last.is_file())
     resumed = run.last if run.last.is_file() else None
     step = (

@@ -10,7 +10,9 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, RichProgressBar
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.profilers import AdvancedProfiler, Profiler, SimpleProfiler
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
+from .errors import UsageError
 from .run import Run
 from .settings import Settings
 
@@ -18,13 +20,26 @@ from .settings import Settings
 def build_trainer(
     settings: Settings, run: Run, *, loggers: Sequence[Logger], callbacks: Sequence[Callback]
 ) -> Trainer:
-    """Build the trainer; what it writes goes to the run's folder."""
-    chosen = settings.trainer
+    """Build the trainer; what it writes goes to the run's folder.
+
+    Raises:
+        UsageError: if the machine has not what the settings ask for.
+    """
     torch.set_float32_matmul_precision("high")  # TF32, where a GPU has it
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     # Few workers and rare logging are meant so; the third is Lightning's own to mend.
     for message in (".*many workers.*", ".*logging interval.*", ".*LeafSpec.*"):
         warnings.filterwarnings("ignore", message)
+    try:
+        return _trainer(settings, run, loggers, callbacks)
+    except MisconfigurationException as error:  # no such device, say
+        raise UsageError(f"The trainer cannot be built: {error}") from error
+
+
+def _trainer(
+    settings: Settings, run: Run, loggers: Sequence[Logger], callbacks: Sequence[Callback]
+) -> Trainer:
+    chosen = settings.trainer
     return Trainer(
         accelerator=chosen.accelerator,
         devices=chosen.devices,

@@ -10,6 +10,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from PIL import Image
 from torch import Tensor
 
+from ..data.images import Unreadable
+
 
 @dataclass(frozen=True)
 class Shown:
@@ -68,7 +70,7 @@ class PredictionPictures(Callback):
         count = min(self.count, len(dataset))
         chosen = torch.linspace(0, len(dataset) - 1, count).long().tolist()
         samples = (dataset[index] for index in chosen)
-        return [sample for sample in samples if not isinstance(sample, str)]
+        return [sample for sample in samples if not isinstance(sample, Unreadable)]
 
     def _write_sheet(self, trainer: Trainer, shown: Sequence[Shown]) -> None:
         path = self.folder / f"epoch_{trainer.current_epoch:03d}.png"

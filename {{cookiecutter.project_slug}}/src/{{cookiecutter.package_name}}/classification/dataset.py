@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ..data.datamodule import Datasets
-from ..data.images import SUFFIXES, UnreadableImageError, read_image
+from ..data.images import SUFFIXES, Unreadable, UnreadableImageError, read_image
 from ..errors import UsageError
 from .settings import DataSettings, ImageFolderSettings, ShapesSettings
 from .shapes import write_shapes
@@ -35,57 +35,37 @@ class Batch(NamedTuple):
     images: Tensor  # uint8 [B, 3, S, S]
     targets: Tensor  # int64 [B]
     positions: Tensor  # int64 [B]
-    unreadable: list[str]  # paths that were left out
+    unreadable: list[Unreadable]  # what is missing
 
 
-class ImageDataset(Dataset[Sample | str]):
-    """Image files with a class index each.
+class ImageDataset(Dataset[Sample | Unreadable]):
+    """Image files with a class index each."""
 
-    An unreadable image raises, or with ``skip_unreadable`` is handed on as its path, which
-    ``collate`` leaves out of the batch and lists.
-    """
-
-    def __init__(
-        self,
-        paths: Sequence[Path],
-        targets: Sequence[int],
-        transform: Transform,
-        *,
-        skip_unreadable: bool,
-    ) -> None:
+    def __init__(self, paths: Sequence[Path], targets: Sequence[int], transform: Transform) -> None:
         # Arrays, not lists of objects: worker processes then share their memory.
         self.paths = np.array([str(path) for path in paths])
         self.targets = np.array(targets, dtype=np.int64)
         self.transform = transform
-        self.skip_unreadable = skip_unreadable
 
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, index: int) -> Sample | str:
-        path = str(self.paths[index])
+    def __getitem__(self, index: int) -> Sample | Unreadable:
         try:
-            image = read_image(path)
-        except UnreadableImageError:
-            if not self.skip_unreadable:
-                raise
-            return path
+            image = read_image(str(self.paths[index]))
+        except UnreadableImageError as error:
+            return error.unreadable  # the main process decides what to do
         return Sample(self.transform(image), int(self.targets[index]), index)
 
 
-def collate(samples: list[Sample | str]) -> Batch:
+def collate(samples: list[Sample | Unreadable]) -> Batch:
     """Stack what could be read; list the rest."""
     read = [sample for sample in samples if isinstance(sample, Sample)]
-    if not read:
-        raise UsageError(
-            "A whole batch of images is unreadable: " + ", ".join(map(str, samples[:3])) + " ...\n"
-            "Repair or remove them, or use a larger loader.batch_size."
-        )
     return Batch(
-        torch.stack([sample.image for sample in read]),
+        torch.stack([sample.image for sample in read]) if read else torch.empty(0),
         torch.tensor([sample.target for sample in read]),
         torch.tensor([sample.position for sample in read]),
-        [sample for sample in samples if isinstance(sample, str)],
+        [sample for sample in samples if isinstance(sample, Unreadable)],
     )
 
 
@@ -106,7 +86,6 @@ def build_datasets(settings: DataSettings) -> Datasets:
             [path for path, _ in images[split]],
             [target for _, target in images[split]],
             transform,
-            skip_unreadable=settings.skip_unreadable,
         )
         for split, transform in zip(SPLITS, transforms, strict=True)
     )

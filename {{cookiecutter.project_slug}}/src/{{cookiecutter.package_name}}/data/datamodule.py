@@ -9,7 +9,9 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Dataset
 
+from ..errors import UsageError
 from ..settings import LoaderSettings
+from .images import UnreadableImageError
 
 MOST_WORKERS = 8
 
@@ -38,10 +40,13 @@ class Datasets:
 class DataModule(LightningDataModule):
     """Loaders for the three splits."""
 
-    def __init__(self, datasets: Datasets, settings: LoaderSettings) -> None:
+    def __init__(
+        self, datasets: Datasets, settings: LoaderSettings, *, skip_unreadable: bool
+    ) -> None:
         super().__init__()
         self.datasets = datasets
         self.settings = settings
+        self.skip_unreadable = skip_unreadable
         self.unreadable: set[str] = set()
 
     def train_dataloader(self) -> DataLoader[Any]:
@@ -81,8 +86,20 @@ class DataModule(LightningDataModule):
         )
 
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """Note the images that were left out."""
-        self.unreadable.update(batch.unreadable)
+        """Stop at an unreadable image, or note that it was left out.
+
+        Raises:
+            UsageError: naming the image.
+        """
+        for path, reason in batch.unreadable:
+            if not self.skip_unreadable:
+                raise UnreadableImageError(path, reason)
+            self.unreadable.add(path)
+        if not len(batch.images):
+            raise UsageError(
+                f"A whole batch of images is unreadable, {batch.unreadable[0].path} among them.\n"
+                "Repair or remove them, or use a larger loader.batch_size."
+            )
         return batch
 
 

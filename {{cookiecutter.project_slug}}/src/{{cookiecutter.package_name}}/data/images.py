@@ -2,6 +2,7 @@
 
 import glob
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -22,6 +23,14 @@ class UnreadableImageError(UsageError):
             f"{path} cannot be read as an image: {reason}.\n"
             "Repair or remove it, or leave such images out: data.skip_unreadable=true"
         )
+        self.unreadable = Unreadable(path, reason)
+
+
+class Unreadable(NamedTuple):
+    """What stands for an image that could not be read, on the way from a loader's worker."""
+
+    path: str
+    reason: str
 
 
 def read_image(path: str | Path) -> Tensor:
