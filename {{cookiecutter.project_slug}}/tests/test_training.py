@@ -7,10 +7,10 @@ import torch
 import yaml
 from PIL import Image
 
-from {{ cookiecutter.package_name }}.classification.dataset import build_datasets
-from {{ cookiecutter.package_name }}.classification.module import load_module
+from {{ cookiecutter.package_name }}.checkpoint import load_module
 from {{ cookiecutter.package_name }}.run import environment
 from {{ cookiecutter.package_name }}.settings import Settings
+from {{ cookiecutter.package_name }}.task import build_datasets
 
 
 def metrics_of(run):
@@ -108,8 +108,9 @@ def test_what_is_tested_is_the_average_that_the_checkpoint_holds(train):
     dataset = build_datasets(settings.data).test
     samples = [dataset[index] for index in range(len(dataset))]
     with torch.inference_mode():
-        labels = module.predict_images(torch.stack([sample.image for sample in samples])).labels
-    accuracy = (labels == torch.tensor([sample.target for sample in samples])).float().mean().item()
+        predictions = module.predict_images(torch.stack([sample.image for sample in samples]))
+    right = [one.label == sample.target for one, sample in zip(predictions, samples, strict=True)]
+    accuracy = sum(right) / len(right)
     reported = json.loads((run / "metrics.json").read_text())["test/accuracy"]
     assert reported == pytest.approx(accuracy, abs=1e-6)
 

@@ -160,7 +160,7 @@ def _prepared(config: DictConfig, model: type[SettingsT]) -> tuple[SettingsT, "R
     from .validation import check, continued
 
     check(config, model)  # a mistake is told before PyTorch is imported
-    from .classification.module import read_checkpoint
+    from .checkpoint import read_checkpoint
 
     stored = read_checkpoint(Path(config.checkpoint))["settings"]
     kept = {"data": stored["data"], "model": stored["model"]}

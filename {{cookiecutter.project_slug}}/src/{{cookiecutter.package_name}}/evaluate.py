@@ -3,19 +3,19 @@
 from dataclasses import replace
 
 from .callbacks.metrics import MetricsFile
-from .classification.dataset import build_datasets
-from .classification.module import load_module
+from .checkpoint import load_module
 from .data.datamodule import DataModule
 from .errors import UsageError
 from .report import print_summary, write_report
 from .run import Run
 from .settings import EvaluateSettings
+from .task import build_datasets
 from .tracker import tracked
 from .trainer import build_trainer
 
 
 def run_evaluation(settings: EvaluateSettings, run: Run) -> dict[str, float]:
-    """Test the checkpoint on ``settings.split``; write ``metrics.json`` and the confusion matrix.
+    """Test the checkpoint on ``settings.split``; write the report.
 
     Raises:
         UsageError: if the data has other classes than the checkpoint was trained on.

@@ -1,22 +1,20 @@
 """What a finished run leaves to look at."""
 
 from collections.abc import Mapping
-from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from .classification.draw import draw_confusion
-from .classification.module import ClassificationModule
 from .data.datamodule import DataModule
 from .run import Run, write_json, write_text
+from .task import TaskModule, draw_report
 
 
 def write_report(
-    run: Run, metrics: Mapping[str, float], module: ClassificationModule, datamodule: DataModule
+    run: Run, metrics: Mapping[str, float], module: TaskModule, datamodule: DataModule
 ) -> None:
-    """Write ``metrics.json``, ``confusion_matrix.png`` and, if images were left out, their list."""
-    draw_confusion(module.counts, module.classes, run.folder / "confusion_matrix.png")
+    """Write ``metrics.json``, the task's pictures and, if images were left out, their list."""
+    draw_report(module, run.folder)
     skipped = sorted(datamodule.unreadable)
     if skipped:
         write_text(run.folder / "unreadable.txt", "\n".join(skipped) + "\n")
@@ -37,11 +35,5 @@ def print_summary(run: Run, metrics: Mapping[str, float]) -> None:
             f"{count} unreadable images were left out: {unreadable}", soft_wrap=True, markup=False
         )
     sheets = sorted((run.folder / "predictions").glob("epoch_*.png"))
-    pictures: list[Path] = [
-        *sheets[-1:],
-        run.folder / "curves.png",
-        run.folder / "confusion_matrix.png",
-    ]
-    for path in pictures:
-        if path.is_file():
-            console.print(f"  {path}", soft_wrap=True, markup=False)
+    for path in [*sheets[-1:], *sorted(run.folder.glob("*.png"))]:
+        console.print(f"  {path}", soft_wrap=True, markup=False)

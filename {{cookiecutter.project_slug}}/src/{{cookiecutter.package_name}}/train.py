@@ -1,19 +1,17 @@
 """Train: from settings to a run folder that tells everything."""
 
-import torch
 from lightning.pytorch import Callback, Trainer, seed_everything
 from PIL.Image import Image
 
 from .callbacks.ema import WeightAverage
 from .callbacks.metrics import Curves, MetricsFile
 from .callbacks.pictures import PredictionPictures, Shown
-from .classification.dataset import build_datasets
-from .classification.draw import draw_prediction
-from .classification.module import METRICS, MONITOR, ClassificationModule
+from .checkpoint import read_checkpoint
 from .data.datamodule import DataModule
 from .report import print_summary, write_report
 from .run import Run
 from .settings import Settings
+from .task import METRICS, MONITOR, TaskModule, build_datasets, draw_prediction
 from .tracker import tracked
 from .trainer import build_trainer, checkpoint_callbacks
 
@@ -23,7 +21,7 @@ def run_training(settings: Settings, run: Run) -> dict[str, float]:
 
     Args:
         settings: what to do.
-        run: where to write; if its folder has a checkpoint, training continues from it.
+        run: where to write; training continues from the checkpoint that its folder may have.
 
     Returns:
         The test metrics.
@@ -36,11 +34,9 @@ def run_training(settings: Settings, run: Run) -> dict[str, float]:
     datamodule = DataModule(
         datasets, settings.loader, skip_unreadable=settings.data.skip_unreadable
     )
-    module = ClassificationModule(settings, list(datasets.classes), download=not run.last.is_file())
     resumed = run.last if run.last.is_file() else None
-    step = (
-        torch.load(resumed, map_location="cpu", weights_only=True)["global_step"] if resumed else 0
-    )
+    step = read_checkpoint(resumed)["global_step"] if resumed else 0
+    module = TaskModule(settings, list(datasets.classes), download=resumed is None)
     with tracked(settings, run, job="train") as (loggers, callbacks):
         trainer = build_trainer(
             settings,
@@ -52,7 +48,7 @@ def run_training(settings: Settings, run: Run) -> dict[str, float]:
         return _test_best(trainer, module, datamodule, run)
 
 
-def _own_callbacks(settings: Settings, run: Run, module: ClassificationModule) -> list[Callback]:
+def _own_callbacks(settings: Settings, run: Run, module: TaskModule) -> list[Callback]:
     def drawn(shown: Shown) -> Image:
         return draw_prediction(shown.image, shown.target, shown.prediction, module.classes)
 
@@ -76,7 +72,7 @@ def _own_callbacks(settings: Settings, run: Run, module: ClassificationModule) -
 
 
 def _test_best(
-    trainer: Trainer, module: ClassificationModule, datamodule: DataModule, run: Run
+    trainer: Trainer, module: TaskModule, datamodule: DataModule, run: Run
 ) -> dict[str, float]:
     metrics = trainer.test(
         module, datamodule=datamodule, ckpt_path=run.best, weights_only=True, verbose=False

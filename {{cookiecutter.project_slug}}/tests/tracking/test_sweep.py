@@ -5,9 +5,9 @@ import pytest
 import yaml
 from hydra import compose, initialize_config_dir
 
-from {{ cookiecutter.package_name }}.classification.module import METRICS, MONITOR
 from {{ cookiecutter.package_name }}.cli import CONFIGS, RUN_ID
 from {{ cookiecutter.package_name }}.settings import Settings
+from {{ cookiecutter.package_name }}.task import METRICS, MONITOR
 from {{ cookiecutter.package_name }}.validation import check
 
 SWEEP = yaml.safe_load((Path(__file__).parents[2] / "sweep.yaml").read_text(encoding="utf-8"))

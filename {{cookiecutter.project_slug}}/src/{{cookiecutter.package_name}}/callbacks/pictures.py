@@ -55,12 +55,8 @@ class PredictionPictures(Callback):
         with torch.inference_mode(), trainer.precision_plugin.forward_context():
             predictions = cast("Any", pl_module).predict_images(images)
         shown = [
-            Shown(
-                sample.image,
-                sample.target,
-                type(predictions)(*(part[i].cpu() for part in predictions)),
-            )
-            for i, sample in enumerate(samples)
+            Shown(sample.image, sample.target, prediction)
+            for sample, prediction in zip(samples, predictions, strict=True)
         ]
         for sink in self.sinks:
             sink(trainer, shown)

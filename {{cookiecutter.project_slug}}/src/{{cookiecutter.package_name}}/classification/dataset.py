@@ -92,6 +92,11 @@ def build_datasets(settings: DataSettings) -> Datasets:
     return Datasets(train=train, val=val, test=test, classes=classes, collate=collate)
 
 
+def unlabelled_images(paths: Sequence[Path], settings: DataSettings) -> ImageDataset:
+    """Images to predict: seen as in validation, without a target."""
+    return ImageDataset(paths, [UNLABELLED] * len(paths), eval_transform(settings.image_size))
+
+
 Found = tuple[list[str], dict[str, list[tuple[Path, int]]]]
 
 

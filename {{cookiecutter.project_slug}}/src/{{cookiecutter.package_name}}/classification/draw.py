@@ -11,7 +11,7 @@ from torch import Tensor
 from torchvision.transforms.functional import to_pil_image
 
 from .dataset import UNLABELLED
-from .module import Prediction
+from .module import ClassificationModule, Prediction
 
 mpl.use("Agg")
 
@@ -38,19 +38,20 @@ def draw_prediction(
         picture = picture.resize(
             (picture.width * factor, picture.height * factor), Image.Resampling.NEAREST
         )
-    if target == UNLABELLED:
-        color = NEUTRAL
-    else:
-        color = RIGHT if target == int(prediction.labels) else WRONG
+    color = {UNLABELLED: NEUTRAL, prediction.label: RIGHT}.get(target, WRONG)
     lines = caption(target, prediction, classes).split("\n")
     return _captioned(picture, lines, color)
 
 
 def caption(target: int, prediction: Prediction, classes: Sequence[str]) -> str:
     """What the image is taken for, and below, if that is wrong, what it is."""
-    label = int(prediction.labels)
-    said = f"{classes[label]} {float(prediction.confidences):.0%}"
-    return said if target in {label, UNLABELLED} else f"{said}\nis {classes[target]}"
+    said = f"{classes[prediction.label]} {prediction.confidence:.0%}"
+    return said if target in {prediction.label, UNLABELLED} else f"{said}\nis {classes[target]}"
+
+
+def describe(prediction: Prediction, classes: Sequence[str]) -> dict[str, object]:
+    """One row of the table of predictions."""
+    return {"label": classes[prediction.label], "confidence": round(prediction.confidence, 6)}
 
 
 def _captioned(picture: Image.Image, lines: Sequence[str], color: str) -> Image.Image:
@@ -76,14 +77,13 @@ def _fitting(line: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, widt
     return line
 
 
-def draw_confusion(counts: Tensor, classes: Sequence[str], path: Path) -> None:
-    """Write the confusion matrix as a picture: a row is a target, a column a prediction.
+def draw_report(module: ClassificationModule, folder: Path) -> None:
+    """Write what a test leaves to look at: ``confusion_matrix.png``."""
+    _draw_confusion(module.counts, module.classes, folder / "confusion_matrix.png")
 
-    Args:
-        counts: int64 tensor [classes, classes].
-        classes: the names.
-        path: the PNG file to write.
-    """
+
+def _draw_confusion(counts: Tensor, classes: Sequence[str], path: Path) -> None:
+    """A row is a target, a column a prediction; ``counts`` is int64 [classes, classes]."""
     matrix = counts.numpy()
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     side = min(3.0 + 0.45 * len(classes), 18.0)

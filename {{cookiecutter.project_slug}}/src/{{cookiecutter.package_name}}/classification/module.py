@@ -1,12 +1,10 @@
 """The training logic of this task: loss, metrics, optimiser."""
 
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
-from omegaconf import OmegaConf
 from torch import Tensor, nn
 from torch.nn import functional
 from torchmetrics import MetricCollection
@@ -17,10 +15,8 @@ from torchmetrics.classification import (
 )
 from torchvision.transforms import v2
 
-from ..errors import UsageError
 from ..optimizer import build_optimizer
 from ..settings import Settings
-from ..validation import check
 from .dataset import Batch
 from .network import build_network
 
@@ -29,10 +25,10 @@ MONITOR = "val/accuracy"
 
 
 class Prediction(NamedTuple):
-    """What the network says about a batch of images."""
+    """What the network says about an image."""
 
-    labels: Tensor  # int64 [B], the most probable class
-    confidences: Tensor  # float [B], its probability
+    label: int  # the most probable class
+    confidence: float  # its probability
 
 
 class ClassificationModule(LightningModule):
@@ -69,10 +65,10 @@ class ClassificationModule(LightningModule):
         logits: Tensor = self.network(images)
         return logits
 
-    def predict_images(self, images: Tensor) -> Prediction:
+    def predict_images(self, images: Tensor) -> list[Prediction]:
         """Label uint8 images [B, 3, H, W]."""
-        confidences, labels = self(images).softmax(dim=1).max(dim=1)
-        return Prediction(labels, confidences)
+        confidences, labels = self(images).float().softmax(dim=1).max(dim=1)
+        return list(map(Prediction, labels.tolist(), confidences.tolist()))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step of cross-entropy, on blended images if MixUp or CutMix is on."""
@@ -127,9 +123,9 @@ class ClassificationModule(LightningModule):
             }
         }
 
-    def predict_step(self, batch: Batch, batch_idx: int) -> tuple[Tensor, Prediction]:
-        """Label one batch; the positions say which images it held."""
-        return batch.positions, self.predict_images(batch.images)
+    def predict_step(self, batch: Batch, batch_idx: int) -> list[tuple[int, Prediction]]:
+        """Label one batch; each prediction comes with the position of its image."""
+        return list(zip(batch.positions.tolist(), self.predict_images(batch.images), strict=True))
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW or SGD with warm-up and cosine."""
@@ -152,33 +148,6 @@ class ClassificationModule(LightningModule):
         """Put in what a reader of the file alone needs."""
         checkpoint["settings"] = self.settings.model_dump(mode="json", by_alias=True)
         checkpoint["classes"] = self.classes
-
-
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a checkpoint of this project.
-
-    Raises:
-        UsageError: if the file is none.
-    """
-    try:
-        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        missing = {"settings", "classes", "state_dict"} - set(content)
-    except Exception as error:
-        raise UsageError(f"checkpoint={path} cannot be read: {type(error).__name__}.") from error
-    if missing:
-        raise UsageError(
-            f"checkpoint={path} is not one of this project: it has no {', '.join(sorted(missing))}."
-        )
-    return content
-
-
-def load_module(path: Path) -> ClassificationModule:
-    """Rebuild the module that a checkpoint holds; its weights are the averaged ones."""
-    content = read_checkpoint(path)
-    settings = check(OmegaConf.create(content["settings"]), Settings)
-    module = ClassificationModule(settings, content["classes"], download=False)
-    module.load_state_dict(content["state_dict"])
-    return module.eval()
 
 
 def _mixing(settings: Settings, classes: int) -> nn.Module | None:

@@ -8,7 +8,7 @@ from lightning.pytorch.loggers import WandbLogger
 from torchvision.transforms.functional import to_pil_image
 
 from ..callbacks.pictures import PredictionPictures, Shown
-from ..classification.draw import caption
+from ..task import caption
 
 KEY = "val/predictions"
 MOST_PIXELS = 512  # of the longer side: a picture to judge by, not an archive

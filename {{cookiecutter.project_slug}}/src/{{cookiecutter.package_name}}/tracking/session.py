@@ -17,9 +17,9 @@ from lightning.pytorch import Callback
 from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
-from ..classification.module import METRICS
 from ..run import Run, environment
 from ..settings import Settings
+from ..task import METRICS
 from .media import TrackedPictures
 from .settings import Mode, TrackingSettings
 
