@@ -25,12 +25,8 @@ class Project:
         return self.folder / "src" / str(self.answers["package_name"])
 
     def files(self) -> Iterator[Path]:
-        """All that generation wrote, not what running it left."""
-        for path in sorted(self.folder.rglob("*")):
-            if path.is_file() and not {".venv", "__pycache__", "runs", "data"} & set(
-                path.relative_to(self.folder).parts[:-1]
-            ) - {"data" if "src" in path.parts else ""}:
-                yield path
+        """All that generation wrote, in a project that nothing has run in."""
+        return (path for path in sorted(self.folder.rglob("*")) if path.is_file())
 
     def text(self, name: str) -> str:
         return (self.folder / name).read_text(encoding="utf-8")
