@@ -25,6 +25,13 @@ def test_the_readme_explains_every_prompt() -> None:
     assert set(re.findall(r"`([a-z_]+)`", table)) & set(OPTIONS) == set(OPTIONS)
 
 
+def test_pictures_and_links_of_the_readme_exist() -> None:
+    targets = re.findall(r"\]\((?!https?:)([^)#]+)\)", README)
+    assert targets
+    for target in targets:
+        assert (ROOT / target).is_file(), target
+
+
 def test_no_lock_and_no_index_host_is_committed() -> None:
     files = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\n")
     assert not [name for name in files if name.endswith((".lock", "package-lock.json"))]

@@ -72,7 +72,7 @@ def test_a_setting_of_the_other_data_is_told():
 
 
 def test_fractions_must_leave_training_images():
-    with pytest.raises(UsageError, match="nothing to train on"):
+    with pytest.raises(UsageError, match=r"\n  data  val_fraction and test_fraction leave nothing"):
         settings(
             "data=imagefolder", "data.root=x", "data.val_fraction=0.6", "data.test_fraction=0.5"
         )

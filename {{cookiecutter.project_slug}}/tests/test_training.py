@@ -131,6 +131,15 @@ def test_evaluate_measures_a_split(train, command):
     assert (result / "confusion_matrix.png").is_file()
 
 
+def test_evaluate_splits_the_folder_of_the_checkpoint_as_it_is_told(train, command, image_folder):
+    run = train("data=imagefolder", f"data.root={image_folder}")
+    checkpoint = f"checkpoint={run}/checkpoints/best.ckpt"
+    result = command("evaluate", checkpoint, "data.val_fraction=0.3", "split=val", "tracking=none")
+    settings = yaml.safe_load((result / "config.yaml").read_text())
+    assert settings["data"]["root"] == str(image_folder)
+    assert settings["data"]["val_fraction"] == 0.3
+
+
 def test_evaluate_refuses_data_of_other_classes(train, command, image_folder):
     run = train()
     with pytest.raises(SystemExit) as stopped:

@@ -159,7 +159,11 @@ def _prepared(config: DictConfig, model: type[SettingsT]) -> tuple[SettingsT, "R
     from .run import Run
     from .validation import check, continued
 
-    check(config, model)  # a mistake is told before PyTorch is imported
+    names = ("data.", "model.")  # what they may be depends on the checkpoint
+    if config.checkpoint is None or not any(
+        key.lstrip("+").startswith(names) for key in _overrides()
+    ):
+        check(config, model)  # a mistake is told before PyTorch is imported
     from .checkpoint import read_checkpoint
 
     stored = read_checkpoint(Path(config.checkpoint))["settings"]

@@ -73,7 +73,7 @@ def continued(
 def _problem(details: ErrorDetails, known: Sequence[str]) -> tuple[str, str]:
     # The name of a union's member stands in pydantic's location, though not in the config.
     location = [str(part) for part in details["loc"]]
-    if len(location) > 2 and location[0] == "data":
+    if len(location) > 1 and location[0] == "data":
         del location[1]
     path = ".".join(part for part in location if part not in {"int", "str", "literal['auto']"})
     if details["type"] == "extra_forbidden":
