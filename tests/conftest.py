@@ -37,7 +37,8 @@ class Project:
             name: value
             for name, value in os.environ.items()
             # What belongs to the tests' own environment must not leak into the project's.
-            if not name.startswith(("WANDB_", "TRAIN_", "PYTEST_")) and name not in {"VIRTUAL_ENV", "UV"}
+            if not name.startswith(("WANDB_", "TRAIN_", "PYTEST_", "UV_INTERNAL_"))
+            and name not in {"VIRTUAL_ENV", "UV"}
         }
         return subprocess.run(
             [str(word) for word in words],

@@ -180,7 +180,7 @@ def test_an_offline_run_can_be_read_back(tracked: Project) -> None:
 
 def test_a_tracked_project_trains_without_the_package(tracked: Project) -> None:
     try:
-        assert tracked.run("uv", "pip", "uninstall", "wandb").returncode == 0
+        assert tracked.run("uv", "pip", "uninstall", "--python", ".venv", "wandb").returncode == 0
         done = use(tracked, "train", *SMALL, "debug=fast")
         said = [line for line in (done.stdout + done.stderr).splitlines() if "wandb" in line]
         assert said == ["wandb is not installed: this run is not tracked. To track: uv sync"]
