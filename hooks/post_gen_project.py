@@ -8,8 +8,21 @@ from pathlib import Path
 ANSWERS = json.loads(r"""{{ cookiecutter | tojson }}""")
 PACKAGE = "src/" + ANSWERS["package_name"]
 
-# What each option brings. Whole files and folders only: single lines go by conditionals in the files.
-MANIFEST = {
+# What each option, or each answer to it, brings. Whole files and folders only: single lines go by
+# conditionals in the files.
+TASKS = {
+    "classification": [
+        PACKAGE + "/classification",
+        PACKAGE + "/configs/data/imagefolder.yaml",
+        "tests/classification",
+    ],
+    "segmentation": [
+        PACKAGE + "/segmentation",
+        PACKAGE + "/configs/data/maskfolder.yaml",
+        "tests/segmentation",
+    ],
+}
+OPTIONS = {
     "use_wandb": [
         PACKAGE + "/tracking",
         PACKAGE + "/configs/tracking/wandb.yaml",
@@ -24,23 +37,26 @@ MANIFEST = {
 
 
 def declined(answers):
-    """Options answered with no or none."""
-    return [option for option in MANIFEST if answers[option] is False or answers[option] == "none"]
+    """Paths, relative to the project, that nobody asked for."""
+    names = [name for task in TASKS if task != answers["task"] for name in TASKS[task]]
+    for option, brought in OPTIONS.items():
+        if answers[option] is False or answers[option] == "none":
+            names += brought
+    return names
 
 
 def strip(root, answers):
-    """Delete the paths of declined options below `root`, and the folders that this empties."""
-    for option in declined(answers):
-        for name in MANIFEST[option]:
-            path = root / name
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)
-            for parent in path.parents:
-                if parent == root or not parent.is_dir() or any(parent.iterdir()):
-                    break
-                parent.rmdir()
+    """Delete below `root` what was declined, and the folders that this empties."""
+    for name in declined(answers):
+        path = root / name
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+        for parent in path.parents:
+            if parent == root or not parent.is_dir() or any(parent.iterdir()):
+                break
+            parent.rmdir()
 
 
 def main():

@@ -13,6 +13,12 @@ TRACES = {
     "license": r"licen[cs]e",
 }
 
+# The same for the tasks that were not chosen.
+TASK_TRACES = {
+    "classification": r"(?<!torchmetrics\.)classif|imagefolder|mixup|cutmix|label_smoothing|accuracy",
+    "segmentation": r"segment|maskfolder|\bmasks?\b(?!=)|iou\b|\bdice\b",
+}
+
 
 def choices() -> dict[str, list[Any]]:
     """Each option with its answers: lists as they are, booleans both ways."""

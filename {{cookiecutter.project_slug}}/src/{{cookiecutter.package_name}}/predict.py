@@ -14,6 +14,9 @@ from .checkpoint import load_module
 from .data.datamodule import DataModule, Datasets
 from .data.images import find_images, read_image
 from .run import Run, write_json, write_text
+# ~ if cookiecutter.task == "segmentation"
+from .segmentation.masks import save_mask
+# ~ endif
 from .settings import PredictSettings
 from .task import UNLABELLED, collate, describe, draw_prediction, unlabelled_images
 from .tracker import tracked
@@ -44,10 +47,12 @@ def run_prediction(settings: PredictSettings, run: Run) -> list[dict[str, object
     names = _names(paths)
     rows: list[dict[str, object]] = []
     for position, prediction in track(found, description="Drawing", transient=True):
-        picture = draw_prediction(
-            read_image(paths[position]), UNLABELLED, prediction, module.classes
-        )
-        picture.save(run.folder / "predictions" / names[position], quality=92)
+        image, name = read_image(paths[position]), names[position]
+        picture = draw_prediction(image, UNLABELLED, prediction, module.classes)
+        picture.save(run.folder / "predictions" / f"{name}.jpg", quality=92)
+        # ~ if cookiecutter.task == "segmentation"
+        save_mask(prediction.mask, image, run.folder / "masks" / f"{name}.png")
+        # ~ endif
         rows.append({"image": str(paths[position]), **describe(prediction, module.classes)})
     _write_table(rows, run.folder / "predictions.csv")
     write_json(run.folder / "predictions.json", rows)
@@ -58,7 +63,7 @@ def run_prediction(settings: PredictSettings, run: Run) -> list[dict[str, object
 def _names(paths: Sequence[Path]) -> list[str]:
     stems = Counter(path.stem for path in paths)
     return [
-        f"{path.stem}.jpg" if stems[path.stem] == 1 else f"{index:05d}_{path.stem}.jpg"
+        path.stem if stems[path.stem] == 1 else f"{index:05d}_{path.stem}"
         for index, path in enumerate(paths)
     ]
 

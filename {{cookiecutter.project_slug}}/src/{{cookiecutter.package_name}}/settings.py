@@ -8,7 +8,11 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
+# ~ if cookiecutter.task == "classification"
 from .classification.settings import DataSettings, ModelSettings
+# ~ elif cookiecutter.task == "segmentation"
+from .segmentation.settings import DataSettings, ModelSettings
+# ~ endif
 # ~ if cookiecutter.use_wandb
 from .tracking.settings import TrackingSettings
 # ~ endif

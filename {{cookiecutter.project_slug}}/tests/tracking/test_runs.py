@@ -5,10 +5,11 @@ import wandb
 from PIL import Image
 
 from {{ cookiecutter.package_name }}.run import new_run_id
+from {{ cookiecutter.package_name }}.task import MONITOR
 from {{ cookiecutter.package_name }}.tracking import session
 
 from reading import as_dict, exit_code, history, records, started
-from small import SHAPES, SMALL
+from small import OWN, SHAPES, SMALL
 
 TRACKED = tuple(word for word in SMALL if not word.startswith("tracking"))
 
@@ -61,9 +62,15 @@ def test_project_and_entity_come_from_the_environment(tracked, monkeypatch):
 
 def test_metrics_of_every_epoch_are_there(tracked):
     rows = history(tracked())
-    assert [row["epoch"] for row in rows if "val/accuracy" in row] == [0, 1]
+    assert [row["epoch"] for row in rows if MONITOR in row] == [0, 1]
     keys = set().union(*rows)
-    assert {"train/loss", "train/lr", "train/grad_norm", "val/loss", "test/accuracy"} <= keys
+    assert {
+        "train/loss",
+        "train/lr",
+        "train/grad_norm",
+        "val/loss",
+        MONITOR.replace("val", "test"),
+    } <= keys
 
 
 def test_charts_go_by_epoch_and_the_summary_is_the_best(tracked):
@@ -71,8 +78,8 @@ def test_charts_go_by_epoch_and_the_summary_is_the_best(tracked):
     defined = {
         record.metric.name: record.metric for record in records(run) if record.HasField("metric")
     }
-    assert defined["val/accuracy"].step_metric == "epoch"
-    assert defined["val/accuracy"].summary.max
+    assert defined[MONITOR].step_metric == "epoch"
+    assert defined[MONITOR].summary.max
     assert defined["val/loss"].summary.min
 
 
@@ -92,6 +99,22 @@ def test_images_carry_target_and_prediction(tracked):
     )
 
 
+# ~ if cookiecutter.task == "segmentation"
+def test_masks_of_prediction_and_target_can_be_laid_over_the_images(tracked):
+    run = tracked("tracking.images=3", "trainer.max_epochs=1")
+    (media,) = [row["val/predictions"] for row in history(run) if "val/predictions" in row]
+    names = ["background", "circle", "cross", "square", "star", "triangle"]
+    assert len(media["all_masks"]) == 3
+    for masks in media["all_masks"]:
+        assert set(masks) == {"prediction", "target"}
+        for mask in masks.values():
+            (path,) = run.glob(f"wandb/offline-run-*/files/{mask['path']}")
+            with Image.open(path) as ids:
+                assert ids.size == (32, 32)
+                assert max(ids.convert("L").getdata()) < len(names)
+
+
+# ~ endif
 @pytest.mark.parametrize(
     ("name", "value"), [("WANDB_MODE", "disabled"), ("WANDB_DISABLED", "true")]
 )
@@ -114,7 +137,7 @@ def test_a_server_that_cannot_be_reached_means_offline(tracked, monkeypatch, cap
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")  # nobody listens there
     run = tracked("trainer.max_epochs=1", "tracking.init_timeout=1")
     assert "cannot be reached" in caplog.text
-    assert [row for row in history(run) if "val/accuracy" in row]
+    assert [row for row in history(run) if MONITOR in row]
     for path in run.rglob("*"):
         assert not path.is_file() or b"0" * 40 not in path.read_bytes(), path
 
@@ -133,23 +156,21 @@ def _not_installed(name):
     raise session.metadata.PackageNotFoundError(name)
 
 
-def test_a_failed_training_ends_as_failed(tracked, workplace, image_folder):
-    (image_folder / "blue" / "broken.jpg").write_bytes(b"no image")
+def test_a_failed_training_ends_as_failed(tracked, workplace, own_data):
+    next(own_data.rglob("*.jpg")).write_bytes(b"no image")
     with pytest.raises(SystemExit):
-        tracked("data=imagefolder", f"data.root={image_folder}")
+        tracked(OWN, f"data.root={own_data}")
     (run,) = (workplace / "runs").iterdir()
     assert exit_code(run) == 1
 
 
-def test_evaluate_and_predict_make_runs_of_their_own(tracked, image_folder):
-    run = tracked("data=imagefolder", f"data.root={image_folder}", "trainer.max_epochs=1")
+def test_evaluate_and_predict_make_runs_of_their_own(tracked, own_data):
+    run = tracked(OWN, f"data.root={own_data}", "trainer.max_epochs=1")
     checkpoint = f"checkpoint={run}/checkpoints/best.ckpt"
     evaluated = tracked(checkpoint, name="evaluate", small=("trainer=cpu",))
-    predicted = tracked(
-        checkpoint, f"source={image_folder}", name="predict", small=("trainer=cpu",)
-    )
+    predicted = tracked(checkpoint, f"source={own_data}", name="predict", small=("trainer=cpu",))
     assert started(evaluated).job_type == "evaluate"
-    assert any("test/accuracy" in row for row in history(evaluated))
+    assert any(MONITOR.replace("val", "test") in row for row in history(evaluated))
     assert started(predicted).job_type == "predict"
     assert exit_code(evaluated) == exit_code(predicted) == 0
 

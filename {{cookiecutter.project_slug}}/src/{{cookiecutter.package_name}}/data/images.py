@@ -20,7 +20,7 @@ class UnreadableImageError(UsageError):
 
     def __init__(self, path: str, reason: str) -> None:
         super().__init__(
-            f"{path} cannot be read as an image: {reason}.\n"
+            f"{path} cannot be read: {reason}.\n"
             "Repair or remove it, or leave such images out: data.skip_unreadable=true"
         )
         self.unreadable = Unreadable(path, reason)

@@ -1,14 +1,66 @@
 """Draw coloured shapes on noisy ground: easy to see, and still to be learned."""
 
+import hashlib
+import json
 import math
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw
+from rich.progress import track
 
 CLASSES = ("circle", "cross", "square", "star", "triangle")
 _OVERSAMPLING = 4  # drawn large, then reduced: smooth edges
+_NOISE = 14.0  # standard deviation, of 255
+_SEEDS = {"train": 0, "val": 1, "test": 2}
 
 
+def write_once(
+    root: Path,
+    counts: dict[str, int],
+    recipe: object,
+    write: Callable[[Path, str, int, np.random.Generator], None],
+    finish: Callable[[Path], None] | None = None,
+) -> Path:
+    """Draw a data set once; later runs find it.
+
+    The folder's name holds a fingerprint of what was asked for, so other settings get another
+    folder. Everything is drawn beside it and renamed at the end: it is whole or not there.
+
+    Args:
+        root: below it the folder is made.
+        counts: how many images each split gets.
+        recipe: all else that decides what is drawn.
+        write: called with the folder, the split, the index and a source of chance for each image.
+        finish: called with the folder at the end, for what describes all images.
+
+    Returns:
+        The folder.
+    """
+    fingerprint = hashlib.sha256(json.dumps([counts, recipe]).encode()).hexdigest()[:8]
+    folder = root / fingerprint
+    if folder.is_dir():
+        return folder
+    root.mkdir(parents=True, exist_ok=True)
+    beside = Path(tempfile.mkdtemp(prefix=".drawing-", dir=root))
+    jobs = [(split, index) for split, count in counts.items() for index in range(count)]
+    for split, index in track(jobs, description=f"Drawing shapes into {folder}", transient=True):
+        write(beside, split, index, np.random.default_rng([_SEEDS[split], index]))
+    if finish is not None:
+        finish(beside)
+    try:
+        beside.rename(folder)
+    except OSError:
+        if not folder.is_dir():
+            raise
+        shutil.rmtree(beside)  # another process was faster
+    return folder
+
+
+# ~ if cookiecutter.task == "classification"
 def draw_scene(rng: np.random.Generator, kind: str, size: int) -> Image.Image:
     """Draw one shape somewhere on a noisy ground.
 
@@ -24,17 +76,61 @@ def draw_scene(rng: np.random.Generator, kind: str, size: int) -> Image.Image:
     ink = _contrasting(rng, ground)
     radius = rng.uniform(0.22, 0.42) * size
     center = rng.uniform(radius, size - radius, size=2)
-    noise = rng.normal(0.0, 14.0, size=(size, size, 3))
-    canvas = Image.fromarray((ground + noise).clip(0, 255).astype(np.uint8))
-    mask = Image.new("L", (size * _OVERSAMPLING, size * _OVERSAMPLING))
-    points = outline(
-        kind, center * _OVERSAMPLING, radius * _OVERSAMPLING, rng.uniform(0, 2 * math.pi)
-    )
-    ImageDraw.Draw(mask).polygon(points, fill=255)
-    canvas.paste(
-        tuple(int(value) for value in ink), mask=mask.resize((size, size), Image.Resampling.BOX)
-    )
+    canvas = _noisy(rng, ground, size)
+    _paste(canvas, rng, kind, center, radius, ink)
     return canvas
+
+
+# ~ else
+def draw_crowd(
+    rng: np.random.Generator, size: int, most: int
+) -> tuple[Image.Image, list[tuple[str, np.ndarray]]]:
+    """Draw some shapes, or none, that may overlap and reach over the border.
+
+    Args:
+        rng: where all chance comes from.
+        size: width and height of the image in pixels.
+        most: the largest number of shapes.
+
+    Returns:
+        An RGB image, and for each shape its kind and the pixels of it that can be seen, as a bool
+        array [size, size]; shapes that are covered for the most part are left out.
+    """
+    ground = rng.integers(0, 256, size=3)
+    canvas = _noisy(rng, ground, size)
+    drawn: list[tuple[str, np.ndarray]] = []
+    for _ in range(rng.integers(0, most + 1)):
+        kind = CLASSES[rng.integers(len(CLASSES))]
+        radius = rng.uniform(0.15, 0.32) * size
+        center = rng.uniform(0.4 * radius, size - 0.4 * radius, size=2)
+        covered = _paste(canvas, rng, kind, center, radius, _contrasting(rng, ground))
+        drawn = [(other, pixels & ~covered) for other, pixels in drawn] + [(kind, covered)]
+    least = 0.01 * size * size
+    return canvas, [(kind, pixels) for kind, pixels in drawn if pixels.sum() >= least]
+
+
+# ~ endif
+def _noisy(rng: np.random.Generator, ground: np.ndarray, size: int) -> Image.Image:
+    noise = rng.normal(0.0, _NOISE, size=(size, size, 3))
+    return Image.fromarray((ground + noise).clip(0, 255).astype(np.uint8))
+
+
+def _paste(
+    canvas: Image.Image,
+    rng: np.random.Generator,
+    kind: str,
+    center: np.ndarray,
+    radius: float,
+    ink: np.ndarray,
+) -> np.ndarray:
+    """Draw a shape at a random angle; returns which pixels it covers by half at least."""
+    large = Image.new("L", (canvas.width * _OVERSAMPLING, canvas.height * _OVERSAMPLING))
+    angle = rng.uniform(0, 2 * math.pi)
+    points = outline(kind, center * _OVERSAMPLING, radius * _OVERSAMPLING, angle)
+    ImageDraw.Draw(large).polygon(points, fill=255)
+    cover = large.resize(canvas.size, Image.Resampling.BOX)
+    canvas.paste(tuple(int(value) for value in ink), mask=cover)
+    return np.asarray(cover) >= 128
 
 
 def outline(

@@ -8,6 +8,9 @@ from lightning.pytorch.loggers import WandbLogger
 from torchvision.transforms.functional import to_pil_image
 
 from ..callbacks.pictures import PredictionPictures, Shown
+# ~ if cookiecutter.task == "segmentation"
+from ..segmentation.masks import fitted
+# ~ endif
 from ..task import caption
 
 KEY = "val/predictions"
@@ -40,5 +43,16 @@ class TrackedPictures(Callback):
         for image in images:
             image.thumbnail((MOST_PIXELS, MOST_PIXELS))
         captions = [caption(one.target, one.prediction, self.classes) for one in chosen]
+        options: dict[str, Any] = {"caption": captions, "file_type": ["jpg"] * len(images)}
+        # ~ if cookiecutter.task == "segmentation"
+        names = dict(enumerate(self.classes))
+        options["masks"] = [
+            {
+                key: {"mask_data": fitted(mask, image.size), "class_labels": names}
+                for key, mask in (("prediction", one.prediction.mask), ("target", one.target))
+            }
+            for one, image in zip(chosen, images, strict=True)
+        ]
+        # ~ endif
         for logger in loggers:
-            logger.log_image(KEY, images, caption=captions, file_type=["jpg"] * len(images))
+            logger.log_image(KEY, images, **options)
