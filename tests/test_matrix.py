@@ -153,7 +153,7 @@ def test_a_key_is_handed_on_only_where_it_is_wanted(project: Project) -> None:
             "@main",
         ),
         (["check-jsonschema", "--builtin-schema", "vendor.compose-spec"], "compose.yaml", "shm_size", "shmsize"),
-        (["hadolint"], "Dockerfile", "WORKDIR /work", "WORKDIR work"),
+        (["hadolint"], "Dockerfile", "WORKDIR /workspace", "WORKDIR workspace"),
         (["ruff", "check", "--no-cache"], "src/shape_sorter/run.py", "import json", "import json, csv"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
