@@ -8,8 +8,34 @@ from pathlib import Path
 ANSWERS = json.loads(r"""{{ cookiecutter | tojson }}""")
 PACKAGE = "src/" + ANSWERS["package_name"]
 
-# What each option brings. Whole files and folders only: single lines go by conditionals in the files.
-MANIFEST = {
+# What each option, or each answer to it, brings. Whole files and folders only: single lines go by
+# conditionals in the files.
+TASKS = {
+    "classification": [
+        PACKAGE + "/classification",
+        PACKAGE + "/configs/data/imagefolder.yaml",
+        "tests/classification",
+    ],
+    "detection": [
+        PACKAGE + "/detection",
+        PACKAGE + "/data/coco.py",
+        PACKAGE + "/configs/data/coco.yaml",
+        PACKAGE + "/configs/data/yolo.yaml",
+        "tests/detection",
+        "tests/coco_data.py",
+        "tests/test_coco.py",
+    ],
+    "segmentation": [
+        PACKAGE + "/segmentation",
+        PACKAGE + "/data/coco.py",
+        PACKAGE + "/configs/data/coco.yaml",
+        PACKAGE + "/configs/data/maskfolder.yaml",
+        "tests/segmentation",
+        "tests/coco_data.py",
+        "tests/test_coco.py",
+    ],
+}
+OPTIONS = {
     "use_wandb": [
         PACKAGE + "/tracking",
         PACKAGE + "/configs/tracking/wandb.yaml",
@@ -24,23 +50,27 @@ MANIFEST = {
 
 
 def declined(answers):
-    """Options answered with no or none."""
-    return [option for option in MANIFEST if answers[option] is False or answers[option] == "none"]
+    """Paths, relative to the project, that nobody asked for."""
+    kept = TASKS[answers["task"]]  # some tasks share a file
+    names = [name for brought in TASKS.values() for name in brought if name not in kept]
+    for option, brought in OPTIONS.items():
+        if answers[option] is False or answers[option] == "none":
+            names += brought
+    return names
 
 
 def strip(root, answers):
-    """Delete the paths of declined options below `root`, and the folders that this empties."""
-    for option in declined(answers):
-        for name in MANIFEST[option]:
-            path = root / name
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)
-            for parent in path.parents:
-                if parent == root or not parent.is_dir() or any(parent.iterdir()):
-                    break
-                parent.rmdir()
+    """Delete below `root` what was declined, and the folders that this empties."""
+    for name in declined(answers):
+        path = root / name
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+        for parent in path.parents:
+            if parent == root or not parent.is_dir() or any(parent.iterdir()):
+                break
+            parent.rmdir()
 
 
 def main():

@@ -14,12 +14,16 @@ LONGEST_TEXT = 200
 
 # Import names (and, with hyphens, distribution names) that the project itself needs to find.
 DEPENDENCIES = {
+    *("av", "faster_coco_eval", "hypothesis", "pycocotools", "segmentation_models_pytorch", "transformers"),
     *("hydra", "hydra_core", "lightning", "matplotlib", "mypy", "numpy", "omegaconf", "pil", "pillow"),
     *("pre_commit", "pydantic", "pytest", "pytorch_lightning", "rich", "ruff", "setuptools", "timm"),
     *("torch", "torchmetrics", "torchvision", "uv", "wandb", "yaml"),
 }
-# Folders and scripts that the project brings.
-OWN_NAMES = {"conf", "configs", "data", "docs", "evaluate", "predict", "runs", "src", "test", "tests", "train"}
+# Folders, scripts and modules that the project brings.
+OWN_NAMES = {
+    *("conf", "configs", "data", "docs", "evaluate", "predict", "runs", "src", "test", "tests", "train"),
+    *("coco_data", "conftest", "reading", "small"),  # modules of the tests
+}
 WINDOWS_DEVICES = {"con", "prn", "aux", "nul", *(f"{d}{n}" for d in ("com", "lpt") for n in range(1, 10))}
 # Marks that reorder the text around them: code would not read as it runs.
 BIDI_CONTROLS = {*range(0x202A, 0x202F), *range(0x2066, 0x206A)}

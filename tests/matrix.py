@@ -13,6 +13,18 @@ TRACES = {
     "license": r"licen[cs]e",
 }
 
+# The same for the tasks that were not chosen.
+TASK_TRACES = {
+    "classification": r"(?<!torchmetrics\.)classif|imagefolder|mixup|cutmix|label_smoothing|accuracy",
+    "detection": (
+        r"detect(?!-private)|(?<!Resampling\.)\bbox(es)?\b|bbox|yolo|(?-i:mAP|\bAP\b)|fcos|retinanet|rcnn|ssdlite|d-?fine"
+    ),
+    "segmentation": r"segment|maskfolder|\bmasks?\b(?!=)|miou\b|iou_by|\bdice\b",
+}
+
+# And what only some tasks may name.
+SHARED_TRACES = {r"coco": {"detection", "segmentation"}}
+
 
 def choices() -> dict[str, list[Any]]:
     """Each option with its answers: lists as they are, booleans both ways."""

@@ -95,6 +95,7 @@ def test_good_answers_are_accepted(problems: Callable[..., Any]) -> None:
         ("package_name", "PIL", "depends on"),
         ("package_name", "tests", "of the project itself"),
         ("package_name", "train", "of the project itself"),
+        ("package_name", "small", "of the project itself"),
         ("package_name", "aux", "device name"),
         ("project_name", "two\nlines", "U+000A"),
         ("project_name", "   ", "is empty"),
@@ -163,20 +164,21 @@ def test_nothing_is_left_after_a_refusal(tmp_path: Path, capfd: pytest.CaptureFi
 
 
 def test_the_manifest_names_only_what_exists(load: Load, bake: Bake) -> None:
-    project = bake(use_wandb=True)
-    manifest = load("post_gen_project.py", **project.answers).MANIFEST
-    for option, paths in manifest.items():
-        assert option in OPTIONS
-        for path in paths:
+    for task in OPTIONS["task"]:
+        project = bake(use_wandb=True, task=task)
+        hook = load("post_gen_project.py", **project.answers)
+        assert {*hook.OPTIONS} <= {*OPTIONS}
+        assert [*hook.TASKS] == OPTIONS["task"]
+        for path in [*hook.TASKS[task], *(name for names in hook.OPTIONS.values() for name in names)]:
             assert (project.folder / path).exists(), path
 
 
 def test_stripping_twice_or_after_a_path_is_gone_is_no_error(load: Load, bake: Bake) -> None:
     project = bake(fresh=True, use_wandb=True)
     module = load("post_gen_project.py", **project.answers)
-    everything = dict.fromkeys(module.MANIFEST, "none")
-    module.strip(project.folder, everything)
-    module.strip(project.folder, everything)
+    nothing = dict(project.answers) | dict.fromkeys(module.OPTIONS, "none")
+    module.strip(project.folder, nothing)
+    module.strip(project.folder, nothing)
     assert not (project.folder / "LICENSE").exists()
     assert not (project.folder / ".github").exists()
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import OPTIONS, ROOT, Bake, Project
-from matrix import TRACES, choices, declinable, name, rows
+from matrix import SHARED_TRACES, TASK_TRACES, TRACES, choices, declinable, name, rows
 
 ROWS = rows()
 
@@ -45,6 +45,22 @@ def test_what_is_declined_leaves_no_trace(project: Project) -> None:
             assert not pattern.search(str(path.relative_to(project.folder))), path
             found = pattern.search(path.read_text(encoding="utf-8"))
             assert not found, f"{found} in {path}"
+
+
+def test_other_tasks_leave_no_trace(project: Project) -> None:
+    for task in set(OPTIONS["task"]) - {project.answers["task"]}:
+        pattern = re.compile(TASK_TRACES[task], re.IGNORECASE)
+        for path in project.files():
+            assert not pattern.search(str(path.relative_to(project.folder))), path
+            found = pattern.search(path.read_text(encoding="utf-8"))
+            assert not found, f"{found} in {path}"
+    for words, tasks in SHARED_TRACES.items():
+        pattern = re.compile(words, re.IGNORECASE)
+        if project.answers["task"] not in tasks:
+            for path in project.files():
+                assert not pattern.search(str(path.relative_to(project.folder))), path
+                assert not pattern.search(path.read_text(encoding="utf-8")), path
+    assert re.search(TASK_TRACES[str(project.answers["task"])], project.text("README.md"), re.IGNORECASE)
 
 
 def test_what_is_asked_for_is_there(project: Project) -> None:

@@ -3,11 +3,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from {{ cookiecutter.package_name }} import cli
 
-from small import SHAPES, SMALL
+from small import SHAPES, SMALL, write_own_data
 
 
 @pytest.fixture
@@ -46,12 +45,8 @@ def train(command) -> Callable[..., Path]:
 
 
 @pytest.fixture
-def image_folder(tmp_path) -> Path:
-    """Two classes of plain colours, not split."""
+def own_data(tmp_path) -> Path:
+    """A folder of data as a user might have them."""
     root = tmp_path / "photos"
-    for name, color in {"blue": (20, 40, 200), "red": (200, 40, 20)}.items():
-        (root / name).mkdir(parents=True)
-        for index in range(10):
-            shade = tuple(min(255, value + index) for value in color)
-            Image.new("RGB", (48, 40), shade).save(root / name / f"{index}.jpg")
+    write_own_data(root)
     return root

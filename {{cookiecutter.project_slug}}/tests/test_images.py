@@ -5,7 +5,7 @@ from PIL import Image
 
 from {{ cookiecutter.package_name }}.data.images import (
     UnreadableImageError,
-    find_images,
+    find_sources,
     read_image,
 )
 from {{ cookiecutter.package_name }}.errors import UsageError
@@ -108,11 +108,11 @@ def test_images_are_found_by_file_folder_and_glob(tmp_path, picture):
     for name in ("b.png", "a.JPG", "below/c.png"):
         picture.save(tmp_path / name)
     (tmp_path / "notes.txt").write_text("no image")
-    assert [path.name for path in find_images(str(tmp_path))] == ["a.JPG", "b.png", "c.png"]
-    assert [path.name for path in find_images(str(tmp_path / "b.png"))] == ["b.png"]
-    assert [path.name for path in find_images(str(tmp_path / "*.png"))] == ["b.png"]
+    assert [path.name for path in find_sources(str(tmp_path))] == ["a.JPG", "b.png", "c.png"]
+    assert [path.name for path in find_sources(str(tmp_path / "b.png"))] == ["b.png"]
+    assert [path.name for path in find_sources(str(tmp_path / "*.png"))] == ["b.png"]
 
 
 def test_a_source_without_images_is_refused(tmp_path):
-    with pytest.raises(UsageError, match="no image there"):
-        find_images(str(tmp_path))
+    with pytest.raises(UsageError, match="no image or video there"):
+        find_sources(str(tmp_path))

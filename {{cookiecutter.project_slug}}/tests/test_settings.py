@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,8 @@ from {{ cookiecutter.package_name }}.cli import CONFIGS, RUN_ID
 from {{ cookiecutter.package_name }}.errors import UsageError
 from {{ cookiecutter.package_name }}.settings import PredictSettings, Settings
 from {{ cookiecutter.package_name }}.validation import check, continued
+
+from small import OWN
 
 GROUPS = sorted(
     (folder.name, file.stem)
@@ -67,22 +70,15 @@ def test_a_setting_at_the_wrong_place_is_found():
 
 
 def test_a_setting_of_the_other_data_is_told():
-    with pytest.raises(UsageError, match=r"data\.val_fraction\s+is not a setting"):
-        settings("++data.val_fraction=0.5")
-
-
-def test_fractions_must_leave_training_images():
-    with pytest.raises(UsageError, match=r"\n  data  val_fraction and test_fraction leave nothing"):
-        settings(
-            "data=imagefolder", "data.root=x", "data.val_fraction=0.6", "data.test_fraction=0.5"
-        )
+    with pytest.raises(UsageError, match=r"data\.train_images\s+is not a setting of data="):
+        settings(OWN, "data.root=x", "++data.train_images=5")
 
 
 def test_predict_asks_for_a_checkpoint_and_a_source():
     with pytest.raises(UsageError) as caught:
         check(composed(name="predict"), PredictSettings)
     assert "checkpoint=runs/" in str(caught.value)
-    assert "source=<image, folder or glob>" in str(caught.value)
+    assert "source=<image, video, folder or glob>" in str(caught.value)
 
 
 def test_settings_do_not_change_afterwards():
@@ -99,10 +95,10 @@ def test_what_the_command_line_names_wins_over_what_was_stored():
 
 
 def test_other_data_keep_the_size_that_the_weights_know():
-    config = composed("data=imagefolder", "data.root=x")
+    config = composed(OWN, "data.root=x")
     stored = {"data": {"name": "shapes", "image_size": 48}}
-    merged = continued(stored, config, ["data=imagefolder", "++data.root=x"])
-    assert merged.data.name == "imagefolder"
+    merged = continued(stored, config, [OWN, "++data.root=x"])
+    assert f"data={merged.data.name}" == OWN
     assert merged.data.image_size == 48
 
 
@@ -134,7 +130,7 @@ def run(*words, folder):
         (["--help"], "Settings and their values"),
         (["--cfg", "job"], "backbone: resnet10t"),
         (["model.bakbone=resnet50"], "did you mean model.backbone?"),
-        (["data=shape"], "imagefolder"),
+        (["data=shape"], OWN.removeprefix("data=")),
         (["resume=auto"], "no unfinished run"),
         (["optimizer.lr=0"], "greater than 0"),
     ],
@@ -155,7 +151,7 @@ def test_the_readme_shows_no_unknown_setting():
     commands = {"train", "evaluate", "predict"}
     checked = 0
     for _, _, name, *words in (words for words in lines if words[2] in commands):
-        pairs = [word.replace('"', "") for word in words if "=" in word]
+        pairs = [re.sub("[\"']", "", word) for word in words if "=" in word]
         if "-m" in words:
             pairs = [pair.split(",")[0] for pair in pairs]
         config = composed(*(pair for pair in pairs if "<" not in pair), name=name)

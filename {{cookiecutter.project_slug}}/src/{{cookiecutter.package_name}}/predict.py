@@ -1,69 +1,148 @@
-"""Run a checkpoint on images: annotated copies and one table."""
+"""Run a checkpoint on images and videos: annotated copies and one table."""
 
 import csv
 import io
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+import torch
+from lightning.pytorch import Trainer
+from PIL.Image import Image
 from rich.console import Console
 from rich.progress import track
+from torch import Tensor
 
 from .checkpoint import load_module
 from .data.datamodule import DataModule, Datasets
-from .data.images import find_images, read_image
+from .data.images import find_sources, read_image
+from .data.videos import SUFFIXES as VIDEO_SUFFIXES
+from .data.videos import count_frames, frames_per_second, read_frames, write_video
 from .run import Run, write_json, write_text
 from .settings import PredictSettings
-from .task import UNLABELLED, collate, describe, draw_prediction, unlabelled_images
+from .task import (
+    UNLABELLED,
+    TaskModule,
+    as_seen,
+    collate,
+    describe,
+    draw_prediction,
+    # ~ if cookiecutter.task != "classification"
+    save_results,
+    # ~ endif
+    unlabelled_images,
+)
 from .tracker import tracked
 from .trainer import build_trainer
 
+Rows = list[dict[str, object]]
 
-def run_prediction(settings: PredictSettings, run: Run) -> list[dict[str, object]]:
-    """Predict the images of ``settings.source``.
+
+def run_prediction(settings: PredictSettings, run: Run) -> Rows:
+    """Predict the images and videos of ``settings.source``.
 
     Returns:
-        The rows of the table: an image and what it is taken for.
+        The rows of the table: an image, or a frame of a video, and what it is taken for.
 
     Raises:
-        UsageError: if there is no image, or an unreadable one that is not to be skipped.
+        UsageError: if there is none, or an unreadable one that is not to be skipped.
     """
     module = load_module(settings.checkpoint)
-    paths = find_images(settings.source)
+    names = _names(find_sources(settings.source))
+    videos = [path for path in names if path.suffix.lower() in VIDEO_SUFFIXES]
+    images = [path for path in names if path not in videos]
+    rows: Rows = []
+    unreadable: list[str] = []
+    with tracked(settings, run, job="predict") as (loggers, callbacks):
+        trainer = build_trainer(settings, run, loggers=loggers, callbacks=callbacks)
+        if images:
+            rows, unreadable = _predict_images(images, names, module, trainer, settings, run)
+        for path in videos:
+            rows += _predict_video(path, names[path], module, trainer, settings, run)
+    _write_table(rows, run.folder / "predictions.csv")
+    write_json(run.folder / "predictions.json", rows)
+    _print_summary(run, len(images) - len(unreadable), len(videos), unreadable)
+    return rows
+
+
+def _predict_images(
+    paths: Sequence[Path],
+    names: dict[Path, str],
+    module: TaskModule,
+    trainer: Trainer,
+    settings: PredictSettings,
+    run: Run,
+) -> tuple[Rows, list[str]]:
     images = unlabelled_images(paths, settings.data)
     datamodule = DataModule(
         Datasets(images, images, images, module.classes, collate),
         settings.loader,
         skip_unreadable=settings.data.skip_unreadable,
     )
-    with tracked(settings, run, job="predict") as (loggers, callbacks):
-        trainer = build_trainer(settings, run, loggers=loggers, callbacks=callbacks)
-        batches = cast("list[list[Any]]", trainer.predict(module, datamodule=datamodule))
-    found = [one for batch in batches for one in batch]
-    names = _names(paths)
-    rows: list[dict[str, object]] = []
-    for position, prediction in track(found, description="Drawing", transient=True):
-        picture = draw_prediction(
-            read_image(paths[position]), UNLABELLED, prediction, module.classes
-        )
-        picture.save(run.folder / "predictions" / names[position], quality=92)
-        rows.append({"image": str(paths[position]), **describe(prediction, module.classes)})
-    _write_table(rows, run.folder / "predictions.csv")
-    write_json(run.folder / "predictions.json", rows)
-    _print_summary(run, len(rows), sorted(datamodule.unreadable))
+    batches = cast("list[list[Any]]", trainer.predict(module, datamodule=datamodule))
+    found = [(paths[position], one) for batch in batches for position, one in batch]
+    rows: Rows = []
+    for path, prediction in track(found, description="Drawing", transient=True):
+        picture = draw_prediction(read_image(path), UNLABELLED, prediction, module.classes)
+        picture.save(run.folder / "predictions" / f"{names[path]}.jpg", quality=92)
+        rows.append({"image": str(path), **describe(prediction, module.classes)})
+    # ~ if cookiecutter.task != "classification"
+    save_results([(path, names[path], one) for path, one in found], module.classes, run.folder)
+    # ~ endif
+    return rows, sorted(datamodule.unreadable)
+
+
+def _predict_video(
+    path: Path,
+    name: str,
+    module: TaskModule,
+    trainer: Trainer,
+    settings: PredictSettings,
+    run: Run,
+) -> Rows:
+    rows: Rows = []
+    module.to(trainer.strategy.root_device)
+    module.eval()
+
+    def drawn(frames: Sequence[Tensor]) -> Iterator[Image]:
+        seen = torch.stack([as_seen(frame, settings.data) for frame in frames])
+        with torch.inference_mode(), trainer.precision_plugin.forward_context():
+            predictions = module.predict_images(seen.to(module.device))
+        for frame, prediction in zip(frames, predictions, strict=True):
+            rows.append({"image": f"{path}#{len(rows)}", **describe(prediction, module.classes)})
+            yield draw_prediction(frame, UNLABELLED, prediction, module.classes)
+
+    frames = track(
+        read_frames(path), description=path.name, total=count_frames(path), transient=True
+    )
+    batches = _batched(frames, settings.loader.batch_size)
+    pictures = (picture for batch in batches for picture in drawn(batch))
+    file = run.folder / "predictions" / f"{name}.mp4"
+    write_video(file, pictures, rate=frames_per_second(path))
     return rows
 
 
-def _names(paths: Sequence[Path]) -> list[str]:
+def _batched(frames: Iterator[Tensor], size: int) -> Iterator[list[Tensor]]:
+    batch: list[Tensor] = []
+    for frame in frames:
+        batch.append(frame)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _names(paths: Sequence[Path]) -> dict[Path, str]:
     stems = Counter(path.stem for path in paths)
-    return [
-        f"{path.stem}.jpg" if stems[path.stem] == 1 else f"{index:05d}_{path.stem}.jpg"
+    return {
+        path: path.stem if stems[path.stem] == 1 else f"{index:05d}_{path.stem}"
         for index, path in enumerate(paths)
-    ]
+    }
 
 
-def _write_table(rows: Sequence[dict[str, object]], path: Path) -> None:
+def _write_table(rows: Rows, path: Path) -> None:
     table = io.StringIO(newline="")
     writer = csv.DictWriter(table, fieldnames=list(rows[0]))
     writer.writeheader()
@@ -71,9 +150,9 @@ def _write_table(rows: Sequence[dict[str, object]], path: Path) -> None:
     write_text(path, table.getvalue())
 
 
-def _print_summary(run: Run, count: int, unreadable: Sequence[str]) -> None:
+def _print_summary(run: Run, images: int, videos: int, unreadable: Sequence[str]) -> None:
     console = Console()
-    console.print(f"{count} images predicted.")
+    console.print(f"{images} images and {videos} videos predicted.")
     if unreadable:
         console.print(
             f"{len(unreadable)} unreadable images were left out: {', '.join(unreadable[:5])}"

@@ -8,7 +8,13 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
+# ~ if cookiecutter.task == "classification"
 from .classification.settings import DataSettings, ModelSettings
+# ~ elif cookiecutter.task == "detection"
+from .detection.settings import DataSettings, ModelSettings
+# ~ elif cookiecutter.task == "segmentation"
+from .segmentation.settings import DataSettings, ModelSettings
+# ~ endif
 # ~ if cookiecutter.use_wandb
 from .tracking.settings import TrackingSettings
 # ~ endif
@@ -138,7 +144,7 @@ class PredictSettings(Settings):
     @classmethod
     def _named(cls, source: object) -> object:
         if source is None:
-            raise ValueError("say what to predict: source=<image, folder or glob>")
+            raise ValueError("say what to predict: source=<image, video, folder or glob>")
         return source
 
 

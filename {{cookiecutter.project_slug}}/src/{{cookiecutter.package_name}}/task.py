@@ -1,20 +1,47 @@
 """The task of this project: all that the rest of the code needs to know of it."""
 
-from .classification.dataset import UNLABELLED, build_datasets, collate, unlabelled_images
+# ~ if cookiecutter.task == "classification"
+from .classification.dataset import (
+    UNLABELLED,
+    as_seen,
+    build_datasets,
+    collate,
+    unlabelled_images,
+)
 from .classification.draw import caption, describe, draw_prediction, draw_report
 from .classification.module import METRICS, MONITOR
 from .classification.module import ClassificationModule as TaskModule
+
+# ~ elif cookiecutter.task == "detection"
+from .detection.dataset import UNLABELLED, as_seen, build_datasets, collate, unlabelled_images
+from .detection.draw import caption, describe, draw_prediction, draw_report
+from .detection.module import METRICS, MONITOR
+from .detection.module import DetectionModule as TaskModule
+from .detection.results import save_results
+
+# ~ elif cookiecutter.task == "segmentation"
+from .segmentation.dataset import UNLABELLED, as_seen, build_datasets, collate, unlabelled_images
+from .segmentation.draw import caption, describe, draw_prediction, draw_report
+from .segmentation.module import METRICS, MONITOR
+from .segmentation.module import SegmentationModule as TaskModule
+from .segmentation.results import save_results
+
+# ~ endif
 
 __all__ = [
     "METRICS",
     "MONITOR",
     "UNLABELLED",
     "TaskModule",
+    "as_seen",
     "build_datasets",
     "caption",
     "collate",
     "describe",
     "draw_prediction",
     "draw_report",
+    # ~ if cookiecutter.task != "classification"
+    "save_results",
+    # ~ endif
     "unlabelled_images",
 ]

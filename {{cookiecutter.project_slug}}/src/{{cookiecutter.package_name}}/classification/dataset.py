@@ -97,6 +97,11 @@ def unlabelled_images(paths: Sequence[Path], settings: DataSettings) -> ImageDat
     return ImageDataset(paths, [UNLABELLED] * len(paths), eval_transform(settings.image_size))
 
 
+def as_seen(image: Tensor, settings: DataSettings) -> Tensor:
+    """An image, uint8 tensor [3, H, W], as it is in validation: uint8 tensor [3, S, S]."""
+    return eval_transform(settings.image_size)(image)
+
+
 Found = tuple[list[str], dict[str, list[tuple[Path, int]]]]
 
 

@@ -28,6 +28,11 @@ class ShapesSettings(Strict):
     skip_unreadable: bool
     augment: AugmentSettings
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many images each split gets."""
+        return {"train": self.train_images, "val": self.val_images, "test": self.test_images}
+
 
 class ImageFolderSettings(Strict):
     """Class folders below ``train/ val/ test/``, or bare class folders that are split here."""

@@ -11,6 +11,7 @@ from torch import Tensor
 from torchvision.io import ImageReadMode, decode_image, read_file
 
 from ..errors import UsageError
+from .videos import SUFFIXES as VIDEO_SUFFIXES
 
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 
@@ -20,7 +21,7 @@ class UnreadableImageError(UsageError):
 
     def __init__(self, path: str, reason: str) -> None:
         super().__init__(
-            f"{path} cannot be read as an image: {reason}.\n"
+            f"{path} cannot be read: {reason}.\n"
             "Repair or remove it, or leave such images out: data.skip_unreadable=true"
         )
         self.unreadable = Unreadable(path, reason)
@@ -80,8 +81,8 @@ def _read_with_pillow(path: str | Path) -> Tensor:
     return torch.from_numpy(pixels.copy()).permute(2, 0, 1).contiguous()
 
 
-def find_images(source: str) -> list[Path]:
-    """List the images that a path, a folder (with all below it) or a glob names, in order.
+def find_sources(source: str) -> list[Path]:
+    """List the images and videos that a path, a folder (with all below it) or a glob names.
 
     Raises:
         UsageError: if there is none.
@@ -91,11 +92,12 @@ def find_images(source: str) -> list[Path]:
         return [path]
     # glob, not Path.glob: the pattern may be absolute.
     names = path.rglob("*") if path.is_dir() else map(Path, glob.glob(source, recursive=True))  # noqa: PTH207
-    images = sorted(name for name in names if name.suffix.lower() in SUFFIXES and name.is_file())
-    if not images:
+    known = SUFFIXES | VIDEO_SUFFIXES
+    found = sorted(name for name in names if name.suffix.lower() in known and name.is_file())
+    if not found:
         raise UsageError(
-            f"source={source}: no image there.\n"
-            "Name an image, a folder or a quoted glob. "
-            f"These are read: {' '.join(sorted(SUFFIXES))}"
+            f"source={source}: no image or video there.\n"
+            "Name an image, a video, a folder or a quoted glob. "
+            f"These are read: {' '.join(sorted(known))}"
         )
-    return images
+    return found

@@ -1,14 +1,73 @@
 """Draw coloured shapes on noisy ground: easy to see, and still to be learned."""
 
+import hashlib
+import json
 import math
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw
+from rich.progress import track
 
 CLASSES = ("circle", "cross", "square", "star", "triangle")
 _OVERSAMPLING = 4  # drawn large, then reduced: smooth edges
+_NOISE = 14.0  # standard deviation, of 255
+# ~ if cookiecutter.task != "classification"
+# Far apart, so that shapes that overlap can be told from one another.
+_INKS = [(255, 150, 150), (150, 245, 160), (150, 180, 255), (255, 235, 140), (235, 235, 255)]
+_TILT = 0.5  # radians from upright, at most, either way
+_EMPTY = 0.1  # share of images without any shape
+_MOST_HIDDEN = 0.2  # share of a shape that a later one may cover
+# ~ endif
+_SEEDS = {"train": 0, "val": 1, "test": 2}
 
 
+def write_once(
+    root: Path,
+    counts: dict[str, int],
+    recipe: object,
+    write: Callable[[Path, str, int, np.random.Generator], None],
+    finish: Callable[[Path], None] | None = None,
+) -> Path:
+    """Draw a data set once; later runs find it.
+
+    The folder's name holds a fingerprint of what was asked for, so other settings get another
+    folder. Everything is drawn beside it and renamed at the end: it is whole or not there.
+
+    Args:
+        root: below it the folder is made.
+        counts: how many images each split gets.
+        recipe: all else that decides what is drawn.
+        write: called with the folder, the split, the index and a source of chance for each image.
+        finish: called with the folder at the end, for what describes all images.
+
+    Returns:
+        The folder.
+    """
+    fingerprint = hashlib.sha256(json.dumps([counts, recipe]).encode()).hexdigest()[:8]
+    folder = root / fingerprint
+    if folder.is_dir():
+        return folder
+    root.mkdir(parents=True, exist_ok=True)
+    beside = Path(tempfile.mkdtemp(prefix=".drawing-", dir=root))
+    jobs = [(split, index) for split, count in counts.items() for index in range(count)]
+    for split, index in track(jobs, description=f"Drawing shapes into {folder}", transient=True):
+        write(beside, split, index, np.random.default_rng([_SEEDS[split], index]))
+    if finish is not None:
+        finish(beside)
+    try:
+        beside.rename(folder)
+    except OSError:
+        if not folder.is_dir():
+            raise
+        shutil.rmtree(beside)  # another process was faster
+    return folder
+
+
+# ~ if cookiecutter.task == "classification"
 def draw_scene(rng: np.random.Generator, kind: str, size: int) -> Image.Image:
     """Draw one shape somewhere on a noisy ground.
 
@@ -24,33 +83,79 @@ def draw_scene(rng: np.random.Generator, kind: str, size: int) -> Image.Image:
     ink = _contrasting(rng, ground)
     radius = rng.uniform(0.22, 0.42) * size
     center = rng.uniform(radius, size - radius, size=2)
-    noise = rng.normal(0.0, 14.0, size=(size, size, 3))
-    canvas = Image.fromarray((ground + noise).clip(0, 255).astype(np.uint8))
-    mask = Image.new("L", (size * _OVERSAMPLING, size * _OVERSAMPLING))
-    points = outline(
-        kind, center * _OVERSAMPLING, radius * _OVERSAMPLING, rng.uniform(0, 2 * math.pi)
-    )
-    ImageDraw.Draw(mask).polygon(points, fill=255)
-    canvas.paste(
-        tuple(int(value) for value in ink), mask=mask.resize((size, size), Image.Resampling.BOX)
-    )
+    canvas = _noisy(rng, ground, size)
+    cover = _cover(kind, center, radius, rng.uniform(0, 2 * math.pi), size)
+    canvas.paste(tuple(ink.tolist()), mask=cover)
     return canvas
+
+
+def _contrasting(rng: np.random.Generator, ground: np.ndarray) -> np.ndarray:
+    while True:
+        ink = rng.integers(0, 256, size=3)
+        if np.abs(ink - ground).sum() >= 240:
+            return ink
+
+
+# ~ else
+def draw_crowd(
+    rng: np.random.Generator, size: int, most: int
+) -> tuple[Image.Image, list[tuple[str, np.ndarray]]]:
+    """Draw some bright shapes, or none, that may overlap and reach over the border.
+
+    Args:
+        rng: where all chance comes from.
+        size: width and height of the image in pixels.
+        most: the largest number of shapes.
+
+    Returns:
+        An RGB image, and for each shape its kind and the pixels of it that can be seen, as a bool
+        array [size, size].
+    """
+    canvas = _noisy(rng, rng.integers(0, 80, size=3), size)
+    drawn: list[tuple[str, np.ndarray]] = []
+    inks = rng.permutation(_INKS)
+    for _ in range(0 if rng.random() < _EMPTY else rng.integers(1, most + 1)):
+        kind = CLASSES[rng.integers(len(CLASSES))]
+        radius = rng.uniform(0.18, 0.36) * size
+        center = rng.uniform(0.7 * radius, size - 0.7 * radius, size=2)
+        cover = _cover(kind, center, radius, rng.uniform(-_TILT, _TILT), size)
+        pixels = np.asarray(cover) >= 128
+        if any((other & pixels).sum() > _MOST_HIDDEN * other.sum() for _, other in drawn):
+            continue  # nobody could tell what is below
+        ink = inks[len(drawn)] + rng.integers(-20, 21, size=3)
+        canvas.paste(tuple(ink.clip(0, 255).tolist()), mask=cover)
+        drawn = [(name, other & ~pixels) for name, other in drawn] + [(kind, pixels)]
+    return canvas, drawn
+
+
+# ~ endif
+def _noisy(rng: np.random.Generator, ground: np.ndarray, size: int) -> Image.Image:
+    noise = rng.normal(0.0, _NOISE, size=(size, size, 3))
+    return Image.fromarray((ground + noise).clip(0, 255).astype(np.uint8))
+
+
+def _cover(kind: str, center: np.ndarray, radius: float, angle: float, size: int) -> Image.Image:
+    """How much of each pixel a shape covers, from 0 to 255."""
+    large = Image.new("L", (size * _OVERSAMPLING, size * _OVERSAMPLING))
+    points = outline(kind, center * _OVERSAMPLING, radius * _OVERSAMPLING, angle)
+    ImageDraw.Draw(large).polygon(points, fill=255)
+    return large.resize((size, size), Image.Resampling.BOX)
 
 
 def outline(
     kind: str, center: np.ndarray, radius: float, angle: float
 ) -> list[tuple[float, float]]:
-    """The corners of a shape, in pixels, as a closed polygon.
+    """The corners of a shape, in pixels, as a closed polygon; at angle 0 it stands upright.
 
     Raises:
         KeyError: if ``kind`` is none of ``CLASSES``.
     """
-    corners, inner = {
-        "circle": (48, 1.0),
-        "square": (4, 1.0),
-        "triangle": (3, 1.0),
-        "star": (5, 0.4),
-        "cross": (4, 0.0),
+    corners, inner, upright = {
+        "circle": (48, 1.0, 0.0),
+        "square": (4, 1.0, math.pi / 4),
+        "triangle": (3, 1.0, -math.pi / 2),
+        "star": (5, 0.4, -math.pi / 2),
+        "cross": (4, 0.0, 0.0),
     }[kind]
     if kind == "cross":
         arm = 0.3
@@ -64,15 +169,8 @@ def outline(
             (r * math.cos(2 * math.pi * i / count), r * math.sin(2 * math.pi * i / count))
             for i, r in enumerate(reach)
         ]
-    cos, sin = math.cos(angle), math.sin(angle)
+    cos, sin = math.cos(angle + upright), math.sin(angle + upright)
     return [
         (center[0] + radius * (x * cos - y * sin), center[1] + radius * (x * sin + y * cos))
         for x, y in plane
     ]
-
-
-def _contrasting(rng: np.random.Generator, ground: np.ndarray) -> np.ndarray:
-    while True:
-        ink = rng.integers(0, 256, size=3)
-        if np.abs(ink - ground).sum() >= 240:
-            return ink

@@ -3,6 +3,7 @@ import shutil
 import pytest
 import torch
 from PIL import Image
+from pydantic import ValidationError
 
 from {{ cookiecutter.package_name }}.classification.dataset import build_datasets, collate
 from {{ cookiecutter.package_name }}.classification.settings import (
@@ -81,8 +82,8 @@ def test_shapes_that_broke_off_are_not_taken_for_whole(tmp_path, monkeypatch):
     assert len(build_datasets(shapes(tmp_path)).train) == 15
 
 
-def test_samples_are_square_8_bit_images(tmp_path, image_folder):
-    datasets = build_datasets(folder(image_folder))
+def test_samples_are_square_8_bit_images(tmp_path, own_data):
+    datasets = build_datasets(folder(own_data))
     for part in (datasets.train, datasets.val):
         image, target, position = part[1]
         assert image.dtype == torch.uint8
@@ -90,22 +91,22 @@ def test_samples_are_square_8_bit_images(tmp_path, image_folder):
         assert (target, position) == (0, 1)
 
 
-def test_a_batch_stacks_samples(image_folder):
-    dataset = build_datasets(folder(image_folder)).val
+def test_a_batch_stacks_samples(own_data):
+    dataset = build_datasets(folder(own_data)).val
     batch = collate([dataset[0], dataset[3]])
     assert batch.images.shape == (2, 3, 32, 32)
     assert batch.targets.tolist() == [0, 1]
     assert batch.positions.tolist() == [0, 3]
 
 
-def test_bare_class_folders_are_split_by_class_and_seed(image_folder):
-    datasets = build_datasets(folder(image_folder))
+def test_bare_class_folders_are_split_by_class_and_seed(own_data):
+    datasets = build_datasets(folder(own_data))
     parts = [datasets.train, datasets.val, datasets.test]
     assert [part.targets.tolist().count(0) for part in parts] == [6, 2, 2]
     assert [part.targets.tolist().count(1) for part in parts] == [6, 2, 2]
     assert len(paths(parts[0]) | paths(parts[1]) | paths(parts[2])) == 20
-    again = build_datasets(folder(image_folder))
-    other = build_datasets(folder(image_folder, split_seed=1))
+    again = build_datasets(folder(own_data))
+    other = build_datasets(folder(own_data, split_seed=1))
     assert paths(again.val) == paths(datasets.val)
     assert paths(other.val) != paths(datasets.val)
 
@@ -119,10 +120,10 @@ def split(root):
     shutil.rmtree(root / "red")
 
 
-def test_existing_splits_are_taken_as_they_are(image_folder):
-    split(image_folder)
-    datasets = build_datasets(folder(image_folder))
-    assert all(str(image_folder / "val") in path for path in paths(datasets.val))
+def test_existing_splits_are_taken_as_they_are(own_data):
+    split(own_data)
+    datasets = build_datasets(folder(own_data))
+    assert all(str(own_data / "val") in path for path in paths(datasets.val))
     assert len(datasets.train) == 20
 
 
@@ -131,47 +132,47 @@ def test_a_missing_folder_is_named(tmp_path):
         build_datasets(folder(tmp_path / "nowhere"))
 
 
-def test_a_missing_split_is_named(image_folder):
-    split(image_folder)
-    shutil.rmtree(image_folder / "val")
+def test_a_missing_split_is_named(own_data):
+    split(own_data)
+    shutil.rmtree(own_data / "val")
     with pytest.raises(UsageError, match=r"has train/, test/, but not val/"):
-        build_datasets(folder(image_folder))
+        build_datasets(folder(own_data))
 
 
-def test_class_folders_that_differ_between_splits_are_named(image_folder):
-    split(image_folder)
-    (image_folder / "val" / "red").rename(image_folder / "val" / "rot")
+def test_class_folders_that_differ_between_splits_are_named(own_data):
+    split(own_data)
+    (own_data / "val" / "red").rename(own_data / "val" / "rot")
     with pytest.raises(UsageError, match=r"Only in val: rot\. Only in train: red"):
-        build_datasets(folder(image_folder))
+        build_datasets(folder(own_data))
 
 
-def test_an_empty_class_is_named(image_folder):
-    (image_folder / "green").mkdir()
+def test_an_empty_class_is_named(own_data):
+    (own_data / "green").mkdir()
     with pytest.raises(UsageError, match="green has no image"):
-        build_datasets(folder(image_folder))
+        build_datasets(folder(own_data))
 
 
-def test_a_single_class_is_refused(image_folder):
-    shutil.rmtree(image_folder / "red")
+def test_a_single_class_is_refused(own_data):
+    shutil.rmtree(own_data / "red")
     with pytest.raises(UsageError, match="1 class folders, but there must be two"):
-        build_datasets(folder(image_folder))
+        build_datasets(folder(own_data))
 
 
-def test_a_class_too_small_to_split_is_named(image_folder):
-    for path in sorted((image_folder / "red").iterdir())[2:]:
+def test_a_class_too_small_to_split_is_named(own_data):
+    for path in sorted((own_data / "red").iterdir())[2:]:
         path.unlink()
     with pytest.raises(UsageError, match="red has 2 images, too few"):
-        build_datasets(folder(image_folder))
+        build_datasets(folder(own_data))
 
 
 @pytest.fixture
-def loader_with_a_broken_image(image_folder):
+def loader_with_a_broken_image(own_data):
     """The validation images of a folder in which one is broken, as the training gets them."""
-    split(image_folder)
-    (image_folder / "val" / "blue" / "0.jpg").write_bytes(b"no image")
+    split(own_data)
+    (own_data / "val" / "blue" / "0.jpg").write_bytes(b"no image")
 
     def load(*, batch_size, skip_unreadable, workers=0):
-        datasets = build_datasets(folder(image_folder))
+        datasets = build_datasets(folder(own_data))
         settings = LoaderSettings(batch_size=batch_size, workers=workers)
         module = DataModule(datasets, settings, skip_unreadable=skip_unreadable)
         batches = [module.on_before_batch_transfer(batch, 0) for batch in module.val_dataloader()]
@@ -182,7 +183,7 @@ def loader_with_a_broken_image(image_folder):
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_an_unreadable_image_is_named(loader_with_a_broken_image, workers):
-    with pytest.raises(UnreadableImageError, match=r"0\.jpg cannot be read as an image: cannot"):
+    with pytest.raises(UnreadableImageError, match=r"0\.jpg cannot be read: cannot"):
         loader_with_a_broken_image(batch_size=4, skip_unreadable=False, workers=workers)
 
 
@@ -192,7 +193,12 @@ def test_unreadable_images_can_be_left_out_and_are_listed(loader_with_a_broken_i
     assert [path.endswith("0.jpg") for path in module.unreadable] == [True]
 
 
-def test_a_whole_batch_of_unreadable_images_is_refused(loader_with_a_broken_image, image_folder):
-    (image_folder / "val" / "blue" / "1.jpg").write_bytes(b"no image")
+def test_a_whole_batch_of_unreadable_images_is_refused(loader_with_a_broken_image, own_data):
+    (own_data / "val" / "blue" / "1.jpg").write_bytes(b"no image")
     with pytest.raises(UsageError, match="whole batch of images is unreadable"):
         loader_with_a_broken_image(batch_size=2, skip_unreadable=True)
+
+
+def test_fractions_must_leave_training_images(tmp_path):
+    with pytest.raises(ValidationError, match="nothing to train on"):
+        folder(tmp_path, val_fraction=0.6, test_fraction=0.5)

@@ -1,0 +1,182 @@
+"""Find COCO annotation files, check them, and name what is wrong in them."""
+
+import json
+import logging
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ..errors import UsageError
+
+log = logging.getLogger(__name__)
+
+SPLITS = {"train": "train", "val": "val|valid|validation", "test": "test"}
+LAYOUTS = """These layouts are read, each with a file for train, for val and, at will, for test:
+  annotations/instances_train2017.json with train2017/
+  annotations/train.json with train/
+  train/_annotations.coco.json with the images beside it"""
+
+
+class CocoObject(NamedTuple):
+    """One annotation, as far as it concerns us."""
+
+    id: int
+    label: int  # index of its class
+    crowd: bool
+    content: dict[str, Any]  # all else, as it stands in the file
+
+
+@dataclass(frozen=True)
+class CocoImage:
+    """One image with its annotations."""
+
+    path: Path
+    width: int
+    height: int
+    objects: list[CocoObject]
+    source: Path  # the annotation file
+
+
+def read_coco(
+    root: Path, *, missing_images: bool = False
+) -> tuple[list[str], dict[str, list[CocoImage]]]:
+    """Read the three splits; without annotations for test, val is tested, too.
+
+    Args:
+        root: the folder of the data set.
+        missing_images: whether images that are not there are left for the loader to report.
+
+    Returns:
+        The names of the classes, in the order of their ids, and the images of each split.
+
+    Raises:
+        UsageError: naming the file, and in it the annotation, that cannot be used.
+    """
+    if not root.is_dir():
+        raise UsageError(
+            f"data.root={root}: there is no such folder.\nName the folder that holds the data."
+        )
+    files = {split: _find(root, split) for split in SPLITS}
+    for split in ("train", "val"):
+        if files[split] is None:
+            raise UsageError(f"data.root={root} has no annotations for {split}.\n{LAYOUTS}")
+    classes: dict[int, str] | None = None
+    splits = {}
+    for split, file in files.items():
+        if file is None:
+            log.info("%s has no annotations for test: the validation images are tested.", root)
+            splits[split] = splits["val"]
+            continue
+        names, splits[split] = _read(file, root, missing_images=missing_images)
+        if classes is not None and names != classes:
+            raise UsageError(
+                f"{file} and the annotations for train have different categories:\n"
+                f"  {_listed(names)}\n  {_listed(classes)}"
+            )
+        classes = names
+    return list((classes or {}).values()), splits
+
+
+def _find(root: Path, split: str) -> Path | None:
+    beside = [
+        root / name / "_annotations.coco.json"
+        for name in SPLITS[split].split("|")
+        if (root / name / "_annotations.coco.json").is_file()
+    ]
+    together = [
+        path
+        for path in sorted((root / "annotations").glob("*.json"))
+        if re.fullmatch(rf"(instances_)?({SPLITS[split]})(\d\d\d\d)?", path.stem)
+    ]
+    found = beside + together
+    if len(found) > 1:
+        raise UsageError(
+            f"data.root={root} has several annotation files for {split}:\n"
+            + "\n".join(f"  {path}" for path in found)
+            + "\nKeep the one to use, and move the others away."
+        )
+    return found[0] if found else None
+
+
+def _read(
+    file: Path, root: Path, *, missing_images: bool
+) -> tuple[dict[int, str], list[CocoImage]]:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UsageError(f"{file} is no JSON: {error}.") from error
+    categories, images, annotations = (
+        _by_id(file, content, kind) for kind in ("categories", "images", "annotations")
+    )
+    names = {key: str(_field(file, "category", categories[key], "name")) for key in categories}
+    names = dict(sorted(names.items()))
+    if not names or len(set(names.values())) < len(names):
+        raise UsageError(f"{file} must have categories, by different names: {_listed(names)}")
+    index = {key: label for label, key in enumerate(names)}
+    objects: dict[int, list[CocoObject]] = {key: [] for key in images}
+    for key, entry in annotations.items():
+        for field, known in (("image_id", images), ("category_id", categories)):
+            if _field(file, "annotation", entry, field) not in known:
+                what = field.removesuffix("_id")
+                raise UsageError(
+                    f"{file}: annotation {key} belongs to {what} {entry[field]}, "
+                    "which the file does not have."
+                )
+        crowd = bool(entry.get("iscrowd", 0))
+        objects[entry["image_id"]].append(
+            CocoObject(key, index[entry["category_id"]], crowd, entry)
+        )
+    if not images:
+        raise UsageError(f"{file} has no images.")
+    found = _paths(file, root, images, missing_images=missing_images)
+    sizes = {
+        key: [int(_field(file, "image", entry, side)) for side in ("width", "height")]
+        for key, entry in images.items()
+    }
+    return names, [CocoImage(found[key], *sizes[key], objects[key], file) for key in sorted(images)]
+
+
+def _by_id(file: Path, content: Any, kind: str) -> dict[int, dict[str, Any]]:
+    entries = content.get(kind) if isinstance(content, dict) else None
+    if not isinstance(entries, list):
+        raise UsageError(f"{file} has no list of {kind}: it is no COCO annotation file.")
+    found: dict[int, dict[str, Any]] = {}
+    for position, entry in enumerate(entries):
+        if not isinstance(entry, dict) or not isinstance(entry.get("id"), int):
+            raise UsageError(f"{file}: number {position} of its {kind} has no whole number as id.")
+        if entry["id"] in found:
+            raise UsageError(f"{file}: two of its {kind} have the id {entry['id']}.")
+        found[entry["id"]] = entry
+    return found
+
+
+def _field(file: Path, what: str, entry: dict[str, Any], field: str) -> Any:
+    if entry.get(field) is None:
+        raise UsageError(f"{file}: {what} {entry['id']} has no {field}.")
+    return entry[field]
+
+
+def _paths(
+    file: Path, root: Path, images: dict[int, dict[str, Any]], *, missing_images: bool
+) -> dict[int, Path]:
+    names = {key: str(_field(file, "image", entry, "file_name")) for key, entry in images.items()}
+    stem = file.stem.removeprefix("instances_")
+    folders = [file.parent, root / stem, root / "images" / stem, root / "images", root]
+    first = next(iter(names.values()))
+    folder = next((one for one in folders if (one / first).is_file()), None)
+    if folder is None:  # look at them all before saying that there are none
+        folder = next((one for one in folders[1:] if one.is_dir()), folders[0])
+    paths = {key: folder / name for key, name in names.items()}
+    missing = [key for key, path in paths.items() if not path.is_file()]
+    if missing and not missing_images:
+        raise UsageError(
+            f"{file}: the file of image {missing[0]} is missing: {paths[missing[0]]} "
+            f"({len(missing)} of {len(paths)} images).\n"
+            "Add it, or leave such images out: data.skip_unreadable=true"
+        )
+    return paths
+
+
+def _listed(names: dict[int, str]) -> str:
+    return ", ".join(f"{key} {name}" for key, name in names.items()) or "none"

@@ -1,0 +1,1 @@
+"""Object detection: its data, model and pictures."""

@@ -1,0 +1,171 @@
+"""torchvision's detectors on the features of any timm backbone."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from torch import Tensor, nn
+from torchvision.models.detection import FCOS, FasterRCNN, RetinaNet
+from torchvision.models.detection.anchor_utils import DefaultBoxGenerator
+from torchvision.models.detection.image_list import ImageList
+from torchvision.models.detection.retinanet import RetinaNetHead
+from torchvision.models.detection.ssd import SSD
+from torchvision.models.detection.ssdlite import SSDLiteHead
+from torchvision.ops import FeaturePyramidNetwork, misc
+from torchvision.ops.feature_pyramid_network import LastLevelMaxPool, LastLevelP6P7
+
+from .boxes import Target
+from .features import TimmFeatures
+from .settings import ModelSettings
+
+LEAST_SCORE = 0.01  # weaker boxes hardly change mAP, but cost time
+GROUPS = 32  # of the heads' group norm
+
+
+class ConvolutionalDetector(nn.Module):
+    """FCOS, RetinaNet, Faster R-CNN or SSDLite."""
+
+    def __init__(self, settings: ModelSettings, classes: int, *, pretrained: bool) -> None:
+        super().__init__()
+        build, self.first_label = _BUILDERS[settings.architecture]
+        self.model = build(settings, classes + self.first_label, pretrained=pretrained)
+        self.model.transform = _AsTheyAre()
+        for head in _heads(self.model):
+            # Scores of 8 bits would rank badly: boxes are scored and placed in 32.
+            head.register_forward_hook(_in_float)
+
+    def losses(self, images: Tensor, targets: Sequence[Target]) -> dict[str, Tensor]:
+        """The parts of the loss of normalised images [B, 3, S, S]."""
+        found: dict[str, Tensor] = self.model(
+            images,
+            [
+                {"boxes": one.boxes * images.shape[-1], "labels": one.labels + self.first_label}
+                for one in targets
+            ],
+        )
+        return found
+
+    def detect(self, images: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:
+        """Boxes, scores and labels for each of the normalised images [B, 3, S, S]."""
+        return [
+            (one["boxes"] / images.shape[-1], one["scores"], one["labels"] - self.first_label)
+            for one in self.model(images)
+        ]
+
+
+class _AsTheyAre(nn.Module):
+    """In place of torchvision's own resizing and padding: batches come in one size."""
+
+    def forward(self, images: Tensor, targets: Any = None) -> tuple[ImageList, Any]:
+        height, width = images.shape[-2:]
+        return ImageList(images, [(height, width)] * len(images)), targets
+
+    def postprocess(self, found: Any, _shapes: Any, _original: Any) -> Any:
+        return found
+
+
+class _Pyramid(nn.Module):
+    """Backbone features under a feature pyramid."""
+
+    def __init__(
+        self, settings: ModelSettings, least_stride: int, top: nn.Module, *, pretrained: bool
+    ) -> None:
+        super().__init__()
+        strides = [stride for stride in (4, 8, 16, 32) if stride >= least_stride]
+        self.body = TimmFeatures(settings.backbone, strides, pretrained=pretrained)
+        self.out_channels = settings.channels
+        self.fpn = FeaturePyramidNetwork(self.body.channels, settings.channels, extra_blocks=top)
+
+    def forward(self, images: Tensor) -> "OrderedDict[str, Tensor]":
+        features = self.body(images)
+        maps: OrderedDict[str, Tensor] = self.fpn(
+            OrderedDict((str(level), one) for level, one in enumerate(features))
+        )
+        return maps
+
+
+class _Shrinking(nn.Module):
+    """Backbone features, and ever smaller maps of what they hold, as SSDLite has them."""
+
+    extra = (512, 256, 256, 128)
+
+    def __init__(self, settings: ModelSettings, *, pretrained: bool) -> None:
+        super().__init__()
+        self.body = TimmFeatures(settings.backbone, [16, 32], pretrained=pretrained)
+        self.out_channels = [*self.body.channels, *self.extra]
+        steps = zip(self.out_channels[1:], self.extra, strict=False)
+        self.further = nn.ModuleList(_halving(before, after) for before, after in steps)
+
+    def forward(self, images: Tensor) -> "OrderedDict[str, Tensor]":
+        maps = self.body(images)
+        for step in self.further:
+            maps.append(step(maps[-1]))
+        return OrderedDict((str(level), one) for level, one in enumerate(maps))
+
+
+def _halving(before: int, after: int) -> nn.Sequential:
+    block = partial(misc.Conv2dNormActivation, activation_layer=nn.ReLU6)
+    inner = after // 2
+    return nn.Sequential(
+        block(before, inner, kernel_size=1),
+        block(inner, inner, kernel_size=3, stride=2, groups=inner),
+        block(inner, after, kernel_size=1),
+    )
+
+
+def _fcos(settings: ModelSettings, classes: int, *, pretrained: bool) -> nn.Module:
+    top = LastLevelP6P7(settings.channels, settings.channels)
+    pyramid = _Pyramid(settings, 8, top, pretrained=pretrained)
+    return FCOS(pyramid, classes, score_thresh=LEAST_SCORE)
+
+
+def _retinanet(settings: ModelSettings, classes: int, *, pretrained: bool) -> nn.Module:
+    top = LastLevelP6P7(settings.channels, settings.channels)
+    pyramid = _Pyramid(settings, 8, top, pretrained=pretrained)
+    # Nine anchors at each place: three sizes by three aspect ratios.
+    head = RetinaNetHead(settings.channels, 9, classes, norm_layer=partial(nn.GroupNorm, GROUPS))
+    return RetinaNet(pyramid, classes, head=head, score_thresh=LEAST_SCORE)
+
+
+def _fasterrcnn(settings: ModelSettings, classes: int, *, pretrained: bool) -> nn.Module:
+    pyramid = _Pyramid(settings, 4, LastLevelMaxPool(), pretrained=pretrained)
+    return FasterRCNN(pyramid, classes, box_score_thresh=LEAST_SCORE)
+
+
+def _ssdlite(settings: ModelSettings, classes: int, *, pretrained: bool) -> nn.Module:
+    maps = _Shrinking(settings, pretrained=pretrained)
+    channels = maps.out_channels
+    anchors = DefaultBoxGenerator([[2, 3]] * len(channels), min_ratio=0.2, max_ratio=0.95)
+    counts = anchors.num_anchors_per_location()
+    norm = partial(nn.BatchNorm2d, eps=0.001, momentum=0.03)
+    head = SSDLiteHead(channels, counts, classes, norm)
+    # The size is that of torchvision's own resizing, which is taken out.
+    return SSD(maps, anchors, (1, 1), classes, head=head, score_thresh=LEAST_SCORE)
+
+
+# And the label of the first class: 0 stands for the background in two of them.
+_BUILDERS: dict[str, tuple[Callable[..., nn.Module], int]] = {
+    "fcos": (_fcos, 0),
+    "retinanet": (_retinanet, 0),
+    "fasterrcnn": (_fasterrcnn, 1),
+    "ssdlite": (_ssdlite, 1),
+}
+
+
+def _heads(model: Any) -> list[nn.Module]:
+    if isinstance(model, FasterRCNN):
+        return [model.rpn.head, model.roi_heads.box_predictor]
+    return [model.head]
+
+
+def _in_float(_module: nn.Module, _inputs: object, outputs: object) -> object:
+    return _to_float(outputs)
+
+
+def _to_float(outputs: Any) -> Any:
+    if isinstance(outputs, Tensor):
+        return outputs.float()
+    if isinstance(outputs, dict):
+        return {name: _to_float(one) for name, one in outputs.items()}
+    return [_to_float(one) for one in outputs]

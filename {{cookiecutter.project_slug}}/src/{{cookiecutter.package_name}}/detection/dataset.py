@@ -1,0 +1,131 @@
+"""Find images with their boxes on disk and read them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from ..data.coco import read_coco
+from ..data.datamodule import Datasets
+from ..data.images import Unreadable, UnreadableImageError, read_image
+from .boxes import Labelled, Target, from_coco, labelled, target_of
+from .settings import DataSettings, ShapesSettings
+from .shapes import write_shapes
+from .transforms import PairTransform, eval_transform, train_transform
+from .yolo import read_yolo
+
+SPLITS = ("train", "val", "test")
+UNLABELLED = None
+
+
+class Sample(NamedTuple):
+    """One image."""
+
+    image: Tensor  # uint8 [3, S, S]
+    target: Target | None  # its objects, or UNLABELLED
+    position: int  # in the data set
+
+
+class Batch(NamedTuple):
+    """Several images."""
+
+    images: Tensor  # uint8 [B, 3, S, S]
+    targets: list[Target]
+    positions: Tensor  # int64 [B]
+    unreadable: list[Unreadable]  # what is missing
+
+
+class BoxDataset(Dataset[Sample | Unreadable]):
+    """Image files with their objects."""
+
+    def __init__(
+        self, records: Sequence[Labelled], transform: PairTransform, *, known: bool = True
+    ) -> None:
+        # Few arrays, not many objects: worker processes then share their memory.
+        self.paths = np.array([str(record.path) for record in records])
+        self.sizes = np.array([record.size for record in records])
+        self.ends = np.cumsum([len(record.boxes) for record in records])
+        self.boxes = np.concatenate([record.boxes for record in records])
+        self.labels = np.concatenate([record.labels for record in records])
+        self.crowd = np.concatenate([record.crowd for record in records])
+        self.areas = np.concatenate([record.areas for record in records])
+        self.transform = transform
+        self.known = known
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> Sample | Unreadable:
+        record = self.record(index)
+        try:
+            image = read_image(record.path)
+        except UnreadableImageError as error:
+            return error.unreadable  # the main process decides what to do
+        height, width = image.shape[1:]
+        if any(record.size) and record.size != (height, width):
+            told = f"{record.size[1]} x {record.size[0]}"
+            reason = f"it is {width} x {height} pixels, but its annotations say {told}"
+            return Unreadable(str(record.path), reason)
+        target = target_of(record, (height, width)) if self.known else UNLABELLED
+        return Sample(*self.transform(image, target), index)
+
+    def record(self, index: int) -> Labelled:
+        """What the annotations say of an image."""
+        end = int(self.ends[index])
+        own = slice(int(self.ends[index - 1]) if index else 0, end)
+        height, width = self.sizes[index].tolist()
+        return Labelled(
+            Path(str(self.paths[index])),
+            self.boxes[own],
+            self.labels[own],
+            self.crowd[own],
+            self.areas[own],
+            (height, width),
+        )
+
+
+def collate(samples: list[Sample | Unreadable]) -> Batch:
+    """Stack what could be read; list the rest."""
+    read = [sample for sample in samples if isinstance(sample, Sample)]
+    return Batch(
+        torch.stack([sample.image for sample in read]) if read else torch.empty(0),
+        [sample.target for sample in read if sample.target is not None],
+        torch.tensor([sample.position for sample in read]),
+        [sample for sample in samples if isinstance(sample, Unreadable)],
+    )
+
+
+def build_datasets(settings: DataSettings) -> Datasets:
+    """Find the images and boxes of the three splits.
+
+    Raises:
+        UsageError: if the data are not as they should be; the message names file and annotation.
+    """
+    if settings.name == "yolo":
+        classes, splits = read_yolo(settings.root)
+    else:
+        root = write_shapes(settings) if isinstance(settings, ShapesSettings) else settings.root
+        classes, images = read_coco(root, missing_images=settings.skip_unreadable)
+        splits = {split: from_coco(images[split]) for split in SPLITS}
+    unchanging = eval_transform(settings.image_size)
+    transforms = (train_transform(settings), unchanging, unchanging)
+    train, val, test = (
+        BoxDataset(splits[split], transform)
+        for split, transform in zip(SPLITS, transforms, strict=True)
+    )
+    return Datasets(train=train, val=val, test=test, classes=classes, collate=collate)
+
+
+def unlabelled_images(paths: Sequence[Path], settings: DataSettings) -> BoxDataset:
+    """Images to predict: seen as in validation, without a target."""
+    records = [labelled(path, [], (0, 0)) for path in paths]
+    return BoxDataset(records, eval_transform(settings.image_size), known=False)
+
+
+def as_seen(image: Tensor, settings: DataSettings) -> Tensor:
+    """An image, uint8 tensor [3, H, W], as it is in validation: uint8 tensor [3, S, S]."""
+    return eval_transform(settings.image_size)(image, None)[0]

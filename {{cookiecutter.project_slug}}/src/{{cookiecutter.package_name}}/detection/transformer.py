@@ -1,0 +1,82 @@
+"""D-FINE, a real-time detection transformer, as the package ``transformers`` has it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import timm
+from torch import Tensor, nn
+from torchvision.ops import box_convert
+
+from ..errors import UsageError
+from .boxes import Target
+from .features import feature_levels
+from .settings import ModelSettings
+
+STRIDES = [8, 16, 32]
+MOST_QUERIES = 300  # no more than there are places in the maps
+MOST_BOXES = 100  # what COCO looks at
+
+
+class TransformerDetector(nn.Module):
+    """D-FINE (Peng et al. 2024, https://arxiv.org/abs/2410.13842) on a timm backbone."""
+
+    def __init__(
+        self, settings: ModelSettings, classes: int, image_size: int, *, pretrained: bool
+    ) -> None:
+        super().__init__()
+        try:
+            from transformers import (  # noqa: PLC0415 - it may be missing
+                DFineConfig,
+                DFineForObjectDetection,
+                TimmBackboneConfig,
+            )
+        except ImportError as error:
+            raise UsageError(
+                "model.architecture=dfine needs the package transformers, which is not installed.\n"
+                "Install it: uv sync --extra dfine"
+            ) from error
+        levels = feature_levels(settings.backbone, STRIDES)
+        backbone = timm.create_model(
+            settings.backbone, features_only=True, out_indices=levels, pretrained=pretrained
+        )
+        width = settings.channels
+        config = DFineConfig(
+            num_labels=classes,
+            backbone_config=TimmBackboneConfig(
+                backbone=settings.backbone, out_indices=list(levels)
+            ),
+            freeze_backbone_batch_norms=pretrained,
+            encoder_in_channels=backbone.feature_info.channels(),
+            encoder_hidden_dim=width,
+            encoder_ffn_dim=4 * width,
+            decoder_in_channels=[width] * len(STRIDES),
+            d_model=width,
+            decoder_ffn_dim=4 * width,
+            decoder_layers=3,
+            num_queries=min(MOST_QUERIES, sum((image_size // stride) ** 2 for stride in STRIDES)),
+        )
+        self.model: Any = DFineForObjectDetection(config)
+        self.model.model.backbone.model._backbone.load_state_dict(backbone.state_dict())
+
+    def losses(self, images: Tensor, targets: Sequence[Target]) -> dict[str, Tensor]:
+        """The parts of the loss of normalised images [B, 3, S, S]."""
+        labels = [
+            {
+                "class_labels": one.labels,
+                "boxes": box_convert(one.boxes, "xyxy", "cxcywh"),
+            }
+            for one in targets
+        ]
+        return {"matched": self.model(images, labels=labels).loss}
+
+    def detect(self, images: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:
+        """Boxes, scores and labels for each of the normalised images [B, 3, S, S]."""
+        outputs = self.model(images)
+        scores = outputs.logits.float().sigmoid()
+        boxes = box_convert(outputs.pred_boxes.float(), "cxcywh", "xyxy").clamp(0, 1)
+        classes = scores.shape[-1]
+        best, places = scores.flatten(1).topk(min(MOST_BOXES, scores[0].numel()))
+        return [
+            (ours[place // classes], score, place % classes)
+            for ours, score, place in zip(boxes, best, places, strict=True)
+        ]

@@ -1,0 +1,71 @@
+"""What happens to an image and its boxes between the files and the batch; both move together."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torchvision import tv_tensors
+from torchvision.transforms import v2
+
+from .boxes import Target
+from .settings import DataSettings
+
+PairTransform = Callable[[Tensor, Target | None], tuple[Tensor, Target | None]]
+LEAST_SIDE = 2.0  # pixels: what a crop leaves of an object must be seen
+
+
+def train_transform(settings: DataSettings) -> PairTransform:
+    """Random crop, flip, rotation and colour, as far as they are set, to S x S pixels."""
+    size, augment = settings.image_size, settings.augment
+    steps: list[torch.nn.Module] = []
+    if augment.rotate:
+        bilinear = v2.InterpolationMode.BILINEAR
+        steps.append(v2.RandomRotation(augment.rotate, interpolation=bilinear, fill=128))
+    if augment.crop_scale < 1:
+        steps.append(v2.RandomResizedCrop(size, scale=(augment.crop_scale, 1.0), antialias=True))
+    else:
+        steps.append(v2.Resize((size, size), antialias=True))
+    if augment.flip:
+        steps.append(v2.RandomHorizontalFlip(augment.flip))
+    if augment.color:
+        strength = augment.color
+        steps.append(v2.ColorJitter(brightness=strength, contrast=strength, saturation=strength))
+    return OnBoxes(v2.Compose([*steps, v2.ClampBoundingBoxes()]))
+
+
+def eval_transform(size: int) -> PairTransform:
+    """The whole image, stretched to S x S pixels; its boxes, being shares, stay as they are."""
+    return OnImages(v2.Resize((size, size), antialias=True))
+
+
+class OnImages(torch.nn.Module):
+    """Apply a torchvision transform that moves nothing within the image."""
+
+    def __init__(self, transform: torch.nn.Module) -> None:
+        super().__init__()
+        self.transform = transform
+
+    def forward(self, image: Tensor, target: Target | None) -> tuple[Tensor, Target | None]:
+        """Change uint8 [3, H, W] only."""
+        return self.transform(tv_tensors.Image(image)).as_subclass(Tensor), target
+
+
+class OnBoxes(OnImages):
+    """Apply a torchvision transform to an image, and in the same way to the boxes to train on."""
+
+    def forward(self, image: Tensor, target: Target | None) -> tuple[Tensor, Target | None]:
+        """Change uint8 [3, H, W] and its objects; crowds and what is cut away are dropped."""
+        if target is None:
+            return super().forward(image, target)
+        height, width = image.shape[1:]
+        boxes = target.boxes * torch.tensor([width, height, width, height])
+        around = tv_tensors.BoundingBoxes(boxes, format="XYXY", canvas_size=(height, width))  # type: ignore[call-overload]
+        changed, moved = self.transform(tv_tensors.Image(image), around)
+        height, width = changed.shape[1:]
+        boxes = moved.as_subclass(Tensor)
+        seen = (boxes[:, 2:] - boxes[:, :2] >= LEAST_SIDE).all(dim=1) & ~target.crowd
+        shares = boxes / torch.tensor([width, height, width, height])
+        kept = Target(
+            shares[seen], target.labels[seen], target.crowd[seen], target.areas[seen], target.size
+        )
+        return changed.as_subclass(Tensor), kept

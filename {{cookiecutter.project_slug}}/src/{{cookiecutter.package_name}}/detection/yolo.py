@@ -1,0 +1,121 @@
+"""Read YOLO data sets: ``data.yaml``, and a text file of boxes for each image."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ..data.images import SUFFIXES
+from ..errors import UsageError
+from .boxes import Labelled, labelled
+
+EXAMPLE = """It should say where the images are and what the classes are called:
+  train: images/train
+  val: images/val
+  names: [cat, dog]"""
+SPLITS = {"train": ("train",), "val": ("val", "valid"), "test": ("test", "val", "valid")}
+
+
+def read_yolo(root: Path) -> tuple[list[str], dict[str, list[Labelled]]]:
+    """Read the three splits; without images for test, those of val are tested.
+
+    An image ``.../images/a.jpg`` has its boxes in ``.../labels/a.txt``, one a line: class index,
+    then centre x, centre y, width and height as shares of the image. A polygon of more numbers
+    stands for the box around it. No file, or an empty one, means no objects.
+
+    Raises:
+        UsageError: naming the file and the line that cannot be used.
+    """
+    file = root / "data.yaml"
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"{file} is missing.\n{EXAMPLE}") from error
+    except yaml.YAMLError as error:
+        raise UsageError(f"{file} is no YAML: {error}") from error
+    classes = _classes(file, content)
+    splits = {}
+    for split, keys in SPLITS.items():
+        entry = next((content[key] for key in keys if content.get(key)), None)
+        if entry is None:
+            raise UsageError(f"{file} has no {split}.\n{EXAMPLE}")
+        base = root / str(content.get("path") or ".")
+        paths = _images(file, base if base.is_dir() else root, entry)
+        splits[split] = [labelled(path, _rows(path, len(classes)), (0, 0)) for path in paths]
+    return classes, splits
+
+
+def _classes(file: Path, content: Any) -> list[str]:
+    names = content.get("names") if isinstance(content, dict) else None
+    if isinstance(names, dict) and sorted(names) == list(range(len(names))):
+        names = [names[index] for index in range(len(names))]
+    if not isinstance(names, list) or not names or len({*map(str, names)}) < len(names):
+        raise UsageError(f"{file} has no names, or not a different one for each class.\n{EXAMPLE}")
+    return [str(name) for name in names]
+
+
+def _images(file: Path, root: Path, entry: object) -> list[Path]:
+    found: list[Path] = []
+    for name in entry if isinstance(entry, list) else [entry]:
+        # Some tools write ../train/images and mean train/images beside data.yaml.
+        places = (root / str(name), root / str(name).removeprefix("../"))
+        place = next((one for one in places if one.exists()), None)
+        if place is None:
+            raise UsageError(f"{file} names {name}, but there is no {places[0]}.")
+        if place.is_file():
+            lines = place.read_text(encoding="utf-8").splitlines()
+            found += [place.parent / line.strip() for line in lines if line.strip()]
+        else:
+            found += [path for path in place.rglob("*") if path.suffix.lower() in SUFFIXES]
+    if not found:
+        raise UsageError(f"{file} names {entry}, but there is no image.")
+    return sorted(found)
+
+
+def _rows(image: Path, classes: int) -> list[tuple[list[float], int, bool, float]]:
+    parts = list(image.with_suffix(".txt").parts)
+    places = [index for index, part in enumerate(parts) if part == "images"]
+    if places:
+        parts[places[-1]] = "labels"
+    file = Path(*parts)
+    if not file.is_file():
+        return []
+    rows = []
+    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+        if not line.split():
+            continue
+        try:
+            label, *values = [float(word) for word in line.split()]
+            box = _box(values)
+        except ValueError as error:
+            raise UsageError(
+                f"{file}, line {number}: {line!r} is not a class index with the four numbers of a "
+                "box, or with the corners of a polygon, all from 0 to 1."
+            ) from error
+        if label not in range(classes):
+            raise UsageError(
+                f"{file}, line {number}: there is no class {label:g}; names in data.yaml end at "
+                f"{classes - 1}."
+            )
+        area = (box[2] - box[0]) * (box[3] - box[1])
+        if area > 0:
+            rows.append((box, int(label), False, area))
+    return rows
+
+
+def _box(values: list[float]) -> list[float]:
+    """The corners x1 y1 x2 y2, cut off at the border.
+
+    Raises:
+        ValueError: if ``values`` are neither a box nor a polygon, or lie far outside the image.
+    """
+    if len(values) == 4:
+        x, y, width, height = values
+        corners = [x - width / 2, y - height / 2, x + width / 2, y + height / 2]
+    elif len(values) >= 6 and len(values) % 2 == 0:
+        corners = [min(values[::2]), min(values[1::2]), max(values[::2]), max(values[1::2])]
+    else:
+        raise ValueError(len(values))
+    if not all(-0.5 <= corner <= 1.5 for corner in corners):  # pixels, or no numbers at all
+        raise ValueError(corners)
+    return [min(max(corner, 0.0), 1.0) for corner in corners]

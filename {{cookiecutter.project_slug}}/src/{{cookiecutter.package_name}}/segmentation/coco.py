@@ -1,0 +1,80 @@
+"""Masks drawn from COCO's polygons and run lengths."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from faster_coco_eval.core import mask as coco_mask
+from torch import Tensor
+
+from ..data.coco import CocoImage, CocoObject
+from ..errors import UsageError
+from .masks import IGNORE_INDEX
+
+
+class CocoMasks:
+    """The masks of images whose objects are outlined in an annotation file.
+
+    Id 0 is the background, the first category is 1. Where objects overlap, the smaller one is on
+    top; crowds, in which nobody tells the objects apart, are ``IGNORE_INDEX``.
+    """
+
+    def __init__(self, images: Sequence[CocoImage]) -> None:
+        self.images = images
+        for image in images:
+            for one in image.objects:
+                _check(image, one)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __call__(self, index: int) -> Tensor:
+        """The mask, uint8 tensor [H, W], of an image."""
+        image = self.images[index]
+        ids = np.zeros((image.height, image.width), dtype=np.uint8)
+        outlined = [
+            (one, _pixels(one, image.height, image.width))
+            for one in image.objects
+            if one.content["segmentation"]
+        ]
+        for one, pixels in sorted(outlined, key=lambda pair: -int(pair[1].sum())):
+            ids[pixels] = IGNORE_INDEX if one.crowd else one.label + 1
+        return torch.from_numpy(ids)
+
+    def name(self, index: int) -> str:
+        """What to call a mask in a message."""
+        image = self.images[index]
+        return f"{image.source}, the mask of {image.path.name},"
+
+
+def _pixels(one: CocoObject, height: int, width: int) -> np.ndarray:
+    outline = one.content["segmentation"]
+    if isinstance(outline, dict) and isinstance(outline["counts"], str):
+        runs = {**outline, "counts": outline["counts"].encode()}
+    else:
+        parts = coco_mask.frPyObjects(outline, height, width)
+        runs = coco_mask.merge(parts) if isinstance(parts, list) else parts
+    pixels: np.ndarray = coco_mask.decode(runs).astype(bool).reshape(height, width)
+    return pixels
+
+
+def _check(image: CocoImage, one: CocoObject) -> None:
+    outline = one.content.get("segmentation")
+    where = f"{image.source}: annotation {one.id}"
+    if outline is None or outline == []:
+        raise UsageError(
+            f"{where} has no segmentation.\n"
+            "Masks need the outline of each object: polygons or run lengths."
+        )
+    if isinstance(outline, dict):
+        if outline.get("size") != [image.height, image.width] or not outline.get("counts"):
+            raise UsageError(
+                f"{where} has run lengths for a size of {outline.get('size')}, but its image is "
+                f"{[image.height, image.width]} (height, width)."
+            )
+        return
+    for polygon in outline if isinstance(outline, list) else [None]:
+        if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
+            raise UsageError(
+                f"{where} has a polygon that is not x, y, x, y ... of three corners at least."
+            )

@@ -1,0 +1,180 @@
+"""Find images with their masks on disk and read them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from ..data.coco import read_coco
+from ..data.datamodule import Datasets
+from ..data.images import SUFFIXES, Unreadable, UnreadableImageError, read_image
+from ..errors import UsageError
+from .coco import CocoMasks
+from .masks import Classes, read_classes, read_mask
+from .settings import DataSettings, ShapesSettings
+from .shapes import write_shapes
+from .transforms import PairTransform, eval_transform, train_transform
+
+SPLITS = ("train", "val", "test")
+UNLABELLED = None
+
+
+class Sample(NamedTuple):
+    """One image."""
+
+    image: Tensor  # uint8 [3, S, S]
+    target: Tensor | None  # uint8 [S, S] of class ids and IGNORE_INDEX, or UNLABELLED
+    position: int  # in the data set
+
+
+class Batch(NamedTuple):
+    """Several images."""
+
+    images: Tensor  # uint8 [B, 3, S, S]
+    targets: Tensor  # int64 [B, S, S]
+    positions: Tensor  # int64 [B]
+    unreadable: list[Unreadable]  # what is missing
+
+
+class MaskFiles:
+    """Masks that are files of their own."""
+
+    def __init__(self, paths: Sequence[Path], classes: Classes) -> None:
+        self.paths = np.array([str(path) for path in paths])
+        self.classes = classes
+
+    def __call__(self, index: int) -> Tensor:
+        """The mask, uint8 tensor [H, W], of an image."""
+        return read_mask(self.name(index), self.classes)
+
+    def name(self, index: int) -> str:
+        """What to call a mask in a message."""
+        return str(self.paths[index])
+
+
+class MaskDataset(Dataset[Sample | Unreadable]):
+    """Image files with a mask each."""
+
+    def __init__(
+        self,
+        images: Sequence[Path],
+        masks: MaskFiles | CocoMasks | None,
+        transform: PairTransform,
+    ) -> None:
+        # Arrays, not lists of objects: worker processes then share their memory.
+        self.paths = np.array([str(path) for path in images])
+        self.masks = masks
+        self.transform = transform
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> Sample | Unreadable:
+        try:
+            image = read_image(str(self.paths[index]))
+            mask = None if self.masks is None else self._mask(self.masks, index, image)
+        except UnreadableImageError as error:
+            return error.unreadable  # the main process decides what to do
+        return Sample(*self.transform(image, mask), index)
+
+    def _mask(self, masks: MaskFiles | CocoMasks, index: int, image: Tensor) -> Tensor:
+        mask = masks(index)
+        if mask.shape != image.shape[1:]:
+            height, width = mask.shape
+            raise UnreadableImageError(
+                masks.name(index),
+                f"it is {width} x {height} pixels, but its image {self.paths[index]} is "
+                f"{image.shape[2]} x {image.shape[1]}",
+            )
+        return mask
+
+
+def collate(samples: list[Sample | Unreadable]) -> Batch:
+    """Stack what could be read; list the rest."""
+    read = [sample for sample in samples if isinstance(sample, Sample)]
+    targets = [sample.target.long() for sample in read if sample.target is not None]
+    return Batch(
+        torch.stack([sample.image for sample in read]) if read else torch.empty(0),
+        torch.stack(targets) if targets else torch.empty(0),
+        torch.tensor([sample.position for sample in read]),
+        [sample for sample in samples if isinstance(sample, Unreadable)],
+    )
+
+
+def build_datasets(settings: DataSettings) -> Datasets:
+    """Find the images and masks of the three splits.
+
+    Raises:
+        UsageError: if the folders are not as they should be; the message names the file.
+    """
+    if settings.name == "coco":
+        names, found = _outlined(settings)
+    else:
+        root = write_shapes(settings) if isinstance(settings, ShapesSettings) else settings.root
+        names, found = _painted(root)
+    unchanging = eval_transform(settings.image_size)
+    transforms = (train_transform(settings), unchanging, unchanging)
+    train, val, test = (
+        MaskDataset(*found[split], transform)
+        for split, transform in zip(SPLITS, transforms, strict=True)
+    )
+    return Datasets(train=train, val=val, test=test, classes=names, collate=collate)
+
+
+Found = tuple[list[str], dict[str, tuple[Sequence[Path], MaskFiles | CocoMasks]]]
+
+
+def _outlined(settings: DataSettings) -> Found:
+    names, splits = read_coco(settings.root, missing_images=settings.skip_unreadable)
+    return ["background", *names], {
+        split: ([image.path for image in images], CocoMasks(images))
+        for split, images in splits.items()
+    }
+
+
+def _painted(root: Path) -> Found:
+    if not root.is_dir():
+        raise UsageError(
+            f"data.root={root}: there is no such folder.\nName the folder that holds the data."
+        )
+    classes = read_classes(root / "classes.txt")
+    pairs = {split: find_pairs(root, split) for split in SPLITS}
+    return classes.names, {
+        split: (images, MaskFiles(masks, classes)) for split, (images, masks) in pairs.items()
+    }
+
+
+def unlabelled_images(paths: Sequence[Path], settings: DataSettings) -> MaskDataset:
+    """Images to predict: seen as in validation, without a target."""
+    return MaskDataset(paths, None, eval_transform(settings.image_size))
+
+
+def as_seen(image: Tensor, settings: DataSettings) -> Tensor:
+    """An image, uint8 tensor [3, H, W], as it is in validation: uint8 tensor [3, S, S]."""
+    return eval_transform(settings.image_size)(image, None)[0]
+
+
+def find_pairs(root: Path, split: str) -> tuple[list[Path], list[Path]]:
+    """The images of a split and their masks, by the same names.
+
+    Raises:
+        UsageError: naming the folder or the file that is missing.
+    """
+    folders = root / "images" / split, root / "masks" / split
+    for folder in folders:
+        if not folder.is_dir():
+            raise UsageError(
+                f"{folder} is missing.\nImages go to images/{split}, masks to masks/{split}."
+            )
+    masks = {path.stem: path for path in folders[1].iterdir() if path.suffix.lower() in SUFFIXES}
+    images = sorted(path for path in folders[0].iterdir() if path.suffix.lower() in SUFFIXES)
+    if not images:
+        raise UsageError(f"{folders[0]} has no image in it.")
+    lonely = [path for path in images if path.stem not in masks]
+    if lonely:
+        raise UsageError(f"{lonely[0]} has no mask in {folders[1]} ({len(lonely)} such images).")
+    return images, [masks[path.stem] for path in images]

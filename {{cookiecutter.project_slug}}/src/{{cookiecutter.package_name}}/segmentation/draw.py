@@ -1,0 +1,86 @@
+"""How this task looks: the only place that knows."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib as mpl
+import torch
+from matplotlib import pyplot as plt
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+from torchvision.transforms.functional import to_pil_image
+
+from .masks import mask_image
+from .module import Prediction, SegmentationModule, overlap
+
+mpl.use("Agg")
+
+LEAST_WIDTH = 168
+FONT_SIZE = 13
+STRENGTH = 0.55  # of the colours over the image
+
+
+def draw_prediction(
+    image: Tensor, target: Tensor | None, prediction: Prediction, classes: Sequence[str]
+) -> Image.Image:
+    """The image under the predicted mask; beside it, if known, under the target.
+
+    Args:
+        image: uint8 tensor [3, H, W].
+        target: uint8 tensor [H, W] of class ids, or None.
+        prediction: its mask is stretched to the image.
+        classes: the names.
+    """
+    picture = to_pil_image(image)
+    if picture.width < LEAST_WIDTH:
+        factor = -(-LEAST_WIDTH // picture.width)
+        size = (picture.width * factor, picture.height * factor)
+        picture = picture.resize(size, Image.Resampling.NEAREST)
+    masks = [(caption(target, prediction, classes), prediction.mask)]
+    if target is not None:
+        masks.append(("target", target))
+    tiles = [_overlaid(picture, mask, name) for name, mask in masks]
+    joined = Image.new("RGB", (sum(tile.width for tile in tiles), tiles[0].height))
+    for index, tile in enumerate(tiles):
+        joined.paste(tile, (index * tile.width, 0))
+    return joined
+
+
+def _overlaid(picture: Image.Image, mask: Tensor, name: str) -> Image.Image:
+    ids = mask_image(mask).resize(picture.size, Image.Resampling.NEAREST)
+    colored = Image.blend(picture, ids.convert("RGB"), STRENGTH)
+    size = max(FONT_SIZE, picture.width // 32)
+    tile = Image.new("RGB", (picture.width, picture.height + size + 8), "#24292f")
+    tile.paste(colored, (0, 0))
+    ImageDraw.Draw(tile).text((6, picture.height + 3), name, "white", ImageFont.load_default(size))
+    return tile
+
+
+def caption(_target: Tensor | None, prediction: Prediction, classes: Sequence[str]) -> str:
+    """Which classes are seen, largest first."""
+    return ", ".join(name for name, _ in _shares(prediction, classes))
+
+
+def describe(prediction: Prediction, classes: Sequence[str]) -> dict[str, object]:
+    """One row of the table of predictions: the share of the image that each class takes."""
+    shares = dict(_shares(prediction, classes))
+    return {name: round(shares.get(name, 0.0), 6) for name in classes}
+
+
+def _shares(prediction: Prediction, classes: Sequence[str]) -> list[tuple[str, float]]:
+    counts = torch.bincount(prediction.mask.flatten().long(), minlength=len(classes))
+    shares = (counts / counts.sum()).tolist()
+    seen = [(name, share) for name, share in zip(classes, shares, strict=True) if share]
+    return sorted(seen, key=lambda one: -one[1])
+
+
+def draw_report(module: SegmentationModule, folder: Path) -> None:
+    """Write what a test leaves to look at: ``iou_by_class.png``."""
+    iou, _ = overlap(module.counts)
+    figure, axes = plt.subplots(figsize=(6, 1.2 + 0.35 * len(module.classes)), layout="constrained")
+    axes.barh(module.classes, iou.nan_to_num().tolist(), color="#0b4f8a")
+    axes.set(xlabel="IoU", xlim=(0, 1))
+    axes.invert_yaxis()
+    axes.grid(axis="x", alpha=0.3)
+    figure.savefig(folder / "iou_by_class.png", dpi=110)
+    plt.close(figure)

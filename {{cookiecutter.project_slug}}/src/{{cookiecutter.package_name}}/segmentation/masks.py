@@ -1,0 +1,110 @@
+"""Masks as files: class ids, their names and their colours."""
+
+import colorsys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ..data.images import UnreadableImageError
+from ..errors import UsageError
+
+IGNORE_INDEX = 255  # pixels of this id count neither in the loss nor in the metrics
+GOLDEN = 0.618033988749895  # steps of the golden section: neighbours in id are far apart in hue
+
+
+@dataclass(frozen=True)
+class Classes:
+    """The names by id, and the colours that stand for them in RGB masks."""
+
+    names: list[str]
+    colors: dict[int, int]  # 0xRRGGBB -> id
+
+
+def read_classes(path: Path) -> Classes:
+    """Read ``classes.txt``: a name for each id, one a line, and if masks are RGB its colour.
+
+    Raises:
+        UsageError: if the file is missing or has fewer than two names.
+    """
+    if not path.is_file():
+        raise UsageError(
+            f"{path} is missing.\nWrite one class name a line, in the order of the masks' ids; "
+            "where masks are RGB, with the colour behind: road 128 64 128"
+        )
+    names: list[str] = []
+    colors = {}
+    for words in map(str.split, path.read_text(encoding="utf-8").splitlines()):
+        if len(words) > 3 and all(word.isdigit() for word in words[-3:]):
+            red, green, blue = map(int, words[-3:])
+            colors[red << 16 | green << 8 | blue] = len(names)
+            names.append(" ".join(words[:-3]))
+        elif words:
+            names.append(" ".join(words))
+    if len(names) < 2:
+        raise UsageError(f"{path} names {len(names)} classes, but there must be two at least.")
+    return Classes(names, colors)
+
+
+def read_mask(path: str, classes: Classes) -> Tensor:
+    """Read class ids: grey and palette images hold them, RGB images hold the classes' colours.
+
+    Returns:
+        uint8 tensor [H, W] of class ids and ``IGNORE_INDEX``.
+
+    Raises:
+        UnreadableImageError: if the file is damaged, or holds ids or colours that are no class.
+    """
+    try:
+        with Image.open(path) as file:
+            if file.mode in {"1", "L", "P", "I", "I;16"}:
+                ids = np.asarray(file).astype(np.int64)
+            else:
+                ids = _ids_of_colors(
+                    np.asarray(file.convert("RGB")).astype(np.int64), path, classes
+                )
+    except (OSError, SyntaxError, ValueError) as error:
+        raise UnreadableImageError(path, str(error)) from error
+    unknown = sorted(set(np.unique(ids).tolist()) - {*range(len(classes.names)), IGNORE_INDEX})
+    if unknown:
+        raise UnreadableImageError(
+            path, f"it holds the ids {unknown[:5]}, but the classes end at {len(classes.names) - 1}"
+        )
+    return torch.from_numpy(ids.astype(np.uint8))
+
+
+def _ids_of_colors(pixels: np.ndarray, path: str, classes: Classes) -> np.ndarray:
+    colors = (pixels[..., 0] << 16) | (pixels[..., 1] << 8) | pixels[..., 2]
+    ids = np.full(colors.shape, -1, dtype=np.int64)
+    for color, index in classes.colors.items():
+        ids[colors == color] = index
+    if (ids < 0).any():
+        color = int(colors[ids < 0][0])
+        shown = (color >> 16, color >> 8 & 255, color & 255)
+        raise UnreadableImageError(path, f"its colour {shown} is none of classes.txt")
+    return ids
+
+
+def palette() -> list[int]:
+    """A colour for each id up to 255, as PNG wants it: r, g, b, r, g, b ...; the first is black.
+
+    All 256, since a shorter palette makes PNG store fewer bits, and ``IGNORE_INDEX`` is lost.
+    """
+    colors = [(0.0, 0.0, 0.0)]
+    colors += [colorsys.hsv_to_rgb(index * GOLDEN % 1, 0.75, 0.95) for index in range(255)]
+    return [round(part * 255) for color in colors for part in color]
+
+
+def mask_image(mask: Tensor) -> Image.Image:
+    """A palette PNG of class ids: data for a program, colours for a person."""
+    image = Image.fromarray(mask.numpy())
+    image.putpalette(palette())
+    return image
+
+
+def fitted(mask: Tensor, size: tuple[int, int]) -> np.ndarray:
+    """The ids [H, W] at another width and height; none is blended with its neighbours."""
+    return np.asarray(Image.fromarray(mask.numpy()).resize(size, Image.Resampling.NEAREST))

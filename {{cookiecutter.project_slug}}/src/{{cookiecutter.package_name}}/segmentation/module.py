@@ -1,0 +1,156 @@
+"""The training logic of this task: losses, metrics, optimiser."""
+
+import math
+from typing import Any, NamedTuple
+
+import segmentation_models_pytorch as smp
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+from torchmetrics.classification import MulticlassConfusionMatrix
+
+from ..optimizer import build_optimizer
+from ..settings import Settings
+from .dataset import Batch
+from .masks import IGNORE_INDEX
+from .network import build_network
+
+METRICS = {"val/mIoU": "max", "val/dice": "max", "val/loss": "min"}  # and what is best
+MONITOR = "val/mIoU"
+
+
+class Prediction(NamedTuple):
+    """What the network says about an image."""
+
+    mask: Tensor  # uint8 [S, S] of class ids
+
+
+class SegmentationModule(LightningModule):
+    """Train a segmenter; measure mean IoU and Dice from one confusion matrix over all pixels."""
+
+    def __init__(self, settings: Settings, classes: list[str], *, download: bool = True) -> None:
+        super().__init__()
+        self.settings = settings
+        self.classes = classes
+        self.network = build_network(settings.model, classes=len(classes), download=download)
+        if settings.model.channels_last:
+            self.network.to(memory_format=torch.channels_last)
+        if settings.model.compile:
+            self.network.compile()  # in place: the names in the checkpoint stay as they are
+        self.losses = [_loss(name) for name in settings.model.loss]
+        self.confusion = MulticlassConfusionMatrix(
+            len(classes), ignore_index=IGNORE_INDEX, validate_args=False
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits [B, classes, H, W] of uint8 images [B, 3, H, W]."""
+        if self.settings.model.channels_last:
+            images = images.contiguous(memory_format=torch.channels_last)
+        logits: Tensor = self.network(images)
+        return logits
+
+    def loss(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """The sum of the chosen losses, and the logits it was computed from."""
+        logits = self(images).float()
+        return torch.stack([loss(logits, targets) for loss in self.losses]).sum(), logits
+
+    def predict_images(self, images: Tensor) -> list[Prediction]:
+        """Label each pixel of uint8 images [B, 3, H, W]."""
+        return [Prediction(mask) for mask in self(images).argmax(dim=1).to(torch.uint8).cpu()]
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """One step."""
+        loss, _ = self.loss(batch.images, batch.targets)
+        self.log(
+            "train/loss",
+            loss,
+            batch_size=len(batch.images),
+            prog_bar=True,
+            on_step=True,
+            on_epoch=False,
+        )
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Measure one batch."""
+        self._measure(batch, "val")
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Measure one batch."""
+        self._measure(batch, "test")
+
+    def _measure(self, batch: Batch, split: str) -> None:
+        loss, logits = self.loss(batch.images, batch.targets)
+        self.log(f"{split}/loss", loss, batch_size=len(batch.images), sync_dist=True, on_epoch=True)
+        self.confusion.update(logits, batch.targets)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the epoch's metrics."""
+        self._log_scores("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Log the split's metrics; ``counts`` keeps the confusion matrix for the report."""
+        self._log_scores("test")
+
+    def _log_scores(self, split: str) -> None:
+        self.counts = self.confusion.compute().cpu()
+        self.confusion.reset()
+        iou, dice = overlap(self.counts)
+        self.log(f"{split}/mIoU", iou.nanmean(), prog_bar=True)
+        self.log(f"{split}/dice", dice.nanmean())
+
+    def report(self) -> dict[str, object]:
+        """The last test's IoU of each class; null for one that neither image nor prediction has."""
+        iou, _ = overlap(self.counts)
+        values = [None if math.isnan(value) else round(value, 6) for value in iou.tolist()]
+        return {"iou_by_class": dict(zip(self.classes, values, strict=True))}
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> list[tuple[int, Prediction]]:
+        """Label one batch; each prediction comes with the position of its image."""
+        return list(zip(batch.positions.tolist(), self.predict_images(batch.images), strict=True))
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """AdamW or SGD with warm-up and cosine."""
+        steps = int(self.trainer.estimated_stepping_batches)
+        return build_optimizer(self.network, self.settings, steps)
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip here: Lightning refuses to with a fused optimiser under mixed precision."""
+        limit = self.settings.optimizer.clip_norm
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), limit or float("inf"))
+        self.log("train/grad_norm", norm)
+        self.log("train/lr", optimizer.param_groups[0]["lr"])
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Put in what a reader of the file alone needs."""
+        checkpoint["settings"] = self.settings.model_dump(mode="json", by_alias=True)
+        checkpoint["classes"] = self.classes
+
+
+def overlap(counts: Tensor) -> tuple[Tensor, Tensor]:
+    """IoU and Dice of each class: ``tp / (tp + fp + fn)`` and ``2 tp / (2 tp + fp + fn)``.
+
+    Args:
+        counts: int64 tensor [classes, classes], a row for each target class.
+
+    Returns:
+        Two float tensors [classes]; NaN for a class that neither target nor prediction has.
+    """
+    hits = counts.diagonal().double()
+    either = counts.sum(dim=0) + counts.sum(dim=1)  # tp twice, fp and fn once
+    return (hits / (either - hits)).float(), (2 * hits / either).float()
+
+
+def _loss(name: str) -> nn.Module:
+    losses: dict[str, nn.Module] = {
+        "cross_entropy": nn.CrossEntropyLoss(ignore_index=IGNORE_INDEX),
+        "dice": smp.losses.DiceLoss("multiclass", ignore_index=IGNORE_INDEX),
+        "focal": smp.losses.FocalLoss("multiclass", ignore_index=IGNORE_INDEX),
+    }
+    return losses[name]

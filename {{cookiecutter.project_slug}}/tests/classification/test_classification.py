@@ -1,0 +1,85 @@
+import csv
+import json
+
+import pytest
+import torch
+import yaml
+
+from {{ cookiecutter.package_name }}.checkpoint import load_module
+from {{ cookiecutter.package_name }}.settings import Settings
+from {{ cookiecutter.package_name }}.task import build_datasets
+
+
+def test_an_untrained_model_guesses(train):
+    run = train("data.val_images=100", "optimizer.lr=1e-9", "trainer.max_epochs=1")
+    with (run / "metrics.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    scores = [float(row["val/accuracy"]) for row in rows if row["val/accuracy"]]
+    assert 0.05 < scores[0] < 0.4  # a fifth, give or take
+
+
+def test_what_is_tested_is_the_average_that_the_checkpoint_holds(train):
+    run = train("ema.decay=0.9")
+    content = torch.load(run / "checkpoints/best.ckpt", weights_only=True)
+    trained = content["trained_weights"]["weights"]
+    assert any(
+        not torch.equal(trained[name], value) for name, value in content["state_dict"].items()
+    )
+    module = load_module(run / "checkpoints/best.ckpt")
+    settings = Settings.model_validate(yaml.safe_load((run / "config.yaml").read_text()))
+    dataset = build_datasets(settings.data).test
+    samples = [dataset[index] for index in range(len(dataset))]
+    with torch.inference_mode():
+        predictions = module.predict_images(torch.stack([sample.image for sample in samples]))
+    right = [one.label == sample.target for one, sample in zip(predictions, samples, strict=True)]
+    accuracy = sum(right) / len(right)
+    reported = json.loads((run / "metrics.json").read_text())["test/accuracy"]
+    assert reported == pytest.approx(accuracy, abs=1e-6)
+
+
+def test_evaluate_refuses_data_of_other_classes(train, command, own_data):
+    run = train()
+    with pytest.raises(SystemExit) as stopped:
+        command(
+            "evaluate",
+            f"checkpoint={run}/checkpoints/best.ckpt",
+            "data=imagefolder",
+            f"data.root={own_data}",
+            "tracking=none",
+        )
+    assert "blue, red" in str(stopped.value.code)
+
+
+def test_evaluate_splits_the_folder_of_the_checkpoint_as_it_is_told(train, command, own_data):
+    run = train("data=imagefolder", f"data.root={own_data}")
+    checkpoint = f"checkpoint={run}/checkpoints/best.ckpt"
+    result = command("evaluate", checkpoint, "data.val_fraction=0.3", "split=val", "tracking=none")
+    settings = yaml.safe_load((result / "config.yaml").read_text())
+    assert settings["data"]["root"] == str(own_data)
+    assert settings["data"]["val_fraction"] == 0.3
+
+
+def test_fractions_must_leave_training_images(command, own_data):
+    fractions = ("data.val_fraction=0.6", "data.test_fraction=0.5")
+    with pytest.raises(SystemExit) as stopped:
+        command("train", "data=imagefolder", f"data.root={own_data}", *fractions)
+    assert "\n  data  val_fraction and test_fraction leave nothing" in str(stopped.value.code)
+
+
+def test_each_class_is_reported(train):
+    measured = json.loads((train() / "metrics.json").read_text())
+    assert set(measured["accuracy_by_class"]) == {"circle", "cross", "square", "star", "triangle"}
+
+
+def test_predictions_are_labels_with_their_probability(train, command, own_data):
+    run = train("data=imagefolder", f"data.root={own_data}")
+    result = command(
+        "predict",
+        f"checkpoint={run}/checkpoints/best.ckpt",
+        f"source={own_data}",
+        "tracking=none",
+        "trainer=cpu",
+    )
+    for row in json.loads((result / "predictions.json").read_text()):
+        assert row["label"] in {"blue", "red"}
+        assert 0.5 <= row["confidence"] <= 1

@@ -1,0 +1,199 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from PIL import Image
+from pycocotools.coco import COCO
+
+from {{ cookiecutter.package_name }}.checkpoint import load_module
+from {{ cookiecutter.package_name }}.detection import transformer
+from {{ cookiecutter.package_name }}.detection.boxes import Prediction, Target
+from {{ cookiecutter.package_name }}.detection.draw import draw_prediction
+from {{ cookiecutter.package_name }}.detection.metrics import CocoScores
+from {{ cookiecutter.package_name }}.detection.network import build_network
+from {{ cookiecutter.package_name }}.detection.settings import ModelSettings
+from {{ cookiecutter.package_name }}.settings import Settings
+from {{ cookiecutter.package_name }}.task import build_datasets, collate
+
+ARCHITECTURES = ["fcos", "retinanet", "fasterrcnn", "ssdlite", "dfine"]
+
+
+def network(architecture, backbone="test_resnet", classes=3, size=128):
+    settings = {
+        "architecture": architecture,
+        "backbone": backbone,
+        "pretrained": False,
+        "channels": 64,
+        "score_threshold": 0.3,
+        "channels_last": False,
+        "compile": False,
+    }
+    torch.manual_seed(0)
+    return build_network(ModelSettings.model_validate(settings), classes=classes, image_size=size)
+
+
+def targets():
+    """An image with two objects, and one without."""
+    nothing = torch.zeros(0)
+    boxes = torch.tensor([[0.1, 0.2, 0.5, 0.8], [0.5, 0.1, 0.9, 0.4]])
+    two = torch.zeros(2)
+    return [
+        Target(boxes, torch.tensor([2, 0]), two.bool(), two, (100, 100)),
+        Target(nothing.reshape(0, 4), nothing.long(), nothing.bool(), nothing, (100, 100)),
+    ]
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_every_architecture_takes_images_with_and_without_objects(architecture):
+    detector = network(architecture)
+    images = torch.randint(0, 255, (2, 3, 128, 128), dtype=torch.uint8)
+    losses = detector.train().losses(images, targets())
+    assert all(torch.isfinite(loss) for loss in losses.values())
+    sum(losses.values()).backward()
+    frozen = [name for name, one in detector.named_parameters() if one.grad is None]
+    assert len(frozen) < 0.1 * len(list(detector.parameters())), frozen
+    with torch.inference_mode():
+        found = detector.eval()(images)
+    assert len(found) == 2
+    for one in found:
+        assert one.boxes.shape == (len(one.scores), 4)
+        assert len(one.labels) == len(one.scores)
+        assert not len(one.labels) or 0 <= one.labels.min() <= one.labels.max() <= 2
+        assert not len(one.boxes) or 0 <= one.boxes.min() <= one.boxes.max() <= 1
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_every_architecture_learns_two_images_by_heart(architecture):
+    detector = network(architecture)
+    images = torch.zeros(2, 3, 128, 128, dtype=torch.uint8)
+    objects = targets()
+    for box in (objects[0].boxes * 128).int().tolist():
+        images[0, :, box[1] : box[3], box[0] : box[2]] = 200
+    optimizer = torch.optim.AdamW(detector.parameters(), lr=2e-3)
+    detector.train()
+    losses = []
+    for _ in range(30):
+        loss = torch.stack(list(detector.losses(images, objects).values())).sum()
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(detector.parameters(), 1.0)
+        optimizer.step()
+        losses.append(loss.item())
+    assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
+
+
+@pytest.mark.parametrize("backbone", ["resnet18", "mobilenetv3_small_050", "convnext_atto"])
+def test_any_backbone_that_narrows_step_by_step_will_do(backbone):
+    detector = network("fcos", backbone).eval()
+    with torch.inference_mode():
+        assert len(detector(torch.zeros(1, 3, 64, 64, dtype=torch.uint8))) == 1
+
+
+def test_a_backbone_without_such_features_is_refused(train):
+    with pytest.raises(SystemExit) as stopped:
+        train("model.backbone=vit_tiny_patch16_224")
+    assert "vit_tiny_patch16_224" in str(stopped.value.code)
+    assert "strides" in str(stopped.value.code)
+
+
+def test_without_the_extra_package_its_architecture_says_what_to_install(train, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "transformers", None)
+    with pytest.raises(SystemExit) as stopped:
+        train("model.architecture=dfine")
+    assert "uv sync --extra dfine" in str(stopped.value.code)
+    assert transformer.STRIDES == [8, 16, 32]
+
+
+def test_an_untrained_model_finds_next_to_nothing(train):
+    run = train("optimizer.lr=1e-9", "trainer.max_epochs=1")
+    assert json.loads((run / "metrics.json").read_text())["test/mAP_50"] < 0.1
+
+
+def test_what_is_tested_is_the_average_that_the_checkpoint_holds(train):
+    run = train("ema.decay=0.9", "trainer.max_epochs=4")
+    content = torch.load(run / "checkpoints/best.ckpt", weights_only=True)
+    trained = content["trained_weights"]["weights"]
+    state = content["state_dict"]
+    assert any(not torch.equal(trained[name], value) for name, value in state.items())
+    module = load_module(run / "checkpoints/best.ckpt")
+    settings = Settings.model_validate(yaml.safe_load((run / "config.yaml").read_text()))
+    dataset = build_datasets(settings.data).test
+    batch = collate([dataset[index] for index in range(len(dataset))])
+    scores = CocoScores(module.classes)
+    with torch.inference_mode():
+        scores.update(batch.positions, module(batch.images), batch.targets)
+    expected = scores.compute().overall
+    reported = json.loads((run / "metrics.json").read_text())
+    assert reported["test/mAP"] == pytest.approx(expected["mAP"], abs=1e-5)
+    assert reported["test/mAP_50"] == pytest.approx(expected["mAP_50"], abs=1e-5)
+
+
+def test_each_class_is_reported(train):
+    measured = json.loads((train() / "metrics.json").read_text())
+    assert list(measured["AP_by_class"]) == ["circle", "cross", "square", "star", "triangle"]
+
+
+def test_two_processes_measure_what_one_measures(train, command, workplace):
+    run = train("trainer.max_epochs=12", "optimizer.lr=0.003", "data.val_images=21")
+    same = (f"checkpoint={run}/checkpoints/best.ckpt", "split=val", "tracking=none")
+    alone = command("evaluate", *same, "trainer=cpu", "trainer.progress=false")
+    before = set(workplace.glob("runs/*"))
+    script = Path(sys.executable).with_name("evaluate")
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("TRAIN_")}
+    words = [script, *same, "trainer=ddp", "trainer.accelerator=cpu", "trainer.progress=false"]
+    subprocess.run(words, check=True, env=environ, timeout=600)
+    (shared,) = set(workplace.glob("runs/*")) - before
+    one, two = (json.loads((result / "metrics.json").read_text()) for result in (alone, shared))
+    assert one == two
+    assert one["val/mAP_50"] > 0
+
+
+def test_predictions_are_written_as_coco_results(train, command, own_data):
+    run = train("data=coco", f"data.root={own_data}", "trainer.max_epochs=15")
+    Image.new("RGB", (90, 60), (20, 40, 200)).save(own_data / "val" / "other.png")
+    result = command(
+        "predict",
+        f"checkpoint={run}/checkpoints/best.ckpt",
+        f"source={own_data}/val",
+        "model.score_threshold=0",
+        "tracking=none",
+        "trainer=cpu",
+    )
+    images = COCO(result / "coco_images.json")
+    boxes = images.loadRes(str(result / "coco_results.json"))
+    assert len(images.imgs) == 11
+    assert [one["name"] for one in images.loadCats(images.getCatIds())] == ["red", "green"]
+    assert len(boxes.anns) > 0
+    for one in boxes.anns.values():
+        image = images.imgs[one["image_id"]]
+        x, y, width, height = one["bbox"]
+        assert 0 <= x <= x + width <= image["width"] + 1e-3
+        assert 0 <= y <= y + height <= image["height"] + 1e-3
+        assert one["category_id"] in {1, 2}
+    rows = json.loads((result / "predictions.json").read_text())
+    assert sum(row["objects"] for row in rows) == len(boxes.anns)
+
+
+def test_a_drawing_shows_the_box_in_its_place():
+    image = torch.full((3, 300, 400), 128, dtype=torch.uint8)
+    box = torch.tensor([[0.25, 0.5, 0.75, 0.9]])
+    drawn = draw_prediction(image, None, Prediction(box, torch.ones(1), torch.tensor([0])), ["a"])
+    assert drawn.size == (400, 300)
+    assert drawn.getpixel((200, 200)) == (128, 128, 128)
+    for place in ((100, 200), (299, 200), (200, 269)):
+        assert drawn.getpixel(place) != (128, 128, 128)
+
+
+def test_weak_boxes_are_not_shown(train):
+    module = load_module(train() / "checkpoints/best.ckpt")
+    images = torch.randint(0, 255, (2, 3, 32, 32), dtype=torch.uint8)
+    with torch.inference_mode():
+        shown, found = module.predict_images(images), module(images)
+    threshold = module.settings.model.score_threshold
+    for some, every in zip(shown, found, strict=True):
+        assert len(some.scores) == int((every.scores >= threshold).sum())

@@ -1,0 +1,109 @@
+import pytest
+import torch
+from PIL import Image
+
+from {{ cookiecutter.package_name }}.detection.dataset import build_datasets
+from {{ cookiecutter.package_name }}.detection.settings import BoxFolderSettings
+from {{ cookiecutter.package_name }}.errors import UsageError
+
+YAML = "train: images/train\nval: images/val\nnames:\n  0: cat\n  1: dog\n"
+
+
+@pytest.fixture
+def root(tmp_path):
+    """Two images a split; the first holds a dog and a cat, the second nothing."""
+    for split in ("train", "val"):
+        for index in range(2):
+            path = tmp_path / "images" / split / f"{index}.jpg"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (40, 20)).save(path)
+        (tmp_path / "labels" / split).mkdir(parents=True)
+        (tmp_path / "labels" / split / "0.txt").write_text(
+            "1 0.5 0.5 0.2 0.4\n0 0.1 0.1 0.3 0.1 0.3 0.4\n"
+        )
+    (tmp_path / "data.yaml").write_text(YAML)
+    return tmp_path
+
+
+def datasets(root):
+    settings = {
+        "name": "yolo",
+        "root": root,
+        "image_size": 32,
+        "skip_unreadable": False,
+        "augment": {"crop_scale": 1, "flip": 0, "rotate": 0, "color": 0},
+    }
+    return build_datasets(BoxFolderSettings.model_validate(settings))
+
+
+def test_boxes_and_polygons_become_corners(root):
+    found = datasets(root)
+    assert found.classes == ["cat", "dog"]
+    target = found.val[0].target
+    expected = torch.tensor([[0.4, 0.3, 0.6, 0.7], [0.1, 0.1, 0.3, 0.4]])
+    torch.testing.assert_close(target.boxes, expected)
+    assert target.labels.tolist() == [1, 0]
+    assert target.areas.tolist() == pytest.approx([8 * 8, 8 * 6])
+
+
+def test_no_label_file_means_no_objects(root):
+    assert len(datasets(root).train[1].target.boxes) == 0
+
+
+def test_without_a_test_split_the_validation_images_are_tested(root):
+    found = datasets(root)
+    assert found.test.paths.tolist() == found.val.paths.tolist()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "path: .\ntrain: images/train\nval: images/val\nnames: [cat, dog]\n",
+        "train: ../images/train\nvalid: ../images/val\nnc: 2\nnames: [cat, dog]\n",
+        "train: train.txt\nval: [images/val]\nnames: [cat, dog]\n",
+    ],
+    ids=["with a path", "as Roboflow writes it", "with a list of files"],
+)
+def test_other_ways_to_say_the_same_are_understood(root, content):
+    (root / "data.yaml").write_text(content)
+    (root / "train.txt").write_text("images/train/0.jpg\nimages/train/1.jpg\n")
+    found = datasets(root)
+    assert (len(found.train), len(found.val)) == (2, 2)
+    assert len(found.train[0].target.boxes) == 2
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("2 0.5 0.5 0.1 0.1", "line 1: there is no class 2; names in data.yaml end at 1"),
+        ("1.5 0.5 0.5 0.1 0.1", "there is no class 1.5"),
+        ("1 0.5 0.5 0.1", "line 1: '1 0.5 0.5 0.1' is not a class index with"),
+        ("1 200 150 30 40", "is not a class index with"),
+        ("dog 0.5 0.5 0.1 0.1", "is not a class index with"),
+        ("1 nan 0.5 0.1 0.1", "is not a class index with"),
+    ],
+)
+def test_a_line_that_is_wrong_is_named(root, line, said):
+    (root / "labels" / "train" / "1.txt").write_text(f"{line}\n")
+    with pytest.raises(UsageError) as caught:
+        datasets(root)
+    assert f"{root / 'labels' / 'train' / '1.txt'}, " in str(caught.value)
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, r"data\.yaml is missing"),
+        ("names: [a, a]\ntrain: x\n", "has no names, or not a different one"),
+        ("names: [a, b]\ntrain: images/train\n", "has no val"),
+        ("names: [a, b]\ntrain: images/nowhere\nval: images/val\n", "there is no .*nowhere"),
+        ("names: [a", "is no YAML"),
+    ],
+)
+def test_what_is_missing_is_named(root, content, said):
+    (root / "data.yaml").unlink()
+    if content is not None:
+        (root / "data.yaml").write_text(content)
+    with pytest.raises(UsageError, match=said):
+        datasets(root)

@@ -1,0 +1,177 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from torchvision import tv_tensors
+from torchvision.transforms.v2 import functional
+
+from {{ cookiecutter.package_name }}.data.datamodule import DataModule
+from {{ cookiecutter.package_name }}.data.images import UnreadableImageError
+from {{ cookiecutter.package_name }}.errors import UsageError
+from {{ cookiecutter.package_name }}.segmentation.dataset import build_datasets
+from {{ cookiecutter.package_name }}.segmentation.masks import (
+    Classes,
+    mask_image,
+    read_classes,
+    read_mask,
+)
+from {{ cookiecutter.package_name }}.segmentation.settings import (
+    MaskFolderSettings,
+    ShapesSettings,
+)
+from {{ cookiecutter.package_name }}.segmentation.transforms import (
+    OnPairs,
+    train_transform,
+)
+from {{ cookiecutter.package_name }}.settings import LoaderSettings
+
+AUGMENT = {"crop_scale": 0.5, "flip": 0.5, "rotate": 20, "color": 0.2}
+TWO = Classes(["blue", "red"], {0x0000FF: 0, 0xFF0000: 1})
+
+
+def shapes(root, **changes):
+    settings = {
+        "name": "shapes",
+        "root": root,
+        "image_size": 32,
+        "train_images": 15,
+        "val_images": 10,
+        "test_images": 10,
+        "skip_unreadable": False,
+        "augment": AUGMENT,
+    }
+    return ShapesSettings.model_validate(settings | changes)
+
+
+def folder(root, **changes):
+    settings = {
+        "name": "maskfolder",
+        "root": root,
+        "image_size": 32,
+        "skip_unreadable": False,
+        "augment": AUGMENT,
+    }
+    return MaskFolderSettings.model_validate(settings | changes)
+
+
+def test_shapes_have_every_class_some_overlap_and_some_are_empty(tmp_path):
+    train = build_datasets(shapes(tmp_path, train_images=60)).train
+    masks = [np.asarray(Image.open(path)) for path in train.masks.paths]
+    assert set(np.unique(np.stack(masks))) == set(range(6))
+    assert any(mask.max() == 0 for mask in masks)
+    beside = [(mask[:, 1:] * mask[:, :-1], mask[:, 1:] != mask[:, :-1]) for mask in masks]
+    assert any((shapes.astype(bool) & different).any() for shapes, different in beside)
+    assert any(mask[0].any() or mask[-1].any() for mask in masks)
+
+
+def test_shapes_are_the_same_every_time(tmp_path):
+    first = build_datasets(shapes(tmp_path / "a")).val
+    second = build_datasets(shapes(tmp_path / "b")).val
+    for index in range(len(first)):
+        assert torch.equal(first[index].image, second[index].image)
+        assert torch.equal(first[index].target, second[index].target)
+
+
+def test_ids_in_grey_and_palette_masks_are_read_as_they_are(tmp_path):
+    ids = torch.tensor([[0, 1], [255, 1]], dtype=torch.uint8)
+    Image.fromarray(ids.numpy()).save(tmp_path / "grey.png")
+    mask_image(ids).save(tmp_path / "palette.png")
+    assert torch.equal(read_mask(str(tmp_path / "grey.png"), TWO), ids)
+    assert torch.equal(read_mask(str(tmp_path / "palette.png"), TWO), ids)
+
+
+def test_colours_are_looked_up(tmp_path):
+    picture = Image.new("RGB", (2, 1), (0, 0, 255))
+    picture.putpixel((1, 0), (255, 0, 0))
+    picture.save(tmp_path / "a.png")
+    assert read_mask(str(tmp_path / "a.png"), TWO).tolist() == [[0, 1]]
+
+
+def test_an_unknown_colour_is_named(tmp_path):
+    Image.new("RGB", (2, 1), (1, 2, 3)).save(tmp_path / "a.png")
+    with pytest.raises(
+        UnreadableImageError, match=r"a\.png cannot be read: its colour \(1, 2, 3\)"
+    ):
+        read_mask(str(tmp_path / "a.png"), TWO)
+
+
+def test_an_unknown_id_is_named(tmp_path):
+    Image.new("L", (2, 1), 7).save(tmp_path / "a.png")
+    with pytest.raises(UnreadableImageError, match=r"the ids \[7\], but the classes end at 1"):
+        read_mask(str(tmp_path / "a.png"), TWO)
+
+
+def test_a_mask_of_another_size_is_named(own_data):
+    Image.new("L", (10, 10)).save(own_data / "masks" / "val" / "3.png")
+    module = DataModule(
+        build_datasets(folder(own_data)),
+        LoaderSettings(batch_size=10, workers=0),
+        skip_unreadable=False,
+    )
+    with pytest.raises(UsageError, match=r"3\.png cannot be read: it is 10 x 10 pixels, but its"):
+        [module.on_before_batch_transfer(batch, 0) for batch in module.val_dataloader()]
+
+
+def test_class_names_come_with_or_without_colours(tmp_path):
+    path = tmp_path / "classes.txt"
+    path.write_text("road 128 64 128\nside walk 1 2 3\nsky\n")
+    classes = read_classes(path)
+    assert classes.names == ["road", "side walk", "sky"]
+    assert classes.colors == {0x804080: 0, 0x010203: 1}
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("classes.txt", "Write one class name a line"),
+        ("images/val", "images/val is missing"),
+        ("masks/test", "masks/test is missing"),
+        ("masks/train/3.png", r"3\.jpg has no mask"),
+    ],
+)
+def test_what_is_missing_is_named(own_data, name, said):
+    (own_data / name).rename(own_data / "elsewhere")
+    with pytest.raises(UsageError, match=said):
+        build_datasets(folder(own_data))
+
+
+def test_samples_are_squares_with_their_masks(own_data):
+    datasets = build_datasets(folder(own_data))
+    for part in (datasets.train, datasets.val):
+        image, target, position = part[1]
+        assert (image.dtype, image.shape) == (torch.uint8, (3, 32, 32))
+        assert (target.dtype, target.shape) == (torch.uint8, (32, 32))
+        assert position == 1
+
+
+@settings(deadline=None, max_examples=50)
+@given(seed=st.integers(0, 2**32 - 1), left=st.integers(4, 20), top=st.integers(4, 20))
+def test_image_and_mask_move_together(seed, left, top):
+    """A white square whose mask is the square itself: where the mask says 1, the image is white."""
+    mask = torch.zeros(48, 48, dtype=torch.uint8)
+    mask[top : top + 20, left : left + 20] = 1
+    image = (mask * 255).expand(3, -1, -1).contiguous()
+    torch.manual_seed(seed)
+    still = {"crop_scale": 0.5, "flip": 0.5, "rotate": 30, "color": 0.0}
+    moved, ids = train_transform(shapes("x", image_size=64, augment=still))(image, mask)
+    inside = moved[0][ids == 1].float()
+    outside = moved[0][ids == 0].float()
+    # But for the seam, where colours blend and ids do not.
+    assert not len(inside) or (inside > 100).float().mean() > 0.9
+    assert not len(outside) or (outside < 155).float().mean() > 0.9
+
+
+def test_a_flip_is_the_same_for_both():
+    image = torch.arange(12, dtype=torch.uint8).reshape(1, 3, 4).expand(3, -1, -1)
+    both = OnPairs(_Flip())
+    moved, ids = both(image, image[0])
+    assert torch.equal(moved[0], image[0].flip(-1))
+    assert torch.equal(ids, image[0].flip(-1))
+
+
+class _Flip(torch.nn.Module):
+    def forward(self, image, mask):
+        assert isinstance(mask, tv_tensors.Mask)
+        return functional.horizontal_flip(image), functional.horizontal_flip(mask)

@@ -1,0 +1,117 @@
+import numpy as np
+import pytest
+import torch
+from faster_coco_eval.core import mask as coco_mask
+
+from {{ cookiecutter.package_name }}.data.coco import read_coco
+from {{ cookiecutter.package_name }}.errors import UsageError
+from {{ cookiecutter.package_name }}.segmentation.coco import CocoMasks
+from {{ cookiecutter.package_name }}.segmentation.dataset import build_datasets
+from {{ cookiecutter.package_name }}.segmentation.settings import MaskFolderSettings
+
+from coco_data import HEIGHT, WIDTH, write_coco
+
+
+def masks_with(root, **changes):
+    """The training masks of a data set in which the first annotation is changed."""
+
+    def change(split, content):
+        content["annotations"][0].update(changes)
+
+    write_coco(root, change)
+    _, splits = read_coco(root)
+    return CocoMasks(splits["train"])
+
+
+def rectangle(left, top, right, bottom):
+    ids = np.zeros((HEIGHT, WIDTH), dtype=np.uint8)
+    ids[top:bottom, left:right] = 1
+    return ids
+
+
+def test_a_polygon_is_filled_after_the_background(tmp_path):
+    mask = masks_with(tmp_path)(0)
+    assert mask.dtype == torch.uint8
+    assert np.array_equal(mask.numpy(), rectangle(4, 6, 24, 22))
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_run_lengths_are_read_packed_or_not(tmp_path, packed):
+    ids = rectangle(10, 5, 30, 11)
+    if packed:
+        runs = coco_mask.encode(np.asfortranarray(ids))
+        counts = runs["counts"].decode() if isinstance(runs["counts"], bytes) else runs["counts"]
+    else:
+        flat = ids.flatten(order="F")
+        edges = np.flatnonzero(np.diff(flat, prepend=0)).tolist()
+        counts = np.diff([0, *edges, flat.size]).tolist()
+    segmentation = {"size": [HEIGHT, WIDTH], "counts": counts}
+    assert np.array_equal(masks_with(tmp_path, segmentation=segmentation)(0).numpy(), ids)
+
+
+def test_several_polygons_are_one_object(tmp_path):
+    parts = [[2, 2, 12, 2, 12, 12, 2, 12], [20, 20, 30, 20, 30, 30, 20, 30]]
+    mask = masks_with(tmp_path, segmentation=parts)(0).numpy()
+    assert np.array_equal(mask, rectangle(2, 2, 12, 12) | rectangle(20, 20, 30, 30))
+
+
+def test_a_crowd_is_ignored(tmp_path):
+    mask = masks_with(tmp_path, iscrowd=1)(0)
+    assert sorted(mask.unique().tolist()) == [0, 255]
+
+
+def test_of_objects_that_overlap_the_smaller_is_on_top(tmp_path):
+    def change(split, content):
+        first = content["annotations"][0]
+        inner = [8, 8, 14, 8, 14, 14, 8, 14]
+        content["annotations"].insert(
+            0, {**first, "id": 1, "category_id": 90, "segmentation": [inner]}
+        )
+
+    write_coco(tmp_path, change)
+    _, splits = read_coco(tmp_path)
+    mask = CocoMasks(splits["train"])(0)
+    assert (mask[10, 10], mask[7, 5], mask[0, 0]) == (2, 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("segmentation", "said"),
+    [
+        (None, "annotation 1000 has no segmentation"),
+        ([], "annotation 1000 has no segmentation"),
+        ([[1, 2, 3, 4]], "annotation 1000 has a polygon that is not"),
+        ([[1, 2, 3, 4, 5, 6, 7]], "annotation 1000 has a polygon that is not"),
+        ({"size": [5, 5], "counts": [25]}, r"annotation 1000 has run lengths for a size of \[5, 5"),
+    ],
+)
+def test_an_outline_that_is_none_is_named(tmp_path, segmentation, said):
+    with pytest.raises(UsageError, match=rf"train\.json: {said}"):
+        masks_with(tmp_path, segmentation=segmentation)
+
+
+def folder(root):
+    settings = {
+        "name": "coco",
+        "root": root,
+        "image_size": 32,
+        "skip_unreadable": False,
+        "augment": {"crop_scale": 1, "flip": 0, "rotate": 0, "color": 0},
+    }
+    return MaskFolderSettings.model_validate(settings)
+
+
+def test_samples_carry_the_mask_of_their_image(tmp_path):
+    write_coco(tmp_path)
+    datasets = build_datasets(folder(tmp_path))
+    assert list(datasets.classes) == ["background", "red", "green"]
+    image, target, _ = datasets.val[0]
+    assert image.shape == (3, 32, 32)
+    red = image[0] > 120
+    assert (red == (target == 1)).float().mean() > 0.95  # but for the seam
+    assert target.unique().tolist() == [0, 1]
+
+
+def test_outlines_train_by_overrides_alone(train, tmp_path):
+    write_coco(tmp_path / "coco")
+    run = train("data=coco", f"data.root={tmp_path / 'coco'}")
+    assert (run / "metrics.json").is_file()

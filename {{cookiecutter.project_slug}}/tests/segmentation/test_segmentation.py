@@ -1,0 +1,105 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from {{ cookiecutter.package_name }}.checkpoint import load_module
+from {{ cookiecutter.package_name }}.segmentation.module import overlap
+from {{ cookiecutter.package_name }}.settings import Settings
+from {{ cookiecutter.package_name }}.task import build_datasets
+
+
+def scores_by_hand(targets, predictions, classes):
+    """Pixel by pixel, without a matrix; pixels of id 255 do not count."""
+    iou, dice = [], []
+    for index in range(classes):
+        target = (targets == index) & (targets != 255)
+        prediction = (predictions == index) & (targets != 255)
+        both = (target & prediction).sum()
+        if target.sum() + prediction.sum():
+            iou.append(both / (target | prediction).sum())
+            dice.append(2 * both / (target.sum() + prediction.sum()))
+    return float(np.mean(iou)), float(np.mean(dice))
+
+
+def test_the_scores_are_those_of_a_plain_computation():
+    rng = np.random.default_rng(0)
+    targets, predictions = rng.integers(0, 5, size=(2, 1000))
+    counts = np.zeros((6, 6), dtype=np.int64)  # the sixth class is nowhere
+    np.add.at(counts, (targets, predictions), 1)
+    iou, dice = overlap(torch.from_numpy(counts))
+    expected = scores_by_hand(targets, predictions, 6)
+    assert (iou.nanmean().item(), dice.nanmean().item()) == pytest.approx(expected, abs=1e-6)
+
+
+def test_what_is_tested_is_the_average_that_the_checkpoint_holds(train):
+    run = train("ema.decay=0.9")
+    content = torch.load(run / "checkpoints/best.ckpt", weights_only=True)
+    trained = content["trained_weights"]["weights"]
+    state = content["state_dict"]
+    assert any(not torch.equal(trained[name], value) for name, value in state.items())
+    module = load_module(run / "checkpoints/best.ckpt")
+    settings = Settings.model_validate(yaml.safe_load((run / "config.yaml").read_text()))
+    dataset = build_datasets(settings.data).test
+    samples = [dataset[index] for index in range(len(dataset))]
+    with torch.inference_mode():
+        predictions = module.predict_images(torch.stack([sample.image for sample in samples]))
+    expected = scores_by_hand(
+        np.stack([sample.target.numpy() for sample in samples]),
+        np.stack([one.mask.numpy() for one in predictions]),
+        len(module.classes),
+    )
+    reported = json.loads((run / "metrics.json").read_text())
+    assert (reported["test/mIoU"], reported["test/dice"]) == pytest.approx(expected, abs=1e-5)
+
+
+def test_an_untrained_model_guesses(train):
+    run = train("data.val_images=50", "optimizer.lr=1e-9", "trainer.max_epochs=1")
+    assert json.loads((run / "metrics.json").read_text())["test/mIoU"] < 0.25
+
+
+def test_each_class_is_reported(train):
+    measured = json.loads((train() / "metrics.json").read_text())
+    names = ["background", "circle", "cross", "square", "star", "triangle"]
+    assert list(measured["iou_by_class"]) == names
+
+
+def test_predict_writes_masks_of_the_size_of_the_images(train, command, own_data):
+    run = train("data=maskfolder", f"data.root={own_data}")
+    result = command(
+        "predict",
+        f"checkpoint={run}/checkpoints/best.ckpt",
+        f"source={own_data}/images/val",
+        "tracking=none",
+        "trainer=cpu",
+    )
+    masks = sorted((result / "masks").glob("*.png"))
+    assert [path.name for path in masks] == [f"{index}.png" for index in range(10)]
+    with Image.open(masks[0]) as mask:
+        assert (mask.mode, mask.size) == ("P", (48, 40))
+        assert set(np.unique(np.asarray(mask))) <= {0, 1}
+    for row in json.loads((result / "predictions.json").read_text()):
+        assert row["blue"] + row["red"] == pytest.approx(1, abs=1e-5)
+
+
+def test_a_wrong_architecture_lists_those_there_are(train):
+    with pytest.raises(SystemExit) as stopped:
+        train("model.architecture=unett")
+    assert "unetplusplus" in str(stopped.value.code)
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "dice", "focal"])
+def test_ignored_pixels_change_no_loss(train, loss):
+    module = load_module(train(f"model.loss=[{loss}]") / "checkpoints/best.ckpt")
+    images = torch.randint(0, 255, (2, 3, 32, 32), dtype=torch.uint8)
+    targets = torch.randint(0, 6, (2, 32, 32))
+    targets[:, :8] = 255
+    with torch.inference_mode():
+        logits = module(images)
+        elsewhere = logits.clone()
+        elsewhere[:, :, :8] = torch.randn_like(elsewhere[:, :, :8])
+        first, second = (module.losses[0](one, targets) for one in (logits, elsewhere))
+    torch.testing.assert_close(first, second)

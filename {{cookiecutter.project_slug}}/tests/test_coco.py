@@ -1,0 +1,138 @@
+import json
+
+import pytest
+
+from {{ cookiecutter.package_name }}.data.coco import read_coco
+from {{ cookiecutter.package_name }}.errors import UsageError
+
+from coco_data import write_coco
+
+
+def spoiled(root, change, split="train"):
+    """A data set in which ``change`` was done to the content of a split."""
+    write_coco(root, lambda name, content: change(content) if name == split else None)
+    return root
+
+
+def test_classes_go_by_id_which_need_not_be_contiguous(tmp_path):
+    write_coco(tmp_path / "a")
+    classes, splits = read_coco(tmp_path / "a")
+    assert classes == ["red", "green"]
+    assert [len(images) for images in splits.values()] == [10, 10, 10]
+    image = splits["val"][3]
+    assert (image.width, image.height) == (48, 40)
+    assert image.path == tmp_path / "a" / "val" / "3.jpg"
+    assert [(one.id, one.label, one.crowd) for one in image.objects] == [(1003, 0, False)]
+
+
+def test_the_layout_of_coco_itself_is_read(tmp_path):
+    write_coco(tmp_path)
+    for split in ("train", "val", "test"):
+        (tmp_path / split).rename(tmp_path / f"{split}2017")
+        file = tmp_path / "annotations" / f"{split}.json"
+        file.rename(file.with_name(f"instances_{split}2017.json"))
+    _, splits = read_coco(tmp_path)
+    assert splits["train"][0].path == tmp_path / "train2017" / "0.jpg"
+
+
+def test_annotations_beside_the_images_are_read(tmp_path):
+    write_coco(tmp_path)
+    for split in ("train", "val", "test"):
+        file = tmp_path / "annotations" / f"{split}.json"
+        file.rename(tmp_path / split / "_annotations.coco.json")
+    (tmp_path / "val").rename(tmp_path / "valid")
+    _, splits = read_coco(tmp_path)
+    assert splits["val"][0].path == tmp_path / "valid" / "0.jpg"
+
+
+def test_images_may_lie_below_a_folder_of_their_own(tmp_path):
+    write_coco(tmp_path)
+    (tmp_path / "images").mkdir()
+    for split in ("train", "val", "test"):
+        (tmp_path / split).rename(tmp_path / "images" / split)
+    _, splits = read_coco(tmp_path)
+    assert splits["test"][0].path.is_file()
+
+
+def test_without_a_test_split_the_validation_images_are_tested(tmp_path, caplog):
+    caplog.set_level("INFO")
+    write_coco(tmp_path)
+    (tmp_path / "annotations" / "test.json").unlink()
+    _, splits = read_coco(tmp_path)
+    assert splits["test"] == splits["val"]
+    assert "has no annotations for test" in caplog.text
+
+
+def test_images_without_objects_stay(tmp_path):
+    _, splits = read_coco(spoiled(tmp_path, lambda content: content["annotations"].pop()))
+    assert splits["train"][-1].objects == []
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda content: content.pop("images"), "has no list of images"),
+        (lambda content: content["categories"].clear(), "must have categories"),
+        (lambda content: content["categories"][1].update(name="red"), "different names"),
+        (lambda content: content["images"][4].update(id=103), "two of its images have the id 103"),
+        (
+            lambda content: content["annotations"][4].update(id=1003),
+            "two of its annotations have the id 1003",
+        ),
+        (
+            lambda content: content["annotations"][4].update(image_id=5),
+            "annotation 1004 belongs to image 5, which",
+        ),
+        (
+            lambda content: content["annotations"][4].update(category_id=1),
+            "annotation 1004 belongs to category 1, which",
+        ),
+        (
+            lambda content: content["annotations"][4].pop("category_id"),
+            "annotation 1004 has no category_id",
+        ),
+        (lambda content: content["annotations"][4].pop("id"), "number 4 of its annotations"),
+        (lambda content: content["images"][4].pop("file_name"), "image 104 has no file_name"),
+        (
+            lambda content: content["images"][4].update(file_name="gone.jpg"),
+            r"image 104 is missing: .*gone\.jpg \(1 of 10 images\)",
+        ),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path, change, said):
+    with pytest.raises(UsageError, match=rf"train\.json.*{said}"):
+        read_coco(spoiled(tmp_path, change))
+
+
+def test_missing_images_can_be_left_to_the_loader(tmp_path):
+    write_coco(tmp_path)
+    (tmp_path / "val" / "3.jpg").unlink()
+    _, splits = read_coco(tmp_path, missing_images=True)
+    assert len(splits["val"]) == 10
+
+
+def test_splits_of_different_categories_are_refused(tmp_path):
+    change = spoiled(tmp_path, lambda content: content["categories"][1].update(id=91), "val")
+    with pytest.raises(UsageError, match=r"val\.json.*different categories:\n  7 red, 91 green"):
+        read_coco(change)
+
+
+def test_a_file_that_is_no_json_is_named(tmp_path):
+    write_coco(tmp_path)
+    (tmp_path / "annotations" / "val.json").write_text("{")
+    with pytest.raises(UsageError, match=r"val\.json is no JSON"):
+        read_coco(tmp_path)
+
+
+def test_a_folder_without_annotations_shows_the_layouts(tmp_path):
+    with pytest.raises(UsageError, match="no annotations for train") as caught:
+        read_coco(tmp_path)
+    assert "_annotations.coco.json" in str(caught.value)
+
+
+def test_several_files_for_a_split_are_refused(tmp_path):
+    write_coco(tmp_path)
+    copy = tmp_path / "annotations" / "instances_train2014.json"
+    copy.write_text(json.dumps({}))
+    with pytest.raises(UsageError, match="several annotation files for train"):
+        read_coco(tmp_path)

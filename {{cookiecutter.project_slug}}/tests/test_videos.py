@@ -1,0 +1,87 @@
+import json
+import sys
+
+import av
+import pytest
+from PIL import Image
+
+from {{ cookiecutter.package_name }}.data.images import find_sources
+from {{ cookiecutter.package_name }}.data.videos import (
+    count_frames,
+    frames_per_second,
+    read_frames,
+    write_video,
+)
+from {{ cookiecutter.package_name }}.errors import UsageError
+
+from small import OWN
+
+FRAMES = 23
+
+
+@pytest.fixture
+def clip(tmp_path):
+    """A red square that moves to the right."""
+    pictures = []
+    for index in range(FRAMES):
+        picture = Image.new("RGB", (161, 120), (20, 40, 200))
+        picture.paste((200, 40, 20), (4 * index, 40, 4 * index + 40, 80))
+        pictures.append(picture)
+    write_video(tmp_path / "clip.mp4", pictures, rate=10)
+    return tmp_path / "clip.mp4"
+
+
+def test_a_video_is_read_as_it_was_written(clip):
+    assert (count_frames(clip), frames_per_second(clip)) == (FRAMES, 10)
+    frames = list(read_frames(clip))
+    assert len(frames) == FRAMES
+    assert frames[0].shape == (3, 120, 160)  # H.264 has no odd sides
+    for index in (0, FRAMES - 1):
+        red, _, blue = frames[index][:, 60, 4 * index + 20].tolist()
+        assert red > 150
+        assert blue < 80
+    assert [path.name for path in clip.parent.iterdir()] == ["clip.mp4"]
+
+
+@pytest.mark.parametrize("content", [b"", b"no video at all" * 100])
+def test_a_file_that_is_no_video_is_named(tmp_path, content):
+    (tmp_path / "a.mp4").write_bytes(content)
+    with pytest.raises(UsageError, match=r"a\.mp4 cannot be read as a video"):
+        list(read_frames(tmp_path / "a.mp4"))
+
+
+def test_a_video_without_the_package_says_what_to_install(clip, monkeypatch):
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(UsageError, match="uv sync --extra video"):
+        list(read_frames(clip))
+
+
+def test_images_and_videos_are_found_together(clip):
+    Image.new("RGB", (4, 4)).save(clip.parent / "b.png")
+    assert [path.name for path in find_sources(str(clip.parent))] == ["b.png", "clip.mp4"]
+
+
+def test_predict_annotates_videos_beside_images(train, command, own_data, clip):
+    run = train(OWN, f"data.root={own_data}")
+    Image.new("RGB", (60, 40)).save(clip.parent / "clip.png")  # of the same name
+    clip.rename(own_data / "clip.mp4")
+    (clip.parent / "clip.png").rename(own_data / "clip.png")
+    result = command(
+        "predict",
+        f"checkpoint={run}/checkpoints/best.ckpt",
+        f"source={own_data}/clip.*",
+        "loader.batch_size=10",
+        "tracking=none",
+        "trainer=cpu",
+        "trainer.progress=false",
+    )
+    assert sorted(path.suffix for path in (result / "predictions").iterdir()) == [".jpg", ".mp4"]
+    (video,) = (result / "predictions").glob("*.mp4")
+    with av.open(str(video)) as opened:
+        assert sum(1 for _ in opened.decode(video=0)) == FRAMES
+        assert opened.streams.video[0].average_rate == 10
+    rows = json.loads((result / "predictions.json").read_text())
+    assert [row["image"] for row in rows] == [
+        str(own_data / "clip.png"),
+        *(f"{own_data / 'clip.mp4'}#{index}" for index in range(FRAMES)),
+    ]
