@@ -3,7 +3,7 @@
 import csv
 import io
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -123,7 +123,7 @@ def _predict_video(
     return rows
 
 
-def _batched(frames: Iterator[Tensor], size: int) -> Iterator[list[Tensor]]:
+def _batched(frames: Iterable[Tensor], size: int) -> Iterator[list[Tensor]]:
     batch: list[Tensor] = []
     for frame in frames:
         batch.append(frame)

@@ -62,7 +62,7 @@ def read_coco(
         if files[split] is None:
             raise UsageError(f"data.root={root} has no annotations for {split}.\n{LAYOUTS}")
     classes: dict[int, str] | None = None
-    splits = {}
+    splits: dict[str, list[CocoImage]] = {}
     for split, file in files.items():
         if file is None:
             log.info("%s has no annotations for test: the validation images are tested.", root)
@@ -130,11 +130,16 @@ def _read(
     if not images:
         raise UsageError(f"{file} has no images.")
     found = _paths(file, root, images, missing_images=missing_images)
-    sizes = {
-        key: [int(_field(file, "image", entry, side)) for side in ("width", "height")]
-        for key, entry in images.items()
-    }
-    return names, [CocoImage(found[key], *sizes[key], objects[key], file) for key in sorted(images)]
+    return names, [
+        CocoImage(
+            path=found[key],
+            width=int(_field(file, "image", images[key], "width")),
+            height=int(_field(file, "image", images[key], "height")),
+            objects=objects[key],
+            source=file,
+        )
+        for key in sorted(images)
+    ]
 
 
 def _by_id(file: Path, content: Any, kind: str) -> dict[int, dict[str, Any]]:

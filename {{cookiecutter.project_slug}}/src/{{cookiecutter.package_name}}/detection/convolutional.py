@@ -12,7 +12,7 @@ from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.retinanet import RetinaNetHead
 from torchvision.models.detection.ssd import SSD
 from torchvision.models.detection.ssdlite import SSDLiteHead
-from torchvision.ops import FeaturePyramidNetwork, misc
+from torchvision.ops import Conv2dNormActivation, FeaturePyramidNetwork
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool, LastLevelP6P7
 
 from .boxes import Target
@@ -29,11 +29,17 @@ class ConvolutionalDetector(nn.Module):
     def __init__(self, settings: ModelSettings, classes: int, *, pretrained: bool) -> None:
         super().__init__()
         build, self.first_label = _BUILDERS[settings.architecture]
-        self.model = build(settings, classes + self.first_label, pretrained=pretrained)
+        self.model: Any = build(settings, classes + self.first_label, pretrained=pretrained)
         self.model.transform = _AsTheyAre()
         for head in _heads(self.model):
             # Scores of 8 bits would rank badly: boxes are scored and placed in 32.
             head.register_forward_hook(_in_float)
+
+    @property
+    def features(self) -> nn.Module:
+        """The part that takes most of the time, and always the same shapes."""
+        backbone: nn.Module = self.model.backbone
+        return backbone
 
     def losses(self, images: Tensor, targets: Sequence[Target]) -> dict[str, Tensor]:
         """The parts of the loss of normalised images [B, 3, S, S]."""
@@ -105,7 +111,7 @@ class _Shrinking(nn.Module):
 
 
 def _halving(before: int, after: int) -> nn.Sequential:
-    block = partial(misc.Conv2dNormActivation, activation_layer=nn.ReLU6)
+    block = partial(Conv2dNormActivation, activation_layer=nn.ReLU6)
     inner = after // 2
     return nn.Sequential(
         block(before, inner, kernel_size=1),
@@ -114,13 +120,13 @@ def _halving(before: int, after: int) -> nn.Sequential:
     )
 
 
-def _fcos(settings: ModelSettings, classes: int, *, pretrained: bool) -> nn.Module:
+def _fcos(settings: ModelSettings, classes: int, *, pretrained: bool) -> Any:
     top = LastLevelP6P7(settings.channels, settings.channels)
     pyramid = _Pyramid(settings, 8, top, pretrained=pretrained)
     return FCOS(pyramid, classes, score_thresh=LEAST_SCORE)
 
 
-def _retinanet(settings: ModelSettings, classes: int, *, pretrained: bool) -> nn.Module:
+def _retinanet(settings: ModelSettings, classes: int, *, pretrained: bool) -> Any:
     top = LastLevelP6P7(settings.channels, settings.channels)
     pyramid = _Pyramid(settings, 8, top, pretrained=pretrained)
     # Nine anchors at each place: three sizes by three aspect ratios.
@@ -128,12 +134,12 @@ def _retinanet(settings: ModelSettings, classes: int, *, pretrained: bool) -> nn
     return RetinaNet(pyramid, classes, head=head, score_thresh=LEAST_SCORE)
 
 
-def _fasterrcnn(settings: ModelSettings, classes: int, *, pretrained: bool) -> nn.Module:
+def _fasterrcnn(settings: ModelSettings, classes: int, *, pretrained: bool) -> Any:
     pyramid = _Pyramid(settings, 4, LastLevelMaxPool(), pretrained=pretrained)
     return FasterRCNN(pyramid, classes, box_score_thresh=LEAST_SCORE)
 
 
-def _ssdlite(settings: ModelSettings, classes: int, *, pretrained: bool) -> nn.Module:
+def _ssdlite(settings: ModelSettings, classes: int, *, pretrained: bool) -> Any:
     maps = _Shrinking(settings, pretrained=pretrained)
     channels = maps.out_channels
     anchors = DefaultBoxGenerator([[2, 3]] * len(channels), min_ratio=0.2, max_ratio=0.95)
@@ -145,7 +151,7 @@ def _ssdlite(settings: ModelSettings, classes: int, *, pretrained: bool) -> nn.M
 
 
 # And the label of the first class: 0 stands for the background in two of them.
-_BUILDERS: dict[str, tuple[Callable[..., nn.Module], int]] = {
+_BUILDERS: dict[str, tuple[Callable[..., Any], int]] = {
     "fcos": (_fcos, 0),
     "retinanet": (_retinanet, 0),
     "fasterrcnn": (_fasterrcnn, 1),

@@ -30,7 +30,7 @@ def draw_prediction(
         prediction: boxes, scores and labels of this image.
         classes: the names.
     """
-    picture = to_pil_image(image)
+    picture: Image.Image = to_pil_image(image)
     if picture.width < LEAST_WIDTH:
         factor = -(-LEAST_WIDTH // picture.width)
         size = (picture.width * factor, picture.height * factor)

@@ -1,7 +1,5 @@
 """mAP as COCO defines it, over all processes."""
 
-import contextlib
-import io
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -76,7 +74,7 @@ def evaluate(judged: dict[int, Judged], classes: Sequence[str]) -> Scores:
         classes: the names; labels are their indices.
     """
     order = sorted(judged)
-    truth = {
+    truth: dict[str, list[dict[str, Any]]] = {
         "images": [
             {"id": index, "height": judged[index].size[0], "width": judged[index].size[1]}
             for index in order
@@ -93,11 +91,10 @@ def evaluate(judged: dict[int, Judged], classes: Sequence[str]) -> Scores:
         present = {one["category_id"] for one in truth["annotations"]}
         none = [0.0 if label in present else None for label in range(len(classes))]
         return Scores({"mAP": 0.0, "mAP_50": 0.0, "mAP_75": 0.0}, none)
-    with contextlib.redirect_stdout(io.StringIO()):
-        objects = COCO(truth)
-        evaluation = COCOeval_faster(objects, objects.loadRes(found), "bbox")
-        evaluation.evaluate()
-        evaluation.accumulate()
+    objects = COCO(truth)
+    evaluation = COCOeval_faster(objects, objects.loadRes(found), "bbox")
+    evaluation.evaluate()
+    evaluation.accumulate()
     return _scores(evaluation.eval["precision"])
 
 

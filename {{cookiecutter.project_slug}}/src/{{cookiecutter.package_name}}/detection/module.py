@@ -34,7 +34,7 @@ class DetectionModule(LightningModule):
         if settings.model.channels_last:
             self.network.to(memory_format=torch.channels_last)
         if settings.model.compile:
-            self.network.compile()  # in place: the names in the checkpoint stay as they are
+            self.network.features.compile()  # in place: names in checkpoints stay as they are
         self.scores = CocoScores(classes)
 
     def forward(self, images: Tensor) -> list[Prediction]:

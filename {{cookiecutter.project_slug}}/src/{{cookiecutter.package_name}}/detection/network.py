@@ -1,14 +1,11 @@
 """The network: a detector on a timm backbone that takes images as they come from the files."""
 
-import difflib
 from collections.abc import Sequence
 from typing import Protocol, cast
 
-import timm
-import torch
 from torch import Tensor, nn
 
-from ..errors import UsageError
+from ..backbone import Normalisation, check_name, downloading, normalisation_of
 from .boxes import Prediction, Target
 from .convolutional import ConvolutionalDetector
 from .settings import ModelSettings
@@ -17,6 +14,8 @@ from .transformer import TransformerDetector
 
 class Inner(Protocol):
     """What both kinds of detectors do with normalised images [B, 3, S, S]."""
+
+    features: nn.Module
 
     def losses(self, images: Tensor, targets: Sequence[Target]) -> dict[str, Tensor]:
         """The parts of the loss, by name."""
@@ -28,16 +27,17 @@ class Inner(Protocol):
 
 
 class Detector(nn.Module):
-    """A detector with its own normalisation, so that nobody downstream can forget it."""
+    """A detector with its own normalisation."""
 
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, model: nn.Module, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+    def __init__(self, model: nn.Module, normalisation: Normalisation) -> None:
         super().__init__()
         self.model = model
-        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1) * 255, persistent=False)
-        self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1) * 255, persistent=False)
+        self.normalisation = normalisation
+
+    @property
+    def features(self) -> nn.Module:
+        """The part that is worth compiling: the boxes around it change in number."""
+        return cast("Inner", self.model).features
 
     def losses(self, images: Tensor, targets: Sequence[Target]) -> dict[str, Tensor]:
         """The parts of the loss, by name; in training mode only.
@@ -46,15 +46,12 @@ class Detector(nn.Module):
             images: uint8 tensor [B, 3, S, S].
             targets: the objects of each image; there may be none.
         """
-        return cast("Inner", self.model).losses(self._normalised(images), targets)
+        return cast("Inner", self.model).losses(self.normalisation(images), targets)
 
     def forward(self, images: Tensor) -> list[Prediction]:
         """Find the objects in uint8 images [B, 3, S, S]; in evaluation mode only."""
-        found = cast("Inner", self.model).detect(self._normalised(images))
+        found = cast("Inner", self.model).detect(self.normalisation(images))
         return [Prediction(*one) for one in found]
-
-    def _normalised(self, images: Tensor) -> Tensor:
-        return (images.to(self.mean.dtype) - self.mean) / self.std
 
 
 def build_network(
@@ -73,29 +70,12 @@ def build_network(
             be had.
     """
     name = settings.backbone
-    if not timm.is_model(name):
-        near = difflib.get_close_matches(name, timm.list_models(), n=3, cutoff=0.5)
-        hint = f"Did you mean {', '.join(near)}?" if near else "timm.list_models() lists them."
-        raise UsageError(f"model.backbone={name}: timm has no such model.\n{hint}")
+    check_name(name)
     pretrained = settings.pretrained and download
     model: nn.Module
-    try:
+    with downloading(name, pretrained=pretrained):
         if settings.architecture == "dfine":
             model = TransformerDetector(settings, classes, image_size, pretrained=pretrained)
         else:
             model = ConvolutionalDetector(settings, classes, pretrained=pretrained)
-    except (OSError, RuntimeError) as error:
-        if not pretrained:
-            raise
-        raise UsageError(
-            f"model.pretrained=true: no weights of {name} to be had.\n"
-            f"  {type(error).__name__}: {str(error).splitlines()[0]}\n"
-            "They are downloaded once, then kept: connect to the network for the first run,\n"
-            "or point HF_HOME to a cache that holds them and set HF_HUB_OFFLINE=1,\n"
-            "or train from scratch with model.pretrained=false."
-        ) from error
-    config = timm.get_pretrained_cfg(name)
-    mean, std = (
-        (config.mean, config.std) if config else ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-    )
-    return Detector(model, mean, std)
+    return Detector(model, normalisation_of(name))

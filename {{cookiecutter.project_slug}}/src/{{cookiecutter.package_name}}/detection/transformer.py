@@ -58,6 +58,12 @@ class TransformerDetector(nn.Module):
         self.model: Any = DFineForObjectDetection(config)
         self.model.model.backbone.model._backbone.load_state_dict(backbone.state_dict())
 
+    @property
+    def features(self) -> nn.Module:
+        """The part that takes most of the time, and always the same shapes."""
+        backbone: nn.Module = self.model.model.backbone
+        return backbone
+
     def losses(self, images: Tensor, targets: Sequence[Target]) -> dict[str, Tensor]:
         """The parts of the loss of normalised images [B, 3, S, S]."""
         labels = [

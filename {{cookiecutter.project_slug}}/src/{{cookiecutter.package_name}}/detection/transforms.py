@@ -59,7 +59,7 @@ class OnBoxes(OnImages):
             return super().forward(image, target)
         height, width = image.shape[1:]
         boxes = target.boxes * torch.tensor([width, height, width, height])
-        around = tv_tensors.BoundingBoxes(boxes, format="XYXY", canvas_size=(height, width))  # type: ignore[call-overload]
+        around = tv_tensors.BoundingBoxes(boxes, format="XYXY", canvas_size=(height, width))
         changed, moved = self.transform(tv_tensors.Image(image), around)
         height, width = changed.shape[1:]
         boxes = moved.as_subclass(Tensor)
