@@ -131,6 +131,13 @@ def test_without_objects_or_detections_the_scores_are_zero(missing):
     assert scores.compute().overall["mAP"] == 0
 
 
+def test_computing_says_nothing(caplog, capfd):
+    caplog.set_level("INFO")
+    measured([1])
+    assert not caplog.text
+    assert not "".join(capfd.readouterr())
+
+
 def test_nothing_is_left_after_computing():
     scores = CocoScores(CLASSES)
     prediction, target = scene(1)

@@ -1,5 +1,6 @@
 """mAP as COCO defines it, over all processes."""
 
+import logging
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -8,6 +9,8 @@ from faster_coco_eval import COCO, COCOeval_faster
 from torch import Tensor, distributed
 
 from .boxes import Prediction, Target
+
+log = logging.getLogger(__name__)
 
 # Where COCOeval keeps what: its array is [IoU threshold, recall, class, size, number of boxes].
 _SIZES = {"": 0, "_small": 1, "_medium": 2, "_large": 3}
@@ -92,7 +95,8 @@ def evaluate(judged: dict[int, Judged], classes: Sequence[str]) -> Scores:
         none = [0.0 if label in present else None for label in range(len(classes))]
         return Scores({"mAP": 0.0, "mAP_50": 0.0, "mAP_75": 0.0}, none)
     objects = COCO(truth)
-    evaluation = COCOeval_faster(objects, objects.loadRes(found), "bbox")
+    answers = objects.loadRes(found)
+    evaluation = COCOeval_faster(objects, answers, "bbox", print_function=log.debug)
     evaluation.evaluate()
     evaluation.accumulate()
     return _scores(evaluation.eval["precision"])

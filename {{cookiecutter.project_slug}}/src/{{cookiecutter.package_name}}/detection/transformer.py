@@ -25,6 +25,7 @@ class TransformerDetector(nn.Module):
     ) -> None:
         super().__init__()
         try:
+            import scipy  # noqa: F401, PLC0415 - its matching needs it, and says so only in training
             from transformers import (  # noqa: PLC0415 - it may be missing
                 DFineConfig,
                 DFineForObjectDetection,
@@ -32,8 +33,8 @@ class TransformerDetector(nn.Module):
             )
         except ImportError as error:
             raise UsageError(
-                "model.architecture=dfine needs the package transformers, which is not installed.\n"
-                "Install it: uv sync --extra dfine"
+                "model.architecture=dfine needs the packages transformers and scipy, but "
+                f"{error.name} is not installed.\nInstall them: uv sync --extra dfine"
             ) from error
         levels = feature_levels(settings.backbone, STRIDES)
         backbone = timm.create_model(
