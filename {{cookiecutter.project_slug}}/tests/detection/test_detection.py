@@ -94,11 +94,16 @@ def test_any_backbone_that_narrows_step_by_step_will_do(backbone):
         assert len(detector(torch.zeros(1, 3, 64, 64, dtype=torch.uint8))) == 1
 
 
-def test_a_backbone_without_such_features_is_refused(train):
+@pytest.mark.parametrize(
+    ("backbone", "said"),
+    [("vit_tiny_patch16_224", "strides"), ("mixer_s32_224", "strides 32, 32, 32")],
+)
+def test_a_backbone_without_such_features_is_refused(train, backbone, said):
     with pytest.raises(SystemExit) as stopped:
-        train("model.backbone=vit_tiny_patch16_224")
-    assert "vit_tiny_patch16_224" in str(stopped.value.code)
-    assert "strides" in str(stopped.value.code)
+        train(f"model.backbone={backbone}")
+    assert f"model.backbone={backbone}" in str(stopped.value.code)
+    assert said in str(stopped.value.code)
+    assert "resnet50" in str(stopped.value.code)
 
 
 def test_without_the_extra_package_its_architecture_says_what_to_install(train, monkeypatch):

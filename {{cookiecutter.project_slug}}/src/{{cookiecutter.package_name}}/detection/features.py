@@ -1,7 +1,9 @@
 """Feature maps of a timm backbone."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import timm
-import torch
 from torch import Tensor, nn
 
 from ..errors import UsageError
@@ -10,33 +12,28 @@ from ..errors import UsageError
 class TimmFeatures(nn.Module):
     """The last feature map at each of the strides that are asked for."""
 
-    def __init__(self, name: str, strides: list[int], *, pretrained: bool) -> None:
+    def __init__(self, name: str, strides: Sequence[int], *, pretrained: bool) -> None:
         super().__init__()
-        levels = feature_levels(name, strides)
-        self.body = timm.create_model(
-            name, features_only=True, out_indices=levels, pretrained=pretrained
-        )
-        self.channels: list[int] = self.body.feature_info.channels()
+        self.body: Any = timm.create_model(name, features_only=True, pretrained=pretrained)
+        self.levels = levels_of(name, self.body, strides)
+        self.channels = [self.body.feature_info.channels()[level] for level in self.levels]
         # Some transformers put the channels last.
         self.channels_last = str(getattr(self.body, "output_fmt", "NCHW")).endswith("NHWC")
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Maps [B, C, S / stride, S / stride] of images [B, 3, S, S]."""
-        maps: list[Tensor] = self.body(images)
+        offered = self.body(images)
+        maps: list[Tensor] = [offered[level] for level in self.levels]
         return [one.permute(0, 3, 1, 2) for one in maps] if self.channels_last else maps
 
 
-def feature_levels(name: str, strides: list[int]) -> tuple[int, ...]:
+def levels_of(name: str, body: Any, strides: Sequence[int]) -> list[int]:
     """Which of a backbone's feature maps have the strides.
 
     Raises:
-        UsageError: if it has no such maps.
+        UsageError: if there are no such maps.
     """
-    try:
-        with torch.device("meta"):  # to ask, not to compute: no memory, no random weights
-            offered = timm.create_model(name, features_only=True).feature_info.reduction()
-    except (AttributeError, RuntimeError) as error:
-        raise UsageError(f"model.backbone={name} gives no feature maps: {error}.") from error
+    offered: list[int] = body.feature_info.reduction()
     if not set(strides) <= set(offered):
         raise UsageError(
             f"model.backbone={name} has feature maps of the strides "
@@ -44,4 +41,4 @@ def feature_levels(name: str, strides: list[int]) -> tuple[int, ...]:
             f"{', '.join(map(str, strides))}.\nTake one that narrows step by step, such as "
             "resnet50 or convnext_tiny."
         )
-    return tuple(len(offered) - 1 - offered[::-1].index(stride) for stride in strides)
+    return [len(offered) - 1 - offered[::-1].index(stride) for stride in strides]

@@ -9,7 +9,7 @@ from torchvision.ops import box_convert
 
 from ..errors import UsageError
 from .boxes import Target
-from .features import feature_levels
+from .features import levels_of
 from .settings import ModelSettings
 
 STRIDES = [8, 16, 32]
@@ -36,18 +36,14 @@ class TransformerDetector(nn.Module):
                 "model.architecture=dfine needs the packages transformers and scipy, but "
                 f"{error.name} is not installed.\nInstall them: uv sync --extra dfine"
             ) from error
-        levels = feature_levels(settings.backbone, STRIDES)
-        backbone = timm.create_model(
-            settings.backbone, features_only=True, out_indices=levels, pretrained=pretrained
-        )
+        backbone = timm.create_model(settings.backbone, features_only=True, pretrained=pretrained)
+        levels = levels_of(settings.backbone, backbone, STRIDES)
         width = settings.channels
         config = DFineConfig(
             num_labels=classes,
-            backbone_config=TimmBackboneConfig(
-                backbone=settings.backbone, out_indices=list(levels)
-            ),
+            backbone_config=TimmBackboneConfig(backbone=settings.backbone, out_indices=levels),
             freeze_backbone_batch_norms=pretrained,
-            encoder_in_channels=backbone.feature_info.channels(),
+            encoder_in_channels=[backbone.feature_info.channels()[level] for level in levels],
             encoder_hidden_dim=width,
             encoder_ffn_dim=4 * width,
             decoder_in_channels=[width] * len(STRIDES),
