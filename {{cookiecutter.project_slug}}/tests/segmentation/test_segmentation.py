@@ -64,7 +64,10 @@ def test_an_untrained_model_guesses(train):
 def test_each_class_is_reported(train):
     measured = json.loads((train() / "metrics.json").read_text())
     names = ["background", "circle", "cross", "square", "star", "triangle"]
-    assert list(measured["iou_by_class"]) == names
+    assert list(measured["iou_by_class"]) == list(measured["dice_by_class"]) == names
+    for label, iou in measured["iou_by_class"].items():
+        dice = measured["dice_by_class"][label]
+        assert dice == pytest.approx(2 * iou / (1 + iou), abs=1e-5)
 
 
 def test_predict_writes_masks_of_the_size_of_the_images(train, command, own_data):

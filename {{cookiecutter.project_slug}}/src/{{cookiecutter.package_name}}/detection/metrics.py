@@ -134,7 +134,7 @@ def _objects(target: Target) -> list[dict[str, Any]]:
 
 
 def results(found: Prediction, size: tuple[int, int]) -> list[dict[str, Any]]:
-    """Prediction in COCO's form, ``category_id`` being the index of the class."""
+    """Predictions in COCO's form, ``category_id`` being the index of the class."""
     return [
         {"category_id": label, "bbox": box, "score": score}
         for label, box, score in zip(

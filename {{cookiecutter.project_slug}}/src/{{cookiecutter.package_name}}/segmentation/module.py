@@ -101,10 +101,16 @@ class SegmentationModule(LightningModule):
         self.log(f"{split}/dice", dice.nanmean())
 
     def report(self) -> dict[str, object]:
-        """The last test's IoU of each class; null for one that neither image nor prediction has."""
-        iou, _ = overlap(self.counts)
-        values = [None if math.isnan(value) else round(value, 6) for value in iou.tolist()]
-        return {"iou_by_class": dict(zip(self.classes, values, strict=True))}
+        """The last test's IoU and Dice of each class; null where neither side has it."""
+        return {
+            name: {
+                label: None if math.isnan(value) else round(value, 6)
+                for label, value in zip(self.classes, values.tolist(), strict=True)
+            }
+            for name, values in zip(
+                ("iou_by_class", "dice_by_class"), overlap(self.counts), strict=True
+            )
+        }
 
     def predict_step(self, batch: Batch, batch_idx: int) -> list[tuple[int, Prediction]]:
         """Label one batch; each prediction comes with the position of its image."""
