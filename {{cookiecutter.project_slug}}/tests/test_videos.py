@@ -50,6 +50,27 @@ def test_a_file_that_is_no_video_is_named(tmp_path, content):
         list(read_frames(tmp_path / "a.mp4"))
 
 
+def test_a_video_without_frames_is_named_and_leaves_nothing(tmp_path):
+    with av.open(str(tmp_path / "a.avi"), "w") as video:
+        stream = video.add_stream("mpeg4", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        video.start_encoding()
+    frames = read_frames(tmp_path / "a.avi")
+    with pytest.raises(UsageError, match=r"a\.avi has no frame in it"):
+        write_video(tmp_path / "b.mp4", (Image.fromarray(frame.numpy()) for frame in frames), 10)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.avi"]
+
+
+def test_a_video_that_breaks_off_leaves_nothing_half_written(tmp_path):
+    def pictures():
+        yield Image.new("RGB", (64, 48))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_video(tmp_path / "a.mp4", pictures(), rate=10)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_video_without_the_package_says_what_to_install(clip, monkeypatch):
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(UsageError, match="uv sync --extra video"):

@@ -19,6 +19,7 @@ from .data.datamodule import DataModule, Datasets
 from .data.images import find_sources, read_image
 from .data.videos import SUFFIXES as VIDEO_SUFFIXES
 from .data.videos import count_frames, frames_per_second, read_frames, write_video
+from .errors import UsageError
 from .run import Run, write_json, write_text
 from .settings import PredictSettings
 from .task import (
@@ -60,6 +61,8 @@ def run_prediction(settings: PredictSettings, run: Run) -> Rows:
             rows, unreadable = _predict_images(images, names, module, trainer, settings, run)
         for path in videos:
             rows += _predict_video(path, names[path], module, trainer, settings, run)
+    if not rows:
+        raise UsageError(f"source={settings.source}: nothing of it could be read.")
     _write_table(rows, run.folder / "predictions.csv")
     write_json(run.folder / "predictions.json", rows)
     _print_summary(run, len(images) - len(unreadable), len(videos), unreadable)

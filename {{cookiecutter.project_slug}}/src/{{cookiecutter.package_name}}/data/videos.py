@@ -2,6 +2,7 @@
 
 import importlib
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +36,10 @@ def read_frames(path: Path) -> Iterator[Tensor]:
         uint8 tensor [3, H, W], RGB.
 
     Raises:
-        UsageError: if the file is no video, or ``av`` is not installed.
+        UsageError: if the file is no video or a broken one, or ``av`` is not installed.
     """
     av = _av()
+    frame = None
     with _opened(av, path) as video:
         video.streams.video[0].thread_type = "AUTO"
         try:
@@ -46,34 +48,35 @@ def read_frames(path: Path) -> Iterator[Tensor]:
                 yield torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
         except av.error.FFmpegError as error:
             raise UsageError(f"{path} cannot be decoded any further: {error}.") from error
+    if frame is None:
+        raise UsageError(f"{path} has no frame in it.")
 
 
-def write_video(path: Path, pictures: Iterable[Image.Image], rate: Any) -> int:
+def write_video(path: Path, pictures: Iterable[Image.Image], rate: Any) -> None:
     """Encode pictures of one size as H.264 in MP4; written beside, then renamed.
 
     Args:
         path: the file, ``.mp4``.
-        pictures: one for each frame; an odd last row or column is cut off, H.264 has none.
+        pictures: one for each frame, one at least; an odd last row or column is cut off, since
+            H.264 has none.
         rate: frames per second.
-
-    Returns:
-        How many frames there were.
     """
     av = _av()
+    remaining = iter(pictures)
+    first = next(remaining)
+    width, height = first.width // 2 * 2, first.height // 2 * 2
     beside = path.with_name(f".{path.name}")
-    count = 0
-    with av.open(str(beside), "w", format="mp4") as video:
-        stream = video.add_stream("libx264", rate=rate, options={"crf": "20"})
-        stream.pix_fmt = "yuv420p"
-        for picture in pictures:
-            if not count:
-                stream.width, stream.height = picture.width // 2 * 2, picture.height // 2 * 2
-            even = picture.crop((0, 0, stream.width, stream.height))
-            video.mux(stream.encode(av.VideoFrame.from_image(even)))
-            count += 1
-        video.mux(stream.encode())
-    beside.replace(path)
-    return count
+    try:
+        with av.open(str(beside), "w", format="mp4") as video:
+            stream = video.add_stream("libx264", rate=rate, options={"crf": "20"})
+            stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+            for picture in chain([first], remaining):
+                even = picture.crop((0, 0, width, height))
+                video.mux(stream.encode(av.VideoFrame.from_image(even)))
+            video.mux(stream.encode())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def _opened(av: Any, path: Path) -> Any:
