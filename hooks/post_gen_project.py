@@ -13,11 +13,13 @@ PACKAGE = "src/" + ANSWERS["package_name"]
 TASKS = {
     "classification": [
         PACKAGE + "/classification",
+        PACKAGE + "/tracking/classification.py",
         PACKAGE + "/configs/data/imagefolder.yaml",
         "tests/classification",
     ],
     "detection": [
         PACKAGE + "/detection",
+        PACKAGE + "/tracking/detection.py",
         PACKAGE + "/data/coco.py",
         PACKAGE + "/configs/data/coco.yaml",
         PACKAGE + "/configs/data/yolo.yaml",
@@ -27,6 +29,7 @@ TASKS = {
     ],
     "segmentation": [
         PACKAGE + "/segmentation",
+        PACKAGE + "/tracking/segmentation.py",
         PACKAGE + "/data/coco.py",
         PACKAGE + "/configs/data/coco.yaml",
         PACKAGE + "/configs/data/maskfolder.yaml",
@@ -39,9 +42,11 @@ OPTIONS = {
     "use_wandb": [
         PACKAGE + "/tracking",
         PACKAGE + "/configs/tracking/wandb.yaml",
+        PACKAGE + "/configs/promote.yaml",
         "tests/tracking",
-        "docs/tracking.md",
+        "docs",
         "sweep.yaml",
+        "sweeps",
     ],
     "use_docker": ["Dockerfile", ".dockerignore", "compose.yaml"],
     "ci": [".github/workflows/ci.yml"],

@@ -25,8 +25,9 @@ class Project:
         return self.folder / "src" / str(self.answers["package_name"])
 
     def files(self) -> Iterator[Path]:
-        """All that generation wrote, in a project that nothing has run in."""
-        return (path for path in sorted(self.folder.rglob("*")) if path.is_file())
+        """All text that generation wrote, in a project that nothing has run in."""
+        found = (path for path in sorted(self.folder.rglob("*")) if path.is_file())
+        return (path for path in found if path.suffix != ".png")
 
     def text(self, name: str) -> str:
         return (self.folder / name).read_text(encoding="utf-8")
@@ -78,3 +79,30 @@ def bake(cookies_session: Any, tmp_path_factory: pytest.TempPathFactory) -> Bake
         return known[key]
 
     return baked
+
+
+def installed(project: Project) -> Project:
+    """Make the project's environment, as its first command would."""
+    done = project.run("uv", "sync", UV_COMPILE_BYTECODE="1")
+    assert done.returncode == 0, done.stderr
+    return project
+
+
+@pytest.fixture(scope="session")
+def stripped(bake: Bake) -> Project:
+    return installed(bake(fresh=True, use_wandb=False))
+
+
+@pytest.fixture(scope="session")
+def tracked(bake: Bake) -> Project:
+    return installed(bake(fresh=True, use_wandb=True))
+
+
+@pytest.fixture(scope="session")
+def detection(bake: Bake) -> Project:
+    return installed(bake(fresh=True, task="detection", use_wandb=True))
+
+
+@pytest.fixture(scope="session")
+def segmentation(bake: Bake) -> Project:
+    return installed(bake(fresh=True, task="segmentation", use_wandb=True))

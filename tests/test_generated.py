@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Bake, Project
+from conftest import ROOT, Bake, Project, installed
 from PIL import Image
 
 pytestmark = pytest.mark.slow
@@ -23,26 +24,6 @@ NO_SERVER = {"WANDB_BASE_URL": "http://127.0.0.1:9", "HTTPS_PROXY": "http://127.
 SMALL = ("data.train_images=200", "data.val_images=50", "data.test_images=50", "trainer.progress=false")
 
 MONITORS = {"classification": "val/accuracy", "detection": "val/mAP", "segmentation": "val/mIoU"}
-
-
-@pytest.fixture(scope="module")
-def stripped(bake: Bake) -> Project:
-    return installed(bake(fresh=True, use_wandb=False))
-
-
-@pytest.fixture(scope="module")
-def tracked(bake: Bake) -> Project:
-    return installed(bake(fresh=True, use_wandb=True))
-
-
-@pytest.fixture(scope="module")
-def detection(bake: Bake) -> Project:
-    return installed(bake(fresh=True, task="detection", use_wandb=True))
-
-
-@pytest.fixture(scope="module")
-def segmentation(bake: Bake) -> Project:
-    return installed(bake(fresh=True, task="segmentation", use_wandb=True))
 
 
 TASKS = ["stripped", "detection", "segmentation"]
@@ -55,14 +36,8 @@ def project(request: pytest.FixtureRequest) -> Project:
     return found
 
 
-def installed(project: Project) -> Project:
-    done = project.run("uv", "sync", UV_COMPILE_BYTECODE="1")
-    assert done.returncode == 0, done.stderr
-    return project
-
-
-def use(project: Project, *words: str | Path) -> subprocess.CompletedProcess[str]:
-    done = project.run("uv", "run", "--no-sync", *words, **NO_SERVER)
+def use(project: Project, *words: str | Path, **environ: str) -> subprocess.CompletedProcess[str]:
+    done = project.run("uv", "run", "--no-sync", *words, **NO_SERVER, **environ)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return done
 
@@ -91,7 +66,8 @@ def test_a_fresh_project_has_nothing_for_its_hooks_to_mend(stripped: Project) ->
 
 
 def test_a_fresh_project_passes_its_own_tests(project: Project) -> None:
-    done = use(project, "pytest", "-q")
+    # Two at a time, with one thread each: most of a test of seconds is Python.
+    done = use(project, "--with", "pytest-xdist>=3.8", "pytest", "-q", "-n2", OMP_NUM_THREADS="1")
     assert " passed" in done.stdout
     assert " skipped" not in done.stdout
 
@@ -283,8 +259,16 @@ def test_a_tracked_project_trains_without_the_package(tracked: Project) -> None:
         installed(tracked)
 
 
+def test_the_stand_in_for_the_service_behaves(tracked: Project, tmp_path: Path) -> None:
+    for path in (ROOT / "tests" / "standin").glob("*.py"):
+        shutil.copy(path, tmp_path)
+    environ = {"PYTHONPATH": str(tracked.folder / "tests" / "tracking")}
+    words = ("-c", "/dev/null", "--rootdir", str(tmp_path), "-p", "no:cacheprovider", str(tmp_path))
+    done = use(tracked, "--with", "pytest-xdist>=3.8", "pytest", "-q", "-n2", *words, **environ)
+    assert "28 passed" in done.stdout
+
+
 def test_a_tree_without_hooks_still_trains(stripped: Project, tmp_path: Path) -> None:
-    from conftest import ROOT
     from cookiecutter.main import cookiecutter
 
     cookiecutter(str(ROOT), no_input=True, output_dir=str(tmp_path), accept_hooks=False)
@@ -294,3 +278,27 @@ def test_a_tree_without_hooks_still_trains(stripped: Project, tmp_path: Path) ->
     done = unstripped.run(python, "-c", code, unstripped.folder / "src", *SMALL, "debug=fast", **NO_SERVER)
     assert done.returncode == 0, done.stderr[-3000:]
     assert (newest(unstripped) / "metrics.json").is_file()
+
+
+@pytest.mark.parametrize("task", ["detection", "segmentation"])
+def test_each_task_works_without_a_tracker(
+    request: pytest.FixtureRequest, bake: Bake, task: str, tmp_path: Path
+) -> None:
+    """Stripped: made anew, and run in the environment of the project that has one."""
+    tracked: Project = request.getfixturevalue(task)
+    stripped = bake(fresh=True, task=task, use_wandb=False)
+    python = tracked.folder / ".venv" / ("Scripts" if sys.platform == "win32" else "bin") / "python"
+    code = (
+        "import sys; sys.modules['wandb'] = None; sys.path.insert(0, sys.argv.pop(1))\n"
+        "from shape_sorter import cli; getattr(cli, sys.argv.pop(1))()"
+    )
+
+    def command(name: str, *words: str) -> Path:
+        done = stripped.run(python, "-c", code, stripped.folder / "src", name, *words, **NO_SERVER)
+        assert done.returncode == 0, done.stderr[-3000:]
+        return newest(stripped)
+
+    checkpoint = f"checkpoint={command('train', *SMALL, 'debug=fast')}/checkpoints/best.ckpt"
+    assert (command("evaluate", checkpoint) / "metrics.json").is_file()
+    Image.new("RGB", (80, 60), "red").save(tmp_path / "red.png")
+    assert (command("predict", checkpoint, f"source={tmp_path}") / "predictions.json").is_file()

@@ -45,6 +45,7 @@ def test_what_is_declined_leaves_no_trace(project: Project) -> None:
             assert not pattern.search(str(path.relative_to(project.folder))), path
             found = pattern.search(path.read_text(encoding="utf-8"))
             assert not found, f"{found} in {path}"
+    assert bool([*project.folder.rglob("*.png")]) != is_off(project, "use_wandb")  # of its viewer
 
 
 def test_other_tasks_leave_no_trace(project: Project) -> None:

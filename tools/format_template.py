@@ -17,7 +17,7 @@ LONGEST_NAME = "p" * 40
 OPTIONS = ["--isolated", "--no-cache", "--line-length", "100", "--target-version", "py311"]
 ISORT = [
     *("--select", "I", "--fix", "--config", f"lint.isort.known-first-party=['{LONGEST_NAME}']"),
-    *("--config", "lint.isort.known-local-folder=['coco_data', 'reading', 'small']"),
+    *("--config", "lint.isort.known-local-folder=['coco_data', 'reading', 'small', 'standin', 'tracked']"),
 ]
 
 

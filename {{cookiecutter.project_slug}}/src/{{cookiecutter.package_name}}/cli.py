@@ -34,20 +34,21 @@ def train() -> None:
     """Train, test the best weights, and say where the pictures are."""
     if RUN_SETTINGS in os.environ:  # started by Lightning as a further process of a running job
         return _train_rank(Path(os.environ[RUN_SETTINGS]))
-    return _launch("train", _train)
+    return launch("train", _train)
 
 
 def evaluate() -> None:
     """Measure a checkpoint on one split of a data set."""
-    _launch("evaluate", _evaluate)
+    launch("evaluate", _evaluate)
 
 
 def predict() -> None:
     """Run a checkpoint on images."""
-    _launch("predict", _predict)
+    launch("predict", _predict)
 
 
-def _launch(command: str, work: Callable[[DictConfig], None]) -> None:
+def launch(command: str, work: Callable[[DictConfig], None]) -> None:
+    """Let Hydra compose the settings of a command, and hand them to ``work``."""
     from .run import new_run_id
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
@@ -76,7 +77,9 @@ def _forgiving(word: str, *, multirun: bool) -> str:
     return f"++{key}={value}"
 
 
-def _guarded(work: Callable[[DictConfig], None]) -> Callable[[DictConfig], None]:
+def guarded(work: Callable[[DictConfig], None]) -> Callable[[DictConfig], None]:
+    """Print a user's mistake without a traceback, and give each job of a multirun its own id."""
+
     def task(config: DictConfig) -> None:
         shared_id = os.environ[RUN_ID]
         job = HydraConfig.get()
@@ -92,7 +95,7 @@ def _guarded(work: Callable[[DictConfig], None]) -> Callable[[DictConfig], None]
     return task
 
 
-@_guarded
+@guarded
 def _train(config: DictConfig) -> None:
     from .run import Run, find_run
     from .settings import Settings
@@ -134,7 +137,7 @@ def _train_rank(settings_file: Path) -> None:
     run_training(check(run.settings, Settings), run)
 
 
-@_guarded
+@guarded
 def _evaluate(config: DictConfig) -> None:
     from .settings import EvaluateSettings
 
@@ -144,7 +147,7 @@ def _evaluate(config: DictConfig) -> None:
     run_evaluation(settings, run)
 
 
-@_guarded
+@guarded
 def _predict(config: DictConfig) -> None:
     from .settings import PredictSettings
 
@@ -164,6 +167,12 @@ def _prepared(config: DictConfig, model: type[SettingsT]) -> tuple[SettingsT, "R
         key.lstrip("+").startswith(names) for key in _overrides()
     ):
         check(config, model)  # a mistake is told before PyTorch is imported
+    # ~ if cookiecutter.use_wandb
+    if str(config.checkpoint).startswith("wandb:"):
+        from .tracking.artifacts import fetch_checkpoint
+
+        config.checkpoint = str(fetch_checkpoint(config.checkpoint, config.tracking))
+    # ~ endif
     from .checkpoint import read_checkpoint
 
     stored = read_checkpoint(Path(config.checkpoint))["settings"]

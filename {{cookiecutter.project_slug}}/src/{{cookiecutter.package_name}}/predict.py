@@ -61,10 +61,10 @@ def run_prediction(settings: PredictSettings, run: Run) -> Rows:
             rows, unreadable = _predict_images(images, names, module, trainer, settings, run)
         for path in videos:
             rows += _predict_video(path, names[path], module, trainer, settings, run)
-    if not rows:
-        raise UsageError(f"source={settings.source}: nothing of it could be read.")
-    _write_table(rows, run.folder / "predictions.csv")
-    write_json(run.folder / "predictions.json", rows)
+        if not rows:
+            raise UsageError(f"source={settings.source}: nothing of it could be read.")
+        _write_table(rows, run.folder / "predictions.csv")
+        write_json(run.folder / "predictions.json", rows)
     _print_summary(run, len(images) - len(unreadable), len(videos), unreadable)
     return rows
 

@@ -156,6 +156,10 @@ def existing_checkpoint(checkpoint: object) -> object:
     """
     if checkpoint is None:
         raise ValueError("say which: checkpoint=runs/<run id>/checkpoints/best.ckpt")
+    # ~ if cookiecutter.use_wandb
+    if str(checkpoint).startswith("wandb:"):
+        return checkpoint  # fetched when all else is known to be right
+    # ~ endif
     if not Path(str(checkpoint)).is_file():
         raise ValueError(f"there is no file {checkpoint}")
     return checkpoint

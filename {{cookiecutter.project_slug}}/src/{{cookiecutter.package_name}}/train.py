@@ -4,6 +4,7 @@ from lightning.pytorch import Callback, Trainer, seed_everything
 from PIL.Image import Image
 
 from .callbacks.ema import WeightAverage
+from .callbacks.finite import FiniteLoss
 from .callbacks.metrics import Curves, MetricsFile
 from .callbacks.pictures import PredictionPictures, Shown
 from .checkpoint import read_checkpoint
@@ -65,6 +66,7 @@ def _own_callbacks(settings: Settings, run: Run, module: TaskModule) -> list[Cal
     )
     return [
         *average,
+        FiniteLoss(),
         pictures,
         Curves(run.folder),
         *checkpoint_callbacks(settings, run, monitor=MONITOR, mode=METRICS[MONITOR]),

@@ -1,87 +1,91 @@
-"""Send the fixed validation samples along with the run."""
+"""Pictures as W&B takes them: whatever comes in is brought into a form that it cannot refuse."""
 
 from collections.abc import Sequence
-from typing import Any, cast
+from pathlib import Path
+from typing import Any
 
-from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.loggers import WandbLogger
-from torchvision.transforms.functional import to_pil_image
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
 
-from ..callbacks.pictures import PredictionPictures, Shown
-# ~ if cookiecutter.task == "segmentation"
-from ..segmentation.masks import fitted
-# ~ elif cookiecutter.task == "detection"
-from ..detection.boxes import Prediction, Target
-# ~ endif
 from ..task import caption
+from .client import Tracked
+from .task import overlay
 
-KEY = "val/predictions"
-MOST_PIXELS = 512  # of the longer side: a picture to judge by, not an archive
-
-
-# ~ if cookiecutter.task == "detection"
-def _boxes(found: Prediction | Target, classes: Sequence[str]) -> dict[str, Any]:
-    """Boxes as W&B lays them over an image; what is predicted brings its score."""
-    scores = found.scores.tolist() if isinstance(found, Prediction) else None
-    data = []
-    for index, (box, label) in enumerate(
-        zip(found.boxes.tolist(), found.labels.tolist(), strict=True)
-    ):
-        name = classes[label]
-        entry = {
-            "position": dict(zip(("minX", "minY", "maxX", "maxY"), box, strict=True)),
-            "class_id": label,
-            "box_caption": f"{name} {scores[index]:.0%}" if scores else name,
-        }
-        data.append(entry | ({"scores": {"score": scores[index]}} if scores else {}))
-    return {"box_data": data, "class_labels": dict(enumerate(classes))}
+MOST_FRAMES = 60  # of a film
+FRAME_MILLISECONDS = 400
 
 
-# ~ endif
-class TrackedPictures(Callback):
-    """Joins the sinks of ``PredictionPictures``: same samples, one image each, with a caption."""
+def as_picture(image: Any, pixels: int) -> Image.Image:
+    """An RGB image of at most ``pixels`` a side.
 
-    def __init__(self, most_images: int, every_n_epochs: int) -> None:
-        self.most_images = most_images
-        self.every_n_epochs = every_n_epochs
+    Args:
+        image: a tensor or array, [3, H, W], [H, W, 3], [1, H, W] or [H, W], of any type. Values
+            from 0 to 1 in a float one are stretched to 255; all else is cut off at 0 and 255.
+        pixels: of the longer side.
+    """
+    tensor = torch.as_tensor(image).detach().cpu()
+    floating = tensor.is_floating_point()
+    values = tensor.double().nan_to_num(0.0, 255.0, 0.0)
+    while values.ndim > 3:
+        values = values[0]
+    if values.ndim == 2:
+        values = values[None]
+    if values.shape[0] not in {1, 3} and values.shape[-1] in {1, 3}:
+        values = values.permute(2, 0, 1)
+    if floating and values.numel() and values.max() <= 1:
+        values = values * 255
+    flat = values[:3] if values.shape[0] >= 3 else values[:1].expand(3, -1, -1)
+    array = flat.clamp(0, 255).round().to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
+    picture = Image.fromarray(array)
+    picture.thumbnail((pixels, pixels))
+    return picture
 
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Ask to be handed the samples."""
-        if stage != "fit":
-            return
-        self.classes: list[str] = cast("Any", pl_module).classes
-        for callback in cast("Any", trainer).callbacks:
-            if isinstance(callback, PredictionPictures):
-                callback.sinks.append(self.send)
 
-    def send(self, trainer: Trainer, shown: Sequence[Shown]) -> None:
-        """Log the samples of this epoch."""
-        loggers = [logger for logger in trainer.loggers if isinstance(logger, WandbLogger)]
-        if (trainer.current_epoch + 1) % self.every_n_epochs or not self.most_images:
-            return
-        chosen = shown[: self.most_images]
-        images = [to_pil_image(one.image) for one in chosen]
-        for image in images:
-            image.thumbnail((MOST_PIXELS, MOST_PIXELS))
-        captions = [caption(one.target, one.prediction, self.classes) for one in chosen]
-        options: dict[str, Any] = {"caption": captions, "file_type": ["jpg"] * len(images)}
-        # ~ if cookiecutter.task == "detection"
-        options["boxes"] = [
-            {
-                "prediction": _boxes(one.prediction, self.classes),
-                "target": _boxes(one.target, self.classes),
-            }
-            for one in chosen
-        ]
-        # ~ elif cookiecutter.task == "segmentation"
-        names = dict(enumerate(self.classes))
-        options["masks"] = [
-            {
-                key: {"mask_data": fitted(mask, image.size), "class_labels": names}
-                for key, mask in (("prediction", one.prediction.mask), ("target", one.target))
-            }
-            for one, image in zip(chosen, images, strict=True)
-        ]
-        # ~ endif
-        for logger in loggers:
-            logger.log_image(KEY, images, **options)
+def picture(
+    tracked: Tracked,
+    image: Tensor,
+    classes: Sequence[str],
+    *,
+    target: Any = None,
+    prediction: Any = None,
+    words: str | None = None,
+) -> Any:
+    """A W&B image with what it is and what it is taken for.
+
+    Args:
+        tracked: brings the size.
+        image: uint8 tensor [3, H, W].
+        classes: the names.
+        target: of the task, or None.
+        prediction: of the task, or None.
+        words: the caption; None describes the prediction.
+    """
+    shown = as_picture(image, tracked.tracking.media.pixels)
+    if words is None and prediction is not None:
+        words = caption(target, prediction, classes)
+    over = overlay(target, prediction, classes, shown)
+    return tracked.wandb.Image(shown, caption=words, file_type="jpg", **over)
+
+
+def film(sheets: Sequence[Path], path: Path, pixels: int) -> Path | None:
+    """Write the sheets one after another as a GIF; None if there are fewer than two.
+
+    Args:
+        sheets: PNG files in the order of time; of too many, some are left out evenly.
+        path: the GIF.
+        pixels: of the longer side.
+    """
+    if len(sheets) < 2:
+        return None
+    chosen = np.linspace(0, len(sheets) - 1, min(len(sheets), MOST_FRAMES)).round().astype(int)
+    frames = []
+    for index in chosen:
+        with Image.open(sheets[index]) as sheet:
+            frame = sheet.convert("RGB")
+        frame.thumbnail((pixels, pixels))
+        frames.append(frame)
+    first, *others = frames
+    first.save(path, save_all=True, append_images=others, duration=FRAME_MILLISECONDS, loop=0)
+    return path

@@ -1,0 +1,117 @@
+"""What W&B is told of this task: masks, labels, judgements and embeddings of images."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional
+
+from ..segmentation.dataset import Batch
+from ..segmentation.masks import IGNORE_INDEX
+from ..segmentation.module import Prediction, SegmentationModule
+from .judging import Judged, ScoreCounts
+
+
+def as_mask(mask: Any, size: tuple[int, int]) -> np.ndarray:
+    """Class ids, uint8 [H, W] in the size of a picture; what is no id from 0 to 254 becomes 255.
+
+    Args:
+        mask: a tensor or array of ids, [H, W] or [1, H, W], of any type.
+        size: width and height.
+    """
+    tensor = torch.as_tensor(mask).detach().cpu()
+    while tensor.ndim > 2:
+        tensor = tensor[0]
+    values = tensor.double().nan_to_num(255.0, 255.0, 255.0).round()
+    ids = torch.where((values >= 0) & (values < 255), values, 255.0).to(torch.uint8)
+    return np.asarray(Image.fromarray(ids.numpy()).resize(size, Image.Resampling.NEAREST))
+
+
+def overlay(
+    target: Tensor | None, prediction: Any, classes: Sequence[str], picture: Image.Image
+) -> dict[str, Any]:
+    """The masks of prediction and target."""
+    named = dict(enumerate(classes))
+    masks = {"prediction": None if prediction is None else prediction.mask, "target": target}
+    return {
+        "masks": {
+            key: {"mask_data": as_mask(mask, picture.size), "class_labels": named}
+            for key, mask in masks.items()
+            if mask is not None
+        }
+    }
+
+
+def labels(target: Tensor | None, classes: list[str]) -> dict[str, Any]:
+    """The columns of the data table that describe a target."""
+    ids = [] if target is None else np.unique(target.numpy()).tolist()
+    return {"labels": ", ".join(classes[label] for label in ids if label < len(classes))}
+
+
+def judge(
+    _module: SegmentationModule, batch: Batch, logits: Tensor, counts: ScoreCounts
+) -> list[Judged]:
+    """One row for each image; its loss is the mean cross-entropy of its pixels.
+
+    Args:
+        _module: not needed for it.
+        batch: images and targets.
+        logits: [B, classes, S, S], what the module made of it.
+        counts: takes in every class's score of every pixel.
+    """
+    losses = functional.cross_entropy(
+        logits.detach().float(), batch.targets, ignore_index=IGNORE_INDEX, reduction="none"
+    ).cpu()
+    scores = logits.detach().float().softmax(dim=1).cpu()
+    targets = batch.targets.cpu()
+    known = targets != IGNORE_INDEX
+    for label in range(scores.shape[1]):
+        right = (targets == label)[known].numpy()
+        counts.add(label, scores[:, label][known].numpy(), right, int(right.sum()))
+    confidences, masks = scores.max(dim=1)
+    rows = []
+    for index, position in enumerate(batch.positions.tolist()):
+        own = known[index]
+        pixels = max(int(own.sum()), 1)
+        rows.append(
+            Judged(
+                position,
+                batch.images[index].cpu(),
+                targets[index].to(torch.uint8),
+                Prediction(masks[index].to(torch.uint8)),
+                float(confidences[index][own].sum() / pixels),
+                float(losses[index][own].sum() / pixels),
+                float((masks[index] == targets[index])[own].sum() / pixels),
+            )
+        )
+    return rows
+
+
+def columns(judged: Judged, classes: Sequence[str]) -> dict[str, Any]:
+    """The columns that only this task has: the classes of the target and of the prediction."""
+    masks = {"target": judged.target, "prediction": judged.prediction.mask}
+    return {
+        name: ", ".join(classes[label] for label in np.unique(mask) if label < len(classes))
+        for name, mask in masks.items()
+    }
+
+
+def confusion(module: SegmentationModule, _: ScoreCounts) -> tuple[np.ndarray, list[str]]:
+    """Counts [targets, predictions] of pixels, and the names of the rows and columns."""
+    return module.counts.numpy(), module.classes
+
+
+def embed(module: SegmentationModule, images: Tensor) -> Tensor:
+    """The encoder's coarsest feature map of uint8 images [B, 3, S, S], averaged: [B, D]."""
+    network: Any = module.network
+    maps: Tensor = network.model.encoder(network.normalisation(images))[-1]
+    return maps.mean(dim=(2, 3))
+
+
+def main_class(target: Any) -> int:
+    """The class of most pixels, the first left out: it is the background mostly; -1 if none."""
+    counts = torch.bincount(target.flatten().long(), minlength=256)[1:255]
+    return int(counts.argmax()) + 1 if counts.sum() else -1

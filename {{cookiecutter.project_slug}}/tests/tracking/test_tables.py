@@ -1,0 +1,158 @@
+"""Tables and charts: bounded, joinable, and equal to what was measured."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+# ~ if cookiecutter.task == "detection"
+from {{ cookiecutter.package_name }}.detection.boxes import Prediction, Target
+from {{ cookiecutter.package_name }}.tracking.detection import confuse, matches
+# ~ endif
+from {{ cookiecutter.package_name }}.tracking.judging import ScoreCounts
+
+from reading import artifacts, entries, logged, read_table, table
+
+
+def data_rows(run):
+    (data,) = artifacts(run, "dataset")
+    return read_table(entries(data)["samples.table.json"])
+
+
+def test_the_data_table_shows_images_of_every_split(recorded):
+    rows = data_rows(recorded)
+    assert [row["split"] for row in rows] == ["train"] * 4 + ["val"] * 4 + ["test"] * 4
+    for row in rows:
+        assert (recorded.parents[1] / "data" / "shapes" / row["id"]).is_file()
+        assert (row["width"], row["height"]) == (32, 32)
+        assert 0 < row["brightness"] < 255
+        assert row["image"]["_type"] == "image-file"
+        # ~ if cookiecutter.task == "classification"
+        assert row["label"] in row["id"]
+        # ~ elif cookiecutter.task == "detection"
+        assert (row["objects"] > 0) == bool(row["labels"])
+        assert (row["image"]["boxes"]["target"] is not None) or not row["objects"]
+        # ~ elif cookiecutter.task == "segmentation"
+        assert row["labels"].startswith("background")
+        assert "target" in row["image"]["masks"]
+        # ~ endif
+        assert row["contrast"] > 0
+
+
+def test_the_prediction_table_is_bounded_and_joins_the_data_table(recorded):
+    rows = table(recorded, "test/predictions")
+    assert len(rows) == 12
+    known = {row["id"] for row in data_rows(recorded)}
+    assert known & {row["id"] for row in rows}
+    for row in rows:
+        assert "test" in row["id"].split("/")
+        assert 0 <= row["confidence"] <= 1
+        assert row["loss"] >= 0
+
+
+# ~ if cookiecutter.task == "classification"
+def test_the_prediction_table_agrees_with_the_measured_accuracy(tracked):
+    run = tracked("trainer.max_epochs=1")
+    rows = table(run, "test/predictions")
+    assert len(rows) == 20
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert np.mean([row["correct"] for row in rows]) == pytest.approx(metrics["test/accuracy"])
+    assert np.mean([row["loss"] for row in rows]) == pytest.approx(metrics["test/loss"], rel=1e-3)
+    assert all((row["target"] == row["prediction"]) == row["correct"] for row in rows)
+
+
+# ~ elif cookiecutter.task == "detection"
+def test_objects_are_found_missed_or_neither(recorded):
+    for row in table(recorded, "test/predictions"):
+        assert row["found"] + row["missed"] == row["objects"]
+        assert row["correct"] == (row["missed"] == row["false"] == 0)
+
+
+def scene():
+    import torch
+
+    boxes = torch.tensor([[0, 0, 0.4, 0.4], [0.5, 0.5, 0.9, 0.9], [0, 0.6, 0.3, 0.9]])
+    target = Target(
+        boxes, torch.tensor([0, 1, 1]), torch.tensor([False, False, True]), boxes[:, 0], (9, 9)
+    )
+    found = Prediction(
+        torch.cat([boxes[:2] + 0.01, boxes[:1]]),
+        torch.tensor([0.9, 0.8, 0.7]),
+        torch.tensor([0, 0, 0]),
+    )
+    return found, target
+
+
+def test_a_box_takes_one_object_of_its_class_and_no_crowd():
+    found, target = scene()
+    assert matches(found, target).tolist() == [0, -1, -1]
+    assert matches(found, target, same_class=False).tolist() == [0, 1, -1]
+
+
+def test_the_confusion_of_boxes_counts_background_on_both_sides():
+    found, target = scene()
+    counts = np.zeros((3, 3), dtype=int)
+    confuse(counts, found, target)
+    # Rows are targets: a 0 found as 0, a 1 taken for 0, and one 0 where there is nothing.
+    assert counts.tolist() == [[1, 0, 0], [1, 0, 0], [1, 0, 0]]
+    confuse(counts, Prediction(*(part[:0] for part in found)), target)
+    assert counts[:, 2].tolist() == [1, 1, 0]
+
+
+# ~ elif cookiecutter.task == "segmentation"
+def test_the_prediction_table_agrees_with_the_confusion_matrix(tracked):
+    run = tracked("trainer.max_epochs=1")
+    rows = table(run, "test/predictions")
+    matrix = table(run, "test/confusion_matrix_table")
+    total = sum(row["nPredictions"] for row in matrix)
+    right = sum(row["nPredictions"] for row in matrix if row["Actual"] == row["Predicted"])
+    assert len(rows) == 20
+    assert np.mean([row["correct"] for row in rows]) == pytest.approx(right / total, abs=1e-5)
+
+
+# ~ endif
+def test_metrics_of_each_class_are_one_table(recorded):
+    rows = table(recorded, "test/by_class")
+    report = json.loads((recorded / "metrics.json").read_text())
+    by_class = {name: values for name, values in report.items() if name.endswith("_by_class")}
+    assert by_class
+    for name, values in by_class.items():
+        column = name.removesuffix("_by_class")
+        assert {row["class"]: row[column] for row in rows} == values
+    with (recorded / "metrics.csv").open() as file:
+        assert not [column for column in next(csv.reader(file)) if "circle" in column]
+
+
+def test_the_confusion_matrix_is_a_chart_of_counts(recorded):
+    rows = table(recorded, "test/confusion_matrix_table")
+    names = {row["Actual"] for row in rows}
+    assert {"circle", "cross", "square", "star", "triangle"} <= names
+    assert len(rows) == len(names) ** 2
+    assert sum(row["nPredictions"] for row in rows) > 0
+
+
+def test_precision_and_recall_are_a_chart_with_a_curve_for_each_class(recorded):
+    rows = table(recorded, "test/precision_recall_table")
+    assert all(0 <= row["precision"] <= 1 and 0 <= row["recall"] <= 1 for row in rows)
+    for name in {row["class"] for row in rows}:
+        recalls = [row["recall"] for row in rows if row["class"] == name]
+        assert recalls == sorted(recalls)
+
+
+def test_scores_are_histograms_of_right_and_wrong(recorded):
+    for name in ("right", "wrong"):
+        (histogram,) = logged(recorded, f"test/scores_{name}")
+        assert len(histogram["values"]) == 100
+    assert sum(histogram["values"]) > 0
+
+
+def test_precision_and_recall_equal_those_counted_by_hand():
+    counts = ScoreCounts(1)
+    scores = np.array([0.95, 0.85, 0.85, 0.15])
+    counts.add(0, scores, np.array([True, False, True, False]), there=3)
+    points = counts.precision_and_recall(0)
+    assert points[0] == (1, pytest.approx(1 / 3))
+    assert (pytest.approx(2 / 3), pytest.approx(2 / 3)) in points
+    assert points[-1] == (pytest.approx(2 / 4), pytest.approx(2 / 3))
+    assert ScoreCounts(1).precision_and_recall(0) == []
