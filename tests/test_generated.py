@@ -67,7 +67,7 @@ def test_a_fresh_project_has_nothing_for_its_hooks_to_mend(stripped: Project) ->
 
 def test_a_fresh_project_passes_its_own_tests(project: Project) -> None:
     # Two at a time, with one thread each: most of a test of seconds is Python.
-    done = use(project, "--with", "pytest-xdist>=3.8", "pytest", "-q", "-n2", OMP_NUM_THREADS="1")
+    done = use(project, "pytest", "-q", "-n2", OMP_NUM_THREADS="1")
     assert " passed" in done.stdout
     assert " skipped" not in done.stdout
 
@@ -264,7 +264,7 @@ def test_the_stand_in_for_the_service_behaves(tracked: Project, tmp_path: Path) 
         shutil.copy(path, tmp_path)
     environ = {"PYTHONPATH": str(tracked.folder / "tests" / "tracking")}
     words = ("-c", "/dev/null", "--rootdir", str(tmp_path), "-p", "no:cacheprovider", str(tmp_path))
-    done = use(tracked, "--with", "pytest-xdist>=3.8", "pytest", "-q", "-n2", *words, **environ)
+    done = use(tracked, "pytest", "-q", "-n2", *words, **environ)
     assert "28 passed" in done.stdout
 
 

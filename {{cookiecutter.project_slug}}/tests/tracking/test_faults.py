@@ -44,6 +44,7 @@ def test_a_server_that_does_not_serve_means_offline(server, tracked, caplog, fau
     assert "cannot be reached" in caplog.text
     assert "wandb-sync" in caplog.text
     assert not server.runs
+    assert not list(run.glob("wandb/run-*"))  # it would be uploaded as a crashed one
 
 
 def test_a_server_that_nobody_runs_means_offline(tracked, monkeypatch, caplog):

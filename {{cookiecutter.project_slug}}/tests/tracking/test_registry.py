@@ -82,6 +82,19 @@ def test_a_model_is_linked_unless_a_better_one_holds_the_alias(server, tracked, 
     assert holders(server)["staging"] == f"model-{run.name}"
 
 
+def test_a_checkpoint_from_elsewhere_is_logged_with_its_score_first(
+    server, tracked, promote, caplog
+):
+    run = tracked("trainer.max_epochs=1")
+    copied = (run / "checkpoints" / "best.ckpt").rename("copied.ckpt")
+    promote(caplog, f"checkpoint={copied}", "alias=production", "min_metric=0")
+    assert holders(server)["production"] == "model-copied"
+    (model,) = [one for one in server.artifacts if one.collection == "model-copied"]
+    facts = json.loads((run / "checkpoints" / "best.json").read_text())
+    assert model.metadata[MONITOR] == pytest.approx(facts[MONITOR])
+    assert model.files["copied.ckpt"] == copied.read_bytes()
+
+
 def test_without_a_server_the_link_waits_and_says_so(tracked, promote, caplog):
     run = tracked("trainer.max_epochs=1")
     facts = json.loads((run / "checkpoints" / "best.json").read_text())

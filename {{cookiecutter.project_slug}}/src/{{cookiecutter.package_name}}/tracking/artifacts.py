@@ -35,9 +35,9 @@ class ModelArtifacts(Callback):
         self._newest: Any = None
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Every k epochs, if there is a better one; of the epoch before, which is on disk."""
+        """Every k epochs, if there is a better one; it was written after the validation."""
         every = self.tracked.tracking.log_model_every_n_epochs
-        if every and trainer.current_epoch % every == 0:
+        if every and (trainer.current_epoch + 1) % every == 0:
             self._log_best(trainer)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -6,6 +6,7 @@ fails on the way.
 
 import logging
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -158,10 +159,13 @@ def open_run(
         if mode == "offline":
             say(f"W&B: no API key, so this run is kept offline. {RUNS_TO_SYNC}")
     if mode == "online":
+        before = set(run.folder.glob("wandb/run-*"))
         try:
             return _start(wandb, "online", tracking, run, job, config)
         except (wandb.errors.Error, OSError, ValueError) as error:
             wandb.teardown()  # or the id would count as in use
+            for begun in set(run.folder.glob("wandb/run-*")) - before:
+                shutil.rmtree(begun)  # nothing is in it, but it would be uploaded as a crash
             if tracking.strict:
                 raise
             say(f"W&B cannot be reached ({reason(error)}): offline. {RUNS_TO_SYNC}")

@@ -15,7 +15,7 @@ from .client import Tracked
 from .pending import FILE, postpone
 from .tables import data_table
 
-MOST_FILES = 10_000_000
+MOST_FILES = 100_000  # to name one by one: beyond, the folder's fingerprint has to do
 
 
 class DataLineage(Callback):
@@ -49,12 +49,12 @@ def log_data(tracked: Tracked, settings: Settings, datasets: Datasets, version: 
         artifact = tracked.wandb.Artifact(name, "dataset", metadata=facts)
         if tracked.tracking.log_data == "content":
             artifact.add_dir(str(root))
-        else:
+        elif sum(1 for _ in root.rglob("*")) <= MOST_FILES:
             # Without checksums, which would read every image; the fingerprint stands for them.
             uri = root.absolute().as_uri()
             artifact.add_reference(uri, checksum=False, max_objects=MOST_FILES)
-            with artifact.new_file("fingerprint.txt") as file:
-                file.write(f"{version}\n")
+        with artifact.new_file("fingerprint.txt") as file:
+            file.write(f"{version}\n")
         if tracked.tracking.tables.data:
             artifact.add(data_table(tracked, datasets, root), "samples")
         if tracked.offline:

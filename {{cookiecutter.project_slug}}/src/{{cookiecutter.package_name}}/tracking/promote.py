@@ -2,6 +2,7 @@
 
 import json
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -61,43 +62,21 @@ def run_promotion(settings: PromoteSettings) -> str:
     """
     from .artifacts import PREFIX, model_name  # noqa: PLC0415 - brings PyTorch
     from .client import public_api, reason  # noqa: PLC0415
-    from .pending import postpone  # noqa: PLC0415
-    from .registry import link, refusal, target_of  # noqa: PLC0415
+    from .registry import link, target_of  # noqa: PLC0415
 
     target = target_of(settings.registry, settings.collection)
     run = _local_run(settings)
     if not _online(settings.tracking):
-        if run is None:
-            raise UsageError(
-                f"checkpoint={settings.checkpoint}: without a server, only a run in "
-                f"{settings.runs}/ can be promoted.\nLog in: uv run wandb login"
-            )
-        why = refusal(_score(run), bar=settings.min_metric, holder=None, alias=settings.alias)
-        if why is not None and not settings.force:
-            raise UsageError(
-                f"{run.id} is not promoted: {why}.\nforce=true promotes it all the same."
-            )
-        action = {
-            "action": "link",
-            "artifact": f"{model_name(run.id)}:best",
-            "target": target,
-            "alias": settings.alias,
-            "bar": settings.min_metric,
-            "force": settings.force,
-        }
-        postpone(run, action)
-        return f"No server: uv run wandb-sync will make {run.id} {settings.alias} of {target}."
-    name = settings.checkpoint.removeprefix(PREFIX)
-    if not settings.checkpoint.startswith(PREFIX):
-        if run is None and Path(settings.checkpoint).suffix == ".ckpt":
-            raise UsageError(
-                f"checkpoint={settings.checkpoint} lies in no run folder: what is it?\n"
-                "Name a run id, runs/<run id>/checkpoints/best.ckpt, or wandb:<artifact>."
-            )
-        name = f"{model_name(run.id if run else settings.checkpoint)}:best"
+        return _queued(settings, run, target)
+    path = Path(settings.checkpoint)
     try:
         api = public_api(settings.tracking)
-        artifact = api.artifact(name)
+        if run is None and path.suffix == ".ckpt":
+            artifact = _logged(path, settings.tracking)
+        elif settings.checkpoint.startswith(PREFIX):
+            artifact = api.artifact(settings.checkpoint.removeprefix(PREFIX))
+        else:
+            artifact = api.artifact(f"{model_name(run.id if run else settings.checkpoint)}:best")
         return link(
             api,
             artifact,
@@ -110,6 +89,57 @@ def run_promotion(settings: PromoteSettings) -> str:
         raise
     except Exception as error:  # the package raises many kinds
         raise UsageError(f"checkpoint={settings.checkpoint}: {reason(error)}") from error
+
+
+def _queued(settings: PromoteSettings, run: Run | None, target: str) -> str:
+    """Leave the link to ``wandb-sync``, if the model's score allows it."""
+    from .artifacts import model_name  # noqa: PLC0415 - brings PyTorch
+    from .pending import postpone  # noqa: PLC0415
+    from .registry import refusal  # noqa: PLC0415
+
+    if run is None:
+        raise UsageError(
+            f"checkpoint={settings.checkpoint}: without a server, only a run in "
+            f"{settings.runs}/ can be promoted.\nLog in: uv run wandb login"
+        )
+    why = refusal(_score(run), bar=settings.min_metric, holder=None, alias=settings.alias)
+    if why is not None and not settings.force:
+        raise UsageError(f"{run.id} is not promoted: {why}.\nforce=true promotes it all the same.")
+    action = {
+        "action": "link",
+        "artifact": f"{model_name(run.id)}:best",
+        "target": target,
+        "alias": settings.alias,
+        "bar": settings.min_metric,
+        "force": settings.force,
+    }
+    postpone(run, action)
+    return f"No server: uv run wandb-sync will make {run.id} {settings.alias} of {target}."
+
+
+def _logged(path: Path, tracking: TrackingSettings) -> Any:
+    """Log a checkpoint that lies in no run folder, with the score that it was saved for."""
+    from ..checkpoint import read_checkpoint  # noqa: PLC0415 - brings PyTorch
+    from ..task import MONITOR  # noqa: PLC0415
+    from .client import package  # noqa: PLC0415
+
+    states = read_checkpoint(path).get("callbacks", {}).values()
+    scores = [state["best_model_score"] for state in states if state.get("monitor") == MONITOR]
+    wandb = package()
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        wandb.init(
+            project=tracking.project,
+            entity=tracking.entity,
+            job_type="promote",
+            dir=folder,
+            settings=wandb.Settings(silent=True),
+        ) as run,
+    ):
+        facts = {MONITOR: float(scores[0])} if scores and scores[0] is not None else {}
+        artifact = wandb.Artifact(f"model-{path.stem}", "model", metadata=facts)
+        artifact.add_file(str(path), name=path.name)
+        return run.log_artifact(artifact).wait()
 
 
 def _local_run(settings: PromoteSettings) -> Run | None:

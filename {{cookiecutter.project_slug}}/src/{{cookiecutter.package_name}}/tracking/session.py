@@ -46,10 +46,11 @@ def follow(
         yield [], []
         return
     config = run_config(settings)
-    if settings.data.root.is_dir():
+    first = getattr(rank_zero_only, "rank", 0) == 0
+    if first and settings.data.root.is_dir():
         config["data_fingerprint"] = fingerprint(settings.data.root)
     tracked = open_run(tracking, mode, run, job=job, config=config)
-    if getattr(rank_zero_only, "rank", 0) != 0:  # only the first process has a run
+    if not first:  # only the first process has a run
         yield [tracked.logger], []
         return
     _describe(tracked, settings)
