@@ -71,7 +71,7 @@ class EvaluationTables(Callback):
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Listen to what the module says in its own forward pass: there is no second one."""
-        self.rows: list[Judged] = []
+        self.table: Any = None
         self.worst: list[Judged] = []
         self.counts = ScoreCounts(len(cast("TaskModule", pl_module).classes))
         self._hook = pl_module.register_forward_hook(self._hear)
@@ -90,9 +90,12 @@ class EvaluationTables(Callback):
     ) -> None:
         """Judge the images of one batch."""
         with self.tracked.guarded("judging images"):
-            judged = judge(cast("TaskModule", pl_module), batch, self.output, self.counts)
-            free = self.tracked.tracking.tables.predictions - len(self.rows)
-            self.rows += judged[: max(free, 0)]
+            module = cast("TaskModule", pl_module)
+            paths = cast("Any", trainer).datamodule.datasets.test.paths
+            judged = judge(module, batch, self.output, self.counts)
+            rows = 0 if self.table is None else len(self.table.data)
+            for one in judged[: max(self.tracked.tracking.tables.predictions - rows, 0)]:
+                self._add(one, paths[one.position], module)
             most = self.tracked.tracking.media.worst
             self.worst = sorted([*self.worst, *judged], key=lambda one: -one.loss)[:most]
 
@@ -109,29 +112,26 @@ class EvaluationTables(Callback):
             }
             matrix, names = confusion(module, self.counts)
             values["confusion_matrix"] = confusion_matrix(self.tracked, matrix, names)
-            if self.rows:
-                values["predictions"] = self._table(trainer, module)
+            if self.table is not None:
+                values["predictions"] = self.table
             if self.worst:
                 values["worst"] = [self._picture(one, module) for one in self.worst]
             named = {f"test/{name}": value for name, value in values.items()}
             self.tracked.send(named, trainer.global_step)
 
-    def _table(self, trainer: Trainer, module: TaskModule) -> Any:
-        paths = cast("Any", trainer).datamodule.datasets.test.paths
-        own = list(columns(self.rows[0], module.classes))
-        table = self.tracked.wandb.Table(
-            columns=["id", "image", *own, "confidence", "loss", "correct"]
+    def _add(self, one: Judged, path: str, module: TaskModule) -> None:
+        own = columns(one, module.classes)
+        if self.table is None:
+            names = ["id", "image", *own, "confidence", "loss", "correct"]
+            self.table = self.tracked.wandb.Table(columns=names)
+        self.table.add_data(
+            image_id(path, self.root),
+            self._picture(one, module),
+            *own.values(),
+            round(one.confidence, 6),
+            round(one.loss, 6),
+            one.correct,
         )
-        for one in self.rows:
-            table.add_data(
-                image_id(paths[one.position], self.root),
-                self._picture(one, module),
-                *columns(one, module.classes).values(),
-                round(one.confidence, 6),
-                round(one.loss, 6),
-                one.correct,
-            )
-        return table
 
     def _picture(self, one: Judged, module: TaskModule) -> Any:
         return picture(
