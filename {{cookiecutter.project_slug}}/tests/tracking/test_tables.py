@@ -47,6 +47,7 @@ def test_the_prediction_table_is_bounded_and_joins_the_data_table(recorded):
     assert known & {row["id"] for row in rows}
     for row in rows:
         assert "test" in row["id"].split("/")
+        assert {"target", "prediction", "image"} <= row.keys()
         assert 0 <= row["confidence"] <= 1
         assert row["loss"] >= 0
 

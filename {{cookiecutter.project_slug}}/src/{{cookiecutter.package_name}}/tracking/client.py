@@ -103,8 +103,7 @@ class Tracked:
 
     def send(self, values: Mapping[str, Any], step: int) -> None:
         """Log numbers, media and tables at a training step."""
-        with self.guarded("logging"):
-            self.logger.log_metrics(dict(values), step)
+        self.logger.log_metrics(dict(values), step)
 
     @contextmanager
     def guarded(self, what: str) -> Iterator[None]:

@@ -149,11 +149,15 @@ def matches(found: Prediction, target: Target, *, same_class: bool = True) -> np
     return taken
 
 
-def columns(judged: Judged, _classes: Sequence[str]) -> dict[str, Any]:
+def columns(judged: Judged, classes: Sequence[str]) -> dict[str, Any]:
     """The columns that only this task has."""
+    named = {
+        name: ", ".join(classes[label] for label in part.labels.tolist())
+        for name, part in (("target", judged.target), ("prediction", judged.prediction))
+    }
     right = int((matches(judged.prediction, judged.target) >= 0).sum())
     objects = int((~judged.target.crowd).sum())
-    return {
+    return named | {
         "objects": objects,
         "found": right,
         "missed": objects - right,

@@ -6,6 +6,7 @@ from typing import Any
 from ..run import Run, write_json
 
 FILE = "wandb-pending.json"
+COMPLETE = "complete"  # in the folder of an online run of which all has arrived
 
 
 def postpone(run: Run, action: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..segmentation.dataset import Batch
-from ..segmentation.masks import IGNORE_INDEX
+from ..segmentation.masks import IGNORE_INDEX, fitted
 from ..segmentation.module import Prediction, SegmentationModule
 from .judging import Judged, ScoreCounts
 
@@ -29,7 +29,7 @@ def as_mask(mask: Any, size: tuple[int, int]) -> np.ndarray:
         tensor = tensor[0]
     values = tensor.double().nan_to_num(255.0, 255.0, 255.0).round()
     ids = torch.where((values >= 0) & (values < 255), values, 255.0).to(torch.uint8)
-    return np.asarray(Image.fromarray(ids.numpy()).resize(size, Image.Resampling.NEAREST))
+    return fitted(ids, size)
 
 
 def overlay(

@@ -21,11 +21,9 @@ from .embeddings import EmbeddingCloud
 from .facts import fingerprint, patch, run_config
 from .lineage import DataLineage, log_predictions, use_checkpoint
 from .measures import Measures
-from .pending import postpone
+from .pending import COMPLETE, postpone
 from .pictures import TrackedPictures, send_predictions
 from .tables import EvaluationTables
-
-COMPLETE = "complete"  # in the folder of an online run of which all has arrived
 
 
 @contextmanager

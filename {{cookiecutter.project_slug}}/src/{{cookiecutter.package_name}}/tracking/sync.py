@@ -16,7 +16,7 @@ from rich.progress import track
 
 from ..errors import UsageError
 from ..run import Run
-from .pending import FILE, keep, pending
+from .pending import COMPLETE, FILE, keep, pending
 
 STILL_RUNNING_SECONDS = 60  # a run that was written to so lately may not have ended
 LEAST_BYTES = 64  # a run that never began has a header only
@@ -71,9 +71,7 @@ def sync(runs: Path) -> list[str]:
 def unsynced(runs: Path) -> Iterator[Path]:
     """The files of the runs of which a server has not, or may not have, everything."""
     for file in sorted(runs.glob("*/wandb/*run-*/*.wandb")):
-        marked = (
-            file.with_name(f"{file.name}.synced").exists() or (file.parent / "complete").exists()
-        )
+        marked = file.with_name(f"{file.name}.synced").exists() or (file.parent / COMPLETE).exists()
         if not marked and file.stat().st_size > LEAST_BYTES:
             yield file
 
