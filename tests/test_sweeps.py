@@ -201,6 +201,7 @@ with Server(run_cap=3) as server:
                  "summary": run.summary, "given": server.sweeps[name].runs.get(run.id)}
         for run in server.runs.values()
     }
+    print(done.stdout, done.stderr)
     print("\\n" + json.dumps({"code": done.returncode, "runs": runs, "unknown": server.unknown}, default=str))
 """
 
@@ -209,10 +210,11 @@ def test_an_agent_runs_a_sweep_and_a_failed_trial_does_not_stop_it(tracked: Proj
     sweep = read(tracked, "sweep.yaml")
     metric = sweep["metric"]["name"]
     # The file as it is, only smaller: the fixed words stand behind those of the search.
-    sweep["command"] += [*SMALL, "trainer.max_epochs=1"]
+    sweep["command"] += [*SMALL, "trainer.max_epochs=1", "optimizer.clip_norm=null", "schedule.warmup=0"]
     sweep["method"] = "grid"
     sweep.pop("early_terminate")
-    sweep["parameters"] = {"model.backbone": {"values": ["resnet10t", "no_such_net", "test_resnet"]}}
+    rates, names = [0.001, 1e30], ["test_resnet", "no_such_net"]
+    sweep["parameters"] = {"model.backbone": {"values": names}, "optimizer.lr": {"values": rates}}
     path = tracked.folder / "small-sweep.yaml"
     path.write_text(yaml.safe_dump(sweep), encoding="utf-8")
     done = tracked.run("uv", "run", "--no-sync", "python", "-c", AGENT, path)
@@ -220,8 +222,12 @@ def test_an_agent_runs_a_sweep_and_a_failed_trial_does_not_stop_it(tracked: Proj
     told = json.loads(done.stdout.splitlines()[-1])
     assert told["code"] == 0
     assert told["unknown"] == []
-    tried = {run["given"]["model.backbone"]: run for run in told["runs"].values() if run["given"]}
-    for name in ("resnet10t", "test_resnet"):
-        assert tried[name]["state"] == "finished"
-        assert len([row for row in tried[name]["history"] if metric in row]) == 1
-        assert tried[name]["config"]["model"]["backbone"] == name
+    tried = {tuple(run["given"].values()): run for run in told["runs"].values() if run["given"]}
+    good, diverged = tried["test_resnet", 0.001], tried["test_resnet", 1e30]
+    assert good["state"] == "finished"
+    assert len([row for row in good["history"] if metric in row]) == 1
+    assert good["config"]["model"]["backbone"] == "test_resnet"
+    assert diverged["state"] == "failed"
+    assert "NotFiniteError" in diverged["summary"]["failure"]
+    assert "no_such_net" in done.stdout  # the third one was refused before it could begin a run
+    assert ("no_such_net", 0.001) not in tried

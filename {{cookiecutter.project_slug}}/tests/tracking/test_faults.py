@@ -1,6 +1,7 @@
 """Whatever goes wrong with tracking: a training's own results are never lost."""
 
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -16,8 +17,9 @@ from {{ cookiecutter.package_name }}.task import MONITOR
 from {{ cookiecutter.package_name }}.tracking import pictures
 from {{ cookiecutter.package_name }}.tracking.client import FLUSH_SECONDS
 from {{ cookiecutter.package_name }}.tracking.pending import pending
+from {{ cookiecutter.package_name }}.tracking.sync import sync
 
-from reading import artifacts, exit_code, history, logged, records, summary
+from reading import artifacts, exit_code, file_of, history, logged, records, summary
 from small import SHAPES
 from tracked import TRACKED
 
@@ -90,13 +92,22 @@ def test_a_server_that_dies_costs_nothing_but_a_later_sync(server, tracked, monk
     assert "not all of it has arrived" in caplog.text
 
 
-def test_a_full_disk_is_told_once_and_loses_nothing_of_the_training(tracked, monkeypatch, caplog):
+def test_a_full_disk_is_told_once_and_loses_nothing_of_the_training(
+    tracked, monkeypatch, caplog, capfd
+):
     caplog.set_level("INFO")
     import wandb
 
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
+    original = pictures.TrackedPictures.send
+
+    def send_as_the_disk_is_full(self, trainer, shown):
+        monkeypatch.setattr(logging.FileHandler, "flush", full)  # the package's own log
+        original(self, trainer, shown)
+
+    monkeypatch.setattr(pictures.TrackedPictures, "send", send_as_the_disk_is_full)
     monkeypatch.setattr(wandb.Image, "__init__", full)
     monkeypatch.setattr(wandb.Artifact, "add_file", full)
     run = tracked("trainer.max_epochs=2")
@@ -104,6 +115,7 @@ def test_a_full_disk_is_told_once_and_loses_nothing_of_the_training(tracked, mon
     assert len(logged(run, MONITOR)) == 2  # numbers still went through
     assert not artifacts(run, "model")
     assert caplog.text.count("sending images failed (OSError: [Errno 28] No space left") == 1
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_a_dead_helper_process_does_not_end_the_training(workplace):
@@ -153,10 +165,11 @@ def wait_for_a_validation(process, workplace):
     wait_until(lambda: recorded_epochs(workplace), process)
 
 
-@pytest.mark.parametrize(
-    ("sent", "code"), [(signal.SIGKILL, None), (signal.SIGTERM, 143), (signal.SIGINT, 130)]
-)
-def test_what_was_recorded_survives_a_signal(workplace, sent, code):
+SIGNALS = {signal.SIGKILL: None, signal.SIGTERM: 143, signal.SIGINT: 130}
+
+
+def interrupted(workplace, sent):
+    """Train until there is something to lose, then send the signal; the run, its rows by then."""
     # Little is written, so that it is the clock that flushes and not a full buffer.
     little = ("trainer.log_every_n_steps=50", "tracking.media.images=0", "tracking.log_data=null")
     words = [*TRACKED, *SHAPES, "trainer.max_epochs=500", *little]
@@ -168,6 +181,12 @@ def test_what_was_recorded_survives_a_signal(workplace, sent, code):
     process.send_signal(sent)
     process.wait(timeout=120)
     assert (run / "checkpoints" / "last.ckpt").is_file()
+    return run, rows
+
+
+@pytest.mark.parametrize(("sent", "code"), SIGNALS.items())
+def test_what_was_recorded_survives_a_signal(workplace, sent, code):
+    run, rows = interrupted(workplace, sent)
     assert len(logged(run, MONITOR)) >= rows
     ends = [record.exit.exit_code for record in records(run) if record.HasField("exit")]
     assert ends == ([] if code is None else [code])
@@ -175,6 +194,23 @@ def test_what_was_recorded_survives_a_signal(workplace, sent, code):
         assert artifacts(run, "model")
         assert summary(run)["failure"]
         assert exit_code(run) == code
+
+
+@pytest.mark.parametrize(("sent", "code"), SIGNALS.items())
+def test_a_server_gets_all_that_was_recorded_before_a_signal(server, workplace, sent, code):
+    run, rows = interrupted(workplace, sent)
+    if code is None:
+        # The helper process may have sent some of it, but the file in the run folder has it all.
+        assert server.runs[run.name].state == "running"
+        os.utime(file_of(run), (0, 0))  # or it would be taken for a run that goes on
+        assert sync(workplace / "runs") == []
+    kept = server.runs[run.name]
+    assert len([row for row in kept.history if MONITOR in row]) >= rows
+    if code is not None:
+        assert kept.state == "failed"
+        assert kept.summary["failure"]
+        (model,) = [one for one in server.artifacts if one.type == "model"]
+        assert model.state == "COMMITTED"
 
 
 def recorded_epochs(workplace):

@@ -2,12 +2,17 @@
 
 import csv
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import wandb
 
 # ~ if cookiecutter.task == "detection"
 from {{ cookiecutter.package_name }}.detection.boxes import Prediction, Target
+# ~ endif
+from {{ cookiecutter.package_name }}.tracking.charts import confusion_matrix
+# ~ if cookiecutter.task == "detection"
 from {{ cookiecutter.package_name }}.tracking.detection import confuse, matches
 # ~ endif
 from {{ cookiecutter.package_name }}.tracking.judging import ScoreCounts
@@ -131,6 +136,16 @@ def test_the_confusion_matrix_is_a_chart_of_counts(recorded):
     assert {"circle", "cross", "square", "star", "triangle"} <= names
     assert len(rows) == len(names) ** 2
     assert sum(row["nPredictions"] for row in rows) > 0
+
+
+def test_a_confusion_matrix_of_many_classes_says_what_it_leaves_out():
+    names = [f"class {number}" for number in range(101)]
+    with_package = SimpleNamespace(wandb=wandb)
+    chart = confusion_matrix(with_package, np.eye(101, dtype=int), names)
+    assert "the first 100 of 101 classes" in chart.spec.string_fields["title"]
+    assert len(chart.table.data) == 100**2
+    whole = confusion_matrix(with_package, np.eye(2, dtype=int), names[:2])
+    assert whole.spec.string_fields["title"] == "Confusion matrix"
 
 
 def test_precision_and_recall_are_a_chart_with_a_curve_for_each_class(recorded):

@@ -14,12 +14,13 @@ class FiniteLoss(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Look as often as the loss is logged: each look waits for the device.
+        """Look as often as the loss is logged, and once an epoch: each look waits for the device.
 
         Raises:
             NotFiniteError: naming step and loss.
         """
-        if trainer.global_step % trainer.log_every_n_steps:  # type: ignore[attr-defined]
+        logged = trainer.global_step % trainer.log_every_n_steps == 0  # type: ignore[attr-defined]
+        if not logged and not trainer.is_last_batch:
             return
         loss = outputs["loss"]
         if not torch.isfinite(loss):

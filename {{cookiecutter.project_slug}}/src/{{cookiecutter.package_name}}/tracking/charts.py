@@ -42,16 +42,21 @@ def confusion_matrix(tracked: Tracked, matrix: np.ndarray, classes: Sequence[str
     """The chart of counts [targets, predictions].
 
     W&B's own function wants a list of all labels; this makes the same chart from their counts.
+    Of many classes it shows the first, and says so in its title.
     """
+    shown = min(len(classes), MOST_CLASSES)
+    title = "Confusion matrix"
+    if shown < len(classes):
+        title += f" of the first {shown} of {len(classes)} classes"
     table = tracked.wandb.Table(columns=["Actual", "Predicted", "nPredictions"])
-    for target in range(min(len(classes), MOST_CLASSES)):
-        for found in range(min(len(classes), MOST_CLASSES)):
+    for target in range(shown):
+        for found in range(shown):
             table.add_data(classes[target], classes[found], int(matrix[target, found]))
     return tracked.wandb.plot_table(
         vega_spec_name="wandb/confusion_matrix/v1",
         data_table=table,
         fields={name: name for name in ("Actual", "Predicted", "nPredictions")},
-        string_fields={"title": "Confusion matrix"},
+        string_fields={"title": title},
     )
 
 

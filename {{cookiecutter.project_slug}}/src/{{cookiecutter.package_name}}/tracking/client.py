@@ -213,8 +213,12 @@ def _start(
     tracked = Tracked(wandb, logger, tracking, folder)
     logger.reported, logger.strict = tracked.reported, tracking.strict
     run = logger.experiment  # starts the run, or raises; on further ranks a dummy
-    if isinstance(run, wandb.Run) and mode == "online":
-        _never_wait_for_a_lost_server(run)
+    if isinstance(run, wandb.Run):
+        for handler in logging.getLogger("wandb").handlers:
+            # On a full disk each line of the package's own log would print a traceback.
+            handler.handleError = lambda _record: None  # type: ignore[method-assign]
+        if mode == "online":
+            _never_wait_for_a_lost_server(run)
     return tracked
 
 
