@@ -44,12 +44,25 @@ OPTIONS = {
         PACKAGE + "/configs/tracking/wandb.yaml",
         PACKAGE + "/configs/promote.yaml",
         "tests/tracking",
-        "docs",
+        "docs/leet.png",
+        "docs/tracking.md",
         "sweep.yaml",
         "sweeps",
+        ".github/workflows/train.yml",
     ],
-    "use_docker": ["Dockerfile", ".dockerignore", "compose.yaml"],
-    "ci": [".github/workflows/ci.yml"],
+    "use_docker": [
+        "Dockerfile",
+        ".dockerignore",
+        ".devcontainer",
+        "compose.yaml",
+        "data/.gitkeep",
+        "runs/.gitkeep",
+    ],
+    "ci": [
+        ".github",
+        PACKAGE + "/tracking/summary.py",
+        "tests/tracking/test_summary.py",
+    ],
     "license": ["LICENSE"],
 }
 

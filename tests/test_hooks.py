@@ -25,6 +25,7 @@ GOOD = {
     "author_email": "ada@example.org",
     "task": "classification",
     "use_wandb": False,
+    "accelerator": "cuda",
     "use_docker": True,
     "ci": "github",
     "license": "MIT",

@@ -3,7 +3,6 @@
 import ast
 import json
 import re
-import subprocess
 import tomllib
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 import yaml
 from conftest import OPTIONS, ROOT, Bake, Project
 from matrix import SHARED_TRACES, TASK_TRACES, TRACES, choices, declinable, name, rows
+from workflows import read_yaml, refused, workflow_faults
 
 ROWS = rows()
 
@@ -18,12 +18,6 @@ ROWS = rows()
 @pytest.fixture(params=ROWS, ids=[name(row) for row in ROWS], scope="module")
 def project(request: pytest.FixtureRequest, bake: Bake) -> Project:
     return bake(**request.param)
-
-
-def refused(*words: str | Path) -> str:
-    """What a checker says against its input; nothing if it is content."""
-    done = subprocess.run([str(word) for word in words], capture_output=True, text=True, check=False)
-    return done.stdout + done.stderr if done.returncode else ""
 
 
 def is_off(project: Project, option: str) -> bool:
@@ -125,12 +119,36 @@ def test_the_licence_is_the_one_chosen(project: Project) -> None:
 
 
 def test_workflows_pass_their_checkers(project: Project) -> None:
-    workflows = project.folder / ".github" / "workflows"
+    folder = project.folder / ".github"
     if is_off(project, "ci"):
-        assert not workflows.exists()
+        assert not folder.exists()
         return
-    assert not refused("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *workflows.glob("*.yml"))
-    assert not refused("zizmor", "--offline", "--no-progress", workflows)
+    workflows = sorted((folder / "workflows").iterdir())
+    assert [path.name for path in workflows] == ["ci.yml", "train.yml"][: 1 if is_off(project, "use_wandb") else 2]
+    for path in workflows:
+        assert not workflow_faults(path)
+    assert not refused("check-jsonschema", "--builtin-schema", "vendor.dependabot", folder / "dependabot.yml")
+    ecosystems = [one["package-ecosystem"] for one in read_yaml(folder / "dependabot.yml")["updates"]]
+    assert ecosystems == ["github-actions", "uv", "docker"][: 2 if is_off(project, "use_docker") else 3]
+
+
+def test_one_job_of_the_checks_waits_for_all_others(project: Project) -> None:
+    if is_off(project, "ci"):
+        return
+    workflow = read_yaml(project.folder / ".github" / "workflows" / "ci.yml")
+    jobs = workflow["jobs"]
+    assert {*jobs["gate"]["needs"]} == {*jobs} - {"gate"}
+    assert jobs["gate"]["if"] == "always()"
+    assert ("image" in jobs) is not is_off(project, "use_docker")
+    assert workflow["permissions"] == {}
+    assert all("timeout-minutes" in job for job in jobs.values())
+    tests = jobs["tests"]["strategy"]["matrix"]["include"]
+    oldest = str(project.answers["python_version"])
+    assert {(one["python"], one["resolution"]) for one in tests} == {
+        (oldest, "highest"),
+        ("3.13", "highest"),
+        (oldest, "lowest-direct"),
+    }
 
 
 def test_containers_pass_their_checkers(project: Project) -> None:
@@ -140,6 +158,35 @@ def test_containers_pass_their_checkers(project: Project) -> None:
     assert not refused("hadolint", project.folder / "Dockerfile")
     compose = project.folder / "compose.yaml"
     assert not refused("check-jsonschema", "--builtin-schema", "vendor.compose-spec", compose)
+    services = read_yaml(compose)["services"]
+    assert ("train-gpu" in services) is (project.answers["accelerator"] == "cuda")
+    opened = json.loads(project.text(".devcontainer/devcontainer.json"))
+    assert opened["name"] == project.answers["project_name"]
+    assert f"AS {opened['build']['target']}\n" in project.text("Dockerfile")
+    assert ("hostRequirements" in opened) is ("train-gpu" in services)
+
+
+def test_a_dockerfile_runs_in_podman_too(project: Project) -> None:
+    if is_off(project, "use_docker"):
+        return
+    text = project.text("Dockerfile")
+    for unknown in ("# syntax=", "<<", "--link", "--exclude", "--parents"):
+        assert unknown not in text
+    assert all(target.startswith("/") for target in re.findall(r"target=([^, ]+)", text))
+    users = re.findall(r"^USER (.+)$", text, flags=re.MULTILINE)
+    assert users
+    assert all(re.fullmatch(r"\d+:\d+", user) for user in users)
+
+
+def test_torch_without_cuda_comes_from_an_index_for_nothing_else(project: Project) -> None:
+    uv = tomllib.loads(project.text("pyproject.toml"))["tool"].get("uv", {})
+    if project.answers["accelerator"] == "cuda":
+        assert not uv
+        return
+    (index,) = uv["index"]
+    assert index["explicit"] is True
+    assert uv["sources"].keys() == {"torch", "torchvision"}
+    assert {source["index"] for source in uv["sources"].values()} == {index["name"]}
 
 
 def test_a_key_is_handed_on_only_where_it_is_wanted(project: Project) -> None:
@@ -149,9 +196,10 @@ def test_a_key_is_handed_on_only_where_it_is_wanted(project: Project) -> None:
         assert "WANDB_API_KEY" in yaml.safe_load(project.text("compose.yaml"))["services"]["train"]["environment"][0]
         assert "WANDB" not in project.text("Dockerfile")
     if not is_off(project, "ci"):
-        jobs = yaml.safe_load(project.text(".github/workflows/ci.yml"))["jobs"]
-        with_key = [job for job, content in jobs.items() if "secrets.WANDB_API_KEY" in str(content)]
-        assert with_key == ["train"]
+        assert "WANDB" not in project.text(".github/workflows/ci.yml")
+        steps = read_yaml(project.folder / ".github" / "workflows" / "train.yml")["jobs"]["train"]["steps"]
+        with_key = [step["name"] for step in steps if "secrets.WANDB_API_KEY" in str(step)]
+        assert with_key == ["Say so where there is no key", "Train"]
 
 
 @pytest.mark.parametrize(
@@ -168,6 +216,12 @@ def test_a_key_is_handed_on_only_where_it_is_wanted(project: Project) -> None:
             ".github/workflows/ci.yml",
             "@3d3c42e5aac5ba805825da76410c181273ba90b1",
             "@main",
+        ),
+        (
+            ["check-jsonschema", "--builtin-schema", "vendor.dependabot"],
+            ".github/dependabot.yml",
+            "github-actions",
+            "github-action",
         ),
         (["check-jsonschema", "--builtin-schema", "vendor.compose-spec"], "compose.yaml", "shm_size", "shmsize"),
         (["hadolint"], "Dockerfile", "WORKDIR /workspace", "WORKDIR workspace"),
@@ -186,6 +240,32 @@ def test_each_checker_finds_a_planted_fault(
     planted.parent.mkdir(parents=True, exist_ok=True)
     planted.write_text(text.replace(good, bad), encoding="utf-8")
     assert refused(*checker, planted)
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "said"),
+    [
+        ("    timeout-minutes: 15", "    timeoutminutes: 15", "timeoutminutes"),
+        ("- run: uv sync\n", "- run: uv sync\n        shel: bash\n", "shel"),
+        ("if: always()", "if: allways()", "allways"),
+        ("if: always()", "if: github.ref = 'main'", "Validation Error"),
+        ("${{ matrix.python }}, ", "${{ matrix.pyhton }}, ", "matrix.pyhton"),
+        ("needs: changes", "needs: change", "change"),
+        ("needs.changes.outputs.code", "needs.changed.outputs.code", "needs.changed"),
+        ("steps.files.outputs.code", "steps.file.outputs.code", "steps.file"),
+        ("outputs.code == 'true'", "outputs.cod == 'true'", "outputs.cod"),
+        ("pull_request:", "pull_requests:", "pull_requests"),
+        ("permissions: {}", "permissions: write-all", "excessive-permissions"),
+        ("git diff --name-only", "echo '${{ github.head_ref }}'; git diff --name-only", "template-injection"),
+    ],
+)
+def test_a_fault_planted_in_a_workflow_is_found(bake: Bake, tmp_path: Path, good: str, bad: str, said: str) -> None:
+    text = bake().text(".github/workflows/ci.yml")
+    assert good in text
+    planted = tmp_path / ".github" / "workflows" / "ci.yml"
+    planted.parent.mkdir(parents=True)
+    planted.write_text(text.replace(good, bad, 1), encoding="utf-8")
+    assert said in workflow_faults(planted)
 
 
 def test_the_matrix_holds_every_answer_and_every_pair() -> None:

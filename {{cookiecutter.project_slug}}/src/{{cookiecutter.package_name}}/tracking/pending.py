@@ -6,6 +6,7 @@ from typing import Any
 from ..run import Run, write_json
 
 FILE = "wandb-pending.json"
+LINK = "wandb-url.txt"  # where to look at a run that a server knows
 COMPLETE = "complete"  # in the folder of an online run of which all has arrived
 
 

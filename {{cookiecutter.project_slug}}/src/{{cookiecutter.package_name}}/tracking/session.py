@@ -21,7 +21,7 @@ from .embeddings import EmbeddingCloud
 from .facts import fingerprint, patch, run_config
 from .lineage import DataLineage, log_predictions, use_checkpoint
 from .measures import Measures
-from .pending import COMPLETE, postpone
+from .pending import COMPLETE, LINK, postpone
 from .pictures import TrackedPictures, send_predictions
 from .tables import EvaluationTables
 
@@ -66,7 +66,10 @@ def follow(
 
 
 def _describe(tracked: Tracked, settings: Settings) -> None:
-    """What is told at the start: how to draw the metrics, and what is not committed."""
+    """What is told at the start: where it is, how to draw the metrics, what is not committed."""
+    if not tracked.offline:
+        say(f"W&B: {tracked.run.url}")
+        write_text(tracked.folder.folder / LINK, f"{tracked.run.url}\n")
     with tracked.guarded("describing the run"):
         for name, goal in METRICS.items():
             # By epoch, and the best value is the one in the table of runs.
