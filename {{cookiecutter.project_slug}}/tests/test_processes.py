@@ -1,23 +1,114 @@
+"""Several processes do what one does: one folder, one set of pictures, the same numbers."""
+
+import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
+
+import pytest
+from torch.distributed import TCPStore
+
+from {{ cookiecutter.package_name }}.errors import UsageError
+from {{ cookiecutter.package_name }}.processes import agreed_run_id, is_first
+from {{ cookiecutter.package_name }}.task import MONITOR
 
 from small import SHAPES, SMALL
 
+BIN = Path(sys.executable).parent
+DDP = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.progress=false")
 
-def test_two_processes_share_one_run_folder(workplace):
-    script = Path(sys.executable).with_name("train")
+
+def run_in_processes(*words):
     environ = {name: value for name, value in os.environ.items() if not name.startswith("TRAIN_")}
-    two = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.max_epochs=1")
+    before = set(Path("runs").glob("*"))
+    subprocess.run([str(word) for word in words], check=True, env=environ, timeout=120)
+    (run,) = set(Path("runs").glob("*")) - before  # one, however many there were
+    return run
+
+
+def measured(run):
+    metrics = json.loads((run / "metrics.json").read_text())
+    return {name: value for name, value in metrics.items() if isinstance(value, float)}
+
+
+def test_two_processes_share_a_run_and_measure_what_one_measures(command, workplace):
+    words = [*SMALL, *SHAPES, *DDP, "data.val_images=21", "trainer.max_epochs=3"]
     # ~ if cookiecutter.use_wandb
-    two += ("tracking=wandb", "tracking.mode=offline")
+    words += ["tracking=wandb", "tracking.mode=offline"]
     # ~ endif
-    subprocess.run([script, *SMALL, *SHAPES, *two], check=True, env=environ, timeout=600)
-    (run,) = (workplace / "runs").iterdir()
-    assert (run / "metrics.json").is_file()
-    assert len(list((run / "predictions").iterdir())) == 1
-    assert len((run / "metrics.csv").read_text().splitlines()) > 2
+    run = run_in_processes(BIN / "train", *words)
+    assert len(list((run / "predictions").glob("epoch_*.png"))) == 3
+    assert len((run / "metrics.csv").read_text().splitlines()) > 3
+    assert "test/" in (run / "metrics.json").read_text()
     # ~ if cookiecutter.use_wandb
     assert len(list(run.glob("wandb/offline-run-*/*.wandb"))) == 1  # the other rank makes none
     # ~ endif
+    # With 21 images, one of the two gets the first one once more.
+    same = (f"checkpoint={run}/checkpoints/best.ckpt", "split=val", "tracking=none")
+    torchrun = (BIN / "torchrun", "--standalone", "--nproc-per-node=2", "--no-python")
+    shared = run_in_processes(*torchrun, BIN / "evaluate", *same, *DDP)
+    alone = command("evaluate", *same, "trainer=cpu", "trainer.progress=false")
+    one, two = measured(alone), measured(shared)
+    # ~ if cookiecutter.task == "segmentation"
+    del one["val/loss"], two["val/loss"]  # Dice's loss is that of a batch, and the batches differ
+    # ~ endif
+    assert MONITOR in one
+    assert two == pytest.approx(one, abs=1e-6)
+
+
+def test_the_first_process_is_known_before_lightning_starts():
+    assert is_first({})
+    assert is_first({"RANK": "0", "LOCAL_RANK": "0"})
+    assert is_first({"SLURM_PROCID": "0"})
+    for name in ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"):
+        assert not is_first({name: "1"})
+
+
+def test_processes_of_torchrun_agree_on_the_id_of_one_of_them():
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    environ = {
+        "TORCHELASTIC_RUN_ID": "none",
+        "TORCHELASTIC_USE_AGENT_STORE": "True",
+        "WORLD_SIZE": "3",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(store.port),
+    }
+    found = []
+    threads = [
+        threading.Thread(target=lambda name=name: found.append(agreed_run_id(name, environ)))
+        for name in ("a", "b", "c")
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    assert len(found) == 3
+    assert len(set(found)) == 1
+    assert set(found) <= {"a", "b", "c"}
+    with pytest.raises(UsageError, match="TRAIN_RUN_ID"):
+        agreed_run_id("a", environ | {"TORCHELASTIC_USE_AGENT_STORE": "False"})
+
+
+def test_tasks_of_srun_take_the_id_of_their_step():
+    step = {"SLURM_JOB_ID": "42", "SLURM_STEP_ID": "0", "SLURM_NTASKS": "2"}
+    assert agreed_run_id("own", step) == "slurm-42.0"
+    # A shell on a cluster starts as many trainings as somebody types.
+    assert agreed_run_id("own", step | {"SLURM_NTASKS": "1"}) == "own"
+    assert agreed_run_id("own", {"SLURM_JOB_ID": "42", "SLURM_NTASKS": "2"}) == "own"
+
+
+def test_more_processes_than_the_settings_say_are_refused(workplace):
+    words = (*SMALL, *SHAPES, "trainer.accelerator=cpu")  # one device, by default
+    torchrun = (BIN / "torchrun", "--standalone", "--nproc-per-node=2", "--no-python")
+    done = subprocess.run(
+        [str(word) for word in (*torchrun, BIN / "train", *words)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode != 0
+    assert "2 processes were started, but the settings are for 1" in done.stderr
+    assert "Error executing job" not in done.stderr

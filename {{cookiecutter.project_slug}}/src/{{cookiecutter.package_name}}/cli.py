@@ -17,6 +17,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from .errors import UsageError
+from .processes import is_first
 
 if TYPE_CHECKING:
     from .run import Run
@@ -49,10 +50,12 @@ def predict() -> None:
 
 def launch(command: str, work: Callable[[DictConfig], None]) -> None:
     """Let Hydra compose the settings of a command, and hand them to ``work``."""
+    from .processes import agreed_run_id
     from .run import new_run_id
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    os.environ.setdefault(RUN_ID, new_run_id())
+    if RUN_ID not in os.environ:
+        os.environ[RUN_ID] = agreed_run_id(new_run_id())
     multirun = {"-m", "--multirun"}
     words = sorted(sys.argv[1:], key=lambda word: word not in multirun)  # anywhere else fails
     sys.argv[1:] = [_forgiving(word, multirun=words[0] in multirun) for word in words]
@@ -106,11 +109,13 @@ def _train(config: DictConfig) -> None:
         run = find_run(Path(str(config.runs)), str(resume))
         settings = check(continued(run.settings, config, _overrides()), Settings)
         os.environ[RUN_ID] = run.id
-        run.results.unlink(missing_ok=True)  # no longer finished
+        if is_first():
+            run.results.unlink(missing_ok=True)  # no longer finished
     else:
         settings = check(config, Settings)
         run = Run(settings.runs / os.environ[RUN_ID])
-    run.create(settings)
+    if is_first():
+        run.create(settings)
     # Lightning starts further processes by this command line; they take the settings from the run
     # and need no Hydra.
     os.environ[RUN_SETTINGS] = str(run.settings_file)
@@ -179,5 +184,6 @@ def _prepared(config: DictConfig, model: type[SettingsT]) -> tuple[SettingsT, "R
     kept = {"data": stored["data"], "model": stored["model"]}
     settings = check(continued(kept, config, _overrides()), model)
     run = Run(settings.runs / os.environ[RUN_ID])
-    run.create(settings)
+    if is_first():
+        run.create(settings)
     return settings, run

@@ -7,6 +7,7 @@ from .callbacks.ema import WeightAverage
 from .callbacks.finite import FiniteLoss
 from .callbacks.metrics import Curves, MetricsFile
 from .callbacks.pictures import PredictionPictures, Shown
+from .callbacks.preemption import PreemptedError, Preemption, requeue
 from .checkpoint import read_checkpoint
 from .data.datamodule import DataModule
 from .report import print_summary, write_report
@@ -29,6 +30,7 @@ def run_training(settings: Settings, run: Run) -> dict[str, float]:
 
     Raises:
         UsageError: for data or settings that cannot be used.
+        PreemptedError: if a signal asked to end; ``last.ckpt`` is where it goes on.
     """
     seed_everything(settings.seed, workers=True, verbose=False)
     datasets = build_datasets(settings.data)
@@ -38,15 +40,19 @@ def run_training(settings: Settings, run: Run) -> dict[str, float]:
     resumed = run.last if run.last.is_file() else None
     step = read_checkpoint(resumed)["global_step"] if resumed else 0
     module = TaskModule(settings, list(datasets.classes), download=resumed is None)
-    with tracked(settings, run, job="train") as (loggers, callbacks):
-        trainer = build_trainer(
-            settings,
-            run,
-            loggers=[MetricsFile(run.folder, up_to_step=step), *loggers],
-            callbacks=[*_own_callbacks(settings, run, module), *callbacks],
-        )
-        trainer.fit(module, datamodule=datamodule, ckpt_path=resumed, weights_only=True)
-        return _test_best(trainer, module, datamodule, run)
+    try:
+        with tracked(settings, run, job="train") as (loggers, callbacks):
+            trainer = build_trainer(
+                settings,
+                run,
+                loggers=[MetricsFile(run.folder, up_to_step=step), *loggers],
+                callbacks=[*_own_callbacks(settings, run, module), *callbacks],
+            )
+            trainer.fit(module, datamodule=datamodule, ckpt_path=resumed, weights_only=True)
+            return _test_best(trainer, module, datamodule, run)
+    except PreemptedError as asked:
+        requeue(asked.signum)  # last of all: from here on the scheduler may end this process
+        raise
 
 
 def _own_callbacks(settings: Settings, run: Run, module: TaskModule) -> list[Callback]:
@@ -69,6 +75,7 @@ def _own_callbacks(settings: Settings, run: Run, module: TaskModule) -> list[Cal
         FiniteLoss(),
         pictures,
         Curves(run.folder),
+        Preemption(run.last),
         *checkpoint_callbacks(settings, run, monitor=MONITOR, mode=METRICS[MONITOR]),
     ]
 

@@ -3,9 +3,11 @@
 import logging
 import warnings
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, RichProgressBar
@@ -13,8 +15,19 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.profilers import AdvancedProfiler, Profiler, SimpleProfiler
 
 from .errors import UsageError
+from .processes import started_processes
 from .run import Run
 from .settings import Settings
+
+MEANT_SO = (  # what Lightning warns of without need; the last one is its own to mend
+    ".*many workers.*",
+    ".*logging interval.*",
+    ".*exists and is not empty.*",  # a run that is resumed
+    ".*Using `DistributedSampler`.*",  # what comes twice is left out, see own_share
+    ".*sync_dist=True.*",  # these metrics cover all processes by themselves
+    ".*ended before the epoch ended.*",  # see callbacks/preemption.py
+    ".*LeafSpec.*",
+)
 
 
 def build_trainer(
@@ -26,10 +39,16 @@ def build_trainer(
         UsageError: if the machine has not what the settings ask for.
     """
     torch.set_float32_matmul_precision("high")  # TF32, where a GPU has it
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    # Few workers and rare logging are meant so; the third is Lightning's own to mend.
-    for message in (".*many workers.*", ".*logging interval.*", ".*LeafSpec.*"):
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in MEANT_SO:
         warnings.filterwarnings("ignore", message)
+    started = started_processes()
+    if started not in {1, expected := _processes(settings)}:
+        raise UsageError(
+            f"{started} processes were started, but the settings are for {expected}:\n"
+            "  trainer=ddp trainer.devices=<processes on a node> trainer.num_nodes=<nodes>"
+        )
     try:
         return _trainer(settings, run, loggers, callbacks)
     except MisconfigurationException as error:  # no such device, say
@@ -61,6 +80,7 @@ def _trainer(
         logger=list(loggers),
         callbacks=[*callbacks, *([RichProgressBar(leave=True)] if chosen.progress else [])],
         default_root_dir=run.folder,
+        plugins=_environment(),
     )
 
 
@@ -81,6 +101,19 @@ def checkpoint_callbacks(
     if settings.trainer.patience is not None:
         callbacks.append(EarlyStopping(monitor, mode=mode, patience=settings.trainer.patience))
     return callbacks
+
+
+def _processes(settings: Settings) -> int:
+    chosen = settings.trainer
+    if isinstance(chosen.devices, int) and chosen.devices > 0:
+        return chosen.devices * chosen.num_nodes
+    return started_processes()  # auto, or a list of devices: Lightning counts them
+
+
+def _environment() -> list[Any]:
+    """Below SLURM, what starts a job again is ``callbacks/preemption.py``."""
+    slurm = SLURMEnvironment.detect() and not TorchElasticEnvironment.detect()
+    return [SLURMEnvironment(auto_requeue=False)] if slurm else []
 
 
 def _precision(settings: Settings) -> Literal["32-true", "bf16-mixed", "bf16-true"]:

@@ -1,8 +1,5 @@
 import json
-import os
-import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -139,21 +136,6 @@ def test_what_is_tested_is_the_average_that_the_checkpoint_holds(train):
 def test_each_class_is_reported(train):
     measured = json.loads((train() / "metrics.json").read_text())
     assert list(measured["AP_by_class"]) == ["circle", "cross", "square", "star", "triangle"]
-
-
-def test_two_processes_measure_what_one_measures(train, command, workplace):
-    run = train("trainer.max_epochs=12", "optimizer.lr=0.003", "data.val_images=21")
-    same = (f"checkpoint={run}/checkpoints/best.ckpt", "split=val", "tracking=none")
-    alone = command("evaluate", *same, "trainer=cpu", "trainer.progress=false")
-    before = set(workplace.glob("runs/*"))
-    script = Path(sys.executable).with_name("evaluate")
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("TRAIN_")}
-    words = [script, *same, "trainer=ddp", "trainer.accelerator=cpu", "trainer.progress=false"]
-    subprocess.run(words, check=True, env=environ, timeout=600)
-    (shared,) = set(workplace.glob("runs/*")) - before
-    one, two = (json.loads((result / "metrics.json").read_text()) for result in (alone, shared))
-    assert one == two
-    assert one["val/mAP_50"] > 0
 
 
 def test_predictions_are_written_as_coco_results(train, command, own_data):

@@ -7,7 +7,7 @@ from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.nn import functional
-from torchmetrics import MetricCollection
+from torchmetrics import MetricCollection, SumMetric
 from torchmetrics.classification import (
     MulticlassAccuracy,
     MulticlassConfusionMatrix,
@@ -15,9 +15,10 @@ from torchmetrics.classification import (
 )
 from torchvision.transforms import v2
 
+from ..data.datamodule import own_share
 from ..optimizer import build_optimizer
 from ..settings import Settings
-from .dataset import Batch
+from .dataset import UNLABELLED, Batch
 from .network import build_network
 
 METRICS = {"val/accuracy": "max", "val/f1": "max", "val/loss": "min"}  # and what is best
@@ -47,16 +48,20 @@ class ClassificationModule(LightningModule):
         if settings.model.compile:
             self.network.compile()  # in place: the names in the checkpoint stay as they are
         self.mix = _mixing(settings, count)
-        # Checked once by our own tests, not in every step.
+        # Arguments are checked once by our own tests, not in every step.
+        options: dict[str, Any] = {"ignore_index": UNLABELLED, "validate_args": False}
         metrics = MetricCollection(
             {
-                "accuracy": MulticlassAccuracy(count, average="micro", validate_args=False),
-                "f1": MulticlassF1Score(count, average="macro", validate_args=False),
+                "accuracy": MulticlassAccuracy(count, average="micro", **options),
+                "f1": MulticlassF1Score(count, average="macro", **options),
             }
         )
         self.val_metrics = metrics.clone(prefix="val/")
         self.test_metrics = metrics.clone(prefix="test/")
-        self.confusion = MulticlassConfusionMatrix(count, validate_args=False)
+        # Lightning's own mean is off where processes have unequally many images.
+        self.loss_sum = SumMetric(nan_strategy="disable")
+        self.loss_count = SumMetric(nan_strategy="disable")
+        self.confusion = MulticlassConfusionMatrix(count, **options)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits [B, classes] of uint8 images [B, 3, H, W]."""
@@ -85,13 +90,11 @@ class ClassificationModule(LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Measure one batch."""
-        logits = self(batch.images).float()
-        loss = functional.cross_entropy(logits, batch.targets)
-        self.log("val/loss", loss, batch_size=len(batch.images), sync_dist=True, on_epoch=True)
-        self.val_metrics.update(logits, batch.targets)
+        self.val_metrics.update(*self._measured(batch))
 
     def on_validation_epoch_end(self) -> None:
         """Log the epoch's metrics."""
+        self._log_loss("val")
         values = self.val_metrics.compute()
         self.log(MONITOR, values.pop(MONITOR), prog_bar=True)
         self.log_dict(values)
@@ -99,18 +102,35 @@ class ClassificationModule(LightningModule):
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Measure one batch."""
-        logits = self(batch.images).float()
-        loss = functional.cross_entropy(logits, batch.targets)
-        self.log("test/loss", loss, batch_size=len(batch.images), sync_dist=True, on_epoch=True)
-        self.test_metrics.update(logits, batch.targets)
-        self.confusion.update(logits, batch.targets)
+        logits, targets = self._measured(batch)
+        self.test_metrics.update(logits, targets)
+        self.confusion.update(logits, targets)
+
+    def _measured(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Logits and targets, unlabelled where another process measures them."""
+        logits, targets = self(batch.images).float(), batch.targets
+        count = len(targets)
+        if self.trainer.world_size > 1:
+            own = own_share(batch.positions, self.trainer)
+            targets = targets.where(own, UNLABELLED)
+            count = int(own.sum())
+        total = functional.cross_entropy(logits, targets, ignore_index=UNLABELLED, reduction="sum")
+        self.loss_sum.update(total)
+        self.loss_count.update(count)
+        return logits, targets
 
     def on_test_epoch_end(self) -> None:
         """Log the split's metrics; ``counts`` keeps the confusion matrix for the pictures."""
+        self._log_loss("test")
         self.log_dict(self.test_metrics.compute())
         self.test_metrics.reset()
         self.counts = self.confusion.compute().cpu()
         self.confusion.reset()
+
+    def _log_loss(self, split: str) -> None:
+        self.log(f"{split}/loss", self.loss_sum.compute() / self.loss_count.compute())
+        self.loss_sum.reset()
+        self.loss_count.reset()
 
     def report(self) -> dict[str, object]:
         """The last test's accuracy of each class."""

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
 import torch
-from lightning.pytorch import LightningDataModule
+from lightning.pytorch import LightningDataModule, Trainer
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from ..errors import UsageError
@@ -101,6 +102,22 @@ class DataModule(LightningDataModule):
                 "Repair or remove them, or use a larger loader.batch_size."
             )
         return batch
+
+
+def own_share(positions: Tensor, trainer: Trainer) -> Tensor:
+    """Which images of a batch this process has to measure, so that none counts twice.
+
+    Lightning's sampler gives image ``i`` to process ``i % processes``, and deals the first images
+    once more where some process would otherwise get fewer.
+
+    Args:
+        positions: int64 tensor [B] of positions in the data set.
+        trainer: which knows how many processes there are.
+
+    Returns:
+        bool tensor [B].
+    """
+    return positions % trainer.world_size == trainer.global_rank
 
 
 def usable_workers() -> int:

@@ -8,8 +8,10 @@ import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
+from torchmetrics import SumMetric
 from torchmetrics.classification import MulticlassConfusionMatrix
 
+from ..data.datamodule import own_share
 from ..optimizer import build_optimizer
 from ..settings import Settings
 from .dataset import Batch
@@ -39,6 +41,9 @@ class SegmentationModule(LightningModule):
         if settings.model.compile:
             self.network.compile()  # in place: the names in the checkpoint stay as they are
         self.losses = [_loss(name) for name in settings.model.loss]
+        # Lightning's own mean is off where processes have unequally many images.
+        self.loss_sum = SumMetric(nan_strategy="disable")
+        self.loss_count = SumMetric(nan_strategy="disable")
         self.confusion = MulticlassConfusionMatrix(
             len(classes), ignore_index=IGNORE_INDEX, validate_args=False
         )
@@ -50,10 +55,9 @@ class SegmentationModule(LightningModule):
         logits: Tensor = self.network(images)
         return logits
 
-    def loss(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """The sum of the chosen losses, and the logits it was computed from."""
-        logits = self(images).float()
-        return torch.stack([loss(logits, targets) for loss in self.losses]).sum(), logits
+    def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """The sum of the chosen losses."""
+        return torch.stack([loss(logits, targets) for loss in self.losses]).sum()
 
     def predict_images(self, images: Tensor) -> list[Prediction]:
         """Label each pixel of uint8 images [B, 3, H, W]."""
@@ -61,7 +65,7 @@ class SegmentationModule(LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step."""
-        loss, _ = self.loss(batch.images, batch.targets)
+        loss = self.loss(self(batch.images).float(), batch.targets)
         self.log(
             "train/loss",
             loss,
@@ -74,16 +78,23 @@ class SegmentationModule(LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Measure one batch."""
-        self._measure(batch, "val")
+        self._measure(batch)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Measure one batch."""
-        self._measure(batch, "test")
+        self._measure(batch)
 
-    def _measure(self, batch: Batch, split: str) -> None:
-        loss, logits = self.loss(batch.images, batch.targets)
-        self.log(f"{split}/loss", loss, batch_size=len(batch.images), sync_dist=True, on_epoch=True)
-        self.confusion.update(logits, batch.targets)
+    def _measure(self, batch: Batch) -> None:
+        logits, targets = self(batch.images).float(), batch.targets
+        count = len(targets)
+        if self.trainer.world_size > 1:
+            own = own_share(batch.positions, self.trainer)
+            targets = targets.where(own[:, None, None], IGNORE_INDEX)
+            count = int(own.sum())
+        if count:
+            self.loss_sum.update(self.loss(logits, targets) * count)
+            self.loss_count.update(count)
+        self.confusion.update(logits, targets)
 
     def on_validation_epoch_end(self) -> None:
         """Log the epoch's metrics."""
@@ -94,6 +105,9 @@ class SegmentationModule(LightningModule):
         self._log_scores("test")
 
     def _log_scores(self, split: str) -> None:
+        self.log(f"{split}/loss", self.loss_sum.compute() / self.loss_count.compute())
+        self.loss_sum.reset()
+        self.loss_count.reset()
         self.counts = self.confusion.compute().cpu()
         self.confusion.reset()
         iou, dice = overlap(self.counts)

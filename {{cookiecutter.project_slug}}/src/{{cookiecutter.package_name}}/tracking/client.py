@@ -216,7 +216,7 @@ def _start(
     if isinstance(run, wandb.Run):
         for handler in logging.getLogger("wandb").handlers:
             # On a full disk each line of the package's own log would print a traceback.
-            handler.handleError = lambda _record: None  # type: ignore[method-assign]
+            handler.handleError = _say_nothing  # type: ignore[method-assign]
         if mode == "online":
             _never_wait_for_a_lost_server(run)
     return tracked
@@ -238,6 +238,10 @@ def reason(error: BaseException) -> str:
     """The first line of what an exception says, without secrets."""
     lines = str(error).strip().splitlines()
     return masked_text(f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__)
+
+
+def _say_nothing(record: logging.LogRecord) -> None:
+    pass
 
 
 @rank_zero_only
