@@ -47,6 +47,7 @@ OPTIONS = {
         "docs/leet.png",
         "docs/tracking.md",
         "sweep.yaml",
+        "slurm/sweep.sbatch",
         "sweeps",
         ".github/workflows/train.yml",
     ],

@@ -9,6 +9,7 @@ import os
 import re
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -56,6 +57,8 @@ def launch(command: str, work: Callable[[DictConfig], None]) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     if RUN_ID not in os.environ:
         os.environ[RUN_ID] = agreed_run_id(new_run_id())
+    if "hydra/launcher=slurm" in sys.argv and not find_spec("submitit"):
+        sys.exit("\nhydra/launcher=slurm needs a package more: uv sync --extra slurm\n")
     multirun = {"-m", "--multirun"}
     words = sorted(sys.argv[1:], key=lambda word: word not in multirun)  # anywhere else fails
     sys.argv[1:] = [_forgiving(word, multirun=words[0] in multirun) for word in words]

@@ -34,7 +34,7 @@ def agreed_run_id(proposed: str, environ: Mapping[str, str] = os.environ) -> str
     if "TORCHELASTIC_RUN_ID" in environ:
         if environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
             raise UsageError("This torchrun has no store: set TRAIN_RUN_ID to a name for the run.")
-        from torch.distributed.distributed_c10d import TCPStore
+        from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
         address, port = environ["MASTER_ADDR"], int(environ["MASTER_PORT"])
         store = TCPStore(address, port, timeout=timedelta(minutes=1))

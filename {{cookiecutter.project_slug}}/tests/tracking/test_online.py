@@ -1,10 +1,13 @@
 """What reaches a server. It is a stand-in: it shows what is sent, not what W&B accepts."""
 
 import json
+import os
+import signal
 
 import pytest
 import wandb
 
+from {{ cookiecutter.package_name }}.callbacks.preemption import Preemption
 from {{ cookiecutter.package_name }}.task import MONITOR
 from {{ cookiecutter.package_name }}.tracking import lineage
 
@@ -88,6 +91,25 @@ def test_a_resumed_training_continues_its_run(server, tracked):
     assert [row["epoch"] for row in rows if MONITOR in row] == [0, 1, 2]
     steps = [row["_step"] for row in rows]
     assert steps == sorted(set(steps))
+
+
+def test_a_training_that_gave_its_machine_back_continues_its_run(
+    server, tracked, workplace, monkeypatch
+):
+    def send(self, trainer, *_):
+        if trainer.global_step == 5:  # in the midst of the second epoch
+            os.kill(os.getpid(), signal.SIGUSR1)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Preemption, "on_train_batch_start", send)
+        with pytest.raises(SystemExit):
+            tracked()
+    ((name, kept),) = server.runs.items()
+    assert "SIGUSR1" in kept.summary["failure"]
+    tracked("resume=auto")
+    assert list(server.runs) == [name]
+    assert kept.state == "finished"
+    assert [row["epoch"] for row in kept.history if MONITOR in row] == [0, 1]
 
 
 def test_models_without_an_alias_are_deleted_on_request(server, tracked, monkeypatch):

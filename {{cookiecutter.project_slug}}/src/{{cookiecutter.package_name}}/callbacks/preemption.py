@@ -74,7 +74,8 @@ class Preemption(Callback):
             return
         self.ending = True
         trainer.save_checkpoint(self.checkpoint)
-        log.info("Asked to end: saved %s at step %d.", self.checkpoint, trainer.global_step)
+        if trainer.is_global_zero:
+            log.info("Asked to end: saved %s at step %d.", self.checkpoint, trainer.global_step)
         if not trainer.is_last_batch:  # else the epoch is validated first: it would never be again
             self._end()
 

@@ -28,6 +28,10 @@ class Measures(Callback):
                     pl_module, log=watched, log_freq=WATCH_STEPS, log_graph=False
                 )
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """The rest of an epoch that is resumed has no start of its own."""
+        self.on_train_epoch_start(trainer, pl_module)
+
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take the time."""
         self.began = self.ended = time.perf_counter()

@@ -121,7 +121,7 @@ def exit_code(error: BaseException | None) -> int:
 def _finish(tracked: Tracked, error: BaseException | None) -> None:
     with tracked.guarded("closing the run"):
         code = exit_code(error)
-        if code != 130:  # who pressed Ctrl-C knows
+        if code not in {130, 143}:  # who pressed Ctrl-C knows, and who is preempted goes on
             tell_end(tracked, error)
         if error is not None and code:
             tracked.run.summary["failure"] = reason(error)

@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# A SLURM with two nodes on this machine, to try the scripts here: see docs/clusters.md. Needs root.
+set -euo pipefail
+
+place=${SLURM_LOCAL:-/tmp/slurm-local}
+if [ "${1:-}" = stop ]; then
+  kill $(cat "$place"/*.pid "$place"/munge/pid)
+  exit
+fi
+
+host=$(hostname -s)
+mkdir -p "$place"/{state,log,n1,n2,munge}
+chmod 755 "$place"
+export SLURM_CONF=$place/slurm.conf
+[ -s "$place/munge/key" ] || head -c 1024 /dev/urandom > "$place/munge/key"
+chmod 600 "$place/munge/key"
+cat > "$SLURM_CONF" << END
+ClusterName=local
+SlurmctldHost=$host(127.0.0.1)
+SlurmUser=root
+SlurmdUser=root
+AuthInfo=socket=$place/munge/sock
+StateSaveLocation=$place/state
+SlurmdSpoolDir=$place/%n
+SlurmctldPidFile=$place/slurmctld.pid
+SlurmdPidFile=$place/slurmd-%n.pid
+SlurmctldLogFile=$place/log/slurmctld
+SlurmdLogFile=$place/log/%n
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core
+JobAcctGatherType=jobacct_gather/none
+ReturnToService=2
+NodeName=n1 NodeHostname=$host NodeAddr=127.0.0.1 Port=17001 CPUs=2 RealMemory=4000
+NodeName=n2 NodeHostname=$host NodeAddr=127.0.0.1 Port=17002 CPUs=2 RealMemory=4000
+PartitionName=main Nodes=n1,n2 Default=YES State=UP
+END
+munged --force --key-file="$place/munge/key" --socket="$place/munge/sock" --pid-file="$place/munge/pid" \
+  --log-file="$place/munge/log" --seed-file="$place/munge/seed"
+slurmctld -c
+slurmd -N n1
+slurmd -N n2
+echo "export SLURM_CONF=$SLURM_CONF MASTER_ADDR=127.0.0.1"
