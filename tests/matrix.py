@@ -10,7 +10,7 @@ TRACES = {
     "use_wandb": r"wandb|weights ?& ?biases|w&b",
     "use_docker": r"docker|compose\.ya?ml|\bcontainers?\b",
     "ci": r"\bgithub actions?\b|\.github|workflows?\b|\bci\b",
-    "license": r"licen[cs]e",
+    "license": r"(?<!known\.)licen[cs]e(?! of the weights)",  # those have one of their own
 }
 
 # The same for the tasks that were not chosen.

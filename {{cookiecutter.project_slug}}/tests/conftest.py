@@ -1,12 +1,12 @@
-import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from {{ cookiecutter.package_name }} import cli
 
-from small import SHAPES, SMALL, write_own_data
+from small import SHAPES, SMALL, use, write_own_data
 
 
 @pytest.fixture
@@ -22,15 +22,7 @@ def workplace(tmp_path, monkeypatch):
 def command(workplace, monkeypatch) -> Callable[..., Path]:
     """Run a command as a user would; returns the run folder that it made or continued."""
 
-    def run(name, *overrides):
-        before = {folder: folder.stat().st_mtime_ns for folder in Path("runs").glob("*")}
-        monkeypatch.setattr(sys, "argv", [name, *overrides])
-        monkeypatch.delenv(cli.RUN_ID, raising=False)
-        getattr(cli, name)()
-        after = {folder: folder.stat().st_mtime_ns for folder in Path("runs").glob("*")}
-        return max(folder for folder in after if after[folder] != before.get(folder))
-
-    return run
+    return partial(use, monkeypatch)
 
 
 @pytest.fixture

@@ -1,10 +1,16 @@
 """What makes a training a matter of seconds, and a small data set that is not the embedded one."""
 
+import sys
+from pathlib import Path
+
+# ~ if cookiecutter.task != "detection"
+from PIL import Image
+
+# ~ endif
+from {{ cookiecutter.package_name }} import cli
+
 # ~ if cookiecutter.task == "detection"
 from coco_data import write_coco
-
-# ~ else
-from PIL import Image
 
 # ~ endif
 SHAPES = ("data.train_images=40", "data.val_images=20", "data.test_images=20")
@@ -24,7 +30,20 @@ SMALL = (
     "trainer.progress=false",
     "tracking=none",
 )
+
+
+def use(monkeypatch, name, *overrides):
+    """Run a command as a user would; returns the run folder that it made or continued."""
+    before = {folder: folder.stat().st_mtime_ns for folder in Path("runs").glob("*")}
+    monkeypatch.setattr(sys, "argv", [name, *overrides])
+    monkeypatch.delenv(cli.RUN_ID, raising=False)
+    getattr(cli, name)()
+    after = {folder: folder.stat().st_mtime_ns for folder in Path("runs").glob("*")}
+    return max(folder for folder in after if after[folder] != before.get(folder))
+
+
 # ~ if cookiecutter.task == "classification"
+LIVELY = ()  # what makes a model say something
 OWN = "data=imagefolder"
 REPORT = "confusion_matrix.png"
 
@@ -37,7 +56,14 @@ def write_own_data(root):
             shade = tuple(min(255, value + index) for value in color)
             Image.new("RGB", (48, 40), shade).save(root / name / f"{index}.jpg")
     return root / "blue" / "0.jpg"
+
+
+def says_the_same(printed, row):
+    """Whether the model card's lines say what the table of predictions does."""
+    label, confidence = printed.split()
+    return label == row["label"] and abs(float(confidence) - row["confidence"]) < 0.02
 # ~ elif cookiecutter.task == "detection"
+LIVELY = ("trainer.max_epochs=6", "model.score_threshold=0.1")  # what makes a model say something
 OWN = "data=coco"
 REPORT = "AP_by_class.png"
 
@@ -46,7 +72,14 @@ def write_own_data(root):
     """A red box on blue ground, listed as COCO does; returns one of the images."""
     write_coco(root)
     return root / "train" / "0.jpg"
+
+
+def says_the_same(printed, row):
+    """Whether the model card's lines say what the table of predictions does."""
+    labels = sorted(line.split()[0] for line in printed.splitlines())
+    return labels and labels == sorted(one.split()[0] for one in row["found"].split(", "))
 # ~ elif cookiecutter.task == "segmentation"
+LIVELY = ()  # what makes a model say something
 OWN = "data=maskfolder"
 REPORT = "iou_by_class.png"
 
@@ -65,4 +98,10 @@ def write_own_data(root):
             mask.save(root / "masks" / split / f"{index}.png")
     (root / "classes.txt").write_text("blue\nred\n")
     return root / "images" / "train" / "0.jpg"
+
+
+def says_the_same(printed, row):
+    """Whether the model card's lines say what the table of predictions does."""
+    shares = dict(line.split() for line in printed.splitlines())
+    return all(abs(float(shares[name]) - row[name]) < 0.02 for name in shares)
 # ~ endif

@@ -7,6 +7,7 @@ import signal
 import pytest
 import torch
 
+from {{ cookiecutter.package_name }} import processes
 from {{ cookiecutter.package_name }}.callbacks import preemption
 from {{ cookiecutter.package_name }}.callbacks.preemption import Preemption, requeue
 from {{ cookiecutter.package_name }}.task import MONITOR
@@ -60,9 +61,7 @@ def test_a_training_saves_and_ends_within_an_epoch_and_goes_on(
 
 def test_a_run_whose_id_is_given_goes_on_by_itself(train, workplace, ask, monkeypatch):
     """As a job does that SLURM has started again."""
-    monkeypatch.setattr(
-        "{{ cookiecutter.package_name }}.processes.agreed_run_id", lambda _: "job-7"
-    )
+    monkeypatch.setattr(processes, "agreed_run_id", lambda _: "job-7")
     ask(STEPS + 1, signal.SIGUSR1)
     with pytest.raises(SystemExit):
         train("trainer.max_epochs=2")

@@ -148,7 +148,7 @@ def test_the_readme_shows_no_unknown_setting():
     lines = [
         line.split("#")[0].split() for line in readme.splitlines() if line.startswith("uv run ")
     ]
-    commands = {"train", "evaluate", "predict"}
+    commands = {"train", "evaluate", "predict", "export"}
     checked = 0
     for _, _, name, *words in (words for words in lines if words[2] in commands):
         pairs = [re.sub("[\"']", "", word) for word in words if "=" in word]

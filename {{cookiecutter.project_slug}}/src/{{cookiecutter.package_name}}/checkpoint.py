@@ -1,23 +1,28 @@
-"""Read a checkpoint: the file alone is enough to rebuild the model."""
+"""Read a checkpoint or an exported file: it alone is enough to rebuild the model."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from omegaconf import OmegaConf
 
+from .data.datamodule import Datasets
 from .errors import UsageError
-from .settings import Settings
-from .task import TaskModule
+from .onnx_network import OnnxNetwork, read_metadata
+from .settings import EvaluateSettings, ExportSettings, Settings
+from .task import TaskModule, build_datasets
 from .validation import check
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a checkpoint of this project.
+    """Read a checkpoint of this project; of an ONNX file, what it says of itself.
 
     Raises:
         UsageError: if the file is none.
     """
+    if path.suffix == ".onnx":
+        return read_metadata(path)
     try:
         content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         missing = {"settings", "classes", "state_dict"} - set(content)
@@ -30,14 +35,40 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return content
 
 
-def load_module(path: Path) -> TaskModule:
+def load_module(path: Path, *, compiled: bool = True) -> TaskModule:
     """Rebuild the module that a checkpoint holds; its weights are the averaged ones.
+
+    Args:
+        path: the checkpoint, or an ONNX file, which then runs in the place of the network.
+        compiled: false to leave the network as it is, whatever ``model.compile`` says.
 
     Raises:
         UsageError: if the file is no checkpoint of this project.
     """
     content = read_checkpoint(path)
+    if not compiled:
+        content["settings"]["model"]["compile"] = False
     settings = check(OmegaConf.create(content["settings"]), Settings)
     module = TaskModule(settings, content["classes"], download=False)
-    module.load_state_dict(content["state_dict"])
+    if path.suffix == ".onnx":
+        cast("Any", module).network = OnnxNetwork(path)
+    else:
+        module.load_state_dict(content["state_dict"])
     return module.eval()
+
+
+def matching_datasets(
+    settings: EvaluateSettings | ExportSettings, classes: Sequence[str]
+) -> Datasets:
+    """The data that the settings name, which must have the checkpoint's classes.
+
+    Raises:
+        UsageError: if they have others, or are not as they should be.
+    """
+    datasets = build_datasets(settings.data)
+    if list(datasets.classes) != list(classes):
+        raise UsageError(
+            f"{settings.data.root} has the classes {', '.join(datasets.classes)},\n"
+            f"but {settings.checkpoint} was trained on {', '.join(classes)}."
+        )
+    return datasets

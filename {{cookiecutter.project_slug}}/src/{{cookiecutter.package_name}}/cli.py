@@ -49,6 +49,11 @@ def predict() -> None:
     launch("predict", _predict)
 
 
+def export() -> None:
+    """Export a checkpoint to one file for other runtimes."""
+    launch("export", _export)
+
+
 def launch(command: str, work: Callable[[DictConfig], None]) -> None:
     """Let Hydra compose the settings of a command, and hand them to ``work``."""
     from .processes import agreed_run_id
@@ -163,6 +168,16 @@ def _predict(config: DictConfig) -> None:
     from .predict import run_prediction
 
     run_prediction(settings, run)
+
+
+@guarded
+def _export(config: DictConfig) -> None:
+    from .settings import ExportSettings
+
+    settings, run = _prepared(config, ExportSettings)
+    from .export import run_export
+
+    run_export(settings, run)
 
 
 def _prepared(config: DictConfig, model: type[SettingsT]) -> tuple[SettingsT, "Run"]:

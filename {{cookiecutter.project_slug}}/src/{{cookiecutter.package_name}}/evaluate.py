@@ -3,13 +3,11 @@
 from dataclasses import replace
 
 from .callbacks.metrics import MetricsFile
-from .checkpoint import load_module
+from .checkpoint import load_module, matching_datasets
 from .data.datamodule import DataModule
-from .errors import UsageError
 from .report import print_summary, write_report
 from .run import Run
 from .settings import EvaluateSettings
-from .task import build_datasets
 from .tracker import tracked
 from .trainer import build_trainer
 
@@ -21,12 +19,7 @@ def run_evaluation(settings: EvaluateSettings, run: Run) -> dict[str, float]:
         UsageError: if the data has other classes than the checkpoint was trained on.
     """
     module = load_module(settings.checkpoint)
-    datasets = build_datasets(settings.data)
-    if list(datasets.classes) != module.classes:
-        raise UsageError(
-            f"{settings.data.root} has the classes {', '.join(datasets.classes)},\n"
-            f"but {settings.checkpoint} was trained on {', '.join(module.classes)}."
-        )
+    datasets = matching_datasets(settings, module.classes)
     # The training split is measured like the others: whole, in order, without random changes.
     chosen = getattr(datasets, settings.split)
     chosen.transform = datasets.test.transform

@@ -3,6 +3,7 @@
 The YAML files in ``configs/`` hold the values, this module says which values make sense.
 """
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
@@ -19,6 +20,8 @@ from .segmentation.settings import DataSettings, ModelSettings
 from .tracking.settings import TrackingSettings
 # ~ endif
 from .validation import Strict
+
+ONNX = ("onnx", "onnxruntime", "onnxscript")  # the packages that write and try ONNX files
 
 
 class LoaderSettings(Strict):
@@ -146,6 +149,31 @@ class PredictSettings(Settings):
         if source is None:
             raise ValueError("say what to predict: source=<image, video, folder or glob>")
         return source
+
+
+class ExportSettings(Settings):
+    """A training's settings, and what to export to which format."""
+
+    checkpoint: Path
+    format: Literal["onnx", "torch"]
+
+    @field_validator("checkpoint", mode="before")
+    @classmethod
+    def _exists(cls, checkpoint: object) -> object:
+        if str(checkpoint).endswith(".onnx"):
+            raise ValueError("is exported already; name what a training has saved: *.ckpt")
+        return existing_checkpoint(checkpoint)
+
+    @field_validator("format")
+    @classmethod
+    def _can_be_written(cls, name: str) -> str:
+        missing = [package for package in ONNX if name == "onnx" and not find_spec(package)]
+        if missing:
+            raise ValueError(
+                f"onnx needs what is not installed, {', '.join(missing)}: uv sync --extra onnx, "
+                "or format=torch"
+            )
+        return name
 
 
 def existing_checkpoint(checkpoint: object) -> object:

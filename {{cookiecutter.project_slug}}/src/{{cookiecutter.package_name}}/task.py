@@ -1,6 +1,7 @@
 """The task of this project: all that the rest of the code needs to know of it."""
 
 # ~ if cookiecutter.task == "classification"
+from .classification import export as exporting
 from .classification.dataset import (
     UNLABELLED,
     as_seen,
@@ -13,6 +14,7 @@ from .classification.module import METRICS, MONITOR
 from .classification.module import ClassificationModule as TaskModule
 
 # ~ elif cookiecutter.task == "detection"
+from .detection import export as exporting
 from .detection.dataset import UNLABELLED, as_seen, build_datasets, collate, unlabelled_images
 from .detection.draw import caption, describe, draw_prediction, draw_report
 from .detection.module import METRICS, MONITOR
@@ -20,6 +22,7 @@ from .detection.module import DetectionModule as TaskModule
 from .detection.results import save_results
 
 # ~ elif cookiecutter.task == "segmentation"
+from .segmentation import export as exporting
 from .segmentation.dataset import UNLABELLED, as_seen, build_datasets, collate, unlabelled_images
 from .segmentation.draw import caption, describe, draw_prediction, draw_report
 from .segmentation.module import METRICS, MONITOR
@@ -40,6 +43,7 @@ __all__ = [
     "describe",
     "draw_prediction",
     "draw_report",
+    "exporting",
     # ~ if cookiecutter.task != "classification"
     "save_results",
     # ~ endif
