@@ -65,14 +65,19 @@ def test_a_fresh_project_has_nothing_for_its_hooks_to_mend(stripped: Project) ->
     assert done.stdout.count("Passed") >= 6
 
 
-# These take minutes and do not depend on the task: they run in the project of the first one only.
-ONCE = tuple(f"--ignore=tests/tracking/test_{name}.py" for name in ("faults", "registry", "sync"))
+# These take minutes and do not depend on the task: they run in the projects of the first one only.
+ONCE = tuple(
+    f"--ignore=tests/{name}.py"
+    for name in ("test_preemption", "tracking/test_faults", "tracking/test_registry", "tracking/test_sync")
+)
 
 
 def test_a_fresh_project_passes_its_own_tests(project: Project) -> None:
     tracked_anew = project.answers["task"] == "classification" and project.answers["use_wandb"]
     # What tracking does not touch has run in the project without it.
-    words = ("tests/tracking", "tests/test_processes.py") if tracked_anew else ONCE
+    words: tuple[str, ...] = ONCE if project.answers["use_wandb"] else ()
+    if tracked_anew:
+        words = ("tests/tracking", "tests/test_processes.py")
     # Two at a time, with one thread each: most of a test of seconds is Python.
     done = use(project, "pytest", "-q", "-n2", *words, OMP_NUM_THREADS="1")
     assert " passed" in done.stdout

@@ -74,6 +74,13 @@ def test_a_setting_of_the_other_data_is_told():
         settings(OWN, "data.root=x", "++data.train_images=5")
 
 
+@pytest.mark.parametrize("strategy", ["ddp_spawn", "ddp_notebook", "fsdp"])
+def test_a_strategy_that_would_lose_results_is_refused(strategy):
+    assert settings("trainer=ddp").trainer.strategy == "ddp"
+    with pytest.raises(UsageError, match=r"trainer\.strategy.*use ddp"):
+        settings(f"trainer.strategy={strategy}")
+
+
 def test_predict_asks_for_a_checkpoint_and_a_source():
     with pytest.raises(UsageError) as caught:
         check(composed(name="predict"), PredictSettings)

@@ -127,6 +127,14 @@ def test_predict_draws_and_tabulates(train, command, own_data):
     assert len(list((whole / "predictions").glob("*.jpg"))) == len(images)
 
 
+def test_predict_in_several_processes_is_refused(train, command, own_data):
+    run = train("trainer.max_epochs=1")
+    words = (f"checkpoint={run}/checkpoints/best.ckpt", f"source={own_data}", "tracking=none")
+    with pytest.raises(SystemExit) as stopped:
+        command("predict", *words, "trainer=ddp", "trainer.accelerator=cpu")
+    assert "predict runs in one process" in str(stopped.value.code)
+
+
 def test_unreadable_images_are_counted_and_listed(train, own_data):
     broken = next(own_data.rglob("*.jpg"))
     broken.write_bytes(b"no image")

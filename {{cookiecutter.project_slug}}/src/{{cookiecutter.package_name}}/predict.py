@@ -47,7 +47,8 @@ def run_prediction(settings: PredictSettings, run: Run) -> Rows:
         The rows of the table: an image, or a frame of a video, and what it is taken for.
 
     Raises:
-        UsageError: if there is none, or an unreadable one that is not to be skipped.
+        UsageError: if there is none, or an unreadable one that is not to be skipped; or if there
+            is more than one process.
     """
     module = load_module(settings.checkpoint)
     names = _names(find_sources(settings.source))
@@ -57,6 +58,11 @@ def run_prediction(settings: PredictSettings, run: Run) -> Rows:
     unreadable: list[str] = []
     with tracked(settings, run, job="predict") as (loggers, callbacks):
         trainer = build_trainer(settings, run, loggers=loggers, callbacks=callbacks)
+        if trainer.world_size > 1:
+            raise UsageError(
+                "predict runs in one process: trainer.devices=1.\n"
+                "To share the work, start several, each with a source of its own."
+            )
         if images:
             rows, unreadable = _predict_images(images, names, module, trainer, settings, run)
         for path in videos:

@@ -89,6 +89,15 @@ class TrainerSettings(Strict):
     profiler: Literal["simple", "advanced"] | None
     progress: bool
 
+    @field_validator("strategy")
+    @classmethod
+    def _keeps_weights_whole_and_results(cls, strategy: str) -> str:
+        if any(word in strategy for word in ("spawn", "fork", "notebook")):
+            raise ValueError("processes made that way hand no results back: use ddp")
+        if any(word in strategy for word in ("fsdp", "deepspeed", "model_parallel")):
+            raise ValueError("weights in parts cannot be averaged or reloaded here: use ddp")
+        return strategy
+
 
 # ~ if not cookiecutter.use_wandb
 class TrackingSettings(Strict):
