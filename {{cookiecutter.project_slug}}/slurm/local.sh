@@ -4,7 +4,7 @@ set -euo pipefail
 
 place=${SLURM_LOCAL:-/tmp/slurm-local}
 if [ "${1:-}" = stop ]; then
-  kill $(cat "$place"/*.pid "$place"/munge/pid)
+  cat "$place"/*.pid "$place"/munge/pid | xargs kill
   exit
 fi
 
