@@ -150,12 +150,21 @@ def test_answers_that_need_no_pytorch_come_without_it(words, said, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_multirun_of_wrong_settings_ends_without_pytorch_too(tmp_path):
+    done = run("-m", "optimizer.lr=-1,-2", folder=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.count("greater than 0") == 2
+    assert "heavy: []" in done.stdout
+    assert "Traceback" not in done.stderr
+    assert len(list(tmp_path.glob("runs/*/failure.txt"))) == 2
+
+
 def test_the_readme_shows_no_unknown_setting():
     readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
     lines = [
         line.split("#")[0].split() for line in readme.splitlines() if line.startswith("uv run ")
     ]
-    commands = {"train", "evaluate", "predict", "export"}
+    commands = {"train", "evaluate", "predict", "export", "tune"}
     checked = 0
     for _, _, name, *words in (words for words in lines if words[2] in commands):
         pairs = [re.sub("[\"']", "", word) for word in words if "=" in word]

@@ -190,11 +190,35 @@ def test_debug_presets_train(command, preset):
 
 def test_one_run_for_each_value_of_a_multirun(train, workplace):
     train("-m", "seed=1,2", "trainer.max_epochs=1")
-    runs = [
-        folder for folder in (workplace / "runs").iterdir() if (folder / "config.yaml").is_file()
-    ]
-    assert sorted(run.name.rsplit("-", 1)[-1] for run in runs) == ["0", "1"]
+    runs = sorted(path.parent for path in workplace.glob("runs/*/config.yaml"))
+    assert [run.name.rsplit("-", 1)[-1] for run in runs] == ["0", "1"]
     assert {yaml.safe_load((run / "config.yaml").read_text())["seed"] for run in runs} == {1, 2}
+    (table,) = workplace.glob("runs/multirun/*/results.csv")
+    assert table.parent.name == runs[0].name.removesuffix("-0")
+    with table.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {(row["run"], row["seed"], row["state"]) for row in rows} == {
+        (runs[0].name, "1", "finished"),
+        (runs[1].name, "2", "finished"),
+    }
+    scores = [float(row[MONITOR]) for row in rows]
+    assert scores == sorted(scores, reverse=True)
+    assert table.with_name("results.png").is_file()
+
+
+def test_a_job_of_a_multirun_that_fails_leaves_the_others_alone(train, workplace, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        train("-m", "model.backbone=no_such_net,test_resnet", "trainer.max_epochs=1")
+    assert stopped.value.code == 1
+    (table,) = workplace.glob("runs/multirun/*/results.csv")
+    with table.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["model.backbone"], row["state"]) for row in rows] == [
+        ("test_resnet", "finished"),
+        ("no_such_net", "failed"),
+    ]
+    assert "timm has no such model" in rows[1]["reason"]
+    assert str(table.relative_to(workplace)) in capsys.readouterr().out
 
 
 def test_a_wrong_backbone_suggests_near_ones(train):

@@ -11,10 +11,12 @@ import sys
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.experimental.callback import Callback
+from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from .errors import UsageError
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from .settings import Settings
 
 SettingsT = TypeVar("SettingsT", bound="Settings")
+
+log = logging.getLogger(__name__)
 
 CONFIGS = Path(__file__).parent / "configs"
 RUN_ID = "TRAIN_RUN_ID"
@@ -52,6 +56,11 @@ def predict() -> None:
 def export() -> None:
     """Export a checkpoint to one file for other runtimes."""
     launch("export", _export)
+
+
+def tune() -> None:
+    """Search the settings for the best score."""
+    launch("tune", _tune)
 
 
 def launch(command: str, work: Callable[[DictConfig], None]) -> None:
@@ -89,21 +98,55 @@ def _forgiving(word: str, *, multirun: bool) -> str:
 
 
 def guarded(work: Callable[[DictConfig], None]) -> Callable[[DictConfig], None]:
-    """Print a user's mistake without a traceback, and give each job of a multirun its own id."""
+    """Print a user's mistake without a traceback, and give each job of a multirun its own id.
+
+    A job of a multirun that fails leaves the reason in its folder, and the next one starts.
+    """
 
     def task(config: DictConfig) -> None:
+        from .run import Run
+
         shared_id = os.environ[RUN_ID]
         job = HydraConfig.get()
-        if job.mode == hydra.types.RunMode.MULTIRUN:
+        multirun = job.mode == RunMode.MULTIRUN
+        if multirun:
             os.environ[RUN_ID] = f"{shared_id}-{job.job.num}"  # one run folder for each job
         try:
             work(config)
-        except UsageError as error:
-            sys.exit(f"\n{error}\n")
+        except Exception as error:
+            known = isinstance(error, UsageError)
+            run = Run(Path(str(config.runs)) / os.environ[RUN_ID])
+            if multirun or run.folder.is_dir():
+                run.fail(str(error) if known else f"{type(error).__name__}: {error}")
+            if multirun:  # the other jobs go on
+                log.error("\n%s failed: %s\n", run.id, error, exc_info=not known)
+            elif known:
+                sys.exit(f"\n{error}\n")
+            else:
+                raise
         finally:
             os.environ[RUN_ID] = shared_id
 
     return task
+
+
+class Multirun(Callback):
+    """Hydra calls it (see ``configs/train.yaml``) when the last job of a multirun has ended."""
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """Tell the results of the jobs; one that failed makes the command fail."""
+        from .run import Run
+
+        runs, shared = Path(config.runs), f"{os.environ[RUN_ID]}-"
+        ends = [folder.name.removeprefix(shared) for folder in runs.glob(f"{shared}*")]
+        numbers = sorted(filter(str.isdigit, ends), key=int)
+        jobs = [Run(runs / f"{shared}{number}") for number in numbers]
+        if config.hydra.job.config_name == "train":
+            from .compare import compare
+
+            compare(jobs, Path(config.hydra.sweep.dir))
+        if any(job.failure.is_file() for job in jobs):
+            sys.exit(1)
 
 
 @guarded
@@ -178,6 +221,21 @@ def _export(config: DictConfig) -> None:
     from .export import run_export
 
     run_export(settings, run)
+
+
+@guarded
+def _tune(config: DictConfig) -> None:
+    from .space import check_search
+
+    settings = check_search(config, _overrides())
+    if find_spec("optuna") is None:
+        raise UsageError(
+            "tune needs the package optuna, which is not installed.\n"
+            "Install it: uv sync --extra tune"
+        )
+    from .tune import run_search
+
+    run_search(settings, _overrides())
 
 
 def _prepared(config: DictConfig, model: type[SettingsT]) -> tuple[SettingsT, "Run"]:

@@ -1,5 +1,6 @@
 """A run's identity and its folder, known before anything else starts."""
 
+import csv
 import json
 import os
 import platform
@@ -54,9 +55,19 @@ class Run:
         return self.folder / "checkpoints" / "last.ckpt"
 
     @property
+    def metrics(self) -> Path:
+        """Every metric as it came, a row for each time that some were logged."""
+        return self.folder / "metrics.csv"
+
+    @property
     def results(self) -> Path:
         """The test metrics; a run that has them is finished."""
         return self.folder / "metrics.json"
+
+    @property
+    def failure(self) -> Path:
+        """Why the run failed, if it did."""
+        return self.folder / "failure.txt"
 
     def create(self, settings: BaseModel) -> None:
         """Make the folder, and write down what is about to run and on what."""
@@ -64,6 +75,12 @@ class Run:
         tree = settings.model_dump(mode="json", by_alias=True)
         write_text(self.settings_file, OmegaConf.to_yaml(OmegaConf.create(tree)))
         write_json(self.folder / "environment.json", environment())
+        self.failure.unlink(missing_ok=True)
+
+    def fail(self, reason: str) -> None:
+        """Write down why the run failed, without secrets."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_text(self.failure, SECRET.sub(r"\1***", f"{reason}\n"))
 
 
 def new_run_id() -> str:
@@ -107,6 +124,20 @@ def find_run(runs: Path, which: str) -> Run:
 
 def _with_checkpoint(runs: Path) -> list[Run]:
     return [run for run in map(Run, sorted(runs.glob("*"))) if run.last.is_file()]
+
+
+def read_metrics(path: Path) -> list[dict[str, float]]:
+    """The rows of a metrics file, each with the metrics it has; none if there is no file."""
+    return [{name: float(value) for name, value in row.items()} for row in read_rows(path)]
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """The same rows as they were written; a line that is not whole yet is left out."""
+    if not path.is_file():
+        return []
+    text = path.read_text(encoding="utf-8")
+    whole = text[: text.rfind("\n") + 1].splitlines()
+    return [{name: value for name, value in row.items() if value} for row in csv.DictReader(whole)]
 
 
 def environment() -> dict[str, object]:

@@ -23,7 +23,22 @@ from .validation import Strict
 
 ONNX = ("onnx", "onnxruntime", "onnxscript")  # the packages that write and try ONNX files
 
+# ~ if cookiecutter.task == "classification"
+METRICS = {"val/accuracy": "max", "val/f1": "max", "val/loss": "min"}  # and what is best
+MONITOR = "val/accuracy"
 
+
+# ~ elif cookiecutter.task == "detection"
+METRICS = {"val/mAP": "max", "val/mAP_50": "max", "val/mAP_75": "max"}  # and what is best
+MONITOR = "val/mAP"
+
+
+# ~ elif cookiecutter.task == "segmentation"
+METRICS = {"val/mIoU": "max", "val/dice": "max", "val/loss": "min"}  # and what is best
+MONITOR = "val/mIoU"
+
+
+# ~ endif
 class LoaderSettings(Strict):
     """How batches are made."""
 

@@ -10,26 +10,21 @@ from .classification.dataset import (
     unlabelled_images,
 )
 from .classification.draw import caption, describe, draw_prediction, draw_report
-from .classification.module import METRICS, MONITOR
 from .classification.module import ClassificationModule as TaskModule
-
 # ~ elif cookiecutter.task == "detection"
 from .detection import export as exporting
 from .detection.dataset import UNLABELLED, as_seen, build_datasets, collate, unlabelled_images
 from .detection.draw import caption, describe, draw_prediction, draw_report
-from .detection.module import METRICS, MONITOR
 from .detection.module import DetectionModule as TaskModule
 from .detection.results import save_results
-
 # ~ elif cookiecutter.task == "segmentation"
 from .segmentation import export as exporting
 from .segmentation.dataset import UNLABELLED, as_seen, build_datasets, collate, unlabelled_images
 from .segmentation.draw import caption, describe, draw_prediction, draw_report
-from .segmentation.module import METRICS, MONITOR
 from .segmentation.module import SegmentationModule as TaskModule
 from .segmentation.results import save_results
-
 # ~ endif
+from .settings import METRICS, MONITOR
 
 __all__ = [
     "METRICS",

@@ -3,7 +3,7 @@
 import difflib
 import types
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, TypeVar, Union, cast, get_args, get_origin
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -28,19 +28,53 @@ def check(config: DictConfig, model: type[ModelT]) -> ModelT:
     Raises:
         UsageError: with all that is wrong, a line for each setting.
     """
+    tree = resolved(config)
+    refuse(problems(tree, model))
+    return model.model_validate(tree)
+
+
+def resolved(config: DictConfig) -> dict[str, Any]:
+    """Turn a composed config into plain values.
+
+    Raises:
+        UsageError: if one of them refers to what is not there.
+    """
     try:
-        tree = OmegaConf.to_container(config, resolve=True)
+        return cast("dict[str, Any]", OmegaConf.to_container(config, resolve=True))
     except OmegaConfBaseException as error:
         raise UsageError(f"The settings cannot be resolved: {error}") from error
+
+
+def flattened(tree: Mapping[Any, object], prefix: str = "") -> dict[str, object]:
+    """The values of a tree by their paths, such as ``optimizer.lr``."""
+    flat: dict[str, object] = {}
+    for name, value in tree.items():
+        path = f"{prefix}{name}"
+        flat |= flattened(value, f"{path}.") if isinstance(value, Mapping) else {path: value}
+    return flat
+
+
+def problems(tree: Mapping[str, Any], model: type[BaseModel]) -> list[tuple[str, str]]:
+    """All that is wrong with a tree of settings: paths and reasons."""
     try:
-        return model.model_validate(tree)
+        model.model_validate(tree)
     except ValidationError as error:
         known = list(_paths(model))
-        problems = [_problem(details, known) for details in error.errors()]
-    width = max(len(path) for path, _ in problems)
-    count = "1 setting is" if len(problems) == 1 else f"{len(problems)} settings are"
-    lines = [f"  {path:<{width}}  {reason}" for path, reason in problems]
-    raise UsageError("\n".join([f"{count} wrong:", "", *lines, "", "All settings: --cfg job"]))
+        return [_problem(details, known) for details in error.errors()]
+    return []
+
+
+def refuse(found: Sequence[tuple[str, str]]) -> None:
+    """Tell problems, if there are any.
+
+    Raises:
+        UsageError: with a line for each.
+    """
+    if found:
+        width = max(len(path) for path, _ in found)
+        count = "1 setting is" if len(found) == 1 else f"{len(found)} settings are"
+        lines = [f"  {path:<{width}}  {reason}" for path, reason in found]
+        raise UsageError("\n".join([f"{count} wrong:", "", *lines, "", "All settings: --cfg job"]))
 
 
 def continued(
@@ -83,6 +117,8 @@ def _problem(details: ErrorDetails, known: Sequence[str]) -> tuple[str, str]:
             other for other in known if other.rsplit(".", 1)[-1] == path.rsplit(".", 1)[-1]
         ]
         return path, "is not a setting" + (f"; did you mean {near[0]}?" if near else "")
+    if details["type"] == "missing":
+        return path, "is missing"
     message = details["msg"].removeprefix("Value error, ")
     if details["type"] == "value_error":
         return path, message

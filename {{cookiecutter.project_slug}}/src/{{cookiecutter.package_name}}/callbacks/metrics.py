@@ -1,6 +1,5 @@
 """Metrics as a file that grows, and a picture of it."""
 
-import csv
 import warnings
 from collections import defaultdict
 from pathlib import Path
@@ -13,9 +12,10 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import CSVLogger
 from matplotlib import pyplot as plt
 
+from ..run import Run, read_metrics, read_rows
+
 mpl.use("Agg")
 
-FILE = "metrics.csv"
 COLUMNS = 3
 
 
@@ -27,7 +27,7 @@ class MetricsFile(CSVLogger):
 
     def __init__(self, folder: Path, *, up_to_step: int = 0) -> None:
         super().__init__(folder, name="", version="", flush_logs_every_n_steps=1)
-        self.path = folder / FILE
+        self.path = Run(folder).metrics
         self.up_to_step = up_to_step  # rows of steps that will be trained again are dropped
 
     @property
@@ -35,27 +35,13 @@ class MetricsFile(CSVLogger):
     def experiment(self) -> _ExperimentWriter:
         """The writer, made when it is first asked for."""
         if self._experiment is None:
-            rows = [row for row in _rows(self.path) if int(row["step"]) < self.up_to_step]
+            rows = [row for row in read_rows(self.path) if int(row["step"]) < self.up_to_step]
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # that it deletes the file
                 writer: _ExperimentWriter = super().experiment
             writer.metrics = cast("list[dict[str, float]]", rows)  # written as they are
             writer.save()
         return cast("_ExperimentWriter", super().experiment)
-
-
-def read_metrics(path: Path) -> list[dict[str, float]]:
-    """The rows of a metrics file, each with the metrics it has; none if there is no file."""
-    return [{name: float(value) for name, value in row.items()} for row in _rows(path)]
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    if not path.is_file():
-        return []
-    with path.open(encoding="utf-8", newline="") as file:
-        return [
-            {name: value for name, value in row.items() if value} for row in csv.DictReader(file)
-        ]
 
 
 class Curves(Callback):
@@ -76,7 +62,7 @@ class Curves(Callback):
 
     def _draw(self, trainer: Trainer) -> None:
         if trainer.is_global_zero:
-            draw_curves(read_metrics(self.folder / FILE), self.folder / "curves.png")
+            draw_curves(read_metrics(Run(self.folder).metrics), self.folder / "curves.png")
 
 
 def draw_curves(rows: list[dict[str, float]], path: Path) -> None:

@@ -17,12 +17,9 @@ from torchvision.transforms import v2
 
 from ..data.datamodule import own_share
 from ..optimizer import build_optimizer
-from ..settings import Settings
+from ..settings import MONITOR, Settings
 from .dataset import UNLABELLED, Batch
 from .network import build_network
-
-METRICS = {"val/accuracy": "max", "val/f1": "max", "val/loss": "min"}  # and what is best
-MONITOR = "val/accuracy"
 
 
 class Prediction(NamedTuple):

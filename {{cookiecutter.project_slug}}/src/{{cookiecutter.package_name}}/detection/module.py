@@ -14,9 +14,6 @@ from .dataset import Batch
 from .metrics import CocoScores, Scores
 from .network import build_network
 
-METRICS = {"val/mAP": "max", "val/mAP_50": "max", "val/mAP_75": "max"}  # and what is best
-MONITOR = "val/mAP"
-
 
 class DetectionModule(LightningModule):
     """Train a detector with its own losses; measure COCO's mAP."""

@@ -18,9 +18,6 @@ from .dataset import Batch
 from .masks import IGNORE_INDEX
 from .network import build_network
 
-METRICS = {"val/mIoU": "max", "val/dice": "max", "val/loss": "min"}  # and what is best
-MONITOR = "val/mIoU"
-
 
 class Prediction(NamedTuple):
     """What the network says about an image."""
