@@ -68,7 +68,10 @@ def test_a_fresh_project_has_nothing_for_its_hooks_to_mend(stripped: Project) ->
 # These take minutes and do not depend on the task: they run in the projects of the first one only.
 ONCE = tuple(
     f"--ignore=tests/{name}.py"
-    for name in ("test_preemption", "tracking/test_faults", "tracking/test_registry", "tracking/test_sync")
+    for name in (
+        *("test_compare", "test_preemption", "test_slurm", "test_tune"),
+        *("tracking/test_faults", "tracking/test_registry", "tracking/test_sync"),
+    )
 )
 
 

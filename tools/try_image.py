@@ -62,7 +62,8 @@ def unwanted(image: Path, word: str) -> list[str]:
         if word in name or word.encode() in content:
             found.append(f"{name}: the key")
         path = Path("/") / name
-        if path.parts[1:2] in {("app",), ("cache",)} or path.name in {".env", ".git", "uv"}:
+        left_over = path.name in {".env", ".git"} or path.parts[-2:] == ("bin", "uv")
+        if left_over or path.parts[1] in {"app", "cache"}:
             found.append(f"{name}: left over")
     return found
 

@@ -69,6 +69,7 @@ def launch(command: str, work: Callable[[DictConfig], None]) -> None:
     from .run import new_run_id
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.getLogger("matplotlib").setLevel(logging.WARNING)  # it tells of each font cache
     if RUN_ID not in os.environ:
         os.environ[RUN_ID] = agreed_run_id(new_run_id())
     if "hydra/launcher=slurm" in sys.argv and not find_spec("submitit"):
