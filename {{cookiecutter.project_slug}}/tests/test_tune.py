@@ -33,7 +33,8 @@ if "resume" in words:
     words |= dict(line.split("=", 1) for line in (run / "words").read_text().splitlines())
     assert words["resume"] == run.name
 else:
-    (run / "words").write_text("\\n".join(f"{key}={words[key]}" for key in words))
+    with (run / "words").open("a") as file:
+        file.writelines(f"{key}={words[key]}\\n" for key in words)
 if words.get("model.backbone") == "broken":
     sys.exit("There is no such backbone.")
 (run / "checkpoints").mkdir(exist_ok=True)
@@ -239,6 +240,7 @@ def test_a_study_goes_on_as_if_it_had_not_been_interrupted(fake):
     fake("trials=6", "study=parts")
     parts, _ = fake("trials=14", "study=parts")
     assert [trial.params for trial in parts] == [trial.params for trial in whole]
+    assert len({trial.params["optimizer.lr"] for trial in whole}) == 14
     assert len(fake("trials=14", "study=parts")[0]) == 14  # nothing is left to do
 
 
@@ -291,6 +293,8 @@ def test_a_signal_stops_the_training_and_the_next_search_goes_on_with_it(fake):
     assert states(trials) == ["FAIL", "COMPLETE", "COMPLETE"]
     assert trials[0].params == trials[1].params
     assert [row["state"] for row in rows_of(folder)] == ["finished"] * 2  # two, not three
+    begun = (folder / "first-000" / "words").read_text()
+    assert begun.count("optimizer.lr=") == 1  # it went on from its checkpoint
     assert (folder / "first-000" / "metrics.csv").read_text().splitlines()[: len(epochs)] == epochs
 
 
@@ -363,6 +367,16 @@ def test_a_trial_whose_process_lives_is_left_alone(running):
     study.end_unwatched(opened, folder)
     assert states(opened.trials) == ["RUNNING"]
     assert study.next_trial(opened, search(RATE, "trials=1"), folder) is None
+    assert study.ended_runs(opened, folder) == []
+
+
+def test_of_two_searches_that_want_the_last_trial_one_gets_it(running, monkeypatch):
+    opened, folder, _ = running(os.getpid())
+    seen = iter([[], [], opened.trials])  # the other one's trial comes in between
+    with monkeypatch.context() as patched:
+        patched.setattr(opened, "get_trials", lambda **_: next(seen))
+        assert study.next_trial(opened, search(RATE, "trials=1"), folder) is None
+    assert states(opened.trials) == ["RUNNING", "FAIL"]
     assert study.ended_runs(opened, folder) == []
 
 
