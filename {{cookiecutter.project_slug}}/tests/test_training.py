@@ -1,6 +1,8 @@
 import csv
+import errno
 import json
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -219,6 +221,29 @@ def test_a_job_of_a_multirun_that_fails_leaves_the_others_alone(train, workplace
     ]
     assert "timm has no such model" in rows[1]["reason"]
     assert str(table.relative_to(workplace)) in capsys.readouterr().out
+
+
+def test_a_full_disk_leaves_the_checkpoint_before_and_is_told(train, workplace, monkeypatch):
+    write = Path.write_bytes
+    written = []
+
+    def until_it_is_full(path, content):
+        written.append(path.name)
+        if written.count(".last.ckpt") > 1:
+            write(path, content[:100])
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(path, content)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "write_bytes", until_it_is_full)
+        with pytest.raises(SystemExit) as stopped:
+            train("trainer.max_epochs=3")
+    assert "no space left" in str(stopped.value.code)
+    (run,) = (workplace / "runs").iterdir()
+    names = {path.name for path in (run / "checkpoints").iterdir()}
+    assert names == {"best.ckpt", "last.ckpt"}
+    train("resume=auto", "trainer.max_epochs=3")
+    assert [int(row["epoch"]) for row in metrics_of(run) if row[MONITOR]] == [0, 1, 2]
 
 
 def test_a_wrong_backbone_suggests_near_ones(train):

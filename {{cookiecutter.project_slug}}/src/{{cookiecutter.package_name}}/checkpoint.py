@@ -1,10 +1,12 @@
-"""Read a checkpoint or an exported file: it alone is enough to rebuild the model."""
+"""Write checkpoints whole, and read them or an exported file: one alone rebuilds the model."""
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import torch
+from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from omegaconf import OmegaConf
 
 from .data.datamodule import Datasets
@@ -13,6 +15,33 @@ from .onnx_network import OnnxNetwork, read_metadata
 from .settings import EvaluateSettings, ExportSettings, Settings
 from .task import TaskModule, build_datasets
 from .validation import check
+
+
+class WholeCheckpoints(TorchCheckpointIO):
+    """Write beside, then rename.
+
+    Lightning copies from the temporary folder: on a full disk, or killed meanwhile, it would leave
+    half a file in the place of the one before.
+    """
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
+    ) -> None:
+        """Write a checkpoint, or nothing.
+
+        Raises:
+            OSError: if there is no space for it.
+        """
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        content = io.BytesIO()
+        torch.save(checkpoint, content)
+        beside = path.with_name(f".{path.name}")
+        try:
+            beside.write_bytes(content.getbuffer())
+            beside.replace(path)
+        finally:
+            beside.unlink(missing_ok=True)
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

@@ -4,11 +4,13 @@ Nothing heavy is imported at the top, so that ``--help``, ``--cfg job`` and a wr
 at once. PyTorch comes in when the settings are known to be right.
 """
 
+import errno
 import logging
 import os
 import re
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -115,20 +117,28 @@ def guarded(work: Callable[[DictConfig], None]) -> Callable[[DictConfig], None]:
         try:
             work(config)
         except Exception as error:
-            known = isinstance(error, UsageError)
+            known = _known(error)
             run = Run(Path(str(config.runs)) / os.environ[RUN_ID])
             if multirun or run.folder.is_dir():
-                run.fail(str(error) if known else f"{type(error).__name__}: {error}")
+                with suppress(OSError):  # the disk may be full
+                    run.fail(known or f"{type(error).__name__}: {error}")
             if multirun:  # the other jobs go on
-                log.error("\n%s failed: %s\n", run.id, error, exc_info=not known)
+                log.error("\n%s failed: %s\n", run.id, known or error, exc_info=known is None)
             elif known:
-                sys.exit(f"\n{error}\n")
+                sys.exit(f"\n{known}\n")
             else:
                 raise
         finally:
             os.environ[RUN_ID] = shared_id
 
     return task
+
+
+def _known(error: Exception) -> str | None:
+    """What to tell of a user's mistake or a full disk; nothing of a mistake in the code."""
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return "There is no space left on the disk. Make room, then go on: resume=auto"
+    return str(error) if isinstance(error, UsageError) else None
 
 
 class Multirun(Callback):

@@ -14,6 +14,7 @@ from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, RichProg
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.profilers import AdvancedProfiler, Profiler, SimpleProfiler
 
+from .checkpoint import WholeCheckpoints
 from .errors import UsageError
 from .processes import started_processes
 from .run import Run
@@ -80,7 +81,7 @@ def _trainer(
         logger=list(loggers),
         callbacks=[*callbacks, *([RichProgressBar(leave=True)] if chosen.progress else [])],
         default_root_dir=run.folder,
-        plugins=_environment(),
+        plugins=[*_environment(), WholeCheckpoints()],
     )
 
 
