@@ -2,21 +2,24 @@ import io
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
+import numpy as np
 import onnx
 import onnxruntime
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
 from {{ cookiecutter.package_name }}.checkpoint import load_module, read_checkpoint
 from {{ cookiecutter.package_name }}.export import Graph
-from {{ cookiecutter.package_name }}.task import build_datasets, exporting
+from {{ cookiecutter.package_name }}.onnx_network import add_metadata, read_metadata
+from {{ cookiecutter.package_name }}.task import as_seen, build_datasets, exporting
 
 from small import LIVELY, OWN, SHAPES, SMALL, says_the_same, use
 
@@ -174,6 +177,25 @@ def test_the_model_cards_lines_run_and_say_what_predict_says(exports, command, k
         assert says_the_same(done.stdout, row), (done.stdout, row)
     finally:
         photo.unlink()
+
+
+def test_the_model_card_prepares_images_as_the_project_does(exports):
+    pixels = np.random.default_rng(0).integers(0, 255, (64, 80, 3), dtype=np.uint8)
+    known = {"image": Image.fromarray(pixels), "Image": Image, "ImageOps": ImageOps}
+    fitted = eval(exporting.FIT.format(size=(32, 32)), known)
+    seen = as_seen(
+        torch.tensor(pixels).permute(2, 0, 1), load_module(checkpoint_of(exports)).settings.data
+    )
+    difference = np.asarray(fitted).astype(int) - seen.permute(1, 2, 0).numpy()
+    assert np.abs(difference).max() <= 1
+
+
+def test_no_tracker_is_named_in_the_file(exports, tmp_path):
+    copied = shutil.copy(exports / "onnx" / "model.onnx", tmp_path)
+    settings = load_module(checkpoint_of(exports)).settings
+    followed = settings.model_copy(update={"tracking": settings.ema})
+    add_metadata(Path(copied), {"classes": [], "postprocessing": {}}, followed)
+    assert read_metadata(Path(copied))["settings"]["tracking"] is None
 
 
 def test_the_model_card_tells_data_metrics_settings_and_terms(exports):
