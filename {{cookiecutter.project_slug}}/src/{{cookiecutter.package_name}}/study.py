@@ -6,6 +6,7 @@ the log in its run folder again and again, and notes where the process is.
 
 import logging
 import os
+import secrets
 import socket
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -54,6 +55,7 @@ def open_study(settings: Search, folder: Path) -> Study:
     others = flattened(tree)
     begun = study.user_attrs
     if "settings" not in begun:
+        study.set_user_attr("id", f"{settings.study}_{secrets.token_hex(2)}")  # no other has it
         study.set_user_attr("searched", searched)
         study.set_user_attr("settings", others)
         return study
@@ -97,7 +99,7 @@ def next_trial(study: Study, settings: Search, folder: Path) -> Trial | None:
         if len(_run_ids(before)) >= settings.trials:  # another process was faster
             study.tell(trial, state=TrialState.FAIL)
             return None
-        trial.set_user_attr("run", f"{study.study_name}-{trial.number:03d}")
+        trial.set_user_attr("run", f"{study.user_attrs['id']}-{trial.number:03d}")
     # By its number, so that a study that is stopped and continued is the same as an unbroken one.
     seeds = np.random.SeedSequence([settings.seed, trial.number])
     study.sampler = TPESampler(seed=int(seeds.generate_state(1)[0]))
