@@ -77,7 +77,9 @@ def requeued(tmp_path, monkeypatch):
     """What scontrol was asked for, by a stand-in for it."""
     script = tmp_path / "bin" / "scontrol"
     script.parent.mkdir()
-    script.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/asked\n')
+    script.write_text(
+        f'#!/bin/sh\nif [ "$1" = show ]; then cat {tmp_path}/shown; else echo "$@" >> {tmp_path}/asked; fi\n'
+    )
     script.chmod(0o755)
     monkeypatch.setenv("PATH", f"{script.parent}:{os.environ['PATH']}")
     monkeypatch.setenv("SLURM_JOB_ID", "42")
@@ -92,8 +94,20 @@ def test_a_job_whose_time_is_up_is_started_again(train, ask, requeued):
     assert requeued() == "requeue 42\n"
 
 
-def test_a_job_that_was_cancelled_is_not(requeued, monkeypatch):
+RUNNING = "JobState=RUNNING Reason=None\n   PreemptTime="
+EVICTED = f"{RUNNING}2026-11-24T19:09:13 LastSchedEval=2026-11-24T19:09:10\n"
+
+
+def test_a_job_that_was_evicted_is_too(requeued, tmp_path):
+    (tmp_path / "shown").write_text(EVICTED)
     requeue(signal.SIGTERM)
+    assert requeued() == "requeue 42\n"
+
+
+def test_a_job_that_was_cancelled_is_not(requeued, tmp_path, monkeypatch):
+    for shown in (f"{RUNNING}None LastSchedEval=Unknown\n", EVICTED.replace("RUNN", "COMPLET")):
+        (tmp_path / "shown").write_text(shown)
+        requeue(signal.SIGTERM)
     monkeypatch.setenv("SLURM_PROCID", "1")
     requeue(signal.SIGUSR1)  # the first of the processes does it, once
     monkeypatch.delenv("SLURM_PROCID")

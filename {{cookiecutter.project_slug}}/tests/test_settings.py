@@ -8,8 +8,8 @@ import yaml
 from hydra import compose, initialize_config_dir
 from pydantic import ValidationError
 
-from {{ cookiecutter.package_name }}.cli import CONFIGS, RUN_ID
 from {{ cookiecutter.package_name }}.errors import UsageError
+from {{ cookiecutter.package_name }}.launch import CONFIGS, RUN_ID
 from {{ cookiecutter.package_name }}.settings import PredictSettings, Settings
 from {{ cookiecutter.package_name }}.validation import check, continued
 

@@ -129,6 +129,13 @@ def test_predict_draws_and_tabulates(train, command, own_data):
     assert len(list((whole / "predictions").glob("*.jpg"))) == len(images)
 
 
+def test_another_network_than_that_of_the_checkpoint_is_refused(train, command):
+    checkpoint = f"checkpoint={train('trainer.max_epochs=1')}/checkpoints/best.ckpt"
+    with pytest.raises(SystemExit) as stopped:
+        command("evaluate", checkpoint, "model.backbone=resnet10t", "tracking=none", "trainer=cpu")
+    assert "holds another network" in str(stopped.value.code)
+
+
 def test_predict_in_several_processes_is_refused(train, command, own_data):
     run = train("trainer.max_epochs=1")
     words = (f"checkpoint={run}/checkpoints/best.ckpt", f"source={own_data}", "tracking=none")

@@ -14,7 +14,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from optuna.trial import TrialState
 
-from {{ cookiecutter.package_name }} import cli, study, tune
+from {{ cookiecutter.package_name }} import cli, launch, study, tune
 from {{ cookiecutter.package_name }}.errors import UsageError
 from {{ cookiecutter.package_name }}.run import Run, write_json
 from {{ cookiecutter.package_name }}.settings import MONITOR
@@ -66,7 +66,7 @@ finally:
 
 def search(*overrides):
     words = ("~space", *overrides)
-    with initialize_config_dir(str(cli.CONFIGS), version_base="1.3"):
+    with initialize_config_dir(str(launch.CONFIGS), version_base="1.3"):
         return check_search(compose("tune", list(words)), words)
 
 
@@ -169,7 +169,7 @@ def test_all_mistakes_are_told_at_once():
 
 
 def test_the_space_that_is_there_can_be_searched_and_changed_in_part():
-    with initialize_config_dir(str(cli.CONFIGS), version_base="1.3"):
+    with initialize_config_dir(str(launch.CONFIGS), version_base="1.3"):
         config = compose("tune", ["space.optimizer.lr.high=0.5", "~space.data"])
     space = check_search(config, []).space
     assert space["optimizer.lr"].high == 0.5
@@ -210,7 +210,7 @@ def test_what_is_suggested_is_what_a_command_line_can_say():
     ["resnet18", "true", "null", "1e3", "a b", "it's, [so]", "", 3, 1e-5, None, True, ["a", "b c"]],
 )
 def test_hydra_reads_a_word_as_it_was_meant(value):
-    with initialize_config_dir(str(cli.CONFIGS), version_base="1.3"):
+    with initialize_config_dir(str(launch.CONFIGS), version_base="1.3"):
         config = compose("train", [f"++resume={word(value)}"])
     assert config.resume == value
 

@@ -64,25 +64,31 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return content
 
 
-def load_module(path: Path, *, compiled: bool = True) -> TaskModule:
+def load_module(path: Path, changed: Settings | None = None) -> TaskModule:
     """Rebuild the module that a checkpoint holds; its weights are the averaged ones.
 
     Args:
         path: the checkpoint, or an ONNX file, which then runs in the place of the network.
-        compiled: false to leave the network as it is, whatever ``model.compile`` says.
+        changed: settings whose model takes the place of the checkpoint's.
 
     Raises:
-        UsageError: if the file is no checkpoint of this project.
+        UsageError: if the file is no checkpoint of this project, or not one of that model.
     """
     content = read_checkpoint(path)
-    if not compiled:
-        content["settings"]["model"]["compile"] = False
     settings = check(OmegaConf.create(content["settings"]), Settings)
+    if changed is not None:
+        settings = settings.model_copy(update={"model": changed.model})
     module = TaskModule(settings, content["classes"], download=False)
     if path.suffix == ".onnx":
         cast("Any", module).network = OnnxNetwork(path)
     else:
-        module.load_state_dict(content["state_dict"])
+        try:
+            module.load_state_dict(content["state_dict"])
+        except RuntimeError as error:  # other names, or other shapes
+            raise UsageError(
+                f"{path} holds another network than the settings of model describe.\n"
+                "Leave out what changes the network, such as model.backbone."
+            ) from error
     return module.eval()
 
 

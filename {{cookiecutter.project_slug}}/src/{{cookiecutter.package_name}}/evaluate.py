@@ -18,7 +18,7 @@ def run_evaluation(settings: EvaluateSettings, run: Run) -> dict[str, float]:
     Raises:
         UsageError: if the data has other classes than the checkpoint was trained on.
     """
-    module = load_module(settings.checkpoint)
+    module = load_module(settings.checkpoint, settings)
     datasets = matching_datasets(settings, module.classes)
     # The training split is measured like the others: whole, in order, without random changes.
     chosen = getattr(datasets, settings.split)

@@ -50,7 +50,8 @@ def run_export(settings: ExportSettings, run: Run) -> Path:
         UsageError: if the model cannot be exported, the data to compare it on are not there, or it
             differs from the checkpoint by more than 1e-4; then no file is kept.
     """
-    module = load_module(settings.checkpoint, compiled=False)
+    plain = settings.model.model_copy(update={"compile": False})
+    module = load_module(settings.checkpoint, settings.model_copy(update={"model": plain}))
     graph = Graph(exporting.dense_network(module)).eval()
     datasets = _datasets(settings, module.classes)
     images = _real_images(datasets)

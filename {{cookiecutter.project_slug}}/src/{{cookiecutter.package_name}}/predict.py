@@ -50,7 +50,7 @@ def run_prediction(settings: PredictSettings, run: Run) -> Rows:
         UsageError: if there is none, or an unreadable one that is not to be skipped; or if there
             is more than one process.
     """
-    module = load_module(settings.checkpoint)
+    module = load_module(settings.checkpoint, settings)
     names = _names(find_sources(settings.source))
     videos = [path for path in names if path.suffix.lower() in VIDEO_SUFFIXES]
     images = [path for path in names if path not in videos]

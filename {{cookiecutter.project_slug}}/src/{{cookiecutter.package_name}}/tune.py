@@ -16,8 +16,8 @@ from types import FrameType
 from optuna import Study, Trial
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from .cli import RUN_ID
 from .compare import compare
+from .launch import RUN_ID
 from .run import Run, read_metrics
 from .settings import MONITOR
 from .space import OWN, Search, suggest, word

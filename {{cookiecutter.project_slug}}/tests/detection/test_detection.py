@@ -164,6 +164,19 @@ def test_predictions_are_written_as_coco_results(train, command, own_data):
     assert sum(row["objects"] for row in rows) == len(boxes.anns)
 
 
+def test_how_sure_a_box_must_be_can_be_changed_for_a_checkpoint(train, command, own_data):
+    checkpoint = f"checkpoint={train('trainer.max_epochs=1')}/checkpoints/best.ckpt"
+
+    def objects(threshold):
+        words = (checkpoint, f"source={own_data}/val", f"model.score_threshold={threshold}")
+        result = command("predict", *words, "tracking=none", "trainer=cpu")
+        rows = json.loads((result / "predictions.json").read_text())
+        return sum(row["objects"] for row in rows)
+
+    assert objects(0) > 0
+    assert objects(1) == 0
+
+
 def test_a_drawing_shows_the_box_in_its_place():
     image = torch.full((3, 300, 400), 128, dtype=torch.uint8)
     box = torch.tensor([[0.25, 0.5, 0.75, 0.9]])

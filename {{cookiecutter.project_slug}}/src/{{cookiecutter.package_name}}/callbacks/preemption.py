@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import signal
 import subprocess
 from pathlib import Path
@@ -110,14 +111,31 @@ class Preemption(Callback):
 
 
 def requeue(signum: int) -> None:
-    """Let SLURM start the job again after SIGUSR1; after SIGTERM it decides that by itself.
-
-    Whoever cancels a job sends SIGTERM, too: that job must not come back.
-    """
+    """Let SLURM start the job again: its time is up (SIGUSR1), or it was evicted (SIGTERM)."""
     job = os.environ.get("SLURM_JOB_ID")
-    if job is None or signum == signal.SIGTERM or not is_first():
+    if job is None or not is_first():
         return
     try:
-        subprocess.run(["scontrol", "requeue", job], check=True)  # noqa: S603, S607
+        if signum == signal.SIGTERM and not _is_evicted(job):
+            return
+        _scontrol("requeue", job)
     except (OSError, subprocess.CalledProcessError) as error:
         log.warning("Job %s is not started again: %s", job, error)
+
+
+def _is_evicted(job: str) -> bool:
+    """Whether another job takes its place; who cancels a job sends SIGTERM, too, and means it.
+
+    SLURM starts an evicted job again only if it had to kill it, not if it ended by itself.
+    """
+    shown = _scontrol("show", "job", job)
+    return "JobState=RUNNING" in shown and re.search(r"PreemptTime=\d", shown) is not None
+
+
+def _scontrol(*words: str) -> str:
+    return subprocess.run(  # noqa: S603 - the job's own number
+        ["scontrol", *words],  # noqa: S607 - whichever the cluster has
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout

@@ -9,8 +9,8 @@ from typing import Any
 from omegaconf import DictConfig
 from pydantic import Field, field_validator
 
-from ..cli import guarded, launch
 from ..errors import UsageError
+from ..launch import guarded, launch
 from ..run import Run
 from ..validation import Strict, check
 from .settings import TrackingSettings
