@@ -7,7 +7,7 @@ import signal
 import pytest
 import torch
 
-from {{ cookiecutter.package_name }} import processes
+from {{ cookiecutter.package_name }} import launch
 from {{ cookiecutter.package_name }}.callbacks import preemption
 from {{ cookiecutter.package_name }}.callbacks.preemption import Preemption, requeue
 from {{ cookiecutter.package_name }}.task import MONITOR
@@ -61,7 +61,7 @@ def test_a_training_saves_and_ends_within_an_epoch_and_goes_on(
 
 def test_a_run_whose_id_is_given_goes_on_by_itself(train, workplace, ask, monkeypatch):
     """As a job does that SLURM has started again."""
-    monkeypatch.setattr(processes, "agreed_run_id", lambda _: "job-7")
+    monkeypatch.setattr(launch, "agreed_run_id", lambda _: "job-7")
     ask(STEPS + 1, signal.SIGUSR1)
     with pytest.raises(SystemExit):
         train("trainer.max_epochs=2")
@@ -72,14 +72,17 @@ def test_a_run_whose_id_is_given_goes_on_by_itself(train, workplace, ask, monkey
     assert epochs_of(run) == [0, 1]
 
 
+SCONTROL = """#!/bin/sh
+if [ "$1" = show ]; then cat {folder}/shown; else echo "$@" >> {folder}/asked; fi
+"""
+
+
 @pytest.fixture
 def requeued(tmp_path, monkeypatch):
     """What scontrol was asked for, by a stand-in for it."""
     script = tmp_path / "bin" / "scontrol"
     script.parent.mkdir()
-    script.write_text(
-        f'#!/bin/sh\nif [ "$1" = show ]; then cat {tmp_path}/shown; else echo "$@" >> {tmp_path}/asked; fi\n'
-    )
+    script.write_text(SCONTROL.format(folder=tmp_path))
     script.chmod(0o755)
     monkeypatch.setenv("PATH", f"{script.parent}:{os.environ['PATH']}")
     monkeypatch.setenv("SLURM_JOB_ID", "42")
