@@ -9,7 +9,7 @@ import torch
 import yaml
 from PIL import Image
 
-from {{ cookiecutter.package_name }}.run import environment
+from {{ cookiecutter.package_name }}.run import Run, environment, without_secrets
 from {{ cookiecutter.package_name }}.task import METRICS, MONITOR
 
 from small import OWN, REPORT, SMALL
@@ -53,6 +53,20 @@ def test_a_run_folder_tells_everything(train):
 def test_a_secret_on_the_command_line_is_not_written_down(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["train", "a.api_key=planted", "TOKEN=planted", "seed=1"])
     assert environment()["command"] == "train a.api_key=*** TOKEN=*** seed=1"
+
+
+@pytest.mark.parametrize(
+    "line", ["API_KEY=abc123", 'token: "abc123"', "db_password = abc123", "'secret': 'abc123'"]
+)
+def test_secret_looking_lines_are_masked(line):
+    assert "abc123" not in without_secrets(line)
+
+
+def test_why_a_run_failed_is_told_without_the_secrets_of_the_environment(workplace, monkeypatch):
+    monkeypatch.setenv("OWN_TOKEN", "planted-planted")
+    run = Run(workplace / "runs" / "one")
+    run.fail("the server says no to planted-planted")
+    assert run.failure.read_text() == "the server says no to ***\n"
 
 
 def test_resume_auto_continues_the_newest_unfinished_run_in_its_folder(train, command):

@@ -20,7 +20,8 @@ from pydantic import BaseModel
 from .errors import UsageError
 
 VERSIONS_OF = ("torch", "torchvision", "lightning", "timm", "torchmetrics", "hydra-core", "numpy")
-SECRET = re.compile(r"([\w.]*(?:key|token|secret|password)[\w.]*=)\S+", re.IGNORECASE)
+SECRET = re.compile(r"key|token|secret|password|credential", re.IGNORECASE)
+ASSIGNED = re.compile(rf"([\w.-]*(?:{SECRET.pattern})[\w.-]*[\"']?\s*[:=]\s*)\S+", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ class Run:
     def fail(self, reason: str) -> None:
         """Write down why the run failed, without secrets."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        write_text(self.failure, SECRET.sub(r"\1***", f"{reason}\n"))
+        write_text(self.failure, without_secrets(f"{reason}\n"))
 
 
 def new_run_id() -> str:
@@ -144,7 +145,7 @@ def environment() -> dict[str, object]:
     """Versions, the state of the code and the command line, without secrets."""
     commit = _git("rev-parse", "HEAD")
     return {
-        "command": SECRET.sub(r"\1***", " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])),
+        "command": without_secrets(" ".join([Path(sys.argv[0]).name, *sys.argv[1:]])),
         "started": datetime.now().astimezone().isoformat(timespec="seconds"),
         "git_commit": commit,
         "git_dirty": bool(_git("status", "--porcelain")) if commit else None,
@@ -152,6 +153,14 @@ def environment() -> dict[str, object]:
         "platform": platform.platform(),
         "packages": {name: _version(name) for name in VERSIONS_OF},
     }
+
+
+def without_secrets(text: str) -> str:
+    """A copy without what is assigned to a secret-looking name, here or in the environment."""
+    for name, value in os.environ.items():
+        if SECRET.search(name) and len(value) > 7:
+            text = text.replace(value, "***")
+    return ASSIGNED.sub(r"\1***", text)
 
 
 def _version(package: str) -> str | None:

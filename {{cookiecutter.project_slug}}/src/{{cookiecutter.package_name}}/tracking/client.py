@@ -17,8 +17,7 @@ from typing import Any
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
-from ..run import Run
-from .facts import masked_text
+from ..run import Run, without_secrets
 from .settings import Mode, TrackingSettings
 
 log = logging.getLogger(__name__)
@@ -237,7 +236,7 @@ def _never_wait_for_a_lost_server(run: Any) -> None:
 def reason(error: BaseException) -> str:
     """The first line of what an exception says, without secrets."""
     lines = str(error).strip().splitlines()
-    return masked_text(f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__)
+    return without_secrets(f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__)
 
 
 def _say_nothing(record: logging.LogRecord) -> None:

@@ -1,21 +1,15 @@
 """What a run is told of itself: settings, code, data and model, without secrets."""
 
 import hashlib
-import os
-import re
 import subprocess
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import LightningModule
 
-from ..run import environment
+from ..run import SECRET, environment, without_secrets
 from ..settings import Settings
 
-SECRET = re.compile(r"key|token|secret|password|credential", re.IGNORECASE)
-ASSIGNED = re.compile(
-    r"([\w.-]*(?:key|token|secret|password|credential)[\w.-]*[\"']?\s*[:=]\s*)\S+", re.IGNORECASE
-)
 ANNOTATIONS = {".json", ".txt", ".yaml", ".yml", ".csv"}  # whose content counts, not size alone
 MOST_PATCH_BYTES = 1_000_000
 
@@ -36,17 +30,11 @@ def masked(tree: dict[str, Any]) -> dict[str, Any]:
         if isinstance(value, dict)
         else "***"
         if SECRET.search(key) and value
-        else masked_text(value)
+        else without_secrets(value)
         if isinstance(value, str)
         else value
         for key, value in tree.items()
     }
-
-
-def masked_text(text: str) -> str:
-    """A copy without the API key of this machine, wherever it may stand."""
-    key = os.environ.get("WANDB_API_KEY", "")
-    return text.replace(key, "***") if len(key) > 7 else text
 
 
 def patch() -> str:
@@ -61,7 +49,7 @@ def patch() -> str:
     except (OSError, subprocess.SubprocessError):
         return ""  # no git, no repository or no commit
     text = done.stdout[:MOST_PATCH_BYTES].decode(errors="replace")
-    return masked_text(ASSIGNED.sub(r"\1***", text))
+    return without_secrets(text)
 
 
 def fingerprint(root: Path) -> str:
