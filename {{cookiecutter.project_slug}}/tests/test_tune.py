@@ -424,6 +424,24 @@ def test_a_killed_search_leaves_a_study_that_goes_on(driver, workplace):
     assert "was killed" in rows[1]["reason"]
 
 
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's /proc")
+def test_a_killed_search_is_noticed_before_its_parent_takes_note(workplace):
+    folder = workplace / "runs/tune/first"
+    begun = study.open_study(search(RATE), folder)
+    trial = study.next_trial(begun, search(RATE), folder)
+    run = Run(folder / trial.user_attrs["run"])
+    run.folder.mkdir()
+    (run.folder / study.LOG).touch()
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        trial.set_user_attr("processes", [socket.gethostname(), process.pid])
+        study.end_unwatched(begun, folder)
+        assert begun.trials[0].state == TrialState.RUNNING
+        process.kill()
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # ended, but still listed
+        study.end_unwatched(begun, folder)
+    assert begun.trials[0].state == TrialState.FAIL
+
+
 def test_without_optuna_the_fix_is_told(command, monkeypatch):
     monkeypatch.setattr(cli, "find_spec", lambda name: None)
     with pytest.raises(SystemExit) as stopped:

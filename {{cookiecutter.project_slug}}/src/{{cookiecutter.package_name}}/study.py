@@ -139,6 +139,9 @@ def _is_alive(process: int) -> bool:
         return False
     except PermissionError:
         return True  # of another user
+    with suppress(FileNotFoundError):  # not on Linux, or it has gone just now
+        state = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(") ")[2]
+        return not state.startswith("Z")  # killed, but its parent has not taken note yet
     return True
 
 
