@@ -3,11 +3,12 @@
 The YAML files in ``configs/`` hold the values, this module says which values make sense.
 """
 
+import re
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 # ~ if cookiecutter.task == "classification"
 from .classification.settings import DataSettings, ModelSettings
@@ -109,8 +110,8 @@ class TrainerSettings(Strict):
     def _keeps_weights_whole_and_results(cls, strategy: str) -> str:
         if any(word in strategy for word in ("spawn", "fork", "notebook")):
             raise ValueError("processes made that way hand no results back: use ddp")
-        if any(word in strategy for word in ("fsdp", "deepspeed", "model_parallel")):
-            raise ValueError("weights in parts cannot be averaged or reloaded here: use ddp")
+        if strategy != "fsdp" and re.search("fsdp|deepspeed|model_parallel", strategy):
+            raise ValueError("weights are split by fsdp alone here")
         return strategy
 
 
@@ -142,6 +143,15 @@ class Settings(Strict):
     @classmethod
     def _none_is_empty(cls, tracking: object) -> object:
         return tracking or None
+
+    @field_validator("trainer")
+    @classmethod
+    def _splits_what_is_not_compiled(
+        cls, trainer: TrainerSettings, info: ValidationInfo
+    ) -> TrainerSettings:
+        if trainer.strategy == "fsdp" and "model" in info.data and info.data["model"].compile:
+            raise ValueError("PyTorch cannot compile what fsdp splits: leave out model.compile")
+        return trainer
 
 
 class EvaluateSettings(Settings):

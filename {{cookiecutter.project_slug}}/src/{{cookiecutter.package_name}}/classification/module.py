@@ -16,8 +16,9 @@ from torchmetrics.classification import (
 from torchvision.transforms import v2
 
 from ..data.datamodule import own_share
-from ..optimizer import build_optimizer
+from ..optimizer import build_optimizer, clip_gradients
 from ..settings import MONITOR, Settings
+from ..sharding import shard
 from .dataset import UNLABELLED, Batch
 from .network import build_network
 
@@ -144,6 +145,10 @@ class ClassificationModule(LightningModule):
         """Label one batch; each prediction comes with the position of its image."""
         return list(zip(batch.positions.tolist(), self.predict_images(batch.images), strict=True))
 
+    def configure_model(self) -> None:
+        """Split the weights over the processes if ``trainer=fsdp``."""
+        shard(self, self.network, self.network.backbone)
+
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW or SGD with warm-up and cosine."""
         steps = int(self.trainer.estimated_stepping_batches)
@@ -156,8 +161,7 @@ class ClassificationModule(LightningModule):
         gradient_clip_algorithm: str | None = None,
     ) -> None:
         """Clip here: Lightning refuses to with a fused optimiser under mixed precision."""
-        limit = self.settings.optimizer.clip_norm
-        norm = nn.utils.clip_grad_norm_(self.network.parameters(), limit or float("inf"))
+        norm = clip_gradients(self.network, self.settings.optimizer.clip_norm)
         self.log("train/grad_norm", norm)
         self.log("train/lr", optimizer.param_groups[0]["lr"])
 

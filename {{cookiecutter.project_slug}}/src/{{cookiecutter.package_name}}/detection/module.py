@@ -5,10 +5,11 @@ from typing import Any
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
-from torch import Tensor, nn
+from torch import Tensor
 
-from ..optimizer import build_optimizer
+from ..optimizer import build_optimizer, clip_gradients
 from ..settings import Settings
+from ..sharding import shard
 from .boxes import Prediction
 from .dataset import Batch
 from .metrics import CocoScores, Scores
@@ -96,6 +97,10 @@ class DetectionModule(LightningModule):
         """Detect in one batch; each prediction comes with the position of its image."""
         return list(zip(batch.positions.tolist(), self.predict_images(batch.images), strict=True))
 
+    def configure_model(self) -> None:
+        """Split the weights over the processes if ``trainer=fsdp``."""
+        shard(self, self.network, self.network.features, methods=["losses"])
+
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW or SGD with warm-up and cosine."""
         steps = int(self.trainer.estimated_stepping_batches)
@@ -108,8 +113,7 @@ class DetectionModule(LightningModule):
         gradient_clip_algorithm: str | None = None,
     ) -> None:
         """Clip here: Lightning refuses to with a fused optimiser under mixed precision."""
-        limit = self.settings.optimizer.clip_norm
-        norm = nn.utils.clip_grad_norm_(self.network.parameters(), limit or float("inf"))
+        norm = clip_gradients(self.network, self.settings.optimizer.clip_norm)
         self.log("train/grad_norm", norm)
         self.log("train/lr", optimizer.param_groups[0]["lr"])
 

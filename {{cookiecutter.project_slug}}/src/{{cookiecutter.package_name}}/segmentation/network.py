@@ -1,5 +1,7 @@
 """The network: a segmentation-models-pytorch architecture on a timm encoder."""
 
+from typing import cast
+
 import segmentation_models_pytorch as smp
 from torch import Tensor, nn
 
@@ -17,6 +19,11 @@ class Segmenter(nn.Module):
         super().__init__()
         self.model = model
         self.normalisation = normalisation
+
+    @property
+    def encoder(self) -> nn.Module:
+        """The part that is a backbone."""
+        return cast("nn.Module", self.model.encoder)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits of each class for each pixel.

@@ -1,12 +1,16 @@
 """Numbers of a training that the modules do not log themselves."""
 
+import logging
 import time
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from ..sharding import is_split
 from .client import Tracked
 from .facts import model_size
+
+log = logging.getLogger(__name__)
 
 WATCH_STEPS = 100
 
@@ -22,7 +26,9 @@ class Measures(Callback):
         with self.tracked.guarded("noting the model's size"):
             self.tracked.run.config.update({"model_size": model_size(pl_module)})
         watched = self.tracked.tracking.watch
-        if watched:
+        if watched and is_split(pl_module):
+            log.warning("tracking.watch is left out: the weights are split over processes.")
+        elif watched:
             with self.tracked.guarded("watching the weights"):
                 self.tracked.run.watch(
                     pl_module, log=watched, log_freq=WATCH_STEPS, log_graph=False
@@ -54,6 +60,6 @@ class Measures(Callback):
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stop watching: the test needs no hooks."""
-        if self.tracked.tracking.watch:
+        if self.tracked.tracking.watch and not is_split(pl_module):
             with self.tracked.guarded("watching the weights"):
                 self.tracked.run.unwatch(pl_module)
