@@ -170,7 +170,7 @@ def test_the_readme_shows_no_unknown_setting():
     lines = [
         line.split("#")[0].split() for line in readme.splitlines() if line.startswith("uv run ")
     ]
-    commands = {"train", "evaluate", "predict", "export", "tune"}
+    commands = {"train", "evaluate", "predict", "export", "tune", "bench", "doctor"}
     checked = 0
     for _, _, name, *words in (words for words in lines if words[2] in commands):
         pairs = [re.sub("[\"']", "", word) for word in words if "=" in word]

@@ -18,7 +18,7 @@ from .processes import is_first
 
 if TYPE_CHECKING:
     from .run import Run
-    from .settings import Settings
+    from .settings import BenchSettings, Settings
 
 SettingsT = TypeVar("SettingsT", bound="Settings")
 
@@ -45,6 +45,16 @@ def predict() -> None:
 def export() -> None:
     """Export a checkpoint to one file for other runtimes."""
     launch("export", _export)
+
+
+def bench() -> None:
+    """Time training with these settings, next to its loader and its model alone."""
+    launch("bench", _bench)
+
+
+def doctor() -> None:
+    """Say what is wrong with the data, and what holds training back."""
+    launch("doctor", _doctor)
 
 
 def tune() -> None:
@@ -124,6 +134,33 @@ def _export(config: DictConfig) -> None:
     from .export import run_export
 
     run_export(settings, run)
+
+
+@guarded
+def _bench(config: DictConfig) -> None:
+    settings, run = _timed(config)
+    from .bench import run_bench
+
+    run_bench(settings, run)
+
+
+@guarded
+def _doctor(config: DictConfig) -> None:
+    settings, run = _timed(config)
+    from .doctor import run_doctor
+
+    run_doctor(settings, run)
+
+
+def _timed(config: DictConfig) -> tuple["BenchSettings", "Run"]:
+    from .run import Run
+    from .settings import BenchSettings
+    from .validation import check
+
+    settings = check(config, BenchSettings)
+    run = Run(settings.runs / os.environ[RUN_ID])
+    run.create(settings)
+    return settings, run
 
 
 @guarded

@@ -210,6 +210,13 @@ class ExportSettings(Settings):
         return name
 
 
+class BenchSettings(Settings):
+    """A training's settings, and how long to time them."""
+
+    warmup: int = Field(ge=1)
+    steps: int = Field(ge=1)
+
+
 def existing_checkpoint(checkpoint: object) -> object:
     """Refuse a checkpoint that is not named or not there.
 

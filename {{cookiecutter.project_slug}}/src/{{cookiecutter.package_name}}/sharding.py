@@ -12,6 +12,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.strategies import ModelParallelStrategy
 from torch import Tensor, distributed, nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict
+from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor
 
@@ -24,18 +25,17 @@ def fully_sharded(processes: int) -> ModelParallelStrategy:
 
 
 def shard(
-    module: LightningModule, network: nn.Module, backbone: nn.Module, *, methods: Sequence[str] = ()
+    network: nn.Module, backbone: nn.Module, mesh: DeviceMesh, *, methods: Sequence[str] = ()
 ) -> None:
-    """Split the network's weights if the module's trainer is to do that; once.
+    """Split the network's weights, once.
 
     Args:
-        module: which has the network.
         network: of which one block after another is gathered, and what is left all at once.
         backbone: where the blocks are.
+        mesh: the processes.
         methods: of the network that are called besides ``forward``.
     """
-    mesh = module.device_mesh
-    if mesh is None or isinstance(network, FSDPModule):
+    if isinstance(network, FSDPModule):
         return
     # It takes no other order; images that come with channels last keep theirs.
     network.to(memory_format=torch.contiguous_format)

@@ -8,6 +8,7 @@ from PIL.Image import Image
 from .callbacks.ema import WeightAverage
 from .callbacks.finite import FiniteLoss
 from .callbacks.metrics import Curves, MetricsFile
+from .callbacks.performance import Performance
 from .callbacks.pictures import PredictionPictures, Shown
 from .callbacks.preemption import PreemptedError, Preemption, requeue
 from .checkpoint import read_checkpoint
@@ -82,21 +83,25 @@ def _own_callbacks(settings: Settings, run: Run, module: TaskModule) -> list[Cal
         count=settings.pictures.count,
         every_n_epochs=settings.pictures.every_n_epochs,
     )
+    return [
+        *step_callbacks(settings),
+        pictures,
+        Curves(run.folder),
+        Preemption(run.last),
+        Performance(),
+        *checkpoint_callbacks(settings, run, monitor=MONITOR, mode=METRICS[MONITOR]),
+    ]
+
+
+def step_callbacks(settings: Settings) -> list[Callback]:
+    """What belongs to each step of a training."""
     average = (
         [WeightAverage(settings.ema.decay, settings.ema.every_n_steps)]
         if settings.ema.enabled
         else []
     )
     split = [SameBuffers()] if settings.trainer.strategy == "fsdp" else []
-    return [
-        *average,
-        *split,
-        FiniteLoss(),
-        pictures,
-        Curves(run.folder),
-        Preemption(run.last),
-        *checkpoint_callbacks(settings, run, monitor=MONITOR, mode=METRICS[MONITOR]),
-    ]
+    return [*average, *split, FiniteLoss()]
 
 
 def _test_best(

@@ -30,6 +30,7 @@ MEANT_SO = (  # what Lightning warns of without need; the last one is its own to
     ".*sync_dist=True.*",  # these metrics cover all processes by themselves
     ".*ended before the epoch ended.*",  # see callbacks/preemption.py
     ".*LeafSpec.*",
+    ".*have no `val_dataloader`.*",  # bench does not validate
 )
 
 
@@ -80,6 +81,8 @@ def _trainer(
         num_sanity_val_steps=0,
         enable_progress_bar=chosen.progress,
         enable_model_summary=False,
+        # Else Lightning brings a checkpoint callback of its own.
+        enable_checkpointing=any(isinstance(one, ModelCheckpoint) for one in callbacks),
         logger=list(loggers),
         callbacks=[*callbacks, *([RichProgressBar(leave=True)] if chosen.progress else [])],
         default_root_dir=run.folder,

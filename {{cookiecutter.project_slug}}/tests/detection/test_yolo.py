@@ -46,6 +46,16 @@ def test_boxes_and_polygons_become_corners(root):
     assert target.areas.tolist() == pytest.approx([8 * 8, 8 * 6])
 
 
+def test_boxes_that_had_to_be_put_right_are_known_by_their_line(root):
+    lines = "1 0.95 0.5 0.2 0.4\n0 0.5 0.5 0 0.1\n0 0.0 0.5 0.002 0.4\n"
+    (root / "labels" / "train" / "1.txt").write_text(lines)
+    train = datasets(root).train
+    assert train.faults == {
+        1: ("1.txt, line 1: the box is beyond the border", "1.txt, line 2: the box has no area")
+    }
+    assert train.record(1).boxes[:, 2].tolist() == pytest.approx([1.0, 0.001])
+
+
 def test_no_label_file_means_no_objects(root):
     assert len(datasets(root).train[1].target.boxes) == 0
 

@@ -68,7 +68,7 @@ def test_metrics_of_every_epoch_are_there(recorded):
     keys = set().union(*rows)
     assert {"train/loss", "train/lr", "train/grad_norm", *METRICS} <= keys
     assert MONITOR.replace("val", "test") in keys
-    assert [rate > 0 for rate in logged(recorded, "train/images_per_second")] == [True, True]
+    assert min(logged(recorded, "perf/images_per_second")) > 0
 
 
 def test_charts_go_by_epoch_and_the_summary_is_the_best(recorded):

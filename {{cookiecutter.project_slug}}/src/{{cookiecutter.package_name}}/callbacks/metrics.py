@@ -66,7 +66,7 @@ class Curves(Callback):
 
 
 def draw_curves(rows: list[dict[str, float]], path: Path) -> None:
-    """Draw each metric over the steps; training and validation of the same metric share axes.
+    """Draw what is learned over the steps; training and validation of the same metric share axes.
 
     Args:
         rows: what ``read_metrics`` returns.
@@ -75,7 +75,7 @@ def draw_curves(rows: list[dict[str, float]], path: Path) -> None:
     series: dict[str, dict[str, list[tuple[float, float]]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
         for name, value in row.items():
-            if "/" in name and not name.startswith("test/"):
+            if "/" in name and not name.startswith(("test/", "perf/")):
                 split, metric = name.split("/", 1)
                 series[metric][split].append((row["step"], value))
     if not series:

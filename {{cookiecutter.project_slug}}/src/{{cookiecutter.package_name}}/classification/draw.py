@@ -43,6 +43,12 @@ def draw_prediction(
     return _captioned(picture, lines, color)
 
 
+def draw_target(image: Tensor, _target: object, _classes: Sequence[str]) -> Image.Image:
+    """The image: its class stands in its path."""
+    picture: Image.Image = to_pil_image(image)
+    return picture
+
+
 def caption(target: int, prediction: Prediction, classes: Sequence[str]) -> str:
     """What the image is taken for, and below, if that is wrong, what it is."""
     said = f"{classes[prediction.label]} {prediction.confidence:.0%}"

@@ -147,7 +147,8 @@ class ClassificationModule(LightningModule):
 
     def configure_model(self) -> None:
         """Split the weights over the processes if ``trainer=fsdp``."""
-        shard(self, self.network, self.network.backbone)
+        if self.device_mesh is not None:
+            shard(self.network, self.network.backbone, self.device_mesh)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW or SGD with warm-up and cosine."""

@@ -19,6 +19,8 @@ from ..errors import UsageError
 
 log = logging.getLogger(__name__)
 
+SLACK_PIXELS = 1  # of a box beyond the border: rounding
+
 
 class Target(NamedTuple):
     """The objects of one image."""
@@ -47,10 +49,14 @@ class Labelled(NamedTuple):
     crowd: np.ndarray  # bool [N]
     areas: np.ndarray  # float32 [N], as shares of the image
     size: tuple[int, int]  # height and width; 0, 0 if only the file knows
+    faults: tuple[str, ...] = ()  # what had to be put right
 
 
 def labelled(
-    path: Path, rows: Sequence[tuple[list[float], int, bool, float]], size: tuple[int, int]
+    path: Path,
+    rows: Sequence[tuple[list[float], int, bool, float]],
+    size: tuple[int, int],
+    faults: Sequence[str] = (),
 ) -> Labelled:
     """Stack rows of box, label, crowd and area."""
     boxes, labels, crowd, areas = zip(*rows, strict=True) if rows else ((), (), (), ())
@@ -61,6 +67,7 @@ def labelled(
         np.array(crowd, dtype=bool),
         np.array(areas, dtype=np.float32),
         size,
+        tuple(faults),
     )
 
 
@@ -75,14 +82,17 @@ def from_coco(images: Sequence[CocoImage]) -> list[Labelled]:
     found, empty = [], []
     for image in images:
         scale = image.width * image.height
-        rows = []
+        rows, faults = [], []
         for one in image.objects:
             x, y, width, height = _bbox(image.source, one.id, one.content.get("bbox"))
             left, right = (min(max(edge, 0), image.width) for edge in (x, x + width))
             top, bottom = (min(max(edge, 0), image.height) for edge in (y, y + height))
             if right <= left or bottom <= top:
                 empty.append((image.source, one.id))
+                faults.append(f"annotation {one.id} has a box without area: {one.content['bbox']}")
                 continue
+            if max(left - x, top - y, x + width - right, y + height - bottom) > SLACK_PIXELS:
+                faults.append(f"annotation {one.id} is beyond the border: {one.content['bbox']}")
             box = [
                 left / image.width,
                 top / image.height,
@@ -91,7 +101,7 @@ def from_coco(images: Sequence[CocoImage]) -> list[Labelled]:
             ]
             area = one.content.get("area") or width * height
             rows.append((box, one.label, one.crowd, float(area) / scale))
-        found.append(labelled(image.path, rows, (image.height, image.width)))
+        found.append(labelled(image.path, rows, (image.height, image.width), faults))
     if empty:
         source, first = empty[0]
         log.info(

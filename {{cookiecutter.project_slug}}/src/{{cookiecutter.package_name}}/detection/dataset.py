@@ -53,6 +53,9 @@ class BoxDataset(Dataset[Sample | Unreadable]):
         self.labels = np.concatenate([record.labels for record in records])
         self.crowd = np.concatenate([record.crowd for record in records])
         self.areas = np.concatenate([record.areas for record in records])
+        self.faults = {
+            index: record.faults for index, record in enumerate(records) if record.faults
+        }
         self.transform = transform
         self.known = known
 

@@ -30,11 +30,7 @@ def draw_prediction(
         prediction: boxes, scores and labels of this image.
         classes: the names.
     """
-    picture: Image.Image = to_pil_image(image)
-    if picture.width < LEAST_WIDTH:
-        factor = -(-LEAST_WIDTH // picture.width)
-        size = (picture.width * factor, picture.height * factor)
-        picture = picture.resize(size, Image.Resampling.NEAREST)
+    picture = _enlarged(to_pil_image(image))
     pen = ImageDraw.Draw(picture)
     width = max(2, picture.width // 250)
     if target is not None:
@@ -49,6 +45,23 @@ def draw_prediction(
         pen.rectangle(box, outline=color(label), width=width)
         _write(pen, box, f"{classes[label]} {score:.0%}", color(label), font)
     return picture
+
+
+def draw_target(image: Tensor, target: Target, classes: Sequence[str]) -> Image.Image:
+    """The image with its boxes."""
+    picture = _enlarged(to_pil_image(image))
+    pen = ImageDraw.Draw(picture)
+    font = ImageFont.load_default(max(12, picture.width // 45))
+    for box, label in zip(_in_pixels(target.boxes, picture), target.labels.tolist(), strict=True):
+        pen.rectangle(box, outline=color(label), width=max(2, picture.width // 250))
+        _write(pen, box, classes[label], color(label), font)
+    return picture
+
+
+def _enlarged(picture: Image.Image) -> Image.Image:
+    factor = -(-LEAST_WIDTH // picture.width)
+    size = (picture.width * factor, picture.height * factor)
+    return picture.resize(size, Image.Resampling.NEAREST) if factor > 1 else picture
 
 
 def _in_pixels(boxes: Tensor, picture: Image.Image) -> list[tuple[float, float, float, float]]:

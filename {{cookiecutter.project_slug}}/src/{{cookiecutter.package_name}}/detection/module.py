@@ -99,7 +99,8 @@ class DetectionModule(LightningModule):
 
     def configure_model(self) -> None:
         """Split the weights over the processes if ``trainer=fsdp``."""
-        shard(self, self.network, self.network.features, methods=["losses"])
+        if self.device_mesh is not None:
+            shard(self.network, self.network.features, self.device_mesh, methods=["losses"])
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW or SGD with warm-up and cosine."""

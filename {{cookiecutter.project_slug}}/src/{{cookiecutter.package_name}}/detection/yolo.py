@@ -13,6 +13,7 @@ EXAMPLE = """It should say where the images are and what the classes are called:
   train: images/train
   val: images/val
   names: [cat, dog]"""
+SLACK = 0.005  # of the image beyond the border: rounding
 SPLITS = {"train": ("train",), "val": ("val", "valid"), "test": ("test", "val", "valid")}
 
 
@@ -41,7 +42,7 @@ def read_yolo(root: Path) -> tuple[list[str], dict[str, list[Labelled]]]:
             raise UsageError(f"{file} has no {split}.\n{EXAMPLE}")
         base = root / str(content.get("path") or ".")
         paths = _images(file, base if base.is_dir() else root, entry)
-        splits[split] = [labelled(path, _rows(path, len(classes)), (0, 0)) for path in paths]
+        splits[split] = [_labelled(path, len(classes)) for path in paths]
     return classes, splits
 
 
@@ -72,21 +73,21 @@ def _images(file: Path, root: Path, entry: object) -> list[Path]:
     return sorted(found)
 
 
-def _rows(image: Path, classes: int) -> list[tuple[list[float], int, bool, float]]:
+def _labelled(image: Path, classes: int) -> Labelled:
     parts = list(image.with_suffix(".txt").parts)
     places = [index for index, part in enumerate(parts) if part == "images"]
     if places:
         parts[places[-1]] = "labels"
     file = Path(*parts)
     if not file.is_file():
-        return []
-    rows = []
+        return labelled(image, [], (0, 0))
+    rows, faults = [], []
     for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
         if not line.split():
             continue
         try:
             label, *values = [float(word) for word in line.split()]
-            box = _box(values)
+            box, beyond = _box(values)
         except ValueError as error:
             raise UsageError(
                 f"{file}, line {number}: {line!r} is not a class index with the four numbers of a "
@@ -100,11 +101,15 @@ def _rows(image: Path, classes: int) -> list[tuple[list[float], int, bool, float
         area = (box[2] - box[0]) * (box[3] - box[1])
         if area > 0:
             rows.append((box, int(label), False, area))
-    return rows
+        else:
+            faults.append(f"{file.name}, line {number}: the box has no area")
+        if beyond > SLACK:
+            faults.append(f"{file.name}, line {number}: the box is beyond the border")
+    return labelled(image, rows, (0, 0), faults)
 
 
-def _box(values: list[float]) -> list[float]:
-    """The corners x1 y1 x2 y2, cut off at the border.
+def _box(values: list[float]) -> tuple[list[float], float]:
+    """The corners x1 y1 x2 y2, cut off at the border, and how far they were beyond it.
 
     Raises:
         ValueError: if ``values`` are neither a box nor a polygon, or lie far outside the image.
@@ -118,4 +123,5 @@ def _box(values: list[float]) -> list[float]:
         raise ValueError(len(values))
     if not all(-0.5 <= corner <= 1.5 for corner in corners):  # pixels, or no numbers at all
         raise ValueError(corners)
-    return [min(max(corner, 0.0), 1.0) for corner in corners]
+    inside = [min(max(corner, 0.0), 1.0) for corner in corners]
+    return inside, max(abs(a - b) for a, b in zip(corners, inside, strict=True))

@@ -46,6 +46,11 @@ def draw_prediction(
     return joined
 
 
+def draw_target(image: Tensor, target: Tensor, _classes: Sequence[str]) -> Image.Image:
+    """The image under its mask."""
+    return Image.blend(to_pil_image(image), mask_image(target).convert("RGB"), STRENGTH)
+
+
 def _overlaid(picture: Image.Image, mask: Tensor, name: str) -> Image.Image:
     ids = mask_image(mask).resize(picture.size, Image.Resampling.NEAREST)
     colored = Image.blend(picture, ids.convert("RGB"), STRENGTH)

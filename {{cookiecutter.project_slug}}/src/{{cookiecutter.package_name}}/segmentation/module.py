@@ -130,7 +130,8 @@ class SegmentationModule(LightningModule):
 
     def configure_model(self) -> None:
         """Split the weights over the processes if ``trainer=fsdp``."""
-        shard(self, self.network, self.network.encoder)
+        if self.device_mesh is not None:
+            shard(self.network, self.network.encoder, self.device_mesh)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW or SGD with warm-up and cosine."""

@@ -1,0 +1,99 @@
+import json
+import time
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from {{ cookiecutter.package_name }} import bench
+from {{ cookiecutter.package_name }}.callbacks import performance
+from {{ cookiecutter.package_name }}.callbacks.performance import Performance
+from {{ cookiecutter.package_name }}.run import read_metrics
+from {{ cookiecutter.package_name }}.task import TaskModule
+
+from small import SHAPES, SMALL
+
+BATCH = SimpleNamespace(images=torch.zeros(8, 3, 4, 4))
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that only the test moves."""
+    now = SimpleNamespace(seconds=100.0)
+    monkeypatch.setattr(performance, "perf_counter", lambda: now.seconds)
+    return now
+
+
+def test_steps_are_timed_without_the_first_and_without_validation(clock):
+    logged = {}
+    module = SimpleNamespace(
+        device=torch.device("cpu"),
+        log=lambda name, value: logged.update({name: value}),
+        log_dict=lambda values, prog_bar: logged.update(values),
+    )
+    callback = Performance()
+    trainer = SimpleNamespace(log_every_n_steps=5, world_size=2, global_step=0)
+    callback.on_train_start(trainer, module)
+    for wait, work in ((50, 50), (1, 3), (1, 3), ("validation", 0), (2, 2), (1, 3)):
+        if wait == "validation":
+            clock.seconds += 1000
+            callback.on_train_epoch_start(trainer, module)
+            continue
+        clock.seconds += wait
+        callback.on_train_batch_start(trainer, module, BATCH, 0)
+        clock.seconds += work
+        trainer.global_step += 1
+        callback.on_train_batch_end(trainer, module, None, BATCH, 0)
+    assert logged.pop("perf/memory_gb") > 0
+    assert logged == {
+        "perf/images_per_second": 2 * 4 * 8 / 16,
+        "perf/data_wait": 5 / 16,
+        "perf/step_ms": 4000,
+    }
+
+
+def test_a_training_logs_its_speed_and_waits_for_the_device_once(train, monkeypatch):
+    waits = []
+    monkeypatch.setattr(performance, "synchronise", waits.append)
+    run = train("trainer.max_epochs=3")
+    rows = [row for row in read_metrics(run / "metrics.csv") if "perf/step_ms" in row]
+    steps = 3 * 40 // 10
+    assert [row["step"] for row in rows] == list(range(1, steps))  # the first does not count
+    assert all(0 <= row["perf/data_wait"] <= 1 for row in rows)
+    assert len(waits) == 2  # after the first step, and at the end
+
+
+def slow(function):
+    def slowed(*arguments, **named):
+        time.sleep(0.05)
+        return function(*arguments, **named)
+
+    return slowed
+
+
+@pytest.mark.parametrize("limit", ["loader", "model"])
+def test_bench_tells_what_holds_training_back(limit, command, monkeypatch, capsys):
+    if limit == "loader":
+        build = bench.build_datasets
+
+        def build_slow(settings):
+            datasets = build(settings)
+            datasets.train.transform = slow(datasets.train.transform)
+            return datasets
+
+        monkeypatch.setattr(bench, "build_datasets", build_slow)
+    else:
+        monkeypatch.setattr(TaskModule, "training_step", slow(TaskModule.training_step))
+    run = command("bench", *SMALL, *SHAPES, "warmup=2", "steps=7", "trainer.progress=false")
+    results = json.loads((run / "bench.json").read_text())
+    loader, model = results["loader_images_per_second"], results["model_images_per_second"]
+    assert (loader < model) == (limit == "loader")
+    assert (results["data_wait"] > 0.5) == (limit == "loader")
+    assert results["share_of_limit"] == results["images_per_second"] / min(loader, model)
+    assert f"of what its {limit} allows" in capsys.readouterr().out
+    assert not (run / "checkpoints").exists()
+
+
+def test_bench_times_one_process(command):
+    with pytest.raises(SystemExit, match="times one process"):
+        command("bench", *SMALL, *SHAPES, "trainer=ddp", "trainer.accelerator=cpu", "steps=1")
