@@ -8,6 +8,7 @@ import torch
 from {{ cookiecutter.package_name }} import bench
 from {{ cookiecutter.package_name }}.callbacks import performance
 from {{ cookiecutter.package_name }}.callbacks.performance import Performance
+from {{ cookiecutter.package_name }}.callbacks.progress import ProgressBar
 from {{ cookiecutter.package_name }}.run import read_metrics
 from {{ cookiecutter.package_name }}.task import TaskModule
 
@@ -61,6 +62,13 @@ def test_a_training_logs_its_speed_and_waits_for_the_device_once(train, monkeypa
     assert [row["step"] for row in rows] == list(range(1, steps))  # the first does not count
     assert all(0 <= row["perf/data_wait"] <= 1 for row in rows)
     assert len(waits) == 2  # after the first step, and at the end
+
+
+def test_the_bar_says_it_shortly():
+    metrics = {"train/loss": 0.5, "perf/images_per_second": 840.7, "perf/data_wait": 0.104}
+    trainer = SimpleNamespace(progress_bar_metrics=metrics, loggers=[])
+    said = ProgressBar().get_metrics(trainer, None)
+    assert said == {"train/loss": 0.5, "images/s": "841", "waits": "10%"}
 
 
 def slow(function):

@@ -10,11 +10,12 @@ from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.profilers import AdvancedProfiler, Profiler, SimpleProfiler
 from lightning.pytorch.strategies import Strategy
 
+from .callbacks.progress import ProgressBar
 from .checkpoint import WholeCheckpoints
 from .errors import UsageError
 from .processes import started_processes
@@ -84,7 +85,7 @@ def _trainer(
         # Else Lightning brings a checkpoint callback of its own.
         enable_checkpointing=any(isinstance(one, ModelCheckpoint) for one in callbacks),
         logger=list(loggers),
-        callbacks=[*callbacks, *([RichProgressBar(leave=True)] if chosen.progress else [])],
+        callbacks=[*callbacks, *([ProgressBar()] if chosen.progress else [])],
         default_root_dir=run.folder,
         plugins=[*_environment(), WholeCheckpoints()],
     )
