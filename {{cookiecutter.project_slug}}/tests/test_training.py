@@ -188,7 +188,13 @@ def test_unreadable_images_are_counted_and_listed(train, own_data):
         ("data.augment.rotate=30", "data.augment.color=0.2"),
         # ~ endif
         ("ema.enabled=false",),
+        # ~ if cookiecutter.task == "detection"
+        # At 32 px the top of the pyramid has one pixel, for which bf16 convolutions on some CPUs
+        # give gradients that are not finite (torch 2.15).
+        ("optimizer.clip_norm=null", "trainer.precision=bf16-mixed", "data.image_size=128"),
+        # ~ else
         ("optimizer.clip_norm=null", "trainer.precision=bf16-mixed"),
+        # ~ endif
         ("loader.workers=1",),
         ("trainer.patience=1",),
     ],

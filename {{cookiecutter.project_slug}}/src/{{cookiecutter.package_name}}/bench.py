@@ -46,8 +46,8 @@ def measure(datasets: Datasets, settings: BenchSettings, run: Run) -> dict[str, 
     )
     loader, batches = _loader_alone(datamodule, settings)
     classes = list(datasets.classes)
-    model = _steps(settings, run, classes, batches)
-    training = _steps(settings, run, classes, datamodule)
+    model = train_steps(settings, run, classes, batches)
+    training = train_steps(settings, run, classes, datamodule)
     return {
         **training,
         "loader_images_per_second": loader,
@@ -76,7 +76,7 @@ def _loader_alone(datamodule: DataModule, settings: BenchSettings) -> tuple[floa
     return images / (perf_counter() - began), kept
 
 
-def _steps(
+def train_steps(
     settings: BenchSettings, run: Run, classes: list[str], data: DataModule | list[Any]
 ) -> dict[str, float]:
     """Train for a number of steps, as ``train`` does it, without validation and checkpoints."""

@@ -1,0 +1,72 @@
+"""Measure all rows, or those whose names hold a word: ``uv run python -m benchmarks [word ...]``."""
+
+import json
+import platform
+import statistics
+import subprocess
+import sys
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import track
+
+from .pairs import Result, compare
+from .projects import ROOT, WORK, command, project
+from .rows import rows
+
+README = ROOT / "benchmarks" / "README.md"
+BEGIN, END = "<!-- table -->", "<!-- end of the table -->"
+PACKAGES = ("torch", "torchvision", "lightning", "timm", "hydra-core")
+
+
+def table(results: list[Result]) -> str:
+    """The results as Markdown."""
+    lines = ["| row | ours | floor or peer | | ratio | target | |", "|---|---|---|---|---|---|---|"]
+    for result in results:
+        row = result.row
+        ours, floor = (f"{statistics.median(taken):.3g} {row.unit}" for taken in (result.ours, result.floor))
+        low, high = result.spread
+        ratio = f"{result.ratio:.3f} ({low:.3f} to {high:.3f}, n={row.repeats})"
+        verdict = "met" if result.met else "**missed**"
+        lines.append(f"| {row.name} | {ours} | {floor} | {row.floor} | {ratio} | {row.aim} | {verdict} |")
+    return "\n".join(lines)
+
+
+def machine() -> str:
+    """Where it was measured, with what, and when."""
+    python = command(project("classification"), "python")
+    words = f"from importlib.metadata import version; print(*map(version, {PACKAGES}))"
+    versions = subprocess.run([python, "-c", words], check=True, capture_output=True, text=True).stdout.split()
+    known = Path("/proc/cpuinfo").read_text(encoding="utf-8") if Path("/proc/cpuinfo").exists() else ""
+    models = {line.split(":")[1].strip() for line in known.splitlines() if line.startswith("model name")}
+    cores = known.count("processor\t") or "?"
+    packages = ", ".join(f"{name} {one}" for name, one in zip(PACKAGES, versions, strict=True))
+    where = f"{cores} cores of {', '.join(models) or platform.processor()}"
+    return f"{date.today():%Y-%m-%d}, {where}, Python {platform.python_version()}, {packages}."
+
+
+def main(words: list[str]) -> None:
+    """Measure, print the table, and keep it: as JSON, and in the README if it is whole."""
+    WORK.mkdir(exist_ok=True)
+    chosen = [row for row in rows() if not words or any(word in row.name for word in words)]
+    if not chosen:
+        sys.exit(f"No row's name holds {' or '.join(words)}. These are: {', '.join(row.name for row in rows())}")
+    results = [compare(row) for row in track(chosen, "Measuring")]
+    told = f"{table(results)}\n\n{machine()}"
+    Console().print(told, markup=False, soft_wrap=True)
+    found: list[dict[str, Any]] = [
+        {"row": one.row.name, "floor": one.row.floor, "unit": one.row.unit, "ours": one.ours, "peer": one.floor,
+         "ratio": one.ratio, "target": one.row.aim, "met": one.met}
+        for one in results
+    ]  # fmt: skip
+    (WORK / "results.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    if not words:
+        text = README.read_text(encoding="utf-8")
+        before, after = text.split(BEGIN)[0], text.split(END)[1]
+        README.write_text(f"{before}{BEGIN}\n\n{told}\n\n{END}{after}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

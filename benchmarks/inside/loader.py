@@ -1,0 +1,59 @@
+"""Images per second and core of reading, cropping and flipping photos: by the project's loader, or by hand."""
+
+import sys
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+import torch
+from common import answer, settings_of
+from PIL import Image
+from shape_sorter.data.datamodule import DataModule
+from shape_sorter.task import build_datasets
+from torchvision.io import ImageReadMode, decode_image, read_file
+from torchvision.transforms import v2
+
+COUNT, SIZE, BATCH = 300, 224, 32
+
+
+def write_photos(root: Path) -> None:
+    """JPEG files of 500 x 375 pixels with about the detail of photos, in two classes."""
+    random = np.random.default_rng(0)
+    for index in range(COUNT):
+        path = root / ("even", "odd")[index % 2] / f"{index:03d}.jpg"
+        if path.exists():
+            continue
+        path.parent.mkdir(parents=True, exist_ok=True)
+        rough = Image.fromarray(random.integers(0, 256, (48, 64, 3), dtype=np.uint8))
+        rough.resize((500, 375), Image.Resampling.BICUBIC).save(path, quality=90)
+
+
+def main(which: str) -> None:
+    """Print the figure of one of the two."""
+    root = Path("photos")
+    write_photos(root)
+    torch.set_num_threads(1)
+    settings = settings_of(
+        "data=imagefolder", f"data.root={root}", f"data.image_size={SIZE}", "loader.workers=0",
+        f"loader.batch_size={BATCH}",
+    )  # fmt: skip
+    datasets = build_datasets(settings.data)
+    loader = DataModule(datasets, settings.loader, skip_unreadable=False).train_dataloader()
+    paths = [str(path) for path in datasets.train.paths]  # type: ignore[attr-defined]
+    crop = v2.RandomResizedCrop(SIZE, scale=(settings.data.augment.crop_scale, 1.0), antialias=True)
+    flip = v2.RandomHorizontalFlip(settings.data.augment.flip)
+    for _ in range(2):  # the first one fills caches
+        began, images = perf_counter(), 0
+        if which == "ours":
+            images = sum(len(batch.images) for batch in loader)
+        else:
+            for start in range(0, len(paths) - BATCH + 1, BATCH):
+                chosen = paths[start : start + BATCH]
+                read = [decode_image(read_file(path), ImageReadMode.RGB) for path in chosen]
+                images += len(torch.stack([flip(crop(image)) for image in read]))
+        rate = images / (perf_counter() - began)
+    answer(images_per_second=rate)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
