@@ -62,8 +62,9 @@ def _read_fast(path: str | Path) -> Tensor | None:
         return None  # damaged, or no JPEG in spite of its name: Pillow decides
     if image.dtype != torch.uint8 or image.shape[0] not in {1, 3}:
         return None
-    rgb: Tensor = image.expand(3, -1, -1).contiguous()
-    return rgb
+    if image.shape[0] == 1:
+        return _colors_together(image.expand(3, -1, -1).permute(1, 2, 0).contiguous())
+    return image
 
 
 def _read_with_pillow(path: str | Path) -> Tensor:
@@ -78,7 +79,15 @@ def _read_with_pillow(path: str | Path) -> Tensor:
             ground = Image.new("RGBA", image.size, "white")
             image = Image.alpha_composite(ground, image)
         pixels = np.asarray(image.convert("RGB"))
-    return torch.from_numpy(pixels.copy()).permute(2, 0, 1).contiguous()
+    return _colors_together(torch.from_numpy(pixels.copy()))
+
+
+def _colors_together(pixels: Tensor) -> Tensor:
+    """See uint8 [H, W, 3] as [3, H, W]; resizing is twice as fast as with a plane for each colour.
+
+    torchvision's decoder returns this order, too.
+    """
+    return pixels.permute(2, 0, 1)
 
 
 def find_sources(source: str) -> list[Path]:
