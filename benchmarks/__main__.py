@@ -48,24 +48,30 @@ def machine() -> str:
 
 
 def main(words: list[str]) -> None:
-    """Measure, print the table, and keep it: as JSON, and in the README if it is whole."""
+    """Measure, print the table, and keep it: as JSON, and in the README."""
     WORK.mkdir(exist_ok=True)
     chosen = [row for row in rows() if not words or any(word in row.name for word in words)]
     if not chosen:
         sys.exit(f"No row's name holds {' or '.join(words)}. These are: {', '.join(row.name for row in rows())}")
-    results = [compare(row) for row in track(chosen, "Measuring")]
-    told = f"{table(results)}\n\n{machine()}"
-    Console().print(told, markup=False, soft_wrap=True)
+    results: list[Result] = []
+    for row in track(chosen, "Measuring"):
+        results.append(compare(row))
+        keep(results)  # as it goes: what is measured stays if somebody breaks off
+    Console().print(table(results), markup=False, soft_wrap=True)
+
+
+def keep(results: list[Result]) -> None:
+    """Write what there is, as JSON and into the README."""
     found: list[dict[str, Any]] = [
         {"row": one.row.name, "floor": one.row.floor, "unit": one.row.unit, "ours": one.ours, "peer": one.floor,
          "ratio": one.ratio, "target": one.row.aim, "met": one.met}
         for one in results
     ]  # fmt: skip
     (WORK / "results.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-    if not words:
-        text = README.read_text(encoding="utf-8")
-        before, after = text.split(BEGIN)[0], text.split(END)[1]
-        README.write_text(f"{before}{BEGIN}\n\n{told}\n\n{END}{after}", encoding="utf-8")
+    text = README.read_text(encoding="utf-8")
+    before, after = text.split(BEGIN)[0], text.split(END)[1]
+    told = f"{table(results)}\n\n{machine()}"
+    README.write_text(f"{before}{BEGIN}\n\n{told}\n\n{END}{after}", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+from pathlib import Path
 
 BEGAN = time.time() - float(os.environ.get("BENCHMARK_LAG", "0"))
 
@@ -36,7 +37,7 @@ def by_hand() -> None:
 
     register_optimizer_step_post_hook(done)
     steps = [v2.ToImage(), v2.RandomResizedCrop(64, scale=(0.8, 1.0)), v2.ToDtype(torch.float32, scale=True)]
-    data = ImageFolder("data/shapes/train", v2.Compose(steps))
+    data = ImageFolder(str(next(Path("data/shapes").glob("*/train"))), v2.Compose(steps))
     loader = torch.utils.data.DataLoader(data, batch_size=32, shuffle=True, num_workers=2)
     network = timm.create_model("resnet10t", num_classes=5).to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(network.parameters(), fused=True)
