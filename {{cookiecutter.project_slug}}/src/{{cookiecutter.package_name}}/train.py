@@ -51,7 +51,7 @@ def run_training(settings: Settings, run: Run) -> dict[str, float]:
                 settings,
                 run,
                 loggers=[MetricsFile(run.folder, up_to_step=step), *loggers],
-                callbacks=[*_own_callbacks(settings, run, module), *callbacks],
+                callbacks=[*_own_callbacks(settings, run, module), *callbacks, Performance()],
             )
             trainer.fit(module, datamodule=datamodule, ckpt_path=resumed, weights_only=True)
             return _test_best(trainer, module, datamodule, run)
@@ -88,7 +88,6 @@ def _own_callbacks(settings: Settings, run: Run, module: TaskModule) -> list[Cal
         pictures,
         Curves(run.folder),
         Preemption(run.last),
-        Performance(),
         *checkpoint_callbacks(settings, run, monitor=MONITOR, mode=METRICS[MONITOR]),
     ]
 
