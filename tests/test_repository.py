@@ -1,5 +1,7 @@
 """What the repository promises of itself."""
 
+import fnmatch
+import json
 import re
 import subprocess
 
@@ -65,3 +67,16 @@ def test_both_layers_pin_the_same_actions(bake: Bake) -> None:
                 assert re.fullmatch(r"[0-9a-f]{40} # v[\d.]+", pin), f"{action} in {path}"
                 found.setdefault(action, set()).add(pin)
     assert {len(pins) for pins in found.values()} == {1}
+
+
+def test_what_is_copied_unrendered_has_nothing_to_render() -> None:
+    template = json.loads((ROOT / "cookiecutter.json").read_text(encoding="utf-8"))
+    project = ROOT / "{{cookiecutter.project_slug}}"
+    names = [path.relative_to(project).as_posix() for path in project.rglob("*.py")]
+    syntax = ("{{", *(value for value in template["_jinja2_env_vars"].values() if isinstance(value, str)))
+    for pattern in template["_copy_without_render"]:
+        copied = fnmatch.filter(names, pattern)
+        assert copied, pattern
+        for name in copied:
+            text = (project / name).read_text(encoding="utf-8")
+            assert not [mark for mark in syntax if mark in text], name

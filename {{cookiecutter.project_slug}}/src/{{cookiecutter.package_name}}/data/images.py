@@ -57,7 +57,7 @@ def _read_fast(path: str | Path) -> Tensor | None:
     """Decode what is plain 8-bit grey or RGB; None for all else."""
     try:
         encoded = read_file(str(path))
-        image = decode_image(encoded, ImageReadMode.UNCHANGED, apply_exif_orientation=True)
+        image: Tensor = decode_image(encoded, ImageReadMode.UNCHANGED, apply_exif_orientation=True)
     except RuntimeError:
         return None  # damaged, or no JPEG in spite of its name: Pillow decides
     if image.dtype != torch.uint8 or image.shape[0] not in {1, 3}:
