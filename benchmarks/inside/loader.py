@@ -34,7 +34,7 @@ def main(which: str) -> None:
     write_photos(root)
     torch.set_num_threads(1)
     settings = settings_of(
-        "data=imagefolder", f"data.root={root}", f"data.image_size={SIZE}", "loader.workers=0",
+        "data=imagefolder", f"data.root={root}", f"data.image_size={SIZE}", "data.augment.color=0", "loader.workers=0",
         f"loader.batch_size={BATCH}",
     )  # fmt: skip
     datasets = build_datasets(settings.data)

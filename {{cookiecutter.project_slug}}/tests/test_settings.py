@@ -141,6 +141,8 @@ def run(*words, folder):
     ("words", "said"),
     [
         (["--help"], "Settings and their values"),
+        (["--help", "trainer=gpu", "seed=7"], "seed: 7"),
+        (["--help", "trainer=gpus"], "gpu"),
         (["--cfg", "job"], "backbone: resnet10t"),
         (["model.bakbone=resnet50"], "did you mean model.backbone?"),
         (["data=shape"], OWN.removeprefix("data=")),

@@ -20,6 +20,7 @@ from omegaconf import DictConfig
 from .errors import UsageError
 from .processes import agreed_run_id
 from .run import Run, new_run_id
+from .usage import tell_usage
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +39,11 @@ def launch(command: str, work: Callable[[DictConfig], None]) -> None:
         sys.exit("\nhydra/launcher=slurm needs a package more: uv sync --extra slurm\n")
     multirun = {"-m", "--multirun"}
     words = sorted(sys.argv[1:], key=lambda word: word not in multirun)  # anywhere else fails
-    sys.argv[1:] = [_forgiving(word, multirun=words[0] in multirun) for word in words]
+    words = [_forgiving(word, multirun=words[0] in multirun) for word in words]
+    if {"-h", "--help"} & {*words}:
+        tell_usage(command, CONFIGS, [word for word in words if not word.startswith("-")])
+        return
+    sys.argv[1:] = words
     hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=command)(work)()
 
 
