@@ -11,9 +11,9 @@ from .projects import ROOT, WORK, command, figures, project, seconds
 
 TASKS = ("classification", "detection", "segmentation")
 RESNET50 = (
-    "model.backbone=resnet50", "data.image_size=224", "loader.batch_size=8", "warmup=1", "steps=5",
+    "model.backbone=resnet50", "data.image_size=224", "loader.batch_size=8", "warmup=1", "steps=4",
 )  # fmt: skip
-SHORT = ("warmup=5", "steps=30")
+SHORT = ("warmup=16", "steps=32")  # the loader fills its queue before: 8 batches
 
 
 def generated(which: str) -> float:
@@ -45,22 +45,28 @@ def first_step(which: str) -> float:
     return figures(made, "first_step.py", which)["seconds"]
 
 
-class Training:
-    """Rates and memory of a task's trainings; both figures come from the same processes."""
+class Shared:
+    """Several figures of the same processes: the row of the first one measures, the others recall."""
 
-    def __init__(self, task: str, *words: str, data: str = "loader") -> None:
-        self.task, self.words, self.data = task, words, data
+    def __init__(self, measure: Callable[[str], dict[str, float]]) -> None:
+        self.measure = measure
         self.taken: dict[str, list[dict[str, float]]] = {"ours": [], "floor": []}
 
-    def rate(self, which: str) -> float:
-        """Images per second."""
-        found = figures(project(self.task), "training.py", which, self.data, "ema.enabled=false", *self.words)
-        self.taken[which].append(found)
-        return found["images_per_second"]
+    def first(self, figure: str, which: str) -> float:
+        """Measure; as often as ``pairs.compare`` asks."""
+        self.taken[which].append(self.measure(which))
+        return self.taken[which][-1][figure]
 
-    def memory(self, which: str) -> float:
-        """Gigabytes that the process held at most; of the trainings that were timed."""
-        return self.taken[which].pop(0)["memory"] * 1024 / 1e9
+    def then(self, figure: str, which: str) -> float:
+        """Recall, in the order of measuring."""
+        if not self.taken[which]:
+            self.first(figure, which)
+        return self.taken[which].pop(0)[figure]
+
+
+def trained(task: str, words: tuple[str, ...], which: str) -> dict[str, float]:
+    """Rate and memory of a training without the average of the weights, which the loops do not have."""
+    return figures(project(task), "training.py", which, "loader", "ema.enabled=false", *words)
 
 
 def end_to_end(which: str) -> float:
@@ -79,9 +85,9 @@ def averaged(which: str) -> float:
     return 32_000 / found["images_per_second"]
 
 
-def inside(task: str, script: str, figure: str, which: str, *, wandb: bool = False) -> float:
+def inside(task: str, script: str, figure: str, which: str) -> float:
     """A figure of a script."""
-    return figures(project(task, wandb=wandb), script, which)[figure]
+    return figures(project(task), script, which)[figure]
 
 
 def rows() -> list[Row]:
@@ -98,23 +104,23 @@ def rows() -> list[Row]:
         Row("start to first step", "the same step written by hand", "s", 1.15, False, first_step),
     ]
     loop = "a loop written by hand"
-    trainings = {f"training, {task}": Training(task, *SHORT) for task in TASKS}
-    trainings["training, ResNet-50 at 224 px"] = Training("classification", *RESNET50)
-    for name, training in trainings.items():
-        found.append(Row(name, loop, "images/s", 0.98, True, training.rate, 5))
-        found.append(Row(f"memory, {name.removeprefix('training, ')}", loop, "GB", 1.1, False, training.memory, 5))
+    trainings: dict[str, tuple[str, tuple[str, ...]]] = {task: (task, SHORT) for task in TASKS}
+    trainings["ResNet-50 at 224 px"] = ("classification", RESNET50)
+    for name, (task, words) in trainings.items():
+        runs = Shared(partial(trained, task, words))
+        found.append(Row(f"training, {name}", loop, "images/s", 0.98, True, partial(runs.first, "images_per_second")))
+        found.append(Row(f"memory, {name}", loop, "GB", 1.1, False, partial(runs.then, "memory")))
     by_script: dict[str, Callable[[str], float]] = {
         "loader": partial(inside, "classification", "loader.py", "images_per_second"),
         "mAP": partial(inside, "detection", "scores.py", "seconds"),
-        "step": partial(inside, "classification", "tracked.py", "step", wandb=True),
-        "epoch": partial(inside, "classification", "tracked.py", "epoch", wandb=True),
     }
+    tracked = Shared(lambda which: figures(project("classification", wandb=True), "tracked.py", which))
     return [
         *found,
         Row("from files to steps", "the loop on data in memory", "images/s", 0.95, True, end_to_end),
         Row("loader, one core", "torchvision's decoder and v2 by hand", "images/s", 0.95, True, by_script["loader"]),
-        Row("step with W&B offline", "without", "ms", 1.01, False, by_script["step"]),
-        Row("epoch with W&B offline", "without", "ms", 1.03, False, by_script["epoch"]),
+        Row("step with W&B offline", "without", "ms", 1.01, False, partial(tracked.first, "step")),
+        Row("epoch with W&B offline", "without", "ms", 1.03, False, partial(tracked.then, "epoch")),
         Row("step with EMA", "without", "ms", 1.02, False, averaged),
         Row("mAP, 500 images x 100", "faster-coco-eval by hand", "s", 1.1, False, by_script["mAP"]),
     ]

@@ -95,7 +95,7 @@ def main(which: str, data: str, *overrides: str) -> None:
         taken = batches if data == "memory" else datamodule
         rate = bench.train_steps(settings, run, classes, taken)["images_per_second"]
     # Of the process that trains; its workers are alike.
-    answer(images_per_second=rate, memory=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    answer(images_per_second=rate, memory=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9)
 
 
 if __name__ == "__main__":

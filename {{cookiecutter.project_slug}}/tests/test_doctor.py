@@ -130,8 +130,9 @@ GPU = Machine(processors=8, gpu=True, bf16=True, memory_gb=80.0)
     ("loader", "stages", "words", "machine", "expected"),
     [
         (50, {}, ["loader.workers=2"], PC, "loader.workers=8"),
-        (50, {"storage": 9.0}, [], PC, "faster disk"),
-        (50, {"decode": 9.0}, [], PC, "store the images smaller"),
+        (50, {"storage": 9.0}, [], PC, "reading files is slowest, which data.cache=disk"),
+        (50, {"decode": 9.0}, [], PC, "decoding is slowest, which data.cache=disk"),
+        (50, {"decode": 9.0}, ["data.cache=disk"], PC, "faster disk"),
         (50, {"augment": 9.0}, [], PC, "data.augment"),
         (500, {}, [], PC, "smaller model.backbone"),
         (500, {}, ["trainer=cpu"], GPU, "trainer.accelerator=gpu"),

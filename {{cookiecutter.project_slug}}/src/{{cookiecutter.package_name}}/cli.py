@@ -36,7 +36,6 @@ def importing() -> Iterator[None]:
         yield
     finally:
         gc.enable()
-        gc.freeze()  # it need not look through them later either, nor copy them in workers
 
 
 def train() -> None:

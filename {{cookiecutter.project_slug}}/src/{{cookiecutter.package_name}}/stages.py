@@ -45,15 +45,16 @@ def time_stages(
         rates: what ``bench.measure`` found.
 
     Returns:
-        Storage (the bytes, perhaps from the system's cache), decode (with annotations), augment,
-        copy to the device, and step.
+        Storage (the bytes, perhaps from the system's cache; none with ``data.cache``), decode
+        (with annotations), augment, copy to the device, and step.
     """
     train: Any = datasets.train
     count = min(MOST_IMAGES, len(train))
     chosen = torch.linspace(0, len(train) - 1, count).long().tolist()
     chosen = [index for index in chosen if not isinstance(train[index], Unreadable)]
     transform = train.transform
-    storage = _each(lambda index: Path(str(train.paths[index])).read_bytes(), chosen)
+    stored = [] if settings.data.cache else chosen
+    storage = _each(lambda index: Path(str(train.paths[index])).read_bytes(), stored)
     train.transform = untouched
     read = _each(train.__getitem__, chosen)
     train.transform = transform
@@ -71,7 +72,7 @@ def _each(work: Callable[[int], object], indices: list[int]) -> float:
     began = perf_counter()
     for index in indices:
         work(index)
-    return 1000 * (perf_counter() - began) / len(indices)
+    return 1000 * (perf_counter() - began) / max(len(indices), 1)
 
 
 def _copied(samples: list[Any], settings: BenchSettings) -> float:
@@ -113,13 +114,15 @@ def _for_loader(stages: Mapping[str, float], settings: BenchSettings, machine: M
     if workers != "auto" and workers < machine.processors:
         return f"loader.workers={machine.processors} uses all processors."
     slowest = max(("storage", "decode", "augment"), key=lambda name: stages[name])
-    return {
-        "storage": "reading files is slowest, so copy data.root to a faster disk.",
-        "decode": "decoding is slowest, so store the images smaller, near data.image_size "
-        f"({settings.data.image_size} now).",
-        "augment": "augmenting is slowest, so leave out a part of data.augment, or lower "
-        f"data.image_size ({settings.data.image_size} now).",
-    }[slowest]
+    if slowest == "augment":
+        return (
+            "augmenting is slowest, so leave out a part of data.augment, or lower "
+            f"data.image_size ({settings.data.image_size} now)."
+        )
+    if settings.data.cache:
+        return "reading data.cache is slowest, so put data.cache_folder on a faster disk."
+    doing = {"storage": "reading files", "decode": "decoding"}[slowest]
+    return f"{doing} is slowest, which data.cache=disk does once for this and later runs."
 
 
 def _for_model(rates: Mapping[str, float], settings: BenchSettings, machine: Machine) -> str:

@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from ..data.cache import Cache, Source, cache_of
 from ..data.datamodule import Datasets
-from ..data.images import SUFFIXES, Unreadable, UnreadableImageError, read_image
+from ..data.images import SUFFIXES, ImageFiles, Unreadable, UnreadableImageError
 from ..errors import UsageError
 from .settings import DataSettings, ImageFolderSettings, ShapesSettings
 from .shapes import write_shapes
-from .transforms import Transform, eval_transform, train_transform
+from .transforms import Transform, eval_transform, least_size, train_transform
 
 SPLITS = ("train", "val", "test")
 UNLABELLED = -1
@@ -41,18 +42,31 @@ class Batch(NamedTuple):
 class ImageDataset(Dataset[Sample | Unreadable]):
     """Image files with a class index each."""
 
-    def __init__(self, paths: Sequence[Path], targets: Sequence[int], transform: Transform) -> None:
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        targets: Sequence[int],
+        transform: Transform,
+        cache: Cache | None = None,
+    ) -> None:
         # Arrays, not lists of objects: worker processes then share their memory.
         self.paths = np.array([str(path) for path in paths])
         self.targets = np.array(targets, dtype=np.int64)
         self.transform = transform
+        self.images: Source = ImageFiles(self.paths)
+        self.cache = cache
 
     def __len__(self) -> int:
         return len(self.paths)
 
+    def prepare(self) -> None:
+        """Decode all images now if ``data.cache`` says so."""
+        if self.cache:
+            self.images, self.cache = self.cache.keep(self.images), None
+
     def __getitem__(self, index: int) -> Sample | Unreadable:
         try:
-            image = read_image(str(self.paths[index]))
+            (image,), _ = self.images[index]
         except UnreadableImageError as error:
             return error.unreadable  # the main process decides what to do
         return Sample(self.transform(image), int(self.targets[index]), index)
@@ -86,6 +100,7 @@ def build_datasets(settings: DataSettings) -> Datasets:
             [path for path, _ in images[split]],
             [target for _, target in images[split]],
             transform,
+            cache_of(settings, least_size(settings, split)),
         )
         for split, transform in zip(SPLITS, transforms, strict=True)
     )

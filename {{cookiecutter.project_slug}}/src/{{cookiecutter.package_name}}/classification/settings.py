@@ -26,6 +26,8 @@ class ShapesSettings(Strict):
     val_images: int = Field(ge=10)
     test_images: int = Field(ge=10)
     skip_unreadable: bool
+    cache: Literal["ram", "disk"] | None
+    cache_folder: Path
     augment: AugmentSettings
 
     @property
@@ -44,6 +46,8 @@ class ImageFolderSettings(Strict):
     test_fraction: float = Field(gt=0, lt=1)
     split_seed: int = Field(ge=0, lt=2**32)
     skip_unreadable: bool
+    cache: Literal["ram", "disk"] | None
+    cache_folder: Path
     augment: AugmentSettings
 
     @field_validator("root", mode="before")

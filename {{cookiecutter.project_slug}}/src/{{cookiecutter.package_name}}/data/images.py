@@ -34,6 +34,33 @@ class Unreadable(NamedTuple):
     reason: str
 
 
+class Picture(NamedTuple):
+    """An image, with all that is as large."""
+
+    parts: tuple[Tensor, ...]  # uint8 [C, H, W] each; the image is the first
+    size: tuple[int, int]  # height and width in the file
+
+
+class ImageFiles:
+    """Images by position."""
+
+    channels = (3,)
+
+    def __init__(self, paths: np.ndarray) -> None:
+        self.paths = paths
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> Picture:
+        image = read_image(str(self.paths[index]))
+        return Picture((image,), (image.shape[1], image.shape[2]))
+
+    def depends(self) -> list[str]:
+        """The files."""
+        return [str(path) for path in self.paths]
+
+
 def read_image(path: str | Path) -> Tensor:
     """Decode an image file.
 

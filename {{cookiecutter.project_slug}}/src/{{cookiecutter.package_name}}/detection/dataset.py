@@ -9,13 +9,14 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from ..data.cache import Cache, Source, cache_of
 from ..data.coco import read_coco
 from ..data.datamodule import Datasets
-from ..data.images import Unreadable, UnreadableImageError, read_image
+from ..data.images import ImageFiles, Unreadable, UnreadableImageError
 from .boxes import Labelled, Target, from_coco, labelled, target_of
 from .settings import DataSettings, ShapesSettings
 from .shapes import write_shapes
-from .transforms import PairTransform, eval_transform, train_transform
+from .transforms import PairTransform, eval_transform, least_size, train_transform
 from .yolo import read_yolo
 
 SPLITS = ("train", "val", "test")
@@ -43,7 +44,12 @@ class BoxDataset(Dataset[Sample | Unreadable]):
     """Image files with their objects."""
 
     def __init__(
-        self, records: Sequence[Labelled], transform: PairTransform, *, known: bool = True
+        self,
+        records: Sequence[Labelled],
+        transform: PairTransform,
+        *,
+        known: bool = True,
+        cache: Cache | None = None,
     ) -> None:
         # Few arrays, not many objects: worker processes then share their memory.
         self.paths = np.array([str(record.path) for record in records])
@@ -58,17 +64,23 @@ class BoxDataset(Dataset[Sample | Unreadable]):
         }
         self.transform = transform
         self.known = known
+        self.images: Source = ImageFiles(self.paths)
+        self.cache = cache
 
     def __len__(self) -> int:
         return len(self.paths)
 
+    def prepare(self) -> None:
+        """Decode all images now if ``data.cache`` says so."""
+        if self.cache:
+            self.images, self.cache = self.cache.keep(self.images), None
+
     def __getitem__(self, index: int) -> Sample | Unreadable:
         record = self.record(index)
         try:
-            image = read_image(record.path)
+            (image,), (height, width) = self.images[index]
         except UnreadableImageError as error:
             return error.unreadable  # the main process decides what to do
-        height, width = image.shape[1:]
         if any(record.size) and record.size != (height, width):
             told = f"{record.size[1]} x {record.size[0]}"
             reason = f"it is {width} x {height} pixels, but its annotations say {told}"
@@ -117,7 +129,7 @@ def build_datasets(settings: DataSettings) -> Datasets:
     unchanging = eval_transform(settings.image_size)
     transforms = (train_transform(settings), unchanging, unchanging)
     train, val, test = (
-        BoxDataset(splits[split], transform)
+        BoxDataset(splits[split], transform, cache=cache_of(settings, least_size(settings, split)))
         for split, transform in zip(SPLITS, transforms, strict=True)
     )
     return Datasets(train=train, val=val, test=test, classes=classes, collate=collate)

@@ -27,6 +27,8 @@ class ShapesSettings(Strict):
     val_images: int = Field(ge=10)
     test_images: int = Field(ge=10)
     skip_unreadable: bool
+    cache: Literal["ram", "disk"] | None
+    cache_folder: Path
     augment: AugmentSettings
 
     @property
@@ -42,6 +44,8 @@ class BoxFolderSettings(Strict):
     root: Path
     image_size: int = Field(ge=32, le=2048, multiple_of=32)
     skip_unreadable: bool
+    cache: Literal["ram", "disk"] | None
+    cache_folder: Path
     augment: AugmentSettings
 
     @field_validator("root", mode="before")

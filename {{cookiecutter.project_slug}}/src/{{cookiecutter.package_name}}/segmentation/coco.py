@@ -1,5 +1,6 @@
 """Masks drawn from COCO's polygons and run lengths."""
 
+import pickle
 from collections.abc import Sequence
 
 import numpy as np
@@ -20,17 +21,32 @@ class CocoMasks:
     """
 
     def __init__(self, images: Sequence[CocoImage]) -> None:
-        self.images = images
         for image in images:
             for one in image.objects:
                 _check(image, one)
+        # Bytes, not objects: worker processes then share their memory.
+        packed = [pickle.dumps(image) for image in images]
+        self.ends = np.cumsum([len(one) for one in packed])
+        self.packed = np.frombuffer(b"".join(packed), dtype=np.uint8)
+        self.sources = sorted({str(image.source) for image in images})
 
     def __len__(self) -> int:
-        return len(self.images)
+        return len(self.ends)
+
+    def image(self, index: int) -> CocoImage:
+        """An image with its objects."""
+        start = int(self.ends[index - 1]) if index else 0
+        packed = self.packed[start : int(self.ends[index])]
+        image: CocoImage = pickle.loads(packed.tobytes())  # noqa: S301 - our own bytes
+        return image
+
+    def depends(self) -> list[str]:
+        """The annotation files."""
+        return self.sources
 
     def __call__(self, index: int) -> Tensor:
         """The mask, uint8 tensor [H, W], of an image."""
-        image = self.images[index]
+        image = self.image(index)
         ids = np.zeros((image.height, image.width), dtype=np.uint8)
         outlined = [
             (one, _pixels(one, image.height, image.width))
@@ -43,7 +59,7 @@ class CocoMasks:
 
     def name(self, index: int) -> str:
         """What to call a mask in a message."""
-        image = self.images[index]
+        image = self.image(index)
         return f"{image.source}, the mask of {image.path.name},"
 
 

@@ -9,15 +9,23 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from ..data.cache import Cache, Source, cache_of
 from ..data.coco import read_coco
 from ..data.datamodule import Datasets
-from ..data.images import SUFFIXES, Unreadable, UnreadableImageError, read_image
+from ..data.images import (
+    SUFFIXES,
+    ImageFiles,
+    Picture,
+    Unreadable,
+    UnreadableImageError,
+    read_image,
+)
 from ..errors import UsageError
 from .coco import CocoMasks
 from .masks import Classes, read_classes, read_mask
 from .settings import DataSettings, ShapesSettings
 from .shapes import write_shapes
-from .transforms import PairTransform, eval_transform, train_transform
+from .transforms import PairTransform, eval_transform, least_size, train_transform
 
 SPLITS = ("train", "val", "test")
 UNLABELLED = None
@@ -51,9 +59,42 @@ class MaskFiles:
         """The mask, uint8 tensor [H, W], of an image."""
         return read_mask(self.name(index), self.classes)
 
+    def depends(self) -> list[str]:
+        """The files, and what their colours mean."""
+        return [*self.paths, repr(self.classes)]
+
     def name(self, index: int) -> str:
         """What to call a mask in a message."""
         return str(self.paths[index])
+
+
+class PairFiles:
+    """Images with their masks, by position."""
+
+    channels = (3, 1)
+
+    def __init__(self, paths: np.ndarray, masks: MaskFiles | CocoMasks) -> None:
+        self.paths = paths
+        self.masks = masks
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def depends(self) -> list[str]:
+        """All that a picture is made of."""
+        return [*self.paths, *self.masks.depends()]
+
+    def __getitem__(self, index: int) -> Picture:
+        image = read_image(str(self.paths[index]))
+        mask = self.masks(index)
+        if mask.shape != image.shape[1:]:
+            height, width = mask.shape
+            raise UnreadableImageError(
+                self.masks.name(index),
+                f"it is {width} x {height} pixels, but its image {self.paths[index]} is "
+                f"{image.shape[2]} x {image.shape[1]}",
+            )
+        return Picture((image, mask[None]), (image.shape[1], image.shape[2]))
 
 
 class MaskDataset(Dataset[Sample | Unreadable]):
@@ -64,33 +105,31 @@ class MaskDataset(Dataset[Sample | Unreadable]):
         images: Sequence[Path],
         masks: MaskFiles | CocoMasks | None,
         transform: PairTransform,
+        cache: Cache | None = None,
     ) -> None:
         # Arrays, not lists of objects: worker processes then share their memory.
         self.paths = np.array([str(path) for path in images])
         self.masks = masks
         self.transform = transform
+        self.images: Source = (
+            ImageFiles(self.paths) if masks is None else PairFiles(self.paths, masks)
+        )
+        self.cache = cache
 
     def __len__(self) -> int:
         return len(self.paths)
 
+    def prepare(self) -> None:
+        """Decode all images and masks now if ``data.cache`` says so."""
+        if self.cache:
+            self.images, self.cache = self.cache.keep(self.images), None
+
     def __getitem__(self, index: int) -> Sample | Unreadable:
         try:
-            image = read_image(str(self.paths[index]))
-            mask = None if self.masks is None else self._mask(self.masks, index, image)
+            (image, *masks), _ = self.images[index]
         except UnreadableImageError as error:
             return error.unreadable  # the main process decides what to do
-        return Sample(*self.transform(image, mask), index)
-
-    def _mask(self, masks: MaskFiles | CocoMasks, index: int, image: Tensor) -> Tensor:
-        mask = masks(index)
-        if mask.shape != image.shape[1:]:
-            height, width = mask.shape
-            raise UnreadableImageError(
-                masks.name(index),
-                f"it is {width} x {height} pixels, but its image {self.paths[index]} is "
-                f"{image.shape[2]} x {image.shape[1]}",
-            )
-        return mask
+        return Sample(*self.transform(image, masks[0][0] if masks else None), index)
 
 
 def collate(samples: list[Sample | Unreadable]) -> Batch:
@@ -119,7 +158,7 @@ def build_datasets(settings: DataSettings) -> Datasets:
     unchanging = eval_transform(settings.image_size)
     transforms = (train_transform(settings), unchanging, unchanging)
     train, val, test = (
-        MaskDataset(*found[split], transform)
+        MaskDataset(*found[split], transform, cache_of(settings, least_size(settings, split)))
         for split, transform in zip(SPLITS, transforms, strict=True)
     )
     return Datasets(train=train, val=val, test=test, classes=names, collate=collate)
