@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from common import answer, settings_of
+from lightning.fabric.utilities import move_data_to_device
 from shape_sorter import bench
 from shape_sorter.data.datamodule import DataModule
 from shape_sorter.optimizer import build_optimizer
@@ -20,6 +21,8 @@ from shape_sorter.run import Run
 from shape_sorter.settings import BenchSettings
 from shape_sorter.task import TaskModule, build_datasets
 from torch.nn import functional
+
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def loss_of(module: Any, batch: Any) -> torch.Tensor:
@@ -38,7 +41,9 @@ def loss_of(module: Any, batch: Any) -> torch.Tensor:
 def by_hand(settings: BenchSettings, classes: list[str], batches: Any) -> float:
     """A plain loop: images per second after the warm-up."""
     torch.set_float32_matmul_precision("high")
-    module = TaskModule(settings, classes, download=False)
+    torch.backends.cudnn.benchmark = True
+    module = TaskModule(settings, classes, download=False).to(DEVICE)
+    half = settings.trainer.precision == "bf16-mixed"
     total = settings.warmup + settings.steps
     parts: Any = build_optimizer(module.network, settings, total)
     optimizer, scheduler = parts["optimizer"], parts["lr_scheduler"]["scheduler"]
@@ -46,16 +51,28 @@ def by_hand(settings: BenchSettings, classes: list[str], batches: Any) -> float:
     images, began = 0, perf_counter()
     module.train()
     for step, batch in zip(range(total), chain.from_iterable(repeat(batches)), strict=False):
+        there = move_data_to_device(batch, DEVICE)
         optimizer.zero_grad()
-        loss_of(module, batch).backward()
+        with torch.autocast(DEVICE.type, torch.bfloat16, enabled=half):
+            loss = loss_of(module, there)
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, settings.optimizer.clip_norm or float("inf"))
         optimizer.step()
         scheduler.step()
         if step < settings.warmup:
+            if step == settings.warmup - 1:
+                wait()
             began = perf_counter()
         else:
             images += len(batch.images)
+    wait()
     return images / (perf_counter() - began)
+
+
+def wait() -> None:
+    """Until a GPU has done what it was told."""
+    if DEVICE.type == "cuda":
+        torch.cuda.synchronize()
 
 
 def loader_alone(settings: BenchSettings, batches: Any) -> float:
@@ -86,6 +103,7 @@ def main(which: str, data: str, *overrides: str) -> None:
     batches: Any = datamodule.train_dataloader()
     if data == "memory":
         batches = [batch for _, batch in zip(range(bench.IN_MEMORY), batches, strict=False)]
+        batches = [move_data_to_device(batch, DEVICE) for batch in batches]
     if data == "alone":
         rate = loader_alone(settings, batches)
     elif which == "floor":
@@ -94,8 +112,11 @@ def main(which: str, data: str, *overrides: str) -> None:
         run = Run(Path("runs/benchmark"))
         taken = batches if data == "memory" else datamodule
         rate = bench.train_steps(settings, run, classes, taken)["images_per_second"]
-    # Of the process that trains; its workers are alike.
-    answer(images_per_second=rate, memory=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9)
+    if DEVICE.type == "cuda":
+        memory = torch.cuda.max_memory_allocated()
+    else:  # of the process that trains; its workers are alike
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    answer(images_per_second=rate, memory=memory / 1e9)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from lightning.pytorch.core.optimizer import LightningOptimizer
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from {{ cookiecutter.package_name }} import bench
 from {{ cookiecutter.package_name }}.callbacks import performance
@@ -62,6 +64,57 @@ def test_a_training_logs_its_speed_and_waits_for_the_device_once(train, monkeypa
     assert [row["step"] for row in rows] == list(range(1, steps))  # the first does not count
     assert all(0 <= row["perf/data_wait"] <= 1 for row in rows)
     assert len(waits) == 2  # after the first step, and at the end
+
+
+class Waits(TorchDispatchMode):
+    """Counts what would make the host wait for a GPU."""
+
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        waits = {"aten::_local_scalar_dense", "aten::nonzero", "aten::masked_select"}
+        self.count += function.name() in waits
+        return function(*args, **(kwargs or {}))
+
+
+def test_between_logged_steps_nothing_waits_for_the_device(train, monkeypatch):
+    counts, logged = [], []
+
+    def on_step(self, closure, **named):
+        with Waits() as waits:
+            step(self, closure, **named)
+        counts.append(waits.count)
+
+    def on_log(self, name, value, **named):
+        logged.append((name, value))
+        return log(self, name, value, **named)
+
+    # ~ if cookiecutter.task != "classification"
+    # ~ if cookiecutter.task == "detection"
+    # Not of ours: torchvision's losses look for the places of boxes.
+    # ~ else
+    # Not of ours: on CPUs, and only there, PyTorch's one_hot checks the ids.
+    # ~ endif
+    def on_loss(self, batch, batch_idx):
+        with Waits() as waits:
+            loss = training_step(self, batch, batch_idx)
+        counts.append(-waits.count)
+        return loss
+
+    training_step = TaskModule.training_step
+    monkeypatch.setattr(TaskModule, "training_step", on_loss)
+    # ~ endif
+    step, log = LightningOptimizer.step, TaskModule.log
+    monkeypatch.setattr(LightningOptimizer, "step", on_step)
+    monkeypatch.setattr(TaskModule, "log", on_log)
+    train("trainer.max_epochs=1", "trainer.log_every_n_steps=1000")
+    assert counts
+    assert sum(counts) == 0
+    numbers = [name for name, value in logged if not isinstance(value, torch.Tensor)]
+    assert not [name for name in numbers if name.startswith("train/")]
+    assert "train/lr" in dict(logged)
 
 
 def test_the_bar_says_it_shortly():

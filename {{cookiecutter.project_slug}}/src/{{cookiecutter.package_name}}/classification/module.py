@@ -164,7 +164,8 @@ class ClassificationModule(LightningModule):
         """Clip here: Lightning refuses to with a fused optimiser under mixed precision."""
         norm = clip_gradients(self.network, self.settings.optimizer.clip_norm)
         self.log("train/grad_norm", norm)
-        self.log("train/lr", optimizer.param_groups[0]["lr"])
+        # As a tensor here: Lightning would copy a number to the GPU, and wait for it each step.
+        self.log("train/lr", torch.tensor(optimizer.param_groups[0]["lr"]))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Put in what a reader of the file alone needs."""
