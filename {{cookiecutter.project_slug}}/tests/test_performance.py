@@ -5,6 +5,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 from lightning.pytorch.core.optimizer import LightningOptimizer
+from lightning.pytorch.trainer.connectors.logger_connector.logger_connector import (
+    _LoggerConnector as Results,
+)
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from {{ cookiecutter.package_name }} import bench
@@ -31,8 +34,7 @@ def test_steps_are_timed_without_the_first_and_without_validation(clock):
     logged = {}
     module = SimpleNamespace(
         device=torch.device("cpu"),
-        log=lambda name, value: logged.update({name: value}),
-        log_dict=lambda values, prog_bar: logged.update(values),
+        log_dict=logged.update,
     )
     callback = Performance()
     trainer = SimpleNamespace(log_every_n_steps=5, world_size=2, global_step=0)
@@ -87,6 +89,11 @@ def test_between_logged_steps_nothing_waits_for_the_device(train, monkeypatch):
             step(self, closure, **named)
         counts.append(waits.count)
 
+    def on_results(self):
+        with Waits() as waits:
+            results(self)
+        counts.append(waits.count)
+
     def on_log(self, name, value, **named):
         logged.append((name, value))
         return log(self, name, value, **named)
@@ -106,8 +113,9 @@ def test_between_logged_steps_nothing_waits_for_the_device(train, monkeypatch):
     training_step = TaskModule.training_step
     monkeypatch.setattr(TaskModule, "training_step", on_loss)
     # ~ endif
-    step, log = LightningOptimizer.step, TaskModule.log
+    step, results, log = LightningOptimizer.step, Results.on_batch_end, TaskModule.log
     monkeypatch.setattr(LightningOptimizer, "step", on_step)
+    monkeypatch.setattr(Results, "on_batch_end", on_results)
     monkeypatch.setattr(TaskModule, "log", on_log)
     train("trainer.max_epochs=1", "trainer.log_every_n_steps=1000")
     assert counts
@@ -117,11 +125,19 @@ def test_between_logged_steps_nothing_waits_for_the_device(train, monkeypatch):
     assert "train/lr" in dict(logged)
 
 
-def test_the_bar_says_it_shortly():
+def test_the_bar_says_it_shortly_and_only_when_it_is_logged():
     metrics = {"train/loss": 0.5, "perf/images_per_second": 840.7, "perf/data_wait": 0.104}
-    trainer = SimpleNamespace(progress_bar_metrics=metrics, loggers=[])
-    said = ProgressBar().get_metrics(trainer, None)
-    assert said == {"train/loss": 0.5, "images/s": "841", "waits": "10%"}
+    bar = ProgressBar()
+    trainer = SimpleNamespace(progress_bar_metrics={}, loggers=[], log_every_n_steps=20)
+    for trainer.global_step, trainer.callback_metrics, loss in (
+        (1, {"train/loss": torch.tensor(2.0)}, "2.000"),
+        (19, None, "2.000"),
+        (20, metrics, "0.500"),
+        (21, None, "0.500"),
+    ):
+        said = bar.get_metrics(trainer, None)
+        assert said["loss"] == loss
+    assert said == {"loss": "0.500", "images/s": "841", "waits": "10%"}
 
 
 def slow(function):

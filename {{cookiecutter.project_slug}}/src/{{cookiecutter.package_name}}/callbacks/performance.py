@@ -60,9 +60,7 @@ class Performance(Callback):
         self.steps += 1
         self.ended = now
         if trainer.global_step % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
-            measured = self.measured(trainer, pl_module)
-            pl_module.log("perf/step_ms", measured.pop("perf/step_ms"))
-            pl_module.log_dict(measured, prog_bar=True)
+            pl_module.log_dict(self.measured(trainer, pl_module))
             self._restart()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -7,6 +7,7 @@ from lightning.pytorch.callbacks import RichProgressBar
 
 # Name and format in the bar, where the full ones would take several lines.
 SHORT: dict[str, tuple[str, Callable[[float], str]]] = {
+    "train/loss": ("loss", "{:.3f}".format),
     "perf/images_per_second": ("images/s", "{:.0f}".format),
     "perf/data_wait": ("waits", "{:.0%}".format),
     "perf/memory_gb": ("memory", "{:.1f}GB".format),
@@ -14,19 +15,24 @@ SHORT: dict[str, tuple[str, Callable[[float], str]]] = {
 
 
 class ProgressBar(RichProgressBar):
-    """A bar that stays, with short names for how fast it goes."""
+    """A bar that stays, and tells the loss and the speed as often as they are logged.
+
+    They are not logged with ``prog_bar``: Lightning would wait for the GPU for each of them, in
+    each step.
+    """
 
     def __init__(self) -> None:
         super().__init__(leave=True)
+        self.told: dict[str, str] = {}
 
     def get_metrics(
         self, trainer: Trainer, pl_module: LightningModule
     ) -> dict[str, int | str | float | dict[str, float]]:
         """What stands behind the bar."""
-        found = super().get_metrics(trainer, pl_module)
-        short = {
-            name: told(value)
-            for key, (name, told) in SHORT.items()
-            if isinstance(value := found.pop(key, None), float)
-        }
-        return {**found, **short}
+        step = trainer.global_step
+        if step == 1 or step % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+            metrics = trainer.callback_metrics
+            for key, (name, tell) in SHORT.items():
+                if key in metrics:
+                    self.told[name] = tell(float(metrics[key]))
+        return {**super().get_metrics(trainer, pl_module), **self.told}

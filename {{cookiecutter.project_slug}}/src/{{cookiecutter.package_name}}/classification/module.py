@@ -81,9 +81,7 @@ class ClassificationModule(LightningModule):
         loss = functional.cross_entropy(
             self(images).float(), targets, label_smoothing=self.settings.model.label_smoothing
         )
-        self.log(
-            "train/loss", loss, batch_size=len(images), prog_bar=True, on_step=True, on_epoch=False
-        )
+        self.log("train/loss", loss, batch_size=len(images), on_step=True, on_epoch=False)
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:

@@ -58,7 +58,7 @@ class DetectionModule(LightningModule):
         parts = self.network.losses(self._arranged(batch.images), batch.targets)
         loss = torch.stack(list(parts.values())).sum()
         count = len(batch.images)
-        self.log("train/loss", loss, batch_size=count, prog_bar=True, on_step=True, on_epoch=False)
+        self.log("train/loss", loss, batch_size=count, on_step=True, on_epoch=False)
         if len(parts) > 1:
             named = {
                 f"train/loss_{name.removeprefix('loss_')}": part for name, part in parts.items()

@@ -68,7 +68,6 @@ class SegmentationModule(LightningModule):
             "train/loss",
             loss,
             batch_size=len(batch.images),
-            prog_bar=True,
             on_step=True,
             on_epoch=False,
         )
