@@ -13,6 +13,7 @@ TASKS = ("classification", "detection", "segmentation")
 RESNET50 = (
     "model.backbone=resnet50", "data.image_size=224", "loader.batch_size=8", "warmup=1", "steps=4",
 )  # fmt: skip
+FEW = 3  # pairs of what takes half a minute: all rows together take less than 20
 SHORT = ("warmup=16", "steps=32")  # the loader fills its queue before: 8 batches
 
 
@@ -108,8 +109,10 @@ def rows() -> list[Row]:
     trainings["ResNet-50 at 224 px"] = ("classification", RESNET50)
     for name, (task, words) in trainings.items():
         runs = Shared(partial(trained, task, words))
-        found.append(Row(f"training, {name}", loop, "images/s", 0.98, True, partial(runs.first, "images_per_second")))
-        found.append(Row(f"memory, {name}", loop, "GB", 1.1, False, partial(runs.then, "memory")))
+        found.append(
+            Row(f"training, {name}", loop, "images/s", 0.98, True, partial(runs.first, "images_per_second"), FEW)
+        )
+        found.append(Row(f"memory, {name}", loop, "GB", 1.1, False, partial(runs.then, "memory"), FEW))
     by_script: dict[str, Callable[[str], float]] = {
         "loader": partial(inside, "classification", "loader.py", "images_per_second"),
         "mAP": partial(inside, "detection", "scores.py", "seconds"),
@@ -117,10 +120,10 @@ def rows() -> list[Row]:
     tracked = Shared(lambda which: figures(project("classification", wandb=True), "tracked.py", which))
     return [
         *found,
-        Row("from files to steps", "the loop on data in memory", "images/s", 0.95, True, end_to_end),
+        Row("from files to steps", "the loop on data in memory", "images/s", 0.95, True, end_to_end, FEW),
         Row("loader, one core", "torchvision's decoder and v2 by hand", "images/s", 0.95, True, by_script["loader"]),
-        Row("step with W&B offline", "without", "ms", 1.01, False, partial(tracked.first, "step")),
-        Row("epoch with W&B offline", "without", "ms", 1.03, False, partial(tracked.then, "epoch")),
-        Row("step with EMA", "without", "ms", 1.02, False, averaged),
+        Row("step with W&B offline", "without", "ms", 1.01, False, partial(tracked.first, "step"), FEW),
+        Row("epoch with W&B offline", "without", "ms", 1.03, False, partial(tracked.then, "epoch"), FEW),
+        Row("step with EMA", "without", "ms", 1.02, False, averaged, FEW),
         Row("mAP, 500 images x 100", "faster-coco-eval by hand", "s", 1.1, False, by_script["mAP"]),
     ]
