@@ -1,21 +1,28 @@
+import gc
 import json
 import time
-from types import SimpleNamespace
+from collections import Counter
+from pathlib import Path
+from types import FunctionType, ModuleType, SimpleNamespace
 
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.trainer.connectors.logger_connector.logger_connector import (
     _LoggerConnector as Results,
 )
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from {{ cookiecutter.package_name }} import bench
+from {{ cookiecutter.package_name }} import bench, launch
 from {{ cookiecutter.package_name }}.callbacks import performance
 from {{ cookiecutter.package_name }}.callbacks.performance import Performance
 from {{ cookiecutter.package_name }}.callbacks.progress import ProgressBar
+from {{ cookiecutter.package_name }}.data import images
 from {{ cookiecutter.package_name }}.run import read_metrics
-from {{ cookiecutter.package_name }}.task import TaskModule
+from {{ cookiecutter.package_name }}.settings import Settings
+from {{ cookiecutter.package_name }}.task import TaskModule, build_datasets
+from {{ cookiecutter.package_name }}.validation import check
 
 from small import SHAPES, SMALL
 
@@ -123,6 +130,45 @@ def test_between_logged_steps_nothing_waits_for_the_device(train, monkeypatch):
     numbers = [name for name, value in logged if not isinstance(value, torch.Tensor)]
     assert not [name for name in numbers if name.startswith("train/")]
     assert "train/lr" in dict(logged)
+
+
+def test_a_training_opens_each_file_once_an_epoch(train, monkeypatch):
+    opened = Counter()
+
+    def counted(function):
+        def count(path, *arguments, **named):
+            opened[str(path)] += 1
+            return function(path, *arguments, **named)
+
+        return count
+
+    monkeypatch.setattr(images, "read_file", counted(images.read_file))
+    monkeypatch.setattr(images.Image, "open", counted(images.Image.open))
+    train("trainer.max_epochs=3")
+    times = [count for path, count in opened.items() if "train" in Path(path).parts]
+    assert len(times) >= 40
+    assert set(times) == {3}
+
+
+def reachable(thing):
+    """How many objects hang on a thing; an array is one."""
+    seen, found = {}, [thing]
+    while found:
+        one = found.pop()
+        if id(one) not in seen and not isinstance(one, type | ModuleType | FunctionType):
+            seen[id(one)] = one
+            found += gc.get_referents(one)
+    return len(seen)
+
+
+def test_a_data_set_holds_as_many_objects_however_many_images(tmp_path):
+    counts = []
+    for number in (10, 60):
+        words = [*SMALL, f"data.root={tmp_path}", f"data.train_images={number}"]
+        with initialize_config_dir(str(launch.CONFIGS), version_base="1.3"):
+            config = compose("train", [*words, "data.val_images=10", "data.test_images=10"])
+        counts.append(reachable(build_datasets(check(config, Settings).data).train))
+    assert abs(counts[1] - counts[0]) < 10
 
 
 def test_the_bar_says_it_shortly_and_only_when_it_is_logged():
