@@ -27,6 +27,8 @@ def shapes(root, **changes):
         "val_images": 10,
         "test_images": 10,
         "skip_unreadable": False,
+        "cache": None,
+        "cache_folder": "runs/cache",
         "augment": AUGMENT,
     }
     return ShapesSettings.model_validate(settings | changes)
@@ -41,6 +43,8 @@ def folder(root, **changes):
         "test_fraction": 0.2,
         "split_seed": 0,
         "skip_unreadable": False,
+        "cache": None,
+        "cache_folder": "runs/cache",
         "augment": AUGMENT,
     }
     return ImageFolderSettings.model_validate(settings | changes)

@@ -31,6 +31,8 @@ def shapes(root, **changes):
         "val_images": 10,
         "test_images": 10,
         "skip_unreadable": False,
+        "cache": None,
+        "cache_folder": "runs/cache",
         "augment": AUGMENT,
     }
     return ShapesSettings.model_validate(settings | changes)
@@ -42,6 +44,8 @@ def folder(root, **changes):
         "root": root,
         "image_size": 32,
         "skip_unreadable": False,
+        "cache": None,
+        "cache_folder": "runs/cache",
         "augment": AUGMENT,
     }
     return BoxFolderSettings.model_validate(settings | changes)

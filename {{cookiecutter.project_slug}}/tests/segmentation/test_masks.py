@@ -40,6 +40,8 @@ def shapes(root, **changes):
         "val_images": 10,
         "test_images": 10,
         "skip_unreadable": False,
+        "cache": None,
+        "cache_folder": "runs/cache",
         "augment": AUGMENT,
     }
     return ShapesSettings.model_validate(settings | changes)
@@ -51,6 +53,8 @@ def folder(root, **changes):
         "root": root,
         "image_size": 32,
         "skip_unreadable": False,
+        "cache": None,
+        "cache_folder": "runs/cache",
         "augment": AUGMENT,
     }
     return MaskFolderSettings.model_validate(settings | changes)

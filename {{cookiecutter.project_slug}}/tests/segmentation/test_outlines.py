@@ -95,6 +95,8 @@ def folder(root):
         "root": root,
         "image_size": 32,
         "skip_unreadable": False,
+        "cache": None,
+        "cache_folder": "runs/cache",
         "augment": {"crop_scale": 1, "flip": 0, "rotate": 0, "color": 0},
     }
     return MaskFolderSettings.model_validate(settings)
