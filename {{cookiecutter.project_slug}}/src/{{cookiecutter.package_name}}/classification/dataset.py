@@ -16,7 +16,7 @@ from ..data.images import SUFFIXES, ImageFiles, Unreadable, UnreadableImageError
 from ..errors import UsageError
 from .settings import DataSettings, ImageFolderSettings, ShapesSettings
 from .shapes import write_shapes
-from .transforms import Transform, eval_transform, least_size, train_transform
+from .transforms import Transform, eval_transform, train_transform
 
 SPLITS = ("train", "val", "test")
 UNLABELLED = -1
@@ -100,7 +100,7 @@ def build_datasets(settings: DataSettings) -> Datasets:
             [path for path, _ in images[split]],
             [target for _, target in images[split]],
             transform,
-            cache_of(settings, least_size(settings, split)),
+            cache_of(settings, split, stretched=False),
         )
         for split, transform in zip(SPLITS, transforms, strict=True)
     )

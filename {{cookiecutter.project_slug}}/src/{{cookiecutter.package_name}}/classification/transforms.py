@@ -1,13 +1,11 @@
 """What happens to an image between the file and the batch; all on uint8 tensors."""
 
-import math
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 from torchvision.transforms import v2
 
-from ..data.cache import Fit
 from .settings import DataSettings
 
 Transform = Callable[[Tensor], Tensor]
@@ -33,12 +31,6 @@ def train_transform(settings: DataSettings) -> Transform:
 def eval_transform(size: int) -> Transform:
     """The middle of the image: uint8 [3, H, W] -> uint8 [3, S, S]."""
     return _fit(size)
-
-
-def least_size(settings: DataSettings, split: str) -> Fit:
-    """How large to keep images: the smallest random crop has as many pixels as the network sees."""
-    scale = settings.augment.crop_scale if split == "train" else 1.0
-    return Fit(math.ceil(settings.image_size / math.sqrt(scale)), stretched=False)
 
 
 def _fit(size: int) -> torch.nn.Module:

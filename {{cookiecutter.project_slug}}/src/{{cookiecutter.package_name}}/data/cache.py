@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import math
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -92,16 +93,45 @@ class Cache:
         return Kept(files, np.load(folder / _SHAPES), folder / _PIXELS)
 
 
+class Augment(Protocol):
+    """The part of ``data.augment`` that decides how much of an image a crop keeps."""
+
+    @property
+    def crop_scale(self) -> float:
+        """The smallest share of its area."""
+
+
 class CacheSettings(Protocol):
-    """The part of ``data`` that asks for it."""
+    """The part of ``data`` that it depends on."""
 
     cache: Literal["ram", "disk"] | None
     cache_folder: Path
+    image_size: int
+
+    @property
+    def augment(self) -> Augment:
+        """What is done at random to training images."""
 
 
-def cache_of(settings: CacheSettings, fit: Fit) -> Cache | None:
-    """What the settings ask for, if anything."""
-    return Cache(settings.cache, settings.cache_folder, fit) if settings.cache else None
+def cache_of(settings: CacheSettings, split: str, *, stretched: bool) -> Cache | None:
+    """What the settings ask for, if anything.
+
+    Training images stay so large that the smallest random crop has as many pixels as the network
+    sees; the others get the size that validation gives them.
+
+    Args:
+        settings: of the data.
+        split: train, val or test.
+        stretched: whether validation makes a square of the whole image.
+    """
+    if settings.cache is None:
+        return None
+    fit = Fit(settings.image_size, stretched)
+    if split == "train":
+        fit = Fit(
+            math.ceil(settings.image_size / math.sqrt(settings.augment.crop_scale)), stretched=False
+        )
+    return Cache(settings.cache, settings.cache_folder, fit)
 
 
 class Kept:

@@ -16,7 +16,7 @@ from ..data.images import ImageFiles, Unreadable, UnreadableImageError
 from .boxes import Labelled, Target, from_coco, labelled, target_of
 from .settings import DataSettings, ShapesSettings
 from .shapes import write_shapes
-from .transforms import PairTransform, eval_transform, least_size, train_transform
+from .transforms import PairTransform, eval_transform, train_transform
 from .yolo import read_yolo
 
 SPLITS = ("train", "val", "test")
@@ -129,7 +129,7 @@ def build_datasets(settings: DataSettings) -> Datasets:
     unchanging = eval_transform(settings.image_size)
     transforms = (train_transform(settings), unchanging, unchanging)
     train, val, test = (
-        BoxDataset(splits[split], transform, cache=cache_of(settings, least_size(settings, split)))
+        BoxDataset(splits[split], transform, cache=cache_of(settings, split, stretched=True))
         for split, transform in zip(SPLITS, transforms, strict=True)
     )
     return Datasets(train=train, val=val, test=test, classes=classes, collate=collate)

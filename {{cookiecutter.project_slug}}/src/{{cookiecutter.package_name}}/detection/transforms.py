@@ -1,6 +1,5 @@
 """What happens to an image and its boxes between the files and the batch; both move together."""
 
-import math
 from collections.abc import Callable
 
 import torch
@@ -8,7 +7,6 @@ from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from ..data.cache import Fit
 from .boxes import Target
 from .settings import DataSettings
 
@@ -38,14 +36,6 @@ def train_transform(settings: DataSettings) -> PairTransform:
 def eval_transform(size: int) -> PairTransform:
     """The whole image, stretched to S x S pixels; its boxes, being shares, stay as they are."""
     return OnImages(v2.Resize((size, size), antialias=True))
-
-
-def least_size(settings: DataSettings, split: str) -> Fit:
-    """How large to keep images: the smallest random crop has as many pixels as the network sees."""
-    if split != "train":
-        return Fit(settings.image_size, stretched=True)
-    side = settings.image_size / math.sqrt(settings.augment.crop_scale)
-    return Fit(math.ceil(side), stretched=False)
 
 
 class OnImages(torch.nn.Module):

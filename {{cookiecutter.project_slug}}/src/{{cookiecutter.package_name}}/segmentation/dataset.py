@@ -25,7 +25,7 @@ from .coco import CocoMasks
 from .masks import Classes, read_classes, read_mask
 from .settings import DataSettings, ShapesSettings
 from .shapes import write_shapes
-from .transforms import PairTransform, eval_transform, least_size, train_transform
+from .transforms import PairTransform, eval_transform, train_transform
 
 SPLITS = ("train", "val", "test")
 UNLABELLED = None
@@ -158,7 +158,7 @@ def build_datasets(settings: DataSettings) -> Datasets:
     unchanging = eval_transform(settings.image_size)
     transforms = (train_transform(settings), unchanging, unchanging)
     train, val, test = (
-        MaskDataset(*found[split], transform, cache_of(settings, least_size(settings, split)))
+        MaskDataset(*found[split], transform, cache_of(settings, split, stretched=True))
         for split, transform in zip(SPLITS, transforms, strict=True)
     )
     return Datasets(train=train, val=val, test=test, classes=names, collate=collate)
