@@ -14,6 +14,15 @@ SHORT: dict[str, tuple[str, Callable[[float], str]]] = {
 }
 
 
+def is_read(trainer: Trainer) -> bool:
+    """Whether anybody reads what the step that is being made logs.
+
+    Lightning drops the rest, but takes a hundredth of a step to do so.
+    """
+    step = trainer.global_step + 1
+    return step == 1 or step % trainer.log_every_n_steps == 0  # type: ignore[attr-defined]
+
+
 class ProgressBar(RichProgressBar):
     """A bar that stays, and tells the loss and the speed as often as they are logged.
 

@@ -15,6 +15,7 @@ from torchmetrics.classification import (
 )
 from torchvision.transforms import v2
 
+from ..callbacks.progress import is_read
 from ..data.datamodule import own_share
 from ..optimizer import build_optimizer, clip_gradients
 from ..settings import MONITOR, Settings
@@ -81,7 +82,8 @@ class ClassificationModule(LightningModule):
         loss = functional.cross_entropy(
             self(images).float(), targets, label_smoothing=self.settings.model.label_smoothing
         )
-        self.log("train/loss", loss, batch_size=len(images), on_step=True, on_epoch=False)
+        if is_read(self.trainer):
+            self.log("train/loss", loss, batch_size=len(images), on_step=True, on_epoch=False)
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -161,9 +163,10 @@ class ClassificationModule(LightningModule):
     ) -> None:
         """Clip here: Lightning refuses to with a fused optimiser under mixed precision."""
         norm = clip_gradients(self.network, self.settings.optimizer.clip_norm)
-        self.log("train/grad_norm", norm)
-        # As a tensor here: Lightning would copy a number to the GPU, and wait for it each step.
-        self.log("train/lr", torch.tensor(optimizer.param_groups[0]["lr"]))
+        if is_read(self.trainer):
+            self.log("train/grad_norm", norm)
+            # As a tensor here: Lightning would copy a number to the GPU, and wait for it.
+            self.log("train/lr", torch.tensor(optimizer.param_groups[0]["lr"]))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Put in what a reader of the file alone needs."""

@@ -7,6 +7,7 @@ from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
+from ..callbacks.progress import is_read
 from ..optimizer import build_optimizer, clip_gradients
 from ..settings import Settings
 from ..sharding import shard
@@ -57,13 +58,12 @@ class DetectionModule(LightningModule):
         """One step; the parts of the loss are logged by their own names."""
         parts = self.network.losses(self._arranged(batch.images), batch.targets)
         loss = torch.stack(list(parts.values())).sum()
-        count = len(batch.images)
-        self.log("train/loss", loss, batch_size=count, on_step=True, on_epoch=False)
-        if len(parts) > 1:
-            named = {
-                f"train/loss_{name.removeprefix('loss_')}": part for name, part in parts.items()
-            }
-            self.log_dict(named, batch_size=count, on_step=True, on_epoch=False)
+        if is_read(self.trainer):
+            named = {"train/loss": loss}
+            if len(parts) > 1:
+                for name, part in parts.items():
+                    named[f"train/loss_{name.removeprefix('loss_')}"] = part
+            self.log_dict(named, batch_size=len(batch.images), on_step=True, on_epoch=False)
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -115,9 +115,10 @@ class DetectionModule(LightningModule):
     ) -> None:
         """Clip here: Lightning refuses to with a fused optimiser under mixed precision."""
         norm = clip_gradients(self.network, self.settings.optimizer.clip_norm)
-        self.log("train/grad_norm", norm)
-        # As a tensor here: Lightning would copy a number to the GPU, and wait for it each step.
-        self.log("train/lr", torch.tensor(optimizer.param_groups[0]["lr"]))
+        if is_read(self.trainer):
+            self.log("train/grad_norm", norm)
+            # As a tensor here: Lightning would copy a number to the GPU, and wait for it.
+            self.log("train/lr", torch.tensor(optimizer.param_groups[0]["lr"]))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Put in what a reader of the file alone needs."""

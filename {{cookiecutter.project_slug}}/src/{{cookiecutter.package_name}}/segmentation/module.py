@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torchmetrics import SumMetric
 from torchmetrics.classification import MulticlassConfusionMatrix
 
+from ..callbacks.progress import is_read
 from ..data.datamodule import own_share
 from ..optimizer import build_optimizer, clip_gradients
 from ..settings import Settings
@@ -64,13 +65,8 @@ class SegmentationModule(LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step."""
         loss = self.loss(self(batch.images).float(), batch.targets)
-        self.log(
-            "train/loss",
-            loss,
-            batch_size=len(batch.images),
-            on_step=True,
-            on_epoch=False,
-        )
+        if is_read(self.trainer):
+            self.log("train/loss", loss, batch_size=len(batch.images), on_step=True, on_epoch=False)
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -145,9 +141,10 @@ class SegmentationModule(LightningModule):
     ) -> None:
         """Clip here: Lightning refuses to with a fused optimiser under mixed precision."""
         norm = clip_gradients(self.network, self.settings.optimizer.clip_norm)
-        self.log("train/grad_norm", norm)
-        # As a tensor here: Lightning would copy a number to the GPU, and wait for it each step.
-        self.log("train/lr", torch.tensor(optimizer.param_groups[0]["lr"]))
+        if is_read(self.trainer):
+            self.log("train/grad_norm", norm)
+            # As a tensor here: Lightning would copy a number to the GPU, and wait for it.
+            self.log("train/lr", torch.tensor(optimizer.param_groups[0]["lr"]))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Put in what a reader of the file alone needs."""
