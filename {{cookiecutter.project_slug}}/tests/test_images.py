@@ -1,3 +1,6 @@
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -5,7 +8,9 @@ from PIL import Image
 
 from {{ cookiecutter.package_name }}.data.images import (
     UnreadableImageError,
+    files_below,
     find_sources,
+    images_below,
     read_image,
 )
 from {{ cookiecutter.package_name }}.errors import UsageError
@@ -116,3 +121,29 @@ def test_images_are_found_by_file_folder_and_glob(tmp_path, picture):
 def test_a_source_without_images_is_refused(tmp_path):
     with pytest.raises(UsageError, match="no image or video there"):
         find_sources(str(tmp_path))
+
+
+def test_images_are_found_at_any_depth_in_order(tmp_path):
+    for name in ("b.JPG", "a/z.png", "a/c/y.webp", "a.jpeg", "a/notes.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "gone.jpg").symlink_to(tmp_path / "nowhere.jpg")
+    (tmp_path / "linked.jpg").symlink_to(tmp_path / "b.JPG")
+    (tmp_path / "again").symlink_to(tmp_path / "a", target_is_directory=True)
+    found = [Path(name).relative_to(tmp_path).as_posix() for name in images_below(tmp_path)]
+    assert found == ["a/c/y.webp", "a/z.png", "a.jpeg", "b.JPG", "linked.jpg"]
+
+
+def test_finding_files_asks_for_none_of_them(tmp_path, monkeypatch):
+    for number in range(20):
+        (tmp_path / f"{number}.jpg").touch()
+    asked, known = [], os.stat
+
+    def ask(*args, **more):
+        asked.append(args)
+        return known(*args, **more)
+
+    monkeypatch.setattr(os, "stat", ask)
+    assert len(list(files_below(tmp_path))) == 20
+    assert not asked
+    assert len([path for path in tmp_path.iterdir() if path.stat()]) == len(asked) == 20

@@ -4,10 +4,7 @@ Nothing heavy is imported at the top, so that ``--help``, ``--cfg job`` and a wr
 at once. PyTorch comes in when the settings are known to be right.
 """
 
-import gc
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -15,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from .collector import collector_resting
 from .errors import UsageError
 from .launch import RUN_ID, guarded, launch
 from .processes import is_first
@@ -26,16 +24,6 @@ if TYPE_CHECKING:
 SettingsT = TypeVar("SettingsT", bound="Settings")
 
 RUN_SETTINGS = "TRAIN_RUN_SETTINGS"
-
-
-@contextmanager
-def importing() -> Iterator[None]:
-    """Import PyTorch and the like a fifth faster: the garbage collector finds nothing in them."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
 
 
 def train() -> None:
@@ -98,7 +86,7 @@ def _train(config: DictConfig) -> None:
     os.environ[RUN_SETTINGS] = str(run.settings_file)
     HydraConfig.instance().cfg = None
     try:
-        with importing():
+        with collector_resting():
             from .train import run_training
         run_training(settings, run)
     finally:
@@ -114,7 +102,7 @@ def _train_rank(settings_file: Path) -> None:
     from .settings import Settings
     from .validation import check
 
-    with importing():
+    with collector_resting():
         from .train import run_training
 
     run = Run(settings_file.parent)
@@ -126,7 +114,7 @@ def _evaluate(config: DictConfig) -> None:
     from .settings import EvaluateSettings
 
     settings, run = _prepared(config, EvaluateSettings)
-    with importing():
+    with collector_resting():
         from .evaluate import run_evaluation
     run_evaluation(settings, run)
 
@@ -136,7 +124,7 @@ def _predict(config: DictConfig) -> None:
     from .settings import PredictSettings
 
     settings, run = _prepared(config, PredictSettings)
-    with importing():
+    with collector_resting():
         from .predict import run_prediction
     run_prediction(settings, run)
 
@@ -146,7 +134,7 @@ def _export(config: DictConfig) -> None:
     from .settings import ExportSettings
 
     settings, run = _prepared(config, ExportSettings)
-    with importing():
+    with collector_resting():
         from .export import run_export
     run_export(settings, run)
 
@@ -154,7 +142,7 @@ def _export(config: DictConfig) -> None:
 @guarded
 def _bench(config: DictConfig) -> None:
     settings, run = _timed(config)
-    with importing():
+    with collector_resting():
         from .bench import run_bench
     run_bench(settings, run)
 
@@ -162,7 +150,7 @@ def _bench(config: DictConfig) -> None:
 @guarded
 def _doctor(config: DictConfig) -> None:
     settings, run = _timed(config)
-    with importing():
+    with collector_resting():
         from .doctor import run_doctor
     run_doctor(settings, run)
 
@@ -188,7 +176,7 @@ def _tune(config: DictConfig) -> None:
             "tune needs the package optuna, which is not installed.\n"
             "Install it: uv sync --extra tune"
         )
-    with importing():
+    with collector_resting():
         from .tune import run_search
     run_search(settings, _overrides())
 
@@ -209,7 +197,7 @@ def _prepared(config: DictConfig, model: type[SettingsT]) -> tuple[SettingsT, "R
 
         config.checkpoint = str(fetch_checkpoint(config.checkpoint, config.tracking))
     # ~ endif
-    with importing():
+    with collector_resting():
         from .checkpoint import read_checkpoint
 
     stored = read_checkpoint(Path(config.checkpoint))["settings"]

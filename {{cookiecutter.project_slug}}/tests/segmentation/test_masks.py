@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -139,6 +141,19 @@ def test_what_is_missing_is_named(own_data, name, said):
     (own_data / name).rename(own_data / "elsewhere")
     with pytest.raises(UsageError, match=said):
         build_datasets(folder(own_data))
+
+
+def test_a_mask_lies_as_deep_as_its_image(own_data):
+    """As in Cityscapes, with a folder for each place: the same names there are other images."""
+    for kind, end in (("images", "jpg"), ("masks", "png")):
+        for place, name in (("here", 3), ("there", 4)):
+            (own_data / kind / "train" / place).mkdir()
+            file = own_data / kind / "train" / f"{name}.{end}"
+            file.rename(file.parent / place / f"1.{end}")
+    train = build_datasets(folder(own_data)).train
+    places = [Path(path).parent.name for path in train.paths]
+    assert places == [Path(path).parent.name for path in train.masks.paths]
+    assert places.count("here") == places.count("there") == 1
 
 
 def test_samples_are_squares_with_their_masks(own_data):

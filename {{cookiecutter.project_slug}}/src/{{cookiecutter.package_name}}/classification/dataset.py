@@ -10,9 +10,16 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from ..collector import collector_resting
 from ..data.cache import Cache, Source, cache_of
 from ..data.datamodule import Datasets
-from ..data.images import SUFFIXES, ImageFiles, Unreadable, UnreadableImageError
+from ..data.images import (
+    SUFFIXES,
+    ImageFiles,
+    Unreadable,
+    UnreadableImageError,
+    images_below,
+)
 from ..errors import UsageError
 from .settings import DataSettings, ImageFolderSettings, ShapesSettings
 from .shapes import write_shapes
@@ -44,7 +51,7 @@ class ImageDataset(Dataset[Sample | Unreadable]):
 
     def __init__(
         self,
-        paths: Sequence[Path],
+        paths: Sequence[str | Path],
         targets: Sequence[int],
         transform: Transform,
         cache: Cache | None = None,
@@ -83,6 +90,7 @@ def collate(samples: list[Sample | Unreadable]) -> Batch:
     )
 
 
+@collector_resting()
 def build_datasets(settings: DataSettings) -> Datasets:
     """Find the images of the three splits.
 
@@ -117,7 +125,7 @@ def as_seen(image: Tensor, settings: DataSettings) -> Tensor:
     return eval_transform(settings.image_size)(image)
 
 
-Found = tuple[list[str], dict[str, list[tuple[Path, int]]]]
+Found = tuple[list[str], dict[str, list[tuple[str, int]]]]
 
 
 def find_splits(settings: ImageFolderSettings) -> Found:
@@ -167,10 +175,11 @@ def _scan_splits(root: Path) -> Found:
 
 def _split_classes(settings: ImageFolderSettings) -> Found:
     classes = _class_folders(settings.root)
-    images: dict[str, list[tuple[Path, int]]] = {split: [] for split in SPLITS}
+    images: dict[str, list[tuple[str, int]]] = {split: [] for split in SPLITS}
     for target, name in enumerate(classes):
         paths = _images_of(settings.root / name)
-        random.Random(f"{settings.split_seed}/{name}").shuffle(paths)  # noqa: S311 - not for secrets
+        order = list(range(len(paths)))
+        random.Random(f"{settings.split_seed}/{name}").shuffle(order)  # noqa: S311 - not for secrets
         # Class by class, so that each split has some of each.
         val = max(1, round(settings.val_fraction * len(paths)))
         test = max(1, round(settings.test_fraction * len(paths)))
@@ -180,9 +189,9 @@ def _split_classes(settings: ImageFolderSettings) -> Found:
                 f"validation ({val}) and test ({test}).\n"
                 "Add images, or lower data.val_fraction and data.test_fraction."
             )
-        cuts = {"val": paths[:val], "test": paths[val : val + test], "train": paths[val + test :]}
+        cuts = {"val": order[:val], "test": order[val : val + test], "train": order[val + test :]}
         for split, part in cuts.items():
-            images[split] += [(path, target) for path in sorted(part)]
+            images[split] += [(paths[index], target) for index in sorted(part)]
     return classes, images
 
 
@@ -200,10 +209,8 @@ def _class_folders(folder: Path) -> list[str]:
     return names
 
 
-def _images_of(folder: Path) -> list[Path]:
-    paths = sorted(
-        path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file()
-    )
+def _images_of(folder: Path) -> list[str]:
+    paths = images_below(folder)
     if not paths:
         raise UsageError(
             f"{folder} has no image in it.\nAdd some or remove the folder; "

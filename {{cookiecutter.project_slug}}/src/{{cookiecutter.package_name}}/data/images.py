@@ -1,6 +1,9 @@
 """Read any image file as 8-bit RGB."""
 
 import glob
+import os
+from collections.abc import Iterator
+from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -73,18 +76,20 @@ def read_image(path: str | Path) -> Tensor:
     Raises:
         UnreadableImageError: if the file is missing, damaged or no image.
     """
+    name = str(path)
     try:
-        image = _read_fast(path) if Path(path).suffix.lower() in {".jpg", ".jpeg"} else None
-        return _read_with_pillow(path) if image is None else image
+        image = _read_fast(name) if name.lower().endswith((".jpg", ".jpeg")) else None
+        return _read_with_pillow(name) if image is None else image
     except (OSError, RuntimeError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise UnreadableImageError(str(path), str(error).splitlines()[0].rstrip(".")) from error
+        raise UnreadableImageError(name, str(error).splitlines()[0].rstrip(".")) from error
 
 
-def _read_fast(path: str | Path) -> Tensor | None:
+def _read_fast(path: str) -> Tensor | None:
     """Decode what is plain 8-bit grey or RGB; None for all else."""
     try:
-        encoded = read_file(str(path))
-        image: Tensor = decode_image(encoded, ImageReadMode.UNCHANGED, apply_exif_orientation=True)
+        image: Tensor = decode_image(
+            read_file(path), ImageReadMode.UNCHANGED, apply_exif_orientation=True
+        )
     except RuntimeError:
         return None  # damaged, or no JPEG in spite of its name: Pillow decides
     if image.dtype != torch.uint8 or image.shape[0] not in {1, 3}:
@@ -94,7 +99,7 @@ def _read_fast(path: str | Path) -> Tensor | None:
     return image
 
 
-def _read_with_pillow(path: str | Path) -> Tensor:
+def _read_with_pillow(path: str) -> Tensor:
     with Image.open(path) as file:
         image: Image.Image = ImageOps.exif_transpose(file)
         if image.mode.startswith(("I", "F")):  # 16-bit and 32-bit greys, which convert() would clip
@@ -117,6 +122,25 @@ def _colors_together(pixels: Tensor) -> Tensor:
     return pixels.permute(2, 0, 1)
 
 
+def files_below(folder: str | Path) -> Iterator[str]:
+    """All files in a folder and in the folders below it, in order; links to folders are left out.
+
+    Text, and one question to the system for each folder: with a ``Path`` and a question for each
+    file, 100 000 images take ten times as long.
+    """
+    with os.scandir(folder) as entries:
+        for entry in sorted(entries, key=attrgetter("name")):
+            if entry.is_dir(follow_symlinks=False):
+                yield from files_below(entry.path)
+            elif entry.is_file():
+                yield entry.path
+
+
+def images_below(folder: str | Path) -> list[str]:
+    """The image files among ``files_below``, by their names' ends."""
+    return [name for name in files_below(folder) if os.path.splitext(name)[1].lower() in SUFFIXES]  # noqa: PTH122
+
+
 def find_sources(source: str) -> list[Path]:
     """List the images and videos that a path, a folder (with all below it) or a glob names.
 
@@ -127,9 +151,10 @@ def find_sources(source: str) -> list[Path]:
     if path.is_file():
         return [path]
     # glob, not Path.glob: the pattern may be absolute.
-    names = path.rglob("*") if path.is_dir() else map(Path, glob.glob(source, recursive=True))  # noqa: PTH207
+    names = files_below(path) if path.is_dir() else glob.iglob(source, recursive=True)  # noqa: PTH207
     known = SUFFIXES | VIDEO_SUFFIXES
-    found = sorted(name for name in names if name.suffix.lower() in known and name.is_file())
+    paths = (Path(name) for name in names)
+    found = sorted(one for one in paths if one.suffix.lower() in known and one.is_file())
     if not found:
         raise UsageError(
             f"source={source}: no image or video there.\n"

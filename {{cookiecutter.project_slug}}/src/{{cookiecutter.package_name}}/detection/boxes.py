@@ -6,6 +6,7 @@ the files and the drawing: they fit the image at any size.
 
 import logging
 import math
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -79,39 +80,57 @@ def from_coco(images: Sequence[CocoImage]) -> list[Labelled]:
     Raises:
         UsageError: naming the annotation whose box is not four numbers.
     """
-    found, empty = [], []
-    for image in images:
-        scale = image.width * image.height
-        rows, faults = [], []
-        for one in image.objects:
-            x, y, width, height = _bbox(image.source, one.id, one.content.get("bbox"))
-            left, right = (min(max(edge, 0), image.width) for edge in (x, x + width))
-            top, bottom = (min(max(edge, 0), image.height) for edge in (y, y + height))
-            if right <= left or bottom <= top:
-                empty.append((image.source, one.id))
-                faults.append(f"annotation {one.id} has a box without area: {one.content['bbox']}")
-                continue
-            if max(left - x, top - y, x + width - right, y + height - bottom) > SLACK_PIXELS:
-                faults.append(f"annotation {one.id} is beyond the border: {one.content['bbox']}")
-            box = [
-                left / image.width,
-                top / image.height,
-                right / image.width,
-                bottom / image.height,
-            ]
-            area = one.content.get("area") or width * height
-            rows.append((box, one.label, one.crowd, float(area) / scale))
-        found.append(labelled(image.path, rows, (image.height, image.width), faults))
-    if empty:
-        source, first = empty[0]
+    # All at once: a data set has some hundred thousand.
+    objects = [(image, one) for image in images for one in image.objects]
+    owners = np.repeat(np.arange(len(images)), [len(image.objects) for image in images])
+    sizes = np.array([(image.width, image.height) for image in images], dtype=np.float64)[owners]
+    given = np.array(
+        [_bbox(image.source, one.id, one.content.get("bbox")) for image, one in objects],
+        dtype=np.float64,
+    ).reshape(-1, 4)
+    corners = np.concatenate([given[:, :2], given[:, :2] + given[:, 2:]], axis=1)
+    edges = np.tile(sizes, 2)
+    inside = corners.clip(0, edges)
+    kept = np.all(inside[:, 2:] > inside[:, :2], axis=1)
+    beyond = np.abs(corners - inside).max(axis=1) > SLACK_PIXELS
+    faults: dict[int, list[str]] = defaultdict(list)
+    for index in np.flatnonzero(beyond | ~kept).tolist():
+        one = objects[index][1]
+        what = "is beyond the border" if kept[index] else "has a box without area"
+        faults[int(owners[index])].append(f"annotation {one.id} {what}: {one.content['bbox']}")
+    if not kept.all():
+        image, one = objects[int(np.argmin(kept))]
         log.info(
             "%s boxes have no area within their image and are left out, the first is that of "
             "annotation %s in %s.",
-            len(empty),
-            first,
-            source,
+            int((~kept).sum()),
+            one.id,
+            image.source,
         )
-    return found
+    areas = np.array([float(one.content.get("area") or 0) for _, one in objects])
+    areas = np.where(areas, areas, given[:, 2:].prod(axis=1)) / sizes.prod(axis=1)
+    ends = np.cumsum(np.bincount(owners[kept], minlength=len(images)))
+    boxes, labels, crowd, shares = (
+        np.split(values[kept], ends[:-1])
+        for values in (
+            (inside / edges).astype(np.float32),
+            np.array([one.label for _, one in objects], dtype=np.int64),
+            np.array([one.crowd for _, one in objects], dtype=bool),
+            areas.astype(np.float32),
+        )
+    )
+    return [
+        Labelled(
+            image.path,
+            boxes[index],
+            labels[index],
+            crowd[index],
+            shares[index],
+            (image.height, image.width),
+            tuple(faults.get(index, ())),
+        )
+        for index, image in enumerate(images)
+    ]
 
 
 def _bbox(source: Path, annotation: int, bbox: object) -> tuple[float, float, float, float]:

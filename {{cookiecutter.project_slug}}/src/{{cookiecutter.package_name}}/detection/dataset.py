@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from ..collector import collector_resting
 from ..data.cache import Cache, Source, cache_of
 from ..data.coco import read_coco
 from ..data.datamodule import Datasets
@@ -114,6 +115,7 @@ def collate(samples: list[Sample | Unreadable]) -> Batch:
     )
 
 
+@collector_resting()
 def build_datasets(settings: DataSettings) -> Datasets:
     """Find the images and boxes of the three splits.
 

@@ -1,11 +1,13 @@
 """Read YOLO data sets: ``data.yaml``, and a text file of boxes for each image."""
 
+import math
+import os
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from ..data.images import SUFFIXES
+from ..data.images import images_below
 from ..errors import UsageError
 from .boxes import Labelled, labelled
 
@@ -67,26 +69,26 @@ def _images(file: Path, root: Path, entry: object) -> list[Path]:
             lines = place.read_text(encoding="utf-8").splitlines()
             found += [place.parent / line.strip() for line in lines if line.strip()]
         else:
-            found += [path for path in place.rglob("*") if path.suffix.lower() in SUFFIXES]
+            found += map(Path, images_below(place))
     if not found:
         raise UsageError(f"{file} names {entry}, but there is no image.")
     return sorted(found)
 
 
 def _labelled(image: Path, classes: int) -> Labelled:
-    parts = list(image.with_suffix(".txt").parts)
-    places = [index for index, part in enumerate(parts) if part == "images"]
-    if places:
-        parts[places[-1]] = "labels"
-    file = Path(*parts)
-    if not file.is_file():
+    before, images, below = str(image.with_suffix(".txt")).rpartition(f"{os.sep}images{os.sep}")
+    file = Path(f"{before}{os.sep}labels{os.sep}{below}" if images else below)
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
         return labelled(image, [], (0, 0))
     rows, faults = [], []
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
-        if not line.split():
+    for number, line in enumerate(lines, start=1):
+        words = line.split()
+        if not words:
             continue
         try:
-            label, *values = [float(word) for word in line.split()]
+            label, *values = map(float, words)
             box, beyond = _box(values)
         except ValueError as error:
             raise UsageError(
@@ -121,7 +123,9 @@ def _box(values: list[float]) -> tuple[list[float], float]:
         corners = [min(values[::2]), min(values[1::2]), max(values[::2]), max(values[1::2])]
     else:
         raise ValueError(len(values))
-    if not all(-0.5 <= corner <= 1.5 for corner in corners):  # pixels, or no numbers at all
+    beyond = max(-min(corners), max(corners) - 1)
+    if beyond > 0.5 or not all(map(math.isfinite, values)):  # pixels, or no numbers at all
         raise ValueError(corners)
-    inside = [min(max(corner, 0.0), 1.0) for corner in corners]
-    return inside, max(abs(a - b) for a, b in zip(corners, inside, strict=True))
+    if beyond > 0:
+        corners = [min(max(corner, 0.0), 1.0) for corner in corners]
+    return corners, beyond

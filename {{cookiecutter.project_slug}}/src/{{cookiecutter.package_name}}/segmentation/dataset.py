@@ -1,5 +1,6 @@
 """Find images with their masks on disk and read them."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -9,15 +10,16 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from ..collector import collector_resting
 from ..data.cache import Cache, Source, cache_of
 from ..data.coco import read_coco
 from ..data.datamodule import Datasets
 from ..data.images import (
-    SUFFIXES,
     ImageFiles,
     Picture,
     Unreadable,
     UnreadableImageError,
+    images_below,
     read_image,
 )
 from ..errors import UsageError
@@ -51,8 +53,8 @@ class Batch(NamedTuple):
 class MaskFiles:
     """Masks that are files of their own."""
 
-    def __init__(self, paths: Sequence[Path], classes: Classes) -> None:
-        self.paths = np.array([str(path) for path in paths])
+    def __init__(self, paths: Sequence[str], classes: Classes) -> None:
+        self.paths = np.array(paths)
         self.classes = classes
 
     def __call__(self, index: int) -> Tensor:
@@ -102,7 +104,7 @@ class MaskDataset(Dataset[Sample | Unreadable]):
 
     def __init__(
         self,
-        images: Sequence[Path],
+        images: Sequence[str | Path],
         masks: MaskFiles | CocoMasks | None,
         transform: PairTransform,
         cache: Cache | None = None,
@@ -144,6 +146,7 @@ def collate(samples: list[Sample | Unreadable]) -> Batch:
     )
 
 
+@collector_resting()
 def build_datasets(settings: DataSettings) -> Datasets:
     """Find the images and masks of the three splits.
 
@@ -164,7 +167,7 @@ def build_datasets(settings: DataSettings) -> Datasets:
     return Datasets(train=train, val=val, test=test, classes=names, collate=collate)
 
 
-Found = tuple[list[str], dict[str, tuple[Sequence[Path], MaskFiles | CocoMasks]]]
+Found = tuple[list[str], dict[str, tuple[Sequence[str | Path], MaskFiles | CocoMasks]]]
 
 
 def _outlined(settings: DataSettings) -> Found:
@@ -197,7 +200,7 @@ def as_seen(image: Tensor, settings: DataSettings) -> Tensor:
     return eval_transform(settings.image_size)(image, None)[0]
 
 
-def find_pairs(root: Path, split: str) -> tuple[list[Path], list[Path]]:
+def find_pairs(root: Path, split: str) -> tuple[list[str], list[str]]:
     """The images of a split and their masks, by the same names.
 
     Raises:
@@ -209,11 +212,16 @@ def find_pairs(root: Path, split: str) -> tuple[list[Path], list[Path]]:
             raise UsageError(
                 f"{folder} is missing.\nImages go to images/{split}, masks to masks/{split}."
             )
-    masks = {path.stem: path for path in folders[1].iterdir() if path.suffix.lower() in SUFFIXES}
-    images = sorted(path for path in folders[0].iterdir() if path.suffix.lower() in SUFFIXES)
+    images = images_below(folders[0])
     if not images:
         raise UsageError(f"{folders[0]} has no image in it.")
-    lonely = [path for path in images if path.stem not in masks]
+    names = [_below(folders[0], path) for path in images]
+    masks = {_below(folders[1], path): path for path in images_below(folders[1])}
+    lonely = [path for name, path in zip(names, images, strict=True) if name not in masks]
     if lonely:
         raise UsageError(f"{lonely[0]} has no mask in {folders[1]} ({len(lonely)} such images).")
-    return images, [masks[path.stem] for path in images]
+    return images, [masks[name] for name in names]
+
+
+def _below(folder: Path, path: str) -> str:
+    return path.removeprefix(f"{folder}{os.sep}").rpartition(".")[0]

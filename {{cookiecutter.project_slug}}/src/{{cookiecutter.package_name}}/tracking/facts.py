@@ -7,6 +7,7 @@ from typing import Any
 
 from lightning.pytorch import LightningModule
 
+from ..data.images import files_below
 from ..run import SECRET, environment, without_secrets
 from ..settings import Settings
 
@@ -59,7 +60,7 @@ def fingerprint(root: Path) -> str:
     costs no more than a listing; an image that is replaced by one of the same size goes unnoticed.
     """
     digest = hashlib.sha256()
-    for path in sorted(path for path in root.rglob("*") if path.is_file()):
+    for path in map(Path, files_below(root)):
         digest.update(f"{path.relative_to(root).as_posix()}\0{path.stat().st_size}\0".encode())
         if path.suffix.lower() in ANNOTATIONS:
             digest.update(path.read_bytes())

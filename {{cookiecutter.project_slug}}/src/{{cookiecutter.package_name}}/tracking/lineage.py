@@ -8,6 +8,7 @@ from typing import cast
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from ..data.datamodule import DataModule, Datasets
+from ..data.images import files_below
 from ..run import Run
 from ..settings import EvaluateSettings, PredictSettings, Settings
 from .artifacts import SOURCE, log_files
@@ -49,7 +50,7 @@ def log_data(tracked: Tracked, settings: Settings, datasets: Datasets, version: 
         artifact = tracked.wandb.Artifact(name, "dataset", metadata=facts)
         if tracked.tracking.log_data == "content":
             artifact.add_dir(str(root))
-        elif sum(1 for _ in root.rglob("*")) <= MOST_FILES:
+        elif sum(1 for _ in files_below(root)) <= MOST_FILES:
             # Without checksums, which would read every image; the fingerprint stands for them.
             uri = root.absolute().as_uri()
             artifact.add_reference(uri, checksum=False, max_objects=MOST_FILES)
