@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import track
 
-from .pairs import Result, compare
+from .pairs import Result
 from .projects import ROOT, WORK, command, project
 from .rows import rows
 
@@ -28,7 +28,7 @@ def table(results: list[Result]) -> str:
         row = result.row
         ours, floor = (f"{statistics.median(taken):.3g} {row.unit}" for taken in (result.ours, result.floor))
         low, high = result.spread
-        ratio = f"{result.ratio:.3f} ({low:.3f} to {high:.3f}, n={row.repeats})"
+        ratio = f"{result.ratio:.3f} ({low:.3f} to {high:.3f}, n={len(result.ours)})"
         verdict = "met" if result.met else "**missed**"
         lines.append(f"| {row.name} | {ours} | {floor} | {row.floor} | {ratio} | {row.aim} | {verdict} |")
     return "\n".join(lines)
@@ -55,7 +55,7 @@ def main(words: list[str]) -> None:
         sys.exit(f"No row's name holds {' or '.join(words)}. These are: {', '.join(row.name for row in rows())}")
     results: list[Result] = []
     for row in track(chosen, "Measuring"):
-        results.append(compare(row))
+        results.append(Result(row, *row.measure()))
         keep(results)  # as it goes: what is measured stays if somebody breaks off
     Console().print(table(results), markup=False, soft_wrap=True)
 

@@ -4,6 +4,8 @@ import dataclasses
 import statistics
 from collections.abc import Callable
 
+Taken = tuple[list[float], list[float]]  # what was measured of ours and of the floor, in pairs
+
 
 @dataclasses.dataclass(frozen=True)
 class Row:
@@ -14,8 +16,7 @@ class Row:
     unit: str  # of both figures
     target: float
     more_is_better: bool
-    measure: Callable[[str], float]  # of "ours" or of "floor"
-    repeats: int = 5
+    measure: Callable[[], Taken]
 
     @property
     def aim(self) -> str:
@@ -49,11 +50,11 @@ class Result:
         return self.ratio >= self.row.target if better else self.ratio <= self.row.target
 
 
-def compare(row: Row) -> Result:
-    """Measure both in turns; each goes first as often as the other."""
+def in_turns(measure: Callable[[str], float], repeats: int = 5) -> Taken:
+    """Measure "ours" and the "floor" in turns; each goes first as often as the other."""
     taken: dict[str, list[float]] = {"ours": [], "floor": []}
-    for turn in range(row.repeats):
+    for turn in range(repeats):
         order = ("ours", "floor") if turn % 2 else ("floor", "ours")
         for which in order:
-            taken[which].append(row.measure(which))
-    return Result(row, taken["ours"], taken["floor"])
+            taken[which].append(measure(which))
+    return taken["ours"], taken["floor"]

@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
 WORK = ROOT / "benchmarks" / ".work"
@@ -49,17 +50,17 @@ def seconds(words: Sequence[str], *, cwd: Path = WORK, codes: Sequence[int] = (0
     return took
 
 
-def figures(folder: Path, script: str, *words: str) -> dict[str, float]:
+def figures(folder: Path, script: str, *words: str, **more: str) -> dict[str, Any]:
     """What a script of ``inside/`` prints in a project's environment: JSON in its last line."""
     done = subprocess.run(
         [command(folder, "python"), str(INSIDE / script), *words],
         cwd=folder,
-        env=environ(),
+        env=environ(**more),
         capture_output=True,
         text=True,
         check=False,
     )
     if done.returncode:
         raise RuntimeError(f"{script} {' '.join(words)}\n{done.stdout[-2000:]}{done.stderr[-4000:]}")
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found

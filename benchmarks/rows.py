@@ -3,18 +3,18 @@
 import shutil
 import sys
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
-from .pairs import Row
+from .pairs import Row, Taken, in_turns
 from .projects import ROOT, WORK, command, figures, project, seconds
 
 TASKS = ("classification", "detection", "segmentation")
-RESNET50 = (
-    "model.backbone=resnet50", "data.image_size=224", "loader.batch_size=8", "warmup=1", "steps=4",
-)  # fmt: skip
-FEW = 3  # pairs of what takes half a minute: all rows together take less than 20
-SHORT = ("warmup=16", "steps=32")  # the loader fills its queue before: 8 batches
+BY_HAND = ("ema.enabled=false",)  # the loops do not have it
+EACH = ("warmup=8", "steps=100")  # the loader fills its queue before
+FEW = ("warmup=2", "steps=24")  # of what takes seconds
+RESNET50 = ("model.backbone=resnet50", "data.image_size=224", "loader.batch_size=8")
+LARGE = ("data=imagefolder", "data.root=photos", "data.image_size=224")  # see inside/loader.py
 
 
 def generated(which: str) -> float:
@@ -43,52 +43,52 @@ def first_step(which: str) -> float:
     made = project("classification")
     if not list(made.glob("data/shapes/*/train")):
         figures(made, "training.py", "ours", "loader", "warmup=1", "steps=1")  # draws the data
-    return figures(made, "first_step.py", which)["seconds"]
+    return float(figures(made, "first_step.py", which)["seconds"])
 
 
-class Shared:
-    """Several figures of the same processes: the row of the first one measures, the others recall."""
-
-    def __init__(self, measure: Callable[[str], dict[str, float]]) -> None:
-        self.measure = measure
-        self.taken: dict[str, list[dict[str, float]]] = {"ours": [], "floor": []}
-
-    def first(self, figure: str, which: str) -> float:
-        """Measure; as often as ``pairs.compare`` asks."""
-        self.taken[which].append(self.measure(which))
-        return self.taken[which][-1][figure]
-
-    def then(self, figure: str, which: str) -> float:
-        """Recall, in the order of measuring."""
-        if not self.taken[which]:
-            self.first(figure, which)
-        return self.taken[which].pop(0)[figure]
+def trained(task: str, kind: str, data: str, words: tuple[str, ...], **more: str) -> Taken:
+    """Two trainings, a step each in turn, in one process: images per second, or milliseconds."""
+    found = figures(project(task), "training.py", kind, data, *words, **more)
+    return found["ours"], found["floor"]
 
 
-def trained(task: str, words: tuple[str, ...], which: str) -> dict[str, float]:
-    """Rate and memory of a training without the average of the weights, which the loops do not have."""
-    return figures(project(task), "training.py", which, "loader", "ema.enabled=false", *words)
+def memory(task: str, words: tuple[str, ...], which: str) -> float:
+    """Gigabytes that a training takes at most; after few steps it is no more."""
+    found = figures(project(task), "training.py", which, "loader", *BY_HAND, *words, "warmup=2", "steps=4")
+    return float(found["memory"])
 
 
-def end_to_end(which: str) -> float:
-    """Images per second from files; the floor is the lower one of data in memory and loader alone."""
-    made = project("classification")
-    if which == "ours":
-        return figures(made, "training.py", "ours", "loader", "ema.enabled=false", *SHORT)["images_per_second"]
-    alone = (figures(made, "training.py", "floor", data, "ema.enabled=false", *SHORT) for data in ("memory", "alone"))
-    return min(found["images_per_second"] for found in alone)
+def from_files() -> Taken:
+    """Images per second from JPEG files; the floor is the lower one of data in memory and loader alone.
+
+    One core for the model, one for the loader: on a machine of two cores they would share them
+    otherwise, while the floors have both for themselves.
+    """
+    figures(project("classification"), "loader.py")  # writes the photos
+    words = (*BY_HAND, *LARGE, "loader.workers=1", "warmup=4", "steps=40")
+    return trained("classification", "turns", "limit", words, OMP_NUM_THREADS="1", BENCHMARK_BLOCK="2")
 
 
-def averaged(which: str) -> float:
-    """Milliseconds of a step with and without the average of the weights."""
-    switch = f"ema.enabled={str(which == 'ours').lower()}"
-    found = figures(project("classification"), "training.py", "ours", "memory", switch, *SHORT)
-    return 32_000 / found["images_per_second"]
+def loaded() -> Taken:
+    """Images per second of reading, cropping and flipping."""
+    found = figures(project("classification"), "loader.py")
+    return found["ours"], found["floor"]
 
 
-def inside(task: str, script: str, figure: str, which: str) -> float:
-    """A figure of a script."""
-    return figures(project(task), script, which)[figure]
+@cache
+def offline() -> dict[str, list[float]]:
+    """Milliseconds of steps and epochs with W&B and without, once for both rows."""
+    return figures(project("classification", wandb=True), "tracked.py")
+
+
+def tracked(what: str) -> Taken:
+    """Those of a step or of an epoch."""
+    return offline()[f"{what}_ours"], offline()[f"{what}_floor"]
+
+
+def scored(which: str) -> float:
+    """Seconds of mAP."""
+    return float(figures(project("detection"), "scores.py", which)["seconds"])
 
 
 def rows() -> list[Row]:
@@ -100,30 +100,31 @@ def rows() -> list[Row]:
         "a refused override": ("optimizer.lr=-1",),
     }
     found = [
-        Row("generate a project", "cookiecutter on an empty template", "s", 1.25, False, generated, 7),
-        *(Row(name, imports, "s", 1.3, False, partial(answered, words), 7) for name, words in answers.items()),
-        Row("start to first step", "the same step written by hand", "s", 1.15, False, first_step),
+        Row("generate a project", "cookiecutter on an empty template", "s", 1.25, False, seven(generated)),
+        *(Row(name, imports, "s", 1.3, False, seven(partial(answered, words))) for name, words in answers.items()),
+        Row("start to first step", "the same step written by hand", "s", 1.15, False, partial(in_turns, first_step)),
     ]
     loop = "a loop written by hand"
-    trainings: dict[str, tuple[str, tuple[str, ...]]] = {task: (task, SHORT) for task in TASKS}
-    trainings["ResNet-50 at 224 px"] = ("classification", RESNET50)
-    for name, (task, words) in trainings.items():
-        runs = Shared(partial(trained, task, words))
-        found.append(
-            Row(f"training, {name}", loop, "images/s", 0.98, True, partial(runs.first, "images_per_second"), FEW)
-        )
-        found.append(Row(f"memory, {name}", loop, "GB", 1.1, False, partial(runs.then, "memory"), FEW))
-    by_script: dict[str, Callable[[str], float]] = {
-        "loader": partial(inside, "classification", "loader.py", "images_per_second"),
-        "mAP": partial(inside, "detection", "scores.py", "seconds"),
-    }
-    tracked = Shared(lambda which: figures(project("classification", wandb=True), "tracked.py", which))
+    trainings: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {task: (task, (), EACH) for task in TASKS}
+    trainings["ResNet-50 at 224 px"] = ("classification", RESNET50, FEW)
+    for name, (task, words, steps) in trainings.items():
+        rate = partial(trained, task, "turns", "loader", (*BY_HAND, *words, *steps))
+        found += [
+            Row(f"training, {name}", loop, "images/s", 0.98, True, rate),
+            Row(f"memory, {name}", loop, "GB", 1.1, False, partial(in_turns, partial(memory, task, words), 2)),
+        ]
+    average = partial(trained, "classification", "ema", "memory", ("warmup=8", "steps=240"))
     return [
         *found,
-        Row("from files to steps", "the loop on data in memory", "images/s", 0.95, True, end_to_end, FEW),
-        Row("loader, one core", "torchvision's decoder and v2 by hand", "images/s", 0.95, True, by_script["loader"]),
-        Row("step with W&B offline", "without", "ms", 1.01, False, partial(tracked.first, "step"), FEW),
-        Row("epoch with W&B offline", "without", "ms", 1.03, False, partial(tracked.then, "epoch"), FEW),
-        Row("step with EMA", "without", "ms", 1.02, False, averaged, FEW),
-        Row("mAP, 500 images x 100", "faster-coco-eval by hand", "s", 1.1, False, by_script["mAP"]),
+        Row("from files to steps", "the loop on data in memory", "images/s", 0.95, True, from_files),
+        Row("loader, one core", "torchvision's decoder and v2 by hand", "images/s", 0.95, True, loaded),
+        Row("step with W&B offline", "without", "ms", 1.01, False, partial(tracked, "step")),
+        Row("epoch with W&B offline", "without", "ms", 1.03, False, partial(tracked, "epoch")),
+        Row("step with EMA", "without", "ms", 1.02, False, average),
+        Row("mAP, 500 images x 100", "faster-coco-eval by hand", "s", 1.1, False, partial(in_turns, scored)),
     ]
+
+
+def seven(measure: Callable[[str], float]) -> Callable[[], Taken]:
+    """Pairs of what takes little time."""
+    return partial(in_turns, measure, 7)

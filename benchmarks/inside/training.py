@@ -4,9 +4,10 @@ Both have the same network, loss, data, loader, precision, optimiser, schedule a
 average of the weights is off in both unless ``ema`` is asked for, which only the project has.
 """
 
+import os
 import resource
 import sys
-from itertools import chain, repeat
+from itertools import chain, islice, repeat
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -15,13 +16,16 @@ import torch
 from common import answer, settings_of
 from lightning.fabric.utilities import move_data_to_device
 from shape_sorter import bench
+from shape_sorter.callbacks.ema import WeightAverage
 from shape_sorter.data.datamodule import DataModule
 from shape_sorter.optimizer import build_optimizer
 from shape_sorter.run import Run
 from shape_sorter.settings import BenchSettings
 from shape_sorter.task import TaskModule, build_datasets
 from torch.nn import functional
+from turns import InTurns, OnAndOff, wait
 
+BLOCK = int(os.environ.get("BENCHMARK_BLOCK", "1"))  # steps of a turn
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
@@ -38,41 +42,36 @@ def loss_of(module: Any, batch: Any) -> torch.Tensor:
     return functional.cross_entropy(module.network(images).float(), batch.targets, label_smoothing=smoothing)
 
 
-def by_hand(settings: BenchSettings, classes: list[str], batches: Any) -> float:
-    """A plain loop: images per second after the warm-up."""
-    torch.set_float32_matmul_precision("high")
-    torch.backends.cudnn.benchmark = True
-    module = TaskModule(settings, classes, download=False).to(DEVICE)
-    half = settings.trainer.precision == "bf16-mixed"
-    total = settings.warmup + settings.steps
-    parts: Any = build_optimizer(module.network, settings, total)
-    optimizer, scheduler = parts["optimizer"], parts["lr_scheduler"]["scheduler"]
-    parameters = list(module.network.parameters())
-    images, began = 0, perf_counter()
-    module.train()
-    for step, batch in zip(range(total), chain.from_iterable(repeat(batches)), strict=False):
-        there = move_data_to_device(batch, DEVICE)
-        optimizer.zero_grad()
-        with torch.autocast(DEVICE.type, torch.bfloat16, enabled=half):
-            loss = loss_of(module, there)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, settings.optimizer.clip_norm or float("inf"))
-        optimizer.step()
-        scheduler.step()
-        if step < settings.warmup:
-            if step == settings.warmup - 1:
-                wait()
-            began = perf_counter()
-        else:
+class ByHand:
+    """A plain loop over batches, some steps at a time."""
+
+    def __init__(self, settings: BenchSettings, classes: list[str], batches: Any) -> None:
+        torch.set_float32_matmul_precision("high")
+        torch.backends.cudnn.benchmark = True
+        self.module = TaskModule(settings, classes, download=False).to(DEVICE)
+        self.module.train()
+        self.half = settings.trainer.precision == "bf16-mixed"
+        self.clip = settings.optimizer.clip_norm or float("inf")
+        parts: Any = build_optimizer(self.module.network, settings, settings.warmup + settings.steps)
+        self.optimizer, self.scheduler = parts["optimizer"], parts["lr_scheduler"]["scheduler"]
+        self.parameters = list(self.module.network.parameters())
+        self.batches = chain.from_iterable(repeat(batches))
+
+    def __call__(self, steps: int) -> float:
+        """Make some steps: images per second."""
+        images, began = 0, perf_counter()
+        for batch in islice(self.batches, steps):
+            there = move_data_to_device(batch, DEVICE)
+            self.optimizer.zero_grad()
+            with torch.autocast(DEVICE.type, torch.bfloat16, enabled=self.half):
+                loss = loss_of(self.module, there)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(self.parameters, self.clip)
+            self.optimizer.step()
+            self.scheduler.step()
             images += len(batch.images)
-    wait()
-    return images / (perf_counter() - began)
-
-
-def wait() -> None:
-    """Until a GPU has done what it was told."""
-    if DEVICE.type == "cuda":
-        torch.cuda.synchronize()
+        wait()
+        return images / (perf_counter() - began)
 
 
 def loader_alone(settings: BenchSettings, batches: Any) -> float:
@@ -87,12 +86,36 @@ def loader_alone(settings: BenchSettings, batches: Any) -> float:
     return images / (perf_counter() - began)
 
 
+def in_turns(settings: BenchSettings, classes: list[str], taken: Any, floor: Any) -> InTurns:
+    """Train by the project, and by hand in between."""
+    turns = InTurns(ByHand(settings, classes, floor), warmup=settings.warmup, block=BLOCK)
+    usual = bench.step_callbacks
+    bench.step_callbacks = lambda settings: [*usual(settings), turns]
+    bench.train_steps(settings, Run(Path("runs/benchmark")), classes, taken)
+    return turns
+
+
+def averaging(settings: BenchSettings, classes: list[str], batches: list[Any]) -> OnAndOff:
+    """Train with the average of the weights, and without it in between."""
+
+    def switch(trainer: Any, on: bool) -> None:
+        with_it.extend(one for one in trainer.callbacks if one not in with_it)  # the trainer's own
+        trainer.callbacks = [one for one in with_it if on or not isinstance(one, WeightAverage)]
+
+    clock = OnAndOff(switch, warmup=settings.warmup, block=BLOCK)
+    with_it = [*bench.step_callbacks(settings), clock]
+    bench.step_callbacks = lambda _: list(with_it)
+    bench.train_steps(settings, Run(Path("runs/benchmark")), classes, batches)
+    return clock
+
+
 def main(which: str, data: str, *overrides: str) -> None:
-    """Print the figures of one of the two.
+    """Print the figures of one of the two, or of both in turns.
 
     Args:
-        which: ours or floor.
-        data: loader, memory for batches that lie there, or alone for the loader without a network.
+        which: ours, floor, turns for both; ema for ours with and without the average.
+        data: loader, memory for batches that lie there, alone for the loader without a network;
+            limit has ours on the loader, and the floor on memory.
         overrides: of the settings.
     """
     settings = settings_of(*overrides)
@@ -101,22 +124,32 @@ def main(which: str, data: str, *overrides: str) -> None:
     classes = list(datasets.classes)
     datamodule = DataModule(datasets, settings.loader, skip_unreadable=False)
     batches: Any = datamodule.train_dataloader()
-    if data == "memory":
-        batches = [batch for _, batch in zip(range(bench.IN_MEMORY), batches, strict=False)]
-        batches = [move_data_to_device(batch, DEVICE) for batch in batches]
+    size = settings.loader.batch_size
+    lying: Any = []
+    if data in {"memory", "limit"}:
+        lying = [move_data_to_device(batch, DEVICE) for batch in islice(batches, bench.IN_MEMORY)]
+    taken = lying if data == "memory" else datamodule
+    if which == "ema":
+        on, off = averaging(settings, classes, lying).turns
+        return answer(ours=[1000 * one / BLOCK for one in on], floor=[1000 * one / BLOCK for one in off])
+    if which == "turns":
+        turns = in_turns(settings, classes, taken, lying or batches)
+        most = loader_alone(settings, batches) if data == "limit" else float("inf")
+        ours, floor = ([BLOCK * size / one for one in both] for both in (turns.ours, turns.floor))
+        return answer(ours=ours, floor=[min(one, most) for one in floor], loader=most if lying else 0)
     if data == "alone":
         rate = loader_alone(settings, batches)
     elif which == "floor":
-        rate = by_hand(settings, classes, batches)
+        by_hand = ByHand(settings, classes, lying or batches)
+        by_hand(settings.warmup)
+        rate = by_hand(settings.steps)
     else:
-        run = Run(Path("runs/benchmark"))
-        taken = batches if data == "memory" else datamodule
-        rate = bench.train_steps(settings, run, classes, taken)["images_per_second"]
+        rate = bench.train_steps(settings, Run(Path("runs/benchmark")), classes, taken)["images_per_second"]
     if DEVICE.type == "cuda":
         memory = torch.cuda.max_memory_allocated()
     else:  # of the process that trains; its workers are alike
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    answer(images_per_second=rate, memory=memory / 1e9)
+    return answer(images_per_second=rate, memory=memory / 1e9)
 
 
 if __name__ == "__main__":
