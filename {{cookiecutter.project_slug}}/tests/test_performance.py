@@ -1,5 +1,7 @@
 import gc
 import json
+import subprocess
+import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -161,6 +163,28 @@ def test_the_garbage_collector_works_again_whatever_happens():
     with pytest.raises(KeyError):
         broken()
     assert gc.isenabled()
+
+
+IMPORTS = """
+import gc, sys
+from {{ cookiecutter.package_name }}.collector import importing
+with importing():
+    import torch
+frozen = gc.get_freeze_count()
+with importing():
+    later = [[] for _ in range(1000)]
+print(frozen, gc.get_freeze_count(), gc.isenabled())
+"""
+
+
+def test_what_pytorch_brings_is_not_looked_through_and_nothing_else():
+    told = subprocess.run(
+        [sys.executable, "-c", IMPORTS], check=True, capture_output=True, text=True
+    )
+    first, second, works = told.stdout.split()
+    assert int(first) > 100_000
+    assert (second, works) == (first, "True")
+    assert not told.stderr
 
 
 def reachable(thing):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from .collector import collector_resting
+from .collector import importing
 from .errors import UsageError
 from .launch import RUN_ID, guarded, launch
 from .processes import is_first
@@ -86,7 +86,7 @@ def _train(config: DictConfig) -> None:
     os.environ[RUN_SETTINGS] = str(run.settings_file)
     HydraConfig.instance().cfg = None
     try:
-        with collector_resting():
+        with importing():
             from .train import run_training
         run_training(settings, run)
     finally:
@@ -102,7 +102,7 @@ def _train_rank(settings_file: Path) -> None:
     from .settings import Settings
     from .validation import check
 
-    with collector_resting():
+    with importing():
         from .train import run_training
 
     run = Run(settings_file.parent)
@@ -114,7 +114,7 @@ def _evaluate(config: DictConfig) -> None:
     from .settings import EvaluateSettings
 
     settings, run = _prepared(config, EvaluateSettings)
-    with collector_resting():
+    with importing():
         from .evaluate import run_evaluation
     run_evaluation(settings, run)
 
@@ -124,7 +124,7 @@ def _predict(config: DictConfig) -> None:
     from .settings import PredictSettings
 
     settings, run = _prepared(config, PredictSettings)
-    with collector_resting():
+    with importing():
         from .predict import run_prediction
     run_prediction(settings, run)
 
@@ -134,7 +134,7 @@ def _export(config: DictConfig) -> None:
     from .settings import ExportSettings
 
     settings, run = _prepared(config, ExportSettings)
-    with collector_resting():
+    with importing():
         from .export import run_export
     run_export(settings, run)
 
@@ -142,7 +142,7 @@ def _export(config: DictConfig) -> None:
 @guarded
 def _bench(config: DictConfig) -> None:
     settings, run = _timed(config)
-    with collector_resting():
+    with importing():
         from .bench import run_bench
     run_bench(settings, run)
 
@@ -150,7 +150,7 @@ def _bench(config: DictConfig) -> None:
 @guarded
 def _doctor(config: DictConfig) -> None:
     settings, run = _timed(config)
-    with collector_resting():
+    with importing():
         from .doctor import run_doctor
     run_doctor(settings, run)
 
@@ -176,7 +176,7 @@ def _tune(config: DictConfig) -> None:
             "tune needs the package optuna, which is not installed.\n"
             "Install it: uv sync --extra tune"
         )
-    with collector_resting():
+    with importing():
         from .tune import run_search
     run_search(settings, _overrides())
 
@@ -197,7 +197,7 @@ def _prepared(config: DictConfig, model: type[SettingsT]) -> tuple[SettingsT, "R
 
         config.checkpoint = str(fetch_checkpoint(config.checkpoint, config.tracking))
     # ~ endif
-    with collector_resting():
+    with importing():
         from .checkpoint import read_checkpoint
 
     stored = read_checkpoint(Path(config.checkpoint))["settings"]
