@@ -2,6 +2,7 @@
 
 import json
 import platform
+import re
 import statistics
 import subprocess
 import sys
@@ -21,17 +22,25 @@ BEGIN, END = "<!-- table -->", "<!-- end of the table -->"
 PACKAGES = ("torch", "torchvision", "lightning", "timm", "hydra-core")
 
 
-def table(results: list[Result]) -> str:
-    """The results as Markdown."""
-    lines = ["| row | ours | floor or peer | | ratio | target | |", "|---|---|---|---|---|---|---|"]
-    for result in results:
-        row = result.row
-        ours, floor = (f"{statistics.median(taken):.3g} {row.unit}" for taken in (result.ours, result.floor))
-        low, high = result.spread
-        ratio = f"{result.ratio:.3f} ({low:.3f} to {high:.3f}, n={len(result.ours)})"
-        verdict = "met" if result.met else "**missed**"
-        lines.append(f"| {row.name} | {ours} | {floor} | {row.floor} | {ratio} | {row.aim} | {verdict} |")
-    return "\n".join(lines)
+HEAD = "| row | ours | floor or peer | | ratio | target | |\n|---|---|---|---|---|---|---|"
+
+
+def line(result: Result) -> str:
+    """A row of the table, as Markdown."""
+    row = result.row
+    ours, floor = (f"{statistics.median(taken):.3g} {row.unit}" for taken in (result.ours, result.floor))
+    low, high = result.spread
+    ratio = f"{result.ratio:.3f} ({low:.3f} to {high:.3f}, n={len(result.ours)})"
+    verdict = "met" if result.met else "**missed**"
+    return f"| {row.name} | {ours} | {floor} | {row.floor} | {ratio} | {row.aim} | {verdict} |"
+
+
+def table(results: list[Result], earlier: str = "") -> str:
+    """The results, and what an earlier table says of the other rows."""
+    lines = dict.fromkeys((row.name for row in rows()), "")
+    lines |= {told.split(" | ")[0].removeprefix("| "): told for told in earlier.splitlines() if told.startswith("| ")}
+    lines |= {result.row.name: line(result) for result in results}
+    return "\n".join([HEAD, *(lines[row.name] for row in rows() if lines[row.name])])
 
 
 def machine() -> str:
@@ -69,8 +78,8 @@ def keep(results: list[Result]) -> None:
     ]  # fmt: skip
     (WORK / "results.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
     text = README.read_text(encoding="utf-8")
-    before, after = text.split(BEGIN)[0], text.split(END)[1]
-    told = f"{table(results)}\n\n{machine()}"
+    before, earlier, after = re.split(f"{BEGIN}|{END}", text)
+    told = f"{table(results, earlier)}\n\n{machine()}"
     README.write_text(f"{before}{BEGIN}\n\n{told}\n\n{END}{after}", encoding="utf-8")
 
 
