@@ -136,7 +136,7 @@ def main(which: str, data: str, *overrides: str) -> None:
         turns = in_turns(settings, classes, taken, lying or batches)
         most = loader_alone(settings, batches) if data == "limit" else float("inf")
         ours, floor = ([BLOCK * size / one for one in both] for both in (turns.ours, turns.floor))
-        return answer(ours=ours, floor=[min(one, most) for one in floor], loader=most if lying else 0)
+        return answer(ours=ours, floor=[min(one, most) for one in floor])
     if data == "alone":
         rate = loader_alone(settings, batches)
     elif which == "floor":
