@@ -13,12 +13,14 @@ PACKAGE = "src/" + ANSWERS["package_name"]
 TASKS = {
     "classification": [
         PACKAGE + "/classification",
+        PACKAGE + "/settings/classification.py",
         PACKAGE + "/tracking/classification.py",
         PACKAGE + "/configs/data/imagefolder.yaml",
         "tests/classification",
     ],
     "detection": [
         PACKAGE + "/detection",
+        PACKAGE + "/settings/detection.py",
         PACKAGE + "/tracking/detection.py",
         PACKAGE + "/data/coco.py",
         PACKAGE + "/configs/data/coco.yaml",
@@ -29,6 +31,7 @@ TASKS = {
     ],
     "segmentation": [
         PACKAGE + "/segmentation",
+        PACKAGE + "/settings/segmentation.py",
         PACKAGE + "/tracking/segmentation.py",
         PACKAGE + "/data/coco.py",
         PACKAGE + "/configs/data/coco.yaml",

@@ -100,7 +100,7 @@ def test_python_is_formatted_clean_and_compiles(project: Project) -> None:
 
 
 def test_only_tracking_names_its_service(project: Project) -> None:
-    allowed = ("tracking", "run.py")
+    allowed = ("tracking",)
     for path in project.package.rglob("*.py"):
         if "import wandb" in path.read_text(encoding="utf-8"):
             assert path.relative_to(project.package).parts[0] in allowed, path
@@ -225,7 +225,7 @@ def test_a_key_is_handed_on_only_where_it_is_wanted(project: Project) -> None:
         ),
         (["check-jsonschema", "--builtin-schema", "vendor.compose-spec"], "compose.yaml", "shm_size", "shmsize"),
         (["hadolint"], "Dockerfile", "WORKDIR /workspace", "WORKDIR workspace"),
-        (["ruff", "check", "--no-cache"], "src/shape_sorter/run.py", "import json", "import json, csv"),
+        (["ruff", "check", "--no-cache"], "src/shape_sorter/run/folder.py", "import json", "import json, csv"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )

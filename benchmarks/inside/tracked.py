@@ -15,7 +15,7 @@ from common import answer
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import WandbLogger
 from shape_sorter import cli, train
-from shape_sorter.callbacks.pictures import PredictionPictures
+from shape_sorter.training.callbacks.pictures import PredictionPictures
 
 EPOCHS = 42
 STEPS = 62  # of an epoch of the default settings

@@ -3,7 +3,7 @@ from lightning.pytorch import LightningModule, Trainer
 from torch import nn
 from torch.utils.data import DataLoader
 
-from {{ cookiecutter.package_name }}.callbacks.ema import WeightAverage
+from {{ cookiecutter.package_name }}.training.callbacks.ema import WeightAverage
 
 
 class Drifting(LightningModule):

@@ -9,14 +9,14 @@ from hydra import compose, initialize_config_dir
 from PIL import Image
 from torchvision.transforms import v2
 
-from {{ cookiecutter.package_name }} import launch
 from {{ cookiecutter.package_name }}.data import cache as caching
 from {{ cookiecutter.package_name }}.data import images
 from {{ cookiecutter.package_name }}.data.cache import Fit
 from {{ cookiecutter.package_name }}.data.images import Unreadable
-from {{ cookiecutter.package_name }}.settings import Settings
+from {{ cookiecutter.package_name }}.settings import launch
+from {{ cookiecutter.package_name }}.settings.check import check
+from {{ cookiecutter.package_name }}.settings.tree import Settings
 from {{ cookiecutter.package_name }}.task import build_datasets
-from {{ cookiecutter.package_name }}.validation import check
 
 import small
 

@@ -4,10 +4,15 @@ import json
 import pytest
 from PIL import Image
 
-from {{ cookiecutter.package_name }}.compare import BEST, compare, differing, read_result
-from {{ cookiecutter.package_name }}.run import Run, write_json, write_text
-from {{ cookiecutter.package_name }}.scatter import draw_scatter, label
-from {{ cookiecutter.package_name }}.settings import MONITOR
+from {{ cookiecutter.package_name }}.run.folder import Run, write_json, write_text
+from {{ cookiecutter.package_name }}.search.compare import (
+    BEST,
+    compare,
+    differing,
+    read_result,
+)
+from {{ cookiecutter.package_name }}.search.plots import draw_scatter, label
+from {{ cookiecutter.package_name }}.settings.tree import MONITOR
 
 BACKBONES = ("resnet10t", "resnet18", "a_backbone_with_a_very_long_name_indeed")
 

@@ -8,10 +8,10 @@ import pytest
 from hydra import compose, initialize_config_dir
 from PIL import Image
 
-from {{ cookiecutter.package_name }} import launch
-from {{ cookiecutter.package_name }}.settings import BenchSettings
-from {{ cookiecutter.package_name }}.stages import Machine, advice
-from {{ cookiecutter.package_name }}.validation import check
+from {{ cookiecutter.package_name }}.diagnostics.profiling import Machine, advice
+from {{ cookiecutter.package_name }}.settings import launch
+from {{ cookiecutter.package_name }}.settings.check import check
+from {{ cookiecutter.package_name }}.settings.tree import BenchSettings
 
 # ~ if cookiecutter.task == "detection"
 import coco_data

@@ -16,10 +16,13 @@ import pytest
 import torch
 from PIL import Image, ImageOps
 
-from {{ cookiecutter.package_name }}.checkpoint import load_module, read_checkpoint
-from {{ cookiecutter.package_name }}.export import Graph
-from {{ cookiecutter.package_name }}.onnx_network import add_metadata, read_metadata
+from {{ cookiecutter.package_name }}.export.export import Graph
+from {{ cookiecutter.package_name }}.export.onnx_network import add_metadata, read_metadata
 from {{ cookiecutter.package_name }}.task import as_seen, build_datasets, exporting
+from {{ cookiecutter.package_name }}.training.checkpoint import (
+    load_module,
+    read_checkpoint,
+)
 
 from small import LIVELY, OWN, SHAPES, SMALL, says_the_same, use
 
@@ -235,7 +238,7 @@ def test_an_exported_file_is_not_split_over_processes(exports, command):
 
 @pytest.mark.parametrize("planted", [2e-4, float("nan")])
 def test_a_file_that_differs_is_refused_and_not_kept(exports, command, monkeypatch, planted):
-    from {{ cookiecutter.package_name }} import export
+    from {{ cookiecutter.package_name }}.export import export
 
     opened = export._opened
 

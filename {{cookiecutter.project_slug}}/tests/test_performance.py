@@ -17,15 +17,15 @@ from lightning.pytorch.trainer.connectors.logger_connector.logger_connector impo
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from {{ cookiecutter.package_name }} import bench, launch
-from {{ cookiecutter.package_name }}.callbacks import performance
-from {{ cookiecutter.package_name }}.callbacks.performance import Performance
-from {{ cookiecutter.package_name }}.callbacks.progress import ProgressBar
-from {{ cookiecutter.package_name }}.collector import collector_resting
 from {{ cookiecutter.package_name }}.data import images
-from {{ cookiecutter.package_name }}.run import read_metrics
-from {{ cookiecutter.package_name }}.settings import Settings
+from {{ cookiecutter.package_name }}.run.collector import collector_resting
+from {{ cookiecutter.package_name }}.run.folder import read_metrics
+from {{ cookiecutter.package_name }}.settings.check import check
+from {{ cookiecutter.package_name }}.settings.tree import Settings
 from {{ cookiecutter.package_name }}.task import TaskModule, build_datasets
-from {{ cookiecutter.package_name }}.validation import check
+from {{ cookiecutter.package_name }}.training.callbacks import performance
+from {{ cookiecutter.package_name }}.training.callbacks.performance import Performance
+from {{ cookiecutter.package_name }}.training.callbacks.progress import ProgressBar
 
 from small import SHAPES, SMALL
 
@@ -167,7 +167,7 @@ def test_the_garbage_collector_works_again_whatever_happens():
 
 IMPORTS = """
 import gc, sys
-from {{ cookiecutter.package_name }}.collector import importing
+from {{ cookiecutter.package_name }}.run.collector import importing
 with importing():
     import torch
 frozen = gc.get_freeze_count()

@@ -7,10 +7,13 @@ import signal
 import pytest
 import torch
 
-from {{ cookiecutter.package_name }} import launch
-from {{ cookiecutter.package_name }}.callbacks import preemption
-from {{ cookiecutter.package_name }}.callbacks.preemption import Preemption, requeue
+from {{ cookiecutter.package_name }}.settings import launch
 from {{ cookiecutter.package_name }}.task import MONITOR
+from {{ cookiecutter.package_name }}.training.callbacks import preemption
+from {{ cookiecutter.package_name }}.training.callbacks.preemption import (
+    Preemption,
+    requeue,
+)
 
 STEPS = 4  # an epoch, of 40 images in batches of 10
 

@@ -9,9 +9,9 @@ from hydra import compose, initialize_config_dir
 from pydantic import ValidationError
 
 from {{ cookiecutter.package_name }}.errors import UsageError
-from {{ cookiecutter.package_name }}.launch import CONFIGS, RUN_ID
-from {{ cookiecutter.package_name }}.settings import PredictSettings, Settings
-from {{ cookiecutter.package_name }}.validation import check, continued
+from {{ cookiecutter.package_name }}.settings.check import check, continued
+from {{ cookiecutter.package_name }}.settings.launch import CONFIGS, RUN_ID
+from {{ cookiecutter.package_name }}.settings.tree import PredictSettings, Settings
 
 from small import OWN
 

@@ -16,9 +16,9 @@ from optuna.trial import TrialState
 
 from {{ cookiecutter.package_name }} import cli, launch, study, tune
 from {{ cookiecutter.package_name }}.errors import UsageError
-from {{ cookiecutter.package_name }}.run import Run, write_json
-from {{ cookiecutter.package_name }}.settings import MONITOR
-from {{ cookiecutter.package_name }}.space import check_search, suggest, word
+from {{ cookiecutter.package_name }}.run.folder import Run, write_json
+from {{ cookiecutter.package_name }}.search.search_space import check_search, suggest, word
+from {{ cookiecutter.package_name }}.settings.tree import MONITOR
 
 from small import SHAPES, SMALL
 

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, TypeVar
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from .collector import importing
 from .errors import UsageError
-from .launch import RUN_ID, guarded, launch
-from .processes import is_first
+from .run.collector import importing
+from .run.processes import is_first
+from .settings.launch import RUN_ID, guarded, launch
 
 if TYPE_CHECKING:
-    from .run import Run
-    from .settings import BenchSettings, Settings
+    from .run.folder import Run
+    from .settings.tree import BenchSettings, Settings
 
 SettingsT = TypeVar("SettingsT", bound="Settings")
 
@@ -65,9 +65,9 @@ def tune() -> None:
 
 @guarded
 def _train(config: DictConfig) -> None:
-    from .run import Run, find_run
-    from .settings import Settings
-    from .validation import check, continued
+    from .run.folder import Run, find_run
+    from .settings.check import check, continued
+    from .settings.tree import Settings
 
     resume = config.get("resume")
     if resume:
@@ -98,9 +98,9 @@ def _overrides() -> list[str]:
 
 
 def _train_rank(settings_file: Path) -> None:
-    from .run import Run
-    from .settings import Settings
-    from .validation import check
+    from .run.folder import Run
+    from .settings.check import check
+    from .settings.tree import Settings
 
     with importing():
         from .train import run_training
@@ -111,7 +111,7 @@ def _train_rank(settings_file: Path) -> None:
 
 @guarded
 def _evaluate(config: DictConfig) -> None:
-    from .settings import EvaluateSettings
+    from .settings.tree import EvaluateSettings
 
     settings, run = _prepared(config, EvaluateSettings)
     with importing():
@@ -121,7 +121,7 @@ def _evaluate(config: DictConfig) -> None:
 
 @guarded
 def _predict(config: DictConfig) -> None:
-    from .settings import PredictSettings
+    from .settings.tree import PredictSettings
 
     settings, run = _prepared(config, PredictSettings)
     with importing():
@@ -131,11 +131,11 @@ def _predict(config: DictConfig) -> None:
 
 @guarded
 def _export(config: DictConfig) -> None:
-    from .settings import ExportSettings
+    from .settings.tree import ExportSettings
 
     settings, run = _prepared(config, ExportSettings)
     with importing():
-        from .export import run_export
+        from .export.export import run_export
     run_export(settings, run)
 
 
@@ -143,7 +143,7 @@ def _export(config: DictConfig) -> None:
 def _bench(config: DictConfig) -> None:
     settings, run = _timed(config)
     with importing():
-        from .bench import run_bench
+        from .diagnostics.bench import run_bench
     run_bench(settings, run)
 
 
@@ -151,14 +151,14 @@ def _bench(config: DictConfig) -> None:
 def _doctor(config: DictConfig) -> None:
     settings, run = _timed(config)
     with importing():
-        from .doctor import run_doctor
+        from .diagnostics.doctor import run_doctor
     run_doctor(settings, run)
 
 
 def _timed(config: DictConfig) -> tuple["BenchSettings", "Run"]:
-    from .run import Run
-    from .settings import BenchSettings
-    from .validation import check
+    from .run.folder import Run
+    from .settings.check import check
+    from .settings.tree import BenchSettings
 
     settings = check(config, BenchSettings)
     run = Run(settings.runs / os.environ[RUN_ID])
@@ -168,7 +168,7 @@ def _timed(config: DictConfig) -> tuple["BenchSettings", "Run"]:
 
 @guarded
 def _tune(config: DictConfig) -> None:
-    from .space import check_search
+    from .search.search_space import check_search
 
     settings = check_search(config, _overrides())
     if find_spec("optuna") is None:
@@ -177,14 +177,14 @@ def _tune(config: DictConfig) -> None:
             "Install it: uv sync --extra tune"
         )
     with importing():
-        from .tune import run_search
+        from .search.tune import run_search
     run_search(settings, _overrides())
 
 
 def _prepared(config: DictConfig, model: type[SettingsT]) -> tuple[SettingsT, "Run"]:
     """Take data and model from the checkpoint, all else from the command line, which also wins."""
-    from .run import Run
-    from .validation import check, continued
+    from .run.folder import Run
+    from .settings.check import check, continued
 
     names = ("data.", "model.")  # what they may be depends on the checkpoint
     if config.checkpoint is None or not any(
@@ -198,7 +198,7 @@ def _prepared(config: DictConfig, model: type[SettingsT]) -> tuple[SettingsT, "R
         config.checkpoint = str(fetch_checkpoint(config.checkpoint, config.tracking))
     # ~ endif
     with importing():
-        from .checkpoint import read_checkpoint
+        from .training.checkpoint import read_checkpoint
 
     stored = read_checkpoint(Path(config.checkpoint))["settings"]
     kept = {"data": stored["data"], "model": stored["model"]}

@@ -2,14 +2,14 @@
 
 from dataclasses import replace
 
-from .callbacks.metrics import MetricsFile
-from .checkpoint import load_module, matching_datasets
 from .data.datamodule import DataModule
-from .report import print_summary, write_report
-from .run import Run
-from .settings import EvaluateSettings
-from .tracker import tracked
-from .trainer import build_trainer
+from .evaluation.report import print_summary, write_report
+from .run.folder import Run
+from .settings.tree import EvaluateSettings
+from .training.callbacks.metrics import MetricsFile
+from .training.checkpoint import load_module, matching_datasets
+from .training.loggers import tracked
+from .training.trainer import build_trainer
 
 
 def run_evaluation(settings: EvaluateSettings, run: Run) -> dict[str, float]:

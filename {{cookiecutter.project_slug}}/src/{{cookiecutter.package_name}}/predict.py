@@ -14,14 +14,13 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
-from .checkpoint import load_module
 from .data.datamodule import DataModule, Datasets
 from .data.images import find_sources, read_image
 from .data.videos import SUFFIXES as VIDEO_SUFFIXES
 from .data.videos import count_frames, frames_per_second, read_frames, write_video
 from .errors import UsageError
-from .run import Run, write_json, write_text
-from .settings import PredictSettings
+from .run.folder import Run, write_json, write_text
+from .settings.tree import PredictSettings
 from .task import (
     UNLABELLED,
     TaskModule,
@@ -34,8 +33,9 @@ from .task import (
     # ~ endif
     unlabelled_images,
 )
-from .tracker import tracked
-from .trainer import build_trainer
+from .training.checkpoint import load_module
+from .training.loggers import tracked
+from .training.trainer import build_trainer
 
 Rows = list[dict[str, object]]
 

@@ -27,7 +27,7 @@ from .segmentation.draw import caption, describe, draw_prediction, draw_report, 
 from .segmentation.module import SegmentationModule as TaskModule
 from .segmentation.results import save_results
 # ~ endif
-from .settings import METRICS, MONITOR
+from .settings.tree import METRICS, MONITOR
 
 __all__ = [
     "COUNTED",

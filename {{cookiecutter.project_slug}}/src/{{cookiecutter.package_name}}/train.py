@@ -5,22 +5,22 @@ from pathlib import Path
 from lightning.pytorch import Callback, Trainer, seed_everything
 from PIL.Image import Image
 
-from .callbacks.ema import WeightAverage
-from .callbacks.finite import FiniteLoss
-from .callbacks.metrics import Curves, MetricsFile
-from .callbacks.performance import Performance
-from .callbacks.pictures import PredictionPictures, Shown
-from .callbacks.preemption import PreemptedError, Preemption, requeue
-from .checkpoint import read_checkpoint
 from .data.datamodule import DataModule
 from .errors import UsageError
-from .report import print_summary, write_report
-from .run import Run
-from .settings import Settings
-from .sharding import SameBuffers
+from .evaluation.report import print_summary, write_report
+from .run.folder import Run
+from .settings.tree import Settings
 from .task import METRICS, MONITOR, TaskModule, build_datasets, draw_prediction
-from .tracker import tracked
-from .trainer import build_trainer, checkpoint_callbacks
+from .training.callbacks.ema import WeightAverage
+from .training.callbacks.finite import FiniteLoss
+from .training.callbacks.metrics import Curves, MetricsFile
+from .training.callbacks.performance import Performance
+from .training.callbacks.pictures import PredictionPictures, Shown
+from .training.callbacks.preemption import PreemptedError, Preemption, requeue
+from .training.checkpoint import read_checkpoint
+from .training.loggers import tracked
+from .training.sharding import SameBuffers
+from .training.trainer import build_trainer, checkpoint_callbacks
 
 
 def run_training(settings: Settings, run: Run) -> dict[str, float]:

@@ -6,14 +6,14 @@ from PIL import Image
 from pydantic import ValidationError
 
 from {{ cookiecutter.package_name }}.classification.dataset import build_datasets, collate
-from {{ cookiecutter.package_name }}.classification.settings import (
-    ImageFolderSettings,
-    ShapesSettings,
-)
 from {{ cookiecutter.package_name }}.data.datamodule import DataModule
 from {{ cookiecutter.package_name }}.data.images import UnreadableImageError
 from {{ cookiecutter.package_name }}.errors import UsageError
-from {{ cookiecutter.package_name }}.settings import LoaderSettings
+from {{ cookiecutter.package_name }}.settings.classification import (
+    ImageFolderSettings,
+    ShapesSettings,
+)
+from {{ cookiecutter.package_name }}.settings.tree import LoaderSettings
 
 AUGMENT = {"crop_scale": 0.5, "flip": 0.5, "color": 0.2}
 

@@ -9,13 +9,13 @@ from torchvision.transforms.v2 import functional
 from {{ cookiecutter.package_name }}.data.datamodule import DataModule
 from {{ cookiecutter.package_name }}.detection.boxes import Target
 from {{ cookiecutter.package_name }}.detection.dataset import build_datasets, collate
-from {{ cookiecutter.package_name }}.detection.settings import (
+from {{ cookiecutter.package_name }}.detection.transforms import OnBoxes, train_transform
+from {{ cookiecutter.package_name }}.errors import UsageError
+from {{ cookiecutter.package_name }}.settings.detection import (
     BoxFolderSettings,
     ShapesSettings,
 )
-from {{ cookiecutter.package_name }}.detection.transforms import OnBoxes, train_transform
-from {{ cookiecutter.package_name }}.errors import UsageError
-from {{ cookiecutter.package_name }}.settings import LoaderSettings
+from {{ cookiecutter.package_name }}.settings.tree import LoaderSettings
 
 from coco_data import write_coco
 

@@ -11,8 +11,8 @@ from {{ cookiecutter.package_name }}.detection.export import (
     postprocessing,
 )
 from {{ cookiecutter.package_name }}.errors import UsageError
-from {{ cookiecutter.package_name }}.export import DYNAMIC, Graph
-from {{ cookiecutter.package_name }}.onnx_network import write_onnx
+from {{ cookiecutter.package_name }}.export.export import DYNAMIC, Graph
+from {{ cookiecutter.package_name }}.export.onnx_network import write_onnx
 
 DENSE = ["fcos", "retinanet", "ssdlite"]
 

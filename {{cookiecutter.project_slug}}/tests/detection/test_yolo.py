@@ -3,8 +3,8 @@ import torch
 from PIL import Image
 
 from {{ cookiecutter.package_name }}.detection.dataset import build_datasets
-from {{ cookiecutter.package_name }}.detection.settings import BoxFolderSettings
 from {{ cookiecutter.package_name }}.errors import UsageError
+from {{ cookiecutter.package_name }}.settings.detection import BoxFolderSettings
 
 YAML = "train: images/train\nval: images/val\nnames:\n  0: cat\n  1: dog\n"
 

@@ -19,15 +19,15 @@ from {{ cookiecutter.package_name }}.segmentation.masks import (
     read_classes,
     read_mask,
 )
-from {{ cookiecutter.package_name }}.segmentation.settings import (
-    MaskFolderSettings,
-    ShapesSettings,
-)
 from {{ cookiecutter.package_name }}.segmentation.transforms import (
     OnPairs,
     train_transform,
 )
-from {{ cookiecutter.package_name }}.settings import LoaderSettings
+from {{ cookiecutter.package_name }}.settings.segmentation import (
+    MaskFolderSettings,
+    ShapesSettings,
+)
+from {{ cookiecutter.package_name }}.settings.tree import LoaderSettings
 
 AUGMENT = {"crop_scale": 0.5, "flip": 0.5, "rotate": 20, "color": 0.2}
 TWO = Classes(["blue", "red"], {0x0000FF: 0, 0xFF0000: 1})

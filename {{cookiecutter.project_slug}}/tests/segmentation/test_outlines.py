@@ -7,7 +7,7 @@ from {{ cookiecutter.package_name }}.data.coco import read_coco
 from {{ cookiecutter.package_name }}.errors import UsageError
 from {{ cookiecutter.package_name }}.segmentation.coco import CocoMasks
 from {{ cookiecutter.package_name }}.segmentation.dataset import build_datasets
-from {{ cookiecutter.package_name }}.segmentation.settings import MaskFolderSettings
+from {{ cookiecutter.package_name }}.settings.segmentation import MaskFolderSettings
 
 from coco_data import HEIGHT, WIDTH, write_coco
 

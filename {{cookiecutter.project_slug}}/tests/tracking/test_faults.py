@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from {{ cookiecutter.package_name }}.run import Run, read_metrics
+from {{ cookiecutter.package_name }}.run.folder import Run, read_metrics
 from {{ cookiecutter.package_name }}.task import MONITOR
 from {{ cookiecutter.package_name }}.tracking import pictures
 from {{ cookiecutter.package_name }}.tracking.client import FLUSH_SECONDS

@@ -18,7 +18,7 @@ from PIL import Image
 from {{ cookiecutter.package_name }}.data.images import read_image
 # ~ endif
 # ~ if cookiecutter.task != "classification"
-from {{ cookiecutter.package_name }}.settings import Settings
+from {{ cookiecutter.package_name }}.settings.tree import Settings
 from {{ cookiecutter.package_name }}.task import build_datasets
 # ~ endif
 # ~ if cookiecutter.task == "detection"

@@ -7,9 +7,9 @@ import signal
 import pytest
 import wandb
 
-from {{ cookiecutter.package_name }}.callbacks.preemption import Preemption
 from {{ cookiecutter.package_name }}.task import MONITOR
 from {{ cookiecutter.package_name }}.tracking import lineage
+from {{ cookiecutter.package_name }}.training.callbacks.preemption import Preemption
 
 from small import OWN
 from tracked import KEY, TRACKED
@@ -126,7 +126,7 @@ def test_models_without_an_alias_are_deleted_on_request(server, tracked, monkeyp
 
 def always_better(monkeypatch):
     """Each checkpoint is new, whatever the score."""
-    from {{ cookiecutter.package_name }} import trainer
+    from {{ cookiecutter.package_name }}.training import trainer
 
     original = trainer.checkpoint_callbacks
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from {{ cookiecutter.package_name }}.run import Run
+from {{ cookiecutter.package_name }}.run.folder import Run
 from {{ cookiecutter.package_name }}.task import METRICS, MONITOR
 from {{ cookiecutter.package_name }}.tracking import pending, registry
 from {{ cookiecutter.package_name }}.tracking.promote import main

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from {{ cookiecutter.package_name }}.run import Run
+from {{ cookiecutter.package_name }}.run.folder import Run
 from {{ cookiecutter.package_name }}.tracking.pending import LINK
 from {{ cookiecutter.package_name }}.tracking.summary import markdown, newest
 

@@ -10,10 +10,10 @@ import wandb
 import yaml
 from hydra import compose, initialize_config_dir
 
-from {{ cookiecutter.package_name }}.launch import CONFIGS, RUN_ID
-from {{ cookiecutter.package_name }}.settings import Settings
+from {{ cookiecutter.package_name }}.settings.check import check
+from {{ cookiecutter.package_name }}.settings.launch import CONFIGS, RUN_ID
+from {{ cookiecutter.package_name }}.settings.tree import Settings
 from {{ cookiecutter.package_name }}.task import METRICS, MONITOR, TaskModule
-from {{ cookiecutter.package_name }}.validation import check
 
 from reading import history
 from small import SHAPES, SMALL

@@ -2,7 +2,7 @@
 
 import pytest
 
-from {{ cookiecutter.package_name }}.run import Run
+from {{ cookiecutter.package_name }}.run.folder import Run
 from {{ cookiecutter.package_name }}.task import MONITOR
 from {{ cookiecutter.package_name }}.tracking import pending, pictures
 from {{ cookiecutter.package_name }}.tracking.sync import missing_files, records, sync

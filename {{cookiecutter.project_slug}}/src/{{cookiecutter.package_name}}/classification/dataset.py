@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ..collector import collector_resting
 from ..data.cache import Cache, Source, cache_of
 from ..data.datamodule import Datasets
 from ..data.images import (
@@ -21,8 +20,9 @@ from ..data.images import (
     images_below,
 )
 from ..errors import UsageError
-from .settings import DataSettings, ImageFolderSettings, ShapesSettings
-from .shapes import write_shapes
+from ..run.collector import collector_resting
+from ..settings.classification import DataSettings, ImageFolderSettings, ShapesSettings
+from .embedded import write_shapes
 from .transforms import Transform, eval_transform, train_transform
 
 SPLITS = ("train", "val", "test")

@@ -15,11 +15,11 @@ from torchmetrics.classification import (
 )
 from torchvision.transforms import v2
 
-from ..callbacks.progress import is_read
 from ..data.datamodule import own_share
-from ..optimizer import build_optimizer, clip_gradients
-from ..settings import MONITOR, Settings
-from ..sharding import shard
+from ..settings.tree import MONITOR, Settings
+from ..training.callbacks.progress import is_read
+from ..training.optimizer import build_optimizer, clip_gradients
+from ..training.sharding import shard
 from .dataset import UNLABELLED, Batch
 from .network import build_network
 

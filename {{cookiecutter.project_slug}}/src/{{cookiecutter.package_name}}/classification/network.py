@@ -5,8 +5,8 @@ from typing import Any
 import timm
 from torch import Tensor, nn
 
-from ..backbone import Normalisation, check_name, downloading
-from .settings import ModelSettings
+from ..settings.classification import ModelSettings
+from ..training.backbone import Normalisation, check_name, downloading
 
 
 class Classifier(nn.Module):

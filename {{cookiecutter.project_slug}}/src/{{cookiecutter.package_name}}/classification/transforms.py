@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms import v2
 
-from .settings import DataSettings
+from ..settings.classification import DataSettings
 
 Transform = Callable[[Tensor], Tensor]
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from ..errors import UsageError
-from ..settings import LoaderSettings
+from ..settings.tree import LoaderSettings
 from .images import UnreadableImageError
 
 MOST_WORKERS = 8

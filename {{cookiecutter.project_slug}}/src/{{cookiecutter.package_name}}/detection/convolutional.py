@@ -15,9 +15,9 @@ from torchvision.models.detection.ssdlite import SSDLiteHead
 from torchvision.ops import Conv2dNormActivation, FeaturePyramidNetwork
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool, LastLevelP6P7
 
+from ..settings.detection import ModelSettings
 from .boxes import Target
 from .features import TimmFeatures
-from .settings import ModelSettings
 
 LEAST_SCORE = 0.01  # weaker boxes hardly change mAP, but cost time
 GROUPS = 32  # of the heads' group norm

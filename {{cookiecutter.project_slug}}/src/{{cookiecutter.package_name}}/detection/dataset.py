@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ..collector import collector_resting
 from ..data.cache import Cache, Source, cache_of
 from ..data.coco import read_coco
 from ..data.datamodule import Datasets
 from ..data.images import ImageFiles, Unreadable, UnreadableImageError
+from ..run.collector import collector_resting
+from ..settings.detection import DataSettings, ShapesSettings
 from .boxes import Labelled, Target, from_coco, labelled, target_of
-from .settings import DataSettings, ShapesSettings
-from .shapes import write_shapes
+from .embedded import write_shapes
 from .transforms import PairTransform, eval_transform, train_transform
 from .yolo import read_yolo
 

@@ -7,10 +7,10 @@ from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
-from ..callbacks.progress import is_read
-from ..optimizer import build_optimizer, clip_gradients
-from ..settings import Settings
-from ..sharding import shard
+from ..settings.tree import Settings
+from ..training.callbacks.progress import is_read
+from ..training.optimizer import build_optimizer, clip_gradients
+from ..training.sharding import shard
 from .boxes import Prediction
 from .dataset import Batch
 from .metrics import CocoScores, Scores

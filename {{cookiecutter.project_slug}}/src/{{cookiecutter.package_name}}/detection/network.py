@@ -5,10 +5,10 @@ from typing import Protocol, cast
 
 from torch import Tensor, nn
 
-from ..backbone import Normalisation, check_name, downloading, normalisation_of
+from ..settings.detection import ModelSettings
+from ..training.backbone import Normalisation, check_name, downloading, normalisation_of
 from .boxes import Prediction, Target
 from .convolutional import ConvolutionalDetector
-from .settings import ModelSettings
 from .transformer import TransformerDetector
 
 

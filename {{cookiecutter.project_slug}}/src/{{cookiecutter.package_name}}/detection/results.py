@@ -5,7 +5,7 @@ from pathlib import Path
 
 from PIL import Image, ImageOps
 
-from ..run import write_json
+from ..run.folder import write_json
 from .boxes import Prediction
 from .metrics import results
 

@@ -8,9 +8,9 @@ from torch import Tensor, nn
 from torchvision.ops import box_convert
 
 from ..errors import UsageError
+from ..settings.detection import ModelSettings
 from .boxes import Target
 from .features import levels_of
-from .settings import ModelSettings
 
 STRIDES = [8, 16, 32]
 MOST_QUERIES = 300  # no more than there are places in the maps

@@ -7,8 +7,8 @@ from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
+from ..settings.detection import DataSettings
 from .boxes import Target
-from .settings import DataSettings
 
 PairTransform = Callable[[Tensor, Target | None], tuple[Tensor, Target | None]]
 LEAST_SIDE = 2.0  # pixels: what a crop leaves of an object must be seen

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ..collector import collector_resting
 from ..data.cache import Cache, Source, cache_of
 from ..data.coco import read_coco
 from ..data.datamodule import Datasets
@@ -23,10 +22,11 @@ from ..data.images import (
     read_image,
 )
 from ..errors import UsageError
+from ..run.collector import collector_resting
+from ..settings.segmentation import DataSettings, ShapesSettings
 from .coco import CocoMasks
+from .embedded import write_shapes
 from .masks import Classes, read_classes, read_mask
-from .settings import DataSettings, ShapesSettings
-from .shapes import write_shapes
 from .transforms import PairTransform, eval_transform, train_transform
 
 SPLITS = ("train", "val", "test")

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from torchmetrics import SumMetric
 from torchmetrics.classification import MulticlassConfusionMatrix
 
-from ..callbacks.progress import is_read
 from ..data.datamodule import own_share
-from ..optimizer import build_optimizer, clip_gradients
-from ..settings import Settings
-from ..sharding import shard
+from ..settings.tree import Settings
+from ..training.callbacks.progress import is_read
+from ..training.optimizer import build_optimizer, clip_gradients
+from ..training.sharding import shard
 from .dataset import Batch
 from .masks import IGNORE_INDEX
 from .network import build_network

@@ -5,9 +5,9 @@ from typing import cast
 import segmentation_models_pytorch as smp
 from torch import Tensor, nn
 
-from ..backbone import Normalisation, check_name, downloading, normalisation_of
 from ..errors import UsageError
-from .settings import ModelSettings
+from ..settings.segmentation import ModelSettings
+from ..training.backbone import Normalisation, check_name, downloading, normalisation_of
 
 U_SHAPED = {"unet", "unetplusplus", "manet"}
 

@@ -7,7 +7,7 @@ from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from .settings import DataSettings
+from ..settings.segmentation import DataSettings
 
 PairTransform = Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor | None]]
 _IGNORED = 255  # what a rotation brings in from outside the image

@@ -17,7 +17,7 @@ from typing import Any
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
-from ..run import Run, without_secrets
+from ..run.folder import Run, without_secrets
 from .settings import Mode, TrackingSettings
 
 log = logging.getLogger(__name__)

@@ -9,8 +9,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from ..data.datamodule import DataModule
-from ..sharding import is_split
 from ..task import TaskModule
+from ..training.sharding import is_split
 from .client import Tracked
 from .task import embed, main_class
 

@@ -8,8 +8,8 @@ from typing import Any
 from lightning.pytorch import LightningModule
 
 from ..data.images import files_below
-from ..run import SECRET, environment, without_secrets
-from ..settings import Settings
+from ..run.folder import SECRET, environment, without_secrets
+from ..settings.tree import Settings
 
 ANNOTATIONS = {".json", ".txt", ".yaml", ".yml", ".csv"}  # whose content counts, not size alone
 MOST_PATCH_BYTES = 1_000_000

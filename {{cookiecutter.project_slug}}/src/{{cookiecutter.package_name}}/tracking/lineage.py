@@ -9,8 +9,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from ..data.datamodule import DataModule, Datasets
 from ..data.images import files_below
-from ..run import Run
-from ..settings import EvaluateSettings, PredictSettings, Settings
+from ..run.folder import Run
+from ..settings.tree import EvaluateSettings, PredictSettings, Settings
 from .artifacts import SOURCE, log_files
 from .client import Tracked
 from .pending import FILE, postpone

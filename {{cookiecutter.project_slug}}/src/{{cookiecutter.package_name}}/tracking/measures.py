@@ -4,7 +4,7 @@ import logging
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from ..sharding import is_split
+from ..training.sharding import is_split
 from .client import Tracked
 from .facts import model_size
 

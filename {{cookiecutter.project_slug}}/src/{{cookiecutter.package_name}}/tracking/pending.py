@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from ..run import Run, write_json
+from ..run.folder import Run, write_json
 
 FILE = "wandb-pending.json"
 LINK = "wandb-url.txt"  # where to look at a run that a server knows

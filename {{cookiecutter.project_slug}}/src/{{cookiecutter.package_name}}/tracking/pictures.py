@@ -7,8 +7,8 @@ from typing import Any, cast
 from lightning.pytorch import Callback, LightningModule, Trainer
 from PIL import Image
 
-from ..callbacks.pictures import PredictionPictures, Shown
-from ..run import Run
+from ..run.folder import Run
+from ..training.callbacks.pictures import PredictionPictures, Shown
 from .client import Tracked
 from .media import film, picture
 

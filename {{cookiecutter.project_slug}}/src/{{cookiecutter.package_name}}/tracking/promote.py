@@ -10,9 +10,9 @@ from omegaconf import DictConfig
 from pydantic import Field, field_validator
 
 from ..errors import UsageError
-from ..launch import guarded, launch
-from ..run import Run
-from ..validation import Strict, check
+from ..run.folder import Run
+from ..settings.check import Strict, check
+from ..settings.launch import guarded, launch
 from .settings import TrackingSettings
 
 
@@ -119,8 +119,8 @@ def _queued(settings: PromoteSettings, run: Run | None, target: str) -> str:
 
 def _logged(path: Path, tracking: TrackingSettings) -> Any:
     """Log a checkpoint that lies in no run folder, with the score that it was saved for."""
-    from ..checkpoint import read_checkpoint  # noqa: PLC0415 - brings PyTorch
     from ..task import MONITOR  # noqa: PLC0415
+    from ..training.checkpoint import read_checkpoint  # noqa: PLC0415 - brings PyTorch
     from .client import package  # noqa: PLC0415
 
     states = read_checkpoint(path).get("callbacks", {}).values()

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from ..validation import Strict
+from ..settings.check import Strict
 
 Mode = Literal["online", "offline", "disabled"]
 

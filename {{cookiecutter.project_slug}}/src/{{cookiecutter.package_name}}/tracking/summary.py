@@ -4,7 +4,7 @@ import json
 import sys
 from pathlib import Path
 
-from ..run import Run
+from ..run.folder import Run
 from .pending import LINK
 
 

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import track
 
 from ..errors import UsageError
-from ..run import Run
+from ..run.folder import Run
 from .pending import COMPLETE, FILE, keep, pending
 
 STILL_RUNNING_SECONDS = 60  # a run that was written to so lately may not have ended

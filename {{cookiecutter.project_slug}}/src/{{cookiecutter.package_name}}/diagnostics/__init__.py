@@ -1,0 +1,1 @@
+"""Diagnostics: `bench` measures speed, `doctor` checks the data."""

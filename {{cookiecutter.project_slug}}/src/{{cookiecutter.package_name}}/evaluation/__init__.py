@@ -1,0 +1,1 @@
+"""Results of an evaluation: curves, confusion, thresholds and the report of a run."""

@@ -1,0 +1,1 @@
+"""A run: its id, its folder, and what is recorded about it."""

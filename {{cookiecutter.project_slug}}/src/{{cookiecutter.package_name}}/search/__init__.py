@@ -1,0 +1,1 @@
+"""Search: `tune`, and the comparison of many runs."""

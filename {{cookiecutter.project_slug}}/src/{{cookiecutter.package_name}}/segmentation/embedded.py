@@ -1,0 +1,40 @@
+"""Write the embedded data as images and masks, the format of a user's own data."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ..data.shapes import CLASSES, draw_crowd, write_once
+from ..settings.segmentation import ShapesSettings
+from .masks import mask_image
+
+_VERSION = 1  # raise it when the same settings draw other pictures
+_MOST = 3  # shapes in one image
+_NAMES = ("background", *CLASSES)
+
+
+def write_shapes(settings: ShapesSettings) -> Path:
+    """Draw the images and masks, or find them.
+
+    Returns:
+        The folder with ``images/``, ``masks/`` and ``classes.txt``.
+    """
+
+    def write(folder: Path, split: str, index: int, rng: np.random.Generator) -> None:
+        image, shapes = draw_crowd(rng, settings.image_size, _MOST)
+        ids = np.zeros((settings.image_size, settings.image_size), dtype=np.uint8)
+        for kind, pixels in shapes:
+            ids[pixels] = _NAMES.index(kind)
+        mask = mask_image(torch.from_numpy(ids))
+        for name, picture in (("images", image), ("masks", mask)):
+            path = folder / name / split / f"{index:05d}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            picture.save(path)
+
+    def finish(folder: Path) -> None:
+        (folder / "classes.txt").write_text("\n".join(_NAMES) + "\n", encoding="utf-8")
+
+    return write_once(
+        settings.root, settings.counts, ["masks", _VERSION, settings.image_size], write, finish
+    )

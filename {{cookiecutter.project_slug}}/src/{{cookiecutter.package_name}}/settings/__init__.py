@@ -1,0 +1,1 @@
+"""Settings: what Hydra composes and pydantic checks."""

@@ -1,0 +1,88 @@
+"""Show what the model makes of always the same validation images."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from PIL import Image
+from torch import Tensor
+
+from ...data.images import Unreadable
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One image with what it is and what the model says."""
+
+    image: Tensor  # uint8 [3, H, W]
+    target: Any
+    prediction: Any
+
+
+Sink = Callable[[Trainer, Sequence[Shown]], None]
+
+
+class PredictionPictures(Callback):
+    """Draw a sheet of fixed samples after each validation, and hand them to further ``sinks``."""
+
+    def __init__(
+        self,
+        folder: Path,
+        draw: Callable[[Shown], Image.Image],
+        *,
+        count: int,
+        every_n_epochs: int,
+    ) -> None:
+        self.folder = folder
+        self.draw = draw
+        self.count = count
+        self.every_n_epochs = every_n_epochs
+        self.sinks: list[Sink] = [self._write_sheet]
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Predict the samples with the weights that are being validated."""
+        if trainer.sanity_checking:
+            return
+        if (trainer.current_epoch + 1) % self.every_n_epochs:
+            return
+        samples = self._samples(trainer)
+        if not samples:
+            return
+        images = torch.stack([sample.image for sample in samples]).to(pl_module.device)
+        with torch.no_grad(), trainer.precision_plugin.forward_context():
+            # By all processes: they may have to gather weights.
+            predictions = cast("Any", pl_module).predict_images(images)
+        if not trainer.is_global_zero:
+            return
+        shown = [
+            Shown(sample.image, sample.target, prediction)
+            for sample, prediction in zip(samples, predictions, strict=True)
+        ]
+        for sink in self.sinks:
+            sink(trainer, shown)
+
+    def _samples(self, trainer: Trainer) -> list[Any]:
+        dataset = trainer.datamodule.datasets.val  # type: ignore[attr-defined]
+        count = min(self.count, len(dataset))
+        chosen = torch.linspace(0, len(dataset) - 1, count).long().tolist()
+        samples = (dataset[index] for index in chosen)
+        return [sample for sample in samples if not isinstance(sample, Unreadable)]
+
+    def _write_sheet(self, trainer: Trainer, shown: Sequence[Shown]) -> None:
+        path = self.folder / f"epoch_{trainer.current_epoch:03d}.png"
+        contact_sheet([self.draw(one) for one in shown]).save(path)
+
+
+def contact_sheet(tiles: Sequence[Image.Image], gap: int = 8) -> Image.Image:
+    """Lay tiles out in rows, as square as it goes, on white."""
+    columns = max(1, round(len(tiles) ** 0.5))
+    rows = -(-len(tiles) // columns)
+    width, height = max(tile.width for tile in tiles), max(tile.height for tile in tiles)
+    sheet = Image.new("RGB", (columns * (width + gap) + gap, rows * (height + gap) + gap), "white")
+    for index, tile in enumerate(tiles):
+        row, column = divmod(index, columns)
+        sheet.paste(tile, (gap + column * (width + gap), gap + row * (height + gap)))
+    return sheet

@@ -1,0 +1,60 @@
+"""The optimiser and its learning rate over the steps."""
+
+import torch
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from timm.optim import param_groups_weight_decay
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
+from torch.optim import SGD, AdamW, Optimizer
+from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, SequentialLR
+
+from ..settings.tree import Settings
+from .sharding import is_split
+
+FUSED_ON = {"cpu", "cuda"}
+
+
+def build_optimizer(
+    network: nn.Module, settings: Settings, steps: int
+) -> OptimizerLRSchedulerConfig:
+    """Build what ``configure_optimizers`` returns.
+
+    Args:
+        network: whose weights are trained; biases and norms get no weight decay.
+        settings: ``settings.optimizer`` and ``settings.schedule`` are read.
+        steps: how many optimiser steps the training has.
+    """
+    chosen = settings.optimizer
+    groups = param_groups_weight_decay(network, chosen.weight_decay)
+    fused = all(parameter.device.type in FUSED_ON for parameter in network.parameters())
+    optimizer: Optimizer
+    if chosen.name == "adamw":
+        optimizer = AdamW(groups, lr=chosen.lr, betas=(chosen.momentum, 0.999), fused=fused)
+    else:
+        optimizer = SGD(
+            groups,
+            lr=chosen.lr,
+            momentum=chosen.momentum,
+            nesterov=chosen.momentum > 0,
+            fused=fused and not is_split(network),  # PyTorch has none for split weights
+        )
+    return {
+        "optimizer": optimizer,
+        "lr_scheduler": {"scheduler": _schedule(optimizer, settings, steps), "interval": "step"},
+    }
+
+
+def clip_gradients(network: nn.Module, limit: float | None) -> Tensor:
+    """Shorten the gradients to a norm of the limit, and return what their norm was."""
+    norm = nn.utils.clip_grad_norm_(network.parameters(), limit or float("inf"))
+    return norm.full_tensor() if isinstance(norm, DTensor) else norm
+
+
+def _schedule(optimizer: torch.optim.Optimizer, settings: Settings, steps: int) -> LRScheduler:
+    warmup = round(settings.schedule.warmup * steps)
+    floor = settings.optimizer.lr * settings.schedule.final_lr
+    cosine = CosineAnnealingLR(optimizer, T_max=max(1, steps - warmup), eta_min=floor)
+    if not warmup:
+        return cosine
+    rising = LinearLR(optimizer, start_factor=1 / (warmup + 1), total_iters=warmup)
+    return SequentialLR(optimizer, [rising, cosine], milestones=[warmup])

@@ -1,0 +1,152 @@
+"""Build Lightning's trainer from the settings."""
+
+import logging
+import warnings
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.profilers import AdvancedProfiler, Profiler, SimpleProfiler
+from lightning.pytorch.strategies import Strategy
+
+from ..errors import UsageError
+from ..run.folder import Run
+from ..run.processes import started_processes
+from ..settings.tree import Settings
+from .callbacks.progress import ProgressBar
+from .checkpoint import WholeCheckpoints
+from .sharding import fully_sharded
+
+MEANT_SO = (  # what Lightning warns of without need; the last one is its own to mend
+    ".*many workers.*",
+    ".*logging interval.*",
+    ".*exists and is not empty.*",  # a run that is resumed
+    ".*Using `DistributedSampler`.*",  # what comes twice is left out, see own_share
+    ".*sync_dist=True.*",  # these metrics cover all processes by themselves
+    ".*ended before the epoch ended.*",  # see callbacks/preemption.py
+    ".*LeafSpec.*",
+    ".*have no `val_dataloader`.*",  # bench does not validate
+)
+
+
+def build_trainer(
+    settings: Settings, run: Run, *, loggers: Sequence[Logger], callbacks: Sequence[Callback]
+) -> Trainer:
+    """Build the trainer; what it writes goes to the run's folder.
+
+    Raises:
+        UsageError: if the machine has not what the settings ask for.
+    """
+    torch.set_float32_matmul_precision("high")  # TF32, where a GPU has it
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in MEANT_SO:
+        warnings.filterwarnings("ignore", message)
+    started = started_processes()
+    if started not in {1, expected := _processes(settings)}:
+        raise UsageError(
+            f"{started} processes were started, but the settings are for {expected}:\n"
+            "  trainer=ddp trainer.devices=<processes on a node> trainer.num_nodes=<nodes>"
+        )
+    try:
+        return _trainer(settings, run, loggers, callbacks)
+    except MisconfigurationException as error:  # no such device, say
+        raise UsageError(f"The trainer cannot be built: {error}") from error
+
+
+def _trainer(
+    settings: Settings, run: Run, loggers: Sequence[Logger], callbacks: Sequence[Callback]
+) -> Trainer:
+    chosen = settings.trainer
+    return Trainer(
+        accelerator=chosen.accelerator,
+        devices=chosen.devices,
+        num_nodes=chosen.num_nodes,
+        strategy=_strategy(settings),
+        precision=_precision(settings),
+        max_epochs=chosen.max_epochs,
+        limit_train_batches=chosen.limit_train_batches,
+        limit_val_batches=chosen.limit_val_batches,
+        limit_test_batches=chosen.limit_test_batches,
+        overfit_batches=chosen.overfit_batches,
+        log_every_n_steps=chosen.log_every_n_steps,
+        deterministic=chosen.deterministic,
+        benchmark=not chosen.deterministic,
+        profiler=_profiler(settings, run),
+        num_sanity_val_steps=0,
+        enable_progress_bar=chosen.progress,
+        enable_model_summary=False,
+        # Else Lightning brings a checkpoint callback of its own.
+        enable_checkpointing=any(isinstance(one, ModelCheckpoint) for one in callbacks),
+        logger=list(loggers),
+        callbacks=[*callbacks, *([ProgressBar()] if chosen.progress else [])],
+        default_root_dir=run.folder,
+        plugins=[*_environment(), WholeCheckpoints()],
+    )
+
+
+def checkpoint_callbacks(
+    settings: Settings, run: Run, *, monitor: str, mode: str
+) -> list[Callback]:
+    """Keep the best and the newest weights; stop early if that is asked for."""
+    folder = run.best.parent
+    callbacks: list[Callback] = [
+        ModelCheckpoint(
+            folder, filename="best", monitor=monitor, mode=mode, enable_version_counter=False
+        ),
+        # Every epoch, under one name: what a resumed run continues from.
+        ModelCheckpoint(
+            folder, filename="last", enable_version_counter=False, save_on_train_epoch_end=True
+        ),
+    ]
+    if settings.trainer.patience is not None:
+        callbacks.append(EarlyStopping(monitor, mode=mode, patience=settings.trainer.patience))
+    return callbacks
+
+
+def _processes(settings: Settings) -> int:
+    chosen = settings.trainer
+    if isinstance(chosen.devices, int) and chosen.devices > 0:
+        return chosen.devices * chosen.num_nodes
+    return started_processes()  # auto, or a list of devices: Lightning counts them
+
+
+def _strategy(settings: Settings) -> str | Strategy:
+    chosen = settings.trainer
+    if chosen.strategy != "fsdp":
+        return chosen.strategy
+    if not (isinstance(chosen.devices, int) and chosen.devices > 0):
+        raise UsageError(
+            "fsdp must know how many processes there are: trainer.devices=<number on a node>"
+        )
+    return fully_sharded(_processes(settings))
+
+
+def _environment() -> list[Any]:
+    """Below SLURM, what starts a job again is ``callbacks/preemption.py``."""
+    slurm = SLURMEnvironment.detect() and not TorchElasticEnvironment.detect()
+    return [SLURMEnvironment(auto_requeue=False)] if slurm else []
+
+
+def _precision(settings: Settings) -> Literal["32-true", "bf16-mixed", "bf16-true"]:
+    chosen = settings.trainer
+    if chosen.precision != "auto":
+        return chosen.precision
+    on_gpu = chosen.accelerator in {"auto", "gpu", "cuda"} and torch.cuda.is_available()
+    return (
+        "bf16-mixed"
+        if on_gpu and torch.cuda.is_bf16_supported(including_emulation=False)
+        else "32-true"
+    )
+
+
+def _profiler(settings: Settings, run: Run) -> Profiler | None:
+    kinds = {"simple": SimpleProfiler, "advanced": AdvancedProfiler, None: None}
+    kind = kinds[settings.trainer.profiler]
+    return kind(dirpath=run.folder, filename="profile") if kind else None
