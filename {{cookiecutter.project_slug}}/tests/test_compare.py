@@ -4,7 +4,8 @@ import json
 import pytest
 from PIL import Image
 
-from {{ cookiecutter.package_name }}.run.folder import Run, write_json, write_text
+from {{ cookiecutter.package_name }}.run.files import write_json, write_text
+from {{ cookiecutter.package_name }}.run.folder import Run
 from {{ cookiecutter.package_name }}.search.compare import (
     BEST,
     compare,

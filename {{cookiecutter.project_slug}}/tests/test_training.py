@@ -9,7 +9,8 @@ import torch
 import yaml
 from PIL import Image
 
-from {{ cookiecutter.package_name }}.run.folder import Run, environment, without_secrets
+from {{ cookiecutter.package_name }}.run.environment import environment, without_secrets
+from {{ cookiecutter.package_name }}.run.folder import Run
 from {{ cookiecutter.package_name }}.task import METRICS, MONITOR
 
 from small import OWN, REPORT, SMALL

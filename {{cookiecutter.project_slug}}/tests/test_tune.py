@@ -16,7 +16,8 @@ from optuna.trial import TrialState
 
 from {{ cookiecutter.package_name }} import cli, launch, study, tune
 from {{ cookiecutter.package_name }}.errors import UsageError
-from {{ cookiecutter.package_name }}.run.folder import Run, write_json
+from {{ cookiecutter.package_name }}.run.files import write_json
+from {{ cookiecutter.package_name }}.run.folder import Run
 from {{ cookiecutter.package_name }}.search.search_space import check_search, suggest, word
 from {{ cookiecutter.package_name }}.settings.tree import MONITOR
 

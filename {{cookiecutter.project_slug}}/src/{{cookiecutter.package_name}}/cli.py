@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 
 from .errors import UsageError
 from .run.collector import importing
-from .run.processes import is_first
+from .run.identity import is_first
 from .settings.launch import RUN_ID, guarded, launch
 
 if TYPE_CHECKING:

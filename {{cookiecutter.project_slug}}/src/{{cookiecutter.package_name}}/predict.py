@@ -19,7 +19,8 @@ from .data.images import find_sources, read_image
 from .data.videos import SUFFIXES as VIDEO_SUFFIXES
 from .data.videos import count_frames, frames_per_second, read_frames, write_video
 from .errors import UsageError
-from .run.folder import Run, write_json, write_text
+from .run.files import write_json, write_text
+from .run.folder import Run
 from .settings.tree import PredictSettings
 from .task import (
     UNLABELLED,

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import wandb
 
-from {{ cookiecutter.package_name }}.run.folder import new_run_id
+from {{ cookiecutter.package_name }}.run.identity import new_run_id
 from {{ cookiecutter.package_name }}.task import METRICS, MONITOR
 from {{ cookiecutter.package_name }}.tracking import client, facts
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from PIL import Image, ImageOps
 
-from ..run.folder import write_json
+from ..run.files import write_json
 from .boxes import Prediction
 from .metrics import results
 

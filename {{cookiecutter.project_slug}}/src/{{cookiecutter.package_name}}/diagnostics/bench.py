@@ -13,7 +13,8 @@ from torch.utils.data import DataLoader
 
 from ..data.datamodule import DataModule, Datasets
 from ..errors import UsageError
-from ..run.folder import Run, write_json
+from ..run.files import write_json
+from ..run.folder import Run
 from ..settings.tree import BenchSettings
 from ..task import TaskModule, build_datasets
 from ..train import step_callbacks

@@ -6,7 +6,8 @@ from rich.console import Console
 from rich.table import Table
 
 from ..data.datamodule import usable_workers
-from ..run.folder import Run, write_json
+from ..run.files import write_json
+from ..run.folder import Run
 from ..settings.tree import BenchSettings
 from ..task import COUNTED, build_datasets, examine
 from .bench import measure

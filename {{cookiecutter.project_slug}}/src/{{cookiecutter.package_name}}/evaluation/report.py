@@ -6,7 +6,8 @@ from rich.console import Console
 from rich.table import Table
 
 from ..data.datamodule import DataModule
-from ..run.folder import Run, write_json, write_text
+from ..run.files import write_json, write_text
+from ..run.folder import Run
 from ..task import TaskModule, draw_report
 
 

@@ -11,7 +11,8 @@ import timm
 from torch import Tensor
 
 from ..data.datamodule import Datasets
-from ..run.folder import Run, write_text
+from ..run.files import write_text
+from ..run.folder import Run
 from ..settings.tree import ONNX, ExportSettings, Settings
 from ..task import TaskModule, exporting
 

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from ..data.datamodule import Datasets
 from ..data.images import Unreadable
 from ..errors import UsageError
-from ..run.folder import Run, write_json
+from ..run.files import write_json
+from ..run.folder import Run
 from ..settings.tree import ExportSettings
 from ..task import exporting
 from ..training.checkpoint import load_module, matching_datasets

@@ -1,27 +1,15 @@
 """A run's identity and its folder, known before anything else starts."""
 
 import csv
-import json
-import os
-import platform
-import re
-import secrets
-import subprocess
-import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from importlib import metadata
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 from pydantic import BaseModel
 
 from ..errors import UsageError
-
-VERSIONS_OF = ("torch", "torchvision", "lightning", "timm", "torchmetrics", "hydra-core", "numpy")
-SECRET = re.compile(r"key|token|secret|password|credential", re.IGNORECASE)
-ASSIGNED = re.compile(rf"([\w.-]*(?:{SECRET.pattern})[\w.-]*[\"']?\s*[:=]\s*)\S+", re.IGNORECASE)
+from .environment import environment, without_secrets
+from .files import write_json, write_text
 
 
 @dataclass(frozen=True)
@@ -84,16 +72,6 @@ class Run:
         write_text(self.failure, without_secrets(f"{reason}\n"))
 
 
-def new_run_id() -> str:
-    """A name that sorts by time and that no other run has."""
-    # ~ if cookiecutter.use_wandb
-    if os.environ.get("WANDB_RUN_ID"):
-        return os.environ["WANDB_RUN_ID"]  # a sweep's agent names its runs itself
-    # ~ endif
-    # Local time: what people look for.
-    return f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{secrets.token_hex(2)}"
-
-
 def find_run(runs: Path, which: str) -> Run:
     """Find the training to resume.
 
@@ -139,58 +117,3 @@ def read_rows(path: Path) -> list[dict[str, str]]:
     text = path.read_text(encoding="utf-8")
     whole = text[: text.rfind("\n") + 1].splitlines()
     return [{name: value for name, value in row.items() if value} for row in csv.DictReader(whole)]
-
-
-def environment() -> dict[str, object]:
-    """Versions, the state of the code and the command line, without secrets."""
-    commit = _git("rev-parse", "HEAD")
-    return {
-        "command": without_secrets(" ".join([Path(sys.argv[0]).name, *sys.argv[1:]])),
-        "started": datetime.now().astimezone().isoformat(timespec="seconds"),
-        "git_commit": commit,
-        "git_dirty": bool(_git("status", "--porcelain")) if commit else None,
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "packages": {name: _version(name) for name in VERSIONS_OF},
-    }
-
-
-def without_secrets(text: str) -> str:
-    """A copy without what is assigned to a secret-looking name, here or in the environment."""
-    for name, value in os.environ.items():
-        if SECRET.search(name) and len(value) > 7:
-            text = text.replace(value, "***")
-    return ASSIGNED.sub(r"\1***", text)
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
-
-
-def _git(*arguments: str) -> str | None:
-    try:
-        done = subprocess.run(  # noqa: S603 - fixed arguments
-            ["git", *arguments],  # noqa: S607 - whichever git the user has
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=10,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None  # no git, or no repository: a run may well start without
-    return done.stdout.strip()
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write beside, then rename: a reader never sees half a file."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_text(text, encoding="utf-8")
-    beside.replace(path)
-
-
-def write_json(path: Path, content: Mapping[str, object] | list[dict[str, object]]) -> None:
-    """Write ``content`` as indented JSON."""
-    write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")

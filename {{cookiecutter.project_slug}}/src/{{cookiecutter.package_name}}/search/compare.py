@@ -14,7 +14,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ..run.folder import Run, read_metrics, write_text
+from ..run.files import write_text
+from ..run.folder import Run, read_metrics
 from ..settings.check import flattened
 from ..settings.tree import METRICS, MONITOR
 from .plots import draw_scatter, label

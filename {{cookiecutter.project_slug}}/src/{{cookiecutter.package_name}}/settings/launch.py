@@ -18,8 +18,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from ..errors import UsageError
-from ..run.folder import Run, new_run_id
-from ..run.processes import agreed_run_id
+from ..run.folder import Run
+from ..run.identity import agreed_run_id, new_run_id
 from .help import tell_usage
 
 log = logging.getLogger(__name__)

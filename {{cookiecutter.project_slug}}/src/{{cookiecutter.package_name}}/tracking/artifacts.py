@@ -9,7 +9,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from ..errors import UsageError
-from ..run.folder import Run, write_json, write_text
+from ..run.files import write_json, write_text
+from ..run.folder import Run
 from ..task import MONITOR
 from . import client
 from .client import Tracked

@@ -17,7 +17,8 @@ from typing import Any
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
-from ..run.folder import Run, without_secrets
+from ..run.environment import without_secrets
+from ..run.folder import Run
 from .settings import Mode, TrackingSettings
 
 log = logging.getLogger(__name__)

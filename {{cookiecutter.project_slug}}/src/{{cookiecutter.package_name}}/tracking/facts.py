@@ -8,7 +8,7 @@ from typing import Any
 from lightning.pytorch import LightningModule
 
 from ..data.images import files_below
-from ..run.folder import SECRET, environment, without_secrets
+from ..run.environment import SECRET, environment, without_secrets
 from ..settings.tree import Settings
 
 ANNOTATIONS = {".json", ".txt", ".yaml", ".yml", ".csv"}  # whose content counts, not size alone

@@ -3,7 +3,8 @@
 import json
 from typing import Any
 
-from ..run.folder import Run, write_json
+from ..run.files import write_json
+from ..run.folder import Run
 
 FILE = "wandb-pending.json"
 LINK = "wandb-url.txt"  # where to look at a run that a server knows

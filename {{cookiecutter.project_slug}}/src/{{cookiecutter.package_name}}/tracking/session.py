@@ -11,7 +11,8 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from ..run.folder import Run, write_text
+from ..run.files import write_text
+from ..run.folder import Run
 from ..settings.tree import Settings
 from ..task import METRICS
 from .alerts import Alerts, tell_end

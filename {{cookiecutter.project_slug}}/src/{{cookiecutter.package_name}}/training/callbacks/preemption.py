@@ -11,7 +11,7 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from ...run.processes import is_first
+from ...run.identity import is_first
 
 log = logging.getLogger(__name__)
 

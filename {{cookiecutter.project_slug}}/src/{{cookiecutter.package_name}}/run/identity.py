@@ -1,12 +1,23 @@
 """What the processes of one job agree on before they train: the run's id, and who is first."""
 
 import os
+import secrets
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from ..errors import UsageError
 
 RANKS = ("RANK", "SLURM_PROCID", "GROUP_RANK", "NODE_RANK", "LOCAL_RANK")
+
+
+def new_run_id() -> str:
+    """A name that sorts by time and that no other run has."""
+    # ~ if cookiecutter.use_wandb
+    if os.environ.get("WANDB_RUN_ID"):
+        return os.environ["WANDB_RUN_ID"]  # a sweep's agent names its runs itself
+    # ~ endif
+    # Local time: what people look for.
+    return f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{secrets.token_hex(2)}"
 
 
 def is_first(environ: Mapping[str, str] = os.environ) -> bool:

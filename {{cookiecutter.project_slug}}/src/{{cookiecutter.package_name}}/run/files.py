@@ -1,0 +1,32 @@
+"""Write files so that a reader never sees half of one."""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a hidden path in the folder of ``path``; it replaces ``path`` if the block succeeds.
+
+    If the block raises, the hidden file is removed and ``path`` stays as it was.
+    """
+    hidden = path.with_name(f".{os.getpid()}.{path.name}")  # the suffix stays the same
+    try:
+        yield hidden
+        hidden.replace(path)
+    finally:
+        hidden.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text."""
+    with replacing(path) as hidden:
+        hidden.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, content: Mapping[str, object] | list[dict[str, object]]) -> None:
+    """Write indented JSON."""
+    write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
