@@ -1,12 +1,9 @@
 """Train: from settings to a run folder that tells everything."""
 
-from pathlib import Path
-
 from lightning.pytorch import Callback, Trainer, seed_everything
 from PIL.Image import Image
 
 from .data.datamodule import DataModule
-from .errors import UsageError
 from .evaluation.report import print_summary, write_report
 from .run.folder import Run
 from .settings.tree import Settings
@@ -19,7 +16,6 @@ from .training.callbacks.pictures import PredictionPictures, Shown
 from .training.callbacks.preemption import PreemptedError, Preemption, requeue
 from .training.checkpoint import read_checkpoint
 from .training.loggers import tracked
-from .training.sharding import SameBuffers
 from .training.trainer import build_trainer, checkpoint_callbacks
 
 
@@ -43,7 +39,7 @@ def run_training(settings: Settings, run: Run) -> dict[str, float]:
         datasets, settings.loader, skip_unreadable=settings.data.skip_unreadable
     )
     resumed = run.last if run.last.is_file() else None
-    step = _checked_step(resumed, settings) if resumed else 0
+    step = int(read_checkpoint(resumed)["global_step"]) if resumed else 0
     module = TaskModule(settings, list(datasets.classes), download=resumed is None)
     try:
         with tracked(settings, run, job="train") as (loggers, callbacks):
@@ -58,19 +54,6 @@ def run_training(settings: Settings, run: Run) -> dict[str, float]:
     except PreemptedError as asked:
         requeue(asked.signum)  # last of all: from here on the scheduler may end this process
         raise
-
-
-def _checked_step(checkpoint: Path, settings: Settings) -> int:
-    """The step at which a checkpoint was written, if training can go on from it."""
-    content = read_checkpoint(checkpoint)
-    before = content["settings"]["trainer"]["strategy"]
-    if settings.trainer.strategy == "fsdp" != before:
-        # Lightning would give the weights each other's moments.
-        raise UsageError(
-            f"{checkpoint} was written without fsdp, and fsdp cannot go on from it: leave "
-            "trainer=fsdp out."
-        )
-    return int(content["global_step"])
 
 
 def _own_callbacks(settings: Settings, run: Run, module: TaskModule) -> list[Callback]:
@@ -99,8 +82,7 @@ def step_callbacks(settings: Settings) -> list[Callback]:
         if settings.ema.enabled
         else []
     )
-    split = [SameBuffers()] if settings.trainer.strategy == "fsdp" else []
-    return [*average, *split, FiniteLoss()]
+    return [*average, FiniteLoss()]
 
 
 def _test_best(

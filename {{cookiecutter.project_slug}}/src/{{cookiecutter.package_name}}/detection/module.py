@@ -10,7 +10,6 @@ from torch import Tensor
 from ..settings.tree import Settings
 from ..training.callbacks.progress import is_read
 from ..training.optimizer import build_optimizer, clip_gradients
-from ..training.sharding import shard
 from .boxes import Prediction
 from .dataset import Batch
 from .metrics import CocoScores, Scores
@@ -96,11 +95,6 @@ class DetectionModule(LightningModule):
     def predict_step(self, batch: Batch, batch_idx: int) -> list[tuple[int, Prediction]]:
         """Detect in one batch; each prediction comes with the position of its image."""
         return list(zip(batch.positions.tolist(), self.predict_images(batch.images), strict=True))
-
-    def configure_model(self) -> None:
-        """Split the weights over the processes if ``trainer=fsdp``."""
-        if self.device_mesh is not None:
-            shard(self.network, self.network.features, self.device_mesh, methods=["losses"])
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW or SGD with warm-up and cosine."""

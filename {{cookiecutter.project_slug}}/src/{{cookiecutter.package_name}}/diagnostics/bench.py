@@ -99,7 +99,7 @@ def train_steps(
         callbacks=[*step_callbacks(settings), performance],
     )
     if trainer.world_size > 1:
-        raise UsageError("bench times one process: leave out trainer=ddp and trainer=fsdp.")
+        raise UsageError("bench times one process: leave out trainer=ddp.")
     module = TaskModule(settings, classes, download=False)  # any weights are as fast
     if isinstance(data, DataModule):
         trainer.fit(module, datamodule=data)

@@ -15,7 +15,6 @@ from ..data.datamodule import own_share
 from ..settings.tree import Settings
 from ..training.callbacks.progress import is_read
 from ..training.optimizer import build_optimizer, clip_gradients
-from ..training.sharding import shard
 from .dataset import Batch
 from .masks import IGNORE_INDEX
 from .network import build_network
@@ -122,11 +121,6 @@ class SegmentationModule(LightningModule):
     def predict_step(self, batch: Batch, batch_idx: int) -> list[tuple[int, Prediction]]:
         """Label one batch; each prediction comes with the position of its image."""
         return list(zip(batch.positions.tolist(), self.predict_images(batch.images), strict=True))
-
-    def configure_model(self) -> None:
-        """Split the weights over the processes if ``trainer=fsdp``."""
-        if self.device_mesh is not None:
-            shard(self.network, self.network.encoder, self.device_mesh)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW or SGD with warm-up and cosine."""

@@ -3,12 +3,11 @@
 The YAML files in ``configs/`` hold the values, this module says which values make sense.
 """
 
-import re
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, field_validator
 
 # ~ if cookiecutter.use_wandb
 from ..tracking.settings import TrackingSettings
@@ -109,11 +108,11 @@ class TrainerSettings(Strict):
 
     @field_validator("strategy")
     @classmethod
-    def _keeps_weights_whole_and_results(cls, strategy: str) -> str:
+    def _supported(cls, strategy: str) -> str:
         if any(word in strategy for word in ("spawn", "fork", "notebook")):
-            raise ValueError("processes made that way hand no results back: use ddp")
-        if strategy != "fsdp" and re.search("fsdp|deepspeed|model_parallel", strategy):
-            raise ValueError("weights are split by fsdp alone here")
+            raise ValueError("processes started that way cannot return their results: use ddp")
+        if any(word in strategy for word in ("fsdp", "deepspeed", "model_parallel")):
+            raise ValueError("splitting the weights over processes is not supported: use ddp")
         return strategy
 
 
@@ -145,15 +144,6 @@ class Settings(Strict):
     @classmethod
     def _none_is_empty(cls, tracking: object) -> object:
         return tracking or None
-
-    @field_validator("trainer")
-    @classmethod
-    def _splits_what_is_not_compiled(
-        cls, trainer: TrainerSettings, info: ValidationInfo
-    ) -> TrainerSettings:
-        if trainer.strategy == "fsdp" and "model" in info.data and info.data["model"].compile:
-            raise ValueError("PyTorch cannot compile what fsdp splits: leave out model.compile")
-        return trainer
 
 
 class EvaluateSettings(Settings):

@@ -80,8 +80,6 @@ def load_module(path: Path, changed: Settings | None = None) -> TaskModule:
         settings = settings.model_copy(update={"model": changed.model})
     module = TaskModule(settings, content["classes"], download=False)
     if path.suffix == ".onnx":
-        if changed is not None and changed.trainer.strategy == "fsdp":
-            raise UsageError(f"{path} cannot be split over processes: leave out trainer=fsdp.")
         cast("Any", module).network = OnnxNetwork(path)
     else:
         try:
