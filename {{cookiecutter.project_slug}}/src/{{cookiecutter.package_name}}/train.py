@@ -8,15 +8,13 @@ from .evaluation.report import print_summary, write_report
 from .run.folder import Run
 from .settings.tree import Settings
 from .task import METRICS, MONITOR, TaskModule, build_datasets, draw_prediction
-from .training.callbacks.ema import WeightAverage
-from .training.callbacks.finite import FiniteLoss
 from .training.callbacks.metrics import Curves, MetricsFile
 from .training.callbacks.performance import Performance
 from .training.callbacks.pictures import PredictionPictures, Shown
 from .training.callbacks.preemption import PreemptedError, Preemption, requeue
-from .training.checkpoint import read_checkpoint
+from .training.checkpoint import CheckpointContents, read_checkpoint
 from .training.loggers import tracked
-from .training.trainer import build_trainer, checkpoint_callbacks
+from .training.trainer import build_trainer, checkpoint_callbacks, step_callbacks
 
 
 def run_training(settings: Settings, run: Run) -> dict[str, float]:
@@ -71,18 +69,9 @@ def _own_callbacks(settings: Settings, run: Run, module: TaskModule) -> list[Cal
         pictures,
         Curves(run.folder),
         Preemption(run.last),
+        CheckpointContents(settings, module.classes),
         *checkpoint_callbacks(settings, run, monitor=MONITOR, mode=METRICS[MONITOR]),
     ]
-
-
-def step_callbacks(settings: Settings) -> list[Callback]:
-    """What belongs to each step of a training."""
-    average = (
-        [WeightAverage(settings.ema.decay, settings.ema.every_n_steps)]
-        if settings.ema.enabled
-        else []
-    )
-    return [*average, FiniteLoss()]
 
 
 def _test_best(

@@ -17,9 +17,8 @@ from ..run.files import write_json
 from ..run.folder import Run
 from ..settings.tree import BenchSettings
 from ..task import TaskModule, build_datasets
-from ..train import step_callbacks
 from ..training.callbacks.performance import Performance
-from ..training.trainer import build_trainer
+from ..training.trainer import build_trainer, step_callbacks
 
 IN_MEMORY = 8  # batches that the model alone sees again and again
 

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
+from lightning.pytorch import Callback, LightningModule, Trainer
 from omegaconf import OmegaConf
 
 from ..data.datamodule import Datasets
@@ -42,6 +43,21 @@ class WholeCheckpoints(TorchCheckpointIO):
             beside.replace(path)
         finally:
             beside.unlink(missing_ok=True)
+
+
+class CheckpointContents(Callback):
+    """Add the settings and the classes to each checkpoint: nothing else rebuilds the model."""
+
+    def __init__(self, settings: Settings, classes: Sequence[str]) -> None:
+        self.settings = settings
+        self.classes = classes
+
+    def on_save_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Add ``settings``, a tree of plain values, and ``classes``, a list of names."""
+        checkpoint["settings"] = self.settings.model_dump(mode="json", by_alias=True)
+        checkpoint["classes"] = list(self.classes)
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from timm.optim import param_groups_weight_decay
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, SequentialLR
 
@@ -40,11 +40,6 @@ def build_optimizer(
         "optimizer": optimizer,
         "lr_scheduler": {"scheduler": _schedule(optimizer, settings, steps), "interval": "step"},
     }
-
-
-def clip_gradients(network: nn.Module, limit: float | None) -> Tensor:
-    """Shorten the gradients to a norm of the limit, and return what their norm was."""
-    return nn.utils.clip_grad_norm_(network.parameters(), limit or float("inf"))
 
 
 def _schedule(optimizer: torch.optim.Optimizer, settings: Settings, steps: int) -> LRScheduler:

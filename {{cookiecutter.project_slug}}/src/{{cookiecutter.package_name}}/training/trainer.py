@@ -18,6 +18,9 @@ from ..errors import UsageError
 from ..run.folder import Run
 from ..run.identity import started_processes
 from ..settings.tree import Settings
+from .callbacks.ema import WeightAverage
+from .callbacks.finite import FiniteLoss
+from .callbacks.gradients import Gradients
 from .callbacks.progress import ProgressBar
 from .checkpoint import WholeCheckpoints
 
@@ -87,6 +90,16 @@ def _trainer(
         default_root_dir=run.folder,
         plugins=[*_environment(), WholeCheckpoints()],
     )
+
+
+def step_callbacks(settings: Settings) -> list[Callback]:
+    """Callbacks that take part in every training step: ``bench`` measures a training with them."""
+    average = settings.ema
+    return [
+        *([WeightAverage(average.decay, average.every_n_steps)] if average.enabled else []),
+        Gradients(settings.optimizer.clip_norm),
+        FiniteLoss(),
+    ]
 
 
 def checkpoint_callbacks(
