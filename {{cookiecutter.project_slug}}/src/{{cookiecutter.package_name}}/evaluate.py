@@ -6,9 +6,9 @@ from .data.datamodule import DataModule
 from .evaluation.report import print_summary, write_report
 from .run.folder import Run
 from .settings.tree import EvaluateSettings
-from .training.callbacks.metrics import MetricsFile
 from .training.checkpoint import load_module, matching_datasets
 from .training.loggers import tracked
+from .training.metrics_file import MetricsFile
 from .training.trainer import build_trainer
 
 
@@ -30,7 +30,7 @@ def run_evaluation(settings: EvaluateSettings, run: Run) -> dict[str, float]:
     )
     with tracked(settings, run, job="evaluate") as (loggers, callbacks):
         trainer = build_trainer(
-            settings, run, loggers=[MetricsFile(run.folder), *loggers], callbacks=callbacks
+            settings, run, loggers=[MetricsFile(run.metrics), *loggers], callbacks=callbacks
         )
         measured = trainer.test(module, datamodule=datamodule, verbose=False)[0]
         metrics = {
