@@ -17,7 +17,7 @@ DEPENDENCIES = {
     *("av", "faster_coco_eval", "hypothesis", "pycocotools", "segmentation_models_pytorch", "transformers"),
     *("hydra", "hydra_core", "lightning", "matplotlib", "mypy", "numpy", "omegaconf", "pil", "pillow"),
     *("pre_commit", "pydantic", "pytest", "pytorch_lightning", "rich", "ruff", "setuptools", "timm"),
-    *("torch", "torchmetrics", "torchvision", "uv", "wandb", "yaml"),
+    *("torch", "torchcodec", "torchmetrics", "torchvision", "uv", "wandb", "yaml"),
 }
 # Folders, scripts and modules that the project brings.
 OWN_NAMES = {
