@@ -106,7 +106,7 @@ def _report(error: Exception, run: Run, *, multirun: bool) -> None:
     """
     message = str(error) if isinstance(error, UsageError) else None
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        message = "No space is left on the disk. Free some; resume=auto continues a training."
+        message = "There is no space left on the disk. Free some; resume=auto continues a training."
     if multirun or run.folder.is_dir():
         with suppress(OSError):  # the disk may be full
             run.fail(message or f"{type(error).__name__}: {error}")
