@@ -1,5 +1,6 @@
 import gc
 import json
+import re
 import subprocess
 import sys
 import time
@@ -16,10 +17,10 @@ from lightning.pytorch.trainer.connectors.logger_connector.logger_connector impo
 )
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from {{ cookiecutter.package_name }} import bench, launch
 from {{ cookiecutter.package_name }}.data import images
-from {{ cookiecutter.package_name }}.run.collector import collector_resting
+from {{ cookiecutter.package_name }}.diagnostics import bench
 from {{ cookiecutter.package_name }}.run.folder import read_metrics
+from {{ cookiecutter.package_name }}.settings import launch
 from {{ cookiecutter.package_name }}.settings.check import check
 from {{ cookiecutter.package_name }}.settings.tree import Settings
 from {{ cookiecutter.package_name }}.task import TaskModule, build_datasets
@@ -152,39 +153,24 @@ def test_a_training_opens_each_file_once_an_epoch(train, monkeypatch):
     assert set(times) == {3}
 
 
-def test_the_garbage_collector_works_again_whatever_happens():
-    @collector_resting()
-    def broken():
-        with collector_resting():
-            assert not gc.isenabled()
-        assert not gc.isenabled()
-        raise KeyError
-
-    with pytest.raises(KeyError):
-        broken()
-    assert gc.isenabled()
-
-
-IMPORTS = """
+COLLECTION = """
 import gc, sys
-from {{ cookiecutter.package_name }}.run.collector import importing
-with importing():
-    import torch
-frozen = gc.get_freeze_count()
-with importing():
-    later = [[] for _ in range(1000)]
-print(frozen, gc.get_freeze_count(), gc.isenabled())
+from PACKAGE import cli
+sys.argv = ["train", *sys.argv[1:]]
+cli.train()
+print("frozen:", gc.get_freeze_count(), gc.isenabled())
 """
 
 
-def test_what_pytorch_brings_is_not_looked_through_and_nothing_else():
-    told = subprocess.run(
-        [sys.executable, "-c", IMPORTS], check=True, capture_output=True, text=True
-    )
-    first, second, works = told.stdout.split()
-    assert int(first) > 100_000
-    assert (second, works) == (first, "True")
-    assert "leaked" not in told.stderr
+def test_objects_of_imports_are_exempt_from_garbage_collection(tmp_path):
+    code = COLLECTION.replace("PACKAGE", launch.__package__.split(".")[0])
+    words = [*SMALL, *SHAPES, "debug=fast"]
+    command = [sys.executable, "-c", code, *words]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=tmp_path)
+    frozen, enabled = re.search(r"frozen: (\d+) (\w+)", done.stdout).groups()
+    assert int(frozen) > 100_000
+    assert enabled == "True"
+    assert "leaked" not in done.stderr
 
 
 def reachable(thing):

@@ -20,7 +20,6 @@ from ..data.images import (
     images_below,
 )
 from ..errors import UsageError
-from ..run.collector import collector_resting
 from ..settings.classification import DataSettings, ImageFolderSettings, ShapesSettings
 from .embedded import write_shapes
 from .transforms import Transform, eval_transform, train_transform
@@ -90,7 +89,6 @@ def collate(samples: list[Sample | Unreadable]) -> Batch:
     )
 
 
-@collector_resting()
 def build_datasets(settings: DataSettings) -> Datasets:
     """Find the images of the three splits.
 

@@ -12,7 +12,7 @@ from pydantic import Field, field_validator
 from ..errors import UsageError
 from ..run.folder import Run
 from ..settings.check import Strict, check
-from ..settings.launch import guarded, launch
+from ..settings.launch import launch
 from .settings import TrackingSettings
 
 
@@ -38,10 +38,9 @@ class PromoteSettings(Strict):
 
 def main() -> None:
     """The command."""
-    launch("promote", _promote)
+    launch("promote", PromoteSettings, _promote)
 
 
-@guarded
 def _promote(config: DictConfig) -> None:
     settings = check(config, PromoteSettings)
     from .client import installed, say  # noqa: PLC0415 - a wrong setting is told at once

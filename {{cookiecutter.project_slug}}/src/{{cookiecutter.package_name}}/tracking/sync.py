@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from rich.console import Console
@@ -123,7 +124,7 @@ def _replay(run: Run, console: Console) -> list[str]:
     from .registry import link  # noqa: PLC0415
 
     left, lines = [], []
-    tracking = run.settings.get("tracking")
+    tracking = SimpleNamespace(**(run.settings.get("tracking") or {}))
     for action in track(pending(run), description=run.id, console=console, transient=True):
         try:
             if action["action"] == "log":

@@ -7,12 +7,12 @@ from typing import Any, cast
 
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
-from omegaconf import OmegaConf
 
 from ..data.datamodule import Datasets
 from ..errors import UsageError
 from ..export.onnx_network import OnnxNetwork, read_metadata
 from ..settings.check import check
+from ..settings.stored import completed
 from ..settings.tree import EvaluateSettings, ExportSettings, Settings
 from ..task import TaskModule, build_datasets
 
@@ -75,7 +75,7 @@ def load_module(path: Path, changed: Settings | None = None) -> TaskModule:
         UsageError: if the file is no checkpoint of this project, or not one of that model.
     """
     content = read_checkpoint(path)
-    settings = check(OmegaConf.create(content["settings"]), Settings)
+    settings = check(completed(content["settings"], Settings, source=path), Settings)
     if changed is not None:
         settings = settings.model_copy(update={"model": changed.model})
     module = TaskModule(settings, content["classes"], download=False)

@@ -1,5 +1,7 @@
 """Build Lightning's trainer from the settings."""
 
+import atexit
+import gc
 import logging
 import warnings
 from collections.abc import Sequence
@@ -54,10 +56,22 @@ def build_trainer(
             f"{started} processes were started, but the settings are for {expected}:\n"
             "  trainer=ddp trainer.devices=<processes on a node> trainer.num_nodes=<nodes>"
         )
+    _enable_garbage_collection()
     try:
         return _trainer(settings, run, loggers, callbacks)
     except MisconfigurationException as error:  # no such device, say
         raise UsageError(f"The trainer cannot be built: {error}") from error
+
+
+def _enable_garbage_collection() -> None:
+    """Enable collection, which ``launch`` has disabled, and exempt the objects of the imports.
+
+    Later jobs of a multirun exempt nothing, so that the objects of earlier jobs are collected.
+    """
+    if not gc.isenabled() and not gc.get_freeze_count():
+        gc.freeze()
+        atexit.register(gc.unfreeze)  # or extension modules report leaks at the end
+    gc.enable()
 
 
 def _trainer(
