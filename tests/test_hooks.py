@@ -24,6 +24,7 @@ GOOD = {
     "author_name": "Ada",
     "author_email": "ada@example.org",
     "task": "classification",
+    "scope": "complete",
     "use_wandb": False,
     "accelerator": "cuda",
     "use_docker": True,

@@ -3,8 +3,10 @@
 import ast
 import json
 import re
+import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -97,6 +99,42 @@ def test_python_is_formatted_clean_and_compiles(project: Project) -> None:
     for path in project.files():
         if path.suffix == ".py":
             ast.parse(path.read_text(encoding="utf-8"), feature_version=(3, oldest))
+
+
+# Packages whose name on the index is not the one that is imported.
+DISTRIBUTIONS = {"PIL": "pillow", "hydra": "hydra-core", "pydantic_core": "pydantic", "yaml": "pyyaml"}
+
+
+def imported(folder: Path, own: set[str]) -> set[str]:
+    """Name the packages, as on the index, that the Python files of a folder import."""
+    modules = set()
+    for path in folder.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                modules |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                modules.add(node.module.split(".")[0])
+    return {DISTRIBUTIONS.get(name, name.replace("_", "-")) for name in modules - own - sys.stdlib_module_names}
+
+
+def required(*lists: list[str]) -> set[str]:
+    """Name the packages of lists of requirements."""
+    return {re.split(r"[^\w-]", requirement)[0] for requirements in lists for requirement in requirements}
+
+
+def test_what_is_imported_is_declared_and_what_is_required_is_imported(project: Project) -> None:
+    content: dict[str, Any] = tomllib.loads(project.text("pyproject.toml"))
+    always = required(content["project"]["dependencies"])
+    extras = required(*content["project"].get("optional-dependencies", {}).values())
+    assert imported(project.package, set()) <= always | extras
+    assert always <= imported(project.package, set())
+    own = {project.package.name, *(path.stem for path in (project.folder / "tests").rglob("*"))}
+    assert imported(project.folder / "tests", own) <= always | required(content["dependency-groups"]["dev"])
+    assert extras <= required(content["dependency-groups"]["dev"]), "the tests of a development environment use them"
+
+
+def test_its_types_can_be_used_by_others(project: Project) -> None:
+    assert (project.package / "py.typed").is_file()
 
 
 def test_only_tracking_names_its_service(project: Project) -> None:
