@@ -16,6 +16,7 @@ from .run.identity import RUN_ID, is_first
 from .settings.check import check, resolved
 from .settings.launch import launch
 from .settings.stored import completed, overridden
+# ~ if cookiecutter.scope == "complete"
 from .settings.tree import (
     BenchSettings,
     EvaluateSettings,
@@ -24,6 +25,10 @@ from .settings.tree import (
     Settings,
 )
 
+# ~ else
+from .settings.tree import EvaluateSettings, PredictSettings, Settings
+
+# ~ endif
 SettingsT = TypeVar("SettingsT", bound=Settings)
 
 RUN_SETTINGS = "TRAIN_RUN_SETTINGS"  # the environment variable with the path of a run's settings
@@ -87,6 +92,7 @@ def _predict(config: DictConfig) -> None:
     run_prediction(settings, run)
 
 
+# ~ if cookiecutter.scope == "complete"
 def export() -> None:
     """Export a checkpoint to one file for other runtimes."""
     launch("export", ExportSettings, _export)
@@ -155,6 +161,7 @@ def _new_run(config: DictConfig, model: type[SettingsT]) -> tuple[SettingsT, Run
     return settings, run
 
 
+# ~ endif
 def _settings_of_checkpoint(config: DictConfig, model: type[SettingsT]) -> tuple[SettingsT, Run]:
     """Take data and model from the checkpoint, and everything else from the command line.
 

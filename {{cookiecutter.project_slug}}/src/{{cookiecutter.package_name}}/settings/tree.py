@@ -83,7 +83,9 @@ class TrainerSettings(Strict):
 
     accelerator: Literal["auto", "cpu", "gpu", "mps", "cuda"] = Field(description="The hardware.")
     devices: int | str = Field(description="Number of devices on each machine.")
+    # ~ if cookiecutter.scope == "complete"
     num_nodes: int = Field(ge=1, description="Number of machines.")
+    # ~ endif
     strategy: str = Field(description="auto, or ddp for several processes.")
     precision: Literal["auto", "32-true", "bf16-mixed", "bf16-true"] = Field(
         description="auto is bf16-mixed on a GPU that supports it, else 32-true."
@@ -168,7 +170,11 @@ class PredictSettings(Settings):
     @classmethod
     def _named(cls, source: object) -> object:
         if source is None:
+            # ~ if cookiecutter.scope == "complete"
             raise ValueError("name the images to predict: source=<image, video, folder or glob>")
+            # ~ else
+            raise ValueError("name the images to predict: source=<image, folder or glob>")
+            # ~ endif
         return source
 
 
@@ -199,6 +205,7 @@ class ExportSettings(Settings):
         return name
 
 
+# ~ if cookiecutter.scope == "complete"
 class BenchSettings(Settings):
     """The settings of ``bench`` and ``doctor``."""
 
@@ -206,6 +213,7 @@ class BenchSettings(Settings):
     steps: int = Field(ge=1, description="Batches of the measurement.")
 
 
+# ~ endif
 def existing_checkpoint(checkpoint: object) -> object:
     """Return the path of a checkpoint that exists.
 
