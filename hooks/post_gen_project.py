@@ -69,6 +69,7 @@ OPTIONS = {
         # Clusters
         PACKAGE + "/configs/hydra",
         PACKAGE + "/training/callbacks/preemption.py",
+        PACKAGE + "/run/processes.py",
         "docs/clusters.md",
         "slurm",
         "tests/test_preemption.py",

@@ -22,13 +22,6 @@ TRACES = {
 
 # The same for the tasks that were not chosen.
 TASK_TRACES = {
-    "scope": (
-        r"\bexport(s|ed|er|ing)?\b|onnx"
-        r"|optuna|(?<!fine-)\btun(e|es|ed|er|ing)\b|\bstud(y|ies)\b|\btrials?\b"
-        r"|\bbench\b|doctor|\bdata\.cache\b|cache_folder|\bvideos?\b|\bav\b"
-        r"|slurm|submitit|sbatch|torchrun|num_nodes|preempt|requeue|sigusr1"
-        r"|\bpromot(e|es|ed|ion)\b|wandb-sync|\bleet\b|\balerts?\b|\blineage\b|\bembeddings?\b|sweeps/"
-    ),
     "classification": r"(?<!torchmetrics\.)classif|imagefolder|mixup|cutmix|label_smoothing|accuracy",
     "detection": (
         r"detect(?!-private|\(\))|(?<!Resampling\.)\bbox(es)?\b|bbox|yolo|(?-i:mAP|\bAP\b)|fcos|retinanet|rcnn|ssdlite|d-?fine"

@@ -9,9 +9,9 @@ from hydra import compose, initialize_config_dir
 from PIL import Image
 
 from {{ cookiecutter.package_name }}.diagnostics.profiling import Machine, advice
+from {{ cookiecutter.package_name }}.diagnostics.settings import BenchSettings
 from {{ cookiecutter.package_name }}.settings import launch
 from {{ cookiecutter.package_name }}.settings.check import check
-from {{ cookiecutter.package_name }}.settings.tree import BenchSettings
 
 # ~ if cookiecutter.task == "detection"
 import coco_data

@@ -16,19 +16,8 @@ from .run.identity import RUN_ID, is_first
 from .settings.check import check, resolved
 from .settings.launch import launch
 from .settings.stored import completed, overridden
-# ~ if cookiecutter.scope == "complete"
-from .settings.tree import (
-    BenchSettings,
-    EvaluateSettings,
-    ExportSettings,
-    PredictSettings,
-    Settings,
-)
-
-# ~ else
 from .settings.tree import EvaluateSettings, PredictSettings, Settings
 
-# ~ endif
 SettingsT = TypeVar("SettingsT", bound=Settings)
 
 RUN_SETTINGS = "TRAIN_RUN_SETTINGS"  # the environment variable with the path of a run's settings
@@ -92,13 +81,51 @@ def _predict(config: DictConfig) -> None:
     run_prediction(settings, run)
 
 
+def _settings_of_checkpoint(config: DictConfig, model: type[SettingsT]) -> tuple[SettingsT, Run]:
+    """Take data and model from the checkpoint, and everything else from the command line.
+
+    A setting of data or model that the command line names wins, but for the image size: other data
+    are seen at the size that the weights were trained with.
+    """
+    overrides = _overrides()
+    depends = any(word.lstrip("+").startswith(("data.", "model.")) for word in overrides)
+    if config.checkpoint is None or not depends:
+        check(config, model)  # report mistakes before PyTorch is imported
+    # ~ if cookiecutter.use_wandb
+    if str(config.checkpoint).startswith("wandb:"):
+        from .tracking.artifacts import fetch_checkpoint
+
+        config.checkpoint = str(fetch_checkpoint(config.checkpoint, config.tracking))
+    # ~ endif
+    from .training.checkpoint import read_checkpoint
+
+    path = Path(config.checkpoint)
+    stored: dict[str, Any] = read_checkpoint(path)["settings"]
+    stored = completed(stored, Settings, source=path)
+    groups = {"data": stored["data"], "model": stored["model"]}
+    tree = overridden(groups, resolved(config), overrides, keep=["data.image_size"])
+    settings = check(tree, model)
+    run = Run(settings.runs / os.environ[RUN_ID])
+    if is_first():
+        run.create(settings)
+    return settings, run
+
+
+def _overrides() -> list[str]:
+    return list(HydraConfig.get().overrides.task)
+
+
 # ~ if cookiecutter.scope == "complete"
 def export() -> None:
     """Export a checkpoint to one file for other runtimes."""
+    from .export.settings import ExportSettings
+
     launch("export", ExportSettings, _export)
 
 
 def _export(config: DictConfig) -> None:
+    from .export.settings import ExportSettings
+
     settings, run = _settings_of_checkpoint(config, ExportSettings)
     from .export.export import run_export
 
@@ -107,10 +134,14 @@ def _export(config: DictConfig) -> None:
 
 def bench() -> None:
     """Measure the speed of a training, of its loader alone and of its model alone."""
+    from .diagnostics.settings import BenchSettings
+
     launch("bench", BenchSettings, _bench)
 
 
 def _bench(config: DictConfig) -> None:
+    from .diagnostics.settings import BenchSettings
+
     settings, run = _new_run(config, BenchSettings)
     from .diagnostics.bench import run_bench
 
@@ -119,10 +150,14 @@ def _bench(config: DictConfig) -> None:
 
 def doctor() -> None:
     """Check the data, and find the setting that limits the speed of a training."""
+    from .diagnostics.settings import BenchSettings
+
     launch("doctor", BenchSettings, _doctor)
 
 
 def _doctor(config: DictConfig) -> None:
+    from .diagnostics.settings import BenchSettings
+
     settings, run = _new_run(config, BenchSettings)
     from .diagnostics.doctor import run_doctor
 
@@ -159,38 +194,4 @@ def _new_run(config: DictConfig, model: type[SettingsT]) -> tuple[SettingsT, Run
     if is_first():
         run.create(settings)
     return settings, run
-
-
 # ~ endif
-def _settings_of_checkpoint(config: DictConfig, model: type[SettingsT]) -> tuple[SettingsT, Run]:
-    """Take data and model from the checkpoint, and everything else from the command line.
-
-    A setting of data or model that the command line names wins, but for the image size: other data
-    are seen at the size that the weights were trained with.
-    """
-    overrides = _overrides()
-    depends = any(word.lstrip("+").startswith(("data.", "model.")) for word in overrides)
-    if config.checkpoint is None or not depends:
-        check(config, model)  # report mistakes before PyTorch is imported
-    # ~ if cookiecutter.use_wandb
-    if str(config.checkpoint).startswith("wandb:"):
-        from .tracking.artifacts import fetch_checkpoint
-
-        config.checkpoint = str(fetch_checkpoint(config.checkpoint, config.tracking))
-    # ~ endif
-    from .training.checkpoint import read_checkpoint
-
-    path = Path(config.checkpoint)
-    stored: dict[str, Any] = read_checkpoint(path)["settings"]
-    stored = completed(stored, Settings, source=path)
-    groups = {"data": stored["data"], "model": stored["model"]}
-    tree = overridden(groups, resolved(config), overrides, keep=["data.image_size"])
-    settings = check(tree, model)
-    run = Run(settings.runs / os.environ[RUN_ID])
-    if is_first():
-        run.create(settings)
-    return settings, run
-
-
-def _overrides() -> list[str]:
-    return list(HydraConfig.get().overrides.task)

@@ -15,11 +15,11 @@ from ..data.datamodule import DataModule, Datasets
 from ..errors import UsageError
 from ..run.files import write_json
 from ..run.folder import Run
-from ..settings.tree import BenchSettings
 from ..task import TaskModule, build_datasets
 from ..train import step_callbacks
 from ..training.callbacks.performance import Performance
 from ..training.trainer import build_trainer
+from .settings import BenchSettings
 
 IN_MEMORY = 8  # batches that the model alone sees again and again
 

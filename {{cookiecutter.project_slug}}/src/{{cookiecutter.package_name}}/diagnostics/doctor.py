@@ -8,12 +8,12 @@ from rich.table import Table
 from ..data.datamodule import usable_workers
 from ..run.files import write_json
 from ..run.folder import Run
-from ..settings.tree import BenchSettings
 from ..task import COUNTED, build_datasets, examine
 from .bench import measure
 from .data_checks import KINDS, Findings, check_data, missing_classes
 from .data_report import draw_balance, draw_finds
 from .profiling import Machine, advice, time_stages
+from .settings import BenchSettings
 
 SHOWN = 5  # finds of a kind in the terminal; doctor.json has all
 RARE = 20  # times fewer than the most frequent class

@@ -9,9 +9,9 @@ import torch
 
 from ..data.datamodule import Datasets, usable_workers
 from ..data.images import Unreadable
-from ..settings.tree import BenchSettings
 from ..training.callbacks.performance import synchronise
 from .data_checks import untouched
+from .settings import BenchSettings
 
 MOST_IMAGES = 200  # spread over the training split
 

@@ -13,8 +13,9 @@ from torch import Tensor
 from ..data.datamodule import Datasets
 from ..run.files import write_text
 from ..run.folder import Run
-from ..settings.tree import ONNX, ExportSettings, Settings
+from ..settings.tree import Settings
 from ..task import TaskModule, exporting
+from .settings import ONNX, ExportSettings
 
 _CARD = Template("""\
 # {{ cookiecutter.project_slug }}: $task

@@ -16,11 +16,11 @@ from ..data.images import Unreadable
 from ..errors import UsageError
 from ..run.files import write_json
 from ..run.folder import Run
-from ..settings.tree import ExportSettings
 from ..task import exporting
 from ..training.checkpoint import load_module, matching_datasets
 from .card import describe_model, write_card
 from .onnx_network import add_metadata, open_session, run_session, write_onnx
+from .settings import ExportSettings
 
 MOST_DIFFERENCE = 1e-4
 MOST_IMAGES = 32

@@ -8,7 +8,9 @@ import re
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+# ~ if cookiecutter.scope == "complete"
 from importlib.util import find_spec
+# ~ endif
 from pathlib import Path
 
 import hydra
@@ -19,7 +21,10 @@ from pydantic import BaseModel
 
 from ..errors import UsageError
 from ..run.folder import Run
-from ..run.identity import RUN_ID, agreed_run_id, new_run_id
+from ..run.identity import RUN_ID, new_run_id
+# ~ if cookiecutter.scope == "complete"
+from ..run.processes import agreed_run_id
+# ~ endif
 from .help import print_help
 from .stored import CONFIGS
 
@@ -47,9 +52,15 @@ def launch(command: str, model: type[BaseModel], work: Callable[[DictConfig], No
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     logging.getLogger("matplotlib").setLevel(logging.WARNING)  # it logs each cache of fonts
     if RUN_ID not in os.environ:
+        # ~ if cookiecutter.scope == "complete"
         os.environ[RUN_ID] = agreed_run_id(new_run_id())
+        # ~ else
+        os.environ[RUN_ID] = new_run_id()
+        # ~ endif
+    # ~ if cookiecutter.scope == "complete"
     if "hydra/launcher=slurm" in sys.argv and not find_spec("submitit"):
         sys.exit("\nhydra/launcher=slurm needs another package: uv sync --extra slurm\n")
+    # ~ endif
     switches = {"-m", "--multirun"}
     words = sorted(sys.argv[1:], key=lambda word: word not in switches)  # Hydra wants them first
     words = [_hydra_word(word, multirun=words[0] in switches) for word in words]

@@ -1,6 +1,5 @@
 """All settings of the commands: types, ranges, explanations. Their values are in ``configs/``."""
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
@@ -15,20 +14,23 @@ from .classification import DataSettings, ModelSettings
 
 METRICS = {"val/accuracy": "max", "val/f1": "max", "val/loss": "min"}  # and the direction to go
 MONITOR = "val/accuracy"  # the score that decides which checkpoint is the best
+
+
 # ~ elif cookiecutter.task == "detection"
 from .detection import DataSettings, ModelSettings
 
 METRICS = {"val/mAP": "max", "val/mAP_50": "max", "val/mAP_75": "max"}  # and the direction to go
 MONITOR = "val/mAP"  # the score that decides which checkpoint is the best
+
+
 # ~ elif cookiecutter.task == "segmentation"
 from .segmentation import DataSettings, ModelSettings
 
 METRICS = {"val/mIoU": "max", "val/dice": "max", "val/loss": "min"}  # and the direction to go
 MONITOR = "val/mIoU"  # the score that decides which checkpoint is the best
+
+
 # ~ endif
-ONNX = ("onnx", "onnxruntime", "onnxscript")  # the packages that write and run ONNX files
-
-
 class LoaderSettings(Strict):
     """How batches are made."""
 
@@ -84,7 +86,9 @@ class TrainerSettings(Strict):
     accelerator: Literal["auto", "cpu", "gpu", "mps", "cuda"] = Field(description="The hardware.")
     devices: int | str = Field(description="Number of devices on each machine.")
     # ~ if cookiecutter.scope == "complete"
+    # ~ if cookiecutter.scope == "complete"
     num_nodes: int = Field(ge=1, description="Number of machines.")
+    # ~ endif
     # ~ endif
     strategy: str = Field(description="auto, or ddp for several processes.")
     precision: Literal["auto", "32-true", "bf16-mixed", "bf16-true"] = Field(
@@ -178,42 +182,6 @@ class PredictSettings(Settings):
         return source
 
 
-class ExportSettings(Settings):
-    """The settings of ``export``."""
-
-    checkpoint: Path = Field(description="runs/<run id>/checkpoints/best.ckpt")
-    format: Literal["onnx", "torch"] = Field(
-        description="onnx, or a program of torch.export, which needs no package but PyTorch."
-    )
-
-    @field_validator("checkpoint", mode="before")
-    @classmethod
-    def _exists(cls, checkpoint: object) -> object:
-        if str(checkpoint).endswith(".onnx"):
-            raise ValueError("is exported already; name a checkpoint of a training: *.ckpt")
-        return existing_checkpoint(checkpoint)
-
-    @field_validator("format")
-    @classmethod
-    def _can_be_written(cls, name: str) -> str:
-        missing = [package for package in ONNX if name == "onnx" and not find_spec(package)]
-        if missing:
-            raise ValueError(
-                f"onnx needs packages that are not installed, {', '.join(missing)}: "
-                "uv sync --extra onnx, or format=torch"
-            )
-        return name
-
-
-# ~ if cookiecutter.scope == "complete"
-class BenchSettings(Settings):
-    """The settings of ``bench`` and ``doctor``."""
-
-    warmup: int = Field(ge=1, description="Batches before the measurement.")
-    steps: int = Field(ge=1, description="Batches of the measurement.")
-
-
-# ~ endif
 def existing_checkpoint(checkpoint: object) -> object:
     """Return the path of a checkpoint that exists.
 

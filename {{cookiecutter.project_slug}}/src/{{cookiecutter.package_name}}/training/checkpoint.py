@@ -11,9 +11,10 @@ from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from ..data.datamodule import Datasets
 from ..errors import UsageError
 from ..export.onnx_network import OnnxNetwork, read_metadata
+from ..export.settings import ExportSettings
 from ..settings.check import check
 from ..settings.stored import completed
-from ..settings.tree import EvaluateSettings, ExportSettings, Settings
+from ..settings.tree import EvaluateSettings, Settings
 from ..task import TaskModule, build_datasets
 
 

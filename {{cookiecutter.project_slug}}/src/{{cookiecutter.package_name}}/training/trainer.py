@@ -19,7 +19,7 @@ from lightning.pytorch.strategies import Strategy
 
 from ..errors import UsageError
 from ..run.folder import Run
-from ..run.identity import started_processes
+from ..run.processes import started_processes
 from ..settings.tree import Settings
 from .callbacks.progress import ProgressBar
 from .checkpoint import WholeCheckpoints
