@@ -86,9 +86,7 @@ class TrainerSettings(Strict):
     accelerator: Literal["auto", "cpu", "gpu", "mps", "cuda"] = Field(description="The hardware.")
     devices: int | str = Field(description="Number of devices on each machine.")
     # ~ if cookiecutter.scope == "complete"
-    # ~ if cookiecutter.scope == "complete"
     num_nodes: int = Field(ge=1, description="Number of machines.")
-    # ~ endif
     # ~ endif
     strategy: str = Field(description="auto, or ddp for several processes.")
     precision: Literal["auto", "32-true", "bf16-mixed", "bf16-true"] = Field(
