@@ -111,10 +111,6 @@ def _settings_of_checkpoint(config: DictConfig, model: type[SettingsT]) -> tuple
     return settings, run
 
 
-def _overrides() -> list[str]:
-    return list(HydraConfig.get().overrides.task)
-
-
 # ~ if cookiecutter.scope == "complete"
 def export() -> None:
     """Export a checkpoint to one file for other runtimes."""
@@ -194,4 +190,8 @@ def _new_run(config: DictConfig, model: type[SettingsT]) -> tuple[SettingsT, Run
     if is_first():
         run.create(settings)
     return settings, run
+
+
 # ~ endif
+def _overrides() -> list[str]:
+    return list(HydraConfig.get().overrides.task)

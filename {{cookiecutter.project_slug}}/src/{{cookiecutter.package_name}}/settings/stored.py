@@ -84,7 +84,7 @@ def overridden(
     Args:
         stored: groups of settings that take the place of the composed ones.
         composed: all settings of this command, with the overrides applied.
-        overrides: the words of the command line, such as ``optimizer.lr=0.1`` or ``data=coco``.
+        overrides: the words of the command line, such as ``optimizer.lr=0.1`` or ``data=shapes``.
         keep: dotted paths that keep their stored value although their group is overridden.
 
     Raises:
