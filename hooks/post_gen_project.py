@@ -49,10 +49,12 @@ OPTIONS = {
         PACKAGE + "/export",
         PACKAGE + "/configs/export.yaml",
         TASK + "/export.py",
+        "docs/export.md",
         "tests/test_export.py",
         # Search
         PACKAGE + "/search",
         PACKAGE + "/configs/tune.yaml",
+        "docs/search.md",
         "tests/test_compare.py",
         "tests/test_tune.py",
         # Diagnostics
@@ -60,6 +62,7 @@ OPTIONS = {
         PACKAGE + "/configs/bench.yaml",
         PACKAGE + "/configs/doctor.yaml",
         TASK + "/check.py",
+        "docs/speed.md",
         "tests/test_doctor.py",
         # Cache and videos
         PACKAGE + "/data/cache.py",
@@ -112,6 +115,7 @@ OPTIONS = {
         ".dockerignore",
         ".devcontainer",
         "compose.yaml",
+        "docs/docker.md",
         "data/.gitkeep",
         "runs/.gitkeep",
     ],

@@ -73,6 +73,12 @@ def test_no_folder_is_empty(project: Project) -> None:
         assert not path.is_dir() or any(path.iterdir()), path
 
 
+def test_links_between_pages_lead_to_files(project: Project) -> None:
+    for page in [*project.folder.glob("*.md"), *project.folder.glob("docs/*.md")]:
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).is_file(), f"{target} in {page}"
+
+
 def test_files_end_with_one_newline_and_lines_without_blanks(project: Project) -> None:
     for path in project.files():
         content = path.read_bytes()
