@@ -7,6 +7,7 @@ from PIL.Image import Image
 
 from .data.datamodule import DataModule
 from .errors import UsageError
+from .evaluation.callback import EvaluationResults
 from .evaluation.report import print_summary, write_report
 from .run.folder import Run
 from .settings.tree import Settings
@@ -45,16 +46,22 @@ def run_training(settings: Settings, run: Run) -> dict[str, float]:
     resumed = run.last if run.last.is_file() else None
     step = _checked_step(resumed, settings) if resumed else 0
     module = TaskModule(settings, list(datasets.classes), download=resumed is None)
+    results = EvaluationResults()
     try:
         with tracked(settings, run, job="train") as (loggers, callbacks):
             trainer = build_trainer(
                 settings,
                 run,
                 loggers=[MetricsFile(run.folder, up_to_step=step), *loggers],
-                callbacks=[*_own_callbacks(settings, run, module), *callbacks, Performance()],
+                callbacks=[
+                    *_own_callbacks(settings, run, module),
+                    results,
+                    *callbacks,
+                    Performance(),
+                ],
             )
             trainer.fit(module, datamodule=datamodule, ckpt_path=resumed, weights_only=True)
-            return _test_best(trainer, module, datamodule, run)
+            return _test_best(trainer, module, datamodule, results, run)
     except PreemptedError as asked:
         requeue(asked.signum)  # last of all: from here on the scheduler may end this process
         raise
@@ -104,12 +111,23 @@ def step_callbacks(settings: Settings) -> list[Callback]:
 
 
 def _test_best(
-    trainer: Trainer, module: TaskModule, datamodule: DataModule, run: Run
+    trainer: Trainer,
+    module: TaskModule,
+    datamodule: DataModule,
+    results: EvaluationResults,
+    run: Run,
 ) -> dict[str, float]:
     metrics = trainer.test(
         module, datamodule=datamodule, ckpt_path=run.best, weights_only=True, verbose=False
     )[0]
     if trainer.is_global_zero:
-        write_report(run, dict(metrics), module, datamodule)
+        write_report(
+            run,
+            dict(metrics),
+            results,
+            module.scores_by_class(),
+            datamodule=datamodule,
+            draw=draw_prediction,
+        )
         print_summary(run, dict(metrics))
     return dict(metrics)

@@ -45,6 +45,13 @@ class Batch(NamedTuple):
     unreadable: list[Unreadable]  # what is missing
 
 
+class Prediction(NamedTuple):
+    """The class of an image as the network predicts it."""
+
+    label: int  # the most probable class
+    confidence: float  # its probability
+
+
 class ImageDataset(Dataset[Sample | Unreadable]):
     """Image files with a class index each."""
 
