@@ -112,16 +112,21 @@ def test_python_is_formatted_clean_and_compiles(project: Project) -> None:
 DISTRIBUTIONS = {"PIL": "pillow", "hydra": "hydra-core", "pydantic_core": "pydantic", "yaml": "pyyaml"}
 
 
-def imported(folder: Path, own: set[str]) -> set[str]:
-    """Name the packages, as on the index, that the Python files of a folder import."""
-    modules = set()
+def imported_modules(folder: Path) -> set[str]:
+    """Name the modules that the Python files of a folder import, without those of Python and relative ones."""
+    names: set[str] = set()
     for path in folder.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):
-                modules |= {alias.name.split(".")[0] for alias in node.names}
+                names |= {alias.name.split(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-                modules.add(node.module.split(".")[0])
-    return {DISTRIBUTIONS.get(name, name.replace("_", "-")) for name in modules - own - sys.stdlib_module_names}
+                names.add(node.module.split(".")[0])
+    return names - sys.stdlib_module_names
+
+
+def distributions(modules: set[str]) -> set[str]:
+    """Name the packages of modules as the index does."""
+    return {DISTRIBUTIONS.get(name, name.replace("_", "-")) for name in modules}
 
 
 def required(*lists: list[str]) -> set[str]:
@@ -133,10 +138,12 @@ def test_what_is_imported_is_declared_and_what_is_required_is_imported(project: 
     content: dict[str, Any] = tomllib.loads(project.text("pyproject.toml"))
     always = required(content["project"]["dependencies"])
     extras = required(*content["project"].get("optional-dependencies", {}).values())
-    assert imported(project.package, set()) <= always | extras
-    assert always <= imported(project.package, set())
+    code = distributions(imported_modules(project.package))
+    assert code <= always | extras
+    assert always <= code
     own = {project.package.name, *(path.stem for path in (project.folder / "tests").rglob("*"))}
-    assert imported(project.folder / "tests", own) <= always | required(content["dependency-groups"]["dev"])
+    tests = distributions(imported_modules(project.folder / "tests") - own)
+    assert tests <= always | required(content["dependency-groups"]["dev"])
     assert extras <= required(content["dependency-groups"]["dev"]), "the tests of a development environment use them"
 
 

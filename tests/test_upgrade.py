@@ -57,7 +57,9 @@ def test_a_run_of_an_earlier_version_is_evaluated_predicted_with_and_resumed(
     assert scores
     assert {name: again[name] for name in scores} == pytest.approx(scores, abs=1e-4)
     images = next(root.rglob("test/**/*.png")).parent
-    rows = json.loads((today("predict", checkpoint, f"source={images}", "tracking=none") / "predictions.json").read_text())
+    rows = json.loads(
+        (today("predict", checkpoint, f"source={images}", "tracking=none") / "predictions.json").read_text()
+    )
     assert len(rows) == len(list(images.glob("*.png")))
     (project.folder / "upgraded" / run.name).parent.mkdir(exist_ok=True)
     run.rename(project.folder / "upgraded" / run.name)
