@@ -5,6 +5,7 @@ from pathlib import Path
 from lightning.pytorch import Callback, Trainer, seed_everything
 from PIL.Image import Image
 
+from .data.cache import cache_images
 from .data.datamodule import DataModule
 from .errors import UsageError
 from .evaluation.report import print_summary, write_report
@@ -39,6 +40,8 @@ def run_training(settings: Settings, run: Run) -> dict[str, float]:
     """
     seed_everything(settings.seed, workers=True, verbose=False)
     datasets = build_datasets(settings.data)
+    if settings.data.cache:
+        cache_images(datasets, settings)
     datamodule = DataModule(
         datasets, settings.loader, skip_unreadable=settings.data.skip_unreadable
     )

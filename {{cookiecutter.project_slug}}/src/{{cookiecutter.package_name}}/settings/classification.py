@@ -16,37 +16,14 @@ class AugmentSettings(Strict):
     color: float = Field(ge=0, le=1)
 
 
-class ShapesSettings(Strict):
-    """The embedded data: drawn once, then read like any other folder of images."""
+class CommonDataSettings(Strict):
+    """The settings of every data set."""
 
-    name: Literal["shapes"]
+    name: str
     root: Path
     image_size: int = Field(ge=32, le=1024)
-    train_images: int = Field(ge=10)
-    val_images: int = Field(ge=10)
-    test_images: int = Field(ge=10)
     skip_unreadable: bool
-    cache: Literal["ram", "disk"] | None
-    cache_folder: Path
-    augment: AugmentSettings
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """How many images each split gets."""
-        return {"train": self.train_images, "val": self.val_images, "test": self.test_images}
-
-
-class ImageFolderSettings(Strict):
-    """Class folders below ``train/ val/ test/``, or bare class folders that are split here."""
-
-    name: Literal["imagefolder"]
-    root: Path
-    image_size: int = Field(ge=32, le=1024)
-    val_fraction: float = Field(gt=0, lt=1)
-    test_fraction: float = Field(gt=0, lt=1)
-    split_seed: int = Field(ge=0, lt=2**32)
-    skip_unreadable: bool
-    cache: Literal["ram", "disk"] | None
+    cache: Literal["disk"] | None
     cache_folder: Path
     augment: AugmentSettings
 
@@ -56,6 +33,29 @@ class ImageFolderSettings(Strict):
         if root is None:
             raise ValueError("say where the images are: data.root=<folder>")
         return root
+
+
+class ShapesSettings(CommonDataSettings):
+    """The embedded data: drawn once, then read like any other folder of images."""
+
+    name: Literal["shapes"]
+    train_images: int = Field(ge=10)
+    val_images: int = Field(ge=10)
+    test_images: int = Field(ge=10)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many images each split gets."""
+        return {"train": self.train_images, "val": self.val_images, "test": self.test_images}
+
+
+class ImageFolderSettings(CommonDataSettings):
+    """Class folders below ``train/ val/ test/``, or bare class folders that are split here."""
+
+    name: Literal["imagefolder"]
+    val_fraction: float = Field(gt=0, lt=1)
+    test_fraction: float = Field(gt=0, lt=1)
+    split_seed: int = Field(ge=0, lt=2**32)
 
     @model_validator(mode="after")
     def _leaves_some_for_training(self) -> Self:

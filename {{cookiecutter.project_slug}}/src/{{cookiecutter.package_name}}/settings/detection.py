@@ -17,34 +17,14 @@ class AugmentSettings(Strict):
     color: float = Field(ge=0, le=1)
 
 
-class ShapesSettings(Strict):
-    """The embedded data: drawn once, then read like any other COCO data set."""
+class CommonDataSettings(Strict):
+    """The settings of every data set."""
 
-    name: Literal["shapes"]
-    root: Path
-    image_size: int = Field(ge=32, le=2048, multiple_of=32)
-    train_images: int = Field(ge=10)
-    val_images: int = Field(ge=10)
-    test_images: int = Field(ge=10)
-    skip_unreadable: bool
-    cache: Literal["ram", "disk"] | None
-    cache_folder: Path
-    augment: AugmentSettings
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """How many images each split gets."""
-        return {"train": self.train_images, "val": self.val_images, "test": self.test_images}
-
-
-class BoxFolderSettings(Strict):
-    """A data set of one's own: COCO annotations, or YOLO's ``data.yaml`` with label files."""
-
-    name: Literal["coco", "yolo"]
+    name: str
     root: Path
     image_size: int = Field(ge=32, le=2048, multiple_of=32)
     skip_unreadable: bool
-    cache: Literal["ram", "disk"] | None
+    cache: Literal["disk"] | None
     cache_folder: Path
     augment: AugmentSettings
 
@@ -54,6 +34,26 @@ class BoxFolderSettings(Strict):
         if root is None:
             raise ValueError("say where the data are: data.root=<folder>")
         return root
+
+
+class ShapesSettings(CommonDataSettings):
+    """The embedded data: drawn once, then read like any other COCO data set."""
+
+    name: Literal["shapes"]
+    train_images: int = Field(ge=10)
+    val_images: int = Field(ge=10)
+    test_images: int = Field(ge=10)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many images each split gets."""
+        return {"train": self.train_images, "val": self.val_images, "test": self.test_images}
+
+
+class BoxFolderSettings(CommonDataSettings):
+    """A data set of one's own: COCO annotations, or YOLO's ``data.yaml`` with label files."""
+
+    name: Literal["coco", "yolo"]
 
 
 DataSettings = Annotated[ShapesSettings | BoxFolderSettings, Field(discriminator="name")]
