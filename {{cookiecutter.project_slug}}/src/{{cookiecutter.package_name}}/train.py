@@ -3,6 +3,9 @@
 from lightning.pytorch import Callback, Trainer, seed_everything
 from PIL.Image import Image
 
+# ~ if cookiecutter.scope == "complete"
+from .data.cache import cache_images
+# ~ endif
 from .data.datamodule import DataModule
 from .evaluation.callback import EvaluationResults
 from .evaluation.report import print_summary, write_report
@@ -34,6 +37,10 @@ def run_training(settings: Settings, run: Run) -> dict[str, float]:
     """
     seed_everything(settings.seed, workers=True, verbose=False)
     datasets = build_datasets(settings.data)
+    # ~ if cookiecutter.scope == "complete"
+    if settings.data.cache:
+        cache_images(datasets, settings)
+    # ~ endif
     datamodule = DataModule(
         datasets, settings.loader, skip_unreadable=settings.data.skip_unreadable
     )

@@ -47,8 +47,6 @@ class Picture(NamedTuple):
 class ImageFiles:
     """Images by position."""
 
-    channels = (3,)
-
     def __init__(self, paths: np.ndarray) -> None:
         self.paths = paths
 
@@ -58,10 +56,6 @@ class ImageFiles:
     def __getitem__(self, index: int) -> Picture:
         image = read_image(str(self.paths[index]))
         return Picture((image,), (image.shape[1], image.shape[2]))
-
-    def depends(self) -> list[str]:
-        """The files."""
-        return [str(path) for path in self.paths]
 
 
 def read_image(path: str | Path) -> Tensor:
