@@ -231,11 +231,6 @@ def test_predict_and_evaluate_take_the_file_for_the_checkpoint(exports, command)
         assert theirs[1][name] == pytest.approx(value, abs=1e-3), name
 
 
-def test_an_exported_file_is_not_split_over_processes(exports, command):
-    with pytest.raises(SystemExit, match="leave out trainer=fsdp"):
-        command("evaluate", f"checkpoint={exports}/onnx/model.onnx", "trainer=fsdp")
-
-
 @pytest.mark.parametrize("planted", [2e-4, float("nan")])
 def test_a_file_that_differs_is_refused_and_not_kept(exports, command, monkeypatch, planted):
     from {{ cookiecutter.package_name }}.export import export

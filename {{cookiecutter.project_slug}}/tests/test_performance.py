@@ -25,6 +25,7 @@ from {{ cookiecutter.package_name }}.settings.check import check
 from {{ cookiecutter.package_name }}.settings.tree import Settings
 from {{ cookiecutter.package_name }}.task import TaskModule, build_datasets
 from {{ cookiecutter.package_name }}.training.callbacks import performance
+from {{ cookiecutter.package_name }}.training.callbacks.gradients import Gradients
 from {{ cookiecutter.package_name }}.training.callbacks.performance import Performance
 from {{ cookiecutter.package_name }}.training.callbacks.progress import ProgressBar
 
@@ -77,6 +78,19 @@ def test_a_training_logs_its_speed_and_waits_for_the_device_once(train, monkeypa
     assert [row["step"] for row in rows] == list(range(1, steps))  # the first does not count
     assert all(0 <= row["perf/data_wait"] <= 1 for row in rows)
     assert len(waits) == 2  # after the first step, and at the end
+
+
+@pytest.mark.parametrize(("limit", "clipped"), [(1.0, 1.0), (None, 5.0), (10.0, 5.0)])
+def test_gradients_are_clipped_to_a_norm_that_is_logged_before(limit, clipped):
+    module = torch.nn.Linear(2, 1, bias=False)
+    module.weight.grad = torch.tensor([[3.0, 4.0]])
+    logged = {}
+    module.log_dict = logged.update
+    trainer = SimpleNamespace(global_step=0, log_every_n_steps=50)
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.25)
+    Gradients(limit).on_before_optimizer_step(trainer, module, optimizer)
+    torch.testing.assert_close(module.weight.grad.norm(), torch.tensor(clipped))
+    assert logged == {"train/grad_norm": 5.0, "train/lr": 0.25}
 
 
 class Waits(TorchDispatchMode):

@@ -16,9 +16,8 @@ from ..errors import UsageError
 from ..run.files import write_json
 from ..run.folder import Run
 from ..task import TaskModule, build_datasets
-from ..train import step_callbacks
 from ..training.callbacks.performance import Performance
-from ..training.trainer import build_trainer
+from ..training.trainer import build_trainer, step_callbacks
 from .settings import BenchSettings
 
 IN_MEMORY = 8  # batches that the model alone sees again and again
@@ -99,7 +98,7 @@ def train_steps(
         callbacks=[*step_callbacks(settings), performance],
     )
     if trainer.world_size > 1:
-        raise UsageError("bench times one process: leave out trainer=ddp and trainer=fsdp.")
+        raise UsageError("bench times one process: leave out trainer=ddp.")
     module = TaskModule(settings, classes, download=False)  # any weights are as fast
     if isinstance(data, DataModule):
         trainer.fit(module, datamodule=data)

@@ -86,7 +86,7 @@ def columns(result: ImageResult, classes: Sequence[str]) -> dict[str, Any]:
 def embed(module: DetectionModule, images: Tensor) -> Tensor:
     """The feature maps of uint8 images [B, 3, S, S], each averaged, side by side: [B, D]."""
     heard: list[Any] = []
-    hook = module.network.features.register_forward_hook(lambda *heads: heard.append(heads[-1]))
+    hook = module.network.backbone.register_forward_hook(lambda *heads: heard.append(heads[-1]))
     try:
         module(images)
     finally:

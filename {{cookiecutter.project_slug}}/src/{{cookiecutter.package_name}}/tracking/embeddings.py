@@ -10,7 +10,6 @@ from torch import Tensor
 from ..data.datamodule import DataModule
 from ..evaluation.colors import class_color
 from ..task import TaskModule
-from ..training.sharding import is_split
 from .client import Tracked
 from .task import embed, main_class
 
@@ -42,7 +41,7 @@ class EmbeddingCloud(Callback):
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Embed a bounded number of images with the newest weights."""
         most = self.tracked.tracking.media.embeddings
-        if not most or is_split(pl_module):  # this process alone cannot put the weights together
+        if not most:
             return
         with self.tracked.guarded("sending embeddings"):
             datamodule = cast("Any", trainer).datamodule

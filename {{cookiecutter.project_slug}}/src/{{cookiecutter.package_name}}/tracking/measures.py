@@ -1,14 +1,9 @@
 """What a training tells of its model."""
 
-import logging
-
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from ..training.sharding import is_split
 from .client import Tracked
 from .facts import model_size
-
-log = logging.getLogger(__name__)
 
 WATCH_STEPS = 100
 
@@ -24,9 +19,7 @@ class Measures(Callback):
         with self.tracked.guarded("noting the model's size"):
             self.tracked.run.config.update({"model_size": model_size(pl_module)})
         watched = self.tracked.tracking.watch
-        if watched and is_split(pl_module):
-            log.warning("tracking.watch is left out: the weights are split over processes.")
-        elif watched:
+        if watched:
             with self.tracked.guarded("watching the weights"):
                 self.tracked.run.watch(
                     pl_module, log=watched, log_freq=WATCH_STEPS, log_graph=False
@@ -34,6 +27,6 @@ class Measures(Callback):
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stop watching: the test needs no hooks."""
-        if self.tracked.tracking.watch and not is_split(pl_module):
+        if self.tracked.tracking.watch:
             with self.tracked.guarded("watching the weights"):
                 self.tracked.run.unwatch(pl_module)

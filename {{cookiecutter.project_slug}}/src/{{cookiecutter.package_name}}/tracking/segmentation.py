@@ -60,8 +60,7 @@ def columns(result: ImageResult, classes: Sequence[str]) -> dict[str, Any]:
 
 def embed(module: SegmentationModule, images: Tensor) -> Tensor:
     """The encoder's coarsest feature map of uint8 images [B, 3, S, S], averaged: [B, D]."""
-    network: Any = module.network
-    maps: Tensor = network.model.encoder(network.normalisation(images))[-1]
+    maps: Tensor = module.network.backbone(module.network.normalisation(images))[-1]
     return maps.mean(dim=(2, 3))
 
 

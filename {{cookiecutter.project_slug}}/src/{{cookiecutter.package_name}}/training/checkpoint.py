@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
+from lightning.pytorch import Callback, LightningModule, Trainer
 
 from ..data.datamodule import Datasets
 from ..errors import UsageError
@@ -45,6 +46,21 @@ class WholeCheckpoints(TorchCheckpointIO):
             beside.unlink(missing_ok=True)
 
 
+class CheckpointContents(Callback):
+    """Add the settings and the classes to each checkpoint: nothing else rebuilds the model."""
+
+    def __init__(self, settings: Settings, classes: Sequence[str]) -> None:
+        self.settings = settings
+        self.classes = classes
+
+    def on_save_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Add ``settings``, a tree of plain values, and ``classes``, a list of names."""
+        checkpoint["settings"] = self.settings.model_dump(mode="json", by_alias=True)
+        checkpoint["classes"] = list(self.classes)
+
+
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """Read a checkpoint of this project; of an ONNX file, what it says of itself.
 
@@ -81,8 +97,6 @@ def load_module(path: Path, changed: Settings | None = None) -> TaskModule:
         settings = settings.model_copy(update={"model": changed.model})
     module = TaskModule(settings, content["classes"], download=False)
     if path.suffix == ".onnx":
-        if changed is not None and changed.trainer.strategy == "fsdp":
-            raise UsageError(f"{path} cannot be split over processes: leave out trainer=fsdp.")
         cast("Any", module).network = OnnxNetwork(path)
     else:
         try:
