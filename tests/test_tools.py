@@ -1,13 +1,14 @@
 """The tools of this repository that only its workflows use."""
 
 import io
+import re
 import sys
 import tarfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from conftest import OPTIONS, ROOT, TEMPLATE, Bake
 
 sys.path.insert(0, str(ROOT / "tools"))
 
@@ -80,3 +81,11 @@ def test_the_size_of_a_project_is_its_lines_modules_and_top_level_entries(tmp_pa
     assert measure(tmp_path) == Size(lines=40, modules=4, entries=3, test_lines=25)
     assert find_aim("detection", "complete", use_wandb=True) == 6600
     assert find_aim("classification", "essential", use_wandb=False) == 1800
+
+
+@pytest.mark.parametrize("scope", OPTIONS["scope"])
+def test_the_prompt_tells_the_price_of_a_scope_in_lines(bake: Bake, scope: str) -> None:
+    label = TEMPLATE["__prompts__"]["scope"][scope]
+    told = [int(number.replace(",", "")) for number in re.findall(r"\d,\d{3}", label)]
+    lines = [measure(bake(task=task, scope=scope).folder).lines for task in OPTIONS["task"]]
+    assert told == pytest.approx([min(lines), max(lines)], rel=0.1)
