@@ -66,13 +66,7 @@ def test_a_fresh_project_has_nothing_for_its_hooks_to_mend(stripped: Project) ->
 
 
 # These take minutes and do not depend on the task: they run in the projects of the first one only.
-ONCE = tuple(
-    f"--ignore=tests/{name}.py"
-    for name in (
-        *("test_compare", "test_preemption", "test_slurm", "test_tune"),
-        *("tracking/test_faults", "tracking/test_registry", "tracking/test_sync"),
-    )
-)
+ONCE = tuple(f"--ignore=tests/{name}.py" for name in ("test_compare", "test_preemption", "test_slurm", "test_tune"))
 
 
 def test_a_fresh_project_passes_its_own_tests(project: Project) -> None:
@@ -274,13 +268,19 @@ def test_a_tracked_project_trains_without_the_package(tracked: Project) -> None:
         installed(tracked)
 
 
-def test_the_stand_in_for_the_service_behaves(tracked: Project, tmp_path: Path) -> None:
-    for path in (ROOT / "tests" / "standin").glob("*.py"):
-        shutil.copy(path, tmp_path)
-    environ = {"PYTHONPATH": str(tracked.folder / "tests" / "tracking")}
-    words = ("-c", "/dev/null", "--rootdir", str(tmp_path), "-p", "no:cacheprovider", str(tmp_path))
-    done = use(tracked, "pytest", "-q", "-n2", *words, **environ)
-    assert "28 passed" in done.stdout
+@pytest.mark.parametrize("project", ["tracked", "detection", "segmentation"], indirect=True)
+def test_tracking_works_with_a_server(project: Project, tmp_path: Path) -> None:
+    """A stand-in server, its tests, and tests of tracking against it, among the tests of the project."""
+    tests, standin = tmp_path / "tests", ROOT / "tests" / "standin"
+    online = tests / "tracking" / "online"
+    shutil.copytree(project.folder / "tests", tests, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(standin / "project", online)
+    shutil.copytree(standin / "server", online / "server")
+    shutil.copy(standin / "test_server.py", online)
+    # The others do not depend on the task.
+    words = () if project.answers["task"] == "classification" else ("-k", "lineage")
+    options = ("-q", "-n2", "-c", "pyproject.toml", "--rootdir", tests, "-p", "no:cacheprovider")
+    use(project, "pytest", *options, *words, online, OMP_NUM_THREADS="1")
 
 
 def test_a_tree_without_hooks_still_trains(stripped: Project, tmp_path: Path) -> None:
