@@ -72,8 +72,8 @@ def _train(config: DictConfig) -> None:
     resume = config.get("resume")
     if resume:
         run = find_run(Path(str(config.runs)), str(resume))
+        os.environ[RUN_ID] = run.id  # first: settings may refer to it
         settings = check(continued(run.settings, config, _overrides()), Settings)
-        os.environ[RUN_ID] = run.id
         if is_first():
             run.results.unlink(missing_ok=True)  # no longer finished
     else:
@@ -193,7 +193,7 @@ def _prepared(config: DictConfig, model: type[SettingsT]) -> tuple[SettingsT, "R
         check(config, model)  # a mistake is told before PyTorch is imported
     # ~ if cookiecutter.use_wandb
     if str(config.checkpoint).startswith("wandb:"):
-        from .tracking.artifacts import fetch_checkpoint
+        from .tracking.registry import fetch_checkpoint
 
         config.checkpoint = str(fetch_checkpoint(config.checkpoint, config.tracking))
     # ~ endif

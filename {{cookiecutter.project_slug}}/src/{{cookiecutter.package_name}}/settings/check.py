@@ -59,7 +59,13 @@ def problems(tree: Mapping[str, Any], model: type[BaseModel]) -> list[tuple[str,
     try:
         model.model_validate(tree)
     except ValidationError as error:
-        known = list(_paths(model))
+        unknown = {
+            ".".join(map(str, details["loc"]))
+            for details in error.errors()
+            if details["type"] == "extra_forbidden"
+        }
+        # A tracker's settings are in the tree, but not in the model.
+        known = [*_paths(model), *(path for path in flattened(tree) if path not in unknown)]
         return [_problem(details, known) for details in error.errors()]
     return []
 

@@ -10,20 +10,16 @@ from typing import Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-# ~ if cookiecutter.use_wandb
-from ..tracking.settings import TrackingSettings
-# ~ endif
 from .check import Strict
 # ~ if cookiecutter.task == "classification"
 from .classification import DataSettings, ModelSettings
-
 # ~ elif cookiecutter.task == "detection"
 from .detection import DataSettings, ModelSettings
-
 # ~ elif cookiecutter.task == "segmentation"
 from .segmentation import DataSettings, ModelSettings
-
 # ~ endif
+from .trackers import Tracking
+
 ONNX = ("onnx", "onnxruntime", "onnxscript")  # the packages that write and try ONNX files
 
 # ~ if cookiecutter.task == "classification"
@@ -117,14 +113,6 @@ class TrainerSettings(Strict):
         return strategy
 
 
-# ~ if not cookiecutter.use_wandb
-class TrackingSettings(Strict):
-    """Who follows a run besides its folder; see ``tracker.py``."""
-
-    target: str = Field(alias="_target_")
-
-
-# ~ endif
 class Settings(Strict):
     """The whole tree of a training."""
 
@@ -139,7 +127,7 @@ class Settings(Strict):
     ema: EMASettings
     pictures: PicturesSettings
     trainer: TrainerSettings
-    tracking: TrackingSettings | None = None
+    tracking: Tracking | None = None
 
     @field_validator("tracking", mode="before")
     @classmethod

@@ -75,7 +75,8 @@ def load_module(path: Path, changed: Settings | None = None) -> TaskModule:
         UsageError: if the file is no checkpoint of this project, or not one of that model.
     """
     content = read_checkpoint(path)
-    settings = check(OmegaConf.create(content["settings"]), Settings)
+    # How the model was tracked does not matter any more.
+    settings = check(OmegaConf.create(content["settings"] | {"tracking": None}), Settings)
     if changed is not None:
         settings = settings.model_copy(update={"model": changed.model})
     module = TaskModule(settings, content["classes"], download=False)
