@@ -22,6 +22,7 @@ TASKS = {
         PACKAGE + "/detection",
         PACKAGE + "/settings/detection.py",
         PACKAGE + "/tracking/detection.py",
+        PACKAGE + "/tracking/overlay.py",
         PACKAGE + "/data/coco.py",
         PACKAGE + "/configs/data/coco.yaml",
         PACKAGE + "/configs/data/yolo.yaml",
@@ -33,6 +34,7 @@ TASKS = {
         PACKAGE + "/segmentation",
         PACKAGE + "/settings/segmentation.py",
         PACKAGE + "/tracking/segmentation.py",
+        PACKAGE + "/tracking/overlay.py",
         PACKAGE + "/data/coco.py",
         PACKAGE + "/configs/data/coco.yaml",
         PACKAGE + "/configs/data/maskfolder.yaml",
@@ -62,11 +64,7 @@ OPTIONS = {
         "data/.gitkeep",
         "runs/.gitkeep",
     ],
-    "ci": [
-        ".github",
-        PACKAGE + "/tracking/summary.py",
-        "tests/tracking/test_summary.py",
-    ],
+    "ci": [".github"],
     "license": ["LICENSE"],
 }
 

@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from .client import Tracked
 from .judging import BINS, ScoreCounts
+from .logger import RunLogger
 
 MOST_CLASSES = 100  # of a confusion matrix: more cannot be read, and the table has classes² rows
 
 
-def precision_recall(tracked: Tracked, counts: ScoreCounts, classes: Sequence[str]) -> Any:
+def precision_recall(tracked: RunLogger, counts: ScoreCounts, classes: Sequence[str]) -> Any:
     """A curve for each class, from the scores in steps of 0.01."""
     table = tracked.wandb.Table(columns=["class", "recall", "precision"])
     for label, name in enumerate(classes):
@@ -29,7 +29,7 @@ def precision_recall(tracked: Tracked, counts: ScoreCounts, classes: Sequence[st
     )
 
 
-def score_histograms(tracked: Tracked, counts: ScoreCounts) -> dict[str, Any]:
+def score_histograms(tracked: RunLogger, counts: ScoreCounts) -> dict[str, Any]:
     """How the scores of what is right and of what is wrong are spread, over all classes."""
     edges = np.linspace(0, 1, BINS + 1)
     return {
@@ -38,7 +38,7 @@ def score_histograms(tracked: Tracked, counts: ScoreCounts) -> dict[str, Any]:
     }
 
 
-def confusion_matrix(tracked: Tracked, matrix: np.ndarray, classes: Sequence[str]) -> Any:
+def confusion_matrix(tracked: RunLogger, matrix: np.ndarray, classes: Sequence[str]) -> Any:
     """The chart of counts [targets, predictions].
 
     W&B's own function wants a list of all labels; this makes the same chart from their counts.
@@ -60,7 +60,7 @@ def confusion_matrix(tracked: Tracked, matrix: np.ndarray, classes: Sequence[str
     )
 
 
-def by_class(tracked: Tracked, report: dict[str, Any], classes: Sequence[str]) -> Any:
+def by_class(tracked: RunLogger, report: dict[str, Any], classes: Sequence[str]) -> Any:
     """The metrics of each class as one table rather than as a key each.
 
     Args:

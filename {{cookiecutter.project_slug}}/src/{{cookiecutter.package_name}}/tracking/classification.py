@@ -4,20 +4,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
 from ..classification.dataset import Batch
 from ..classification.module import ClassificationModule, Prediction
 from .judging import Judged, ScoreCounts
-
-
-def overlay(
-    _target: int | None, _prediction: Prediction | None, _classes: Sequence[str], _: Image.Image
-) -> dict[str, Any]:
-    """Nothing lies over the images: the caption says it all."""
-    return {}
 
 
 def labels(target: int | None, classes: Sequence[str]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from torch import Tensor
 from ..data.datamodule import DataModule
 from ..task import TaskModule
 from ..training.sharding import is_split
-from .client import Tracked
+from .logger import RunLogger
 from .task import embed, main_class
 
 GOLDEN = 0.618033988749895  # steps of the golden section: neighbours in index are far apart in hue
@@ -44,7 +44,7 @@ def color(label: int) -> tuple[int, int, int]:
 class EmbeddingCloud(Callback):
     """After a training, show how validation images lie to each other."""
 
-    def __init__(self, tracked: Tracked) -> None:
+    def __init__(self, tracked: RunLogger) -> None:
         self.tracked = tracked
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -56,7 +56,7 @@ class EmbeddingCloud(Callback):
             datamodule = cast("Any", trainer).datamodule
             points = self._points(datamodule, cast("TaskModule", pl_module), most)
             cloud = self.tracked.wandb.Object3D(points)
-            self.tracked.send({"val/embeddings": cloud}, trainer.global_step)
+            self.tracked.log_metrics({"val/embeddings": cloud}, trainer.global_step)
 
     def _points(self, datamodule: DataModule, module: TaskModule, most: int) -> np.ndarray:
         vectors: list[Tensor] = []

@@ -14,9 +14,9 @@ from ..data.datamodule import Datasets
 from ..data.images import Unreadable
 from ..task import TaskModule
 from .charts import by_class, confusion_matrix, precision_recall, score_histograms
-from .client import Tracked
+from .images import picture
 from .judging import Judged, ScoreCounts
-from .media import picture
+from .logger import RunLogger
 from .task import columns, confusion, judge, labels
 
 
@@ -27,7 +27,7 @@ def image_id(path: str, root: Path) -> str:
     return (whole.relative_to(root.absolute()) if inside else whole).as_posix()
 
 
-def data_table(tracked: Tracked, datasets: Datasets, root: Path) -> Any:
+def data_table(tracked: RunLogger, datasets: Datasets, root: Path) -> Any:
     """Some images of each split, evenly chosen: the image, its label, size and statistics."""
     own = list(labels(None, []))
     table = tracked.wandb.Table(
@@ -64,7 +64,7 @@ def data_table(tracked: Tracked, datasets: Datasets, root: Path) -> Any:
 class EvaluationTables(Callback):
     """After a test: the table of predictions, the worst of them, and the charts."""
 
-    def __init__(self, tracked: Tracked, root: Path) -> None:
+    def __init__(self, tracked: RunLogger, root: Path) -> None:
         self.tracked = tracked
         self.root = root
         self._hook: Any = None
@@ -117,7 +117,7 @@ class EvaluationTables(Callback):
             if self.worst:
                 values["worst"] = [self._picture(one, module) for one in self.worst]
             named = {f"test/{name}": value for name, value in values.items()}
-            self.tracked.send(named, trainer.global_step)
+            self.tracked.log_metrics(named, trainer.global_step)
 
     def _add(self, one: Judged, path: str, module: TaskModule) -> None:
         own = columns(one, module.classes)
