@@ -38,9 +38,9 @@ def train() -> None:
 def _train(config: DictConfig) -> None:
     if config.get("resume"):
         run = find_run(Path(str(config.runs)), str(config.resume))
+        os.environ[RUN_ID] = run.id  # the settings may refer to it
         stored = completed(run.settings, Settings, source=run.settings_file)
         settings = check(overridden(stored, resolved(config), _overrides()), Settings)
-        os.environ[RUN_ID] = run.id
     else:
         settings = check(config, Settings)
         run = Run(settings.runs / os.environ[RUN_ID])
@@ -93,7 +93,7 @@ def _settings_of_checkpoint(config: DictConfig, model: type[SettingsT]) -> tuple
         check(config, model)  # report mistakes before PyTorch is imported
     # ~ if cookiecutter.use_wandb
     if str(config.checkpoint).startswith("wandb:"):
-        from .tracking.artifacts import fetch_checkpoint
+        from .tracking.registry import fetch_checkpoint
 
         config.checkpoint = str(fetch_checkpoint(config.checkpoint, config.tracking))
     # ~ endif

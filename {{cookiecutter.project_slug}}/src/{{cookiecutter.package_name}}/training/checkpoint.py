@@ -92,7 +92,9 @@ def load_module(path: Path, changed: Settings | None = None) -> TaskModule:
         UsageError: if the file is no checkpoint of this project, or not one of that model.
     """
     content = read_checkpoint(path)
-    settings = check(completed(content["settings"], Settings, source=path), Settings)
+    # The trackers of the training do not matter to those who load its weights.
+    stored = completed(content["settings"] | {"tracking": None}, Settings, source=path)
+    settings = check(stored, Settings)
     if changed is not None:
         settings = settings.model_copy(update={"model": changed.model})
     module = TaskModule(settings, content["classes"], download=False)
