@@ -131,7 +131,7 @@ def _predict(config: DictConfig) -> None:
 
 @guarded
 def _export(config: DictConfig) -> None:
-    from .settings.tree import ExportSettings
+    from .settings.export import ExportSettings
 
     settings, run = _prepared(config, ExportSettings)
     with importing():
@@ -198,7 +198,7 @@ def _prepared(config: DictConfig, model: type[SettingsT]) -> tuple[SettingsT, "R
         config.checkpoint = str(fetch_checkpoint(config.checkpoint, config.tracking))
     # ~ endif
     with importing():
-        from .training.checkpoint import read_checkpoint
+        from .export.onnx_model import read_checkpoint
 
     stored = read_checkpoint(Path(config.checkpoint))["settings"]
     kept = {"data": stored["data"], "model": stored["model"]}

@@ -4,7 +4,6 @@ The YAML files in ``configs/`` hold the values, this module says which values ma
 """
 
 import re
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
@@ -24,8 +23,6 @@ from .detection import DataSettings, ModelSettings
 from .segmentation import DataSettings, ModelSettings
 
 # ~ endif
-ONNX = ("onnx", "onnxruntime", "onnxscript")  # the packages that write and try ONNX files
-
 # ~ if cookiecutter.task == "classification"
 METRICS = {"val/accuracy": "max", "val/f1": "max", "val/loss": "min"}  # and what is best
 MONITOR = "val/accuracy"
@@ -185,31 +182,6 @@ class PredictSettings(Settings):
         if source is None:
             raise ValueError("say what to predict: source=<image, video, folder or glob>")
         return source
-
-
-class ExportSettings(Settings):
-    """A training's settings, and what to export to which format."""
-
-    checkpoint: Path
-    format: Literal["onnx", "torch"]
-
-    @field_validator("checkpoint", mode="before")
-    @classmethod
-    def _exists(cls, checkpoint: object) -> object:
-        if str(checkpoint).endswith(".onnx"):
-            raise ValueError("is exported already; name what a training has saved: *.ckpt")
-        return existing_checkpoint(checkpoint)
-
-    @field_validator("format")
-    @classmethod
-    def _can_be_written(cls, name: str) -> str:
-        missing = [package for package in ONNX if name == "onnx" and not find_spec(package)]
-        if missing:
-            raise ValueError(
-                f"onnx needs what is not installed, {', '.join(missing)}: uv sync --extra onnx, "
-                "or format=torch"
-            )
-        return name
 
 
 class BenchSettings(Settings):
