@@ -97,7 +97,11 @@ def _settings_of_checkpoint(config: DictConfig, model: type[SettingsT]) -> tuple
 
         config.checkpoint = str(fetch_checkpoint(config.checkpoint, config.tracking))
     # ~ endif
+    # ~ if cookiecutter.scope == "complete"
+    from .export.onnx_model import read_checkpoint
+    # ~ else
     from .training.checkpoint import read_checkpoint
+    # ~ endif
 
     path = Path(config.checkpoint)
     stored: dict[str, Any] = read_checkpoint(path)["settings"]
