@@ -99,10 +99,11 @@ def _settings_of_checkpoint(config: DictConfig, model: type[SettingsT]) -> tuple
     # ~ endif
     # ~ if cookiecutter.scope == "complete"
     from .export.onnx_model import read_checkpoint
+
     # ~ else
     from .training.checkpoint import read_checkpoint
-    # ~ endif
 
+    # ~ endif
     path = Path(config.checkpoint)
     stored: dict[str, Any] = read_checkpoint(path)["settings"]
     stored = completed(stored, Settings, source=path)
