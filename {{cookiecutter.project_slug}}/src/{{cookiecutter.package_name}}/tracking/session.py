@@ -89,12 +89,10 @@ def exit_code(error: BaseException | None) -> int:
     0 is finished, 130 interrupted, 143 terminated, any other failed. Lightning turns Ctrl-C into
     ``SystemExit(1)`` and SIGTERM into a ``SystemExit`` of its own.
     """
+    if error is None:
+        return 0
     if isinstance(error, SIGTERMException):
         return 143
-    if isinstance(error, KeyboardInterrupt) or (
-        error is not None and isinstance(error.__context__, KeyboardInterrupt)
-    ):
+    if KeyboardInterrupt in {type(error), type(error.__context__)}:
         return 130
-    if isinstance(error, SystemExit) and isinstance(error.code, int):
-        return error.code
-    return 0 if error is None else 1
+    return error.code if isinstance(error, SystemExit) and isinstance(error.code, int) else 1
