@@ -297,7 +297,8 @@ def test_tracking_works_with_a_server(project: Project, tmp_path: Path) -> None:
     # The others do not depend on the task.
     words = () if project.answers["task"] == "classification" else ("-k", "lineage")
     options = ("-q", "-n2", "-c", "pyproject.toml", "--rootdir", tests, "-p", "no:cacheprovider")
-    use(project, "pytest", *options, *words, online, OMP_NUM_THREADS="1")
+    # A server that is lost is waited for in vain once for each table and artifact.
+    use(project, "pytest", *options, *words, online, OMP_NUM_THREADS="1", WANDB_HTTP_TIMEOUT="2")
 
 
 def test_a_tree_without_hooks_still_trains(stripped: Project, tmp_path: Path) -> None:

@@ -15,7 +15,6 @@ def server(monkeypatch):
     with Server() as server:
         monkeypatch.setenv("WANDB_BASE_URL", server.url)
         monkeypatch.setenv("WANDB_API_KEY", KEY)
-        monkeypatch.setenv("WANDB_HTTP_TIMEOUT", "2")  # of a server that dies
         yield server
         server.fault = None  # a test may leave a fault, but the client has to finish
         teardown()

@@ -6,9 +6,9 @@ So ``tracking=[a,b]``, which merges ``a.yaml`` and ``b.yaml`` of ``configs/track
 """
 
 from collections.abc import Mapping
+from pkgutil import resolve_name
 from typing import Annotated, Any
 
-from hydra.utils import get_class
 from pydantic import AfterValidator, BaseModel
 
 TARGET = "_target_"
@@ -35,12 +35,12 @@ def _check_arguments(value: Any) -> Any:
     if not _is_tracker(value) or not str(value[TARGET]).startswith(PACKAGE):
         return value
     try:
-        tracker = get_class(value[TARGET])
+        tracker = resolve_name(value[TARGET])
     except Exception as error:
         raise ValueError(
-            f"{value[TARGET]} is not a class; choose a tracker: tracking=<file of configs/tracking>"
+            f"{value[TARGET]} does not exist; choose a tracker: tracking=<file of configs/tracking>"
         ) from error
-    if issubclass(tracker, BaseModel):
+    if isinstance(tracker, type) and issubclass(tracker, BaseModel):
         tracker.model_validate({key: own for key, own in value.items() if not _is_tracker(own)})
     return value
 

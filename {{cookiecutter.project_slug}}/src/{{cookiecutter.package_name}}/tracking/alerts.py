@@ -43,10 +43,7 @@ class MetricAlerts:
 def is_due(rule: AlertRule, values: Sequence[float], *, sent: bool) -> bool:
     """Whether a rule holds for the last ``rule.patience`` values of its metric.
 
-    Args:
-        rule: the rule.
-        values: the values of the metric, the newest last.
-        sent: whether the rule has sent an alert before.
+    A rule that has ``sent`` an alert before may send another one unless ``rule.once`` is set.
     """
     if (sent and rule.once) or len(values) < rule.patience:
         return False

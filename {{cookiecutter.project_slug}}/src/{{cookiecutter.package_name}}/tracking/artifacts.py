@@ -62,18 +62,10 @@ def log_files(
     aliases: Sequence[str] = (),
     facts: Mapping[str, Any] | None = None,
 ) -> Any:
-    """Log files of the run folder as an artifact.
-
-    Args:
-        logger: of the open run.
-        kind: the artifact's type.
-        name: the artifact's name.
-        files: the files; the artifact has them without their folders.
-        aliases: aliases of the new version, besides ``latest``.
-        facts: metadata of the new version.
+    """Log files of the run folder as a version of an artifact; ``facts`` is its metadata.
 
     Returns:
-        The new version, which may not have been uploaded yet.
+        The version, which may not have been uploaded yet.
     """
     artifact = logger.wandb.Artifact(name, kind, metadata=dict(facts or {}))
     for path in files:

@@ -28,12 +28,9 @@ def log_animation(logger: RunLogger, step: int) -> None:
 
 
 def write_animation(sheets: Sequence[Path], path: Path, pixels: int) -> None:
-    """Write images as a GIF.
+    """Write image files as a GIF with at most ``MAX_FRAMES`` frames, spread evenly.
 
-    Args:
-        sheets: image files in order; of more than ``MAX_FRAMES`` an even selection is shown.
-        path: the GIF.
-        pixels: the longer side of the GIF, at most.
+    The longer side of the GIF has at most ``pixels``.
     """
     chosen = np.linspace(0, len(sheets) - 1, min(len(sheets), MAX_FRAMES)).round().astype(int)
     frames = [_read(sheets[index], pixels) for index in chosen]

@@ -28,10 +28,8 @@ class ValidationImages(Callback):
         self.logger = logger
         self.validations = 0
 
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Ask ``PredictionPictures`` for its samples."""
-        if stage != "fit":
-            return
         self.classes: list[str] = cast("Any", pl_module).classes
         for callback in cast("Any", trainer).callbacks:
             if isinstance(callback, PredictionPictures):
@@ -73,15 +71,10 @@ def picture(
     prediction: Any = None,
     words: str | None = None,
 ) -> Any:
-    """A W&B image with the target and the prediction of a sample.
+    """A W&B image of a sample with its target and its prediction, if there are any.
 
-    Args:
-        logger: of the run, whose settings limit the size of the image.
-        image: uint8 tensor [3, H, W].
-        classes: the names of the classes.
-        target: the target of the sample, or None.
-        prediction: the prediction for the sample, or None.
-        words: the caption; None describes the prediction.
+    ``image`` is a uint8 tensor [3, H, W]; ``words`` is the caption instead of one that describes
+    the prediction.
     """
     shown = shrunk(to_pil_image(image.cpu()), logger.tracking.media.pixels)
     if words is None and prediction is not None:

@@ -69,10 +69,9 @@ class RunLogger(WandbLogger):
 
     @contextmanager
     def guarded(self, what: str) -> Iterator[None]:
-        """Log the first error of each kind as one line; raise it if ``tracking.strict`` is set.
+        """Log the first error in ``what``, such as ``sending images``, as one line.
 
-        Args:
-            what: the kind, a noun phrase such as ``sending images``.
+        With ``tracking.strict`` the error is raised.
         """
         try:
             yield
@@ -88,16 +87,9 @@ class RunLogger(WandbLogger):
 def open_run(
     tracking: WandbSettings, mode: Mode | None, run: Run, *, job: str, config: dict[str, Any]
 ) -> RunLogger:
-    """Start a W&B run; offline if the server cannot be reached.
+    """Start a W&B run; offline if there is no API key or the server cannot be reached.
 
     All files of W&B go into the run folder, so that a later upload finds them.
-
-    Args:
-        tracking: the settings.
-        mode: None means online if there is an API key, else offline.
-        run: the run folder.
-        job: the job type, unless ``tracking.job_type`` is set.
-        config: the configuration of the W&B run.
 
     Raises:
         wandb.errors.Error: if the server cannot be reached and ``tracking.strict`` is set.

@@ -23,12 +23,9 @@ def public_api(tracking: Mapping[str, Any] | None) -> Any:
 
 
 def fetch_checkpoint(wanted: str, tracking: Mapping[str, Any] | None) -> Path:
-    """Download the checkpoint of an artifact into ``artifacts/``.
+    """Download the checkpoint of ``wandb:<artifact>:<alias>`` into ``artifacts/``.
 
-    Args:
-        wanted: ``wandb:<artifact>:<alias>``; the artifact may be one of a registry, and its name
-            may begin with entity and project.
-        tracking: the settings, with the default project and entity.
+    The name of the artifact may begin with entity and project, or with a registry.
 
     Raises:
         UsageError: if there is no such artifact, or it cannot be reached.
@@ -55,15 +52,9 @@ def fetch_checkpoint(wanted: str, tracking: Mapping[str, Any] | None) -> Path:
 def link(
     api: Any, artifact: Any, target: str, alias: str, *, min_metric: float | None, force: bool
 ) -> str:
-    """Link a model into a registry under an alias, which it takes from any other model.
+    """Link a model into ``target`` under an alias, which it takes from any other model.
 
-    Args:
-        api: see ``public_api``.
-        artifact: the model.
-        target: ``wandb-registry-<registry>/<collection>``.
-        alias: the alias.
-        min_metric: the score that the model must reach, or None.
-        force: link the model even if it is refused.
+    ``target`` is ``wandb-registry-<registry>/<collection>``; with ``force`` no model is refused.
 
     Returns:
         A message for the user.

@@ -4,9 +4,6 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-# ~ if cookiecutter.scope == "complete"
-from pathlib import Path
-# ~ endif
 
 from lightning.pytorch import Callback
 from lightning.pytorch.loggers import Logger
@@ -91,14 +88,14 @@ def _close(logger: RunLogger, error: BaseException | None) -> None:
     # ~ endif
     offline = logger.offline
     # ~ if cookiecutter.scope == "complete"
-    folder = Path(logger.experiment.dir).parent
+    files = logger.experiment.dir
     # ~ endif
     began = time.monotonic()
     logger.experiment.finish(exit_code=code)
     arrived = time.monotonic() - began < logger.tracking.finish_timeout
     # ~ if cookiecutter.scope == "complete"
     if not offline:
-        remember_artifacts(logger, folder, arrived=arrived)
+        remember_artifacts(logger, files, arrived=arrived)
     # ~ endif
     if not offline and not arrived:
         say(f"W&B: the upload is not complete. {HOW_TO_UPLOAD}")
@@ -110,12 +107,10 @@ def exit_code(error: BaseException | None) -> int:
     0 is finished, 130 interrupted, 143 terminated, any other failed. Lightning turns Ctrl-C into
     ``SystemExit(1)`` and SIGTERM into a ``SystemExit`` of its own.
     """
+    if error is None:
+        return 0
     if isinstance(error, SIGTERMException):
         return 143
-    if isinstance(error, KeyboardInterrupt) or (
-        error is not None and isinstance(error.__context__, KeyboardInterrupt)
-    ):
+    if KeyboardInterrupt in {type(error), type(error.__context__)}:
         return 130
-    if isinstance(error, SystemExit) and isinstance(error.code, int):
-        return error.code
-    return 0 if error is None else 1
+    return error.code if isinstance(error, SystemExit) and isinstance(error.code, int) else 1

@@ -27,10 +27,8 @@ MIN_BYTES = 64  # the file of a run that never began has a header only
 def postpone(run: Run, action: dict[str, Any]) -> None:
     """Add an action to those that wait for a server.
 
-    Args:
-        run: the run of the action.
-        action: ``{"action": "use", "artifact": ...}``; or ``link`` with the arguments of
-            ``registry.link``; or ``log`` with what ``artifacts.log_files`` has logged.
+    It is ``{"action": "use", "artifact": ...}``, or ``link`` with the arguments of
+    ``registry.link``, or ``log`` with those of ``artifacts.log_files``.
     """
     actions = pending(run)
     if action not in actions:
@@ -44,16 +42,16 @@ def pending(run: Run) -> list[dict[str, Any]]:
     return actions
 
 
-def remember_artifacts(logger: "RunLogger", folder: Path, *, arrived: bool) -> None:
-    """Note that a run has arrived, or which artifacts have to be logged again.
+def remember_artifacts(logger: "RunLogger", files: str, *, arrived: bool) -> None:
+    """Mark W&B's folder of a finished online run as complete, or remember its artifacts.
 
     Args:
-        logger: of a finished online run.
-        folder: W&B's folder of the run.
-        arrived: whether the server has received the whole run.
+        logger: of the finished run.
+        files: the folder ``files`` in W&B's folder of the run.
+        arrived: whether the upload has finished.
     """
     if arrived:
-        (folder / COMPLETE).touch()
+        (Path(files).parent / COMPLETE).touch()
     if not arrived or "logging the model" in logger.failures:
         for action in logger.artifacts:
             postpone(logger.run, action)

@@ -3,9 +3,9 @@
 import inspect
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from pkgutil import resolve_name
 from typing import Any
 
-from hydra.utils import get_class
 from lightning.pytorch import Callback
 from lightning.pytorch.loggers import Logger
 
@@ -41,7 +41,7 @@ def tracked(
     with ExitStack() as stack:
         for path, tracker in split_trackers(settings.tracking or {}).items():
             try:
-                target = get_class(tracker[TARGET])
+                target = resolve_name(tracker[TARGET])
             except Exception as error:
                 raise UsageError(f"{path}.{TARGET}={tracker[TARGET]}: {error}") from error
             if hasattr(target, "follow"):
@@ -54,11 +54,14 @@ def tracked(
         yield loggers, callbacks
 
 
-def _logger(path: str, target: type, tracker: Mapping[str, Any], settings: Settings) -> Logger:
+def _logger(path: str, target: Any, tracker: Mapping[str, Any], settings: Settings) -> Logger:
     """Build a Lightning logger, and log the settings as its hyperparameters."""
     arguments = {name: value for name, value in tracker.items() if name != TARGET}
-    if not issubclass(target, Logger):
-        raise UsageError(f"{path}.{TARGET}={tracker[TARGET]} is not a logger of Lightning.")
+    if not (isinstance(target, type) and issubclass(target, Logger)):
+        raise UsageError(
+            f"{path}.{TARGET}={tracker[TARGET]} is not a logger of Lightning.\n"
+            "Name one, or choose a tracker: tracking=<file of configs/tracking>"
+        )
     try:
         inspect.signature(target).bind(**arguments)
         logger = target(**arguments)
