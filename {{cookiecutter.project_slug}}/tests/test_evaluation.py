@@ -91,7 +91,7 @@ def test_figures_are_legible_whatever_the_number_of_classes(tmp_path, number):
     counts.add(labels, np.linspace(0, 1, 10 * number), labels % 2 == 0)
     counts.add_targets(labels)
     counts.confusion += 12_345
-    write_figures(counts, {"accuracy": [None, *np.linspace(0, 1, number - 1)]}, tmp_path)
+    write_figures(counts, {"score": [None, *np.linspace(0, 1, number - 1)]}, tmp_path)
     for name in FIGURES:
         with Image.open(tmp_path / f"{name}.png") as picture:
             assert 300 < picture.width < 1700
@@ -100,7 +100,7 @@ def test_figures_are_legible_whatever_the_number_of_classes(tmp_path, number):
     assert len(table(tmp_path / "precision_recall.csv")) == 100 * number
     rows = table(tmp_path / "per_class.csv")
     assert [row["class"] for row in rows] == names
-    assert rows[0]["accuracy"] == ""
+    assert rows[0]["score"] == ""
     assert rows[0]["targets"] == str(12_345 * (number + 1))
 
 

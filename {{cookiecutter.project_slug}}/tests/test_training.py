@@ -289,7 +289,7 @@ def test_pretrained_weights_that_cannot_be_had_are_explained(train, monkeypatch)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(SystemExit) as stopped:
         train("model.backbone=resnet18", "model.pretrained=true")
-    assert "no weights of resnet18 to be had" in str(stopped.value.code)
+    assert "the weights of resnet18 cannot be downloaded" in str(stopped.value.code)
     assert "model.pretrained=false" in str(stopped.value.code)
 
 

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
@@ -18,9 +17,9 @@ from torchvision.transforms import v2
 from ..data.datamodule import own_share
 from ..evaluation.scores import ClassScores, StepResults, rounded
 from ..settings.tree import MONITOR, Settings
-from ..training.callbacks.progress import is_read
-from ..training.optimizer import build_optimizer, clip_gradients
-from ..training.sharding import shard
+from ..training.backbone import prepare_network
+from ..training.logging_step import is_logging_step
+from ..training.optimizer import build_optimizer
 from .dataset import UNLABELLED, Batch, Prediction
 from .network import build_network
 from .scoring import score_batch
@@ -37,10 +36,7 @@ class ClassificationModule(LightningModule):
         self.network = build_network(
             settings.model, classes=count, image_size=settings.data.image_size, download=download
         )
-        if settings.model.channels_last:
-            self.network.to(memory_format=torch.channels_last)
-        if settings.model.compile:
-            self.network.compile()  # in place: the names in the checkpoint stay as they are
+        prepare_network(self.network, settings, compiled=self.network)
         self.mix = _mixing(settings, count)
         # Arguments are checked once by our own tests, not in every step.
         options: dict[str, Any] = {"ignore_index": UNLABELLED, "validate_args": False}
@@ -59,8 +55,6 @@ class ClassificationModule(LightningModule):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits [B, classes] of uint8 images [B, 3, H, W]."""
-        if self.settings.model.channels_last:
-            images = images.contiguous(memory_format=torch.channels_last)
         logits: Tensor = self.network(images)
         return logits
 
@@ -77,7 +71,7 @@ class ClassificationModule(LightningModule):
         loss = functional.cross_entropy(
             self(images).float(), targets, label_smoothing=self.settings.model.label_smoothing
         )
-        if is_read(self.trainer):
+        if is_logging_step(self.trainer, self.global_step + 1):
             self.log("train/loss", loss, batch_size=len(images), on_step=True, on_epoch=False)
         return loss
 
@@ -136,33 +130,10 @@ class ClassificationModule(LightningModule):
         """Label one batch; each prediction comes with the position of its image."""
         return list(zip(batch.positions.tolist(), self.predict_images(batch.images), strict=True))
 
-    def configure_model(self) -> None:
-        """Split the weights over the processes if ``trainer=fsdp``."""
-        if self.device_mesh is not None:
-            shard(self.network, self.network.backbone, self.device_mesh)
-
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """AdamW or SGD with warm-up and cosine."""
+        """Build the optimizer and its schedule of the learning rate."""
         steps = int(self.trainer.estimated_stepping_batches)
         return build_optimizer(self.network, self.settings, steps)
-
-    def configure_gradient_clipping(
-        self,
-        optimizer: torch.optim.Optimizer,
-        gradient_clip_val: float | None = None,
-        gradient_clip_algorithm: str | None = None,
-    ) -> None:
-        """Clip here: Lightning refuses to with a fused optimiser under mixed precision."""
-        norm = clip_gradients(self.network, self.settings.optimizer.clip_norm)
-        if is_read(self.trainer):
-            self.log("train/grad_norm", norm)
-            # As a tensor here: Lightning would copy a number to the GPU, and wait for it.
-            self.log("train/lr", torch.tensor(optimizer.param_groups[0]["lr"]))
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Put in what a reader of the file alone needs."""
-        checkpoint["settings"] = self.settings.model_dump(mode="json", by_alias=True)
-        checkpoint["classes"] = self.classes
 
 
 def _mixing(settings: Settings, classes: int) -> nn.Module | None:

@@ -92,7 +92,8 @@ def write_report(
 
 def _facts(run: Run, environment: Mapping[str, Any], datamodule: DataModule) -> str:
     """What ran, and on what data."""
-    model, source, data = run.settings.model, run.settings.data, datamodule.datasets
+    settings, data = run.settings, datamodule.datasets
+    model, source = settings["model"], settings["data"]
     changed = " with uncommitted changes" if environment["git_dirty"] else ""
     facts = {
         "Model": " ".join(model[key] for key in ("architecture", "backbone") if key in model),
@@ -100,7 +101,7 @@ def _facts(run: Run, environment: Mapping[str, Any], datamodule: DataModule) -> 
         "Command": environment["command"],
         "Commit": environment["git_commit"] and environment["git_commit"] + changed,
         "Python": f"{environment['python']} on {environment['platform']}",
-        "Data": f"{source.name} in {source.root}",
+        "Data": f"{source['name']} in {source['root']}",
         "Images": f"{len(data.train):,} for training, {len(data.val):,} for validation",
         "Tested": f"{len(data.test):,} images",
         "Unreadable": f"{len(datamodule.unreadable):,} images were left out",

@@ -1,7 +1,5 @@
 """The training logic of this task: losses, metrics, optimiser."""
 
-from typing import Any
-
 import segmentation_models_pytorch as smp
 import torch
 from lightning.pytorch import LightningModule
@@ -13,9 +11,9 @@ from torchmetrics.classification import MulticlassConfusionMatrix
 from ..data.datamodule import own_share
 from ..evaluation.scores import ClassScores, StepResults, rounded
 from ..settings.tree import Settings
-from ..training.callbacks.progress import is_read
-from ..training.optimizer import build_optimizer, clip_gradients
-from ..training.sharding import shard
+from ..training.backbone import prepare_network
+from ..training.logging_step import is_logging_step
+from ..training.optimizer import build_optimizer
 from .dataset import Batch
 from .masks import IGNORE_INDEX, Prediction
 from .network import build_network
@@ -30,10 +28,7 @@ class SegmentationModule(LightningModule):
         self.settings = settings
         self.classes = classes
         self.network = build_network(settings.model, classes=len(classes), download=download)
-        if settings.model.channels_last:
-            self.network.to(memory_format=torch.channels_last)
-        if settings.model.compile:
-            self.network.compile()  # in place: the names in the checkpoint stay as they are
+        prepare_network(self.network, settings, compiled=self.network)
         self.losses = [_loss(name) for name in settings.model.loss]
         # Lightning's own mean is off where processes have unequally many images.
         self.loss_sum = SumMetric(nan_strategy="disable")
@@ -44,8 +39,6 @@ class SegmentationModule(LightningModule):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits [B, classes, H, W] of uint8 images [B, 3, H, W]."""
-        if self.settings.model.channels_last:
-            images = images.contiguous(memory_format=torch.channels_last)
         logits: Tensor = self.network(images)
         return logits
 
@@ -60,7 +53,7 @@ class SegmentationModule(LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step."""
         loss = self.loss(self(batch.images).float(), batch.targets)
-        if is_read(self.trainer):
+        if is_logging_step(self.trainer, self.global_step + 1):
             self.log("train/loss", loss, batch_size=len(batch.images), on_step=True, on_epoch=False)
         return loss
 
@@ -115,33 +108,10 @@ class SegmentationModule(LightningModule):
         """Label one batch; each prediction comes with the position of its image."""
         return list(zip(batch.positions.tolist(), self.predict_images(batch.images), strict=True))
 
-    def configure_model(self) -> None:
-        """Split the weights over the processes if ``trainer=fsdp``."""
-        if self.device_mesh is not None:
-            shard(self.network, self.network.encoder, self.device_mesh)
-
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """AdamW or SGD with warm-up and cosine."""
+        """Build the optimizer and its schedule of the learning rate."""
         steps = int(self.trainer.estimated_stepping_batches)
         return build_optimizer(self.network, self.settings, steps)
-
-    def configure_gradient_clipping(
-        self,
-        optimizer: torch.optim.Optimizer,
-        gradient_clip_val: float | None = None,
-        gradient_clip_algorithm: str | None = None,
-    ) -> None:
-        """Clip here: Lightning refuses to with a fused optimiser under mixed precision."""
-        norm = clip_gradients(self.network, self.settings.optimizer.clip_norm)
-        if is_read(self.trainer):
-            self.log("train/grad_norm", norm)
-            # As a tensor here: Lightning would copy a number to the GPU, and wait for it.
-            self.log("train/lr", torch.tensor(optimizer.param_groups[0]["lr"]))
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Put in what a reader of the file alone needs."""
-        checkpoint["settings"] = self.settings.model_dump(mode="json", by_alias=True)
-        checkpoint["classes"] = self.classes
 
 
 def overlap(counts: Tensor) -> tuple[Tensor, Tensor]:

@@ -10,8 +10,7 @@ from torch import Tensor
 from ..data.datamodule import DataModule
 from ..evaluation.colors import class_color
 from ..task import TaskModule
-from ..training.sharding import is_split
-from .client import Tracked
+from .logger import RunLogger
 from .task import embed, main_class
 
 NO_CLASS = (128, 128, 128)  # grey
@@ -36,19 +35,19 @@ def first_three_components(vectors: Tensor) -> np.ndarray:
 class EmbeddingCloud(Callback):
     """After a training, show how validation images lie to each other."""
 
-    def __init__(self, tracked: Tracked) -> None:
+    def __init__(self, tracked: RunLogger) -> None:
         self.tracked = tracked
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Embed a bounded number of images with the newest weights."""
         most = self.tracked.tracking.media.embeddings
-        if not most or is_split(pl_module):  # this process alone cannot put the weights together
+        if not most:
             return
         with self.tracked.guarded("sending embeddings"):
             datamodule = cast("Any", trainer).datamodule
             points = self._points(datamodule, cast("TaskModule", pl_module), most)
             cloud = self.tracked.wandb.Object3D(points)
-            self.tracked.send({"val/embeddings": cloud}, trainer.global_step)
+            self.tracked.log_metrics({"val/embeddings": cloud}, trainer.global_step)
 
     def _points(self, datamodule: DataModule, module: TaskModule, most: int) -> np.ndarray:
         vectors: list[Tensor] = []
