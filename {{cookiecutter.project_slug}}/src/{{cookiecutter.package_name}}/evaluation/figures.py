@@ -13,7 +13,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
 from ..run.files import replacing, write_text
-from .colors import class_color
 from .scores import THRESHOLDS, ClassScores, ScoreCounts, best_threshold, rounded
 
 MOST_BARS, MOST_CELLS, MOST_LINES = 30, 25, 8  # classes in one picture
@@ -80,14 +79,13 @@ def _precision_recall(counts: ScoreCounts, path: Path) -> None:
     mean = curves.mean()
     highest = np.ma.masked_invalid(curves.f1).max(axis=1).filled(2)
     shown, note = _chosen(highest, MOST_LINES, "lowest F1")
-    figure = Figure((6.4, 4.8), layout="constrained")
+    figure = Figure((5.8, 4.2), layout="constrained")
     axes = figure.subplots()
     axes.set(title=f"Precision over recall{note}", xlabel="recall", ylabel="precision")
     for label in shown:
-        color = [part / 255 for part in class_color(label)]
         name = _label(counts.classes[label])
-        axes.plot(curves.recall[label], curves.precision[label], color=color, label=name)
-    axes.plot(mean.recall, mean.precision, color="black", lw=2.5, label="mean of all classes")
+        axes.plot(curves.recall[label], curves.precision[label], label=name)
+    axes.plot(mean.recall, mean.precision, color="black", lw=2.5, label=_label("mean of all"))
     axes.set(xlim=(0, 1.01), ylim=(0, 1.02))
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     rows = (
@@ -101,7 +99,7 @@ def _precision_recall(counts: ScoreCounts, path: Path) -> None:
 def _thresholds(counts: ScoreCounts, path: Path) -> None:
     mean = counts.curves().mean()
     best = best_threshold(mean.f1)
-    figure = Figure((6.4, 4), layout="constrained")
+    figure = Figure((5.8, 3.6), layout="constrained")
     axes = figure.subplots()
     for name, values in mean._asdict().items():
         axes.plot(THRESHOLDS, values, label=name)
@@ -124,8 +122,9 @@ def _per_class(counts: ScoreCounts, scores: ClassScores, path: Path) -> None:
     grid = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for axes, (name, values) in zip(grid, panels.items(), strict=True):
         bars = axes.barh(range(len(shown)), np.nan_to_num(values[shown]), color="#0b4f8a")
-        axes.bar_label(bars, fmt="%.2f", padding=2, fontsize=8)
-        axes.set(title=name, xlim=(0, 1.25), xticks=(0, 0.5, 1))
+        texts = ["" if np.isnan(value) else f"{value:.2f}" for value in values[shown]]
+        axes.bar_label(bars, texts, padding=2, fontsize=8)
+        axes.set(title=name, xlim=(0, 1.25), xticks=(0, 0.5, 1), ymargin=0.01)
     grid[0].set_yticks(range(len(shown)), [_label(counts.classes[label]) for label in shown])
     grid[0].invert_yaxis()
     _write(path, figure, list(columns), zip(*columns.values(), strict=True))

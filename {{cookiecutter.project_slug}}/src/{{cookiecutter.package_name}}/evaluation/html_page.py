@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image
 
 MOST_PIXELS = 1500  # of the longer side of a picture
-WIDE = 900  # pixels; a wider picture is scrolled on a phone, or its text would be illegible
+WIDE = 640  # pixels; a wider picture is scrolled on a phone, or its text would be illegible
 
 STYLE = Path(__file__).with_name("page.css")
 

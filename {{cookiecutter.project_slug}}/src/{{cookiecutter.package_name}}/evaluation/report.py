@@ -16,19 +16,26 @@ from ..run.folder import Run, read_metrics
 from ..settings.tree import METRICS
 from ..training.callbacks.pictures import contact_sheet
 from .callback import EvaluationResults
-from .figures import class_table, write_figures
+from .figures import write_figures
 from .html_page import grid, image, page, table
 from .scores import THRESHOLDS, ClassScores, best_threshold
 
 TASK = "{{ cookiecutter.task }}"
-MOST_ROWS = 100  # of the table of classes; per_class.csv has all
 TILE_PIXELS = 480  # of the longer side of a prediction in the report, at most
-CAPTIONS = {
-    "confusion_matrix": "A row for each target, a column for each prediction.",
-    "thresholds": "The best threshold is that of the highest F1, averaged over the classes.",
-    "precision_recall": "Each point of a line belongs to a threshold.",
-    "per_class": "Precision, recall and F1 are those at the best threshold of each class.",
-}
+FIGURES = (
+    (
+        "Confusion matrix",
+        "confusion_matrix",
+        "A row for each target, a column for each prediction.",
+    ),
+    (
+        "Thresholds",
+        "thresholds",
+        "The best threshold has the highest F1, averaged over the classes.",
+    ),
+    ("Precision and recall", "precision_recall", "Each point of a line belongs to a threshold."),
+    ("Scores of each class", "per_class", "F1 is that at the best threshold of the class."),
+)
 
 Draw = Callable[[Tensor, Any, Any, Sequence[str]], Image.Image]
 
@@ -62,16 +69,13 @@ def write_report(
         for name, values in scores.items()
     }
     environment = json.loads((run.folder / "environment.json").read_text(encoding="utf-8"))
-    columns = class_table(counts, scores)
-    rows = list(zip(*columns.values(), strict=True))
     sections = [
         ("Run", _facts(run, environment, datamodule)),
         ("Metrics", _metrics(run, metrics)),
         *(
-            (name.capitalize().replace("_", " "), image(run.folder / f"{name}.png", caption))
-            for name, caption in CAPTIONS.items()
+            (heading, image(run.folder / f"{name}.png", f"{caption} All values: {name}.csv"))
+            for heading, name, caption in FIGURES
         ),
-        ("Scores of the classes", table([*columns], rows[:MOST_ROWS])),
         *_predictions(run, results, datamodule, draw),
         ("Settings", f"<pre>{html.escape(run.settings_file.read_text(encoding='utf-8'))}</pre>"),
         ("Versions", table([], list(environment["packages"].items()))),

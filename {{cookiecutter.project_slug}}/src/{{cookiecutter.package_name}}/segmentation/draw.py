@@ -10,7 +10,7 @@ from torchvision.transforms.functional import to_pil_image
 
 from .masks import Prediction, mask_image
 
-LEAST_WIDTH = 168
+LEAST_WIDTH = 256
 FONT_SIZE = 13
 STRENGTH = 0.55  # of the colours over the image
 
