@@ -64,7 +64,6 @@ def use(monkeypatch, name, *overrides):
 # ~ if cookiecutter.task == "classification"
 LIVELY = ()  # what makes a model say something
 OWN = "data=imagefolder"
-REPORT = "confusion_matrix.png"
 
 
 def write_own_data(root):
@@ -84,7 +83,6 @@ def says_the_same(printed, row):
 # ~ elif cookiecutter.task == "detection"
 LIVELY = ("trainer.max_epochs=6", "model.score_threshold=0.1")  # what makes a model say something
 OWN = "data=coco"
-REPORT = "AP_by_class.png"
 
 
 def write_own_data(root):
@@ -100,7 +98,6 @@ def says_the_same(printed, row):
 # ~ elif cookiecutter.task == "segmentation"
 LIVELY = ()  # what makes a model say something
 OWN = "data=maskfolder"
-REPORT = "iou_by_class.png"
 
 
 def write_own_data(root):

@@ -10,8 +10,8 @@ from PIL import Image
 
 from {{ cookiecutter.package_name }}.diagnostics import bench
 from {{ cookiecutter.package_name }}.diagnostics.profiling import Machine, advice
+from {{ cookiecutter.package_name }}.diagnostics.settings import BenchSettings
 from {{ cookiecutter.package_name }}.settings.check import check
-from {{ cookiecutter.package_name }}.settings.tree import BenchSettings
 from {{ cookiecutter.package_name }}.task import TaskModule
 
 # ~ if cookiecutter.task == "detection"

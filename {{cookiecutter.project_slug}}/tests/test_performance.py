@@ -1,4 +1,5 @@
 import gc
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -14,16 +15,17 @@ from lightning.pytorch.trainer.connectors.logger_connector.logger_connector impo
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from {{ cookiecutter.package_name }}.data import images
-from {{ cookiecutter.package_name }}.run.collector import collector_resting
 from {{ cookiecutter.package_name }}.run.folder import read_metrics
+from {{ cookiecutter.package_name }}.settings import launch
 from {{ cookiecutter.package_name }}.settings.check import check
 from {{ cookiecutter.package_name }}.settings.tree import Settings
 from {{ cookiecutter.package_name }}.task import TaskModule, build_datasets
 from {{ cookiecutter.package_name }}.training.callbacks import performance
+from {{ cookiecutter.package_name }}.training.callbacks.gradients import Gradients
 from {{ cookiecutter.package_name }}.training.callbacks.performance import Performance
 from {{ cookiecutter.package_name }}.training.callbacks.progress import ProgressBar
 
-from small import SMALL, composed
+from small import SHAPES, SMALL, composed
 
 BATCH = SimpleNamespace(images=torch.zeros(8, 3, 4, 4))
 
@@ -72,6 +74,19 @@ def test_a_training_logs_its_speed_and_waits_for_the_device_once(train, monkeypa
     assert [row["step"] for row in rows] == list(range(1, steps))  # the first does not count
     assert all(0 <= row["perf/data_wait"] <= 1 for row in rows)
     assert len(waits) == 2  # after the first step, and at the end
+
+
+@pytest.mark.parametrize(("limit", "clipped"), [(1.0, 1.0), (None, 5.0), (10.0, 5.0)])
+def test_gradients_are_clipped_to_a_norm_that_is_logged_before(limit, clipped):
+    module = torch.nn.Linear(2, 1, bias=False)
+    module.weight.grad = torch.tensor([[3.0, 4.0]])
+    logged = {}
+    module.log_dict = logged.update
+    trainer = SimpleNamespace(global_step=0, log_every_n_steps=50)
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.25)
+    Gradients(limit).on_before_optimizer_step(trainer, module, optimizer)
+    torch.testing.assert_close(module.weight.grad.norm(), torch.tensor(clipped))
+    assert logged == {"train/grad_norm": 5.0, "train/lr": 0.25}
 
 
 class Waits(TorchDispatchMode):
@@ -148,39 +163,24 @@ def test_a_training_opens_each_file_once_an_epoch(train, monkeypatch):
     assert set(times) == {3}
 
 
-def test_the_garbage_collector_works_again_whatever_happens():
-    @collector_resting()
-    def broken():
-        with collector_resting():
-            assert not gc.isenabled()
-        assert not gc.isenabled()
-        raise KeyError
-
-    with pytest.raises(KeyError):
-        broken()
-    assert gc.isenabled()
-
-
-IMPORTS = """
+COLLECTION = """
 import gc, sys
-from {{ cookiecutter.package_name }}.run.collector import importing
-with importing():
-    import torch
-frozen = gc.get_freeze_count()
-with importing():
-    later = [[] for _ in range(1000)]
-print(frozen, gc.get_freeze_count(), gc.isenabled())
+from PACKAGE import cli
+sys.argv = ["train", *sys.argv[1:]]
+cli.train()
+print("frozen:", gc.get_freeze_count(), gc.isenabled())
 """
 
 
-def test_what_pytorch_brings_is_not_looked_through_and_nothing_else():
-    told = subprocess.run(
-        [sys.executable, "-c", IMPORTS], check=True, capture_output=True, text=True
-    )
-    first, second, works = told.stdout.split()
-    assert int(first) > 100_000
-    assert (second, works) == (first, "True")
-    assert "leaked" not in told.stderr
+def test_objects_of_imports_are_exempt_from_garbage_collection(tmp_path):
+    code = COLLECTION.replace("PACKAGE", launch.__package__.split(".")[0])
+    words = [*SMALL, *SHAPES, "debug=fast"]
+    command = [sys.executable, "-c", code, *words]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=tmp_path)
+    frozen, enabled = re.search(r"frozen: (\d+) (\w+)", done.stdout).groups()
+    assert int(frozen) > 100_000
+    assert enabled == "True"
+    assert "leaked" not in done.stderr
 
 
 def reachable(thing):

@@ -19,7 +19,6 @@ from ..data.images import (
     images_below,
 )
 from ..errors import UsageError
-from ..run.collector import collector_resting
 from ..settings.classification import DataSettings, ImageFolderSettings, ShapesSettings
 from .embedded import write_shapes
 from .transforms import Transform, eval_transform, train_transform
@@ -43,6 +42,13 @@ class Batch(NamedTuple):
     targets: Tensor  # int64 [B]
     positions: Tensor  # int64 [B]
     unreadable: list[Unreadable]  # what is missing
+
+
+class Prediction(NamedTuple):
+    """The class of an image as the network predicts it."""
+
+    label: int  # the most probable class
+    confidence: float  # its probability
 
 
 class ImageDataset(Dataset[Sample | Unreadable]):
@@ -82,7 +88,6 @@ def collate(samples: list[Sample | Unreadable]) -> Batch:
     )
 
 
-@collector_resting()
 def build_datasets(settings: DataSettings) -> Datasets:
     """Find the images of the three splits.
 

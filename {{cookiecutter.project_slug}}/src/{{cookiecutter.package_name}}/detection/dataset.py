@@ -12,7 +12,6 @@ from torch.utils.data import Dataset
 from ..data.coco import read_coco
 from ..data.datamodule import Datasets
 from ..data.images import ImageFiles, Unreadable, UnreadableImageError
-from ..run.collector import collector_resting
 from ..settings.detection import DataSettings, ShapesSettings
 from .boxes import Labelled, Target, from_coco, labelled, target_of
 from .embedded import write_shapes
@@ -107,7 +106,6 @@ def collate(samples: list[Sample | Unreadable]) -> Batch:
     )
 
 
-@collector_resting()
 def build_datasets(settings: DataSettings) -> Datasets:
     """Find the images and boxes of the three splits.
 

@@ -16,11 +16,10 @@ from ..data.datamodule import DataModule, Datasets
 from ..errors import UsageError
 from ..run.files import write_json
 from ..run.folder import Run
-from ..settings.tree import BenchSettings
 from ..task import TaskModule, build_datasets
-from ..train import step_callbacks
 from ..training.callbacks.performance import Performance
-from ..training.trainer import build_trainer
+from ..training.trainer import build_trainer, step_callbacks
+from .settings import BenchSettings
 
 BATCHES_IN_MEMORY = 8  # repeated to time the model alone
 

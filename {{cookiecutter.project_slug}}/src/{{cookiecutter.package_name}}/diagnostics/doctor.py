@@ -17,12 +17,12 @@ from ..data.datamodule import Datasets
 from ..data.images import Unreadable, UnreadableImageError, read_image
 from ..run.files import write_json
 from ..run.folder import Run
-from ..settings.tree import BenchSettings
 from ..task import build_datasets, draw_target
 from ..training.callbacks.pictures import contact_sheet
 from .bench import measure_rates
 from .data_checks import COUNTED, KINDS, DataReport, Issue, check_data
 from .profiling import Machine, advice, time_stages
+from .settings import BenchSettings
 
 MAX_PRINTED = 5  # issues of each kind; doctor.json lists all
 MAX_DRAWN = 8  # issues of each kind

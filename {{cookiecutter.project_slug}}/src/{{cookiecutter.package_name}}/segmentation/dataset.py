@@ -21,7 +21,6 @@ from ..data.images import (
     read_image,
 )
 from ..errors import UsageError
-from ..run.collector import collector_resting
 from ..settings.segmentation import DataSettings, ShapesSettings
 from .coco import CocoMasks
 from .embedded import write_shapes
@@ -128,7 +127,6 @@ def collate(samples: list[Sample | Unreadable]) -> Batch:
     )
 
 
-@collector_resting()
 def build_datasets(settings: DataSettings) -> Datasets:
     """Find the images and masks of the three splits.
 
