@@ -104,13 +104,16 @@ def test_a_changed_image_or_size_is_decoded_anew(decoded):
 
 # ~ if cookiecutter.task == "segmentation"
 def test_changed_masks_and_colours_are_decoded_anew():
-    val = datasets_of().val
-    assert val[0].target.max() == 1
-    Path("own/classes.txt").write_text("blue 0 0 255\nred 255 0 0\n")
+    def ids():
+        return datasets_of().val[0].target.unique().tolist()
+
+    assert ids() == [0, 1]
+    Image.new("L", (48, 40), 1).save("own/masks/val/0.png")
+    assert ids() == [1]
     Image.new("RGB", (48, 40), "red").save("own/masks/val/0.png")
-    assert set(datasets_of().val[0].target.unique().tolist()) == {1}
-    Path("own/classes.txt").write_text("red 255 0 0\nblue 0 0 255\n")
-    assert set(datasets_of().val[0].target.unique().tolist()) == {0}
+    for names, expected in (("blue 0 0 255\nred 255 0 0", 1), ("red 255 0 0\nblue 0 0 255", 0)):
+        Path("own/classes.txt").write_text(names)
+        assert ids() == [expected]
 
 
 # ~ endif

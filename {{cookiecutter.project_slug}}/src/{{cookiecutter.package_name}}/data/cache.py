@@ -97,7 +97,7 @@ class CachedImages:
 
 
 def shrink(picture: Picture, size: list[int]) -> Picture:
-    """Resize a picture, unless its shorter side is not longer than ``size`` anyway."""
+    """Resize a picture; one that is smaller already stays as it is."""
     image, *aligned = picture.parts
     if min(image.shape[1:]) <= min(size):
         return picture
@@ -124,7 +124,7 @@ def load_picture(path: Path) -> Picture:
     """
     content = np.fromfile(path, dtype=np.uint8)
     height, width, *size = content[:HEADER_BYTES].view(np.int32).tolist()
-    # The image has three planes; whatever is aligned with it has a single plane each.
+    # The image has three channels; each part that is aligned with it has a single channel.
     area, pixels = height * width, torch.from_numpy(content[HEADER_BYTES:])
     image = pixels[: 3 * area].view(height, width, 3).permute(2, 0, 1)
     aligned = pixels[3 * area :].view(-1, 1, height, width).unbind()
