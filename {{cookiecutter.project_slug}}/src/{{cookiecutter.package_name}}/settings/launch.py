@@ -9,11 +9,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
@@ -102,20 +100,3 @@ def _known(error: Exception) -> str | None:
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return "There is no space left on the disk. Make room; a training goes on by resume=auto"
     return str(error) if isinstance(error, UsageError) else None
-
-
-class Multirun(Callback):
-    """Hydra calls it (see ``configs/train.yaml``) when the last job of a multirun has ended."""
-
-    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Tell the results of the jobs; one that failed makes the command fail."""
-        runs, shared = Path(config.runs), f"{os.environ[RUN_ID]}-"
-        ends = [folder.name.removeprefix(shared) for folder in runs.glob(f"{shared}*")]
-        numbers = sorted(filter(str.isdigit, ends), key=int)
-        jobs = [Run(runs / f"{shared}{number}") for number in numbers]
-        if config.hydra.job.config_name == "train":
-            from ..search.compare import compare  # noqa: PLC0415 - it draws, which no other command needs
-
-            compare(jobs, Path(config.hydra.sweep.dir))
-        if any(job.failure.is_file() for job in jobs):
-            sys.exit(1)
