@@ -1,41 +1,79 @@
-"""Self-contained HTML pages: no scripts, no style sheets and no pictures from elsewhere."""
+"""Write a page of HTML that needs no other file: its style and its pictures are part of it."""
 
 import base64
-from collections.abc import Sequence
-from html import escape
+import html
+import io
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem; }
-div { overflow-x: auto; }
-table { border-collapse: collapse; }
-td, th { border-bottom: 1px solid #ccc; padding: 0.2rem 0.8rem 0.2rem 0; text-align: left; }
-figure { margin: 1rem 0; }
-img { max-width: 100%; }
-"""
+from PIL import Image
+
+MOST_PIXELS = 1500  # of the longer side of a picture
+WIDE = 900  # pixels; a wider picture is scrolled on a phone, or its text would be illegible
+
+STYLE = Path(__file__).with_name("page.css")
 
 
 def page(title: str, sections: Sequence[tuple[str, str]]) -> str:
-    """Return an HTML page; each section is a heading and its HTML body."""
-    bodies = [f"<h2>{escape(heading)}</h2>\n{body}" for heading, body in sections]
-    head = (
-        '<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f"<title>{escape(title)}</title><style>{STYLE}</style>"
-    )
-    content = "\n".join([f"<h1>{escape(title)}</h1>", *bodies])
-    body = f"<head>{head}</head>\n<body>\n{content}\n</body>"
-    return f'<!doctype html>\n<html lang="en">{body}</html>\n'
+    """A document of sections, each a heading in plain text and its content in HTML."""
+    body = "".join(f"<h2>{html.escape(heading)}</h2>\n{content}\n" for heading, content in sections)
+    return f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{html.escape(title)}</title><style>{STYLE.read_text(encoding="utf-8")}</style></head>
+<body><h1>{html.escape(title)}</h1>
+{body}</body></html>
+"""
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Return an HTML table; every cell is escaped."""
-    lines = ["".join(f"<th>{escape(cell)}</th>" for cell in header)]
-    lines += ["".join(f"<td>{escape(str(cell))}</td>" for cell in row) for row in rows]
-    return "<div><table>\n" + "\n".join(f"<tr>{line}</tr>" for line in lines) + "\n</table></div>"
+    """A table of plain text and numbers; None is shown as a dash.
+
+    Args:
+        header: the names of the columns, or [] for a list of properties and their values.
+        rows: the cells of each row.
+    """
+    columns = zip(*rows, strict=True)
+    numeric = [any(isinstance(cell, int | float) for cell in column) for column in columns]
+    lines = [_row("td", numeric, map(_text, row)) for row in rows]
+    head = f"<thead>{_row('th', numeric, header)}</thead>" if header else ""
+    kind = "" if header else ' class="facts"'
+    return f'<div class="scroll"><table{kind}>{head}<tbody>{"".join(lines)}</tbody></table></div>'
 
 
-def image(path: Path, caption: str) -> str:
-    """Return an HTML figure with the PNG file embedded."""
-    data = base64.b64encode(path.read_bytes()).decode("ascii")
-    source = f'<img alt="{escape(caption)}" src="data:image/png;base64,{data}">'
-    return f"<figure>{source}<figcaption>{escape(caption)}</figcaption></figure>"
+def _row(tag: str, numeric: Sequence[bool], texts: Iterable[str]) -> str:
+    cells = (
+        f"<{tag}{' class=number' if right else ''}>{html.escape(text)}</{tag}>"
+        for right, text in zip(numeric, texts, strict=True)
+    )
+    return f"<tr>{''.join(cells)}</tr>\n"
+
+
+def _text(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return "-" if value is None else str(value)
+
+
+def image(picture: Path | Image.Image, caption: str) -> str:
+    """A picture, from a file or from memory, with a caption of plain text."""
+    if isinstance(picture, Path):
+        with Image.open(picture) as file:
+            picture = file.convert("RGB")
+    shown = picture.copy()
+    shown.thumbnail((MOST_PIXELS, MOST_PIXELS))
+    content = io.BytesIO()
+    shown.save(content, "WEBP", quality=85)
+    data = base64.b64encode(content.getvalue()).decode()
+    kind = ' class="wide"' if shown.width > WIDE else ""
+    text = html.escape(caption)
+    return (
+        f'<figure><div class="scroll"><img{kind} alt="{text}" width="{shown.width}" '
+        f'height="{shown.height}" src="data:image/webp;base64,{data}"></div>'
+        f"<figcaption>{text}</figcaption></figure>\n"
+    )
+
+
+def grid(figures: Sequence[str]) -> str:
+    """Pictures side by side, as many as fit."""
+    return f'<div class="grid">\n{"".join(figures)}</div>\n'

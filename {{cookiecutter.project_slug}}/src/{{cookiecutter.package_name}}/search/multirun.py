@@ -12,7 +12,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
 from ..run.folder import Run
-from ..settings.launch import RUN_ID
+from ..run.identity import RUN_ID
 
 
 class Multirun(Callback):

@@ -4,15 +4,16 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from omegaconf import DictConfig, OmegaConf
-from optuna import Trial
-from optuna.distributions import FloatDistribution
 from pydantic import Field, model_validator
 
 from ..settings.check import Strict, flattened, problems, refuse, resolved
 from ..settings.tree import Settings
+
+if TYPE_CHECKING:
+    from optuna import Trial
 
 CHOICES = "give a list of values, [a, b], or a range, {low: 1, high: 8}"
 
@@ -27,7 +28,9 @@ class Range(Strict):
 
     @model_validator(mode="after")
     def _is_valid(self) -> Self:
-        FloatDistribution(self.low, self.high, log=self.log, step=self.step)  # or a ValueError
+        from optuna.distributions import FloatDistribution  # noqa: PLC0415 - `--help` is fast
+
+        FloatDistribution(**self.model_dump())  # or a ValueError
         return self
 
     def is_integer(self, default: object) -> bool:
@@ -44,10 +47,18 @@ class Range(Strict):
 class Search(Settings):
     """The settings of a training, and of the search for better ones."""
 
-    study: str = Field(pattern=r"^[A-Za-z0-9][\w.-]*$")
-    trials: int = Field(ge=1)
-    pruner: Literal["median", "hyperband"] | None
-    storage: str | None
+    study: str = Field(
+        pattern=r"^[A-Za-z0-9][\w.-]*$",
+        description="Its folder is runs/tune/<study>; the same name continues the study.",
+    )
+    trials: int = Field(ge=1, description="Trials of the study, however often it is continued.")
+    pruner: Literal["median", "hyperband"] | None = Field(
+        description="How trials that are worse than the others are stopped early."
+    )
+    storage: str | None = Field(
+        description="The URL of a database server, if several machines share the study, which "
+        "need a shared folder of runs, too; null is an SQLite file for one machine."
+    )
     space: dict[str, Range | list[Any]] = Field(min_length=1)  # by path, such as optimizer.lr
 
 
@@ -110,7 +121,7 @@ def _wrong_choice(path: str, choice: object) -> list[tuple[str, str]]:
     return [] if is_list else [(path, f"is {choice!r}: {CHOICES}")]
 
 
-def suggest(trial: Trial, settings: Search) -> list[str]:
+def suggest(trial: "Trial", settings: Search) -> list[str]:
     """Let Optuna propose a value for each setting of the space.
 
     Returns:

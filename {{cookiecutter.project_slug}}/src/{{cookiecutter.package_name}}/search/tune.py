@@ -18,7 +18,7 @@ from optuna.storages import fail_stale_trials
 from optuna.trial import TrialState
 
 from ..run.folder import Run, read_metrics
-from ..settings.launch import RUN_ID
+from ..run.identity import RUN_ID
 from ..settings.tree import MONITOR
 from .compare import compare, read_result
 from .plots import draw_study
