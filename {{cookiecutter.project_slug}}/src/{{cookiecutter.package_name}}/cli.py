@@ -178,12 +178,12 @@ def _tune(config: DictConfig) -> None:
     from .errors import UsageError
     from .search.search_space import check_search
 
-    settings = check_search(config, _overrides())
     if find_spec("optuna") is None:
         raise UsageError(
             "tune needs the package optuna, which is not installed.\n"
             "Install it: uv sync --extra tune"
         )
+    settings = check_search(config, _overrides())
     from .search.tune import run_search
 
     run_search(settings, _overrides())

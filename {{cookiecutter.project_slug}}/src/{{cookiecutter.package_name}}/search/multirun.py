@@ -1,4 +1,7 @@
-"""The end of a multirun: a table of its runs, and the exit code."""
+"""Compare the jobs of ``train -m``; ``configs/train.yaml`` names the callback.
+
+Hydra imports this module at the start of every command, so it imports the rest late.
+"""
 
 import os
 import sys
@@ -13,17 +16,20 @@ from ..run.identity import RUN_ID
 
 
 class Multirun(Callback):
-    """Hydra calls it when the last job of a multirun has ended; see ``configs/train.yaml``."""
+    """Hydra calls this callback when the last job of a multirun has ended."""
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Compare the runs of the jobs; a failed job makes the command fail."""
-        runs, shared = Path(config.runs), f"{os.environ[RUN_ID]}-"
-        ends = [folder.name.removeprefix(shared) for folder in runs.glob(f"{shared}*")]
-        numbers = sorted(filter(str.isdigit, ends), key=int)
-        jobs = [Run(runs / f"{shared}{number}") for number in numbers]
+        """Compare the trainings; exit with status 1 if a job has failed."""
+        runs, prefix = Path(config.runs), f"{os.environ[RUN_ID]}-"
+        suffixes = [folder.name.removeprefix(prefix) for folder in runs.glob(f"{prefix}*")]
+        numbers = sorted(filter(str.isdigit, suffixes), key=int)
+        jobs = [Run(runs / f"{prefix}{number}") for number in numbers]
         if config.hydra.job.config_name == "train":
-            from .compare import compare  # noqa: PLC0415 - only this command needs to draw
+            from .compare import compare, read_result  # noqa: PLC0415
+            from .plots import draw_scores  # noqa: PLC0415
 
-            compare(jobs, Path(config.hydra.sweep.dir))
+            folder = Path(config.hydra.sweep.dir)
+            results = [read_result(job) for job in jobs]
+            compare(results, folder, draw_scores(results, folder / "results.png"))
         if any(job.failure.is_file() for job in jobs):
             sys.exit(1)
