@@ -14,11 +14,13 @@ import pytest
 from hydra import compose, initialize_config_dir
 from optuna.trial import TrialState
 
-from {{ cookiecutter.package_name }} import cli, launch, study, tune
+from {{ cookiecutter.package_name }} import cli
 from {{ cookiecutter.package_name }}.errors import UsageError
 from {{ cookiecutter.package_name }}.run.files import write_json
 from {{ cookiecutter.package_name }}.run.folder import Run
+from {{ cookiecutter.package_name }}.search import study, tune
 from {{ cookiecutter.package_name }}.search.search_space import check_search, suggest, word
+from {{ cookiecutter.package_name }}.settings import launch
 from {{ cookiecutter.package_name }}.settings.tree import MONITOR
 
 from small import SHAPES, SMALL

@@ -4,11 +4,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
 from .data.datamodule import Datasets
 from .errors import UsageError
 from .settings.check import check
+from .settings.stored import completed
 from .settings.tree import Settings
 from .task import TaskModule, build_datasets
 from .training.checkpoint import read_checkpoint
@@ -43,7 +42,9 @@ def build_module(content: Mapping[str, Any], settings: Settings | None = None) -
         content: the stored ``settings`` and ``classes``.
         settings: if given, its ``model`` section replaces the stored one.
     """
-    stored = check(OmegaConf.create(content["settings"]), Settings)
+    # The trackers of the training do not matter to a command that loads its weights.
+    tree = content["settings"] | {"tracking": None}
+    stored = check(completed(tree, Settings, source="The checkpoint"), Settings)
     if settings is not None:
         stored = stored.model_copy(update={"model": settings.model})
     return TaskModule(stored, content["classes"], download=False)

@@ -1,4 +1,4 @@
-"""Run a checkpoint on images and videos: annotated copies and one table."""
+"""Run a checkpoint on images: annotated copies and one table of the predictions."""
 
 import csv
 import io
@@ -13,8 +13,12 @@ from rich.progress import track
 from .data.datamodule import DataModule, Datasets
 from .data.images import SUFFIXES, find_sources, read_image
 from .errors import UsageError
+# ~ if cookiecutter.scope == "complete"
 from .export.onnx_model import load_module
 from .predict_videos import predict_videos
+# ~ else
+from .model import load_module
+# ~ endif
 from .run.files import write_json, write_text
 from .run.folder import Run
 from .settings.tree import PredictSettings
@@ -39,7 +43,7 @@ def run_prediction(settings: PredictSettings, run: Run) -> Rows:
     """Predict the files of ``settings.source``.
 
     Returns:
-        The rows of the table: the path of an image, or of a frame of a video, and its prediction.
+        The rows of the table: the path of an image and its prediction.
 
     Raises:
         UsageError: if there are no files, if a file is unreadable and ``data.skip_unreadable`` is
@@ -55,7 +59,9 @@ def run_prediction(settings: PredictSettings, run: Run) -> Rows:
                 "To share the work, start it several times, each with a source of its own."
             )
         rows, unreadable = _predict_images(names, module, trainer, settings, run)
+        # ~ if cookiecutter.scope == "complete"
         rows += predict_videos(names, module, trainer, settings, run)
+        # ~ endif
         _write_table(rows, run.folder / "predictions.csv")
         write_json(run.folder / "predictions.json", rows)
     _print_summary(run, len(names), unreadable)

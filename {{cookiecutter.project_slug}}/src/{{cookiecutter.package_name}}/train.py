@@ -1,26 +1,24 @@
 """Train: from settings to a run folder that tells everything."""
 
-from pathlib import Path
-
 from lightning.pytorch import Callback, Trainer, seed_everything
 from PIL.Image import Image
 
+# ~ if cookiecutter.scope == "complete"
+from .data.cache import cache_images
+# ~ endif
 from .data.datamodule import DataModule
-from .errors import UsageError
+from .evaluation.callback import EvaluationResults
 from .evaluation.report import print_summary, write_report
 from .run.folder import Run
 from .settings.tree import Settings
 from .task import METRICS, MONITOR, TaskModule, build_datasets, draw_prediction
-from .training.callbacks.ema import WeightAverage
-from .training.callbacks.finite import FiniteLoss
 from .training.callbacks.metrics import Curves, MetricsFile
 from .training.callbacks.performance import Performance
 from .training.callbacks.pictures import PredictionPictures, Shown
 from .training.callbacks.preemption import PreemptedError, Preemption, requeue
-from .training.checkpoint import read_checkpoint
+from .training.checkpoint import CheckpointContents, read_checkpoint
 from .training.loggers import tracked
-from .training.sharding import SameBuffers
-from .training.trainer import build_trainer, checkpoint_callbacks
+from .training.trainer import build_trainer, checkpoint_callbacks, step_callbacks
 
 
 def run_training(settings: Settings, run: Run) -> dict[str, float]:
@@ -39,38 +37,35 @@ def run_training(settings: Settings, run: Run) -> dict[str, float]:
     """
     seed_everything(settings.seed, workers=True, verbose=False)
     datasets = build_datasets(settings.data)
+    # ~ if cookiecutter.scope == "complete"
+    if settings.data.cache:
+        cache_images(datasets, settings)
+    # ~ endif
     datamodule = DataModule(
         datasets, settings.loader, skip_unreadable=settings.data.skip_unreadable
     )
     resumed = run.last if run.last.is_file() else None
-    step = _checked_step(resumed, settings) if resumed else 0
+    step = int(read_checkpoint(resumed)["global_step"]) if resumed else 0
     module = TaskModule(settings, list(datasets.classes), download=resumed is None)
+    results = EvaluationResults()
     try:
         with tracked(settings, run, job="train") as (loggers, callbacks):
             trainer = build_trainer(
                 settings,
                 run,
                 loggers=[MetricsFile(run.folder, up_to_step=step), *loggers],
-                callbacks=[*_own_callbacks(settings, run, module), *callbacks, Performance()],
+                callbacks=[
+                    *_own_callbacks(settings, run, module),
+                    results,
+                    *callbacks,
+                    Performance(),
+                ],
             )
             trainer.fit(module, datamodule=datamodule, ckpt_path=resumed, weights_only=True)
-            return _test_best(trainer, module, datamodule, run)
+            return _test_best(trainer, module, datamodule, results, run)
     except PreemptedError as asked:
         requeue(asked.signum)  # last of all: from here on the scheduler may end this process
         raise
-
-
-def _checked_step(checkpoint: Path, settings: Settings) -> int:
-    """The step at which a checkpoint was written, if training can go on from it."""
-    content = read_checkpoint(checkpoint)
-    before = content["settings"]["trainer"]["strategy"]
-    if settings.trainer.strategy == "fsdp" != before:
-        # Lightning would give the weights each other's moments.
-        raise UsageError(
-            f"{checkpoint} was written without fsdp, and fsdp cannot go on from it: leave "
-            "trainer=fsdp out."
-        )
-    return int(content["global_step"])
 
 
 def _own_callbacks(settings: Settings, run: Run, module: TaskModule) -> list[Callback]:
@@ -88,28 +83,29 @@ def _own_callbacks(settings: Settings, run: Run, module: TaskModule) -> list[Cal
         pictures,
         Curves(run.folder),
         Preemption(run.last),
+        CheckpointContents(settings, module.classes),
         *checkpoint_callbacks(settings, run, monitor=MONITOR, mode=METRICS[MONITOR]),
     ]
 
 
-def step_callbacks(settings: Settings) -> list[Callback]:
-    """What belongs to each step of a training."""
-    average = (
-        [WeightAverage(settings.ema.decay, settings.ema.every_n_steps)]
-        if settings.ema.enabled
-        else []
-    )
-    split = [SameBuffers()] if settings.trainer.strategy == "fsdp" else []
-    return [*average, *split, FiniteLoss()]
-
-
 def _test_best(
-    trainer: Trainer, module: TaskModule, datamodule: DataModule, run: Run
+    trainer: Trainer,
+    module: TaskModule,
+    datamodule: DataModule,
+    results: EvaluationResults,
+    run: Run,
 ) -> dict[str, float]:
     metrics = trainer.test(
         module, datamodule=datamodule, ckpt_path=run.best, weights_only=True, verbose=False
     )[0]
     if trainer.is_global_zero:
-        write_report(run, dict(metrics), module, datamodule)
+        write_report(
+            run,
+            dict(metrics),
+            results,
+            module.scores_by_class(),
+            datamodule=datamodule,
+            draw=draw_prediction,
+        )
         print_summary(run, dict(metrics))
     return dict(metrics)

@@ -13,9 +13,14 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from torchvision.io import ImageReadMode, decode_image, read_file
 
+# ~ if cookiecutter.scope == "complete"
 from ..errors import UsageError
 from .videos import VIDEO_SUFFIXES
 
+# ~ else
+from ..errors import UsageError
+
+# ~ endif
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 
 
@@ -47,8 +52,6 @@ class Picture(NamedTuple):
 class ImageFiles:
     """Images by position."""
 
-    channels = (3,)
-
     def __init__(self, paths: np.ndarray) -> None:
         self.paths = paths
 
@@ -58,10 +61,6 @@ class ImageFiles:
     def __getitem__(self, index: int) -> Picture:
         image = read_image(str(self.paths[index]))
         return Picture((image,), (image.shape[1], image.shape[2]))
-
-    def depends(self) -> list[str]:
-        """The files."""
-        return [str(path) for path in self.paths]
 
 
 def read_image(path: str | Path) -> Tensor:
@@ -156,7 +155,11 @@ def find_sources(source: str) -> list[Path]:
         names = files_below(path)
     elif not path.is_file():
         names = glob.iglob(source, recursive=True)  # noqa: PTH207 - the pattern may be absolute
+    # ~ if cookiecutter.scope == "complete"
     suffixes = SUFFIXES | VIDEO_SUFFIXES
+    # ~ else
+    suffixes = SUFFIXES
+    # ~ endif
     paths = sorted(Path(name) for name in names)
     files = [path for path in paths if path.suffix.lower() in suffixes and path.is_file()]
     if not files:

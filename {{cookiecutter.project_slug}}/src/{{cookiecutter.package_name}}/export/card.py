@@ -13,10 +13,10 @@ from torch import Tensor
 from ..data.datamodule import Datasets
 from ..run.folder import Run
 from ..settings.check import flattened
-from ..settings.export import ONNX_PACKAGES, ExportSettings
 from ..settings.tree import Settings
 from ..task import TaskModule
-from . import task_export
+from .settings import ONNX_PACKAGES, ExportSettings
+from .task import task_export
 
 RUN_CODE = {
     "onnx": """\

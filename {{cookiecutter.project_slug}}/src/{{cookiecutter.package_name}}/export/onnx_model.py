@@ -14,7 +14,7 @@ from ..errors import UsageError
 from ..settings.tree import Settings
 from ..task import TaskModule
 from ..training import checkpoint
-from . import task_export
+from .task import task_export
 
 OPSET = 18  # the oldest version that PyTorch writes without a conversion
 FREE_BATCH = {"images": {0: torch.export.Dim("batch", min=1)}}  # the shape of the input

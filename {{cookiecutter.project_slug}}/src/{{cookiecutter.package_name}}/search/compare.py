@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from omegaconf import OmegaConf
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -71,8 +70,7 @@ def compare(runs: Sequence[Run], folder: Path) -> list[Result]:
 
 def read_result(run: Run) -> Result:
     """Read what the folder of a run tells."""
-    stored = OmegaConf.to_container(run.settings) if run.settings_file.is_file() else {}
-    settings = flattened(stored) if isinstance(stored, dict) else {}
+    settings = flattened(run.settings) if run.settings_file.is_file() else {}
     scores = [row[MONITOR] for row in read_metrics(run.metrics) if MONITOR in row]
     score = BEST(filter(math.isfinite, scores), default=None)
     if run.results.is_file():

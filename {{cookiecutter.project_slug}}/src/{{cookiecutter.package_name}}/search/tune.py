@@ -17,7 +17,7 @@ from optuna import Study, Trial
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from ..run.folder import Run, read_metrics
-from ..settings.launch import RUN_ID
+from ..run.identity import RUN_ID
 from ..settings.tree import MONITOR
 from .compare import compare
 from .search_space import OWN, Search, suggest, word

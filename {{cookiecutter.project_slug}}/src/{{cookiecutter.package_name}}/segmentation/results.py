@@ -6,8 +6,7 @@ from pathlib import Path
 import torch
 from PIL import Image, ImageOps
 
-from .masks import fitted, mask_image
-from .module import Prediction
+from .masks import Prediction, fitted, mask_image
 
 
 def save_results(

@@ -1,14 +1,17 @@
 """Write and read checkpoints. A checkpoint file alone is enough to rebuild the module."""
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
+from lightning.pytorch import Callback, LightningModule, Trainer
 
 from ..errors import UsageError
 from ..run.files import replacing
+from ..settings.tree import Settings
 
 
 class WholeCheckpoints(TorchCheckpointIO):
@@ -32,6 +35,21 @@ class WholeCheckpoints(TorchCheckpointIO):
         torch.save(checkpoint, content)
         with replacing(path) as hidden:
             hidden.write_bytes(content.getbuffer())
+
+
+class CheckpointContents(Callback):
+    """Add the settings and the classes to each checkpoint: nothing else rebuilds the model."""
+
+    def __init__(self, settings: Settings, classes: Sequence[str]) -> None:
+        self.settings = settings
+        self.classes = classes
+
+    def on_save_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Add ``settings``, a tree of plain values, and ``classes``, a list of names."""
+        checkpoint["settings"] = self.settings.model_dump(mode="json", by_alias=True)
+        checkpoint["classes"] = list(self.classes)
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

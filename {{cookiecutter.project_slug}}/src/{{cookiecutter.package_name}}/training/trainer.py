@@ -1,5 +1,7 @@
 """Build Lightning's trainer from the settings."""
 
+import atexit
+import gc
 import logging
 import warnings
 from collections.abc import Sequence
@@ -13,15 +15,16 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.profilers import AdvancedProfiler, Profiler, SimpleProfiler
-from lightning.pytorch.strategies import Strategy
 
 from ..errors import UsageError
 from ..run.folder import Run
-from ..run.identity import started_processes
+from ..run.processes import started_processes
 from ..settings.tree import Settings
+from .callbacks.ema import WeightAverage
+from .callbacks.finite import FiniteLoss
+from .callbacks.gradients import Gradients
 from .callbacks.progress import ProgressBar
 from .checkpoint import WholeCheckpoints
-from .sharding import fully_sharded
 
 MEANT_SO = (  # what Lightning warns of without need; the last one is its own to mend
     ".*many workers.*",
@@ -54,10 +57,22 @@ def build_trainer(
             f"{started} processes were started, but the settings are for {expected}:\n"
             "  trainer=ddp trainer.devices=<processes on a node> trainer.num_nodes=<nodes>"
         )
+    _enable_garbage_collection()
     try:
         return _trainer(settings, run, loggers, callbacks)
     except MisconfigurationException as error:  # no such device, say
         raise UsageError(f"The trainer cannot be built: {error}") from error
+
+
+def _enable_garbage_collection() -> None:
+    """Enable collection, which ``launch`` has disabled, and exempt the objects of the imports.
+
+    Later jobs of a multirun exempt nothing, so that the objects of earlier jobs are collected.
+    """
+    if not gc.isenabled() and not gc.get_freeze_count():
+        gc.freeze()
+        atexit.register(gc.unfreeze)  # or extension modules report leaks at the end
+    gc.enable()
 
 
 def _trainer(
@@ -68,7 +83,7 @@ def _trainer(
         accelerator=chosen.accelerator,
         devices=chosen.devices,
         num_nodes=chosen.num_nodes,
-        strategy=_strategy(settings),
+        strategy=chosen.strategy,
         precision=_precision(settings),
         max_epochs=chosen.max_epochs,
         limit_train_batches=chosen.limit_train_batches,
@@ -89,6 +104,16 @@ def _trainer(
         default_root_dir=run.folder,
         plugins=[*_environment(), WholeCheckpoints()],
     )
+
+
+def step_callbacks(settings: Settings) -> list[Callback]:
+    """Callbacks that take part in every training step: ``bench`` measures a training with them."""
+    average = settings.ema
+    return [
+        *([WeightAverage(average.decay, average.every_n_steps)] if average.enabled else []),
+        Gradients(settings.optimizer.clip_norm),
+        FiniteLoss(),
+    ]
 
 
 def checkpoint_callbacks(
@@ -115,17 +140,6 @@ def _processes(settings: Settings) -> int:
     if isinstance(chosen.devices, int) and chosen.devices > 0:
         return chosen.devices * chosen.num_nodes
     return started_processes()  # auto, or a list of devices: Lightning counts them
-
-
-def _strategy(settings: Settings) -> str | Strategy:
-    chosen = settings.trainer
-    if chosen.strategy != "fsdp":
-        return chosen.strategy
-    if not (isinstance(chosen.devices, int) and chosen.devices > 0):
-        raise UsageError(
-            "fsdp must know how many processes there are: trainer.devices=<number on a node>"
-        )
-    return fully_sharded(_processes(settings))
 
 
 def _environment() -> list[Any]:

@@ -7,8 +7,6 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
-from ..sharding import load_whole, own_part, whole
-
 _TRAINED = "trained_weights"
 
 
@@ -59,8 +57,8 @@ class WeightAverage(Callback):
         moving = [name for name, value in weights.items() if value.is_floating_point()]
         # One call for all tensors: many times faster than one for each.
         torch._foreach_lerp_(
-            [own_part(self.average[name]) for name in moving],
-            [own_part(weights[name]) for name in moving],
+            [self.average[name] for name in moving],
+            [weights[name] for name in moving],
             1 - decay,
         )
         for name, value in weights.items():
@@ -95,9 +93,9 @@ class WeightAverage(Callback):
     ) -> None:
         """Save the average as the weights, and the weights beside it."""
         if self.average:
-            trained = checkpoint["state_dict"] if self._trained is None else whole(self._trained)
+            trained = self._trained or checkpoint["state_dict"]
             checkpoint[_TRAINED] = {"weights": trained, "updates": self.updates}
-            checkpoint["state_dict"] = whole(self.average)
+            checkpoint["state_dict"] = self.average
 
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
@@ -107,4 +105,4 @@ class WeightAverage(Callback):
             # The trainer has loaded them before.
             self.average = {name: value.clone() for name, value in pl_module.state_dict().items()}
             self.updates = checkpoint[_TRAINED]["updates"]
-            load_whole(pl_module, checkpoint[_TRAINED]["weights"])
+            pl_module.load_state_dict(checkpoint[_TRAINED]["weights"])

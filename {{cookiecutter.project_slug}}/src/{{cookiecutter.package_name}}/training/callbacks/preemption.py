@@ -12,6 +12,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from ...run.identity import is_first
+from ..logging_step import is_logging_step
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +69,7 @@ class Preemption(Callback):
         asked = self.asked is not None
         if trainer.world_size > 1:
             # All must stop at the same step; that is agreed on as often as something is logged.
-            if trainer.global_step % trainer.log_every_n_steps:  # type: ignore[attr-defined]
+            if not is_logging_step(trainer, trainer.global_step):
                 return
             asked = trainer.strategy.reduce_boolean_decision(asked, all=False)
         if not asked:
