@@ -14,8 +14,8 @@ from .model import load_module, matching_datasets
 from .run.folder import Run
 from .settings.tree import EvaluateSettings
 from .task import draw_prediction
-from .training.callbacks.metrics import MetricsFile
 from .training.loggers import tracked
+from .training.metrics_file import MetricsFile
 from .training.trainer import build_trainer
 
 
@@ -40,7 +40,7 @@ def run_evaluation(settings: EvaluateSettings, run: Run) -> dict[str, float]:
         trainer = build_trainer(
             settings,
             run,
-            loggers=[MetricsFile(run.folder), *loggers],
+            loggers=[MetricsFile(run.metrics), *loggers],
             callbacks=[results, *callbacks],
         )
         measured = trainer.test(module, datamodule=datamodule, verbose=False)[0]
