@@ -52,6 +52,7 @@ OPTIONS = {
         PACKAGE + "/configs/export.yaml",
         TASK + "/export.py",
         "docs/export.md",
+        "tests/detection/test_dense.py",
         "tests/test_export.py",
         "tests/detection/test_dense.py",
         # Search

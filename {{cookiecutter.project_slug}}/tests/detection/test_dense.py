@@ -73,7 +73,7 @@ def test_the_rules_limit_the_boxes_of_each_level_and_in_total(trained):
 def test_each_detector_runs_as_onnx_in_batches_of_any_size(trained, tmp_path):
     module, images = trained
     graph = Graph(exported_network(module)).eval()
-    write_graph(graph, module.settings, tmp_path / "a.onnx")
+    write_graph(graph, module.settings, tmp_path / "a.onnx", metadata={})
     exported = OnnxNetwork(tmp_path / "a.onnx")
     for batch in (images[:1], images.repeat(3, 1, 1, 1)[:7]):
         with torch.inference_mode():

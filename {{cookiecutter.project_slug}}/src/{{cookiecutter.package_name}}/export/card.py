@@ -15,8 +15,8 @@ from ..run.folder import Run
 from ..settings.check import flattened
 from ..settings.tree import Settings
 from ..task import TaskModule
-from . import task_export
 from .settings import ONNX_PACKAGES, ExportSettings
+from .task import task_export
 
 RUN_CODE = {
     "onnx": """\

@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,10 +17,10 @@ from ..errors import UsageError
 from ..model import load_module, matching_datasets
 from ..run.files import replacing, write_json, write_text
 from ..run.folder import Run
-from . import task_export
 from .card import describe_model, model_card
-from .onnx_model import FREE_BATCH, OnnxNetwork, add_metadata, write_onnx
+from .onnx_model import FREE_BATCH, OnnxNetwork, write_onnx
 from .settings import ExportSettings
+from .task import task_export
 
 TOLERANCE = 1e-4
 MAX_IMAGES = 32
@@ -56,11 +56,20 @@ def run_export(settings: ExportSettings, run: Run) -> Path:
     graph = Graph(network).eval()
     datasets = _datasets(settings, module.classes)
     images = _test_images(datasets)
+    with torch.inference_mode():
+        outputs = graph(images[:1])
     path = run.folder / FILE_NAMES[settings.format]
+    description = {
+        "file": path.name,
+        **describe_model(module, datasets, outputs, settings),
+        "postprocessing": task_export.postprocessing(module, network),
+        "exported_in": run.id,
+    }
+    stored = module.settings.model_copy(update={"tracking": None}).model_dump(mode="json")
     console = Console()
     with replacing(path) as hidden:
         with console.status(f"Exporting {settings.checkpoint}"):
-            write_graph(graph, settings, hidden)
+            write_graph(graph, settings, hidden, {**description, "settings": stored})
         difference = _max_difference(graph, _open(hidden, settings.format), images)
         if not difference <= TOLERANCE:  # also if it is NaN
             raise UsageError(
@@ -68,17 +77,7 @@ def run_export(settings: ExportSettings, run: Run) -> Path:
                 f"{len(images)} images, by more than {TOLERANCE:.0e}.\n"
                 "Try another format or another backbone: format=torch, format=onnx."
             )
-        with torch.inference_mode():
-            outputs = graph(images[:1])
-        description = {
-            "file": path.name,
-            **describe_model(module, datasets, outputs, settings),
-            "postprocessing": task_export.postprocessing(module, network),
-            "agreement": {"images": len(images), "max_difference": difference},
-            "exported_in": run.id,
-        }
-        if settings.format == "onnx":
-            add_metadata(hidden, description, module.settings)
+    description["agreement"] = {"images": len(images), "max_difference": difference}
     write_json(run.folder / "model.json", description)
     write_text(run.folder / "MODEL_CARD.md", model_card(description))
     console.print(f"It agrees with the checkpoint to {difference:.1e} on {len(images)} images.")
@@ -111,8 +110,10 @@ def _test_images(datasets: Datasets) -> Tensor:
     return torch.stack(images)
 
 
-def write_graph(graph: Graph, settings: ExportSettings, path: Path) -> None:
-    """Trace a network and write it in the format of ``settings.format``.
+def write_graph(
+    graph: Graph, settings: ExportSettings, path: Path, metadata: Mapping[str, object]
+) -> None:
+    """Trace a network and write it in the format of ``settings.format``, ONNX with its metadata.
 
     Raises:
         UsageError: if PyTorch cannot trace the network, or cannot write it in this format.
@@ -125,7 +126,7 @@ def write_graph(graph: Graph, settings: ExportSettings, path: Path) -> None:
             for node in program.graph.nodes:
                 node.meta.pop("stack_trace", None)  # it holds paths of this machine
             if settings.format == "onnx":
-                write_onnx(program, path)
+                write_onnx(program, path, metadata)
             else:
                 torch.export.save(program, path)
     except Exception as error:  # PyTorch raises many kinds if it cannot trace or convert a network

@@ -14,14 +14,22 @@ from ..errors import UsageError
 from ..settings.tree import Settings
 from ..task import TaskModule
 from ..training import checkpoint
-from . import task_export
+from .task import task_export
 
 OPSET = 18  # the oldest version that PyTorch writes without a conversion
 FREE_BATCH = {"images": {0: torch.export.Dim("batch", min=1)}}  # the shape of the input
 
 
-def write_onnx(program: torch.export.ExportedProgram, path: Path) -> None:
-    """Write an exported program as one file, weights included."""
+def write_onnx(
+    program: torch.export.ExportedProgram, path: Path, metadata: Mapping[str, object]
+) -> None:
+    """Write an exported program as one file, weights included.
+
+    Args:
+        program: its input is ``images``.
+        path: the file.
+        metadata: is stored in the file, as a JSON value for each key.
+    """
     import onnx  # noqa: PLC0415 - an optional package
 
     converted = torch.onnx.export(
@@ -36,24 +44,8 @@ def write_onnx(program: torch.export.ExportedProgram, path: Path) -> None:
     )
     model = cast("Any", converted).model_proto
     for part in (model.graph, *model.graph.node, *model.graph.value_info):
-        part.ClearField("metadata_props")  # they hold PyTorch's traces, with paths of this machine
-    onnx.save(model, path)
-
-
-def add_metadata(path: Path, description: Mapping[str, object], settings: Settings) -> None:
-    """Add the description of a model to its ONNX file, as one JSON value for each key.
-
-    Args:
-        path: the file.
-        description: the content of ``model.json``.
-        settings: the settings of the training, which ``load_module`` needs.
-    """
-    import onnx  # noqa: PLC0415 - an optional package
-
-    model = onnx.load(path)
-    tree = settings.model_copy(update={"tracking": None}).model_dump(mode="json", by_alias=True)
-    content = {**description, "settings": tree}
-    onnx.helper.set_model_props(model, {key: json.dumps(value) for key, value in content.items()})
+        part.ClearField("metadata_props")  # PyTorch's traces, with paths of this machine
+    onnx.helper.set_model_props(model, {key: json.dumps(value) for key, value in metadata.items()})
     onnx.save(model, path)
 
 
@@ -84,7 +76,7 @@ class OnnxNetwork(nn.Module):
 
     @cached_property
     def metadata(self) -> dict[str, Any]:
-        """The content of ``model.json``, and the settings of the training.
+        """The description of the model as in ``model.json``, and the settings of the training.
 
         Raises:
             UsageError: if the file was not exported by this project.

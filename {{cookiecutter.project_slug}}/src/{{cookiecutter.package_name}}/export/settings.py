@@ -8,7 +8,7 @@ from pydantic import Field, field_validator
 
 from ..settings.tree import Settings, existing_checkpoint
 
-ONNX_PACKAGES = ("onnx", "onnxruntime", "onnxscript")  # the packages that write and run ONNX files
+ONNX_PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 
 
 class ExportSettings(Settings):
@@ -29,10 +29,8 @@ class ExportSettings(Settings):
     @field_validator("format")
     @classmethod
     def _can_be_written(cls, name: str) -> str:
-        missing = [
-            package for package in ONNX_PACKAGES if name == "onnx" and not find_spec(package)
-        ]
-        if missing:
+        missing = [package for package in ONNX_PACKAGES if not find_spec(package)]
+        if name == "onnx" and missing:
             raise ValueError(
                 f"onnx needs packages that are not installed, {', '.join(missing)}: "
                 "uv sync --extra onnx, or format=torch"
