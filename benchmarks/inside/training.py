@@ -127,7 +127,7 @@ def main(which: str, data: str, *overrides: str) -> None:
     size = settings.loader.batch_size
     lying: Any = []
     if data in {"memory", "limit"}:
-        lying = [move_data_to_device(batch, DEVICE) for batch in islice(batches, bench.IN_MEMORY)]
+        lying = [move_data_to_device(batch, DEVICE) for batch in islice(batches, bench.BATCHES_IN_MEMORY)]
     taken = lying if data == "memory" else datamodule
     if which == "ema":
         on, off = averaging(settings, classes, lying).turns

@@ -1,13 +1,20 @@
 """What makes a training a matter of seconds, and a small data set that is not the embedded one."""
 
 import sys
+from functools import cache
 from pathlib import Path
 
-# ~ if cookiecutter.task != "detection"
+from hydra import compose, initialize_config_dir
+# ~ if cookiecutter.task == "detection"
+from omegaconf import OmegaConf
+
+# ~ else
+from omegaconf import OmegaConf
 from PIL import Image
 
 # ~ endif
 from {{ cookiecutter.package_name }} import cli
+from {{ cookiecutter.package_name }}.settings.launch import CONFIGS
 
 # ~ if cookiecutter.task == "detection"
 from coco_data import write_coco
@@ -30,6 +37,18 @@ SMALL = (
     "trainer.progress=false",
     "tracking=none",
 )
+
+
+def composed(*overrides, name="train"):
+    """The settings of a command, as Hydra composes them; they are not checked."""
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        return compose(name, list(overrides))
+
+
+@cache
+def data_preset(name):
+    """The settings of a file in ``configs/data``, as plain values."""
+    return OmegaConf.to_container(composed(f"data={name}").data, resolve=True)
 
 
 def use(monkeypatch, name, *overrides):

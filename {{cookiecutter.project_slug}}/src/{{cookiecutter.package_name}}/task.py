@@ -1,8 +1,6 @@
 """The task of this project: all that the rest of the code needs to know of it."""
 
 # ~ if cookiecutter.task == "classification"
-from .classification import export as exporting
-from .classification.check import COUNTED, examine
 from .classification.dataset import (
     UNLABELLED,
     as_seen,
@@ -13,15 +11,11 @@ from .classification.dataset import (
 from .classification.draw import caption, describe, draw_prediction, draw_target
 from .classification.module import ClassificationModule as TaskModule
 # ~ elif cookiecutter.task == "detection"
-from .detection import export as exporting
-from .detection.check import COUNTED, examine
 from .detection.dataset import UNLABELLED, as_seen, build_datasets, collate, unlabelled_images
 from .detection.draw import caption, describe, draw_prediction, draw_target
 from .detection.module import DetectionModule as TaskModule
 from .detection.results import save_results
 # ~ elif cookiecutter.task == "segmentation"
-from .segmentation import export as exporting
-from .segmentation.check import COUNTED, examine
 from .segmentation.dataset import UNLABELLED, as_seen, build_datasets, collate, unlabelled_images
 from .segmentation.draw import caption, describe, draw_prediction, draw_target
 from .segmentation.module import SegmentationModule as TaskModule
@@ -30,7 +24,6 @@ from .segmentation.results import save_results
 from .settings.tree import METRICS, MONITOR
 
 __all__ = [
-    "COUNTED",
     "METRICS",
     "MONITOR",
     "UNLABELLED",
@@ -42,8 +35,6 @@ __all__ = [
     "describe",
     "draw_prediction",
     "draw_target",
-    "examine",
-    "exporting",
     # ~ if cookiecutter.task != "classification"
     "save_results",
     # ~ endif

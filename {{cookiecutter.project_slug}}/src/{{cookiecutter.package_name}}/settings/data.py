@@ -12,14 +12,14 @@ class DataFolder(Strict):
     """A folder of images."""
 
     root: Path = Field(description="The folder of the data set.")
+    # ~ if cookiecutter.scope == "complete"
+    cache: Literal["disk"] | None = Field(
+        description="Decode each image once, and store it as large as the model needs it."
+    )
+    cache_folder: Path = Field(description="The folder of the cache, which can be deleted.")
+    # ~ endif
     skip_unreadable: bool = Field(
         description="Leave out missing and unreadable files, and list them in the run folder."
-    )
-    cache: Literal["ram", "disk"] | None = Field(
-        description="Decode all images once, and store them as large as the model needs them."
-    )
-    cache_folder: Path = Field(
-        description="The folder of the cache; it can be deleted at any time."
     )
 
     @field_validator("root", mode="before")
