@@ -76,7 +76,7 @@ def edit(project: Path) -> None:
     """Edit files that have conditional lines, and add one to a folder that belongs to an option."""
     for name, old, new in (
         ("pyproject.toml", '  "rich>=14.0",\n', '  "polars>=1.30",\n  "rich>=14.0",\n'),
-        ("README.md", "## Train\n", "The shapes are ours.\n\n## Train\n"),
+        ("README.md", "# Shape Sorter\n", "# Shape Sorter\n\nThe shapes are ours.\n"),
         (".gitignore", "__pycache__/\n", "__pycache__/\n/photos/\n"),
     ):
         path = project / name
