@@ -24,6 +24,7 @@ TASKS = {
         PACKAGE + "/detection",
         PACKAGE + "/settings/detection.py",
         PACKAGE + "/tracking/detection.py",
+        PACKAGE + "/tracking/overlay.py",
         PACKAGE + "/data/coco.py",
         PACKAGE + "/configs/data/coco.yaml",
         PACKAGE + "/configs/data/yolo.yaml",
@@ -35,6 +36,7 @@ TASKS = {
         PACKAGE + "/segmentation",
         PACKAGE + "/settings/segmentation.py",
         PACKAGE + "/tracking/segmentation.py",
+        PACKAGE + "/tracking/overlay.py",
         PACKAGE + "/data/coco.py",
         PACKAGE + "/configs/data/coco.yaml",
         PACKAGE + "/configs/data/maskfolder.yaml",
@@ -119,11 +121,7 @@ OPTIONS = {
         "data/.gitkeep",
         "runs/.gitkeep",
     ],
-    "ci": [
-        ".github",
-        PACKAGE + "/tracking/summary.py",
-        "tests/tracking/test_summary.py",
-    ],
+    "ci": [".github"],
     "license": ["LICENSE"],
 }
 

@@ -73,8 +73,6 @@ def test_a_fresh_project_has_nothing_for_its_hooks_to_mend(stripped: Project) ->
 
 # Tests that do not depend on the task and take minutes: they run in the project `stripped` only.
 SHARED = ("test_compare", "test_preemption", "test_slurm", "test_tune")
-# The same for tracking: they run in the project `tracked` only.
-SHARED_TRACKING = ("tracking/test_faults", "tracking/test_registry", "tracking/test_sync")
 # The tests of the modules that differ in an essential project.
 CORE = ("tests/test_settings.py", "tests/test_training.py")
 
@@ -87,7 +85,7 @@ def own_tests(project: Project) -> list[str]:
         return [*tracking, "tests/test_processes.py"] if tracked else ["tests"]
     if project.answers["scope"] == "essential":
         return [*CORE, f"tests/{task}", *tracking]
-    shared = [project.folder / "tests" / f"{name}.py" for name in (*SHARED, *SHARED_TRACKING)]
+    shared = [project.folder / "tests" / f"{name}.py" for name in SHARED]
     assert all(path.is_file() for path in shared)
     return ["tests", *(f"--ignore={path}" for path in shared)]
 
@@ -287,14 +285,19 @@ def test_a_tracked_project_trains_without_the_package(tracked: Project) -> None:
         installed(tracked)
 
 
-def test_the_stand_in_for_the_service_behaves(tracked: Project, tmp_path: Path) -> None:
-    for path in (ROOT / "tests" / "standin").glob("*.py"):
-        shutil.copy(path, tmp_path)
-    environ = {"PYTHONPATH": str(tracked.folder / "tests" / "tracking")}
-    words = ("-c", "/dev/null", "--rootdir", str(tmp_path), "-p", "no:cacheprovider", str(tmp_path))
-    processes = () if "PYTEST_XDIST_WORKER" in os.environ else ("-n2",)
-    done = use(tracked, "pytest", "-q", *processes, *words, **environ)
-    assert "28 passed" in done.stdout
+@pytest.mark.parametrize("project", ["tracked", "detection", "segmentation"], indirect=True)
+def test_tracking_works_with_a_server(project: Project, tmp_path: Path) -> None:
+    """A stand-in server, its tests, and tests of tracking against it, among the tests of the project."""
+    tests, standin = tmp_path / "tests", ROOT / "tests" / "standin"
+    online = tests / "tracking" / "online"
+    shutil.copytree(project.folder / "tests", tests, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(standin / "project", online)
+    shutil.copytree(standin / "server", online / "server")
+    shutil.copy(standin / "test_server.py", online)
+    # The others do not depend on the task.
+    words = () if project.answers["task"] == "classification" else ("-k", "lineage")
+    options = ("-q", "-n2", "-c", "pyproject.toml", "--rootdir", tests, "-p", "no:cacheprovider")
+    use(project, "pytest", *options, *words, online, OMP_NUM_THREADS="1")
 
 
 def test_a_tree_without_hooks_still_trains(stripped: Project, tmp_path: Path) -> None:

@@ -38,9 +38,9 @@ def train() -> None:
 def _train(config: DictConfig) -> None:
     if config.get("resume"):
         run = find_run(Path(str(config.runs)), str(config.resume))
+        os.environ[RUN_ID] = run.id  # the settings may refer to it
         stored = completed(run.settings, Settings, source=run.settings_file)
         settings = check(overridden(stored, resolved(config), _overrides()), Settings)
-        os.environ[RUN_ID] = run.id
     else:
         settings = check(config, Settings)
         run = Run(settings.runs / os.environ[RUN_ID])
@@ -93,12 +93,17 @@ def _settings_of_checkpoint(config: DictConfig, model: type[SettingsT]) -> tuple
         check(config, model)  # report mistakes before PyTorch is imported
     # ~ if cookiecutter.use_wandb
     if str(config.checkpoint).startswith("wandb:"):
-        from .tracking.artifacts import fetch_checkpoint
+        from .tracking.registry import fetch_checkpoint
 
         config.checkpoint = str(fetch_checkpoint(config.checkpoint, config.tracking))
     # ~ endif
+    # ~ if cookiecutter.scope == "complete"
+    from .export.onnx_model import read_checkpoint
+
+    # ~ else
     from .training.checkpoint import read_checkpoint
 
+    # ~ endif
     path = Path(config.checkpoint)
     stored: dict[str, Any] = read_checkpoint(path)["settings"]
     stored = completed(stored, Settings, source=path)

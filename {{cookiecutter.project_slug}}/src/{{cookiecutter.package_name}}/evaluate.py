@@ -5,12 +5,17 @@ from dataclasses import replace
 from .data.datamodule import DataModule
 from .evaluation.callback import EvaluationResults
 from .evaluation.report import print_summary, write_report
+# ~ if cookiecutter.scope == "complete"
+from .export.onnx_model import load_module
+from .model import matching_datasets
+# ~ else
+from .model import load_module, matching_datasets
+# ~ endif
 from .run.folder import Run
 from .settings.tree import EvaluateSettings
 from .task import draw_prediction
-from .training.callbacks.metrics import MetricsFile
-from .training.checkpoint import load_module, matching_datasets
 from .training.loggers import tracked
+from .training.metrics_file import MetricsFile
 from .training.trainer import build_trainer
 
 
@@ -21,7 +26,7 @@ def run_evaluation(settings: EvaluateSettings, run: Run) -> dict[str, float]:
         UsageError: if the data has other classes than the checkpoint was trained on.
     """
     module = load_module(settings.checkpoint, settings)
-    datasets = matching_datasets(settings, module.classes)
+    datasets = matching_datasets(settings, module.classes, settings.checkpoint)
     # The training split is measured like the others: whole, in order, without random changes.
     chosen = getattr(datasets, settings.split)
     chosen.transform = datasets.test.transform
@@ -35,7 +40,7 @@ def run_evaluation(settings: EvaluateSettings, run: Run) -> dict[str, float]:
         trainer = build_trainer(
             settings,
             run,
-            loggers=[MetricsFile(run.folder), *loggers],
+            loggers=[MetricsFile(run.metrics), *loggers],
             callbacks=[results, *callbacks],
         )
         measured = trainer.test(module, datamodule=datamodule, verbose=False)[0]

@@ -1,7 +1,6 @@
 """The task of this project: all that the rest of the code needs to know of it."""
 
 # ~ if cookiecutter.task == "classification"
-from .classification import export as exporting
 from .classification.dataset import (
     UNLABELLED,
     as_seen,
@@ -12,13 +11,11 @@ from .classification.dataset import (
 from .classification.draw import caption, describe, draw_prediction, draw_target
 from .classification.module import ClassificationModule as TaskModule
 # ~ elif cookiecutter.task == "detection"
-from .detection import export as exporting
 from .detection.dataset import UNLABELLED, as_seen, build_datasets, collate, unlabelled_images
 from .detection.draw import caption, describe, draw_prediction, draw_target
 from .detection.module import DetectionModule as TaskModule
 from .detection.results import save_results
 # ~ elif cookiecutter.task == "segmentation"
-from .segmentation import export as exporting
 from .segmentation.dataset import UNLABELLED, as_seen, build_datasets, collate, unlabelled_images
 from .segmentation.draw import caption, describe, draw_prediction, draw_target
 from .segmentation.module import SegmentationModule as TaskModule
@@ -38,7 +35,6 @@ __all__ = [
     "describe",
     "draw_prediction",
     "draw_target",
-    "exporting",
     # ~ if cookiecutter.task != "classification"
     "save_results",
     # ~ endif

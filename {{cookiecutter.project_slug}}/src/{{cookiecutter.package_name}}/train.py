@@ -12,12 +12,13 @@ from .evaluation.report import print_summary, write_report
 from .run.folder import Run
 from .settings.tree import Settings
 from .task import METRICS, MONITOR, TaskModule, build_datasets, draw_prediction
-from .training.callbacks.metrics import Curves, MetricsFile
+from .training.callbacks.curves import Curves
 from .training.callbacks.performance import Performance
 from .training.callbacks.pictures import PredictionPictures, Shown
 from .training.callbacks.preemption import PreemptedError, Preemption, requeue
 from .training.checkpoint import CheckpointContents, read_checkpoint
 from .training.loggers import tracked
+from .training.metrics_file import MetricsFile
 from .training.trainer import build_trainer, checkpoint_callbacks, step_callbacks
 
 
@@ -53,7 +54,7 @@ def run_training(settings: Settings, run: Run) -> dict[str, float]:
             trainer = build_trainer(
                 settings,
                 run,
-                loggers=[MetricsFile(run.folder, up_to_step=step), *loggers],
+                loggers=[MetricsFile(run.metrics, resumed_step=step), *loggers],
                 callbacks=[
                     *_own_callbacks(settings, run, module),
                     results,
@@ -81,7 +82,7 @@ def _own_callbacks(settings: Settings, run: Run, module: TaskModule) -> list[Cal
     return [
         *step_callbacks(settings),
         pictures,
-        Curves(run.folder),
+        Curves(run),
         Preemption(run.last),
         CheckpointContents(settings, module.classes),
         *checkpoint_callbacks(settings, run, monitor=MONITOR, mode=METRICS[MONITOR]),

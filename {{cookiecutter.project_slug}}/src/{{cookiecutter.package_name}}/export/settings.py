@@ -8,7 +8,7 @@ from pydantic import Field, field_validator
 
 from ..settings.tree import Settings, existing_checkpoint
 
-ONNX = ("onnx", "onnxruntime", "onnxscript")  # the packages that write and run ONNX files
+ONNX_PACKAGES = ("onnx", "onnxruntime", "onnxscript")  # the packages that write and run ONNX files
 
 
 class ExportSettings(Settings):
@@ -29,7 +29,9 @@ class ExportSettings(Settings):
     @field_validator("format")
     @classmethod
     def _can_be_written(cls, name: str) -> str:
-        missing = [package for package in ONNX if name == "onnx" and not find_spec(package)]
+        missing = [
+            package for package in ONNX_PACKAGES if name == "onnx" and not find_spec(package)
+        ]
         if missing:
             raise ValueError(
                 f"onnx needs packages that are not installed, {', '.join(missing)}: "

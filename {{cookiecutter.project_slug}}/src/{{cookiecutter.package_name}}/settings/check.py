@@ -58,8 +58,14 @@ def flattened(tree: Mapping[Any, object], prefix: str = "") -> dict[str, object]
 
 def problems(tree: Mapping[str, Any], model: type[BaseModel]) -> list[tuple[str, str]]:
     """The dotted path of each wrong setting, and the reason."""
+    errors = validation_errors(tree, model)
+    unknown = {
+        ".".join(location(details)) for details in errors if details["type"] == "extra_forbidden"
+    }
+    # The settings of a tracker are in the tree, but not in the model.
     known = [".".join(path) for path, _ in fields(model)]
-    return [_problem(details, known) for details in validation_errors(tree, model)]
+    known += [path for path in flattened(tree) if path not in unknown]
+    return [_problem(details, known) for details in errors]
 
 
 def validation_errors(tree: Mapping[str, Any], model: type[BaseModel]) -> list[ErrorDetails]:

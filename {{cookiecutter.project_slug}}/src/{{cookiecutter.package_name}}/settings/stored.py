@@ -44,6 +44,10 @@ def completed(tree: Mapping[str, Any], model: type[BaseModel], *, source: object
             if key in default:
                 group[key] = default[key]
                 added.append(".".join([*parents, key]))
+        elif location(details)[0] == "tracking":  # by a tracker that does not exist any more
+            defaults = defaults or _defaults(tree)
+            complete["tracking"] = defaults["tracking"]
+            removed.append(".".join([*parents, key]))
     if added:
         log.info("%s lacks %s: today's defaults are used.", source, ", ".join(added))
     if removed:

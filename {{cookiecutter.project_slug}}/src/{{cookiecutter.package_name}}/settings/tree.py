@@ -5,29 +5,30 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-# ~ if cookiecutter.use_wandb
-from ..tracking.settings import TrackingSettings
-# ~ endif
 from .check import Strict
 # ~ if cookiecutter.task == "classification"
 from .classification import DataSettings, ModelSettings
+# ~ elif cookiecutter.task == "detection"
+from .detection import DataSettings, ModelSettings
+# ~ elif cookiecutter.task == "segmentation"
+from .segmentation import DataSettings, ModelSettings
+# ~ endif
+from .trackers import Tracking
 
-METRICS = {"val/accuracy": "max", "val/f1": "max", "val/loss": "min"}  # and the direction to go
-MONITOR = "val/accuracy"  # the score that decides which checkpoint is the best
+# The scores that may decide which checkpoint is the best, with their direction, and the default.
+# ~ if cookiecutter.task == "classification"
+METRICS = {"val/accuracy": "max", "val/f1": "max", "val/loss": "min"}
+MONITOR = "val/accuracy"
 
 
 # ~ elif cookiecutter.task == "detection"
-from .detection import DataSettings, ModelSettings
-
-METRICS = {"val/mAP": "max", "val/mAP_50": "max", "val/mAP_75": "max"}  # and the direction to go
-MONITOR = "val/mAP"  # the score that decides which checkpoint is the best
+METRICS = {"val/mAP": "max", "val/mAP_50": "max", "val/mAP_75": "max"}
+MONITOR = "val/mAP"
 
 
 # ~ elif cookiecutter.task == "segmentation"
-from .segmentation import DataSettings, ModelSettings
-
-METRICS = {"val/mIoU": "max", "val/dice": "max", "val/loss": "min"}  # and the direction to go
-MONITOR = "val/mIoU"  # the score that decides which checkpoint is the best
+METRICS = {"val/mIoU": "max", "val/dice": "max", "val/loss": "min"}
+MONITOR = "val/mIoU"
 
 
 # ~ endif
@@ -115,14 +116,6 @@ class TrainerSettings(Strict):
         return strategy
 
 
-# ~ if not cookiecutter.use_wandb
-class TrackingSettings(Strict):
-    """The tracker of a run besides its folder; see ``training/loggers.py``."""
-
-    target: str = Field(alias="_target_")
-
-
-# ~ endif
 class Settings(Strict):
     """The whole tree of settings of a training."""
 
@@ -137,7 +130,7 @@ class Settings(Strict):
     ema: EMASettings
     pictures: PicturesSettings
     trainer: TrainerSettings
-    tracking: TrackingSettings | None = None
+    tracking: Tracking | None = None
 
     @field_validator("tracking", mode="before")
     @classmethod

@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 
 from ..evaluation.scores import BINS, ClassScores, ScoreCounts
-from .client import Tracked
+from .logger import RunLogger
 
 MOST_CLASSES = 100  # of a confusion matrix: more are illegible, and its table has classes² rows
 
 
-def precision_recall(tracked: Tracked, counts: ScoreCounts) -> Any:
+def precision_recall(tracked: RunLogger, counts: ScoreCounts) -> Any:
     """A curve for each class, from the highest threshold to the lowest."""
     table = tracked.wandb.Table(columns=["class", "recall", "precision"])
     curves = counts.curves()
@@ -35,7 +35,7 @@ def precision_recall(tracked: Tracked, counts: ScoreCounts) -> Any:
     )
 
 
-def score_histograms(tracked: Tracked, counts: ScoreCounts) -> dict[str, Any]:
+def score_histograms(tracked: RunLogger, counts: ScoreCounts) -> dict[str, Any]:
     """The distribution of the scores of correct and of wrong predictions, over all classes."""
     edges = np.linspace(0, 1, BINS + 1)
     return {
@@ -44,7 +44,7 @@ def score_histograms(tracked: Tracked, counts: ScoreCounts) -> dict[str, Any]:
     }
 
 
-def confusion_matrix(tracked: Tracked, matrix: np.ndarray, names: Sequence[str]) -> Any:
+def confusion_matrix(tracked: RunLogger, matrix: np.ndarray, names: Sequence[str]) -> Any:
     """The chart of counts [targets, predictions].
 
     W&B's own function wants a list of all labels; this makes the same chart from their counts.
@@ -66,7 +66,7 @@ def confusion_matrix(tracked: Tracked, matrix: np.ndarray, names: Sequence[str])
     )
 
 
-def by_class(tracked: Tracked, scores: ClassScores, classes: Sequence[str]) -> Any:
+def by_class(tracked: RunLogger, scores: ClassScores, classes: Sequence[str]) -> Any:
     """The metrics of each class as one table rather than as a key each."""
     table = tracked.wandb.Table(columns=["class", *scores])
     for row in zip(classes, *scores.values(), strict=True):

@@ -3,19 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-from PIL import Image
 from torch import Tensor
 
-from ..classification.dataset import Prediction
 from ..classification.module import ClassificationModule
 from ..evaluation.scores import ImageResult
-
-
-def overlay(
-    _target: int | None, _prediction: Prediction | None, _classes: Sequence[str], _: Image.Image
-) -> dict[str, Any]:
-    """Nothing lies over the images: the caption says it all."""
-    return {}
 
 
 def labels(target: int | None, classes: Sequence[str]) -> dict[str, Any]:

@@ -4,61 +4,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from PIL import Image
 from torch import Tensor
 
-from ..detection.boxes import Prediction, Target
 from ..detection.matching import NO_OBJECT, match
 from ..detection.module import DetectionModule
 from ..evaluation.scores import ImageResult
-
-
-def as_boxes(boxes: Any, labels: Any, classes: Sequence[str], scores: Any = None) -> dict[str, Any]:
-    """Boxes as W&B lays them over an image; those that are not finite are left out.
-
-    Args:
-        boxes: [N, 4], x1 y1 x2 y2 as shares of the image; cut off at its border.
-        labels: [N], indices of ``classes``.
-        classes: the names.
-        scores: [N], or None for boxes that are known.
-    """
-    corners = torch.as_tensor(boxes).detach().double().cpu().reshape(-1, 4)
-    names = dict(enumerate(classes))
-    data = []
-    for index, (corner, label) in enumerate(
-        zip(corners, torch.as_tensor(labels).cpu().reshape(-1).tolist(), strict=True)
-    ):
-        score = None if scores is None else float(torch.as_tensor(scores).reshape(-1)[index])
-        if not torch.isfinite(corner).all():
-            continue
-        left, top, right, bottom = corner.clamp(0, 1).tolist()
-        name = names.setdefault(int(label), str(int(label)))
-        entry: dict[str, Any] = {
-            "position": {
-                "minX": min(left, right),
-                "minY": min(top, bottom),
-                "maxX": max(left, right),
-                "maxY": max(top, bottom),
-            },
-            "class_id": int(label),
-            "box_caption": name if score is None else f"{name} {score:.0%}",
-        }
-        data.append(entry if score is None else entry | {"scores": {"score": score}})
-    return {"box_data": data, "class_labels": names}
-
-
-def overlay(
-    target: Target | None, prediction: Prediction | None, classes: Sequence[str], _: Image.Image
-) -> dict[str, Any]:
-    """The boxes of prediction and target."""
-    boxes = {}
-    if prediction is not None:
-        boxes["prediction"] = as_boxes(
-            prediction.boxes, prediction.labels, classes, prediction.scores
-        )
-    if target is not None:
-        boxes["target"] = as_boxes(target.boxes, target.labels, classes)
-    return {"boxes": boxes}
 
 
 def labels(target: Any, classes: list[str]) -> dict[str, Any]:

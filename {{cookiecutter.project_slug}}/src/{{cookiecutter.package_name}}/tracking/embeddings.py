@@ -10,7 +10,7 @@ from torch import Tensor
 from ..data.datamodule import DataModule
 from ..evaluation.colors import class_color
 from ..task import TaskModule
-from .client import Tracked
+from .logger import RunLogger
 from .task import embed, main_class
 
 NO_CLASS = (128, 128, 128)  # grey
@@ -35,7 +35,7 @@ def first_three_components(vectors: Tensor) -> np.ndarray:
 class EmbeddingCloud(Callback):
     """After a training, show how validation images lie to each other."""
 
-    def __init__(self, tracked: Tracked) -> None:
+    def __init__(self, tracked: RunLogger) -> None:
         self.tracked = tracked
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -47,7 +47,7 @@ class EmbeddingCloud(Callback):
             datamodule = cast("Any", trainer).datamodule
             points = self._points(datamodule, cast("TaskModule", pl_module), most)
             cloud = self.tracked.wandb.Object3D(points)
-            self.tracked.send({"val/embeddings": cloud}, trainer.global_step)
+            self.tracked.log_metrics({"val/embeddings": cloud}, trainer.global_step)
 
     def _points(self, datamodule: DataModule, module: TaskModule, most: int) -> np.ndarray:
         vectors: list[Tensor] = []

@@ -5,42 +5,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from ..evaluation.scores import ImageResult
-from ..segmentation.masks import fitted
 from ..segmentation.module import SegmentationModule
-
-
-def as_mask(mask: Any, size: tuple[int, int]) -> np.ndarray:
-    """Class ids, uint8 [H, W] in the size of a picture; what is no id from 0 to 254 becomes 255.
-
-    Args:
-        mask: a tensor or array of ids, [H, W] or [1, H, W], of any type.
-        size: width and height.
-    """
-    tensor = torch.as_tensor(mask).detach().cpu()
-    while tensor.ndim > 2:
-        tensor = tensor[0]
-    values = tensor.double().nan_to_num(255.0, 255.0, 255.0).round()
-    ids = torch.where((values >= 0) & (values < 255), values, 255.0).to(torch.uint8)
-    return fitted(ids, size)
-
-
-def overlay(
-    target: Tensor | None, prediction: Any, classes: Sequence[str], picture: Image.Image
-) -> dict[str, Any]:
-    """The masks of prediction and target."""
-    named = dict(enumerate(classes))
-    masks = {"prediction": None if prediction is None else prediction.mask, "target": target}
-    return {
-        "masks": {
-            key: {"mask_data": as_mask(mask, picture.size), "class_labels": named}
-            for key, mask in masks.items()
-            if mask is not None
-        }
-    }
 
 
 def labels(target: Tensor | None, classes: list[str]) -> dict[str, Any]:

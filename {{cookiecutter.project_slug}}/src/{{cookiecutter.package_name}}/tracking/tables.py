@@ -17,8 +17,8 @@ from ..evaluation.callback import EvaluationResults
 from ..evaluation.scores import ImageResult
 from ..task import TaskModule
 from .charts import by_class, confusion_matrix, precision_recall, score_histograms
-from .client import Tracked
-from .media import picture
+from .images import picture
+from .logger import RunLogger
 from .task import columns, labels
 
 
@@ -29,7 +29,7 @@ def image_id(path: str, root: Path) -> str:
     return (whole.relative_to(root.absolute()) if inside else whole).as_posix()
 
 
-def data_table(tracked: Tracked, datasets: Datasets, root: Path) -> Any:
+def data_table(tracked: RunLogger, datasets: Datasets, root: Path) -> Any:
     """Some images of each split, evenly chosen: the image, its label, size and statistics."""
     own = list(labels(None, []))
     table = tracked.wandb.Table(
@@ -66,7 +66,7 @@ def data_table(tracked: Tracked, datasets: Datasets, root: Path) -> Any:
 class EvaluationTables(Callback):
     """Send the results of a test: the table of predictions, the worst of them, and the charts."""
 
-    def __init__(self, tracked: Tracked, root: Path) -> None:
+    def __init__(self, tracked: RunLogger, root: Path) -> None:
         self.tracked = tracked
         self.root = root
         self.table: Any = None
@@ -114,7 +114,7 @@ class EvaluationTables(Callback):
             if worst:
                 values["worst"] = [self._picture(result, counts.classes) for result in worst]
             named = {f"test/{name}": value for name, value in values.items()}
-            self.tracked.send(named, trainer.global_step)
+            self.tracked.log_metrics(named, trainer.global_step)
 
     def _add(self, result: ImageResult, path: str, classes: Sequence[str]) -> None:
         own = columns(result, classes)

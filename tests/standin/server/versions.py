@@ -67,9 +67,7 @@ def collection_versions(state: State, args: Json) -> Json:
     found = members(state, args["entity"], args["project"], args["collection"])[::-1]
     if not found:
         return {"project": {"artifactType": {"artifactCollection": None}}}
-    nodes = [
-        {**artifact_node(state, member.artifact), "version": f"v{member.index}"} for member in found
-    ]
+    nodes = [{**artifact_node(state, member.artifact), "version": f"v{member.index}"} for member in found]
     node = {**collection_node(found[0]), "artifacts": connection(nodes)}
     return {"project": {"artifactType": {"artifactCollection": node}}}
 
@@ -137,9 +135,7 @@ def link_artifact(state: State, args: Json) -> Json:
         artifact_id = state.client_ids[args.get("clientId") or args["clientID"]]
     artifact = by_id(state, artifact_id)
     place = (args["entityName"], args["projectName"], args["artifactPortfolioName"])
-    present = [
-        link for link in state.links if (link.entity, link.project, link.collection) == place
-    ]
+    present = [link for link in state.links if (link.entity, link.project, link.collection) == place]
     known = [link for link in present if link.artifact is artifact]
     if known:
         link = known[0]

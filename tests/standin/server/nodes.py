@@ -30,8 +30,7 @@ def members(state: State, entity: str, project: str, collection: str) -> list[Me
     return [
         member
         for member in everywhere
-        if (member.entity, member.project, member.collection) == place
-        and member.artifact.state == "COMMITTED"
+        if (member.entity, member.project, member.collection) == place and member.artifact.state == "COMMITTED"
     ]
 
 

@@ -78,10 +78,7 @@ def _find(state: State, args: Json) -> Run:
 
 def create_run_files(state: State, args: Json) -> Json:
     run = state.runs[args["run"]]
-    files = [
-        {"name": name, "uploadUrl": state.slot(_file_path(run, name), run.files, name)}
-        for name in args["files"]
-    ]
+    files = [{"name": name, "uploadUrl": state.slot(_file_path(run, name), run.files, name)} for name in args["files"]]
     return {"createRunFiles": {"runID": run.id, "uploadHeaders": [], "files": files}}
 
 

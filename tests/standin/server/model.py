@@ -47,11 +47,7 @@ class Run:
     @property
     def config(self) -> Json:
         """The configuration as the user wrote it, without the client's own notes."""
-        return {
-            key: entry["value"]
-            for key, entry in self.raw_config.items()
-            if key != "_wandb" and "value" in entry
-        }
+        return {key: entry["value"] for key, entry in self.raw_config.items() if key != "_wandb" and "value" in entry}
 
     @property
     def argv(self) -> list[str]:

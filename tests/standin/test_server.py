@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import wandb
 from PIL import Image
-from standin import Server
+from server import Server
 
 
 @pytest.fixture
