@@ -93,7 +93,7 @@ def test_predict_asks_for_a_checkpoint_and_a_source():
     with pytest.raises(UsageError) as caught:
         check(composed(name="predict"), PredictSettings)
     assert "checkpoint=runs/" in str(caught.value)
-    assert "source=<image, video, folder or glob>" in str(caught.value)
+    assert "source=<file, folder or glob>" in str(caught.value)
 
 
 def test_settings_do_not_change_afterwards():

@@ -91,7 +91,7 @@ def _settings_of_checkpoint(config: DictConfig, model: type[SettingsT]) -> tuple
     depends = any(word.lstrip("+").startswith(("data.", "model.")) for word in overrides)
     if config.checkpoint is None or not depends:
         check(config, model)  # report mistakes before PyTorch is imported
-    # ~ if cookiecutter.use_wandb
+    # ~ if cookiecutter.use_wandb and cookiecutter.scope == "complete"
     if str(config.checkpoint).startswith("wandb:"):
         from .tracking.registry import fetch_checkpoint
 

@@ -1,4 +1,4 @@
-"""Run a checkpoint on images and videos: annotated copies and one table."""
+"""Run a checkpoint on files: annotated copies and a table."""
 
 import csv
 import io
@@ -43,7 +43,7 @@ def run_prediction(settings: PredictSettings, run: Run) -> Rows:
     """Predict the files of ``settings.source``.
 
     Returns:
-        The rows of the table: the path of an image, or of a frame of a video, and its prediction.
+        The rows of the table: the path of an image and its prediction.
 
     Raises:
         UsageError: if there are no files, if a file is unreadable and ``data.skip_unreadable`` is

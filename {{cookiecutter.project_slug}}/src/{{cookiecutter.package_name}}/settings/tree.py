@@ -166,7 +166,7 @@ class PredictSettings(Settings):
     def _named(cls, source: object) -> object:
         if source is None:
             # ~ if cookiecutter.scope == "complete"
-            raise ValueError("name the images to predict: source=<image, video, folder or glob>")
+            raise ValueError("name the images to predict: source=<file, folder or glob>")
             # ~ else
             raise ValueError("name the images to predict: source=<image, folder or glob>")
             # ~ endif
@@ -181,7 +181,7 @@ def existing_checkpoint(checkpoint: object) -> object:
     """
     if checkpoint is None:
         raise ValueError("name a checkpoint: checkpoint=runs/<run id>/checkpoints/best.ckpt")
-    # ~ if cookiecutter.use_wandb
+    # ~ if cookiecutter.use_wandb and cookiecutter.scope == "complete"
     if str(checkpoint).startswith("wandb:"):
         return checkpoint  # downloaded after the other settings have been checked
     # ~ endif
