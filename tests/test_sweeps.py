@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import OPTIONS, Bake, Project
+from conftest import OPTIONS, ROOT, Bake, Project
 from test_generated import MONITORS, NO_SERVER, SMALL, column, use
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("tracked")]
 
-FILES = ["sweep.yaml", "sweeps/bayes.yaml", "sweeps/grid.yaml", "sweeps/random.yaml"]
+FILES = ["sweep.yaml", "sweeps/grid.yaml", "sweeps/random.yaml"]
 
 # Runs where the search is installed: a sweep and its past runs come in, the next proposals go out.
 PROPOSE = """
@@ -127,10 +127,10 @@ def test_the_search_takes_each_file_and_stays_within_it(bake: Bake, propose: Pro
 @pytest.mark.parametrize("task", OPTIONS["task"])
 def test_each_file_searches_in_its_own_way(bake: Bake, propose: Propose, task: str) -> None:
     project = bake(task=task, use_wandb=True)
-    root, bayes, grid, wide = (read(project, name) for name in FILES)
-    assert [sweep["method"] for sweep in (root, bayes, grid, wide)] == ["bayes", "bayes", "grid", "random"]
+    bayes, grid, wide = (read(project, name) for name in FILES)
+    assert [sweep["method"] for sweep in (bayes, grid, wide)] == ["bayes", "grid", "random"]
     assert [name for name in FILES if "early_terminate" in read(project, name)] == ["sweep.yaml"]
-    assert root["early_terminate"]["type"] == "hyperband"
+    assert bayes["early_terminate"]["type"] == "hyperband"
     assert wide["run_cap"] < 100
     combinations = math.prod(len(parameter["values"]) for parameter in grid["parameters"].values())
     assert 6 <= combinations <= 8
@@ -150,7 +150,7 @@ def test_each_file_says_how_to_start_it(bake: Bake, name: str) -> None:
 
 
 def test_bayes_goes_on_from_what_the_runs_report(tracked: Project, propose: Propose) -> None:
-    sweep = read(tracked, "sweeps/bayes.yaml")
+    sweep = read(tracked, "sweep.yaml")
     metric = sweep["metric"]["name"]
     past: list[Settings] = []
     for turn in range(2):
@@ -186,9 +186,9 @@ def test_a_trial_that_cannot_work_says_why_and_the_search_goes_on(tracked: Proje
 # Inside the project: a server, the sweep and its agent, as a user would start them.
 AGENT = """
 import json, os, subprocess, sys
-sys.path.insert(0, "tests/tracking")
-from standin import Server
-sweep, small = sys.argv[1], sys.argv[2:]
+sys.path.insert(0, sys.argv[1])
+from server import Server
+sweep = sys.argv[2]
 with Server(run_cap=3) as server:
     environ = os.environ | server.environment()
     environ |= {"WANDB_ENTITY": "team", "WANDB_PROJECT": "own", "UV_NO_SYNC": "1"}
@@ -217,7 +217,7 @@ def test_an_agent_runs_a_sweep_and_a_failed_trial_does_not_stop_it(tracked: Proj
     sweep["parameters"] = {"model.backbone": {"values": names}, "optimizer.lr": {"values": rates}}
     path = tracked.folder / "small-sweep.yaml"
     path.write_text(yaml.safe_dump(sweep), encoding="utf-8")
-    done = tracked.run("uv", "run", "--no-sync", "python", "-c", AGENT, path)
+    done = tracked.run("uv", "run", "--no-sync", "python", "-c", AGENT, ROOT / "tests" / "standin", path)
     assert done.returncode == 0, done.stderr[-3000:]
     told = json.loads(done.stdout.splitlines()[-1])
     assert told["code"] == 0

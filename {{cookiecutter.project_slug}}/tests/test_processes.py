@@ -11,7 +11,8 @@ import pytest
 from torch.distributed import TCPStore
 
 from {{ cookiecutter.package_name }}.errors import UsageError
-from {{ cookiecutter.package_name }}.run.identity import agreed_run_id, is_first
+from {{ cookiecutter.package_name }}.run.identity import is_first
+from {{ cookiecutter.package_name }}.run.processes import agreed_run_id
 from {{ cookiecutter.package_name }}.task import MONITOR
 
 from small import SHAPES, SMALL

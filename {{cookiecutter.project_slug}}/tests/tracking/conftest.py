@@ -1,6 +1,5 @@
-"""Left out as a whole where the package is missing: there is nothing to track with then."""
+"""Tests of tracking run offline; without the package ``wandb`` they are left out."""
 
-import os
 import sys
 
 import pytest
@@ -9,43 +8,21 @@ from {{ cookiecutter.package_name }} import cli
 from {{ cookiecutter.package_name }}.tracking.client import installed
 
 from small import SHAPES
-from tracked import KEY, TRACKED
+from tracked import TRACKED, teardown, without_account
 
 collect_ignore_glob = [] if installed() else ["*.py"]
-
-
-def without_account(monkeypatch, folder):
-    """Neither a key nor a setting of this machine reaches the tests."""
-    for name in list(os.environ):
-        if name.startswith("WANDB_"):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("HOME", str(folder / "home"))
-    monkeypatch.setenv("NETRC", str(folder / "no-netrc"))
-    monkeypatch.setenv("WANDB_ERROR_REPORTING", "false")
-    for name in ("CONFIG_DIR", "CACHE_DIR"):
-        monkeypatch.setenv(f"WANDB_{name}", str(folder / name))
 
 
 @pytest.fixture(autouse=True)
 def no_account(monkeypatch, tmp_path):
     without_account(monkeypatch, tmp_path)
-    for name in ("WANDB_DIR", "WANDB_DATA_DIR"):  # set by each run, left behind by none
-        monkeypatch.setenv(name, "")
-        monkeypatch.delenv(name)
     yield
     teardown()
 
 
-def teardown():
-    """Flush all there is; the next run starts from a fresh environment."""
-    wandb = sys.modules.get("wandb")
-    if wandb is not None:
-        wandb.teardown()
-
-
 @pytest.fixture
 def tracked(command):
-    """A small training with ``tracking=wandb``, finished and flushed."""
+    """A command with ``tracking=wandb``, by default a small training; returns the run folder."""
 
     def run(*overrides, name="train", small=TRACKED):
         other = name != "train" or any(word.startswith("data=") for word in overrides)
@@ -57,23 +34,9 @@ def tracked(command):
     return run
 
 
-@pytest.fixture
-def server(no_account, monkeypatch):
-    """A stand-in for the service; every test with it ends by asking whether it knew all calls."""
-    from standin import Server
-
-    with Server() as server:
-        monkeypatch.setenv("WANDB_BASE_URL", server.url)
-        monkeypatch.setenv("WANDB_API_KEY", KEY)
-        yield server
-        server.fault = None  # a test may leave a fault, but the client has to get out
-        teardown()
-    assert server.unknown == []
-
-
 @pytest.fixture(scope="session")
 def recorded(tmp_path_factory):
-    """One offline training with all there is switched on, for tests that only read."""
+    """The folder of a training that logs everything, for tests that only read."""
     folder = tmp_path_factory.mktemp("recorded")
     overrides = (
         *TRACKED,
@@ -83,7 +46,7 @@ def recorded(tmp_path_factory):
         # ~ endif
         "pictures.count=6",
         "tracking.group=a-group",
-        "tracking.tags=[one,two]",
+        "tracking.tags=[first,second]",
         "tracking.notes=some notes",
         "tracking.media.images=5",
         "tracking.media.worst=3",
@@ -96,11 +59,12 @@ def recorded(tmp_path_factory):
     )
     with pytest.MonkeyPatch.context() as patched:
         without_account(patched, folder)
-        for name in ("WANDB_DIR", "WANDB_DATA_DIR", cli.RUN_ID, cli.RUN_SETTINGS):
+        for name in (cli.RUN_ID, cli.RUN_SETTINGS):
             patched.setenv(name, "")
             patched.delenv(name)
         patched.chdir(folder)
         patched.setattr(sys, "argv", ["train", *overrides])
+        patched.setattr("{{ cookiecutter.package_name }}.tracking.extras.WATCH_STEPS", 1)
         cli.train()
         teardown()
     return next(path for path in (folder / "runs").iterdir() if (path / "config.yaml").is_file())

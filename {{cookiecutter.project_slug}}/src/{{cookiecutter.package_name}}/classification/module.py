@@ -1,6 +1,6 @@
 """The training logic of this task: loss, metrics, optimiser."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
@@ -15,19 +15,14 @@ from torchmetrics.classification import (
 from torchvision.transforms import v2
 
 from ..data.datamodule import own_share
+from ..evaluation.scores import ClassScores, StepResults, rounded
 from ..settings.tree import MONITOR, Settings
 from ..training.backbone import prepare_network
 from ..training.logging_step import is_logging_step
 from ..training.optimizer import build_optimizer
-from .dataset import UNLABELLED, Batch
+from .dataset import UNLABELLED, Batch, Prediction
 from .network import build_network
-
-
-class Prediction(NamedTuple):
-    """What the network says about an image."""
-
-    label: int  # the most probable class
-    confidence: float  # its probability
+from .scoring import score_batch
 
 
 class ClassificationModule(LightningModule):
@@ -92,11 +87,13 @@ class ClassificationModule(LightningModule):
         self.log_dict(values)
         self.val_metrics.reset()
 
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """Measure one batch."""
+    def test_step(self, batch: Batch, batch_idx: int) -> StepResults:
+        """Measure one batch; returns the results of its images."""
         logits, targets = self._measured(batch)
         self.test_metrics.update(logits, targets)
         self.confusion.update(logits, targets)
+        own = own_share(batch.positions, self.trainer)
+        return score_batch(batch, logits, own, self.classes)
 
     def _measured(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Logits and targets, unlabelled where another process measures them."""
@@ -112,11 +109,11 @@ class ClassificationModule(LightningModule):
         return logits, targets
 
     def on_test_epoch_end(self) -> None:
-        """Log the split's metrics; ``counts`` keeps the confusion matrix for the pictures."""
+        """Log the metrics of the split."""
         self._log_loss("test")
         self.log_dict(self.test_metrics.compute())
         self.test_metrics.reset()
-        self.counts = self.confusion.compute().cpu()
+        self._confusion = self.confusion.compute()
         self.confusion.reset()
 
     def _log_loss(self, split: str) -> None:
@@ -124,16 +121,10 @@ class ClassificationModule(LightningModule):
         self.loss_sum.reset()
         self.loss_count.reset()
 
-    def report(self) -> dict[str, object]:
-        """The last test's accuracy of each class."""
-        totals = self.counts.sum(dim=1)
-        right = self.counts.diagonal()
-        return {
-            "accuracy_by_class": {
-                name: (round(float(hits / total), 6) if total else None)
-                for name, hits, total in zip(self.classes, right, totals, strict=True)
-            }
-        }
+    def scores_by_class(self) -> ClassScores:
+        """Accuracy of each class in the last test: the share of its images that are recognised."""
+        shares = self._confusion.diagonal() / self._confusion.sum(dim=1)
+        return {"accuracy": rounded(shares.tolist())}
 
     def predict_step(self, batch: Batch, batch_idx: int) -> list[tuple[int, Prediction]]:
         """Label one batch; each prediction comes with the position of its image."""

@@ -5,6 +5,8 @@ from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
+from ..data.datamodule import own_share
+from ..evaluation.scores import ClassScores, StepResults, rounded
 from ..settings.tree import Settings
 from ..training.backbone import prepare_network
 from ..training.logging_step import is_logging_step
@@ -13,6 +15,7 @@ from .boxes import Prediction
 from .dataset import Batch
 from .metrics import CocoScores, Scores
 from .network import build_network
+from .scoring import score_batch
 
 
 class DetectionModule(LightningModule):
@@ -60,28 +63,31 @@ class DetectionModule(LightningModule):
         """Detect in one batch."""
         self.scores.update(batch.positions, self(batch.images), batch.targets)
 
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """Detect in one batch."""
-        self.scores.update(batch.positions, self(batch.images), batch.targets)
+    def test_step(self, batch: Batch, batch_idx: int) -> StepResults:
+        """Detect in one batch; returns the results of its images."""
+        detections = self(batch.images)
+        self.scores.update(batch.positions, detections, batch.targets)
+        own = own_share(batch.positions, self.trainer)
+        threshold = self.settings.model.score_threshold
+        return score_batch(batch, detections, own, self.classes, threshold)
 
     def on_validation_epoch_end(self) -> None:
         """Log the epoch's metrics."""
         self._log_scores("val", self.scores.compute())
 
     def on_test_epoch_end(self) -> None:
-        """Log the split's metrics; ``by_class`` keeps those of each class for the report."""
+        """Log the metrics of the split."""
         scores = self.scores.compute()
         self._log_scores("test", scores)
-        self.by_class = scores.by_class
+        self._by_class = scores.by_class
 
     def _log_scores(self, split: str, scores: Scores) -> None:
         for name, value in scores.overall.items():
             self.log(f"{split}/{name}", value, prog_bar=name == "mAP")
 
-    def report(self) -> dict[str, object]:
-        """The last test's average precision of each class."""
-        values = [None if value is None else round(value, 6) for value in self.by_class]
-        return {"AP_by_class": dict(zip(self.classes, values, strict=True))}
+    def scores_by_class(self) -> ClassScores:
+        """Average precision of each class in the last test, and by size of its objects."""
+        return {name: rounded(values) for name, values in self._by_class.items()}
 
     def predict_step(self, batch: Batch, batch_idx: int) -> list[tuple[int, Prediction]]:
         """Detect in one batch; each prediction comes with the position of its image."""

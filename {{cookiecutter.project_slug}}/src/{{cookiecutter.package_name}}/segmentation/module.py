@@ -1,8 +1,5 @@
 """The training logic of this task: losses, metrics, optimiser."""
 
-import math
-from typing import NamedTuple
-
 import segmentation_models_pytorch as smp
 import torch
 from lightning.pytorch import LightningModule
@@ -12,19 +9,15 @@ from torchmetrics import SumMetric
 from torchmetrics.classification import MulticlassConfusionMatrix
 
 from ..data.datamodule import own_share
+from ..evaluation.scores import ClassScores, StepResults, rounded
 from ..settings.tree import Settings
 from ..training.backbone import prepare_network
 from ..training.logging_step import is_logging_step
 from ..training.optimizer import build_optimizer
 from .dataset import Batch
-from .masks import IGNORE_INDEX
+from .masks import IGNORE_INDEX, Prediction
 from .network import build_network
-
-
-class Prediction(NamedTuple):
-    """What the network says about an image."""
-
-    mask: Tensor  # uint8 [S, S] of class ids
+from .scoring import score_batch
 
 
 class SegmentationModule(LightningModule):
@@ -66,13 +59,17 @@ class SegmentationModule(LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Measure one batch."""
-        self._measure(batch)
+        self.confusion.update(*self._measured(batch))
 
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """Measure one batch."""
-        self._measure(batch)
+    def test_step(self, batch: Batch, batch_idx: int) -> StepResults:
+        """Measure one batch; returns the results of its images."""
+        logits, targets = self._measured(batch)
+        confusion = self.confusion(logits, targets)  # of this batch; it is added to the sum, too
+        own = own_share(batch.positions, self.trainer)
+        return score_batch(batch, logits, own, confusion, self.classes)
 
-    def _measure(self, batch: Batch) -> None:
+    def _measured(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Logits and targets, ignored where another process measures them."""
         logits, targets = self(batch.images).float(), batch.targets
         count = len(targets)
         if self.trainer.world_size > 1:
@@ -82,37 +79,30 @@ class SegmentationModule(LightningModule):
         if count:
             self.loss_sum.update(self.loss(logits, targets) * count)
             self.loss_count.update(count)
-        self.confusion.update(logits, targets)
+        return logits, targets
 
     def on_validation_epoch_end(self) -> None:
         """Log the epoch's metrics."""
         self._log_scores("val")
 
     def on_test_epoch_end(self) -> None:
-        """Log the split's metrics; ``counts`` keeps the confusion matrix for the report."""
+        """Log the metrics of the split."""
         self._log_scores("test")
 
     def _log_scores(self, split: str) -> None:
         self.log(f"{split}/loss", self.loss_sum.compute() / self.loss_count.compute())
         self.loss_sum.reset()
         self.loss_count.reset()
-        self.counts = self.confusion.compute().cpu()
+        self._confusion = self.confusion.compute()
         self.confusion.reset()
-        iou, dice = overlap(self.counts)
+        iou, dice = overlap(self._confusion)
         self.log(f"{split}/mIoU", iou.nanmean(), prog_bar=True)
         self.log(f"{split}/dice", dice.nanmean())
 
-    def report(self) -> dict[str, object]:
-        """The last test's IoU and Dice of each class; null where neither side has it."""
-        return {
-            name: {
-                label: None if math.isnan(value) else round(value, 6)
-                for label, value in zip(self.classes, values.tolist(), strict=True)
-            }
-            for name, values in zip(
-                ("iou_by_class", "dice_by_class"), overlap(self.counts), strict=True
-            )
-        }
+    def scores_by_class(self) -> ClassScores:
+        """IoU and Dice of each class in the last test; None where neither side has the class."""
+        iou, dice = overlap(self._confusion)
+        return {"iou": rounded(iou.tolist()), "dice": rounded(dice.tolist())}
 
     def predict_step(self, batch: Batch, batch_idx: int) -> list[tuple[int, Prediction]]:
         """Label one batch; each prediction comes with the position of its image."""

@@ -1,84 +1,75 @@
-"""Tell somebody: pure functions decide, a thin layer sends."""
+"""Alerts: for metrics, for a training without improvement, and for the end of a run."""
 
 import operator
 from collections import defaultdict
-from collections.abc import Sequence
-from typing import Literal
-
-from lightning.pytorch import Callback, LightningModule, Trainer
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 from ..errors import NotFiniteError
-from ..task import METRICS, MONITOR
-from .client import Tracked, reason, say
+from ..settings.tree import METRICS, MONITOR
+from .client import reason, say
+from .logger import RunLogger
 from .settings import AlertRule
-
-Level = Literal["INFO", "WARN", "ERROR"]
 
 COMPARE = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 
 
-def due(rule: AlertRule, values: Sequence[float], *, sent: bool) -> bool:
-    """Whether the last ``rule.patience`` values all are beyond the rule's value.
+class MetricAlerts:
+    """The rules of ``tracking.alerts`` and the values that they have seen."""
 
-    Args:
-        rule: what to look for.
-        values: of the rule's metric, the newest last.
-        sent: whether this rule has had its say already.
+    def __init__(self, logger: RunLogger) -> None:
+        self.logger = logger
+        self.values: dict[str, list[float]] = defaultdict(list)
+        self.sent: set[int] = set()
+
+    def check(self, metrics: Mapping[str, Any]) -> None:
+        """Send the alerts that are due after a validation with these metrics."""
+        for name, value in metrics.items():
+            self.values[name].append(float(value))
+        settings, run = self.logger.tracking.alerts, self.logger.run.id
+        for index, rule in enumerate(settings.rules):
+            values = self.values[rule.metric]
+            if is_due(rule, values, sent=index in self.sent):
+                self.sent.add(index)
+                title = f"{rule.metric} {rule.op} {rule.value:g}"
+                text = f"{rule.metric} is {values[-1]:.4g} in {run}"
+                send_alert(self.logger, title, text, rule.level)
+        epochs, scores = settings.no_improvement, self.values[MONITOR]
+        if epochs and scores and is_stagnant(scores, METRICS[MONITOR], epochs):
+            text = f"{MONITOR} of {run} has not improved for {epochs} epochs"
+            send_alert(self.logger, "No improvement", text, "WARN")
+
+
+def is_due(rule: AlertRule, values: Sequence[float], *, sent: bool) -> bool:
+    """Whether a rule holds for the last ``rule.patience`` values of its metric.
+
+    A rule that has ``sent`` an alert before may send another one unless ``rule.once`` is set.
     """
     if (sent and rule.once) or len(values) < rule.patience:
         return False
     return all(COMPARE[rule.op](value, rule.value) for value in values[-rule.patience :])
 
 
-def stagnant(values: Sequence[float], goal: str, epochs: int) -> bool:
-    """Whether the best value is exactly ``epochs`` values old: told once for each standstill."""
+def is_stagnant(values: Sequence[float], goal: str, epochs: int) -> bool:
+    """Whether the best value is exactly ``epochs`` validations old, so that it is reported once."""
     best = max(values) if goal == "max" else min(values)
     return len(values) - 1 - values.index(best) == epochs
 
 
-def send_alert(tracked: Tracked, title: str, text: str, level: Level) -> None:
-    """Store an alert with the run, which a server delivers, and show it here in any case."""
-    say(f"{level}: {title}: {text}")
-    with tracked.guarded("sending an alert"):
-        tracked.run.alert(title=title, text=text, level=level)
-
-
-class Alerts(Callback):
-    """Look at the metrics after each validation."""
-
-    def __init__(self, tracked: Tracked) -> None:
-        self.tracked = tracked
-        self.settings = tracked.tracking.alerts
-        self.values: dict[str, list[float]] = defaultdict(list)
-        self.sent: set[int] = set()
-
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Check each rule."""
-        if trainer.sanity_checking:
-            return
-        for name, value in trainer.callback_metrics.items():
-            self.values[name].append(float(value))
-        run = self.tracked.folder.id
-        for index, rule in enumerate(self.settings.rules):
-            values = self.values[rule.metric]
-            if due(rule, values, sent=index in self.sent):
-                self.sent.add(index)
-                text = f"{rule.metric} is {values[-1]:.4g} in {run}"
-                title = f"{rule.metric} {rule.op} {rule.value:g}"
-                send_alert(self.tracked, title, text, rule.level)
-        epochs, scores = self.settings.no_improvement, self.values[MONITOR]
-        if epochs and scores and stagnant(scores, METRICS[MONITOR], epochs):
-            text = f"{MONITOR} of {run} has not improved for {epochs} epochs"
-            send_alert(self.tracked, "No improvement", text, "WARN")
-
-
-def tell_end(tracked: Tracked, error: BaseException | None) -> None:
-    """Tell how a run ended, if that is asked for."""
-    settings, run = tracked.tracking.alerts, tracked.folder.id
-    if error is None:
-        if settings.finished:
-            send_alert(tracked, "Run finished", run, "INFO")
-    elif isinstance(error, NotFiniteError) and settings.not_finite:
-        send_alert(tracked, "Loss is not finite", f"{run}: {reason(error)}", "ERROR")
+def alert_failure(logger: RunLogger, error: Exception) -> None:
+    """Send an alert about a failed run, if the settings ask for it."""
+    settings = logger.tracking.alerts
+    text = f"{logger.run.id}: {reason(error)}"
+    if isinstance(error, NotFiniteError) and settings.not_finite:
+        send_alert(logger, "Loss is not finite", text, "ERROR")
     elif settings.failed:
-        send_alert(tracked, "Run failed", f"{run}: {reason(error)}", "ERROR")
+        send_alert(logger, "Run failed", text, "ERROR")
+
+
+def send_alert(
+    logger: RunLogger, title: str, text: str, level: Literal["INFO", "WARN", "ERROR"]
+) -> None:
+    """Send an alert and log it; an offline run sends it when it is uploaded."""
+    say(f"{level}: {title}: {text}")
+    with logger.guarded("sending an alert"):
+        logger.experiment.alert(title=title, text=text, level=level)

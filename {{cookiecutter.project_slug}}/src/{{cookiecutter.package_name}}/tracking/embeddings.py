@@ -1,6 +1,5 @@
 """Validation images as a cloud of points: near ones look alike to the network."""
 
-import colorsys
 from typing import Any, cast
 
 import numpy as np
@@ -9,11 +8,12 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from ..data.datamodule import DataModule
+from ..evaluation.colors import class_color
 from ..task import TaskModule
-from .client import Tracked
+from .logger import RunLogger
 from .task import embed, main_class
 
-GOLDEN = 0.618033988749895  # steps of the golden section: neighbours in index are far apart in hue
+NO_CLASS = (128, 128, 128)  # grey
 
 
 def first_three_components(vectors: Tensor) -> np.ndarray:
@@ -32,18 +32,10 @@ def first_three_components(vectors: Tensor) -> np.ndarray:
     return np.asarray(points / points.abs().max().clamp(min=1e-12))
 
 
-def color(label: int) -> tuple[int, int, int]:
-    """Red, green and blue of a class, 0 to 255; grey for none."""
-    if label < 0:
-        return (128, 128, 128)
-    red, green, blue = colorsys.hsv_to_rgb(label * GOLDEN % 1, 0.8, 0.95)
-    return round(red * 255), round(green * 255), round(blue * 255)
-
-
 class EmbeddingCloud(Callback):
     """After a training, show how validation images lie to each other."""
 
-    def __init__(self, tracked: Tracked) -> None:
+    def __init__(self, tracked: RunLogger) -> None:
         self.tracked = tracked
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -55,7 +47,7 @@ class EmbeddingCloud(Callback):
             datamodule = cast("Any", trainer).datamodule
             points = self._points(datamodule, cast("TaskModule", pl_module), most)
             cloud = self.tracked.wandb.Object3D(points)
-            self.tracked.send({"val/embeddings": cloud}, trainer.global_step)
+            self.tracked.log_metrics({"val/embeddings": cloud}, trainer.global_step)
 
     def _points(self, datamodule: DataModule, module: TaskModule, most: int) -> np.ndarray:
         vectors: list[Tensor] = []
@@ -72,6 +64,6 @@ class EmbeddingCloud(Callback):
                         break
         finally:
             module.train(training)
-        colors = [color(label) for label in labels[:most]]
+        colors = [class_color(label) if label >= 0 else NO_CLASS for label in labels[:most]]
         points = first_three_components(torch.stack(vectors[:most]))
         return np.concatenate([points, np.array(colors, dtype=float)], axis=1)

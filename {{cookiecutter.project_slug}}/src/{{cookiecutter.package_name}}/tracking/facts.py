@@ -1,63 +1,42 @@
-"""What a run is told of itself: settings, code, data and model, without secrets."""
+"""The state of the code and of the data: uncommitted changes, and a fingerprint of all files."""
 
 import hashlib
 import subprocess
 from pathlib import Path
-from typing import Any
-
-from lightning.pytorch import LightningModule
 
 from ..data.images import files_below
-from ..run.environment import SECRET, environment, without_secrets
-from ..settings.tree import Settings
+from ..run.environment import without_secrets
+from ..run.files import write_text
+from .logger import RunLogger
 
-ANNOTATIONS = {".json", ".txt", ".yaml", ".yml", ".csv"}  # whose content counts, not size alone
-MOST_PATCH_BYTES = 1_000_000
-
-
-def run_config(settings: Settings) -> dict[str, Any]:
-    """The resolved settings, the state of the code and the version of the data."""
-    tree: dict[str, Any] = settings.model_dump(mode="json", by_alias=True)
-    state = environment()
-    tree["git"] = {"commit": state["git_commit"], "dirty": state["git_dirty"]}
-    tree["command"] = state["command"]
-    return masked(tree)
+ANNOTATIONS = {".json", ".txt", ".yaml", ".yml", ".csv"}
+MAX_PATCH_BYTES = 1_000_000
 
 
-def masked(tree: dict[str, Any]) -> dict[str, Any]:
-    """A copy with the values of secret-looking keys replaced."""
-    return {
-        key: masked(value)
-        if isinstance(value, dict)
-        else "***"
-        if SECRET.search(key) and value
-        else without_secrets(value)
-        if isinstance(value, str)
-        else value
-        for key, value in tree.items()
-    }
-
-
-def patch() -> str:
-    """What is not committed yet, as a patch, without what looks like a secret; "" if nothing is."""
+def log_patch(logger: RunLogger) -> None:
+    """Log the uncommitted changes as ``uncommitted.patch``, without secrets."""
     try:
         done = subprocess.run(
-            ["git", "diff", "HEAD"],  # noqa: S607 - whichever git the user has
+            ["git", "diff", "HEAD"],  # noqa: S607 - the git of the user
             capture_output=True,
             check=True,
             timeout=10,
         )
     except (OSError, subprocess.SubprocessError):
-        return ""  # no git, no repository or no commit
-    text = done.stdout[:MOST_PATCH_BYTES].decode(errors="replace")
-    return without_secrets(text)
+        return  # no git, no repository or no commit
+    if done.stdout:
+        path = logger.run.folder / "uncommitted.patch"
+        text = done.stdout[:MAX_PATCH_BYTES].decode(errors="replace")
+        with logger.guarded("sending the uncommitted changes"):
+            write_text(path, without_secrets(text))
+            logger.experiment.save(str(path), base_path=str(path.parent), policy="now")
 
 
 def fingerprint(root: Path) -> str:
-    """Twelve letters that change with the data: with any file's name or size.
+    """Twelve hexadecimal digits that change with the name or the size of a file below ``root``.
 
-    Of annotation files the content counts as well. Images are not read, so that a large data set
-    costs no more than a listing; an image that is replaced by one of the same size goes unnoticed.
+    Annotation files count with their content. Images are not read: an image that is replaced by
+    another of the same size is not noticed.
     """
     digest = hashlib.sha256()
     for path in map(Path, files_below(root)):
@@ -65,19 +44,3 @@ def fingerprint(root: Path) -> str:
         if path.suffix.lower() in ANNOTATIONS:
             digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
-
-
-def config_hash(config: dict[str, Any]) -> str:
-    """Twelve letters that two runs share if they have the same settings."""
-    named = {key: value for key, value in config.items() if key not in {"command", "git"}}
-    return hashlib.sha256(repr(sorted(named.items())).encode()).hexdigest()[:12]
-
-
-def model_size(module: LightningModule) -> dict[str, float]:
-    """Parameters, those that are trained, and megabytes in memory."""
-    parameters = list(module.parameters())
-    return {
-        "parameters": sum(one.numel() for one in parameters),
-        "trainable": sum(one.numel() for one in parameters if one.requires_grad),
-        "megabytes": round(sum(one.numel() * one.element_size() for one in parameters) / 1e6, 3),
-    }

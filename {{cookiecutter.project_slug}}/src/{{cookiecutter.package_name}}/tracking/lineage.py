@@ -1,94 +1,78 @@
-"""What a run was made from and what it made: data -> run -> model -> predictions.
+"""The lineage data -> run -> model -> predictions, as artifacts that a run uses or logs."""
 
-A data set's artifact is ``data-<name>``, one version for each fingerprint.
-"""
-
-from typing import cast
-
-from lightning.pytorch import Callback, LightningModule, Trainer
-
-from ..data.datamodule import DataModule, Datasets
+from ..data.datamodule import Datasets
 from ..data.images import files_below
 from ..run.folder import Run
 from ..settings.tree import EvaluateSettings, PredictSettings, Settings
-from .artifacts import SOURCE, log_files
-from .client import Tracked
-from .pending import FILE, postpone
+from .artifacts import log_files
+from .facts import fingerprint
+from .logger import RunLogger
+from .registry import SOURCE
+from .sync import PENDING, postpone
 from .tables import data_table
 
-MOST_FILES = 100_000  # to name one by one: beyond, the folder's fingerprint has to do
+MAX_REFERENCES = 100_000  # larger data sets are identified by their fingerprint alone
 
 
-class DataLineage(Callback):
-    """Log the data that a training or an evaluation reads."""
+def log_data(logger: RunLogger, settings: Settings, datasets: Datasets) -> None:
+    """Record the version of the data set, and log it as an artifact that the run uses.
 
-    def __init__(self, tracked: Tracked, settings: Settings, version: str | None) -> None:
-        self.tracked = tracked
-        self.settings = settings
-        self.version = version
-
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Once, before the first step."""
-        version, self.version = self.version, None
-        if version and self.settings.tracking and self.settings.tracking.log_data:
-            datasets = cast("DataModule", trainer.datamodule).datasets  # type: ignore[attr-defined]
-            log_data(self.tracked, self.settings, datasets, version)
-
-
-def log_data(tracked: Tracked, settings: Settings, datasets: Datasets, version: str) -> None:
-    """Log the data set, once for each version of it, as what this run has used."""
-    root = settings.data.root
-    with tracked.guarded("logging the data"):
-        name = f"data-{settings.data.name}"
-        run = tracked.run
-        if not tracked.offline:
-            known = f"{run.entity}/{run.project}/{name}:{version}"
-            if tracked.wandb.Api().artifact_exists(known, "dataset"):
-                run.use_artifact(known)
-                return
-        facts = {"fingerprint": version, "root": str(root), "classes": list(datasets.classes)}
-        artifact = tracked.wandb.Artifact(name, "dataset", metadata=facts)
-        if tracked.tracking.log_data == "content":
-            artifact.add_dir(str(root))
-        elif sum(1 for _ in files_below(root)) <= MOST_FILES:
-            # Without checksums, which would read every image; the fingerprint stands for them.
-            uri = root.absolute().as_uri()
-            artifact.add_reference(uri, checksum=False, max_objects=MOST_FILES)
-        with artifact.new_file("fingerprint.txt") as file:
-            file.write(f"{version}\n")
-        if tracked.tracking.tables.data:
-            artifact.add(data_table(tracked, datasets, root), "samples")
-        if tracked.offline:
-            run.log_artifact(artifact, aliases=[version])
-            postpone(tracked.folder, {"action": "use", "artifact": f"{name}:{version}"})
-        else:
-            run.use_artifact(artifact, aliases=[version])
+    The artifact is ``data-<name>`` with a version for each fingerprint. A version that the server
+    has is not prepared again.
+    """
+    root, run, name = settings.data.root, logger.experiment, f"data-{settings.data.name}"
+    version = fingerprint(root)
+    run.config.update({"data_fingerprint": version})
+    logger.facts["data"] = version
+    if logger.tracking.log_data is None:
+        return
+    if not logger.offline:
+        known = f"{run.entity}/{run.project}/{name}:{version}"
+        if logger.wandb.Api().artifact_exists(known, "dataset"):
+            run.use_artifact(known)
+            return
+    facts = {"fingerprint": version, "root": str(root), "classes": list(datasets.classes)}
+    artifact = logger.wandb.Artifact(name, "dataset", metadata=facts)
+    if logger.tracking.log_data == "content":
+        artifact.add_dir(str(root))
+    elif sum(1 for _ in files_below(root)) <= MAX_REFERENCES:
+        # Checksums would read every image; the fingerprint replaces them.
+        uri = root.absolute().as_uri()
+        artifact.add_reference(uri, checksum=False, max_objects=MAX_REFERENCES)
+    with artifact.new_file("fingerprint.txt") as file:
+        file.write(f"{version}\n")
+    if logger.tracking.tables.data:
+        artifact.add(data_table(logger, datasets, root), "samples")
+    if logger.offline:
+        run.log_artifact(artifact, aliases=[version])
+        postpone(logger.run, {"action": "use", "artifact": f"{name}:{version}"})
+    else:
+        run.use_artifact(artifact, aliases=[version])
 
 
-def use_checkpoint(tracked: Tracked, settings: Settings) -> None:
-    """Note which run, or which artifact, the checkpoint at work comes from."""
+def log_checkpoint_source(logger: RunLogger, settings: Settings) -> None:
+    """Record the run, or the artifact, that the checkpoint of a command comes from."""
     if not isinstance(settings, EvaluateSettings | PredictSettings):
         return
     source = settings.checkpoint.with_name(SOURCE)
-    with tracked.guarded("noting the checkpoint"):
-        if not source.is_file():
-            trained = settings.checkpoint.absolute().parent.parent
-            if Run(trained).settings_file.is_file():
-                tracked.run.config.update({"trained_in": trained.name})
-            return
-        name = source.read_text(encoding="utf-8").strip()
-        tracked.run.config.update({"checkpoint_artifact": name})
-        if tracked.offline:
-            postpone(tracked.folder, {"action": "use", "artifact": name})
+    with logger.guarded("recording the checkpoint"):
+        if source.is_file():
+            name = source.read_text(encoding="utf-8").strip()
+            logger.experiment.config.update({"checkpoint_artifact": name})
+            if logger.offline:
+                postpone(logger.run, {"action": "use", "artifact": name})
+            else:
+                logger.experiment.use_artifact(name)
         else:
-            tracked.run.use_artifact(name)
+            trained = Run(settings.checkpoint.absolute().parent.parent)
+            if trained.settings_file.is_file():
+                logger.experiment.config.update({"trained_in": trained.id})
 
 
-def log_predictions(tracked: Tracked, run: Run) -> None:
-    """Log the tables that predict has written, as one artifact."""
-    with tracked.guarded("logging the predictions"):
-        written = [
-            path for path in sorted(run.folder.iterdir()) if path.suffix in {".json", ".csv"}
-        ]
-        tables = [path for path in written if path.name not in {"environment.json", FILE}]
-        log_files(tracked, "predictions", f"predictions-{run.id}", tables)
+def log_predictions(logger: RunLogger) -> None:
+    """Log the tables that ``predict`` has written as one artifact."""
+    written = sorted(logger.run.folder.iterdir())
+    tables = [path for path in written if path.suffix in {".csv", ".json"}]
+    tables = [path for path in tables if path.name not in {"environment.json", PENDING}]
+    with logger.guarded("logging the predictions"):
+        log_files(logger, "predictions", f"predictions-{logger.run.id}", tables)

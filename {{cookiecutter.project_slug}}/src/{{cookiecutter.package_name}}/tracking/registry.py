@@ -1,71 +1,91 @@
-"""The registry: which model holds an alias, and whether another may take it."""
+"""Models on the server: fetch a checkpoint, and link a model into the registry."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
-from ..task import METRICS, MONITOR
+from ..run.files import write_text
+from ..settings.tree import METRICS, MONITOR
+from .client import installed, package, reason
+
+PREFIX = "wandb:"
+SOURCE = "artifact.txt"  # in the folder of a fetched checkpoint: the name of its artifact
+TIMEOUT = 20  # seconds until a request has failed
 
 
-def target_of(registry: str, collection: str) -> str:
-    """Where a collection of a registry is linked to."""
-    return f"wandb-registry-{registry}/{collection}"
+def public_api(tracking: Mapping[str, Any] | None) -> Any:
+    """W&B's interface to the server, with project and entity of the settings as defaults."""
+    wandb = package()
+    wandb.setup(wandb.Settings(silent=True))
+    names = {key: (tracking or {}).get(key) for key in ("project", "entity")}
+    return wandb.Api({key: name for key, name in names.items() if name}, timeout=TIMEOUT)
 
 
-def worse(one: float, other: float) -> bool:
-    """Whether the first score is the worse of two."""
-    return one < other if METRICS[MONITOR] == "max" else one > other
+def fetch_checkpoint(wanted: str, tracking: Mapping[str, Any] | None) -> Path:
+    """Download the checkpoint of ``wandb:<artifact>:<alias>`` into ``artifacts/``.
 
+    The name of the artifact may begin with entity and project, or with a registry.
 
-def refusal(
-    score: float | None, *, bar: float | None, holder: Mapping[str, Any] | None, alias: str
-) -> str | None:
-    """Why a model may not take an alias; None if it may.
-
-    Args:
-        score: its best validation score, None if nobody knows.
-        bar: what it must reach, or None.
-        holder: the metadata of what holds the alias now, or None.
-        alias: the alias.
+    Raises:
+        UsageError: if there is no such artifact, or it cannot be reached.
     """
-    if bar is not None:
-        if score is None:
-            return f"its {MONITOR} is not known, so it cannot be held against min_metric={bar:g}"
-        if worse(score, bar):
-            return f"its {MONITOR} is {score:.4f}, but min_metric asks for {bar:g}"
-    held = None if holder is None else holder.get(MONITOR)
-    if held is not None and (score is None or worse(score, held)):
-        mine = "not known" if score is None else f"{score:.4f}"
-        return f"its {MONITOR} is {mine}, but {alias} is held by a model with {held:.4f}"
-    return None
+    if not installed():
+        raise UsageError(f"checkpoint={wanted}: wandb is not installed. Install it: uv sync")
+    try:
+        artifact = public_api(tracking).artifact(wanted.removeprefix(PREFIX))
+        target = Path("artifacts") / f"{artifact.collection.name}-{artifact.version}"
+        artifact.download(str(target))
+    except Exception as error:  # wandb raises many kinds, ValueError among them
+        raise UsageError(
+            f"checkpoint={wanted} cannot be fetched: {reason(error)}\n"
+            "Name it as wandb:<artifact>:<alias> or wandb:<entity>/<project>/<artifact>:<alias>, "
+            "and log in: uv run wandb login"
+        ) from error
+    checkpoints = sorted(target.glob("*.ckpt"))
+    if not checkpoints:
+        raise UsageError(f"checkpoint={wanted}: the artifact has no *.ckpt file.")
+    write_text(target / SOURCE, f"{artifact.source_qualified_name}\n")
+    return checkpoints[0]
 
 
 def link(
-    api: Any, artifact: Any, target: str, alias: str, *, bar: float | None, force: bool
+    api: Any, artifact: Any, target: str, alias: str, *, min_metric: float | None, force: bool
 ) -> str:
-    """Link an artifact into a registry under an alias.
+    """Link a model into ``target`` under an alias, which it takes from any other model.
 
-    Args:
-        api: W&B's.
-        artifact: of a model.
-        target: see ``target_of``.
-        alias: moves here from whatever holds it.
-        bar: the score that it must reach, or None.
-        force: link whatever the scores say.
+    ``target`` is ``wandb-registry-<registry>/<collection>``; with ``force`` no model is refused.
 
     Returns:
-        What was done, to be printed.
+        A message for the user.
 
     Raises:
-        UsageError: if it may not have the alias.
+        UsageError: if the model is worse than ``min_metric`` or than the holder of the alias.
     """
     holder = f"{target}:{alias}"
-    held = api.artifact(holder).metadata if api.artifact_exists(holder) else None
-    score = artifact.metadata.get(MONITOR)
-    why = None if force else refusal(score, bar=bar, holder=held, alias=alias)
-    if why is not None:
-        raise UsageError(
-            f"{artifact.name} is not promoted: {why}.\nforce=true promotes it all the same."
-        )
+    held = api.artifact(holder).metadata.get(MONITOR) if api.artifact_exists(holder) else None
+    if not force:
+        refuse(artifact.name, artifact.metadata.get(MONITOR), min_metric, held, alias)
     artifact.link(target, aliases=[alias])
     return f"{artifact.name} is now {alias} of {target}."
+
+
+def refuse(
+    name: str, score: float | None, min_metric: float | None, held: float | None, alias: str
+) -> None:
+    """Refuse a model if its score is worse than ``min_metric`` or than that of the holder.
+
+    Raises:
+        UsageError: with the reason.
+    """
+    sign = 1 if METRICS[MONITOR] == "max" else -1
+    shown = "not known" if score is None else f"{score:.4f}"
+    for bar, text in (
+        (min_metric, f"min_metric asks for {min_metric}"),
+        (held, f"the model that holds {alias} has {held}"),
+    ):
+        if bar is not None and (score is None or sign * score < sign * bar):
+            raise UsageError(
+                f"{name} is not promoted: its {MONITOR} is {shown}, but {text}.\n"
+                "To promote it nevertheless: force=true"
+            )

@@ -1,138 +1,116 @@
-"""Open a W&B run for whatever is going on, and close it with the right state."""
+"""Open a W&B run for a command, and close it with the right state."""
 
 import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 from lightning.pytorch import Callback
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from ..run.environment import environment
 from ..run.files import write_text
 from ..run.folder import Run
-from ..settings.tree import Settings
-from ..task import METRICS
-from .alerts import Alerts, tell_end
-from .artifacts import ModelArtifacts
-from .client import RUNS_TO_SYNC, Tracked, asked_mode, installed, open_run, reason, say
-from .embeddings import EmbeddingCloud
-from .facts import fingerprint, patch, run_config
-from .lineage import DataLineage, log_predictions, use_checkpoint
-from .measures import Measures
-from .pending import COMPLETE, LINK, postpone
-from .pictures import TrackedPictures, send_predictions
-from .tables import EvaluationTables
+from ..settings.tree import METRICS, Settings
+from .artifacts import BestModel
+from .client import HOW_TO_UPLOAD, installed, reason, requested_mode, say
+# ~ if cookiecutter.scope == "complete"
+from .extras import extras
+# ~ endif
+from .images import ValidationImages
+from .logger import RunLogger, open_run
+# ~ if cookiecutter.scope == "complete"
+from .settings import WandbSettings
+from .sync import remember_artifacts
 
 
+# ~ else
+from .settings import WandbSettings
+
+
+# ~ endif
 @contextmanager
 def follow(
-    settings: Settings, run: Run, *, job: str
+    tracking: WandbSettings, settings: Settings, run: Run, *, job: str
 ) -> Iterator[tuple[Sequence[Logger], Sequence[Callback]]]:
     """Yield the logger and the callbacks of a W&B run, and finish the run at the end.
 
-    Nothing is yielded if tracking is off or the package is not installed.
+    Neither is yielded if tracking is disabled or the package is not installed.
     """
-    tracking = settings.tracking
-    mode = asked_mode(tracking, os.environ) if tracking else "disabled"
-    if tracking is None or mode == "disabled":
+    mode = requested_mode(tracking, os.environ)
+    if mode == "disabled" or not installed():
+        if mode != "disabled":
+            say("wandb is not installed: this run is not tracked. To track it: uv sync")
         yield [], []
         return
-    if not installed():
-        say("wandb is not installed: this run is not tracked. To track: uv sync")
-        yield [], []
+    state = environment()
+    config = settings.model_dump(mode="json", exclude={"tracking"})
+    config["git"] = {"commit": state["git_commit"], "dirty": state["git_dirty"]}
+    config["command"] = state["command"]
+    logger = open_run(tracking, mode, run, job=job, config=config)
+    if getattr(rank_zero_only, "rank", 0):  # only the first process has a W&B run
+        yield [logger], []
         return
-    config = run_config(settings)
-    first = getattr(rank_zero_only, "rank", 0) == 0
-    if first and settings.data.root.is_dir():
-        config["data_fingerprint"] = fingerprint(settings.data.root)
-    tracked = open_run(tracking, mode, run, job=job, config=config)
-    if not first:  # only the first process has a run
-        yield [tracked.logger], []
-        return
-    _describe(tracked, settings)
+    if not logger.offline:
+        say(f"W&B: {logger.experiment.url}")
+        write_text(run.folder / "wandb-url.txt", f"{logger.experiment.url}\n")
+    logger.facts |= {"run": run.id, "git_commit": state["git_commit"]}
+    with logger.guarded("defining the metrics"):
+        for name, goal in METRICS.items():
+            # Charts by epoch; the table of runs shows the best value.
+            logger.experiment.define_metric(name, step_metric="epoch", summary=goal)
+    callbacks = [ValidationImages(logger), BestModel(logger)] if job == "train" else []
     error: BaseException | None = None
     try:
-        yield [tracked.logger], _callbacks(tracked, settings, config, job)
-        if job == "predict":
-            send_predictions(tracked, run)
-            log_predictions(tracked, run)
+        # ~ if cookiecutter.scope == "complete"
+        with extras(logger, settings, job) as more:
+            yield [logger], [*callbacks, *more]
+        # ~ else
+        yield [logger], callbacks
+        # ~ endif
     except BaseException as caught:
         error = caught
         raise
     finally:
-        _finish(tracked, error)
+        with logger.guarded("closing the run"):
+            _close(logger, error)
 
 
-def _describe(tracked: Tracked, settings: Settings) -> None:
-    """What is told at the start: where it is, how to draw the metrics, what is not committed."""
-    if not tracked.offline:
-        say(f"W&B: {tracked.run.url}")
-        write_text(tracked.folder.folder / LINK, f"{tracked.run.url}\n")
-    with tracked.guarded("describing the run"):
-        for name, goal in METRICS.items():
-            # By epoch, and the best value is the one in the table of runs.
-            tracked.run.define_metric(name, step_metric="epoch", summary=goal)
-        changes = patch()
-        if changes:
-            path = tracked.folder.folder / "uncommitted.patch"
-            write_text(path, changes)
-            tracked.run.save(str(path), base_path=str(path.parent), policy="now")
-    use_checkpoint(tracked, settings)
-
-
-def _callbacks(
-    tracked: Tracked, settings: Settings, config: dict[str, object], job: str
-) -> list[Callback]:
-    data = DataLineage(tracked, settings, str(config.get("data_fingerprint") or "") or None)
-    tables = EvaluationTables(tracked, settings.data.root)
-    if job == "predict":
-        return []
-    if job == "evaluate":
-        return [data, tables]
-    return [
-        data,
-        Measures(tracked),
-        TrackedPictures(tracked),
-        Alerts(tracked),
-        ModelArtifacts(tracked, config),
-        EmbeddingCloud(tracked),
-        tables,
-    ]
+def _close(logger: RunLogger, error: BaseException | None) -> None:
+    code = exit_code(error)
+    if error is not None and code:
+        logger.experiment.summary["failure"] = reason(error)
+    # ~ if cookiecutter.scope == "complete"
+    if code == 143:
+        logger.experiment.mark_preempting()  # so that a sweep starts the trial again
+    # ~ endif
+    offline = logger.offline
+    # ~ if cookiecutter.scope == "complete"
+    files = logger.experiment.dir
+    # ~ endif
+    began = time.monotonic()
+    logger.experiment.finish(exit_code=code)
+    arrived = time.monotonic() - began < logger.tracking.finish_timeout
+    # ~ if cookiecutter.scope == "complete"
+    if not offline:
+        remember_artifacts(logger, files, arrived=arrived)
+    # ~ endif
+    if not offline and not arrived:
+        say(f"W&B: the upload is not complete. {HOW_TO_UPLOAD}")
 
 
 def exit_code(error: BaseException | None) -> int:
-    """What the state of the run goes by: 0 finished, 130 interrupted, 143 terminated, else failed.
+    """The exit code that W&B derives the state of a run from.
 
-    Lightning turns Ctrl-C into ``SystemExit(1)`` and SIGTERM into a ``SystemExit`` of its own.
+    0 is finished, 130 interrupted, 143 terminated, any other failed. Lightning turns Ctrl-C into
+    ``SystemExit(1)`` and SIGTERM into a ``SystemExit`` of its own.
     """
     if error is None:
         return 0
     if isinstance(error, SIGTERMException):
         return 143
-    if isinstance(error, KeyboardInterrupt) or isinstance(error.__context__, KeyboardInterrupt):
+    if KeyboardInterrupt in {type(error), type(error.__context__)}:
         return 130
-    if isinstance(error, SystemExit) and isinstance(error.code, int):
-        return error.code
-    return 1
-
-
-def _finish(tracked: Tracked, error: BaseException | None) -> None:
-    with tracked.guarded("closing the run"):
-        code = exit_code(error)
-        if code not in {130, 143}:  # who pressed Ctrl-C knows, and who is preempted goes on
-            tell_end(tracked, error)
-        if error is not None and code:
-            tracked.run.summary["failure"] = reason(error)
-        if code == 143:
-            tracked.run.mark_preempting()  # a sweep hands it out again, a scheduler resumes it
-        folder, offline, began = Path(tracked.run.dir).parent, tracked.offline, time.monotonic()
-        tracked.run.finish(exit_code=code)
-        if not offline and time.monotonic() - began < tracked.tracking.finish_timeout:
-            (folder / COMPLETE).touch()
-        elif not offline:
-            for action in tracked.logged:
-                postpone(tracked.folder, action)
-            say(f"W&B: not all of it has arrived. {RUNS_TO_SYNC}")
+    return error.code if isinstance(error, SystemExit) and isinstance(error.code, int) else 1

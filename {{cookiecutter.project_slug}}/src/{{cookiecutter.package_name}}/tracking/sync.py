@@ -1,165 +1,203 @@
-"""``wandb-sync``: upload what was recorded offline, and do what only a server can."""
+"""``wandb-sync``: upload offline runs, and do what had to wait for a server."""
 
 import argparse
 import json
-import logging
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.progress import track
-
-from ..errors import UsageError
+from ..run.files import write_json
 from ..run.folder import Run
-from .pending import COMPLETE, FILE, keep, pending
+from .client import package, reason
+from .registry import link, public_api
 
-STILL_RUNNING_SECONDS = 60  # a run that was written to so lately may not have ended
-LEAST_BYTES = 64  # a run that never began has a header only
+if TYPE_CHECKING:
+    from .logger import RunLogger
+
+PENDING = "wandb-pending.json"  # in a run folder: the actions that wait for a server
+COMPLETE = "complete"  # in W&B's folder of an online run: the whole run has arrived
+RECENT_SECONDS = 60  # a younger file without an end belongs to a run that goes on
+MIN_BYTES = 64  # the file of a run that never began has a header only
+
+
+def postpone(run: Run, action: dict[str, Any]) -> None:
+    """Add an action to those that wait for a server.
+
+    It is ``{"action": "use", "artifact": ...}``, or ``link`` with the arguments of
+    ``registry.link``, or ``log`` with those of ``artifacts.log_files``.
+    """
+    actions = pending(run)
+    if action not in actions:
+        write_json(run.folder / PENDING, [*actions, action])
+
+
+def pending(run: Run) -> list[dict[str, Any]]:
+    """The actions that wait for a server."""
+    path = run.folder / PENDING
+    actions: list[dict[str, Any]] = json.loads(path.read_text("utf-8")) if path.is_file() else []
+    return actions
+
+
+def remember_artifacts(logger: "RunLogger", files: str, *, arrived: bool) -> None:
+    """Mark W&B's folder of a finished online run as complete, or remember its artifacts.
+
+    Args:
+        logger: of the finished run.
+        files: the folder ``files`` in W&B's folder of the run.
+        arrived: whether the upload has finished.
+    """
+    if arrived:
+        (Path(files).parent / COMPLETE).touch()
+    if not arrived or "logging the model" in logger.failures:
+        for action in logger.artifacts:
+            postpone(logger.run, action)
 
 
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser("wandb-sync", description=__doc__)
     parser.add_argument("runs", nargs="?", type=Path, default=Path("runs"), help="the runs' folder")
-    arguments = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        remaining = sync(arguments.runs)
-    except UsageError as error:
-        sys.exit(f"\n{error}\n")
-    sys.exit(1 if remaining else 0)
+    runs: Path = parser.parse_args().runs
+    if not runs.is_dir():
+        sys.exit(f"\n{runs} is not a folder. Name the folder of the runs: wandb-sync runs\n")
+    sys.exit(1 if sync(runs) else 0)
 
 
 def sync(runs: Path) -> list[str]:
-    """Upload each offline run below ``runs``, one at a time, then what waits for it.
+    """Upload each offline run in the folder ``runs``, then do the actions that wait for it.
 
     Returns:
         A line for each thing that remains to be done, with the reason.
-
-    Raises:
-        UsageError: if there is no such folder.
     """
-    if not runs.is_dir():
-        raise UsageError(f"{runs} is no folder. Name the one that holds the runs: wandb-sync runs")
-    open_files = list(unsynced(runs))
-    waiting = [Run(path.parent) for path in sorted(runs.glob(f"*/{FILE}"))]
-    remaining, done = [], 0
-    console = Console()
-    for file in track(open_files, description="Uploading", console=console, transient=True):
-        why = _upload(file)
-        if why is None:
-            done += 1
-            console.print(f"  {file.parent}", soft_wrap=True, markup=False)
+    remaining, left = [], set()
+    files = [file for file in sorted(runs.glob("*/wandb/*run-*/*.wandb")) if not _is_uploaded(file)]
+    for file in files:
+        print(f"  {file.parent}")
+        problem = upload(file)
+        if problem:
+            remaining.append(f"{file.parent}: {problem}")
+            left.add(file.parents[2])
+    print(f"{len(files) - len(remaining)} of {len(files)} runs uploaded.")
+    for path in sorted(runs.glob(f"*/{PENDING}")):
+        if path.parent in left:
+            remaining.append(f"{path}: its run is not uploaded yet")
         else:
-            remaining.append(f"{file.parent}: {why}")
-    for run in waiting:
-        if any(file.is_relative_to(run.folder) for file in unsynced(runs)):
-            remaining.append(f"{run.folder / FILE}: its run is not uploaded yet")
-        else:
-            remaining += _replay(run, console)
-    console.print(f"{done} of {len(open_files)} runs uploaded, {len(remaining)} things remain.")
-    for line in remaining:
-        console.print(f"  {line}", soft_wrap=True, markup=False)
+            remaining += do_pending(Run(path.parent))
+    if remaining:
+        print("To be done:", *remaining, sep="\n  ")
     return remaining
 
 
-def unsynced(runs: Path) -> Iterator[Path]:
-    """The files of the runs of which a server has not, or may not have, everything."""
-    for file in sorted(runs.glob("*/wandb/*run-*/*.wandb")):
-        marked = file.with_name(f"{file.name}.synced").exists() or (file.parent / COMPLETE).exists()
-        if not marked and file.stat().st_size > LEAST_BYTES:
-            yield file
+def _is_uploaded(file: Path) -> bool:
+    marks = [file.with_name(f"{file.name}.synced"), file.parent / COMPLETE]
+    return any(mark.exists() for mark in marks) or file.stat().st_size <= MIN_BYTES
 
 
-def _upload(file: Path) -> str | None:
-    """Upload one run; the reason if that cannot be."""
-    try:
-        found = records(file)
-    except UsageError as error:
-        return str(error)
-    recent = time.time() - file.stat().st_mtime < STILL_RUNNING_SECONDS
-    if recent and not any("exit" in record for record in found):
-        return "it seems to be running still"
-    missing = missing_files(found)
-    if missing:
-        return f"{len(missing)} of its files are gone, {missing[0]} among them; nothing was sent"
+def upload(file: Path) -> str | None:
+    """Upload a run, if it has ended and all files of its artifacts exist.
+
+    Returns:
+        The reason why it is not uploaded, or None.
+    """
+    done = _wandb("leet", "inspect", "--json", str(file))
+    if done.returncode:
+        return f"it cannot be read: {_last_line(done)}"
+    records = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    recent = time.time() - file.stat().st_mtime < RECENT_SECONDS
+    if recent and not any("exit" in record for record in records):
+        return "it seems to be still running"
+    missing = missing_files(records)
+    if missing:  # wandb would upload the rest, and take the run for uploaded
+        return f"{len(missing)} of its files are missing, such as {missing[0]}"
     done = _wandb("sync", "--include-online", str(file.parent))
-    if done.returncode or not file.with_name(f"{file.name}.synced").exists():
-        return _last_line(done)
-    return None
+    return None if not done.returncode and _is_uploaded(file) else _last_line(done)
 
 
-def missing_files(found: Sequence[dict[str, Any]]) -> list[str]:
-    """Files that the artifacts among the records are made of and that are not there any more."""
+def missing_files(records: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The files of the artifacts among the records that do not exist any more."""
     return [
         path
-        for record in found
+        for record in records
         for entry in record.get("artifact", {}).get("manifest", {}).get("contents", [])
         if (path := entry.get("local_path")) and not Path(path).is_file()
     ]
 
 
-def records(file: Path) -> list[dict[str, Any]]:
-    """What W&B's own reader finds in the file of a run.
+def do_pending(run: Run) -> list[str]:
+    """Do the actions of an uploaded run.
 
-    Raises:
-        UsageError: if it cannot read it.
+    Returns:
+        A line for each action that failed; these actions go on waiting.
     """
-    done = _wandb("leet", "inspect", "--json", str(file))
-    if done.returncode:
-        raise UsageError(f"it cannot be read: {_last_line(done)}")
-    lines = done.stdout.splitlines()
-    return [json.loads(line) for line in lines if line.startswith("{")]
-
-
-def _replay(run: Run, console: Console) -> list[str]:
-    from .artifacts import log_again  # noqa: PLC0415 - brings PyTorch
-    from .client import public_api, reason  # noqa: PLC0415
-    from .registry import link  # noqa: PLC0415
-
-    left, lines = [], []
-    tracking = run.settings.get("tracking")
-    for action in track(pending(run), description=run.id, console=console, transient=True):
+    left, problems = [], []
+    for action in pending(run):
         try:
-            if action["action"] == "log":
-                log_again(run, tracking, action)
-                continue
-            api = public_api(tracking)
-            artifact = api.artifact(action["artifact"])
-            if action["action"] == "use":
-                api.run(f"{artifact.entity}/{artifact.project}/{run.id}").use_artifact(artifact)
-            else:
-                said = link(
-                    api,
-                    artifact,
-                    action["target"],
-                    action["alias"],
-                    bar=action["bar"],
-                    force=action["force"],
-                )
-                console.print(f"  {said}", soft_wrap=True, markup=False)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the action is kept and told
+            _do(run, **action)
+        except Exception as error:  # noqa: BLE001 - wandb raises many kinds
             left.append(action)
-            lines.append(f"{run.folder / FILE}: {action['action']}: {reason(error)}")
-    keep(run, left)
-    return lines
+            problems.append(f"{run.folder / PENDING}: {action['action']}: {reason(error)}")
+    if left:
+        write_json(run.folder / PENDING, left)
+    else:
+        (run.folder / PENDING).unlink()
+    return problems
 
 
-def _last_line(done: "subprocess.CompletedProcess[str]") -> str:
-    lines = (done.stderr + done.stdout).strip().splitlines()
-    return lines[-1] if lines else f"wandb ended with {done.returncode}"
+def _do(run: Run, action: str, artifact: str, **arguments: Any) -> None:
+    tracking = run.settings["tracking"]
+    api = public_api(tracking)
+    if action == "log":
+        _log_again(run, api.run(f"{tracking['project']}/{run.id}"), artifact, **arguments)
+        return
+    version = api.artifact(artifact)
+    if action == "use":
+        api.run(f"{version.entity}/{version.project}/{run.id}").use_artifact(version)
+    else:
+        print(f"  {link(api, version, **arguments)}")
+
+
+def _log_again(
+    run: Run,
+    uploaded: Any,
+    name: str,
+    *,
+    kind: str,
+    files: list[str],
+    aliases: list[str],
+    facts: dict[str, Any],
+) -> None:
+    """Log an artifact of an uploaded run; content that the server has is not a new version."""
+    wandb = package()
+    code = 0 if uploaded.state == "finished" else 1
+    resumed = wandb.init(
+        entity=uploaded.entity,
+        project=uploaded.project,
+        id=run.id,
+        resume="must",
+        dir=run.folder / "wandb" / "data",
+        settings=wandb.Settings(silent=True),
+    )
+    artifact = wandb.Artifact(name, kind, metadata=facts)
+    for file in files:
+        artifact.add_file(str(run.folder / file), name=Path(file).name)
+    resumed.log_artifact(artifact, aliases=aliases or None).wait()
+    resumed.finish(exit_code=code)
 
 
 def _wandb(*words: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(  # noqa: S603 - the package's own command line
+    return subprocess.run(  # noqa: S603 - the command line of wandb
         [sys.executable, "-m", "wandb", *words],
         capture_output=True,
         text=True,
         check=False,
         env=os.environ | {"WANDB_ERROR_REPORTING": "false"},
     )
+
+
+def _last_line(done: "subprocess.CompletedProcess[str]") -> str:
+    lines = (done.stderr + done.stdout).strip().splitlines()
+    return lines[-1] if lines else f"wandb ended with {done.returncode}"

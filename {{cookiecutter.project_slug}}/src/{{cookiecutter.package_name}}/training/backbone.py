@@ -15,7 +15,7 @@ IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 class Normalisation(nn.Module):
-    """Scale images as the backbone's pretraining did; part of the network, also when exported."""
+    """Scale images as the backbone's pretraining did; a part of the network."""
 
     mean: Tensor
     std: Tensor

@@ -1,29 +1,77 @@
-"""The one seam for an experiment tracker: loggers and callbacks that the config names."""
+"""Open the experiment trackers that the settings name."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import inspect
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pkgutil import resolve_name
+from typing import Any
 
-from hydra.utils import get_method
 from lightning.pytorch import Callback
 from lightning.pytorch.loggers import Logger
 
+from ..errors import UsageError
 from ..run.folder import Run
+from ..settings.check import flattened
+from ..settings.trackers import TARGET, split_trackers
 from ..settings.tree import Settings
-
-Followers = tuple[Sequence[Logger], Sequence[Callback]]
 
 
 @contextmanager
-def tracked(settings: Settings, run: Run, *, job: str) -> Iterator[Followers]:
-    """Open what ``tracking._target_`` names, hand out its loggers and callbacks, close it.
+def tracked(
+    settings: Settings, run: Run, *, job: str
+) -> Iterator[tuple[list[Logger], list[Callback]]]:
+    """Open the trackers of ``settings.tracking``, and close them when the block ends.
+
+    A tracker is a Lightning logger, which is built from its arguments; or a class of this package
+    with a method ``follow``, a context manager of its loggers and callbacks.
 
     Args:
-        settings: with ``tracking=none`` nothing is opened.
-        run: whose id the tracker takes.
-        job: what is going on: train, evaluate or predict.
+        settings: with ``tracking=none`` there are neither loggers nor callbacks.
+        run: where the run writes.
+        job: ``train``, ``evaluate`` or ``predict``.
+
+    Yields:
+        The loggers and the callbacks for Lightning's trainer.
+
+    Raises:
+        UsageError: if a tracker cannot be built, with the reason.
     """
-    if settings.tracking is None:
-        yield [], []
-        return
-    with get_method(settings.tracking.target)(settings, run, job=job) as followers:
-        yield followers
+    loggers: list[Logger] = []
+    callbacks: list[Callback] = []
+    with ExitStack() as stack:
+        for path, tracker in split_trackers(settings.tracking or {}).items():
+            try:
+                target = resolve_name(tracker[TARGET])
+            except Exception as error:
+                raise UsageError(f"{path}.{TARGET}={tracker[TARGET]}: {error}") from error
+            if hasattr(target, "follow"):
+                opened = target(**tracker).follow(settings, run, job=job)
+                more_loggers, more_callbacks = stack.enter_context(opened)
+                loggers += more_loggers
+                callbacks += more_callbacks
+            else:
+                loggers.append(_logger(path, target, tracker, settings))
+        yield loggers, callbacks
+
+
+def _logger(path: str, target: Any, tracker: Mapping[str, Any], settings: Settings) -> Logger:
+    """Build a Lightning logger, and log the settings as its hyperparameters."""
+    arguments = {name: value for name, value in tracker.items() if name != TARGET}
+    if not (isinstance(target, type) and issubclass(target, Logger)):
+        raise UsageError(
+            f"{path}.{TARGET}={tracker[TARGET]} is not a logger of Lightning.\n"
+            "Name one, or choose a tracker: tracking=<file of configs/tracking>"
+        )
+    try:
+        inspect.signature(target).bind(**arguments)
+        logger = target(**arguments)
+        _ = getattr(logger, "experiment", None)  # some arguments are passed on to it
+        hyperparameters = settings.model_dump(mode="json", exclude={"tracking"})
+        logger.log_hyperparams(flattened(hyperparameters))
+    except ModuleNotFoundError as error:
+        needed = str(error).strip().splitlines()[0]
+        fix = "uv sync --extra tensorboard" if "tensorboard" in needed else "uv add <package>"
+        raise UsageError(f"{path}: {target.__name__}: {needed} Install it: {fix}") from error
+    except Exception as error:
+        raise UsageError(f"{path}: {target.__name__}: {error}") from error
+    return logger

@@ -18,7 +18,7 @@ class WeightAverage(Callback):
     ``ExponentialMovingAverage``, by which the random initial weights are soon forgotten.
 
     Validation uses the average. The ``state_dict`` of a checkpoint is the average, too, so that
-    testing, prediction and export need no special case; the weights from which training continues
+    tests and predictions need no special case; the weights from which training continues
     are stored next to it as ``trained_weights``.
 
     Lightning 2.6 has ``WeightAveraging``, which does not fit: ``test`` and ``predict`` after

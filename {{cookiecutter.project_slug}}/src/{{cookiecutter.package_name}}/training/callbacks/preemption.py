@@ -5,6 +5,8 @@ import os
 import re
 import signal
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -109,6 +111,19 @@ class Preemption(Callback):
         """
         if self.asked is not None:
             self._end()
+
+
+@contextmanager
+def requeued_if_preempted() -> Iterator[None]:
+    """If the block is preempted, let SLURM start the job again, as the last action of it.
+
+    The scheduler may end the process at any time after that.
+    """
+    try:
+        yield
+    except PreemptedError as error:
+        requeue(error.signum)
+        raise
 
 
 def requeue(signum: int) -> None:

@@ -1,0 +1,113 @@
+"""What the server receives. As it is a stand-in, this does not show what W&B accepts."""
+
+import json
+import os
+import signal
+
+import pytest
+from shape_sorter import train
+from shape_sorter.task import MONITOR
+from shape_sorter.tracking import lineage
+from shape_sorter.training import trainer
+from shape_sorter.training.callbacks.preemption import Preemption
+from small import OWN
+from tracked import KEY, PLAIN
+
+
+def of_type(server, kind):
+    return [artifact for artifact in server.artifacts if artifact.type == kind]
+
+
+def test_a_training_an_evaluation_and_a_prediction_arrive_with_their_lineage(server, tracked, own_data, caplog):
+    caplog.set_level("INFO")
+    run = tracked(OWN, f"data.root={own_data}", "tracking.tags=[a-tag]", "tracking.alerts.finished=true")
+    link = (run / "wandb-url.txt").read_text().strip()
+    assert link.endswith(f"/runs/{run.name}")
+    assert link in caplog.text
+    trained = server.runs[run.name]
+    assert (trained.state, trained.tags) == ("finished", ["a-tag"])
+    assert trained.config["model"]["backbone"] == "test_resnet"
+    scores = [row[MONITOR] for row in trained.history if MONITOR in row]
+    assert [row["epoch"] for row in trained.history if MONITOR in row] == [0, 1]
+    assert any(name.startswith("media/images/val/") for name in trained.files)
+    assert [(alert.run, alert.title) for alert in server.alerts] == [(run.name, "Run finished")]
+    (model,) = of_type(server, "model")
+    assert set(model.aliases) == {"best", "latest"}
+    assert model.files["best.ckpt"] == (run / "checkpoints" / "best.ckpt").read_bytes()
+    assert model.metadata[MONITOR] == pytest.approx(max(scores))
+    assert model.metadata["epoch"] == scores.index(max(scores))
+    assert model.metadata["run"] == run.name
+    assert model.metadata["data"] == trained.config["data_fingerprint"]
+    (data,) = of_type(server, "dataset")
+    assert trained.config["data_fingerprint"] in data.aliases
+    assert data in trained.used
+
+    checkpoint = f"checkpoint=wandb:model-{run.name}:best"
+    folder = tracked(checkpoint, name="evaluate", small=PLAIN)
+    evaluated = server.runs[folder.name]
+    assert evaluated.job_type == "evaluate"
+    assert {model.id, data.id} <= {artifact.id for artifact in evaluated.used}
+    test = MONITOR.replace("val", "test")
+    assert json.loads((folder / "metrics.json").read_text())[test] == evaluated.summary[test]
+    assert "test/predictions" in evaluated.summary
+
+    folder = tracked(checkpoint, f"source={own_data}", name="predict", small=PLAIN)
+    assert model in server.runs[folder.name].used
+    (predictions,) = of_type(server, "predictions")
+    assert predictions.logged_by == folder.name
+    assert predictions.files["predictions.json"] == (folder / "predictions.json").read_bytes()
+
+    with pytest.raises(SystemExit, match="no-such-model:best cannot be fetched"):
+        tracked("checkpoint=wandb:no-such-model:best", name="evaluate", small=PLAIN)
+    assert KEY.encode() not in server.bodies()
+    for path in run.parent.rglob("*"):
+        assert not path.is_file() or KEY.encode() not in path.read_bytes(), path
+
+
+def test_a_data_set_is_a_version_for_each_fingerprint(server, tracked, monkeypatch, workplace):
+    tables = []
+    original = lineage.data_table
+    monkeypatch.setattr(lineage, "data_table", lambda *words: tables.append(words) or original(*words))
+    runs = [tracked("trainer.max_epochs=1"), tracked("trainer.max_epochs=1", "seed=1")]
+    (version,) = of_type(server, "dataset")
+    assert len(tables) == 1  # the server is asked before anything is prepared
+    for run in runs:
+        assert version in server.runs[run.name].used
+    (workplace / "data" / "shapes" / "notes.txt").write_text("changed")
+    tracked("trainer.max_epochs=1", "tracking.log_data=content")
+    _, changed = of_type(server, "dataset")
+    assert b"changed" in changed.files.values()
+
+
+def test_a_training_that_was_preempted_or_resumed_goes_on_in_its_run(server, tracked, monkeypatch):
+    def preempt(_callback, trainer, *_):
+        if trainer.global_step == 5:  # in the second epoch
+            os.kill(os.getpid(), signal.SIGUSR1)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Preemption, "on_train_batch_start", preempt)
+        with pytest.raises(SystemExit):
+            tracked()
+    ((name, run),) = server.runs.items()
+    assert "SIGUSR1" in run.summary["failure"]
+    tracked("resume=auto")
+    tracked(f"resume={name}", "trainer.max_epochs=3")
+    assert list(server.runs) == [name]
+    assert run.state == "finished"
+    assert [row["epoch"] for row in run.history if MONITOR in row] == [0, 1, 2]
+    steps = [row["_step"] for row in run.history]
+    assert steps == sorted(set(steps))
+
+
+def test_models_without_an_alias_are_deleted_if_the_settings_ask_for_it(server, tracked, monkeypatch):
+    original = trainer.checkpoint_callbacks
+
+    def always_better(settings, run, **_):
+        return original(settings, run, monitor="epoch", mode="max")
+
+    monkeypatch.setattr(train, "checkpoint_callbacks", always_better)
+    tracked("trainer.max_epochs=3", "tracking.log_model_every_n_epochs=1", "tracking.prune_models=true")
+    models = of_type(server, "model")
+    assert len(models) > 1
+    (model,) = [model for model in models if model.state != "DELETED"]
+    assert "best" in model.aliases

@@ -1,0 +1,87 @@
+"""Images of validation samples with their targets and predictions."""
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from PIL import Image
+from torch import Tensor
+from torchvision.transforms.functional import to_pil_image
+
+from ..task import caption
+from ..training.callbacks.pictures import PredictionPictures, Shown
+# ~ if cookiecutter.task == "classification"
+from .logger import RunLogger
+
+# ~ else
+from .logger import RunLogger
+from .overlay import overlay
+
+# ~ endif
+KEY = "val/predictions"
+
+
+class ValidationImages(Callback):
+    """Log the samples that ``PredictionPictures`` draws, each with its caption."""
+
+    def __init__(self, logger: RunLogger) -> None:
+        self.logger = logger
+        self.validations = 0
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Ask ``PredictionPictures`` for its samples."""
+        self.classes: list[str] = cast("Any", pl_module).classes
+        for callback in cast("Any", trainer).callbacks:
+            if isinstance(callback, PredictionPictures):
+                callback.sinks.append(self.send)
+
+    def send(self, trainer: Trainer, samples: Sequence[Shown]) -> None:
+        """Log the samples of a validation."""
+        media = self.logger.tracking.media
+        self.validations += 1
+        if self.validations % media.every_n_validations or not media.images:
+            return
+        with self.logger.guarded("sending images"):
+            images = [
+                picture(
+                    self.logger,
+                    sample.image,
+                    self.classes,
+                    target=sample.target,
+                    prediction=sample.prediction,
+                )
+                for sample in samples[: media.images]
+            ]
+            self.logger.log_metrics({KEY: images}, trainer.global_step)
+
+
+def shrunk(image: Image.Image, pixels: int) -> Image.Image:
+    """The RGB image with a longer side of at most ``pixels``."""
+    small = image.convert("RGB")
+    small.thumbnail((pixels, pixels))
+    return small
+
+
+def picture(
+    logger: RunLogger,
+    image: Tensor,
+    classes: Sequence[str],
+    *,
+    target: Any = None,
+    prediction: Any = None,
+    words: str | None = None,
+) -> Any:
+    """A W&B image of a sample with its target and its prediction, if there are any.
+
+    ``image`` is a uint8 tensor [3, H, W]; ``words`` is the caption instead of one that describes
+    the prediction.
+    """
+    shown = shrunk(to_pil_image(image.cpu()), logger.tracking.media.pixels)
+    if words is None and prediction is not None:
+        words = caption(target, prediction, classes)
+    # ~ if cookiecutter.task == "classification"
+    return logger.wandb.Image(shown, caption=words, file_type="jpg")
+    # ~ else
+    over = overlay(target, prediction, classes, shown)
+    return logger.wandb.Image(shown, caption=words, file_type="jpg", **over)
+    # ~ endif

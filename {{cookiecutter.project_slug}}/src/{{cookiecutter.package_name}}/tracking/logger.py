@@ -1,0 +1,116 @@
+"""Lightning's logger for W&B, with an offline fallback.
+
+The training goes on without an account or a network, and when either is lost during the training.
+"""
+
+import logging
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Any
+
+from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.utilities import rank_zero_only
+
+from ..run.folder import Run
+from .client import HOW_TO_UPLOAD, has_key, package, reason, say
+from .settings import Mode, WandbSettings
+
+log = logging.getLogger(__name__)
+
+
+class RunLogger(WandbLogger):
+    """The logger of a W&B run, which has the id of the run folder."""
+
+    def __init__(
+        self, tracking: WandbSettings, mode: Mode, run: Run, job: str, config: dict[str, Any]
+    ) -> None:
+        self.tracking = tracking
+        self.run = run
+        self.facts: dict[str, Any] = {}  # metadata of the logged models
+        self.models: dict[str, tuple[int, Any]] = {}  # alias -> time of the file, artifact
+        self.artifacts: list[dict[str, Any]] = []  # see ``artifacts.log_files``
+        self.failures: set[str] = set()
+        super().__init__(
+            name=tracking.name or run.id,
+            id=run.id,
+            resume="allow",
+            save_dir=run.folder,
+            job_type=tracking.job_type or job,
+            mode=mode,
+            config=config,
+            settings=self.wandb.Settings(
+                **tracking.model_dump(include={"init_timeout", "finish_timeout"}), silent=True
+            ),
+            **tracking.model_dump(include={"project", "entity", "group", "tags", "notes"}),
+        )
+        _ = self.experiment  # starts the run, or raises; in further processes a dummy
+        for handler in logging.getLogger("wandb").handlers:
+            # On a full disk each line of wandb's own log would print a traceback.
+            handler.handleError = lambda record: None  # type: ignore[method-assign] # noqa: ARG005
+
+    @property
+    def wandb(self) -> ModuleType:
+        """The package."""
+        return package()
+
+    @property
+    def offline(self) -> bool:
+        """Whether the run is recorded for a later upload."""
+        return bool(self.experiment.offline)
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
+        """Log numbers, images and tables of a training step."""
+        with self.guarded("logging"):
+            super().log_metrics(metrics, step)
+
+    @contextmanager
+    def guarded(self, what: str) -> Iterator[None]:
+        """Log the first error in ``what``, such as ``sending images``, as one line.
+
+        With ``tracking.strict`` the error is raised.
+        """
+        try:
+            yield
+        except Exception as error:  # wandb raises many kinds
+            if self.tracking.strict:
+                raise
+            if what not in self.failures:
+                self.failures.add(what)
+                say(f"W&B: {what} failed ({reason(error)}); the run goes on without it.")
+            log.debug("%s failed", what, exc_info=True)
+
+
+def open_run(
+    tracking: WandbSettings, mode: Mode | None, run: Run, *, job: str, config: dict[str, Any]
+) -> RunLogger:
+    """Start a W&B run; offline if there is no API key or the server cannot be reached.
+
+    All files of W&B go into the run folder, so that a later upload finds them.
+
+    Raises:
+        wandb.errors.Error: if the server cannot be reached and ``tracking.strict`` is set.
+    """
+    data = run.folder.absolute() / "wandb" / "data"
+    data.mkdir(parents=True, exist_ok=True)
+    os.environ["WANDB_DIR"], os.environ["WANDB_DATA_DIR"] = str(data.parents[1]), str(data)
+    wandb = package()
+    wandb.setup(wandb.Settings(silent=True))
+    if mode is None:
+        mode = "online" if has_key() else "offline"
+        if mode == "offline":
+            say(f"W&B: no API key, so this run is recorded offline. {HOW_TO_UPLOAD}")
+    before = set(run.folder.glob("wandb/run-*"))
+    try:
+        return RunLogger(tracking, mode, run, job, config)
+    except (wandb.errors.Error, OSError, ValueError) as error:
+        if mode != "online" or tracking.strict:
+            raise
+        wandb.teardown()  # otherwise the id counts as in use
+        for failed in set(run.folder.glob("wandb/run-*")) - before:
+            shutil.rmtree(failed)  # it is empty, and would be uploaded as a crashed run
+        say(f"W&B cannot be reached ({reason(error)}): offline. {HOW_TO_UPLOAD}")
+    return RunLogger(tracking, "offline", run, job, config)

@@ -1,0 +1,89 @@
+"""Experiment trackers: any Lightning logger, by a file in ``configs/tracking``."""
+
+import csv
+from pathlib import Path
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from {{ cookiecutter.package_name }}.run.folder import read_metrics
+from {{ cookiecutter.package_name }}.task import MONITOR
+
+from small import SHAPES, SMALL
+
+UNTRACKED = (*(word for word in SMALL if not word.startswith("tracking")), *SHAPES)
+UNTRACKED += ("schedule.warmup=0",)
+CSV = """
+_target_: lightning.pytorch.loggers.CSVLogger
+save_dir: ${runs}/${oc.env:TRAIN_RUN_ID}
+name: mine
+version: ""
+"""
+
+
+@pytest.fixture
+def train(command, workplace):
+    """Train with trackers, of which ``mine`` and ``named`` are files of the user."""
+    (workplace / "own" / "tracking").mkdir(parents=True)
+    (workplace / "own" / "tracking" / "mine.yaml").write_text(CSV)
+    named = "named:" + CSV.replace("\n", "\n  ")
+    (workplace / "own" / "tracking" / "named.yaml").write_text(named)
+
+    def run(*overrides):
+        path = f"hydra.searchpath=[file://{workplace / 'own'}]"
+        return command("train", *UNTRACKED, path, *overrides)
+
+    return run
+
+
+def tensorboard_scalars(run, name):
+    events = EventAccumulator(str(run / "tensorboard")).Reload()
+    return [event.value for event in events.Scalars(name)]
+
+
+def csv_scalars(run, name):
+    with (run / "mine" / "metrics.csv").open() as file:
+        return [float(row[name]) for row in csv.DictReader(file) if row.get(name)]
+
+
+def measured(run):
+    rows = read_metrics(run / "metrics.csv")
+    return [row[MONITOR] for row in rows if MONITOR in row]
+
+
+def test_a_logger_writes_into_the_run_folder_alone_or_beside_others_and_goes_on(train):
+    run = train("tracking=[tensorboard,named]", "trainer.max_epochs=1")
+    train(f"resume={run.name}", "tracking=[mine,tensorboard]", "trainer.max_epochs=2")
+    assert tensorboard_scalars(run, MONITOR) == pytest.approx(measured(run))
+    assert csv_scalars(run, MONITOR) == pytest.approx(measured(run)[1:])
+    assert "optimizer.lr" in (run / "mine" / "hparams.yaml").read_text()
+    assert [path.name for path in Path("runs").iterdir()] == [run.name]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["tracking=mine", "tracking.nam=x"], r"tracking: CSVLogger: .*'nam'"),
+        (["tracking=mine", "~tracking.save_dir"], r"tracking: CSVLogger: .*'save_dir'"),
+        (["tracking=tensorboard", "tracking.tensorboard.nam=x"], "TensorBoardLogger: .*'nam'"),
+        (["tracking=mine", "tracking._target_=no.such.Logger"], "tracking._target_=no.such.Logger"),
+        (["tracking=mine", "tracking._target_=pathlib.Path"], "is not a logger of Lightning"),
+        (["tracking=none", "tracking.project=x"], "no tracker takes project"),
+        (["tracking=[tensorboard]", "tracking.project=x"], "no tracker takes project"),
+        (
+            ["tracking=mine", "tracking._target_={{ cookiecutter.package_name }}.tracking.none"],
+            "does not exist; choose a tracker",
+        ),
+    ],
+)
+def test_a_mistake_is_named_before_the_training_begins(train, words, message):
+    with pytest.raises(SystemExit, match=message):
+        train(*words)
+    assert not list(Path("runs").glob("*/checkpoints"))
+
+
+def test_a_missing_package_is_named_with_the_fix(train, monkeypatch):
+    for name in ("_TENSORBOARD_AVAILABLE", "_TENSORBOARDX_AVAILABLE"):
+        monkeypatch.setattr(f"lightning.fabric.loggers.tensorboard.{name}", False)
+    with pytest.raises(SystemExit, match="Install it: uv sync --extra tensorboard"):
+        train("tracking=tensorboard")

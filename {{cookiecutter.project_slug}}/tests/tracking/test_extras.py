@@ -1,0 +1,79 @@
+"""What a run records besides metrics, images and the best model."""
+
+import json
+import subprocess
+from contextlib import nullcontext
+from pathlib import Path
+from types import SimpleNamespace
+
+from {{ cookiecutter.package_name }}.task import MONITOR
+from {{ cookiecutter.package_name }}.tracking import facts
+
+from reading import artifacts, config, entries, history, logged
+from tracked import PLAIN
+
+
+def test_data_and_model_are_described(recorded):
+    stored = config(recorded)
+    assert stored["data_fingerprint"] == facts.fingerprint(recorded.parents[1] / "data" / "shapes")
+    assert stored["model_size"]["trainable"] == stored["model_size"]["parameters"] > 1000
+    assert any(name.startswith("gradients/") for row in history(recorded) for name in row)
+    best, last = artifacts(recorded, "model")
+    assert json.loads(best.metadata)["data"] == stored["data_fingerprint"]
+    assert {*last.aliases} == {"last", "latest"}
+    assert json.loads(last.metadata)["epoch"] == 1
+    assert MONITOR not in json.loads(last.metadata)
+    assert len(logged(recorded, "test/worst")[0]["filenames"]) == 3
+
+
+def test_evaluate_and_predict_record_their_data_and_their_checkpoint(recorded, tracked):
+    checkpoint = f"checkpoint={recorded}/checkpoints/best.ckpt"
+    root = recorded.parents[1] / "data" / "shapes"
+    evaluated = tracked(checkpoint, f"data.root={root}", name="evaluate", small=PLAIN)
+    predicted = tracked(checkpoint, f"source={root}/**/*0.*g", name="predict", small=PLAIN)
+    assert artifacts(evaluated, "dataset")
+    assert any("test/predictions" in row for row in history(evaluated))
+    assert any("predict/images" in row for row in history(predicted))
+    (predictions,) = artifacts(predicted, "predictions")
+    assert {"predictions.csv", "predictions.json"} <= entries(predictions).keys()
+    assert config(evaluated)["trained_in"] == config(predicted)["trained_in"] == recorded.name
+    for run in (recorded, evaluated, predicted):
+        for kind in ("dataset", "run_table", "predictions"):
+            for artifact in artifacts(run, kind):
+                staged = [Path(path) for path in entries(artifact).values() if path]
+                assert all(path.is_relative_to(run) and path.is_file() for path in staged)
+
+
+def test_the_fingerprint_changes_with_names_sizes_and_annotations(tmp_path):
+    image, labels = tmp_path / "1.jpg", tmp_path / "labels.json"
+    image.write_bytes(b"12")
+    labels.write_text("{}")
+    seen = [facts.fingerprint(tmp_path)]
+    assert facts.fingerprint(tmp_path) == seen[0]
+    labels.write_text("[]")
+    seen.append(facts.fingerprint(tmp_path))
+    image.write_bytes(b"123")
+    seen.append(facts.fingerprint(tmp_path))
+    image.rename(tmp_path / "2.jpg")
+    seen.append(facts.fingerprint(tmp_path))
+    assert len(set(seen)) == 4
+
+
+def test_uncommitted_changes_are_saved_without_secrets(workplace):
+    git("init", "-q")
+    (workplace / "own.py").write_text("x = 1\n")
+    git("add", ".")
+    git("commit", "-qm", "first")
+    (workplace / "own.py").write_text("x = 2\npassword: hush-hush\n")
+    saved = []
+    run = SimpleNamespace(save=lambda path, **_: saved.append(path))
+    folder = SimpleNamespace(folder=workplace)
+    facts.log_patch(SimpleNamespace(run=folder, experiment=run, guarded=nullcontext))
+    assert saved == [str(workplace / "uncommitted.patch")]
+    patch = (workplace / "uncommitted.patch").read_text()
+    assert "+x = 2" in patch
+    assert "hush-hush" not in patch
+
+
+def git(*words):
+    subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b.c", *words], check=True)
