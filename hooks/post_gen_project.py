@@ -1,4 +1,4 @@
-"""Remove what was declined, by one manifest, then say what to run next."""
+"""Remove the files of declined options, by one manifest, then print the next commands."""
 
 import json
 import shutil
@@ -7,9 +7,11 @@ from pathlib import Path
 
 ANSWERS = json.loads(r"""{{ cookiecutter | tojson }}""")
 PACKAGE = "src/" + ANSWERS["package_name"]
+TASK = PACKAGE + "/" + ANSWERS["task"]
 
-# What each option, or each answer to it, brings. Whole files and folders only: single lines go by
+# The files and folders that each option, or each answer to it, brings. Single lines go by
 # conditionals in the files.
+DECLINED = (False, "none", "essential")  # the answers that bring nothing
 TASKS = {
     "classification": [
         PACKAGE + "/classification",
@@ -44,6 +46,60 @@ TASKS = {
     ],
 }
 OPTIONS = {
+    "scope": [
+        # Export
+        PACKAGE + "/export",
+        PACKAGE + "/configs/export.yaml",
+        TASK + "/export.py",
+        "docs/export.md",
+        "tests/detection/test_dense.py",
+        "tests/test_export.py",
+        "tests/detection/test_dense.py",
+        # Search
+        PACKAGE + "/search",
+        PACKAGE + "/configs/tune.yaml",
+        "docs/search.md",
+        "tests/test_compare.py",
+        "tests/test_tune.py",
+        # Diagnostics
+        PACKAGE + "/diagnostics",
+        PACKAGE + "/configs/bench.yaml",
+        PACKAGE + "/configs/doctor.yaml",
+        TASK + "/check.py",
+        "docs/speed.md",
+        "tests/test_diagnostics.py",
+        # Cache and videos
+        PACKAGE + "/data/cache.py",
+        PACKAGE + "/data/videos.py",
+        PACKAGE + "/predict_videos.py",
+        "tests/test_cache.py",
+        "tests/test_videos.py",
+        # Clusters
+        PACKAGE + "/configs/hydra",
+        PACKAGE + "/training/callbacks/preemption.py",
+        PACKAGE + "/training/cluster.py",
+        PACKAGE + "/run/processes.py",
+        "docs/clusters.md",
+        "slurm",
+        "tests/test_preemption.py",
+        "tests/test_processes.py",
+        "tests/test_slurm.py",
+        # Weights & Biases in depth
+        PACKAGE + "/configs/promote.yaml",
+        *(
+            PACKAGE + "/tracking/" + name + ".py"
+            for name in ("alerts", "charts", "clips", "embeddings", "extras", "facts", "lineage")
+        ),
+        *(PACKAGE + "/tracking/" + name + ".py" for name in ("promote", "registry", "sync", "tables", "task")),
+        PACKAGE + "/tracking/" + ANSWERS["task"] + ".py",
+        ".github/workflows/train.yml",
+        "docs/leet.png",
+        "docs/tracking.md",
+        "slurm",
+        "sweeps",
+        *("tests/tracking/test_" + name + ".py" for name in ("alerts", "clips", "extras", "promote")),
+        *("tests/tracking/test_" + name + ".py" for name in ("sweep", "sync", "tables")),
+    ],
     "use_wandb": [
         PACKAGE + "/tracking",
         PACKAGE + "/configs/tracking/wandb.yaml",
@@ -61,6 +117,7 @@ OPTIONS = {
         ".dockerignore",
         ".devcontainer",
         "compose.yaml",
+        "docs/docker.md",
         "data/.gitkeep",
         "runs/.gitkeep",
     ],
@@ -70,17 +127,17 @@ OPTIONS = {
 
 
 def declined(answers):
-    """Paths, relative to the project, that nobody asked for."""
-    kept = TASKS[answers["task"]]  # some tasks share a file
-    names = [name for brought in TASKS.values() for name in brought if name not in kept]
+    """Paths, relative to the project, that the answers leave out."""
+    chosen = TASKS[answers["task"]]  # some tasks share a file
+    names = [name for brought in TASKS.values() for name in brought if name not in chosen]
     for option, brought in OPTIONS.items():
-        if answers[option] is False or answers[option] == "none":
+        if answers[option] in DECLINED:
             names += brought
     return names
 
 
 def strip(root, answers):
-    """Delete below `root` what was declined, and the folders that this empties."""
+    """Delete the files of declined options below `root`, and the folders that this empties."""
     for name in declined(answers):
         path = root / name
         if path.is_dir():

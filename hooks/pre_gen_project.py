@@ -14,10 +14,21 @@ LONGEST_TEXT = 200
 
 # Import names (and, with hyphens, distribution names) that the project itself needs to find.
 DEPENDENCIES = {
-    *("av", "faster_coco_eval", "hypothesis", "pycocotools", "segmentation_models_pytorch", "transformers"),
-    *("hydra", "hydra_core", "lightning", "matplotlib", "mypy", "numpy", "omegaconf", "pil", "pillow"),
-    *("pre_commit", "pydantic", "pytest", "pytorch_lightning", "rich", "ruff", "setuptools", "timm"),
-    *("torch", "torchmetrics", "torchvision", "uv", "wandb", "yaml"),
+    *("annotated_types", "av", "faster_coco_eval", "filelock", "hydra", "hydra_core", "hydra_plugins", "hypothesis"),
+    *("lightning", "matplotlib", "mypy", "numpy", "omegaconf", "onnx", "onnxruntime", "onnxscript", "optuna", "pil"),
+    *(
+        "pillow",
+        "pre_commit",
+        "pycocotools",
+        "pydantic",
+        "pydantic_core",
+        "pytest",
+        "pytorch_lightning",
+        "rich",
+        "ruff",
+    ),
+    *("scipy", "segmentation_models_pytorch", "setuptools", "submitit", "tensorboard", "timm", "torch", "torchmetrics"),
+    *("torchvision", "transformers", "uv", "wandb", "yaml"),
 }
 # Folders, scripts and modules that the project brings.
 OWN_NAMES = {

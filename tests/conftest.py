@@ -15,10 +15,11 @@ OPTIONS = {key: value for key, value in TEMPLATE.items() if not key.startswith("
 
 @dataclasses.dataclass(frozen=True)
 class Project:
-    """A generated project and the answers that made it."""
+    """A generated project and the answers that made it; its environment may be that of another project."""
 
     folder: Path
     answers: Mapping[str, Any]
+    environment: Path | None = None
 
     @property
     def package(self) -> Path:
@@ -41,6 +42,10 @@ class Project:
             if not name.startswith(("WANDB_", "TRAIN_", "PYTEST_", "UV_INTERNAL_"))
             and name not in {"VIRTUAL_ENV", "UV"}
         }
+        if "PYTEST_XDIST_WORKER" in os.environ:  # each worker has a core
+            inherited["OMP_NUM_THREADS"] = "1"
+        if self.environment:
+            inherited |= {"UV_PROJECT_ENVIRONMENT": str(self.environment), "PYTHONPATH": str(self.folder / "src")}
         return subprocess.run(
             [str(word) for word in words],
             cwd=self.folder,
@@ -89,6 +94,11 @@ def installed(project: Project) -> Project:
     return project
 
 
+def guest(project: Project, host: Project) -> Project:
+    """Run a project in the environment of another one, whose packages include its own."""
+    return dataclasses.replace(project, environment=host.folder / ".venv")
+
+
 @pytest.fixture(scope="session")
 def stripped(bake: Bake) -> Project:
     return installed(bake(fresh=True, use_wandb=False))
@@ -107,3 +117,43 @@ def detection(bake: Bake) -> Project:
 @pytest.fixture(scope="session")
 def segmentation(bake: Bake) -> Project:
     return installed(bake(fresh=True, task="segmentation", use_wandb=True))
+
+
+@pytest.fixture(scope="session")
+def essential(bake: Bake, stripped: Project) -> Project:
+    return guest(bake(fresh=True, scope="essential"), stripped)
+
+
+@pytest.fixture(scope="session")
+def essential_detection(bake: Bake, detection: Project) -> Project:
+    return guest(bake(fresh=True, scope="essential", task="detection", use_wandb=True), detection)
+
+
+@pytest.fixture(scope="session")
+def essential_segmentation(bake: Bake, segmentation: Project) -> Project:
+    return guest(bake(fresh=True, scope="essential", task="segmentation"), segmentation)
+
+
+# The environment that each of these fixtures brings.
+ENVIRONMENTS = {
+    "stripped": "stripped",
+    "essential": "stripped",
+    "tracked": "tracked",
+    "detection": "detection",
+    "essential_detection": "detection",
+    "segmentation": "segmentation",
+    "essential_segmentation": "segmentation",
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests of one environment, or of one row of the matrix, in one process: ``-n 2 --dist loadgroup``."""
+    for item in items:
+        if not isinstance(item, pytest.Function):
+            continue
+        parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
+        names = [*item.fixturenames, *(value for value in parameters if isinstance(value, str))]
+        groups = [ENVIRONMENTS[name] for name in names if name in ENVIRONMENTS]
+        rows = [str(value) for value in parameters if isinstance(value, dict)]
+        for group in [*groups, *rows][:1]:
+            item.add_marker(pytest.mark.xdist_group(group))

@@ -5,8 +5,15 @@ from typing import Any
 
 from conftest import OPTIONS
 
-# What an answer of "no" must leave no trace of, in paths and in contents, whatever the case.
+# Words of each option that must not occur, in paths or contents, in any case, once it is declined.
 TRACES = {
+    "scope": (
+        r"\bexport(s|ed|er|ing)?\b|onnx"
+        r"|optuna|(?<!fine-)\btun(e|es|ed|er|ing)\b|\bstud(y|ies)\b|\btrials?\b"
+        r"|\bbench\b|doctor|\bdata\.cache\b|cache_folder|\bvideos?\b|\bav\b"
+        r"|slurm|submitit|sbatch|torchrun|num_nodes|preempt|requeue|sigusr1"
+        r"|\bpromot(e|es|ed|ion)\b|wandb-sync|\bleet\b|\balerts?\b|\blineage\b|\bembeddings?\b|sweeps/"
+    ),
     "use_wandb": r"wandb|weights ?& ?biases|w&b",
     "use_docker": r"docker|compose\.ya?ml|\bcontainers?\b",
     "ci": r"\bgithub actions?\b|\.github|workflows?\b|\bci\b",
@@ -17,7 +24,7 @@ TRACES = {
 TASK_TRACES = {
     "classification": r"(?<!torchmetrics\.)classif|imagefolder|mixup|cutmix|label_smoothing|accuracy",
     "detection": (
-        r"detect(?!-private|\(\))|(?<!Resampling\.)\bbox(es)?\b|bbox|yolo|(?-i:mAP|\bAP\b)|fcos|retinanet|rcnn|ssdlite|d-?fine"
+        r"detect(?!-private|\(\))|(?<!Resampling\.)\bbox(es)?\b|bbox(?!_to_anchor)|yolo|(?-i:mAP|\bAP\b)|fcos|retinanet|rcnn|ssdlite|d-?fine"
     ),
     "segmentation": r"segment|maskfolder|\bmasks?\b(?!=)|miou\b|iou_by|\bdice\b",
 }
@@ -39,9 +46,8 @@ def choices() -> dict[str, list[Any]]:
 
 def declinable() -> dict[str, Any]:
     """The options that can be declined, with the answer that does so."""
-    return {
-        key: False if False in values else "none" for key, values in choices().items() if {False, "none"} & {*values}
-    }
+    no = {False, "none", "essential"}
+    return {key: next(value for value in values if value in no) for key, values in choices().items() if no & {*values}}
 
 
 def rows() -> list[dict[str, Any]]:

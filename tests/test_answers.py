@@ -91,7 +91,7 @@ def test_answers_that_are_typed_at_the_prompts_survive(tmp_path: Path, monkeypat
     from click.testing import CliRunner
 
     text = 'A {{ 7*7 }} {% "quoted" \\ ${x} 🦊'
-    answers = [text, "shape-sorter", "shape_sorter", "1", text, text, "a@b.org", "n", "1", "y", "1", "1", "1"]
+    answers = [text, "shape-sorter", "shape_sorter", "1", "1", text, text, "a@b.org", "n", "1", "y", "1", "1", "1"]
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     done = CliRunner().invoke(main, [str(ROOT), "-o", str(tmp_path / "out")], input="\n".join(answers) + "\n")
     assert done.exit_code == 0, done.output

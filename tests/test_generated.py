@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +24,18 @@ NO_SERVER = {"WANDB_BASE_URL": "http://127.0.0.1:9", "HTTPS_PROXY": "http://127.
 SMALL = ("data.train_images=200", "data.val_images=50", "data.test_images=50", "trainer.progress=false")
 
 MONITORS = {"classification": "val/accuracy", "detection": "val/mAP", "segmentation": "val/mIoU"}
-
+# A metric on the embedded data: at most so much without training, at least so much after it.
+LEARNED = {
+    "classification": ("accuracy", 0.35, 0.95),  # five classes
+    "detection": ("mAP_50", 0.25, 0.90),
+    "segmentation": ("mIoU", 0.25, 0.90),
+}
 
 TASKS = ["stripped", "detection", "segmentation"]
+ESSENTIALS = ["essential", "essential_detection", "essential_segmentation"]
 
 
-@pytest.fixture(params=[*TASKS, "tracked"])
+@pytest.fixture(params=[*TASKS, *ESSENTIALS, "tracked"])
 def project(request: pytest.FixtureRequest) -> Project:
     found = request.getfixturevalue(request.param)
     assert isinstance(found, Project)
@@ -65,59 +71,70 @@ def test_a_fresh_project_has_nothing_for_its_hooks_to_mend(stripped: Project) ->
     assert done.stdout.count("Passed") >= 6
 
 
-# These take minutes and do not depend on the task: they run in the projects of the first one only.
-ONCE = tuple(f"--ignore=tests/{name}.py" for name in ("test_compare", "test_preemption", "test_slurm", "test_tune"))
+# Tests that do not depend on the task and take minutes: they run in the project `stripped` only.
+SHARED = ("test_compare", "test_preemption", "test_slurm", "test_tune")
+# The tests of the modules that differ in an essential project.
+CORE = ("tests/test_settings.py", "tests/test_training.py")
+
+
+def own_tests(project: Project) -> list[str]:
+    """Choose the tests of a project that have not run in another one already."""
+    task, tracked = project.answers["task"], project.answers["use_wandb"]
+    tracking = ["tests/tracking"] if tracked else []
+    if task == "classification":
+        return [*tracking, "tests/test_processes.py"] if tracked else ["tests"]
+    if project.answers["scope"] == "essential":
+        return [*CORE, f"tests/{task}", *tracking]
+    shared = [project.folder / "tests" / f"{name}.py" for name in SHARED]
+    assert all(path.is_file() for path in shared)
+    return ["tests", *(f"--ignore={path}" for path in shared)]
 
 
 def test_a_fresh_project_passes_its_own_tests(project: Project) -> None:
-    tracked_anew = project.answers["task"] == "classification" and project.answers["use_wandb"]
-    # What tracking does not touch has run in the project without it.
-    words: tuple[str, ...] = ONCE if project.answers["use_wandb"] else ()
-    if tracked_anew:
-        words = ("tests/tracking", "tests/test_processes.py")
     # Two at a time, with one thread each: most of a test of seconds is Python.
-    done = use(project, "pytest", "-q", "-n2", *words, OMP_NUM_THREADS="1")
+    processes = () if "PYTEST_XDIST_WORKER" in os.environ else ("-n2",)
+    done = use(project, "pytest", "-q", *processes, *own_tests(project), OMP_NUM_THREADS="1")
     assert " passed" in done.stdout
     assert " skipped" not in done.stdout
 
 
-def test_the_defaults_learn_the_embedded_data(stripped: Project) -> None:
-    use(stripped, "train", "optimizer.lr=1e-9", "trainer.max_epochs=1", "trainer.limit_train_batches=1")
-    (untrained,) = column(newest(stripped), "val/accuracy")
-    assert 0.1 < untrained < 0.35  # five classes
-    done = use(stripped, "train")
-    run = newest(stripped)
-    assert max(column(run, "val/accuracy")) >= 0.95
-    assert json.loads((run / "metrics.json").read_text())["test/accuracy"] >= 0.95
-    assert str(run.relative_to(stripped.folder) / "curves.png") in done.stdout
+@pytest.fixture(scope="session")
+def learned() -> Callable[[Project], Path]:
+    """Train a project with its defaults, once; returns the run folder."""
+    runs: dict[Path, Path] = {}
+
+    def run(project: Project) -> Path:
+        if project.folder not in runs:
+            done = use(project, "train", "tracking=none")
+            runs[project.folder] = newest(project)
+            assert str(newest(project).relative_to(project.folder) / "curves.png") in done.stdout
+        return runs[project.folder]
+
+    return run
+
+
+@pytest.mark.parametrize("project", TASKS, indirect=True)
+def test_the_defaults_learn_the_embedded_data(project: Project, learned: Callable[[Project], Path]) -> None:
+    metric, most, least = LEARNED[str(project.answers["task"])]
+    untrained = ("optimizer.lr=1e-9", "trainer.max_epochs=1", "trainer.limit_train_batches=1")
+    use(project, "train", *untrained, "trainer.limit_test_batches=1", "tracking=none")
+    assert column(newest(project), f"val/{metric}")[0] < most
+    run = learned(project)
+    assert max(column(run, f"val/{metric}")) >= least
+    assert json.loads((run / "metrics.json").read_text())[f"test/{metric}"] >= least
     for picture in run.rglob("*.png"):
         with Image.open(picture) as image:
             assert len(image.convert("RGB").getcolors(1 << 24) or []) > 10, "an empty picture"
 
 
-@pytest.mark.parametrize(("task", "metric"), [("detection", "mAP_50"), ("segmentation", "mIoU")])
-def test_the_defaults_of_other_tasks_learn_the_embedded_data(
-    request: pytest.FixtureRequest, task: str, metric: str
-) -> None:
-    project: Project = request.getfixturevalue(task)
-    untrained = ("optimizer.lr=1e-9", "trainer.max_epochs=1", "trainer.limit_train_batches=1", "tracking=none")
-    use(project, "train", *untrained)
-    assert column(newest(project), f"val/{metric}")[0] < 0.25
-    use(project, "train", "tracking=none")
-    run = newest(project)
-    assert max(column(run, f"val/{metric}")) >= 0.90
-    assert json.loads((run / "metrics.json").read_text())[f"test/{metric}"] >= 0.90
-
-
-@pytest.mark.parametrize("project", TASKS, indirect=True)
-def test_a_killed_training_resumes_in_its_folder(project: Project) -> None:
-    runs = project.folder / "runs"
+def test_a_killed_training_resumes_in_its_folder(stripped: Project) -> None:
+    runs = stripped.folder / "runs"
     before = set(runs.glob("*"))
-    log = project.folder / "killed.log"
+    log = stripped.folder / "killed.log"
     with log.open("w") as output:
         process = subprocess.Popen(
             ["uv", "run", "--no-sync", "train", *SMALL, "trainer.max_epochs=50"],
-            cwd=project.folder,
+            cwd=stripped.folder,
             stdout=output,
             stderr=output,
             start_new_session=True,
@@ -132,19 +149,19 @@ def test_a_killed_training_resumes_in_its_folder(project: Project) -> None:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
     (run,) = set(runs.glob("*")) - before
-    score = MONITORS[str(project.answers["task"])]
-    epochs = len(column(run, score)) + 2
-    use(project, "train", "resume=auto", f"trainer.max_epochs={epochs}")
-    assert newest(project) == run
+    epochs = len(column(run, "val/accuracy")) + 2
+    use(stripped, "train", "resume=auto", f"trainer.max_epochs={epochs}")
+    assert newest(stripped) == run
     assert (run / "metrics.json").is_file()
     with (run / "metrics.csv").open(newline="") as file:
-        assert [int(row["epoch"]) for row in csv.DictReader(file) if row[score]] == list(range(epochs))
+        assert [int(row["epoch"]) for row in csv.DictReader(file) if row["val/accuracy"]] == list(range(epochs))
 
 
 @pytest.mark.parametrize("project", TASKS, indirect=True)
-def test_a_checkpoint_is_evaluated_and_predicts(project: Project, tmp_path: Path) -> None:
-    use(project, "train", *SMALL, "trainer.max_epochs=1")
-    checkpoint = f"checkpoint={newest(project).relative_to(project.folder)}/checkpoints/best.ckpt"
+def test_a_checkpoint_is_evaluated_and_predicts(
+    project: Project, learned: Callable[[Project], Path], tmp_path: Path
+) -> None:
+    checkpoint = f"checkpoint={learned(project).relative_to(project.folder)}/checkpoints/best.ckpt"
     use(project, "evaluate", checkpoint, "split=val")
     assert MONITORS[str(project.answers["task"])] in json.loads((newest(project) / "metrics.json").read_text())
     assert [*newest(project).glob("*.png")]

@@ -15,6 +15,7 @@ from conftest import OPTIONS, ROOT, TEMPLATE, Bake, Project
 from cookiecutter.environment import StrictEnvironment
 from cookiecutter.exceptions import FailedHookException
 from cookiecutter.main import cookiecutter
+from test_matrix import imported_modules
 
 GOOD = {
     "project_name": "Shape Sorter",
@@ -24,6 +25,7 @@ GOOD = {
     "author_name": "Ada",
     "author_email": "ada@example.org",
     "task": "classification",
+    "scope": "complete",
     "use_wandb": False,
     "accelerator": "cuda",
     "use_docker": True,
@@ -120,6 +122,16 @@ def test_a_bad_answer_is_refused_with_one_that_would_do(
     assert list(found) == [key]
     assert reason in found[key][0]
     assert problems(**{key: found[key][1]}) == {}, "what is suggested would be refused, too"
+
+
+@pytest.mark.parametrize("task", OPTIONS["task"])
+def test_no_package_name_hides_a_module_that_the_project_imports(
+    bake: Bake, problems: Callable[..., Any], task: str
+) -> None:
+    project = bake(use_wandb=True, task=task)
+    modules = imported_modules(project.package) | imported_modules(project.folder / "tests")
+    modules = {name for name in modules if not name.startswith("test_")} - {project.package.name}
+    assert {name for name in modules if not problems(package_name=name)} == set()
 
 
 @pytest.mark.parametrize(

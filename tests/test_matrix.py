@@ -3,8 +3,10 @@
 import ast
 import json
 import re
+import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -39,7 +41,8 @@ def test_what_is_declined_leaves_no_trace(project: Project) -> None:
             assert not pattern.search(str(path.relative_to(project.folder))), path
             found = pattern.search(path.read_text(encoding="utf-8"))
             assert not found, f"{found} in {path}"
-    assert bool([*project.folder.rglob("*.png")]) != is_off(project, "use_wandb")  # of its viewer
+    in_depth = not is_off(project, "use_wandb") and not is_off(project, "scope")
+    assert bool([*project.folder.rglob("*.png")]) is in_depth  # the picture of its viewer
 
 
 def test_other_tasks_leave_no_trace(project: Project) -> None:
@@ -68,6 +71,12 @@ def test_what_is_asked_for_is_there(project: Project) -> None:
 def test_no_folder_is_empty(project: Project) -> None:
     for path in project.folder.rglob("*"):
         assert not path.is_dir() or any(path.iterdir()), path
+
+
+def test_links_between_pages_lead_to_files(project: Project) -> None:
+    for page in [*project.folder.glob("*.md"), *project.folder.glob("docs/*.md")]:
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).is_file(), f"{target} in {page}"
 
 
 def test_files_end_with_one_newline_and_lines_without_blanks(project: Project) -> None:
@@ -99,6 +108,49 @@ def test_python_is_formatted_clean_and_compiles(project: Project) -> None:
             ast.parse(path.read_text(encoding="utf-8"), feature_version=(3, oldest))
 
 
+# Packages whose name on the index is not the one that is imported.
+DISTRIBUTIONS = {"PIL": "pillow", "hydra": "hydra-core", "pydantic_core": "pydantic", "yaml": "pyyaml"}
+
+
+def imported_modules(folder: Path) -> set[str]:
+    """Name the modules that the Python files of a folder import, without those of Python and relative ones."""
+    names: set[str] = set()
+    for path in folder.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                names |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                names.add(node.module.split(".")[0])
+    return names - sys.stdlib_module_names
+
+
+def distributions(modules: set[str]) -> set[str]:
+    """Name the packages of modules as the index does."""
+    return {DISTRIBUTIONS.get(name, name.replace("_", "-")) for name in modules}
+
+
+def required(*lists: list[str]) -> set[str]:
+    """Name the packages of lists of requirements."""
+    return {re.split(r"[^\w-]", requirement)[0] for requirements in lists for requirement in requirements}
+
+
+def test_what_is_imported_is_declared_and_what_is_required_is_imported(project: Project) -> None:
+    content: dict[str, Any] = tomllib.loads(project.text("pyproject.toml"))
+    always = required(content["project"]["dependencies"])
+    extras = required(*content["project"].get("optional-dependencies", {}).values())
+    code = distributions(imported_modules(project.package))
+    assert code <= always | extras
+    assert always <= code
+    own = {project.package.name, *(path.stem for path in (project.folder / "tests").rglob("*"))}
+    tests = distributions(imported_modules(project.folder / "tests") - own)
+    assert tests <= always | required(content["dependency-groups"]["dev"])
+    assert extras <= required(content["dependency-groups"]["dev"]), "the tests of a development environment use them"
+
+
+def test_its_types_can_be_used_by_others(project: Project) -> None:
+    assert (project.package / "py.typed").is_file()
+
+
 def test_only_tracking_names_its_service(project: Project) -> None:
     allowed = ("tracking",)
     for path in project.package.rglob("*.py"):
@@ -124,7 +176,8 @@ def test_workflows_pass_their_checkers(project: Project) -> None:
         assert not folder.exists()
         return
     workflows = sorted((folder / "workflows").iterdir())
-    assert [path.name for path in workflows] == ["ci.yml", "train.yml"][: 1 if is_off(project, "use_wandb") else 2]
+    in_depth = not is_off(project, "use_wandb") and not is_off(project, "scope")
+    assert [path.name for path in workflows] == ["ci.yml", "train.yml"][: 2 if in_depth else 1]
     for path in workflows:
         assert not workflow_faults(path)
     assert not refused("check-jsonschema", "--builtin-schema", "vendor.dependabot", folder / "dependabot.yml")
@@ -197,6 +250,7 @@ def test_a_key_is_handed_on_only_where_it_is_wanted(project: Project) -> None:
         assert "WANDB" not in project.text("Dockerfile")
     if not is_off(project, "ci"):
         assert "WANDB" not in project.text(".github/workflows/ci.yml")
+    if not is_off(project, "ci") and not is_off(project, "scope"):
         steps = read_yaml(project.folder / ".github" / "workflows" / "train.yml")["jobs"]["train"]["steps"]
         with_key = [step["name"] for step in steps if "secrets.WANDB_API_KEY" in str(step)]
         assert with_key == ["Say so where there is no key", "Train"]
@@ -225,7 +279,12 @@ def test_a_key_is_handed_on_only_where_it_is_wanted(project: Project) -> None:
         ),
         (["check-jsonschema", "--builtin-schema", "vendor.compose-spec"], "compose.yaml", "shm_size", "shmsize"),
         (["hadolint"], "Dockerfile", "WORKDIR /workspace", "WORKDIR workspace"),
-        (["ruff", "check", "--no-cache"], "src/shape_sorter/run/folder.py", "import json", "import json, csv"),
+        (
+            ["ruff", "check", "--no-cache"],
+            "src/shape_sorter/errors.py",
+            "class UsageError",
+            "import csv, json\nclass UsageError",
+        ),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )

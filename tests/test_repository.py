@@ -2,8 +2,11 @@
 
 import fnmatch
 import json
+import os
 import re
 import subprocess
+import sys
+from pathlib import Path
 
 import yaml
 from conftest import OPTIONS, ROOT, Bake
@@ -26,6 +29,22 @@ def test_ci_runs_the_command_of_the_readme() -> None:
 def test_the_readme_explains_every_prompt() -> None:
     table = README[README.index("## The prompts") : README.index("Without questions")]
     assert set(re.findall(r"`([a-z_]+)`", table)) & set(OPTIONS) == set(OPTIONS)
+
+
+def test_the_readme_generates_a_project_from_a_clone_and_from_a_url(tmp_path: Path) -> None:
+    sources = re.findall(r"^uvx cookiecutter@[\d.]+ (\S+)", README, re.MULTILINE)
+    here = [
+        source.replace("https://<host>/<owner>/cookiecutter-lightning-cv.git", f"file://{ROOT}").replace(
+            "path/to/cookiecutter-lightning-cv", str(ROOT)
+        )
+        for source in sources
+    ]
+    assert here == [str(ROOT), f"git+file://{ROOT}"]
+    for name, source in zip(("clone", "url"), here, strict=True):
+        words = ("-m", "cookiecutter", source, "--no-input", "--output-dir", str(tmp_path / name))
+        environ = os.environ | {"HOME": str(tmp_path)}  # where cookiecutter keeps the clones that it makes
+        subprocess.run([sys.executable, *words], env=environ, check=True, capture_output=True)
+        assert (tmp_path / name / "shape-sorter" / "pyproject.toml").is_file()
 
 
 def test_pictures_and_links_of_the_readme_exist() -> None:

@@ -14,7 +14,7 @@ import yaml
 from conftest import OPTIONS, ROOT, Bake, Project
 from test_generated import MONITORS, NO_SERVER, SMALL, column, use
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("tracked")]
 
 FILES = ["sweep.yaml", "sweeps/grid.yaml", "sweeps/random.yaml"]
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from hydra import compose, initialize_config_dir
 from shape_sorter.settings import launch
-from shape_sorter.settings.tree import BenchSettings
 from shape_sorter.settings.check import check
+from shape_sorter.diagnostics.settings import BenchSettings
 
 STEADY = ("tracking=none", "trainer.progress=false", "loader.workers=2")
 

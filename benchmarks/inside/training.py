@@ -20,7 +20,7 @@ from shape_sorter.training.callbacks.ema import WeightAverage
 from shape_sorter.data.datamodule import DataModule
 from shape_sorter.training.optimizer import build_optimizer
 from shape_sorter.run.folder import Run
-from shape_sorter.settings.tree import BenchSettings
+from shape_sorter.diagnostics.settings import BenchSettings
 from shape_sorter.task import TaskModule, build_datasets
 from torch.nn import functional
 from turns import InTurns, OnAndOff, wait
@@ -127,7 +127,7 @@ def main(which: str, data: str, *overrides: str) -> None:
     size = settings.loader.batch_size
     lying: Any = []
     if data in {"memory", "limit"}:
-        lying = [move_data_to_device(batch, DEVICE) for batch in islice(batches, bench.IN_MEMORY)]
+        lying = [move_data_to_device(batch, DEVICE) for batch in islice(batches, bench.BATCHES_IN_MEMORY)]
     taken = lying if data == "memory" else datamodule
     if which == "ema":
         on, off = averaging(settings, classes, lying).turns

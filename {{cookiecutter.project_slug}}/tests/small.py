@@ -1,13 +1,20 @@
 """What makes a training a matter of seconds, and a small data set that is not the embedded one."""
 
 import sys
+from functools import cache
 from pathlib import Path
 
-# ~ if cookiecutter.task != "detection"
+from hydra import compose, initialize_config_dir
+# ~ if cookiecutter.task == "detection"
+from omegaconf import OmegaConf
+
+# ~ else
+from omegaconf import OmegaConf
 from PIL import Image
 
 # ~ endif
 from {{ cookiecutter.package_name }} import cli
+from {{ cookiecutter.package_name }}.settings.launch import CONFIGS
 
 # ~ if cookiecutter.task == "detection"
 from coco_data import write_coco
@@ -32,6 +39,18 @@ SMALL = (
 )
 
 
+def composed(*overrides, name="train"):
+    """The settings of a command, as Hydra composes them; they are not checked."""
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        return compose(name, list(overrides))
+
+
+@cache
+def data_preset(name):
+    """The settings of a file in ``configs/data``, as plain values."""
+    return OmegaConf.to_container(composed(f"data={name}").data, resolve=True)
+
+
 def use(monkeypatch, name, *overrides):
     """Run a command as a user would; returns the run folder that it made or continued."""
     before = {folder: folder.stat().st_mtime_ns for folder in Path("runs").glob("*")}
@@ -45,7 +64,6 @@ def use(monkeypatch, name, *overrides):
 # ~ if cookiecutter.task == "classification"
 LIVELY = ()  # what makes a model say something
 OWN = "data=imagefolder"
-REPORT = "confusion_matrix.png"
 
 
 def write_own_data(root):
@@ -65,7 +83,6 @@ def says_the_same(printed, row):
 # ~ elif cookiecutter.task == "detection"
 LIVELY = ("trainer.max_epochs=6", "model.score_threshold=0.1")  # what makes a model say something
 OWN = "data=coco"
-REPORT = "AP_by_class.png"
 
 
 def write_own_data(root):
@@ -81,7 +98,6 @@ def says_the_same(printed, row):
 # ~ elif cookiecutter.task == "segmentation"
 LIVELY = ()  # what makes a model say something
 OWN = "data=maskfolder"
-REPORT = "iou_by_class.png"
 
 
 def write_own_data(root):

@@ -1,162 +1,162 @@
 import pickle
-import subprocess
 import sys
+from operator import itemgetter
 from pathlib import Path
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 from PIL import Image
-from torchvision.transforms import v2
+from torch.utils.data import DataLoader
+from torchvision.transforms.v2.functional import resize
 
-from {{ cookiecutter.package_name }}.data import cache as caching
 from {{ cookiecutter.package_name }}.data import images
-from {{ cookiecutter.package_name }}.data.cache import Fit
+from {{ cookiecutter.package_name }}.data.cache import cache_images
 from {{ cookiecutter.package_name }}.data.images import Unreadable
-from {{ cookiecutter.package_name }}.settings import launch
 from {{ cookiecutter.package_name }}.settings.check import check
 from {{ cookiecutter.package_name }}.settings.tree import Settings
 from {{ cookiecutter.package_name }}.task import build_datasets
 
 import small
 
-OPEN = """
-import sys
-import time
-from pathlib import Path
-sys.path.insert(0, {tests!r})
-from test_cache import datasets_of
-from {{ cookiecutter.package_name }}.data import images
-print("ready", flush=True)
-input()
-read, seen = images.read_image, []
-for module in list(sys.modules.values()):
-    if getattr(module, "read_image", None) is read:
-        module.read_image = lambda path: time.sleep(0.2) or seen.append(path) or read(path)
-datasets_of(Path("own"), "disk").train.prepare()
-print(len(seen))
-"""
+CACHE = Path("runs/cache")
 
 
-def datasets_of(root, cache, *overrides):
-    words = [small.OWN, f"data.root={root}", f"data.cache={cache}", *small.SMALL, *overrides]
-    with initialize_config_dir(str(launch.CONFIGS), version_base="1.3"):
-        return build_datasets(check(compose("train", words), Settings).data)
+def datasets_of(*overrides, cached=True):
+    words = [*small.SMALL, small.OWN, "data.root=own", "data.cache=disk", *overrides]
+    settings = check(small.composed(*words), Settings)
+    datasets = build_datasets(settings.data)
+    if cached:
+        cache_images(datasets, settings)
+    return datasets
+
+
+def read(dataset):
+    return [dataset[index] for index in range(len(dataset))]
+
+
+@pytest.fixture(autouse=True)
+def own(workplace):
+    small.write_own_data(workplace / "own")
 
 
 @pytest.fixture
-def own(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    small.write_own_data(tmp_path / "own")
-    return tmp_path / "own"
-
-
-@pytest.fixture
-def reads(monkeypatch):
-    """The files that are decoded from here on."""
-    seen, read = [], images.read_image
+def decoded(monkeypatch):
+    """The files that are decoded during the test."""
+    paths, decode = [], images.read_image
     for module in list(sys.modules.values()):
-        if getattr(module, "read_image", None) is read:
-            monkeypatch.setattr(module, "read_image", lambda path: seen.append(path) or read(path))
-    return seen
+        if getattr(module, "read_image", None) is decode:
+            monkeypatch.setattr(
+                module, "read_image", lambda path: paths.append(str(path)) or decode(path)
+            )
+    return paths
 
 
-def same(one, other):
-    if isinstance(one, torch.Tensor):
-        return torch.equal(one, other)
-    if isinstance(one, tuple):
-        return all(map(same, one, other))
-    return one == other
+def same(first, second):
+    if isinstance(first, torch.Tensor):
+        return torch.equal(first, second)
+    if isinstance(first, tuple):
+        return all(map(same, first, second))
+    return first == second
 
 
-@pytest.mark.parametrize("cache", ["ram", "disk"])
-def test_validation_sees_the_same_with_and_without(cache, own, reads):
-    kept, files = datasets_of(own, cache), datasets_of(own, "null")
-    kept.val.prepare()
-    assert len(reads) == len(kept.val)
-    samples = [kept.val[index] for index in range(len(kept.val))]
-    assert len(reads) == len(kept.val)
-    assert all(same(one, files.val[index]) for index, one in enumerate(samples))
-    again = pickle.loads(pickle.dumps(kept.val))  # as some systems hand it to workers
-    assert same(again[1], samples[1])
-
-
-def test_a_later_run_decodes_only_what_it_tests(own, reads, command):
-    words = (*small.SMALL, small.OWN, "data.root=own", "data.cache=disk")
-    command("train", *words)
-    once = len(reads)
-    command("train", *words, "seed=1")
-    split = len(datasets_of(own, "null").test)
-    assert len(reads) - once == split
-    assert once > 2 * split
-
-
-def test_a_changed_image_or_setting_makes_a_new_cache(own, tmp_path):
+@pytest.mark.parametrize("image_size", [32, 64])  # smaller and larger than the images
+def test_validation_sees_the_same_pixels_with_and_without_the_cache(image_size, decoded):
+    size = f"data.image_size={image_size}"
+    expected = read(datasets_of(size, cached=False).val)
+    decoded.clear()
     for _ in range(2):
-        datasets_of(own, "disk").train.prepare()
-    folders = {path for path in (tmp_path / "runs" / "cache").iterdir() if path.is_dir()}
-    assert len(folders) == 1
-    datasets_of(own, "disk", "data.image_size=64").train.prepare()
-    first = datasets_of(own, "disk").train.paths[0]
-    Image.open(first).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(first)
-    changed = datasets_of(own, "disk").train
-    changed.prepare()
-    folders = {path for path in (tmp_path / "runs" / "cache").iterdir() if path.is_dir()}
-    assert len(folders) == 3
-    shown = v2.functional.resize(images.read_image(first), changed.images[0].parts[0].shape[1:])
-    assert (changed.images[0].parts[0].float() - shown.float()).abs().mean() < 5
+        val = datasets_of(size).val
+        assert all(map(same, read(val), expected))
+    assert len(decoded) == len(val)
+    assert same(pickle.loads(pickle.dumps(val))[1], expected[1])  # as macOS sends it to workers
 
 
-def test_two_processes_decode_once_together(own, tmp_path):
-    code = OPEN.format(tests=str(small.__file__).rpartition("/")[0])
-    started = [
-        subprocess.Popen(
-            [sys.executable, "-c", code],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=tmp_path,
-        )
-        for _ in range(2)
-    ]
-    for process in started:
-        assert process.stdout.readline() == "ready\n"
-    for process in started:
-        process.stdin.write("\n")
-        process.stdin.flush()
-    told = [int(process.communicate()[0].split()[-1]) for process in started]
-    assert sorted(told) == [0, len(datasets_of(own, "null").train)]
+def test_training_images_are_stored_no_larger_than_random_crops_need():
+    train = datasets_of("data.augment.crop_scale=0.81").train
+    assert train[0].image.shape == (3, 32, 32)
+    stored = train.images[0]
+    expected = resize(images.read_image(train.paths[0]), [36], antialias=True)  # 32 / sqrt(0.81)
+    assert torch.equal(stored.parts[0], expected)
+    assert stored.size == (40, 48)
 
 
-def test_what_a_killed_process_left_is_not_taken_for_whole(own, tmp_path, monkeypatch):
-    monkeypatch.setattr(caching, "_AT_ONCE", 1)
-    monkeypatch.setattr(caching.np, "save", lambda *_: (_ for _ in ()).throw(SystemExit(137)))
-    monkeypatch.setattr(caching.shutil, "rmtree", lambda *_, **__: None)
-    with pytest.raises(SystemExit):
-        datasets_of(own, "disk").val.prepare()
-    monkeypatch.undo()
-    monkeypatch.chdir(tmp_path)
-    assert [path for path in (tmp_path / "runs" / "cache").iterdir() if path.suffix == ".part"]
-    val = datasets_of(own, "disk").val
-    val.prepare()
-    assert same(val[0], datasets_of(own, "null").val[0])
-    assert not [path for path in (tmp_path / "runs" / "cache").iterdir() if path.suffix == ".part"]
+def test_a_later_training_decodes_only_the_test_split(decoded, command):
+    words = (*small.SMALL, small.OWN, "data.root=own", "data.cache=disk", "loader.batch_size=2")
+    command("train", *words)
+    first = len(decoded)
+    command("train", *words, "seed=1")
+    test = len(datasets_of().test)
+    assert len(decoded) - first == test
+    assert first > 2 * test
 
 
-@pytest.mark.parametrize("cache", ["ram", "disk"])
-def test_an_unreadable_image_stays_one(cache, own):
-    train = datasets_of(own, cache).train
+def test_a_changed_image_or_size_is_decoded_anew(decoded):
+    read(datasets_of().train)
+    decoded.clear()
+    train = datasets_of().train
+    Image.new("RGB", (48, 40), "white").save(train.paths[0])
+    assert train.images[0].parts[0].min() > 250
+    read(train)
+    assert decoded == [train.paths[0]]
+    read(datasets_of("data.image_size=64").train)
+    assert len(decoded) == 1 + len(train)
+
+
+# ~ if cookiecutter.task == "segmentation"
+def test_changed_masks_and_colours_are_decoded_anew():
+    def ids():
+        return datasets_of().val[0].target.unique().tolist()
+
+    assert ids() == [0, 1]
+    Image.new("L", (48, 40), 1).save("own/masks/val/0.png")
+    assert ids() == [1]
+    Image.new("RGB", (48, 40), "red").save("own/masks/val/0.png")
+    for names, expected in (("blue 0 0 255\nred 255 0 0", 1), ("red 255 0 0\nblue 0 0 255", 0)):
+        Path("own/classes.txt").write_text(names)
+        assert ids() == [expected]
+
+
+# ~ endif
+def test_several_processes_can_fill_the_cache_at_the_same_time():
+    val = datasets_of().val
+    indices = [index for index in range(len(val)) for _ in range(2)]
+    loader = DataLoader(
+        val, batch_size=None, sampler=indices, num_workers=2, collate_fn=itemgetter(0)
+    )
+    expected = [sample.image for sample in read(datasets_of(cached=False).val)]
+    assert all(map(torch.equal, loader, [expected[index] for index in indices]))
+    assert len([path for path in CACHE.rglob("*") if path.is_file()]) == len(val)
+
+
+def test_a_process_that_is_killed_while_it_writes_leaves_nothing_that_is_read(monkeypatch):
+    def killed(path, content):
+        path.open("wb").write(content[: len(content) // 2])
+        raise KeyboardInterrupt
+
+    expected = datasets_of(cached=False).val[0]
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", killed)
+        patch.setattr(Path, "unlink", lambda *_, **__: None)
+        with pytest.raises(KeyboardInterrupt):
+            datasets_of().val[0]
+    (rest,) = (path for path in CACHE.rglob("*") if path.is_file())
+    assert same(datasets_of().val[0], expected)
+    rest.unlink()
+    (stored,) = (path for path in CACHE.rglob("*") if path.is_file())
+    stored.write_bytes(b"")  # as the crash of a machine may leave it
+    assert same(datasets_of().val[0], expected)
+
+
+def test_a_cache_that_cannot_be_written_costs_speed_but_not_the_training():
+    CACHE.parent.mkdir()
+    CACHE.write_text("a file in place of the folder")
+    with pytest.warns(UserWarning, match=r"data\.cache_folder=runs/cache cannot be written"):
+        sample = datasets_of().val[0]
+    assert same(sample, datasets_of(cached=False).val[0])
+
+
+def test_an_unreadable_image_is_not_stored():
+    train = datasets_of().train
     Path(train.paths[3]).write_bytes(b"no image")
-    train.prepare()
-    assert isinstance(train[3], Unreadable)
-    assert not isinstance(train[4], Unreadable)
-
-
-@pytest.mark.parametrize("side", [1, 32, 97, 224])
-@pytest.mark.parametrize(("height", "width"), [(375, 500), (640, 427), (97, 97), (31, 899)])
-def test_the_kept_size_is_that_of_torchvision(height, width, side):
-    kept = Fit(side, stretched=False).of(height, width)
-    if min(height, width) > side:
-        assert kept == tuple(v2.Resize(side)(torch.empty(1, height, width)).shape[1:])
-    else:
-        assert kept == (height, width)
+    Path(train.paths[4]).unlink()
+    assert [isinstance(sample, Unreadable) for sample in read(train)[2:6]] == [0, 1, 1, 0]

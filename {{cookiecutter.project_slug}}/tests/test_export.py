@@ -2,7 +2,6 @@ import io
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import zipfile
@@ -16,305 +15,270 @@ import pytest
 import torch
 from PIL import Image, ImageOps
 
-from {{ cookiecutter.package_name }}.export.export import Graph
-from {{ cookiecutter.package_name }}.export.onnx_network import add_metadata, read_metadata
-from {{ cookiecutter.package_name }}.task import as_seen, build_datasets, exporting
-from {{ cookiecutter.package_name }}.training.checkpoint import (
-    load_module,
-    read_checkpoint,
-)
+from {{ cookiecutter.package_name }}.export import export, task_export
+from {{ cookiecutter.package_name }}.model import load_module
+from {{ cookiecutter.package_name }}.task import as_seen, build_datasets
+from {{ cookiecutter.package_name }}.training.checkpoint import read_checkpoint
 
 from small import LIVELY, OWN, SHAPES, SMALL, says_the_same, use
 
-FILES = {"onnx": "model.onnx", "torch": "model.pt2"}
+FORMATS = {"onnx": "model.onnx", "torch": "model.pt2"}
+CHECKPOINT = "runs/training/checkpoints/best.ckpt"
+ONNX_FILE = "runs/onnx/model.onnx"
+PLAIN = ("tracking=none", "trainer=cpu")
+
+
+def load_tracked(*words):
+    """A module whose training was tracked by something."""
+    module = load_module(*words)
+    module.settings = module.settings.model_copy(update={"tracking": module.settings.ema})
+    return module
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
+def exported(tmp_path_factory):
     """A folder with a training and its two exports, made once."""
-    folder = tmp_path_factory.mktemp("exports")
+    folder = tmp_path_factory.mktemp("exported")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         words = (*SMALL, *SHAPES, *LIVELY, "data.test_images=40", "ema.decay=0.9")
         use(patch, "train", *words).rename("runs/training")
-        said = io.StringIO()
-        for kind in FILES:
-            checkpoint = "checkpoint=runs/training/checkpoints/best.ckpt"
-            with redirect_stdout(said), redirect_stderr(said):
-                use(patch, "export", checkpoint, f"format={kind}").rename(f"runs/{kind}")
-        (folder / "said.txt").write_text(said.getvalue())
+        patch.setattr(export, "load_module", load_tracked)
+        output = io.StringIO()
+        for name in FORMATS:
+            with redirect_stdout(output), redirect_stderr(output):
+                use(patch, "export", f"checkpoint={CHECKPOINT}", f"format={name}").rename(
+                    f"runs/{name}"
+                )
+        Path("output.txt").write_text(output.getvalue())
     return folder
 
 
+@pytest.fixture(autouse=True)
+def folder(exported, command, monkeypatch):
+    """The folder of the exports as the current one; tests may write further runs into it."""
+    monkeypatch.chdir(exported)
+    return exported
+
+
 @pytest.fixture
-def exports(place, monkeypatch, command):
-    """The folder as the current one; tests may write further runs."""
-    monkeypatch.chdir(place)
-    return place / "runs"
+def refusal(command):
+    """Run a command that must fail; returns its message."""
+
+    def run(*words):
+        with pytest.raises(SystemExit) as stopped:
+            command(*words)
+        return str(stopped.value.code)
+
+    return run
 
 
-def checkpoint_of(exports):
-    return exports / "training" / "checkpoints" / "best.ckpt"
+def description(name):
+    return json.loads(Path("runs", name, "model.json").read_text())
 
 
-def runner(exports, kind):
-    path = exports / kind / FILES[kind]
-    if kind == "torch":
-        return torch.export.load(path).module()
-    session = onnxruntime.InferenceSession(path)
-    return lambda images: map(torch.from_numpy, session.run(None, {"images": images.numpy()}))
+def card(name):
+    return Path("runs", name, "MODEL_CARD.md").read_text()
 
 
-def real_images(module):
+def difference(module, name):
+    """The largest difference between a module and its export, on 32 images in uneven batches."""
     test = build_datasets(module.settings.data).test
-    return torch.stack([test[index].image for index in range(32)])
+    images = torch.stack([test[index].image for index in range(32)])
+    graph = export.Graph(task_export.exported_network(module)).eval()
+    if name == "torch":
+        run = torch.export.load(f"runs/{name}/model.pt2").module()
+    else:
+        session = onnxruntime.InferenceSession(ONNX_FILE)
 
+        def run(batch):
+            return map(torch.from_numpy, session.run(None, {"images": batch.numpy()}))
 
-def worst(graph, exported, images):
     with torch.inference_mode():
-        pairs = [(graph(batch), exported(batch)) for batch in torch.split(images, [1, 7, 24])]
-    return max(
-        float((ours - theirs).abs().max())
-        for pair in pairs
-        for ours, theirs in zip(*pair, strict=True)
-    )
+        pairs = [
+            pair
+            for batch in images.split([1, 7, 24])
+            for pair in zip(graph(batch), run(batch), strict=True)
+        ]
+    return max(float((ours - theirs).abs().max()) for ours, theirs in pairs)
 
 
-def whole(row):
-    """A row of the table without percentages in words, which the last digit may round up."""
-    words = {name: re.sub(r"\d+%", "", one) for name, one in row.items() if isinstance(one, str)}
-    return {**row, **words}
+def test_an_export_writes_three_files_and_names_them():
+    lines = Path("output.txt").read_text().splitlines()
+    expected = []
+    for name, file in FORMATS.items():
+        written = {path.name for path in Path("runs", name).iterdir() if path.is_file()}
+        assert written == {file, "model.json", "MODEL_CARD.md", "config.yaml", "environment.json"}
+        expected += ["It agrees with the checkpoint to ... on 32 images."]
+        expected += [f"  .../{written}" for written in (file, "model.json", "MODEL_CARD.md")]
+    told = [re.sub(r"runs/[^/]+|\d\.\de[+-]\d\d", "...", line) for line in lines if line.strip()]
+    assert told == expected
 
 
-@pytest.mark.parametrize("kind", FILES)
-def test_an_export_is_one_file_with_its_description(exports, kind):
-    written = {path.name for path in (exports / kind).iterdir() if path.is_file()}
-    described = {"model.json", "MODEL_CARD.md"}
-    assert written == {FILES[kind], *described, "config.yaml", "environment.json"}
+@pytest.mark.parametrize("name", FORMATS)
+def test_the_averaged_weights_are_exported_for_batches_of_any_size(name):
+    module = load_module(Path(CHECKPOINT))
+    assert difference(module, name) <= 1e-4
+    assert description(name)["agreement"]["images"] == 32
+    assert description(name)["agreement"]["max_difference"] <= 1e-4
+    module.load_state_dict(read_checkpoint(Path(CHECKPOINT))["trained_weights"]["weights"])
+    assert difference(module, name) > 1e-3
 
 
-def test_an_export_says_where_it_is_and_nothing_else(exports):
-    lines = (exports.parent / "said.txt").read_text().split("\n")
-    said = [re.sub(r"runs/\S+/|\d\.\de[+-]\d\d", "...", line) for line in lines if line.strip()]
-    assert said == [
-        line
-        for name in FILES.values()
-        for line in (
-            "It agrees with the checkpoint to ... on 32 images.",
-            *(f"  ...{file}" for file in (name, "model.json", "MODEL_CARD.md")),
-        )
-    ]
-
-
-@pytest.mark.parametrize("kind", FILES)
-def test_it_agrees_with_the_checkpoint_on_32_images_in_batches_of_any_size(exports, kind):
-    module = load_module(checkpoint_of(exports))
-    graph = Graph(exporting.dense_network(module)).eval()
-    assert worst(graph, runner(exports, kind), real_images(module)) <= 1e-4
-    told = json.loads((exports / kind / "model.json").read_text())["agreement"]
-    assert told["images"] == 32
-    assert told["max_difference"] <= 1e-4
-
-
-@pytest.mark.parametrize("kind", FILES)
-def test_the_averaged_weights_are_what_is_exported(exports, kind):
-    module = load_module(checkpoint_of(exports))
-    module.load_state_dict(read_checkpoint(checkpoint_of(exports))["trained_weights"]["weights"])
-    graph = Graph(exporting.dense_network(module)).eval()
-    assert worst(graph, runner(exports, kind), real_images(module)) > 1e-3
-
-
-def test_the_file_says_of_itself_what_lies_beside_it(exports):
-    model = onnx.load(exports / "onnx" / "model.onnx")
-    own = {one.key: json.loads(one.value) for one in model.metadata_props}
-    settings = own.pop("settings")
+def test_an_onnx_file_holds_its_description_and_the_settings_of_the_training_but_no_tracker():
+    properties = onnx.load(ONNX_FILE).metadata_props
+    content = {entry.key: json.loads(entry.value) for entry in properties}
+    settings = content.pop("settings")
+    assert {**content, "agreement": description("onnx")["agreement"]} == description("onnx")
     assert settings["model"]["backbone"] == "test_resnet"
     assert settings["tracking"] is None
-    assert own == json.loads((exports / "onnx" / "model.json").read_text())
-    assert own["classes"] == load_module(checkpoint_of(exports)).classes
-    assert own["input"]["shape"] == ["batch", 3, 32, 32]
-    network = load_module(checkpoint_of(exports)).network
-    mean, std = (torch.tensor(own["preprocessing"][name]) for name in ("mean", "std"))
-    images = torch.randint(0, 255, (1, 3, 4, 4), dtype=torch.uint8)
-    by_hand = (images / 255 - mean[:, None, None]) / std[:, None, None]
-    torch.testing.assert_close(network.normalisation(images), by_hand)
-    session = onnxruntime.InferenceSession(exports / "onnx" / "model.onnx")
+    session = onnxruntime.InferenceSession(ONNX_FILE)
     (images,) = session.get_inputs()
-    assert (images.name, images.type, images.shape) == (
-        "images",
-        "tensor(uint8)",
-        own["input"]["shape"],
-    )
-    assert {one.name: one.shape for one in session.get_outputs()} == {
-        name: one["shape"] for name, one in own["outputs"].items()
-    }
+    assert (images.name, images.type) == ("images", "tensor(uint8)")
+    assert images.shape == content["input"]["shape"] == ["batch", 3, 32, 32]
+    outputs = {output.name: output.shape for output in session.get_outputs()}
+    assert outputs == {name: output["shape"] for name, output in content["outputs"].items()}
 
 
-def test_no_folder_of_this_machine_is_in_the_files(exports):
-    here = [os.fsencode(name) for name in (exports.parent, sys.prefix, Path(__file__).parent)]
-    with zipfile.ZipFile(exports / "torch" / "model.pt2") as file:
+def test_the_description_tells_classes_and_normalisation():
+    module, content = load_module(Path(CHECKPOINT)), description("onnx")
+    assert content["classes"] == module.classes
+    assert content["trained_in"] == "training"
+    mean, std = (torch.tensor(content["preprocessing"][name]) for name in ("mean", "std"))
+    images = torch.randint(0, 255, (1, 3, 4, 4), dtype=torch.uint8)
+    expected = (images / 255 - mean[:, None, None]) / std[:, None, None]
+    torch.testing.assert_close(module.network.normalisation(images), expected)
+
+
+def test_the_files_name_no_folder_of_this_machine(folder):
+    with zipfile.ZipFile("runs/torch/model.pt2") as file:
         contents = [file.read(name) for name in file.namelist()]
-    contents.append((exports / "onnx" / "model.onnx").read_bytes())
-    assert not any(folder in content for folder in here for content in contents)
+    contents.append(Path(ONNX_FILE).read_bytes())
+    for path in (folder, sys.prefix, Path(__file__).parent):
+        assert not any(os.fsencode(path) in content for content in contents)
 
 
-@pytest.mark.parametrize("kind", FILES)
-def test_the_model_cards_lines_run_and_say_what_predict_says(exports, command, kind, tmp_path):
-    photo = exports / kind / "photo.jpg"
-    source = max((exports.parent / "data").rglob("test/**/*.png"), key=str)
-    with Image.open(source) as image:
+@pytest.mark.parametrize("name", FORMATS)
+def test_the_code_of_the_model_card_prints_the_predictions_of_predict(name, command):
+    photo = Path("runs", name, "photo.jpg")
+    with Image.open(max(Path("data").rglob("test/**/*.png"), key=str)) as image:
         image.convert("RGB").resize((90, 70)).save(photo, quality=95)
-    try:
-        card = (exports / kind / "MODEL_CARD.md").read_text()
-        (lines,) = re.findall(r"```python\n(.*?)```", card, flags=re.DOTALL)
-        done = subprocess.run(
-            [sys.executable, "-c", lines],
-            cwd=photo.parent,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        chosen = (f"checkpoint={checkpoint_of(exports)}", f"source={photo}")
-        result = command("predict", *chosen, "tracking=none", "trainer=cpu")
-        (row,) = json.loads((result / "predictions.json").read_text())
-        assert says_the_same(done.stdout, row), (done.stdout, row)
-    finally:
-        photo.unlink()
-
-
-def test_the_model_card_prepares_images_as_the_project_does(exports):
-    pixels = np.random.default_rng(0).integers(0, 255, (64, 80, 3), dtype=np.uint8)
-    known = {"image": Image.fromarray(pixels), "Image": Image, "ImageOps": ImageOps}
-    fitted = eval(exporting.FIT.format(size=(32, 32)), known)
-    seen = as_seen(
-        torch.tensor(pixels).permute(2, 0, 1), load_module(checkpoint_of(exports)).settings.data
+    (code,) = re.findall(r"```python\n(.*?)```", card(name), flags=re.DOTALL)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=photo.parent, capture_output=True, text=True, check=True
     )
-    difference = np.asarray(fitted).astype(int) - seen.permute(1, 2, 0).numpy()
-    assert np.abs(difference).max() <= 1
+    result = command("predict", f"checkpoint={CHECKPOINT}", f"source={photo}", *PLAIN)
+    photo.unlink()
+    (row,) = json.loads((result / "predictions.json").read_text())
+    assert says_the_same(done.stdout, row), (done.stdout, row)
 
 
-def test_no_tracker_is_named_in_the_file(exports, tmp_path):
-    copied = shutil.copy(exports / "onnx" / "model.onnx", tmp_path)
-    settings = load_module(checkpoint_of(exports)).settings
-    followed = settings.model_copy(update={"tracking": settings.ema})
-    add_metadata(Path(copied), {"classes": [], "postprocessing": {}}, followed)
-    assert read_metadata(Path(copied))["settings"]["tracking"] is None
+def test_the_model_card_resizes_images_as_the_project_does():
+    pixels = np.random.default_rng(0).integers(0, 255, (64, 80, 3), dtype=np.uint8)
+    names = {"image": Image.fromarray(pixels), "Image": Image, "ImageOps": ImageOps}
+    resized = np.asarray(eval(task_export.RESIZE_CODE.format(size=(32, 32)), names))
+    data = load_module(Path(CHECKPOINT)).settings.data
+    expected = as_seen(torch.tensor(pixels).permute(2, 0, 1), data).permute(1, 2, 0).numpy()
+    assert np.abs(resized.astype(int) - expected).max() <= 1
 
 
-def test_the_model_card_tells_data_metrics_settings_and_terms(exports):
-    card = (exports / "onnx" / "MODEL_CARD.md").read_text()
-    assert "`shapes` in `shapes`: 40 images for training, 20 images for validation, 40" in card
-    measured = json.loads((exports / "training" / "metrics.json").read_text())
-    name, value = next(iter(measured.items()))
-    assert f"| {name} | {value:.4f} |" in card
-    assert "backbone test_resnet; pretrained False" in card
-    assert "EMA, decay 0.9" in card
-    assert "trained from scratch" in card
+def test_the_model_card_tells_data_metrics_settings_and_terms():
+    counts = "40 images for training, 20 for validation, 40 for testing"
+    metrics = json.loads(Path("runs/training/metrics.json").read_text())
+    name, value = next(iter(metrics.items()))
+    for line in (
+        f"`shapes` in `shapes`: {counts}.",
+        f"- `{name}`: {value:.4g}",
+        "- `model.backbone`: test_resnet",
+        "- `ema.decay`: 0.9",
+        "`test_resnet` was trained from scratch",
+    ):
+        assert line in card("onnx")
 
 
-def test_predict_and_evaluate_take_the_file_for_the_checkpoint(exports, command):
+def test_predict_and_evaluate_take_an_onnx_file_for_a_checkpoint(command):
     def results(checkpoint):
-        same = (f"checkpoint={checkpoint}", "tracking=none", "trainer=cpu")
-        source = min((exports.parent / "data").rglob("test"), key=lambda path: len(path.parts))
-        predicted = command("predict", *same, f"source={source}")
-        evaluated = command("evaluate", *same)
-        return (
-            json.loads((predicted / "predictions.json").read_text()),
-            json.loads((evaluated / "metrics.json").read_text()),
-        )
+        words = (f"checkpoint={checkpoint}", *PLAIN)
+        source = min(Path("data").rglob("test"), key=lambda path: len(path.parts))
+        predicted = command("predict", *words, f"source={source}")
+        rows = json.loads((predicted / "predictions.json").read_text())
+        metrics = json.loads((command("evaluate", *words) / "metrics.json").read_text())
+        return rows, {name: value for name, value in metrics.items() if "/" in name}
 
-    ours, theirs = (results(path) for path in (checkpoint_of(exports), exports / "onnx/model.onnx"))
-    assert len(ours[0]) == 40
-    for one, other in zip(ours[0], theirs[0], strict=True):
-        assert whole(one) == pytest.approx(whole(other), abs=5e-3)
-    for name, value in ours[1].items():
-        assert theirs[1][name] == pytest.approx(value, abs=1e-3), name
+    def without_percentages(row):  # rounding may change them
+        return {
+            key: re.sub(r"\d+%", "", value) if isinstance(value, str) else value
+            for key, value in row.items()
+        }
+
+    (rows, metrics), (onnx_rows, onnx_metrics) = map(results, (CHECKPOINT, ONNX_FILE))
+    assert len(rows) == 40
+    assert onnx_metrics == pytest.approx(metrics, abs=1e-3)
+    for row, onnx_row in zip(rows, onnx_rows, strict=True):
+        expected = pytest.approx(without_percentages(row), abs=5e-3)
+        assert without_percentages(onnx_row) == expected
 
 
-def test_an_exported_file_is_not_split_over_processes(exports, command):
-    with pytest.raises(SystemExit, match="leave out trainer=fsdp"):
-        command("evaluate", f"checkpoint={exports}/onnx/model.onnx", "trainer=fsdp")
+@pytest.mark.parametrize("error", [2e-4, float("nan")])
+def test_a_file_that_differs_from_the_checkpoint_is_not_kept(refusal, monkeypatch, error):
+    opened = export._open
 
+    def wrong(*words):
+        return lambda images: [output + error for output in opened(*words)(images)]
 
-@pytest.mark.parametrize("planted", [2e-4, float("nan")])
-def test_a_file_that_differs_is_refused_and_not_kept(exports, command, monkeypatch, planted):
-    from {{ cookiecutter.package_name }}.export import export
-
-    opened = export._opened
-
-    def slightly_wrong(path, kind):
-        run = opened(path, kind)
-        return lambda images: [one + planted for one in run(images)]
-
-    monkeypatch.setattr(export, "_opened", slightly_wrong)
-    before = set(exports.iterdir())
-    with pytest.raises(SystemExit) as stopped:
-        command("export", f"checkpoint={checkpoint_of(exports)}", "format=torch")
-    said = str(stopped.value.code)
-    assert f"differs from the checkpoint by {planted:.1e} on 32 images" in said
-    (run,) = set(exports.iterdir()) - before
+    monkeypatch.setattr(export, "_open", wrong)
+    before = set(Path("runs").iterdir())
+    message = refusal("export", f"checkpoint={CHECKPOINT}", "format=torch")
+    assert f"differs from the checkpoint by {error:.1e} on 32 images" in message
+    (run,) = set(Path("runs").iterdir()) - before
     assert not [path for path in run.iterdir() if "model" in path.name.lower()]
 
 
-def test_a_compiled_model_is_exported_as_it_was_before(exports, command, monkeypatch):
-    content = read_checkpoint(checkpoint_of(exports))
+def test_a_compiled_model_is_exported_uncompiled(command, monkeypatch):
+    content = read_checkpoint(Path(CHECKPOINT))
     content["settings"]["model"]["compile"] = True
     torch.save(content, "compiled.ckpt")
-    monkeypatch.setattr(torch.nn.Module, "compile", None)  # nobody may call it
+    monkeypatch.setattr(torch.nn.Module, "compile", None)  # a call would fail
     run = command("export", "checkpoint=compiled.ckpt", "format=torch")
-    assert json.loads((run / "model.json").read_text())["trained_in"] is None
-    assert "not beside it" in (run / "MODEL_CARD.md").read_text()
+    assert description(run.name)["trained_in"] is None
+    assert "Unknown: the checkpoint is not in the folder" in card(run.name)
 
 
-def test_what_cannot_be_traced_is_told_in_one_line(exports, command, monkeypatch):
-    def reads_values(network, images):
-        return images.float().sum((1, 2, 3)).tolist()
+def test_a_network_that_cannot_be_traced_is_refused_in_one_line(refusal, monkeypatch):
+    def depends_on_values(graph, images):
+        return (images,) * len(task_export.OUTPUTS) if images.max() else ()
 
-    monkeypatch.setattr(Graph, "forward", reads_values)
-    with pytest.raises(SystemExit) as stopped:
-        command("export", f"checkpoint={checkpoint_of(exports)}", "format=torch")
-    assert "model.backbone=test_resnet cannot be exported with format=torch" in str(
-        stopped.value.code
-    )
+    monkeypatch.setattr(export.Graph, "forward", depends_on_values)
+    message = refusal("export", f"checkpoint={CHECKPOINT}", "format=torch")
+    assert "model.backbone=test_resnet cannot be exported with format=torch" in message
 
 
-def test_without_the_data_to_compare_on_nothing_is_exported(exports, command):
-    with pytest.raises(SystemExit) as stopped:
-        command("export", f"checkpoint={checkpoint_of(exports)}", OWN, "data.root=nowhere")
-    said = str(stopped.value.code)
-    assert "nowhere" in said
-    assert "data.root=<folder>" in said
+def test_without_its_data_a_checkpoint_is_not_exported(refusal, own_data):
+    words = ("export", f"checkpoint={CHECKPOINT}", OWN)
+    message = refusal(*words, "data.root=nowhere")
+    assert "nowhere" in message
+    assert "data.root=<folder>" in message
+    assert "was trained on" in refusal(*words, f"data.root={own_data}")
 
 
-def test_other_classes_than_the_checkpoints_are_refused(exports, command, own_data):
-    with pytest.raises(SystemExit) as stopped:
-        command("export", f"checkpoint={checkpoint_of(exports)}", OWN, f"data.root={own_data}")
-    assert "was trained on" in str(stopped.value.code)
+def test_an_exported_file_is_not_exported_again(refusal):
+    assert "is exported already" in refusal("export", f"checkpoint={ONNX_FILE}")
 
 
-def test_an_exported_file_is_not_exported_again(exports, command):
-    with pytest.raises(SystemExit) as stopped:
-        command("export", f"checkpoint={exports}/onnx/model.onnx")
-    assert "is exported already" in str(stopped.value.code)
+def test_missing_packages_are_named_with_the_command_to_install_them(refusal, monkeypatch):
+    for package in ("onnxscript", "onnxruntime"):
+        monkeypatch.setitem(sys.modules, package, None)
+    message = refusal("export", f"checkpoint={CHECKPOINT}")
+    assert "not installed, onnxruntime, onnxscript: uv sync --extra onnx" in message
+    message = refusal("predict", f"checkpoint={ONNX_FILE}", "source=a.jpg", *PLAIN)
+    assert "uv sync --extra onnx" in message
 
 
-def test_missing_packages_are_named_with_what_installs_them(exports, command, monkeypatch):
-    monkeypatch.setitem(sys.modules, "onnxscript", None)
-    monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(SystemExit) as stopped:
-        command("export", f"checkpoint={checkpoint_of(exports)}")
-    assert "not installed, onnxruntime, onnxscript: uv sync --extra onnx" in str(stopped.value.code)
-    with pytest.raises(SystemExit) as stopped:
-        command("predict", f"checkpoint={exports}/onnx/model.onnx", "source=a.jpg", "tracking=none")
-    assert "uv sync --extra onnx" in str(stopped.value.code)
-
-
-def test_an_onnx_file_that_is_not_ours_is_named(exports, command, workplace):
-    (workplace / "a.onnx").write_bytes(b"nothing")
-    model = onnx.load(exports / "onnx" / "model.onnx")
-    del model.metadata_props[:]
-    onnx.save(model, workplace / "b.onnx")
-    for name, said in {"a": "cannot be read", "b": "is not one of this project"}.items():
-        with pytest.raises(SystemExit) as stopped:
-            command("evaluate", f"checkpoint={workplace}/{name}.onnx", "tracking=none")
-        assert f"{name}.onnx {said}" in str(stopped.value.code)
+def test_onnx_files_of_other_programs_are_refused(refusal, tmp_path):
+    (tmp_path / "a.onnx").write_bytes(b"nothing")
+    model = onnx.load(ONNX_FILE)
+    onnx.helper.set_model_props(model, {"names": "{0: 'circle'}"})
+    onnx.save(model, tmp_path / "b.onnx")
+    for name, reason in {"a": "cannot be read", "b": "was not exported by this project"}.items():
+        message = refusal("evaluate", f"checkpoint={tmp_path}/{name}.onnx", *PLAIN)
+        assert f"{name}.onnx {reason}" in message

@@ -119,7 +119,7 @@ def test_images_are_found_by_file_folder_and_glob(tmp_path, picture):
 
 
 def test_a_source_without_images_is_refused(tmp_path):
-    with pytest.raises(UsageError, match="no image or video there"):
+    with pytest.raises(UsageError, match="no file that can be predicted"):
         find_sources(str(tmp_path))
 
 

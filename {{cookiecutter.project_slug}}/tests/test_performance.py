@@ -1,33 +1,31 @@
 import gc
-import json
+import re
 import subprocess
 import sys
-import time
 from collections import Counter
 from pathlib import Path
 from types import FunctionType, ModuleType, SimpleNamespace
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.trainer.connectors.logger_connector.logger_connector import (
     _LoggerConnector as Results,
 )
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from {{ cookiecutter.package_name }} import bench, launch
 from {{ cookiecutter.package_name }}.data import images
-from {{ cookiecutter.package_name }}.run.collector import collector_resting
 from {{ cookiecutter.package_name }}.run.folder import read_metrics
+from {{ cookiecutter.package_name }}.settings import launch
 from {{ cookiecutter.package_name }}.settings.check import check
 from {{ cookiecutter.package_name }}.settings.tree import Settings
 from {{ cookiecutter.package_name }}.task import TaskModule, build_datasets
 from {{ cookiecutter.package_name }}.training.callbacks import performance
+from {{ cookiecutter.package_name }}.training.callbacks.gradients import Gradients
 from {{ cookiecutter.package_name }}.training.callbacks.performance import Performance
 from {{ cookiecutter.package_name }}.training.callbacks.progress import ProgressBar
 
-from small import SHAPES, SMALL
+from small import SHAPES, SMALL, composed
 
 BATCH = SimpleNamespace(images=torch.zeros(8, 3, 4, 4))
 
@@ -76,6 +74,19 @@ def test_a_training_logs_its_speed_and_waits_for_the_device_once(train, monkeypa
     assert [row["step"] for row in rows] == list(range(1, steps))  # the first does not count
     assert all(0 <= row["perf/data_wait"] <= 1 for row in rows)
     assert len(waits) == 2  # after the first step, and at the end
+
+
+@pytest.mark.parametrize(("limit", "clipped"), [(1.0, 1.0), (None, 5.0), (10.0, 5.0)])
+def test_gradients_are_clipped_to_a_norm_that_is_logged_before(limit, clipped):
+    module = torch.nn.Linear(2, 1, bias=False)
+    module.weight.grad = torch.tensor([[3.0, 4.0]])
+    logged = {}
+    module.log_dict = logged.update
+    trainer = SimpleNamespace(global_step=0, log_every_n_steps=50)
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.25)
+    Gradients(limit).on_before_optimizer_step(trainer, module, optimizer)
+    torch.testing.assert_close(module.weight.grad.norm(), torch.tensor(clipped))
+    assert logged == {"train/grad_norm": 5.0, "train/lr": 0.25}
 
 
 class Waits(TorchDispatchMode):
@@ -152,39 +163,24 @@ def test_a_training_opens_each_file_once_an_epoch(train, monkeypatch):
     assert set(times) == {3}
 
 
-def test_the_garbage_collector_works_again_whatever_happens():
-    @collector_resting()
-    def broken():
-        with collector_resting():
-            assert not gc.isenabled()
-        assert not gc.isenabled()
-        raise KeyError
-
-    with pytest.raises(KeyError):
-        broken()
-    assert gc.isenabled()
-
-
-IMPORTS = """
+COLLECTION = """
 import gc, sys
-from {{ cookiecutter.package_name }}.run.collector import importing
-with importing():
-    import torch
-frozen = gc.get_freeze_count()
-with importing():
-    later = [[] for _ in range(1000)]
-print(frozen, gc.get_freeze_count(), gc.isenabled())
+from PACKAGE import cli
+sys.argv = ["train", *sys.argv[1:]]
+cli.train()
+print("frozen:", gc.get_freeze_count(), gc.isenabled())
 """
 
 
-def test_what_pytorch_brings_is_not_looked_through_and_nothing_else():
-    told = subprocess.run(
-        [sys.executable, "-c", IMPORTS], check=True, capture_output=True, text=True
-    )
-    first, second, works = told.stdout.split()
-    assert int(first) > 100_000
-    assert (second, works) == (first, "True")
-    assert "leaked" not in told.stderr
+def test_objects_of_imports_are_exempt_from_garbage_collection(tmp_path):
+    code = COLLECTION.replace("PACKAGE", launch.__package__.split(".")[0])
+    words = [*SMALL, *SHAPES, "debug=fast"]
+    command = [sys.executable, "-c", code, *words]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=tmp_path)
+    frozen, enabled = re.search(r"frozen: (\d+) (\w+)", done.stdout).groups()
+    assert int(frozen) > 100_000
+    assert enabled == "True"
+    assert "leaked" not in done.stderr
 
 
 def reachable(thing):
@@ -202,8 +198,7 @@ def test_a_data_set_holds_as_many_objects_however_many_images(tmp_path):
     counts = []
     for number in (10, 60):
         words = [*SMALL, f"data.root={tmp_path}", f"data.train_images={number}"]
-        with initialize_config_dir(str(launch.CONFIGS), version_base="1.3"):
-            config = compose("train", [*words, "data.val_images=10", "data.test_images=10"])
+        config = composed(*words, "data.val_images=10", "data.test_images=10")
         counts.append(reachable(build_datasets(check(config, Settings).data).train))
     assert abs(counts[1] - counts[0]) < 10
 
@@ -221,39 +216,3 @@ def test_the_bar_says_it_shortly_and_only_when_it_is_logged():
         said = bar.get_metrics(trainer, None)
         assert said["loss"] == loss
     assert said == {"loss": "0.500", "images/s": "841", "waits": "10%"}
-
-
-def slow(function):
-    def slowed(*arguments, **named):
-        time.sleep(0.05)
-        return function(*arguments, **named)
-
-    return slowed
-
-
-@pytest.mark.parametrize("limit", ["loader", "model"])
-def test_bench_tells_what_holds_training_back(limit, command, monkeypatch, capsys):
-    if limit == "loader":
-        build = bench.build_datasets
-
-        def build_slow(settings):
-            datasets = build(settings)
-            datasets.train.transform = slow(datasets.train.transform)
-            return datasets
-
-        monkeypatch.setattr(bench, "build_datasets", build_slow)
-    else:
-        monkeypatch.setattr(TaskModule, "training_step", slow(TaskModule.training_step))
-    run = command("bench", *SMALL, *SHAPES, "warmup=2", "steps=7", "trainer.progress=false")
-    results = json.loads((run / "bench.json").read_text())
-    loader, model = results["loader_images_per_second"], results["model_images_per_second"]
-    assert (loader < model) == (limit == "loader")
-    assert (results["data_wait"] > 0.5) == (limit == "loader")
-    assert results["share_of_limit"] == results["images_per_second"] / min(loader, model)
-    assert f"of what its {limit} allows" in capsys.readouterr().out
-    assert not (run / "checkpoints").exists()
-
-
-def test_bench_times_one_process(command):
-    with pytest.raises(SystemExit, match="times one process"):
-        command("bench", *SMALL, *SHAPES, "trainer=ddp", "trainer.accelerator=cpu", "steps=1")

@@ -8,44 +8,17 @@ import threading
 from pathlib import Path
 
 import pytest
-import torch
 from torch.distributed import TCPStore
 
-from {{ cookiecutter.package_name }} import cli
 from {{ cookiecutter.package_name }}.errors import UsageError
-from {{ cookiecutter.package_name }}.run.folder import read_metrics
-from {{ cookiecutter.package_name }}.run.identity import agreed_run_id, is_first
+from {{ cookiecutter.package_name }}.run.identity import is_first
+from {{ cookiecutter.package_name }}.run.processes import agreed_run_id
 from {{ cookiecutter.package_name }}.task import MONITOR
 
 from small import SHAPES, SMALL
 
 BIN = Path(sys.executable).parent
 DDP = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.progress=false")
-FSDP = ("trainer=fsdp", *DDP[1:])
-
-
-# One command after another in each of two processes; then how many parts the weights of a
-# checkpoint are split into, and the share of them that a process holds.
-COMMANDS = """
-import json, os, sys
-from pathlib import Path
-import torch
-from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import FSDPModule
-from PACKAGE import cli
-from PACKAGE.checkpoint import load_module
-from PACKAGE.sharding import own_part
-for name, run_id, *words in json.loads(Path("commands.json").read_text()):
-    os.environ[cli.RUN_ID], sys.argv = run_id, [name, *words]
-    getattr(cli, name)()
-module = load_module(Path("runs/fsdp/checkpoints/best.ckpt"))
-module._device_mesh = init_device_mesh("cpu", (2, 1), mesh_dim_names=("data_parallel", "other"))
-module.configure_model()
-parts = sum(isinstance(one, FSDPModule) for one in module.modules())
-held = sum(own_part(weight).numel() for weight in module.parameters())
-share = held / sum(weight.numel() for weight in module.parameters())
-Path(f"parts_{os.environ['RANK']}.json").write_text(json.dumps([parts, share]))
-""".replace("PACKAGE", cli.__package__)
 
 
 def run_in_processes(*words):
@@ -88,67 +61,6 @@ def test_two_processes_share_a_run_and_measure_what_one_measures(command, workpl
     # ~ endif
     assert MONITOR in one
     assert two == pytest.approx(one, abs=1e-6)
-
-
-def learned(run):
-    rows = read_metrics(run / "metrics.csv")
-    return [{name: row[name] for name in row if not name.startswith("perf/")} for row in rows]
-
-
-def momenta(checkpoint):
-    (optimizer,) = checkpoint["optimizer_states"]
-    order = [index for group in optimizer["param_groups"] for index in group["params"]]
-    return torch.cat([optimizer["state"][index]["momentum_buffer"].flatten() for index in order])
-
-
-def test_split_weights_train_and_continue_as_whole_ones_do(command, workplace):
-    steady = ("optimizer=sgd", "optimizer.lr=0.001", "schedule.warmup=0", "schedule.final_lr=1")
-    words = (*SMALL, *SHAPES, "data.val_images=21", *steady, "trainer.max_epochs=2")
-    best = ("split=val", "checkpoint=runs/fsdp/checkpoints/best.ckpt", "tracking=none")
-    commands = [
-        ["train", "ddp", *words, *DDP],
-        ["train", "fsdp", *words, *FSDP],
-        ["train", "ddp", "resume=ddp", "trainer.max_epochs=3"],
-        ["train", "fsdp", "resume=fsdp", "trainer.max_epochs=3"],
-        ["evaluate", "shared", *best, *FSDP],
-    ]
-    Path("commands.json").write_text(json.dumps(commands))
-    Path("commands.py").write_text(COMMANDS)
-    torchrun = (BIN / "torchrun", "--standalone", "--nproc-per-node=2", "commands.py")
-    subprocess.run(torchrun, check=True, timeout=120)
-    runs = [Path("runs/ddp"), Path("runs/fsdp")]
-    ends = [torch.load(run / "checkpoints/last.ckpt", weights_only=True) for run in runs]
-    assert [end["epoch"] for end in ends] == [2, 2]
-    for name in ("state_dict", "trained_weights"):
-        torch.testing.assert_close(ends[0][name], ends[1][name], rtol=0, atol=2e-4)
-    whole, split = map(momenta, ends)
-    assert (whole - split).norm() < 0.02 * whole.norm()
-    whole, split = map(learned, runs)
-    assert len(whole) > 6
-    assert split == [pytest.approx(row, rel=1e-3, abs=1e-4) for row in whole]
-    assert len(list(runs[1].glob("predictions/epoch_*.png"))) == 3
-    # The file has all weights: one process alone measures what the two measured.
-    alone = measured(command("evaluate", *best, "trainer=cpu"))
-    shared = measured(Path("runs/shared"))
-    # ~ if cookiecutter.task == "segmentation"
-    del alone["val/loss"], shared["val/loss"]
-    # ~ endif
-    assert shared == pytest.approx(alone, abs=1e-6)
-    for rank in (0, 1):
-        parts, share = json.loads(Path(f"parts_{rank}.json").read_text())
-        assert parts > 1
-        assert share == pytest.approx(0.5, abs=0.1)
-
-
-def test_what_was_trained_on_whole_weights_is_not_continued_on_parts(train, command):
-    run = train("trainer.max_epochs=1")
-    with pytest.raises(SystemExit, match="fsdp cannot go on from it"):
-        command("train", f"resume={run.name}", *FSDP, "trainer.max_epochs=2")
-
-
-def test_split_weights_need_a_number_of_processes(train):
-    with pytest.raises(SystemExit, match=r"trainer\.devices=<number"):
-        train(*FSDP, "trainer.devices=auto")
 
 
 def test_the_first_process_is_known_before_lightning_starts():

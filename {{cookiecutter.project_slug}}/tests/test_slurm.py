@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from {{ cookiecutter.package_name }} import cli, launch
+from {{ cookiecutter.package_name }} import cli
+from {{ cookiecutter.package_name }}.settings import launch
 
 ROOT = Path(__file__).parents[1]
 

@@ -1,9 +1,9 @@
-"""What a user can cause, told without a traceback."""
+"""Errors that a user can cause: they are printed without a traceback."""
 
 
 class UsageError(Exception):
-    """A mistake outside the code: the message names the thing, the reason and the fix."""
+    """A mistake of the user; the message names the setting or file, the reason and the fix."""
 
 
 class NotFiniteError(UsageError):
-    """The loss is infinite or no number: whatever is learned from here on is of no use."""
+    """The loss is infinite or not a number, so that the training cannot recover."""

@@ -3,12 +3,19 @@
 from dataclasses import replace
 
 from .data.datamodule import DataModule
+from .evaluation.callback import EvaluationResults
 from .evaluation.report import print_summary, write_report
+# ~ if cookiecutter.scope == "complete"
+from .export.onnx_model import load_module
+from .model import matching_datasets
+# ~ else
+from .model import load_module, matching_datasets
+# ~ endif
 from .run.folder import Run
 from .settings.tree import EvaluateSettings
-from .training.callbacks.metrics import MetricsFile
-from .training.checkpoint import load_module, matching_datasets
+from .task import draw_prediction
 from .training.loggers import tracked
+from .training.metrics_file import MetricsFile
 from .training.trainer import build_trainer
 
 
@@ -19,7 +26,7 @@ def run_evaluation(settings: EvaluateSettings, run: Run) -> dict[str, float]:
         UsageError: if the data has other classes than the checkpoint was trained on.
     """
     module = load_module(settings.checkpoint, settings)
-    datasets = matching_datasets(settings, module.classes)
+    datasets = matching_datasets(settings, module.classes, settings.checkpoint)
     # The training split is measured like the others: whole, in order, without random changes.
     chosen = getattr(datasets, settings.split)
     chosen.transform = datasets.test.transform
@@ -28,15 +35,26 @@ def run_evaluation(settings: EvaluateSettings, run: Run) -> dict[str, float]:
         settings.loader,
         skip_unreadable=settings.data.skip_unreadable,
     )
+    results = EvaluationResults()
     with tracked(settings, run, job="evaluate") as (loggers, callbacks):
         trainer = build_trainer(
-            settings, run, loggers=[MetricsFile(run.folder), *loggers], callbacks=callbacks
+            settings,
+            run,
+            loggers=[MetricsFile(run.metrics), *loggers],
+            callbacks=[results, *callbacks],
         )
         measured = trainer.test(module, datamodule=datamodule, verbose=False)[0]
         metrics = {
             name.replace("test", settings.split, 1): value for name, value in measured.items()
         }
         if trainer.is_global_zero:
-            write_report(run, metrics, module, datamodule)
+            write_report(
+                run,
+                metrics,
+                results,
+                module.scores_by_class(),
+                datamodule=datamodule,
+                draw=draw_prediction,
+            )
             print_summary(run, metrics)
     return metrics

@@ -1,8 +1,6 @@
 """The task of this project: all that the rest of the code needs to know of it."""
 
 # ~ if cookiecutter.task == "classification"
-from .classification import export as exporting
-from .classification.check import COUNTED, examine
 from .classification.dataset import (
     UNLABELLED,
     as_seen,
@@ -10,27 +8,22 @@ from .classification.dataset import (
     collate,
     unlabelled_images,
 )
-from .classification.draw import caption, describe, draw_prediction, draw_report, draw_target
+from .classification.draw import caption, describe, draw_prediction, draw_target
 from .classification.module import ClassificationModule as TaskModule
 # ~ elif cookiecutter.task == "detection"
-from .detection import export as exporting
-from .detection.check import COUNTED, examine
 from .detection.dataset import UNLABELLED, as_seen, build_datasets, collate, unlabelled_images
-from .detection.draw import caption, describe, draw_prediction, draw_report, draw_target
+from .detection.draw import caption, describe, draw_prediction, draw_target
 from .detection.module import DetectionModule as TaskModule
 from .detection.results import save_results
 # ~ elif cookiecutter.task == "segmentation"
-from .segmentation import export as exporting
-from .segmentation.check import COUNTED, examine
 from .segmentation.dataset import UNLABELLED, as_seen, build_datasets, collate, unlabelled_images
-from .segmentation.draw import caption, describe, draw_prediction, draw_report, draw_target
+from .segmentation.draw import caption, describe, draw_prediction, draw_target
 from .segmentation.module import SegmentationModule as TaskModule
 from .segmentation.results import save_results
 # ~ endif
 from .settings.tree import METRICS, MONITOR
 
 __all__ = [
-    "COUNTED",
     "METRICS",
     "MONITOR",
     "UNLABELLED",
@@ -41,10 +34,7 @@ __all__ = [
     "collate",
     "describe",
     "draw_prediction",
-    "draw_report",
     "draw_target",
-    "examine",
-    "exporting",
     # ~ if cookiecutter.task != "classification"
     "save_results",
     # ~ endif

@@ -1,115 +1,95 @@
-"""Train: from settings to a run folder that tells everything."""
+"""Train a model, test its best weights and write the report."""
 
-from pathlib import Path
-
-from lightning.pytorch import Callback, Trainer, seed_everything
+from lightning.pytorch import Callback, seed_everything
 from PIL.Image import Image
 
+# ~ if cookiecutter.scope == "complete"
+from .data.cache import cache_images
+# ~ endif
 from .data.datamodule import DataModule
-from .errors import UsageError
+from .evaluation.callback import EvaluationResults
 from .evaluation.report import print_summary, write_report
 from .run.folder import Run
 from .settings.tree import Settings
 from .task import METRICS, MONITOR, TaskModule, build_datasets, draw_prediction
-from .training.callbacks.ema import WeightAverage
-from .training.callbacks.finite import FiniteLoss
-from .training.callbacks.metrics import Curves, MetricsFile
+from .training.callbacks.curves import Curves
 from .training.callbacks.performance import Performance
 from .training.callbacks.pictures import PredictionPictures, Shown
-from .training.callbacks.preemption import PreemptedError, Preemption, requeue
-from .training.checkpoint import read_checkpoint
+# ~ if cookiecutter.scope == "complete"
+from .training.callbacks.preemption import Preemption, requeued_if_preempted
+# ~ endif
+from .training.checkpoint import CheckpointContents, read_checkpoint
 from .training.loggers import tracked
-from .training.sharding import SameBuffers
-from .training.trainer import build_trainer, checkpoint_callbacks
+from .training.metrics_file import MetricsFile
+from .training.trainer import build_trainer, checkpoint_callbacks, step_callbacks
 
 
 def run_training(settings: Settings, run: Run) -> dict[str, float]:
-    """Train, test the best weights, write the report.
+    """Train, test the best weights and write the report.
 
     Args:
-        settings: what to do.
-        run: where to write; training continues from the checkpoint that its folder may have.
+        settings: the settings of the training.
+        run: the run to write; if its folder has ``last.ckpt``, the training continues from there.
 
     Returns:
         The test metrics.
 
     Raises:
-        UsageError: for data or settings that cannot be used.
-        PreemptedError: if a signal asked to end; ``last.ckpt`` is where it goes on.
+        UsageError: if the data or the settings cannot be used.
+        # ~ if cookiecutter.scope == "complete"
+        PreemptedError: if a signal asked the training to end; ``resume`` continues it.
+        # ~ endif
     """
     seed_everything(settings.seed, workers=True, verbose=False)
     datasets = build_datasets(settings.data)
+    # ~ if cookiecutter.scope == "complete"
+    if settings.data.cache:
+        cache_images(datasets, settings)
+    # ~ endif
     datamodule = DataModule(
         datasets, settings.loader, skip_unreadable=settings.data.skip_unreadable
     )
     resumed = run.last if run.last.is_file() else None
-    step = _checked_step(resumed, settings) if resumed else 0
+    step = int(read_checkpoint(resumed)["global_step"]) if resumed else 0
     module = TaskModule(settings, list(datasets.classes), download=resumed is None)
-    try:
-        with tracked(settings, run, job="train") as (loggers, callbacks):
-            trainer = build_trainer(
-                settings,
-                run,
-                loggers=[MetricsFile(run.folder, up_to_step=step), *loggers],
-                callbacks=[*_own_callbacks(settings, run, module), *callbacks, Performance()],
-            )
-            trainer.fit(module, datamodule=datamodule, ckpt_path=resumed, weights_only=True)
-            return _test_best(trainer, module, datamodule, run)
-    except PreemptedError as asked:
-        requeue(asked.signum)  # last of all: from here on the scheduler may end this process
-        raise
-
-
-def _checked_step(checkpoint: Path, settings: Settings) -> int:
-    """The step at which a checkpoint was written, if training can go on from it."""
-    content = read_checkpoint(checkpoint)
-    before = content["settings"]["trainer"]["strategy"]
-    if settings.trainer.strategy == "fsdp" != before:
-        # Lightning would give the weights each other's moments.
-        raise UsageError(
-            f"{checkpoint} was written without fsdp, and fsdp cannot go on from it: leave "
-            "trainer=fsdp out."
+    results = EvaluationResults()
+    # ~ if cookiecutter.scope == "complete"
+    with requeued_if_preempted(), tracked(settings, run, job="train") as (loggers, callbacks):
+    # ~ else
+    with tracked(settings, run, job="train") as (loggers, callbacks):
+    # ~ endif
+        trainer = build_trainer(
+            settings,
+            run,
+            loggers=[MetricsFile(run.metrics, resumed_step=step), *loggers],
+            callbacks=[*_own_callbacks(settings, run, module), results, *callbacks, Performance()],
         )
-    return int(content["global_step"])
+        trainer.fit(module, datamodule=datamodule, ckpt_path=resumed, weights_only=True)
+        (metrics,) = trainer.test(
+            module, datamodule=datamodule, ckpt_path=run.best, weights_only=True, verbose=False
+        )
+        if trainer.is_global_zero:
+            scores = module.scores_by_class()
+            write_report(run, metrics, results, scores, datamodule=datamodule, draw=draw_prediction)
+            print_summary(run, metrics)
+    return dict(metrics)
 
 
 def _own_callbacks(settings: Settings, run: Run, module: TaskModule) -> list[Callback]:
-    def drawn(shown: Shown) -> Image:
+    def draw(shown: Shown) -> Image:
         return draw_prediction(shown.image, shown.target, shown.prediction, module.classes)
 
+    chosen = settings.pictures
     pictures = PredictionPictures(
-        run.folder / "predictions",
-        drawn,
-        count=settings.pictures.count,
-        every_n_epochs=settings.pictures.every_n_epochs,
+        run.folder / "predictions", draw, count=chosen.count, every_n_epochs=chosen.every_n_epochs
     )
     return [
         *step_callbacks(settings),
         pictures,
-        Curves(run.folder),
+        Curves(run),
+        # ~ if cookiecutter.scope == "complete"
         Preemption(run.last),
+        # ~ endif
+        CheckpointContents(settings, module.classes),
         *checkpoint_callbacks(settings, run, monitor=MONITOR, mode=METRICS[MONITOR]),
     ]
-
-
-def step_callbacks(settings: Settings) -> list[Callback]:
-    """What belongs to each step of a training."""
-    average = (
-        [WeightAverage(settings.ema.decay, settings.ema.every_n_steps)]
-        if settings.ema.enabled
-        else []
-    )
-    split = [SameBuffers()] if settings.trainer.strategy == "fsdp" else []
-    return [*average, *split, FiniteLoss()]
-
-
-def _test_best(
-    trainer: Trainer, module: TaskModule, datamodule: DataModule, run: Run
-) -> dict[str, float]:
-    metrics = trainer.test(
-        module, datamodule=datamodule, ckpt_path=run.best, weights_only=True, verbose=False
-    )[0]
-    if trainer.is_global_zero:
-        write_report(run, dict(metrics), module, datamodule)
-        print_summary(run, dict(metrics))
-    return dict(metrics)

@@ -5,9 +5,9 @@ import pytest
 import torch
 import yaml
 
+from {{ cookiecutter.package_name }}.model import load_module
 from {{ cookiecutter.package_name }}.settings.tree import Settings
 from {{ cookiecutter.package_name }}.task import build_datasets
-from {{ cookiecutter.package_name }}.training.checkpoint import load_module
 
 
 def test_an_untrained_model_guesses(train):

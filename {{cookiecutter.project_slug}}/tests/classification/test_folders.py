@@ -15,36 +15,30 @@ from {{ cookiecutter.package_name }}.settings.classification import (
 )
 from {{ cookiecutter.package_name }}.settings.tree import LoaderSettings
 
+from small import data_preset
+
 AUGMENT = {"crop_scale": 0.5, "flip": 0.5, "color": 0.2}
 
 
 def shapes(root, **changes):
-    settings = {
-        "name": "shapes",
+    settings = data_preset("shapes") | {
         "root": root,
         "image_size": 32,
         "train_images": 15,
         "val_images": 10,
         "test_images": 10,
-        "skip_unreadable": False,
-        "cache": None,
-        "cache_folder": "runs/cache",
         "augment": AUGMENT,
     }
     return ShapesSettings.model_validate(settings | changes)
 
 
 def folder(root, **changes):
-    settings = {
-        "name": "imagefolder",
+    settings = data_preset("imagefolder") | {
         "root": root,
         "image_size": 32,
         "val_fraction": 0.2,
         "test_fraction": 0.2,
         "split_seed": 0,
-        "skip_unreadable": False,
-        "cache": None,
-        "cache_folder": "runs/cache",
         "augment": AUGMENT,
     }
     return ImageFolderSettings.model_validate(settings | changes)

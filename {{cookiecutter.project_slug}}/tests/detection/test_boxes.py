@@ -18,34 +18,27 @@ from {{ cookiecutter.package_name }}.settings.detection import (
 from {{ cookiecutter.package_name }}.settings.tree import LoaderSettings
 
 from coco_data import write_coco
+from small import data_preset
 
 AUGMENT = {"crop_scale": 0.5, "flip": 0.5, "rotate": 20, "color": 0.2}
 
 
 def shapes(root, **changes):
-    settings = {
-        "name": "shapes",
+    settings = data_preset("shapes") | {
         "root": root,
         "image_size": 64,
         "train_images": 40,
         "val_images": 10,
         "test_images": 10,
-        "skip_unreadable": False,
-        "cache": None,
-        "cache_folder": "runs/cache",
         "augment": AUGMENT,
     }
     return ShapesSettings.model_validate(settings | changes)
 
 
 def folder(root, **changes):
-    settings = {
-        "name": "coco",
+    settings = data_preset("coco") | {
         "root": root,
         "image_size": 32,
-        "skip_unreadable": False,
-        "cache": None,
-        "cache_folder": "runs/cache",
         "augment": AUGMENT,
     }
     return BoxFolderSettings.model_validate(settings | changes)

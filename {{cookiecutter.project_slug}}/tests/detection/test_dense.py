@@ -1,32 +1,29 @@
 from types import SimpleNamespace
 
-import onnxruntime
 import pytest
 import torch
 from test_detection import network, targets
 
 from {{ cookiecutter.package_name }}.detection.export import (
-    dense_network,
-    from_outputs,
+    decode_outputs,
+    exported_network,
     postprocessing,
 )
 from {{ cookiecutter.package_name }}.errors import UsageError
-from {{ cookiecutter.package_name }}.export.export import DYNAMIC, Graph
-from {{ cookiecutter.package_name }}.export.onnx_network import write_onnx
-
-DENSE = ["fcos", "retinanet", "ssdlite"]
+from {{ cookiecutter.package_name }}.export.export import Graph, write_graph
+from {{ cookiecutter.package_name }}.export.onnx_model import OnnxNetwork
 
 
-def module_of(architecture, detector, size=128):
-    """As much of a module as an export looks at."""
+def module_of(architecture, detector):
+    """The parts of a module that an export reads."""
     model = SimpleNamespace(architecture=architecture, score_threshold=0.3)
-    settings = SimpleNamespace(model=model, data=SimpleNamespace(image_size=size))
+    settings = SimpleNamespace(model=model, data=SimpleNamespace(image_size=128), format="onnx")
     return SimpleNamespace(network=detector, settings=settings, classes=["a", "b", "c"])
 
 
-@pytest.fixture(scope="module", params=DENSE)
+@pytest.fixture(scope="module", params=["fcos", "retinanet", "ssdlite"])
 def trained(request):
-    """A detector that has learnt one image by heart, and some images."""
+    """A detector that was trained on one image only, and three images."""
     torch.manual_seed(0)
     detector = network(request.param).train()
     images = torch.randint(0, 60, (3, 3, 128, 128), dtype=torch.uint8)
@@ -43,54 +40,49 @@ def trained(request):
     return module_of(request.param, detector.eval()), images
 
 
-def test_boxes_chosen_from_the_dense_outputs_are_those_of_torchvision(trained):
+def test_boxes_selected_from_the_outputs_are_those_of_torchvision(trained):
     module, images = trained
-    dense = dense_network(module).eval()
+    dense = exported_network(module).eval()
     with torch.inference_mode():
         expected = module.network(images)
-        found = from_outputs(dense(images), postprocessing(module, dense))
-    for ours, theirs in zip(found, expected, strict=True):
+        selected = decode_outputs(dense(images), postprocessing(module, dense))
+    for ours, theirs in zip(selected, expected, strict=True):
         assert len(ours.scores) > 10
         assert ours.labels.tolist() == theirs.labels.tolist()
         torch.testing.assert_close(ours.scores, theirs.scores, atol=1e-6, rtol=0)
         torch.testing.assert_close(ours.boxes, theirs.boxes, atol=1e-5, rtol=0)
 
 
-def test_the_rules_limit_each_level_each_class_and_the_whole(trained):
+def test_the_rules_limit_the_boxes_of_each_level_and_in_total(trained):
     module, images = trained
-    module.network.model.model.topk_candidates = 7
-    module.network.model.model.detections_per_img = 12
-    dense = dense_network(module).eval()
+    dense = exported_network(module).eval()
     rules = postprocessing(module, dense)
     with torch.inference_mode():
         outputs = dense(images)
     assert sum(rules["levels"]) == outputs[0].shape[1]
-    found = from_outputs(outputs, rules)
-    assert all(0 < len(one.scores) <= 12 for one in found)
-    nothing = from_outputs(outputs, {**rules, "score_threshold": 1.0})
-    assert [len(one.scores) for one in nothing] == [0, 0, 0]
-    one_each = from_outputs(outputs, {**rules, "candidates_per_level": 1})
-    assert all(len(one.scores) <= len(rules["levels"]) for one in one_each)
+
+    def counts(**changes):
+        predictions = decode_outputs(outputs, {**rules, **changes})
+        return [len(prediction.scores) for prediction in predictions]
+
+    assert all(0 < count <= 12 for count in counts(candidates_per_level=7, limit=12))
+    assert all(count <= len(rules["levels"]) for count in counts(candidates_per_level=1))
+    assert counts(score_threshold=1.0) == [0, 0, 0]
 
 
-def test_each_dense_detector_runs_as_onnx_in_batches_of_any_size(trained, tmp_path):
+def test_each_detector_runs_as_onnx_in_batches_of_any_size(trained, tmp_path):
     module, images = trained
-    graph = Graph(dense_network(module)).eval()
-    program = torch.export.export(graph, (images[:2],), dynamic_shapes=DYNAMIC)
-    write_onnx(program, tmp_path / "a.onnx", outputs=["boxes", "scores"], dynamic=DYNAMIC)
-    session = onnxruntime.InferenceSession(tmp_path / "a.onnx")
+    graph = Graph(exported_network(module)).eval()
+    write_graph(graph, module.settings, tmp_path / "a.onnx", metadata={})
+    exported = OnnxNetwork(tmp_path / "a.onnx")
     for batch in (images[:1], images.repeat(3, 1, 1, 1)[:7]):
         with torch.inference_mode():
             expected = graph(batch)
-        for ours, theirs in zip(
-            session.run(None, {"images": batch.numpy()}), expected, strict=True
-        ):
-            torch.testing.assert_close(torch.from_numpy(ours), theirs, atol=1e-4, rtol=0)
+        torch.testing.assert_close(tuple(exported.outputs(batch)), expected, atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("architecture", ["fasterrcnn", "dfine"])
-def test_what_is_no_dense_graph_is_refused_with_the_way_out(architecture):
-    with pytest.raises(UsageError) as caught:
-        dense_network(module_of(architecture, None))
+def test_detectors_that_cannot_be_exported_are_refused_with_alternatives(architecture):
+    with pytest.raises(UsageError, match="fcos, retinanet or ssdlite") as caught:
+        exported_network(module_of(architecture, None))
     assert f"model.architecture={architecture} cannot be exported" in str(caught.value)
-    assert "fcos, retinanet or ssdlite" in str(caught.value)

@@ -11,10 +11,10 @@ from {{ cookiecutter.package_name }}.detection.boxes import Prediction, Target
 from {{ cookiecutter.package_name }}.detection.draw import draw_prediction
 from {{ cookiecutter.package_name }}.detection.metrics import CocoScores
 from {{ cookiecutter.package_name }}.detection.network import build_network
+from {{ cookiecutter.package_name }}.model import load_module
 from {{ cookiecutter.package_name }}.settings.detection import ModelSettings
 from {{ cookiecutter.package_name }}.settings.tree import Settings
 from {{ cookiecutter.package_name }}.task import build_datasets, collate
-from {{ cookiecutter.package_name }}.training.checkpoint import load_module
 
 ARCHITECTURES = ["fcos", "retinanet", "fasterrcnn", "ssdlite", "dfine"]
 

@@ -95,10 +95,11 @@ def test_the_scores_are_those_of_pycocotools():
     for name, value in zip(names, expected.stats, strict=False):
         assert 0.01 < value < 0.99
         assert scores.overall[name] == pytest.approx(value, abs=1e-6), name
-    for label in range(3):
-        precision = expected.eval["precision"][:, :, label, 0, 2]
-        assert scores.by_class[label] == pytest.approx(precision.mean(), abs=1e-6)
-    assert scores.by_class[3] is None
+    for size, name in enumerate(("AP", "AP_small", "AP_medium", "AP_large")):
+        for label in range(3):
+            precision = expected.eval["precision"][:, :, label, size, 2]
+            assert scores.by_class[name][label] == pytest.approx(precision.mean(), abs=1e-6)
+        assert scores.by_class[name][3] is None
 
 
 def test_sizes_that_no_object_has_are_left_out():

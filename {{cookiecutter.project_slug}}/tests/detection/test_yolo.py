@@ -6,6 +6,8 @@ from {{ cookiecutter.package_name }}.detection.dataset import build_datasets
 from {{ cookiecutter.package_name }}.errors import UsageError
 from {{ cookiecutter.package_name }}.settings.detection import BoxFolderSettings
 
+from small import data_preset
+
 YAML = "train: images/train\nval: images/val\nnames:\n  0: cat\n  1: dog\n"
 
 
@@ -26,13 +28,9 @@ def root(tmp_path):
 
 
 def datasets(root):
-    settings = {
-        "name": "yolo",
+    settings = data_preset("yolo") | {
         "root": root,
         "image_size": 32,
-        "skip_unreadable": False,
-        "cache": None,
-        "cache_folder": "runs/cache",
         "augment": {"crop_scale": 1, "flip": 0, "rotate": 0, "color": 0},
     }
     return build_datasets(BoxFolderSettings.model_validate(settings))

@@ -29,34 +29,28 @@ from {{ cookiecutter.package_name }}.settings.segmentation import (
 )
 from {{ cookiecutter.package_name }}.settings.tree import LoaderSettings
 
+from small import data_preset
+
 AUGMENT = {"crop_scale": 0.5, "flip": 0.5, "rotate": 20, "color": 0.2}
 TWO = Classes(["blue", "red"], {0x0000FF: 0, 0xFF0000: 1})
 
 
 def shapes(root, **changes):
-    settings = {
-        "name": "shapes",
+    settings = data_preset("shapes") | {
         "root": root,
         "image_size": 32,
         "train_images": 15,
         "val_images": 10,
         "test_images": 10,
-        "skip_unreadable": False,
-        "cache": None,
-        "cache_folder": "runs/cache",
         "augment": AUGMENT,
     }
     return ShapesSettings.model_validate(settings | changes)
 
 
 def folder(root, **changes):
-    settings = {
-        "name": "maskfolder",
+    settings = data_preset("maskfolder") | {
         "root": root,
         "image_size": 32,
-        "skip_unreadable": False,
-        "cache": None,
-        "cache_folder": "runs/cache",
         "augment": AUGMENT,
     }
     return MaskFolderSettings.model_validate(settings | changes)
@@ -116,7 +110,8 @@ def test_a_mask_of_another_size_is_named(own_data):
         LoaderSettings(batch_size=10, workers=0),
         skip_unreadable=False,
     )
-    with pytest.raises(UsageError, match=r"3\.png cannot be read: it is 10 x 10 pixels, but its"):
+    reason = r"3\.jpg cannot be read: it is 48 x 40 pixels, but its mask is 10 x 10"
+    with pytest.raises(UsageError, match=reason):
         [module.on_before_batch_transfer(batch, 0) for batch in module.val_dataloader()]
 
 

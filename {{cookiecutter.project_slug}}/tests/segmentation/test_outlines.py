@@ -10,6 +10,7 @@ from {{ cookiecutter.package_name }}.segmentation.dataset import build_datasets
 from {{ cookiecutter.package_name }}.settings.segmentation import MaskFolderSettings
 
 from coco_data import HEIGHT, WIDTH, write_coco
+from small import data_preset
 
 
 def masks_with(root, **changes):
@@ -90,13 +91,9 @@ def test_an_outline_that_is_none_is_named(tmp_path, segmentation, said):
 
 
 def folder(root):
-    settings = {
-        "name": "coco",
+    settings = data_preset("coco") | {
         "root": root,
         "image_size": 32,
-        "skip_unreadable": False,
-        "cache": None,
-        "cache_folder": "runs/cache",
         "augment": {"crop_scale": 1, "flip": 0, "rotate": 0, "color": 0},
     }
     return MaskFolderSettings.model_validate(settings)

@@ -6,10 +6,10 @@ import torch
 import yaml
 from PIL import Image
 
+from {{ cookiecutter.package_name }}.model import load_module
 from {{ cookiecutter.package_name }}.segmentation.module import overlap
 from {{ cookiecutter.package_name }}.settings.tree import Settings
 from {{ cookiecutter.package_name }}.task import build_datasets
-from {{ cookiecutter.package_name }}.training.checkpoint import load_module
 
 
 def scores_by_hand(targets, predictions, classes):

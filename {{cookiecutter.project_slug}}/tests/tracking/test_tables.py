@@ -5,17 +5,12 @@ import json
 from types import SimpleNamespace
 
 import numpy as np
+# ~ if cookiecutter.task != "detection"
 import pytest
+# ~ endif
 import wandb
 
-# ~ if cookiecutter.task == "detection"
-from {{ cookiecutter.package_name }}.detection.boxes import Prediction, Target
-# ~ endif
 from {{ cookiecutter.package_name }}.tracking.charts import confusion_matrix
-# ~ if cookiecutter.task == "detection"
-from {{ cookiecutter.package_name }}.tracking.detection import confuse, matches
-# ~ endif
-from {{ cookiecutter.package_name }}.tracking.judging import ScoreCounts
 
 from reading import artifacts, entries, logged, read_table, table
 
@@ -75,37 +70,6 @@ def test_objects_are_found_missed_or_neither(recorded):
         assert row["correct"] == (row["missed"] == row["false"] == 0)
 
 
-def scene():
-    import torch
-
-    boxes = torch.tensor([[0, 0, 0.4, 0.4], [0.5, 0.5, 0.9, 0.9], [0, 0.6, 0.3, 0.9]])
-    target = Target(
-        boxes, torch.tensor([0, 1, 1]), torch.tensor([False, False, True]), boxes[:, 0], (9, 9)
-    )
-    found = Prediction(
-        torch.cat([boxes[:2] + 0.01, boxes[:1]]),
-        torch.tensor([0.9, 0.8, 0.7]),
-        torch.tensor([0, 0, 0]),
-    )
-    return found, target
-
-
-def test_a_box_takes_one_object_of_its_class_and_no_crowd():
-    found, target = scene()
-    assert matches(found, target).tolist() == [0, -1, -1]
-    assert matches(found, target, same_class=False).tolist() == [0, 1, -1]
-
-
-def test_the_confusion_of_boxes_counts_background_on_both_sides():
-    found, target = scene()
-    counts = np.zeros((3, 3), dtype=int)
-    confuse(counts, found, target)
-    # Rows are targets: a 0 found as 0, a 1 taken for 0, and one 0 where there is nothing.
-    assert counts.tolist() == [[1, 0, 0], [1, 0, 0], [1, 0, 0]]
-    confuse(counts, Prediction(*(part[:0] for part in found)), target)
-    assert counts[:, 2].tolist() == [1, 1, 0]
-
-
 # ~ elif cookiecutter.task == "segmentation"
 def test_the_prediction_table_agrees_with_the_confusion_matrix(tracked):
     run = tracked("trainer.max_epochs=1")
@@ -161,14 +125,3 @@ def test_scores_are_histograms_of_right_and_wrong(recorded):
         (histogram,) = logged(recorded, f"test/scores_{name}")
         assert len(histogram["values"]) == 100
     assert sum(histogram["values"]) > 0
-
-
-def test_precision_and_recall_equal_those_counted_by_hand():
-    counts = ScoreCounts(1)
-    scores = np.array([0.95, 0.85, 0.85, 0.15])
-    counts.add(0, scores, np.array([True, False, True, False]), there=3)
-    points = counts.precision_and_recall(0)
-    assert points[0] == (1, pytest.approx(1 / 3))
-    assert (pytest.approx(2 / 3), pytest.approx(2 / 3)) in points
-    assert points[-1] == (pytest.approx(2 / 4), pytest.approx(2 / 3))
-    assert ScoreCounts(1).precision_and_recall(0) == []

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ..data.cache import Cache, Source, cache_of
 from ..data.datamodule import Datasets
 from ..data.images import (
     SUFFIXES,
@@ -20,7 +19,6 @@ from ..data.images import (
     images_below,
 )
 from ..errors import UsageError
-from ..run.collector import collector_resting
 from ..settings.classification import DataSettings, ImageFolderSettings, ShapesSettings
 from .embedded import write_shapes
 from .transforms import Transform, eval_transform, train_transform
@@ -46,6 +44,13 @@ class Batch(NamedTuple):
     unreadable: list[Unreadable]  # what is missing
 
 
+class Prediction(NamedTuple):
+    """The class of an image as the network predicts it."""
+
+    label: int  # the most probable class
+    confidence: float  # its probability
+
+
 class ImageDataset(Dataset[Sample | Unreadable]):
     """Image files with a class index each."""
 
@@ -54,22 +59,15 @@ class ImageDataset(Dataset[Sample | Unreadable]):
         paths: Sequence[str | Path],
         targets: Sequence[int],
         transform: Transform,
-        cache: Cache | None = None,
     ) -> None:
         # Arrays, not lists of objects: worker processes then share their memory.
         self.paths = np.array([str(path) for path in paths])
         self.targets = np.array(targets, dtype=np.int64)
         self.transform = transform
-        self.images: Source = ImageFiles(self.paths)
-        self.cache = cache
+        self.images = ImageFiles(self.paths)
 
     def __len__(self) -> int:
         return len(self.paths)
-
-    def prepare(self) -> None:
-        """Decode all images now if ``data.cache`` says so."""
-        if self.cache:
-            self.images, self.cache = self.cache.keep(self.images), None
 
     def __getitem__(self, index: int) -> Sample | Unreadable:
         try:
@@ -90,7 +88,6 @@ def collate(samples: list[Sample | Unreadable]) -> Batch:
     )
 
 
-@collector_resting()
 def build_datasets(settings: DataSettings) -> Datasets:
     """Find the images of the three splits.
 
@@ -108,7 +105,6 @@ def build_datasets(settings: DataSettings) -> Datasets:
             [path for path, _ in images[split]],
             [target for _, target in images[split]],
             transform,
-            cache_of(settings, split, stretched=False),
         )
         for split, transform in zip(SPLITS, transforms, strict=True)
     )

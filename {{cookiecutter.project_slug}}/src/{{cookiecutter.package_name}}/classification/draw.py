@@ -1,24 +1,17 @@
 """How this task looks: the only place that knows."""
 
+import math
 from collections.abc import Sequence
-from pathlib import Path
 
-import matplotlib as mpl
-import numpy as np
-from matplotlib import pyplot as plt
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torchvision.transforms.functional import to_pil_image
 
-from .dataset import UNLABELLED
-from .module import ClassificationModule, Prediction
-
-mpl.use("Agg")
+from .dataset import UNLABELLED, Prediction
 
 RIGHT, WRONG, NEUTRAL = "#1a7f37", "#cf222e", "#0b4f8a"
 LEAST_WIDTH = 168
 FONT_SIZE = 13
-MOST_NUMBERED_CLASSES = 30
 
 
 def draw_prediction(
@@ -34,7 +27,7 @@ def draw_prediction(
     """
     picture = to_pil_image(image)
     if picture.width < LEAST_WIDTH:
-        factor = -(-LEAST_WIDTH // picture.width)
+        factor = math.ceil(LEAST_WIDTH / picture.width)
         picture = picture.resize(
             (picture.width * factor, picture.height * factor), Image.Resampling.NEAREST
         )
@@ -81,27 +74,3 @@ def _fitting(line: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, widt
     while font.getlength(line) > width and len(line) > 1:
         line = line[:-2] + "…"
     return line
-
-
-def draw_report(module: ClassificationModule, folder: Path) -> None:
-    """Write what a test leaves to look at: ``confusion_matrix.png``."""
-    _draw_confusion(module.counts, module.classes, folder / "confusion_matrix.png")
-
-
-def _draw_confusion(counts: Tensor, classes: Sequence[str], path: Path) -> None:
-    """A row is a target, a column a prediction; ``counts`` is int64 [classes, classes]."""
-    matrix = counts.numpy()
-    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    side = min(3.0 + 0.45 * len(classes), 18.0)
-    figure, axes = plt.subplots(figsize=(side, side), layout="constrained")
-    picture = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    figure.colorbar(picture, ax=axes, label="share of the target's images", shrink=0.7)
-    axes.set(xlabel="prediction", ylabel="target")
-    axes.set_xticks(range(len(classes)), classes, rotation=60, ha="right")
-    axes.set_yticks(range(len(classes)), classes)
-    if len(classes) <= MOST_NUMBERED_CLASSES:
-        for (row, column), count in np.ndenumerate(matrix):
-            ink = "white" if shares[row, column] > 0.5 else "black"
-            axes.text(column, row, str(count), ha="center", va="center", color=ink)
-    figure.savefig(path, dpi=110)
-    plt.close(figure)

@@ -1,4 +1,4 @@
-"""What is exported of this task: the network as it is, and how to read what it puts out."""
+"""The part of this task that is exported: the network as it is, and how to read its outputs."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,29 +8,30 @@ from torch import Tensor, nn
 from .module import ClassificationModule
 
 TASK = "image classification"
-RESIZE = "the shorter side to this size, then the middle square"
-OUTPUTS = {"logits": "one for each class; softmax makes probabilities of them"}
+RESIZE = "the shorter side to this size, then the central square"
+OUTPUTS = {"logits": "a value for each class; softmax makes probabilities of them"}
 
-# For the model card: the same in Pillow's and numpy's words.
-FIT = "ImageOps.fit(image, {size}, Image.Resampling.BILINEAR)"
-USE = """\
-odds = np.exp(logits[0] - logits[0].max())
-best = odds.argmax()
-print(about["classes"][best], odds[best] / odds.sum())
+# Python code for the model card, which needs Pillow and NumPy instead of this project.
+RESIZE_CODE = "ImageOps.fit(image, {size}, Image.Resampling.BILINEAR)"
+USE_CODE = """\
+probabilities = np.exp(logits[0] - logits[0].max())
+probabilities /= probabilities.sum()
+best = probabilities.argmax()
+print(description["classes"][best], probabilities[best])
 """
 
 
-def dense_network(module: ClassificationModule) -> nn.Module:
-    """What is exported: takes uint8 images [B, 3, S, S], returns logits [B, classes]."""
+def exported_network(module: ClassificationModule) -> nn.Module:
+    """The network to export, from uint8 images [B, 3, S, S] to logits [B, classes]."""
     return module.network
 
 
 def postprocessing(_module: ClassificationModule, _network: nn.Module) -> dict[str, Any]:
-    """How to read the outputs."""
-    return {"steps": "The class with the greatest logit is the label; its softmax is how sure."}
+    """How the outputs become predictions, in words."""
+    return {"steps": "The greatest logit is that of the label; its softmax is the confidence."}
 
 
-def from_outputs(outputs: Sequence[Tensor], _rules: Mapping[str, Any]) -> Tensor:
-    """What the network would have returned."""
+def decode_outputs(outputs: Sequence[Tensor], _rules: Mapping[str, Any]) -> Tensor:
+    """What the network returns: logits [B, classes]."""
     (logits,) = outputs
     return logits

@@ -6,7 +6,7 @@ import timm
 from torch import Tensor, nn
 
 from ..settings.classification import ModelSettings
-from ..training.backbone import Normalisation, check_name, downloading
+from ..training.backbone import Normalisation, check_name, explain_failed_download
 
 
 class Classifier(nn.Module):
@@ -52,7 +52,7 @@ def build_network(
     if known is not None and known.fixed_input_size:  # transformers, mostly: built for one size
         options["img_size"] = image_size
     pretrained = settings.pretrained and download
-    with downloading(name, pretrained=pretrained):
+    with explain_failed_download(name, pretrained=pretrained):
         backbone = timm.create_model(name, pretrained=pretrained, **options)
     config = backbone.pretrained_cfg
     return Classifier(backbone, Normalisation(config["mean"], config["std"]))

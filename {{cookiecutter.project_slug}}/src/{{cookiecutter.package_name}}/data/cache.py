@@ -1,214 +1,131 @@
-"""Images kept decoded and small for training and validation: ``data.cache=ram`` or ``disk``."""
+"""A cache of decoded images on disk: ``data.cache=disk``."""
 
 import hashlib
-import logging
 import math
-import shutil
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import cache
+import warnings
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any
 
 import numpy as np
 import torch
-from filelock import FileLock
-from rich.progress import track
-from torch import Tensor
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2.functional import resize
 
-from .datamodule import usable_workers
-from .images import Picture, UnreadableImageError
+from ..run.files import replacing
+from ..settings.tree import Settings
+from .datamodule import Datasets
+from .images import Picture
 
-log = logging.getLogger(__name__)
-
-_AT_ONCE = 64  # images for each thread; all of them are in memory before they are written
-_PIXELS, _SHAPES = "pixels.bin", "shapes.npy"
-
-
-class Source(Protocol):
-    """Pictures by position."""
-
-    @property
-    def channels(self) -> tuple[int, ...]:
-        """Of the parts of each picture."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int) -> Picture: ...
-
-    def depends(self) -> list[str]:
-        """The files that they are read from, and what else decides how they look."""
+HEADER_BYTES = 16  # height and width of the stored and of the original image, int32 each
 
 
-class Fit(NamedTuple):
-    """How small a kept image may be: as large as its transform needs it."""
+def cache_images(datasets: Datasets, settings: Settings) -> None:
+    """Let the training and the validation split read their images through the cache.
 
-    side: int  # pixels
-    stretched: bool  # to a square; otherwise the shorter side gets this long, and none longer
-
-    def of(self, height: int, width: int) -> tuple[int, int]:
-        """The height and width to keep."""
-        if self.stretched:
-            return self.side, self.side
-        short = min(height, width)
-        if short <= self.side:
-            return height, width
-        # The rounding of torchvision's Resize, so that it finds nothing to do any more.
-        return int(self.side * height / short), int(self.side * width / short)
-
-
-@dataclass(frozen=True)
-class Cache:
-    """What ``data.cache`` asks for."""
-
-    where: Literal["ram", "disk"]
-    folder: Path
-    fit: Fit
-
-    def keep(self, files: Source) -> "Kept":
-        """Read all pictures once, or find them where an earlier run has put them."""
-        if self.where == "ram":
-            held = bytearray()
-            shapes = _pack(files, self.fit, held.extend)
-            pixels = torch.frombuffer(held, dtype=torch.uint8) if held else torch.empty(0)
-            return Kept(files, shapes, pixels)
-        folder = self.folder / fingerprint(files, self.fit)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{folder}.lock"):  # of several processes, one works
-            if not folder.is_dir():
-                beside = folder.with_suffix(".part")
-                shutil.rmtree(beside, ignore_errors=True)  # of a process that was killed
-                beside.mkdir()
-                try:
-                    with (beside / _PIXELS).open("wb") as file:
-                        shapes = _pack(files, self.fit, file.write)
-                    np.save(beside / _SHAPES, shapes)
-                    beside.rename(folder)
-                finally:
-                    shutil.rmtree(beside, ignore_errors=True)
-                log.info("data.cache=disk: %d images are in %s", len(files), folder)
-        return Kept(files, np.load(folder / _SHAPES), folder / _PIXELS)
-
-
-class Augment(Protocol):
-    """The part of ``data.augment`` that decides how much of an image a crop keeps."""
-
-    @property
-    def crop_scale(self) -> float:
-        """The smallest share of its area."""
-
-
-class CacheSettings(Protocol):
-    """The part of ``data`` that it depends on."""
-
-    cache: Literal["ram", "disk"] | None
-    cache_folder: Path
-    image_size: int
-
-    @property
-    def augment(self) -> Augment:
-        """What is done at random to training images."""
-
-
-def cache_of(settings: CacheSettings, split: str, *, stretched: bool) -> Cache | None:
-    """What the settings ask for, if anything.
-
-    Training images stay so large that the smallest random crop has as many pixels as the network
-    sees; the others get the size that validation gives them.
-
-    Args:
-        settings: of the data.
-        split: train, val or test.
-        stretched: whether validation makes a square of the whole image.
+    Training images are stored so large that the smallest random crop has as many pixels as the
+    network sees. Validation images are resized as their transform would do it, so that the network
+    sees exactly the same pixels as without the cache.
     """
-    if settings.cache is None:
-        return None
-    fit = Fit(settings.image_size, stretched)
-    if split == "train":
-        fit = Fit(
-            math.ceil(settings.image_size / math.sqrt(settings.augment.crop_scale)), stretched=False
-        )
-    return Cache(settings.cache, settings.cache_folder, fit)
+    side, folder = settings.data.image_size, settings.data.cache_folder
+    train_size = [math.ceil(side / math.sqrt(settings.data.augment.crop_scale))]
+    # ~ if cookiecutter.task == "classification"
+    val_size = [side]
+    # ~ else
+    val_size = [side, side]
+    # ~ endif
+    for split, size in ((datasets.train, train_size), (datasets.val, val_size)):
+        dataset: Any = split
+        dataset.images = CachedImages(dataset.images, folder, size)
 
 
-class Kept:
-    """Pictures that need no decoding; those that could not be read are tried again."""
+class CachedImages:
+    """Images by position; each is decoded once, and read from the cache from then on.
 
-    def __init__(self, files: Source, shapes: np.ndarray, pixels: Tensor | Path) -> None:
-        self.files = files
-        self.channels = files.channels
-        self.shapes = shapes  # int64 [N, 4]: height and width here, and in the file
-        self.ends = np.cumsum(shapes[:, 0] * shapes[:, 1] * sum(files.channels))
-        self.pixels = pixels
+    Every image has a file of its own, which is written whole or not at all. Any number of
+    processes can therefore fill and read the cache at the same time, without locks.
+    """
+
+    def __init__(self, images: Any, folder: Path, size: list[int]) -> None:
+        """Wrap the images of a data set.
+
+        Args:
+            images: pictures by position, with the file of each in ``paths``.
+            folder: the folder of the cache; made when the first image is stored.
+            size: pixels of the shorter side, or height and width, as ``resize`` takes them.
+        """
+        self.images = images
+        self.folder = folder
+        self.size = size
 
     def __len__(self) -> int:
-        return len(self.shapes)
-
-    def depends(self) -> list[str]:
-        """The files that they come from."""
-        return self.files.depends()
+        return len(self.images)
 
     def __getitem__(self, index: int) -> Picture:
-        height, width, *size = self.shapes[index].tolist()
-        if not height:
-            return self.files[index]
-        pixels = _mapped(self.pixels) if isinstance(self.pixels, Path) else self.pixels
-        start = int(self.ends[index - 1]) if index else 0
-        parts = []
-        for channels in self.channels:
-            end = start + height * width * channels
-            parts.append(pixels[start:end].view(height, width, channels).permute(2, 0, 1))
-            start = end
-        return Picture(tuple(parts), (size[0], size[1]))
-
-
-def fingerprint(files: Source, fit: Fit) -> str:
-    """A name that changes with any file's path, size or time of change, and with ``fit``."""
-    told = hashlib.sha256(repr((fit, files.channels)).encode())
-    for name in files.depends():
+        path = self._path(index)
         try:
-            state = Path(name).stat()
-            told.update(f"{name}\0{state.st_size}\0{state.st_mtime_ns}\0".encode())
-        except OSError:
-            told.update(f"{name}\0missing\0".encode())
-    return told.hexdigest()[:16]
-
-
-def _pack(files: Source, fit: Fit, write: Callable[[bytes], Any]) -> np.ndarray:
-    """Hand over the bytes of all pictures, in order; return their shapes, int64 [N, 4]."""
-    shown = track(_shrunk(files, fit), "Decoding images once", total=len(files), transient=True)
-    shapes = []
-    for pixels, shape in shown:
-        write(pixels)
-        shapes.append(shape)
-    return np.array(shapes, dtype=np.int64).reshape(-1, 4)
-
-
-def _shrunk(files: Source, fit: Fit) -> Iterator[tuple[bytes, tuple[int, int, int, int]]]:
-    def shrink(index: int) -> tuple[bytes, tuple[int, int, int, int]]:
+            return load_picture(path)
+        except (OSError, ValueError):  # not stored yet, or emptied by a crash of the machine
+            picture = shrink(self.images[index], self.size)
         try:
-            parts, size = files[index]
-        except UnreadableImageError:
-            return b"", (0, 0, 0, 0)
-        first, *others = parts
-        height, width = fit.of(*first.shape[1:])
-        image = resize(first, [height, width], antialias=True)
-        ids = [resize(part, [height, width], InterpolationMode.NEAREST) for part in others]
-        pixels = b"".join(
-            part.permute(1, 2, 0).contiguous().numpy().tobytes() for part in (image, *ids)
-        )
-        return pixels, (height, width, *size)
+            save_picture(picture, path)
+        except OSError as error:
+            warnings.warn(
+                f"data.cache_folder={self.folder} cannot be written ({error.strerror}), so images "
+                "are decoded in every epoch. Make room there, or choose another folder.",
+                stacklevel=2,
+            )
+        return picture
 
-    workers = usable_workers()
-    with ThreadPoolExecutor(workers) as pool:
-        for start in range(0, len(files), workers * _AT_ONCE):
-            yield from pool.map(shrink, range(start, min(start + workers * _AT_ONCE, len(files))))
+    def _path(self, index: int) -> Path:
+        """Where an image is stored: the name changes with its files and with the stored size."""
+        files = [str(self.images.paths[index])]
+        # ~ if cookiecutter.task == "segmentation"
+        record = self.images.masks.record(index)
+        if isinstance(record, tuple):  # a mask file; COCO annotations are in the record itself
+            files.append(record[0])
+        digest = hashlib.sha256(repr((self.size, record)).encode())
+        # ~ else
+        digest = hashlib.sha256(repr(self.size).encode())
+        # ~ endif
+        for file in files:
+            with suppress(FileNotFoundError):  # reading it raises the error that names it
+                state = Path(file).stat()
+                digest.update(f"{file}\0{state.st_size}\0{state.st_mtime_ns}\0".encode())
+        name = digest.hexdigest()[:32]
+        return self.folder / name[:2] / name[2:]
 
 
-@cache
-def _mapped(path: Path) -> Tensor:
-    """The bytes of a file, which all processes share: the system reads what is asked for."""
-    return torch.from_file(str(path), size=path.stat().st_size, dtype=torch.uint8)
+def shrink(picture: Picture, size: list[int]) -> Picture:
+    """Resize a picture; one that is smaller already stays as it is."""
+    image, *aligned = picture.parts
+    if min(image.shape[1:]) <= min(size):
+        return picture
+    image = resize(image, size, antialias=True)
+    ids = [resize(part, size, InterpolationMode.NEAREST) for part in aligned]
+    return Picture((image, *ids), picture.size)
+
+
+def save_picture(picture: Picture, path: Path) -> None:
+    """Write a picture: a header, then the bytes of its parts, [H, W, C] each."""
+    header = np.array([*picture.parts[0].shape[1:], *picture.size], dtype=np.int32)
+    pixels = [part.permute(1, 2, 0).numpy() for part in picture.parts]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as hidden:
+        hidden.write_bytes(b"".join(array.tobytes() for array in (header, *pixels)))
+
+
+def load_picture(path: Path) -> Picture:
+    """Read what ``save_picture`` has written.
+
+    Raises:
+        OSError: if there is no such file.
+        ValueError: if the file is empty.
+    """
+    content = np.fromfile(path, dtype=np.uint8)
+    height, width, *size = content[:HEADER_BYTES].view(np.int32).tolist()
+    # The image has three channels; each part that is aligned with it has a single channel.
+    area, pixels = height * width, torch.from_numpy(content[HEADER_BYTES:])
+    image = pixels[: 3 * area].view(height, width, 3).permute(2, 0, 1)
+    aligned = pixels[3 * area :].view(-1, 1, height, width).unbind()
+    return Picture((image, *aligned), (size[0], size[1]))

@@ -26,9 +26,6 @@ class SizedDataset(Protocol):
 
     def __getitem__(self, index: int) -> Any: ...
 
-    def prepare(self) -> None:
-        """Decode all images now if ``data.cache`` says so."""
-
 
 @dataclass(frozen=True)
 class Datasets:
@@ -55,13 +52,11 @@ class DataModule(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Shuffled; the last, smaller batch is left out where there are others."""
-        self.datasets.train.prepare()
         full = len(self.datasets.train) >= self.settings.batch_size
         return self.loader(self.datasets.train, shuffle=True, drop_last=full)
 
     def val_dataloader(self) -> DataLoader[Any]:
         """All of the validation split, in order."""
-        self.datasets.val.prepare()
         return self.loader(self.datasets.val)
 
     def test_dataloader(self) -> DataLoader[Any]:

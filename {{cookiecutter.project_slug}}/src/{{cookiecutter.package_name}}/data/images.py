@@ -2,7 +2,7 @@
 
 import glob
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
@@ -13,9 +13,14 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from torchvision.io import ImageReadMode, decode_image, read_file
 
+# ~ if cookiecutter.scope == "complete"
 from ..errors import UsageError
-from .videos import SUFFIXES as VIDEO_SUFFIXES
+from .videos import VIDEO_SUFFIXES
 
+# ~ else
+from ..errors import UsageError
+
+# ~ endif
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 
 
@@ -47,8 +52,6 @@ class Picture(NamedTuple):
 class ImageFiles:
     """Images by position."""
 
-    channels = (3,)
-
     def __init__(self, paths: np.ndarray) -> None:
         self.paths = paths
 
@@ -58,10 +61,6 @@ class ImageFiles:
     def __getitem__(self, index: int) -> Picture:
         image = read_image(str(self.paths[index]))
         return Picture((image,), (image.shape[1], image.shape[2]))
-
-    def depends(self) -> list[str]:
-        """The files."""
-        return [str(path) for path in self.paths]
 
 
 def read_image(path: str | Path) -> Tensor:
@@ -142,23 +141,30 @@ def images_below(folder: str | Path) -> list[str]:
 
 
 def find_sources(source: str) -> list[Path]:
-    """List the images and videos that a path, a folder (with all below it) or a glob names.
+    """List the files to predict, in order.
+
+    Args:
+        source: a file, a folder (searched at any depth) or a glob.
 
     Raises:
-        UsageError: if there is none.
+        UsageError: if there are none.
     """
     path = Path(source)
-    if path.is_file():
-        return [path]
-    # glob, not Path.glob: the pattern may be absolute.
-    names = files_below(path) if path.is_dir() else glob.iglob(source, recursive=True)  # noqa: PTH207
-    known = SUFFIXES | VIDEO_SUFFIXES
-    paths = (Path(name) for name in names)
-    found = sorted(one for one in paths if one.suffix.lower() in known and one.is_file())
-    if not found:
+    names: Iterable[str] = [source]
+    if path.is_dir():
+        names = files_below(path)
+    elif not path.is_file():
+        names = glob.iglob(source, recursive=True)  # noqa: PTH207 - the pattern may be absolute
+    # ~ if cookiecutter.scope == "complete"
+    suffixes = SUFFIXES | VIDEO_SUFFIXES
+    # ~ else
+    suffixes = SUFFIXES
+    # ~ endif
+    paths = sorted(Path(name) for name in names)
+    files = [path for path in paths if path.suffix.lower() in suffixes and path.is_file()]
+    if not files:
         raise UsageError(
-            f"source={source}: no image or video there.\n"
-            "Name an image, a video, a folder or a quoted glob. "
-            f"These are read: {' '.join(sorted(known))}"
+            f"source={source}: there is no file that can be predicted.\n"
+            f"Name a file, a folder or a quoted glob. Known suffixes: {' '.join(sorted(suffixes))}"
         )
-    return found
+    return files

@@ -1,7 +1,8 @@
-"""Read and write videos, by the optional package ``av`` (PyAV)."""
+"""Read and write videos with the optional package ``av`` (PyAV)."""
 
 import importlib
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -11,21 +12,20 @@ from PIL import Image
 from torch import Tensor
 
 from ..errors import UsageError
+from ..run.files import replacing
 
-SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm"})
+VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm"})
 
 
 def count_frames(path: Path) -> int | None:
-    """How many frames a video says it has; None if it does not say."""
-    av = _av()
-    with _opened(av, path) as video:
+    """The number of frames according to the header of a video; None if it has no such entry."""
+    with _open(path) as video:
         return int(video.streams.video[0].frames) or None
 
 
 def frames_per_second(path: Path) -> Any:
-    """The mean rate of a video, as a fraction."""
-    av = _av()
-    with _opened(av, path) as video:
+    """The mean frame rate of a video, a fraction; 25 if it is unknown."""
+    with _open(path) as video:
         return video.streams.video[0].average_rate or 25
 
 
@@ -36,61 +36,55 @@ def read_frames(path: Path) -> Iterator[Tensor]:
         uint8 tensor [3, H, W], RGB.
 
     Raises:
-        UsageError: if the file is no video or a broken one, or ``av`` is not installed.
+        UsageError: if the file is damaged, no video or an empty one, or ``av`` is not installed.
     """
-    av = _av()
     frame = None
-    with _opened(av, path) as video:
+    with _open(path) as video:
         video.streams.video[0].thread_type = "AUTO"
-        try:
-            for frame in video.decode(video=0):
-                pixels = frame.to_ndarray(format="rgb24")
-                yield torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
-        except av.error.FFmpegError as error:
-            raise UsageError(f"{path} cannot be decoded any further: {error}.") from error
+        for frame in video.decode(video=0):
+            pixels = frame.to_ndarray(format="rgb24")
+            yield torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
     if frame is None:
-        raise UsageError(f"{path} has no frame in it.")
+        raise UsageError(f"{path} has no frames. Leave it out of source.")
 
 
 def write_video(path: Path, pictures: Iterable[Image.Image], rate: Any) -> None:
-    """Encode pictures of one size as H.264 in MP4; written beside, then renamed.
+    """Encode pictures as H.264 in an MP4 file.
 
     Args:
-        path: the file, ``.mp4``.
-        pictures: one for each frame, one at least; an odd last row or column is cut off, since
-            H.264 has none.
+        path: the file, ``*.mp4``.
+        pictures: at least one, all of one size. H.264 needs even sides, so an odd last row or
+            column is cut off.
         rate: frames per second.
     """
-    av = _av()
+    av = _import_av()
     remaining = iter(pictures)
     first = next(remaining)
     width, height = first.width // 2 * 2, first.height // 2 * 2
-    beside = path.with_name(f".{path.name}")
+    with replacing(path) as hidden, av.open(str(hidden), "w", format="mp4") as video:
+        stream = video.add_stream("libx264", rate=rate, options={"crf": "20"})
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        for picture in chain([first], remaining):
+            even = picture.crop((0, 0, width, height))
+            video.mux(stream.encode(av.VideoFrame.from_image(even)))
+        video.mux(stream.encode())
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[Any]:
+    av = _import_av()
     try:
-        with av.open(str(beside), "w", format="mp4") as video:
-            stream = video.add_stream("libx264", rate=rate, options={"crf": "20"})
-            stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-            for picture in chain([first], remaining):
-                even = picture.crop((0, 0, width, height))
-                video.mux(stream.encode(av.VideoFrame.from_image(even)))
-            video.mux(stream.encode())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+        with av.open(str(path)) as video:
+            if not video.streams.video:
+                raise UsageError(f"{path} has no video stream. Leave it out of source.")
+            yield video
+    except av.error.FFmpegError as error:
+        raise UsageError(
+            f"{path} cannot be read as a video: {error}.\nRepair it, or leave it out of source."
+        ) from error
 
 
-def _opened(av: Any, path: Path) -> Any:
-    try:
-        video = av.open(str(path))
-    except (av.error.FFmpegError, OSError) as error:
-        raise UsageError(f"{path} cannot be read as a video: {error}.") from error
-    if not video.streams.video:
-        video.close()
-        raise UsageError(f"{path} has no pictures in it.")
-    return video
-
-
-def _av() -> Any:
+def _import_av() -> Any:
     try:
         return importlib.import_module("av")
     except ImportError as error:

@@ -36,8 +36,8 @@ class ConvolutionalDetector(nn.Module):
             head.register_forward_hook(_in_float)
 
     @property
-    def features(self) -> nn.Module:
-        """The part that takes most of the time, and always the same shapes."""
+    def backbone(self) -> nn.Module:
+        """The timm model and its feature pyramid."""
         backbone: nn.Module = self.model.backbone
         return backbone
 

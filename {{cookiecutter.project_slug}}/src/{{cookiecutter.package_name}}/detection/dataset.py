@@ -9,11 +9,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ..data.cache import Cache, Source, cache_of
 from ..data.coco import read_coco
 from ..data.datamodule import Datasets
 from ..data.images import ImageFiles, Unreadable, UnreadableImageError
-from ..run.collector import collector_resting
 from ..settings.detection import DataSettings, ShapesSettings
 from .boxes import Labelled, Target, from_coco, labelled, target_of
 from .embedded import write_shapes
@@ -50,7 +48,6 @@ class BoxDataset(Dataset[Sample | Unreadable]):
         transform: PairTransform,
         *,
         known: bool = True,
-        cache: Cache | None = None,
     ) -> None:
         # Few arrays, not many objects: worker processes then share their memory.
         self.paths = np.array([str(record.path) for record in records])
@@ -65,16 +62,10 @@ class BoxDataset(Dataset[Sample | Unreadable]):
         }
         self.transform = transform
         self.known = known
-        self.images: Source = ImageFiles(self.paths)
-        self.cache = cache
+        self.images = ImageFiles(self.paths)
 
     def __len__(self) -> int:
         return len(self.paths)
-
-    def prepare(self) -> None:
-        """Decode all images now if ``data.cache`` says so."""
-        if self.cache:
-            self.images, self.cache = self.cache.keep(self.images), None
 
     def __getitem__(self, index: int) -> Sample | Unreadable:
         record = self.record(index)
@@ -115,7 +106,6 @@ def collate(samples: list[Sample | Unreadable]) -> Batch:
     )
 
 
-@collector_resting()
 def build_datasets(settings: DataSettings) -> Datasets:
     """Find the images and boxes of the three splits.
 
@@ -131,7 +121,7 @@ def build_datasets(settings: DataSettings) -> Datasets:
     unchanging = eval_transform(settings.image_size)
     transforms = (train_transform(settings), unchanging, unchanging)
     train, val, test = (
-        BoxDataset(splits[split], transform, cache=cache_of(settings, split, stretched=True))
+        BoxDataset(splits[split], transform)
         for split, transform in zip(SPLITS, transforms, strict=True)
     )
     return Datasets(train=train, val=val, test=test, classes=classes, collate=collate)

@@ -1,7 +1,7 @@
-"""What is exported of this task: all boxes that a detector considers, and how to choose from them.
+"""The part of this task that is exported: all boxes with their scores, before any are dropped.
 
-A graph has outputs of fixed shapes, so the choice, which is not of fixed shape, is left to whoever
-runs it; ``from_outputs`` is how.
+The outputs of a graph have fixed shapes, but the number of detected objects differs from image to
+image. So the selection of boxes is left to the code that runs the file; see ``decode_outputs``.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,43 +20,45 @@ from .boxes import Prediction
 from .module import DetectionModule
 
 TASK = "object detection"
-RESIZE = "the whole image, stretched to this size"
+RESIZE = "the whole image to this size, without regard to its aspect ratio"
 OUTPUTS = {
-    "boxes": "x1 y1 x2 y2, as shares of the image's width and height, 0 to 1",
-    "scores": "how sure each class is in each box, 0 to 1",
+    "boxes": "x1 y1 x2 y2, as shares of the width and height of the image, 0 to 1",
+    "scores": "the confidence of each box for each class, 0 to 1",
 }
 
-# For the model card: the same in Pillow's and numpy's words, of boxes that are worth showing.
-FIT = "image.resize({size}, Image.Resampling.BILINEAR)"
-USE = """\
-rules = about["postprocessing"]
+# Python code for the model card, which needs Pillow and NumPy instead of this project. It applies
+# the NMS of `postprocessing` to the boxes above `shown_from`.
+RESIZE_CODE = "image.resize({size}, Image.Resampling.BILINEAR)"
+USE_CODE = """\
+rules = description["postprocessing"]
 
 
-def overlap(one, other):
-    width, height = np.minimum(one[2:], other[2:]) - np.maximum(one[:2], other[:2])
-    both = max(width, 0) * max(height, 0)
-    return both / (np.prod(one[2:] - one[:2]) + np.prod(other[2:] - other[:2]) - both + 1e-9)
+def iou(first, second):
+    width, height = np.minimum(first[2:], second[2:]) - np.maximum(first[:2], second[:2])
+    intersection = max(width, 0) * max(height, 0)
+    areas = np.prod(first[2:] - first[:2]) + np.prod(second[2:] - second[:2])
+    return intersection / (areas - intersection + 1e-9)
 
 
-found = []
-places, labels = np.nonzero(scores[0] >= rules["shown_from"])
-for index in np.argsort(-scores[0][places, labels]):
-    box, label = boxes[0][places[index]], labels[index]
-    surer = [other for other, same, _ in found if same == label]
-    if all(overlap(box, other) <= rules["nms_iou"] for other in surer):
-        found.append((box, label, scores[0][places[index], label]))
-for box, label, score in found[: rules["limit"]]:
-    print(about["classes"][label], score, box * [*image.size, *image.size])  # in pixels
+detections = []
+indices, labels = np.nonzero(scores[0] >= rules["shown_from"])
+for best in np.argsort(-scores[0][indices, labels]):
+    box, label = boxes[0][indices[best]], labels[best]
+    same_class = [other for other, other_label, _ in detections if other_label == label]
+    if all(iou(box, other) <= rules["nms_iou"] for other in same_class):
+        detections.append((box, label, scores[0][indices[best], label]))
+for box, label, score in detections[: rules["limit"]]:
+    print(description["classes"][label], score, box * [*image.size, *image.size])  # in pixels
 """
 
-_WHOLE = {
-    "fasterrcnn": "it looks again at the boxes it has chosen, so it is no graph of fixed shapes",
+NOT_EXPORTABLE = {
+    "fasterrcnn": "its second stage runs on the boxes that the first one selects, in any number",
     "dfine": "its code fixes the number of images in a batch while it is traced",
 }
 
 
 class DenseDetector(nn.Module):
-    """A detector of torchvision without its choice of boxes; its anchors are constants."""
+    """A detector of torchvision without its selection of boxes; its A anchors are constants."""
 
     anchors: Tensor
 
@@ -71,39 +73,40 @@ class DenseDetector(nn.Module):
             listed = ImageList(images, [(image_size, image_size)])
             anchors = model.anchor_generator(listed, maps)[0].clone()
         self.register_buffer("anchors", anchors)
-        places = [one.shape[2] * one.shape[3] for one in maps]
-        self.levels = [len(anchors) // sum(places) * one for one in places]
+        cells = [level.shape[2] * level.shape[3] for level in maps]
+        self.levels = [len(anchors) // sum(cells) * count for count in cells]  # boxes of each level
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Boxes [B, A, 4] and scores [B, A, classes] of uint8 images [B, 3, S, S]."""
-        found = self.model.head(list(self.model.backbone(self.normalisation(images)).values()))
-        logits, offsets = found["cls_logits"], found["bbox_regression"]
+        outputs = self.model.head(list(self.model.backbone(self.normalisation(images)).values()))
+        logits, offsets = outputs["cls_logits"], outputs["bbox_regression"]
         if isinstance(self.model, FCOS):
-            # The root of both sigmoids' product; those of onnxruntime end at 1e-8, too far from 0.
-            doubts = softplus(-logits) + softplus(-found["bbox_ctrness"])
-            scores = (-doubts / 2).exp()
+            # sqrt(sigmoid(logits) * sigmoid(centerness)), by way of logarithms: onnxruntime's
+            # sigmoid is not exact below 1e-8, and the root would enlarge that error.
+            log_scores = softplus(-logits) + softplus(-outputs["bbox_ctrness"])
+            scores = (-log_scores / 2).exp()
             boxes = self.model.box_coder.decode(offsets, self.anchors)
         else:
-            # Without the background, which is the first class there.
-            background_first = isinstance(self.model, SSD)
-            scores = logits.softmax(dim=-1)[..., 1:] if background_first else logits.sigmoid()
+            # SSD has the background as its first class, which is left out.
+            has_background = isinstance(self.model, SSD)
+            scores = logits.softmax(dim=-1)[..., 1:] if has_background else logits.sigmoid()
             anchors = self.anchors.repeat(images.shape[0], 1)
             boxes = self.model.box_coder.decode_single(offsets.flatten(0, 1), anchors)
         shares = (boxes / self.image_size).clamp(0, 1)
         return shares.reshape(-1, len(self.anchors), 4), scores
 
 
-def dense_network(module: DetectionModule) -> DenseDetector:
-    """What is exported: takes uint8 images [B, 3, S, S], returns boxes and scores.
+def exported_network(module: DetectionModule) -> DenseDetector:
+    """The network to export, from uint8 images [B, 3, S, S] to boxes and scores.
 
     Raises:
-        UsageError: for a detector that is no dense graph.
+        UsageError: for an architecture that cannot be exported.
     """
     settings = module.settings
     name = settings.model.architecture
-    if name in _WHOLE:
+    if name in NOT_EXPORTABLE:
         raise UsageError(
-            f"model.architecture={name} cannot be exported: {_WHOLE[name]}.\n"
+            f"model.architecture={name} cannot be exported: {NOT_EXPORTABLE[name]}.\n"
             "Train fcos, retinanet or ssdlite to export, or use the checkpoint as it is."
         )
     network = module.network
@@ -111,17 +114,16 @@ def dense_network(module: DetectionModule) -> DenseDetector:
 
 
 def postprocessing(module: DetectionModule, network: DenseDetector) -> dict[str, Any]:
-    """The rules of the choice, in words and as ``from_outputs`` takes them."""
+    """How the outputs become predictions, in words and as numbers for ``decode_outputs``."""
     model = network.model
-    # SSD takes the best of each class, the others of each level.
-    by_class = isinstance(model, SSD)
+    by_class = isinstance(model, SSD)  # it selects candidates by class, the others by level
     return {
         "steps": (
             "1. In each of the `levels` (numbers of consecutive boxes), keep the "
             "`candidates_per_level` best pairs of box and class whose score is above "
-            "`score_threshold`. 2. Class by class, drop boxes that overlap a surer one by an IoU "
-            "above `nms_iou` (NMS). 3. Keep the `limit` surest. Those from `shown_from` on are "
-            "worth showing."
+            "`score_threshold`. 2. Class by class, drop boxes that overlap a box with a higher "
+            "score by an IoU above `nms_iou` (NMS). 3. Keep the `limit` best. Those with a score "
+            "of `shown_from` or more are worth showing."
         ),
         "score_threshold": model.score_thresh,
         "levels": [sum(network.levels)] if by_class else network.levels,
@@ -132,30 +134,26 @@ def postprocessing(module: DetectionModule, network: DenseDetector) -> dict[str,
     }
 
 
-def from_outputs(outputs: Sequence[Tensor], rules: Mapping[str, Any]) -> list[Prediction]:
-    """Choose boxes as torchvision's own detectors do.
-
-    In each level the best pairs of box and class are kept whose score is above
-    ``score_threshold``, as many as ``candidates_per_level``. Then, class by class, boxes go that
-    overlap a surer one by an IoU above ``nms_iou``. The ``limit`` surest remain.
+def decode_outputs(outputs: Sequence[Tensor], rules: Mapping[str, Any]) -> list[Prediction]:
+    """What the network returns: a prediction for each image, selected as torchvision does.
 
     Args:
         outputs: boxes [B, A, 4] and scores [B, A, classes].
-        rules: what ``postprocessing`` returned.
+        rules: the result of ``postprocessing``.
     """
-    return [_chosen(boxes, scores, rules) for boxes, scores in zip(*outputs, strict=True)]
+    return [_select(boxes, scores, rules) for boxes, scores in zip(*outputs, strict=True)]
 
 
-def _chosen(boxes: Tensor, scores: Tensor, rules: Mapping[str, Any]) -> Prediction:
+def _select(boxes: Tensor, scores: Tensor, rules: Mapping[str, Any]) -> Prediction:
     classes = scores.shape[1]
     candidates = []
-    before = 0
+    first = 0  # the first pair of box and class in the level
     for level in torch.split(scores, rules["levels"]):
-        best, places = level.flatten().topk(min(rules["candidates_per_level"], level.numel()))
-        sure = best > rules["score_threshold"]
-        candidates.append((best[sure], places[sure] + before))
-        before += level.numel()
-    best, places = (torch.cat(parts) for parts in zip(*candidates, strict=True))
-    own, labels = boxes[places // classes], places % classes
-    kept = batched_nms(own, best, labels, rules["nms_iou"])[: rules["limit"]]
-    return Prediction(own[kept], best[kept], labels[kept])
+        best, pairs = level.flatten().topk(min(rules["candidates_per_level"], level.numel()))
+        above = best > rules["score_threshold"]
+        candidates.append((best[above], pairs[above] + first))
+        first += level.numel()
+    best, pairs = (torch.cat(parts) for parts in zip(*candidates, strict=True))
+    selected, labels = boxes[pairs // classes], pairs % classes
+    kept = batched_nms(selected, best, labels, rules["nms_iou"])[: rules["limit"]]
+    return Prediction(selected[kept], best[kept], labels[kept])

@@ -8,6 +8,7 @@ import numpy as np
 from faster_coco_eval import COCO, COCOeval_faster
 from torch import Tensor, distributed
 
+from ..evaluation.scores import ClassScores
 from .boxes import Prediction, Target
 
 log = logging.getLogger(__name__)
@@ -27,10 +28,10 @@ class Judged(NamedTuple):
 
 
 class Scores(NamedTuple):
-    """What an evaluation yields."""
+    """The results of an evaluation."""
 
     overall: dict[str, float]  # mAP, mAP_50, mAP_75; by size, where there are such objects
-    by_class: list[float | None]  # AP of each class; None if there is no object of it
+    by_class: ClassScores  # AP, AP_small ...; None for a class without such objects
 
 
 class CocoScores:
@@ -93,7 +94,7 @@ def evaluate(judged: dict[int, Judged], classes: Sequence[str]) -> Scores:
     if not truth["annotations"] or not found:
         present = {one["category_id"] for one in truth["annotations"]}
         none = [0.0 if label in present else None for label in range(len(classes))]
-        return Scores({"mAP": 0.0, "mAP_50": 0.0, "mAP_75": 0.0}, none)
+        return Scores({"mAP": 0.0, "mAP_50": 0.0, "mAP_75": 0.0}, {"AP": none})
     objects = COCO(truth)
     answers = objects.loadRes(found)
     evaluation = COCOeval_faster(objects, answers, "bbox", print_function=log.debug)
@@ -111,7 +112,13 @@ def _scores(precision: np.ndarray) -> Scores:
         for name, threshold in _THRESHOLDS.items()
     }
     overall = {name: value for name, value in values.items() if value is not None}
-    by_class = [_mean(precision[:, :, label, 0, _ALL_BOXES]) for label in range(precision.shape[2])]
+    by_class: ClassScores = {
+        f"AP{name}": [
+            _mean(values) for values in precision[..., size, _ALL_BOXES].transpose(2, 0, 1)
+        ]
+        for name, size in _SIZES.items()
+        if f"mAP{name}" in overall
+    }
     return Scores(overall, by_class)
 
 

@@ -6,7 +6,7 @@ from typing import Protocol, cast
 from torch import Tensor, nn
 
 from ..settings.detection import ModelSettings
-from ..training.backbone import Normalisation, check_name, downloading, normalisation_of
+from ..training.backbone import Normalisation, check_name, explain_failed_download, normalisation_of
 from .boxes import Prediction, Target
 from .convolutional import ConvolutionalDetector
 from .transformer import TransformerDetector
@@ -15,7 +15,9 @@ from .transformer import TransformerDetector
 class Inner(Protocol):
     """What both kinds of detectors do with normalised images [B, 3, S, S]."""
 
-    features: nn.Module
+    @property
+    def backbone(self) -> nn.Module:
+        """The timm model."""
 
     def losses(self, images: Tensor, targets: Sequence[Target]) -> dict[str, Tensor]:
         """The parts of the loss, by name."""
@@ -35,9 +37,9 @@ class Detector(nn.Module):
         self.normalisation = normalisation
 
     @property
-    def features(self) -> nn.Module:
-        """The part that is worth compiling: the boxes around it change in number."""
-        return cast("Inner", self.model).features
+    def backbone(self) -> nn.Module:
+        """The part that is worth compiling: its shapes do not depend on the number of boxes."""
+        return cast("Inner", self.model).backbone
 
     def losses(self, images: Tensor, targets: Sequence[Target]) -> dict[str, Tensor]:
         """The parts of the loss, by name; in training mode only.
@@ -73,7 +75,7 @@ def build_network(
     check_name(name)
     pretrained = settings.pretrained and download
     model: nn.Module
-    with downloading(name, pretrained=pretrained):
+    with explain_failed_download(name, pretrained=pretrained):
         if settings.architecture == "dfine":
             model = TransformerDetector(settings, classes, image_size, pretrained=pretrained)
         else:

@@ -1,4 +1,4 @@
-"""Predictions in this task's standard form, COCO's results JSON."""
+"""Write predictions as COCO results."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,25 +11,25 @@ from .metrics import results
 
 
 def save_results(
-    found: Sequence[tuple[Path, str, Prediction]], classes: Sequence[str], folder: Path
+    predicted: Sequence[tuple[Path, str, Prediction]], classes: Sequence[str], folder: Path
 ) -> None:
-    """Write ``coco_results.json``, and ``coco_images.json`` that says what its ids stand for.
+    """Write ``coco_results.json``, and ``coco_images.json`` with the images and categories.
 
     Args:
-        found: the image's path, its name among the outputs, and its boxes.
-        classes: the names; category 1 is the first.
+        predicted: the path of each image, the name of its outputs, and its boxes.
+        classes: the names of the classes; category 1 is the first.
         folder: where the two files go.
     """
     images: list[dict[str, object]] = []
     boxes: list[dict[str, object]] = []
-    for index, (path, _, prediction) in enumerate(found, start=1):
+    for image_id, (path, _, prediction) in enumerate(predicted, start=1):
         with Image.open(path) as file:
             width, height = ImageOps.exif_transpose(file).size
-        images.append({"id": index, "file_name": str(path), "width": width, "height": height})
+        images.append({"id": image_id, "file_name": str(path), "width": width, "height": height})
         boxes += [
-            {"image_id": index, **one, "category_id": one["category_id"] + 1}
-            for one in results(prediction, (height, width))
+            {**box, "image_id": image_id, "category_id": box["category_id"] + 1}
+            for box in results(prediction, (height, width))
         ]
-    categories = [{"id": index, "name": name} for index, name in enumerate(classes, start=1)]
+    categories = [{"id": number, "name": name} for number, name in enumerate(classes, start=1)]
     write_json(folder / "coco_images.json", {"images": images, "categories": categories})
     write_json(folder / "coco_results.json", boxes)

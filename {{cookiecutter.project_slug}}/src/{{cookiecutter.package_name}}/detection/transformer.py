@@ -56,8 +56,8 @@ class TransformerDetector(nn.Module):
         self.model.model.backbone.model._backbone.load_state_dict(backbone.state_dict())
 
     @property
-    def features(self) -> nn.Module:
-        """The part that takes most of the time, and always the same shapes."""
+    def backbone(self) -> nn.Module:
+        """The timm model."""
         backbone: nn.Module = self.model.model.backbone
         return backbone
 

@@ -1,6 +1,7 @@
-"""Measure how fast this machine trains with these settings, and what holds it back."""
+"""The command ``bench``: the speed of a training, of its loader alone and of its model alone."""
 
-from itertools import chain, repeat
+import math
+from itertools import chain, cycle, islice, repeat
 from time import perf_counter
 from typing import Any
 
@@ -9,131 +10,133 @@ from lightning.pytorch import seed_everything
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
-from torch.utils.data import DataLoader
 
+from ..data.cache import cache_images
 from ..data.datamodule import DataModule, Datasets
 from ..errors import UsageError
 from ..run.files import write_json
 from ..run.folder import Run
-from ..settings.tree import BenchSettings
 from ..task import TaskModule, build_datasets
-from ..train import step_callbacks
 from ..training.callbacks.performance import Performance
-from ..training.trainer import build_trainer
+from ..training.trainer import build_trainer, step_callbacks
+from .settings import BenchSettings
 
-IN_MEMORY = 8  # batches that the model alone sees again and again
+BATCHES_IN_MEMORY = 8  # repeated to time the model alone
 
 
 def run_bench(settings: BenchSettings, run: Run) -> None:
-    """Time the loader alone, the model alone, and both together; write ``bench.json``.
+    """Measure the rates, print them as a table and write ``bench.json``.
 
     Raises:
         UsageError: for data that cannot be used, or several processes.
     """
-    results = measure(build_datasets(settings.data), settings, run)
-    write_json(run.folder / "bench.json", results)
-    _show(results, settings, run)
+    rates = measure_rates(build_datasets(settings.data), settings, run)
+    write_json(run.folder / "bench.json", rates)
+    _print_rates(rates, settings, run)
 
 
-def measure(datasets: Datasets, settings: BenchSettings, run: Run) -> dict[str, float]:
-    """Images per second of training, of its loader alone and of its model alone.
+def measure_rates(datasets: Datasets, settings: BenchSettings, run: Run) -> dict[str, float]:
+    """Time the loader alone, the model alone, and a training with both.
+
+    Returns:
+        What ``Performance`` measures of the training (without ``perf/``), images per second of the
+        loader and of the model, and the share of the slower of these two that training reaches.
 
     Raises:
-        UsageError: if there are several processes.
+        UsageError: for unreadable images that are not to be skipped, or several processes.
     """
     seed_everything(settings.seed, workers=True, verbose=False)
     datamodule = DataModule(
         datasets, settings.loader, skip_unreadable=settings.data.skip_unreadable
     )
-    loader, batches = _loader_alone(datamodule, settings)
+    if settings.data.cache:
+        cache_images(datasets, settings)
+        loader = datamodule.loader(datasets.train)
+        for _ in track(loader, "Filling the cache", disable=not settings.trainer.progress):
+            pass
+    loader_rate, batches = _time_loader(datamodule, settings)
     classes = list(datasets.classes)
-    model = train_steps(settings, run, classes, batches)
+    model_rate = train_steps(settings, run, classes, batches)["images_per_second"]
     training = train_steps(settings, run, classes, datamodule)
     return {
         **training,
-        "loader_images_per_second": loader,
-        "model_images_per_second": model["images_per_second"],
-        "share_of_limit": training["images_per_second"] / min(loader, model["images_per_second"]),
+        "loader_images_per_second": loader_rate,
+        "model_images_per_second": model_rate,
+        "share_of_limit": training["images_per_second"] / min(loader_rate, model_rate),
     }
 
 
-def _loader_alone(datamodule: DataModule, settings: BenchSettings) -> tuple[float, list[Any]]:
-    """Images per second without a model, and some batches to keep."""
-    kept: list[Any] = []
-    images = 0
-    total = settings.warmup + settings.steps
-    loader = datamodule.train_dataloader()
-    began = perf_counter()
-    endless = chain.from_iterable(repeat(loader))
-    shown = track(range(total), "Loader alone", disable=not settings.trainer.progress)
-    for seen, batch in zip(shown, endless, strict=False):
-        datamodule.on_before_batch_transfer(batch, 0)  # which ends at an unreadable image
-        if seen < IN_MEMORY:
-            kept.append(batch)
-        if seen < settings.warmup:
-            began = perf_counter()
+def _time_loader(datamodule: DataModule, settings: BenchSettings) -> tuple[float, list[Any]]:
+    """Images per second of the training loader, and its first batches."""
+    steps = range(settings.warmup + settings.steps)
+    epochs = chain.from_iterable(repeat(datamodule.train_dataloader()))
+    first: list[Any] = []
+    images, start = 0, 0.0
+    for step in track(steps, "Loader alone", disable=not settings.trainer.progress):
+        batch = datamodule.on_before_batch_transfer(next(epochs), 0)
+        if step < BATCHES_IN_MEMORY:
+            first.append(batch)
+        if step < settings.warmup:
+            start = perf_counter()
         else:
             images += len(batch.images)
-    return images / (perf_counter() - began), kept
+    return images / (perf_counter() - start), first
 
 
 def train_steps(
     settings: BenchSettings, run: Run, classes: list[str], data: DataModule | list[Any]
 ) -> dict[str, float]:
-    """Train for a number of steps, as ``train`` does it, without validation and checkpoints."""
+    """Train for ``warmup + steps`` batches, as ``train`` does but without validation.
+
+    Batches that are passed as a list are moved to the device once and repeated.
+
+    Returns:
+        What ``Performance`` measures after the warm-up, without ``perf/`` in the names.
+
+    Raises:
+        UsageError: if there are several processes.
+    """
     total = settings.warmup + settings.steps
-    length = len(data.train_dataloader()) if isinstance(data, DataModule) else total
-    chosen = settings.trainer.model_copy(
-        update={
-            "max_epochs": -(-total // length),
-            "limit_train_batches": min(total, length),
-            "limit_val_batches": 0,
-            "log_every_n_steps": total + length,  # at the end
-        }
-    )
+    epoch = len(data.train_dataloader()) if isinstance(data, DataModule) else total
+    limits = {
+        "max_epochs": math.ceil(total / epoch),
+        "limit_train_batches": min(total, epoch),
+        "limit_val_batches": 0,
+        "log_every_n_steps": total + epoch,  # only at the end
+    }
+    limited = settings.model_copy(update={"trainer": settings.trainer.model_copy(update=limits)})
     performance = Performance(skip=settings.warmup)
-    trainer = build_trainer(
-        settings.model_copy(update={"trainer": chosen}),
-        run,
-        loggers=[],
-        callbacks=[*step_callbacks(settings), performance],
-    )
+    callbacks = [*step_callbacks(settings), performance]
+    trainer = build_trainer(limited, run, loggers=[], callbacks=callbacks)
     if trainer.world_size > 1:
-        raise UsageError("bench times one process: leave out trainer=ddp and trainer=fsdp.")
-    module = TaskModule(settings, classes, download=False)  # any weights are as fast
+        raise UsageError("bench times one process: trainer.devices=1, without trainer=ddp.")
+    module = TaskModule(settings, classes, download=False)  # the values of weights take no time
     if isinstance(data, DataModule):
         trainer.fit(module, datamodule=data)
     else:
         device = trainer.strategy.root_device
         batches = [move_data_to_device(batch, device) for batch in data]
-        again = [batches[index % len(batches)] for index in range(total)]
-        trainer.fit(module, DataLoader(again, batch_size=None, collate_fn=_as_it_is))  # type: ignore[arg-type]
+        trainer.fit(module, islice(cycle(batches), total))
     measured = performance.measured(trainer, module)
     return {name.removeprefix("perf/"): value for name, value in measured.items()}
 
 
-def _as_it_is(batch: Any) -> Any:
-    return batch
-
-
-def _show(results: dict[str, float], settings: BenchSettings, run: Run) -> None:
-    size = settings.loader.batch_size
+def _print_rates(rates: dict[str, float], settings: BenchSettings, run: Run) -> None:
     table = Table("", "images/s", "ms per batch")
     for name, key in (
         ("training", "images_per_second"),
-        ("its loader alone", "loader_images_per_second"),
-        ("its model alone", "model_images_per_second"),
+        ("loader alone", "loader_images_per_second"),
+        ("model alone", "model_images_per_second"),
     ):
-        table.add_row(name, f"{results[key]:.1f}", f"{1000 * size / results[key]:.1f}")
-    console = Console()
+        milliseconds = 1000 * settings.loader.batch_size / rates[key]
+        table.add_row(name, f"{rates[key]:.1f}", f"{milliseconds:.1f}")
+    slower = min("loader", "model", key=lambda part: rates[f"{part}_images_per_second"])
+    console = Console(soft_wrap=True)
     console.print(table)
-    loader, model = results["loader_images_per_second"], results["model_images_per_second"]
-    held = "loader" if loader < model else "model"
     console.print(
-        f"Training reaches {results['share_of_limit']:.0%} of what its {held} allows, "
-        f"and waits for data {results['data_wait']:.0%} of the time.",
-        soft_wrap=True,
+        f"Training reaches {rates['share_of_limit']:.0%} of what its {slower} allows, "
+        f"and waits for data {rates['data_wait']:.0%} of the time."
     )
-    if "memory_gb" in results:
-        console.print(f"Peak memory: {results['memory_gb']:.2f} GB")
-    console.print(f"  {run.folder / 'bench.json'}", soft_wrap=True, markup=False)
+    if "memory_gb" in rates:
+        console.print(f"Peak memory: {rates['memory_gb']:.2f} GB")
+    console.print(f"  {run.folder / 'bench.json'}", markup=False)

@@ -1,44 +1,48 @@
-"""Look at every image of a data set: can it be read, is it there twice, what is in it."""
+"""Check every image of a data set: is it readable, is it unique, are its annotations plausible."""
 
 import hashlib
-from collections import defaultdict
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 from rich.progress import track
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
-from ..data.datamodule import Datasets, SizedDataset
+from ..data.datamodule import Datasets, usable_workers
+# ~ if cookiecutter.task == "segmentation"
+from ..data.images import Unreadable
+from ..segmentation.masks import IGNORE_INDEX
+
+# ~ else
 from ..data.images import Unreadable
 
-SPLITS = ("train", "val", "test")
-# What may be wrong, the worst first, and what to do.
+# ~ endif
+# The kinds of issues, the worst first, with the line that sums them up.
 KINDS = {
-    "leak": "are in another split, too: scores will be too good. Keep each in one split.",
-    "unreadable": "cannot be used. Repair or remove them, or train with data.skip_unreadable=true",
-    "annotation": "have annotations to look at.",
-    "duplicate": "are in their split twice. Keep one of each.",
+    "leak": "Images in several splits: {}. Scores will be too good; keep each image in one split.",
+    "unreadable": "Unreadable images: {}. Repair or remove them, or set data.skip_unreadable=true.",
+    "annotation": "Suspicious annotations: {}.",
+    "duplicate": "Images that are repeated in their split: {}. Keep one of each.",
 }
-
-Examine = Callable[[Any, int, Any, int], tuple[np.ndarray, list[str]]]
-
-
-class Facts(NamedTuple):
-    """What is known of one image."""
-
-    digest: bytes  # of its pixels; empty if it cannot be used
-    counts: np.ndarray | None  # int64 [classes]
-    problems: list[str]
-    unreadable: str  # why, if it is
+# ~ if cookiecutter.task == "classification"
+COUNTED = "images"  # what is counted for each class
 
 
-class Find(NamedTuple):
-    """Something to look at."""
+# ~ elif cookiecutter.task == "detection"
+COUNTED = "objects"  # what is counted for each class
+MIN_SIDE = 2  # pixels; a box with a shorter side is probably a mistake
 
-    kind: str
+
+# ~ elif cookiecutter.task == "segmentation"
+COUNTED = "pixels"  # what is counted for each class
+
+
+# ~ endif
+class Issue(NamedTuple):
+    """Something that is wrong with one image."""
+
+    kind: str  # a key of KINDS
     split: str
     position: int  # in the split
     path: str
@@ -46,99 +50,91 @@ class Find(NamedTuple):
 
 
 @dataclass
-class Findings:
-    """What is wrong with a data set, and how often there is what."""
+class DataReport:
+    """The issues of a data set and its statistics by split."""
 
-    images: dict[str, int] = field(default_factory=dict)  # by split
-    counts: dict[str, np.ndarray] = field(default_factory=dict)  # int64 [classes], by split
-    finds: list[Find] = field(default_factory=list)  # the worst first
-
-
-class _Examined(Dataset[Facts]):
-    """A split as facts, so that a loader's workers find them."""
-
-    def __init__(self, split: SizedDataset, examine: Examine, classes: int) -> None:
-        self.split = split
-        self.examine = examine
-        self.classes = classes
-
-    def __len__(self) -> int:
-        return len(self.split)
-
-    def __getitem__(self, index: int) -> Facts:
-        sample = self.split[index]
-        if isinstance(sample, Unreadable):
-            return Facts(b"", None, [], f"{sample.path}: {sample.reason}")
-        counts, problems = self.examine(self.split, index, sample, self.classes)
-        return Facts(_digest(sample.image), counts, problems, "")
+    images: dict[str, int] = field(default_factory=dict)
+    counts: dict[str, np.ndarray] = field(default_factory=dict)  # int64 [classes]
+    issues: list[Issue] = field(default_factory=list)  # the worst first
 
 
-def _digest(image: Tensor) -> bytes:
-    pixels = image.contiguous().numpy()
-    return hashlib.blake2b(pixels.tobytes() + str(pixels.shape).encode(), digest_size=16).digest()
+def check_data(datasets: Datasets, *, progress: bool) -> DataReport:
+    """Read every image once, without its transform; ``datasets`` are left without transforms.
+
+    A test split that is the validation split is not read again.
+    """
+    report = DataReport()
+    first_places: dict[bytes, tuple[str, str]] = {}  # split and path, by the digest of the pixels
+    same = np.array_equal(datasets.test.paths, datasets.val.paths)  # type: ignore[attr-defined]
+    for split in ("train", "val") if same else ("train", "val", "test"):
+        dataset: Any = getattr(datasets, split)
+        dataset.transform = identity
+        check = partial(_check_sample, dataset, len(datasets.classes))
+        loader = DataLoader(
+            dataset, batch_size=None, num_workers=usable_workers(), collate_fn=check
+        )
+        counts = np.zeros(len(datasets.classes), dtype=np.int64)
+        shown = track(loader, f"Checking {split}", total=len(dataset), disable=not progress)
+        for position, (digest, image_counts, issues) in enumerate(shown):
+            path = str(dataset.paths[position])
+            if digest in first_places:
+                first_split, first_path = first_places[digest]
+                kind = "duplicate" if first_split == split else "leak"
+                issues.append((kind, f"the same pixels as {first_path}"))
+            elif digest:
+                first_places[digest] = (split, path)
+            report.issues += [Issue(kind, split, position, path, text) for kind, text in issues]
+            counts += image_counts
+        report.images[split], report.counts[split] = len(dataset), counts
+    report.issues.sort(key=lambda issue: list(KINDS).index(issue.kind))
+    return report
 
 
-def untouched(*parts: Any) -> Any:
-    """In place of a transform: image, or image and target, as they are in the files."""
+def identity(*parts: Any) -> Any:
+    """A transform that changes nothing: takes an image, or an image and its target."""
     return parts if len(parts) > 1 else parts[0]
 
 
-def check_data(datasets: Datasets, examine: Examine, *, workers: int, progress: bool) -> Findings:
-    """Read all images once.
+def _check_sample(
+    dataset: Any, classes: int, sample: Any
+) -> tuple[bytes, np.ndarray, list[tuple[str, str]]]:
+    """Reduce a sample to a digest of its pixels, counts by class, and issues: kind and reason.
 
-    Args:
-        datasets: their transforms are replaced.
-        examine: counts what is in a sample, and says what is wrong with it.
-        workers: processes that read.
-        progress: whether to show a bar.
+    The worker process that has read the sample does this, so that no pixels are sent. The digest of
+    an unreadable image is empty.
     """
-    findings = Findings()
-    seen: dict[bytes, list[tuple[str, int]]] = defaultdict(list)
-    for name in _different(datasets):
-        split: Any = getattr(datasets, name)
-        split.transform = untouched
-        examined = _Examined(split, examine, len(datasets.classes))
-        loader = DataLoader(examined, batch_size=None, num_workers=workers, collate_fn=untouched)
-        counts = np.zeros(len(datasets.classes), dtype=np.int64)
-        shown = track(loader, f"Looking at {name}", total=len(split), disable=not progress)
-        for index, facts in enumerate(shown):
-            path = str(split.paths[index])
-            if facts.unreadable:
-                findings.finds.append(Find("unreadable", name, index, path, facts.unreadable))
-                continue
-            counts += facts.counts
-            seen[facts.digest].append((name, index))
-            findings.finds += [
-                Find("annotation", name, index, path, text) for text in facts.problems
-            ]
-        findings.images[name] = len(split)
-        findings.counts[name] = counts
-    findings.finds += _repeated(seen, datasets)
-    findings.finds.sort(key=lambda find: list(KINDS).index(find.kind))
-    return findings
+    if isinstance(sample, Unreadable):
+        reason = f"{sample.path}: {sample.reason}"
+        return b"", np.zeros(classes, dtype=np.int64), [("unreadable", reason)]
+    counts, problems = _check_annotations(dataset, classes, sample)
+    pixels = sample.image.contiguous().numpy()
+    digest = hashlib.blake2b(pixels.tobytes() + str(pixels.shape).encode(), digest_size=16).digest()
+    return digest, counts, [("annotation", problem) for problem in problems]
 
 
-def _different(datasets: Datasets) -> list[str]:
-    """The splits, without a test split that is the validation split once more."""
-    same = list(datasets.test.paths) == list(datasets.val.paths)  # type: ignore[attr-defined]
-    return list(SPLITS[:2] if same else SPLITS)
-
-
-def _repeated(seen: dict[bytes, list[tuple[str, int]]], datasets: Datasets) -> list[Find]:
-    finds = []
-    for places in seen.values():
-        first, *others = places
-        for name, index in others:
-            paths = [str(getattr(datasets, one).paths[at]) for one, at in (first, (name, index))]
-            kind = "duplicate" if name == first[0] else "leak"
-            finds.append(Find(kind, name, index, paths[1], f"the same pixels as {paths[0]}"))
-    return finds
-
-
-def missing_classes(findings: Findings, classes: Sequence[str]) -> dict[str, list[str]]:
-    """The classes that a split has none of, by split."""
-    return {
-        split: [name for name, count in zip(classes, counts, strict=True) if not count]
-        for split, counts in findings.counts.items()
-        if not counts.all()
-    }
+# ~ if cookiecutter.task == "classification"
+def _check_annotations(_dataset: Any, classes: int, sample: Any) -> tuple[np.ndarray, list[str]]:
+    """Count the image for its class: int64 array [classes], and no problems."""
+    return np.bincount([sample.target], minlength=classes), []
+# ~ elif cookiecutter.task == "detection"
+def _check_annotations(dataset: Any, classes: int, sample: Any) -> tuple[np.ndarray, list[str]]:
+    """Count the objects by class, int64 array [classes], and describe implausible boxes."""
+    boxes, labels = sample.target.boxes.numpy(), sample.target.labels.numpy()
+    problems = list(dataset.faults.get(sample.position, ()))
+    height, width = sample.image.shape[1:]
+    sides = (boxes[:, 2:] - boxes[:, :2]) * (width, height)
+    for index, (across, down) in enumerate(sides.round(1).tolist()):
+        if min(across, down) < MIN_SIDE:
+            problems.append(f"box {index} is {across:g} x {down:g} pixels")
+    rows = np.column_stack([labels, boxes])
+    repeated = len(rows) - len(np.unique(rows, axis=0))
+    if repeated:
+        problems.append(f"repeated boxes of the same class: {repeated}")
+    return np.bincount(labels, minlength=classes), problems
+# ~ elif cookiecutter.task == "segmentation"
+def _check_annotations(_dataset: Any, classes: int, sample: Any) -> tuple[np.ndarray, list[str]]:
+    """Count the pixels by class, int64 array [classes], and report a mask without labels."""
+    counts = np.bincount(sample.target.numpy().ravel(), minlength=IGNORE_INDEX + 1)
+    labelled = counts[:IGNORE_INDEX].sum()
+    return counts[:classes], [] if labelled else ["nothing is labelled in its mask"]
+# ~ endif

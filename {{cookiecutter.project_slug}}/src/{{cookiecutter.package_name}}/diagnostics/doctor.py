@@ -1,22 +1,33 @@
-"""Say what is wrong with the data, and what holds training back."""
+"""The command ``doctor``: check the data, and find what limits the speed of a training."""
 
+import textwrap
 from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
+import numpy as np
+from matplotlib.figure import Figure
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 from rich.console import Console
 from rich.table import Table
+from torchvision.transforms.functional import to_pil_image
 
-from ..data.datamodule import usable_workers
+from ..data.datamodule import Datasets
+from ..data.images import Unreadable, UnreadableImageError, read_image
 from ..run.files import write_json
 from ..run.folder import Run
-from ..settings.tree import BenchSettings
-from ..task import COUNTED, build_datasets, examine
-from .bench import measure
-from .data_checks import KINDS, Findings, check_data, missing_classes
-from .data_report import draw_balance, draw_finds
+from ..task import build_datasets, draw_target
+from ..training.callbacks.pictures import contact_sheet
+from .bench import measure_rates
+from .data_checks import COUNTED, KINDS, DataReport, Issue, check_data
 from .profiling import Machine, advice, time_stages
+from .settings import BenchSettings
 
-SHOWN = 5  # finds of a kind in the terminal; doctor.json has all
-RARE = 20  # times fewer than the most frequent class
+MAX_PRINTED = 5  # issues of each kind; doctor.json lists all
+MAX_DRAWN = 8  # issues of each kind
+RARE = 20  # a class is rare if the most frequent one has more than 20 times as many examples
+TILE_SIZE = 256  # pixels
 
 
 def run_doctor(settings: BenchSettings, run: Run) -> None:
@@ -25,64 +36,116 @@ def run_doctor(settings: BenchSettings, run: Run) -> None:
     Raises:
         UsageError: for data that cannot be read at all, or several processes.
     """
-    console = Console()
+    console = Console(soft_wrap=True, highlight=False, markup=False)
     datasets = build_datasets(settings.data)
     classes = list(datasets.classes)
-    findings = check_data(
-        datasets, examine, workers=usable_workers(), progress=settings.trainer.progress
-    )
-    _tell_data(findings, classes, console)
-    draw_balance(findings, classes, COUNTED, run.folder / "class_balance.png")
-    draw_finds(findings.finds, datasets, run.folder / "finds.png")
-    # Anew: the transforms were taken out, and what is unreadable is known by now.
+    report = check_data(datasets, progress=settings.trainer.progress)
+    _print_report(report, classes, console)
+    _draw_class_balance(report, classes, run.folder / "class_balance.png")
+    _draw_issues(report, datasets, run.folder / "finds.png")
+    # Built again, since the checks replace the transforms; unreadable images are reported by now.
     datasets = build_datasets(settings.data)
     data = settings.data.model_copy(update={"skip_unreadable": True})
-    rates = measure(datasets, settings.model_copy(update={"data": data}), run)
+    rates = measure_rates(datasets, settings.model_copy(update={"data": data}), run)
     stages = time_stages(datasets, settings, rates)
-    sentence = advice(stages, rates, settings, Machine.here())
-    table = Table("for one image, in one process", "ms")
-    for name, milliseconds in stages.items():
-        table.add_row(name, f"{milliseconds:.2f}")
+    table = Table("stage of one image, in one process", "ms")
+    for stage, milliseconds in stages.items():
+        table.add_row(stage, f"{milliseconds:.2f}")
     console.print(table)
-    console.print(f"{sentence}\n", soft_wrap=True, highlight=False)
-    write_json(
-        run.folder / "doctor.json",
-        {
-            "images": findings.images,
-            f"{COUNTED}_by_class": {
-                split: dict(zip(classes, counts.tolist(), strict=True))
-                for split, counts in findings.counts.items()
-            },
-            "finds": [find._asdict() for find in findings.finds],
-            "milliseconds": stages,
-            "rates": rates,
-            "advice": sentence,
+    sentence = advice(stages, rates, settings, Machine.here())
+    console.print(f"{sentence}\n")
+    content = {
+        "images": report.images,
+        f"{COUNTED}_by_class": {
+            split: dict(zip(classes, counts.tolist(), strict=True))
+            for split, counts in report.counts.items()
         },
-    )
+        "finds": [issue._asdict() for issue in report.issues],
+        "milliseconds": stages,
+        "rates": rates,
+        "advice": sentence,
+    }
+    write_json(run.folder / "doctor.json", content)
     for name in ("finds.png", "class_balance.png", "doctor.json"):
         if (run.folder / name).is_file():
-            console.print(f"  {run.folder / name}", soft_wrap=True, markup=False)
+            console.print(f"  {run.folder / name}")
 
 
-def _tell_data(findings: Findings, classes: list[str], console: Console) -> None:
-    sizes = ", ".join(f"{split} {count}" for split, count in findings.images.items())
-    console.print(f"\nImages: {sizes}", highlight=False)
-    of_kind = Counter(find.kind for find in findings.finds)
-    for kind, count in of_kind.items():
-        console.print(f"\n{count} {KINDS[kind]}", highlight=False, soft_wrap=True)
-        for find in [one for one in findings.finds if one.kind == kind][:SHOWN]:
-            line = find.reason if find.kind == "unreadable" else f"{find.path}: {find.reason}"
-            console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
-    for split, names in missing_classes(findings, classes).items():
-        console.print(f"\n{split} has no {', no '.join(names)}.", highlight=False, soft_wrap=True)
-    counts = findings.counts["train"]
-    rarest, most = int(counts.argmin()), int(counts.argmax())
-    if 0 < counts[rarest] * RARE < counts[most]:
+def _print_report(report: DataReport, classes: Sequence[str], console: Console) -> None:
+    sizes = ", ".join(f"{split} {count}" for split, count in report.images.items())
+    console.print(f"\nImages: {sizes}")
+    for kind, count in Counter(issue.kind for issue in report.issues).items():
+        console.print(f"\n{KINDS[kind].format(count)}")
+        for issue in _of_kind(report, kind)[:MAX_PRINTED]:
+            # The reason why an image is unreadable starts with a path already.
+            path = "" if kind == "unreadable" else f"{issue.path}: "
+            console.print(f"  {path}{issue.reason}")
+    if not report.issues:
+        console.print("Nothing is unreadable, repeated, in two splits or strangely annotated.\n")
+    for split, counts in report.counts.items():
+        missing = [name for name, count in zip(classes, counts, strict=True) if not count]
+        if missing:
+            console.print(f"\n{split} has no {', no '.join(missing)}.")
+    counts = report.counts["train"]
+    rarest, largest = int(counts.argmin()), int(counts.argmax())
+    if 0 < counts[rarest] * RARE < counts[largest]:
         console.print(
-            f"\ntrain has {counts[most]} {COUNTED} of {classes[most]}, but {counts[rarest]} of "
-            f"{classes[rarest]}.",
-            highlight=False,
-            soft_wrap=True,
+            f"\ntrain has {counts[largest]} {COUNTED} of {classes[largest]}, but "
+            f"{counts[rarest]} of {classes[rarest]}."
         )
-    if not findings.finds:
-        console.print("Nothing unreadable, nothing twice, nothing in two splits.\n")
+
+
+def _draw_class_balance(report: DataReport, classes: Sequence[str], path: Path) -> None:
+    """Draw the share of each class in each split as bars."""
+    figure = Figure(figsize=(7, min(2 + 0.3 * len(classes), 24)), layout="constrained")
+    axes = figure.subplots()
+    thickness = 0.8 / len(report.counts)
+    for place, (split, counts) in enumerate(report.counts.items()):
+        rows = np.arange(len(classes)) + place * thickness
+        axes.barh(rows, counts / max(counts.sum(), 1), thickness, label=f"{split}, {counts.sum()}")
+    axes.set_yticks(np.arange(len(classes)) + 0.4 - thickness / 2, classes)
+    axes.set(xlabel=f"share of the {COUNTED}")
+    axes.invert_yaxis()
+    axes.grid(axis="x", alpha=0.3)
+    figure.legend(loc="outside upper center", ncols=3, frameon=False)
+    figure.savefig(path, dpi=110)
+
+
+def _draw_issues(report: DataReport, datasets: Datasets, path: Path) -> None:
+    """Draw the worst images with their issues on one sheet, if there are any."""
+    tiles = []
+    for kind in KINDS:
+        for issue in _of_kind(report, kind)[:MAX_DRAWN]:
+            picture = _picture(issue, datasets)
+            if picture is not None:
+                text = f"{kind}: {issue.path}: {issue.reason}"
+                tiles.append(_tile(picture, text.replace(f"{Path(issue.path).parents[2]}/", "")))
+    if tiles:
+        contact_sheet(tiles).save(path)
+
+
+def _of_kind(report: DataReport, kind: str) -> list[Issue]:
+    return [issue for issue in report.issues if issue.kind == kind]
+
+
+def _picture(issue: Issue, datasets: Datasets) -> Image.Image | None:
+    """The image with its annotations, or without if these are unreadable; None if the image is."""
+    sample: Any = getattr(datasets, issue.split)[issue.position]
+    if not isinstance(sample, Unreadable):
+        return draw_target(sample.image, sample.target, datasets.classes)
+    try:
+        picture: Image.Image = to_pil_image(read_image(issue.path))
+    except UnreadableImageError:
+        return None
+    return picture
+
+
+def _tile(picture: Image.Image, text: str) -> Image.Image:
+    """The picture in a square, above up to three lines of text."""
+    size = (TILE_SIZE, TILE_SIZE)
+    tile = Image.new("RGB", (TILE_SIZE, TILE_SIZE + 52), "#24292f")
+    tile.paste(ImageOps.pad(picture, size, color="#24292f"))
+    lines = textwrap.wrap(text, width=42)[:3]
+    font = ImageFont.load_default(12)
+    ImageDraw.Draw(tile).multiline_text((4, TILE_SIZE + 2), "\n".join(lines), "white", font)
+    return tile

@@ -1,4 +1,4 @@
-"""Where the time of an image goes, and what to change."""
+"""Where the time of a training image goes, and which setting would make the training faster."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -9,83 +9,80 @@ import torch
 
 from ..data.datamodule import Datasets, usable_workers
 from ..data.images import Unreadable
-from ..settings.tree import BenchSettings
 from ..training.callbacks.performance import synchronise
-from .data_checks import untouched
+from .data_checks import identity
+from .settings import BenchSettings
 
-MOST_IMAGES = 200  # spread over the training split
+MAX_IMAGES = 200  # evenly spread over the training split
 
 
 class Machine(NamedTuple):
-    """What the advice depends on."""
+    """The properties of a machine that the advice depends on."""
 
     processors: int
-    gpu: bool
-    bf16: bool
-    memory_gb: float  # of the GPU
+    gpu_memory_gb: float = 0.0  # 0 without a GPU
+    bf16: bool = False  # whether the GPU computes in bfloat16
 
     @classmethod
     def here(cls) -> Self:
-        """This machine."""
+        """This machine, with its first GPU."""
         if not torch.cuda.is_available():
-            return cls(usable_workers(), gpu=False, bf16=False, memory_gb=0.0)
+            return cls(usable_workers())
         memory = torch.cuda.get_device_properties(0).total_memory / 1e9
         bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
-        return cls(usable_workers(), gpu=True, bf16=bf16, memory_gb=memory)
+        return cls(usable_workers(), memory, bf16)
 
 
 def time_stages(
     datasets: Datasets, settings: BenchSettings, rates: Mapping[str, float]
 ) -> dict[str, float]:
-    """Milliseconds for one training image in one process, by stage.
+    """Milliseconds per training image in one process, by stage.
 
     Args:
-        datasets: of which training images are read.
-        settings: what the device is and how large batches are.
-        rates: what ``bench.measure`` found.
+        datasets: up to ``MAX_IMAGES`` training images are read.
+        settings: of the training.
+        rates: the result of ``bench.measure_rates``.
 
     Returns:
-        Storage (the bytes, perhaps from the system's cache; none with ``data.cache``), decode
-        (with annotations), augment, copy to the device, and step.
+        ``storage`` (reading the bytes of the file; 0 with ``data.cache``), ``decode`` (with its
+        annotations, or reading the cache), ``augment``, ``copy`` to the device, and ``step``.
     """
     train: Any = datasets.train
-    count = min(MOST_IMAGES, len(train))
-    chosen = torch.linspace(0, len(train) - 1, count).long().tolist()
-    chosen = [index for index in chosen if not isinstance(train[index], Unreadable)]
-    transform = train.transform
-    stored = [] if settings.data.cache else chosen
-    storage = _each(lambda index: Path(str(train.paths[index])).read_bytes(), stored)
-    train.transform = untouched
-    read = _each(train.__getitem__, chosen)
+    spread = torch.linspace(0, len(train) - 1, min(MAX_IMAGES, len(train))).long().tolist()
+    indices = [index for index in spread if not isinstance(train[index], Unreadable)]
+    storage = 0.0
+    if not settings.data.cache:
+        storage = _milliseconds(lambda index: Path(train.paths[index]).read_bytes(), indices)
+    transform, train.transform = train.transform, identity
+    read = _milliseconds(train.__getitem__, indices)
     train.transform = transform
-    changed = _each(train.__getitem__, chosen)
+    whole = _milliseconds(train.__getitem__, indices)
+    images = [train[index].image for index in indices[: settings.loader.batch_size]]
     return {
         "storage": storage,
         "decode": max(read - storage, 0.0),
-        "augment": max(changed - read, 0.0),
-        "copy": _copied([train[index] for index in chosen[: settings.loader.batch_size]], settings),
+        "augment": max(whole - read, 0.0),
+        "copy": _copy_milliseconds(torch.stack(images), settings),
         "step": 1000 / rates["model_images_per_second"],
     }
 
 
-def _each(work: Callable[[int], object], indices: list[int]) -> float:
-    began = perf_counter()
+def _milliseconds(work: Callable[[int], object], indices: list[int]) -> float:
+    start = perf_counter()
     for index in indices:
         work(index)
-    return 1000 * (perf_counter() - began) / max(len(indices), 1)
+    return 1000 * (perf_counter() - start) / max(len(indices), 1)
 
 
-def _copied(samples: list[Any], settings: BenchSettings) -> float:
-    images = torch.stack([sample.image for sample in samples])
+def _copy_milliseconds(images: torch.Tensor, settings: BenchSettings) -> float:
     if settings.trainer.accelerator == "cpu" or not torch.cuda.is_available():
-        return 0.0  # it is there already
+        return 0.0
     device, pinned = torch.device("cuda"), images.pin_memory()
-    pinned.to(device)
-    synchronise(device)
-    began = perf_counter()
-    pinned.to(device)
-    synchronise(device)
-    return 1000 * (perf_counter() - began) / len(images)
+    for _ in range(2):  # the first copy also starts the device
+        start = perf_counter()
+        pinned.to(device)
+        synchronise(device)
+    return 1000 * (perf_counter() - start) / len(images)
 
 
 def advice(
@@ -94,47 +91,43 @@ def advice(
     settings: BenchSettings,
     machine: Machine,
 ) -> str:
-    """One sentence: what holds training back, and which setting to change.
+    """One sentence: what limits the speed of the training, and which setting to change.
 
     Args:
-        stages: what ``time_stages`` found.
-        rates: what ``bench.measure`` found.
+        stages: the result of ``time_stages``.
+        rates: the result of ``bench.measure_rates``.
         settings: of the training.
-        machine: where it runs.
+        machine: on which it runs.
     """
-    loader, model = rates["loader_images_per_second"], rates["model_images_per_second"]
-    if loader < model or rates["data_wait"] > 0.1:
-        wait = f"Training waits for data {rates['data_wait']:.0%} of the time"
-        return f"{wait}: {_for_loader(stages, settings, machine)}"
-    return f"The model is what takes the time: {_for_model(rates, settings, machine)}"
+    wait = rates["data_wait"]
+    if rates["loader_images_per_second"] < rates["model_images_per_second"] or wait > 0.1:
+        hint = _loader_advice(stages, settings, machine)
+        return f"Training waits for data {wait:.0%} of the time: {hint}"
+    return f"The model takes most of the time: {_model_advice(rates, settings, machine)}"
 
 
-def _for_loader(stages: Mapping[str, float], settings: BenchSettings, machine: Machine) -> str:
+def _loader_advice(stages: Mapping[str, float], settings: BenchSettings, machine: Machine) -> str:
     workers = settings.loader.workers
     if workers != "auto" and workers < machine.processors:
         return f"loader.workers={machine.processors} uses all processors."
     slowest = max(("storage", "decode", "augment"), key=lambda name: stages[name])
     if slowest == "augment":
-        return (
-            "augmenting is slowest, so leave out a part of data.augment, or lower "
-            f"data.image_size ({settings.data.image_size} now)."
-        )
+        return "augment is the slowest stage: lower data.image_size, or use less of data.augment."
     if settings.data.cache:
-        return "reading data.cache is slowest, so put data.cache_folder on a faster disk."
-    doing = {"storage": "reading files", "decode": "decoding"}[slowest]
-    return f"{doing} is slowest, which data.cache=disk does once for this and later runs."
+        return "reading data.cache is the slowest stage: move data.cache_folder to a faster disk."
+    return f"{slowest} is the slowest stage; data.cache=disk does it once for this and later runs."
 
 
-def _for_model(rates: Mapping[str, float], settings: BenchSettings, machine: Machine) -> str:
-    if not machine.gpu:
-        return "take a smaller model.backbone or data.image_size, or a machine with a GPU."
+def _model_advice(rates: Mapping[str, float], settings: BenchSettings, machine: Machine) -> str:
+    if not machine.gpu_memory_gb:
+        return "choose a smaller model.backbone or data.image_size, or a machine with a GPU."
     if settings.trainer.accelerator == "cpu":
         return "trainer.accelerator=gpu uses the GPU of this machine."
     if machine.bf16 and settings.trainer.precision == "32-true":
         return "trainer.precision=bf16-mixed is faster on this GPU."
-    if rates["memory_gb"] < machine.memory_gb / 2:
+    if rates["memory_gb"] < machine.gpu_memory_gb / 2:
         size = settings.loader.batch_size
-        return f"loader.batch_size={2 * size} fits into the GPU's memory; {size} may leave it idle."
+        return f"loader.batch_size={2 * size} fits into the memory of the GPU, and may be faster."
     if not settings.model.compile:
         return "model.compile=true may make it faster."
-    return "take a smaller model.backbone or data.image_size, or more GPUs (trainer=ddp)."
+    return "choose a smaller model.backbone or data.image_size, or more GPUs (trainer=ddp)."

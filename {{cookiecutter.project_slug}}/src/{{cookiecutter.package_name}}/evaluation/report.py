@@ -1,40 +1,164 @@
-"""What a finished run leaves to look at."""
+"""Write what a test leaves in the run folder: ``metrics.json``, figures and ``report.html``."""
 
-from collections.abc import Mapping
+import html
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
 
+from PIL import Image
 from rich.console import Console
 from rich.table import Table
+from torch import Tensor
 
 from ..data.datamodule import DataModule
-from ..run.files import write_json, write_text
-from ..run.folder import Run
-from ..task import TaskModule, draw_report
+from ..run.files import replacing, write_json, write_text
+from ..run.folder import Run, read_metrics
+from ..settings.tree import METRICS
+from ..training.callbacks.pictures import contact_sheet
+from .callback import EvaluationResults
+from .figures import write_figures
+from .html_page import grid, image, page, table
+from .scores import THRESHOLDS, ClassScores, best_threshold
+
+TASK = "{{ cookiecutter.task }}"
+TILE_PIXELS = 480  # of the longer side of a prediction in the report, at most
+FIGURES = (
+    (
+        "Confusion matrix",
+        "confusion_matrix",
+        "A row for each target, a column for each prediction.",
+    ),
+    (
+        "Thresholds",
+        "thresholds",
+        "The best threshold has the highest F1, averaged over the classes.",
+    ),
+    ("Precision and recall", "precision_recall", "Each point of a line belongs to a threshold."),
+    ("Scores of each class", "per_class", "F1 is that at the best threshold of the class."),
+)
+
+Draw = Callable[[Tensor, Any, Any, Sequence[str]], Image.Image]
 
 
 def write_report(
-    run: Run, metrics: Mapping[str, float], module: TaskModule, datamodule: DataModule
+    run: Run,
+    metrics: Mapping[str, float],
+    results: EvaluationResults,
+    scores: ClassScores,
+    *,
+    datamodule: DataModule,
+    draw: Draw,
 ) -> None:
-    """Write ``metrics.json``, the task's pictures and, if images were left out, their list."""
-    draw_report(module, run.folder)
-    skipped = sorted(datamodule.unreadable)
+    """Write the results of a test into the run folder.
+
+    Args:
+        run: its folder holds ``config.yaml`` and ``environment.json``.
+        metrics: of the test, by the names in ``metrics.json``.
+        results: the counts of scores, and the best and the worst images.
+        scores: the metrics of each class.
+        datamodule: the data that were tested.
+        draw: draws an image with its target and its prediction.
+    """
+    counts, skipped = results.counts, sorted(datamodule.unreadable)
     if skipped:
         write_text(run.folder / "unreadable.txt", "\n".join(skipped) + "\n")
-    write_json(run.results, {**metrics, **module.report(), "unreadable_images": len(skipped)})
+    write_figures(counts, scores, run.folder)
+    best = best_threshold(counts.curves().mean().f1)
+    by_class = {
+        f"{name}_by_class": dict(zip(counts.classes, values, strict=True))
+        for name, values in scores.items()
+    }
+    environment = json.loads((run.folder / "environment.json").read_text(encoding="utf-8"))
+    sections = [
+        ("Run", _facts(run, environment, datamodule)),
+        ("Metrics", _metrics(run, metrics)),
+        *(
+            (heading, image(run.folder / f"{name}.png", f"{caption} All values: {name}.csv"))
+            for heading, name, caption in FIGURES
+        ),
+        *_predictions(run, results, datamodule, draw),
+        ("Settings", f"<pre>{html.escape(run.settings_file.read_text(encoding='utf-8'))}</pre>"),
+        ("Versions", table([], list(environment["packages"].items()))),
+    ]
+    write_text(run.folder / "report.html", page(f"{TASK.capitalize()}: {run.id}", sections))
+    content: dict[str, object] = {
+        **metrics,
+        "best_threshold": None if best is None else float(THRESHOLDS[best]),
+        **by_class,
+        "unreadable_images": len(skipped),
+    }
+    write_json(run.results, content)  # last: a run that has this file is finished
+
+
+def _facts(run: Run, environment: Mapping[str, Any], datamodule: DataModule) -> str:
+    """What ran, and on what data."""
+    settings, data = run.settings, datamodule.datasets
+    model, source = settings["model"], settings["data"]
+    changed = " with uncommitted changes" if environment["git_dirty"] else ""
+    facts = {
+        "Model": " ".join(model[key] for key in ("architecture", "backbone") if key in model),
+        "Started": environment["started"],
+        "Command": environment["command"],
+        "Commit": environment["git_commit"] and environment["git_commit"] + changed,
+        "Python": f"{environment['python']} on {environment['platform']}",
+        "Data": f"{source['name']} in {source['root']}",
+        "Images": f"{len(data.train):,} for training, {len(data.val):,} for validation",
+        "Tested": f"{len(data.test):,} images",
+        "Unreadable": f"{len(datamodule.unreadable):,} images were left out",
+        f"{len(data.classes)} classes": ", ".join(data.classes),
+    }
+    return table([], list(facts.items()))
+
+
+def _metrics(run: Run, metrics: Mapping[str, float]) -> str:
+    """The results of the test beside the best and the last of the validations, and the curves."""
+    history = read_metrics(run.metrics)
+    rows: list[list[object]] = []
+    for name, value in metrics.items():
+        key = f"val/{name.split('/', 1)[-1]}"
+        values = [(row[key], int(row["epoch"])) for row in history if key in row]
+        best = min if METRICS.get(key) == "min" else max
+        rows.append([name, value, *(best(values) if values else (None, None))])
+        rows[-1].append(values[-1][0] if values else None)
+    header = ["metric", "result", "best in validation", "in epoch", "last in validation"]
+    curves = run.folder / "curves.png"
+    if not curves.is_file():  # nothing was trained
+        return table(header[:2], [row[:2] for row in rows])
+    return table(header, rows) + image(curves, "Training and validation.")
+
+
+def _predictions(
+    run: Run, results: EvaluationResults, datamodule: DataModule, draw: Draw
+) -> list[tuple[str, str]]:
+    """Write ``worst_predictions.png`` and ``best_predictions.png``; return sections of the page."""
+    paths = cast("Any", datamodule.datasets.test).paths
+    sections = []
+    for name, images in (("worst", results.worst), ("best", results.best)):
+        tiles = [
+            draw(result.image, result.target, result.prediction, results.counts.classes)
+            for result in images
+        ]
+        with replacing(run.folder / f"{name}_predictions.png") as hidden:
+            contact_sheet(tiles).save(hidden)
+        figures = []
+        for result, tile in zip(images, tiles, strict=True):
+            tile.thumbnail((TILE_PIXELS, TILE_PIXELS))
+            figures.append(image(tile, f"{paths[result.position]}, loss {result.loss:.3f}"))
+        sections.append((f"{name.capitalize()} predictions", grid(figures)))
+    return sections
 
 
 def print_summary(run: Run, metrics: Mapping[str, float]) -> None:
     """Print the metrics and where to look."""
     console = Console()
-    table = Table("metric", "value")
+    rows = Table("metric", "value")
     for name, value in metrics.items():
-        table.add_row(name, f"{value:.4f}")
-    console.print(table)
+        rows.add_row(name, f"{value:.4f}")
+    console.print(rows)
     unreadable = run.folder / "unreadable.txt"
     if unreadable.is_file():
         count = len(unreadable.read_text(encoding="utf-8").splitlines())
         console.print(
             f"{count} unreadable images were left out: {unreadable}", soft_wrap=True, markup=False
         )
-    sheets = sorted((run.folder / "predictions").glob("epoch_*.png"))
-    for path in [*sheets[-1:], *sorted(run.folder.glob("*.png"))]:
-        console.print(f"  {path}", soft_wrap=True, markup=False)
+    console.print(f"  {run.folder / 'report.html'}", soft_wrap=True, markup=False)

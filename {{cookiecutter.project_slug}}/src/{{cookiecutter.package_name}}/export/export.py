@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,22 +14,21 @@ from torch import Tensor, nn
 from ..data.datamodule import Datasets
 from ..data.images import Unreadable
 from ..errors import UsageError
-from ..run.files import write_json
+from ..model import load_module, matching_datasets
+from ..run.files import replacing, write_json, write_text
 from ..run.folder import Run
-from ..settings.tree import ExportSettings
-from ..task import exporting
-from ..training.checkpoint import load_module, matching_datasets
-from .card import describe_model, write_card
-from .onnx_network import add_metadata, open_session, run_session, write_onnx
+from .card import describe_model, model_card
+from .onnx_model import FREE_BATCH, OnnxNetwork, write_onnx
+from .settings import ExportSettings
+from .task import task_export
 
-MOST_DIFFERENCE = 1e-4
-MOST_IMAGES = 32
-FILES = {"onnx": "model.onnx", "torch": "model.pt2"}
-DYNAMIC = {"images": {0: torch.export.Dim("batch", min=1)}}
+TOLERANCE = 1e-4
+MAX_IMAGES = 32
+FILE_NAMES = {"onnx": "model.onnx", "torch": "model.pt2"}
 
 
 class Graph(nn.Module):
-    """The network that is exported; whatever it puts out comes as a tuple."""
+    """The network to export, with its outputs as a tuple."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -42,44 +41,45 @@ class Graph(nn.Module):
 
 
 def run_export(settings: ExportSettings, run: Run) -> Path:
-    """Export the checkpoint; describe it in ``model.json`` and ``MODEL_CARD.md``.
+    """Export a checkpoint; describe the file in ``model.json`` and ``MODEL_CARD.md``.
 
     Returns:
         The exported file.
 
     Raises:
-        UsageError: if the model cannot be exported, the data to compare it on are not there, or it
-            differs from the checkpoint by more than 1e-4; then no file is kept.
+        UsageError: if the network cannot be exported, if there are no images to compare the file
+            and the checkpoint on, or if their outputs differ by more than 1e-4.
     """
-    plain = settings.model.model_copy(update={"compile": False})
-    module = load_module(settings.checkpoint, settings.model_copy(update={"model": plain}))
-    graph = Graph(exporting.dense_network(module)).eval()
+    uncompiled = settings.model.model_copy(update={"compile": False})
+    module = load_module(settings.checkpoint, settings.model_copy(update={"model": uncompiled}))
+    network = task_export.exported_network(module)
+    graph = Graph(network).eval()
     datasets = _datasets(settings, module.classes)
-    images = _real_images(datasets)
-    path = run.folder / FILES[settings.format]
-    hidden = path.with_name(f".{path.name}")
+    images = _test_images(datasets)
+    with torch.inference_mode():
+        outputs = graph(images[:1])
+    path = run.folder / FILE_NAMES[settings.format]
+    description = {
+        "file": path.name,
+        **describe_model(module, datasets, outputs, settings),
+        "postprocessing": task_export.postprocessing(module, network),
+        "exported_in": run.id,
+    }
+    stored = module.settings.model_copy(update={"tracking": None}).model_dump(mode="json")
     console = Console()
-    try:
+    with replacing(path) as hidden:
         with console.status(f"Exporting {settings.checkpoint}"):
-            _write(graph, settings, hidden)
-        difference = _difference(graph, _opened(hidden, settings.format), images)
-        if not difference <= MOST_DIFFERENCE:  # nor if it is not a number
+            write_graph(graph, settings, hidden, {**description, "settings": stored})
+        difference = _max_difference(graph, _open(hidden, settings.format), images)
+        if not difference <= TOLERANCE:  # also if it is NaN
             raise UsageError(
-                f"{path.name} differs from the checkpoint by {difference:.1e} on {len(images)} "
-                f"images, by more than {MOST_DIFFERENCE:.0e}: it is not kept.\n"
-                "Another format or backbone may do: format=torch, or format=onnx."
+                f"{path.name} is not kept: it differs from the checkpoint by {difference:.1e} on "
+                f"{len(images)} images, by more than {TOLERANCE:.0e}.\n"
+                "Try another format or another backbone: format=torch, format=onnx."
             )
-        with torch.inference_mode():
-            outputs = graph(images[:1])
-        about = describe_model(module, graph.network, outputs, settings, path)
-        about["agreement"] = {"images": len(images), "max_difference": difference}
-        if settings.format == "onnx":
-            add_metadata(hidden, about, module.settings)
-        hidden.replace(path)
-    finally:
-        hidden.unlink(missing_ok=True)
-    write_json(run.folder / "model.json", about)
-    write_card(about, module, datasets, settings, run)
+    description["agreement"] = {"images": len(images), "max_difference": difference}
+    write_json(run.folder / "model.json", description)
+    write_text(run.folder / "MODEL_CARD.md", model_card(description))
     console.print(f"It agrees with the checkpoint to {difference:.1e} on {len(images)} images.")
     for written in (path, run.folder / "model.json", run.folder / "MODEL_CARD.md"):
         console.print(f"  {written}", soft_wrap=True, markup=False)
@@ -88,77 +88,77 @@ def run_export(settings: ExportSettings, run: Run) -> Path:
 
 def _datasets(settings: ExportSettings, classes: Sequence[str]) -> Datasets:
     try:
-        return matching_datasets(settings, classes)
+        return matching_datasets(settings, classes, settings.checkpoint)
     except UsageError as error:
         raise UsageError(
-            f"{error}\n\nBefore it is kept, what is exported is compared with the checkpoint on "
-            "images of its own data.\nSay where they are now: data.root=<folder>"
+            f"{error}\n\nThe exported file is compared with the checkpoint on images of the data "
+            "that it was trained on.\nName their folder: data.root=<folder>"
         ) from error
 
 
-def _real_images(datasets: Datasets) -> Tensor:
-    """Up to 32 images, uint8 tensor [N, 3, S, S], from all over the test split."""
+def _test_images(datasets: Datasets) -> Tensor:
+    """Up to 32 images at even distances in the test split, uint8 tensor [N, 3, S, S]."""
     dataset = datasets.test if len(datasets.test) else datasets.val
-    count = min(MOST_IMAGES, len(dataset))
+    count = min(MAX_IMAGES, len(dataset))
     samples = (dataset[index] for index in torch.linspace(0, len(dataset) - 1, count).long())
     images = [sample.image for sample in samples if not isinstance(sample, Unreadable)]
     if not images:
-        raise UsageError("None of the images to compare the exported model on can be read.")
+        raise UsageError(
+            "No image of the test split can be read, so there is nothing to compare the exported "
+            "file on.\nName other data: data.root=<folder>"
+        )
     return torch.stack(images)
 
 
-def _write(graph: Graph, settings: ExportSettings, path: Path) -> None:
+def write_graph(
+    graph: Graph, settings: ExportSettings, path: Path, metadata: Mapping[str, object]
+) -> None:
+    """Trace a network and write it in the format of ``settings.format``, ONNX with its metadata.
+
+    Raises:
+        UsageError: if PyTorch cannot trace the network, or cannot write it in this format.
+    """
     size = settings.data.image_size
-    example = torch.zeros(2, 3, size, size, dtype=torch.uint8)  # with one, it would be always one
+    example = torch.zeros(2, 3, size, size, dtype=torch.uint8)  # PyTorch fixes a batch of size 1
     try:
-        with torch.no_grad(), _quietly():
-            program = torch.export.export(graph, (example,), dynamic_shapes=DYNAMIC)
+        with torch.no_grad(), _silence():
+            program = torch.export.export(graph, (example,), dynamic_shapes=FREE_BATCH)
             for node in program.graph.nodes:
-                node.meta.pop("stack_trace", None)  # it names this machine's folders
+                node.meta.pop("stack_trace", None)  # it holds paths of this machine
             if settings.format == "onnx":
-                write_onnx(program, path, outputs=list(exporting.OUTPUTS), dynamic=DYNAMIC)
+                write_onnx(program, path, metadata)
             else:
                 torch.export.save(program, path)
-    except Exception as error:  # PyTorch raises many kinds for what it cannot trace or translate
+    except Exception as error:  # PyTorch raises many kinds if it cannot trace or convert a network
         raise UsageError(
             f"model.backbone={settings.model.backbone} cannot be exported with "
             f"format={settings.format}: {type(error).__name__}: {str(error).splitlines()[0]}\n"
-            "Another format or backbone may do: format=torch, or format=onnx."
+            "Try another format or another backbone: format=torch, format=onnx."
         ) from error
 
 
 @contextmanager
-def _quietly() -> Iterator[None]:
-    logging.disable(logging.CRITICAL)  # what matters is raised as well
+def _silence() -> Iterator[None]:
+    logging.disable(logging.CRITICAL)  # PyTorch logs an error before it raises it
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(action="ignore"):
             yield
     finally:
         logging.disable(logging.NOTSET)
 
 
-def _opened(path: Path, kind: str) -> Callable[[Tensor], Sequence[Tensor]]:
-    if kind == "torch":
-        return torch.export.load(path).module()
-    session = open_session(path)
-    return lambda images: run_session(session, images)
+def _open(path: Path, file_format: str) -> Callable[[Tensor], Sequence[Tensor]]:
+    return OnnxNetwork(path).outputs if file_format == "onnx" else torch.export.load(path).module()
 
 
-def _difference(
+def _max_difference(
     graph: Graph, exported: Callable[[Tensor], Sequence[Tensor]], images: Tensor
 ) -> float:
-    found = []
+    """The largest absolute difference of any output, in batches of different sizes."""
+    batches = [batch for batch in images.tensor_split([1, 3, 8, 16]) if len(batch)]
+    differences = []
     with torch.inference_mode():
-        for batch in track(list(_batches(images)), description="Comparing", transient=True):
-            for ours, theirs in zip(graph(batch), exported(batch), strict=True):
-                found.append((ours - theirs).abs().max())
-    return float(torch.stack(found).max())
-
-
-def _batches(images: Tensor) -> Iterator[Tensor]:
-    """Batches of 1, 2, 4 and so on: the batch is to be free."""
-    size = 1
-    while len(images):
-        yield images[:size]
-        images, size = images[size:], 2 * size
+        for batch in track(batches, description="Comparing", transient=True):
+            for expected, output in zip(graph(batch), exported(batch), strict=True):
+                differences.append((expected - output).abs().max())
+    return float(torch.stack(differences).max())

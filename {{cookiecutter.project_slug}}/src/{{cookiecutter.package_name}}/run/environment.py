@@ -15,7 +15,7 @@ ASSIGNED = re.compile(rf"([\w.-]*(?:{SECRET.pattern})[\w.-]*[\"']?\s*[:=]\s*)\S+
 
 
 def environment() -> dict[str, object]:
-    """Versions, the state of the code and the command line, without secrets."""
+    """Versions, the git state and the command line, without secrets."""
     commit = _git("rev-parse", "HEAD")
     return {
         "command": without_secrets(" ".join([Path(sys.argv[0]).name, *sys.argv[1:]])),
@@ -29,7 +29,10 @@ def environment() -> dict[str, object]:
 
 
 def without_secrets(text: str) -> str:
-    """A copy without what is assigned to a secret-looking name, here or in the environment."""
+    """The text with the values of names such as ``api_key`` replaced by ``***``.
+
+    Values of such environment variables are replaced wherever they occur.
+    """
     for name, value in os.environ.items():
         if SECRET.search(name) and len(value) > 7:
             text = text.replace(value, "***")

@@ -1,10 +1,10 @@
 """Write files so that a reader never sees half of one."""
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from uuid import uuid4
 
 
 @contextmanager
@@ -13,7 +13,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
     If the block raises, the hidden file is removed and ``path`` stays as it was.
     """
-    hidden = path.with_name(f".{os.getpid()}.{path.name}")  # the suffix stays the same
+    hidden = path.with_name(f".{uuid4().hex}.{path.name}")  # the suffix stays the same
     try:
         yield hidden
         hidden.replace(path)

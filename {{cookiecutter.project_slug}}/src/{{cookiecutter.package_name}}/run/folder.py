@@ -1,10 +1,11 @@
-"""A run's identity and its folder, known before anything else starts."""
+"""The folder of a run: the paths in it, and the search for a run to resume."""
 
 import csv
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+import yaml
 from pydantic import BaseModel
 
 from ..errors import UsageError
@@ -14,24 +15,19 @@ from .files import write_json, write_text
 
 @dataclass(frozen=True)
 class Run:
-    """The folder of a run; the run's id is its name."""
+    """A run, which is identified by its folder."""
 
     folder: Path
 
     @property
     def id(self) -> str:
-        """What names the run everywhere."""
+        """The name of the folder, which identifies the run everywhere."""
         return self.folder.name
 
     @property
     def settings_file(self) -> Path:
-        """The settings as they were resolved."""
+        """The settings of the run, with all interpolations resolved."""
         return self.folder / "config.yaml"
-
-    @property
-    def settings(self) -> DictConfig:
-        """The stored settings."""
-        return DictConfig(OmegaConf.load(self.settings_file))
 
     @property
     def best(self) -> Path:
@@ -45,29 +41,45 @@ class Run:
 
     @property
     def metrics(self) -> Path:
-        """Every metric as it came, a row for each time that some were logged."""
+        """All logged metrics, one row for each call of the logger."""
         return self.folder / "metrics.csv"
 
     @property
     def results(self) -> Path:
-        """The test metrics; a run that has them is finished."""
+        """The test metrics; a run with this file is finished."""
         return self.folder / "metrics.json"
 
     @property
     def failure(self) -> Path:
-        """Why the run failed, if it did."""
+        """The reason why the run has failed, if it has."""
         return self.folder / "failure.txt"
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The stored settings as plain values: text such as ``${oc.env:...}`` is not resolved.
+
+        Raises:
+            UsageError: if the file is missing or does not hold a mapping.
+        """
+        try:
+            tree = yaml.safe_load(self.settings_file.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise UsageError(f"{self.settings_file} cannot be read: {error}") from error
+        if not isinstance(tree, dict):
+            raise UsageError(f"{self.settings_file} does not hold the settings of a run.")
+        return tree
+
     def create(self, settings: BaseModel) -> None:
-        """Make the folder, and write down what is about to run and on what."""
+        """Make the folder, and write the settings and the environment of the run into it."""
         (self.folder / "predictions").mkdir(parents=True, exist_ok=True)
         tree = settings.model_dump(mode="json", by_alias=True)
-        write_text(self.settings_file, OmegaConf.to_yaml(OmegaConf.create(tree)))
+        write_text(self.settings_file, yaml.safe_dump(tree, sort_keys=False, allow_unicode=True))
         write_json(self.folder / "environment.json", environment())
+        self.results.unlink(missing_ok=True)  # a resumed run is no longer finished
         self.failure.unlink(missing_ok=True)
 
     def fail(self, reason: str) -> None:
-        """Write down why the run failed, without secrets."""
+        """Write down why the run has failed, without secrets."""
         self.folder.mkdir(parents=True, exist_ok=True)
         write_text(self.failure, without_secrets(f"{reason}\n"))
 
@@ -77,41 +89,38 @@ def find_run(runs: Path, which: str) -> Run:
 
     Args:
         runs: the folder of all runs.
-        which: a run id, or ``auto`` for the newest training that has not ended.
+        which: a run id, or ``auto`` for the newest training that is not finished.
 
     Raises:
-        UsageError: if there is no such run, or nothing to continue in it.
+        UsageError: if there is no such run, or it has no checkpoint.
     """
+    resumable = [run for run in map(Run, sorted(runs.glob("*"))) if run.last.is_file()]
     if which != "auto":
         run = Run(runs / which)
-        if not run.last.is_file():
-            newest = [other.id for other in _with_checkpoint(runs)[-5:]]
+        if run not in resumable:
+            newest = ", ".join(other.id for other in resumable[-5:])
             raise UsageError(
                 f"resume={which}: there is no checkpoint {run.last}.\n"
-                f"The newest runs that have one: {', '.join(newest) or 'none'}."
+                f"The newest runs with a checkpoint: {newest or 'none'}."
             )
         return run
-    open_runs = [run for run in _with_checkpoint(runs) if not run.results.exists()]
-    if not open_runs:
+    unfinished = [run for run in resumable if not run.results.exists()]
+    if not unfinished:
         raise UsageError(
-            f"resume=auto: no unfinished run with a checkpoint in {runs}/.\n"
-            "Start a new one without resume, or continue a finished one by its id:\n"
+            f"resume=auto: there is no unfinished run with a checkpoint in {runs}/.\n"
+            "Start a new run without resume, or continue a finished run by its id:\n"
             "  resume=<run id> trainer.max_epochs=20"
         )
-    return open_runs[-1]
-
-
-def _with_checkpoint(runs: Path) -> list[Run]:
-    return [run for run in map(Run, sorted(runs.glob("*"))) if run.last.is_file()]
+    return unfinished[-1]
 
 
 def read_metrics(path: Path) -> list[dict[str, float]]:
-    """The rows of a metrics file, each with the metrics it has; none if there is no file."""
+    """The rows of a metrics file, each with the metrics that it has; none if there is no file."""
     return [{name: float(value) for name, value in row.items()} for row in read_rows(path)]
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
-    """The same rows as they were written; a line that is not whole yet is left out."""
+    """The rows of a metrics file as text; a line that is not complete yet is left out."""
     if not path.is_file():
         return []
     text = path.read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Many runs side by side: what differs between them and what came of it."""
+"""Compare runs: what differs between their settings, and the best score of each."""
 
 import csv
 import io
@@ -9,70 +9,35 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from omegaconf import OmegaConf
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from ..evaluation.html_page import image, page, table
 from ..run.files import write_text
 from ..run.folder import Run, read_metrics
 from ..settings.check import flattened
 from ..settings.tree import METRICS, MONITOR
-from .plots import draw_scatter, label
 
-NOT_COMPARED = {"resume", "runs"}  # where a run is, not what it does
-PRINTED = 20  # runs; results.csv has them all
+NOT_COMPARED = {"resume", "runs"}  # where a run is stored, not how it trains
+PRINTED_RUNS = 20  # results.csv and report.html have all runs
 BEST = {"min": min, "max": max}[METRICS[MONITOR]]
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a run was to do, and what came of it."""
+    """The settings of a run and its outcome."""
 
     run: Run
-    settings: dict[str, object]  # by path; none if the run failed before it had any
-    score: float | None  # the best of all epochs, if one has ended
+    settings: Mapping[str, object]  # by path, such as optimizer.lr; empty if none were stored
+    score: float | None  # the best of all epochs
     state: str  # finished, failed or stopped
-    reason: str  # of a failure
-
-
-def compare(runs: Sequence[Run], folder: Path) -> list[Result]:
-    """Print a table of runs, and write it and a picture into a folder.
-
-    Args:
-        runs: in the order in which they were started; each has ended, in whatever way.
-        folder: for ``results.csv`` and ``results.png``.
-
-    Returns:
-        The results, the best one first.
-    """
-    results = [read_result(run) for run in runs]
-    keys = differing([result.settings for result in results])
-    ranked = sorted(results, key=_rank)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / "results.csv", _csv(ranked, keys))
-    draw_scatter(
-        [(result.score, result.state) for result in results],
-        {
-            key: {
-                index: result.settings[key]
-                for index, result in enumerate(results)
-                if key in result.settings
-            }
-            for key in keys
-        },
-        folder / "results.png",
-        metric=MONITOR,
-        best=BEST,
-    )
-    _show(ranked, keys, folder)
-    return ranked
+    reason: str  # of a failure; otherwise empty
 
 
 def read_result(run: Run) -> Result:
-    """Read what the folder of a run tells."""
-    stored = OmegaConf.to_container(run.settings) if run.settings_file.is_file() else {}
-    settings = flattened(stored) if isinstance(stored, dict) else {}
+    """Read the settings and the outcome of a run from its folder."""
+    settings = flattened(run.settings) if run.settings_file.is_file() else {}
     scores = [row[MONITOR] for row in read_metrics(run.metrics) if MONITOR in row]
     score = BEST(filter(math.isfinite, scores), default=None)
     if run.results.is_file():
@@ -83,17 +48,63 @@ def read_result(run: Run) -> Result:
     return Result(run, settings, score, "stopped", reason="")
 
 
-def differing(settings: Sequence[Mapping[str, object]]) -> list[str]:
-    """The paths of what is not the same everywhere, or not everywhere there."""
-    some = [one for one in settings if one]
-    keys = dict.fromkeys(key for one in some for key in one if key not in NOT_COMPARED)
-    return [key for key in keys if len({(key in one, repr(one.get(key))) for one in some}) > 1]
+def compare(results: Sequence[Result], folder: Path, pictures: Mapping[Path, str]) -> None:
+    """Print the runs as a table, the best first; write ``results.csv`` and ``report.html``.
+
+    Args:
+        results: of the runs.
+        folder: for the two files; it is created if necessary.
+        pictures: PNG files and their captions, for the report.
+    """
+    ranked = sorted(results, key=_rank)
+    keys = varied_settings(results)
+    names = [key.rsplit(".", 1)[-1] for key in keys]
+    short = [name if names.count(name) == 1 else key for key, name in zip(keys, names, strict=True)]
+    header = ["run", MONITOR, "state", *short]
+    rows = [_cells(result, keys) for result in ranked]
+    runs_by_reason: dict[str, list[str]] = defaultdict(list)
+    for result in ranked:
+        if result.reason:
+            runs_by_reason[result.reason].append(result.run.id)
+    failures = [(", ".join(runs), reason) for reason, runs in runs_by_reason.items()]
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / "results.csv", _csv(ranked, keys))
+    sections = [
+        ("Runs", table(header, rows)),
+        ("Pictures", "\n".join(image(path, caption) for path, caption in pictures.items())),
+        ("Failures", table(["runs", "reason"], failures) if failures else "<p>None.</p>"),
+    ]
+    write_text(folder / "report.html", page(f"{len(results)} runs: {folder.name}", sections))
+    _print(header, rows, failures)
+    for path in (folder / "results.csv", folder / "report.html", *pictures):
+        print(f"  {path}")
+
+
+def varied_settings(results: Sequence[Result]) -> list[str]:
+    """Return the paths of the settings that some runs lack or that have different values."""
+    stored = [result.settings for result in results if result.settings]
+    keys = dict.fromkeys(key for settings in stored for key in settings if key not in NOT_COMPARED)
+    return [key for key in keys if len({repr(settings.get(key, ...)) for settings in stored}) > 1]
+
+
+def label(value: object) -> str:
+    """Return a value of a setting as a text of at most 24 characters."""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= 24 else f"{text[:23]}…"
 
 
 def _rank(result: Result) -> float:
     if result.score is None:
         return math.inf
     return result.score if METRICS[MONITOR] == "min" else -result.score
+
+
+def _cells(result: Result, keys: Sequence[str]) -> list[str]:
+    score = "" if result.score is None else f"{result.score:.4f}"
+    values = [label(result.settings[key]) if key in result.settings else "" for key in keys]
+    return [result.run.id, score, result.state, *values]
 
 
 def _csv(results: Sequence[Result], keys: Sequence[str]) -> str:
@@ -107,25 +118,19 @@ def _csv(results: Sequence[Result], keys: Sequence[str]) -> str:
     return text.getvalue()
 
 
-def _show(results: Sequence[Result], keys: Sequence[str], folder: Path) -> None:
+def _print(
+    header: Sequence[str], rows: Sequence[Sequence[str]], failures: Sequence[tuple[str, str]]
+) -> None:
     console = Console()
     if not console.is_terminal:
-        console.width = 200  # a log file's lines may be long
-    last = [key.rsplit(".", 1)[-1] for key in keys]
-    short = [name if last.count(name) == 1 else key for key, name in zip(keys, last, strict=True)]
-    table = Table(show_edge=False)
-    for heading in ("run", MONITOR, "state", *short):
-        table.add_column(heading, overflow="fold", no_wrap=heading in {"run", "state"})
-    for result in results[:PRINTED]:
-        score = "" if result.score is None else f"{result.score:.4f}"
-        values = [label(result.settings[key]) if key in result.settings else "" for key in keys]
-        table.add_row(result.run.id, score, result.state, *map(escape, values))
-    console.print(table)
-    lines = [f"and {len(results) - PRINTED} more"] if len(results) > PRINTED else []
-    failed: dict[str, list[str]] = defaultdict(list)
-    for result in results:
-        if result.reason:
-            failed[result.reason].append(result.run.id)
-    lines += [f"{', '.join(ids)}: {reason}" for reason, ids in failed.items()]
-    for line in [*lines, folder / "results.csv", folder / "results.png"]:
-        console.print(f"  {line}", soft_wrap=True, markup=False, highlight=False)
+        console.width = 200  # a log file has no width
+    printed = Table(show_edge=False)
+    for heading in header:
+        printed.add_column(heading, overflow="fold", no_wrap=heading in {"run", "state"})
+    for row in rows[:PRINTED_RUNS]:
+        printed.add_row(*map(escape, row))
+    console.print(printed)
+    if len(rows) > PRINTED_RUNS:
+        print(f"  and {len(rows) - PRINTED_RUNS} more")
+    for runs, reason in failures:
+        print(f"  {runs}: {reason}")

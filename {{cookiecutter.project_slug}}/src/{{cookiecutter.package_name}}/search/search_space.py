@@ -1,14 +1,13 @@
-"""What a search may vary; all that is wrong with it is told before the first trial."""
+"""The settings of ``tune``, checked as a whole before the first trial."""
 
-import copy
 import json
 import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from omegaconf import DictConfig
-from pydantic import Field, field_validator, model_validator
+from omegaconf import DictConfig, OmegaConf
+from pydantic import Field, model_validator
 
 from ..settings.check import Strict, flattened, problems, refuse, resolved
 from ..settings.tree import Settings
@@ -16,151 +15,135 @@ from ..settings.tree import Settings
 if TYPE_CHECKING:
     from optuna import Trial
 
-SHAPES = "say what to choose from, [a, b], or a range, {low: 1, high: 8}"
+CHOICES = "give a list of values, [a, b], or a range, {low: 1, high: 8}"
 
 
 class Range(Strict):
-    """Numbers between two bounds, which are included."""
+    """Numbers from ``low`` to ``high``, both included."""
 
     low: int | float
     high: int | float
     log: bool = False
-    step: int | float | None = Field(default=None, gt=0)
+    step: int | float | None = None
 
     @model_validator(mode="after")
-    def _leads_somewhere(self) -> Self:
-        if self.low >= self.high:
-            raise ValueError("low must be less than high")
-        if self.log and (self.low <= 0 or self.step):
-            raise ValueError("log: true needs a low above 0, and no step")
-        steps = (self.high - self.low) / (self.step or 1)
-        if self.step and not math.isclose(steps, round(steps)):
-            raise ValueError("step does not lead from low to high")
+    def _is_valid(self) -> Self:
+        from optuna.distributions import FloatDistribution  # noqa: PLC0415 - `--help` is fast
+
+        FloatDistribution(**self.model_dump())  # or a ValueError
         return self
 
-    def is_whole(self, usual: object) -> bool:
-        """Whether to propose whole numbers, for a setting that usually has this value."""
+    def is_integer(self, default: object) -> bool:
+        """Return whether to propose integers for a setting with this default."""
         numbers = (self.low, self.high, self.step or 1)
-        return not isinstance(usual, float) and all(isinstance(one, int) for one in numbers)
+        return not isinstance(default, float) and all(isinstance(each, int) for each in numbers)
 
-    def examples(self, usual: object) -> list[float]:
-        """Both bounds, and a number between them that is a fraction if any is."""
-        inside = self.low + (self.step or (self.high - self.low) / math.pi)
-        return [self.low, self.high, int(inside) if self.is_whole(usual) else inside]
+    def examples(self, default: object) -> list[float]:
+        """Return both bounds and a number between them, with a fraction if any can have one."""
+        middle = self.low + (self.step or (self.high - self.low) / math.pi)
+        return [self.low, self.high, int(middle) if self.is_integer(default) else middle]
 
 
 class Search(Settings):
-    """A training's settings, and how to search for better ones."""
+    """The settings of a training, and of the search for better ones."""
 
-    study: str = Field(pattern=r"^[A-Za-z0-9][\w.-]*$")
-    trials: int = Field(ge=1)
-    pruner: Literal["median", "hyperband"] | None
-    space: dict[str, Range | list[Any]] = Field(min_length=1)
-
-    @field_validator("resume")
-    @classmethod
-    def _by_its_study(cls, resume: str | None) -> None:
-        if resume is not None:
-            raise ValueError("is for a training; a search goes on when its study is named again")
-
-    @field_validator("space", mode="before")
-    @classmethod
-    def _flat(cls, space: object) -> object:
-        return leaves(space) if isinstance(space, Mapping) else space
+    study: str = Field(
+        pattern=r"^[A-Za-z0-9][\w.-]*$",
+        description="Its folder is runs/tune/<study>; the same name continues the study.",
+    )
+    trials: int = Field(ge=1, description="Trials of the study, however often it is continued.")
+    pruner: Literal["median", "hyperband"] | None = Field(
+        description="How trials that are worse than the others are stopped early."
+    )
+    storage: str | None = Field(
+        description="The URL of a database server, if several machines share the study, which "
+        "need a shared folder of runs, too; null is an SQLite file for one machine."
+    )
+    space: dict[str, Range | list[Any]] = Field(min_length=1)  # by path, such as optimizer.lr
 
 
-def leaves(space: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """The lists and ranges of a nested space by their paths, such as ``optimizer.lr``."""
-    flat: dict[str, Any] = {}
-    for name, value in space.items():
-        path = f"{prefix}{name}"
-        inner = isinstance(value, Mapping) and any(
-            isinstance(one, Mapping | list) for one in value.values()
-        )
-        flat |= leaves(value, f"{path}.") if inner else {path: value}
-    return flat
+SEARCH_SETTINGS = Search.model_fields.keys() - Settings.model_fields.keys()
 
 
 def check_search(config: DictConfig, overrides: Sequence[str]) -> Search:
-    """Check the settings, and that each of them can have each value of its space.
+    """Check the settings of a search, and the values that its space can propose.
 
     Args:
         config: as composed.
         overrides: of the command line.
 
     Raises:
-        UsageError: with all that is wrong, a line for each.
+        UsageError: with all mistakes, a line for each.
     """
     tree = resolved(config)
-    base = {name: value for name, value in tree.items() if name not in OWN}
-    known = problems(base, Settings)
-    usual = flattened(base if known else Settings.model_validate(base).model_dump())
-    found = [one for one in problems(tree, Search) if not one[0].startswith("space.")]
+    space = _by_path(tree["space"]) if isinstance(tree.get("space"), dict) else {}
+    tree |= {"space": space} if space else {}
+    training = {name: value for name, value in tree.items() if name not in SEARCH_SETTINGS}
+    known = problems(training, Settings)
+    defaults = flattened(training if known else Settings.model_validate(training).model_dump())
     given = {override.lstrip("+~").split("=", 1)[0] for override in overrides}
-    space = tree.get("space")
-    for key, leaf in leaves(space if isinstance(space, dict) else {}).items():
-        of_leaf = _of_leaf(leaf)
+    mistakes = [each for each in problems(tree, Search) if not each[0].startswith("space.")]
+    if tree.get("resume") is not None:
+        mistakes.append(("resume", "is for train; tune continues the study of the same name"))
+    for key, choice in space.items():
+        path = f"space.{key}"
+        wrong = _wrong_choice(path, choice)
         if key in given:
-            of_leaf.append(("", f"is given on the command line, too; leave it, or ~space.{key}"))
-        if not of_leaf:
-            values = leaf if isinstance(leaf, list) else Range(**leaf).examples(usual.get(key))
-            for value in values:
-                changed = problems(_changed(base, key, value), Settings)
-                of_leaf += [("", reason) for path, reason in changed if (path, reason) not in known]
-        found += [
-            (f"space.{key}.{end}".rstrip("."), reason) for end, reason in dict.fromkeys(of_leaf)
-        ]
-    refuse(found)
+            wrong.append((path, f"is also on the command line; remove it there, or add ~{path}"))
+        if not wrong:
+            is_list = isinstance(choice, list)
+            for value in choice if is_list else Range(**choice).examples(defaults.get(key)):
+                changed = OmegaConf.create(training)
+                OmegaConf.update(changed, key, value, merge=False, force_add=True)
+                found = problems(resolved(changed), Settings)
+                wrong += [(path, problem[1]) for problem in found if problem not in known]
+        mistakes += dict.fromkeys(wrong)
+    refuse(mistakes)
     return Search.model_validate(tree)
 
 
-OWN = Search.model_fields.keys() - Settings.model_fields.keys()
+def _by_path(space: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return the lists and ranges of a nested space by their paths, such as ``optimizer.lr``."""
+    flat: dict[str, Any] = {}
+    for name, value in space.items():
+        inner = value.values() if isinstance(value, Mapping) else ()
+        is_group = any(isinstance(each, Mapping | list) for each in inner)
+        path = f"{prefix}{name}"
+        flat |= _by_path(value, f"{path}.") if is_group else {path: value}
+    return flat
 
 
-def _of_leaf(leaf: object) -> list[tuple[str, str]]:
-    if isinstance(leaf, Mapping) and leaf.keys() & Range.model_fields.keys():
-        return problems(leaf, Range)
-    return [] if isinstance(leaf, list) and len(leaf) > 1 else [("", f"is {leaf!r}: {SHAPES}")]
+def _wrong_choice(path: str, choice: object) -> list[tuple[str, str]]:
+    """Return the mistakes in a list of values or a range."""
+    if isinstance(choice, Mapping) and choice.keys() & Range.model_fields.keys():
+        return [(f"{path}.{name}".rstrip("."), reason) for name, reason in problems(choice, Range)]
+    is_list = isinstance(choice, list) and len(choice) > 1
+    return [] if is_list else [(path, f"is {choice!r}: {CHOICES}")]
 
 
-def _changed(tree: Mapping[str, Any], key: str, value: object) -> dict[str, Any]:
-    changed: dict[str, Any] = copy.deepcopy(dict(tree))
-    *parents, last = key.split(".")
-    node = changed
-    for name in parents:
-        if not isinstance(node.get(name), dict):
-            node[name] = {}
-        node = node[name]
-    node[last] = value
-    return changed
-
-
-def suggest(trial: "Trial", settings: Search) -> dict[str, str]:
-    """Let the sampler choose from the space.
+def suggest(trial: "Trial", settings: Search) -> list[str]:
+    """Let Optuna propose a value for each setting of the space.
 
     Returns:
-        By path, what ``train`` is to be told.
+        The settings as on the command line of ``train``.
     """
-    usual = flattened(settings.model_dump())
-    chosen: dict[str, str] = {}
-    for key, leaf in settings.space.items():
-        if isinstance(leaf, list):
-            chosen[key] = trial.suggest_categorical(key, [word(value) for value in leaf])
-        elif leaf.is_whole(usual.get(key)):
-            step = int(leaf.step or 1)
-            chosen[key] = word(
-                trial.suggest_int(key, int(leaf.low), int(leaf.high), log=leaf.log, step=step)
-            )
+    defaults = flattened(settings.model_dump())
+    words: list[str] = []
+    for key, choice in settings.space.items():
+        if isinstance(choice, list):
+            text = trial.suggest_categorical(key, [word(value) for value in choice])
+        elif choice.is_integer(defaults.get(key)):
+            low, high, step = map(int, (choice.low, choice.high, choice.step or 1))
+            text = word(trial.suggest_int(key, low, high, step=step, log=choice.log))
         else:
-            chosen[key] = word(
-                trial.suggest_float(key, leaf.low, leaf.high, log=leaf.log, step=leaf.step)
-            )
-    return chosen
+            text = word(trial.suggest_float(key, **choice.model_dump()))
+        words.append(f"{key}={text}")
+    return words
 
 
 def word(value: object) -> str:
-    """A value as Hydra reads it on a command line."""
-    plain = isinstance(value, str) and re.fullmatch(r"[A-Za-z][\w./-]*", value)
-    if plain and str(value).lower() not in {"true", "false", "null", "nan", "inf"}:
+    """Return a value as Hydra reads it on a command line."""
+    is_plain = isinstance(value, str) and re.fullmatch(r"[A-Za-z][\w./-]*", value)
+    if is_plain and str(value).lower() not in {"true", "false", "null", "nan", "inf"}:
         return str(value)
     return json.dumps(value, ensure_ascii=False)

@@ -1,153 +1,158 @@
-"""Search the settings: Optuna proposes them, ``train`` tries them, and its scores go back."""
+"""Search for better settings: Optuna proposes them, and a ``train`` process tries each proposal."""
 
 import os
+import re
 import shlex
 import signal
-import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from functools import partial
+import time
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from threading import Event
-from types import FrameType
 
-from optuna import Study, Trial
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from filelock import FileLock
+from optuna import Study, Trial, TrialPruned
+from optuna.samplers import TPESampler
+from optuna.storages import fail_stale_trials
+from optuna.trial import TrialState
 
 from ..run.folder import Run, read_metrics
-from ..settings.launch import RUN_ID
+from ..run.identity import RUN_ID
 from ..settings.tree import MONITOR
-from .compare import compare
-from .search_space import OWN, Search, suggest, word
-from .study import LOG, ended_runs, judge, next_trial, open_study
+from .compare import compare, read_result
+from .plots import draw_study
+from .search_space import SEARCH_SETTINGS, Search, suggest, word
+from .study import open_study, run_states
+
+if sys.platform != "win32":
+    import fcntl
 
 TRAIN = [str(Path(sys.executable).with_name("train"))]
+LOG = "train.log"  # the output of a training, in its run folder
 POLL_SECONDS = 1
-END_SECONDS = 60  # for a training to end by itself when it is stopped
-SIGNALS = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
+STOP_SECONDS = 60  # for a training to save a checkpoint before it is killed
+STOP_SIGNALS = [signal.SIGTERM, *([signal.SIGHUP] if sys.platform != "win32" else [])]
+
+
+class TrialFailed(Exception):  # noqa: N818 - named as Optuna's TrialPruned
+    """The training of a trial has failed."""
 
 
 def run_search(settings: Search, overrides: Sequence[str]) -> None:
-    """Run trials until the study has them all, then tell the results.
+    """Run trials until the study has all of them, then compare their runs.
 
     Args:
-        settings: with the study to begin or to go on with.
-        overrides: of the command line; all but the search's own go to the trainings.
+        settings: of the search.
+        overrides: of the command line; the trainings get all but those of the search itself.
 
     Raises:
-        UsageError: if the study was begun with another space, or for another score.
+        UsageError: if the study exists with another search space or another score.
     """
+    for number in STOP_SIGNALS:
+        if signal.getsignal(number) != signal.SIG_IGN:  # nohup ignores SIGHUP
+            signal.signal(number, signal.default_int_handler)  # as Ctrl-C
     folder = settings.runs / "tune" / settings.study
-    study = open_study(settings, folder)
-    words = [override.lstrip("+") for override in overrides if _for_training(override)]
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with stop_signals() as stop, Progress(*columns, TimeElapsedColumn()) as progress:
-        search = progress.add_task(settings.study, total=settings.trials)
-        while not stop.is_set() and (trial := next_trial(study, settings, folder)):
-            progress.update(search, completed=len(ended_runs(study, folder)))
-            run = Run(folder / trial.user_attrs["run"])
-            chosen = [f"{key}={value}" for key, value in suggest(trial, settings).items()]
-            epochs = settings.trainer.max_epochs
-            task = progress.add_task(run.id, total=epochs)
-            pruned = train(
-                trial,
-                run,
-                [*words, *chosen],
-                epochs=epochs,
-                stop=stop,
-                show=partial(progress.update, task),
-            )
-            progress.remove_task(task)
-            result = judge(study, trial, run, pruned=pruned, stopped=stop.is_set())
-            score = "" if result.score is None else f"{result.score:.4f}"
-            line = f"{run.id}  {result.state:8}  {score:6}  {' '.join(chosen)}  {result.reason}"
-            progress.console.print(line.rstrip(), soft_wrap=True, markup=False, highlight=False)
-        progress.update(search, completed=len(ended_runs(study, folder)))
-    _tell(study, folder, words)
-    if stop.is_set():
-        sys.exit("\nStopped. The same command goes on where it was.\n")
-
-
-def _for_training(override: str) -> bool:
-    return override.lstrip("+~").split("=")[0].split(".")[0] not in {*OWN, "runs"}
-
-
-@contextmanager
-def stop_signals() -> Iterator[Event]:
-    """Turn signals into an event, so that nothing is cut off in the middle."""
-    stop = Event()
-
-    def note(_number: int, _frame: FrameType | None) -> None:
-        stop.set()
-
-    # What the shell has us ignore, as nohup does, stays ignored.
-    heeded = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
-    before = {number: signal.signal(number, note) for number in heeded}
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / "study.lock")
+    study = open_study(settings, folder, lock)
+    own = re.compile(rf"[+~]*({'|'.join(SEARCH_SETTINGS)}|runs)\b")
+    words = [override.lstrip("+") for override in overrides if not own.match(override)]
     try:
-        yield stop
+        _run_trials(study, settings, words, folder, lock)
+    except KeyboardInterrupt:
+        sys.exit("\nStopped. The same command continues the search.\n")
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        _print_results(study, folder, words)
 
 
-def train(
-    trial: Trial,
-    run: Run,
-    words: Sequence[str],
-    *,
-    epochs: int,
-    stop: Event,
-    show: Callable[..., None],
-) -> bool:
-    """Train in a process of its own, and report each epoch to the trial.
+def _run_trials(
+    study: Study, settings: Search, words: Sequence[str], folder: Path, lock: FileLock
+) -> None:
+    """Run trials until the study has all of them, together with other processes."""
+
+    def run_trial(trial: Trial) -> float:
+        chosen = suggest(trial, settings)
+        if "run" not in trial.user_attrs:  # otherwise an earlier trial is continued
+            trial.set_user_attr("run", f"{study.user_attrs['id']}-{trial.number:03d}")
+            trial.set_user_attr("settings", chosen)
+        lock.release()  # other processes can see what this trial tries
+        run = Run(folder / trial.user_attrs["run"])
+        print(run.id, "started:", *chosen, flush=True)
+        try:
+            pruned = train(trial, run, [*words, *chosen], settings.trainer.max_epochs)
+        except KeyboardInterrupt:
+            study.enqueue_trial(trial.params, user_attrs=trial.user_attrs)  # to continue it
+            raise
+        result = read_result(run)
+        state = "pruned" if pruned else result.state
+        print(run.id, f"{state}:", result.reason or result.score, flush=True)
+        if result.state == "finished" and result.score is not None:
+            return result.score
+        raise TrialPruned if pruned else TrialFailed
+
+    while True:
+        with lock:  # until the trial has its settings: processes start trials one after another
+            fail_stale_trials(study)
+            states = run_states(study)
+            if TrialState.WAITING in states.values() or len(states) < settings.trials:
+                study.sampler = TPESampler(seed=(settings.seed + len(states)) % 2**32)
+                study.optimize(run_trial, n_trials=1, catch=TrialFailed)
+                continue
+        if TrialState.RUNNING not in states.values():
+            return
+        time.sleep(POLL_SECONDS)  # another process has the last trial; if it is killed, go on
+
+
+def train(trial: Trial, run: Run, words: Sequence[str], epochs: int) -> bool:
+    """Train in a process of its own, and report the score of each epoch to the trial.
 
     Args:
-        trial: to report to; it may lag behind the others.
-        run: where to train; what was stopped there goes on.
-        words: the settings, as on a command line.
-        epochs: how many there are to be.
-        stop: ends the training when it is set.
-        show: told as ``completed`` how many epochs there are.
+        trial: to report to.
+        run: to train; if it has a checkpoint, its training is continued.
+        words: the settings, as on the command line of ``train``.
+        epochs: of the training; after the last of them it is not pruned.
 
     Returns:
-        Whether the training was ended because it lags behind.
+        Whether the training was pruned.
     """
-    command = [*TRAIN, *([f"resume={run.id}"] if run.last.is_file() else words)]
-    command += [f"runs={word(str(run.folder.parent))}", "trainer.progress=false"]
     run.folder.mkdir(parents=True, exist_ok=True)
-    log = run.folder / LOG
-    with log.open("a", encoding="utf-8") as output:
+    with (run.folder / LOG).open("a", encoding="utf-8") as log:
+        if sys.platform != "win32":
+            # A training inherits this lock with its output. If its search was killed, wait for it.
+            fcntl.flock(log, fcntl.LOCK_EX)
+        if run.results.is_file():
+            return False
+        command = [*TRAIN, *([f"resume={run.id}"] if run.last.is_file() else words)]
         process = subprocess.Popen(  # noqa: S603 - our own command
-            command,
+            [*command, f"runs={word(str(run.folder.parent))}", "trainer.progress=false"],
             stdin=subprocess.DEVNULL,
-            stdout=output,
+            stdout=log,
             stderr=subprocess.STDOUT,
             env={**os.environ, RUN_ID: run.id},
-            process_group=0,  # Ctrl-C is for us alone
+            process_group=0,  # so that Ctrl-C does not reach it
         )
     reported: set[int] = set()
     pruned = False
     try:
-        trial.set_user_attr("processes", [socket.gethostname(), os.getpid(), process.pid])
-        while process.poll() is None and not pruned and not stop.is_set():
-            os.utime(log)  # see study.py
+        while process.returncode is None and not pruned:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(POLL_SECONDS)
             if report(trial, run, reported) and max(reported) + 1 < epochs:
                 pruned = trial.should_prune()
-            show(completed=len(reported))
-            stop.wait(POLL_SECONDS)
     finally:
-        if process.poll() is None:
-            _end(process)
-    report(trial, run, reported)
-    if process.returncode < 0 and not pruned and not stop.is_set():
-        run.fail(f"The training was killed by {signal.Signals(-process.returncode).name}.")
+        stop(process)
+    if not (pruned or run.results.is_file() or run.failure.is_file()):
+        status = process.returncode
+        ending = f"exit status {status}" if status >= 0 else signal.Signals(-status).name
+        printed = (run.folder / LOG).read_text(encoding="utf-8", errors="replace").strip()
+        last_line = printed.rsplit("\n", 1)[-1]
+        run.fail(f"The training ended with {ending}: {last_line}")
     return pruned
 
 
 def report(trial: Trial, run: Run, reported: set[int]) -> bool:
-    """Report the epochs that are new, and whether there are any."""
+    """Report the scores of new epochs and add these to ``reported``; return if there are any."""
     rows = [row for row in read_metrics(run.metrics) if MONITOR in row]
     new = {int(row["epoch"]): row[MONITOR] for row in rows if int(row["epoch"]) not in reported}
     for epoch, score in new.items():
@@ -156,27 +161,21 @@ def report(trial: Trial, run: Run, reported: set[int]) -> bool:
     return bool(new)
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """Stop a training that has not ended; kill it after a minute or at the next Ctrl-C."""
     process.terminate()
     try:
-        process.wait(END_SECONDS)
-    except subprocess.TimeoutExpired:
+        process.wait(STOP_SECONDS)
+    except (subprocess.TimeoutExpired, KeyboardInterrupt):
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 
-def _tell(study: Study, folder: Path, words: Sequence[str]) -> None:
-    """Print all results, and how to train the best one again."""
-    runs = ended_runs(study, folder)
-    results = compare(runs, folder) if runs else []
-    best = next((result for result in results if result.state == "finished"), None)
-    if best is None:
-        return
-    params = next(
-        trial.params for trial in study.trials if trial.user_attrs.get("run") == best.run.id
-    )
-    chosen = [
-        f"{key}={value if isinstance(value, str) else word(value)}" for key, value in params.items()
-    ]
-    print(f"\nThe best, {best.run.id}, trains again by:\n")
-    print(f"  {shlex.join(['uv', 'run', 'train', *words, *chosen])}\n")
+def _print_results(study: Study, folder: Path, words: Sequence[str]) -> None:
+    states = run_states(study).items()
+    ended = [Run(folder / name) for name, state in states if state != TrialState.RUNNING]
+    compare([read_result(run) for run in ended], folder, draw_study(study, folder))
+    if study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+        best = study.best_trial.user_attrs
+        print(f"\nThis command trains the best run, {best['run']}, again:\n")
+        print(f"  {shlex.join(['uv', 'run', 'train', *words, *best['settings']])}\n")

@@ -28,25 +28,20 @@ class CocoMasks:
         packed = [pickle.dumps(image) for image in images]
         self.ends = np.cumsum([len(one) for one in packed])
         self.packed = np.frombuffer(b"".join(packed), dtype=np.uint8)
-        self.sources = sorted({str(image.source) for image in images})
 
     def __len__(self) -> int:
         return len(self.ends)
 
-    def image(self, index: int) -> CocoImage:
-        """An image with its objects."""
+    def record(self, index: int) -> CocoImage:
+        """An image with its objects, as the annotations describe it."""
         start = int(self.ends[index - 1]) if index else 0
         packed = self.packed[start : int(self.ends[index])]
         image: CocoImage = pickle.loads(packed.tobytes())  # noqa: S301 - our own bytes
         return image
 
-    def depends(self) -> list[str]:
-        """The annotation files."""
-        return self.sources
-
     def __call__(self, index: int) -> Tensor:
         """The mask, uint8 tensor [H, W], of an image."""
-        image = self.image(index)
+        image = self.record(index)
         ids = np.zeros((image.height, image.width), dtype=np.uint8)
         outlined = [
             (one, _pixels(one, image.height, image.width))
@@ -56,11 +51,6 @@ class CocoMasks:
         for one, pixels in sorted(outlined, key=lambda pair: -int(pair[1].sum())):
             ids[pixels] = IGNORE_INDEX if one.crowd else one.label + 1
         return torch.from_numpy(ids)
-
-    def name(self, index: int) -> str:
-        """What to call a mask in a message."""
-        image = self.image(index)
-        return f"{image.source}, the mask of {image.path.name},"
 
 
 def _pixels(one: CocoObject, height: int, width: int) -> np.ndarray:

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ..data.cache import Cache, Source, cache_of
 from ..data.coco import read_coco
 from ..data.datamodule import Datasets
 from ..data.images import (
@@ -22,7 +21,6 @@ from ..data.images import (
     read_image,
 )
 from ..errors import UsageError
-from ..run.collector import collector_resting
 from ..settings.segmentation import DataSettings, ShapesSettings
 from .coco import CocoMasks
 from .embedded import write_shapes
@@ -59,21 +57,15 @@ class MaskFiles:
 
     def __call__(self, index: int) -> Tensor:
         """The mask, uint8 tensor [H, W], of an image."""
-        return read_mask(self.name(index), self.classes)
+        return read_mask(*self.record(index))
 
-    def depends(self) -> list[str]:
-        """The files, and what their colours mean."""
-        return [*self.paths, repr(self.classes)]
-
-    def name(self, index: int) -> str:
-        """What to call a mask in a message."""
-        return str(self.paths[index])
+    def record(self, index: int) -> tuple[str, Classes]:
+        """The path of a mask, and the classes of its ids or colours."""
+        return str(self.paths[index]), self.classes
 
 
 class PairFiles:
     """Images with their masks, by position."""
-
-    channels = (3, 1)
 
     def __init__(self, paths: np.ndarray, masks: MaskFiles | CocoMasks) -> None:
         self.paths = paths
@@ -82,19 +74,15 @@ class PairFiles:
     def __len__(self) -> int:
         return len(self.paths)
 
-    def depends(self) -> list[str]:
-        """All that a picture is made of."""
-        return [*self.paths, *self.masks.depends()]
-
     def __getitem__(self, index: int) -> Picture:
         image = read_image(str(self.paths[index]))
         mask = self.masks(index)
         if mask.shape != image.shape[1:]:
             height, width = mask.shape
             raise UnreadableImageError(
-                self.masks.name(index),
-                f"it is {width} x {height} pixels, but its image {self.paths[index]} is "
-                f"{image.shape[2]} x {image.shape[1]}",
+                str(self.paths[index]),
+                f"it is {image.shape[2]} x {image.shape[1]} pixels, but its mask is "
+                f"{width} x {height}",
             )
         return Picture((image, mask[None]), (image.shape[1], image.shape[2]))
 
@@ -107,24 +95,17 @@ class MaskDataset(Dataset[Sample | Unreadable]):
         images: Sequence[str | Path],
         masks: MaskFiles | CocoMasks | None,
         transform: PairTransform,
-        cache: Cache | None = None,
     ) -> None:
         # Arrays, not lists of objects: worker processes then share their memory.
         self.paths = np.array([str(path) for path in images])
         self.masks = masks
         self.transform = transform
-        self.images: Source = (
+        self.images: ImageFiles | PairFiles = (
             ImageFiles(self.paths) if masks is None else PairFiles(self.paths, masks)
         )
-        self.cache = cache
 
     def __len__(self) -> int:
         return len(self.paths)
-
-    def prepare(self) -> None:
-        """Decode all images and masks now if ``data.cache`` says so."""
-        if self.cache:
-            self.images, self.cache = self.cache.keep(self.images), None
 
     def __getitem__(self, index: int) -> Sample | Unreadable:
         try:
@@ -146,7 +127,6 @@ def collate(samples: list[Sample | Unreadable]) -> Batch:
     )
 
 
-@collector_resting()
 def build_datasets(settings: DataSettings) -> Datasets:
     """Find the images and masks of the three splits.
 
@@ -161,7 +141,7 @@ def build_datasets(settings: DataSettings) -> Datasets:
     unchanging = eval_transform(settings.image_size)
     transforms = (train_transform(settings), unchanging, unchanging)
     train, val, test = (
-        MaskDataset(*found[split], transform, cache_of(settings, split, stretched=True))
+        MaskDataset(*found[split], transform)
         for split, transform in zip(SPLITS, transforms, strict=True)
     )
     return Datasets(train=train, val=val, test=test, classes=names, collate=collate)

@@ -1,21 +1,16 @@
 """How this task looks: the only place that knows."""
 
+import math
 from collections.abc import Sequence
-from pathlib import Path
 
-import matplotlib as mpl
 import torch
-from matplotlib import pyplot as plt
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torchvision.transforms.functional import to_pil_image
 
-from .masks import mask_image
-from .module import Prediction, SegmentationModule, overlap
+from .masks import Prediction, mask_image
 
-mpl.use("Agg")
-
-LEAST_WIDTH = 168
+LEAST_WIDTH = 256
 FONT_SIZE = 13
 STRENGTH = 0.55  # of the colours over the image
 
@@ -33,7 +28,7 @@ def draw_prediction(
     """
     picture = to_pil_image(image)
     if picture.width < LEAST_WIDTH:
-        factor = -(-LEAST_WIDTH // picture.width)
+        factor = math.ceil(LEAST_WIDTH / picture.width)
         size = (picture.width * factor, picture.height * factor)
         picture = picture.resize(size, Image.Resampling.NEAREST)
     masks = [(caption(target, prediction, classes), prediction.mask)]
@@ -77,15 +72,3 @@ def _shares(prediction: Prediction, classes: Sequence[str]) -> list[tuple[str, f
     shares = (counts / counts.sum()).tolist()
     seen = [(name, share) for name, share in zip(classes, shares, strict=True) if share]
     return sorted(seen, key=lambda one: -one[1])
-
-
-def draw_report(module: SegmentationModule, folder: Path) -> None:
-    """Write what a test leaves to look at: ``iou_by_class.png``."""
-    iou, _ = overlap(module.counts)
-    figure, axes = plt.subplots(figsize=(6, 1.2 + 0.35 * len(module.classes)), layout="constrained")
-    axes.barh(module.classes, iou.nan_to_num().tolist(), color="#0b4f8a")
-    axes.set(xlabel="IoU", xlim=(0, 1))
-    axes.invert_yaxis()
-    axes.grid(axis="x", alpha=0.3)
-    figure.savefig(folder / "iou_by_class.png", dpi=110)
-    plt.close(figure)

@@ -1,4 +1,4 @@
-"""What is exported of this task: the network as it is, and how to read what it puts out."""
+"""The part of this task that is exported: the network as it is, and how to read its outputs."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,35 +8,36 @@ from torch import Tensor, nn
 from .module import SegmentationModule
 
 TASK = "semantic segmentation"
-RESIZE = "the whole image, stretched to this size"
-OUTPUTS = {"logits": "one for each class and pixel; softmax over the classes makes probabilities"}
+RESIZE = "the whole image to this size, without regard to its aspect ratio"
+OUTPUTS = {"logits": "a value for each class and pixel; softmax over the classes: probabilities"}
 
-# For the model card: the same in Pillow's and numpy's words.
-FIT = "image.resize({size}, Image.Resampling.BILINEAR)"
-USE = """\
+# Python code for the model card, which needs Pillow and NumPy instead of this project.
+RESIZE_CODE = "image.resize({size}, Image.Resampling.BILINEAR)"
+USE_CODE = """\
 mask = Image.fromarray(logits[0].argmax(0).astype(np.uint8))
 mask = mask.resize(image.size, Image.Resampling.NEAREST)
-for index, pixels in enumerate(mask.histogram()[: len(about["classes"])]):
-    print(about["classes"][index], pixels / mask.width / mask.height)
+pixels = mask.histogram()
+for index, name in enumerate(description["classes"]):
+    print(name, pixels[index] / (mask.width * mask.height))  # share of the image
 """
 
 
-def dense_network(module: SegmentationModule) -> nn.Module:
-    """What is exported: takes uint8 images [B, 3, S, S], returns logits [B, classes, S, S]."""
+def exported_network(module: SegmentationModule) -> nn.Module:
+    """The network to export, from uint8 images [B, 3, S, S] to logits [B, classes, S, S]."""
     return module.network
 
 
 def postprocessing(_module: SegmentationModule, _network: nn.Module) -> dict[str, Any]:
-    """How to read the outputs."""
+    """How the outputs become predictions, in words."""
     return {
         "steps": (
-            "The class with the greatest logit is the label of a pixel. Labels are brought to the "
-            "size of the image by taking the nearest."
+            "The class with the greatest logit is the label of a pixel. The mask of labels is "
+            "resized to the image by nearest-neighbour interpolation."
         )
     }
 
 
-def from_outputs(outputs: Sequence[Tensor], _rules: Mapping[str, Any]) -> Tensor:
-    """What the network would have returned."""
+def decode_outputs(outputs: Sequence[Tensor], _rules: Mapping[str, Any]) -> Tensor:
+    """What the network returns: logits [B, classes, S, S]."""
     (logits,) = outputs
     return logits

@@ -1,8 +1,8 @@
 """Masks as files: class ids, their names and their colours."""
 
-import colorsys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -11,9 +11,15 @@ from torch import Tensor
 
 from ..data.images import UnreadableImageError
 from ..errors import UsageError
+from ..evaluation.colors import class_color
 
 IGNORE_INDEX = 255  # pixels of this id count neither in the loss nor in the metrics
-GOLDEN = 0.618033988749895  # steps of the golden section: neighbours in id are far apart in hue
+
+
+class Prediction(NamedTuple):
+    """The classes of an image's pixels as the network predicts them."""
+
+    mask: Tensor  # uint8 [S, S] of class ids
 
 
 @dataclass(frozen=True)
@@ -93,9 +99,7 @@ def palette() -> list[int]:
 
     All 256, since a shorter palette makes PNG store fewer bits, and ``IGNORE_INDEX`` is lost.
     """
-    colors = [(0.0, 0.0, 0.0)]
-    colors += [colorsys.hsv_to_rgb(index * GOLDEN % 1, 0.75, 0.95) for index in range(255)]
-    return [round(part * 255) for color in colors for part in color]
+    return [0, 0, 0, *(part for index in range(255) for part in class_color(index))]
 
 
 def mask_image(mask: Tensor) -> Image.Image:

@@ -1,8 +1,5 @@
 """The training logic of this task: losses, metrics, optimiser."""
 
-import math
-from typing import Any, NamedTuple
-
 import segmentation_models_pytorch as smp
 import torch
 from lightning.pytorch import LightningModule
@@ -12,19 +9,15 @@ from torchmetrics import SumMetric
 from torchmetrics.classification import MulticlassConfusionMatrix
 
 from ..data.datamodule import own_share
+from ..evaluation.scores import ClassScores, StepResults, rounded
 from ..settings.tree import Settings
-from ..training.callbacks.progress import is_read
-from ..training.optimizer import build_optimizer, clip_gradients
-from ..training.sharding import shard
+from ..training.backbone import prepare_network
+from ..training.logging_step import is_logging_step
+from ..training.optimizer import build_optimizer
 from .dataset import Batch
-from .masks import IGNORE_INDEX
+from .masks import IGNORE_INDEX, Prediction
 from .network import build_network
-
-
-class Prediction(NamedTuple):
-    """What the network says about an image."""
-
-    mask: Tensor  # uint8 [S, S] of class ids
+from .scoring import score_batch
 
 
 class SegmentationModule(LightningModule):
@@ -35,10 +28,7 @@ class SegmentationModule(LightningModule):
         self.settings = settings
         self.classes = classes
         self.network = build_network(settings.model, classes=len(classes), download=download)
-        if settings.model.channels_last:
-            self.network.to(memory_format=torch.channels_last)
-        if settings.model.compile:
-            self.network.compile()  # in place: the names in the checkpoint stay as they are
+        prepare_network(self.network, settings, compiled=self.network)
         self.losses = [_loss(name) for name in settings.model.loss]
         # Lightning's own mean is off where processes have unequally many images.
         self.loss_sum = SumMetric(nan_strategy="disable")
@@ -49,8 +39,6 @@ class SegmentationModule(LightningModule):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits [B, classes, H, W] of uint8 images [B, 3, H, W]."""
-        if self.settings.model.channels_last:
-            images = images.contiguous(memory_format=torch.channels_last)
         logits: Tensor = self.network(images)
         return logits
 
@@ -65,19 +53,23 @@ class SegmentationModule(LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step."""
         loss = self.loss(self(batch.images).float(), batch.targets)
-        if is_read(self.trainer):
+        if is_logging_step(self.trainer, self.global_step + 1):
             self.log("train/loss", loss, batch_size=len(batch.images), on_step=True, on_epoch=False)
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Measure one batch."""
-        self._measure(batch)
+        self.confusion.update(*self._measured(batch))
 
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """Measure one batch."""
-        self._measure(batch)
+    def test_step(self, batch: Batch, batch_idx: int) -> StepResults:
+        """Measure one batch; returns the results of its images."""
+        logits, targets = self._measured(batch)
+        confusion = self.confusion(logits, targets)  # of this batch; it is added to the sum, too
+        own = own_share(batch.positions, self.trainer)
+        return score_batch(batch, logits, own, confusion, self.classes)
 
-    def _measure(self, batch: Batch) -> None:
+    def _measured(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Logits and targets, ignored where another process measures them."""
         logits, targets = self(batch.images).float(), batch.targets
         count = len(targets)
         if self.trainer.world_size > 1:
@@ -87,69 +79,39 @@ class SegmentationModule(LightningModule):
         if count:
             self.loss_sum.update(self.loss(logits, targets) * count)
             self.loss_count.update(count)
-        self.confusion.update(logits, targets)
+        return logits, targets
 
     def on_validation_epoch_end(self) -> None:
         """Log the epoch's metrics."""
         self._log_scores("val")
 
     def on_test_epoch_end(self) -> None:
-        """Log the split's metrics; ``counts`` keeps the confusion matrix for the report."""
+        """Log the metrics of the split."""
         self._log_scores("test")
 
     def _log_scores(self, split: str) -> None:
         self.log(f"{split}/loss", self.loss_sum.compute() / self.loss_count.compute())
         self.loss_sum.reset()
         self.loss_count.reset()
-        self.counts = self.confusion.compute().cpu()
+        self._confusion = self.confusion.compute()
         self.confusion.reset()
-        iou, dice = overlap(self.counts)
+        iou, dice = overlap(self._confusion)
         self.log(f"{split}/mIoU", iou.nanmean(), prog_bar=True)
         self.log(f"{split}/dice", dice.nanmean())
 
-    def report(self) -> dict[str, object]:
-        """The last test's IoU and Dice of each class; null where neither side has it."""
-        return {
-            name: {
-                label: None if math.isnan(value) else round(value, 6)
-                for label, value in zip(self.classes, values.tolist(), strict=True)
-            }
-            for name, values in zip(
-                ("iou_by_class", "dice_by_class"), overlap(self.counts), strict=True
-            )
-        }
+    def scores_by_class(self) -> ClassScores:
+        """IoU and Dice of each class in the last test; None where neither side has the class."""
+        iou, dice = overlap(self._confusion)
+        return {"iou": rounded(iou.tolist()), "dice": rounded(dice.tolist())}
 
     def predict_step(self, batch: Batch, batch_idx: int) -> list[tuple[int, Prediction]]:
         """Label one batch; each prediction comes with the position of its image."""
         return list(zip(batch.positions.tolist(), self.predict_images(batch.images), strict=True))
 
-    def configure_model(self) -> None:
-        """Split the weights over the processes if ``trainer=fsdp``."""
-        if self.device_mesh is not None:
-            shard(self.network, self.network.encoder, self.device_mesh)
-
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """AdamW or SGD with warm-up and cosine."""
+        """Build the optimizer and its schedule of the learning rate."""
         steps = int(self.trainer.estimated_stepping_batches)
         return build_optimizer(self.network, self.settings, steps)
-
-    def configure_gradient_clipping(
-        self,
-        optimizer: torch.optim.Optimizer,
-        gradient_clip_val: float | None = None,
-        gradient_clip_algorithm: str | None = None,
-    ) -> None:
-        """Clip here: Lightning refuses to with a fused optimiser under mixed precision."""
-        norm = clip_gradients(self.network, self.settings.optimizer.clip_norm)
-        if is_read(self.trainer):
-            self.log("train/grad_norm", norm)
-            # As a tensor here: Lightning would copy a number to the GPU, and wait for it.
-            self.log("train/lr", torch.tensor(optimizer.param_groups[0]["lr"]))
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Put in what a reader of the file alone needs."""
-        checkpoint["settings"] = self.settings.model_dump(mode="json", by_alias=True)
-        checkpoint["classes"] = self.classes
 
 
 def overlap(counts: Tensor) -> tuple[Tensor, Tensor]:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from ..errors import UsageError
 from ..settings.segmentation import ModelSettings
-from ..training.backbone import Normalisation, check_name, downloading, normalisation_of
+from ..training.backbone import Normalisation, check_name, explain_failed_download, normalisation_of
 
 U_SHAPED = {"unet", "unetplusplus", "manet"}
 
@@ -21,8 +21,8 @@ class Segmenter(nn.Module):
         self.normalisation = normalisation
 
     @property
-    def encoder(self) -> nn.Module:
-        """The part that is a backbone."""
+    def backbone(self) -> nn.Module:
+        """The encoder, a timm model."""
         return cast("nn.Module", self.model.encoder)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -58,7 +58,7 @@ def build_network(settings: ModelSettings, *, classes: int, download: bool = Tru
     name = settings.backbone
     check_name(name)
     pretrained = settings.pretrained and download
-    with downloading(name, pretrained=pretrained):
+    with explain_failed_download(name, pretrained=pretrained):
         model = smp.create_model(
             settings.architecture,
             encoder_name=f"tu-{name}",

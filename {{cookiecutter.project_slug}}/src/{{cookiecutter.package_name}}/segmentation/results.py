@@ -1,4 +1,4 @@
-"""Predictions in this task's standard form, masks as PNG."""
+"""Write predictions as PNG masks."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,21 +6,20 @@ from pathlib import Path
 import torch
 from PIL import Image, ImageOps
 
-from .masks import fitted, mask_image
-from .module import Prediction
+from .masks import Prediction, fitted, mask_image
 
 
 def save_results(
-    found: Sequence[tuple[Path, str, Prediction]], _classes: Sequence[str], folder: Path
+    predicted: Sequence[tuple[Path, str, Prediction]], _classes: Sequence[str], folder: Path
 ) -> None:
     """Write ``masks/<name>.png``: palette PNGs of class ids, in the size of the images.
 
     Args:
-        found: the image's path, its name among the outputs, and its mask.
-        folder: where ``masks/`` goes.
+        predicted: the path of each image, the name of its outputs, and its mask.
+        folder: where ``masks/`` is made.
     """
     (folder / "masks").mkdir()
-    for path, name, prediction in found:
+    for path, name, prediction in predicted:
         with Image.open(path) as file:
             size = ImageOps.exif_transpose(file).size
         ids = torch.from_numpy(fitted(prediction.mask, size).copy())

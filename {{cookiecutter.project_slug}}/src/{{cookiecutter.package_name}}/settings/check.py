@@ -1,4 +1,4 @@
-"""Check a composed config against a pydantic model, and tell all that is wrong at once."""
+"""Check a tree of settings against a pydantic model, and report all mistakes together."""
 
 import difflib
 import types
@@ -12,9 +12,11 @@ from pydantic_core import ErrorDetails
 
 from ..errors import UsageError
 
+Path = tuple[str, ...]  # the keys that lead to a setting, such as ("optimizer", "lr")
+
 
 class Strict(BaseModel):
-    """A part of the tree: unknown keys are refused, values do not change afterwards."""
+    """A group of settings: unknown keys are refused, and values cannot be changed afterwards."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -22,13 +24,13 @@ class Strict(BaseModel):
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
-def check(config: DictConfig, model: type[ModelT]) -> ModelT:
-    """Turn a composed config into typed settings.
+def check(config: DictConfig | Mapping[str, Any], model: type[ModelT]) -> ModelT:
+    """Turn a composed config, or a plain tree, into typed settings.
 
     Raises:
-        UsageError: with all that is wrong, a line for each setting.
+        UsageError: with a line for each setting that is wrong.
     """
-    tree = resolved(config)
+    tree = resolved(config) if isinstance(config, DictConfig) else config
     refuse(problems(tree, model))
     return model.model_validate(tree)
 
@@ -37,7 +39,7 @@ def resolved(config: DictConfig) -> dict[str, Any]:
     """Turn a composed config into plain values.
 
     Raises:
-        UsageError: if one of them refers to what is not there.
+        UsageError: if an interpolation such as ``${runs}`` refers to a missing value.
     """
     try:
         return cast("dict[str, Any]", OmegaConf.to_container(config, resolve=True))
@@ -46,7 +48,7 @@ def resolved(config: DictConfig) -> dict[str, Any]:
 
 
 def flattened(tree: Mapping[Any, object], prefix: str = "") -> dict[str, object]:
-    """The values of a tree by their paths, such as ``optimizer.lr``."""
+    """The values of a nested tree by their dotted paths, such as ``optimizer.lr``."""
     flat: dict[str, object] = {}
     for name, value in tree.items():
         path = f"{prefix}{name}"
@@ -55,26 +57,31 @@ def flattened(tree: Mapping[Any, object], prefix: str = "") -> dict[str, object]
 
 
 def problems(tree: Mapping[str, Any], model: type[BaseModel]) -> list[tuple[str, str]]:
-    """All that is wrong with a tree of settings: paths and reasons."""
+    """The dotted path of each wrong setting, and the reason."""
+    errors = validation_errors(tree, model)
+    unknown = {
+        ".".join(location(details)) for details in errors if details["type"] == "extra_forbidden"
+    }
+    # The settings of a tracker are in the tree, but not in the model.
+    known = [".".join(path) for path, _ in fields(model)]
+    known += [path for path in flattened(tree) if path not in unknown]
+    return [_problem(details, known) for details in errors]
+
+
+def validation_errors(tree: Mapping[str, Any], model: type[BaseModel]) -> list[ErrorDetails]:
+    """The errors that pydantic reports for a tree; an empty list if it is valid."""
     try:
         model.model_validate(tree)
     except ValidationError as error:
-        unknown = {
-            ".".join(map(str, details["loc"]))
-            for details in error.errors()
-            if details["type"] == "extra_forbidden"
-        }
-        # A tracker's settings are in the tree, but not in the model.
-        known = [*_paths(model), *(path for path in flattened(tree) if path not in unknown)]
-        return [_problem(details, known) for details in error.errors()]
+        return error.errors()
     return []
 
 
 def refuse(found: Sequence[tuple[str, str]]) -> None:
-    """Tell problems, if there are any.
+    """Raise an error that lists problems, unless there are none.
 
     Raises:
-        UsageError: with a line for each.
+        UsageError: with a line for each problem.
     """
     if found:
         width = max(len(path) for path, _ in found)
@@ -83,45 +90,27 @@ def refuse(found: Sequence[tuple[str, str]]) -> None:
         raise UsageError("\n".join([f"{count} wrong:", "", *lines, "", "All settings: --cfg job"]))
 
 
-def continued(
-    stored: Mapping[str, Any], config: DictConfig, overrides: Sequence[str]
-) -> DictConfig:
-    """Take the settings of an earlier run and change only what the command line names.
+def location(details: ErrorDetails) -> Path:
+    """The keys of the setting that an error is about, as they are nested in the config.
 
-    Raises:
-        UsageError: if the command line names a preset without a place of its own in the tree.
+    Pydantic's location also holds the name of the chosen member of a union, such as the kind of
+    data in ``data.<kind>.root``, and ``int`` or ``str`` for a value that may be either.
     """
-    keys = [override.lstrip("+~").split("=", 1)[0] for override in overrides]
-    presets = sorted({"debug", "experiment"}.intersection(keys))
-    if presets:
-        raise UsageError(
-            f"{presets[0]}=... changes many settings at once, but a checkpoint keeps its own.\n"
-            "Name the single settings to change instead, such as trainer.max_epochs=20."
-        )
-    merged = config.copy()
-    OmegaConf.set_struct(merged, value=False)
-    for key, value in stored.items():
-        merged[key] = value
-    image_size = OmegaConf.select(merged, "data.image_size")
-    for key in keys:
-        OmegaConf.update(merged, key, OmegaConf.select(config, key), merge=False, force_add=True)
-    if "data.image_size" not in keys:
-        merged.data.image_size = image_size  # other data, seen at the size that the weights know
-    return merged
+    keys = [str(part) for part in details["loc"]]
+    if len(keys) > 1 and keys[0] == "data":
+        del keys[1]
+    return tuple(key for key in keys if key not in {"int", "float", "str", "literal['auto']"})
 
 
 def _problem(details: ErrorDetails, known: Sequence[str]) -> tuple[str, str]:
-    # The name of a union's member stands in pydantic's location, though not in the config.
-    location = [str(part) for part in details["loc"]]
-    if len(location) > 1 and location[0] == "data":
-        del location[1]
-    path = ".".join(part for part in location if part not in {"int", "str", "literal['auto']"})
+    path = ".".join(location(details))
     if details["type"] == "extra_forbidden":
         if path in known:
-            return path, f"is not a setting of {location[0]}={details['loc'][1]}"
-        near = difflib.get_close_matches(path, known, n=1, cutoff=0.6) or [
-            other for other in known if other.rsplit(".", 1)[-1] == path.rsplit(".", 1)[-1]
-        ]
+            group, member = details["loc"][:2]
+            return path, f"is not a setting of {group}={member}"
+        last = path.rsplit(".", 1)[-1]
+        near = difflib.get_close_matches(path, known, n=1, cutoff=0.6)
+        near += [other for other in known if other.rsplit(".", 1)[-1] == last]
         return path, "is not a setting" + (f"; did you mean {near[0]}?" if near else "")
     if details["type"] == "missing":
         return path, "is missing"
@@ -131,11 +120,13 @@ def _problem(details: ErrorDetails, known: Sequence[str]) -> tuple[str, str]:
     return path, f"is {details['input']!r}: {message[0].lower()}{message[1:]}"
 
 
-def _paths(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+def fields(model: type[BaseModel], prefix: Path = ()) -> Iterator[tuple[Path, Any]]:
+    """The path of each setting of a model and of the models nested in it, and pydantic's field."""
     for name, field in model.model_fields.items():
-        yield prefix + (field.alias or name)
+        path = (*prefix, field.alias or name)
+        yield path, field
         for inner in _models(field.annotation):
-            yield from _paths(inner, f"{prefix}{name}.")
+            yield from fields(inner, path)
 
 
 def _models(annotation: object) -> Iterator[type[BaseModel]]:

@@ -1,61 +1,39 @@
-"""The settings that only this task has."""
+"""The settings of data and model for image classification."""
 
-from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from .check import Strict
+from .data import DataFolder, ShapesFolder
 
 
 class AugmentSettings(Strict):
     """Random changes to training images, made by the loader's workers."""
 
-    crop_scale: float = Field(gt=0, le=1)
-    flip: float = Field(ge=0, le=1)
-    color: float = Field(ge=0, le=1)
+    crop_scale: float = Field(
+        gt=0, le=1, description="Smallest share of the area of a random crop."
+    )
+    flip: float = Field(ge=0, le=1, description="Probability of a left-right flip.")
+    color: float = Field(ge=0, le=1, description="Change of brightness, contrast and saturation.")
 
 
-class ShapesSettings(Strict):
-    """The embedded data: drawn once, then read like any other folder of images."""
+class ShapesSettings(ShapesFolder):
+    """The embedded data."""
 
-    name: Literal["shapes"]
-    root: Path
-    image_size: int = Field(ge=32, le=1024)
-    train_images: int = Field(ge=10)
-    val_images: int = Field(ge=10)
-    test_images: int = Field(ge=10)
-    skip_unreadable: bool
-    cache: Literal["ram", "disk"] | None
-    cache_folder: Path
+    image_size: int = Field(ge=32, le=1024, description="Height and width in pixels.")
     augment: AugmentSettings
 
-    @property
-    def counts(self) -> dict[str, int]:
-        """How many images each split gets."""
-        return {"train": self.train_images, "val": self.val_images, "test": self.test_images}
 
-
-class ImageFolderSettings(Strict):
-    """Class folders below ``train/ val/ test/``, or bare class folders that are split here."""
+class ImageFolderSettings(DataFolder):
+    """Class folders below ``train/ val/ test/``, or class folders that are split here."""
 
     name: Literal["imagefolder"]
-    root: Path
-    image_size: int = Field(ge=32, le=1024)
-    val_fraction: float = Field(gt=0, lt=1)
-    test_fraction: float = Field(gt=0, lt=1)
-    split_seed: int = Field(ge=0, lt=2**32)
-    skip_unreadable: bool
-    cache: Literal["ram", "disk"] | None
-    cache_folder: Path
+    image_size: int = Field(ge=32, le=1024, description="Height and width in pixels.")
+    val_fraction: float = Field(gt=0, lt=1, description="Share of unsplit images for validation.")
+    test_fraction: float = Field(gt=0, lt=1, description="Share of unsplit images for the test.")
+    split_seed: int = Field(ge=0, lt=2**32, description="Seed of the split of unsplit images.")
     augment: AugmentSettings
-
-    @field_validator("root", mode="before")
-    @classmethod
-    def _named(cls, root: object) -> object:
-        if root is None:
-            raise ValueError("say where the images are: data.root=<folder>")
-        return root
 
     @model_validator(mode="after")
     def _leaves_some_for_training(self) -> Self:
@@ -68,13 +46,13 @@ DataSettings = Annotated[ShapesSettings | ImageFolderSettings, Field(discriminat
 
 
 class ModelSettings(Strict):
-    """The network and what regularises it."""
+    """The network and its regularisation."""
 
-    backbone: str = Field(min_length=1)
-    pretrained: bool
-    drop_rate: float = Field(ge=0, lt=1)
-    label_smoothing: float = Field(ge=0, lt=1)
-    mixup: float = Field(ge=0)
-    cutmix: float = Field(ge=0)
-    channels_last: bool
-    compile: bool
+    backbone: str = Field(min_length=1, description="Any model of timm.list_models().")
+    pretrained: bool = Field(description="Start from downloaded weights, usually of photos.")
+    drop_rate: float = Field(ge=0, lt=1, description="Dropout before the last layer.")
+    label_smoothing: float = Field(ge=0, lt=1, description="Share of the other classes in targets.")
+    mixup: float = Field(ge=0, description="Strength (alpha) of blending two images; 0 is off.")
+    cutmix: float = Field(ge=0, description="Strength (alpha) of pasting image parts; 0 is off.")
+    channels_last: bool = Field(description="Memory format: faster for convolutions.")
+    compile: bool = Field(description="torch.compile: a slow start, then faster on a GPU.")

@@ -1,71 +1,56 @@
-"""The settings that only this task has."""
+"""The settings of data and model for object detection."""
 
-from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from .check import Strict
+from .data import DataFolder, ShapesFolder
+
+Size = Annotated[int, Field(ge=32, le=2048, multiple_of=32)]
 
 
 class AugmentSettings(Strict):
-    """Random changes to training images, made by the loader's workers; boxes move along."""
+    """Random changes to training images and their boxes, made by the loader's workers."""
 
-    crop_scale: float = Field(gt=0, le=1)
-    flip: float = Field(ge=0, le=1)
-    rotate: float = Field(ge=0, le=180)
-    color: float = Field(ge=0, le=1)
+    crop_scale: float = Field(
+        gt=0, le=1, description="Smallest share of the area of a random crop."
+    )
+    flip: float = Field(ge=0, le=1, description="Probability of a left-right flip.")
+    rotate: float = Field(ge=0, le=180, description="Largest rotation in degrees.")
+    color: float = Field(ge=0, le=1, description="Change of brightness, contrast and saturation.")
 
 
-class ShapesSettings(Strict):
-    """The embedded data: drawn once, then read like any other COCO data set."""
+class ShapesSettings(ShapesFolder):
+    """The embedded data."""
 
-    name: Literal["shapes"]
-    root: Path
-    image_size: int = Field(ge=32, le=2048, multiple_of=32)
-    train_images: int = Field(ge=10)
-    val_images: int = Field(ge=10)
-    test_images: int = Field(ge=10)
-    skip_unreadable: bool
-    cache: Literal["ram", "disk"] | None
-    cache_folder: Path
+    image_size: Size = Field(description="Images are stretched to a square of so many pixels.")
     augment: AugmentSettings
 
-    @property
-    def counts(self) -> dict[str, int]:
-        """How many images each split gets."""
-        return {"train": self.train_images, "val": self.val_images, "test": self.test_images}
 
-
-class BoxFolderSettings(Strict):
-    """A data set of one's own: COCO annotations, or YOLO's ``data.yaml`` with label files."""
+class BoxFolderSettings(DataFolder):
+    """COCO annotations, or YOLO's ``data.yaml`` with label files."""
 
     name: Literal["coco", "yolo"]
-    root: Path
-    image_size: int = Field(ge=32, le=2048, multiple_of=32)
-    skip_unreadable: bool
-    cache: Literal["ram", "disk"] | None
-    cache_folder: Path
+    image_size: Size = Field(description="Images are stretched to a square of so many pixels.")
     augment: AugmentSettings
-
-    @field_validator("root", mode="before")
-    @classmethod
-    def _named(cls, root: object) -> object:
-        if root is None:
-            raise ValueError("say where the data are: data.root=<folder>")
-        return root
 
 
 DataSettings = Annotated[ShapesSettings | BoxFolderSettings, Field(discriminator="name")]
 
 
 class ModelSettings(Strict):
-    """The network, and which of its boxes are shown."""
+    """The network, and the threshold of the boxes that are shown."""
 
-    architecture: Literal["fcos", "retinanet", "fasterrcnn", "ssdlite", "dfine"]
-    backbone: str = Field(min_length=1)
-    pretrained: bool
-    channels: int = Field(ge=64, multiple_of=32)  # 32 groups, of two at least
-    score_threshold: float = Field(ge=0, lt=1)
-    channels_last: bool
-    compile: bool
+    architecture: Literal["fcos", "retinanet", "fasterrcnn", "ssdlite", "dfine"] = Field(
+        description="dfine needs packages: uv sync --extra dfine."
+    )
+    backbone: str = Field(min_length=1, description="Any model of timm.list_models().")
+    pretrained: bool = Field(description="Start from downloaded weights, usually of photos.")
+    # The heads have group norms of 32 groups with two channels at least.
+    channels: int = Field(ge=64, multiple_of=32, description="Channels of the feature pyramid.")
+    score_threshold: float = Field(
+        ge=0, lt=1, description="Boxes with a lower score are not shown; mAP counts them all."
+    )
+    channels_last: bool = Field(description="Memory format: faster for convolutions.")
+    compile: bool = Field(description="torch.compile: a slow start, then faster on a GPU.")

@@ -1,45 +1,117 @@
-"""What a command answers to ``--help``."""
+"""The text that a command prints for ``--help``."""
 
 import sys
-from pathlib import Path
+import textwrap
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal, cast, get_args, get_origin
 
+import annotated_types
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
-USAGE = """\
-{purpose}
+from .check import fields, flattened
+from .stored import CONFIGS
 
-uv run {command} [GROUP=FILE ...] [SETTING=VALUE ...]
+WIDTH = 100
+SIGNS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<", "multiple_of": "a multiple of"}
+HELP = """\
+{header}
 
-Groups, each a folder of presets:
-{groups}
-
-Settings and their values:
+  uv run {command} [GROUP=PRESET ...] [SETTING=VALUE ...]
 
 {settings}
---cfg job prints the settings as composed, -m runs once for each of the values a,b,c."""
+Presets, as GROUP=PRESET:
+
+{presets}
+{footer}
+--cfg job prints the composed settings; -m runs once for each combination of values a,b,c."""
 
 
-def tell_usage(command: str, configs: Path, overrides: list[str]) -> None:
-    """Print what a command does, and its settings as ``overrides`` leave them.
+def print_help(command: str, model: type[BaseModel], overrides: Sequence[str]) -> None:
+    """Print the purpose of a command, its settings with values and ranges, presets and examples.
 
-    Hydra's own ``--help`` copies all it has read once for each folder of presets: twice the time.
+    Hydra's own ``--help`` takes twice the time: it copies all configs once for each group.
+
+    Args:
+        command: the name of the command and of its file in ``configs/``.
+        model: the settings of the command.
+        overrides: settings of the command line, whose values are shown.
     """
     try:
-        with initialize_config_dir(str(configs), version_base="1.3"):
-            config = compose(command, overrides, return_hydra_config=True)
+        with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+            config = compose(command, list(overrides), return_hydra_config=True)
+            base = compose("train") if command != "train" else DictConfig({})
     except HydraException as error:
         sys.exit(str(error))
-    names = sorted(name for name in config.hydra.runtime.choices if "/" not in name)
+    groups = sorted(name for name in config.hydra.runtime.choices if "/" not in name)
     presets = {
-        name: sorted(path.stem for path in (configs / name).glob("*.yaml")) for name in names
+        name: ", ".join(sorted(path.stem for path in (CONFIGS / name).glob("*.yaml")))
+        for name in groups
     }
-    settings = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
-    text = USAGE.format(
-        purpose=config.hydra.help.header,
+    own = OmegaConf.masked_copy(config, [str(key) for key in config if key not in {"hydra", *base}])
+    text = HELP.format(
+        header=config.hydra.help.header,
         command=command,
-        groups="\n".join(f"{name}: {', '.join(found)}" for name, found in presets.items()),
-        settings=OmegaConf.to_yaml(settings),
+        settings="".join(_settings(own, model)) + _inherited(base),
+        presets="".join(_entry(name, names) for name, names in presets.items()),
+        footer=config.hydra.help.get("footer") or "",
     )
     sys.stdout.write(f"{text}\n")
+
+
+def _inherited(base: DictConfig) -> str:
+    if not base:
+        return ""
+    groups = ", ".join(map(str, base))
+    sentence = f"And all settings of a training (uv run train --help): {groups}."
+    return "\n" + textwrap.fill(sentence, WIDTH) + "\n"
+
+
+def _settings(config: DictConfig, model: type[BaseModel]) -> Iterator[str]:
+    known = {".".join(path): field for path, field in fields(model)}
+    tree = cast("dict[str, Any]", OmegaConf.to_container(config))
+    for path, value in flattened(tree).items():
+        shown = (
+            "null" if value is None else str(value).lower() if isinstance(value, bool) else value
+        )
+        field = known.get(path)
+        if path.endswith(".name") or field is None:
+            explained = ""  # the name of a preset, see below
+        else:
+            explained = f"{field.description or ''} {_range(field)}".strip()
+        yield _entry(f"{path}={shown}", explained)
+
+
+def _entry(name: str, text: str) -> str:
+    lines = textwrap.wrap(text, WIDTH - 38)
+    if len(name) > 33 and lines:
+        return f"  {name}\n" + "".join(f"{'':37}{line}\n" for line in lines)
+    first, *others = lines or [""]
+    return f"  {name:<34} {first}".rstrip() + "\n" + "".join(f"{'':37}{line}\n" for line in others)
+
+
+def _range(field: FieldInfo) -> str:
+    """The values that a setting may have, in brackets; an empty text if there are no limits."""
+    choices = [str(choice) for choice in _choices(field.annotation)]
+    bounds = [
+        f"{SIGNS[name]} {getattr(limit, name):g}"
+        for limit in field.metadata
+        if isinstance(limit, annotated_types.BaseMetadata)
+        for name in SIGNS
+        if getattr(limit, name, None) is not None
+    ]
+    parts = [*choices, *([" and ".join(bounds)] if bounds else [])]
+    if parts and type(None) in get_args(field.annotation):
+        parts.append("null")
+    return f"[{', '.join(parts)}]" if parts else ""
+
+
+def _choices(annotation: Any) -> Iterator[object]:
+    if get_origin(annotation) is Literal:
+        yield from get_args(annotation)
+    elif get_origin(annotation) is not list:
+        for part in get_args(annotation):
+            yield from _choices(part)

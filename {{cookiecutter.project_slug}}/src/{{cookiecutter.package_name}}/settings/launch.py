@@ -1,58 +1,101 @@
-"""Start a command: Hydra composes its settings, and what goes wrong is told in plain words."""
+"""Start a command: Hydra composes its settings; a mistake of the user causes no traceback."""
 
 import errno
+import gc
 import logging
 import os
 import re
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+# ~ if cookiecutter.scope == "complete"
 from importlib.util import find_spec
+# ~ endif
 from pathlib import Path
-from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig
+from pydantic import BaseModel
 
 from ..errors import UsageError
 from ..run.folder import Run
-from ..run.identity import agreed_run_id, new_run_id
-from .help import tell_usage
+from ..run.identity import RUN_ID, new_run_id
+# ~ if cookiecutter.scope == "complete"
+from ..run.processes import agreed_run_id
+# ~ endif
+from .help import print_help
+from .stored import CONFIGS
 
 log = logging.getLogger(__name__)
 
-CONFIGS = Path(__file__).parents[1] / "configs"
-RUN_ID = "TRAIN_RUN_ID"
-PATHS = {"source", "checkpoint", "output", "data.root"}
+# A value that Hydra reads as it stands: a word, a number, a path; or a list, a mapping, a quoted
+# text, an interpolation, or a function of Hydra's sweeps.
+FUNCTIONS = "choice|extend_list|glob|interval|range|shuffle|sort|tag|bool|float|int|json_str|str"
+PLAIN = re.compile(
+    r"[\w.,:/@%+*?|-]*|[{'\"\[].*|.*\$\{.*|(" + FUNCTIONS + r")\(.*\)", flags=re.DOTALL
+)
 
 
-def launch(command: str, work: Callable[[DictConfig], None]) -> None:
-    """Let Hydra compose the settings of a command, and hand them to ``work``."""
+def launch(command: str, model: type[BaseModel], work: Callable[[DictConfig], None]) -> None:
+    """Compose the settings of a command and pass them to ``work``, once for each job of a multirun.
+
+    Every job has the id of its run in the environment variable ``TRAIN_RUN_ID``. A job of a
+    multirun that fails leaves the reason in its run folder, and the next job starts.
+
+    Args:
+        command: the name of the command and of its file in ``configs/``.
+        model: the settings of the command, for ``--help``.
+        work: checks the composed settings and does what the command is for.
+    """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    logging.getLogger("matplotlib").setLevel(logging.WARNING)  # it tells of each font cache
+    logging.getLogger("matplotlib").setLevel(logging.WARNING)  # it logs each cache of fonts
     if RUN_ID not in os.environ:
+        # ~ if cookiecutter.scope == "complete"
         os.environ[RUN_ID] = agreed_run_id(new_run_id())
+        # ~ else
+        os.environ[RUN_ID] = new_run_id()
+        # ~ endif
+    # ~ if cookiecutter.scope == "complete"
     if "hydra/launcher=slurm" in sys.argv and not find_spec("submitit"):
-        sys.exit("\nhydra/launcher=slurm needs a package more: uv sync --extra slurm\n")
-    multirun = {"-m", "--multirun"}
-    words = sorted(sys.argv[1:], key=lambda word: word not in multirun)  # anywhere else fails
-    words = [_forgiving(word, multirun=words[0] in multirun) for word in words]
+        sys.exit("\nhydra/launcher=slurm needs another package: uv sync --extra slurm\n")
+    # ~ endif
+    switches = {"-m", "--multirun"}
+    words = sorted(sys.argv[1:], key=lambda word: word not in switches)  # Hydra wants them first
+    words = [_hydra_word(word, multirun=words[0] in switches) for word in words]
     if {"-h", "--help"} & {*words}:
-        tell_usage(command, CONFIGS, [word for word in words if not word.startswith("-")])
+        print_help(command, model, [word for word in words if not word.startswith("-")])
         return
     sys.argv[1:] = words
-    hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=command)(work)()
+
+    def job(config: DictConfig) -> None:
+        shared_id = os.environ[RUN_ID]
+        hydra_job = HydraConfig.get()
+        multirun = hydra_job.mode == RunMode.MULTIRUN
+        if multirun:
+            os.environ[RUN_ID] = f"{shared_id}-{hydra_job.job.num}"
+        # Imports and annotation files create many objects that stay: looking through them again
+        # and again would take a fifth of the start. ``build_trainer`` enables collection again.
+        gc.disable()
+        try:
+            work(config)
+        except Exception as error:  # noqa: BLE001 - raised again unless it is a user's mistake
+            _report(error, Run(Path(str(config.runs)) / os.environ[RUN_ID]), multirun=multirun)
+        finally:
+            gc.enable()
+            os.environ[RUN_ID] = shared_id
+
+    hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=command)(job)()
 
 
-def _forgiving(word: str, *, multirun: bool) -> str:
-    """Let an override through to our own check, which reports all mistakes together.
+def _hydra_word(word: str, *, multirun: bool) -> str:
+    """Rewrite an override so that Hydra accepts it and our own check reports all mistakes together.
 
-    Hydra stops at the first unknown key; ``++key=value`` makes it accept the key, and the check in
-    ``validation.py`` then names it with the nearest known one. Config groups (``data=...``) and
-    Hydra's own settings stay as they are. A path is quoted, so that ``source=photo (1).jpg`` works.
+    Hydra stops at the first unknown key; with ``++key=value`` it accepts the key, and ``check``
+    then suggests the nearest known one. Config groups (``data=...``) and Hydra's own settings stay
+    as they are. A value with characters that Hydra does not accept is quoted, so that
+    ``source=photo (1).jpg`` works.
     """
     match = re.fullmatch(r"([A-Za-z_][\w.]*)=(.*)", word, flags=re.DOTALL)
     if not match:
@@ -60,62 +103,28 @@ def _forgiving(word: str, *, multirun: bool) -> str:
     key, value = match.groups()
     if key.startswith("hydra.") or (CONFIGS / key).is_dir():
         return word
-    if key in PATHS and value and value[0] not in "'\"" and not multirun:
+    if not PLAIN.fullmatch(value) or ("," in value and value[0] not in "[{'\"" and not multirun):
         value = "'" + re.sub(r"(\\*)'", r"\1\1\\'", value) + "'"
     return f"++{key}={value}"
 
 
-def guarded(work: Callable[[DictConfig], None]) -> Callable[[DictConfig], None]:
-    """Print a user's mistake without a traceback, and give each job of a multirun its own id.
+def _report(error: Exception, run: Run, *, multirun: bool) -> None:
+    """Write the reason of a failure into the run folder, and print a user's mistake as one text.
 
-    A job of a multirun that fails leaves the reason in its folder, and the next one starts.
+    Raises:
+        SystemExit: for a mistake of the user; in a multirun the other jobs go on instead.
+        Exception: the error itself, if it is a mistake in the code.
     """
-
-    def task(config: DictConfig) -> None:
-        shared_id = os.environ[RUN_ID]
-        job = HydraConfig.get()
-        multirun = job.mode == RunMode.MULTIRUN
-        if multirun:
-            os.environ[RUN_ID] = f"{shared_id}-{job.job.num}"  # one run folder for each job
-        try:
-            work(config)
-        except Exception as error:
-            known = _known(error)
-            run = Run(Path(str(config.runs)) / os.environ[RUN_ID])
-            if multirun or run.folder.is_dir():
-                with suppress(OSError):  # the disk may be full
-                    run.fail(known or f"{type(error).__name__}: {error}")
-            if multirun:  # the other jobs go on
-                log.error("\n%s failed: %s\n", run.id, known or error, exc_info=known is None)
-            elif known:
-                sys.exit(f"\n{known}\n")
-            else:
-                raise
-        finally:
-            os.environ[RUN_ID] = shared_id
-
-    return task
-
-
-def _known(error: Exception) -> str | None:
-    """What to tell of a user's mistake or a full disk; nothing of a mistake in the code."""
+    message = str(error) if isinstance(error, UsageError) else None
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return "There is no space left on the disk. Make room; a training goes on by resume=auto"
-    return str(error) if isinstance(error, UsageError) else None
-
-
-class Multirun(Callback):
-    """Hydra calls it (see ``configs/train.yaml``) when the last job of a multirun has ended."""
-
-    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Tell the results of the jobs; one that failed makes the command fail."""
-        runs, shared = Path(config.runs), f"{os.environ[RUN_ID]}-"
-        ends = [folder.name.removeprefix(shared) for folder in runs.glob(f"{shared}*")]
-        numbers = sorted(filter(str.isdigit, ends), key=int)
-        jobs = [Run(runs / f"{shared}{number}") for number in numbers]
-        if config.hydra.job.config_name == "train":
-            from ..search.compare import compare  # noqa: PLC0415 - it draws, which no other command needs
-
-            compare(jobs, Path(config.hydra.sweep.dir))
-        if any(job.failure.is_file() for job in jobs):
-            sys.exit(1)
+        message = "There is no space left on the disk. Free some; resume=auto continues a training."
+    if multirun or run.folder.is_dir():
+        with suppress(OSError):  # the disk may be full
+            run.fail(message or f"{type(error).__name__}: {error}")
+    if multirun:
+        trace = error if message is None else None
+        log.error("\n%s failed: %s\n", run.id, message or error, exc_info=trace)
+    elif message:
+        sys.exit(f"\n{message}\n")
+    else:
+        raise error

@@ -1,14 +1,9 @@
-"""Every setting with its range; whatever is wrong is reported at once, by its path in the config.
+"""All settings of the commands: types, ranges, explanations. Their values are in ``configs/``."""
 
-The YAML files in ``configs/`` hold the values, this module says which values make sense.
-"""
-
-import re
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, field_validator
 
 from .check import Strict
 # ~ if cookiecutter.task == "classification"
@@ -20,20 +15,19 @@ from .segmentation import DataSettings, ModelSettings
 # ~ endif
 from .trackers import Tracking
 
-ONNX = ("onnx", "onnxruntime", "onnxscript")  # the packages that write and try ONNX files
-
+# The scores that may decide which checkpoint is the best, with their direction, and the default.
 # ~ if cookiecutter.task == "classification"
-METRICS = {"val/accuracy": "max", "val/f1": "max", "val/loss": "min"}  # and what is best
+METRICS = {"val/accuracy": "max", "val/f1": "max", "val/loss": "min"}
 MONITOR = "val/accuracy"
 
 
 # ~ elif cookiecutter.task == "detection"
-METRICS = {"val/mAP": "max", "val/mAP_50": "max", "val/mAP_75": "max"}  # and what is best
+METRICS = {"val/mAP": "max", "val/mAP_50": "max", "val/mAP_75": "max"}
 MONITOR = "val/mAP"
 
 
 # ~ elif cookiecutter.task == "segmentation"
-METRICS = {"val/mIoU": "max", "val/dice": "max", "val/loss": "min"}  # and what is best
+METRICS = {"val/mIoU": "max", "val/dice": "max", "val/loss": "min"}
 MONITOR = "val/mIoU"
 
 
@@ -41,8 +35,11 @@ MONITOR = "val/mIoU"
 class LoaderSettings(Strict):
     """How batches are made."""
 
-    batch_size: int = Field(ge=2)
-    workers: int | Literal["auto"]
+    batch_size: int = Field(ge=2, description="Images in a batch of one process.")
+    workers: int | Literal["auto"] = Field(
+        description="Processes that load images: auto is one for each CPU, but at most 8; 0 loads "
+        "in the main process."
+    )
 
     @field_validator("workers")
     @classmethod
@@ -56,69 +53,75 @@ class OptimizerSettings(Strict):
     """AdamW or SGD; biases and norms get no weight decay."""
 
     name: Literal["adamw", "sgd"]
-    lr: float = Field(gt=0)
-    weight_decay: float = Field(ge=0)
-    momentum: float = Field(ge=0, lt=1)
-    clip_norm: float | None = Field(gt=0)
+    lr: float = Field(gt=0, description="Learning rate after the warm-up.")
+    weight_decay: float = Field(ge=0, description="Decay of weights, not of biases and norms.")
+    momentum: float = Field(ge=0, lt=1, description="Momentum of SGD, beta 1 of AdamW.")
+    clip_norm: float | None = Field(gt=0, description="Largest norm of all gradients together.")
 
 
 class ScheduleSettings(Strict):
     """A linear warm-up, then half a cosine down to a share of the learning rate, step by step."""
 
-    warmup: float = Field(ge=0, lt=1)
-    final_lr: float = Field(ge=0, le=1)
+    warmup: float = Field(ge=0, lt=1, description="Share of all steps.")
+    final_lr: float = Field(ge=0, le=1, description="Last learning rate, as a share of the first.")
 
 
 class EMASettings(Strict):
-    """The moving average of the weights."""
+    """An exponential moving average of the weights, which is validated, tested and saved."""
 
-    enabled: bool
-    decay: float = Field(gt=0, lt=1)
-    every_n_steps: int = Field(ge=1)
+    enabled: bool = Field(description="Whether the weights are averaged.")
+    decay: float = Field(gt=0, lt=1, description="Share of the average that each step keeps.")
+    every_n_steps: int = Field(ge=1, description="Steps between two updates of the average.")
 
 
 class PicturesSettings(Strict):
-    """The sheet of fixed validation samples."""
+    """Sheets of predictions on the same validation images: ``predictions/epoch_*.png``."""
 
-    count: int = Field(ge=1, le=64)
-    every_n_epochs: int = Field(ge=1)
+    count: int = Field(ge=1, le=64, description="Validation images on a sheet.")
+    every_n_epochs: int = Field(ge=1, description="Epochs between two sheets.")
 
 
 class TrainerSettings(Strict):
-    """What Lightning's ``Trainer`` is given."""
+    """The arguments of Lightning's ``Trainer``."""
 
-    accelerator: Literal["auto", "cpu", "gpu", "mps", "cuda"]
-    devices: int | str
-    num_nodes: int = Field(ge=1)
-    strategy: str
-    precision: Literal["auto", "32-true", "bf16-mixed", "bf16-true"]
-    max_epochs: int = Field(ge=1)
-    limit_train_batches: int | float = Field(gt=0)
-    limit_val_batches: int | float = Field(gt=0)
-    limit_test_batches: int | float = Field(gt=0)
-    overfit_batches: int | float = Field(ge=0)
-    log_every_n_steps: int = Field(ge=1)
-    patience: int | None = Field(ge=1)
-    deterministic: bool
-    profiler: Literal["simple", "advanced"] | None
-    progress: bool
+    accelerator: Literal["auto", "cpu", "gpu", "mps", "cuda"] = Field(description="The hardware.")
+    devices: int | str = Field(description="Number of devices on each machine.")
+    # ~ if cookiecutter.scope == "complete"
+    num_nodes: int = Field(ge=1, description="Number of machines.")
+    # ~ endif
+    strategy: str = Field(description="auto, or ddp for several processes.")
+    precision: Literal["auto", "32-true", "bf16-mixed", "bf16-true"] = Field(
+        description="auto is bf16-mixed on a GPU that supports it, else 32-true."
+    )
+    max_epochs: int = Field(ge=1, description="Epochs of the training.")
+    limit_train_batches: int | float = Field(gt=0, description="Share or number of batches.")
+    limit_val_batches: int | float = Field(gt=0, description="Share or number of batches.")
+    limit_test_batches: int | float = Field(gt=0, description="Share or number of batches.")
+    overfit_batches: int | float = Field(ge=0, description="Train on these batches only.")
+    log_every_n_steps: int = Field(ge=1, description="Steps between two logged steps.")
+    patience: int | None = Field(ge=1, description="Epochs without a better score before the end.")
+    deterministic: bool = Field(description="Only deterministic algorithms, which are slower.")
+    profiler: Literal["simple", "advanced"] | None = Field(
+        description="Write profile.txt into the run folder."
+    )
+    progress: bool = Field(description="Whether progress bars are shown.")
 
     @field_validator("strategy")
     @classmethod
-    def _keeps_weights_whole_and_results(cls, strategy: str) -> str:
+    def _keeps_weights_and_results(cls, strategy: str) -> str:
         if any(word in strategy for word in ("spawn", "fork", "notebook")):
-            raise ValueError("processes made that way hand no results back: use ddp")
-        if strategy != "fsdp" and re.search("fsdp|deepspeed|model_parallel", strategy):
-            raise ValueError("weights are split by fsdp alone here")
+            raise ValueError("processes of that kind return no results: use ddp")
+        if any(word in strategy for word in ("fsdp", "deepspeed", "model_parallel")):
+            raise ValueError("checkpoints need whole weights in each process: use ddp")
         return strategy
 
 
 class Settings(Strict):
-    """The whole tree of a training."""
+    """The whole tree of settings of a training."""
 
-    runs: Path
-    resume: str | None
-    seed: int = Field(ge=0, lt=2**32)
+    runs: Path = Field(description="Each run gets a folder of its own in this folder.")
+    resume: str | None = Field(description="A run id, or auto for the newest unfinished run.")
+    seed: int = Field(ge=0, lt=2**32, description="Seed of all random numbers.")
     data: DataSettings
     loader: LoaderSettings
     model: ModelSettings
@@ -131,24 +134,15 @@ class Settings(Strict):
 
     @field_validator("tracking", mode="before")
     @classmethod
-    def _none_is_empty(cls, tracking: object) -> object:
+    def _empty_means_none(cls, tracking: object) -> object:
         return tracking or None
-
-    @field_validator("trainer")
-    @classmethod
-    def _splits_what_is_not_compiled(
-        cls, trainer: TrainerSettings, info: ValidationInfo
-    ) -> TrainerSettings:
-        if trainer.strategy == "fsdp" and "model" in info.data and info.data["model"].compile:
-            raise ValueError("PyTorch cannot compile what fsdp splits: leave out model.compile")
-        return trainer
 
 
 class EvaluateSettings(Settings):
-    """A training's settings, and what to evaluate."""
+    """The settings of ``evaluate``."""
 
-    checkpoint: Path
-    split: Literal["train", "val", "test"]
+    checkpoint: Path = Field(description="runs/<run id>/checkpoints/best.ckpt")
+    split: Literal["train", "val", "test"] = Field(description="The images to measure on.")
 
     @field_validator("checkpoint", mode="before")
     @classmethod
@@ -157,10 +151,10 @@ class EvaluateSettings(Settings):
 
 
 class PredictSettings(Settings):
-    """A training's settings, and what to predict."""
+    """The settings of ``predict``."""
 
-    checkpoint: Path
-    source: str
+    checkpoint: Path = Field(description="runs/<run id>/checkpoints/best.ckpt")
+    source: str = Field(description="An image, a folder, or a quoted glob such as 'photos/*.jpg'.")
 
     @field_validator("checkpoint", mode="before")
     @classmethod
@@ -171,53 +165,25 @@ class PredictSettings(Settings):
     @classmethod
     def _named(cls, source: object) -> object:
         if source is None:
-            raise ValueError("say what to predict: source=<image, video, folder or glob>")
+            # ~ if cookiecutter.scope == "complete"
+            raise ValueError("name the images to predict: source=<file, folder or glob>")
+            # ~ else
+            raise ValueError("name the images to predict: source=<image, folder or glob>")
+            # ~ endif
         return source
 
 
-class ExportSettings(Settings):
-    """A training's settings, and what to export to which format."""
-
-    checkpoint: Path
-    format: Literal["onnx", "torch"]
-
-    @field_validator("checkpoint", mode="before")
-    @classmethod
-    def _exists(cls, checkpoint: object) -> object:
-        if str(checkpoint).endswith(".onnx"):
-            raise ValueError("is exported already; name what a training has saved: *.ckpt")
-        return existing_checkpoint(checkpoint)
-
-    @field_validator("format")
-    @classmethod
-    def _can_be_written(cls, name: str) -> str:
-        missing = [package for package in ONNX if name == "onnx" and not find_spec(package)]
-        if missing:
-            raise ValueError(
-                f"onnx needs what is not installed, {', '.join(missing)}: uv sync --extra onnx, "
-                "or format=torch"
-            )
-        return name
-
-
-class BenchSettings(Settings):
-    """A training's settings, and how long to time them."""
-
-    warmup: int = Field(ge=1)
-    steps: int = Field(ge=1)
-
-
 def existing_checkpoint(checkpoint: object) -> object:
-    """Refuse a checkpoint that is not named or not there.
+    """Return the path of a checkpoint that exists.
 
     Raises:
-        ValueError: with the fix.
+        ValueError: if no checkpoint is named, or the file does not exist.
     """
     if checkpoint is None:
-        raise ValueError("say which: checkpoint=runs/<run id>/checkpoints/best.ckpt")
-    # ~ if cookiecutter.use_wandb
+        raise ValueError("name a checkpoint: checkpoint=runs/<run id>/checkpoints/best.ckpt")
+    # ~ if cookiecutter.use_wandb and cookiecutter.scope == "complete"
     if str(checkpoint).startswith("wandb:"):
-        return checkpoint  # fetched when all else is known to be right
+        return checkpoint  # downloaded after the other settings have been checked
     # ~ endif
     if not Path(str(checkpoint)).is_file():
         raise ValueError(f"there is no file {checkpoint}")

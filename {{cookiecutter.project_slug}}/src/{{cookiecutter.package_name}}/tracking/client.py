@@ -12,7 +12,13 @@ from .settings import Mode, WandbSettings
 
 log = logging.getLogger(__name__)
 
+# ~ if cookiecutter.scope == "complete"
 HOW_TO_UPLOAD = "To upload it later: uv run wandb-sync"
+
+# ~ else
+HOW_TO_UPLOAD = "To upload it later: uv run wandb sync runs/<run id>/wandb/*run-*"
+
+# ~ endif
 MODES: dict[str, Mode] = {
     "online": "online", "run": "online", "offline": "offline", "dryrun": "offline",
 }  # fmt: skip

@@ -1,6 +1,5 @@
 """Validation images as a cloud of points: near ones look alike to the network."""
 
-import colorsys
 from typing import Any, cast
 
 import numpy as np
@@ -9,12 +8,12 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from ..data.datamodule import DataModule
+from ..evaluation.colors import class_color
 from ..task import TaskModule
-from ..training.sharding import is_split
 from .logger import RunLogger
 from .task import embed, main_class
 
-GOLDEN = 0.618033988749895  # steps of the golden section: neighbours in index are far apart in hue
+NO_CLASS = (128, 128, 128)  # grey
 
 
 def first_three_components(vectors: Tensor) -> np.ndarray:
@@ -33,14 +32,6 @@ def first_three_components(vectors: Tensor) -> np.ndarray:
     return np.asarray(points / points.abs().max().clamp(min=1e-12))
 
 
-def color(label: int) -> tuple[int, int, int]:
-    """Red, green and blue of a class, 0 to 255; grey for none."""
-    if label < 0:
-        return (128, 128, 128)
-    red, green, blue = colorsys.hsv_to_rgb(label * GOLDEN % 1, 0.8, 0.95)
-    return round(red * 255), round(green * 255), round(blue * 255)
-
-
 class EmbeddingCloud(Callback):
     """After a training, show how validation images lie to each other."""
 
@@ -50,7 +41,7 @@ class EmbeddingCloud(Callback):
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Embed a bounded number of images with the newest weights."""
         most = self.tracked.tracking.media.embeddings
-        if not most or is_split(pl_module):  # this process alone cannot put the weights together
+        if not most:
             return
         with self.tracked.guarded("sending embeddings"):
             datamodule = cast("Any", trainer).datamodule
@@ -73,6 +64,6 @@ class EmbeddingCloud(Callback):
                         break
         finally:
             module.train(training)
-        colors = [color(label) for label in labels[:most]]
+        colors = [class_color(label) if label >= 0 else NO_CLASS for label in labels[:most]]
         points = first_three_components(torch.stack(vectors[:most]))
         return np.concatenate([points, np.array(colors, dtype=float)], axis=1)

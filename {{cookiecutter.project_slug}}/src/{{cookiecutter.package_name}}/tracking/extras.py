@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Any, cast
 
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.utilities.model_summary import ModelSummary
+from lightning.pytorch.utilities.model_summary.model_summary import ModelSummary
 
 from ..settings.tree import Settings
 from .alerts import MetricAlerts, alert_failure, send_alert

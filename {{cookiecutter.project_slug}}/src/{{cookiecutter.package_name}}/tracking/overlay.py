@@ -58,8 +58,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..segmentation.masks import fitted
-from ..segmentation.module import Prediction
+from ..segmentation.masks import Prediction, fitted
 
 
 def overlay(

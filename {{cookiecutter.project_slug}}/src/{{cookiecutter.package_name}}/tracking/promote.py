@@ -11,7 +11,7 @@ from pydantic import Field, field_validator
 from ..errors import UsageError
 from ..run.folder import Run
 from ..settings.check import Strict, check
-from ..settings.launch import guarded, launch
+from ..settings.launch import launch
 from ..settings.tree import MONITOR
 from .client import has_key, installed, package, reason, requested_mode
 from .registry import PREFIX, link, public_api, refuse
@@ -41,10 +41,9 @@ class PromoteSettings(Strict):
 
 def main() -> None:
     """The command."""
-    launch("promote", _promote)
+    launch("promote", PromoteSettings, _promote)
 
 
-@guarded
 def _promote(config: DictConfig) -> None:
     settings = check(config, PromoteSettings)
     if not installed():

@@ -4,7 +4,6 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 from lightning.pytorch import Callback
 from lightning.pytorch.loggers import Logger
@@ -17,13 +16,21 @@ from ..run.folder import Run
 from ..settings.tree import METRICS, Settings
 from .artifacts import BestModel
 from .client import HOW_TO_UPLOAD, installed, reason, requested_mode, say
+# ~ if cookiecutter.scope == "complete"
 from .extras import extras
+# ~ endif
 from .images import ValidationImages
 from .logger import RunLogger, open_run
+# ~ if cookiecutter.scope == "complete"
 from .settings import WandbSettings
 from .sync import remember_artifacts
 
 
+# ~ else
+from .settings import WandbSettings
+
+
+# ~ endif
 @contextmanager
 def follow(
     tracking: WandbSettings, settings: Settings, run: Run, *, job: str
@@ -57,8 +64,12 @@ def follow(
     callbacks = [ValidationImages(logger), BestModel(logger)] if job == "train" else []
     error: BaseException | None = None
     try:
+        # ~ if cookiecutter.scope == "complete"
         with extras(logger, settings, job) as more:
             yield [logger], [*callbacks, *more]
+        # ~ else
+        yield [logger], callbacks
+        # ~ endif
     except BaseException as caught:
         error = caught
         raise
@@ -71,16 +82,23 @@ def _close(logger: RunLogger, error: BaseException | None) -> None:
     code = exit_code(error)
     if error is not None and code:
         logger.experiment.summary["failure"] = reason(error)
+    # ~ if cookiecutter.scope == "complete"
     if code == 143:
         logger.experiment.mark_preempting()  # so that a sweep starts the trial again
-    offline, folder = logger.offline, Path(logger.experiment.dir).parent
+    # ~ endif
+    offline = logger.offline
+    # ~ if cookiecutter.scope == "complete"
+    files = logger.experiment.dir
+    # ~ endif
     began = time.monotonic()
     logger.experiment.finish(exit_code=code)
     arrived = time.monotonic() - began < logger.tracking.finish_timeout
+    # ~ if cookiecutter.scope == "complete"
+    if not offline:
+        remember_artifacts(logger, files, arrived=arrived)
+    # ~ endif
     if not offline and not arrived:
         say(f"W&B: the upload is not complete. {HOW_TO_UPLOAD}")
-    if not offline:
-        remember_artifacts(logger, folder, arrived=arrived)
 
 
 def exit_code(error: BaseException | None) -> int:

@@ -26,13 +26,16 @@ class MediaSettings(Strict):
 
     images: int = Field(ge=0, le=108)  # W&B shows 108 images of a key at most
     every_n_validations: int = Field(ge=1)
-    pixels: int = Field(ge=32, le=4096)
+    # ~ if cookiecutter.scope == "complete"
     worst: int = Field(ge=0, le=108)
     video: bool
     clips: int = Field(ge=0, le=32)
     embeddings: int = Field(ge=0, le=10_000)
+    # ~ endif
+    pixels: int = Field(ge=32, le=4096)
 
 
+# ~ if cookiecutter.scope == "complete"
 class TableSettings(Strict):
     """The number of rows of the tables."""
 
@@ -61,6 +64,7 @@ class AlertSettings(Strict):
     finished: bool
 
 
+# ~ endif
 class WandbSettings(Strict):
     """A tracker for ``tracking``; see ``training/loggers.py``."""
 
@@ -76,14 +80,18 @@ class WandbSettings(Strict):
     strict: bool
     init_timeout: float = Field(gt=0)
     finish_timeout: float = Field(gt=0)
+    # ~ if cookiecutter.scope == "complete"
     log_model: Literal["best", "all"] | None
     log_model_every_n_epochs: int | None = Field(ge=1)
     prune_models: bool
     log_data: Literal["reference", "content"] | None
     watch: Literal["gradients", "parameters", "all"] | None
-    media: MediaSettings
     tables: TableSettings
     alerts: AlertSettings
+    # ~ else
+    log_model: Literal["best"] | None
+    # ~ endif
+    media: MediaSettings
 
     @field_validator("project", "entity", "mode", mode="before")
     @classmethod

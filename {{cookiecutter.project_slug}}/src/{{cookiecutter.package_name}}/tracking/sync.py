@@ -42,10 +42,16 @@ def pending(run: Run) -> list[dict[str, Any]]:
     return actions
 
 
-def remember_artifacts(logger: "RunLogger", folder: Path, *, arrived: bool) -> None:
-    """Mark W&B's folder of a finished online run as complete, or remember its artifacts."""
+def remember_artifacts(logger: "RunLogger", files: str, *, arrived: bool) -> None:
+    """Mark W&B's folder of a finished online run as complete, or remember its artifacts.
+
+    Args:
+        logger: of the finished run.
+        files: the folder ``files`` in W&B's folder of the run.
+        arrived: whether the upload has finished.
+    """
     if arrived:
-        (folder / COMPLETE).touch()
+        (Path(files).parent / COMPLETE).touch()
     if not arrived or "logging the model" in logger.failures:
         for action in logger.artifacts:
             postpone(logger.run, action)
@@ -142,10 +148,10 @@ def do_pending(run: Run) -> list[str]:
 
 
 def _do(run: Run, action: str, artifact: str, **arguments: Any) -> None:
-    tracking = run.settings.tracking
+    tracking = run.settings["tracking"]
     api = public_api(tracking)
     if action == "log":
-        _log_again(run, api.run(f"{tracking.project}/{run.id}"), artifact, **arguments)
+        _log_again(run, api.run(f"{tracking['project']}/{run.id}"), artifact, **arguments)
         return
     version = api.artifact(artifact)
     if action == "use":

@@ -1,8 +1,9 @@
-"""Tables of images: what the data are, and what a checkpoint makes of them.
+"""Tables of images: the data set, and the predictions of a test.
 
 Both have the column ``id``, the path of the image below the data folder, to join them on.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,12 +13,13 @@ from PIL import Image
 
 from ..data.datamodule import Datasets
 from ..data.images import Unreadable
+from ..evaluation.callback import EvaluationResults
+from ..evaluation.scores import ImageResult
 from ..task import TaskModule
 from .charts import by_class, confusion_matrix, precision_recall, score_histograms
 from .images import picture
-from .judging import Judged, ScoreCounts
 from .logger import RunLogger
-from .task import columns, confusion, judge, labels
+from .task import columns, labels
 
 
 def image_id(path: str, root: Path) -> str:
@@ -62,22 +64,18 @@ def data_table(tracked: RunLogger, datasets: Datasets, root: Path) -> Any:
 
 
 class EvaluationTables(Callback):
-    """After a test: the table of predictions, the worst of them, and the charts."""
+    """Send the results of a test: the table of predictions, the worst of them, and the charts."""
 
     def __init__(self, tracked: RunLogger, root: Path) -> None:
         self.tracked = tracked
         self.root = root
-        self._hook: Any = None
+        self.table: Any = None
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Listen to what the module says in its own forward pass: there is no second one."""
-        self.table: Any = None
-        self.worst: list[Judged] = []
-        self.counts = ScoreCounts(len(cast("TaskModule", pl_module).classes))
-        self._hook = pl_module.register_forward_hook(self._hear)
-
-    def _hear(self, _module: Any, _inputs: Any, output: Any) -> None:
-        self.output = output
+        """Begin with an empty table, and ask for as many of the worst images as are to be sent."""
+        self.table = None
+        results = _results(trainer)
+        results.shown = max(results.shown, self.tracked.tracking.media.worst)
 
     def on_test_batch_end(
         self,
@@ -88,52 +86,56 @@ class EvaluationTables(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Judge the images of one batch."""
-        with self.tracked.guarded("judging images"):
-            module = cast("TaskModule", pl_module)
+        """Add the images of one batch to the table until it is full."""
+        with self.tracked.guarded("adding rows to the table of predictions"):
             paths = cast("Any", trainer).datamodule.datasets.test.paths
-            judged = judge(module, batch, self.output, self.counts)
             rows = 0 if self.table is None else len(self.table.data)
-            for one in judged[: max(self.tracked.tracking.tables.predictions - rows, 0)]:
-                self._add(one, paths[one.position], module)
-            most = self.tracked.tracking.media.worst
-            self.worst = sorted([*self.worst, *judged], key=lambda one: -one.loss)[:most]
+            for result in outputs["images"][
+                : max(self.tracked.tracking.tables.predictions - rows, 0)
+            ]:
+                self._add(result, paths[result.position], cast("TaskModule", pl_module).classes)
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Send all of it."""
-        if self._hook is not None:
-            self._hook.remove()
-        module = cast("TaskModule", pl_module)
+        module, results = cast("TaskModule", pl_module), _results(trainer)
+        counts = results.counts
         with self.tracked.guarded("sending the evaluation"):
             values: dict[str, Any] = {
-                "precision_recall": precision_recall(self.tracked, self.counts, module.classes),
-                "by_class": by_class(self.tracked, module.report(), module.classes),
-                **score_histograms(self.tracked, self.counts),
+                "precision_recall": precision_recall(self.tracked, counts),
+                "by_class": by_class(self.tracked, module.scores_by_class(), counts.classes),
+                **score_histograms(self.tracked, counts),
+                "confusion_matrix": confusion_matrix(
+                    self.tracked, counts.confusion, counts.confusion_names
+                ),
             }
-            matrix, names = confusion(module, self.counts)
-            values["confusion_matrix"] = confusion_matrix(self.tracked, matrix, names)
             if self.table is not None:
                 values["predictions"] = self.table
-            if self.worst:
-                values["worst"] = [self._picture(one, module) for one in self.worst]
+            worst = results.worst[: self.tracked.tracking.media.worst]
+            if worst:
+                values["worst"] = [self._picture(result, counts.classes) for result in worst]
             named = {f"test/{name}": value for name, value in values.items()}
             self.tracked.log_metrics(named, trainer.global_step)
 
-    def _add(self, one: Judged, path: str, module: TaskModule) -> None:
-        own = columns(one, module.classes)
+    def _add(self, result: ImageResult, path: str, classes: Sequence[str]) -> None:
+        own = columns(result, classes)
         if self.table is None:
             names = ["id", "image", *own, "confidence", "loss", "correct"]
             self.table = self.tracked.wandb.Table(columns=names)
         self.table.add_data(
             image_id(path, self.root),
-            self._picture(one, module),
+            self._picture(result, classes),
             *own.values(),
-            round(one.confidence, 6),
-            round(one.loss, 6),
-            one.correct,
+            round(result.confidence, 6),
+            round(result.loss, 6),
+            result.correct,
         )
 
-    def _picture(self, one: Judged, module: TaskModule) -> Any:
+    def _picture(self, result: ImageResult, classes: Sequence[str]) -> Any:
         return picture(
-            self.tracked, one.image, module.classes, target=one.target, prediction=one.prediction
+            self.tracked, result.image, classes, target=result.target, prediction=result.prediction
         )
+
+
+def _results(trainer: Trainer) -> EvaluationResults:
+    callbacks = cast("Any", trainer).callbacks
+    return next(callback for callback in callbacks if isinstance(callback, EvaluationResults))

@@ -1,4 +1,4 @@
-"""What every network needs of timm's models: a known name, weights, and their normalisation."""
+"""What the networks share: the normalisation of images, timm's model names and weights."""
 
 import difflib
 from collections.abc import Iterator, Sequence
@@ -9,12 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import UsageError
+from ..settings.tree import Settings
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 class Normalisation(nn.Module):
-    """What a backbone was trained with, and part of the network: nobody can forget it."""
+    """Scale images as the backbone's pretraining did; a part of the network."""
 
     mean: Tensor
     std: Tensor
@@ -25,7 +26,7 @@ class Normalisation(nn.Module):
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1) * 255, persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Normalise.
+        """Subtract the mean and divide by the standard deviation of each channel.
 
         Args:
             images: uint8 tensor [B, 3, H, W], or a float tensor of the same range, 0 to 255.
@@ -37,30 +38,30 @@ class Normalisation(nn.Module):
 
 
 def normalisation_of(backbone: str) -> Normalisation:
-    """That of a backbone by its name; ImageNet's if it was never trained."""
-    known = timm.get_pretrained_cfg(backbone)
-    return Normalisation(known.mean, known.std) if known else Normalisation(*IMAGENET)
+    """Return a timm backbone's normalisation, or ImageNet's if timm has no weights for it."""
+    config = timm.get_pretrained_cfg(backbone)
+    return Normalisation(config.mean, config.std) if config else Normalisation(*IMAGENET)
 
 
 def check_name(backbone: str) -> None:
-    """Refuse what timm does not have.
+    """Check that timm has a model of this name.
 
     Raises:
-        UsageError: with near names.
+        UsageError: naming the most similar models.
     """
     if timm.is_model(backbone):
         return
-    near = difflib.get_close_matches(backbone, timm.list_models(), n=3, cutoff=0.5)
-    hint = f"Did you mean {', '.join(near)}?" if near else "timm.list_models() lists them."
+    similar = difflib.get_close_matches(backbone, timm.list_models(), n=3, cutoff=0.5)
+    hint = f"Did you mean {', '.join(similar)}?" if similar else "timm.list_models() lists them."
     raise UsageError(f"model.backbone={backbone}: timm has no such model.\n{hint}")
 
 
 @contextmanager
-def downloading(backbone: str, *, pretrained: bool) -> Iterator[None]:
-    """Build a network in here: if its weights cannot be had, that is explained.
+def explain_failed_download(backbone: str, *, pretrained: bool) -> Iterator[None]:
+    """Wrap the construction of a network, which may download pretrained weights.
 
     Raises:
-        UsageError: with the ways out.
+        UsageError: if the weights cannot be loaded, with what to do about it.
     """
     try:
         yield
@@ -68,9 +69,23 @@ def downloading(backbone: str, *, pretrained: bool) -> Iterator[None]:
         if not pretrained:
             raise
         raise UsageError(
-            f"model.pretrained=true: no weights of {backbone} to be had.\n"
+            f"model.pretrained=true: the weights of {backbone} cannot be downloaded.\n"
             f"  {type(error).__name__}: {str(error).splitlines()[0]}\n"
-            "They are downloaded once, then kept: connect to the network for the first run,\n"
-            "or point HF_HOME to a cache that holds them and set HF_HUB_OFFLINE=1,\n"
+            "They are downloaded once and then cached: connect to the network for the first run,\n"
+            "or point HF_HOME to a cache that contains them and set HF_HUB_OFFLINE=1,\n"
             "or train from scratch with model.pretrained=false."
         ) from error
+
+
+def prepare_network(network: nn.Module, settings: Settings, *, compiled: nn.Module) -> None:
+    """Apply ``model.channels_last`` and ``model.compile``; names in the state dict stay the same.
+
+    Args:
+        network: the whole network.
+        settings: ``settings.model`` is read.
+        compiled: the part of the network that ``torch.compile`` is applied to, in place.
+    """
+    if settings.model.channels_last:
+        network.to(memory_format=torch.channels_last)
+    if settings.model.compile:
+        compiled.compile()

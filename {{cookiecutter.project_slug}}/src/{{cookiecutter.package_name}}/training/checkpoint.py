@@ -1,112 +1,74 @@
-"""Write checkpoints whole, and read them or an exported file: one alone rebuilds the model."""
+"""Write and read checkpoints. A checkpoint file alone is enough to rebuild the module."""
 
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
-from omegaconf import OmegaConf
+from lightning.pytorch import Callback, LightningModule, Trainer
 
-from ..data.datamodule import Datasets
 from ..errors import UsageError
-from ..export.onnx_network import OnnxNetwork, read_metadata
-from ..settings.check import check
-from ..settings.tree import EvaluateSettings, ExportSettings, Settings
-from ..task import TaskModule, build_datasets
+from ..run.files import replacing
+from ..settings.tree import Settings
 
 
 class WholeCheckpoints(TorchCheckpointIO):
-    """Write beside, then rename.
+    """Replace a checkpoint only when the new file is complete.
 
-    Lightning copies from the temporary folder: on a full disk, or killed meanwhile, it would leave
-    half a file in the place of the one before.
+    Lightning copies from a temporary folder: on a full disk, or if it is killed meanwhile, it would
+    replace the previous checkpoint by half a file.
     """
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
     ) -> None:
-        """Write a checkpoint, or nothing.
+        """Write a checkpoint.
 
         Raises:
-            OSError: if there is no space for it.
+            OSError: if there is no space for it; the previous checkpoint stays.
         """
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         content = io.BytesIO()
         torch.save(checkpoint, content)
-        beside = path.with_name(f".{path.name}")
-        try:
-            beside.write_bytes(content.getbuffer())
-            beside.replace(path)
-        finally:
-            beside.unlink(missing_ok=True)
+        with replacing(path) as hidden:
+            hidden.write_bytes(content.getbuffer())
+
+
+class CheckpointContents(Callback):
+    """Add the settings and the classes to each checkpoint: nothing else rebuilds the model."""
+
+    def __init__(self, settings: Settings, classes: Sequence[str]) -> None:
+        self.settings = settings
+        self.classes = classes
+
+    def on_save_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Add ``settings``, a tree of plain values, and ``classes``, a list of names."""
+        checkpoint["settings"] = self.settings.model_dump(mode="json", by_alias=True)
+        checkpoint["classes"] = list(self.classes)
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a checkpoint of this project; of an ONNX file, what it says of itself.
+    """Read a checkpoint of this project.
+
+    Returns:
+        Lightning's entries, ``state_dict`` among them, and ``settings`` and ``classes``.
 
     Raises:
-        UsageError: if the file is none.
+        UsageError: if the file is no checkpoint, or not of this project.
     """
-    if path.suffix == ".onnx":
-        return read_metadata(path)
     try:
         content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         missing = {"settings", "classes", "state_dict"} - set(content)
-    except Exception as error:  # torch raises many kinds for what is no checkpoint
+    except Exception as error:  # torch raises many kinds for other files
         raise UsageError(f"checkpoint={path} cannot be read: {type(error).__name__}.") from error
     if missing:
         raise UsageError(
-            f"checkpoint={path} is not one of this project: it has no {', '.join(sorted(missing))}."
+            f"checkpoint={path} was not written by this project: "
+            f"it has no {', '.join(sorted(missing))}."
         )
     return content
-
-
-def load_module(path: Path, changed: Settings | None = None) -> TaskModule:
-    """Rebuild the module that a checkpoint holds; its weights are the averaged ones.
-
-    Args:
-        path: the checkpoint, or an ONNX file, which then runs in the place of the network.
-        changed: settings whose model takes the place of the checkpoint's.
-
-    Raises:
-        UsageError: if the file is no checkpoint of this project, or not one of that model.
-    """
-    content = read_checkpoint(path)
-    # How the model was tracked does not matter any more.
-    settings = check(OmegaConf.create(content["settings"] | {"tracking": None}), Settings)
-    if changed is not None:
-        settings = settings.model_copy(update={"model": changed.model})
-    module = TaskModule(settings, content["classes"], download=False)
-    if path.suffix == ".onnx":
-        if changed is not None and changed.trainer.strategy == "fsdp":
-            raise UsageError(f"{path} cannot be split over processes: leave out trainer=fsdp.")
-        cast("Any", module).network = OnnxNetwork(path)
-    else:
-        try:
-            module.load_state_dict(content["state_dict"])
-        except RuntimeError as error:  # other names, or other shapes
-            raise UsageError(
-                f"{path} holds another network than the settings of model describe.\n"
-                "Leave out what changes the network, such as model.backbone."
-            ) from error
-    return module.eval()
-
-
-def matching_datasets(
-    settings: EvaluateSettings | ExportSettings, classes: Sequence[str]
-) -> Datasets:
-    """The data that the settings name, which must have the checkpoint's classes.
-
-    Raises:
-        UsageError: if they have others, or are not as they should be.
-    """
-    datasets = build_datasets(settings.data)
-    if list(datasets.classes) != list(classes):
-        raise UsageError(
-            f"{settings.data.root} has the classes {', '.join(datasets.classes)},\n"
-            f"but {settings.checkpoint} was trained on {', '.join(classes)}."
-        )
-    return datasets

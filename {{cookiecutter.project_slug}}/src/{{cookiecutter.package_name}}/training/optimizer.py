@@ -3,13 +3,11 @@
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from timm.optim import param_groups_weight_decay
-from torch import Tensor, nn
-from torch.distributed.tensor import DTensor
+from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, SequentialLR
 
 from ..settings.tree import Settings
-from .sharding import is_split
 
 FUSED_ON = {"cpu", "cuda"}
 
@@ -36,18 +34,12 @@ def build_optimizer(
             lr=chosen.lr,
             momentum=chosen.momentum,
             nesterov=chosen.momentum > 0,
-            fused=fused and not is_split(network),  # PyTorch has none for split weights
+            fused=fused,
         )
     return {
         "optimizer": optimizer,
         "lr_scheduler": {"scheduler": _schedule(optimizer, settings, steps), "interval": "step"},
     }
-
-
-def clip_gradients(network: nn.Module, limit: float | None) -> Tensor:
-    """Shorten the gradients to a norm of the limit, and return what their norm was."""
-    norm = nn.utils.clip_grad_norm_(network.parameters(), limit or float("inf"))
-    return norm.full_tensor() if isinstance(norm, DTensor) else norm
 
 
 def _schedule(optimizer: torch.optim.Optimizer, settings: Settings, steps: int) -> LRScheduler:

@@ -1,63 +1,78 @@
 """Build Lightning's trainer from the settings."""
 
+import atexit
+import gc
 import logging
 import warnings
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import torch
-from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
-from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.profilers import AdvancedProfiler, Profiler, SimpleProfiler
-from lightning.pytorch.strategies import Strategy
 
 from ..errors import UsageError
 from ..run.folder import Run
-from ..run.identity import started_processes
 from ..settings.tree import Settings
+from .callbacks.ema import WeightAverage
+from .callbacks.finite import FiniteLoss
+from .callbacks.gradients import Gradients
 from .callbacks.progress import ProgressBar
+# ~ if cookiecutter.scope == "complete"
 from .checkpoint import WholeCheckpoints
-from .sharding import fully_sharded
+from .cluster import check_processes, cluster_plugins
 
-MEANT_SO = (  # what Lightning warns of without need; the last one is its own to mend
+# ~ else
+from .checkpoint import WholeCheckpoints
+
+# ~ endif
+SILENCED_WARNINGS = (  # warnings of Lightning that do not apply here
     ".*many workers.*",
     ".*logging interval.*",
-    ".*exists and is not empty.*",  # a run that is resumed
-    ".*Using `DistributedSampler`.*",  # what comes twice is left out, see own_share
-    ".*sync_dist=True.*",  # these metrics cover all processes by themselves
-    ".*ended before the epoch ended.*",  # see callbacks/preemption.py
-    ".*LeafSpec.*",
-    ".*have no `val_dataloader`.*",  # bench does not validate
+    ".*exists and is not empty.*",  # the folder of a resumed run
+    ".*Using `DistributedSampler`.*",  # repeated images are not counted, see own_share
+    ".*sync_dist=True.*",  # the metrics gather the results of all processes themselves
+    ".*ended before the epoch ended.*",  # a run that is resumed within an epoch
+    ".*LeafSpec.*",  # a deprecated call within Lightning
+    ".*have no `val_dataloader`.*",  # a measurement of speed does not validate
 )
 
 
 def build_trainer(
     settings: Settings, run: Run, *, loggers: Sequence[Logger], callbacks: Sequence[Callback]
 ) -> Trainer:
-    """Build the trainer; what it writes goes to the run's folder.
+    """Build the trainer, which writes into the folder of the run.
 
     Raises:
-        UsageError: if the machine has not what the settings ask for.
+        UsageError: if the machine lacks the devices that the settings ask for.
     """
     torch.set_float32_matmul_precision("high")  # TF32, where a GPU has it
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    for message in MEANT_SO:
+    for message in SILENCED_WARNINGS:
         warnings.filterwarnings("ignore", message)
-    started = started_processes()
-    if started not in {1, expected := _processes(settings)}:
-        raise UsageError(
-            f"{started} processes were started, but the settings are for {expected}:\n"
-            "  trainer=ddp trainer.devices=<processes on a node> trainer.num_nodes=<nodes>"
-        )
+    # ~ if cookiecutter.scope == "complete"
+    check_processes(settings.trainer)
+    # ~ endif
+    _enable_garbage_collection()
     try:
         return _trainer(settings, run, loggers, callbacks)
     except MisconfigurationException as error:  # no such device, say
         raise UsageError(f"The trainer cannot be built: {error}") from error
+
+
+def _enable_garbage_collection() -> None:
+    """Enable collection, which ``launch`` has disabled, and exempt the objects of the imports.
+
+    Later jobs of a multirun exempt nothing, so that the objects of earlier jobs are collected.
+    """
+    if not gc.isenabled() and not gc.get_freeze_count():
+        gc.freeze()
+        atexit.register(gc.unfreeze)  # or extension modules report leaks at the end
+    gc.enable()
 
 
 def _trainer(
@@ -67,8 +82,10 @@ def _trainer(
     return Trainer(
         accelerator=chosen.accelerator,
         devices=chosen.devices,
+        # ~ if cookiecutter.scope == "complete"
         num_nodes=chosen.num_nodes,
-        strategy=_strategy(settings),
+        # ~ endif
+        strategy=chosen.strategy,
         precision=_precision(settings),
         max_epochs=chosen.max_epochs,
         limit_train_batches=chosen.limit_train_batches,
@@ -82,25 +99,39 @@ def _trainer(
         num_sanity_val_steps=0,
         enable_progress_bar=chosen.progress,
         enable_model_summary=False,
-        # Else Lightning brings a checkpoint callback of its own.
-        enable_checkpointing=any(isinstance(one, ModelCheckpoint) for one in callbacks),
+        # Without this, Lightning adds a checkpoint callback of its own.
+        enable_checkpointing=any(isinstance(item, ModelCheckpoint) for item in callbacks),
         logger=list(loggers),
         callbacks=[*callbacks, *([ProgressBar()] if chosen.progress else [])],
         default_root_dir=run.folder,
-        plugins=[*_environment(), WholeCheckpoints()],
+        # ~ if cookiecutter.scope == "complete"
+        plugins=[*cluster_plugins(), WholeCheckpoints()],
+        # ~ else
+        plugins=[WholeCheckpoints()],
+        # ~ endif
     )
+
+
+def step_callbacks(settings: Settings) -> list[Callback]:
+    """Callbacks that take part in every training step."""
+    average = settings.ema
+    return [
+        *([WeightAverage(average.decay, average.every_n_steps)] if average.enabled else []),
+        Gradients(settings.optimizer.clip_norm),
+        FiniteLoss(),
+    ]
 
 
 def checkpoint_callbacks(
     settings: Settings, run: Run, *, monitor: str, mode: str
 ) -> list[Callback]:
-    """Keep the best and the newest weights; stop early if that is asked for."""
+    """Callbacks that save the best and the newest weights, and stop early with ``patience``."""
     folder = run.best.parent
     callbacks: list[Callback] = [
         ModelCheckpoint(
             folder, filename="best", monitor=monitor, mode=mode, enable_version_counter=False
         ),
-        # Every epoch, under one name: what a resumed run continues from.
+        # The checkpoint that a resumed run continues from is replaced after every epoch.
         ModelCheckpoint(
             folder, filename="last", enable_version_counter=False, save_on_train_epoch_end=True
         ),
@@ -108,30 +139,6 @@ def checkpoint_callbacks(
     if settings.trainer.patience is not None:
         callbacks.append(EarlyStopping(monitor, mode=mode, patience=settings.trainer.patience))
     return callbacks
-
-
-def _processes(settings: Settings) -> int:
-    chosen = settings.trainer
-    if isinstance(chosen.devices, int) and chosen.devices > 0:
-        return chosen.devices * chosen.num_nodes
-    return started_processes()  # auto, or a list of devices: Lightning counts them
-
-
-def _strategy(settings: Settings) -> str | Strategy:
-    chosen = settings.trainer
-    if chosen.strategy != "fsdp":
-        return chosen.strategy
-    if not (isinstance(chosen.devices, int) and chosen.devices > 0):
-        raise UsageError(
-            "fsdp must know how many processes there are: trainer.devices=<number on a node>"
-        )
-    return fully_sharded(_processes(settings))
-
-
-def _environment() -> list[Any]:
-    """Below SLURM, what starts a job again is ``callbacks/preemption.py``."""
-    slurm = SLURMEnvironment.detect() and not TorchElasticEnvironment.detect()
-    return [SLURMEnvironment(auto_requeue=False)] if slurm else []
 
 
 def _precision(settings: Settings) -> Literal["32-true", "bf16-mixed", "bf16-true"]:

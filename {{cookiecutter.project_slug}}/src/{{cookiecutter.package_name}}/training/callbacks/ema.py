@@ -1,4 +1,4 @@
-"""Keep a moving average of the weights, and use it wherever weights are judged or kept."""
+"""Keep a moving average of the weights, which is validated and saved in place of the weights."""
 
 from typing import Any
 
@@ -7,21 +7,23 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
-from ..sharding import load_whole, own_part, whole
-
 _TRAINED = "trained_weights"
 
 
 class WeightAverage(Callback):
     """Exponential moving average of all floating-point weights and buffers.
 
-    ``average = d * average + (1 - d) * weights`` after each optimiser step, with
-    ``d = min(decay, (1 + n) / (10 + n))`` after ``n`` updates, so that the first, random weights
-    are forgotten soon (the warm-up of TensorFlow's ``ExponentialMovingAverage``).
+    After each optimizer step, ``average = d * average + (1 - d) * weights``, with
+    ``d = min(decay, (1 + n) / (10 + n))`` after ``n`` updates: the warm-up of TensorFlow's
+    ``ExponentialMovingAverage``, by which the random initial weights are soon forgotten.
 
-    Validation runs on the average. A checkpoint's ``state_dict`` is the average as well, so that
-    testing, prediction and export need to know nothing of it; the weights that training continues
-    from lie beside it, in ``trained_weights``.
+    Validation uses the average. The ``state_dict`` of a checkpoint is the average, too, so that
+    tests and predictions need no special case; the weights from which training continues
+    are stored next to it as ``trained_weights``.
+
+    Lightning 2.6 has ``WeightAveraging``, which does not fit: ``test`` and ``predict`` after
+    ``fit`` use the trained weights, callbacks see them in ``on_validation_epoch_end``, the average
+    of a module that trains on a GPU stays on the CPU, and each update waits for the device twice.
     """
 
     def __init__(self, decay: float, every_n_steps: int) -> None:
@@ -29,11 +31,11 @@ class WeightAverage(Callback):
         self.every_n_steps = every_n_steps
         self.updates = 0
         self.average: dict[str, Tensor] = {}
-        self._trained: dict[str, Tensor] | None = None
+        self._trained: dict[str, Tensor] | None = None  # while the module has the average
         self._last_step = -1
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin with the weights as they are, unless a checkpoint brought an average."""
+        """Start from the current weights, unless a checkpoint contained an average."""
         weights = pl_module.state_dict()
         source = self.average or weights
         self.average = {
@@ -44,23 +46,23 @@ class WeightAverage(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Move the average towards the weights after each optimiser step."""
+        """Update the average, once for each optimizer step."""
         step = trainer.global_step
         if step == self._last_step or step % self.every_n_steps:
             return
         self._last_step = step
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        self._move(pl_module, decay**self.every_n_steps if self.updates > 1 else decay)
+        self._update(pl_module, decay**self.every_n_steps if self.updates > 1 else decay)
 
     @torch.no_grad()
-    def _move(self, module: LightningModule, decay: float) -> None:
+    def _update(self, module: LightningModule, decay: float) -> None:
         weights = module.state_dict()
-        moving = [name for name, value in weights.items() if value.is_floating_point()]
-        # One call for all tensors: many times faster than one for each.
+        averaged = [name for name, value in weights.items() if value.is_floating_point()]
+        # One call for all tensors is many times faster than a call for each.
         torch._foreach_lerp_(
-            [own_part(self.average[name]) for name in moving],
-            [own_part(weights[name]) for name in moving],
+            [self.average[name] for name in averaged],
+            [weights[name] for name in averaged],
             1 - decay,
         )
         for name, value in weights.items():
@@ -68,7 +70,7 @@ class WeightAverage(Callback):
                 self.average[name].copy_(value)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Put the average in."""
+        """Load the average into the module."""
         if self.average and trainer.state.fn == TrainerFn.FITTING:
             self._trained = {
                 name: value.detach().clone() for name, value in pl_module.state_dict().items()
@@ -76,35 +78,32 @@ class WeightAverage(Callback):
             pl_module.load_state_dict(self.average)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Put the trained weights back."""
-        self._restore(pl_module)
+        """Load the trained weights again."""
+        if self._trained is not None:
+            pl_module.load_state_dict(self._trained)
+            self._trained = None
 
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
     ) -> None:
-        """Put the trained weights back if a validation broke off."""
-        self._restore(pl_module)
-
-    def _restore(self, module: LightningModule) -> None:
-        if self._trained is not None:
-            module.load_state_dict(self._trained)
-            self._trained = None
+        """Load the trained weights again if validation was interrupted."""
+        self.on_validation_end(trainer, pl_module)
 
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Save the average as the weights, and the weights beside it."""
+        """Save the average as ``state_dict`` and the trained weights next to it."""
         if self.average:
-            trained = checkpoint["state_dict"] if self._trained is None else whole(self._trained)
+            trained = self._trained or checkpoint["state_dict"]
             checkpoint[_TRAINED] = {"weights": trained, "updates": self.updates}
-            checkpoint["state_dict"] = whole(self.average)
+            checkpoint["state_dict"] = self.average
 
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """When training continues, take both up again."""
+        """When training resumes, restore the average and the trained weights."""
         if trainer.state.fn == TrainerFn.FITTING and _TRAINED in checkpoint:
-            # The trainer has loaded them before.
+            # The trainer has already loaded ``state_dict``, the average, into the module.
             self.average = {name: value.clone() for name, value in pl_module.state_dict().items()}
             self.updates = checkpoint[_TRAINED]["updates"]
-            load_whole(pl_module, checkpoint[_TRAINED]["weights"])
+            pl_module.load_state_dict(checkpoint[_TRAINED]["weights"])

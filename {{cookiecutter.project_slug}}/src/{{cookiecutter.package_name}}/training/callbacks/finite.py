@@ -6,6 +6,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from ...errors import NotFiniteError
+from ..logging_step import is_logging_step
 
 
 class FiniteLoss(Callback):
@@ -19,8 +20,7 @@ class FiniteLoss(Callback):
         Raises:
             NotFiniteError: naming step and loss.
         """
-        logged = trainer.global_step % trainer.log_every_n_steps == 0  # type: ignore[attr-defined]
-        if not logged and not trainer.is_last_batch:
+        if not (is_logging_step(trainer, trainer.global_step) or trainer.is_last_batch):
             return
         loss = outputs["loss"]
         if not torch.isfinite(loss):

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from ..logging_step import is_logging_step
+
 if sys.platform != "win32":
     import resource
 
@@ -59,7 +61,7 @@ class Performance(Callback):
         self.images += len(batch.images)
         self.steps += 1
         self.ended = now
-        if trainer.global_step % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+        if is_logging_step(trainer, trainer.global_step):
             pl_module.log_dict(self.measured(trainer, pl_module))
             self._restart()
 

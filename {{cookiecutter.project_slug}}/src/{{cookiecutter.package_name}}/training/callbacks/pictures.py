@@ -44,7 +44,7 @@ class PredictionPictures(Callback):
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Predict the samples with the weights that are being validated."""
-        if trainer.sanity_checking:
+        if trainer.sanity_checking or not trainer.is_global_zero:
             return
         if (trainer.current_epoch + 1) % self.every_n_epochs:
             return
@@ -53,10 +53,7 @@ class PredictionPictures(Callback):
             return
         images = torch.stack([sample.image for sample in samples]).to(pl_module.device)
         with torch.no_grad(), trainer.precision_plugin.forward_context():
-            # By all processes: they may have to gather weights.
             predictions = cast("Any", pl_module).predict_images(images)
-        if not trainer.is_global_zero:
-            return
         shown = [
             Shown(sample.image, sample.target, prediction)
             for sample, prediction in zip(samples, predictions, strict=True)

@@ -5,6 +5,8 @@ import os
 import re
 import signal
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -12,6 +14,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from ...run.identity import is_first
+from ..logging_step import is_logging_step
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +71,7 @@ class Preemption(Callback):
         asked = self.asked is not None
         if trainer.world_size > 1:
             # All must stop at the same step; that is agreed on as often as something is logged.
-            if trainer.global_step % trainer.log_every_n_steps:  # type: ignore[attr-defined]
+            if not is_logging_step(trainer, trainer.global_step):
                 return
             asked = trainer.strategy.reduce_boolean_decision(asked, all=False)
         if not asked:
@@ -108,6 +111,19 @@ class Preemption(Callback):
         """
         if self.asked is not None:
             self._end()
+
+
+@contextmanager
+def requeued_if_preempted() -> Iterator[None]:
+    """If the block is preempted, let SLURM start the job again, as the last action of it.
+
+    The scheduler may end the process at any time after that.
+    """
+    try:
+        yield
+    except PreemptedError as error:
+        requeue(error.signum)
+        raise
 
 
 def requeue(signum: int) -> None:

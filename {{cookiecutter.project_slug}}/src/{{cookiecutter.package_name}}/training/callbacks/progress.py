@@ -5,6 +5,8 @@ from collections.abc import Callable
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import RichProgressBar
 
+from ..logging_step import is_logging_step
+
 # Name and format in the bar, where the full ones would take several lines.
 SHORT: dict[str, tuple[str, Callable[[float], str]]] = {
     "train/loss": ("loss", "{:.3f}".format),
@@ -12,15 +14,6 @@ SHORT: dict[str, tuple[str, Callable[[float], str]]] = {
     "perf/data_wait": ("waits", "{:.0%}".format),
     "perf/memory_gb": ("memory", "{:.1f}GB".format),
 }
-
-
-def is_read(trainer: Trainer) -> bool:
-    """Whether anybody reads what the step that is being made logs.
-
-    Lightning drops the rest, but takes a hundredth of a step to do so.
-    """
-    step = trainer.global_step + 1
-    return step == 1 or step % trainer.log_every_n_steps == 0  # type: ignore[attr-defined]
 
 
 class ProgressBar(RichProgressBar):
@@ -38,8 +31,7 @@ class ProgressBar(RichProgressBar):
         self, trainer: Trainer, pl_module: LightningModule
     ) -> dict[str, int | str | float | dict[str, float]]:
         """What stands behind the bar."""
-        step = trainer.global_step
-        if step == 1 or step % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+        if is_logging_step(trainer, trainer.global_step):
             metrics = trainer.callback_metrics
             for key, (name, tell) in SHORT.items():
                 if key in metrics:

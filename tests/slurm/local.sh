@@ -1,9 +1,18 @@
 #!/usr/bin/env bash
-# A SLURM with two nodes on this machine, to try the scripts here: see docs/clusters.md. Needs root.
+# A SLURM with two nodes on this machine, for ../test_slurm.py; it can also be used by hand, in a
+# generated project. On Debian or Ubuntu, as root:
+#   apt-get install --no-install-recommends slurmctld slurmd slurm-client munge
+#   bash local.sh           # starts the daemons and prints what to export; bash local.sh stop ends them
+#   sbatch --nodes=2 --gpus-per-node=0 --cpus-per-task=1 slurm/train.sbatch trainer.accelerator=cpu
+# A job that is put back into the queue waits for two minutes by SLURM's design;
+# scontrol update JobId=<job> StartTime=now skips that.
 set -euo pipefail
 
 place=${SLURM_LOCAL:-/tmp/slurm-local}
+export SLURM_CONF=$place/slurm.conf
 if [ "${1:-}" = stop ]; then
+  scancel --user="$(id -un)"
+  timeout 60 bash -c 'while [ -n "$(squeue --noheader)" ]; do sleep 1; done' # a job needs the daemons to end
   cat "$place"/*.pid "$place"/munge/pid | xargs kill
   exit
 fi
@@ -11,7 +20,6 @@ fi
 host=$(hostname -s)
 mkdir -p "$place"/{state,log,n1,n2,munge}
 chmod 755 "$place"
-export SLURM_CONF=$place/slurm.conf
 [ -s "$place/munge/key" ] || head -c 1024 /dev/urandom > "$place/munge/key"
 chmod 600 "$place/munge/key"
 cat > "$SLURM_CONF" << END

@@ -1,0 +1,62 @@
+"""The results of each image of a test batch."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from torch import Tensor
+from torch.nn import functional
+
+from ..evaluation.scores import ImageResult, ScoreCounts, StepResults
+from .dataset import Batch, Prediction
+
+
+def score_batch(batch: Batch, logits: Tensor, own: Tensor, classes: Sequence[str]) -> StepResults:
+    """Score the images of a batch; the loss of an image is its cross-entropy.
+
+    The probability of every class counts as a prediction of that class, so that a threshold says
+    how probable a class must be to be assigned.
+
+    Args:
+        batch: images and targets.
+        logits: float tensor [B, classes].
+        own: bool tensor [B], the images that this process has to count.
+        classes: the names.
+    """
+    images, targets, logits, positions = (
+        part[own].cpu() for part in (batch.images, batch.targets, logits, batch.positions)
+    )
+    losses = functional.cross_entropy(logits, targets, reduction="none")
+    probabilities = logits.softmax(dim=1)
+    confidences, labels = probabilities.max(dim=1)
+    counts = ScoreCounts(classes)
+    every = np.tile(np.arange(len(classes)), len(targets))
+    counts.add(
+        every,
+        probabilities.flatten().numpy(),
+        every == targets.repeat_interleave(len(classes)).numpy(),
+    )
+    counts.add_targets(targets.numpy())
+    np.add.at(counts.confusion, (targets.numpy(), labels.numpy()), 1)
+    return StepResults(
+        images=[
+            ImageResult(
+                position,
+                image,
+                target,
+                Prediction(label, confidence),
+                confidence,
+                loss,
+                label == target,
+            )
+            for position, image, target, label, confidence, loss in zip(
+                positions.tolist(),
+                images,
+                targets.tolist(),
+                labels.tolist(),
+                confidences.tolist(),
+                losses.tolist(),
+                strict=True,
+            )
+        ],
+        counts=counts,
+    )

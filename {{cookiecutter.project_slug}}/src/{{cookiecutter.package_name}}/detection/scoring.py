@@ -1,0 +1,84 @@
+"""The results of each image of a test batch."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from torch import Tensor
+
+from ..evaluation.scores import ImageResult, ScoreCounts, StepResults
+from .boxes import Prediction, Target
+from .dataset import Batch
+from .matching import IN_CROWD, match
+
+
+def score_batch(
+    batch: Batch,
+    detections: Sequence[Prediction],
+    own: Tensor,
+    classes: Sequence[str],
+    threshold: float,
+) -> StepResults:
+    """Score the images of a batch.
+
+    Args:
+        batch: images and targets.
+        detections: all boxes of each image, however weak: the curves need them.
+        own: bool tensor [B], the images that this process has to count.
+        classes: the names.
+        threshold: the lowest score of a box that is drawn and counted in the confusion matrix.
+    """
+    counts = ScoreCounts(classes, background=True)
+    images, positions = batch.images.cpu(), batch.positions.tolist()
+    results = []
+    for index in own.nonzero().flatten().tolist():
+        target = batch.targets[index]
+        target = target._replace(
+            boxes=target.boxes.cpu(), labels=target.labels.cpu(), crowd=target.crowd.cpu()
+        )
+        prediction = Prediction(*(part.detach().cpu() for part in detections[index]))
+        result = _score_image(counts, prediction, target, threshold)
+        results.append(ImageResult(positions[index], images[index], target, *result))
+    return StepResults(images=results, counts=counts)
+
+
+def _score_image(
+    counts: ScoreCounts, prediction: Prediction, target: Target, threshold: float
+) -> tuple[Prediction, float, float, bool]:
+    """Add an image to the counts.
+
+    Returns:
+        The boxes that reach the threshold, the mean of their scores, 1 - F1 of them, and whether
+        they are exactly the objects.
+    """
+    matches = match(prediction, target)
+    counted = matches != IN_CROWD
+    labels, scores = prediction.labels.numpy()[counted], prediction.scores.float().numpy()[counted]
+    correct = matches[counted] >= 0
+    objects = target.labels[~target.crowd].numpy()
+    counts.add(labels, scores, correct)
+    counts.add_targets(objects)
+    shown = Prediction(*(part[prediction.scores >= threshold] for part in prediction))
+    count_confusion(counts.confusion, shown, target)
+    sure = scores >= threshold
+    total = int(sure.sum()) + len(objects)
+    loss = 1 - 2 * int(correct[sure].sum()) / total if total else 0.0
+    confidence = float(shown.scores.mean()) if len(shown.scores) else 0.0
+    return shown, confidence, loss, loss == 0
+
+
+def count_confusion(confusion: np.ndarray, prediction: Prediction, target: Target) -> None:
+    """Add the boxes of an image to a confusion matrix, each with its object, whatever its class.
+
+    Args:
+        confusion: int64 array [classes + 1, classes + 1]; its last row is for boxes without an
+            object, its last column for objects without a box.
+        prediction: the boxes.
+        target: the objects.
+    """
+    matches = match(prediction, target, same_class=False)
+    counted = matches != IN_CROWD
+    objects = np.append(target.labels.numpy(), -1)[matches[counted]]  # -1 is the last row
+    np.add.at(confusion, (objects, prediction.labels.numpy()[counted]), 1)
+    missed = ~target.crowd.numpy()
+    missed[matches[matches >= 0]] = False
+    np.add.at(confusion[:, -1], target.labels.numpy()[missed], 1)

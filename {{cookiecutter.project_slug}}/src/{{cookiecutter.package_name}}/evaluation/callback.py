@@ -1,0 +1,64 @@
+"""Collect the results of a test, of all its batches and all its processes."""
+
+from itertools import chain
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import distributed
+
+from .scores import ImageResult, ScoreCounts, StepResults
+
+
+class EvaluationResults(Callback):
+    """Add up what ``test_step`` returns; of the images, keep the best and the worst.
+
+    Attributes:
+        counts: of all images; at the end of the test, of all processes.
+        worst: the images of the highest loss, the highest first.
+        best: the images of the lowest loss, the lowest first.
+        shown: the length of ``worst`` and ``best``.
+    """
+
+    counts: ScoreCounts
+    worst: list[ImageResult]
+    best: list[ImageResult]
+    shown = 8
+
+    def on_test_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Add the results of one batch."""
+        results: StepResults = outputs
+        if batch_idx == 0:
+            self.counts, self.worst, self.best = results["counts"], [], []
+        else:
+            self.counts += results["counts"]
+        self._select([*self.worst, *results["images"]], [*self.best, *results["images"]])
+
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Put the results of all processes together."""
+        if trainer.world_size == 1:
+            return
+        shares: list[Any] = [None] * trainer.world_size
+        distributed.all_gather_object(shares, (self.counts, self.worst, self.best))
+        counts, worst, best = zip(*shares, strict=True)
+        self.counts = counts[0]
+        for share in counts[1:]:
+            self.counts += share
+        self._select(list(chain(*worst)), list(chain(*best)))
+
+    def _select(self, worst: list[ImageResult], best: list[ImageResult]) -> None:
+        # Of equal losses, the surest predictions come first.
+        worst = sorted(worst, key=lambda result: (-result.loss, -result.confidence))
+        best = sorted(best, key=lambda result: (result.loss, -result.confidence))
+        # A view of an image would keep its whole batch in memory.
+        self.worst, self.best = (
+            [result._replace(image=result.image.clone()) for result in results[: self.shown]]
+            for results in (worst, best)
+        )

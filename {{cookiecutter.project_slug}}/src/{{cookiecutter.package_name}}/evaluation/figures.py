@@ -1,0 +1,154 @@
+"""The results of a test as PNG to look at and as CSV with all values.
+
+Of many classes a picture shows those that need attention most; its title says so.
+"""
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter
+
+from ..run.files import replacing, write_text
+from .scores import THRESHOLDS, ClassScores, ScoreCounts, best_threshold, rounded
+
+MOST_BARS, MOST_CELLS, MOST_LINES = 30, 25, 8  # classes in one picture
+
+
+def write_figures(counts: ScoreCounts, scores: ClassScores, folder: Path) -> None:
+    """Write what a test has measured, each figure as PNG and as CSV.
+
+    Args:
+        counts: of the test.
+        scores: the metrics of each class, in the order of ``counts.classes``.
+        folder: gets ``confusion_matrix``, ``precision_recall``, ``thresholds`` and ``per_class``.
+    """
+    _confusion_matrix(counts, folder / "confusion_matrix")
+    _precision_recall(counts, folder / "precision_recall")
+    _thresholds(counts, folder / "thresholds")
+    _per_class(counts, scores, folder / "per_class")
+
+
+def class_table(counts: ScoreCounts, scores: ClassScores) -> dict[str, Sequence[object]]:
+    """Columns with a value for each class; precision, recall and F1 at its own best threshold."""
+    curves = counts.curves()
+    columns: dict[str, Sequence[object]] = {
+        "class": counts.classes,
+        "targets": counts.confusion.sum(axis=1)[: len(counts.classes)].tolist(),
+        **scores,
+    }
+    best = [best_threshold(f1) for f1 in curves.f1]
+    thresholds = np.tile(THRESHOLDS, (len(best), 1))
+    for name, rows in {"best_threshold": thresholds, **curves._asdict()}.items():
+        values = zip(rows, best, strict=True)
+        columns[name] = rounded(np.nan if at is None else row[at] for row, at in values)
+    return columns
+
+
+def _confusion_matrix(counts: ScoreCounts, path: Path) -> None:
+    """Rows are targets and columns predictions, coloured by the share of the row."""
+    names, matrix = counts.confusion_names, counts.confusion
+    confused = matrix.sum(axis=0) + matrix.sum(axis=1) - 2 * matrix.diagonal()
+    shown, note = _chosen(-confused, MOST_CELLS, "most confused")
+    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    side = 2.6 + 0.42 * len(shown)
+    figure = Figure((side + 1, side), layout="constrained")
+    axes = figure.subplots()
+    image = axes.imshow(shares[np.ix_(shown, shown)], cmap="Blues", vmin=0, vmax=1)
+    figure.colorbar(image, ax=axes, label="share of the targets", shrink=0.8)
+    axes.set(title=f"Confusion matrix{note}", xlabel="prediction", ylabel="target")
+    labels = [_label(names[index]) for index in shown]
+    axes.set_xticks(range(len(shown)), labels, rotation=60, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(shown)), labels)
+    thousands = EngFormatter(places=0, sep="")  # 12345 as 12k
+    for row, target in enumerate(shown):
+        for column, prediction in enumerate(shown):
+            count = int(matrix[target, prediction])
+            text = str(count) if count < 1000 else thousands(count)
+            ink = "white" if shares[target, prediction] > 0.5 else "black"
+            axes.text(column, row, text, ha="center", va="center", color=ink, fontsize=8)
+    rows = ([name, *row] for name, row in zip(names, matrix.tolist(), strict=True))
+    _write(path, figure, ["target", *names], rows)
+
+
+def _precision_recall(counts: ScoreCounts, path: Path) -> None:
+    curves = counts.curves()
+    mean = curves.mean()
+    highest = np.ma.masked_invalid(curves.f1).max(axis=1).filled(2)
+    shown, note = _chosen(highest, MOST_LINES, "lowest F1")
+    figure = Figure((5.8, 4.2), layout="constrained")
+    axes = figure.subplots()
+    axes.set(title=f"Precision over recall{note}", xlabel="recall", ylabel="precision")
+    for label in shown:
+        name = _label(counts.classes[label])
+        axes.plot(curves.recall[label], curves.precision[label], label=name)
+    axes.plot(mean.recall, mean.precision, color="black", lw=2.5, label=_label("mean of all"))
+    axes.set(xlim=(0, 1.01), ylim=(0, 1.02))
+    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    rows = (
+        [name, *values]
+        for name, *lines in zip(counts.classes, curves.precision, curves.recall, strict=True)
+        for values in zip(THRESHOLDS, *lines, strict=True)
+    )
+    _write(path, figure, ["class", "threshold", "precision", "recall"], rows)
+
+
+def _thresholds(counts: ScoreCounts, path: Path) -> None:
+    mean = counts.curves().mean()
+    best = best_threshold(mean.f1)
+    figure = Figure((5.8, 3.6), layout="constrained")
+    axes = figure.subplots()
+    for name, values in mean._asdict().items():
+        axes.plot(THRESHOLDS, values, label=name)
+    if best is not None:
+        words = f"best f1 {mean.f1[best]:.3f}\nat {THRESHOLDS[best]:.2f}"
+        axes.axvline(THRESHOLDS[best], color="grey", linestyle="--", label=words)
+    axes.set(title="Mean of all classes by threshold", xlabel="threshold of the score")
+    axes.set(xlim=(0, 1), ylim=(0, 1.02))
+    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    _write(path, figure, ["threshold", *mean._fields], zip(THRESHOLDS, *mean, strict=True))
+
+
+def _per_class(counts: ScoreCounts, scores: ClassScores, path: Path) -> None:
+    columns = class_table(counts, scores)
+    panels = {name: np.array(columns[name], dtype=float) for name in (*scores, "f1")}
+    first = next(iter(panels))
+    shown, note = _chosen(np.nan_to_num(panels[first], nan=2), MOST_BARS, f"lowest {first}")
+    figure = Figure((1.6 + 2 * len(panels), 1.3 + 0.3 * len(shown)), layout="constrained")
+    figure.suptitle(f"Scores of each class{note}")
+    grid = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    for axes, (name, values) in zip(grid, panels.items(), strict=True):
+        bars = axes.barh(range(len(shown)), np.nan_to_num(values[shown]), color="#0b4f8a")
+        texts = ["" if np.isnan(value) else f"{value:.2f}" for value in values[shown]]
+        axes.bar_label(bars, texts, padding=2, fontsize=8)
+        axes.set(title=name, xlim=(0, 1.25), xticks=(0, 0.5, 1), ymargin=0.01)
+    grid[0].set_yticks(range(len(shown)), [_label(counts.classes[label]) for label in shown])
+    grid[0].invert_yaxis()
+    _write(path, figure, list(columns), zip(*columns.values(), strict=True))
+
+
+def _chosen(ranks: np.ndarray, most: int, words: str) -> tuple[list[int], str]:
+    """The indices of the lowest ranks, in ascending order, and a note if some are left out."""
+    shown = sorted(np.argsort(ranks, kind="stable")[:most].tolist())
+    return shown, "" if len(shown) == len(ranks) else f"\n{most} of {len(ranks)} classes: {words}"
+
+
+def _label(name: str) -> str:
+    """A name that matplotlib takes neither for a formula nor, by an underscore, for hidden."""
+    return f" {name if len(name) <= 24 else name[:23] + '…'}".replace("$", r"\$")
+
+
+def _write(
+    path: Path, figure: Figure, header: Sequence[str], rows: Iterable[Sequence[object]]
+) -> None:
+    with replacing(path.with_suffix(".png")) as hidden:
+        figure.savefig(hidden, dpi=110)
+    content = io.StringIO()
+    writer = csv.writer(content, lineterminator="\n")
+    writer.writerow(header)
+    for row in rows:
+        writer.writerow(rounded([cell])[0] if isinstance(cell, float) else cell for cell in row)
+    write_text(path.with_suffix(".csv"), content.getvalue())

@@ -1,0 +1,79 @@
+"""Write a page of HTML that needs no other file: its style and its pictures are part of it."""
+
+import base64
+import html
+import io
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from PIL import Image
+
+MOST_PIXELS = 1500  # of the longer side of a picture
+WIDE = 640  # pixels; a wider picture is scrolled on a phone, or its text would be illegible
+
+STYLE = Path(__file__).with_name("page.css")
+
+
+def page(title: str, sections: Sequence[tuple[str, str]]) -> str:
+    """A document of sections, each a heading in plain text and its content in HTML."""
+    body = "".join(f"<h2>{html.escape(heading)}</h2>\n{content}\n" for heading, content in sections)
+    return f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{html.escape(title)}</title><style>{STYLE.read_text(encoding="utf-8")}</style></head>
+<body><h1>{html.escape(title)}</h1>
+{body}</body></html>
+"""
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """A table of plain text and numbers; None is shown as a dash.
+
+    Args:
+        header: the names of the columns, or [] for a list of properties and their values.
+        rows: the cells of each row.
+    """
+    columns = zip(*rows, strict=True)
+    numeric = [any(isinstance(cell, int | float) for cell in column) for column in columns]
+    lines = [_row("td", numeric, map(_text, row)) for row in rows]
+    head = f"<thead>{_row('th', numeric, header)}</thead>" if header else ""
+    kind = "" if header else ' class="facts"'
+    return f'<div class="scroll"><table{kind}>{head}<tbody>{"".join(lines)}</tbody></table></div>'
+
+
+def _row(tag: str, numeric: Sequence[bool], texts: Iterable[str]) -> str:
+    cells = (
+        f"<{tag}{' class=number' if right else ''}>{html.escape(text)}</{tag}>"
+        for right, text in zip(numeric, texts, strict=True)
+    )
+    return f"<tr>{''.join(cells)}</tr>\n"
+
+
+def _text(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return "-" if value is None else str(value)
+
+
+def image(picture: Path | Image.Image, caption: str) -> str:
+    """A picture, from a file or from memory, with a caption of plain text."""
+    if isinstance(picture, Path):
+        with Image.open(picture) as file:
+            picture = file.convert("RGB")
+    shown = picture.copy()
+    shown.thumbnail((MOST_PIXELS, MOST_PIXELS))
+    content = io.BytesIO()
+    shown.save(content, "WEBP", quality=85)
+    data = base64.b64encode(content.getvalue()).decode()
+    kind = ' class="wide"' if shown.width > WIDE else ""
+    text = html.escape(caption)
+    return (
+        f'<figure><div class="scroll"><img{kind} alt="{text}" width="{shown.width}" '
+        f'height="{shown.height}" src="data:image/webp;base64,{data}"></div>'
+        f"<figcaption>{text}</figcaption></figure>\n"
+    )
+
+
+def grid(figures: Sequence[str]) -> str:
+    """Pictures side by side, as many as fit."""
+    return f'<div class="grid">\n{"".join(figures)}</div>\n'

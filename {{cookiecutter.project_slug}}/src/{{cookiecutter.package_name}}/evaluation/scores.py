@@ -1,0 +1,121 @@
+"""Counts of scores, and the curves, thresholds and confusion matrix that follow from them."""
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple, TypedDict
+
+import numpy as np
+from torch import Tensor
+
+BINS = 100
+THRESHOLDS = np.arange(BINS) / BINS
+
+ClassScores = dict[str, list[float | None]]  # the values of the classes, by metric
+
+
+class ImageResult(NamedTuple):
+    """The result of one image of a test."""
+
+    position: int  # in the data set
+    image: Tensor  # uint8 [3, S, S], on the CPU
+    target: Any
+    prediction: Any
+    confidence: float  # 0 to 1
+    loss: float  # the higher, the worse the prediction
+    correct: float  # 0 to 1
+
+
+class Curves(NamedTuple):
+    """Values at each of the ``THRESHOLDS``, float [classes, BINS]; NaN where undefined."""
+
+    precision: np.ndarray
+    recall: np.ndarray
+    f1: np.ndarray
+
+    def mean(self) -> "Curves":
+        """The mean of the classes for which a value is defined, float [BINS]."""
+        return Curves(
+            *(np.ma.masked_invalid(values).mean(axis=0).filled(np.nan) for values in self)
+        )
+
+
+class ScoreCounts:
+    """How often each class received each score, correctly and wrongly, and what was confused.
+
+    Scores are counted in ``BINS`` intervals from 0 to 1, so that memory does not grow with the
+    data set and the counts of batches and of processes can be added.
+
+    Args:
+        classes: the names.
+        background: whether the confusion matrix has one more row, for predictions without a
+            target, and one more column, for targets without a prediction.
+    """
+
+    def __init__(self, classes: Sequence[str], *, background: bool = False) -> None:
+        self.classes = list(classes)
+        self.confusion_names = [*classes, *(["background"] if background else [])]
+        self.correct = np.zeros((len(classes), BINS), dtype=np.int64)
+        self.wrong = np.zeros((len(classes), BINS), dtype=np.int64)
+        self.targets = np.zeros(len(classes), dtype=np.int64)
+        # A row for each target, a column for each prediction.
+        self.confusion = np.zeros((len(self.confusion_names),) * 2, dtype=np.int64)
+
+    def __iadd__(self, other: "ScoreCounts") -> "ScoreCounts":
+        self.correct += other.correct
+        self.wrong += other.wrong
+        self.targets += other.targets
+        self.confusion += other.confusion
+        return self
+
+    def add(self, labels: np.ndarray, scores: np.ndarray, correct: np.ndarray) -> None:
+        """Count predictions.
+
+        Args:
+            labels: int [N], their classes.
+            scores: float [N], 0 to 1.
+            correct: bool [N], whether the target is of that class.
+        """
+        bins = np.minimum((scores * BINS).astype(np.int64), BINS - 1)
+        places, size = labels * BINS + bins, self.correct.size
+        self.correct += np.bincount(places[correct], minlength=size).reshape(-1, BINS)
+        self.wrong += np.bincount(places[~correct], minlength=size).reshape(-1, BINS)
+
+    def add_targets(self, labels: np.ndarray) -> None:
+        """Count the targets that could have been predicted, int [N]."""
+        self.targets += np.bincount(labels, minlength=len(self.targets))
+
+    def curves(self) -> Curves:
+        """Precision, recall and F1 of each class if only scores of at least a threshold count.
+
+        With ``tp`` correct and ``fp`` wrong predictions of a class that has ``n`` targets:
+        ``precision = tp / (tp + fp)``, ``recall = tp / n`` and ``F1 = 2 tp / (tp + fp + n)``. All
+        are undefined for a class without targets.
+        """
+        correct = self.correct[:, ::-1].cumsum(axis=1)[:, ::-1]
+        predicted = correct + self.wrong[:, ::-1].cumsum(axis=1)[:, ::-1]
+        targets = np.where(self.targets, self.targets, np.nan)[:, None]
+        with np.errstate(invalid="ignore"):
+            precision = np.where(self.targets[:, None], correct / predicted, np.nan)
+        return Curves(precision, correct / targets, 2 * correct / (predicted + targets))
+
+
+class StepResults(TypedDict):
+    """What ``test_step`` returns, of the images that this process has to count."""
+
+    images: list[ImageResult]
+    counts: ScoreCounts
+
+
+def best_threshold(f1: np.ndarray) -> int | None:
+    """The index in ``THRESHOLDS`` of the highest F1, float [BINS]; the middle of equal ones.
+
+    Returns:
+        None if F1 is undefined.
+    """
+    best = np.flatnonzero(f1 == np.nanmax(f1, initial=-1))
+    return int(best[len(best) // 2]) if len(best) else None
+
+
+def rounded(values: Iterable[float | None]) -> list[float | None]:
+    """The values with six digits; None instead of NaN."""
+    return [None if value is None or math.isnan(value) else round(value, 6) for value in values]

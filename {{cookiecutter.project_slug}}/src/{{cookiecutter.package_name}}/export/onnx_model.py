@@ -1,0 +1,128 @@
+"""Write models as ONNX files, and use such a file in place of a checkpoint."""
+
+import json
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from .. import model as checkpoint_model
+from ..errors import UsageError
+from ..settings.tree import Settings
+from ..task import TaskModule
+from ..training import checkpoint
+from .task import task_export
+
+OPSET = 18  # the oldest version that PyTorch writes without a conversion
+FREE_BATCH = {"images": {0: torch.export.Dim("batch", min=1)}}  # the shape of the input
+
+
+def write_onnx(
+    program: torch.export.ExportedProgram, path: Path, metadata: Mapping[str, object]
+) -> None:
+    """Write an exported program as one file, weights included.
+
+    Args:
+        program: its input is ``images``.
+        path: the file.
+        metadata: is stored in the file, as a JSON value for each key.
+    """
+    import onnx  # noqa: PLC0415 - an optional package
+
+    converted = torch.onnx.export(
+        program,
+        dynamo=True,
+        opset_version=OPSET,
+        input_names=["images"],
+        output_names=list(task_export.OUTPUTS),
+        dynamic_shapes=FREE_BATCH,
+        external_data=False,
+        verbose=False,
+    )
+    model = cast("Any", converted).model_proto
+    for part in (model.graph, *model.graph.node, *model.graph.value_info):
+        part.ClearField("metadata_props")  # PyTorch's traces, with paths of this machine
+    onnx.helper.set_model_props(model, {key: json.dumps(value) for key, value in metadata.items()})
+    onnx.save(model, path)
+
+
+class OnnxNetwork(nn.Module):
+    """An ONNX file in place of the network that it was exported from; it runs on the CPU.
+
+    Raises:
+        UsageError: if onnxruntime is not installed, or cannot read the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = path
+        try:
+            import onnxruntime  # noqa: PLC0415 - an optional package
+        except ImportError as error:
+            raise UsageError(
+                f"{path} needs the package onnxruntime, which is not installed.\n"
+                "Install it: uv sync --extra onnx"
+            ) from error
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3  # errors only
+        providers = ["CPUExecutionProvider"]
+        try:
+            self.session = onnxruntime.InferenceSession(path, options, providers=providers)
+        except Exception as error:  # onnxruntime raises many kinds for a file that is not ONNX
+            raise UsageError(f"{path} cannot be read: {type(error).__name__}.") from error
+
+    @cached_property
+    def metadata(self) -> dict[str, Any]:
+        """The description of the model as in ``model.json``, and the settings of the training.
+
+        Raises:
+            UsageError: if the file was not exported by this project.
+        """
+        content = self.session.get_modelmeta().custom_metadata_map
+        missing = sorted({"settings", "classes", "postprocessing"} - set(content))
+        if missing:
+            raise UsageError(
+                f"{self.path} was not exported by this project: it has no {', '.join(missing)}."
+            )
+        return {key: json.loads(value) for key, value in content.items()}
+
+    def outputs(self, images: Tensor) -> list[Tensor]:
+        """The outputs of the file for uint8 images [B, 3, S, S], on their device."""
+        outputs = self.session.run(None, {"images": images.contiguous().cpu().numpy()})
+        return [torch.from_numpy(output).to(images.device) for output in outputs]
+
+    def forward(self, images: Tensor) -> Any:
+        """Return for uint8 images [B, 3, S, S] what the exported network would return."""
+        return task_export.decode_outputs(self.outputs(images), self.metadata["postprocessing"])
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint, or the metadata of an ONNX file: both hold ``settings`` and ``classes``.
+
+    Raises:
+        UsageError: if the file is neither, or was not written by this project.
+    """
+    if path.suffix != ".onnx":
+        return checkpoint.read_checkpoint(path)
+    return OnnxNetwork(path).metadata
+
+
+def load_module(path: Path, settings: Settings) -> TaskModule:
+    """Rebuild the module of a checkpoint or of an ONNX file, in evaluation mode.
+
+    Args:
+        path: the checkpoint, or an ONNX file, which then runs in place of the network.
+        settings: their ``model`` section replaces the stored one.
+
+    Raises:
+        UsageError: if the file is neither, or was not written by this project.
+    """
+    if path.suffix != ".onnx":
+        return checkpoint_model.load_module(path, settings)
+    network = OnnxNetwork(path)
+    module = checkpoint_model.build_module(network.metadata, settings)
+    cast("Any", module).network = network
+    return module.eval()

@@ -1,0 +1,38 @@
+"""The settings of ``export``."""
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from ..settings.tree import Settings, existing_checkpoint
+
+ONNX_PACKAGES = ("onnx", "onnxruntime", "onnxscript")
+
+
+class ExportSettings(Settings):
+    """The settings of ``export``."""
+
+    checkpoint: Path = Field(description="runs/<run id>/checkpoints/best.ckpt")
+    format: Literal["onnx", "torch"] = Field(
+        description="onnx, or a program of torch.export, which needs no package but PyTorch."
+    )
+
+    @field_validator("checkpoint", mode="before")
+    @classmethod
+    def _exists(cls, checkpoint: object) -> object:
+        if str(checkpoint).endswith(".onnx"):
+            raise ValueError("is exported already; name a checkpoint of a training: *.ckpt")
+        return existing_checkpoint(checkpoint)
+
+    @field_validator("format")
+    @classmethod
+    def _can_be_written(cls, name: str) -> str:
+        missing = [package for package in ONNX_PACKAGES if not find_spec(package)]
+        if name == "onnx" and missing:
+            raise ValueError(
+                f"onnx needs packages that are not installed, {', '.join(missing)}: "
+                "uv sync --extra onnx, or format=torch"
+            )
+        return name

@@ -1,0 +1,63 @@
+"""Run a module on videos: annotated copies, and a row of the table for each frame."""
+
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+
+import torch
+from lightning.pytorch import Trainer
+from PIL.Image import Image
+from rich.progress import track
+
+from .data.videos import VIDEO_SUFFIXES, count_frames, frames_per_second, read_frames, write_video
+from .run.folder import Run
+from .settings.tree import PredictSettings
+from .task import UNLABELLED, TaskModule, as_seen, describe, draw_prediction
+
+
+def predict_videos(
+    names: Mapping[Path, str],
+    module: TaskModule,
+    trainer: Trainer,
+    settings: PredictSettings,
+    run: Run,
+) -> list[dict[str, object]]:
+    """Predict the videos among the sources; write ``predictions/<name>.mp4`` for each.
+
+    Args:
+        names: the sources, images included, with the names of their outputs.
+        module: it predicts in batches of ``loader.batch_size`` frames.
+        trainer: its device and precision are used.
+        settings: the settings of ``predict``.
+        run: its folder is written to.
+
+    Returns:
+        A row for each frame, named ``<path>#<index of the frame>``.
+    """
+    module.to(trainer.strategy.root_device).eval()
+    rows: list[dict[str, object]] = []
+    for path, name in names.items():
+        if path.suffix.lower() in VIDEO_SUFFIXES:
+            pictures = _annotated_frames(path, rows, module, trainer, settings)
+            target = run.folder / "predictions" / f"{name}.mp4"
+            write_video(target, pictures, rate=frames_per_second(path))
+    return rows
+
+
+def _annotated_frames(
+    path: Path,
+    rows: list[dict[str, object]],
+    module: TaskModule,
+    trainer: Trainer,
+    settings: PredictSettings,
+) -> Iterator[Image]:
+    """Yield each frame with its prediction drawn on it, and append its row to ``rows``."""
+    frames = enumerate(read_frames(path))
+    progress = track(frames, description=path.name, total=count_frames(path), transient=True)
+    while batch := list(islice(progress, settings.loader.batch_size)):
+        images = torch.stack([as_seen(frame, settings.data) for _, frame in batch])
+        with torch.inference_mode(), trainer.precision_plugin.forward_context():
+            predictions = module.predict_images(images.to(module.device))
+        for (index, frame), prediction in zip(batch, predictions, strict=True):
+            rows.append({"image": f"{path}#{index}", **describe(prediction, module.classes)})
+            yield draw_prediction(frame, UNLABELLED, prediction, module.classes)

@@ -1,0 +1,36 @@
+"""Processes that torchrun or SLURM has started for one run, perhaps on several machines."""
+
+import os
+from collections.abc import Mapping
+from datetime import timedelta
+
+from ..errors import UsageError
+
+
+def started_processes(environ: Mapping[str, str] = os.environ) -> int:
+    """The number of processes that torchrun or srun has started; 1 without either."""
+    if "TORCHELASTIC_RUN_ID" in environ:
+        return int(environ["WORLD_SIZE"])
+    return int(environ.get("SLURM_NTASKS", "1")) if "SLURM_STEP_ID" in environ else 1
+
+
+def agreed_run_id(proposed: str, environ: Mapping[str, str] = os.environ) -> str:
+    """The same id in all processes that torchrun or srun has started; else the proposed id.
+
+    Processes that Lightning starts inherit the id in ``TRAIN_RUN_ID``.
+
+    Raises:
+        UsageError: if torchrun offers no store through which the processes can agree.
+    """
+    if started_processes(environ) == 1:
+        return proposed
+    if "TORCHELASTIC_RUN_ID" in environ:
+        if environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
+            raise UsageError("This torchrun has no store: set TRAIN_RUN_ID to a name for the run.")
+        from torch.distributed import TCPStore  # type: ignore[attr-defined]
+
+        address, port = environ["MASTER_ADDR"], int(environ["MASTER_PORT"])
+        store = TCPStore(address, port, timeout=timedelta(minutes=1))
+        # The first process sets the value, and all others read it.
+        return bytes(store.compare_set("run_id", "", proposed)).decode()
+    return f"slurm-{environ['SLURM_JOB_ID']}.{environ['SLURM_STEP_ID']}"

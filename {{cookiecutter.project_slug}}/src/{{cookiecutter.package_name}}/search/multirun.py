@@ -1,0 +1,35 @@
+"""Compare the jobs of ``train -m``; ``configs/train.yaml`` names the callback.
+
+Hydra imports this module at the start of every command, so it imports the rest late.
+"""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig
+
+from ..run.folder import Run
+from ..run.identity import RUN_ID
+
+
+class Multirun(Callback):
+    """Hydra calls this callback when the last job of a multirun has ended."""
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """Compare the trainings; exit with status 1 if a job has failed."""
+        runs, prefix = Path(config.runs), f"{os.environ[RUN_ID]}-"
+        suffixes = [folder.name.removeprefix(prefix) for folder in runs.glob(f"{prefix}*")]
+        numbers = sorted(filter(str.isdigit, suffixes), key=int)
+        jobs = [Run(runs / f"{prefix}{number}") for number in numbers]
+        if config.hydra.job.config_name == "train":
+            from .compare import compare, read_result  # noqa: PLC0415
+            from .plots import draw_scores  # noqa: PLC0415
+
+            folder = Path(config.hydra.sweep.dir)
+            results = [read_result(job) for job in jobs]
+            compare(results, folder, draw_scores(results, folder / "results.png"))
+        if any(job.failure.is_file() for job in jobs):
+            sys.exit(1)

@@ -1,0 +1,65 @@
+"""The results of each image of a test batch."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ..evaluation.scores import ImageResult, ScoreCounts, StepResults
+from .dataset import Batch
+from .masks import IGNORE_INDEX, Prediction
+
+SCORED_PIXELS = 2000  # of each image, spread evenly: the scores of all pixels would take minutes
+
+
+def score_batch(
+    batch: Batch, logits: Tensor, own: Tensor, confusion: Tensor, classes: Sequence[str]
+) -> StepResults:
+    """Score the images of a batch; the loss of an image is the mean cross-entropy of its pixels.
+
+    Args:
+        batch: images and targets.
+        logits: float tensor [B, classes, S, S].
+        own: bool tensor [B], the images that this process has to count.
+        confusion: int64 tensor [classes, classes], the pixels of a target in a row.
+        classes: the names.
+    """
+    logits, targets = logits[own], batch.targets[own]
+    known = targets != IGNORE_INDEX
+    losses = functional.cross_entropy(logits, targets, ignore_index=IGNORE_INDEX, reduction="none")
+    probabilities = logits.softmax(dim=1)
+    confidences, masks = probabilities.max(dim=1)
+    pixels = known.sum(dim=(1, 2)).clamp(min=1)
+    means = [
+        ((values * known).sum(dim=(1, 2)) / pixels).tolist()
+        for values in (confidences, losses, masks == targets)
+    ]
+    counts = ScoreCounts(classes)
+    counts.confusion += confusion.cpu().numpy()
+    _count_scores(counts, probabilities, targets)
+    images = zip(
+        batch.positions[own].tolist(),
+        batch.images[own].cpu(),
+        targets.to(torch.uint8).cpu(),
+        map(Prediction, masks.to(torch.uint8).cpu()),
+        *means,
+        strict=True,
+    )
+    return StepResults(images=[ImageResult(*values) for values in images], counts=counts)
+
+
+def _count_scores(counts: ScoreCounts, probabilities: Tensor, targets: Tensor) -> None:
+    """Count the probability of every class, of the same pixels whatever the batch is."""
+    step = targets[0].numel() // SCORED_PIXELS | 1 if len(targets) else 1  # odd: not one column
+    ids = targets.flatten(1)[:, ::step]
+    known = ids != IGNORE_INDEX
+    scores = probabilities.flatten(2)[:, :, ::step].transpose(1, 2)[known].cpu()  # [N, classes]
+    labels = torch.arange(scores.shape[1]).expand_as(scores)
+    ids = ids[known].cpu()
+    counts.add(
+        labels.flatten().numpy(),
+        scores.flatten().numpy(),
+        (labels == ids[:, None]).flatten().numpy(),
+    )
+    counts.add_targets(ids.numpy())

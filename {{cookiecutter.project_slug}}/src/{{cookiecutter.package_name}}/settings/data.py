@@ -1,0 +1,44 @@
+"""Settings of data that all kinds of data sets have."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from .check import Strict
+
+
+class DataFolder(Strict):
+    """A folder of images."""
+
+    root: Path = Field(description="The folder of the data set.")
+    # ~ if cookiecutter.scope == "complete"
+    cache: Literal["disk"] | None = Field(
+        description="Decode each image once, and store it as large as the model needs it."
+    )
+    cache_folder: Path = Field(description="The folder of the cache, which can be deleted.")
+    # ~ endif
+    skip_unreadable: bool = Field(
+        description="Leave out missing and unreadable files, and list them in the run folder."
+    )
+
+    @field_validator("root", mode="before")
+    @classmethod
+    def _named(cls, root: object) -> object:
+        if root is None:
+            raise ValueError("name the folder of the data set: data.root=<folder>")
+        return root
+
+
+class ShapesFolder(DataFolder):
+    """The embedded data: coloured shapes, drawn once and then read like any other data set."""
+
+    name: Literal["shapes"]
+    train_images: int = Field(ge=10, description="Images to draw for training.")
+    val_images: int = Field(ge=10, description="Images to draw for validation.")
+    test_images: int = Field(ge=10, description="Images to draw for the test.")
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """The number of images of each split."""
+        return {"train": self.train_images, "val": self.val_images, "test": self.test_images}

@@ -1,0 +1,125 @@
+"""Settings that a run or a checkpoint has stored: read, brought up to date, and overridden."""
+
+import copy
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from pydantic import BaseModel
+
+from ..errors import UsageError
+from .check import location, resolved, validation_errors
+
+log = logging.getLogger(__name__)
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+
+
+def completed(tree: Mapping[str, Any], model: type[BaseModel], *, source: object) -> dict[str, Any]:
+    """Bring settings that an earlier version of this project has stored up to date.
+
+    A setting that the tree lacks gets today's default, and a setting that no longer exists is left
+    out; one line of log names them.
+
+    Args:
+        tree: the stored settings.
+        model: the settings as they are today.
+        source: the file that holds the tree, for the message.
+    """
+    complete = copy.deepcopy(dict(tree))
+    defaults: dict[str, Any] | None = None
+    added, removed = [], []
+    for details in validation_errors(tree, model):
+        *parents, key = location(details)
+        group = _select(complete, parents)
+        if details["type"] == "extra_forbidden":
+            del group[key]
+            removed.append(".".join([*parents, key]))
+        elif details["type"] == "missing":
+            defaults = defaults or _defaults(tree)
+            default = _select(defaults, parents)
+            if key in default:
+                group[key] = default[key]
+                added.append(".".join([*parents, key]))
+        elif location(details)[0] == "tracking":  # by a tracker that does not exist any more
+            defaults = defaults or _defaults(tree)
+            complete["tracking"] = defaults["tracking"]
+            removed.append(".".join([*parents, key]))
+    if added:
+        log.info("%s lacks %s: today's defaults are used.", source, ", ".join(added))
+    if removed:
+        log.info("%s sets %s, which no longer exists.", source, ", ".join(removed))
+    return complete
+
+
+def _defaults(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """Today's defaults of a training, with the presets that the tree was made from by ``name``."""
+    names = {group: part.get("name") for group, part in tree.items() if isinstance(part, dict)}
+    words = [f"{group}={name}" for group, name in names.items() if _is_preset(group, name)]
+    if GlobalHydra.instance().is_initialized():
+        return resolved(compose("train", words))
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        return resolved(compose("train", words))
+
+
+def _is_preset(group: str, name: object) -> bool:
+    return (CONFIGS / group / f"{name}.yaml").is_file()
+
+
+def _select(tree: Any, keys: Sequence[str]) -> dict[str, Any]:
+    """The group of settings that the keys lead to; an empty one if there is none."""
+    for key in keys:
+        tree = tree.get(key) if isinstance(tree, Mapping) else None
+    return tree if isinstance(tree, dict) else {}
+
+
+def overridden(
+    stored: Mapping[str, Any],
+    composed: Mapping[str, Any],
+    overrides: Sequence[str],
+    *,
+    keep: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Replace composed settings by stored ones, except where the command line names a setting.
+
+    Args:
+        stored: groups of settings that take the place of the composed ones.
+        composed: all settings of this command, with the overrides applied.
+        overrides: the words of the command line, such as ``optimizer.lr=0.1`` or ``data=shapes``.
+        keep: dotted paths that keep their stored value although their group is overridden.
+
+    Raises:
+        UsageError: if the command line names a preset that changes settings all over the tree.
+    """
+    keys = [override.lstrip("+~").split("=", 1)[0] for override in overrides]
+    for key in keys:
+        if key not in composed and (CONFIGS / key).is_dir():
+            raise UsageError(
+                f"{key}=... changes many settings at once, but a checkpoint keeps its own.\n"
+                "Name the single settings to change instead, such as trainer.max_epochs=20."
+            )
+    tree: dict[str, Any] = copy.deepcopy({**composed, **stored})
+    for key in keys:
+        _copy(key, composed, tree)
+    for path in keep:
+        *parents, key = path.split(".")
+        if path not in keys and key in _select(stored, parents):
+            _copy(path, stored, tree)
+    return tree
+
+
+def _copy(path: str, source: Mapping[str, Any], target: dict[str, Any]) -> None:
+    """Copy the value at a dotted path; a value that the source lacks is deleted."""
+    *parents, key = path.split(".")
+    origin = _select(source, parents)
+    for parent in parents:
+        if not isinstance(target.get(parent), dict):
+            target[parent] = {}
+        target = target[parent]
+    if key in origin:
+        target[key] = copy.deepcopy(origin[key])
+    else:
+        target.pop(key, None)

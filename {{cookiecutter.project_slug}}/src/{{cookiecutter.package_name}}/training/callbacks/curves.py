@@ -1,0 +1,63 @@
+"""Draw the metrics of a training over its steps."""
+
+import math
+from collections import defaultdict
+from pathlib import Path
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from matplotlib.figure import Figure
+
+from ...run.files import replacing
+from ...run.folder import Run, read_metrics
+
+COLUMNS = 3
+
+
+class Curves(Callback):
+    """Draw ``curves.png`` when training ends, also when it is interrupted or fails."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Draw after the last epoch."""
+        self._draw(trainer)
+
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        """Draw the steps until the exception."""
+        self._draw(trainer)
+
+    def _draw(self, trainer: Trainer) -> None:
+        if trainer.is_global_zero:
+            draw_curves(read_metrics(self.run.metrics), self.run.folder / "curves.png")
+
+
+def draw_curves(rows: list[dict[str, float]], path: Path) -> None:
+    """Draw each metric over the steps; training and validation of one metric share axes.
+
+    Args:
+        rows: the rows of ``metrics.csv``, see ``read_metrics``.
+        path: the PNG file to write; nothing is written if there is no metric yet.
+    """
+    series: dict[str, dict[str, list[tuple[float, float]]]] = defaultdict(lambda: defaultdict(list))
+    for row in rows:
+        for name, value in row.items():
+            if "/" in name and not name.startswith(("test/", "perf/")):
+                split, metric = name.split("/", 1)
+                series[metric][split].append((row["step"], value))
+    if not series:
+        return
+    height = math.ceil(len(series) / COLUMNS)
+    figure = Figure(figsize=(4 * COLUMNS, 3 * height), layout="constrained")
+    for position, (metric, splits) in enumerate(series.items(), start=1):
+        axes = figure.add_subplot(height, COLUMNS, position)
+        for split, points in splits.items():
+            steps, values = zip(*points, strict=True)
+            axes.plot(steps, values, label=split, marker="." if len(points) < 40 else None)
+        axes.set(title=metric, xlabel="step")
+        axes.legend(frameon=False)
+        axes.grid(alpha=0.3)
+    with replacing(path) as hidden:
+        figure.savefig(hidden, dpi=110)

@@ -1,0 +1,66 @@
+"""Log metrics to ``metrics.csv``."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities import rank_zero_only
+
+from ..run.files import replacing
+from ..run.folder import read_rows
+
+
+class MetricsFile(Logger):
+    """Append a row to a CSV file each time metrics are logged.
+
+    Columns are sorted by name; a metric that is logged for the first time adds a column. A resumed
+    training continues the file: Lightning's ``CSVLogger`` would delete it.
+    """
+
+    def __init__(self, path: Path, *, resumed_step: int = 0) -> None:
+        """Write nothing yet.
+
+        Args:
+            path: the CSV file.
+            resumed_step: the first step that will be trained. Rows that an earlier training wrote
+                for this step and later ones are dropped.
+        """
+        super().__init__()
+        self.path = path
+        self.resumed_step = resumed_step
+        self.columns: list[str] = []
+
+    @property
+    def name(self) -> str:
+        """The name of the file without its suffix."""
+        return self.path.stem
+
+    @property
+    def version(self) -> str:
+        """The run id, which is the name of the folder."""
+        return self.path.parent.name
+
+    def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
+        """Do nothing: the settings are in ``config.yaml``."""
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Append a row, and write it to the disk at once."""
+        row = {**metrics, "step": step}
+        if not self.columns:
+            earlier = read_rows(self.path)
+            self._rewrite([old for old in earlier if int(old["step"]) < self.resumed_step], row)
+        elif row.keys() <= set(self.columns):
+            with self.path.open("a", encoding="utf-8", newline="") as file:
+                csv.DictWriter(file, self.columns).writerow(row)
+        else:
+            self._rewrite(read_rows(self.path), row)
+
+    def _rewrite(self, rows: Sequence[Mapping[str, object]], new: Mapping[str, object]) -> None:
+        self.columns = sorted(set(new).union(*rows))
+        with replacing(self.path) as hidden, hidden.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, self.columns)
+            writer.writeheader()
+            writer.writerows([*rows, new])

@@ -1,0 +1,24 @@
+import numpy as np
+import pytest
+import torch
+
+from {{ cookiecutter.package_name }}.classification.dataset import Batch
+from {{ cookiecutter.package_name }}.classification.scoring import score_batch
+
+
+def test_images_are_scored_and_those_of_another_process_are_left_out():
+    images = torch.zeros(3, 3, 4, 4, dtype=torch.uint8)
+    probabilities = torch.tensor([[0.7, 0.2, 0.1], [0.25, 0.15, 0.6], [0.1, 0.8, 0.1]])
+    batch = Batch(images, torch.tensor([0, 1, 1]), torch.tensor([4, 5, 0]), [])
+    own = torch.tensor([True, True, False])
+    results = score_batch(batch, probabilities.log(), own, ["a", "b", "c"])
+    first, second = results["images"]
+    assert (first.position, first.target, first.prediction.label, first.correct) == (4, 0, 0, True)
+    assert (second.position, second.prediction.label, second.correct) == (5, 2, False)
+    assert (second.confidence, second.loss) == pytest.approx((0.6, -np.log(0.15)))
+    counts = results["counts"]
+    assert counts.confusion.tolist() == [[1, 0, 0], [0, 0, 1], [0, 0, 0]]
+    assert counts.targets.tolist() == [1, 1, 0]
+    curves = counts.curves()
+    assert [curves.recall[0, at] for at in (69, 75)] == [1, 0]
+    assert curves.precision[0, 10] == 1 / 2  # both images are assigned to a

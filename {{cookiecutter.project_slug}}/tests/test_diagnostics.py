@@ -1,0 +1,206 @@
+import json
+import re
+import time
+
+# ~ if cookiecutter.task == "classification"
+import numpy as np
+# ~ endif
+import pytest
+from PIL import Image
+
+from {{ cookiecutter.package_name }}.diagnostics import bench
+from {{ cookiecutter.package_name }}.diagnostics.profiling import Machine, advice
+from {{ cookiecutter.package_name }}.diagnostics.settings import BenchSettings
+from {{ cookiecutter.package_name }}.settings.check import check
+from {{ cookiecutter.package_name }}.task import TaskModule
+
+# ~ if cookiecutter.task == "detection"
+import coco_data
+# ~ endif
+import small
+
+QUICK = (*small.SMALL, "warmup=1", "steps=2", "trainer.progress=false")
+
+
+# ~ if cookiecutter.task == "classification"
+def write_faulty(root):
+    """Images of noise, one class rare; returns the expected issues by kind."""
+    random = np.random.default_rng(0)
+    for split, ants in (("train", 45), ("val", 5), ("test", 5)):
+        for name, count in (("ant", ants), ("bee", 2)):
+            folder = root / split / name
+            folder.mkdir(parents=True)
+            for index in range(count):
+                pixels = random.integers(0, 256, (24, 32, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(folder / f"{index}.png")
+    ants = root / "train" / "ant"
+    (ants / "again.png").write_bytes((ants / "1.png").read_bytes())
+    Image.open(ants / "0.png").save(root / "val" / "bee" / "other.bmp")
+    (ants / "broken.png").write_bytes((ants / "2.png").read_bytes()[:200])
+    return {
+        "leak": ["val/bee/other.bmp: the same pixels as .*train/ant/0.png"],
+        "unreadable": ["train/ant/broken.png"],
+        "duplicate": ["train/ant/again.png: the same pixels as .*train/ant/1.png"],
+    }
+
+
+# ~ elif cookiecutter.task == "detection"
+def write_faulty(root):
+    """The same images in all splits, and strange boxes; returns the expected issues by kind."""
+
+    def spoil(split, content):
+        if split == "train":
+            objects = content["annotations"]
+            objects[0]["bbox"] = [40, 6, 20, 16]
+            objects[1]["bbox"] = [4, 6, 0, 10]
+            objects[2]["bbox"] = [4, 6, 1, 10]
+            objects.append({**objects[3], "id": 5000})
+
+    coco_data.write_coco(root, spoil)
+    (root / "train" / "9.jpg").write_bytes(b"")
+    return {
+        "leak": [f"{split}/{index}.jpg: the same" for split in ("val", "test") for index in "01"],
+        "unreadable": ["train/9.jpg"],
+        "annotation": [
+            r"0.jpg: annotation 1000 is beyond the border: \[40, 6, 20, 16\]",
+            r"1.jpg: annotation 1001 has a box without area: \[4, 6, 0, 10\]",
+            "2.jpg: box 0 is 1 x 10 pixels",
+            "3.jpg: repeated boxes of the same class: 1",
+        ],
+    }
+
+
+# ~ elif cookiecutter.task == "segmentation"
+def write_faulty(root):
+    """The same images in all splits, and strange masks; returns the expected issues by kind."""
+    small.write_own_data(root)
+    Image.new("L", (48, 40), 7).save(root / "masks" / "train" / "0.png")
+    Image.new("L", (48, 40), 255).save(root / "masks" / "train" / "1.png")
+    (root / "images" / "train" / "2.jpg").write_bytes(b"")
+    return {
+        "leak": [f"{split}/{index}.jpg: the same" for split in ("val", "test") for index in "34"],
+        "unreadable": [r"masks/train/0.png: it holds the ids \[7\]", "images/train/2.jpg"],
+        "annotation": ["images/train/1.jpg: nothing is labelled in its mask"],
+    }
+
+
+# ~ endif
+def test_doctor_prints_draws_and_lists_every_issue(command, tmp_path, capsys):
+    root = tmp_path / "photos"
+    planted = write_faulty(root)
+    run = command("doctor", *QUICK, small.OWN, f"data.root={root}", "loader.batch_size=4")
+    issues = json.loads((run / "doctor.json").read_text())["finds"]
+    lines = [f"{issue['kind']} {issue['path']}: {issue['reason']}" for issue in issues]
+    for kind, patterns in planted.items():
+        for pattern in patterns:
+            assert any(re.search(f"^{kind} .*{pattern}", line) for line in lines), pattern
+    assert {issue["kind"] for issue in issues} == set(planted)
+    printed = capsys.readouterr().out
+    # ~ if cookiecutter.task == "classification"
+    assert len(issues) == 3
+    assert "train has 46 images of ant, but 2 of bee" in printed
+    # ~ elif cookiecutter.task == "detection"
+    assert len([issue for issue in issues if issue["kind"] == "annotation"]) == 4
+    assert "train has no green" in printed
+    # ~ endif
+    leaks = len([issue for issue in issues if issue["kind"] == "leak"])
+    assert f"Images in several splits: {leaks}." in printed
+    with Image.open(run / "finds.png") as sheet:
+        assert sheet.width > 256
+    assert (run / "class_balance.png").is_file()
+
+
+def test_doctor_finds_nothing_wrong_with_the_embedded_data_and_times_it(command, capsys):
+    run = command("doctor", *QUICK, *small.SHAPES)
+    report = json.loads((run / "doctor.json").read_text())
+    assert report["images"] == {"train": 40, "val": 20, "test": 20}
+    assert not report["finds"]
+    assert not (run / "finds.png").exists()
+    assert list(report["milliseconds"]) == ["storage", "decode", "augment", "copy", "step"]
+    assert min(report["milliseconds"].values()) >= 0
+    printed = capsys.readouterr().out
+    assert "Nothing is unreadable, repeated, in two splits" in printed
+    assert report["advice"] in printed
+
+
+STAGES = {"storage": 1.0, "decode": 1.0, "augment": 1.0, "copy": 0.0, "step": 1.0}
+PC = Machine(processors=8)
+GPU = Machine(processors=8, gpu_memory_gb=80.0, bf16=True)
+
+
+@pytest.mark.parametrize(("loader", "wait"), [(50, 0.05), (500, 0.6)])
+@pytest.mark.parametrize(
+    ("stages", "overrides", "expected"),
+    [
+        ({}, ["loader.workers=2"], "loader.workers=8"),
+        ({"storage": 9.0}, [], "storage is the slowest stage; data.cache=disk"),
+        ({"decode": 9.0}, [], "decode is the slowest stage; data.cache=disk"),
+        ({"decode": 9.0}, ["data.cache=disk"], "faster disk"),
+        ({"augment": 9.0}, [], "data.augment"),
+    ],
+)
+def test_the_advice_for_a_slow_loader_names_the_setting_to_change(
+    loader, wait, stages, overrides, expected
+):
+    rates = {"loader_images_per_second": loader, "model_images_per_second": 100, "data_wait": wait}
+    settings = check(small.composed(*overrides, name="doctor"), BenchSettings)
+    sentence = advice(STAGES | stages, rates, settings, PC)
+    assert sentence.startswith(f"Training waits for data {wait:.0%} of the time")
+    assert expected in sentence
+
+
+@pytest.mark.parametrize(
+    ("machine", "memory", "overrides", "expected"),
+    [
+        (PC, 7, [], "smaller model.backbone"),
+        (GPU, 7, ["trainer=cpu"], "trainer.accelerator=gpu"),
+        (GPU, 7, ["trainer.precision=32-true"], "trainer.precision=bf16-mixed"),
+        (GPU, 7, ["loader.batch_size=24"], "loader.batch_size=48"),
+        (GPU, 70, [], "model.compile=true"),
+        (GPU, 70, ["model.compile=true"], "more GPUs"),
+    ],
+)
+def test_the_advice_for_a_slow_model_names_the_setting_to_change(
+    machine, memory, overrides, expected
+):
+    rates = {"loader_images_per_second": 500, "model_images_per_second": 100, "data_wait": 0.01}
+    settings = check(small.composed(*overrides, name="doctor"), BenchSettings)
+    sentence = advice(STAGES, rates | {"memory_gb": memory}, settings, machine)
+    assert sentence.startswith("The model takes most of the time")
+    assert expected in sentence
+
+
+def slow(function):
+    def slowed(*arguments, **named):
+        time.sleep(0.05)
+        return function(*arguments, **named)
+
+    return slowed
+
+
+@pytest.mark.parametrize("limit", ["loader", "model"])
+def test_bench_names_the_slower_of_loader_and_model(limit, command, monkeypatch, capsys):
+    if limit == "loader":
+        build = bench.build_datasets
+
+        def build_slow(settings):
+            datasets = build(settings)
+            datasets.train.transform = slow(datasets.train.transform)
+            return datasets
+
+        monkeypatch.setattr(bench, "build_datasets", build_slow)
+    else:
+        monkeypatch.setattr(TaskModule, "training_step", slow(TaskModule.training_step))
+    run = command("bench", *QUICK, *small.SHAPES, "warmup=2", "steps=7")
+    rates = json.loads((run / "bench.json").read_text())
+    loader, model = rates["loader_images_per_second"], rates["model_images_per_second"]
+    assert (loader < model) == (limit == "loader")
+    assert (rates["data_wait"] > 0.5) == (limit == "loader")
+    assert rates["share_of_limit"] == rates["images_per_second"] / min(loader, model)
+    assert f"of what its {limit} allows" in capsys.readouterr().out
+    assert not (run / "checkpoints").exists()
+
+
+def test_bench_refuses_several_processes(command):
+    with pytest.raises(SystemExit, match="times one process"):
+        command("bench", *QUICK, *small.SHAPES, "trainer=ddp", "trainer.accelerator=cpu")

@@ -1,0 +1,146 @@
+"""Curves, thresholds, figures and the report of a test."""
+
+import csv
+import json
+import re
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from {{ cookiecutter.package_name }}.evaluation import html_page
+from {{ cookiecutter.package_name }}.evaluation.callback import EvaluationResults
+from {{ cookiecutter.package_name }}.evaluation.figures import write_figures
+from {{ cookiecutter.package_name }}.evaluation.scores import (
+    THRESHOLDS,
+    ImageResult,
+    ScoreCounts,
+    best_threshold,
+)
+
+FIGURES = ("confusion_matrix", "precision_recall", "thresholds", "per_class")
+
+
+def counts_by_hand():
+    """Class a has 3 targets and 4 predictions; class b has no target and a wrong prediction."""
+    counts = ScoreCounts(["a", "b"])
+    correct = np.array([True, False, True, False, False])
+    counts.add(np.array([0, 0, 0, 0, 1]), np.array([0.95, 0.85, 0.85, 0.15, 0.99]), correct)
+    counts.add_targets(np.array([0, 0, 0]))
+    return counts
+
+
+def table(path):
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_precision_recall_and_f1_are_those_counted_by_hand():
+    curves = counts_by_hand().curves()
+    for threshold, precision, recall, f1 in (
+        (90, 1, 1 / 3, 2 / 4),
+        (50, 2 / 3, 2 / 3, 4 / 6),
+        (0, 2 / 4, 2 / 3, 4 / 7),
+    ):
+        values = [line[0, threshold] for line in curves]
+        assert values == pytest.approx([precision, recall, f1])
+    assert np.isnan(curves.precision[0, 96])  # no score is as high
+
+
+def test_a_class_without_targets_has_no_scores_and_is_left_out_of_the_mean():
+    curves = counts_by_hand().curves()
+    assert all(np.isnan(line[1]).all() for line in curves)
+    for mean, line in zip(curves.mean(), curves, strict=True):
+        np.testing.assert_array_equal(mean, line[0])
+
+
+def test_the_best_threshold_is_in_the_middle_of_those_of_the_highest_f1():
+    curves = counts_by_hand().curves()
+    assert THRESHOLDS[best_threshold(curves.f1[0])] == 0.51  # of 0.16 to 0.85
+    assert best_threshold(curves.f1[1]) is None
+
+
+def result(position, loss, confidence=0.5):
+    return ImageResult(position, torch.zeros(4, 3, 8, 8)[0], 0, 0, confidence, loss, 0)
+
+
+def test_batches_add_up_and_only_the_extreme_images_are_kept():
+    collected = EvaluationResults()
+    collected.shown = 2
+    trainer = SimpleNamespace(world_size=1)
+    batches = [[result(0, 3.0), result(1, 1.0)], [result(2, 2.0), result(3, 1.0, 0.9)]]
+    for index, images in enumerate(batches):
+        outputs = {"images": images, "counts": counts_by_hand()}
+        collected.on_test_batch_end(trainer, None, outputs, None, index)
+    collected.on_test_epoch_end(trainer, None)
+    assert collected.counts.targets.tolist() == [6, 0]
+    assert collected.counts.correct.sum() == 4
+    assert [image.position for image in collected.worst] == [0, 2]
+    assert [image.position for image in collected.best] == [3, 1]  # the surest of equal losses
+    kept = collected.worst[0].image
+    assert kept.untyped_storage().nbytes() == kept.nbytes  # not the whole batch
+
+
+@pytest.mark.parametrize("number", [2, 100])
+def test_figures_are_legible_whatever_the_number_of_classes(tmp_path, number):
+    names = ["_a $5 & <b>", *(f"class {index}" for index in range(1, number))]
+    counts = ScoreCounts(names, background=True)
+    labels = np.arange(10 * number) % number
+    counts.add(labels, np.linspace(0, 1, 10 * number), labels % 2 == 0)
+    counts.add_targets(labels)
+    counts.confusion += 12_345
+    write_figures(counts, {"score": [None, *np.linspace(0, 1, number - 1)]}, tmp_path)
+    for name in FIGURES:
+        with Image.open(tmp_path / f"{name}.png") as picture:
+            assert 300 < picture.width < 1700
+            assert 180 < picture.height < 1700
+    assert len(table(tmp_path / "confusion_matrix.csv")) == number + 1
+    assert len(table(tmp_path / "precision_recall.csv")) == 100 * number
+    rows = table(tmp_path / "per_class.csv")
+    assert [row["class"] for row in rows] == names
+    assert rows[0]["score"] == ""
+    assert rows[0]["targets"] == str(12_345 * (number + 1))
+
+
+def test_a_page_shows_text_as_it_is_and_holds_its_pictures(tmp_path):
+    Image.new("RGB", (3000, 10)).save(tmp_path / "a.png")
+    rows = [("<script>", 1234, 0.123456, None)]
+    shown = html_page.table(["<b>", "n", "x", "y"], rows)
+    shown += html_page.image(tmp_path / "a.png", '"<i>"')
+    page = html_page.page("<title>", [("<h>", shown)])
+    assert not re.search("<(script|b|i|h)>", page)
+    for text in ("&lt;script&gt;", "1234", "0.1235", "<td>-</td>"):
+        assert text in page
+    assert 'width="1500"' in page
+    assert 'src="data:image/webp;base64,' in page
+
+
+def test_a_run_leaves_its_results_as_files_and_as_one_page(train, command):
+    run = train()
+    checkpoint = f"checkpoint={run}/checkpoints/best.ckpt"
+    evaluated = command("evaluate", checkpoint, "split=val", "tracking=none", "trainer=cpu")
+    for folder in (run, evaluated):
+        metrics = json.loads((folder / "metrics.json").read_text())
+        best = max(table(folder / "thresholds.csv"), key=lambda row: float(row["f1"] or 0))
+        rows = {float(row["threshold"]): row["f1"] for row in table(folder / "thresholds.csv")}
+        assert rows[metrics["best_threshold"]] == best["f1"]
+        (metric, values), *_ = (item for item in metrics.items() if item[0].endswith("_by_class"))
+        for row in table(folder / "per_class.csv"):
+            written = row[metric.removesuffix("_by_class")]
+            assert (float(written) if written else None) == values[row["class"]]
+        page = (folder / "report.html").read_text()
+        assert len(page) < 5_000_000
+        assert not re.search(r"https?:|<script|<link|@import|url\(", page)
+        pictures = re.findall(r'<img[^>]* src="([^"]{30})', page)
+        assert len(pictures) >= len(FIGURES) + 2
+        assert all(source.startswith("data:image/") for source in pictures)
+        for name, value in metrics.items():
+            if "/" in name:
+                assert f"<td>{name}</td><td class=number>{value:.4g}</td>" in page
+        for text in (folder.name, "test_resnet", "20 images", "image_size: 32", "lightning"):
+            assert text in page
+        for name in ("worst_predictions", "best_predictions", *FIGURES):
+            assert (folder / f"{name}.png").is_file()
+    assert "best in validation" in (run / "report.html").read_text()

@@ -1,0 +1,46 @@
+import pytest
+
+from {{ cookiecutter.package_name }}.run.folder import read_metrics
+from {{ cookiecutter.package_name }}.training.callbacks.curves import draw_curves
+from {{ cookiecutter.package_name }}.training.metrics_file import MetricsFile
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "metrics.csv"
+
+
+def test_each_row_is_on_the_disk_at_once_and_a_new_metric_adds_a_column(path):
+    logger = MetricsFile(path)
+    logger.log_metrics({"train/loss": 2.5, "epoch": 0}, 0)
+    assert path.read_text() == "epoch,step,train/loss\n0,0,2.5\n"
+    logger.log_metrics({"train/loss": 1.5, "epoch": 0}, 1)
+    assert path.read_text().endswith("0,1,1.5\n")
+    logger.log_metrics({"a": 3.0, "epoch": 0}, 1)
+    assert path.read_text() == "a,epoch,step,train/loss\n,0,0,2.5\n,0,1,1.5\n3.0,0,1,\n"
+
+
+def test_a_resumed_training_continues_the_file_without_the_steps_that_it_repeats(path):
+    first = MetricsFile(path)
+    for step in range(4):
+        first.log_metrics({"train/loss": float(step), "only/first": 1.0}, step)
+    with path.open("a") as file:
+        file.write("1.0,4")  # the process was killed while it wrote a row
+    second = MetricsFile(path, resumed_step=2)
+    for step in (2, 3):
+        second.log_metrics({"train/loss": 10.0 + step}, step)
+    assert [(row["step"], row["train/loss"]) for row in read_metrics(path)] == [
+        (0, 0.0),
+        (1, 1.0),
+        (2, 12.0),
+        (3, 13.0),
+    ]
+    assert MetricsFile(path).log_metrics({"train/loss": 7.0}, 0) is None
+    assert read_metrics(path) == [{"step": 0, "train/loss": 7.0}]  # a new training, a new file
+
+
+def test_curves_are_drawn_of_all_metrics_or_not_at_all(tmp_path):
+    draw_curves([{"step": 1.0, "test/loss": 1.0, "perf/step_ms": 1.0}], tmp_path / "curves.png")
+    assert not list(tmp_path.iterdir())
+    draw_curves([{"step": 1.0, "train/loss": 1.0, "val/f1": 1.0}], tmp_path / "curves.png")
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
