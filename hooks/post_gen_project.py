@@ -65,7 +65,6 @@ OPTIONS = {
         PACKAGE + "/diagnostics",
         PACKAGE + "/configs/bench.yaml",
         PACKAGE + "/configs/doctor.yaml",
-        TASK + "/check.py",
         "docs/speed.md",
         "tests/test_diagnostics.py",
         # Cache and videos
