@@ -54,7 +54,6 @@ OPTIONS = {
         "docs/export.md",
         "tests/detection/test_dense.py",
         "tests/test_export.py",
-        "tests/detection/test_dense.py",
         # Search
         PACKAGE + "/search",
         PACKAGE + "/configs/tune.yaml",
