@@ -27,7 +27,7 @@ def completed(tree: Mapping[str, Any], model: type[BaseModel], *, source: object
     Args:
         tree: the stored settings.
         model: the settings as they are today.
-        source: the file that holds the tree, for the message.
+        source: the file that holds the tree, for the message; None logs nothing.
     """
     complete = copy.deepcopy(dict(tree))
     defaults: dict[str, Any] | None = None
@@ -48,15 +48,15 @@ def completed(tree: Mapping[str, Any], model: type[BaseModel], *, source: object
             defaults = defaults or _defaults(tree)
             complete["tracking"] = defaults["tracking"]
             removed.append(".".join([*parents, key]))
-    if added:
+    if added and source is not None:
         log.info("%s lacks %s: today's defaults are used.", source, ", ".join(added))
-    if removed:
+    if removed and source is not None:
         log.info("%s sets %s, which no longer exists.", source, ", ".join(removed))
     return complete
 
 
 def _defaults(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """Today's defaults, composed with the presets that the tree names, such as ``data=shapes``."""
+    """Today's defaults, with the presets that the tree names, such as ``data=shapes``."""
     names = {group: part.get("name") for group, part in tree.items() if isinstance(part, dict)}
     words = [f"{group}={name}" for group, name in names.items() if _is_preset(group, name)]
     if GlobalHydra.instance().is_initialized():
@@ -92,7 +92,7 @@ def overridden(
         keep: dotted paths that keep their stored value although their group is overridden.
 
     Raises:
-        UsageError: if the command line names a preset that changes several groups, such as ``debug``.
+        UsageError: if the command line names a preset of several groups, such as ``debug=fast``.
     """
     keys = [override.lstrip("+~").split("=", 1)[0] for override in overrides]
     for key in keys:
