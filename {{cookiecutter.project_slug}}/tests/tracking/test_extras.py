@@ -19,10 +19,10 @@ def test_data_and_model_are_described(recorded):
     assert stored["model_size"]["trainable"] == stored["model_size"]["parameters"] > 1000
     assert any(name.startswith("gradients/") for row in history(recorded) for name in row)
     best, last = artifacts(recorded, "model")
-    assert json.loads(best.metadata)["data"] == stored["data_fingerprint"]
-    assert {*last.aliases} == {"last", "latest"}
-    assert json.loads(last.metadata)["epoch"] == 1
-    assert MONITOR not in json.loads(last.metadata)
+    assert json.loads(best["metadata"])["data"] == stored["data_fingerprint"]
+    assert {*last["aliases"]} == {"last", "latest"}
+    assert json.loads(last["metadata"])["epoch"] == 1
+    assert MONITOR not in json.loads(last["metadata"])
     assert len(logged(recorded, "test/worst")[0]["filenames"]) == 3
 
 
@@ -41,7 +41,7 @@ def test_evaluate_and_predict_record_their_data_and_their_checkpoint(recorded, t
         for kind in ("dataset", "run_table", "predictions"):
             for artifact in artifacts(run, kind):
                 staged = [Path(path) for path in entries(artifact).values() if path]
-                assert all(path.is_relative_to(run) and path.is_file() for path in staged)
+                assert all(path.is_relative_to(run.absolute()) and path.is_file() for path in staged)
 
 
 def test_the_fingerprint_changes_with_names_sizes_and_annotations(tmp_path):
