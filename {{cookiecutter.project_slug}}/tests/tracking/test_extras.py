@@ -37,11 +37,11 @@ def test_evaluate_and_predict_record_their_data_and_their_checkpoint(recorded, t
     (predictions,) = artifacts(predicted, "predictions")
     assert {"predictions.csv", "predictions.json"} <= entries(predictions).keys()
     assert config(evaluated)["trained_in"] == config(predicted)["trained_in"] == recorded.name
-    for run in (recorded, evaluated, predicted):
+    for run in (recorded, evaluated.absolute(), predicted.absolute()):
         for kind in ("dataset", "run_table", "predictions"):
             for artifact in artifacts(run, kind):
                 staged = [Path(path) for path in entries(artifact).values() if path]
-                assert all(path.is_relative_to(run.absolute()) and path.is_file() for path in staged)
+                assert all(path.is_relative_to(run) and path.is_file() for path in staged)
 
 
 def test_the_fingerprint_changes_with_names_sizes_and_annotations(tmp_path):
