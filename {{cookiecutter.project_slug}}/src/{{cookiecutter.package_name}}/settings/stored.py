@@ -19,7 +19,7 @@ CONFIGS = Path(__file__).parents[1] / "configs"
 
 
 def completed(tree: Mapping[str, Any], model: type[BaseModel], *, source: object) -> dict[str, Any]:
-    """Bring settings that an earlier version of this project has stored up to date.
+    """Update settings that an earlier version of this project has stored.
 
     A setting that the tree lacks gets today's default, and a setting that no longer exists is left
     out; one line of log names them.
@@ -56,7 +56,7 @@ def completed(tree: Mapping[str, Any], model: type[BaseModel], *, source: object
 
 
 def _defaults(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """Today's defaults of a training, with the presets that the tree was made from by ``name``."""
+    """Today's defaults, composed with the presets that the tree names, such as ``data=shapes``."""
     names = {group: part.get("name") for group, part in tree.items() if isinstance(part, dict)}
     words = [f"{group}={name}" for group, name in names.items() if _is_preset(group, name)]
     if GlobalHydra.instance().is_initialized():
@@ -70,7 +70,7 @@ def _is_preset(group: str, name: object) -> bool:
 
 
 def _select(tree: Any, keys: Sequence[str]) -> dict[str, Any]:
-    """The group of settings that the keys lead to; an empty one if there is none."""
+    """The group of settings that the keys lead to; an empty mapping if there is none."""
     for key in keys:
         tree = tree.get(key) if isinstance(tree, Mapping) else None
     return tree if isinstance(tree, dict) else {}
@@ -92,7 +92,7 @@ def overridden(
         keep: dotted paths that keep their stored value although their group is overridden.
 
     Raises:
-        UsageError: if the command line names a preset that changes settings all over the tree.
+        UsageError: if the command line names a preset that changes several groups, such as ``debug``.
     """
     keys = [override.lstrip("+~").split("=", 1)[0] for override in overrides]
     for key in keys:
