@@ -96,7 +96,7 @@ OPTIONS = {
         "slurm",
         "sweeps",
         *("tests/tracking/test_" + name + ".py" for name in ("alerts", "clips", "extras", "promote")),
-        *("tests/tracking/test_" + name + ".py" for name in ("sweep", "sync", "tables")),
+        *("tests/tracking/test_" + name + ".py" for name in ("sync", "tables")),
     ],
     "use_wandb": [
         PACKAGE + "/tracking",
