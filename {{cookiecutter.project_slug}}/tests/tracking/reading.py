@@ -87,10 +87,12 @@ def exit_code(run):
     return next(record.exit.exit_code for record in records(run) if record.HasField("exit"))
 
 
+# ~ if cookiecutter.scope == "complete"
 def alerts(run):
     return [record.alert for record in records(run) if record.HasField("alert")]
 
 
+# ~ endif
 def artifacts(run, kind):
     """The artifacts of one type, each once."""
     found = [record.artifact for record in records(run) if record.HasField("artifact")]
