@@ -117,7 +117,7 @@ def rows() -> list[Row]:
     return [
         *found,
         Row("from files to steps", "the loop on data in memory", "images/s", 0.95, True, from_files),
-        Row("loader, one core", "torchvision's decoder and v2 by hand", "images/s", 0.95, True, loaded),
+        Row("loader, one core", "torchcodec's decoder and torchvision's v2 by hand", "images/s", 0.95, True, loaded),
         Row("step with W&B offline", "without", "ms", 1.01, False, partial(tracked, "step")),
         Row("epoch with W&B offline", "without", "ms", 1.03, False, partial(tracked, "epoch")),
         Row("step with EMA", "without", "ms", 1.02, False, average),

@@ -15,7 +15,7 @@ from conftest import Bake
 pytestmark = pytest.mark.slow
 
 THERE = "https://download.pytorch.org/whl/cpu"
-WHEELS = {"torch": "2.99.0+cpu", "torchvision": "0.99.0+cpu"}
+WHEELS = {"torch": "2.99.0+cpu", "torchcodec": "0.99.0+cpu", "torchvision": "0.99.0+cpu"}
 
 
 def write_index(folder: Path) -> None:

@@ -238,7 +238,7 @@ def test_torch_without_cuda_comes_from_an_index_for_nothing_else(project: Projec
         return
     (index,) = uv["index"]
     assert index["explicit"] is True
-    assert uv["sources"].keys() == {"torch", "torchvision"}
+    assert uv["sources"].keys() == {"torch", "torchcodec", "torchvision"}
     assert {source["index"] for source in uv["sources"].values()} == {index["name"]}
 
 

@@ -12,7 +12,7 @@ from common import answer, settings_of
 from PIL import Image
 from shape_sorter.data.datamodule import DataModule
 from shape_sorter.task import build_datasets
-from torchvision.io import ImageReadMode, decode_image, read_file
+from torchcodec.decoders import decode_jpeg
 from torchvision.transforms import v2
 
 COUNT, SIZE, BATCH = 300, 224, 32
@@ -50,7 +50,7 @@ def main() -> None:
     chunks = cycle([paths[start : start + BATCH] for start in range(0, len(paths) - BATCH + 1, BATCH)])
 
     def by_hand() -> Any:
-        return torch.stack([flip(crop(decode_image(read_file(path), ImageReadMode.RGB))) for path in next(chunks)])
+        return torch.stack([flip(crop(decode_jpeg(path))) for path in next(chunks)])
 
     works: list[tuple[str, Callable[[], Any]]] = [("ours", lambda: next(batches)), ("floor", by_hand)]
     rates: dict[str, list[float]] = {"ours": [], "floor": []}

@@ -155,7 +155,7 @@ def test_a_training_opens_each_file_once_an_epoch(train, monkeypatch):
 
         return count
 
-    monkeypatch.setattr(images, "read_file", counted(images.read_file))
+    monkeypatch.setattr(images, "decode_jpeg", counted(images.decode_jpeg))
     monkeypatch.setattr(images.Image, "open", counted(images.Image.open))
     train("trainer.max_epochs=3")
     times = [count for path, count in opened.items() if "train" in Path(path).parts]
