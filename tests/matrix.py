@@ -12,7 +12,7 @@ TRACES = {
         r"|optuna|(?<!fine-)\btun(e|es|ed|er|ing)\b|\bstud(y|ies)\b|\btrials?\b"
         r"|\bbench\b|doctor|\bdata\.cache\b|cache_folder|\bvideos?\b|\bav\b"
         r"|slurm|submitit|sbatch|torchrun|num_nodes|preempt|requeue|sigusr1"
-        r"|\bpromot(e|es|ed|ion)\b|wandb-sync|\bleet\b|\balerts?\b|\blineage\b|\bembeddings?\b|sweeps/"
+        r"|(?<!endorse or )\bpromot(e|es|ed|ion)\b|wandb-sync|\bleet\b|\balerts?\b|\blineage\b|\bembeddings?\b|sweeps/"
     ),
     "use_wandb": r"wandb|weights ?& ?biases|w&b",
     "use_docker": r"docker|compose\.ya?ml|\bcontainers?\b",
