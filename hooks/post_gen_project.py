@@ -75,9 +75,8 @@ OPTIONS = {
         "tests/test_cache.py",
         "tests/test_videos.py",
         # Clusters
+        PACKAGE + "/clusters",
         PACKAGE + "/configs/hydra",
-        PACKAGE + "/training/callbacks/preemption.py",
-        PACKAGE + "/training/cluster.py",
         PACKAGE + "/run/processes.py",
         "docs/clusters.md",
         "slurm",
