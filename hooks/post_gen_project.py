@@ -54,7 +54,6 @@ OPTIONS = {
         "docs/export.md",
         "tests/detection/test_dense.py",
         "tests/test_export.py",
-        "tests/detection/test_dense.py",
         # Search
         PACKAGE + "/search",
         PACKAGE + "/configs/tune.yaml",
@@ -65,7 +64,6 @@ OPTIONS = {
         PACKAGE + "/diagnostics",
         PACKAGE + "/configs/bench.yaml",
         PACKAGE + "/configs/doctor.yaml",
-        TASK + "/check.py",
         "docs/speed.md",
         "tests/test_diagnostics.py",
         # Cache and videos

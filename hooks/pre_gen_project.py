@@ -27,7 +27,7 @@ DEPENDENCIES = {
         "rich",
         "ruff",
     ),
-    *("scipy", "segmentation_models_pytorch", "setuptools", "submitit", "tensorboard", "timm", "torch", "torchcodec"),
+    *("scipy", "segmentation_models_pytorch", "setuptools", "sqlalchemy", "submitit", "tensorboard", "timm", "torch"),
     *("torchmetrics", "torchvision", "transformers", "uv", "wandb", "yaml"),
 }
 # Folders, scripts and modules that the project brings.

@@ -6,7 +6,12 @@ from PIL import Image
 
 from {{ cookiecutter.package_name }}.run.files import write_json, write_text
 from {{ cookiecutter.package_name }}.run.folder import Run
-from {{ cookiecutter.package_name }}.search.compare import compare, label, read_result, varied_settings
+from {{ cookiecutter.package_name }}.search.compare import (
+    compare,
+    label,
+    read_result,
+    varied_settings,
+)
 from {{ cookiecutter.package_name }}.search.plots import draw_scores
 from {{ cookiecutter.package_name }}.settings.tree import MONITOR
 

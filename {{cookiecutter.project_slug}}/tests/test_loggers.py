@@ -71,7 +71,10 @@ def test_a_logger_writes_into_the_run_folder_alone_or_beside_others_and_goes_on(
         (["tracking=none", "tracking.project=x"], "no tracker takes project"),
         (["tracking=[tensorboard]", "tracking.project=x"], "no tracker takes project"),
         (
-            ["tracking=mine", "tracking._target_={{ cookiecutter.package_name }}.tracking.none"],
+            [
+                "tracking=mine",
+                "tracking._target_={{ cookiecutter.package_name }}.tracking.none",
+            ],
             "does not exist; choose a tracker",
         ),
     ],

@@ -37,7 +37,9 @@ def measured(run):
 def test_two_processes_share_a_run_and_measure_what_one_measures(command, workplace):
     words = [*SMALL, *SHAPES, *DDP, "data.val_images=21", "trainer.max_epochs=3"]
     # ~ if cookiecutter.use_wandb
-    words += ["tracking=wandb", "tracking.mode=offline"]
+    words += ["tracking=[wandb,tensorboard]", "tracking.mode=offline"]
+    # ~ else
+    words += ["tracking=tensorboard"]
     # ~ endif
     run = run_in_processes(BIN / "train", *words)
     assert len(list((run / "predictions").glob("epoch_*.png"))) == 3
@@ -46,6 +48,8 @@ def test_two_processes_share_a_run_and_measure_what_one_measures(command, workpl
     # ~ if cookiecutter.use_wandb
     assert len(list(run.glob("wandb/offline-run-*/*.wandb"))) == 1  # the other rank makes none
     # ~ endif
+    events = run.glob("tensorboard/events.*")
+    assert len({path.name.split(".")[-2] for path in events}) == 1  # process ids
     # With 21 images, one of the two gets the first one once more.
     same = (f"checkpoint={run}/checkpoints/best.ckpt", "split=val", "tracking=none")
     torchrun = (BIN / "torchrun", "--standalone", "--nproc-per-node=2", "--no-python")

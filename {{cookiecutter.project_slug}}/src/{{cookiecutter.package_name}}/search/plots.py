@@ -65,7 +65,8 @@ def draw_study(study: "Study", folder: Path) -> dict[Path, str]:
 
 def _save(path: Path) -> None:
     with replacing(path) as hidden:
-        plt.savefig(hidden, dpi=110, bbox_inches="tight")
+        plt.gcf().set_layout_engine("tight")
+        plt.savefig(hidden, dpi=110)
     plt.close()
 
 

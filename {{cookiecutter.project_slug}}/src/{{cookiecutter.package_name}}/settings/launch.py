@@ -68,6 +68,7 @@ def launch(command: str, model: type[BaseModel], work: Callable[[DictConfig], No
         print_help(command, model, [word for word in words if not word.startswith("-")])
         return
     sys.argv[1:] = words
+    failed: list[str] = []  # runs of a multirun
 
     def job(config: DictConfig) -> None:
         shared_id = os.environ[RUN_ID]
@@ -81,12 +82,16 @@ def launch(command: str, model: type[BaseModel], work: Callable[[DictConfig], No
         try:
             work(config)
         except Exception as error:  # noqa: BLE001 - raised again unless it is a user's mistake
-            _report(error, Run(Path(str(config.runs)) / os.environ[RUN_ID]), multirun=multirun)
+            run = Run(Path(str(config.runs)) / os.environ[RUN_ID])
+            _report(error, run, multirun=multirun)
+            failed.append(run.id)
         finally:
             gc.enable()
             os.environ[RUN_ID] = shared_id
 
     hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=command)(job)()
+    if failed:
+        sys.exit(1)
 
 
 def _hydra_word(word: str, *, multirun: bool) -> str:
