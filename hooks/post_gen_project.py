@@ -77,10 +77,9 @@ OPTIONS = {
         "tests/test_cache.py",
         "tests/test_videos.py",
         # Clusters
+        PACKAGE + "/clusters",
         PACKAGE + "/configs/hydra",
         PACKAGE + "/run/processes.py",
-        PACKAGE + "/training/callbacks/preemption.py",
-        PACKAGE + "/training/cluster.py",
         "docs/clusters.md",
         "slurm",
         "tests/test_preemption.py",

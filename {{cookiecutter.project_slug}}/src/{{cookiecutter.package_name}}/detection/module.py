@@ -94,6 +94,6 @@ class DetectionModule(LightningModule):
         return list(zip(batch.positions.tolist(), self.predict_images(batch.images), strict=True))
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Build the optimizer and its schedule of the learning rate."""
+        """Build the optimiser and its schedule of the learning rate."""
         steps = int(self.trainer.estimated_stepping_batches)
         return build_optimizer(self.network, self.settings, steps)

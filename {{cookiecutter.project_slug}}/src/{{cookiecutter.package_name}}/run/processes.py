@@ -14,6 +14,26 @@ def started_processes(environ: Mapping[str, str] = os.environ) -> int:
     return int(environ.get("SLURM_NTASKS", "1")) if "SLURM_STEP_ID" in environ else 1
 
 
+def check_processes(devices: object, num_nodes: int) -> None:
+    """Check that torchrun or srun has started as many processes as the settings ask for.
+
+    Args:
+        devices: ``trainer.devices``. ``auto`` and lists of devices are not checked.
+        num_nodes: ``trainer.num_nodes``.
+
+    Raises:
+        UsageError: if the numbers differ.
+    """
+    if not isinstance(devices, int) or devices < 1:
+        return
+    started, expected = started_processes(), devices * num_nodes
+    if started not in {1, expected}:
+        raise UsageError(
+            f"{started} processes were started, but the settings are for {expected}:\n"
+            "  trainer=ddp trainer.devices=<processes on a node> trainer.num_nodes=<nodes>"
+        )
+
+
 def agreed_run_id(proposed: str, environ: Mapping[str, str] = os.environ) -> str:
     """Return one run id in all processes that torchrun or srun has started.
 
