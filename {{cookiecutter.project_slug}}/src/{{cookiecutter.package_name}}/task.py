@@ -1,4 +1,4 @@
-"""The contract of the task: shared code imports these names, and nothing else of the task's package.
+"""The contract of the task: shared code imports these names and nothing else of its package.
 
 Data: ``build_datasets(settings.data) -> Datasets`` for training, validation and test;
 ``unlabelled_images(paths, settings.data)``, a data set of images to predict, whose batches
@@ -6,7 +6,7 @@ Data: ``build_datasets(settings.data) -> Datasets`` for training, validation and
 sees it; ``UNLABELLED``, the target of an image without annotation.
 
 Model: ``TaskModule(settings, classes, download=True)``, a LightningModule with ``classes`` (the
-names), ``network`` (with ``backbone`` and ``normalisation``), ``predict_images(images)`` for uint8
+names), ``network`` (with ``normalisation``), ``predict_images(images)`` for uint8
 images [B, 3, S, S], ``scores_by_class()`` of the last test, and a ``test_step`` that returns
 ``evaluation.scores.StepResults``.
 
