@@ -82,9 +82,8 @@ class ClassificationModule(LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Log the metrics of the epoch."""
         self._log_loss("val")
-        values = self.val_metrics.compute()
-        self.log(MONITOR, values.pop(MONITOR), prog_bar=True)
-        self.log_dict(values)
+        for name, value in self.val_metrics.compute().items():
+            self.log(name, value, prog_bar=name == MONITOR)
         self.val_metrics.reset()
 
     def test_step(self, batch: Batch, batch_idx: int) -> StepResults:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ..data.datamodule import own_share
 from ..evaluation.scores import ClassScores, StepResults, rounded
-from ..settings.tree import Settings
+from ..settings.tree import MONITOR, Settings
 from ..training.backbone import prepare_network
 from ..training.logging_step import is_logging_step
 from ..training.optimizer import build_optimizer
@@ -83,7 +83,7 @@ class DetectionModule(LightningModule):
 
     def _log_scores(self, split: str, scores: Scores) -> None:
         for name, value in scores.overall.items():
-            self.log(f"{split}/{name}", value, prog_bar=name == "mAP")
+            self.log(f"{split}/{name}", value, prog_bar=f"{split}/{name}" == MONITOR)
 
     def scores_by_class(self) -> ClassScores:
         """Average precision of each class in the last test, and by size of its objects."""

@@ -35,9 +35,10 @@ def check_processes(devices: object, num_nodes: int) -> None:
 
 
 def agreed_run_id(proposed: str, environ: Mapping[str, str] = os.environ) -> str:
-    """The same id in all processes that torchrun or srun has started; else the proposed id.
+    """Return one run id in all processes that torchrun or srun has started.
 
-    Processes that Lightning starts inherit the id in ``TRAIN_RUN_ID``.
+    With torchrun it is the proposal of the first process, with srun the numbers of job and step.
+    Without either it is ``proposed``; processes that Lightning starts inherit ``TRAIN_RUN_ID``.
 
     Raises:
         UsageError: if torchrun offers no store through which the processes can agree.
@@ -46,7 +47,10 @@ def agreed_run_id(proposed: str, environ: Mapping[str, str] = os.environ) -> str
         return proposed
     if "TORCHELASTIC_RUN_ID" in environ:
         if environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
-            raise UsageError("This torchrun has no store: set TRAIN_RUN_ID to a name for the run.")
+            raise UsageError(
+                "torchrun gives its processes no store, so they cannot agree on a run id.\n"
+                "Set TRAIN_RUN_ID to a name for the run."
+            )
         from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
         address, port = environ["MASTER_ADDR"], int(environ["MASTER_PORT"])

@@ -10,7 +10,7 @@ from torchmetrics.classification import MulticlassConfusionMatrix
 
 from ..data.datamodule import own_share
 from ..evaluation.scores import ClassScores, StepResults, rounded
-from ..settings.tree import Settings
+from ..settings.tree import MONITOR, Settings
 from ..training.backbone import prepare_network
 from ..training.logging_step import is_logging_step
 from ..training.optimizer import build_optimizer
@@ -96,8 +96,8 @@ class SegmentationModule(LightningModule):
         self._confusion = self.confusion.compute()
         self.confusion.reset()
         iou, dice = overlap(self._confusion)
-        self.log(f"{split}/mIoU", iou.nanmean(), prog_bar=True)
-        self.log(f"{split}/dice", dice.nanmean())
+        for name, value in {"mIoU": iou.nanmean(), "dice": dice.nanmean()}.items():
+            self.log(f"{split}/{name}", value, prog_bar=f"{split}/{name}" == MONITOR)
 
     def scores_by_class(self) -> ClassScores:
         """IoU and Dice of each class in the last test; None where neither side has the class."""
