@@ -15,7 +15,8 @@ import pytest
 import torch
 from PIL import Image, ImageOps
 
-from {{ cookiecutter.package_name }}.export import export, task_export
+from {{ cookiecutter.package_name }}.export import export
+from {{ cookiecutter.package_name }}.export.task import task_export
 from {{ cookiecutter.package_name }}.model import load_module
 from {{ cookiecutter.package_name }}.task import as_seen, build_datasets
 from {{ cookiecutter.package_name }}.training.checkpoint import read_checkpoint

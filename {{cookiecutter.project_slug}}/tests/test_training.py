@@ -261,7 +261,7 @@ def test_a_full_disk_leaves_the_checkpoint_before_and_is_told(train, workplace, 
 
     def until_it_is_full(path, content):
         written.append(path.name)
-        if written.count(".last.ckpt") > 1:
+        if sum(name.endswith(".last.ckpt") for name in written) > 1:
             write(path, content[:100])
             raise OSError(errno.ENOSPC, "No space left on device")
         return write(path, content)

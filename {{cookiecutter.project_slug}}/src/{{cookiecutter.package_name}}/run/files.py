@@ -13,9 +13,8 @@ def replacing(path: Path) -> Iterator[Path]:
 
     If the block raises, the hidden file is removed and ``path`` stays as it was.
     """
-    hidden = path.with_name(
-        f".{uuid4().hex}.{path.name}"
-    )  # some writers choose the format by the suffix
+    # The suffix stays the same: some writers choose the format by it.
+    hidden = path.with_name(f".{uuid4().hex}.{path.name}")
     try:
         yield hidden
         hidden.replace(path)
