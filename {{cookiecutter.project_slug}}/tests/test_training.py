@@ -227,6 +227,7 @@ def test_one_run_for_each_value_of_a_multirun(train, workplace):
     runs = sorted(path.parent for path in workplace.glob("runs/*/config.yaml"))
     assert [run.name.rsplit("-", 1)[-1] for run in runs] == ["0", "1"]
     assert {yaml.safe_load((run / "config.yaml").read_text())["seed"] for run in runs} == {1, 2}
+    # ~ if cookiecutter.scope == "complete"
     (table,) = workplace.glob("runs/multirun/*/results.csv")
     assert table.parent.name == runs[0].name.removesuffix("-0")
     with table.open(newline="") as file:
@@ -238,12 +239,17 @@ def test_one_run_for_each_value_of_a_multirun(train, workplace):
     scores = [float(row[MONITOR]) for row in rows]
     assert scores == sorted(scores, reverse=True)
     assert table.with_name("results.png").is_file()
+    # ~ endif
+    assert all((run / "metrics.json").is_file() for run in runs)
 
 
 def test_a_job_of_a_multirun_that_fails_leaves_the_others_alone(train, workplace, capsys):
     with pytest.raises(SystemExit) as stopped:
         train("-m", "model.backbone=no_such_net,test_resnet", "trainer.max_epochs=1")
     assert stopped.value.code == 1
+    (failure,) = workplace.glob("runs/*/failure.txt")
+    assert "timm has no such model" in failure.read_text()
+    # ~ if cookiecutter.scope == "complete"
     (table,) = workplace.glob("runs/multirun/*/results.csv")
     with table.open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -253,6 +259,8 @@ def test_a_job_of_a_multirun_that_fails_leaves_the_others_alone(train, workplace
     ]
     assert "timm has no such model" in rows[1]["reason"]
     assert str(table.relative_to(workplace)) in capsys.readouterr().out
+    # ~ endif
+    assert len([*workplace.glob("runs/*/metrics.json")]) == 1
 
 
 def test_a_full_disk_leaves_the_checkpoint_before_and_is_told(train, workplace, monkeypatch):

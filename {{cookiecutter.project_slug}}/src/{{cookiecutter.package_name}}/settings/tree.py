@@ -177,11 +177,7 @@ class PredictSettings(Settings):
     @classmethod
     def _named(cls, source: object) -> object:
         if source is None:
-            # ~ if cookiecutter.scope == "complete"
             raise ValueError("name the images to predict: source=<file, folder or glob>")
-            # ~ else
-            raise ValueError("name the images to predict: source=<image, folder or glob>")
-            # ~ endif
         return source
 
 
