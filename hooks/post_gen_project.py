@@ -12,6 +12,10 @@ TASK = PACKAGE + "/" + ANSWERS["task"]
 # The files and folders that each option, or each answer to it, brings. Single lines go by
 # conditionals in the files.
 DECLINED = (False, "none", "essential")  # the answers that bring nothing
+IN_DEPTH = (  # modules of tracking/ that only a complete project has
+    *("alerts", "charts", "clips", "embeddings", "extras", "facts"),
+    *("lineage", "promote", "registry", "sync", "tables", "task"),
+)
 TASKS = {
     "classification": [
         PACKAGE + "/classification",
@@ -52,8 +56,8 @@ OPTIONS = {
         PACKAGE + "/configs/export.yaml",
         TASK + "/export.py",
         "docs/export.md",
-        "tests/detection/test_dense.py",
         "tests/test_export.py",
+        *(["tests/detection/test_dense.py"] if ANSWERS["task"] == "detection" else []),
         # Search
         PACKAGE + "/search",
         PACKAGE + "/configs/tune.yaml",
@@ -73,30 +77,23 @@ OPTIONS = {
         "tests/test_cache.py",
         "tests/test_videos.py",
         # Clusters
+        PACKAGE + "/clusters",
         PACKAGE + "/configs/hydra",
-        PACKAGE + "/training/callbacks/preemption.py",
-        PACKAGE + "/training/cluster.py",
         PACKAGE + "/run/processes.py",
         "docs/clusters.md",
         "slurm",
         "tests/test_preemption.py",
-        "tests/test_processes.py",
         "tests/test_slurm.py",
         # Weights & Biases in depth
         PACKAGE + "/configs/promote.yaml",
-        *(
-            PACKAGE + "/tracking/" + name + ".py"
-            for name in ("alerts", "charts", "clips", "embeddings", "extras", "facts", "lineage")
-        ),
-        *(PACKAGE + "/tracking/" + name + ".py" for name in ("promote", "registry", "sync", "tables", "task")),
+        *(f"{PACKAGE}/tracking/{module}.py" for module in IN_DEPTH),
         PACKAGE + "/tracking/" + ANSWERS["task"] + ".py",
         ".github/workflows/train.yml",
         "docs/leet.png",
         "docs/tracking.md",
-        "slurm",
         "sweeps",
         *("tests/tracking/test_" + name + ".py" for name in ("alerts", "clips", "extras", "promote")),
-        *("tests/tracking/test_" + name + ".py" for name in ("sweep", "sync", "tables")),
+        *("tests/tracking/test_" + name + ".py" for name in ("sync", "tables")),
     ],
     "use_wandb": [
         PACKAGE + "/tracking",

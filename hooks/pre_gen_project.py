@@ -16,19 +16,9 @@ LONGEST_TEXT = 200
 DEPENDENCIES = {
     *("annotated_types", "av", "faster_coco_eval", "filelock", "hydra", "hydra_core", "hydra_plugins", "hypothesis"),
     *("lightning", "matplotlib", "mypy", "numpy", "omegaconf", "onnx", "onnxruntime", "onnxscript", "optuna", "pil"),
-    *(
-        "pillow",
-        "pre_commit",
-        "pycocotools",
-        "pydantic",
-        "pydantic_core",
-        "pytest",
-        "pytorch_lightning",
-        "rich",
-        "ruff",
-    ),
-    *("scipy", "segmentation_models_pytorch", "setuptools", "sqlalchemy", "submitit", "tensorboard", "timm", "torch"),
-    *("torchmetrics", "torchvision", "transformers", "uv", "wandb", "yaml"),
+    *("pillow", "pre_commit", "pycocotools", "pydantic", "pydantic_core", "pytest", "pytorch_lightning", "rich"),
+    *("ruff", "scipy", "segmentation_models_pytorch", "setuptools", "sqlalchemy", "submitit", "tensorboard", "timm"),
+    *("torch", "torchcodec", "torchmetrics", "torchvision", "transformers", "uv", "wandb", "yaml"),
 }
 # Folders, scripts and modules that the project brings.
 OWN_NAMES = {

@@ -12,7 +12,8 @@ TRACES = {
         r"|optuna|(?<!fine-)\btun(e|es|ed|er|ing)\b|\bstud(y|ies)\b|\btrials?\b"
         r"|\bbench\b|doctor|\bdata\.cache\b|cache_folder|\bvideos?\b|\bav\b"
         r"|slurm|submitit|sbatch|torchrun|num_nodes|preempt|requeue|sigusr1"
-        r"|\bpromot(e|es|ed|ion)\b|wandb-sync|\bleet\b|\balerts?\b|\blineage\b|\bembeddings?\b|sweeps/"
+        r"|(?<!endorse or )\bpromot(e|es|ed|ion)\b|wandb-sync|wandb leet|leet\.png|\balerts?\b|\blineage\b"
+        r"|\bembeddings?\b|sweeps/"
     ),
     "use_wandb": r"wandb|weights ?& ?biases|w&b",
     "use_docker": r"docker|compose\.ya?ml|\bcontainers?\b",
@@ -24,7 +25,7 @@ TRACES = {
 TASK_TRACES = {
     "classification": r"(?<!torchmetrics\.)classif|imagefolder|mixup|cutmix|label_smoothing|accuracy",
     "detection": (
-        r"detect(?!-private|\(\))|(?<!Resampling\.)\bbox(es)?\b|bbox(?!_to_anchor)|yolo|(?-i:mAP|\bAP\b)|fcos|retinanet|rcnn|ssdlite|d-?fine"
+        r"detect(?!-private|\(\))|(?<!Resampling\.)\bbox(es)?\b|bbox(?!_to_anchor|_inches)|yolo|(?-i:mAP|\bAP\b)|fcos|retinanet|rcnn|ssdlite|d-?fine"
     ),
     "segmentation": r"segment|maskfolder|\bmasks?\b(?!=)|miou\b|iou_by|\bdice\b",
 }

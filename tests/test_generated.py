@@ -255,10 +255,9 @@ def test_an_offline_run_can_be_read_back(tracked: Project) -> None:
     run = newest(tracked)
     code = (
         "import json, sys; from pathlib import Path; sys.path.insert(0, 'tests/tracking')\n"
-        "from reading import as_dict, exit_code, history, started\n"
+        "from reading import config, exit_code, history, started\n"
         "run = Path(sys.argv[1]); record = started(run)\n"
-        "print(json.dumps([record.run_id, list(record.tags), as_dict(record.config.update),"
-        " history(run), exit_code(run)]))"
+        "print(json.dumps([record['run_id'], record['tags'], config(run), history(run), exit_code(run)]))"
     )
     run_id, tags, config, rows, code_at_end = json.loads(use(tracked, "python", "-c", code, run).stdout)
     assert (run_id, tags, code_at_end) == (run.name, ["a-tag"], 0)

@@ -15,13 +15,13 @@ from typing import Any
 import torch
 from common import answer, settings_of
 from lightning.fabric.utilities import move_data_to_device
-from shape_sorter.diagnostics import bench
-from shape_sorter.training.callbacks.ema import WeightAverage
 from shape_sorter.data.datamodule import DataModule
-from shape_sorter.training.optimizer import build_optimizer
-from shape_sorter.run.folder import Run
+from shape_sorter.diagnostics import bench
 from shape_sorter.diagnostics.settings import BenchSettings
+from shape_sorter.run.folder import Run
 from shape_sorter.task import TaskModule, build_datasets
+from shape_sorter.training.callbacks.ema import WeightAverage
+from shape_sorter.training.optimizer import build_optimizer
 from torch.nn import functional
 from turns import InTurns, OnAndOff, wait
 

@@ -120,7 +120,7 @@ def test_splits_of_different_categories_are_refused(tmp_path):
 def test_a_file_that_is_no_json_is_named(tmp_path):
     write_coco(tmp_path)
     (tmp_path / "annotations" / "val.json").write_text("{")
-    with pytest.raises(UsageError, match=r"val\.json is no JSON"):
+    with pytest.raises(UsageError, match=r"val\.json is not valid JSON"):
         read_coco(tmp_path)
 
 

@@ -7,13 +7,10 @@ import signal
 import pytest
 import torch
 
+from {{ cookiecutter.package_name }}.clusters.preemption import Preemption
+from {{ cookiecutter.package_name }}.clusters.slurm import requeue
 from {{ cookiecutter.package_name }}.settings import launch
 from {{ cookiecutter.package_name }}.task import MONITOR
-from {{ cookiecutter.package_name }}.training.callbacks import preemption
-from {{ cookiecutter.package_name }}.training.callbacks.preemption import (
-    Preemption,
-    requeue,
-)
 
 STEPS = 4  # an epoch, of 40 images in batches of 10
 
@@ -126,14 +123,14 @@ def test_a_cluster_that_cannot_start_it_again_is_told(monkeypatch, tmp_path, cap
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("SLURM_JOB_ID", "42")
     requeue(signal.SIGUSR1)
-    assert "Job 42 is not started again" in caplog.text
+    assert "Job 42 could not be put back into the queue" in caplog.text
 
 
 def test_a_test_at_the_end_ends_at_once_and_is_made_up_for(train, workplace, monkeypatch):
     def send(self, *_, **__):
         os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr(preemption.Preemption, "on_test_batch_start", send)
+    monkeypatch.setattr(Preemption, "on_test_batch_start", send)
     with pytest.raises(SystemExit) as ended:
         train()
     assert ended.value.code == 143

@@ -48,7 +48,7 @@ def _train(config: DictConfig) -> None:
         run.create(settings)
     # Lightning starts further ranks with this command line; they read the settings of the run.
     os.environ[RUN_SETTINGS] = str(run.settings_file)
-    HydraConfig.instance().cfg = None  # or Lightning would start them through Hydra
+    HydraConfig.instance().cfg = None  # or Lightning would start the further ranks through Hydra
     try:
         from .train import run_training
 
@@ -70,7 +70,7 @@ def _evaluate(config: DictConfig) -> None:
 
 
 def predict() -> None:
-    """Run a checkpoint on images."""
+    """Predict files with a checkpoint."""
     launch("predict", PredictSettings, _predict)
 
 
@@ -82,14 +82,19 @@ def _predict(config: DictConfig) -> None:
 
 
 def _settings_of_checkpoint(config: DictConfig, model: type[SettingsT]) -> tuple[SettingsT, Run]:
-    """Take data and model from the checkpoint, and everything else from the command line.
+    """Combine the settings in a checkpoint with those of the command line.
 
-    A setting of data or model that the command line names wins, but for the image size: other data
-    are seen at the size that the weights were trained with.
+    Data and model come from the checkpoint, all other settings from the command line. An override
+    of data or model replaces the stored value. Other data keep the image size of the checkpoint
+    unless ``data.image_size`` is given.
+
+    Returns:
+        The checked settings, and the new run.
     """
     overrides = _overrides()
-    depends = any(word.lstrip("+").startswith(("data.", "model.")) for word in overrides)
-    if config.checkpoint is None or not depends:
+    # Overrides of data and model can be checked only together with the stored settings.
+    needs_checkpoint = any(word.lstrip("+").startswith(("data.", "model.")) for word in overrides)
+    if config.checkpoint is None or not needs_checkpoint:
         check(config, model)  # report mistakes before PyTorch is imported
     # ~ if cookiecutter.use_wandb and cookiecutter.scope == "complete"
     if str(config.checkpoint).startswith("wandb:"):

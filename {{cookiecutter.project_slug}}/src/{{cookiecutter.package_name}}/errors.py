@@ -6,4 +6,4 @@ class UsageError(Exception):
 
 
 class NotFiniteError(UsageError):
-    """The loss is infinite or not a number, so that the training cannot recover."""
+    """The loss is infinite or not a number: the training has diverged."""

@@ -44,7 +44,7 @@ def build_module(content: Mapping[str, Any], settings: Settings | None = None) -
     """
     # The trackers of the training do not matter to a command that loads its weights.
     tree = content["settings"] | {"tracking": None}
-    stored = check(completed(tree, Settings, source="The checkpoint"), Settings)
+    stored = check(completed(tree, Settings, source=None), Settings)
     if settings is not None:
         stored = stored.model_copy(update={"model": settings.model})
     return TaskModule(stored, content["classes"], download=False)

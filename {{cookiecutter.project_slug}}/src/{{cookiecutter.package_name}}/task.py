@@ -1,4 +1,19 @@
-"""The task of this project: all that the rest of the code needs to know of it."""
+"""The contract of the task: shared code imports these names and nothing else of its package.
+
+Data: ``build_datasets(settings.data) -> Datasets`` for training, validation and test;
+``unlabelled_images(paths, settings.data)``, a data set of images to predict, whose batches
+``collate(samples)`` makes; ``as_seen(image, settings.data)``, an image uint8 [3, H, W] as the model
+sees it; ``UNLABELLED``, the target of an image without annotation.
+
+Model: ``TaskModule(settings, classes, download=True)``, a LightningModule with ``classes`` (the
+names), ``network`` (with ``normalisation``), ``predict_images(images)`` for uint8
+images [B, 3, S, S], ``scores_by_class()`` of the last test, and a ``test_step`` that returns
+``evaluation.scores.StepResults``.
+
+Results: ``draw_prediction(image, target, prediction, classes)`` and ``draw_target(image, target,
+classes)``, pictures; ``caption(target, prediction, classes)``, a line of text;
+``describe(prediction, classes)``, a row of the table of predictions.
+"""
 
 # ~ if cookiecutter.task == "classification"
 from .classification.dataset import (

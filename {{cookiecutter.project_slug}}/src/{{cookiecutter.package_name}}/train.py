@@ -4,6 +4,8 @@ from lightning.pytorch import Callback, seed_everything
 from PIL.Image import Image
 
 # ~ if cookiecutter.scope == "complete"
+from .clusters.preemption import Preemption, requeued_if_preempted
+from .clusters.slurm import slurm_plugins
 from .data.cache import cache_images
 # ~ endif
 from .data.datamodule import DataModule
@@ -15,9 +17,6 @@ from .task import METRICS, MONITOR, TaskModule, build_datasets, draw_prediction
 from .training.callbacks.curves import Curves
 from .training.callbacks.performance import Performance
 from .training.callbacks.pictures import PredictionPictures, Shown
-# ~ if cookiecutter.scope == "complete"
-from .training.callbacks.preemption import Preemption, requeued_if_preempted
-# ~ endif
 from .training.checkpoint import CheckpointContents, read_checkpoint
 from .training.loggers import tracked
 from .training.metrics_file import MetricsFile
@@ -63,6 +62,9 @@ def run_training(settings: Settings, run: Run) -> dict[str, float]:
             run,
             loggers=[MetricsFile(run.metrics, resumed_step=step), *loggers],
             callbacks=[*_own_callbacks(settings, run, module), results, *callbacks, Performance()],
+            # ~ if cookiecutter.scope == "complete"
+            plugins=slurm_plugins(),
+            # ~ endif
         )
         trainer.fit(module, datamodule=datamodule, ckpt_path=resumed, weights_only=True)
         (metrics,) = trainer.test(

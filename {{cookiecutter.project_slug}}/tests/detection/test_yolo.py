@@ -108,7 +108,7 @@ def test_a_line_that_is_wrong_is_named(root, line, said):
         ("names: [a, a]\ntrain: x\n", "has no names, or not a different one"),
         ("names: [a, b]\ntrain: images/train\n", "has no val"),
         ("names: [a, b]\ntrain: images/nowhere\nval: images/val\n", "there is no .*nowhere"),
-        ("names: [a", "is no YAML"),
+        ("names: [a", "is not valid YAML"),
     ],
 )
 def test_what_is_missing_is_named(root, content, said):

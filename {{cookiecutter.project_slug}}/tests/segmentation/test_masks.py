@@ -126,7 +126,7 @@ def test_class_names_come_with_or_without_colours(tmp_path):
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("classes.txt", "Write one class name a line"),
+        ("classes.txt", "Write a class name in each line"),
         ("images/val", "images/val is missing"),
         ("masks/test", "masks/test is missing"),
         ("masks/train/3.png", r"3\.jpg has no mask"),

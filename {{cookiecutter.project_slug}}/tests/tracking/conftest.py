@@ -49,6 +49,7 @@ def recorded(tmp_path_factory):
         "tracking.tags=[first,second]",
         "tracking.notes=some notes",
         "tracking.media.images=5",
+        # ~ if cookiecutter.scope == "complete"
         "tracking.media.worst=3",
         "tracking.log_model=all",
         "tracking.watch=gradients",
@@ -56,6 +57,7 @@ def recorded(tmp_path_factory):
         "tracking.tables.predictions=12",
         "tracking.alerts.finished=true",
         "tracking.alerts.rules=[{metric: train/loss, op: '>', value: -1}]",
+        # ~ endif
     )
     with pytest.MonkeyPatch.context() as patched:
         without_account(patched, folder)
@@ -64,7 +66,9 @@ def recorded(tmp_path_factory):
             patched.delenv(name)
         patched.chdir(folder)
         patched.setattr(sys, "argv", ["train", *overrides])
+        # ~ if cookiecutter.scope == "complete"
         patched.setattr("{{ cookiecutter.package_name }}.tracking.extras.WATCH_STEPS", 1)
+        # ~ endif
         cli.train()
         teardown()
     return next(path for path in (folder / "runs").iterdir() if (path / "config.yaml").is_file())

@@ -1,58 +1,48 @@
-"""Read an offline run back from its file."""
+"""Read the file of an offline run, with W&B's own reader."""
 
 import json
-import struct
+import subprocess
+import sys
+from functools import cache
 from pathlib import Path
-
-from wandb.proto.wandb_internal_pb2 import Record
-
-HEADER, BLOCK, CHUNK_HEADER = 7, 32768, 7
 
 
 def file_of(run):
-    """The file of the run below the run folder; the offline one, if there had been a try online."""
+    """W&B's file in the run folder; that of the offline run, if an online run has failed before."""
     folder = Path(run) / "wandb"
     (path,) = [*folder.glob("offline-run-*/*.wandb")] or folder.glob("run-*/*.wandb")
     return path
 
 
-def records(run):
-    """The records of the one run below ``run``, in order; a torn end is left out.
-
-    The file is LevelDB's log format behind W&B's own 7-byte header.
-    """
-    data, position, pieces = file_of(run).read_bytes(), HEADER, b""
-    assert data.startswith(b":W&B")
-    while position + CHUNK_HEADER <= len(data):
-        if BLOCK - position % BLOCK < CHUNK_HEADER:
-            position += BLOCK - position % BLOCK
-            continue
-        _, size, kind = struct.unpack_from("<IHB", data, position)
-        position += CHUNK_HEADER
-        if kind == 0 or position + size > len(data):
-            return
-        chunk = data[position : position + size]
-        pieces = chunk if kind in {1, 2} else pieces + chunk
-        position += size
-        if kind in {1, 4}:
-            yield Record.FromString(pieces)
+def records(run, kind):
+    """The records of a kind in the file of a run, in order."""
+    file = file_of(run)
+    found = _read(file, file.stat().st_mtime_ns)
+    return [record[kind] for record in found if record["type"] == kind]
 
 
-def as_dict(items):
-    """Values by key; ``a.b`` in the file is a dictionary within a dictionary."""
+@cache
+def _read(file, _written):
+    words = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(file)]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+
+
+def nested(flat):
+    """Make a dictionary of each group of keys such as ``a.b`` and ``a.c``."""
     tree = {}
-    for item in items:
-        *outer, last = item.nested_key or [item.key]
+    for path, value in flat.items():
+        *outer, last = path.split(".")
         place = tree
         for key in outer:
             place = place.setdefault(key, {})
-        place[last] = json.loads(item.value_json)
+        place[last] = value
     return tree
 
 
 def history(run):
     """A dictionary for each row."""
-    return [as_dict(record.history.item) for record in records(run) if record.HasField("history")]
+    return [nested(record["item"]) for record in records(run, "history")]
 
 
 def logged(run, key):
@@ -60,55 +50,48 @@ def logged(run, key):
     return [row[key] for row in history(run) if key in row]
 
 
-def summary(run):
-    """The last value of each key."""
-    updates = {}
-    for record in records(run):
-        if record.HasField("summary"):
-            updates |= as_dict(record.summary.update)
-    return updates
-
-
 def started(run):
-    """The record that opens the run: id, project, group, tags, config ..."""
-    return next(record.run for record in records(run) if record.HasField("run"))
+    """The first record of the run: id, project, group, tags, configuration."""
+    return records(run, "run")[0]
 
 
 def config(run):
-    """The configuration with all that was added later."""
-    tree = as_dict(started(run).config.update)
-    for record in records(run):
-        if record.HasField("config"):
-            tree |= as_dict(record.config.update)
+    """The configuration with later additions."""
+    tree = dict(started(run)["config"]["update"])
+    for record in records(run, "config"):
+        tree |= nested(record["update"])
     return tree
 
 
+def summary(run):
+    """The last value of each key."""
+    values = {}
+    for record in records(run, "summary"):
+        values |= record["update"]
+    return values
+
+
 def exit_code(run):
-    return next(record.exit.exit_code for record in records(run) if record.HasField("exit"))
-
-
-def alerts(run):
-    return [record.alert for record in records(run) if record.HasField("alert")]
+    return records(run, "exit")[0]["exit_code"]
 
 
 def artifacts(run, kind):
-    """The artifacts of one type, each once."""
-    found = [record.artifact for record in records(run) if record.HasField("artifact")]
-    return [one for one in found if one.type == kind]
+    """The artifacts of a type."""
+    return [artifact for artifact in records(run, "artifact") if artifact["type"] == kind]
 
 
 def entries(artifact):
-    """Name in the artifact -> file on disk, or "" for what is only referred to."""
-    return {entry.path: entry.local_path for entry in artifact.manifest.contents}
+    """Name in the artifact -> path of the file, or "" for a reference."""
+    contents = artifact["manifest"]["contents"]
+    return {entry["path"]: entry.get("local_path", "") for entry in contents}
 
 
+# ~ if cookiecutter.scope == "complete"
 def table(run, key):
-    """The columns and rows of a logged table, images in it as dictionaries."""
-    for artifact in artifacts(run, "run_table"):
-        for name, path in entries(artifact).items():
-            if name == f"{key}.table.json":
-                return read_table(path)
-    raise AssertionError(f"no table {key}")
+    """The rows of a logged table, images in it as dictionaries."""
+    names = (entries(artifact) for artifact in artifacts(run, "run_table"))
+    (path,) = [files[f"{key}.table.json"] for files in names if f"{key}.table.json" in files]
+    return read_table(path)
 
 
 def read_table(path):
@@ -116,6 +99,7 @@ def read_table(path):
     return [dict(zip(content["columns"], row, strict=True)) for row in content["data"]]
 
 
+# ~ endif
 def media(run, name):
-    """The file of a logged picture, clip or cloud."""
+    """The file of a logged image, clip or cloud of points."""
     return file_of(run).parent / "files" / name

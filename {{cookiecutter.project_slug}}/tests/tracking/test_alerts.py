@@ -8,7 +8,7 @@ from {{ cookiecutter.package_name }}.task import METRICS, MONITOR
 from {{ cookiecutter.package_name }}.tracking import alerts
 from {{ cookiecutter.package_name }}.tracking.settings import AlertRule
 
-import reading
+from reading import records
 
 
 @pytest.mark.parametrize(
@@ -46,10 +46,10 @@ def test_a_training_without_improvement_is_reported_once(monkeypatch):
 
 
 def test_alerts_are_recorded_with_an_offline_run(recorded):
-    rule, end = reading.alerts(recorded)
-    assert (rule.title, rule.level) == ("train/loss > -1", "WARN")
-    assert recorded.name in rule.text
-    assert end.title == "Run finished"
+    rule, end = records(recorded, "alert")
+    assert (rule["title"], rule["level"]) == ("train/loss > -1", "WARN")
+    assert recorded.name in rule["text"]
+    assert end["title"] == "Run finished"
 
 
 def test_a_failure_is_reported_unless_the_settings_say_no(tracked, workplace, caplog):
@@ -59,7 +59,6 @@ def test_a_failure_is_reported_unless_the_settings_say_no(tracked, workplace, ca
     for words in ((), silent):
         with pytest.raises(SystemExit, match="diverged"):
             tracked(*diverging, *words, "trainer.log_every_n_steps=50")
-    sent = [reading.alerts(run) for run in sorted((workplace / "runs").iterdir())]
-    ((alert,),) = [one for one in sent if one]
-    assert (alert.title, alert.level) == ("Loss is not finite", "ERROR")
+    sent = [alert for run in (workplace / "runs").iterdir() for alert in records(run, "alert")]
+    assert [(alert["title"], alert["level"]) for alert in sent] == [("Loss is not finite", "ERROR")]
     assert caplog.text.count("ERROR: Loss is not finite") == 1

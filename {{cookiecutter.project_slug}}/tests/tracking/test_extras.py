@@ -19,10 +19,10 @@ def test_data_and_model_are_described(recorded):
     assert stored["model_size"]["trainable"] == stored["model_size"]["parameters"] > 1000
     assert any(name.startswith("gradients/") for row in history(recorded) for name in row)
     best, last = artifacts(recorded, "model")
-    assert json.loads(best.metadata)["data"] == stored["data_fingerprint"]
-    assert {*last.aliases} == {"last", "latest"}
-    assert json.loads(last.metadata)["epoch"] == 1
-    assert MONITOR not in json.loads(last.metadata)
+    assert json.loads(best["metadata"])["data"] == stored["data_fingerprint"]
+    assert {*last["aliases"]} == {"last", "latest"}
+    assert json.loads(last["metadata"])["epoch"] == 1
+    assert MONITOR not in json.loads(last["metadata"])
     assert len(logged(recorded, "test/worst")[0]["filenames"]) == 3
 
 
@@ -37,7 +37,7 @@ def test_evaluate_and_predict_record_their_data_and_their_checkpoint(recorded, t
     (predictions,) = artifacts(predicted, "predictions")
     assert {"predictions.csv", "predictions.json"} <= entries(predictions).keys()
     assert config(evaluated)["trained_in"] == config(predicted)["trained_in"] == recorded.name
-    for run in (recorded, evaluated, predicted):
+    for run in (recorded, evaluated.absolute(), predicted.absolute()):
         for kind in ("dataset", "run_table", "predictions"):
             for artifact in artifacts(run, kind):
                 staged = [Path(path) for path in entries(artifact).values() if path]

@@ -13,9 +13,15 @@ from {{ cookiecutter.package_name }}.settings.tree import Settings
 from {{ cookiecutter.package_name }}.task import METRICS, MONITOR, TaskModule
 
 ROOT = Path(__file__).parents[2]
+# ~ if cookiecutter.scope == "complete"
 FILES = sorted([ROOT / "sweep.yaml", *(ROOT / "sweeps").glob("*.yaml")])
 
 
+# ~ else
+FILES = [ROOT / "sweep.yaml"]
+
+
+# ~ endif
 @pytest.fixture(params=FILES, ids=[path.stem for path in FILES])
 def sweep(request, monkeypatch):
     monkeypatch.setenv(RUN_ID, "a-run")

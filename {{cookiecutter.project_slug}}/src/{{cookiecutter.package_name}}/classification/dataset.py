@@ -1,4 +1,4 @@
-"""Find labelled images on disk and read them."""
+"""Image data sets with a class for each image."""
 
 import random
 from collections.abc import Sequence
@@ -28,20 +28,20 @@ UNLABELLED = -1
 
 
 class Sample(NamedTuple):
-    """One image."""
+    """An image of a data set, changed by the transform."""
 
     image: Tensor  # uint8 [3, S, S]
-    target: int  # class index, or UNLABELLED
-    position: int  # in the data set
+    target: int  # index of the class, or UNLABELLED
+    position: int  # index in the data set
 
 
 class Batch(NamedTuple):
-    """Several images."""
+    """The images of a batch that could be read, and the files that could not."""
 
     images: Tensor  # uint8 [B, 3, S, S]
     targets: Tensor  # int64 [B]
     positions: Tensor  # int64 [B]
-    unreadable: list[Unreadable]  # what is missing
+    unreadable: list[Unreadable]
 
 
 class Prediction(NamedTuple):
@@ -52,7 +52,7 @@ class Prediction(NamedTuple):
 
 
 class ImageDataset(Dataset[Sample | Unreadable]):
-    """Image files with a class index each."""
+    """Image files, each with the index of its class."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class ImageDataset(Dataset[Sample | Unreadable]):
         targets: Sequence[int],
         transform: Transform,
     ) -> None:
-        # Arrays, not lists of objects: worker processes then share their memory.
+        # Arrays, not lists of objects, so that worker processes share their memory.
         self.paths = np.array([str(path) for path in paths])
         self.targets = np.array(targets, dtype=np.int64)
         self.transform = transform
@@ -73,12 +73,12 @@ class ImageDataset(Dataset[Sample | Unreadable]):
         try:
             (image,), _ = self.images[index]
         except UnreadableImageError as error:
-            return error.unreadable  # the main process decides what to do
+            return error.unreadable  # the main process raises an error or skips it
         return Sample(self.transform(image), int(self.targets[index]), index)
 
 
 def collate(samples: list[Sample | Unreadable]) -> Batch:
-    """Stack what could be read; list the rest."""
+    """Stack the samples that could be read; list the unreadable files."""
     read = [sample for sample in samples if isinstance(sample, Sample)]
     return Batch(
         torch.stack([sample.image for sample in read]) if read else torch.empty(0),
@@ -89,17 +89,17 @@ def collate(samples: list[Sample | Unreadable]) -> Batch:
 
 
 def build_datasets(settings: DataSettings) -> Datasets:
-    """Find the images of the three splits.
+    """Build the data sets of the three splits.
 
     Raises:
-        UsageError: if the folders are not as they should be; the message names the folder.
+        UsageError: if a folder is missing, empty or different from the others.
     """
     if isinstance(settings, ShapesSettings):
         classes, images = _scan_splits(write_shapes(settings))
     else:
         classes, images = find_splits(settings)
-    unchanging = eval_transform(settings.image_size)
-    transforms = (train_transform(settings), unchanging, unchanging)
+    evaluation = eval_transform(settings.image_size)
+    transforms = (train_transform(settings), evaluation, evaluation)
     train, val, test = (
         ImageDataset(
             [path for path, _ in images[split]],
@@ -112,12 +112,12 @@ def build_datasets(settings: DataSettings) -> Datasets:
 
 
 def unlabelled_images(paths: Sequence[Path], settings: DataSettings) -> ImageDataset:
-    """Images to predict: seen as in validation, without a target."""
+    """Build a data set of images to predict, transformed as in validation, without targets."""
     return ImageDataset(paths, [UNLABELLED] * len(paths), eval_transform(settings.image_size))
 
 
 def as_seen(image: Tensor, settings: DataSettings) -> Tensor:
-    """An image, uint8 tensor [3, H, W], as it is in validation: uint8 tensor [3, S, S]."""
+    """Transform an image as in validation: uint8 tensor [3, H, W] to [3, S, S]."""
     return eval_transform(settings.image_size)(image)
 
 
@@ -125,10 +125,13 @@ Found = tuple[list[str], dict[str, list[tuple[str, int]]]]
 
 
 def find_splits(settings: ImageFolderSettings) -> Found:
-    """Read ``train/ val/ test/`` of class folders, or split bare class folders.
+    """List the images of ``train/``, ``val/`` and ``test/``, or split a folder of class folders.
+
+    Returns:
+        The names of the classes, and by split the path and the class index of each image.
 
     Raises:
-        UsageError: naming the folder that is missing, empty or different.
+        UsageError: if a folder is missing, empty or different from the others.
     """
     root = settings.root
     if not root.is_dir():
@@ -142,7 +145,7 @@ def find_splits(settings: ImageFolderSettings) -> Found:
     if missing:
         raise UsageError(
             f"data.root={root} has {'/, '.join(present)}/, but not {'/, '.join(missing)}/.\n"
-            "Add what is missing, or put bare class folders there to have them split."
+            "Add the missing folders, or class folders only, which are then split."
         )
     return _scan_splits(root)
 
@@ -151,10 +154,10 @@ def _scan_splits(root: Path) -> Found:
     classes = _class_folders(root / "train")
     images = {}
     for split in SPLITS:
-        found = _class_folders(root / split)
-        if found != classes:
-            extra = [name for name in found if name not in classes]
-            lacking = [name for name in classes if name not in found]
+        names = _class_folders(root / split)
+        if names != classes:
+            extra = [name for name in names if name not in classes]
+            lacking = [name for name in classes if name not in names]
             raise UsageError(
                 f"{root / split} and {root / 'train'} have different class folders.\n"
                 f"Only in {split}: {', '.join(extra) or 'none'}. "
@@ -176,7 +179,7 @@ def _split_classes(settings: ImageFolderSettings) -> Found:
         paths = _images_of(settings.root / name)
         order = list(range(len(paths)))
         random.Random(f"{settings.split_seed}/{name}").shuffle(order)  # noqa: S311 - not for secrets
-        # Class by class, so that each split has some of each.
+        # Each class is split on its own, so that each split has images of every class.
         val = max(1, round(settings.val_fraction * len(paths)))
         test = max(1, round(settings.test_fraction * len(paths)))
         if val + test >= len(paths):
@@ -209,7 +212,7 @@ def _images_of(folder: Path) -> list[str]:
     paths = images_below(folder)
     if not paths:
         raise UsageError(
-            f"{folder} has no image in it.\nAdd some or remove the folder; "
+            f"{folder} has no images.\nAdd some or remove the folder; "
             f"these are read: {' '.join(sorted(SUFFIXES))}"
         )
     return paths

@@ -1,4 +1,4 @@
-"""Write the embedded data as class folders, the format of a user's own images."""
+"""Write the embedded data set as class folders, like a data set of the user."""
 
 from pathlib import Path
 
@@ -7,11 +7,11 @@ import numpy as np
 from ..data.shapes import CLASSES, draw_scene, write_once
 from ..settings.classification import ShapesSettings
 
-_VERSION = 2  # raise it when the same settings draw other pictures
+_VERSION = 2  # to be raised when the same settings draw other images
 
 
 def write_shapes(settings: ShapesSettings) -> Path:
-    """Draw the images, or find them.
+    """Draw the data set, unless it exists already.
 
     Returns:
         The folder with ``train/ val/ test/``.

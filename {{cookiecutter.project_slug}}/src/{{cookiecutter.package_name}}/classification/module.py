@@ -1,4 +1,4 @@
-"""The training logic of this task: loss, metrics, optimiser."""
+"""The LightningModule of the task: loss, metrics, predictions."""
 
 from typing import Any
 
@@ -38,7 +38,7 @@ class ClassificationModule(LightningModule):
         )
         prepare_network(self.network, settings, compiled=self.network)
         self.mix = _mixing(settings, count)
-        # Arguments are checked once by our own tests, not in every step.
+        # The metrics need not validate the arguments in every step.
         options: dict[str, Any] = {"ignore_index": UNLABELLED, "validate_args": False}
         metrics = MetricCollection(
             {
@@ -48,23 +48,23 @@ class ClassificationModule(LightningModule):
         )
         self.val_metrics = metrics.clone(prefix="val/")
         self.test_metrics = metrics.clone(prefix="test/")
-        # Lightning's own mean is off where processes have unequally many images.
+        # Lightning's mean would be wrong if processes measure different numbers of images.
         self.loss_sum = SumMetric(nan_strategy="disable")
         self.loss_count = SumMetric(nan_strategy="disable")
         self.confusion = MulticlassConfusionMatrix(count, **options)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits [B, classes] of uint8 images [B, 3, H, W]."""
+        """Return the logits [B, classes] of uint8 images [B, 3, H, W]."""
         logits: Tensor = self.network(images)
         return logits
 
     def predict_images(self, images: Tensor) -> list[Prediction]:
-        """Label uint8 images [B, 3, H, W]."""
+        """Predict the classes of uint8 images [B, 3, H, W]."""
         confidences, labels = self(images).float().softmax(dim=1).max(dim=1)
         return list(map(Prediction, labels.tolist(), confidences.tolist()))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """One step of cross-entropy, on blended images if MixUp or CutMix is on."""
+        """Return the cross-entropy of a batch, whose images MixUp or CutMix may blend."""
         images, targets = batch.images, batch.targets
         if self.mix is not None:
             images, targets = self.mix(images.float(), targets)
@@ -76,18 +76,18 @@ class ClassificationModule(LightningModule):
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Measure one batch."""
+        """Update the metrics with a batch."""
         self.val_metrics.update(*self._measured(batch))
 
     def on_validation_epoch_end(self) -> None:
-        """Log the epoch's metrics."""
+        """Log the metrics of the epoch."""
         self._log_loss("val")
         for name, value in self.val_metrics.compute().items():
             self.log(name, value, prog_bar=name == MONITOR)
         self.val_metrics.reset()
 
     def test_step(self, batch: Batch, batch_idx: int) -> StepResults:
-        """Measure one batch; returns the results of its images."""
+        """Update the metrics with a batch; return the results of its images."""
         logits, targets = self._measured(batch)
         self.test_metrics.update(logits, targets)
         self.confusion.update(logits, targets)
@@ -95,7 +95,7 @@ class ClassificationModule(LightningModule):
         return score_batch(batch, logits, own, self.classes)
 
     def _measured(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Logits and targets, unlabelled where another process measures them."""
+        """Return logits and targets; images that another process measures are unlabelled."""
         logits, targets = self(batch.images).float(), batch.targets
         count = len(targets)
         if self.trainer.world_size > 1:
@@ -126,11 +126,11 @@ class ClassificationModule(LightningModule):
         return {"accuracy": rounded(shares.tolist())}
 
     def predict_step(self, batch: Batch, batch_idx: int) -> list[tuple[int, Prediction]]:
-        """Label one batch; each prediction comes with the position of its image."""
+        """Predict a batch: the position of each image, and its prediction."""
         return list(zip(batch.positions.tolist(), self.predict_images(batch.images), strict=True))
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Build the optimizer and its schedule of the learning rate."""
+        """Build the optimiser and its schedule of the learning rate."""
         steps = int(self.trainer.estimated_stepping_batches)
         return build_optimizer(self.network, self.settings, steps)
 

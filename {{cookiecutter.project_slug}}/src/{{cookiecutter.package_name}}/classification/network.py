@@ -1,4 +1,4 @@
-"""The network: a timm backbone that takes images as they come from the files."""
+"""The network: a timm classifier of uint8 images."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from ..training.backbone import Normalisation, check_name, explain_failed_downlo
 
 
 class Classifier(nn.Module):
-    """A backbone with its own normalisation."""
+    """A timm model and the normalisation that it was pretrained with."""
 
     def __init__(self, backbone: nn.Module, normalisation: Normalisation) -> None:
         super().__init__()
@@ -18,7 +18,7 @@ class Classifier(nn.Module):
         self.normalisation = normalisation
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits of each class.
+        """Compute the logits of each class.
 
         Args:
             images: uint8 tensor [B, 3, H, W], or a float tensor of the same range, 0 to 255.
@@ -33,26 +33,26 @@ class Classifier(nn.Module):
 def build_network(
     settings: ModelSettings, *, classes: int, image_size: int, download: bool = True
 ) -> Classifier:
-    """Build the network that the settings name.
+    """Build the network of the settings.
 
     Args:
-        settings: the model's settings.
-        classes: how many there are.
+        settings: the settings of the model.
+        classes: number of classes.
         image_size: height and width of the images, in pixels.
-        download: false where a checkpoint brings the weights.
+        download: false if the weights will be loaded from a checkpoint.
 
     Raises:
-        UsageError: if timm has no such backbone, or its weights cannot be had.
+        UsageError: if timm has no such backbone, or its weights cannot be downloaded.
     """
     name = settings.backbone
     if not name.startswith("hf-hub:"):
         check_name(name)
     options: dict[str, Any] = {"num_classes": classes, "drop_rate": settings.drop_rate}
-    known = timm.get_pretrained_cfg(name)
-    if known is not None and known.fixed_input_size:  # transformers, mostly: built for one size
+    config = timm.get_pretrained_cfg(name)
+    if config is not None and config.fixed_input_size:  # such as most vision transformers
         options["img_size"] = image_size
     pretrained = settings.pretrained and download
     with explain_failed_download(name, pretrained=pretrained):
         backbone = timm.create_model(name, pretrained=pretrained, **options)
-    config = backbone.pretrained_cfg
-    return Classifier(backbone, Normalisation(config["mean"], config["std"]))
+    trained = backbone.pretrained_cfg
+    return Classifier(backbone, Normalisation(trained["mean"], trained["std"]))

@@ -1,4 +1,4 @@
-"""What happens to an image between the file and the batch; all on uint8 tensors."""
+"""Transforms of an image, all on uint8 tensors."""
 
 from collections.abc import Callable
 
@@ -12,7 +12,7 @@ Transform = Callable[[Tensor], Tensor]
 
 
 def train_transform(settings: DataSettings) -> Transform:
-    """Random crop, flip and colour, as far as they are set: uint8 [3, H, W] -> uint8 [3, S, S]."""
+    """Build the random transforms that ``data.augment`` enables, uint8 [3, H, W] to [3, S, S]."""
     size, augment = settings.image_size, settings.augment
     steps: list[torch.nn.Module] = []
     if augment.crop_scale < 1:
@@ -29,7 +29,7 @@ def train_transform(settings: DataSettings) -> Transform:
 
 
 def eval_transform(size: int) -> Transform:
-    """The middle of the image: uint8 [3, H, W] -> uint8 [3, S, S]."""
+    """Resize the shorter side to S pixels and crop the centre: uint8 [3, H, W] to [3, S, S]."""
     return _fit(size)
 
 

@@ -1,4 +1,4 @@
-"""Find COCO annotation files, check them, and name what is wrong in them."""
+"""Find, check and read COCO annotation files."""
 
 import json
 import logging
@@ -15,21 +15,21 @@ SPLITS = {"train": "train", "val": "val|valid|validation", "test": "test"}
 LAYOUTS = """These layouts are read, each with a file for train, for val and, at will, for test:
   annotations/instances_train2017.json with train2017/
   annotations/train.json with train/
-  train/_annotations.coco.json with the images beside it"""
+  train/_annotations.coco.json with the images in the same folder"""
 
 
 class CocoObject(NamedTuple):
-    """One annotation, as far as it concerns us."""
+    """An annotation of an image."""
 
     id: int
     label: int  # index of its class
     crowd: bool
-    content: dict[str, Any]  # all else, as it stands in the file
+    content: dict[str, Any]  # the whole entry of the annotation file
 
 
 @dataclass(frozen=True)
 class CocoImage:
-    """One image with its annotations."""
+    """An image with its annotations."""
 
     path: Path
     width: int
@@ -41,17 +41,17 @@ class CocoImage:
 def read_coco(
     root: Path, *, missing_images: bool = False
 ) -> tuple[list[str], dict[str, list[CocoImage]]]:
-    """Read the three splits; without annotations for test, val is tested, too.
+    """Read the three splits; without annotations for test, the test split is that for validation.
 
     Args:
         root: the folder of the data set.
-        missing_images: whether images that are not there are left for the loader to report.
+        missing_images: whether image files may be missing; the data set then reports them.
 
     Returns:
-        The names of the classes, in the order of their ids, and the images of each split.
+        The names of the classes in the order of their ids, and the images by split.
 
     Raises:
-        UsageError: naming the file, and in it the annotation, that cannot be used.
+        UsageError: if a file or an annotation cannot be used; the message names it.
     """
     if not root.is_dir():
         raise UsageError(
@@ -79,24 +79,24 @@ def read_coco(
 
 
 def _find(root: Path, split: str) -> Path | None:
-    beside = [
+    in_splits = [
         root / name / "_annotations.coco.json"
         for name in SPLITS[split].split("|")
         if (root / name / "_annotations.coco.json").is_file()
     ]
-    together = [
+    in_annotations = [
         path
         for path in sorted((root / "annotations").glob("*.json"))
         if re.fullmatch(rf"(instances_)?({SPLITS[split]})(\d\d\d\d)?", path.stem)
     ]
-    found = beside + together
-    if len(found) > 1:
+    files = in_splits + in_annotations
+    if len(files) > 1:
         raise UsageError(
             f"data.root={root} has several annotation files for {split}:\n"
-            + "\n".join(f"  {path}" for path in found)
-            + "\nKeep the one to use, and move the others away."
+            + "\n".join(f"  {path}" for path in files)
+            + "\nKeep the file to use, and move the others away."
         )
-    return found[0] if found else None
+    return files[0] if files else None
 
 
 def _read(
@@ -105,7 +105,7 @@ def _read(
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise UsageError(f"{file} is no JSON: {error}.") from error
+        raise UsageError(f"{file} is not valid JSON: {error}.") from error
     categories, images, annotations = (
         _by_id(file, content, kind) for kind in ("categories", "images", "annotations")
     )
@@ -118,9 +118,9 @@ def _read(
     for key, entry in annotations.items():
         for field, known in (("image_id", images), ("category_id", categories)):
             if _field(file, "annotation", entry, field) not in known:
-                what = field.removesuffix("_id")
+                kind = field.removesuffix("_id")
                 raise UsageError(
-                    f"{file}: annotation {key} belongs to {what} {entry[field]}, "
+                    f"{file}: annotation {key} belongs to {kind} {entry[field]}, "
                     "which the file does not have."
                 )
         crowd = bool(entry.get("iscrowd", 0))
@@ -129,10 +129,10 @@ def _read(
         )
     if not images:
         raise UsageError(f"{file} has no images.")
-    found = _paths(file, root, images, missing_images=missing_images)
+    paths = _paths(file, root, images, missing_images=missing_images)
     return names, [
         CocoImage(
-            path=found[key],
+            path=paths[key],
             width=int(_field(file, "image", images[key], "width")),
             height=int(_field(file, "image", images[key], "height")),
             objects=objects[key],
@@ -145,20 +145,20 @@ def _read(
 def _by_id(file: Path, content: Any, kind: str) -> dict[int, dict[str, Any]]:
     entries = content.get(kind) if isinstance(content, dict) else None
     if not isinstance(entries, list):
-        raise UsageError(f"{file} has no list of {kind}: it is no COCO annotation file.")
-    found: dict[int, dict[str, Any]] = {}
+        raise UsageError(f"{file} has no list of {kind}: it is not a COCO annotation file.")
+    by_id: dict[int, dict[str, Any]] = {}
     for position, entry in enumerate(entries):
         if not isinstance(entry, dict) or not isinstance(entry.get("id"), int):
             raise UsageError(f"{file}: number {position} of its {kind} has no whole number as id.")
-        if entry["id"] in found:
+        if entry["id"] in by_id:
             raise UsageError(f"{file}: two of its {kind} have the id {entry['id']}.")
-        found[entry["id"]] = entry
-    return found
+        by_id[entry["id"]] = entry
+    return by_id
 
 
-def _field(file: Path, what: str, entry: dict[str, Any], field: str) -> Any:
+def _field(file: Path, kind: str, entry: dict[str, Any], field: str) -> Any:
     if entry.get(field) is None:
-        raise UsageError(f"{file}: {what} {entry['id']} has no {field}.")
+        raise UsageError(f"{file}: {kind} {entry['id']} has no {field}.")
     return entry[field]
 
 
@@ -169,9 +169,9 @@ def _paths(
     stem = file.stem.removeprefix("instances_")
     folders = [file.parent, root / stem, root / "images" / stem, root / "images", root]
     first = next(iter(names.values()))
-    folder = next((one for one in folders if (one / first).is_file()), None)
-    if folder is None:  # look at them all before saying that there are none
-        folder = next((one for one in folders[1:] if one.is_dir()), folders[0])
+    folder = next((path for path in folders if (path / first).is_file()), None)
+    if folder is None:  # the first file may be missing: choose a folder, and report its files
+        folder = next((path for path in folders[1:] if path.is_dir()), folders[0])
     paths = {key: folder / name for key, name in names.items()}
     missing = [key for key, path in paths.items() if not path.is_file()]
     if missing and not missing_images:

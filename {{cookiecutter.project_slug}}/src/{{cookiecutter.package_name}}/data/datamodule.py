@@ -1,4 +1,4 @@
-"""Turn data sets into batches."""
+"""Load the data sets of a task in batches."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -18,7 +18,7 @@ MOST_WORKERS = 8
 
 
 class SizedDataset(Protocol):
-    """Samples by position, changed by ``transform`` on the way."""
+    """The interface of the data sets: samples by position, each changed by ``transform``."""
 
     transform: Callable[..., Any]
 
@@ -29,7 +29,7 @@ class SizedDataset(Protocol):
 
 @dataclass(frozen=True)
 class Datasets:
-    """The three splits of one task's data, and the names of its classes."""
+    """The three splits of the data, the names of the classes, and how samples become a batch."""
 
     train: SizedDataset
     val: SizedDataset
@@ -39,7 +39,7 @@ class Datasets:
 
 
 class DataModule(LightningDataModule):
-    """Loaders for the three splits."""
+    """Lightning's source of the loaders for the three splits."""
 
     def __init__(
         self, datasets: Datasets, settings: LoaderSettings, *, skip_unreadable: bool
@@ -51,26 +51,26 @@ class DataModule(LightningDataModule):
         self.unreadable: set[str] = set()
 
     def train_dataloader(self) -> DataLoader[Any]:
-        """Shuffled; the last, smaller batch is left out where there are others."""
+        """Return the training split, shuffled, without the last batch if that would be smaller."""
         full = len(self.datasets.train) >= self.settings.batch_size
         return self.loader(self.datasets.train, shuffle=True, drop_last=full)
 
     def val_dataloader(self) -> DataLoader[Any]:
-        """All of the validation split, in order."""
+        """Return the validation split in order."""
         return self.loader(self.datasets.val)
 
     def test_dataloader(self) -> DataLoader[Any]:
-        """All of the test split, in order."""
+        """Return the test split in order."""
         return self.loader(self.datasets.test)
 
     def predict_dataloader(self) -> DataLoader[Any]:
-        """What is to be predicted stands as the test split."""
+        """Return the images to predict, which are passed as the test split."""
         return self.test_dataloader()
 
     def loader(
         self, dataset: SizedDataset, *, shuffle: bool = False, drop_last: bool = False
     ) -> DataLoader[Any]:
-        """A loader over ``dataset`` with this run's settings."""
+        """Build a loader over a data set with the settings of this run."""
         workers = (
             usable_workers() if self.settings.workers == "auto" else int(self.settings.workers)
         )
@@ -87,10 +87,10 @@ class DataModule(LightningDataModule):
         )
 
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """Stop at an unreadable image, or note that it was left out.
+        """Note the unreadable images of a batch.
 
         Raises:
-            UsageError: naming the image.
+            UsageError: if unreadable images are not to be skipped, or the batch has no others.
         """
         for path, reason in batch.unreadable:
             if not self.skip_unreadable:
@@ -105,14 +105,14 @@ class DataModule(LightningDataModule):
 
 
 def own_share(positions: Tensor, trainer: Trainer) -> Tensor:
-    """Which images of a batch this process has to measure, so that none counts twice.
+    """Choose the images of a batch that this process measures, so that no image counts twice.
 
-    Lightning's sampler gives image ``i`` to process ``i % processes``, and deals the first images
-    once more where some process would otherwise get fewer.
+    Lightning's sampler gives image ``i`` to process ``i % world_size``. It repeats the first images
+    where a process would otherwise get fewer images than the others.
 
     Args:
         positions: int64 tensor [B] of positions in the data set.
-        trainer: which knows how many processes there are.
+        trainer: the trainer, for its rank and world size.
 
     Returns:
         bool tensor [B].
@@ -121,7 +121,7 @@ def own_share(positions: Tensor, trainer: Trainer) -> Tensor:
 
 
 def usable_workers() -> int:
-    """The CPUs that this process may use, which can be fewer than the machine has."""
+    """Return the number of CPUs that this process may use, at most ``MOST_WORKERS``."""
     usable = (
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     )

@@ -1,4 +1,4 @@
-"""Read any image file as 8-bit RGB."""
+"""Find image files, and read them as 8-bit RGB."""
 
 import glob
 import os
@@ -26,7 +26,7 @@ SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", 
 
 
 class UnreadableImageError(UsageError):
-    """A file that is no image, or only a part of one."""
+    """An image file is missing, damaged or not an image."""
 
     def __init__(self, path: str, reason: str) -> None:
         super().__init__(
@@ -37,21 +37,21 @@ class UnreadableImageError(UsageError):
 
 
 class Unreadable(NamedTuple):
-    """What stands for an image that could not be read, on the way from a loader's worker."""
+    """A data set returns this in place of a sample whose image cannot be read."""
 
     path: str
     reason: str
 
 
 class Picture(NamedTuple):
-    """An image, with all that is as large."""
+    """An image, and further tensors of the same height and width."""
 
-    parts: tuple[Tensor, ...]  # uint8 [C, H, W] each; the image is the first
-    size: tuple[int, int]  # height and width in the file
+    parts: tuple[Tensor, ...]  # uint8 [C, H, W] each; the first is the image
+    size: tuple[int, int]  # height and width of the image file
 
 
 class ImageFiles:
-    """Images by position."""
+    """Image files by position."""
 
     def __init__(self, paths: np.ndarray) -> None:
         self.paths = paths
@@ -103,10 +103,10 @@ def _read_with_pillow(path: str) -> Tensor:
 
 
 def files_below(folder: str | Path) -> Iterator[str]:
-    """All files in a folder and in the folders below it, in order; links to folders are left out.
+    """Yield the paths of all files below a folder, sorted; links to folders are not followed.
 
-    Text, and one question to the system for each folder: with a ``Path`` and a question for each
-    file, 100 000 images take ten times as long.
+    The paths are strings, and the system is asked once for each folder: with a ``Path`` and a
+    system call for each file, 100 000 images would take ten times as long.
     """
     with os.scandir(folder) as entries:
         for entry in sorted(entries, key=attrgetter("name")):
@@ -117,7 +117,7 @@ def files_below(folder: str | Path) -> Iterator[str]:
 
 
 def images_below(folder: str | Path) -> list[str]:
-    """The image files among ``files_below``, by their names' ends."""
+    """List the files below a folder whose suffix is that of an image, sorted."""
     return [name for name in files_below(folder) if os.path.splitext(name)[1].lower() in SUFFIXES]  # noqa: PTH122
 
 

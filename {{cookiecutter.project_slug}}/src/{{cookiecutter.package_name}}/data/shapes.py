@@ -1,4 +1,4 @@
-"""Draw coloured shapes on noisy ground: easy to see, and still to be learned."""
+"""Draw the embedded data set: coloured shapes on a noisy background."""
 
 import hashlib
 import json
@@ -13,14 +13,14 @@ from PIL import Image, ImageDraw
 from rich.progress import track
 
 CLASSES = ("circle", "cross", "square", "star", "triangle")
-_OVERSAMPLING = 4  # drawn large, then reduced: smooth edges
+_OVERSAMPLING = 4  # shapes are drawn larger by this factor, then reduced: smooth edges
 _NOISE = 14.0  # standard deviation, of 255
 # ~ if cookiecutter.task != "classification"
-# Far apart, so that shapes that overlap can be told from one another.
+# Colours that differ clearly, so that overlapping shapes can be distinguished.
 _INKS = [(255, 150, 150), (150, 245, 160), (150, 180, 255), (255, 235, 140), (235, 235, 255)]
-_TILT = 0.5  # radians from upright, at most, either way
+_TILT = 0.5  # largest rotation, in radians to either side
 _EMPTY = 0.1  # share of images without any shape
-_MOST_HIDDEN = 0.2  # share of a shape that a later one may cover
+_MOST_HIDDEN = 0.2  # largest share of a shape that later shapes may cover
 # ~ endif
 _SEEDS = {"train": 0, "val": 1, "test": 2}
 
@@ -32,17 +32,18 @@ def write_once(
     write: Callable[[Path, str, int, np.random.Generator], None],
     finish: Callable[[Path], None] | None = None,
 ) -> Path:
-    """Draw a data set once; later runs find it.
+    """Draw a data set, unless it exists already.
 
-    The folder's name holds a fingerprint of what was asked for, so other settings get another
-    folder. Everything is drawn beside it and renamed at the end: it is whole or not there.
+    The name of its folder is a hash of the settings, so that other settings get another folder.
+    The data set is drawn in a temporary folder, which is renamed when it is complete.
 
     Args:
-        root: below it the folder is made.
-        counts: how many images each split gets.
-        recipe: all else that decides what is drawn.
-        write: called with the folder, the split, the index and a source of chance for each image.
-        finish: called with the folder at the end, for what describes all images.
+        root: the parent of the folder.
+        counts: number of images by split.
+        recipe: everything else that decides what is drawn, as JSON values.
+        write: writes an image; gets the folder, the split, the index of the image and a generator
+            of random numbers.
+        finish: writes the files that describe all images; gets the folder.
 
     Returns:
         The folder.
@@ -52,47 +53,47 @@ def write_once(
     if folder.is_dir():
         return folder
     root.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(prefix=".drawing-", dir=root))
+    temporary = Path(tempfile.mkdtemp(prefix=".drawing-", dir=root))
     jobs = [(split, index) for split, count in counts.items() for index in range(count)]
     for split, index in track(jobs, description=f"Drawing shapes into {folder}", transient=True):
-        write(beside, split, index, np.random.default_rng([_SEEDS[split], index]))
+        write(temporary, split, index, np.random.default_rng([_SEEDS[split], index]))
     if finish is not None:
-        finish(beside)
+        finish(temporary)
     try:
-        beside.rename(folder)
+        temporary.rename(folder)
     except OSError:
         if not folder.is_dir():
             raise
-        shutil.rmtree(beside)  # another process was faster
+        shutil.rmtree(temporary)  # another process has drawn the data set meanwhile
     return folder
 
 
 # ~ if cookiecutter.task == "classification"
 def draw_scene(rng: np.random.Generator, kind: str, size: int) -> Image.Image:
-    """Draw one shape somewhere on a noisy ground.
+    """Draw one shape at a random place on a noisy background.
 
     Args:
-        rng: where all chance comes from.
+        rng: generator of random numbers.
         kind: one of ``CLASSES``.
         size: width and height of the image in pixels.
 
     Returns:
         An RGB image.
     """
-    ground = rng.integers(0, 256, size=3)
-    ink = _contrasting(rng, ground)
+    background = rng.integers(0, 256, size=3)
+    ink = _contrasting(rng, background)
     radius = rng.uniform(0.22, 0.42) * size
     center = rng.uniform(radius, size - radius, size=2)
-    canvas = _noisy(rng, ground, size)
+    canvas = _noisy(rng, background, size)
     cover = _cover(kind, center, radius, rng.uniform(0, 2 * math.pi), size)
     canvas.paste(tuple(ink.tolist()), mask=cover)
     return canvas
 
 
-def _contrasting(rng: np.random.Generator, ground: np.ndarray) -> np.ndarray:
+def _contrasting(rng: np.random.Generator, background: np.ndarray) -> np.ndarray:
     while True:
         ink = rng.integers(0, 256, size=3)
-        if np.abs(ink - ground).sum() >= 240:
+        if np.abs(ink - background).sum() >= 240:
             return ink
 
 
@@ -100,16 +101,15 @@ def _contrasting(rng: np.random.Generator, ground: np.ndarray) -> np.ndarray:
 def draw_crowd(
     rng: np.random.Generator, size: int, most: int
 ) -> tuple[Image.Image, list[tuple[str, np.ndarray]]]:
-    """Draw some bright shapes, or none, that may overlap and reach over the border.
+    """Draw up to ``most`` bright shapes, which may overlap and cross the border.
 
     Args:
-        rng: where all chance comes from.
+        rng: generator of random numbers.
         size: width and height of the image in pixels.
         most: the largest number of shapes.
 
     Returns:
-        An RGB image, and for each shape its kind and the pixels of it that can be seen, as a bool
-        array [size, size].
+        An RGB image, and for each shape its kind and its visible pixels, a bool array [size, size].
     """
     canvas = _noisy(rng, rng.integers(0, 80, size=3), size)
     drawn: list[tuple[str, np.ndarray]] = []
@@ -121,7 +121,7 @@ def draw_crowd(
         cover = _cover(kind, center, radius, rng.uniform(-_TILT, _TILT), size)
         pixels = np.asarray(cover) >= 128
         if any((other & pixels).sum() > _MOST_HIDDEN * other.sum() for _, other in drawn):
-            continue  # nobody could tell what is below
+            continue  # the shape below could no longer be recognised
         ink = inks[len(drawn)] + rng.integers(-20, 21, size=3)
         canvas.paste(tuple(ink.clip(0, 255).tolist()), mask=cover)
         drawn = [(name, other & ~pixels) for name, other in drawn] + [(kind, pixels)]
@@ -129,13 +129,13 @@ def draw_crowd(
 
 
 # ~ endif
-def _noisy(rng: np.random.Generator, ground: np.ndarray, size: int) -> Image.Image:
+def _noisy(rng: np.random.Generator, background: np.ndarray, size: int) -> Image.Image:
     noise = rng.normal(0.0, _NOISE, size=(size, size, 3))
-    return Image.fromarray((ground + noise).clip(0, 255).astype(np.uint8))
+    return Image.fromarray((background + noise).clip(0, 255).astype(np.uint8))
 
 
 def _cover(kind: str, center: np.ndarray, radius: float, angle: float, size: int) -> Image.Image:
-    """How much of each pixel a shape covers, from 0 to 255."""
+    """Return the share of each pixel that a shape covers, 0 to 255, as a grey image."""
     large = Image.new("L", (size * _OVERSAMPLING, size * _OVERSAMPLING))
     points = outline(kind, center * _OVERSAMPLING, radius * _OVERSAMPLING, angle)
     ImageDraw.Draw(large).polygon(points, fill=255)
@@ -145,7 +145,7 @@ def _cover(kind: str, center: np.ndarray, radius: float, angle: float, size: int
 def outline(
     kind: str, center: np.ndarray, radius: float, angle: float
 ) -> list[tuple[float, float]]:
-    """The corners of a shape, in pixels, as a closed polygon; at angle 0 it stands upright.
+    """Return the corners of a shape in pixels, the vertices of a polygon; at angle 0 it is upright.
 
     Raises:
         KeyError: if ``kind`` is none of ``CLASSES``.

@@ -1,7 +1,7 @@
-"""What is known of the objects in an image, and where it comes from.
+"""The objects of an image as annotated and as predicted, and boxes of COCO annotations.
 
-Boxes are ``x1 y1 x2 y2`` as shares of the image's width and height, from 0 to 1, everywhere between
-the files and the drawing: they fit the image at any size.
+Boxes are ``x1 y1 x2 y2`` relative to the width and height of the image, from 0 to 1, so that they
+do not depend on the size of the image. Only files and drawings have pixels.
 """
 
 import logging
@@ -20,21 +20,21 @@ from ..errors import UsageError
 
 log = logging.getLogger(__name__)
 
-SLACK_PIXELS = 1  # of a box beyond the border: rounding
+SLACK_PIXELS = 1  # pixels that rounding may move a box across the border
 
 
 class Target(NamedTuple):
-    """The objects of one image."""
+    """The annotated objects of an image."""
 
     boxes: Tensor  # float32 [N, 4]
     labels: Tensor  # int64 [N]
-    crowd: Tensor  # bool [N]: a box around many objects, neither trained on nor counted as missed
-    areas: Tensor  # float32 [N], in pixels of the file: what COCO calls small, medium or large
+    crowd: Tensor  # bool [N]: a box around many objects, ignored by training and metrics
+    areas: Tensor  # float32 [N], in pixels of the file, for COCO's small, medium and large
     size: tuple[int, int]  # height and width of the file
 
 
 class Prediction(NamedTuple):
-    """What a network says about one image, the most certain first."""
+    """The objects that a network detects in an image, sorted by descending score."""
 
     boxes: Tensor  # float32 [N, 4]
     scores: Tensor  # float32 [N], 0 to 1
@@ -42,15 +42,15 @@ class Prediction(NamedTuple):
 
 
 class Labelled(NamedTuple):
-    """An image file and its objects, before it is read."""
+    """An image file and its annotated objects."""
 
     path: Path
     boxes: np.ndarray  # float32 [N, 4]
     labels: np.ndarray  # int64 [N]
     crowd: np.ndarray  # bool [N]
     areas: np.ndarray  # float32 [N], as shares of the image
-    size: tuple[int, int]  # height and width; 0, 0 if only the file knows
-    faults: tuple[str, ...] = ()  # what had to be put right
+    size: tuple[int, int]  # height and width; 0, 0 if the annotations have no size
+    faults: tuple[str, ...] = ()  # mistakes of the annotations that were corrected
 
 
 def labelled(
@@ -59,7 +59,7 @@ def labelled(
     size: tuple[int, int],
     faults: Sequence[str] = (),
 ) -> Labelled:
-    """Stack rows of box, label, crowd and area."""
+    """Build an annotated image from rows of box, label, crowd and area."""
     boxes, labels, crowd, areas = zip(*rows, strict=True) if rows else ((), (), (), ())
     return Labelled(
         path,
@@ -73,49 +73,54 @@ def labelled(
 
 
 def from_coco(images: Sequence[CocoImage]) -> list[Labelled]:
-    """Take the boxes of COCO annotations, cut off at the border of the image.
+    """Take the boxes of COCO annotations, clipped to their images.
 
-    Boxes that have no area there are left out, and counted in one line.
+    Boxes without an area within their image are left out; their number is logged.
 
     Raises:
-        UsageError: naming the annotation whose box is not four numbers.
+        UsageError: if a box is not four numbers; the message names the annotation.
     """
-    # All at once: a data set has some hundred thousand.
-    objects = [(image, one) for image in images for one in image.objects]
+    # All boxes together: a data set has several hundred thousand.
+    objects = [(image, annotation) for image in images for annotation in image.objects]
     owners = np.repeat(np.arange(len(images)), [len(image.objects) for image in images])
     sizes = np.array([(image.width, image.height) for image in images], dtype=np.float64)[owners]
     given = np.array(
-        [_bbox(image.source, one.id, one.content.get("bbox")) for image, one in objects],
+        [
+            _bbox(image.source, annotation.id, annotation.content.get("bbox"))
+            for image, annotation in objects
+        ],
         dtype=np.float64,
     ).reshape(-1, 4)
     corners = np.concatenate([given[:, :2], given[:, :2] + given[:, 2:]], axis=1)
     edges = np.tile(sizes, 2)
     inside = corners.clip(0, edges)
-    kept = np.all(inside[:, 2:] > inside[:, :2], axis=1)
+    valid = np.all(inside[:, 2:] > inside[:, :2], axis=1)
     beyond = np.abs(corners - inside).max(axis=1) > SLACK_PIXELS
     faults: dict[int, list[str]] = defaultdict(list)
-    for index in np.flatnonzero(beyond | ~kept).tolist():
-        one = objects[index][1]
-        what = "is beyond the border" if kept[index] else "has a box without area"
-        faults[int(owners[index])].append(f"annotation {one.id} {what}: {one.content['bbox']}")
-    if not kept.all():
-        image, one = objects[int(np.argmin(kept))]
+    for index in np.flatnonzero(beyond | ~valid).tolist():
+        annotation = objects[index][1]
+        fault = "is beyond the border" if valid[index] else "has a box without area"
+        faults[int(owners[index])].append(
+            f"annotation {annotation.id} {fault}: {annotation.content['bbox']}"
+        )
+    if not valid.all():
+        image, annotation = objects[int(np.argmin(valid))]
         log.info(
             "%s boxes have no area within their image and are left out, the first is that of "
             "annotation %s in %s.",
-            int((~kept).sum()),
-            one.id,
+            int((~valid).sum()),
+            annotation.id,
             image.source,
         )
-    areas = np.array([float(one.content.get("area") or 0) for _, one in objects])
+    areas = np.array([float(annotation.content.get("area") or 0) for _, annotation in objects])
     areas = np.where(areas, areas, given[:, 2:].prod(axis=1)) / sizes.prod(axis=1)
-    ends = np.cumsum(np.bincount(owners[kept], minlength=len(images)))
+    ends = np.cumsum(np.bincount(owners[valid], minlength=len(images)))
     boxes, labels, crowd, shares = (
-        np.split(values[kept], ends[:-1])
+        np.split(values[valid], ends[:-1])
         for values in (
             (inside / edges).astype(np.float32),
-            np.array([one.label for _, one in objects], dtype=np.int64),
-            np.array([one.crowd for _, one in objects], dtype=bool),
+            np.array([annotation.label for _, annotation in objects], dtype=np.int64),
+            np.array([annotation.crowd for _, annotation in objects], dtype=bool),
             areas.astype(np.float32),
         )
     )
@@ -145,11 +150,11 @@ def _bbox(source: Path, annotation: int, bbox: object) -> tuple[float, float, fl
 
 
 def target_of(record: Labelled, size: tuple[int, int]) -> Target:
-    """The objects as tensors.
+    """Convert annotated objects to tensors.
 
     Args:
-        record: what the annotations say.
-        size: height and width of the image as it was read.
+        record: the annotated image.
+        size: height and width of the image file.
     """
     return Target(
         torch.from_numpy(record.boxes),

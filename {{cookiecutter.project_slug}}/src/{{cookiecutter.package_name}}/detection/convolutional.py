@@ -19,7 +19,7 @@ from ..settings.detection import ModelSettings
 from .boxes import Target
 from .features import TimmFeatures
 
-LEAST_SCORE = 0.01  # weaker boxes hardly change mAP, but cost time
+LEAST_SCORE = 0.01  # boxes of lower scores hardly change mAP, but take time
 GROUPS = 32  # of the heads' group norm
 
 
@@ -32,7 +32,7 @@ class ConvolutionalDetector(nn.Module):
         self.model: Any = build(settings, classes + self.first_label, pretrained=pretrained)
         self.model.transform = _AsTheyAre()
         for head in _heads(self.model):
-            # Scores of 8 bits would rank badly: boxes are scored and placed in 32.
+            # bfloat16 has too few digits to rank scores: boxes and scores are computed in 32 bits.
             head.register_forward_hook(_in_float)
 
     @property
@@ -42,37 +42,44 @@ class ConvolutionalDetector(nn.Module):
         return backbone
 
     def losses(self, images: Tensor, targets: Sequence[Target]) -> dict[str, Tensor]:
-        """The parts of the loss of normalised images [B, 3, S, S]."""
-        found: dict[str, Tensor] = self.model(
+        """Compute the parts of the loss of normalised images [B, 3, S, S]."""
+        losses: dict[str, Tensor] = self.model(
             images,
             [
-                {"boxes": one.boxes * images.shape[-1], "labels": one.labels + self.first_label}
-                for one in targets
+                {
+                    "boxes": target.boxes * images.shape[-1],
+                    "labels": target.labels + self.first_label,
+                }
+                for target in targets
             ],
         )
-        return found
+        return losses
 
     def detect(self, images: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:
-        """Boxes, scores and labels for each of the normalised images [B, 3, S, S]."""
+        """Return boxes, scores and labels for each of the normalised images [B, 3, S, S]."""
         return [
-            (one["boxes"] / images.shape[-1], one["scores"], one["labels"] - self.first_label)
-            for one in self.model(images)
+            (
+                result["boxes"] / images.shape[-1],
+                result["scores"],
+                result["labels"] - self.first_label,
+            )
+            for result in self.model(images)
         ]
 
 
 class _AsTheyAre(nn.Module):
-    """In place of torchvision's own resizing and padding: batches come in one size."""
+    """Replaces torchvision's resizing and padding, since all images of a batch have one size."""
 
     def forward(self, images: Tensor, targets: Any = None) -> tuple[ImageList, Any]:
         height, width = images.shape[-2:]
         return ImageList(images, [(height, width)] * len(images)), targets
 
-    def postprocess(self, found: Any, _shapes: Any, _original: Any) -> Any:
-        return found
+    def postprocess(self, result: Any, _shapes: Any, _original: Any) -> Any:
+        return result
 
 
 class _Pyramid(nn.Module):
-    """Backbone features under a feature pyramid."""
+    """A feature pyramid on a timm backbone."""
 
     def __init__(
         self, settings: ModelSettings, least_stride: int, top: nn.Module, *, pretrained: bool
@@ -86,13 +93,13 @@ class _Pyramid(nn.Module):
     def forward(self, images: Tensor) -> "OrderedDict[str, Tensor]":
         features = self.body(images)
         maps: OrderedDict[str, Tensor] = self.fpn(
-            OrderedDict((str(level), one) for level, one in enumerate(features))
+            OrderedDict((str(level), feature) for level, feature in enumerate(features))
         )
         return maps
 
 
 class _Shrinking(nn.Module):
-    """Backbone features, and ever smaller maps of what they hold, as SSDLite has them."""
+    """A timm backbone with further convolutions that halve the maps, as in SSDLite."""
 
     extra = (512, 256, 256, 128)
 
@@ -107,7 +114,7 @@ class _Shrinking(nn.Module):
         maps = self.body(images)
         for step in self.further:
             maps.append(step(maps[-1]))
-        return OrderedDict((str(level), one) for level, one in enumerate(maps))
+        return OrderedDict((str(level), feature) for level, feature in enumerate(maps))
 
 
 def _halving(before: int, after: int) -> nn.Sequential:
@@ -129,7 +136,7 @@ def _fcos(settings: ModelSettings, classes: int, *, pretrained: bool) -> Any:
 def _retinanet(settings: ModelSettings, classes: int, *, pretrained: bool) -> Any:
     top = LastLevelP6P7(settings.channels, settings.channels)
     pyramid = _Pyramid(settings, 8, top, pretrained=pretrained)
-    # Nine anchors at each place: three sizes by three aspect ratios.
+    # Nine anchors at each position: three sizes times three aspect ratios.
     head = RetinaNetHead(settings.channels, 9, classes, norm_layer=partial(nn.GroupNorm, GROUPS))
     return RetinaNet(pyramid, classes, head=head, score_thresh=LEAST_SCORE)
 
@@ -146,11 +153,11 @@ def _ssdlite(settings: ModelSettings, classes: int, *, pretrained: bool) -> Any:
     counts = anchors.num_anchors_per_location()
     norm = partial(nn.BatchNorm2d, eps=0.001, momentum=0.03)
     head = SSDLiteHead(channels, counts, classes, norm)
-    # The size is that of torchvision's own resizing, which is taken out.
+    # The size would be that of torchvision's resizing, which is replaced.
     return SSD(maps, anchors, (1, 1), classes, head=head, score_thresh=LEAST_SCORE)
 
 
-# And the label of the first class: 0 stands for the background in two of them.
+# Each with the label of the first class: in two of them, 0 is the background.
 _BUILDERS: dict[str, tuple[Callable[..., Any], int]] = {
     "fcos": (_fcos, 0),
     "retinanet": (_retinanet, 0),
@@ -173,5 +180,5 @@ def _to_float(outputs: Any) -> Any:
     if isinstance(outputs, Tensor):
         return outputs.float()
     if isinstance(outputs, dict):
-        return {name: _to_float(one) for name, one in outputs.items()}
-    return [_to_float(one) for one in outputs]
+        return {name: _to_float(output) for name, output in outputs.items()}
+    return [_to_float(output) for output in outputs]

@@ -1,4 +1,4 @@
-"""Find images with their boxes on disk and read them."""
+"""Image data sets with the boxes of the objects in each image."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,24 +23,24 @@ UNLABELLED = None
 
 
 class Sample(NamedTuple):
-    """One image."""
+    """An image of a data set, changed by the transform."""
 
     image: Tensor  # uint8 [3, S, S]
     target: Target | None  # its objects, or UNLABELLED
-    position: int  # in the data set
+    position: int  # index in the data set
 
 
 class Batch(NamedTuple):
-    """Several images."""
+    """The images of a batch that could be read, and the files that could not."""
 
     images: Tensor  # uint8 [B, 3, S, S]
     targets: list[Target]
     positions: Tensor  # int64 [B]
-    unreadable: list[Unreadable]  # what is missing
+    unreadable: list[Unreadable]
 
 
 class BoxDataset(Dataset[Sample | Unreadable]):
-    """Image files with their objects."""
+    """Image files, each with its objects."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class BoxDataset(Dataset[Sample | Unreadable]):
         *,
         known: bool = True,
     ) -> None:
-        # Few arrays, not many objects: worker processes then share their memory.
+        # A few arrays, not many objects, so that worker processes share their memory.
         self.paths = np.array([str(record.path) for record in records])
         self.sizes = np.array([record.size for record in records])
         self.ends = np.cumsum([len(record.boxes) for record in records])
@@ -72,16 +72,16 @@ class BoxDataset(Dataset[Sample | Unreadable]):
         try:
             (image,), (height, width) = self.images[index]
         except UnreadableImageError as error:
-            return error.unreadable  # the main process decides what to do
+            return error.unreadable  # the main process raises an error or skips it
         if any(record.size) and record.size != (height, width):
-            told = f"{record.size[1]} x {record.size[0]}"
-            reason = f"it is {width} x {height} pixels, but its annotations say {told}"
+            annotated = f"{record.size[1]} x {record.size[0]}"
+            reason = f"it is {width} x {height} pixels, but its annotations say {annotated}"
             return Unreadable(str(record.path), reason)
         target = target_of(record, (height, width)) if self.known else UNLABELLED
         return Sample(*self.transform(image, target), index)
 
     def record(self, index: int) -> Labelled:
-        """What the annotations say of an image."""
+        """Return the annotations of an image."""
         end = int(self.ends[index])
         own = slice(int(self.ends[index - 1]) if index else 0, end)
         height, width = self.sizes[index].tolist()
@@ -96,7 +96,7 @@ class BoxDataset(Dataset[Sample | Unreadable]):
 
 
 def collate(samples: list[Sample | Unreadable]) -> Batch:
-    """Stack what could be read; list the rest."""
+    """Stack the samples that could be read; list the unreadable files."""
     read = [sample for sample in samples if isinstance(sample, Sample)]
     return Batch(
         torch.stack([sample.image for sample in read]) if read else torch.empty(0),
@@ -107,10 +107,10 @@ def collate(samples: list[Sample | Unreadable]) -> Batch:
 
 
 def build_datasets(settings: DataSettings) -> Datasets:
-    """Find the images and boxes of the three splits.
+    """Build the data sets of the three splits.
 
     Raises:
-        UsageError: if the data are not as they should be; the message names file and annotation.
+        UsageError: if a file or an annotation cannot be used; the message names it.
     """
     if settings.name == "yolo":
         classes, splits = read_yolo(settings.root)
@@ -118,8 +118,8 @@ def build_datasets(settings: DataSettings) -> Datasets:
         root = write_shapes(settings) if isinstance(settings, ShapesSettings) else settings.root
         classes, images = read_coco(root, missing_images=settings.skip_unreadable)
         splits = {split: from_coco(images[split]) for split in SPLITS}
-    unchanging = eval_transform(settings.image_size)
-    transforms = (train_transform(settings), unchanging, unchanging)
+    evaluation = eval_transform(settings.image_size)
+    transforms = (train_transform(settings), evaluation, evaluation)
     train, val, test = (
         BoxDataset(splits[split], transform)
         for split, transform in zip(SPLITS, transforms, strict=True)
@@ -128,11 +128,11 @@ def build_datasets(settings: DataSettings) -> Datasets:
 
 
 def unlabelled_images(paths: Sequence[Path], settings: DataSettings) -> BoxDataset:
-    """Images to predict: seen as in validation, without a target."""
+    """Build a data set of images to predict, transformed as in validation, without targets."""
     records = [labelled(path, [], (0, 0)) for path in paths]
     return BoxDataset(records, eval_transform(settings.image_size), known=False)
 
 
 def as_seen(image: Tensor, settings: DataSettings) -> Tensor:
-    """An image, uint8 tensor [3, H, W], as it is in validation: uint8 tensor [3, S, S]."""
+    """Transform an image as in validation: uint8 tensor [3, H, W] to [3, S, S]."""
     return eval_transform(settings.image_size)(image, None)[0]

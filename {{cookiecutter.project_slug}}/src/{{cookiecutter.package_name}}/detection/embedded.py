@@ -1,4 +1,4 @@
-"""Write the embedded data as COCO, a format of a user's own data."""
+"""Write the embedded data set in COCO format, like a data set of the user."""
 
 import json
 from collections import defaultdict
@@ -10,12 +10,12 @@ import numpy as np
 from ..data.shapes import CLASSES, draw_crowd, write_once
 from ..settings.detection import ShapesSettings
 
-_VERSION = 1  # raise it when the same settings draw other pictures
-_MOST = 3  # shapes in one image
+_VERSION = 1  # to be raised when the same settings draw other images
+_MOST = 3  # shapes in an image
 
 
 def write_shapes(settings: ShapesSettings) -> Path:
-    """Draw the images and list their boxes, or find them.
+    """Draw the data set, unless it exists already.
 
     Returns:
         The folder with ``annotations/train.json`` and ``train/``, the same for val and test.
@@ -59,7 +59,7 @@ def write_shapes(settings: ShapesSettings) -> Path:
 
 
 def _bbox(pixels: np.ndarray) -> list[int]:
-    """x, y, width and height around the pixels [H, W] that are true."""
+    """Return x, y, width and height around the true pixels of a bool array [H, W]."""
     rows, columns = (np.flatnonzero(pixels.any(axis=axis)) for axis in (1, 0))
     left, top = int(columns[0]), int(rows[0])
     return [left, top, int(columns[-1]) + 1 - left, int(rows[-1]) + 1 - top]

@@ -10,7 +10,7 @@ from ..errors import UsageError
 
 
 class TimmFeatures(nn.Module):
-    """The last feature map at each of the strides that are asked for."""
+    """The feature maps of a timm backbone at given strides."""
 
     def __init__(self, name: str, strides: Sequence[int], *, pretrained: bool) -> None:
         super().__init__()
@@ -21,24 +21,24 @@ class TimmFeatures(nn.Module):
         self.channels_last = str(getattr(self.body, "output_fmt", "NCHW")).endswith("NHWC")
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """Maps [B, C, S / stride, S / stride] of images [B, 3, S, S]."""
+        """Compute the maps [B, C, S / stride, S / stride] of normalised images [B, 3, S, S]."""
         offered = self.body(images)
         maps: list[Tensor] = [offered[level] for level in self.levels]
-        return [one.permute(0, 3, 1, 2) for one in maps] if self.channels_last else maps
+        return [feature.permute(0, 3, 1, 2) for feature in maps] if self.channels_last else maps
 
 
 def levels_of(name: str, body: Any, strides: Sequence[int]) -> list[int]:
-    """Which of a backbone's feature maps have the strides.
+    """Find the last feature map of a backbone at each of the given strides.
 
     Raises:
-        UsageError: if there are no such maps.
+        UsageError: if the backbone has no map of one of the strides.
     """
     offered: list[int] = body.feature_info.reduction()
     if not set(strides) <= set(offered):
         raise UsageError(
             f"model.backbone={name} has feature maps of the strides "
             f"{', '.join(map(str, offered))}, but this detector needs "
-            f"{', '.join(map(str, strides))}.\nTake one that narrows step by step, such as "
-            "resnet50 or convnext_tiny."
+            f"{', '.join(map(str, strides))}.\nChoose a backbone that halves "
+            "its maps step by step, such as resnet50 or convnext_tiny."
         )
     return [len(offered) - 1 - offered[::-1].index(stride) for stride in strides]

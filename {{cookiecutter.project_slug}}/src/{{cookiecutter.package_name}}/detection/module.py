@@ -1,4 +1,4 @@
-"""The training logic of this task: losses, metrics, optimiser."""
+"""The LightningModule of the task: loss, metrics, predictions."""
 
 import torch
 from lightning.pytorch import LightningModule
@@ -35,20 +35,20 @@ class DetectionModule(LightningModule):
         self.scores = CocoScores(classes)
 
     def forward(self, images: Tensor) -> list[Prediction]:
-        """All boxes, however weak, of uint8 images [B, 3, S, S]."""
-        found: list[Prediction] = self.network(images)
-        return found
+        """Detect objects in uint8 images [B, 3, S, S], with scores as low as the detector gives."""
+        predictions: list[Prediction] = self.network(images)
+        return predictions
 
     def predict_images(self, images: Tensor) -> list[Prediction]:
-        """The boxes in uint8 images [B, 3, S, S] that reach ``model.score_threshold``."""
-        shown = []
-        for one in self(images):
-            sure = one.scores >= self.settings.model.score_threshold
-            shown.append(Prediction(*(part[sure].cpu() for part in one)))
-        return shown
+        """Detect objects in uint8 images [B, 3, S, S] that reach ``model.score_threshold``."""
+        confident = []
+        for prediction in self(images):
+            chosen = prediction.scores >= self.settings.model.score_threshold
+            confident.append(Prediction(*(part[chosen].cpu() for part in prediction)))
+        return confident
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """One step; the parts of the loss are logged by their own names."""
+        """Return the loss of a batch; its parts are logged by their names."""
         parts = self.network.losses(batch.images, batch.targets)
         loss = torch.stack(list(parts.values())).sum()
         if is_logging_step(self.trainer, self.global_step + 1):
@@ -60,11 +60,11 @@ class DetectionModule(LightningModule):
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Detect in one batch."""
+        """Update the metrics with a batch."""
         self.scores.update(batch.positions, self(batch.images), batch.targets)
 
     def test_step(self, batch: Batch, batch_idx: int) -> StepResults:
-        """Detect in one batch; returns the results of its images."""
+        """Update the metrics with a batch; return the results of its images."""
         detections = self(batch.images)
         self.scores.update(batch.positions, detections, batch.targets)
         own = own_share(batch.positions, self.trainer)
@@ -72,7 +72,7 @@ class DetectionModule(LightningModule):
         return score_batch(batch, detections, own, self.classes, threshold)
 
     def on_validation_epoch_end(self) -> None:
-        """Log the epoch's metrics."""
+        """Log the metrics of the epoch."""
         self._log_scores("val", self.scores.compute())
 
     def on_test_epoch_end(self) -> None:
@@ -90,10 +90,10 @@ class DetectionModule(LightningModule):
         return {name: rounded(values) for name, values in self._by_class.items()}
 
     def predict_step(self, batch: Batch, batch_idx: int) -> list[tuple[int, Prediction]]:
-        """Detect in one batch; each prediction comes with the position of its image."""
+        """Predict a batch: the position of each image, and its prediction."""
         return list(zip(batch.positions.tolist(), self.predict_images(batch.images), strict=True))
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Build the optimizer and its schedule of the learning rate."""
+        """Build the optimiser and its schedule of the learning rate."""
         steps = int(self.trainer.estimated_stepping_batches)
         return build_optimizer(self.network, self.settings, steps)

@@ -1,4 +1,4 @@
-"""The network: a detector on a timm backbone that takes images as they come from the files."""
+"""The network: a detector of objects in uint8 images, on a timm backbone."""
 
 from collections.abc import Sequence
 from typing import Protocol, cast
@@ -13,23 +13,23 @@ from .transformer import TransformerDetector
 
 
 class Inner(Protocol):
-    """What both kinds of detectors do with normalised images [B, 3, S, S]."""
+    """The interface of both kinds of detectors, which take normalised images [B, 3, S, S]."""
 
     @property
     def backbone(self) -> nn.Module:
         """The timm model."""
 
     def losses(self, images: Tensor, targets: Sequence[Target]) -> dict[str, Tensor]:
-        """The parts of the loss, by name."""
+        """Compute the parts of the loss, by name."""
         ...
 
     def detect(self, images: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:
-        """Boxes, scores and labels for each image."""
+        """Return boxes, scores and labels for each image."""
         ...
 
 
 class Detector(nn.Module):
-    """A detector with its own normalisation."""
+    """A detector, and the normalisation that its backbone was pretrained with."""
 
     def __init__(self, model: nn.Module, normalisation: Normalisation) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class Detector(nn.Module):
         return cast("Inner", self.model).backbone
 
     def losses(self, images: Tensor, targets: Sequence[Target]) -> dict[str, Tensor]:
-        """The parts of the loss, by name; in training mode only.
+        """Compute the parts of the loss, by name; in training mode only.
 
         Args:
             images: uint8 tensor [B, 3, S, S].
@@ -51,25 +51,25 @@ class Detector(nn.Module):
         return cast("Inner", self.model).losses(self.normalisation(images), targets)
 
     def forward(self, images: Tensor) -> list[Prediction]:
-        """Find the objects in uint8 images [B, 3, S, S]; in evaluation mode only."""
-        found = cast("Inner", self.model).detect(self.normalisation(images))
-        return [Prediction(*one) for one in found]
+        """Detect objects in uint8 images [B, 3, S, S]; in evaluation mode only."""
+        detections = cast("Inner", self.model).detect(self.normalisation(images))
+        return [Prediction(*detection) for detection in detections]
 
 
 def build_network(
     settings: ModelSettings, *, classes: int, image_size: int, download: bool = True
 ) -> Detector:
-    """Build the network that the settings name.
+    """Build the network of the settings.
 
     Args:
-        settings: the model's settings.
-        classes: how many there are.
+        settings: the settings of the model.
+        classes: number of classes.
         image_size: height and width of the images, in pixels.
-        download: false where a checkpoint brings the weights.
+        download: false if the weights will be loaded from a checkpoint.
 
     Raises:
-        UsageError: if timm has no such backbone, it cannot serve a detector, or its weights cannot
-            be had.
+        UsageError: if timm has no such backbone, it lacks feature maps that the detector needs, or
+            its weights cannot be downloaded.
     """
     name = settings.backbone
     check_name(name)

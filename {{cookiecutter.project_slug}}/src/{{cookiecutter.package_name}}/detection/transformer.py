@@ -1,4 +1,4 @@
-"""D-FINE, a real-time detection transformer, as the package ``transformers`` has it."""
+"""D-FINE, a real-time detection transformer of the package ``transformers``."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,8 +13,8 @@ from .boxes import Target
 from .features import levels_of
 
 STRIDES = [8, 16, 32]
-MOST_QUERIES = 300  # no more than there are places in the maps
-MOST_BOXES = 100  # what COCO looks at
+MOST_QUERIES = 300  # fewer if the feature maps have fewer positions
+MOST_BOXES = 100  # COCO's metrics use no more for an image
 
 
 class TransformerDetector(nn.Module):
@@ -25,7 +25,7 @@ class TransformerDetector(nn.Module):
     ) -> None:
         super().__init__()
         try:
-            import scipy  # noqa: F401, PLC0415 - its matching needs it, and says so only in training
+            import scipy  # noqa: F401, PLC0415 - the loss needs it
             from transformers import (  # noqa: PLC0415 - it may be missing
                 DFineConfig,
                 DFineForObjectDetection,
@@ -62,24 +62,24 @@ class TransformerDetector(nn.Module):
         return backbone
 
     def losses(self, images: Tensor, targets: Sequence[Target]) -> dict[str, Tensor]:
-        """The parts of the loss of normalised images [B, 3, S, S]."""
+        """Compute the parts of the loss of normalised images [B, 3, S, S]."""
         labels = [
             {
-                "class_labels": one.labels,
-                "boxes": box_convert(one.boxes, "xyxy", "cxcywh"),
+                "class_labels": target.labels,
+                "boxes": box_convert(target.boxes, "xyxy", "cxcywh"),
             }
-            for one in targets
+            for target in targets
         ]
         return {"matched": self.model(images, labels=labels).loss}
 
     def detect(self, images: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:
-        """Boxes, scores and labels for each of the normalised images [B, 3, S, S]."""
+        """Return boxes, scores and labels for each of the normalised images [B, 3, S, S]."""
         outputs = self.model(images)
         scores = outputs.logits.float().sigmoid()
         boxes = box_convert(outputs.pred_boxes.float(), "cxcywh", "xyxy").clamp(0, 1)
         classes = scores.shape[-1]
         best, places = scores.flatten(1).topk(min(MOST_BOXES, scores[0].numel()))
         return [
-            (ours[place // classes], score, place % classes)
-            for ours, score, place in zip(boxes, best, places, strict=True)
+            (image_boxes[place // classes], score, place % classes)
+            for image_boxes, score, place in zip(boxes, best, places, strict=True)
         ]

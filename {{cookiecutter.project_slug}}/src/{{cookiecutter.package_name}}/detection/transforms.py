@@ -1,4 +1,4 @@
-"""What happens to an image and its boxes between the files and the batch; both move together."""
+"""Transforms of an image together with its boxes."""
 
 from collections.abc import Callable
 
@@ -11,11 +11,11 @@ from ..settings.detection import DataSettings
 from .boxes import Target
 
 PairTransform = Callable[[Tensor, Target | None], tuple[Tensor, Target | None]]
-LEAST_SIDE = 2.0  # pixels: what a crop leaves of an object must be seen
+LEAST_SIDE = 2.0  # pixels: objects of which a crop leaves less are dropped
 
 
 def train_transform(settings: DataSettings) -> PairTransform:
-    """Random crop, flip, rotation and colour, as far as they are set, to S x S pixels."""
+    """Build the random transforms that ``data.augment`` enables; images become S x S pixels."""
     size, augment = settings.image_size, settings.augment
     steps: list[torch.nn.Module] = []
     if augment.rotate:
@@ -34,27 +34,27 @@ def train_transform(settings: DataSettings) -> PairTransform:
 
 
 def eval_transform(size: int) -> PairTransform:
-    """The whole image, stretched to S x S pixels; its boxes, being shares, stay as they are."""
+    """Resize the whole image to S x S pixels; boxes do not change, since they are relative."""
     return OnImages(v2.Resize((size, size), antialias=True))
 
 
 class OnImages(torch.nn.Module):
-    """Apply a torchvision transform that moves nothing within the image."""
+    """Apply a torchvision transform that leaves the relative boxes unchanged."""
 
     def __init__(self, transform: torch.nn.Module) -> None:
         super().__init__()
         self.transform = transform
 
     def forward(self, image: Tensor, target: Target | None) -> tuple[Tensor, Target | None]:
-        """Change uint8 [3, H, W] only."""
+        """Transform the image, uint8 [3, H, W], only."""
         return self.transform(tv_tensors.Image(image)).as_subclass(Tensor), target
 
 
 class OnBoxes(OnImages):
-    """Apply a torchvision transform to an image, and in the same way to the boxes to train on."""
+    """Apply a torchvision transform to an image and to its boxes."""
 
     def forward(self, image: Tensor, target: Target | None) -> tuple[Tensor, Target | None]:
-        """Change uint8 [3, H, W] and its objects; crowds and what is cut away are dropped."""
+        """Transform uint8 [3, H, W] and its objects; crowds and objects outside are dropped."""
         if target is None:
             return super().forward(image, target)
         height, width = image.shape[1:]
@@ -65,7 +65,7 @@ class OnBoxes(OnImages):
         boxes = moved.as_subclass(Tensor)
         seen = (boxes[:, 2:] - boxes[:, :2] >= LEAST_SIDE).all(dim=1) & ~target.crowd
         shares = boxes / torch.tensor([width, height, width, height])
-        kept = Target(
+        visible = Target(
             shares[seen], target.labels[seen], target.crowd[seen], target.areas[seen], target.size
         )
-        return changed.as_subclass(Tensor), kept
+        return changed.as_subclass(Tensor), visible

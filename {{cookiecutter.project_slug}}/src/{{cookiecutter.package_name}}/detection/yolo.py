@@ -1,4 +1,4 @@
-"""Read YOLO data sets: ``data.yaml``, and a text file of boxes for each image."""
+"""Read data sets in YOLO format: ``data.yaml``, and a text file of boxes for each image."""
 
 import math
 import os
@@ -15,19 +15,22 @@ EXAMPLE = """It should say where the images are and what the classes are called:
   train: images/train
   val: images/val
   names: [cat, dog]"""
-SLACK = 0.005  # of the image beyond the border: rounding
+SLACK = 0.005  # share of the image that rounding may move a box across the border
 SPLITS = {"train": ("train",), "val": ("val", "valid"), "test": ("test", "val", "valid")}
 
 
 def read_yolo(root: Path) -> tuple[list[str], dict[str, list[Labelled]]]:
-    """Read the three splits; without images for test, those of val are tested.
+    """Read the three splits; without images for test, the test split is that for validation.
 
-    An image ``.../images/a.jpg`` has its boxes in ``.../labels/a.txt``, one a line: class index,
-    then centre x, centre y, width and height as shares of the image. A polygon of more numbers
-    stands for the box around it. No file, or an empty one, means no objects.
+    The boxes of ``.../images/a.jpg`` are in ``.../labels/a.txt``. A line is a class index and the
+    centre x, centre y, width and height of a box, relative to the image. A line with more numbers
+    is a polygon, of which the bounding box is used. An image without a file has no objects.
+
+    Returns:
+        The names of the classes, and the annotated images by split.
 
     Raises:
-        UsageError: naming the file and the line that cannot be used.
+        UsageError: if a file or a line cannot be used; the message names it.
     """
     file = root / "data.yaml"
     try:
@@ -35,7 +38,7 @@ def read_yolo(root: Path) -> tuple[list[str], dict[str, list[Labelled]]]:
     except OSError as error:
         raise UsageError(f"{file} is missing.\n{EXAMPLE}") from error
     except yaml.YAMLError as error:
-        raise UsageError(f"{file} is no YAML: {error}") from error
+        raise UsageError(f"{file} is not valid YAML: {error}") from error
     classes = _classes(file, content)
     splits = {}
     for split, keys in SPLITS.items():
@@ -58,21 +61,21 @@ def _classes(file: Path, content: Any) -> list[str]:
 
 
 def _images(file: Path, root: Path, entry: object) -> list[Path]:
-    found: list[Path] = []
+    images: list[Path] = []
     for name in entry if isinstance(entry, list) else [entry]:
-        # Some tools write ../train/images and mean train/images beside data.yaml.
+        # Some tools write ../train/images for train/images in the folder of data.yaml.
         places = (root / str(name), root / str(name).removeprefix("../"))
-        place = next((one for one in places if one.exists()), None)
+        place = next((path for path in places if path.exists()), None)
         if place is None:
             raise UsageError(f"{file} names {name}, but there is no {places[0]}.")
         if place.is_file():
             lines = place.read_text(encoding="utf-8").splitlines()
-            found += [place.parent / line.strip() for line in lines if line.strip()]
+            images += [place.parent / line.strip() for line in lines if line.strip()]
         else:
-            found += map(Path, images_below(place))
-    if not found:
+            images += map(Path, images_below(place))
+    if not images:
         raise UsageError(f"{file} names {entry}, but there is no image.")
-    return sorted(found)
+    return sorted(images)
 
 
 def _labelled(image: Path, classes: int) -> Labelled:
@@ -111,10 +114,10 @@ def _labelled(image: Path, classes: int) -> Labelled:
 
 
 def _box(values: list[float]) -> tuple[list[float], float]:
-    """The corners x1 y1 x2 y2, cut off at the border, and how far they were beyond it.
+    """Return x1, y1, x2, y2 clipped to the image, and how far the box was beyond its border.
 
     Raises:
-        ValueError: if ``values`` are neither a box nor a polygon, or lie far outside the image.
+        ValueError: if ``values`` are neither a box nor a polygon, or far outside the image.
     """
     if len(values) == 4:
         x, y, width, height = values

@@ -16,7 +16,7 @@ class ExportSettings(Settings):
 
     checkpoint: Path = Field(description="runs/<run id>/checkpoints/best.ckpt")
     format: Literal["onnx", "torch"] = Field(
-        description="onnx, or a program of torch.export, which needs no package but PyTorch."
+        description="onnx, or torch for a program of torch.export."
     )
 
     @field_validator("checkpoint", mode="before")

@@ -31,7 +31,7 @@ def environment() -> dict[str, object]:
 def without_secrets(text: str) -> str:
     """The text with the values of names such as ``api_key`` replaced by ``***``.
 
-    Values of such environment variables are replaced wherever they occur.
+    The values of environment variables with such names are replaced wherever they occur.
     """
     for name, value in os.environ.items():
         if SECRET.search(name) and len(value) > 7:
@@ -56,5 +56,5 @@ def _git(*arguments: str) -> str | None:
             timeout=10,
         )
     except (OSError, subprocess.SubprocessError):
-        return None  # no git, or no repository: a run may well start without
+        return None  # git is not installed, or this is not a repository
     return done.stdout.strip()

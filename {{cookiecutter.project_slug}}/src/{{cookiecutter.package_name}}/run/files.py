@@ -1,4 +1,4 @@
-"""Write files so that a reader never sees half of one."""
+"""Write files atomically: a reader sees the old content or the new content, never a part."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -13,7 +13,9 @@ def replacing(path: Path) -> Iterator[Path]:
 
     If the block raises, the hidden file is removed and ``path`` stays as it was.
     """
-    hidden = path.with_name(f".{uuid4().hex}.{path.name}")  # the suffix stays the same
+    hidden = path.with_name(
+        f".{uuid4().hex}.{path.name}"
+    )  # some writers choose the format by the suffix
     try:
         yield hidden
         hidden.replace(path)

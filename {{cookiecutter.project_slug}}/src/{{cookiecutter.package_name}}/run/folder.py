@@ -41,7 +41,7 @@ class Run:
 
     @property
     def metrics(self) -> Path:
-        """All logged metrics, one row for each call of the logger."""
+        """All logged metrics, one row for each step at which something was logged."""
         return self.folder / "metrics.csv"
 
     @property
@@ -56,7 +56,9 @@ class Run:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The stored settings as plain values: text such as ``${oc.env:...}`` is not resolved.
+        """The stored settings as plain values.
+
+        Text such as ``${oc.env:NAME}`` is returned as it stands: a file is data, not a program.
 
         Raises:
             UsageError: if the file is missing or does not hold a mapping.
@@ -79,7 +81,7 @@ class Run:
         self.failure.unlink(missing_ok=True)
 
     def fail(self, reason: str) -> None:
-        """Write down why the run has failed, without secrets."""
+        """Write the reason of a failure to ``failure.txt``, without secrets."""
         self.folder.mkdir(parents=True, exist_ok=True)
         write_text(self.failure, without_secrets(f"{reason}\n"))
 
@@ -115,12 +117,12 @@ def find_run(runs: Path, which: str) -> Run:
 
 
 def read_metrics(path: Path) -> list[dict[str, float]]:
-    """The rows of a metrics file, each with the metrics that it has; none if there is no file."""
+    """The rows of a metrics file as numbers, without empty columns; no rows without a file."""
     return [{name: float(value) for name, value in row.items()} for row in read_rows(path)]
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
-    """The rows of a metrics file as text; a line that is not complete yet is left out."""
+    """The rows of a metrics file as text, without a last line that is still being written."""
     if not path.is_file():
         return []
     text = path.read_text(encoding="utf-8")

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 RUN_ID = "TRAIN_RUN_ID"  # the environment variable that holds the id of the run
+# The environment variables in which launchers store the rank of a process.
 # ~ if cookiecutter.scope == "complete"
 RANKS = ("RANK", "SLURM_PROCID", "GROUP_RANK", "NODE_RANK", "LOCAL_RANK")
 
@@ -21,7 +22,7 @@ def new_run_id() -> str:
     if os.environ.get("WANDB_RUN_ID"):
         return os.environ["WANDB_RUN_ID"]  # set by the agent of a sweep
     # ~ endif
-    # Local time, since people look for it.
+    # Local time: people search their runs by it.
     return f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{secrets.token_hex(2)}"
 
 

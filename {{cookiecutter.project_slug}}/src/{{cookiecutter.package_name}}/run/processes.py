@@ -14,10 +14,31 @@ def started_processes(environ: Mapping[str, str] = os.environ) -> int:
     return int(environ.get("SLURM_NTASKS", "1")) if "SLURM_STEP_ID" in environ else 1
 
 
-def agreed_run_id(proposed: str, environ: Mapping[str, str] = os.environ) -> str:
-    """The same id in all processes that torchrun or srun has started; else the proposed id.
+def check_processes(devices: object, num_nodes: int) -> None:
+    """Check that torchrun or srun has started as many processes as the settings ask for.
 
-    Processes that Lightning starts inherit the id in ``TRAIN_RUN_ID``.
+    Args:
+        devices: ``trainer.devices``. ``auto`` and lists of devices are not checked.
+        num_nodes: ``trainer.num_nodes``.
+
+    Raises:
+        UsageError: if the numbers differ.
+    """
+    if not isinstance(devices, int) or devices < 1:
+        return
+    started, expected = started_processes(), devices * num_nodes
+    if started not in {1, expected}:
+        raise UsageError(
+            f"{started} processes were started, but the settings are for {expected}:\n"
+            "  trainer=ddp trainer.devices=<processes on a node> trainer.num_nodes=<nodes>"
+        )
+
+
+def agreed_run_id(proposed: str, environ: Mapping[str, str] = os.environ) -> str:
+    """Return one run id in all processes that torchrun or srun has started.
+
+    With torchrun it is the proposal of the first process, with srun the numbers of job and step.
+    Without either it is ``proposed``; processes that Lightning starts inherit ``TRAIN_RUN_ID``.
 
     Raises:
         UsageError: if torchrun offers no store through which the processes can agree.
@@ -26,7 +47,10 @@ def agreed_run_id(proposed: str, environ: Mapping[str, str] = os.environ) -> str
         return proposed
     if "TORCHELASTIC_RUN_ID" in environ:
         if environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
-            raise UsageError("This torchrun has no store: set TRAIN_RUN_ID to a name for the run.")
+            raise UsageError(
+                "torchrun gives its processes no store, so they cannot agree on a run id.\n"
+                "Set TRAIN_RUN_ID to a name for the run."
+            )
         from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
         address, port = environ["MASTER_ADDR"], int(environ["MASTER_PORT"])

@@ -1,4 +1,4 @@
-"""Masks drawn from COCO's polygons and run lengths."""
+"""Draw masks from the polygons and run lengths of COCO annotations."""
 
 import pickle
 from collections.abc import Sequence
@@ -14,47 +14,47 @@ from .masks import IGNORE_INDEX
 
 
 class CocoMasks:
-    """The masks of images whose objects are outlined in an annotation file.
+    """Masks that are drawn from the outlines of an annotation file.
 
-    Id 0 is the background, the first category is 1. Where objects overlap, the smaller one is on
-    top; crowds, in which nobody tells the objects apart, are ``IGNORE_INDEX``.
+    Id 0 is the background, and id 1 the first category. Where objects overlap, the smaller object
+    is on top. Crowds, whose objects are not outlined, become ``IGNORE_INDEX``.
     """
 
     def __init__(self, images: Sequence[CocoImage]) -> None:
         for image in images:
-            for one in image.objects:
-                _check(image, one)
-        # Bytes, not objects: worker processes then share their memory.
+            for annotation in image.objects:
+                _check(image, annotation)
+        # Bytes, not objects, so that worker processes share their memory.
         packed = [pickle.dumps(image) for image in images]
-        self.ends = np.cumsum([len(one) for one in packed])
+        self.ends = np.cumsum([len(content) for content in packed])
         self.packed = np.frombuffer(b"".join(packed), dtype=np.uint8)
 
     def __len__(self) -> int:
         return len(self.ends)
 
     def record(self, index: int) -> CocoImage:
-        """An image with its objects, as the annotations describe it."""
+        """Return the annotations of an image."""
         start = int(self.ends[index - 1]) if index else 0
         packed = self.packed[start : int(self.ends[index])]
         image: CocoImage = pickle.loads(packed.tobytes())  # noqa: S301 - our own bytes
         return image
 
     def __call__(self, index: int) -> Tensor:
-        """The mask, uint8 tensor [H, W], of an image."""
+        """Draw the mask of an image: uint8 tensor [H, W]."""
         image = self.record(index)
         ids = np.zeros((image.height, image.width), dtype=np.uint8)
         outlined = [
-            (one, _pixels(one, image.height, image.width))
-            for one in image.objects
-            if one.content["segmentation"]
+            (annotation, _pixels(annotation, image.height, image.width))
+            for annotation in image.objects
+            if annotation.content["segmentation"]
         ]
-        for one, pixels in sorted(outlined, key=lambda pair: -int(pair[1].sum())):
-            ids[pixels] = IGNORE_INDEX if one.crowd else one.label + 1
+        for annotation, pixels in sorted(outlined, key=lambda pair: -int(pair[1].sum())):
+            ids[pixels] = IGNORE_INDEX if annotation.crowd else annotation.label + 1
         return torch.from_numpy(ids)
 
 
-def _pixels(one: CocoObject, height: int, width: int) -> np.ndarray:
-    outline = one.content["segmentation"]
+def _pixels(annotation: CocoObject, height: int, width: int) -> np.ndarray:
+    outline = annotation.content["segmentation"]
     if isinstance(outline, dict) and isinstance(outline["counts"], str):
         runs = {**outline, "counts": outline["counts"].encode()}
     else:
@@ -64,9 +64,9 @@ def _pixels(one: CocoObject, height: int, width: int) -> np.ndarray:
     return pixels
 
 
-def _check(image: CocoImage, one: CocoObject) -> None:
-    outline = one.content.get("segmentation")
-    where = f"{image.source}: annotation {one.id}"
+def _check(image: CocoImage, annotation: CocoObject) -> None:
+    outline = annotation.content.get("segmentation")
+    where = f"{image.source}: annotation {annotation.id}"
     if outline is None or outline == []:
         raise UsageError(
             f"{where} has no segmentation.\n"

@@ -1,4 +1,4 @@
-"""Find images with their masks on disk and read them."""
+"""Image data sets with a mask for each image."""
 
 import os
 from collections.abc import Sequence
@@ -32,40 +32,40 @@ UNLABELLED = None
 
 
 class Sample(NamedTuple):
-    """One image."""
+    """An image of a data set, changed by the transform."""
 
     image: Tensor  # uint8 [3, S, S]
     target: Tensor | None  # uint8 [S, S] of class ids and IGNORE_INDEX, or UNLABELLED
-    position: int  # in the data set
+    position: int  # index in the data set
 
 
 class Batch(NamedTuple):
-    """Several images."""
+    """The images of a batch that could be read, and the files that could not."""
 
     images: Tensor  # uint8 [B, 3, S, S]
     targets: Tensor  # int64 [B, S, S]
     positions: Tensor  # int64 [B]
-    unreadable: list[Unreadable]  # what is missing
+    unreadable: list[Unreadable]
 
 
 class MaskFiles:
-    """Masks that are files of their own."""
+    """Masks that are image files."""
 
     def __init__(self, paths: Sequence[str], classes: Classes) -> None:
         self.paths = np.array(paths)
         self.classes = classes
 
     def __call__(self, index: int) -> Tensor:
-        """The mask, uint8 tensor [H, W], of an image."""
+        """Read the mask of an image: uint8 tensor [H, W]."""
         return read_mask(*self.record(index))
 
     def record(self, index: int) -> tuple[str, Classes]:
-        """The path of a mask, and the classes of its ids or colours."""
+        """Return the path of a mask, and the classes of its ids or colours."""
         return str(self.paths[index]), self.classes
 
 
 class PairFiles:
-    """Images with their masks, by position."""
+    """Image files with their masks, by position."""
 
     def __init__(self, paths: np.ndarray, masks: MaskFiles | CocoMasks) -> None:
         self.paths = paths
@@ -88,7 +88,7 @@ class PairFiles:
 
 
 class MaskDataset(Dataset[Sample | Unreadable]):
-    """Image files with a mask each."""
+    """Image files, each with a mask."""
 
     def __init__(
         self,
@@ -96,7 +96,7 @@ class MaskDataset(Dataset[Sample | Unreadable]):
         masks: MaskFiles | CocoMasks | None,
         transform: PairTransform,
     ) -> None:
-        # Arrays, not lists of objects: worker processes then share their memory.
+        # Arrays, not lists of objects, so that worker processes share their memory.
         self.paths = np.array([str(path) for path in images])
         self.masks = masks
         self.transform = transform
@@ -111,12 +111,12 @@ class MaskDataset(Dataset[Sample | Unreadable]):
         try:
             (image, *masks), _ = self.images[index]
         except UnreadableImageError as error:
-            return error.unreadable  # the main process decides what to do
+            return error.unreadable  # the main process raises an error or skips it
         return Sample(*self.transform(image, masks[0][0] if masks else None), index)
 
 
 def collate(samples: list[Sample | Unreadable]) -> Batch:
-    """Stack what could be read; list the rest."""
+    """Stack the samples that could be read; list the unreadable files."""
     read = [sample for sample in samples if isinstance(sample, Sample)]
     targets = [sample.target.long() for sample in read if sample.target is not None]
     return Batch(
@@ -128,20 +128,20 @@ def collate(samples: list[Sample | Unreadable]) -> Batch:
 
 
 def build_datasets(settings: DataSettings) -> Datasets:
-    """Find the images and masks of the three splits.
+    """Build the data sets of the three splits.
 
     Raises:
-        UsageError: if the folders are not as they should be; the message names the file.
+        UsageError: if a folder or a file is missing or cannot be used; the message names it.
     """
     if settings.name == "coco":
-        names, found = _outlined(settings)
+        names, splits = _read_outlines(settings)
     else:
         root = write_shapes(settings) if isinstance(settings, ShapesSettings) else settings.root
-        names, found = _painted(root)
-    unchanging = eval_transform(settings.image_size)
-    transforms = (train_transform(settings), unchanging, unchanging)
+        names, splits = _read_mask_files(root)
+    evaluation = eval_transform(settings.image_size)
+    transforms = (train_transform(settings), evaluation, evaluation)
     train, val, test = (
-        MaskDataset(*found[split], transform)
+        MaskDataset(*splits[split], transform)
         for split, transform in zip(SPLITS, transforms, strict=True)
     )
     return Datasets(train=train, val=val, test=test, classes=names, collate=collate)
@@ -150,7 +150,7 @@ def build_datasets(settings: DataSettings) -> Datasets:
 Found = tuple[list[str], dict[str, tuple[Sequence[str | Path], MaskFiles | CocoMasks]]]
 
 
-def _outlined(settings: DataSettings) -> Found:
+def _read_outlines(settings: DataSettings) -> Found:
     names, splits = read_coco(settings.root, missing_images=settings.skip_unreadable)
     return ["background", *names], {
         split: ([image.path for image in images], CocoMasks(images))
@@ -158,7 +158,7 @@ def _outlined(settings: DataSettings) -> Found:
     }
 
 
-def _painted(root: Path) -> Found:
+def _read_mask_files(root: Path) -> Found:
     if not root.is_dir():
         raise UsageError(
             f"data.root={root}: there is no such folder.\nName the folder that holds the data."
@@ -171,20 +171,20 @@ def _painted(root: Path) -> Found:
 
 
 def unlabelled_images(paths: Sequence[Path], settings: DataSettings) -> MaskDataset:
-    """Images to predict: seen as in validation, without a target."""
+    """Build a data set of images to predict, transformed as in validation, without targets."""
     return MaskDataset(paths, None, eval_transform(settings.image_size))
 
 
 def as_seen(image: Tensor, settings: DataSettings) -> Tensor:
-    """An image, uint8 tensor [3, H, W], as it is in validation: uint8 tensor [3, S, S]."""
+    """Transform an image as in validation: uint8 tensor [3, H, W] to [3, S, S]."""
     return eval_transform(settings.image_size)(image, None)[0]
 
 
 def find_pairs(root: Path, split: str) -> tuple[list[str], list[str]]:
-    """The images of a split and their masks, by the same names.
+    """List the images of a split and their masks, which have the same names.
 
     Raises:
-        UsageError: naming the folder or the file that is missing.
+        UsageError: if a folder or a mask is missing.
     """
     folders = root / "images" / split, root / "masks" / split
     for folder in folders:
@@ -194,12 +194,14 @@ def find_pairs(root: Path, split: str) -> tuple[list[str], list[str]]:
             )
     images = images_below(folders[0])
     if not images:
-        raise UsageError(f"{folders[0]} has no image in it.")
+        raise UsageError(f"{folders[0]} has no images.")
     names = [_below(folders[0], path) for path in images]
     masks = {_below(folders[1], path): path for path in images_below(folders[1])}
-    lonely = [path for name, path in zip(names, images, strict=True) if name not in masks]
-    if lonely:
-        raise UsageError(f"{lonely[0]} has no mask in {folders[1]} ({len(lonely)} such images).")
+    unmatched = [path for name, path in zip(names, images, strict=True) if name not in masks]
+    if unmatched:
+        raise UsageError(
+            f"{unmatched[0]} has no mask in {folders[1]} ({len(unmatched)} such images)."
+        )
     return images, [masks[name] for name in names]
 
 

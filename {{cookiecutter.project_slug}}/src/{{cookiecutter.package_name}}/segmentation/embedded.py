@@ -1,4 +1,4 @@
-"""Write the embedded data as images and masks, the format of a user's own data."""
+"""Write the embedded data set as images and masks, like a data set of the user."""
 
 from pathlib import Path
 
@@ -9,13 +9,13 @@ from ..data.shapes import CLASSES, draw_crowd, write_once
 from ..settings.segmentation import ShapesSettings
 from .masks import mask_image
 
-_VERSION = 1  # raise it when the same settings draw other pictures
-_MOST = 3  # shapes in one image
+_VERSION = 1  # to be raised when the same settings draw other images
+_MOST = 3  # shapes in an image
 _NAMES = ("background", *CLASSES)
 
 
 def write_shapes(settings: ShapesSettings) -> Path:
-    """Draw the images and masks, or find them.
+    """Draw the data set, unless it exists already.
 
     Returns:
         The folder with ``images/``, ``masks/`` and ``classes.txt``.

@@ -1,4 +1,4 @@
-"""Masks as files: class ids, their names and their colours."""
+"""Mask files: their class ids, and the names and colours of the classes."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ from ..data.images import UnreadableImageError
 from ..errors import UsageError
 from ..evaluation.colors import class_color
 
-IGNORE_INDEX = 255  # pixels of this id count neither in the loss nor in the metrics
+IGNORE_INDEX = 255  # the loss and the metrics leave out pixels of this id
 
 
 class Prediction(NamedTuple):
@@ -24,21 +24,21 @@ class Prediction(NamedTuple):
 
 @dataclass(frozen=True)
 class Classes:
-    """The names by id, and the colours that stand for them in RGB masks."""
+    """The names of the classes by id, and their colours in RGB masks."""
 
     names: list[str]
     colors: dict[int, int]  # 0xRRGGBB -> id
 
 
 def read_classes(path: Path) -> Classes:
-    """Read ``classes.txt``: a name for each id, one a line, and if masks are RGB its colour.
+    """Read ``classes.txt``: each line is the name of a class, followed by its colour for RGB masks.
 
     Raises:
         UsageError: if the file is missing or has fewer than two names.
     """
     if not path.is_file():
         raise UsageError(
-            f"{path} is missing.\nWrite one class name a line, in the order of the masks' ids; "
+            f"{path} is missing.\nWrite a class name in each line, in the order of the masks' ids; "
             "where masks are RGB, with the colour behind: road 128 64 128"
         )
     names: list[str] = []
@@ -95,20 +95,21 @@ def _ids_of_colors(pixels: np.ndarray, path: str, classes: Classes) -> np.ndarra
 
 
 def palette() -> list[int]:
-    """A colour for each id up to 255, as PNG wants it: r, g, b, r, g, b ...; the first is black.
+    """Return the colours of the ids 0 to 255 as PNG stores them: r, g, b, r, g, b ...
 
-    All 256, since a shorter palette makes PNG store fewer bits, and ``IGNORE_INDEX`` is lost.
+    The first colour is black. With fewer than 256 colours, PNG would store the ids in fewer bits
+    and lose ``IGNORE_INDEX``.
     """
     return [0, 0, 0, *(part for index in range(255) for part in class_color(index))]
 
 
 def mask_image(mask: Tensor) -> Image.Image:
-    """A palette PNG of class ids: data for a program, colours for a person."""
+    """Make a palette image of class ids, uint8 tensor [H, W], that viewers show in colours."""
     image = Image.fromarray(mask.numpy())
     image.putpalette(palette())
     return image
 
 
 def fitted(mask: Tensor, size: tuple[int, int]) -> np.ndarray:
-    """The ids [H, W] at another width and height; none is blended with its neighbours."""
+    """Resize the ids [H, W] to a width and height by nearest neighbour."""
     return np.asarray(Image.fromarray(mask.numpy()).resize(size, Image.Resampling.NEAREST))

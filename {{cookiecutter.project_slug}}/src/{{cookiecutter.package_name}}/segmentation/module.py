@@ -1,4 +1,4 @@
-"""The training logic of this task: losses, metrics, optimiser."""
+"""The LightningModule of the task: loss, metrics, predictions."""
 
 import segmentation_models_pytorch as smp
 import torch
@@ -30,7 +30,7 @@ class SegmentationModule(LightningModule):
         self.network = build_network(settings.model, classes=len(classes), download=download)
         prepare_network(self.network, settings, compiled=self.network)
         self.losses = [_loss(name) for name in settings.model.loss]
-        # Lightning's own mean is off where processes have unequally many images.
+        # Lightning's mean would be wrong if processes measure different numbers of images.
         self.loss_sum = SumMetric(nan_strategy="disable")
         self.loss_count = SumMetric(nan_strategy="disable")
         self.confusion = MulticlassConfusionMatrix(
@@ -38,38 +38,38 @@ class SegmentationModule(LightningModule):
         )
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits [B, classes, H, W] of uint8 images [B, 3, H, W]."""
+        """Return the logits [B, classes, H, W] of uint8 images [B, 3, H, W]."""
         logits: Tensor = self.network(images)
         return logits
 
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """The sum of the chosen losses."""
+        """Return the sum of the losses of ``model.loss``."""
         return torch.stack([loss(logits, targets) for loss in self.losses]).sum()
 
     def predict_images(self, images: Tensor) -> list[Prediction]:
-        """Label each pixel of uint8 images [B, 3, H, W]."""
+        """Predict the masks of uint8 images [B, 3, H, W]."""
         return [Prediction(mask) for mask in self(images).argmax(dim=1).to(torch.uint8).cpu()]
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """One step."""
+        """Return the loss of a batch."""
         loss = self.loss(self(batch.images).float(), batch.targets)
         if is_logging_step(self.trainer, self.global_step + 1):
             self.log("train/loss", loss, batch_size=len(batch.images), on_step=True, on_epoch=False)
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Measure one batch."""
+        """Update the metrics with a batch."""
         self.confusion.update(*self._measured(batch))
 
     def test_step(self, batch: Batch, batch_idx: int) -> StepResults:
-        """Measure one batch; returns the results of its images."""
+        """Update the metrics with a batch; return the results of its images."""
         logits, targets = self._measured(batch)
         confusion = self.confusion(logits, targets)  # of this batch; it is added to the sum, too
         own = own_share(batch.positions, self.trainer)
         return score_batch(batch, logits, own, confusion, self.classes)
 
     def _measured(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Logits and targets, ignored where another process measures them."""
+        """Return logits and targets; images that another process measures are ignored."""
         logits, targets = self(batch.images).float(), batch.targets
         count = len(targets)
         if self.trainer.world_size > 1:
@@ -82,7 +82,7 @@ class SegmentationModule(LightningModule):
         return logits, targets
 
     def on_validation_epoch_end(self) -> None:
-        """Log the epoch's metrics."""
+        """Log the metrics of the epoch."""
         self._log_scores("val")
 
     def on_test_epoch_end(self) -> None:
@@ -105,17 +105,17 @@ class SegmentationModule(LightningModule):
         return {"iou": rounded(iou.tolist()), "dice": rounded(dice.tolist())}
 
     def predict_step(self, batch: Batch, batch_idx: int) -> list[tuple[int, Prediction]]:
-        """Label one batch; each prediction comes with the position of its image."""
+        """Predict a batch: the position of each image, and its prediction."""
         return list(zip(batch.positions.tolist(), self.predict_images(batch.images), strict=True))
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Build the optimizer and its schedule of the learning rate."""
+        """Build the optimiser and its schedule of the learning rate."""
         steps = int(self.trainer.estimated_stepping_batches)
         return build_optimizer(self.network, self.settings, steps)
 
 
 def overlap(counts: Tensor) -> tuple[Tensor, Tensor]:
-    """IoU and Dice of each class: ``tp / (tp + fp + fn)`` and ``2 tp / (2 tp + fp + fn)``.
+    """Compute IoU and Dice of each class: ``tp / (tp + fp + fn)`` and ``2 tp / (2 tp + fp + fn)``.
 
     Args:
         counts: int64 tensor [classes, classes], a row for each target class.

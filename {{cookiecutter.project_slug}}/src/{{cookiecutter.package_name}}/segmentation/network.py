@@ -13,7 +13,7 @@ U_SHAPED = {"unet", "unetplusplus", "manet"}
 
 
 class Segmenter(nn.Module):
-    """An architecture with its own normalisation."""
+    """An architecture, and the normalisation that its encoder was pretrained with."""
 
     def __init__(self, model: nn.Module, normalisation: Normalisation) -> None:
         super().__init__()
@@ -26,7 +26,7 @@ class Segmenter(nn.Module):
         return cast("nn.Module", self.model.encoder)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits of each class for each pixel.
+        """Compute the logits of each class for each pixel.
 
         Args:
             images: uint8 tensor [B, 3, H, W], or a float tensor of the same range, 0 to 255.
@@ -39,15 +39,16 @@ class Segmenter(nn.Module):
 
 
 def build_network(settings: ModelSettings, *, classes: int, download: bool = True) -> Segmenter:
-    """Build the network that the settings name.
+    """Build the network of the settings.
 
     Args:
-        settings: the model's settings.
-        classes: how many there are.
-        download: false where a checkpoint brings the weights.
+        settings: the settings of the model.
+        classes: number of classes.
+        download: false if the weights will be loaded from a checkpoint.
 
     Raises:
-        UsageError: if there is no such architecture or backbone, or its weights cannot be had.
+        UsageError: if there is no such architecture or backbone, or the weights cannot be
+            downloaded.
     """
     known = sorted(smp.MODEL_ARCHITECTURES_MAPPING)
     if settings.architecture.lower() not in known:
@@ -70,7 +71,7 @@ def build_network(settings: ModelSettings, *, classes: int, download: bool = Tru
 
 
 def _decoder(settings: ModelSettings) -> dict[str, list[int]]:
-    """From step to step, there are twice as many pixels a side and half as many channels."""
+    """Return the channels of the decoder blocks: each block has half as many as the previous."""
     if settings.architecture.lower() not in U_SHAPED:
         return {}
     return {"decoder_channels": [max(settings.decoder_channels >> step, 16) for step in range(5)]}

@@ -1,4 +1,4 @@
-"""What happens to an image and its mask between the files and the batch; both move together."""
+"""Transforms of an image together with its mask."""
 
 from collections.abc import Callable
 
@@ -10,11 +10,11 @@ from torchvision.transforms import v2
 from ..settings.segmentation import DataSettings
 
 PairTransform = Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor | None]]
-_IGNORED = 255  # what a rotation brings in from outside the image
+_IGNORED = 255  # the id of pixels that a rotation adds from outside the image
 
 
 def train_transform(settings: DataSettings) -> PairTransform:
-    """Random crop, flip, rotation and colour, as far as they are set, to S x S pixels."""
+    """Build the random transforms that ``data.augment`` enables; images become S x S pixels."""
     size, augment = settings.image_size, settings.augment
     steps: list[torch.nn.Module] = []
     if augment.rotate:
@@ -34,19 +34,19 @@ def train_transform(settings: DataSettings) -> PairTransform:
 
 
 def eval_transform(size: int) -> PairTransform:
-    """The whole image, stretched to S x S pixels: nothing of it stays unjudged."""
+    """Resize the whole image to S x S pixels, so that every part of it is evaluated."""
     return OnPairs(v2.Resize((size, size), antialias=True))
 
 
 class OnPairs(torch.nn.Module):
-    """Apply a torchvision transform to an image, and in the same way to its mask if it has one."""
+    """Apply a torchvision transform to an image, and to the mask if there is any."""
 
     def __init__(self, transform: torch.nn.Module) -> None:
         super().__init__()
         self.transform = transform
 
     def forward(self, image: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Change uint8 [3, H, W] and uint8 [H, W] together."""
+        """Transform an image, uint8 [3, H, W], and its mask, uint8 [H, W]."""
         if mask is None:
             return self.transform(tv_tensors.Image(image)).as_subclass(Tensor), None
         moved, ids = self.transform(tv_tensors.Image(image), tv_tensors.Mask(mask))

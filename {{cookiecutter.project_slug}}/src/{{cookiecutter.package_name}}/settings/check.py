@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 
 from ..errors import UsageError
 
-Path = tuple[str, ...]  # the keys that lead to a setting, such as ("optimizer", "lr")
+Keys = tuple[str, ...]  # the keys that lead to a setting, such as ("optimizer", "lr")
 
 
 class Strict(BaseModel):
@@ -78,7 +78,7 @@ def validation_errors(tree: Mapping[str, Any], model: type[BaseModel]) -> list[E
 
 
 def refuse(found: Sequence[tuple[str, str]]) -> None:
-    """Raise an error that lists problems, unless there are none.
+    """Raise an error that lists the problems; do nothing if the list is empty.
 
     Raises:
         UsageError: with a line for each problem.
@@ -90,11 +90,12 @@ def refuse(found: Sequence[tuple[str, str]]) -> None:
         raise UsageError("\n".join([f"{count} wrong:", "", *lines, "", "All settings: --cfg job"]))
 
 
-def location(details: ErrorDetails) -> Path:
+def location(details: ErrorDetails) -> Keys:
     """The keys of the setting that an error is about, as they are nested in the config.
 
     Pydantic's location also holds the name of the chosen member of a union, such as the kind of
-    data in ``data.<kind>.root``, and ``int`` or ``str`` for a value that may be either.
+    data in ``data.<kind>.root``, and ``int`` or ``str`` for a value that may be a
+    number or text. ``data`` is the only union of groups.
     """
     keys = [str(part) for part in details["loc"]]
     if len(keys) > 1 and keys[0] == "data":
@@ -120,7 +121,7 @@ def _problem(details: ErrorDetails, known: Sequence[str]) -> tuple[str, str]:
     return path, f"is {details['input']!r}: {message[0].lower()}{message[1:]}"
 
 
-def fields(model: type[BaseModel], prefix: Path = ()) -> Iterator[tuple[Path, Any]]:
+def fields(model: type[BaseModel], prefix: Keys = ()) -> Iterator[tuple[Keys, Any]]:
     """The path of each setting of a model and of the models nested in it, and pydantic's field."""
     for name, field in model.model_fields.items():
         path = (*prefix, field.alias or name)

@@ -12,10 +12,12 @@ class AugmentSettings(Strict):
     """Random changes to training images, made by the loader's workers."""
 
     crop_scale: float = Field(
-        gt=0, le=1, description="Smallest share of the area of a random crop."
+        gt=0, le=1, description="Smallest area of the random crop, as a share; 1 is off."
     )
     flip: float = Field(ge=0, le=1, description="Probability of a left-right flip.")
-    color: float = Field(ge=0, le=1, description="Change of brightness, contrast and saturation.")
+    color: float = Field(
+        ge=0, le=1, description="Largest change of brightness, contrast, saturation."
+    )
 
 
 class ShapesSettings(ShapesFolder):
@@ -51,8 +53,10 @@ class ModelSettings(Strict):
     backbone: str = Field(min_length=1, description="Any model of timm.list_models().")
     pretrained: bool = Field(description="Start from downloaded weights, usually of photos.")
     drop_rate: float = Field(ge=0, lt=1, description="Dropout before the last layer.")
-    label_smoothing: float = Field(ge=0, lt=1, description="Share of the other classes in targets.")
+    label_smoothing: float = Field(
+        ge=0, lt=1, description="Share of a target spread over all classes."
+    )
     mixup: float = Field(ge=0, description="Strength (alpha) of blending two images; 0 is off.")
     cutmix: float = Field(ge=0, description="Strength (alpha) of pasting image parts; 0 is off.")
-    channels_last: bool = Field(description="Memory format: faster for convolutions.")
+    channels_last: bool = Field(description="Channels-last memory makes convolutions faster.")
     compile: bool = Field(description="torch.compile: a slow start, then faster on a GPU.")

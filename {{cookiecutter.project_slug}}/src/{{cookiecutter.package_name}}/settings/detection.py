@@ -14,17 +14,19 @@ class AugmentSettings(Strict):
     """Random changes to training images and their boxes, made by the loader's workers."""
 
     crop_scale: float = Field(
-        gt=0, le=1, description="Smallest share of the area of a random crop."
+        gt=0, le=1, description="Smallest area of the random crop, as a share; 1 is off."
     )
     flip: float = Field(ge=0, le=1, description="Probability of a left-right flip.")
     rotate: float = Field(ge=0, le=180, description="Largest rotation in degrees.")
-    color: float = Field(ge=0, le=1, description="Change of brightness, contrast and saturation.")
+    color: float = Field(
+        ge=0, le=1, description="Largest change of brightness, contrast, saturation."
+    )
 
 
 class ShapesSettings(ShapesFolder):
     """The embedded data."""
 
-    image_size: Size = Field(description="Images are stretched to a square of so many pixels.")
+    image_size: Size = Field(description="Height and width of the stretched images in pixels.")
     augment: AugmentSettings
 
 
@@ -32,7 +34,7 @@ class BoxFolderSettings(DataFolder):
     """COCO annotations, or YOLO's ``data.yaml`` with label files."""
 
     name: Literal["coco", "yolo"]
-    image_size: Size = Field(description="Images are stretched to a square of so many pixels.")
+    image_size: Size = Field(description="Height and width of the stretched images in pixels.")
     augment: AugmentSettings
 
 
@@ -50,7 +52,7 @@ class ModelSettings(Strict):
     # The heads have group norms of 32 groups with two channels at least.
     channels: int = Field(ge=64, multiple_of=32, description="Channels of the feature pyramid.")
     score_threshold: float = Field(
-        ge=0, lt=1, description="Boxes with a lower score are not shown; mAP counts them all."
+        ge=0, lt=1, description="Lowest score of a box that is shown; mAP uses all boxes."
     )
-    channels_last: bool = Field(description="Memory format: faster for convolutions.")
+    channels_last: bool = Field(description="Channels-last memory makes convolutions faster.")
     compile: bool = Field(description="torch.compile: a slow start, then faster on a GPU.")

@@ -79,7 +79,7 @@ def _settings(config: DictConfig, model: type[BaseModel]) -> Iterator[str]:
         )
         field = known.get(path)
         if path.endswith(".name") or field is None:
-            explained = ""  # the name of a preset, see below
+            explained = ""  # the name of a preset, which is listed under Presets
         else:
             explained = f"{field.description or ''} {_range(field)}".strip()
         yield _entry(f"{path}={shown}", explained)
@@ -89,8 +89,8 @@ def _entry(name: str, text: str) -> str:
     lines = textwrap.wrap(text, WIDTH - 38)
     if len(name) > 33 and lines:
         return f"  {name}\n" + "".join(f"{'':37}{line}\n" for line in lines)
-    first, *others = lines or [""]
-    return f"  {name:<34} {first}".rstrip() + "\n" + "".join(f"{'':37}{line}\n" for line in others)
+    first, *more = lines or [""]
+    return f"  {name:<34} {first}".rstrip() + "\n" + "".join(f"{'':37}{line}\n" for line in more)
 
 
 def _range(field: FieldInfo) -> str:

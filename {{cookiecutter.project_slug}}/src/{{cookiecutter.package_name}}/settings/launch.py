@@ -30,8 +30,8 @@ from .stored import CONFIGS
 
 log = logging.getLogger(__name__)
 
-# A value that Hydra reads as it stands: a word, a number, a path; or a list, a mapping, a quoted
-# text, an interpolation, or a function of Hydra's sweeps.
+# Values that need no quotes in Hydra's override grammar: words, numbers and paths; lists, mappings,
+# quoted text and interpolations; calls such as range(1,5).
 FUNCTIONS = "choice|extend_list|glob|interval|range|shuffle|sort|tag|bool|float|int|json_str|str"
 PLAIN = re.compile(
     r"[\w.,:/@%+*?|-]*|[{'\"\[].*|.*\$\{.*|(" + FUNCTIONS + r")\(.*\)", flags=re.DOTALL
@@ -47,7 +47,7 @@ def launch(command: str, model: type[BaseModel], work: Callable[[DictConfig], No
     Args:
         command: the name of the command and of its file in ``configs/``.
         model: the settings of the command, for ``--help``.
-        work: checks the composed settings and does what the command is for.
+        work: checks the composed settings and runs the command.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     logging.getLogger("matplotlib").setLevel(logging.WARNING)  # it logs each cache of fonts
@@ -76,8 +76,9 @@ def launch(command: str, model: type[BaseModel], work: Callable[[DictConfig], No
         multirun = hydra_job.mode == RunMode.MULTIRUN
         if multirun:
             os.environ[RUN_ID] = f"{shared_id}-{hydra_job.job.num}"
-        # Imports and annotation files create many objects that stay: looking through them again
-        # and again would take a fifth of the start. ``build_trainer`` enables collection again.
+        # Imports and annotation files create many long-lived objects. The garbage collector would
+        # scan them repeatedly, which takes a fifth of the start-up time; ``build_trainer`` enables
+        # it again.
         gc.disable()
         try:
             work(config)
@@ -114,7 +115,7 @@ def _hydra_word(word: str, *, multirun: bool) -> str:
 
 
 def _report(error: Exception, run: Run, *, multirun: bool) -> None:
-    """Write the reason of a failure into the run folder, and print a user's mistake as one text.
+    """Write the reason of a failure into the run folder; a user's mistake causes no traceback.
 
     Raises:
         SystemExit: for a mistake of the user; in a multirun the other jobs go on instead.

@@ -14,17 +14,19 @@ class AugmentSettings(Strict):
     """Random changes to training images and their masks, made by the loader's workers."""
 
     crop_scale: float = Field(
-        gt=0, le=1, description="Smallest share of the area of a random crop."
+        gt=0, le=1, description="Smallest area of the random crop, as a share; 1 is off."
     )
     flip: float = Field(ge=0, le=1, description="Probability of a left-right flip.")
     rotate: float = Field(ge=0, le=180, description="Largest rotation in degrees.")
-    color: float = Field(ge=0, le=1, description="Change of brightness, contrast and saturation.")
+    color: float = Field(
+        ge=0, le=1, description="Largest change of brightness, contrast, saturation."
+    )
 
 
 class ShapesSettings(ShapesFolder):
     """The embedded data."""
 
-    image_size: Size = Field(description="Images are stretched to a square of so many pixels.")
+    image_size: Size = Field(description="Height and width of the stretched images in pixels.")
     augment: AugmentSettings
 
 
@@ -32,7 +34,7 @@ class MaskFolderSettings(DataFolder):
     """Images with mask files, or with COCO annotations."""
 
     name: Literal["maskfolder", "coco"]
-    image_size: Size = Field(description="Images are stretched to a square of so many pixels.")
+    image_size: Size = Field(description="Height and width of the stretched images in pixels.")
     augment: AugmentSettings
 
 
@@ -50,10 +52,10 @@ class ModelSettings(Strict):
     decoder_channels: int = Field(
         ge=32,
         multiple_of=16,
-        description="Widest layer of the decoder of unet, unetplusplus, manet.",
+        description="Channels of the widest layer of unet, unetplusplus and manet.",
     )
     loss: list[Literal["cross_entropy", "dice", "focal"]] = Field(
         min_length=1, description="Losses that are summed: cross_entropy, dice, focal."
     )
-    channels_last: bool = Field(description="Memory format: faster for convolutions.")
+    channels_last: bool = Field(description="Channels-last memory makes convolutions faster.")
     compile: bool = Field(description="torch.compile: a slow start, then faster on a GPU.")

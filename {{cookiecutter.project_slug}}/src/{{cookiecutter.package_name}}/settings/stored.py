@@ -19,7 +19,7 @@ CONFIGS = Path(__file__).parents[1] / "configs"
 
 
 def completed(tree: Mapping[str, Any], model: type[BaseModel], *, source: object) -> dict[str, Any]:
-    """Bring settings that an earlier version of this project has stored up to date.
+    """Update settings that an earlier version of this project has stored.
 
     A setting that the tree lacks gets today's default, and a setting that no longer exists is left
     out; one line of log names them.
@@ -27,7 +27,7 @@ def completed(tree: Mapping[str, Any], model: type[BaseModel], *, source: object
     Args:
         tree: the stored settings.
         model: the settings as they are today.
-        source: the file that holds the tree, for the message.
+        source: the file that holds the tree, for the message; None logs nothing.
     """
     complete = copy.deepcopy(dict(tree))
     defaults: dict[str, Any] | None = None
@@ -48,15 +48,15 @@ def completed(tree: Mapping[str, Any], model: type[BaseModel], *, source: object
             defaults = defaults or _defaults(tree)
             complete["tracking"] = defaults["tracking"]
             removed.append(".".join([*parents, key]))
-    if added:
+    if added and source is not None:
         log.info("%s lacks %s: today's defaults are used.", source, ", ".join(added))
-    if removed:
+    if removed and source is not None:
         log.info("%s sets %s, which no longer exists.", source, ", ".join(removed))
     return complete
 
 
 def _defaults(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """Today's defaults of a training, with the presets that the tree was made from by ``name``."""
+    """Today's defaults, with the presets that the tree names, such as ``data=shapes``."""
     names = {group: part.get("name") for group, part in tree.items() if isinstance(part, dict)}
     words = [f"{group}={name}" for group, name in names.items() if _is_preset(group, name)]
     if GlobalHydra.instance().is_initialized():
@@ -70,7 +70,7 @@ def _is_preset(group: str, name: object) -> bool:
 
 
 def _select(tree: Any, keys: Sequence[str]) -> dict[str, Any]:
-    """The group of settings that the keys lead to; an empty one if there is none."""
+    """The group of settings that the keys lead to; an empty mapping if there is none."""
     for key in keys:
         tree = tree.get(key) if isinstance(tree, Mapping) else None
     return tree if isinstance(tree, dict) else {}
@@ -92,7 +92,7 @@ def overridden(
         keep: dotted paths that keep their stored value although their group is overridden.
 
     Raises:
-        UsageError: if the command line names a preset that changes settings all over the tree.
+        UsageError: if the command line names a preset of several groups, such as ``debug=fast``.
     """
     keys = [override.lstrip("+~").split("=", 1)[0] for override in overrides]
     for key in keys:

@@ -33,7 +33,7 @@ MONITOR = "val/mIoU"
 
 # ~ endif
 class LoaderSettings(Strict):
-    """How batches are made."""
+    """Batches, and the processes that load them."""
 
     batch_size: int = Field(ge=2, description="Images in a batch of one process.")
     workers: int | Literal["auto"] = Field(
@@ -56,21 +56,27 @@ class OptimizerSettings(Strict):
     lr: float = Field(gt=0, description="Learning rate after the warm-up.")
     weight_decay: float = Field(ge=0, description="Decay of weights, not of biases and norms.")
     momentum: float = Field(ge=0, lt=1, description="Momentum of SGD, beta 1 of AdamW.")
-    clip_norm: float | None = Field(gt=0, description="Largest norm of all gradients together.")
+    clip_norm: float | None = Field(
+        gt=0, description="Largest norm of the gradients; null does not clip."
+    )
 
 
 class ScheduleSettings(Strict):
     """A linear warm-up, then half a cosine down to a share of the learning rate, step by step."""
 
-    warmup: float = Field(ge=0, lt=1, description="Share of all steps.")
-    final_lr: float = Field(ge=0, le=1, description="Last learning rate, as a share of the first.")
+    warmup: float = Field(ge=0, lt=1, description="Share of all steps in which the rate rises.")
+    final_lr: float = Field(
+        ge=0, le=1, description="Last learning rate, as a share of optimizer.lr."
+    )
 
 
 class EMASettings(Strict):
     """An exponential moving average of the weights, which is validated, tested and saved."""
 
     enabled: bool = Field(description="Whether the weights are averaged.")
-    decay: float = Field(gt=0, lt=1, description="Share of the average that each step keeps.")
+    decay: float = Field(
+        gt=0, lt=1, description="Share of the average that remains after each step."
+    )
     every_n_steps: int = Field(ge=1, description="Steps between two updates of the average.")
 
 
@@ -84,7 +90,9 @@ class PicturesSettings(Strict):
 class TrainerSettings(Strict):
     """The arguments of Lightning's ``Trainer``."""
 
-    accelerator: Literal["auto", "cpu", "gpu", "mps", "cuda"] = Field(description="The hardware.")
+    accelerator: Literal["auto", "cpu", "gpu", "mps", "cuda"] = Field(
+        description="Hardware to use."
+    )
     devices: int | str = Field(description="Number of devices on each machine.")
     # ~ if cookiecutter.scope == "complete"
     num_nodes: int = Field(ge=1, description="Number of machines.")
@@ -94,15 +102,19 @@ class TrainerSettings(Strict):
         description="auto is bf16-mixed on a GPU that supports it, else 32-true."
     )
     max_epochs: int = Field(ge=1, description="Epochs of the training.")
-    limit_train_batches: int | float = Field(gt=0, description="Share or number of batches.")
-    limit_val_batches: int | float = Field(gt=0, description="Share or number of batches.")
-    limit_test_batches: int | float = Field(gt=0, description="Share or number of batches.")
-    overfit_batches: int | float = Field(ge=0, description="Train on these batches only.")
+    limit_train_batches: int | float = Field(gt=0, description="Share (0.1) or number (10) to use.")
+    limit_val_batches: int | float = Field(gt=0, description="Share (0.1) or number (10) to use.")
+    limit_test_batches: int | float = Field(gt=0, description="Share (0.1) or number (10) to use.")
+    overfit_batches: int | float = Field(
+        ge=0, description="Train on so many batches only; 0 is off."
+    )
     log_every_n_steps: int = Field(ge=1, description="Steps between two logged steps.")
-    patience: int | None = Field(ge=1, description="Epochs without a better score before the end.")
-    deterministic: bool = Field(description="Only deterministic algorithms, which are slower.")
+    patience: int | None = Field(
+        ge=1, description="Stop after so many epochs without a better score."
+    )
+    deterministic: bool = Field(description="Use deterministic algorithms only; they are slower.")
     profiler: Literal["simple", "advanced"] | None = Field(
-        description="Write profile.txt into the run folder."
+        description="Profile the training and write profile.txt into the run folder."
     )
     progress: bool = Field(description="Whether progress bars are shown.")
 
@@ -120,7 +132,7 @@ class Settings(Strict):
     """The whole tree of settings of a training."""
 
     runs: Path = Field(description="Each run gets a folder of its own in this folder.")
-    resume: str | None = Field(description="A run id, or auto for the newest unfinished run.")
+    resume: str | None = Field(description="Continue a training: a run id, or auto for the newest.")
     seed: int = Field(ge=0, lt=2**32, description="Seed of all random numbers.")
     data: DataSettings
     loader: LoaderSettings
@@ -142,7 +154,7 @@ class EvaluateSettings(Settings):
     """The settings of ``evaluate``."""
 
     checkpoint: Path = Field(description="runs/<run id>/checkpoints/best.ckpt")
-    split: Literal["train", "val", "test"] = Field(description="The images to measure on.")
+    split: Literal["train", "val", "test"] = Field(description="The split to measure.")
 
     @field_validator("checkpoint", mode="before")
     @classmethod

@@ -10,7 +10,7 @@ def is_logging_step(trainer: Trainer, step: int) -> bool:
 
     Args:
         trainer: knows ``log_every_n_steps``.
-        step: number of the optimizer step, from 1. While a step runs it is
+        step: number of the optimiser step, from 1. While a step runs it is
             ``trainer.global_step + 1``, and ``trainer.global_step`` from ``on_train_batch_end`` on.
     """
     return step == 1 or step % trainer.log_every_n_steps == 0  # type: ignore[attr-defined]

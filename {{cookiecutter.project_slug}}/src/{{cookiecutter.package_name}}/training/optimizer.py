@@ -1,4 +1,4 @@
-"""The optimiser and its learning rate over the steps."""
+"""The optimiser and the schedule of its learning rate."""
 
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
@@ -15,12 +15,15 @@ FUSED_ON = {"cpu", "cuda"}
 def build_optimizer(
     network: nn.Module, settings: Settings, steps: int
 ) -> OptimizerLRSchedulerConfig:
-    """Build what ``configure_optimizers`` returns.
+    """Build the optimiser and the schedule of its learning rate.
 
     Args:
-        network: whose weights are trained; biases and norms get no weight decay.
+        network: the network to train; biases and normalisation layers get no weight decay.
         settings: ``settings.optimizer`` and ``settings.schedule`` are read.
-        steps: how many optimiser steps the training has.
+        steps: number of optimiser steps of the training.
+
+    Returns:
+        The value for ``LightningModule.configure_optimizers`` to return.
     """
     chosen = settings.optimizer
     groups = param_groups_weight_decay(network, chosen.weight_decay)

@@ -5,7 +5,7 @@ import gc
 import logging
 import warnings
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -16,19 +16,16 @@ from lightning.pytorch.profilers import AdvancedProfiler, Profiler, SimpleProfil
 
 from ..errors import UsageError
 from ..run.folder import Run
+# ~ if cookiecutter.scope == "complete"
+from ..run.processes import check_processes
+# ~ endif
 from ..settings.tree import Settings
 from .callbacks.ema import WeightAverage
 from .callbacks.finite import FiniteLoss
 from .callbacks.gradients import Gradients
 from .callbacks.progress import ProgressBar
-# ~ if cookiecutter.scope == "complete"
-from .checkpoint import WholeCheckpoints
-from .cluster import check_processes, cluster_plugins
-
-# ~ else
 from .checkpoint import WholeCheckpoints
 
-# ~ endif
 SILENCED_WARNINGS = (  # warnings of Lightning that do not apply here
     ".*many workers.*",
     ".*logging interval.*",
@@ -42,7 +39,12 @@ SILENCED_WARNINGS = (  # warnings of Lightning that do not apply here
 
 
 def build_trainer(
-    settings: Settings, run: Run, *, loggers: Sequence[Logger], callbacks: Sequence[Callback]
+    settings: Settings,
+    run: Run,
+    *,
+    loggers: Sequence[Logger],
+    callbacks: Sequence[Callback],
+    plugins: Sequence[Any] = (),
 ) -> Trainer:
     """Build the trainer, which writes into the folder of the run.
 
@@ -55,11 +57,11 @@ def build_trainer(
     for message in SILENCED_WARNINGS:
         warnings.filterwarnings("ignore", message)
     # ~ if cookiecutter.scope == "complete"
-    check_processes(settings.trainer)
+    check_processes(settings.trainer.devices, settings.trainer.num_nodes)
     # ~ endif
     _enable_garbage_collection()
     try:
-        return _trainer(settings, run, loggers, callbacks)
+        return _trainer(settings, run, loggers, callbacks, plugins)
     except MisconfigurationException as error:  # no such device, say
         raise UsageError(f"The trainer cannot be built: {error}") from error
 
@@ -76,7 +78,11 @@ def _enable_garbage_collection() -> None:
 
 
 def _trainer(
-    settings: Settings, run: Run, loggers: Sequence[Logger], callbacks: Sequence[Callback]
+    settings: Settings,
+    run: Run,
+    loggers: Sequence[Logger],
+    callbacks: Sequence[Callback],
+    plugins: Sequence[Any],
 ) -> Trainer:
     chosen = settings.trainer
     return Trainer(
@@ -104,11 +110,7 @@ def _trainer(
         logger=list(loggers),
         callbacks=[*callbacks, *([ProgressBar()] if chosen.progress else [])],
         default_root_dir=run.folder,
-        # ~ if cookiecutter.scope == "complete"
-        plugins=[*cluster_plugins(), WholeCheckpoints()],
-        # ~ else
-        plugins=[WholeCheckpoints()],
-        # ~ endif
+        plugins=[*plugins, WholeCheckpoints()],
     )
 
 

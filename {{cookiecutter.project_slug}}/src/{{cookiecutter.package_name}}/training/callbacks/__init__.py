@@ -1,1 +1,1 @@
-"""What happens beside the training: averaging, pictures, curves."""
+"""Lightning callbacks: averaging, clipping, speed, progress, pictures, curves."""

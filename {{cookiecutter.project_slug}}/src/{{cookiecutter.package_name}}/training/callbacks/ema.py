@@ -13,7 +13,7 @@ _TRAINED = "trained_weights"
 class WeightAverage(Callback):
     """Exponential moving average of all floating-point weights and buffers.
 
-    After each optimizer step, ``average = d * average + (1 - d) * weights``, with
+    After each optimiser step, ``average = d * average + (1 - d) * weights``, with
     ``d = min(decay, (1 + n) / (10 + n))`` after ``n`` updates: the warm-up of TensorFlow's
     ``ExponentialMovingAverage``, by which the random initial weights are soon forgotten.
 
@@ -46,7 +46,7 @@ class WeightAverage(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Update the average, once for each optimizer step."""
+        """Update the average, once for each optimiser step."""
         step = trainer.global_step
         if step == self._last_step or step % self.every_n_steps:
             return

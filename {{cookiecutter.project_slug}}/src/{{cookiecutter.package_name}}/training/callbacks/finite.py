@@ -10,15 +10,15 @@ from ..logging_step import is_logging_step
 
 
 class FiniteLoss(Callback):
-    """End with a reason when the loss is infinite or no number, rather than train on for hours."""
+    """End the training with a reason when the loss is infinite or not a number."""
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Look as often as the loss is logged, and once an epoch: each look waits for the device.
+        """Check the loss at logging steps and at the end of an epoch: each check waits for the GPU.
 
         Raises:
-            NotFiniteError: naming step and loss.
+            NotFiniteError: if the loss is not finite, with the step and settings to change.
         """
         if not (is_logging_step(trainer, trainer.global_step) or trainer.is_last_batch):
             return

@@ -11,7 +11,7 @@ from ..logging_step import is_logging_step
 class Gradients(Callback):
     """Clip the gradients to a norm; log the norm before clipping and the learning rate.
 
-    ``Trainer(gradient_clip_val=...)`` refuses fused optimizers under mixed precision, hence this
+    ``Trainer(gradient_clip_val=...)`` refuses fused optimisers under mixed precision, hence this
     callback. It is right for 32-bit and bfloat16 precision only: float16 gradients are still
     scaled when Lightning calls ``on_before_optimizer_step``.
     """

@@ -1,4 +1,4 @@
-"""How fast a training is, and what it waits for."""
+"""Measure the speed of a training and its waiting time for data."""
 
 import sys
 from time import perf_counter
@@ -14,11 +14,12 @@ if sys.platform != "win32":
 
 
 class Performance(Callback):
-    """Log ``perf/...``: what the steps since the last logged one took, by the clock.
+    """Log ``perf/...``: means over the steps since the last logged step, by wall clock.
 
-    Validation is left out, and so are the first steps, which start workers and choose kernels. A
-    GPU is waited for after these and at the end, not in between: it is a few steps behind at most,
-    and means over more are right. It is the last callback: others' time must not pass for waiting.
+    Validation is not measured, and neither are the first steps, which start workers and choose
+    kernels. The GPU is synchronised after these steps and at the end only: in between it is a few
+    steps behind at most, which hardly changes a mean over many steps. This must be the last
+    callback of the trainer, or the time of later callbacks would count as waiting for data.
     """
 
     def __init__(self, *, skip: int = 1) -> None:
@@ -32,23 +33,23 @@ class Performance(Callback):
         self.began = self.ended = perf_counter()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """The rest of an epoch that is resumed has no start of its own."""
+        """Start measuring: a resumed epoch calls no ``on_train_epoch_start``."""
         self._restart()
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """From here on, the first batch is waited for."""
+        """Start to wait for the first batch."""
         self.ended = perf_counter()
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """The batch is there."""
+        """Note when the batch arrived."""
         self.began = perf_counter()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Count the step; log now and then."""
+        """Add the time of the step; log at logging steps."""
         self.seen += 1
         if self.seen <= self.skip:
             if self.seen == self.skip:
@@ -66,17 +67,17 @@ class Performance(Callback):
             self._restart()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """A GPU may have work left."""
+        """Add the time until the GPU has finished its last steps."""
         began = perf_counter()
         synchronise(pl_module.device)
         self.seconds += perf_counter() - began
 
     def measured(self, trainer: Trainer, module: LightningModule) -> dict[str, float]:
-        """What the steps since the last logged one took.
+        """Compute the means over the steps since the last logged step.
 
         Returns:
-            Images per second of all processes, the share of the time that waits for data,
-            milliseconds per step, and the peak of the memory so far (see ``peak_memory``).
+            ``perf/images_per_second`` of all processes together; ``perf/data_wait``, the share of
+            the time spent waiting for data; ``perf/step_ms``; and ``peak_memory``.
         """
         return {
             "perf/images_per_second": self.images * trainer.world_size / self.seconds,
@@ -87,16 +88,16 @@ class Performance(Callback):
 
 
 def synchronise(device: torch.device) -> None:
-    """Wait until the device has done what it was given."""
+    """Wait until a GPU has finished its queued work; do nothing for other devices."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def peak_memory(device: torch.device) -> dict[str, float]:
-    """The most gigabytes that this process has held: on the GPU, else in main memory."""
+    """Return ``perf/memory_gb``: the peak memory of this process, on the GPU or else in RAM."""
     if device.type == "cuda":
         return {"perf/memory_gb": torch.cuda.max_memory_allocated(device) / 1e9}
     if sys.platform == "win32":
         return {}
-    unit = 1 if sys.platform == "darwin" else 1024  # getrusage(2): bytes there, kilobytes here
+    unit = 1 if sys.platform == "darwin" else 1024  # getrusage(2): bytes on macOS, else kB
     return {"perf/memory_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9}

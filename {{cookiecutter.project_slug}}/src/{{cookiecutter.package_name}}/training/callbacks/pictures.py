@@ -1,5 +1,6 @@
-"""Show what the model makes of always the same validation images."""
+"""Draw the predictions for a fixed sample of the validation images."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from ...data.images import Unreadable
 
 @dataclass(frozen=True)
 class Shown:
-    """One image with what it is and what the model says."""
+    """One validation image with its target and its prediction."""
 
     image: Tensor  # uint8 [3, H, W]
     target: Any
@@ -26,7 +27,10 @@ Sink = Callable[[Trainer, Sequence[Shown]], None]
 
 
 class PredictionPictures(Callback):
-    """Draw a sheet of fixed samples after each validation, and hand them to further ``sinks``."""
+    """Draw a sheet of fixed samples after each validation.
+
+    ``sinks`` are called with the samples; further functions may be appended to them.
+    """
 
     def __init__(
         self,
@@ -43,7 +47,7 @@ class PredictionPictures(Callback):
         self.sinks: list[Sink] = [self._write_sheet]
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Predict the samples with the weights that are being validated."""
+        """Predict the samples with the weights that are being validated, and call the sinks."""
         if trainer.sanity_checking or not trainer.is_global_zero:
             return
         if (trainer.current_epoch + 1) % self.every_n_epochs:
@@ -70,13 +74,13 @@ class PredictionPictures(Callback):
 
     def _write_sheet(self, trainer: Trainer, shown: Sequence[Shown]) -> None:
         path = self.folder / f"epoch_{trainer.current_epoch:03d}.png"
-        contact_sheet([self.draw(one) for one in shown]).save(path)
+        contact_sheet([self.draw(sample) for sample in shown]).save(path)
 
 
 def contact_sheet(tiles: Sequence[Image.Image], gap: int = 8) -> Image.Image:
-    """Lay tiles out in rows, as square as it goes, on white."""
+    """Arrange pictures in a grid that is about square, ``gap`` pixels apart on white."""
     columns = max(1, round(len(tiles) ** 0.5))
-    rows = -(-len(tiles) // columns)
+    rows = math.ceil(len(tiles) / columns)
     width, height = max(tile.width for tile in tiles), max(tile.height for tile in tiles)
     sheet = Image.new("RGB", (columns * (width + gap) + gap, rows * (height + gap) + gap), "white")
     for index, tile in enumerate(tiles):

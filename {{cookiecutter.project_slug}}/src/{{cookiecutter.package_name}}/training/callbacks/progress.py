@@ -1,4 +1,4 @@
-"""What the progress bar says."""
+"""The progress bar."""
 
 from collections.abc import Callable
 
@@ -7,7 +7,7 @@ from lightning.pytorch.callbacks import RichProgressBar
 
 from ..logging_step import is_logging_step
 
-# Name and format in the bar, where the full ones would take several lines.
+# Short names and formats of metrics in the bar, since full names would take several lines.
 SHORT: dict[str, tuple[str, Callable[[float], str]]] = {
     "train/loss": ("loss", "{:.3f}".format),
     "perf/images_per_second": ("images/s", "{:.0f}".format),
@@ -17,23 +17,23 @@ SHORT: dict[str, tuple[str, Callable[[float], str]]] = {
 
 
 class ProgressBar(RichProgressBar):
-    """A bar that stays, and tells the loss and the speed as often as they are logged.
+    """A progress bar that shows the loss and the speed of the last logged step.
 
-    They are not logged with ``prog_bar``: Lightning would wait for the GPU for each of them, in
-    each step.
+    These metrics are not logged with ``prog_bar=True``: Lightning would synchronise the GPU for
+    each of them in every step.
     """
 
     def __init__(self) -> None:
         super().__init__(leave=True)
-        self.told: dict[str, str] = {}
+        self.shown: dict[str, str] = {}
 
     def get_metrics(
         self, trainer: Trainer, pl_module: LightningModule
     ) -> dict[str, int | str | float | dict[str, float]]:
-        """What stands behind the bar."""
+        """Return the texts to the right of the bar."""
         if is_logging_step(trainer, trainer.global_step):
             metrics = trainer.callback_metrics
-            for key, (name, tell) in SHORT.items():
+            for key, (name, write) in SHORT.items():
                 if key in metrics:
-                    self.told[name] = tell(float(metrics[key]))
-        return {**super().get_metrics(trainer, pl_module), **self.told}
+                    self.shown[name] = write(float(metrics[key]))
+        return {**super().get_metrics(trainer, pl_module), **self.shown}

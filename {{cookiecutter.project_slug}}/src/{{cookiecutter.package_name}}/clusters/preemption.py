@@ -1,0 +1,124 @@
+"""Save and end a training when a signal asks for it, so that it can continue later."""
+
+import logging
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from ..training.logging_step import is_logging_step
+from .slurm import requeue
+
+log = logging.getLogger(__name__)
+
+# SIGTERM ends a job everywhere; slurm/train.sbatch has SIGUSR1 sent before the time limit.
+SIGNALS = [signal.SIGTERM, *([signal.SIGUSR1] if hasattr(signal, "SIGUSR1") else [])]
+
+
+class PreemptedError(SystemExit):
+    """A training has saved and ended because of a signal; the exit code is 143."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(128 + signal.SIGTERM)
+        self.signum = signum
+
+    def __str__(self) -> str:
+        return f"ended by {signal.Signals(self.signum).name}"
+
+
+class Preemption(Callback):
+    """Save ``last.ckpt`` and end after the step in which SIGTERM or SIGUSR1 arrives.
+
+    A training that is resumed from this checkpoint continues with the next step of the same epoch.
+    The images are shuffled again, so that the epoch repeats some of them and omits others.
+    """
+
+    def __init__(self, checkpoint: Path) -> None:
+        self.checkpoint = checkpoint
+        self.received: int | None = None  # the signal that this process has received
+        self.ending = False  # whether all processes have agreed to end
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Replace Lightning's signal handlers, which start collective calls at any moment.
+
+        Lightning restores the handlers of before the training when the training ends.
+        """
+        for signum in SIGNALS:
+            signal.signal(signum, self._receive)
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Replace the handlers of the test after the training, too."""
+        self.on_train_start(trainer, pl_module)
+
+    def _receive(self, signum: int, _frame: FrameType | None) -> None:
+        self.received = signum
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Save and end if any process has received a signal.
+
+        Raises:
+            PreemptedError: when the checkpoint is written.
+        """
+        ending = self.received is not None
+        if trainer.world_size > 1:
+            # All processes must end after the same step; they agree on it at logging steps only.
+            if not is_logging_step(trainer, trainer.global_step):
+                return
+            ending = trainer.strategy.reduce_boolean_decision(ending, all=False)
+        if not ending:
+            return
+        self.ending = True
+        trainer.save_checkpoint(self.checkpoint)
+        if trainer.is_global_zero:
+            log.info("Saved %s at step %d to end.", self.checkpoint, trainer.global_step)
+        # After the last batch, the epoch is validated first: a resumed training would not do it.
+        if not trainer.is_last_batch:
+            self._end()
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """End if the signal arrived in the last step of the previous epoch.
+
+        Raises:
+            PreemptedError: if it did.
+        """
+        if self.ending:
+            self._end()
+
+    def on_test_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """End the test at once: the training is saved already.
+
+        Raises:
+            PreemptedError: if this process has received a signal.
+        """
+        if self.received is not None:
+            self._end()
+
+    def _end(self) -> None:
+        raise PreemptedError(self.received or SIGNALS[-1])
+
+
+@contextmanager
+def requeued_if_preempted() -> Iterator[None]:
+    """Put the job back into SLURM's queue if the block is preempted.
+
+    This is the last action of the job: SLURM may end the process at any time after it.
+    """
+    try:
+        yield
+    except PreemptedError as error:
+        requeue(error.signum)
+        raise
