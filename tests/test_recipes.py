@@ -1,0 +1,182 @@
+"""The patches of docs/recipes.md: they apply, pass the project's checks, and change what they say."""
+
+import ast
+import csv
+import json
+import os
+import re
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import ROOT, Bake, Project, guest
+from PIL import Image
+from test_generated import column, newest, use
+
+pytestmark = pytest.mark.slow
+
+RECIPES = ("backbone", "augmentation", "metric", "data format", "loss", "logger")
+TASKS = {"classification": "stripped", "detection": "detection", "segmentation": "segmentation"}
+SMALL = (
+    "model.backbone=plain_net",
+    "data.image_size=64",
+    "data.augment={crop_scale:1,flip:0,color:0,blur:1}",
+    "loader.batch_size=10",
+    "loader.workers=0",
+    "trainer=cpu",
+    "trainer.max_epochs=2",
+    "trainer.log_every_n_steps=1",
+    "trainer.progress=false",
+)
+OWN = {
+    "classification": ("data=table", "model.focal_gamma=2"),
+    "detection": ("data=table", "model.box_loss_weight=1000", "model.channels=64", "data.augment.rotate=0"),
+    "segmentation": ("data=sidebyside", "model.loss=[tversky]", "model.decoder_channels=32", "data.augment.rotate=0"),
+}
+MONITORS = {"classification": "val/balanced", "detection": "val/mAR", "segmentation": "val/worst_IoU"}
+# What tests/inside/recipes.py computes of cases that can be checked in one's head.
+METRICS = {"classification": 0.5, "detection": 0.5, "segmentation": 0.5}
+LOSSES = {"classification": 0.2**2 * 0.22314, "detection": 0, "segmentation": 1 - (1 / 1.3 + 2 / 2.7) / 2}
+TARGETS = {
+    "classification": 1,
+    "detection": [[pytest.approx([0.25, 0.25, 0.75, 0.5])], [1], [pytest.approx(0.125 * 48 * 40)]],
+    "segmentation": [32 * 64, 32 * 64],
+}
+
+
+def patches(project: Project) -> list[str]:
+    found = re.findall(r"```diff\n(.*?)```", project.text("docs/recipes.md"), flags=re.DOTALL)
+    assert len(found) == len(RECIPES)
+    return found
+
+
+def git(project: Project, *words: str) -> None:
+    done = project.run("git", "-c", "user.name=a", "-c", "user.email=a@b", *words)
+    assert done.returncode == 0, done.stderr
+
+
+def apply(project: Project, patch: str) -> None:
+    path = project.folder / "recipe.patch"
+    path.write_text(patch, encoding="utf-8")
+    git(project, "apply", "recipe.patch")
+    path.unlink()
+
+
+def write_images(task: str, root: Path) -> None:
+    """Blue images and images that are red in part or in whole, in the format that the recipe reads."""
+    rows = []
+    for split, count in {"train": 20, "val": 10, "test": 10}.items():
+        (root / split).mkdir(parents=True)
+        for index in range(count):
+            red = index % 2 == 1
+            image = Image.new("RGB", (48, 40), (20, 40, 200))
+            if task == "segmentation":
+                mask = Image.new("L", image.size, 0)
+                mask.paste(1, (24, 0, 48, 40))
+                mask.save(root / split / f"{index}_mask.png")
+            area = {"classification": (0, 0, 48, 40), "detection": (12, 10, 36, 20), "segmentation": (24, 0, 48, 40)}
+            if red or task != "classification":
+                image.paste((200, 40, 20) if red else (20, 200, 40), area[task])
+            image.save(root / split / f"{index}.jpg", quality=95)
+            row = {"image": f"{split}/{index}.jpg", "label": "red" if red else "green", "split": split}
+            corners = {"x1": 0.25, "y1": 0.25, "x2": 0.75, "y2": 0.5} if task == "detection" else {}
+            rows.append(row | corners)
+    if task == "segmentation":
+        (root / "classes.txt").write_text("left\nright\n")
+        return
+    with (root / "images.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+@pytest.mark.parametrize("scope", ["complete", "essential"])
+@pytest.mark.parametrize("task", TASKS)
+def test_each_recipe_applies_alone_and_is_clean(
+    request: pytest.FixtureRequest, bake: Bake, task: str, scope: str
+) -> None:
+    host: Project = request.getfixturevalue(TASKS[task])
+    project = guest(bake(fresh=True, task=task, scope=scope), host)
+    git(project, "init", "--quiet")
+    git(project, "add", "--all")
+    git(project, "commit", "--quiet", "--message", "generated")
+    for patch in patches(project):
+        apply(project, patch)
+        use(project, "ruff", "check")
+        use(project, "ruff", "format", "--check")
+        git(project, "add", "--all")
+        changed = project.run("git", "diff", "--cached", "--name-only").stdout.split()
+        assert 1 <= len(changed) <= 3
+        git(project, "reset", "--quiet", "--hard")
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_all_recipes_together_do_what_they_say(
+    request: pytest.FixtureRequest, bake: Bake, task: str, tmp_path: Path
+) -> None:
+    host: Project = request.getfixturevalue(TASKS[task])
+    project = guest(bake(fresh=True, task=task), host)
+    git(project, "init", "--quiet")
+    for patch in patches(project):
+        apply(project, patch)
+    use(project, "ruff", "check")
+    use(project, "mypy")
+
+    write_images(task, tmp_path / "images")
+    words = [*OWN[task], *SMALL, f"data.root={tmp_path / 'images'}"]
+    if task == "classification":  # the logger is the same in all tasks
+        target = ("--target", tmp_path / "mlflow", "--python", host.folder / ".venv")
+        assert host.run("uv", "pip", "install", "--quiet", *target, "mlflow-skinny").returncode == 0
+        path = os.pathsep.join([str(project.folder / "src"), str(tmp_path / "mlflow")])
+        use(project, "train", *words, "tracking=mlflow", PYTHONPATH=path, MLFLOW_DISABLE_TELEMETRY="true")
+    else:
+        use(project, "train", *words, "tracking=none")
+    run = newest(project)
+    probe: dict[str, Any] = json.loads(
+        use(project, "python", ROOT / "tests" / "inside" / "recipes.py", run).stdout.splitlines()[-1]
+    )
+
+    assert probe["convolution"] == [16, 3, 3, 3]  # backbone
+    assert probe["variance"] < 0.1  # augmentation
+    assert probe["metric"] == pytest.approx(METRICS[task])
+    scores = column(run, MONITORS[task])
+    assert len(scores) == 2
+    assert probe["monitored"] == [MONITORS[task], pytest.approx(max(scores))]
+    classes = ["left", "right"] if task == "segmentation" else ["green", "red"]
+    assert probe["data"] == {"classes": classes, "sizes": [20, 10, 10], "target": TARGETS[task]}
+    assert probe["loss"] == pytest.approx(LOSSES[task], abs=1e-4)
+    if task == "classification":
+        assert max(column(run, "train/loss")) < min(column(run, "val/loss"))  # focal, and not
+        with sqlite3.connect(project.folder / "mlflow.db") as database:
+            logged = database.execute("select value from metrics where key = ? order by step", [MONITORS[task]])
+            assert [value for (value,) in logged] == pytest.approx(scores)
+    elif task == "detection":
+        assert min(column(run, "train/loss_bbox_regression")) > 100 * max(column(run, "train/loss_classification"))
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_guide_names_the_functions_of_a_task(bake: Bake, task: str) -> None:
+    project = bake(task=task)
+    (guide,) = re.findall(r"```python\n(.*?)```", project.text("docs/recipes.md"), flags=re.DOTALL)
+    written = {}
+    for path in (project.package / task).glob("*.py"):
+        code = re.sub(r"\w+Module\(LightningModule\)", "TaskModule(LightningModule)", path.read_text(encoding="utf-8"))
+        written |= signatures(code)
+    shown = signatures(guide)
+    assert shown == {name: written.get(name) for name in shown}
+    names = set(re.findall(r'^    "([a-z_]+)",$', (project.package / "task.py").read_text(), flags=re.MULTILINE))
+    assert names <= set(shown)
+
+
+def signatures(code: str) -> dict[str, list[str]]:
+    """The names of the arguments of each function and method, without a leading underscore."""
+    tree = ast.parse(code)
+    classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
+    functions = {f"{owner.name}." if isinstance(owner, ast.ClassDef) else "": owner.body for owner in (tree, *classes)}
+    return {
+        prefix + node.name: [argument.arg.lstrip("_") for argument in (*node.args.args, *node.args.kwonlyargs)]
+        for prefix, body in functions.items()
+        for node in body
+        if isinstance(node, ast.FunctionDef)
+    }
