@@ -17,7 +17,6 @@ from test_generated import column, newest, use
 pytestmark = pytest.mark.slow
 
 RECIPES = ("backbone", "augmentation", "metric", "data format", "loss", "logger")
-TASKS = {"classification": "stripped", "detection": "detection", "segmentation": "segmentation"}
 SMALL = (
     "model.backbone=plain_net",
     "data.image_size=64",
@@ -91,13 +90,17 @@ def write_images(task: str, root: Path) -> None:
         writer.writerows(rows)
 
 
+@pytest.fixture(params=["stripped", "detection", "segmentation"])
+def host(request: pytest.FixtureRequest) -> Project:
+    """A project whose environment runs the projects that are patched."""
+    project = request.getfixturevalue(request.param)
+    assert isinstance(project, Project)
+    return project
+
+
 @pytest.mark.parametrize("scope", ["complete", "essential"])
-@pytest.mark.parametrize("task", TASKS)
-def test_each_recipe_applies_alone_and_is_clean(
-    request: pytest.FixtureRequest, bake: Bake, task: str, scope: str
-) -> None:
-    host: Project = request.getfixturevalue(TASKS[task])
-    project = guest(bake(fresh=True, task=task, scope=scope), host)
+def test_each_recipe_applies_alone_and_is_clean(bake: Bake, host: Project, scope: str) -> None:
+    project = guest(bake(fresh=True, task=host.answers["task"], scope=scope), host)
     git(project, "init", "--quiet")
     git(project, "add", "--all")
     git(project, "commit", "--quiet", "--message", "generated")
@@ -111,11 +114,8 @@ def test_each_recipe_applies_alone_and_is_clean(
         git(project, "reset", "--quiet", "--hard")
 
 
-@pytest.mark.parametrize("task", TASKS)
-def test_all_recipes_together_do_what_they_say(
-    request: pytest.FixtureRequest, bake: Bake, task: str, tmp_path: Path
-) -> None:
-    host: Project = request.getfixturevalue(TASKS[task])
+def test_all_recipes_together_do_what_they_say(bake: Bake, host: Project, tmp_path: Path) -> None:
+    task = str(host.answers["task"])
     project = guest(bake(fresh=True, task=task), host)
     git(project, "init", "--quiet")
     for patch in patches(project):
@@ -155,11 +155,11 @@ def test_all_recipes_together_do_what_they_say(
         assert min(column(run, "train/loss_bbox_regression")) > 100 * max(column(run, "train/loss_classification"))
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", OWN)
 def test_the_guide_names_the_functions_of_a_task(bake: Bake, task: str) -> None:
     project = bake(task=task)
     (guide,) = re.findall(r"```python\n(.*?)```", project.text("docs/recipes.md"), flags=re.DOTALL)
-    written = {}
+    written: dict[str, list[str]] = {}
     for path in (project.package / task).glob("*.py"):
         code = re.sub(r"\w+Module\(LightningModule\)", "TaskModule(LightningModule)", path.read_text(encoding="utf-8"))
         written |= signatures(code)
@@ -172,11 +172,10 @@ def test_the_guide_names_the_functions_of_a_task(bake: Bake, task: str) -> None:
 def signatures(code: str) -> dict[str, list[str]]:
     """The names of the arguments of each function and method, without a leading underscore."""
     tree = ast.parse(code)
-    classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
-    functions = {f"{owner.name}." if isinstance(owner, ast.ClassDef) else "": owner.body for owner in (tree, *classes)}
+    bodies = {"": tree.body} | {f"{node.name}.": node.body for node in tree.body if isinstance(node, ast.ClassDef)}
     return {
         prefix + node.name: [argument.arg.lstrip("_") for argument in (*node.args.args, *node.args.kwonlyargs)]
-        for prefix, body in functions.items()
+        for prefix, body in bodies.items()
         for node in body
         if isinstance(node, ast.FunctionDef)
     }
