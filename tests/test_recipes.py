@@ -158,7 +158,7 @@ def test_all_recipes_together_do_what_they_say(bake: Bake, host: Project, tmp_pa
 @pytest.mark.parametrize("task", OWN)
 def test_the_guide_names_the_functions_of_a_task(bake: Bake, task: str) -> None:
     project = bake(task=task)
-    (guide,) = re.findall(r"```python\n(.*?)```", project.text("docs/recipes.md"), flags=re.DOTALL)
+    guide = "".join(re.findall(r"```python\n(.*?)```", project.text("docs/recipes.md"), flags=re.DOTALL))
     written: dict[str, list[str]] = {}
     for path in (project.package / task).glob("*.py"):
         code = re.sub(r"\w+Module\(LightningModule\)", "TaskModule(LightningModule)", path.read_text(encoding="utf-8"))
