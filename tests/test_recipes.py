@@ -158,8 +158,8 @@ def test_all_recipes_together_do_what_they_say(
 @pytest.mark.parametrize("task", TASKS)
 def test_the_guide_names_the_functions_of_a_task(bake: Bake, task: str) -> None:
     project = bake(task=task)
-    (guide,) = re.findall(r"```python\n(.*?)```", project.text("docs/recipes.md"), flags=re.DOTALL)
-    written = {}
+    (guide,) = re.findall(r"```text\n(.*?)```", project.text("docs/recipes.md"), flags=re.DOTALL)
+    written: dict[str, list[str]] = {}
     for path in (project.package / task).glob("*.py"):
         code = re.sub(r"\w+Module\(LightningModule\)", "TaskModule(LightningModule)", path.read_text(encoding="utf-8"))
         written |= signatures(code)
@@ -173,7 +173,7 @@ def signatures(code: str) -> dict[str, list[str]]:
     """The names of the arguments of each function and method, without a leading underscore."""
     tree = ast.parse(code)
     classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
-    functions = {f"{owner.name}." if isinstance(owner, ast.ClassDef) else "": owner.body for owner in (tree, *classes)}
+    functions = {"": tree.body} | {f"{owner.name}.": owner.body for owner in classes}
     return {
         prefix + node.name: [argument.arg.lstrip("_") for argument in (*node.args.args, *node.args.kwonlyargs)]
         for prefix, body in functions.items()
