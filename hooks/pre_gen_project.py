@@ -23,7 +23,7 @@ DEPENDENCIES = {
 # Folders, scripts and modules that the project brings.
 OWN_NAMES = {
     *("conf", "configs", "data", "docs", "evaluate", "predict", "runs", "src", "test", "tests", "train"),
-    *("coco_data", "conftest", "reading", "small", "standin", "tracked"),  # modules of the tests
+    *("coco_data", "conftest", "reading", "small", "tracked"),  # modules of the tests
 }
 WINDOWS_DEVICES = {"con", "prn", "aux", "nul", *(f"{d}{n}" for d in ("com", "lpt") for n in range(1, 10))}
 # Marks that reorder the text around them: code would not read as it runs.
