@@ -112,7 +112,7 @@ def test_two_machines_train_in_one_folder_and_end_together_when_one_is_wanted_ba
     os.kill(worker(processes[1]), signal.SIGUSR1)
     codes, said = ended(processes)
     assert all(codes), said
-    assert f"saved runs/{run.name}/checkpoints/last.ckpt" in said
+    assert f"Saved runs/{run.name}/checkpoints/last.ckpt" in said
     last = epochs(run)[-1]
     codes, said = ended(start("resume=auto", f"trainer.max_epochs={last + 3}", *SMALL[-4:]))
     assert codes == [0, 0], said
