@@ -42,7 +42,7 @@ def follow(
     mode = requested_mode(tracking, os.environ)
     if mode == "disabled" or not installed():
         if mode != "disabled":
-            say("wandb is not installed: this run is not tracked. To track it: uv sync")
+            say("wandb is not installed: this run is not tracked. To track: uv sync")
         yield [], []
         return
     state = environment()
