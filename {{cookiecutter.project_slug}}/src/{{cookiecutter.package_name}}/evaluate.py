@@ -1,4 +1,4 @@
-"""Measure a checkpoint on one split."""
+"""Test a checkpoint on a split of the data and write the report."""
 
 from dataclasses import replace
 
@@ -20,14 +20,14 @@ from .training.trainer import build_trainer
 
 
 def run_evaluation(settings: EvaluateSettings, run: Run) -> dict[str, float]:
-    """Test the checkpoint on ``settings.split``; write the report.
+    """Test the checkpoint on ``settings.split``, write the report and return the metrics by name.
 
     Raises:
-        UsageError: if the data has other classes than the checkpoint was trained on.
+        UsageError: if the classes of the data differ from those of the checkpoint.
     """
     module = load_module(settings.checkpoint, settings)
     datasets = matching_datasets(settings, module.classes, settings.checkpoint)
-    # The training split is measured like the others: whole, in order, without random changes.
+    # The training split is tested like the other splits: in order, without random transforms.
     chosen = getattr(datasets, settings.split)
     chosen.transform = datasets.test.transform
     datamodule = DataModule(

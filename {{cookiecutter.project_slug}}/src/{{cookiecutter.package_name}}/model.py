@@ -1,4 +1,4 @@
-"""Rebuild a trained module from its checkpoint, and find the data that match it."""
+"""Load a trained module from a checkpoint, and build data sets with the same classes."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,20 +14,20 @@ from .training.checkpoint import read_checkpoint
 
 
 def load_module(path: Path, settings: Settings | None = None) -> TaskModule:
-    """Rebuild the module that a checkpoint holds, in evaluation mode, with its averaged weights.
+    """Load the module of a checkpoint in evaluation mode, with averaged weights if it has them.
 
     Args:
-        path: the checkpoint.
-        settings: if given, its ``model`` section replaces the stored one.
+        path: the checkpoint file.
+        settings: if given, its section ``model`` replaces the stored section.
 
     Raises:
-        UsageError: if the file is no checkpoint of this project, or holds another network.
+        UsageError: if the file is not a checkpoint of this project, or has another network.
     """
     content = read_checkpoint(path)
     module = build_module(content, settings)
     try:
         module.load_state_dict(content["state_dict"])
-    except RuntimeError as error:  # other names, or other shapes
+    except RuntimeError as error:  # names or shapes of weights differ
         raise UsageError(
             f"{path} holds another network than the settings of model describe.\n"
             "Leave out the settings that change the network, such as model.backbone."
@@ -39,10 +39,10 @@ def build_module(content: Mapping[str, Any], settings: Settings | None = None) -
     """Build a module with random weights.
 
     Args:
-        content: the stored ``settings`` and ``classes``.
-        settings: if given, its ``model`` section replaces the stored one.
+        content: the checkpoint, of which ``settings`` and ``classes`` are used.
+        settings: if given, its section ``model`` replaces the stored section.
     """
-    # The trackers of the training do not matter to a command that loads its weights.
+    # The trackers of the training are not needed to load its weights.
     tree = content["settings"] | {"tracking": None}
     stored = check(completed(tree, Settings, source=None), Settings)
     if settings is not None:
@@ -51,10 +51,10 @@ def build_module(content: Mapping[str, Any], settings: Settings | None = None) -
 
 
 def matching_datasets(settings: Settings, classes: Sequence[str], checkpoint: Path) -> Datasets:
-    """Build the data sets that the settings name.
+    """Build the data sets of the settings, and check that their classes match a checkpoint.
 
     Raises:
-        UsageError: if their classes are not those of the checkpoint, or the data are malformed.
+        UsageError: if the classes differ from ``classes``, or the data are invalid.
     """
     datasets = build_datasets(settings.data)
     if list(datasets.classes) != list(classes):

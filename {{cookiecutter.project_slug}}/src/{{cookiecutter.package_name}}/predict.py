@@ -1,4 +1,4 @@
-"""Run a checkpoint on files: annotated copies and a table."""
+"""Predict image files with a checkpoint; write annotated copies and a table."""
 
 import csv
 import io
@@ -40,14 +40,14 @@ Rows = list[dict[str, object]]
 
 
 def run_prediction(settings: PredictSettings, run: Run) -> Rows:
-    """Predict the files of ``settings.source``.
+    """Predict the files of ``settings.source``; write annotated copies and a table.
 
     Returns:
-        The rows of the table: the path of an image and its prediction.
+        The rows of the table, each with the path of an image and its prediction.
 
     Raises:
         UsageError: if there are no files, if a file is unreadable and ``data.skip_unreadable`` is
-            false, or if there are several processes.
+            false, or if the trainer uses several processes.
     """
     module = load_module(settings.checkpoint, settings)
     names = output_names(find_sources(settings.source))
@@ -56,7 +56,7 @@ def run_prediction(settings: PredictSettings, run: Run) -> Rows:
         if trainer.world_size > 1:
             raise UsageError(
                 "predict runs in one process: trainer.devices=1.\n"
-                "To share the work, start it several times, each with a source of its own."
+                "To predict in parallel, start several processes, each with a different source."
             )
         rows, unreadable = _predict_images(names, module, trainer, settings, run)
         # ~ if cookiecutter.scope == "complete"
@@ -69,10 +69,10 @@ def run_prediction(settings: PredictSettings, run: Run) -> Rows:
 
 
 def output_names(paths: Iterable[Path]) -> dict[Path, str]:
-    """Give each source the name of its outputs: its own without the suffix.
+    """Map each path to the name of its output files, which is its file name without the suffix.
 
-    The position of the source is put in front where that name is taken already, also if it differs
-    in case only, and where it would make a hidden file.
+    The position of the path is added in front if the name would occur twice, ignoring case, or if
+    it would denote a hidden file.
     """
     names: dict[Path, str] = {}
     taken: set[str] = set()
@@ -92,7 +92,7 @@ def _predict_images(
     settings: PredictSettings,
     run: Run,
 ) -> tuple[Rows, list[str]]:
-    """Predict and draw the images among the sources; return their rows and the unreadable paths."""
+    """Predict and draw the images in ``names``; return table rows and the unreadable paths."""
     paths = [path for path in names if path.suffix.lower() in SUFFIXES]
     if not paths:
         return [], []

@@ -1,4 +1,4 @@
-"""Run a module on videos: annotated copies, and a row of the table for each frame."""
+"""Predict videos; write annotated copies, and return a table row for each frame."""
 
 from collections.abc import Iterator, Mapping
 from itertools import islice
@@ -22,17 +22,17 @@ def predict_videos(
     settings: PredictSettings,
     run: Run,
 ) -> list[dict[str, object]]:
-    """Predict the videos among the sources; write ``predictions/<name>.mp4`` for each.
+    """Predict the videos in ``names``, and write ``predictions/<name>.mp4`` for each video.
 
     Args:
-        names: the sources, images included, with the names of their outputs.
-        module: it predicts in batches of ``loader.batch_size`` frames.
+        names: paths of videos and images, and the names of their output files.
+        module: the module, which predicts batches of ``loader.batch_size`` frames.
         trainer: its device and precision are used.
         settings: the settings of ``predict``.
-        run: its folder is written to.
+        run: the run, whose folder is written to.
 
     Returns:
-        A row for each frame, named ``<path>#<index of the frame>``.
+        A table row for each frame, whose ``image`` is ``<path>#<index of the frame>``.
     """
     module.to(trainer.strategy.root_device).eval()
     rows: list[dict[str, object]] = []
@@ -51,7 +51,7 @@ def _annotated_frames(
     trainer: Trainer,
     settings: PredictSettings,
 ) -> Iterator[Image]:
-    """Yield each frame with its prediction drawn on it, and append its row to ``rows``."""
+    """Yield each frame with its prediction drawn, and append its table row to ``rows``."""
     frames = enumerate(read_frames(path))
     progress = track(frames, description=path.name, total=count_frames(path), transient=True)
     while batch := list(islice(progress, settings.loader.batch_size)):

@@ -1,4 +1,4 @@
-"""Train a model, test its best weights and write the report."""
+"""Train a model, test its best checkpoint and write the report."""
 
 from lightning.pytorch import Callback, seed_everything
 from PIL.Image import Image
@@ -24,19 +24,19 @@ from .training.trainer import build_trainer, checkpoint_callbacks, step_callback
 
 
 def run_training(settings: Settings, run: Run) -> dict[str, float]:
-    """Train, test the best weights and write the report.
+    """Train a model, test its best checkpoint and write the report.
 
     Args:
         settings: the settings of the training.
-        run: the run to write; if its folder has ``last.ckpt``, the training continues from there.
+        run: the run to write; if its folder contains ``last.ckpt``, training is resumed from it.
 
     Returns:
-        The test metrics.
+        The test metrics by name.
 
     Raises:
-        UsageError: if the data or the settings cannot be used.
+        UsageError: if the data or the settings are invalid.
         # ~ if cookiecutter.scope == "complete"
-        PreemptedError: if a signal asked the training to end; ``resume`` continues it.
+        PreemptedError: if training was ended by a signal; it can be resumed with ``resume``.
         # ~ endif
     """
     seed_everything(settings.seed, workers=True, verbose=False)

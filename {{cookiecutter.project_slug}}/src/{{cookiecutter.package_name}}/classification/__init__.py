@@ -1,1 +1,1 @@
-"""Image classification: its data, model and pictures."""
+"""Image classification: data, model, metrics and drawing."""

@@ -1,4 +1,4 @@
-"""Image data sets with a class for each image."""
+"""Image data sets with a class label for each image."""
 
 import random
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ UNLABELLED = -1
 
 
 class Sample(NamedTuple):
-    """An image of a data set, changed by the transform."""
+    """A transformed image of a data set and its target."""
 
     image: Tensor  # uint8 [3, S, S]
     target: int  # index of the class, or UNLABELLED
@@ -36,7 +36,7 @@ class Sample(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """The images of a batch that could be read, and the files that could not."""
+    """The readable images of a batch with their targets, and the unreadable files."""
 
     images: Tensor  # uint8 [B, 3, S, S]
     targets: Tensor  # int64 [B]
@@ -45,14 +45,14 @@ class Batch(NamedTuple):
 
 
 class Prediction(NamedTuple):
-    """The class of an image as the network predicts it."""
+    """The predicted class of an image."""
 
     label: int  # the most probable class
-    confidence: float  # its probability
+    confidence: float  # the probability of this class, 0 to 1
 
 
 class ImageDataset(Dataset[Sample | Unreadable]):
-    """Image files, each with the index of its class."""
+    """A data set of image files and their class indices."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class ImageDataset(Dataset[Sample | Unreadable]):
         targets: Sequence[int],
         transform: Transform,
     ) -> None:
-        # Arrays, not lists of objects, so that worker processes share their memory.
+        # Arrays instead of lists of objects, so that worker processes share their memory.
         self.paths = np.array([str(path) for path in paths])
         self.targets = np.array(targets, dtype=np.int64)
         self.transform = transform
@@ -73,12 +73,12 @@ class ImageDataset(Dataset[Sample | Unreadable]):
         try:
             (image,), _ = self.images[index]
         except UnreadableImageError as error:
-            return error.unreadable  # the main process raises an error or skips it
+            return error.unreadable  # the DataModule raises an error or skips the image
         return Sample(self.transform(image), int(self.targets[index]), index)
 
 
 def collate(samples: list[Sample | Unreadable]) -> Batch:
-    """Stack the samples that could be read; list the unreadable files."""
+    """Stack the readable samples to a batch, and list the unreadable files."""
     read = [sample for sample in samples if isinstance(sample, Sample)]
     return Batch(
         torch.stack([sample.image for sample in read]) if read else torch.empty(0),
@@ -92,7 +92,7 @@ def build_datasets(settings: DataSettings) -> Datasets:
     """Build the data sets of the three splits.
 
     Raises:
-        UsageError: if a folder is missing, empty or different from the others.
+        UsageError: if a folder is missing or empty, or the splits have different classes.
     """
     if isinstance(settings, ShapesSettings):
         classes, images = _scan_splits(write_shapes(settings))
@@ -112,12 +112,12 @@ def build_datasets(settings: DataSettings) -> Datasets:
 
 
 def unlabelled_images(paths: Sequence[Path], settings: DataSettings) -> ImageDataset:
-    """Build a data set of images to predict, transformed as in validation, without targets."""
+    """Build a data set of images without targets, transformed as in validation."""
     return ImageDataset(paths, [UNLABELLED] * len(paths), eval_transform(settings.image_size))
 
 
 def as_seen(image: Tensor, settings: DataSettings) -> Tensor:
-    """Transform an image as in validation: uint8 tensor [3, H, W] to [3, S, S]."""
+    """Transform an image as in validation, from uint8 [3, H, W] to uint8 [3, S, S]."""
     return eval_transform(settings.image_size)(image)
 
 
@@ -128,10 +128,10 @@ def find_splits(settings: ImageFolderSettings) -> Found:
     """List the images of ``train/``, ``val/`` and ``test/``, or split a folder of class folders.
 
     Returns:
-        The names of the classes, and by split the path and the class index of each image.
+        The class names, and for each split the path and the class index of each image.
 
     Raises:
-        UsageError: if a folder is missing, empty or different from the others.
+        UsageError: if a folder is missing or empty, or the splits have different classes.
     """
     root = settings.root
     if not root.is_dir():
@@ -179,7 +179,7 @@ def _split_classes(settings: ImageFolderSettings) -> Found:
         paths = _images_of(settings.root / name)
         order = list(range(len(paths)))
         random.Random(f"{settings.split_seed}/{name}").shuffle(order)  # noqa: S311 - not for secrets
-        # Each class is split on its own, so that each split has images of every class.
+        # Each class is split separately, so that each split has images of every class.
         val = max(1, round(settings.val_fraction * len(paths)))
         test = max(1, round(settings.test_fraction * len(paths)))
         if val + test >= len(paths):

@@ -1,4 +1,4 @@
-"""How this task looks: the only place that knows."""
+"""Draw images with their targets and predictions, and describe predictions in words."""
 
 import math
 from collections.abc import Sequence
@@ -17,13 +17,13 @@ FONT_SIZE = 13
 def draw_prediction(
     image: Tensor, target: int, prediction: Prediction, classes: Sequence[str]
 ) -> Image.Image:
-    """The image over a line that says what it is taken for, green if right and red if wrong.
+    """Draw an image above its caption, which is green if the prediction is correct, else red.
 
     Args:
         image: uint8 tensor [3, H, W].
-        target: class index, or ``UNLABELLED``.
-        prediction: label and confidence of this image.
-        classes: the names.
+        target: class index, or ``UNLABELLED``; the caption is then blue.
+        prediction: the predicted class and its confidence.
+        classes: the class names.
     """
     picture = to_pil_image(image)
     if picture.width < LEAST_WIDTH:
@@ -37,26 +37,26 @@ def draw_prediction(
 
 
 def draw_target(image: Tensor, _target: object, _classes: Sequence[str]) -> Image.Image:
-    """The image: its class stands in its path."""
+    """Convert an image, uint8 [3, H, W]; its class is not drawn, since the path shows it."""
     picture: Image.Image = to_pil_image(image)
     return picture
 
 
 def caption(target: int, prediction: Prediction, classes: Sequence[str]) -> str:
-    """What the image is taken for, and below, if that is wrong, what it is."""
-    said = f"{classes[prediction.label]} {prediction.confidence:.0%}"
-    return said if target in {prediction.label, UNLABELLED} else f"{said}\nis {classes[target]}"
+    """Return the predicted class and, if it is wrong, a second line with the true class."""
+    text = f"{classes[prediction.label]} {prediction.confidence:.0%}"
+    return text if target in {prediction.label, UNLABELLED} else f"{text}\nis {classes[target]}"
 
 
 def describe(prediction: Prediction, classes: Sequence[str]) -> dict[str, object]:
-    """One row of the table of predictions."""
+    """Return the columns of a prediction in the table of predictions."""
     return {"label": classes[prediction.label], "confidence": round(prediction.confidence, 6)}
 
 
 def _captioned(picture: Image.Image, lines: Sequence[str], color: str) -> Image.Image:
     size = max(FONT_SIZE, picture.width // 32)
     font = ImageFont.load_default(size)
-    height = 2 * (size + 6) + 4  # room for two lines: tiles of one sheet are alike
+    height = 2 * (size + 6) + 4  # two lines, so that all images of a sheet have the same size
     tile = Image.new("RGB", (picture.width, picture.height + height), color)
     tile.paste(picture, (0, 0))
     pen = ImageDraw.Draw(tile)

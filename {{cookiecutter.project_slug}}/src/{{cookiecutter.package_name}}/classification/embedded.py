@@ -1,4 +1,4 @@
-"""Write the embedded data set as class folders, like a data set of the user."""
+"""Write the embedded data set as class folders, the format of a user's own data."""
 
 from pathlib import Path
 
@@ -7,14 +7,14 @@ import numpy as np
 from ..data.shapes import CLASSES, draw_scene, write_once
 from ..settings.classification import ShapesSettings
 
-_VERSION = 2  # to be raised when the same settings draw other images
+_VERSION = 2  # increase it when the same settings draw different images
 
 
 def write_shapes(settings: ShapesSettings) -> Path:
     """Draw the data set, unless it exists already.
 
     Returns:
-        The folder with ``train/ val/ test/``.
+        The folder, which contains ``train/``, ``val/`` and ``test/``.
     """
 
     def write(folder: Path, split: str, index: int, rng: np.random.Generator) -> None:

@@ -1,4 +1,4 @@
-"""The part of this task that is exported: the network as it is, and how to read its outputs."""
+"""The network to export, and how its outputs are decoded."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -22,16 +22,16 @@ print(description["classes"][best], probabilities[best])
 
 
 def exported_network(module: ClassificationModule) -> nn.Module:
-    """The network to export, from uint8 images [B, 3, S, S] to logits [B, classes]."""
+    """Return the network, which maps uint8 images [B, 3, S, S] to logits [B, classes]."""
     return module.network
 
 
 def postprocessing(_module: ClassificationModule, _network: nn.Module) -> dict[str, Any]:
-    """How the outputs become predictions, in words."""
+    """Return a description of how predictions are computed from the outputs."""
     return {"steps": "The greatest logit is that of the label; its softmax is the confidence."}
 
 
 def decode_outputs(outputs: Sequence[Tensor], _rules: Mapping[str, Any]) -> Tensor:
-    """What the network returns: logits [B, classes]."""
+    """Return the only output, the logits [B, classes]."""
     (logits,) = outputs
     return logits

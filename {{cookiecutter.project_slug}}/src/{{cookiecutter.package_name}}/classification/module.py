@@ -1,4 +1,4 @@
-"""The LightningModule of the task: loss, metrics, predictions."""
+"""The LightningModule for image classification: loss, metrics and predictions."""
 
 from typing import Any
 
@@ -26,7 +26,7 @@ from .scoring import score_batch
 
 
 class ClassificationModule(LightningModule):
-    """Train a classifier with cross-entropy; measure accuracy and macro F1."""
+    """Train a classifier with cross-entropy, and measure accuracy and macro F1."""
 
     def __init__(self, settings: Settings, classes: list[str], *, download: bool = True) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class ClassificationModule(LightningModule):
         )
         prepare_network(self.network, settings, compiled=self.network)
         self.mix = _mixing(settings, count)
-        # The metrics need not validate the arguments in every step.
+        # Validating the arguments would cost time in every step.
         options: dict[str, Any] = {"ignore_index": UNLABELLED, "validate_args": False}
         metrics = MetricCollection(
             {
@@ -59,12 +59,12 @@ class ClassificationModule(LightningModule):
         return logits
 
     def predict_images(self, images: Tensor) -> list[Prediction]:
-        """Predict the classes of uint8 images [B, 3, H, W]."""
+        """Return a prediction for each of the uint8 images [B, 3, H, W]."""
         confidences, labels = self(images).float().softmax(dim=1).max(dim=1)
         return list(map(Prediction, labels.tolist(), confidences.tolist()))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Return the cross-entropy of a batch, whose images MixUp or CutMix may blend."""
+        """Return the cross-entropy of a batch, after MixUp or CutMix if they are enabled."""
         images, targets = batch.images, batch.targets
         if self.mix is not None:
             images, targets = self.mix(images.float(), targets)
@@ -80,14 +80,14 @@ class ClassificationModule(LightningModule):
         self.val_metrics.update(*self._measured(batch))
 
     def on_validation_epoch_end(self) -> None:
-        """Log the metrics of the epoch."""
+        """Log the validation metrics."""
         self._log_loss("val")
         for name, value in self.val_metrics.compute().items():
             self.log(name, value, prog_bar=name == MONITOR)
         self.val_metrics.reset()
 
     def test_step(self, batch: Batch, batch_idx: int) -> StepResults:
-        """Update the metrics with a batch; return the results of its images."""
+        """Update the metrics with a batch, and return the results of its images."""
         logits, targets = self._measured(batch)
         self.test_metrics.update(logits, targets)
         self.confusion.update(logits, targets)
@@ -95,7 +95,7 @@ class ClassificationModule(LightningModule):
         return score_batch(batch, logits, own, self.classes)
 
     def _measured(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return logits and targets; images that another process measures are unlabelled."""
+        """Add to the loss; return logits and targets, unlabelled where another process counts."""
         logits, targets = self(batch.images).float(), batch.targets
         count = len(targets)
         if self.trainer.world_size > 1:
@@ -108,7 +108,7 @@ class ClassificationModule(LightningModule):
         return logits, targets
 
     def on_test_epoch_end(self) -> None:
-        """Log the metrics of the split."""
+        """Log the test metrics, and compute the confusion matrix."""
         self._log_loss("test")
         self.log_dict(self.test_metrics.compute())
         self.test_metrics.reset()
@@ -121,16 +121,16 @@ class ClassificationModule(LightningModule):
         self.loss_count.reset()
 
     def scores_by_class(self) -> ClassScores:
-        """Accuracy of each class in the last test: the share of its images that are recognised."""
+        """Return the accuracy of each class in the last test, i.e. its recall."""
         shares = self._confusion.diagonal() / self._confusion.sum(dim=1)
         return {"accuracy": rounded(shares.tolist())}
 
     def predict_step(self, batch: Batch, batch_idx: int) -> list[tuple[int, Prediction]]:
-        """Predict a batch: the position of each image, and its prediction."""
+        """Return the index of each image in the data set, and its prediction."""
         return list(zip(batch.positions.tolist(), self.predict_images(batch.images), strict=True))
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Build the optimiser and its schedule of the learning rate."""
+        """Build the optimiser and its learning rate schedule."""
         steps = int(self.trainer.estimated_stepping_batches)
         return build_optimizer(self.network, self.settings, steps)
 

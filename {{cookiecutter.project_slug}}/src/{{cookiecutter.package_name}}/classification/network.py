@@ -1,4 +1,4 @@
-"""The network: a timm classifier of uint8 images."""
+"""The network: a timm classifier that takes uint8 images."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from ..training.backbone import Normalisation, check_name, explain_failed_downlo
 
 
 class Classifier(nn.Module):
-    """A timm model and the normalisation that it was pretrained with."""
+    """A timm model, preceded by the image normalisation of its pretraining."""
 
     def __init__(self, backbone: nn.Module, normalisation: Normalisation) -> None:
         super().__init__()
@@ -21,7 +21,7 @@ class Classifier(nn.Module):
         """Compute the logits of each class.
 
         Args:
-            images: uint8 tensor [B, 3, H, W], or a float tensor of the same range, 0 to 255.
+            images: uint8 tensor [B, 3, H, W], or a float tensor in the range 0 to 255.
 
         Returns:
             float tensor [B, classes].
@@ -33,13 +33,13 @@ class Classifier(nn.Module):
 def build_network(
     settings: ModelSettings, *, classes: int, image_size: int, download: bool = True
 ) -> Classifier:
-    """Build the network of the settings.
+    """Build the network that the settings specify.
 
     Args:
         settings: the settings of the model.
         classes: number of classes.
         image_size: height and width of the images, in pixels.
-        download: false if the weights will be loaded from a checkpoint.
+        download: set to false if the weights will be loaded from a checkpoint.
 
     Raises:
         UsageError: if timm has no such backbone, or its weights cannot be downloaded.

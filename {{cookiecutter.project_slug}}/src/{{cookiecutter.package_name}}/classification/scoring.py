@@ -1,4 +1,4 @@
-"""The results of each image of a test batch."""
+"""Compute the results of each image of a test batch."""
 
 from collections.abc import Sequence
 
@@ -11,16 +11,16 @@ from .dataset import Batch, Prediction
 
 
 def score_batch(batch: Batch, logits: Tensor, own: Tensor, classes: Sequence[str]) -> StepResults:
-    """Score the images of a batch; the loss of an image is its cross-entropy.
+    """Compute the results of a batch; the loss of an image is its cross-entropy.
 
-    The probability of every class counts as a prediction of that class, so that a threshold says
-    how probable a class must be to be assigned.
+    The probability of every class counts as a prediction of that class, so that a threshold is the
+    lowest probability at which a class is assigned.
 
     Args:
-        batch: images and targets.
+        batch: the images and their targets.
         logits: float tensor [B, classes].
-        own: bool tensor [B], the images that this process has to count.
-        classes: the names.
+        own: bool tensor [B], true for the images that this process counts.
+        classes: the class names.
     """
     images, targets, logits, positions = (
         part[own].cpu() for part in (batch.images, batch.targets, logits, batch.positions)

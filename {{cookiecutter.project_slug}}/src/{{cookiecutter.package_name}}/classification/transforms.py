@@ -1,4 +1,4 @@
-"""Transforms of an image, all on uint8 tensors."""
+"""Transforms of images, which are uint8 tensors."""
 
 from collections.abc import Callable
 

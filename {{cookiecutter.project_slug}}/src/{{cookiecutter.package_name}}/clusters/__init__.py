@@ -1,1 +1,1 @@
-"""Trainings on a cluster: they save before they are stopped, and SLURM starts them again."""
+"""Training on a cluster: save a checkpoint when preempted, and requeue the SLURM job."""

@@ -1,4 +1,4 @@
-"""Save and end a training when a signal asks for it, so that it can continue later."""
+"""Save a checkpoint and end training on a signal, so that training can be resumed."""
 
 import logging
 import signal
@@ -15,12 +15,12 @@ from .slurm import requeue
 
 log = logging.getLogger(__name__)
 
-# SIGTERM ends a job everywhere; slurm/train.sbatch has SIGUSR1 sent before the time limit.
+# Schedulers send SIGTERM to end a job; slurm/train.sbatch requests SIGUSR1 before the time limit.
 SIGNALS = [signal.SIGTERM, *([signal.SIGUSR1] if hasattr(signal, "SIGUSR1") else [])]
 
 
 class PreemptedError(SystemExit):
-    """A training has saved and ended because of a signal; the exit code is 143."""
+    """Training has saved a checkpoint and ended because of a signal; the exit code is 143."""
 
     def __init__(self, signum: int) -> None:
         super().__init__(128 + signal.SIGTERM)
@@ -31,10 +31,10 @@ class PreemptedError(SystemExit):
 
 
 class Preemption(Callback):
-    """Save ``last.ckpt`` and end after the step in which SIGTERM or SIGUSR1 arrives.
+    """Save ``last.ckpt`` and end training after the step in which SIGTERM or SIGUSR1 arrives.
 
-    A training that is resumed from this checkpoint continues with the next step of the same epoch.
-    The images are shuffled again, so that the epoch repeats some of them and omits others.
+    Training that is resumed from this checkpoint continues with the next step of the same epoch.
+    The images are shuffled again, so that some images are repeated or omitted in this epoch.
     """
 
     def __init__(self, checkpoint: Path) -> None:
@@ -43,15 +43,15 @@ class Preemption(Callback):
         self.ending = False  # whether all processes have agreed to end
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Replace Lightning's signal handlers, which start collective calls at any moment.
+        """Replace Lightning's signal handlers, which may start collective calls at any time.
 
-        Lightning restores the handlers of before the training when the training ends.
+        Lightning restores the original handlers when training ends.
         """
         for signum in SIGNALS:
             signal.signal(signum, self._receive)
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Replace the handlers of the test after the training, too."""
+        """Replace the signal handlers for the test that follows training."""
         self.on_train_start(trainer, pl_module)
 
     def _receive(self, signum: int, _frame: FrameType | None) -> None:
@@ -60,14 +60,14 @@ class Preemption(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Save and end if any process has received a signal.
+        """Save a checkpoint and end training if any process has received a signal.
 
         Raises:
-            PreemptedError: when the checkpoint is written.
+            PreemptedError: after the checkpoint is written.
         """
         ending = self.received is not None
         if trainer.world_size > 1:
-            # All processes must end after the same step; they agree on it at logging steps only.
+            # All processes must end after the same step, so they communicate at logging steps only.
             if not is_logging_step(trainer, trainer.global_step):
                 return
             ending = trainer.strategy.reduce_boolean_decision(ending, all=False)
@@ -77,7 +77,7 @@ class Preemption(Callback):
         trainer.save_checkpoint(self.checkpoint)
         if trainer.is_global_zero:
             log.info("Saved %s at step %d to end.", self.checkpoint, trainer.global_step)
-        # After the last batch, the epoch is validated first: a resumed training would not do it.
+        # After the last batch, validation runs first, since resumed training would not run it.
         if not trainer.is_last_batch:
             self._end()
 
@@ -85,7 +85,7 @@ class Preemption(Callback):
         """End if the signal arrived in the last step of the previous epoch.
 
         Raises:
-            PreemptedError: if it did.
+            PreemptedError: if training has to end.
         """
         if self.ending:
             self._end()
@@ -99,7 +99,7 @@ class Preemption(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """End the test at once: the training is saved already.
+        """End the test immediately, since the checkpoint of the training is saved already.
 
         Raises:
             PreemptedError: if this process has received a signal.
@@ -113,9 +113,9 @@ class Preemption(Callback):
 
 @contextmanager
 def requeued_if_preempted() -> Iterator[None]:
-    """Put the job back into SLURM's queue if the block is preempted.
+    """Requeue the SLURM job if the block raises ``PreemptedError``.
 
-    This is the last action of the job: SLURM may end the process at any time after it.
+    This must be the last action of the job, since SLURM may end the process at any time after it.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""Let SLURM start a preempted job again."""
+"""Requeue preempted SLURM jobs."""
 
 import logging
 import os
@@ -15,17 +15,17 @@ log = logging.getLogger(__name__)
 
 
 def slurm_plugins() -> list[SLURMEnvironment]:
-    """Return Lightning's plugin for SLURM without Lightning's own requeueing; else nothing."""
+    """Return Lightning's SLURM plugin without automatic requeueing, or [] outside of SLURM."""
     slurm = SLURMEnvironment.detect() and not TorchElasticEnvironment.detect()
     return [SLURMEnvironment(auto_requeue=False)] if slurm else []
 
 
 def requeue(signum: int) -> None:
-    """Put this job back into SLURM's queue; outside SLURM, do nothing.
+    """Requeue this SLURM job; do nothing outside of SLURM.
 
     Args:
-        signum: the signal that ended the training. SIGUSR1: the time limit of the job is near.
-            SIGTERM: the job is put back only if it was evicted, not if it was cancelled.
+        signum: the signal that ended training. SIGUSR1 means that the time limit is near. After
+            SIGTERM, the job is requeued only if it was preempted, not if it was cancelled.
     """
     job = os.environ.get("SLURM_JOB_ID")
     if job is None or not is_first():
@@ -39,16 +39,16 @@ def requeue(signum: int) -> None:
 
 
 def _is_evicted(job: str) -> bool:
-    """Whether another job takes the place of this job; ``scancel`` sends SIGTERM as well.
+    """Return whether SLURM has preempted the job; ``scancel`` sends SIGTERM as well.
 
-    SLURM itself requeues an evicted job only if it had to kill the job.
+    SLURM itself requeues a preempted job only if it has to kill the job.
     """
     status = _scontrol("show", "job", job)
     return "JobState=RUNNING" in status and re.search(r"PreemptTime=\d", status) is not None
 
 
 def _scontrol(*arguments: str) -> str:
-    return subprocess.run(  # noqa: S603 - the number of this job
+    return subprocess.run(  # noqa: S603 - the job id comes from SLURM
         ["scontrol", *arguments],  # noqa: S607 - found on the path of the cluster
         check=True,
         capture_output=True,

@@ -1,1 +1,1 @@
-"""What the data of any task needs: reading images, drawing shapes, making batches."""
+"""Data loading that the task builds on: image files, the embedded data set, batches."""

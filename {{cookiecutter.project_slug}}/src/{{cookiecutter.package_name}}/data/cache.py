@@ -1,4 +1,4 @@
-"""A cache of decoded images on disk: ``data.cache=disk``."""
+"""Cache decoded images on disk (``data.cache=disk``)."""
 
 import hashlib
 import math
@@ -21,11 +21,11 @@ HEADER_BYTES = 16  # height and width of the stored and of the original image, i
 
 
 def cache_images(datasets: Datasets, settings: Settings) -> None:
-    """Let the training and the validation split read their images through the cache.
+    """Read the images of the training and validation splits through the cache.
 
-    Training images are stored so large that the smallest random crop has as many pixels as the
-    network sees. Validation images are resized as their transform would do it, so that the network
-    sees exactly the same pixels as without the cache.
+    Training images are stored large enough that the smallest random crop has as many pixels as the
+    network input. Validation images are resized in the same way as by their transform, so that the
+    network input is identical to that without the cache.
     """
     side, folder = settings.data.image_size, settings.data.cache_folder
     train_size = [math.ceil(side / math.sqrt(settings.data.augment.crop_scale))]
@@ -40,19 +40,19 @@ def cache_images(datasets: Datasets, settings: Settings) -> None:
 
 
 class CachedImages:
-    """Images by position; each is decoded once, and read from the cache from then on.
+    """A sequence of images. Each image is decoded once and read from the cache afterwards.
 
-    Every image has a file of its own, which is written whole or not at all. Any number of
-    processes can therefore fill and read the cache at the same time, without locks.
+    Each image has its own file, which is written atomically. Any number of processes can therefore
+    fill and read the cache at the same time, without locks.
     """
 
     def __init__(self, images: Any, folder: Path, size: list[int]) -> None:
         """Wrap the images of a data set.
 
         Args:
-            images: pictures by position, with the file of each in ``paths``.
-            folder: the folder of the cache; made when the first image is stored.
-            size: pixels of the shorter side, or height and width, as ``resize`` takes them.
+            images: a sequence of ``Picture``, whose attribute ``paths`` lists the image files.
+            folder: the cache folder, which is created when the first image is stored.
+            size: ``[shorter side]`` or ``[height, width]`` in pixels, as for ``resize``.
         """
         self.images = images
         self.folder = folder
@@ -65,7 +65,7 @@ class CachedImages:
         path = self._path(index)
         try:
             return load_picture(path)
-        except (OSError, ValueError):  # not stored yet, or emptied by a crash of the machine
+        except (OSError, ValueError):  # not stored yet, or truncated by a crash of the machine
             picture = shrink(self.images[index], self.size)
         try:
             save_picture(picture, path)
@@ -78,18 +78,18 @@ class CachedImages:
         return picture
 
     def _path(self, index: int) -> Path:
-        """Where an image is stored: the name changes with its files and with the stored size."""
+        """Return the path of a cached image; it depends on the source files and the stored size."""
         files = [str(self.images.paths[index])]
         # ~ if cookiecutter.task == "segmentation"
         record = self.images.masks.record(index)
-        if isinstance(record, tuple):  # a mask file; COCO annotations are in the record itself
+        if isinstance(record, tuple):  # mask file and classes, not a COCO record
             files.append(record[0])
         digest = hashlib.sha256(repr((self.size, record)).encode())
         # ~ else
         digest = hashlib.sha256(repr(self.size).encode())
         # ~ endif
         for file in files:
-            with suppress(FileNotFoundError):  # reading it raises the error that names it
+            with suppress(FileNotFoundError):  # reading the image raises a better error
                 state = Path(file).stat()
                 digest.update(f"{file}\0{state.st_size}\0{state.st_mtime_ns}\0".encode())
         name = digest.hexdigest()[:32]
@@ -97,7 +97,7 @@ class CachedImages:
 
 
 def shrink(picture: Picture, size: list[int]) -> Picture:
-    """Resize a picture; one that is smaller already stays as it is."""
+    """Resize a picture; a picture that is smaller than ``size`` already is returned unchanged."""
     image, *aligned = picture.parts
     if min(image.shape[1:]) <= min(size):
         return picture
@@ -107,7 +107,7 @@ def shrink(picture: Picture, size: list[int]) -> Picture:
 
 
 def save_picture(picture: Picture, path: Path) -> None:
-    """Write a picture: a header, then the bytes of its parts, [H, W, C] each."""
+    """Write a picture: a header of ``HEADER_BYTES``, then the bytes of each part as [H, W, C]."""
     header = np.array([*picture.parts[0].shape[1:], *picture.size], dtype=np.int32)
     pixels = [part.permute(1, 2, 0).numpy() for part in picture.parts]
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -116,7 +116,7 @@ def save_picture(picture: Picture, path: Path) -> None:
 
 
 def load_picture(path: Path) -> Picture:
-    """Read what ``save_picture`` has written.
+    """Read a picture that ``save_picture`` has written.
 
     Raises:
         OSError: if there is no such file.
@@ -124,7 +124,7 @@ def load_picture(path: Path) -> Picture:
     """
     content = np.fromfile(path, dtype=np.uint8)
     height, width, *size = content[:HEADER_BYTES].view(np.int32).tolist()
-    # The image has three channels; each part that is aligned with it has a single channel.
+    # The image has three channels; each further part has a single channel.
     area, pixels = height * width, torch.from_numpy(content[HEADER_BYTES:])
     image = pixels[: 3 * area].view(height, width, 3).permute(2, 0, 1)
     aligned = pixels[3 * area :].view(-1, 1, height, width).unbind()

@@ -12,7 +12,7 @@ from ..errors import UsageError
 log = logging.getLogger(__name__)
 
 SPLITS = {"train": "train", "val": "val|valid|validation", "test": "test"}
-LAYOUTS = """These layouts are read, each with a file for train, for val and, at will, for test:
+LAYOUTS = """These layouts are read, each with a file for train, for val and, optionally, for test:
   annotations/instances_train2017.json with train2017/
   annotations/train.json with train/
   train/_annotations.coco.json with the images in the same folder"""
@@ -24,7 +24,7 @@ class CocoObject(NamedTuple):
     id: int
     label: int  # index of its class
     crowd: bool
-    content: dict[str, Any]  # the whole entry of the annotation file
+    content: dict[str, Any]  # the complete entry of the annotation file
 
 
 @dataclass(frozen=True)
@@ -41,17 +41,17 @@ class CocoImage:
 def read_coco(
     root: Path, *, missing_images: bool = False
 ) -> tuple[list[str], dict[str, list[CocoImage]]]:
-    """Read the three splits; without annotations for test, the test split is that for validation.
+    """Read the three splits; if there is no test split, the validation split is used for it.
 
     Args:
         root: the folder of the data set.
-        missing_images: whether image files may be missing; the data set then reports them.
+        missing_images: if true, image files may be missing; reading such an image then fails.
 
     Returns:
         The names of the classes in the order of their ids, and the images by split.
 
     Raises:
-        UsageError: if a file or an annotation cannot be used; the message names it.
+        UsageError: if a file or an annotation is missing or invalid.
     """
     if not root.is_dir():
         raise UsageError(
@@ -65,7 +65,7 @@ def read_coco(
     splits: dict[str, list[CocoImage]] = {}
     for split, file in files.items():
         if file is None:
-            log.info("%s has no annotations for test: the validation images are tested.", root)
+            log.info("%s has no annotations for test: the validation split is used.", root)
             splits[split] = splits["val"]
             continue
         names, splits[split] = _read(file, root, missing_images=missing_images)
@@ -170,7 +170,7 @@ def _paths(
     folders = [file.parent, root / stem, root / "images" / stem, root / "images", root]
     first = next(iter(names.values()))
     folder = next((path for path in folders if (path / first).is_file()), None)
-    if folder is None:  # the first file may be missing: choose a folder, and report its files
+    if folder is None:  # no image to go by: choose a folder for the error message
         folder = next((path for path in folders[1:] if path.is_dir()), folders[0])
     paths = {key: folder / name for key, name in names.items()}
     missing = [key for key, path in paths.items() if not path.is_file()]

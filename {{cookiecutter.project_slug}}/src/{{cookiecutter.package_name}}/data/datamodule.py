@@ -1,4 +1,4 @@
-"""Load the data sets of a task in batches."""
+"""The DataModule: data loaders for the three splits."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -18,7 +18,7 @@ MOST_WORKERS = 8
 
 
 class SizedDataset(Protocol):
-    """The interface of the data sets: samples by position, each changed by ``transform``."""
+    """The interface of a map-style data set that applies ``transform`` to each sample."""
 
     transform: Callable[..., Any]
 
@@ -29,7 +29,7 @@ class SizedDataset(Protocol):
 
 @dataclass(frozen=True)
 class Datasets:
-    """The three splits of the data, the names of the classes, and how samples become a batch."""
+    """The three splits of the data, the class names, and the function that collates a batch."""
 
     train: SizedDataset
     val: SizedDataset
@@ -39,7 +39,7 @@ class Datasets:
 
 
 class DataModule(LightningDataModule):
-    """Lightning's source of the loaders for the three splits."""
+    """Data loaders for training, validation, test and prediction."""
 
     def __init__(
         self, datasets: Datasets, settings: LoaderSettings, *, skip_unreadable: bool
@@ -51,26 +51,26 @@ class DataModule(LightningDataModule):
         self.unreadable: set[str] = set()
 
     def train_dataloader(self) -> DataLoader[Any]:
-        """Return the training split, shuffled, without the last batch if that would be smaller."""
+        """Return a loader of the training split, shuffled; an incomplete last batch is dropped."""
         full = len(self.datasets.train) >= self.settings.batch_size
         return self.loader(self.datasets.train, shuffle=True, drop_last=full)
 
     def val_dataloader(self) -> DataLoader[Any]:
-        """Return the validation split in order."""
+        """Return a loader of the validation split in order."""
         return self.loader(self.datasets.val)
 
     def test_dataloader(self) -> DataLoader[Any]:
-        """Return the test split in order."""
+        """Return a loader of the test split in order."""
         return self.loader(self.datasets.test)
 
     def predict_dataloader(self) -> DataLoader[Any]:
-        """Return the images to predict, which are passed as the test split."""
+        """Return a loader of the images to predict, which are passed as the test split."""
         return self.test_dataloader()
 
     def loader(
         self, dataset: SizedDataset, *, shuffle: bool = False, drop_last: bool = False
     ) -> DataLoader[Any]:
-        """Build a loader over a data set with the settings of this run."""
+        """Build a data loader with the settings of ``loader``."""
         workers = (
             usable_workers() if self.settings.workers == "auto" else int(self.settings.workers)
         )
@@ -87,10 +87,10 @@ class DataModule(LightningDataModule):
         )
 
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """Note the unreadable images of a batch.
+        """Record the unreadable images of a batch, or raise an error.
 
         Raises:
-            UsageError: if unreadable images are not to be skipped, or the batch has no others.
+            UsageError: if ``skip_unreadable`` is false, or no image of the batch is readable.
         """
         for path, reason in batch.unreadable:
             if not self.skip_unreadable:
@@ -105,17 +105,17 @@ class DataModule(LightningDataModule):
 
 
 def own_share(positions: Tensor, trainer: Trainer) -> Tensor:
-    """Choose the images of a batch that this process measures, so that no image counts twice.
+    """Select the images of a batch that this process measures, so that no image counts twice.
 
     Lightning's sampler gives image ``i`` to process ``i % world_size``. It repeats the first images
     where a process would otherwise get fewer images than the others.
 
     Args:
-        positions: int64 tensor [B] of positions in the data set.
-        trainer: the trainer, for its rank and world size.
+        positions: int64 tensor [B], the index of each image in the data set.
+        trainer: its ``global_rank`` and ``world_size`` are used.
 
     Returns:
-        bool tensor [B].
+        bool tensor [B], true for the images that this process measures.
     """
     return positions % trainer.world_size == trainer.global_rank
 

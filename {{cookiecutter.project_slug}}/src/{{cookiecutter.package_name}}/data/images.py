@@ -37,21 +37,21 @@ class UnreadableImageError(UsageError):
 
 
 class Unreadable(NamedTuple):
-    """A data set returns this in place of a sample whose image cannot be read."""
+    """The path of an unreadable image and the reason; data sets return it instead of a sample."""
 
     path: str
     reason: str
 
 
 class Picture(NamedTuple):
-    """An image, and further tensors of the same height and width."""
+    """An image and further tensors of the same height and width, such as a target."""
 
     parts: tuple[Tensor, ...]  # uint8 [C, H, W] each; the first is the image
     size: tuple[int, int]  # height and width of the image file
 
 
 class ImageFiles:
-    """Image files by position."""
+    """A sequence of pictures that are decoded from image files."""
 
     def __init__(self, paths: np.ndarray) -> None:
         self.paths = paths
@@ -65,14 +65,14 @@ class ImageFiles:
 
 
 def read_image(path: str | Path) -> Tensor:
-    """Decode an image file.
+    """Decode an image file to 8-bit RGB.
 
     torchcodec decodes JPEG to the same pixels as Pillow in two thirds to four fifths of the time.
     Other formats need Pillow, which handles palettes, transparency and 16-bit images.
 
     Returns:
-        uint8 tensor [3, H, W], RGB, rotated as its EXIF orientation says; transparent parts are
-        white. In memory the three values of a pixel are adjacent: resizing is then twice as fast.
+        uint8 tensor [3, H, W], RGB, rotated by its EXIF orientation; transparent parts are white.
+        In memory, the three values of a pixel are adjacent, which makes resizing twice as fast.
 
     Raises:
         UnreadableImageError: if the file is missing, damaged or not an image.
@@ -80,7 +80,7 @@ def read_image(path: str | Path) -> Tensor:
     name = str(path)
     try:
         if name.lower().endswith((".jpg", ".jpeg")):
-            with suppress(RuntimeError, ValueError):  # Pillow explains damage, or reads a PNG
+            with suppress(RuntimeError, ValueError):  # Pillow then reads it, or explains why not
                 image: Tensor = decode_jpeg(name)
                 return image
         return _read_with_pillow(name)
@@ -105,8 +105,8 @@ def _read_with_pillow(path: str) -> Tensor:
 def files_below(folder: str | Path) -> Iterator[str]:
     """Yield the paths of all files below a folder, sorted; links to folders are not followed.
 
-    The paths are strings, and the system is asked once for each folder: with a ``Path`` and a
-    system call for each file, 100 000 images would take ten times as long.
+    For speed, the paths are strings and there is a single system call for each folder: a ``Path``
+    and a system call for each file would take ten times as long.
     """
     with os.scandir(folder) as entries:
         for entry in sorted(entries, key=attrgetter("name")):
@@ -117,18 +117,18 @@ def files_below(folder: str | Path) -> Iterator[str]:
 
 
 def images_below(folder: str | Path) -> list[str]:
-    """List the files below a folder whose suffix is that of an image, sorted."""
+    """Return the sorted paths of all files below a folder that have a suffix of ``SUFFIXES``."""
     return [name for name in files_below(folder) if os.path.splitext(name)[1].lower() in SUFFIXES]  # noqa: PTH122
 
 
 def find_sources(source: str) -> list[Path]:
-    """List the files to predict, in order.
+    """Return the sorted paths of the files to predict.
 
     Args:
         source: a file, a folder (searched at any depth) or a glob.
 
     Raises:
-        UsageError: if there are none.
+        UsageError: if there is no such file with a known suffix.
     """
     path = Path(source)
     names: Iterable[str] = [source]

@@ -1,4 +1,4 @@
-"""Draw the embedded data set: coloured shapes on a noisy background."""
+"""Draw the embedded data set, which shows coloured shapes on a noisy background."""
 
 import hashlib
 import json
@@ -13,8 +13,8 @@ from PIL import Image, ImageDraw
 from rich.progress import track
 
 CLASSES = ("circle", "cross", "square", "star", "triangle")
-_OVERSAMPLING = 4  # shapes are drawn larger by this factor, then reduced: smooth edges
-_NOISE = 14.0  # standard deviation, of 255
+_OVERSAMPLING = 4  # shapes are drawn larger by this factor, then reduced, for smooth edges
+_NOISE = 14.0  # standard deviation of the noise, for pixel values from 0 to 255
 # ~ if cookiecutter.task != "classification"
 # Colours that differ clearly, so that overlapping shapes can be distinguished.
 _INKS = [(255, 150, 150), (150, 245, 160), (150, 180, 255), (255, 235, 140), (235, 235, 255)]
@@ -34,19 +34,19 @@ def write_once(
 ) -> Path:
     """Draw a data set, unless it exists already.
 
-    The name of its folder is a hash of the settings, so that other settings get another folder.
-    The data set is drawn in a temporary folder, which is renamed when it is complete.
+    The name of the folder is a hash of ``counts`` and ``recipe``, so that each combination has its
+    own folder. The images are drawn in a temporary folder, which is renamed when it is complete.
 
     Args:
-        root: the parent of the folder.
+        root: the parent folder of the data set.
         counts: number of images by split.
-        recipe: everything else that decides what is drawn, as JSON values.
-        write: writes an image; gets the folder, the split, the index of the image and a generator
-            of random numbers.
-        finish: writes the files that describe all images; gets the folder.
+        recipe: all other values that determine the images; it must be JSON serialisable.
+        write: writes an image; its arguments are the folder, the split, the index of the image and
+            a random number generator.
+        finish: writes the annotation files of all images; its argument is the folder.
 
     Returns:
-        The folder.
+        The folder of the data set.
     """
     fingerprint = hashlib.sha256(json.dumps([counts, recipe]).encode()).hexdigest()[:8]
     folder = root / fingerprint
@@ -70,11 +70,11 @@ def write_once(
 
 # ~ if cookiecutter.task == "classification"
 def draw_scene(rng: np.random.Generator, kind: str, size: int) -> Image.Image:
-    """Draw one shape at a random place on a noisy background.
+    """Draw a shape at a random position on a noisy background.
 
     Args:
-        rng: generator of random numbers.
-        kind: one of ``CLASSES``.
+        rng: the random number generator.
+        kind: the shape, an element of ``CLASSES``.
         size: width and height of the image in pixels.
 
     Returns:
@@ -104,12 +104,12 @@ def draw_crowd(
     """Draw up to ``most`` bright shapes, which may overlap and cross the border.
 
     Args:
-        rng: generator of random numbers.
+        rng: the random number generator.
         size: width and height of the image in pixels.
-        most: the largest number of shapes.
+        most: the maximum number of shapes.
 
     Returns:
-        An RGB image, and for each shape its kind and its visible pixels, a bool array [size, size].
+        An RGB image and, for each shape, its class and visible pixels as bool array [size, size].
     """
     canvas = _noisy(rng, rng.integers(0, 80, size=3), size)
     drawn: list[tuple[str, np.ndarray]] = []
@@ -120,11 +120,11 @@ def draw_crowd(
         center = rng.uniform(0.7 * radius, size - 0.7 * radius, size=2)
         cover = _cover(kind, center, radius, rng.uniform(-_TILT, _TILT), size)
         pixels = np.asarray(cover) >= 128
-        if any((other & pixels).sum() > _MOST_HIDDEN * other.sum() for _, other in drawn):
-            continue  # the shape below could no longer be recognised
+        if any((below & pixels).sum() > _MOST_HIDDEN * below.sum() for _, below in drawn):
+            continue  # a shape below it would no longer be recognisable
         ink = inks[len(drawn)] + rng.integers(-20, 21, size=3)
         canvas.paste(tuple(ink.clip(0, 255).tolist()), mask=cover)
-        drawn = [(name, other & ~pixels) for name, other in drawn] + [(kind, pixels)]
+        drawn = [(name, below & ~pixels) for name, below in drawn] + [(kind, pixels)]
     return canvas, drawn
 
 
@@ -135,7 +135,7 @@ def _noisy(rng: np.random.Generator, background: np.ndarray, size: int) -> Image
 
 
 def _cover(kind: str, center: np.ndarray, radius: float, angle: float, size: int) -> Image.Image:
-    """Return the share of each pixel that a shape covers, 0 to 255, as a grey image."""
+    """Return a greyscale image of how much of each pixel a shape covers, from 0 to 255."""
     large = Image.new("L", (size * _OVERSAMPLING, size * _OVERSAMPLING))
     points = outline(kind, center * _OVERSAMPLING, radius * _OVERSAMPLING, angle)
     ImageDraw.Draw(large).polygon(points, fill=255)
@@ -145,10 +145,10 @@ def _cover(kind: str, center: np.ndarray, radius: float, angle: float, size: int
 def outline(
     kind: str, center: np.ndarray, radius: float, angle: float
 ) -> list[tuple[float, float]]:
-    """Return the corners of a shape in pixels, the vertices of a polygon; at angle 0 it is upright.
+    """Return the vertices ``(x, y)`` of a shape in pixels; with ``angle=0`` the shape is upright.
 
     Raises:
-        KeyError: if ``kind`` is none of ``CLASSES``.
+        KeyError: if ``kind`` is not an element of ``CLASSES``.
     """
     corners, inner, upright = {
         "circle": (48, 1.0, 0.0),

@@ -18,13 +18,13 @@ VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm"})
 
 
 def count_frames(path: Path) -> int | None:
-    """The number of frames according to the header of a video; None if it has no such entry."""
+    """Return the number of frames in the header of a video, or None if the header has none."""
     with _open(path) as video:
         return int(video.streams.video[0].frames) or None
 
 
 def frames_per_second(path: Path) -> Any:
-    """The mean frame rate of a video, a fraction; 25 if it is unknown."""
+    """Return the mean frame rate of a video as a ``Fraction``, or 25 if it is unknown."""
     with _open(path) as video:
         return video.streams.video[0].average_rate or 25
 
@@ -33,10 +33,10 @@ def read_frames(path: Path) -> Iterator[Tensor]:
     """Decode a video frame by frame.
 
     Yields:
-        uint8 tensor [3, H, W], RGB.
+        Each frame as uint8 tensor [3, H, W], RGB.
 
     Raises:
-        UsageError: if the file is damaged, no video or an empty one, or ``av`` is not installed.
+        UsageError: if the file is damaged, empty or not a video, or ``av`` is not installed.
     """
     frame = None
     with _open(path) as video:
@@ -53,8 +53,8 @@ def write_video(path: Path, pictures: Iterable[Image.Image], rate: Any) -> None:
 
     Args:
         path: the file, ``*.mp4``.
-        pictures: at least one, all of one size. H.264 needs even sides, so an odd last row or
-            column is cut off.
+        pictures: the frames, which have the same size; there must be at least one frame. H.264
+            needs an even width and height, so an odd last row or column is cut off.
         rate: frames per second.
     """
     av = _import_av()

@@ -1,1 +1,1 @@
-"""Object detection: its data, model and pictures."""
+"""Object detection: data, model, metrics and drawing."""

@@ -1,7 +1,7 @@
-"""The objects of an image as annotated and as predicted, and boxes of COCO annotations.
+"""The types of annotated and predicted objects, and the conversion of COCO annotations.
 
 Boxes are ``x1 y1 x2 y2`` relative to the width and height of the image, from 0 to 1, so that they
-do not depend on the size of the image. Only files and drawings have pixels.
+do not depend on the size of the image. Only COCO files and drawings use pixels.
 """
 
 import logging
@@ -20,7 +20,7 @@ from ..errors import UsageError
 
 log = logging.getLogger(__name__)
 
-SLACK_PIXELS = 1  # pixels that rounding may move a box across the border
+SLACK_PIXELS = 1  # a box may exceed the image by this much, because of rounding
 
 
 class Target(NamedTuple):
@@ -28,13 +28,13 @@ class Target(NamedTuple):
 
     boxes: Tensor  # float32 [N, 4]
     labels: Tensor  # int64 [N]
-    crowd: Tensor  # bool [N]: a box around many objects, ignored by training and metrics
-    areas: Tensor  # float32 [N], in pixels of the file, for COCO's small, medium and large
-    size: tuple[int, int]  # height and width of the file
+    crowd: Tensor  # bool [N]: true for a box around many objects, ignored by training and metrics
+    areas: Tensor  # float32 [N], in pixels of the image file, for COCO's small, medium and large
+    size: tuple[int, int]  # height and width of the image file
 
 
 class Prediction(NamedTuple):
-    """The objects that a network detects in an image, sorted by descending score."""
+    """The objects that are detected in an image, sorted by descending score."""
 
     boxes: Tensor  # float32 [N, 4]
     scores: Tensor  # float32 [N], 0 to 1
@@ -48,9 +48,9 @@ class Labelled(NamedTuple):
     boxes: np.ndarray  # float32 [N, 4]
     labels: np.ndarray  # int64 [N]
     crowd: np.ndarray  # bool [N]
-    areas: np.ndarray  # float32 [N], as shares of the image
+    areas: np.ndarray  # float32 [N], relative to the area of the image
     size: tuple[int, int]  # height and width; 0, 0 if the annotations have no size
-    faults: tuple[str, ...] = ()  # mistakes of the annotations that were corrected
+    faults: tuple[str, ...] = ()  # descriptions of corrected mistakes in the annotations
 
 
 def labelled(
@@ -59,7 +59,7 @@ def labelled(
     size: tuple[int, int],
     faults: Sequence[str] = (),
 ) -> Labelled:
-    """Build an annotated image from rows of box, label, crowd and area."""
+    """Build a ``Labelled`` from a row ``(box, label, crowd, area)`` for each object."""
     boxes, labels, crowd, areas = zip(*rows, strict=True) if rows else ((), (), (), ())
     return Labelled(
         path,
@@ -73,14 +73,14 @@ def labelled(
 
 
 def from_coco(images: Sequence[CocoImage]) -> list[Labelled]:
-    """Take the boxes of COCO annotations, clipped to their images.
+    """Convert the boxes of COCO annotations, and clip them to their images.
 
-    Boxes without an area within their image are left out; their number is logged.
+    Boxes without an area within their image are omitted; the number of such boxes is logged.
 
     Raises:
-        UsageError: if a box is not four numbers; the message names the annotation.
+        UsageError: if the ``bbox`` of an annotation is not a list of four numbers.
     """
-    # All boxes together: a data set has several hundred thousand.
+    # All boxes are converted at once, since a data set may have several hundred thousand.
     objects = [(image, annotation) for image in images for annotation in image.objects]
     owners = np.repeat(np.arange(len(images)), [len(image.objects) for image in images])
     sizes = np.array([(image.width, image.height) for image in images], dtype=np.float64)[owners]

@@ -1,4 +1,4 @@
-"""torchvision's detectors on the features of any timm backbone."""
+"""torchvision's detectors with a timm backbone."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -19,8 +19,8 @@ from ..settings.detection import ModelSettings
 from .boxes import Target
 from .features import TimmFeatures
 
-LEAST_SCORE = 0.01  # boxes of lower scores hardly change mAP, but take time
-GROUPS = 32  # of the heads' group norm
+LEAST_SCORE = 0.01  # boxes with lower scores hardly change mAP, but take time
+GROUPS = 32  # number of groups of the group normalisation in the heads
 
 
 class ConvolutionalDetector(nn.Module):
@@ -32,17 +32,17 @@ class ConvolutionalDetector(nn.Module):
         self.model: Any = build(settings, classes + self.first_label, pretrained=pretrained)
         self.model.transform = _AsTheyAre()
         for head in _heads(self.model):
-            # bfloat16 has too few digits to rank scores: boxes and scores are computed in 32 bits.
+            # bfloat16 is too coarse to rank scores, so boxes and scores are computed in float32.
             head.register_forward_hook(_in_float)
 
     @property
     def backbone(self) -> nn.Module:
-        """The timm model and its feature pyramid."""
+        """The timm model and the layers that compute its feature maps."""
         backbone: nn.Module = self.model.backbone
         return backbone
 
     def losses(self, images: Tensor, targets: Sequence[Target]) -> dict[str, Tensor]:
-        """Compute the parts of the loss of normalised images [B, 3, S, S]."""
+        """Return the loss terms, scalar tensors by name, for normalised images [B, 3, S, S]."""
         losses: dict[str, Tensor] = self.model(
             images,
             [
@@ -56,7 +56,7 @@ class ConvolutionalDetector(nn.Module):
         return losses
 
     def detect(self, images: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:
-        """Return boxes, scores and labels for each of the normalised images [B, 3, S, S]."""
+        """Return boxes [N, 4], scores [N] and labels [N] for each normalised image [3, S, S]."""
         return [
             (
                 result["boxes"] / images.shape[-1],
@@ -68,7 +68,7 @@ class ConvolutionalDetector(nn.Module):
 
 
 class _AsTheyAre(nn.Module):
-    """Replaces torchvision's resizing and padding, since all images of a batch have one size."""
+    """Replace torchvision's resizing and padding: all images of a batch have the same size."""
 
     def forward(self, images: Tensor, targets: Any = None) -> tuple[ImageList, Any]:
         height, width = images.shape[-2:]
@@ -99,7 +99,7 @@ class _Pyramid(nn.Module):
 
 
 class _Shrinking(nn.Module):
-    """A timm backbone with further convolutions that halve the maps, as in SSDLite."""
+    """A timm backbone, followed by convolutions that each halve the feature map, as in SSDLite."""
 
     extra = (512, 256, 256, 128)
 
@@ -153,11 +153,11 @@ def _ssdlite(settings: ModelSettings, classes: int, *, pretrained: bool) -> Any:
     counts = anchors.num_anchors_per_location()
     norm = partial(nn.BatchNorm2d, eps=0.001, momentum=0.03)
     head = SSDLiteHead(channels, counts, classes, norm)
-    # The size would be that of torchvision's resizing, which is replaced.
+    # The size (1, 1) has no effect: it is for torchvision's resizing, which is replaced.
     return SSD(maps, anchors, (1, 1), classes, head=head, score_thresh=LEAST_SCORE)
 
 
-# Each with the label of the first class: in two of them, 0 is the background.
+# The builder of each architecture and the label of its first class: 1 if 0 is the background.
 _BUILDERS: dict[str, tuple[Callable[..., Any], int]] = {
     "fcos": (_fcos, 0),
     "retinanet": (_retinanet, 0),

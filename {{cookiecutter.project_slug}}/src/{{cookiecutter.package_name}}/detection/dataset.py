@@ -1,4 +1,4 @@
-"""Image data sets with the boxes of the objects in each image."""
+"""Image data sets with bounding boxes of the objects in each image."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,15 +23,15 @@ UNLABELLED = None
 
 
 class Sample(NamedTuple):
-    """An image of a data set, changed by the transform."""
+    """A transformed image of a data set and its target."""
 
     image: Tensor  # uint8 [3, S, S]
-    target: Target | None  # its objects, or UNLABELLED
+    target: Target | None  # the annotated objects, or UNLABELLED
     position: int  # index in the data set
 
 
 class Batch(NamedTuple):
-    """The images of a batch that could be read, and the files that could not."""
+    """The readable images of a batch with their targets, and the unreadable files."""
 
     images: Tensor  # uint8 [B, 3, S, S]
     targets: list[Target]
@@ -40,7 +40,7 @@ class Batch(NamedTuple):
 
 
 class BoxDataset(Dataset[Sample | Unreadable]):
-    """Image files, each with its objects."""
+    """A data set of image files and their annotated objects."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class BoxDataset(Dataset[Sample | Unreadable]):
         *,
         known: bool = True,
     ) -> None:
-        # A few arrays, not many objects, so that worker processes share their memory.
+        # Arrays instead of lists of objects, so that worker processes share their memory.
         self.paths = np.array([str(record.path) for record in records])
         self.sizes = np.array([record.size for record in records])
         self.ends = np.cumsum([len(record.boxes) for record in records])
@@ -72,7 +72,7 @@ class BoxDataset(Dataset[Sample | Unreadable]):
         try:
             (image,), (height, width) = self.images[index]
         except UnreadableImageError as error:
-            return error.unreadable  # the main process raises an error or skips it
+            return error.unreadable  # the DataModule raises an error or skips the image
         if any(record.size) and record.size != (height, width):
             annotated = f"{record.size[1]} x {record.size[0]}"
             reason = f"it is {width} x {height} pixels, but its annotations say {annotated}"
@@ -96,7 +96,7 @@ class BoxDataset(Dataset[Sample | Unreadable]):
 
 
 def collate(samples: list[Sample | Unreadable]) -> Batch:
-    """Stack the samples that could be read; list the unreadable files."""
+    """Stack the readable samples to a batch, and list the unreadable files."""
     read = [sample for sample in samples if isinstance(sample, Sample)]
     return Batch(
         torch.stack([sample.image for sample in read]) if read else torch.empty(0),
@@ -110,7 +110,7 @@ def build_datasets(settings: DataSettings) -> Datasets:
     """Build the data sets of the three splits.
 
     Raises:
-        UsageError: if a file or an annotation cannot be used; the message names it.
+        UsageError: if a file or an annotation is missing or invalid.
     """
     if settings.name == "yolo":
         classes, splits = read_yolo(settings.root)
@@ -128,11 +128,11 @@ def build_datasets(settings: DataSettings) -> Datasets:
 
 
 def unlabelled_images(paths: Sequence[Path], settings: DataSettings) -> BoxDataset:
-    """Build a data set of images to predict, transformed as in validation, without targets."""
+    """Build a data set of images without targets, transformed as in validation."""
     records = [labelled(path, [], (0, 0)) for path in paths]
     return BoxDataset(records, eval_transform(settings.image_size), known=False)
 
 
 def as_seen(image: Tensor, settings: DataSettings) -> Tensor:
-    """Transform an image as in validation: uint8 tensor [3, H, W] to [3, S, S]."""
+    """Transform an image as in validation, from uint8 [3, H, W] to uint8 [3, S, S]."""
     return eval_transform(settings.image_size)(image, None)[0]

@@ -1,4 +1,4 @@
-"""How this task looks: the only place that knows."""
+"""Draw images with their targets and predictions, and describe predictions in words."""
 
 import math
 from collections.abc import Sequence
@@ -16,13 +16,13 @@ LEAST_WIDTH = 256
 def draw_prediction(
     image: Tensor, target: Target | None, prediction: Prediction, classes: Sequence[str]
 ) -> Image.Image:
-    """The image with the predicted boxes, and thin white ones around the objects if known.
+    """Draw the predicted boxes on an image, and the target boxes, if given, in thin white lines.
 
     Args:
         image: uint8 tensor [3, H, W].
-        target: the objects, or None.
-        prediction: boxes, scores and labels of this image.
-        classes: the names.
+        target: the annotated objects, or None.
+        prediction: the predicted boxes with their scores and labels.
+        classes: the class names.
     """
     picture = _enlarged(to_pil_image(image))
     pen = ImageDraw.Draw(picture)
@@ -32,7 +32,7 @@ def draw_prediction(
             pen.rectangle(box, outline="white", width=max(1, width // 2))
     font = ImageFont.load_default(max(12, picture.width // 45))
     boxes = _in_pixels(prediction.boxes, picture)
-    # The weakest first, so that the strongest lie on top.
+    # Boxes with low scores first, so that boxes with high scores are on top.
     for box, label, score in reversed(
         list(zip(boxes, prediction.labels.tolist(), prediction.scores.tolist(), strict=True))
     ):
@@ -42,7 +42,7 @@ def draw_prediction(
 
 
 def draw_target(image: Tensor, target: Target, classes: Sequence[str]) -> Image.Image:
-    """The image with its boxes."""
+    """Draw the annotated boxes on an image, uint8 [3, H, W]."""
     picture = _enlarged(to_pil_image(image))
     pen = ImageDraw.Draw(picture)
     font = ImageFont.load_default(max(12, picture.width // 45))
@@ -75,17 +75,17 @@ def _write(
 ) -> None:
     left, _, right, bottom = pen.textbbox((0, 0), words, font=font)
     above = box[1] - bottom - 2
-    place = (box[0], above if above >= 0 else box[1])
-    pen.rectangle((place[0], place[1], place[0] + right - left + 4, place[1] + bottom + 2), ink)
-    pen.text((place[0] + 2, place[1]), words, "white", font)
+    x, y = box[0], above if above >= 0 else box[1]
+    pen.rectangle((x, y, x + right - left + 4, y + bottom + 2), ink)
+    pen.text((x + 2, y), words, "white", font)
 
 
 def caption(_target: Target | None, prediction: Prediction, classes: Sequence[str]) -> str:
-    """What was found and how surely, the most certain first."""
-    found = zip(prediction.labels.tolist(), prediction.scores.tolist(), strict=True)
-    return ", ".join(f"{classes[label]} {score:.0%}" for label, score in found) or "nothing"
+    """Return the class and the score of each predicted object, sorted by descending score."""
+    objects = zip(prediction.labels.tolist(), prediction.scores.tolist(), strict=True)
+    return ", ".join(f"{classes[label]} {score:.0%}" for label, score in objects) or "nothing"
 
 
 def describe(prediction: Prediction, classes: Sequence[str]) -> dict[str, object]:
-    """One row of the table of predictions: how many objects there are, and which."""
+    """Return the columns of a prediction in the table of predictions."""
     return {"objects": len(prediction.labels), "found": caption(None, prediction, classes)}

@@ -1,4 +1,4 @@
-"""Write the embedded data set in COCO format, like a data set of the user."""
+"""Write the embedded data set in COCO format, a format of a user's own data."""
 
 import json
 from collections import defaultdict
@@ -10,15 +10,15 @@ import numpy as np
 from ..data.shapes import CLASSES, draw_crowd, write_once
 from ..settings.detection import ShapesSettings
 
-_VERSION = 1  # to be raised when the same settings draw other images
-_MOST = 3  # shapes in an image
+_VERSION = 1  # increase it when the same settings draw different images
+_MOST = 3  # maximum number of shapes in an image
 
 
 def write_shapes(settings: ShapesSettings) -> Path:
     """Draw the data set, unless it exists already.
 
     Returns:
-        The folder with ``annotations/train.json`` and ``train/``, the same for val and test.
+        The folder, which contains ``annotations/<split>.json`` and ``<split>/`` for each split.
     """
     size = settings.image_size
     images: dict[str, list[dict[str, Any]]] = defaultdict(list)
@@ -59,7 +59,7 @@ def write_shapes(settings: ShapesSettings) -> Path:
 
 
 def _bbox(pixels: np.ndarray) -> list[int]:
-    """Return x, y, width and height around the true pixels of a bool array [H, W]."""
+    """Return x, y, width and height of the box around the true pixels of a bool array [H, W]."""
     rows, columns = (np.flatnonzero(pixels.any(axis=axis)) for axis in (1, 0))
     left, top = int(columns[0]), int(rows[0])
     return [left, top, int(columns[-1]) + 1 - left, int(rows[-1]) + 1 - top]

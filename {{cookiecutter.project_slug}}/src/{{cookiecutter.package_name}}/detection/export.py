@@ -1,7 +1,7 @@
-"""The part of this task that is exported: all boxes with their scores, before any are dropped.
+"""The network to export, which returns all boxes and scores before non-maximum suppression.
 
 The outputs of a graph have fixed shapes, but the number of detected objects differs from image to
-image. So the selection of boxes is left to the code that runs the file; see ``decode_outputs``.
+image. Boxes are therefore selected by the code that runs the model; see ``decode_outputs``.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ from .module import DetectionModule
 TASK = "object detection"
 RESIZE = "the whole image to this size, without regard to its aspect ratio"
 OUTPUTS = {
-    "boxes": "x1 y1 x2 y2, as shares of the width and height of the image, 0 to 1",
+    "boxes": "x1 y1 x2 y2, relative to the width and height of the image, 0 to 1",
     "scores": "the confidence of each box for each class, 0 to 1",
 }
 
@@ -52,13 +52,13 @@ for box, label, score in detections[: rules["limit"]]:
 """
 
 NOT_EXPORTABLE = {
-    "fasterrcnn": "its second stage runs on the boxes that the first one selects, in any number",
+    "fasterrcnn": "its second stage takes a variable number of boxes from the first stage",
     "dfine": "its code fixes the number of images in a batch while it is traced",
 }
 
 
 class DenseDetector(nn.Module):
-    """A detector of torchvision without its selection of boxes; its A anchors are constants."""
+    """A detector of torchvision without non-maximum suppression; its A anchors are constants."""
 
     anchors: Tensor
 
@@ -74,20 +74,20 @@ class DenseDetector(nn.Module):
             anchors = model.anchor_generator(listed, maps)[0].clone()
         self.register_buffer("anchors", anchors)
         cells = [level.shape[2] * level.shape[3] for level in maps]
-        self.levels = [len(anchors) // sum(cells) * count for count in cells]  # boxes of each level
+        self.levels = [len(anchors) // sum(cells) * count for count in cells]  # anchors by level
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Boxes [B, A, 4] and scores [B, A, classes] of uint8 images [B, 3, S, S]."""
+        """Return boxes [B, A, 4] and scores [B, A, classes] of uint8 images [B, 3, S, S]."""
         outputs = self.model.head(list(self.model.backbone(self.normalisation(images)).values()))
         logits, offsets = outputs["cls_logits"], outputs["bbox_regression"]
         if isinstance(self.model, FCOS):
-            # sqrt(sigmoid(logits) * sigmoid(centerness)), by way of logarithms: onnxruntime's
-            # sigmoid is not exact below 1e-8, and the root would enlarge that error.
+            # sqrt(sigmoid(logits) * sigmoid(centerness)), computed with logarithms: onnxruntime's
+            # sigmoid is not exact below 1e-8, and the square root would enlarge that error.
             log_scores = softplus(-logits) + softplus(-outputs["bbox_ctrness"])
             scores = (-log_scores / 2).exp()
             boxes = self.model.box_coder.decode(offsets, self.anchors)
         else:
-            # SSD has the background as its first class, which is left out.
+            # The first class of SSD is the background, which is omitted.
             has_background = isinstance(self.model, SSD)
             scores = logits.softmax(dim=-1)[..., 1:] if has_background else logits.sigmoid()
             anchors = self.anchors.repeat(images.shape[0], 1)
@@ -97,10 +97,10 @@ class DenseDetector(nn.Module):
 
 
 def exported_network(module: DetectionModule) -> DenseDetector:
-    """The network to export, from uint8 images [B, 3, S, S] to boxes and scores.
+    """Return the network to export, which maps uint8 images [B, 3, S, S] to boxes and scores.
 
     Raises:
-        UsageError: for an architecture that cannot be exported.
+        UsageError: if the architecture cannot be exported.
     """
     settings = module.settings
     name = settings.model.architecture
@@ -114,9 +114,9 @@ def exported_network(module: DetectionModule) -> DenseDetector:
 
 
 def postprocessing(module: DetectionModule, network: DenseDetector) -> dict[str, Any]:
-    """How the outputs become predictions, in words and as numbers for ``decode_outputs``."""
+    """Return how boxes are selected, in words and as parameters of ``decode_outputs``."""
     model = network.model
-    by_class = isinstance(model, SSD)  # it selects candidates by class, the others by level
+    by_class = isinstance(model, SSD)  # SSD selects candidates by class, other detectors by level
     return {
         "steps": (
             "1. In each of the `levels` (numbers of consecutive boxes), keep the "
@@ -135,7 +135,7 @@ def postprocessing(module: DetectionModule, network: DenseDetector) -> dict[str,
 
 
 def decode_outputs(outputs: Sequence[Tensor], rules: Mapping[str, Any]) -> list[Prediction]:
-    """What the network returns: a prediction for each image, selected as torchvision does.
+    """Select boxes in the same way as torchvision; return a prediction for each image.
 
     Args:
         outputs: boxes [B, A, 4] and scores [B, A, classes].
@@ -147,7 +147,7 @@ def decode_outputs(outputs: Sequence[Tensor], rules: Mapping[str, Any]) -> list[
 def _select(boxes: Tensor, scores: Tensor, rules: Mapping[str, Any]) -> Prediction:
     classes = scores.shape[1]
     candidates = []
-    first = 0  # the first pair of box and class in the level
+    first = 0  # index of the first pair of box and class in the level
     for level in torch.split(scores, rules["levels"]):
         best, pairs = level.flatten().topk(min(rules["candidates_per_level"], level.numel()))
         above = best > rules["score_threshold"]
@@ -155,5 +155,5 @@ def _select(boxes: Tensor, scores: Tensor, rules: Mapping[str, Any]) -> Predicti
         first += level.numel()
     best, pairs = (torch.cat(parts) for parts in zip(*candidates, strict=True))
     selected, labels = boxes[pairs // classes], pairs % classes
-    kept = batched_nms(selected, best, labels, rules["nms_iou"])[: rules["limit"]]
-    return Prediction(selected[kept], best[kept], labels[kept])
+    keep = batched_nms(selected, best, labels, rules["nms_iou"])[: rules["limit"]]
+    return Prediction(selected[keep], best[keep], labels[keep])

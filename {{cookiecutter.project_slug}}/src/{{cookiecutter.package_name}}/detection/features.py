@@ -1,4 +1,4 @@
-"""Feature maps of a timm backbone."""
+"""Extract the feature maps of a timm backbone."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,33 +10,33 @@ from ..errors import UsageError
 
 
 class TimmFeatures(nn.Module):
-    """The feature maps of a timm backbone at given strides."""
+    """A timm backbone that returns its feature maps at the given strides."""
 
     def __init__(self, name: str, strides: Sequence[int], *, pretrained: bool) -> None:
         super().__init__()
         self.body: Any = timm.create_model(name, features_only=True, pretrained=pretrained)
         self.levels = levels_of(name, self.body, strides)
         self.channels = [self.body.feature_info.channels()[level] for level in self.levels]
-        # Some transformers put the channels last.
+        # Some transformers return feature maps [B, H, W, C].
         self.channels_last = str(getattr(self.body, "output_fmt", "NCHW")).endswith("NHWC")
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """Compute the maps [B, C, S / stride, S / stride] of normalised images [B, 3, S, S]."""
+        """Return feature maps [B, C, S / stride, S / stride] of normalised images [B, 3, S, S]."""
         offered = self.body(images)
         maps: list[Tensor] = [offered[level] for level in self.levels]
         return [feature.permute(0, 3, 1, 2) for feature in maps] if self.channels_last else maps
 
 
 def levels_of(name: str, body: Any, strides: Sequence[int]) -> list[int]:
-    """Find the last feature map of a backbone at each of the given strides.
+    """Return the index of the last feature map of a backbone at each of the given strides.
 
     Raises:
-        UsageError: if the backbone has no map of one of the strides.
+        UsageError: if the backbone has no feature map at a stride.
     """
     offered: list[int] = body.feature_info.reduction()
     if not set(strides) <= set(offered):
         raise UsageError(
-            f"model.backbone={name} has feature maps of the strides "
+            f"model.backbone={name} has feature maps at the strides "
             f"{', '.join(map(str, offered))}, but this detector needs "
             f"{', '.join(map(str, strides))}.\nChoose a backbone that halves "
             "its maps step by step, such as resnet50 or convnext_tiny."

@@ -1,33 +1,33 @@
-"""Which object each box stands for."""
+"""Match predicted boxes with annotated objects."""
 
 import numpy as np
 from torchvision.ops import box_area, box_iou
 
 from .boxes import Prediction, Target
 
-MATCHING_IOU = 0.5  # of a box with its object, at least
+MATCHING_IOU = 0.5  # minimum IoU of a box and its object
 NO_OBJECT, IN_CROWD = -1, -2
 
 
 def match(prediction: Prediction, target: Target, *, same_class: bool = True) -> np.ndarray:
-    """Give each box the object with which it has the highest IoU, the surest box first.
+    """Match each box with the object of the highest IoU, in the order of descending scores.
 
-    An object is given to one box only. A crowd is given to none, but a box of which it covers half
-    is neither correct nor wrong, as in COCO.
+    An object is matched with a single box. A crowd is not matched, but a box of which it covers at
+    least half is neither correct nor wrong, as in COCO.
 
     Args:
-        prediction: N boxes, on the CPU.
-        target: the objects, on the CPU.
-        same_class: whether a box and its object must be of one class.
+        prediction: N predicted boxes, on the CPU.
+        target: the annotated objects, on the CPU.
+        same_class: whether a box and its object must have the same class.
 
     Returns:
-        int array [N]: the index of the object, ``NO_OBJECT`` or ``IN_CROWD``.
+        int array [N]: the index of the matched object, ``NO_OBJECT`` or ``IN_CROWD``.
     """
     iou = box_iou(prediction.boxes, target.boxes)
     if same_class:
         iou *= prediction.labels[:, None] == target.labels
     in_crowd = iou[:, target.crowd]
-    # The intersection as a share of the box, from IoU = intersection / (box + crowd - intersection)
+    # Intersection / box area, which follows from IoU = intersection / (box + crowd - intersection)
     ratio = box_area(target.boxes[target.crowd]) / box_area(prediction.boxes)[:, None]
     covered = (in_crowd / (1 + in_crowd) * (1 + ratio) >= MATCHING_IOU).any(dim=1)
     matches = np.where(covered.numpy(), IN_CROWD, NO_OBJECT)

@@ -1,4 +1,4 @@
-"""mAP as COCO defines it, over all processes."""
+"""COCO's mean average precision (mAP), computed over all processes."""
 
 import logging
 from collections.abc import Sequence
@@ -13,16 +13,16 @@ from .boxes import Prediction, Target
 
 log = logging.getLogger(__name__)
 
-# Where COCOeval keeps what: its array is [IoU threshold, recall, class, size, number of boxes].
+# Indices of COCOeval's precision [IoU threshold, recall, class, object size, number of boxes].
 _SIZES = {"": 0, "_small": 1, "_medium": 2, "_large": 3}
-_ALL_BOXES = 2  # of 1, 10 and 100
-_THRESHOLDS = {"_50": 0, "_75": 5}  # of 0.50, 0.55 ... 0.95
+_ALL_BOXES = 2  # 100, of at most 1, 10 and 100 boxes in an image
+_THRESHOLDS = {"_50": 0, "_75": 5}  # of the IoU thresholds 0.50, 0.55 ... 0.95
 
 
 class Judged(NamedTuple):
-    """One image: its objects and what was detected, in pixels of the file."""
+    """The annotated and the detected objects of an image, in pixels of the image file."""
 
-    size: tuple[int, int]  # height, width
+    size: tuple[int, int]  # height and width of the image file
     objects: list[dict[str, Any]]  # COCO annotations, without ids
     detections: list[dict[str, Any]]  # COCO results, without image ids
 
@@ -30,43 +30,43 @@ class Judged(NamedTuple):
 class Scores(NamedTuple):
     """The results of an evaluation."""
 
-    overall: dict[str, float]  # mAP, mAP_50, mAP_75; by size, where there are such objects
-    by_class: ClassScores  # AP, AP_small ...; None for a class without such objects
+    overall: dict[str, float]  # mAP, mAP_50, mAP_75, and mAP_<size> if such objects exist
+    by_class: ClassScores  # AP, AP_small ...; None if a class has no such objects
 
 
 class CocoScores:
-    """Gather detections batch by batch, then compare them with the objects.
+    """Collect the detections of all batches, then evaluate them together.
 
-    Processes that share the images exchange what they have seen; an image that several were given,
-    to make their shares equal, counts once. So the result does not depend on their number.
+    Processes exchange their detections; an image that a distributed sampler gave to several
+    processes counts once. The result therefore does not depend on the number of processes.
     """
 
     def __init__(self, classes: Sequence[str]) -> None:
         self.classes = classes
-        self.judged: dict[int, Judged] = {}  # by the position of the image
+        self.judged: dict[int, Judged] = {}  # by the index of the image in the data set
 
     def update(
         self, positions: Tensor, detections: Sequence[Prediction], targets: Sequence[Target]
     ) -> None:
-        """Take in one batch."""
-        for position, found, target in zip(positions.tolist(), detections, targets, strict=True):
-            self.judged[position] = Judged(
-                target.size, _objects(target), results(found, target.size)
+        """Add the detections and the targets of a batch, whose positions are int64 [B]."""
+        for index, prediction, target in zip(positions.tolist(), detections, targets, strict=True):
+            self.judged[index] = Judged(
+                target.size, _objects(target), results(prediction, target.size)
             )
 
     def compute(self) -> Scores:
-        """The scores of all images of all processes; afterwards, nothing is left."""
+        """Return the scores over all images of all processes, and reset the collection."""
         judged, self.judged = self.judged, {}
         if not (distributed.is_available() and distributed.is_initialized()):
             return evaluate(judged, self.classes)
         shares: list[Any] = [None] * distributed.get_world_size()
         distributed.all_gather_object(shares, judged)
-        answer: list[Any] = [None]
-        if distributed.get_rank() == 0:  # the others need not do the same work
-            everything = {position: one for share in shares for position, one in share.items()}
-            answer = [evaluate(everything, self.classes)]
-        distributed.broadcast_object_list(answer)
-        scores: Scores = answer[0]
+        message: list[Any] = [None]
+        if distributed.get_rank() == 0:  # a single process computes the scores and sends them
+            everything = {index: image for share in shares for index, image in share.items()}
+            message = [evaluate(everything, self.classes)]
+        distributed.broadcast_object_list(message)
+        scores: Scores = message[0]
         return scores
 
 
@@ -74,8 +74,8 @@ def evaluate(judged: dict[int, Judged], classes: Sequence[str]) -> Scores:
     """Run COCO's evaluation.
 
     Args:
-        judged: the images by position.
-        classes: the names; labels are their indices.
+        judged: the images by their index in the data set.
+        classes: the class names; labels are their indices.
     """
     order = sorted(judged)
     truth: dict[str, list[dict[str, Any]]] = {
@@ -85,19 +85,19 @@ def evaluate(judged: dict[int, Judged], classes: Sequence[str]) -> Scores:
         ],
         "categories": [{"id": index, "name": name} for index, name in enumerate(classes)],
         "annotations": [
-            {"image_id": index, **one} for index in order for one in judged[index].objects
+            {"image_id": index, **entry} for index in order for entry in judged[index].objects
         ],
     }
-    for number, one in enumerate(truth["annotations"], start=1):
-        one["id"] = number  # from 1: COCO takes 0 for "not matched"
-    found = [{"image_id": index, **one} for index in order for one in judged[index].detections]
-    if not truth["annotations"] or not found:
-        present = {one["category_id"] for one in truth["annotations"]}
+    for number, entry in enumerate(truth["annotations"], start=1):
+        entry["id"] = number  # from 1, since COCO uses the id 0 for "not matched"
+    detected = [{"image_id": index, **box} for index in order for box in judged[index].detections]
+    if not truth["annotations"] or not detected:
+        present = {entry["category_id"] for entry in truth["annotations"]}
         none = [0.0 if label in present else None for label in range(len(classes))]
         return Scores({"mAP": 0.0, "mAP_50": 0.0, "mAP_75": 0.0}, {"AP": none})
     objects = COCO(truth)
-    answers = objects.loadRes(found)
-    evaluation = COCOeval_faster(objects, answers, "bbox", print_function=log.debug)
+    detections = objects.loadRes(detected)
+    evaluation = COCOeval_faster(objects, detections, "bbox", print_function=log.debug)
     evaluation.evaluate()
     evaluation.accumulate()
     return _scores(evaluation.eval["precision"])
@@ -123,7 +123,7 @@ def _scores(precision: np.ndarray) -> Scores:
 
 
 def _mean(precision: np.ndarray) -> float | None:
-    known = precision[precision > -1]  # -1 where there is no such object
+    known = precision[precision > -1]  # COCOeval sets -1 if there is no such object
     return float(known.mean()) if known.size else None
 
 
@@ -140,24 +140,24 @@ def _objects(target: Target) -> list[dict[str, Any]]:
     ]
 
 
-def results(found: Prediction, size: tuple[int, int]) -> list[dict[str, Any]]:
-    """Predictions in COCO's form, ``category_id`` being the index of the class."""
+def results(prediction: Prediction, size: tuple[int, int]) -> list[dict[str, Any]]:
+    """Return the boxes as COCO results without ``image_id``; ``category_id`` is the class index."""
     return [
         {"category_id": label, "bbox": box, "score": score}
         for label, box, score in zip(
-            found.labels.tolist(),
-            in_pixels(found.boxes, size),
-            found.scores.tolist(),
+            prediction.labels.tolist(),
+            in_pixels(prediction.boxes, size),
+            prediction.scores.tolist(),
             strict=True,
         )
     ]
 
 
 def in_pixels(boxes: Tensor, size: tuple[int, int]) -> list[list[float]]:
-    """COCO's x, y, width and height in pixels.
+    """Convert boxes to COCO's x, y, width and height in pixels.
 
     Args:
-        boxes: float tensor [N, 4], x1 y1 x2 y2 as shares of the image.
+        boxes: float tensor [N, 4], x1 y1 x2 y2 relative to the size of the image.
         size: height and width of the image.
     """
     height, width = size

@@ -1,4 +1,4 @@
-"""The LightningModule of the task: loss, metrics, predictions."""
+"""The LightningModule for object detection: loss, metrics and predictions."""
 
 import torch
 from lightning.pytorch import LightningModule
@@ -19,7 +19,7 @@ from .scoring import score_batch
 
 
 class DetectionModule(LightningModule):
-    """Train a detector with its own losses; measure COCO's mAP."""
+    """Train a detector with the losses of its architecture, and measure COCO's mAP."""
 
     def __init__(self, settings: Settings, classes: list[str], *, download: bool = True) -> None:
         super().__init__()
@@ -35,12 +35,12 @@ class DetectionModule(LightningModule):
         self.scores = CocoScores(classes)
 
     def forward(self, images: Tensor) -> list[Prediction]:
-        """Detect objects in uint8 images [B, 3, S, S], with scores as low as the detector gives."""
+        """Detect objects in uint8 images [B, 3, S, S], without regard to the score threshold."""
         predictions: list[Prediction] = self.network(images)
         return predictions
 
     def predict_images(self, images: Tensor) -> list[Prediction]:
-        """Detect objects in uint8 images [B, 3, S, S] that reach ``model.score_threshold``."""
+        """Detect objects of at least ``model.score_threshold`` in uint8 images [B, 3, S, S]."""
         confident = []
         for prediction in self(images):
             chosen = prediction.scores >= self.settings.model.score_threshold
@@ -48,7 +48,7 @@ class DetectionModule(LightningModule):
         return confident
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Return the loss of a batch; its parts are logged by their names."""
+        """Return the loss of a batch; if it has several terms, each is logged separately."""
         parts = self.network.losses(batch.images, batch.targets)
         loss = torch.stack(list(parts.values())).sum()
         if is_logging_step(self.trainer, self.global_step + 1):
@@ -64,7 +64,7 @@ class DetectionModule(LightningModule):
         self.scores.update(batch.positions, self(batch.images), batch.targets)
 
     def test_step(self, batch: Batch, batch_idx: int) -> StepResults:
-        """Update the metrics with a batch; return the results of its images."""
+        """Update the metrics with a batch, and return the results of its images."""
         detections = self(batch.images)
         self.scores.update(batch.positions, detections, batch.targets)
         own = own_share(batch.positions, self.trainer)
@@ -72,11 +72,11 @@ class DetectionModule(LightningModule):
         return score_batch(batch, detections, own, self.classes, threshold)
 
     def on_validation_epoch_end(self) -> None:
-        """Log the metrics of the epoch."""
+        """Log the validation metrics."""
         self._log_scores("val", self.scores.compute())
 
     def on_test_epoch_end(self) -> None:
-        """Log the metrics of the split."""
+        """Log the test metrics."""
         scores = self.scores.compute()
         self._log_scores("test", scores)
         self._by_class = scores.by_class
@@ -86,14 +86,14 @@ class DetectionModule(LightningModule):
             self.log(f"{split}/{name}", value, prog_bar=f"{split}/{name}" == MONITOR)
 
     def scores_by_class(self) -> ClassScores:
-        """Average precision of each class in the last test, and by size of its objects."""
+        """Return AP of each class in the last test, over all objects and by object size."""
         return {name: rounded(values) for name, values in self._by_class.items()}
 
     def predict_step(self, batch: Batch, batch_idx: int) -> list[tuple[int, Prediction]]:
-        """Predict a batch: the position of each image, and its prediction."""
+        """Return the index of each image in the data set, and its prediction."""
         return list(zip(batch.positions.tolist(), self.predict_images(batch.images), strict=True))
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Build the optimiser and its schedule of the learning rate."""
+        """Build the optimiser and its learning rate schedule."""
         steps = int(self.trainer.estimated_stepping_batches)
         return build_optimizer(self.network, self.settings, steps)

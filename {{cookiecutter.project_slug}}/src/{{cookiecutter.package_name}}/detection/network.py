@@ -1,4 +1,4 @@
-"""The network: a detector of objects in uint8 images, on a timm backbone."""
+"""The network: a detector with a timm backbone that takes uint8 images."""
 
 from collections.abc import Sequence
 from typing import Protocol, cast
@@ -13,23 +13,23 @@ from .transformer import TransformerDetector
 
 
 class Inner(Protocol):
-    """The interface of both kinds of detectors, which take normalised images [B, 3, S, S]."""
+    """The interface of the wrapped detectors, which take normalised images [B, 3, S, S]."""
 
     @property
     def backbone(self) -> nn.Module:
         """The timm model."""
 
     def losses(self, images: Tensor, targets: Sequence[Target]) -> dict[str, Tensor]:
-        """Compute the parts of the loss, by name."""
+        """Return the loss terms, scalar tensors by name."""
         ...
 
     def detect(self, images: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:
-        """Return boxes, scores and labels for each image."""
+        """Return boxes [N, 4], scores [N] and labels [N] for each image."""
         ...
 
 
 class Detector(nn.Module):
-    """A detector, and the normalisation that its backbone was pretrained with."""
+    """A detector, preceded by the image normalisation of its backbone's pretraining."""
 
     def __init__(self, model: nn.Module, normalisation: Normalisation) -> None:
         super().__init__()
@@ -38,20 +38,20 @@ class Detector(nn.Module):
 
     @property
     def backbone(self) -> nn.Module:
-        """The part that is worth compiling: its shapes do not depend on the number of boxes."""
+        """The part to compile: the shapes of its tensors do not depend on the number of boxes."""
         return cast("Inner", self.model).backbone
 
     def losses(self, images: Tensor, targets: Sequence[Target]) -> dict[str, Tensor]:
-        """Compute the parts of the loss, by name; in training mode only.
+        """Return the loss terms, scalar tensors by name; requires training mode.
 
         Args:
             images: uint8 tensor [B, 3, S, S].
-            targets: the objects of each image; there may be none.
+            targets: the annotated objects of each image; an image may have no objects.
         """
         return cast("Inner", self.model).losses(self.normalisation(images), targets)
 
     def forward(self, images: Tensor) -> list[Prediction]:
-        """Detect objects in uint8 images [B, 3, S, S]; in evaluation mode only."""
+        """Detect objects in uint8 images [B, 3, S, S]; requires evaluation mode."""
         detections = cast("Inner", self.model).detect(self.normalisation(images))
         return [Prediction(*detection) for detection in detections]
 
@@ -59,17 +59,17 @@ class Detector(nn.Module):
 def build_network(
     settings: ModelSettings, *, classes: int, image_size: int, download: bool = True
 ) -> Detector:
-    """Build the network of the settings.
+    """Build the network that the settings specify.
 
     Args:
         settings: the settings of the model.
         classes: number of classes.
         image_size: height and width of the images, in pixels.
-        download: false if the weights will be loaded from a checkpoint.
+        download: set to false if the weights will be loaded from a checkpoint.
 
     Raises:
-        UsageError: if timm has no such backbone, it lacks feature maps that the detector needs, or
-            its weights cannot be downloaded.
+        UsageError: if timm has no such backbone, if the backbone lacks feature maps that the
+            detector needs, or if its weights cannot be downloaded.
     """
     name = settings.backbone
     check_name(name)

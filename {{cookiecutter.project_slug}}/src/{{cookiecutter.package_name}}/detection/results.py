@@ -1,4 +1,4 @@
-"""Write predictions as COCO results."""
+"""Write predictions in the COCO results format."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,9 +16,9 @@ def save_results(
     """Write ``coco_results.json``, and ``coco_images.json`` with the images and categories.
 
     Args:
-        predicted: the path of each image, the name of its outputs, and its boxes.
-        classes: the names of the classes; category 1 is the first.
-        folder: where the two files go.
+        predicted: the path of each image, the name of its output files, and its prediction.
+        classes: the class names; the category ids start at 1.
+        folder: the folder to write to.
     """
     images: list[dict[str, object]] = []
     boxes: list[dict[str, object]] = []

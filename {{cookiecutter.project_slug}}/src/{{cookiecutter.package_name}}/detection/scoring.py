@@ -1,4 +1,4 @@
-"""The results of each image of a test batch."""
+"""Compute the results of each image of a test batch."""
 
 from collections.abc import Sequence
 
@@ -18,13 +18,13 @@ def score_batch(
     classes: Sequence[str],
     threshold: float,
 ) -> StepResults:
-    """Score the images of a batch.
+    """Compute the results of a batch.
 
     Args:
-        batch: images and targets.
-        detections: all boxes of each image, however weak: the curves need them.
-        own: bool tensor [B], the images that this process has to count.
-        classes: the names.
+        batch: the images and their targets.
+        detections: all boxes of each image; the curves need boxes with low scores, too.
+        own: bool tensor [B], true for the images that this process counts.
+        classes: the class names.
         threshold: the lowest score of a box that is drawn and counted in the confusion matrix.
     """
     counts = ScoreCounts(classes, background=True)
@@ -44,11 +44,11 @@ def score_batch(
 def _score_image(
     counts: ScoreCounts, prediction: Prediction, target: Target, threshold: float
 ) -> tuple[Prediction, float, float, bool]:
-    """Add an image to the counts.
+    """Add the boxes and the objects of an image to the counts.
 
     Returns:
-        The boxes that reach the threshold, the mean of their scores, 1 - F1 of them, and whether
-        they are exactly the objects.
+        The boxes with a score of at least ``threshold``, the mean of their scores, their loss
+        ``1 - F1``, and whether the loss is 0, i.e. boxes and objects match exactly.
     """
     matches = match(prediction, target)
     counted = matches != IN_CROWD
@@ -67,17 +67,17 @@ def _score_image(
 
 
 def count_confusion(confusion: np.ndarray, prediction: Prediction, target: Target) -> None:
-    """Add the boxes of an image to a confusion matrix, each with its object, whatever its class.
+    """Add the boxes of an image, matched with objects of any class, to a confusion matrix.
 
     Args:
-        confusion: int64 array [classes + 1, classes + 1]; its last row is for boxes without an
-            object, its last column for objects without a box.
-        prediction: the boxes.
-        target: the objects.
+        confusion: int64 array [classes + 1, classes + 1], rows are targets; the last row counts
+            boxes without an object, the last column objects without a box.
+        prediction: the predicted boxes.
+        target: the annotated objects.
     """
     matches = match(prediction, target, same_class=False)
     counted = matches != IN_CROWD
-    objects = np.append(target.labels.numpy(), -1)[matches[counted]]  # -1 is the last row
+    objects = np.append(target.labels.numpy(), -1)[matches[counted]]  # NO_OBJECT: the last row
     np.add.at(confusion, (objects, prediction.labels.numpy()[counted]), 1)
     missed = ~target.crowd.numpy()
     missed[matches[matches >= 0]] = False

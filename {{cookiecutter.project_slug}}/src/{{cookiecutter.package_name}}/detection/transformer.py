@@ -1,4 +1,4 @@
-"""D-FINE, a real-time detection transformer of the package ``transformers``."""
+"""D-FINE, a real-time detection transformer, from the package ``transformers``."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,8 +13,8 @@ from .boxes import Target
 from .features import levels_of
 
 STRIDES = [8, 16, 32]
-MOST_QUERIES = 300  # fewer if the feature maps have fewer positions
-MOST_BOXES = 100  # COCO's metrics use no more for an image
+MOST_QUERIES = 300  # upper limit; there are fewer if the feature maps have fewer positions
+MOST_BOXES = 100  # COCO's metrics use at most 100 boxes of an image
 
 
 class TransformerDetector(nn.Module):
@@ -62,7 +62,7 @@ class TransformerDetector(nn.Module):
         return backbone
 
     def losses(self, images: Tensor, targets: Sequence[Target]) -> dict[str, Tensor]:
-        """Compute the parts of the loss of normalised images [B, 3, S, S]."""
+        """Return the loss, a scalar tensor by name, for normalised images [B, 3, S, S]."""
         labels = [
             {
                 "class_labels": target.labels,
@@ -73,7 +73,7 @@ class TransformerDetector(nn.Module):
         return {"matched": self.model(images, labels=labels).loss}
 
     def detect(self, images: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:
-        """Return boxes, scores and labels for each of the normalised images [B, 3, S, S]."""
+        """Return boxes [N, 4], scores [N] and labels [N] for each normalised image [3, S, S]."""
         outputs = self.model(images)
         scores = outputs.logits.float().sigmoid()
         boxes = box_convert(outputs.pred_boxes.float(), "cxcywh", "xyxy").clamp(0, 1)

@@ -1,4 +1,4 @@
-"""Transforms of an image together with its boxes."""
+"""Transforms of images, which are uint8 tensors, together with their boxes."""
 
 from collections.abc import Callable
 
@@ -11,7 +11,7 @@ from ..settings.detection import DataSettings
 from .boxes import Target
 
 PairTransform = Callable[[Tensor, Target | None], tuple[Tensor, Target | None]]
-LEAST_SIDE = 2.0  # pixels: objects of which a crop leaves less are dropped
+LEAST_SIDE = 2.0  # pixels; objects whose cropped box is narrower or lower are dropped
 
 
 def train_transform(settings: DataSettings) -> PairTransform:
@@ -46,7 +46,7 @@ class OnImages(torch.nn.Module):
         self.transform = transform
 
     def forward(self, image: Tensor, target: Target | None) -> tuple[Tensor, Target | None]:
-        """Transform the image, uint8 [3, H, W], only."""
+        """Transform the image, uint8 [3, H, W]; return the target unchanged."""
         return self.transform(tv_tensors.Image(image)).as_subclass(Tensor), target
 
 
@@ -54,7 +54,7 @@ class OnBoxes(OnImages):
     """Apply a torchvision transform to an image and to its boxes."""
 
     def forward(self, image: Tensor, target: Target | None) -> tuple[Tensor, Target | None]:
-        """Transform uint8 [3, H, W] and its objects; crowds and objects outside are dropped."""
+        """Transform an image, uint8 [3, H, W]; drop crowds and objects outside of the result."""
         if target is None:
             return super().forward(image, target)
         height, width = image.shape[1:]

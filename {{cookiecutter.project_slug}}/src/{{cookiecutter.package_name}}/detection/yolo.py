@@ -11,26 +11,26 @@ from ..data.images import images_below
 from ..errors import UsageError
 from .boxes import Labelled, labelled
 
-EXAMPLE = """It should say where the images are and what the classes are called:
+EXAMPLE = """It must contain the folders of the images and the names of the classes:
   train: images/train
   val: images/val
   names: [cat, dog]"""
-SLACK = 0.005  # share of the image that rounding may move a box across the border
+SLACK = 0.005  # a box may exceed the image by this share of its side, because of rounding
 SPLITS = {"train": ("train",), "val": ("val", "valid"), "test": ("test", "val", "valid")}
 
 
 def read_yolo(root: Path) -> tuple[list[str], dict[str, list[Labelled]]]:
-    """Read the three splits; without images for test, the test split is that for validation.
+    """Read the three splits; if there is no test split, the validation split is used for it.
 
     The boxes of ``.../images/a.jpg`` are in ``.../labels/a.txt``. A line is a class index and the
     centre x, centre y, width and height of a box, relative to the image. A line with more numbers
-    is a polygon, of which the bounding box is used. An image without a file has no objects.
+    is a polygon, of which the bounding box is used. An image without a text file has no objects.
 
     Returns:
-        The names of the classes, and the annotated images by split.
+        The class names, and the annotated images by split.
 
     Raises:
-        UsageError: if a file or a line cannot be used; the message names it.
+        UsageError: if a file or a line of a file is missing or invalid.
     """
     file = root / "data.yaml"
     try:
@@ -114,10 +114,10 @@ def _labelled(image: Path, classes: int) -> Labelled:
 
 
 def _box(values: list[float]) -> tuple[list[float], float]:
-    """Return x1, y1, x2, y2 clipped to the image, and how far the box was beyond its border.
+    """Return x1, y1, x2, y2 clipped to the image, and how far the box exceeded the image.
 
     Raises:
-        ValueError: if ``values`` are neither a box nor a polygon, or far outside the image.
+        ValueError: if ``values`` are neither a box nor a polygon, or are far outside the image.
     """
     if len(values) == 4:
         x, y, width, height = values
@@ -127,7 +127,7 @@ def _box(values: list[float]) -> tuple[list[float], float]:
     else:
         raise ValueError(len(values))
     beyond = max(-min(corners), max(corners) - 1)
-    if beyond > 0.5 or not all(map(math.isfinite, values)):  # pixels, or no numbers at all
+    if beyond > 0.5 or not all(map(math.isfinite, values)):  # values in pixels, or NaN
         raise ValueError(corners)
     if beyond > 0:
         corners = [min(max(corner, 0.0), 1.0) for corner in corners]

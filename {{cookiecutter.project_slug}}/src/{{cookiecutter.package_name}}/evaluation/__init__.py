@@ -1,1 +1,1 @@
-"""Results of an evaluation: curves, confusion, thresholds and the report of a run."""
+"""The results of a test: curves, confusion matrix, thresholds and the report."""

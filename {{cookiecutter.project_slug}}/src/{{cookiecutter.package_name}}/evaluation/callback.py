@@ -1,4 +1,4 @@
-"""Collect the results of a test, of all its batches and all its processes."""
+"""Collect the results of a test over all batches and all processes."""
 
 from itertools import chain
 from typing import Any
@@ -10,13 +10,13 @@ from .scores import ImageResult, ScoreCounts, StepResults
 
 
 class EvaluationResults(Callback):
-    """Add up what ``test_step`` returns; of the images, keep the best and the worst.
+    """Add up the counts that ``test_step`` returns, and keep the best and the worst images.
 
     Attributes:
-        counts: of all images; at the end of the test, of all processes.
-        worst: the images of the highest loss, the highest first.
-        best: the images of the lowest loss, the lowest first.
-        shown: the length of ``worst`` and ``best``.
+        counts: the counts over all images; after the test, those of all processes.
+        worst: the images with the highest loss, in descending order.
+        best: the images with the lowest loss, in ascending order.
+        shown: the maximum length of ``worst`` and ``best``.
     """
 
     counts: ScoreCounts
@@ -33,7 +33,7 @@ class EvaluationResults(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Add the results of one batch."""
+        """Add the results of a batch."""
         results: StepResults = outputs
         if batch_idx == 0:
             self.counts, self.worst, self.best = results["counts"], [], []
@@ -42,7 +42,7 @@ class EvaluationResults(Callback):
         self._select([*self.worst, *results["images"]], [*self.best, *results["images"]])
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Put the results of all processes together."""
+        """Combine the results of all processes."""
         if trainer.world_size == 1:
             return
         shares: list[Any] = [None] * trainer.world_size
@@ -54,7 +54,7 @@ class EvaluationResults(Callback):
         self._select(list(chain(*worst)), list(chain(*best)))
 
     def _select(self, worst: list[ImageResult], best: list[ImageResult]) -> None:
-        # Of equal losses, the surest predictions come first.
+        # If losses are equal, predictions with a higher confidence come first.
         worst = sorted(worst, key=lambda result: (-result.loss, -result.confidence))
         best = sorted(best, key=lambda result: (result.loss, -result.confidence))
         # A view of an image would keep its whole batch in memory.

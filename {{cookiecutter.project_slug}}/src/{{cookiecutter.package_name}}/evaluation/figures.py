@@ -1,6 +1,6 @@
-"""The results of a test as PNG to look at and as CSV with all values.
+"""Write the results of a test as figures (PNG) and as tables of all values (CSV).
 
-Of many classes a picture shows those that need attention most; its title says so.
+If there are many classes, a figure shows the worst classes only, which its title states.
 """
 
 import csv
@@ -15,16 +15,16 @@ from matplotlib.ticker import EngFormatter
 from ..run.files import replacing, write_text
 from .scores import THRESHOLDS, ClassScores, ScoreCounts, best_threshold, rounded
 
-MOST_BARS, MOST_CELLS, MOST_LINES = 30, 25, 8  # classes in one picture
+MOST_BARS, MOST_CELLS, MOST_LINES = 30, 25, 8  # maximum number of classes in a figure
 
 
 def write_figures(counts: ScoreCounts, scores: ClassScores, folder: Path) -> None:
-    """Write what a test has measured, each figure as PNG and as CSV.
+    """Write the figures of a test, each as PNG and as CSV.
 
     Args:
-        counts: of the test.
+        counts: the counts of scores and the confusion matrix of the test.
         scores: the metrics of each class, in the order of ``counts.classes``.
-        folder: gets ``confusion_matrix``, ``precision_recall``, ``thresholds`` and ``per_class``.
+        folder: for ``confusion_matrix``, ``precision_recall``, ``thresholds`` and ``per_class``.
     """
     _confusion_matrix(counts, folder / "confusion_matrix")
     _precision_recall(counts, folder / "precision_recall")
@@ -33,7 +33,7 @@ def write_figures(counts: ScoreCounts, scores: ClassScores, folder: Path) -> Non
 
 
 def class_table(counts: ScoreCounts, scores: ClassScores) -> dict[str, Sequence[object]]:
-    """Columns with a value for each class; precision, recall and F1 at its own best threshold."""
+    """Return columns by name; precision, recall and F1 are at the best threshold of each class."""
     curves = counts.curves()
     columns: dict[str, Sequence[object]] = {
         "class": counts.classes,
@@ -49,7 +49,7 @@ def class_table(counts: ScoreCounts, scores: ClassScores) -> dict[str, Sequence[
 
 
 def _confusion_matrix(counts: ScoreCounts, path: Path) -> None:
-    """Rows are targets and columns predictions, coloured by the share of the row."""
+    """Plot targets in rows and predictions in columns, coloured by the share of the row."""
     names, matrix = counts.confusion_names, counts.confusion
     confused = matrix.sum(axis=0) + matrix.sum(axis=1) - 2 * matrix.diagonal()
     shown, note = _chosen(-confused, MOST_CELLS, "most confused")
@@ -131,13 +131,13 @@ def _per_class(counts: ScoreCounts, scores: ClassScores, path: Path) -> None:
 
 
 def _chosen(ranks: np.ndarray, most: int, words: str) -> tuple[list[int], str]:
-    """The indices of the lowest ranks, in ascending order, and a note if some are left out."""
+    """Return the sorted indices of the ``most`` lowest ranks, and a note if some are omitted."""
     shown = sorted(np.argsort(ranks, kind="stable")[:most].tolist())
     return shown, "" if len(shown) == len(ranks) else f"\n{most} of {len(ranks)} classes: {words}"
 
 
 def _label(name: str) -> str:
-    """A name that matplotlib takes neither for a formula nor, by an underscore, for hidden."""
+    """Shorten and escape a name: matplotlib parses ``$``, and hides labels that begin with _."""
     return f" {name if len(name) <= 24 else name[:23] + '…'}".replace("$", r"\$")
 
 

@@ -1,4 +1,4 @@
-"""Write a page of HTML that needs no other file: its style and its pictures are part of it."""
+"""Build a self-contained HTML page, in which the style sheet and the images are embedded."""
 
 import base64
 import html
@@ -8,14 +8,14 @@ from pathlib import Path
 
 from PIL import Image
 
-MOST_PIXELS = 1500  # of the longer side of a picture
-WIDE = 640  # pixels; a wider picture is scrolled on a phone, or its text would be illegible
+MOST_PIXELS = 1500  # maximum length of the longer side of an image
+WIDE = 640  # pixels; phones scroll wider images, since shrinking makes their text illegible
 
 STYLE = Path(__file__).with_name("page.css")
 
 
 def page(title: str, sections: Sequence[tuple[str, str]]) -> str:
-    """A document of sections, each a heading in plain text and its content in HTML."""
+    """Return an HTML document; a section is a heading in plain text and its content in HTML."""
     body = "".join(f"<h2>{html.escape(heading)}</h2>\n{content}\n" for heading, content in sections)
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
@@ -27,10 +27,10 @@ def page(title: str, sections: Sequence[tuple[str, str]]) -> str:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """A table of plain text and numbers; None is shown as a dash.
+    """Return an HTML table of plain text and numbers; None is shown as a dash.
 
     Args:
-        header: the names of the columns, or [] for a list of properties and their values.
+        header: the names of the columns; empty for a list of properties and their values.
         rows: the cells of each row.
     """
     columns = zip(*rows, strict=True)
@@ -56,7 +56,7 @@ def _text(value: object) -> str:
 
 
 def image(picture: Path | Image.Image, caption: str) -> str:
-    """A picture, from a file or from memory, with a caption of plain text."""
+    """Return an HTML figure with an embedded image and a caption in plain text."""
     if isinstance(picture, Path):
         with Image.open(picture) as file:
             picture = file.convert("RGB")
@@ -75,5 +75,5 @@ def image(picture: Path | Image.Image, caption: str) -> str:
 
 
 def grid(figures: Sequence[str]) -> str:
-    """Pictures side by side, as many as fit."""
+    """Return an HTML grid of figures, with as many columns as fit the page."""
     return f'<div class="grid">\n{"".join(figures)}</div>\n'

@@ -1,4 +1,4 @@
-"""Write what a test leaves in the run folder: ``metrics.json``, figures and ``report.html``."""
+"""Write the results of a test: ``metrics.json``, figures and ``report.html``."""
 
 import html
 import json
@@ -21,12 +21,12 @@ from .html_page import grid, image, page, table
 from .scores import THRESHOLDS, ClassScores, best_threshold
 
 TASK = "{{ cookiecutter.task }}"
-TILE_PIXELS = 480  # of the longer side of a prediction in the report, at most
+TILE_PIXELS = 480  # maximum length of the longer side of a prediction in the report
 FIGURES = (
     (
         "Confusion matrix",
         "confusion_matrix",
-        "A row for each target, a column for each prediction.",
+        "Rows are targets, columns are predictions.",
     ),
     (
         "Thresholds",
@@ -52,11 +52,11 @@ def write_report(
     """Write the results of a test into the run folder.
 
     Args:
-        run: its folder holds ``config.yaml`` and ``environment.json``.
-        metrics: of the test, by the names in ``metrics.json``.
+        run: the run, whose folder contains ``config.yaml`` and ``environment.json``.
+        metrics: the test metrics, by their names in ``metrics.json``.
         results: the counts of scores, and the best and the worst images.
         scores: the metrics of each class.
-        datamodule: the data that were tested.
+        datamodule: the data module, whose test split was tested.
         draw: draws an image with its target and its prediction.
     """
     counts, skipped = results.counts, sorted(datamodule.unreadable)
@@ -87,11 +87,11 @@ def write_report(
         **by_class,
         "unreadable_images": len(skipped),
     }
-    write_json(run.results, content)  # last: a run that has this file is finished
+    write_json(run.results, content)  # written last, since this file marks a run as finished
 
 
 def _facts(run: Run, environment: Mapping[str, Any], datamodule: DataModule) -> str:
-    """What ran, and on what data."""
+    """Return a table of the model, the command, the versions and the data."""
     settings, data = run.settings, datamodule.datasets
     model, source = settings["model"], settings["data"]
     changed = " with uncommitted changes" if environment["git_dirty"] else ""
@@ -111,7 +111,7 @@ def _facts(run: Run, environment: Mapping[str, Any], datamodule: DataModule) -> 
 
 
 def _metrics(run: Run, metrics: Mapping[str, float]) -> str:
-    """The results of the test beside the best and the last of the validations, and the curves."""
+    """Return a table of the test metrics and of their validation values, and the curves."""
     history = read_metrics(run.metrics)
     rows: list[list[object]] = []
     for name, value in metrics.items():
@@ -122,7 +122,7 @@ def _metrics(run: Run, metrics: Mapping[str, float]) -> str:
         rows[-1].append(values[-1][0] if values else None)
     header = ["metric", "result", "best in validation", "in epoch", "last in validation"]
     curves = run.folder / "curves.png"
-    if not curves.is_file():  # nothing was trained
+    if not curves.is_file():  # the run is no training
         return table(header[:2], [row[:2] for row in rows])
     return table(header, rows) + image(curves, "Training and validation.")
 
@@ -130,7 +130,7 @@ def _metrics(run: Run, metrics: Mapping[str, float]) -> str:
 def _predictions(
     run: Run, results: EvaluationResults, datamodule: DataModule, draw: Draw
 ) -> list[tuple[str, str]]:
-    """Write ``worst_predictions.png`` and ``best_predictions.png``; return sections of the page."""
+    """Write ``worst_predictions.png`` and ``best_predictions.png``; return their sections."""
     paths = cast("Any", datamodule.datasets.test).paths
     sections = []
     for name, images in (("worst", results.worst), ("best", results.best)):
@@ -149,7 +149,7 @@ def _predictions(
 
 
 def print_summary(run: Run, metrics: Mapping[str, float]) -> None:
-    """Print the metrics and where to look."""
+    """Print the metrics, the number of unreadable images and the path of the report."""
     console = Console()
     rows = Table("metric", "value")
     for name, value in metrics.items():

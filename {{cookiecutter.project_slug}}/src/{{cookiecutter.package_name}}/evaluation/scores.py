@@ -1,4 +1,4 @@
-"""Counts of scores, and the curves, thresholds and confusion matrix that follow from them."""
+"""Count the scores of a test, and compute curves and thresholds from the counts."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -10,13 +10,13 @@ from torch import Tensor
 BINS = 100
 THRESHOLDS = np.arange(BINS) / BINS
 
-ClassScores = dict[str, list[float | None]]  # the values of the classes, by metric
+ClassScores = dict[str, list[float | None]]  # metric -> value of each class
 
 
 class ImageResult(NamedTuple):
-    """The result of one image of a test."""
+    """The result of a test image."""
 
-    position: int  # in the data set
+    position: int  # index in the data set
     image: Tensor  # uint8 [3, S, S], on the CPU
     target: Any
     prediction: Any
@@ -26,29 +26,29 @@ class ImageResult(NamedTuple):
 
 
 class Curves(NamedTuple):
-    """Values at each of the ``THRESHOLDS``, float [classes, BINS]; NaN where undefined."""
+    """Metrics at each of the ``THRESHOLDS``, float [classes, BINS]; NaN where undefined."""
 
     precision: np.ndarray
     recall: np.ndarray
     f1: np.ndarray
 
     def mean(self) -> "Curves":
-        """The mean of the classes for which a value is defined, float [BINS]."""
+        """Return the means over the classes whose value is defined, float [BINS]."""
         return Curves(
             *(np.ma.masked_invalid(values).mean(axis=0).filled(np.nan) for values in self)
         )
 
 
 class ScoreCounts:
-    """How often each class received each score, correctly and wrongly, and what was confused.
+    """Histograms of the scores of correct and wrong predictions, and the confusion matrix.
 
     Scores are counted in ``BINS`` intervals from 0 to 1, so that memory does not grow with the
     data set and the counts of batches and of processes can be added.
 
     Args:
-        classes: the names.
-        background: whether the confusion matrix has one more row, for predictions without a
-            target, and one more column, for targets without a prediction.
+        classes: the class names.
+        background: whether the confusion matrix has an additional row, for predictions without
+            a target, and an additional column, for targets without a prediction.
     """
 
     def __init__(self, classes: Sequence[str], *, background: bool = False) -> None:
@@ -68,12 +68,12 @@ class ScoreCounts:
         return self
 
     def add(self, labels: np.ndarray, scores: np.ndarray, correct: np.ndarray) -> None:
-        """Count predictions.
+        """Add the scores of predictions.
 
         Args:
-            labels: int [N], their classes.
+            labels: int [N], the predicted classes.
             scores: float [N], 0 to 1.
-            correct: bool [N], whether the target is of that class.
+            correct: bool [N], whether the target has the predicted class.
         """
         bins = np.minimum((scores * BINS).astype(np.int64), BINS - 1)
         places, size = labels * BINS + bins, self.correct.size
@@ -81,11 +81,11 @@ class ScoreCounts:
         self.wrong += np.bincount(places[~correct], minlength=size).reshape(-1, BINS)
 
     def add_targets(self, labels: np.ndarray) -> None:
-        """Count the targets that could have been predicted, int [N]."""
+        """Add the classes of all targets, int [N]."""
         self.targets += np.bincount(labels, minlength=len(self.targets))
 
     def curves(self) -> Curves:
-        """Precision, recall and F1 of each class if only scores of at least a threshold count.
+        """Compute precision, recall and F1 of the predictions with a score of at least a threshold.
 
         With ``tp`` correct and ``fp`` wrong predictions of a class that has ``n`` targets:
         ``precision = tp / (tp + fp)``, ``recall = tp / n`` and ``F1 = 2 tp / (tp + fp + n)``. All
@@ -100,22 +100,22 @@ class ScoreCounts:
 
 
 class StepResults(TypedDict):
-    """What ``test_step`` returns, of the images that this process has to count."""
+    """The return value of ``test_step``: results of the images that this process counts."""
 
     images: list[ImageResult]
     counts: ScoreCounts
 
 
 def best_threshold(f1: np.ndarray) -> int | None:
-    """The index in ``THRESHOLDS`` of the highest F1, float [BINS]; the middle of equal ones.
+    """Return the index in ``THRESHOLDS`` of the highest F1, the middle index if several are equal.
 
     Returns:
-        None if F1 is undefined.
+        None if all values of ``f1``, float [BINS], are NaN.
     """
     best = np.flatnonzero(f1 == np.nanmax(f1, initial=-1))
     return int(best[len(best) // 2]) if len(best) else None
 
 
 def rounded(values: Iterable[float | None]) -> list[float | None]:
-    """The values with six digits; None instead of NaN."""
+    """Round values to six decimal places, and replace NaN by None."""
     return [None if value is None or math.isnan(value) else round(value, 6) for value in values]

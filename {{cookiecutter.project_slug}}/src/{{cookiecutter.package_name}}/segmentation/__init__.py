@@ -1,1 +1,1 @@
-"""Semantic segmentation: its data, model and pictures."""
+"""Semantic segmentation: data, model, metrics and drawing."""

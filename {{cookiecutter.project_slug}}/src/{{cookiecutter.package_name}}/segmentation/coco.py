@@ -1,4 +1,4 @@
-"""Draw masks from the polygons and run lengths of COCO annotations."""
+"""Draw masks from the polygons and run-length encodings of COCO annotations."""
 
 import pickle
 from collections.abc import Sequence
@@ -14,17 +14,17 @@ from .masks import IGNORE_INDEX
 
 
 class CocoMasks:
-    """Masks that are drawn from the outlines of an annotation file.
+    """Draw the mask of an image from its COCO annotations.
 
     Id 0 is the background, and id 1 the first category. Where objects overlap, the smaller object
-    is on top. Crowds, whose objects are not outlined, become ``IGNORE_INDEX``.
+    is on top. Crowds, whose objects are not annotated separately, become ``IGNORE_INDEX``.
     """
 
     def __init__(self, images: Sequence[CocoImage]) -> None:
         for image in images:
             for annotation in image.objects:
                 _check(image, annotation)
-        # Bytes, not objects, so that worker processes share their memory.
+        # An array of bytes instead of objects, so that worker processes share its memory.
         packed = [pickle.dumps(image) for image in images]
         self.ends = np.cumsum([len(content) for content in packed])
         self.packed = np.frombuffer(b"".join(packed), dtype=np.uint8)
@@ -36,11 +36,11 @@ class CocoMasks:
         """Return the annotations of an image."""
         start = int(self.ends[index - 1]) if index else 0
         packed = self.packed[start : int(self.ends[index])]
-        image: CocoImage = pickle.loads(packed.tobytes())  # noqa: S301 - our own bytes
+        image: CocoImage = pickle.loads(packed.tobytes())  # noqa: S301 - pickled in __init__
         return image
 
     def __call__(self, index: int) -> Tensor:
-        """Draw the mask of an image: uint8 tensor [H, W]."""
+        """Return the mask of an image, a uint8 tensor [H, W] of class ids and ``IGNORE_INDEX``."""
         image = self.record(index)
         ids = np.zeros((image.height, image.width), dtype=np.uint8)
         outlined = [

@@ -32,7 +32,7 @@ UNLABELLED = None
 
 
 class Sample(NamedTuple):
-    """An image of a data set, changed by the transform."""
+    """A transformed image of a data set and its target."""
 
     image: Tensor  # uint8 [3, S, S]
     target: Tensor | None  # uint8 [S, S] of class ids and IGNORE_INDEX, or UNLABELLED
@@ -40,7 +40,7 @@ class Sample(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """The images of a batch that could be read, and the files that could not."""
+    """The readable images of a batch with their targets, and the unreadable files."""
 
     images: Tensor  # uint8 [B, 3, S, S]
     targets: Tensor  # int64 [B, S, S]
@@ -49,23 +49,23 @@ class Batch(NamedTuple):
 
 
 class MaskFiles:
-    """Masks that are image files."""
+    """Read the mask of an image from an image file."""
 
     def __init__(self, paths: Sequence[str], classes: Classes) -> None:
         self.paths = np.array(paths)
         self.classes = classes
 
     def __call__(self, index: int) -> Tensor:
-        """Read the mask of an image: uint8 tensor [H, W]."""
+        """Return the mask of an image, a uint8 tensor [H, W] of class ids and ``IGNORE_INDEX``."""
         return read_mask(*self.record(index))
 
     def record(self, index: int) -> tuple[str, Classes]:
-        """Return the path of a mask, and the classes of its ids or colours."""
+        """Return the path of a mask, and the names and colours of the classes."""
         return str(self.paths[index]), self.classes
 
 
 class PairFiles:
-    """Image files with their masks, by position."""
+    """A sequence of pictures, each with an image and its mask."""
 
     def __init__(self, paths: np.ndarray, masks: MaskFiles | CocoMasks) -> None:
         self.paths = paths
@@ -88,7 +88,7 @@ class PairFiles:
 
 
 class MaskDataset(Dataset[Sample | Unreadable]):
-    """Image files, each with a mask."""
+    """A data set of image files and their masks."""
 
     def __init__(
         self,
@@ -96,7 +96,7 @@ class MaskDataset(Dataset[Sample | Unreadable]):
         masks: MaskFiles | CocoMasks | None,
         transform: PairTransform,
     ) -> None:
-        # Arrays, not lists of objects, so that worker processes share their memory.
+        # Arrays instead of lists of objects, so that worker processes share their memory.
         self.paths = np.array([str(path) for path in images])
         self.masks = masks
         self.transform = transform
@@ -111,12 +111,12 @@ class MaskDataset(Dataset[Sample | Unreadable]):
         try:
             (image, *masks), _ = self.images[index]
         except UnreadableImageError as error:
-            return error.unreadable  # the main process raises an error or skips it
+            return error.unreadable  # the DataModule raises an error or skips the image
         return Sample(*self.transform(image, masks[0][0] if masks else None), index)
 
 
 def collate(samples: list[Sample | Unreadable]) -> Batch:
-    """Stack the samples that could be read; list the unreadable files."""
+    """Stack the readable samples to a batch, and list the unreadable files."""
     read = [sample for sample in samples if isinstance(sample, Sample)]
     targets = [sample.target.long() for sample in read if sample.target is not None]
     return Batch(
@@ -131,7 +131,7 @@ def build_datasets(settings: DataSettings) -> Datasets:
     """Build the data sets of the three splits.
 
     Raises:
-        UsageError: if a folder or a file is missing or cannot be used; the message names it.
+        UsageError: if a folder, a file or an annotation is missing or invalid.
     """
     if settings.name == "coco":
         names, splits = _read_outlines(settings)
@@ -171,17 +171,17 @@ def _read_mask_files(root: Path) -> Found:
 
 
 def unlabelled_images(paths: Sequence[Path], settings: DataSettings) -> MaskDataset:
-    """Build a data set of images to predict, transformed as in validation, without targets."""
+    """Build a data set of images without targets, transformed as in validation."""
     return MaskDataset(paths, None, eval_transform(settings.image_size))
 
 
 def as_seen(image: Tensor, settings: DataSettings) -> Tensor:
-    """Transform an image as in validation: uint8 tensor [3, H, W] to [3, S, S]."""
+    """Transform an image as in validation, from uint8 [3, H, W] to uint8 [3, S, S]."""
     return eval_transform(settings.image_size)(image, None)[0]
 
 
 def find_pairs(root: Path, split: str) -> tuple[list[str], list[str]]:
-    """List the images of a split and their masks, which have the same names.
+    """Return the paths of the images and of the masks of a split, matched by file name.
 
     Raises:
         UsageError: if a folder or a mask is missing.

@@ -1,4 +1,4 @@
-"""How this task looks: the only place that knows."""
+"""Draw images with their targets and predictions, and describe predictions in words."""
 
 import math
 from collections.abc import Sequence
@@ -12,19 +12,19 @@ from .masks import Prediction, mask_image
 
 LEAST_WIDTH = 256
 FONT_SIZE = 13
-STRENGTH = 0.55  # of the colours over the image
+STRENGTH = 0.55  # opacity of the colours over the image
 
 
 def draw_prediction(
     image: Tensor, target: Tensor | None, prediction: Prediction, classes: Sequence[str]
 ) -> Image.Image:
-    """The image under the predicted mask; beside it, if known, under the target.
+    """Draw the predicted mask over an image and, if given, the target over a second copy.
 
     Args:
         image: uint8 tensor [3, H, W].
         target: uint8 tensor [H, W] of class ids, or None.
-        prediction: its mask is stretched to the image.
-        classes: the names.
+        prediction: the predicted mask, which is resized to the image.
+        classes: the class names.
     """
     picture = to_pil_image(image)
     if picture.width < LEAST_WIDTH:
@@ -42,7 +42,7 @@ def draw_prediction(
 
 
 def draw_target(image: Tensor, target: Tensor, _classes: Sequence[str]) -> Image.Image:
-    """The image under its mask."""
+    """Draw a mask, uint8 [H, W], over its image, uint8 [3, H, W]."""
     return Image.blend(to_pil_image(image), mask_image(target).convert("RGB"), STRENGTH)
 
 
@@ -57,12 +57,12 @@ def _overlaid(picture: Image.Image, mask: Tensor, name: str) -> Image.Image:
 
 
 def caption(_target: Tensor | None, prediction: Prediction, classes: Sequence[str]) -> str:
-    """Which classes are seen, largest first."""
+    """Return the names of the predicted classes, sorted by descending area."""
     return ", ".join(name for name, _ in _shares(prediction, classes))
 
 
 def describe(prediction: Prediction, classes: Sequence[str]) -> dict[str, object]:
-    """One row of the table of predictions: the share of the image that each class takes."""
+    """Return the columns of the table of predictions: the share of the image for each class."""
     shares = dict(_shares(prediction, classes))
     return {name: round(shares.get(name, 0.0), 6) for name in classes}
 
@@ -71,4 +71,4 @@ def _shares(prediction: Prediction, classes: Sequence[str]) -> list[tuple[str, f
     counts = torch.bincount(prediction.mask.flatten().long(), minlength=len(classes))
     shares = (counts / counts.sum()).tolist()
     seen = [(name, share) for name, share in zip(classes, shares, strict=True) if share]
-    return sorted(seen, key=lambda one: -one[1])
+    return sorted(seen, key=lambda pair: -pair[1])

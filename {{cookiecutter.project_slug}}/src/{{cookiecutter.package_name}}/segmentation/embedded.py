@@ -1,4 +1,4 @@
-"""Write the embedded data set as images and masks, like a data set of the user."""
+"""Write the embedded data set as images and masks, a format of a user's own data."""
 
 from pathlib import Path
 
@@ -9,8 +9,8 @@ from ..data.shapes import CLASSES, draw_crowd, write_once
 from ..settings.segmentation import ShapesSettings
 from .masks import mask_image
 
-_VERSION = 1  # to be raised when the same settings draw other images
-_MOST = 3  # shapes in an image
+_VERSION = 1  # increase it when the same settings draw different images
+_MOST = 3  # maximum number of shapes in an image
 _NAMES = ("background", *CLASSES)
 
 
@@ -18,7 +18,7 @@ def write_shapes(settings: ShapesSettings) -> Path:
     """Draw the data set, unless it exists already.
 
     Returns:
-        The folder with ``images/``, ``masks/`` and ``classes.txt``.
+        The folder, which contains ``images/``, ``masks/`` and ``classes.txt``.
     """
 
     def write(folder: Path, split: str, index: int, rng: np.random.Generator) -> None:

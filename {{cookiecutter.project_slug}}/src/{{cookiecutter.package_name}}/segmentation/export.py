@@ -1,4 +1,4 @@
-"""The part of this task that is exported: the network as it is, and how to read its outputs."""
+"""The network to export, and how its outputs are decoded."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -23,12 +23,12 @@ for index, name in enumerate(description["classes"]):
 
 
 def exported_network(module: SegmentationModule) -> nn.Module:
-    """The network to export, from uint8 images [B, 3, S, S] to logits [B, classes, S, S]."""
+    """Return the network, which maps uint8 images [B, 3, S, S] to logits [B, classes, S, S]."""
     return module.network
 
 
 def postprocessing(_module: SegmentationModule, _network: nn.Module) -> dict[str, Any]:
-    """How the outputs become predictions, in words."""
+    """Return a description of how predictions are computed from the outputs."""
     return {
         "steps": (
             "The class with the greatest logit is the label of a pixel. The mask of labels is "
@@ -38,6 +38,6 @@ def postprocessing(_module: SegmentationModule, _network: nn.Module) -> dict[str
 
 
 def decode_outputs(outputs: Sequence[Tensor], _rules: Mapping[str, Any]) -> Tensor:
-    """What the network returns: logits [B, classes, S, S]."""
+    """Return the only output, the logits [B, classes, S, S]."""
     (logits,) = outputs
     return logits

@@ -1,4 +1,4 @@
-"""Mask files: their class ids, and the names and colours of the classes."""
+"""Read and write mask files, and read the names and colours of their classes."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +13,11 @@ from ..data.images import UnreadableImageError
 from ..errors import UsageError
 from ..evaluation.colors import class_color
 
-IGNORE_INDEX = 255  # the loss and the metrics leave out pixels of this id
+IGNORE_INDEX = 255  # the id of pixels that the loss and the metrics ignore
 
 
 class Prediction(NamedTuple):
-    """The classes of an image's pixels as the network predicts them."""
+    """The predicted class of each pixel of an image."""
 
     mask: Tensor  # uint8 [S, S] of class ids
 
@@ -39,7 +39,7 @@ def read_classes(path: Path) -> Classes:
     if not path.is_file():
         raise UsageError(
             f"{path} is missing.\nWrite a class name in each line, in the order of the masks' ids; "
-            "where masks are RGB, with the colour behind: road 128 64 128"
+            "for RGB masks, add the colour after the name: road 128 64 128"
         )
     names: list[str] = []
     colors = {}
@@ -56,13 +56,13 @@ def read_classes(path: Path) -> Classes:
 
 
 def read_mask(path: str, classes: Classes) -> Tensor:
-    """Read class ids: grey and palette images hold them, RGB images hold the classes' colours.
+    """Read the class ids of a mask: the values of a grey or palette image, or from RGB colours.
 
     Returns:
         uint8 tensor [H, W] of class ids and ``IGNORE_INDEX``.
 
     Raises:
-        UnreadableImageError: if the file is damaged, or holds ids or colours that are no class.
+        UnreadableImageError: if the file is damaged, or has ids or colours of no class.
     """
     try:
         with Image.open(path) as file:
@@ -95,7 +95,7 @@ def _ids_of_colors(pixels: np.ndarray, path: str, classes: Classes) -> np.ndarra
 
 
 def palette() -> list[int]:
-    """Return the colours of the ids 0 to 255 as PNG stores them: r, g, b, r, g, b ...
+    """Return a PNG palette for the ids 0 to 255: the 768 values r, g, b, r, g, b ...
 
     The first colour is black. With fewer than 256 colours, PNG would store the ids in fewer bits
     and lose ``IGNORE_INDEX``.
@@ -104,12 +104,12 @@ def palette() -> list[int]:
 
 
 def mask_image(mask: Tensor) -> Image.Image:
-    """Make a palette image of class ids, uint8 tensor [H, W], that viewers show in colours."""
+    """Convert class ids, a uint8 tensor [H, W], to an image with a palette of class colours."""
     image = Image.fromarray(mask.numpy())
     image.putpalette(palette())
     return image
 
 
 def fitted(mask: Tensor, size: tuple[int, int]) -> np.ndarray:
-    """Resize the ids [H, W] to a width and height by nearest neighbour."""
+    """Resize class ids, uint8 [H, W], to ``(width, height)`` by nearest-neighbour interpolation."""
     return np.asarray(Image.fromarray(mask.numpy()).resize(size, Image.Resampling.NEAREST))

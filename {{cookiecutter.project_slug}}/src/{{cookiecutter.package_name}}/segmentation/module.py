@@ -1,4 +1,4 @@
-"""The LightningModule of the task: loss, metrics, predictions."""
+"""The LightningModule for semantic segmentation: loss, metrics and predictions."""
 
 import segmentation_models_pytorch as smp
 import torch
@@ -21,7 +21,7 @@ from .scoring import score_batch
 
 
 class SegmentationModule(LightningModule):
-    """Train a segmenter; measure mean IoU and Dice from one confusion matrix over all pixels."""
+    """Train a segmenter, and measure mean IoU and Dice from a confusion matrix of all pixels."""
 
     def __init__(self, settings: Settings, classes: list[str], *, download: bool = True) -> None:
         super().__init__()
@@ -43,15 +43,15 @@ class SegmentationModule(LightningModule):
         return logits
 
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Return the sum of the losses of ``model.loss``."""
+        """Return the sum of the losses that ``model.loss`` lists, a scalar tensor."""
         return torch.stack([loss(logits, targets) for loss in self.losses]).sum()
 
     def predict_images(self, images: Tensor) -> list[Prediction]:
-        """Predict the masks of uint8 images [B, 3, H, W]."""
+        """Return a predicted mask [H, W] for each of the uint8 images [B, 3, H, W]."""
         return [Prediction(mask) for mask in self(images).argmax(dim=1).to(torch.uint8).cpu()]
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Return the loss of a batch."""
+        """Return the loss of a batch, a scalar tensor."""
         loss = self.loss(self(batch.images).float(), batch.targets)
         if is_logging_step(self.trainer, self.global_step + 1):
             self.log("train/loss", loss, batch_size=len(batch.images), on_step=True, on_epoch=False)
@@ -62,14 +62,14 @@ class SegmentationModule(LightningModule):
         self.confusion.update(*self._measured(batch))
 
     def test_step(self, batch: Batch, batch_idx: int) -> StepResults:
-        """Update the metrics with a batch; return the results of its images."""
+        """Update the metrics with a batch, and return the results of its images."""
         logits, targets = self._measured(batch)
-        confusion = self.confusion(logits, targets)  # of this batch; it is added to the sum, too
+        confusion = self.confusion(logits, targets)  # of this batch; it is also added to the total
         own = own_share(batch.positions, self.trainer)
         return score_batch(batch, logits, own, confusion, self.classes)
 
     def _measured(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return logits and targets; images that another process measures are ignored."""
+        """Add to the loss; return logits and targets, ignored where another process counts."""
         logits, targets = self(batch.images).float(), batch.targets
         count = len(targets)
         if self.trainer.world_size > 1:
@@ -82,11 +82,11 @@ class SegmentationModule(LightningModule):
         return logits, targets
 
     def on_validation_epoch_end(self) -> None:
-        """Log the metrics of the epoch."""
+        """Log the validation metrics."""
         self._log_scores("val")
 
     def on_test_epoch_end(self) -> None:
-        """Log the metrics of the split."""
+        """Log the test metrics."""
         self._log_scores("test")
 
     def _log_scores(self, split: str) -> None:
@@ -100,16 +100,16 @@ class SegmentationModule(LightningModule):
             self.log(f"{split}/{name}", value, prog_bar=f"{split}/{name}" == MONITOR)
 
     def scores_by_class(self) -> ClassScores:
-        """IoU and Dice of each class in the last test; None where neither side has the class."""
+        """Return IoU and Dice of each class in the last test, None for a class that is absent."""
         iou, dice = overlap(self._confusion)
         return {"iou": rounded(iou.tolist()), "dice": rounded(dice.tolist())}
 
     def predict_step(self, batch: Batch, batch_idx: int) -> list[tuple[int, Prediction]]:
-        """Predict a batch: the position of each image, and its prediction."""
+        """Return the index of each image in the data set, and its prediction."""
         return list(zip(batch.positions.tolist(), self.predict_images(batch.images), strict=True))
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Build the optimiser and its schedule of the learning rate."""
+        """Build the optimiser and its learning rate schedule."""
         steps = int(self.trainer.estimated_stepping_batches)
         return build_optimizer(self.network, self.settings, steps)
 
@@ -118,13 +118,13 @@ def overlap(counts: Tensor) -> tuple[Tensor, Tensor]:
     """Compute IoU and Dice of each class: ``tp / (tp + fp + fn)`` and ``2 tp / (2 tp + fp + fn)``.
 
     Args:
-        counts: int64 tensor [classes, classes], a row for each target class.
+        counts: int64 tensor [classes, classes], a confusion matrix whose rows are target classes.
 
     Returns:
-        Two float tensors [classes]; NaN for a class that neither target nor prediction has.
+        Two float tensors [classes]; NaN for a class in neither the targets nor the predictions.
     """
     hits = counts.diagonal().double()
-    either = counts.sum(dim=0) + counts.sum(dim=1)  # tp twice, fp and fn once
+    either = counts.sum(dim=0) + counts.sum(dim=1)  # 2 tp + fp + fn
     return (hits / (either - hits)).float(), (2 * hits / either).float()
 
 

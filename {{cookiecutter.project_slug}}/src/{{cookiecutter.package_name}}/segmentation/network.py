@@ -1,4 +1,4 @@
-"""The network: a segmentation-models-pytorch architecture on a timm encoder."""
+"""The network: a segmentation-models-pytorch architecture with a timm encoder."""
 
 from typing import cast
 
@@ -13,7 +13,7 @@ U_SHAPED = {"unet", "unetplusplus", "manet"}
 
 
 class Segmenter(nn.Module):
-    """An architecture, and the normalisation that its encoder was pretrained with."""
+    """A segmentation model, preceded by the image normalisation of its encoder's pretraining."""
 
     def __init__(self, model: nn.Module, normalisation: Normalisation) -> None:
         super().__init__()
@@ -29,7 +29,7 @@ class Segmenter(nn.Module):
         """Compute the logits of each class for each pixel.
 
         Args:
-            images: uint8 tensor [B, 3, H, W], or a float tensor of the same range, 0 to 255.
+            images: uint8 tensor [B, 3, H, W], or a float tensor in the range 0 to 255.
 
         Returns:
             float tensor [B, classes, H, W].
@@ -39,12 +39,12 @@ class Segmenter(nn.Module):
 
 
 def build_network(settings: ModelSettings, *, classes: int, download: bool = True) -> Segmenter:
-    """Build the network of the settings.
+    """Build the network that the settings specify.
 
     Args:
         settings: the settings of the model.
         classes: number of classes.
-        download: false if the weights will be loaded from a checkpoint.
+        download: set to false if the weights will be loaded from a checkpoint.
 
     Raises:
         UsageError: if there is no such architecture or backbone, or the weights cannot be
@@ -54,7 +54,7 @@ def build_network(settings: ModelSettings, *, classes: int, download: bool = Tru
     if settings.architecture.lower() not in known:
         raise UsageError(
             f"model.architecture={settings.architecture}: there is no such architecture.\n"
-            f"These are: {', '.join(known)}."
+            f"Choose from: {', '.join(known)}."
         )
     name = settings.backbone
     check_name(name)
@@ -71,7 +71,7 @@ def build_network(settings: ModelSettings, *, classes: int, download: bool = Tru
 
 
 def _decoder(settings: ModelSettings) -> dict[str, list[int]]:
-    """Return the channels of the decoder blocks: each block has half as many as the previous."""
+    """Return the decoder channels, which are halved from block to block, as arguments."""
     if settings.architecture.lower() not in U_SHAPED:
         return {}
     return {"decoder_channels": [max(settings.decoder_channels >> step, 16) for step in range(5)]}

@@ -12,11 +12,11 @@ from .masks import Prediction, fitted, mask_image
 def save_results(
     predicted: Sequence[tuple[Path, str, Prediction]], _classes: Sequence[str], folder: Path
 ) -> None:
-    """Write ``masks/<name>.png``: palette PNGs of class ids, in the size of the images.
+    """Write ``masks/<name>.png``: palette images of class ids, in the size of the image files.
 
     Args:
-        predicted: the path of each image, the name of its outputs, and its mask.
-        folder: where ``masks/`` is made.
+        predicted: the path of each image, the name of its output files, and its prediction.
+        folder: the folder in which ``masks/`` is created.
     """
     (folder / "masks").mkdir()
     for path, name, prediction in predicted:

@@ -1,4 +1,4 @@
-"""The results of each image of a test batch."""
+"""Compute the results of each image of a test batch."""
 
 from collections.abc import Sequence
 
@@ -10,20 +10,20 @@ from ..evaluation.scores import ImageResult, ScoreCounts, StepResults
 from .dataset import Batch
 from .masks import IGNORE_INDEX, Prediction
 
-SCORED_PIXELS = 2000  # of each image, spread evenly: the scores of all pixels would take minutes
+SCORED_PIXELS = 2000  # evenly spaced pixels of an image; counting all would take minutes
 
 
 def score_batch(
     batch: Batch, logits: Tensor, own: Tensor, confusion: Tensor, classes: Sequence[str]
 ) -> StepResults:
-    """Score the images of a batch; the loss of an image is the mean cross-entropy of its pixels.
+    """Compute the results of a batch; the loss of an image is its mean cross-entropy.
 
     Args:
-        batch: images and targets.
+        batch: the images and their targets.
         logits: float tensor [B, classes, S, S].
-        own: bool tensor [B], the images that this process has to count.
-        confusion: int64 tensor [classes, classes], the pixels of a target in a row.
-        classes: the names.
+        own: bool tensor [B], true for the images that this process counts.
+        confusion: int64 tensor [classes, classes] of pixel counts; rows are target classes.
+        classes: the class names.
     """
     logits, targets = logits[own], batch.targets[own]
     known = targets != IGNORE_INDEX
@@ -50,8 +50,8 @@ def score_batch(
 
 
 def _count_scores(counts: ScoreCounts, probabilities: Tensor, targets: Tensor) -> None:
-    """Count the probability of every class, of the same pixels whatever the batch is."""
-    step = targets[0].numel() // SCORED_PIXELS | 1 if len(targets) else 1  # odd: not one column
+    """Count the probability of every class at about ``SCORED_PIXELS`` pixels of each image."""
+    step = targets[0].numel() // SCORED_PIXELS | 1 if len(targets) else 1  # odd, to use all columns
     ids = targets.flatten(1)[:, ::step]
     known = ids != IGNORE_INDEX
     scores = probabilities.flatten(2)[:, :, ::step].transpose(1, 2)[known].cpu()  # [N, classes]

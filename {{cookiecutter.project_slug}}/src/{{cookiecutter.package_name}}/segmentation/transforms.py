@@ -1,4 +1,4 @@
-"""Transforms of an image together with its mask."""
+"""Transforms of images, which are uint8 tensors, together with their masks."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,7 @@ from torchvision.transforms import v2
 from ..settings.segmentation import DataSettings
 
 PairTransform = Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor | None]]
-_IGNORED = 255  # the id of pixels that a rotation adds from outside the image
+_IGNORED = 255  # the id of pixels outside the original image, which a rotation adds
 
 
 def train_transform(settings: DataSettings) -> PairTransform:
@@ -39,14 +39,14 @@ def eval_transform(size: int) -> PairTransform:
 
 
 class OnPairs(torch.nn.Module):
-    """Apply a torchvision transform to an image, and to the mask if there is any."""
+    """Apply a torchvision transform to an image and, if given, to its mask."""
 
     def __init__(self, transform: torch.nn.Module) -> None:
         super().__init__()
         self.transform = transform
 
     def forward(self, image: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Transform an image, uint8 [3, H, W], and its mask, uint8 [H, W]."""
+        """Transform an image, uint8 [3, H, W], and its mask, uint8 [H, W], if it is given."""
         if mask is None:
             return self.transform(tv_tensors.Image(image)).as_subclass(Tensor), None
         moved, ids = self.transform(tv_tensors.Image(image), tv_tensors.Mask(mask))

@@ -1,1 +1,1 @@
-"""Training: the trainer, its callbacks, the optimiser and checkpoints."""
+"""Training: the trainer, its callbacks and loggers, the optimiser and checkpoints."""

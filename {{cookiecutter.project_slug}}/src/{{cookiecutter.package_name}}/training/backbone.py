@@ -1,4 +1,4 @@
-"""What the networks share: the normalisation of images, timm's model names and weights."""
+"""Helpers for networks with a timm backbone: normalisation, model names, pretrained weights."""
 
 import difflib
 from collections.abc import Iterator, Sequence
@@ -15,7 +15,7 @@ IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 class Normalisation(nn.Module):
-    """Scale images as the backbone's pretraining did; a part of the network."""
+    """Normalise images in the same way as in the pretraining of the backbone."""
 
     mean: Tensor
     std: Tensor
@@ -29,7 +29,7 @@ class Normalisation(nn.Module):
         """Subtract the mean and divide by the standard deviation of each channel.
 
         Args:
-            images: uint8 tensor [B, 3, H, W], or a float tensor of the same range, 0 to 255.
+            images: uint8 tensor [B, 3, H, W], or a float tensor in the range 0 to 255.
 
         Returns:
             float tensor [B, 3, H, W].
@@ -47,7 +47,7 @@ def check_name(backbone: str) -> None:
     """Check that timm has a model of this name.
 
     Raises:
-        UsageError: naming the most similar models.
+        UsageError: if there is no such model; the message suggests similar names.
     """
     if timm.is_model(backbone):
         return
@@ -58,10 +58,10 @@ def check_name(backbone: str) -> None:
 
 @contextmanager
 def explain_failed_download(backbone: str, *, pretrained: bool) -> Iterator[None]:
-    """Wrap the construction of a network, which may download pretrained weights.
+    """Explain an error of the block, which builds a network and may download its weights.
 
     Raises:
-        UsageError: if the weights cannot be loaded, with what to do about it.
+        UsageError: if the pretrained weights cannot be loaded; the message suggests solutions.
     """
     try:
         yield
@@ -78,11 +78,11 @@ def explain_failed_download(backbone: str, *, pretrained: bool) -> Iterator[None
 
 
 def prepare_network(network: nn.Module, settings: Settings, *, compiled: nn.Module) -> None:
-    """Apply ``model.channels_last`` and ``model.compile``; names in the state dict stay the same.
+    """Apply ``model.channels_last`` and ``model.compile``, which do not change the state dict.
 
     Args:
         network: the whole network.
-        settings: ``settings.model`` is read.
+        settings: the section ``model`` is used.
         compiled: the part of the network that ``torch.compile`` is applied to, in place.
     """
     if settings.model.channels_last:

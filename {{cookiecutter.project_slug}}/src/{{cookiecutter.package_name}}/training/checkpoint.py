@@ -1,4 +1,4 @@
-"""Write and read checkpoints. A checkpoint file alone is enough to rebuild the module."""
+"""Write and read checkpoints, which contain all that is needed to rebuild the module."""
 
 import io
 from collections.abc import Sequence
@@ -15,10 +15,10 @@ from ..settings.tree import Settings
 
 
 class WholeCheckpoints(TorchCheckpointIO):
-    """Replace a checkpoint only when the new file is complete.
+    """Write checkpoints atomically.
 
-    Lightning copies from a temporary folder: on a full disk, or if it is killed meanwhile, it would
-    replace the previous checkpoint by half a file.
+    Lightning copies the file from a temporary folder: if the disk is full or the process is killed,
+    the previous checkpoint is replaced by an incomplete file.
     """
 
     def save_checkpoint(
@@ -27,7 +27,7 @@ class WholeCheckpoints(TorchCheckpointIO):
         """Write a checkpoint.
 
         Raises:
-            OSError: if there is no space for it; the previous checkpoint stays.
+            OSError: if it cannot be written; a previous checkpoint remains unchanged.
         """
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -38,7 +38,7 @@ class WholeCheckpoints(TorchCheckpointIO):
 
 
 class CheckpointContents(Callback):
-    """Add the settings and the classes to each checkpoint: nothing else rebuilds the model."""
+    """Add the settings and the class names to each checkpoint, to rebuild the module from it."""
 
     def __init__(self, settings: Settings, classes: Sequence[str]) -> None:
         self.settings = settings
@@ -47,7 +47,7 @@ class CheckpointContents(Callback):
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Add ``settings``, a tree of plain values, and ``classes``, a list of names."""
+        """Add ``settings``, a nested dict of plain values, and ``classes``, a list of names."""
         checkpoint["settings"] = self.settings.model_dump(mode="json", by_alias=True)
         checkpoint["classes"] = list(self.classes)
 
@@ -56,15 +56,15 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """Read a checkpoint of this project.
 
     Returns:
-        Lightning's entries, ``state_dict`` among them, and ``settings`` and ``classes``.
+        The entries of a Lightning checkpoint, and the entries ``settings`` and ``classes``.
 
     Raises:
-        UsageError: if the file is no checkpoint, or not of this project.
+        UsageError: if the file is not a checkpoint of this project.
     """
     try:
         content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         missing = {"settings", "classes", "state_dict"} - set(content)
-    except Exception as error:  # torch raises many kinds for other files
+    except Exception as error:  # torch raises many types of errors for other files
         raise UsageError(f"checkpoint={path} cannot be read: {type(error).__name__}.") from error
     if missing:
         raise UsageError(

@@ -1,4 +1,4 @@
-"""Open the experiment trackers that the settings name."""
+"""Open the experiment trackers that the settings specify."""
 
 import inspect
 from collections.abc import Iterator, Mapping
@@ -22,19 +22,19 @@ def tracked(
 ) -> Iterator[tuple[list[Logger], list[Callback]]]:
     """Open the trackers of ``settings.tracking``, and close them when the block ends.
 
-    A tracker is a Lightning logger, which is built from its arguments; or a class of this package
-    with a method ``follow``, a context manager of its loggers and callbacks.
+    A tracker is a Lightning logger, which is built from its arguments, or a class with a method
+    ``follow``, which returns a context manager that yields loggers and callbacks.
 
     Args:
-        settings: with ``tracking=none`` there are neither loggers nor callbacks.
-        run: where the run writes.
-        job: ``train``, ``evaluate`` or ``predict``.
+        settings: with ``tracking=none``, both lists are empty.
+        run: the run, passed to ``follow``.
+        job: the command: ``train``, ``evaluate`` or ``predict``.
 
     Yields:
         The loggers and the callbacks for Lightning's trainer.
 
     Raises:
-        UsageError: if a tracker cannot be built, with the reason.
+        UsageError: if a tracker cannot be built.
     """
     loggers: list[Logger] = []
     callbacks: list[Callback] = []
@@ -60,12 +60,12 @@ def _logger(path: str, target: Any, tracker: Mapping[str, Any], settings: Settin
     if not (isinstance(target, type) and issubclass(target, Logger)):
         raise UsageError(
             f"{path}.{TARGET}={tracker[TARGET]} is not a logger of Lightning.\n"
-            "Name one, or choose a tracker: tracking=<file of configs/tracking>"
+            "Name a logger, or choose a file of configs/tracking: tracking=<name>"
         )
     try:
         inspect.signature(target).bind(**arguments)
         logger = target(**arguments)
-        _ = getattr(logger, "experiment", None)  # some arguments are passed on to it
+        _ = getattr(logger, "experiment", None)  # it checks some of the arguments
         hyperparameters = settings.model_dump(mode="json", exclude={"tracking"})
         logger.log_hyperparams(flattened(hyperparameters))
     except ModuleNotFoundError as error:

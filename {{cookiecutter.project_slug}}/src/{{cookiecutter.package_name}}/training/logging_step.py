@@ -1,16 +1,16 @@
-"""Which training steps are logged."""
+"""Decide whether a training step is logged."""
 
 from lightning.pytorch import Trainer
 
 
 def is_logging_step(trainer: Trainer, step: int) -> bool:
-    """Whether a training step is logged: the first, and each multiple of ``log_every_n_steps``.
+    """Return whether a step is logged: step 1 and each multiple of ``log_every_n_steps``.
 
-    Lightning drops what other steps log, but takes about one percent of a step to do so.
+    Lightning discards the values of other steps, but this takes about 1 % of the time of a step.
 
     Args:
-        trainer: knows ``log_every_n_steps``.
-        step: number of the optimiser step, from 1. While a step runs it is
-            ``trainer.global_step + 1``, and ``trainer.global_step`` from ``on_train_batch_end`` on.
+        trainer: its ``log_every_n_steps`` is used.
+        step: the number of the optimiser step, from 1: ``trainer.global_step + 1`` during a step,
+            and ``trainer.global_step`` in ``on_train_batch_end``.
     """
     return step == 1 or step % trainer.log_every_n_steps == 0  # type: ignore[attr-defined]

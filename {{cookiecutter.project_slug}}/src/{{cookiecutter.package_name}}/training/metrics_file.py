@@ -15,17 +15,17 @@ from ..run.folder import read_rows
 class MetricsFile(Logger):
     """Append a row to a CSV file each time metrics are logged.
 
-    Columns are sorted by name; a metric that is logged for the first time adds a column. A resumed
-    training continues the file: Lightning's ``CSVLogger`` would delete it.
+    Columns are sorted by name; a new metric adds a column. When training is resumed, rows are added
+    to the existing file, which Lightning's ``CSVLogger`` would delete.
     """
 
     def __init__(self, path: Path, *, resumed_step: int = 0) -> None:
-        """Write nothing yet.
+        """Set the path; the file is written when metrics are logged.
 
         Args:
             path: the CSV file.
-            resumed_step: the first step that will be trained. Rows that an earlier training wrote
-                for this step and later ones are dropped.
+            resumed_step: the step at which training is resumed. Existing rows of this step and of
+                later steps are deleted.
         """
         super().__init__()
         self.path = path
@@ -34,20 +34,20 @@ class MetricsFile(Logger):
 
     @property
     def name(self) -> str:
-        """The name of the file without its suffix."""
+        """The file name without its suffix."""
         return self.path.stem
 
     @property
     def version(self) -> str:
-        """The run id, which is the name of the folder."""
+        """The run id, i.e. the name of the run folder."""
         return self.path.parent.name
 
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
-        """Do nothing: the settings are in ``config.yaml``."""
+        """Do nothing, since the settings are in ``config.yaml``."""
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Append a row, and write it to the disk at once."""
+        """Append a row with the metrics and the step to the file."""
         row = {**metrics, "step": step}
         if not self.columns:
             earlier = read_rows(self.path)

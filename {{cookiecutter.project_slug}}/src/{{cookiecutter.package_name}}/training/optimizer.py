@@ -1,4 +1,4 @@
-"""The optimiser and the schedule of its learning rate."""
+"""Build the optimiser and the learning rate schedule."""
 
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
@@ -15,15 +15,15 @@ FUSED_ON = {"cpu", "cuda"}
 def build_optimizer(
     network: nn.Module, settings: Settings, steps: int
 ) -> OptimizerLRSchedulerConfig:
-    """Build the optimiser and the schedule of its learning rate.
+    """Build the optimiser and its learning rate schedule, a linear warm-up and a cosine decay.
 
     Args:
         network: the network to train; biases and normalisation layers get no weight decay.
-        settings: ``settings.optimizer`` and ``settings.schedule`` are read.
-        steps: number of optimiser steps of the training.
+        settings: the sections ``optimizer`` and ``schedule`` are used.
+        steps: total number of optimiser steps.
 
     Returns:
-        The value for ``LightningModule.configure_optimizers`` to return.
+        The return value for ``LightningModule.configure_optimizers``.
     """
     chosen = settings.optimizer
     groups = param_groups_weight_decay(network, chosen.weight_decay)

@@ -32,9 +32,9 @@ SILENCED_WARNINGS = (  # warnings of Lightning that do not apply here
     ".*exists and is not empty.*",  # the folder of a resumed run
     ".*Using `DistributedSampler`.*",  # repeated images are not counted, see own_share
     ".*sync_dist=True.*",  # the metrics gather the results of all processes themselves
-    ".*ended before the epoch ended.*",  # a run that is resumed within an epoch
-    ".*LeafSpec.*",  # a deprecated call within Lightning
-    ".*have no `val_dataloader`.*",  # a measurement of speed does not validate
+    ".*ended before the epoch ended.*",  # a training that is resumed within an epoch
+    ".*LeafSpec.*",  # Lightning itself calls a deprecated function
+    ".*have no `val_dataloader`.*",  # speed is measured without validation
 )
 
 
@@ -46,12 +46,12 @@ def build_trainer(
     callbacks: Sequence[Callback],
     plugins: Sequence[Any] = (),
 ) -> Trainer:
-    """Build the trainer, which writes into the folder of the run.
+    """Build the trainer with the given loggers, callbacks and plugins.
 
     Raises:
-        UsageError: if the machine lacks the devices that the settings ask for.
+        UsageError: if the settings do not fit the machine, e.g. its number of GPUs.
     """
-    torch.set_float32_matmul_precision("high")  # TF32, where a GPU has it
+    torch.set_float32_matmul_precision("high")  # use TF32 if the GPU supports it
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     for message in SILENCED_WARNINGS:
@@ -62,18 +62,18 @@ def build_trainer(
     _enable_garbage_collection()
     try:
         return _trainer(settings, run, loggers, callbacks, plugins)
-    except MisconfigurationException as error:  # no such device, say
+    except MisconfigurationException as error:  # for example, there is no GPU
         raise UsageError(f"The trainer cannot be built: {error}") from error
 
 
 def _enable_garbage_collection() -> None:
-    """Enable collection, which ``launch`` has disabled, and exempt the objects of the imports.
+    """Enable garbage collection, which ``launch`` has disabled, and freeze existing objects.
 
-    Later jobs of a multirun exempt nothing, so that the objects of earlier jobs are collected.
+    Only the first job of a multirun freezes objects, so that those of earlier jobs are collected.
     """
     if not gc.isenabled() and not gc.get_freeze_count():
         gc.freeze()
-        atexit.register(gc.unfreeze)  # or extension modules report leaks at the end
+        atexit.register(gc.unfreeze)  # otherwise, extension modules report leaks at exit
     gc.enable()
 
 
@@ -105,7 +105,7 @@ def _trainer(
         num_sanity_val_steps=0,
         enable_progress_bar=chosen.progress,
         enable_model_summary=False,
-        # Without this, Lightning adds a checkpoint callback of its own.
+        # Otherwise, Lightning would add a checkpoint callback by default.
         enable_checkpointing=any(isinstance(item, ModelCheckpoint) for item in callbacks),
         logger=list(loggers),
         callbacks=[*callbacks, *([ProgressBar()] if chosen.progress else [])],
@@ -115,7 +115,7 @@ def _trainer(
 
 
 def step_callbacks(settings: Settings) -> list[Callback]:
-    """Callbacks that take part in every training step."""
+    """Return the callbacks for weight averaging, gradient clipping and a finite loss."""
     average = settings.ema
     return [
         *([WeightAverage(average.decay, average.every_n_steps)] if average.enabled else []),
@@ -127,13 +127,13 @@ def step_callbacks(settings: Settings) -> list[Callback]:
 def checkpoint_callbacks(
     settings: Settings, run: Run, *, monitor: str, mode: str
 ) -> list[Callback]:
-    """Callbacks that save the best and the newest weights, and stop early with ``patience``."""
+    """Return callbacks that save ``best.ckpt`` and ``last.ckpt``, and stop after ``patience``."""
     folder = run.best.parent
     callbacks: list[Callback] = [
         ModelCheckpoint(
             folder, filename="best", monitor=monitor, mode=mode, enable_version_counter=False
         ),
-        # The checkpoint that a resumed run continues from is replaced after every epoch.
+        # ``last.ckpt``, from which training is resumed, is replaced after every epoch.
         ModelCheckpoint(
             folder, filename="last", enable_version_counter=False, save_on_train_epoch_end=True
         ),

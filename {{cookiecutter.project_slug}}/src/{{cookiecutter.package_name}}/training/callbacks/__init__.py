@@ -1,1 +1,1 @@
-"""Lightning callbacks: averaging, clipping, speed, progress, pictures, curves."""
+"""Lightning callbacks for training, such as weight averaging, gradient clipping and speed."""

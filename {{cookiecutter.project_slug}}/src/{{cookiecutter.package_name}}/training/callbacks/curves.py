@@ -1,4 +1,4 @@
-"""Draw the metrics of a training over its steps."""
+"""Plot the metrics of a training over its steps."""
 
 import math
 from collections import defaultdict
@@ -14,19 +14,19 @@ COLUMNS = 3
 
 
 class Curves(Callback):
-    """Draw ``curves.png`` when training ends, also when it is interrupted or fails."""
+    """Write ``curves.png`` when training ends, even if it is interrupted or fails."""
 
     def __init__(self, run: Run) -> None:
         self.run = run
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draw after the last epoch."""
+        """Plot the metrics after the last epoch."""
         self._draw(trainer)
 
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
     ) -> None:
-        """Draw the steps until the exception."""
+        """Plot the metrics of the steps before the exception."""
         self._draw(trainer)
 
     def _draw(self, trainer: Trainer) -> None:
@@ -35,11 +35,11 @@ class Curves(Callback):
 
 
 def draw_curves(rows: list[dict[str, float]], path: Path) -> None:
-    """Draw each metric over the steps; training and validation of one metric share axes.
+    """Plot each metric over the steps, with training and validation in the same axes.
 
     Args:
         rows: the rows of ``metrics.csv``, see ``read_metrics``.
-        path: the PNG file to write; nothing is written if there is no metric yet.
+        path: the PNG file to write; it is not written if there are no metrics.
     """
     series: dict[str, dict[str, list[tuple[float, float]]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:

@@ -1,4 +1,4 @@
-"""Keep a moving average of the weights, which is validated and saved in place of the weights."""
+"""Exponential moving average (EMA) of the weights, which is validated and saved instead."""
 
 from typing import Any
 
@@ -15,13 +15,13 @@ class WeightAverage(Callback):
 
     After each optimiser step, ``average = d * average + (1 - d) * weights``, with
     ``d = min(decay, (1 + n) / (10 + n))`` after ``n`` updates: the warm-up of TensorFlow's
-    ``ExponentialMovingAverage``, by which the random initial weights are soon forgotten.
+    ``ExponentialMovingAverage``, which reduces the influence of the initial weights.
 
-    Validation uses the average. The ``state_dict`` of a checkpoint is the average, too, so that
-    tests and predictions need no special case; the weights from which training continues
-    are stored next to it as ``trained_weights``.
+    Validation uses the average. The ``state_dict`` of a checkpoint also contains the average, so
+    that tests and predictions need no special case; the weights with which training continues
+    are stored in the entry ``trained_weights``.
 
-    Lightning 2.6 has ``WeightAveraging``, which does not fit: ``test`` and ``predict`` after
+    ``WeightAveraging`` of Lightning 2.6 is not suitable: ``test`` and ``predict`` after
     ``fit`` use the trained weights, callbacks see them in ``on_validation_epoch_end``, the average
     of a module that trains on a GPU stays on the CPU, and each update waits for the device twice.
     """
@@ -31,7 +31,7 @@ class WeightAverage(Callback):
         self.every_n_steps = every_n_steps
         self.updates = 0
         self.average: dict[str, Tensor] = {}
-        self._trained: dict[str, Tensor] | None = None  # while the module has the average
+        self._trained: dict[str, Tensor] | None = None  # set while the module has the average
         self._last_step = -1
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -78,7 +78,7 @@ class WeightAverage(Callback):
             pl_module.load_state_dict(self.average)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Load the trained weights again."""
+        """Restore the trained weights."""
         if self._trained is not None:
             pl_module.load_state_dict(self._trained)
             self._trained = None
@@ -86,13 +86,13 @@ class WeightAverage(Callback):
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
     ) -> None:
-        """Load the trained weights again if validation was interrupted."""
+        """Restore the trained weights if validation was interrupted."""
         self.on_validation_end(trainer, pl_module)
 
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Save the average as ``state_dict`` and the trained weights next to it."""
+        """Save the average as ``state_dict``, and the trained weights as ``trained_weights``."""
         if self.average:
             trained = self._trained or checkpoint["state_dict"]
             checkpoint[_TRAINED] = {"weights": trained, "updates": self.updates}

@@ -1,4 +1,4 @@
-"""Stop a training that has diverged."""
+"""Stop training when it diverges."""
 
 from typing import Any
 
@@ -10,15 +10,15 @@ from ..logging_step import is_logging_step
 
 
 class FiniteLoss(Callback):
-    """End the training with a reason when the loss is infinite or not a number."""
+    """Raise an error when the loss is infinite or NaN."""
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Check the loss at logging steps and at the end of an epoch: each check waits for the GPU.
+        """Check the loss at logging steps and at the end of an epoch; checks wait for the GPU.
 
         Raises:
-            NotFiniteError: if the loss is not finite, with the step and settings to change.
+            NotFiniteError: if the loss is not finite; the message suggests settings to change.
         """
         if not (is_logging_step(trainer, trainer.global_step) or trainer.is_last_batch):
             return

@@ -1,4 +1,4 @@
-"""Measure the speed of a training and its waiting time for data."""
+"""Measure the speed of training and the time spent waiting for data."""
 
 import sys
 from time import perf_counter
@@ -14,12 +14,12 @@ if sys.platform != "win32":
 
 
 class Performance(Callback):
-    """Log ``perf/...``: means over the steps since the last logged step, by wall clock.
+    """Log ``perf/...``, which are means of wall-clock time over the steps since the last log.
 
-    Validation is not measured, and neither are the first steps, which start workers and choose
-    kernels. The GPU is synchronised after these steps and at the end only: in between it is a few
-    steps behind at most, which hardly changes a mean over many steps. This must be the last
-    callback of the trainer, or the time of later callbacks would count as waiting for data.
+    Validation and the first ``skip`` steps, which start workers and select kernels, are excluded.
+    The GPU is synchronised only after these steps and at the end: in between, it is a few steps
+    behind at most, which hardly changes a mean over many steps. This must be the last callback of
+    the trainer, since the time of later callbacks would count as waiting for data.
     """
 
     def __init__(self, *, skip: int = 1) -> None:
@@ -33,23 +33,23 @@ class Performance(Callback):
         self.began = self.ended = perf_counter()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start measuring: a resumed epoch calls no ``on_train_epoch_start``."""
+        """Start measuring, since ``on_train_epoch_start`` is not called in a resumed epoch."""
         self._restart()
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start to wait for the first batch."""
+        """Record when the wait for the first batch starts."""
         self.ended = perf_counter()
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Note when the batch arrived."""
+        """Record when the wait for the batch ends."""
         self.began = perf_counter()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Add the time of the step; log at logging steps."""
+        """Add the time of the step, and log the means at logging steps."""
         self.seen += 1
         if self.seen <= self.skip:
             if self.seen == self.skip:
@@ -73,11 +73,11 @@ class Performance(Callback):
         self.seconds += perf_counter() - began
 
     def measured(self, trainer: Trainer, module: LightningModule) -> dict[str, float]:
-        """Compute the means over the steps since the last logged step.
+        """Return the means over the steps since the last log.
 
         Returns:
             ``perf/images_per_second`` of all processes together; ``perf/data_wait``, the share of
-            the time spent waiting for data; ``perf/step_ms``; and ``peak_memory``.
+            the time spent waiting for data; ``perf/step_ms``; and ``perf/memory_gb``.
         """
         return {
             "perf/images_per_second": self.images * trainer.world_size / self.seconds,
@@ -94,7 +94,7 @@ def synchronise(device: torch.device) -> None:
 
 
 def peak_memory(device: torch.device) -> dict[str, float]:
-    """Return ``perf/memory_gb``: the peak memory of this process, on the GPU or else in RAM."""
+    """Return ``perf/memory_gb``, the peak GPU memory of this process, or its peak RAM on CPUs."""
     if device.type == "cuda":
         return {"perf/memory_gb": torch.cuda.max_memory_allocated(device) / 1e9}
     if sys.platform == "win32":

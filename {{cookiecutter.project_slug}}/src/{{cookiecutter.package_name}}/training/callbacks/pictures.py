@@ -1,4 +1,4 @@
-"""Draw the predictions for a fixed sample of the validation images."""
+"""Draw the predictions of a fixed selection of validation images."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ from ...data.images import Unreadable
 
 @dataclass(frozen=True)
 class Shown:
-    """One validation image with its target and its prediction."""
+    """A validation image with its target and its prediction."""
 
     image: Tensor  # uint8 [3, H, W]
     target: Any
@@ -27,9 +27,9 @@ Sink = Callable[[Trainer, Sequence[Shown]], None]
 
 
 class PredictionPictures(Callback):
-    """Draw a sheet of fixed samples after each validation.
+    """Write a sheet of predictions to ``epoch_<n>.png`` every ``every_n_epochs`` epochs.
 
-    ``sinks`` are called with the samples; further functions may be appended to them.
+    Each function in ``sinks`` is called with the samples; other callbacks may append functions.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class PredictionPictures(Callback):
         self.sinks: list[Sink] = [self._write_sheet]
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Predict the samples with the weights that are being validated, and call the sinks."""
+        """Predict the samples with the current, possibly averaged weights, and call the sinks."""
         if trainer.sanity_checking or not trainer.is_global_zero:
             return
         if (trainer.current_epoch + 1) % self.every_n_epochs:
@@ -78,7 +78,7 @@ class PredictionPictures(Callback):
 
 
 def contact_sheet(tiles: Sequence[Image.Image], gap: int = 8) -> Image.Image:
-    """Arrange pictures in a grid that is about square, ``gap`` pixels apart on white."""
+    """Arrange images in an approximately square grid on white, ``gap`` pixels apart."""
     columns = max(1, round(len(tiles) ** 0.5))
     rows = math.ceil(len(tiles) / columns)
     width, height = max(tile.width for tile in tiles), max(tile.height for tile in tiles)

@@ -1,4 +1,4 @@
-"""The progress bar."""
+"""A progress bar with the loss and the speed."""
 
 from collections.abc import Callable
 
@@ -7,7 +7,7 @@ from lightning.pytorch.callbacks import RichProgressBar
 
 from ..logging_step import is_logging_step
 
-# Short names and formats of metrics in the bar, since full names would take several lines.
+# Short names and formats of metrics, since full names would take several lines of the bar.
 SHORT: dict[str, tuple[str, Callable[[float], str]]] = {
     "train/loss": ("loss", "{:.3f}".format),
     "perf/images_per_second": ("images/s", "{:.0f}".format),
@@ -30,7 +30,7 @@ class ProgressBar(RichProgressBar):
     def get_metrics(
         self, trainer: Trainer, pl_module: LightningModule
     ) -> dict[str, int | str | float | dict[str, float]]:
-        """Return the texts to the right of the bar."""
+        """Return the values that are shown to the right of the bar."""
         if is_logging_step(trainer, trainer.global_step):
             metrics = trainer.callback_metrics
             for key, (name, write) in SHORT.items():
