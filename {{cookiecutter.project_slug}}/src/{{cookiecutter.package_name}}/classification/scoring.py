@@ -29,11 +29,11 @@ def score_batch(batch: Batch, logits: Tensor, own: Tensor, classes: Sequence[str
     probabilities = logits.softmax(dim=1)
     confidences, labels = probabilities.max(dim=1)
     counts = ScoreCounts(classes)
-    every = np.tile(np.arange(len(classes)), len(targets))
+    all_labels = np.tile(np.arange(len(classes)), len(targets))
     counts.add(
-        every,
+        all_labels,
         probabilities.flatten().numpy(),
-        every == targets.repeat_interleave(len(classes)).numpy(),
+        all_labels == targets.repeat_interleave(len(classes)).numpy(),
     )
     counts.add_targets(targets.numpy())
     np.add.at(counts.confusion, (targets.numpy(), labels.numpy()), 1)

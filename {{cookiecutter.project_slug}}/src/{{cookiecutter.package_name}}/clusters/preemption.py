@@ -76,7 +76,7 @@ class Preemption(Callback):
         self.ending = True
         trainer.save_checkpoint(self.checkpoint)
         if trainer.is_global_zero:
-            log.info("Saved %s at step %d to end.", self.checkpoint, trainer.global_step)
+            log.info("Saved %s at step %d; ending.", self.checkpoint, trainer.global_step)
         # After the last batch, validation runs first, since resumed training would not run it.
         if not trainer.is_last_batch:
             self._end()

@@ -49,7 +49,7 @@ def _is_evicted(job: str) -> bool:
 
 def _scontrol(*arguments: str) -> str:
     return subprocess.run(  # noqa: S603 - the job id comes from SLURM
-        ["scontrol", *arguments],  # noqa: S607 - found on the path of the cluster
+        ["scontrol", *arguments],  # noqa: S607 - a cluster has scontrol in its PATH
         check=True,
         capture_output=True,
         text=True,

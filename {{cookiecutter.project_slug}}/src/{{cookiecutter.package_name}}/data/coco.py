@@ -94,7 +94,7 @@ def _find(root: Path, split: str) -> Path | None:
         raise UsageError(
             f"data.root={root} has several annotation files for {split}:\n"
             + "\n".join(f"  {path}" for path in files)
-            + "\nKeep the file to use, and move the others away."
+            + "\nKeep the file to use, and move the other files away."
         )
     return files[0] if files else None
 

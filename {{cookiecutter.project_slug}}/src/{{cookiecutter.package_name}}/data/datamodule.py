@@ -90,7 +90,7 @@ class DataModule(LightningDataModule):
         """Record the unreadable images of a batch, or raise an error.
 
         Raises:
-            UsageError: if ``skip_unreadable`` is false, or no image of the batch is readable.
+            UsageError: if an image is unreadable without ``skip_unreadable``, or all images are.
         """
         for path, reason in batch.unreadable:
             if not self.skip_unreadable:
@@ -108,7 +108,7 @@ def own_share(positions: Tensor, trainer: Trainer) -> Tensor:
     """Select the images of a batch that this process measures, so that no image counts twice.
 
     Lightning's sampler gives image ``i`` to process ``i % world_size``. It repeats the first images
-    where a process would otherwise get fewer images than the others.
+    where a process would otherwise get fewer images than other processes.
 
     Args:
         positions: int64 tensor [B], the index of each image in the data set.

@@ -59,9 +59,9 @@ def _score_image(
     counts.add_targets(objects)
     shown = Prediction(*(part[prediction.scores >= threshold] for part in prediction))
     count_confusion(counts.confusion, shown, target)
-    sure = scores >= threshold
-    total = int(sure.sum()) + len(objects)
-    loss = 1 - 2 * int(correct[sure].sum()) / total if total else 0.0
+    confident = scores >= threshold
+    total = int(confident.sum()) + len(objects)
+    loss = 1 - 2 * int(correct[confident].sum()) / total if total else 0.0
     confidence = float(shown.scores.mean()) if len(shown.scores) else 0.0
     return shown, confidence, loss, loss == 0
 

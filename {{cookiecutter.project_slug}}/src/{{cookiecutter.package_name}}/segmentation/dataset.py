@@ -116,13 +116,13 @@ class MaskDataset(Dataset[Sample | Unreadable]):
 
 
 def collate(samples: list[Sample | Unreadable]) -> Batch:
-    """Stack the readable samples to a batch, and list the unreadable files."""
-    read = [sample for sample in samples if isinstance(sample, Sample)]
-    targets = [sample.target.long() for sample in read if sample.target is not None]
+    """Stack the readable samples into a batch, and list the unreadable files."""
+    readable = [sample for sample in samples if isinstance(sample, Sample)]
+    targets = [sample.target.long() for sample in readable if sample.target is not None]
     return Batch(
-        torch.stack([sample.image for sample in read]) if read else torch.empty(0),
+        torch.stack([sample.image for sample in readable]) if readable else torch.empty(0),
         torch.stack(targets) if targets else torch.empty(0),
-        torch.tensor([sample.position for sample in read]),
+        torch.tensor([sample.position for sample in readable]),
         [sample for sample in samples if isinstance(sample, Unreadable)],
     )
 
