@@ -1,4 +1,4 @@
-"""The contract of the task: shared code imports these names and nothing else of its package.
+"""The interface of the task: shared code imports these names and nothing else of its package.
 
 Data: ``build_datasets(settings.data) -> Datasets`` for training, validation and test;
 ``unlabelled_images(paths, settings.data)``, a data set of images to predict, whose batches
