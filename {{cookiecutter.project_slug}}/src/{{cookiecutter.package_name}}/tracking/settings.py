@@ -109,7 +109,7 @@ class WandbSettings(Strict):
     )
     # ~ if cookiecutter.scope == "complete"
     log_model: Literal["best", "all"] | None = Field(
-        description="Log the best checkpoint; all logs the last checkpoint, too."
+        description="Log the best checkpoint; all logs the last, too; null logs none."
     )
     log_model_every_n_epochs: int | None = Field(
         ge=1,
@@ -119,7 +119,7 @@ class WandbSettings(Strict):
         description="At the end, delete the model versions of this run that have no alias."
     )
     log_data: Literal["reference", "content"] | None = Field(
-        description="Log the data set by reference, or upload its files."
+        description="Log the data set by reference, or with its files; null logs none."
     )
     watch: Literal["gradients", "parameters", "all"] | None = Field(
         description="Log histograms of gradients, parameters or both every 100 steps."
