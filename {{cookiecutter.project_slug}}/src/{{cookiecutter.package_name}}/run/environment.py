@@ -1,4 +1,4 @@
-"""Record versions, git state and command line of a run, and mask secrets in texts."""
+"""Record versions, git state and command line of a run, and hide secrets in texts."""
 
 import os
 import platform

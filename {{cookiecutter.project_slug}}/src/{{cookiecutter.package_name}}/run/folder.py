@@ -46,7 +46,7 @@ class Run:
 
     @property
     def results(self) -> Path:
-        """The test metrics; a run with this file is finished."""
+        """The test metrics. A run that has this file is finished."""
         return self.folder / "metrics.json"
 
     @property

@@ -96,7 +96,7 @@ class WandbSettings(Strict):
     tags: list[str] = Field(description="Words that label the run.")
     notes: str | None = Field(description="A text about the run.")
     mode: Mode | None = Field(
-        description="null follows WANDB_MODE, or is online if there is an API key, else offline."
+        description="null is WANDB_MODE if it is set, else online with an API key, offline without."
     )
     strict: bool = Field(
         description="Whether an error of tracking fails the run; false only logs it."
