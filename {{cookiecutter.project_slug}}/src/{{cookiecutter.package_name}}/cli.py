@@ -1,7 +1,7 @@
 """The commands of this project.
 
-Only light modules are imported at the top, so that ``--help`` and a wrong setting are answered at
-once. PyTorch is imported when the settings have been checked.
+Only modules that import quickly are imported at the top, so that ``--help`` and a wrong setting are
+answered at once. PyTorch is imported after the settings have been checked.
 """
 
 import os
@@ -20,13 +20,13 @@ from .settings.tree import EvaluateSettings, PredictSettings, Settings
 
 SettingsT = TypeVar("SettingsT", bound=Settings)
 
-RUN_SETTINGS = "TRAIN_RUN_SETTINGS"  # the environment variable with the path of a run's settings
+RUN_SETTINGS = "TRAIN_RUN_SETTINGS"  # the environment variable with the path of a run's config.yaml
 
 
 def train() -> None:
     """Train, test the best weights and write the report."""
     if RUN_SETTINGS in os.environ:
-        # Lightning has started this process as a further rank: the run exists already.
+        # Lightning has started this process with a rank above 0: the run exists already.
         from .train import run_training
 
         run = Run(Path(os.environ[RUN_SETTINGS]).parent)
@@ -46,9 +46,9 @@ def _train(config: DictConfig) -> None:
         run = Run(settings.runs / os.environ[RUN_ID])
     if is_first():
         run.create(settings)
-    # Lightning starts further ranks with this command line; they read the settings of the run.
+    # Lightning starts processes with this command line; they read the settings of the run.
     os.environ[RUN_SETTINGS] = str(run.settings_file)
-    HydraConfig.instance().cfg = None  # or Lightning would start the further ranks through Hydra
+    HydraConfig.instance().cfg = None  # otherwise Lightning starts its processes through Hydra
     try:
         from .train import run_training
 

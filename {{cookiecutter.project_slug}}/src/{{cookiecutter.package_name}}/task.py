@@ -1,18 +1,26 @@
-"""The contract of the task: shared code imports these names and nothing else of its package.
+"""The interface of the task: shared code imports these names and nothing else of its package.
 
-Data: ``build_datasets(settings.data) -> Datasets`` for training, validation and test;
-``unlabelled_images(paths, settings.data)``, a data set of images to predict, whose batches
-``collate(samples)`` makes; ``as_seen(image, settings.data)``, an image uint8 [3, H, W] as the model
-sees it; ``UNLABELLED``, the target of an image without annotation.
+Data:
 
-Model: ``TaskModule(settings, classes, download=True)``, a LightningModule with ``classes`` (the
-names), ``network`` (with ``normalisation``), ``predict_images(images)`` for uint8
-images [B, 3, S, S], ``scores_by_class()`` of the last test, and a ``test_step`` that returns
-``evaluation.scores.StepResults``.
+- ``build_datasets(settings.data) -> Datasets``: the training, validation and test sets.
+- ``unlabelled_images(paths, settings.data)``: a data set of images to predict.
+- ``collate(samples)``: a batch of the samples of a data set.
+- ``as_seen(image, settings.data)``: a uint8 image [3, H, W], transformed into the model's input.
+- ``UNLABELLED``: the target of an image without annotation.
 
-Results: ``draw_prediction(image, target, prediction, classes)`` and ``draw_target(image, target,
-classes)``, pictures; ``caption(target, prediction, classes)``, a line of text;
-``describe(prediction, classes)``, a row of the table of predictions.
+Model: ``TaskModule(settings, classes, download=True)``, a LightningModule with
+
+- ``classes``, the names of the classes, and ``network``, which has ``normalisation``;
+- ``predict_images(images)``: a prediction for each of the uint8 images [B, 3, S, S];
+- ``test_step``, which returns ``evaluation.scores.StepResults``;
+- ``scores_by_class()``: the metrics of each class in the last test.
+
+Results:
+
+- ``draw_prediction(image, target, prediction, classes)``, ``draw_target(image, target, classes)``:
+  pictures.
+- ``caption(target, prediction, classes)``: a line of text.
+- ``describe(prediction, classes)``: a row of the table of predictions.
 """
 
 # ~ if cookiecutter.task == "classification"

@@ -1,4 +1,4 @@
-"""The command ``bench``: the speed of a training, of its loader alone and of its model alone."""
+"""The command ``bench``: measure the speed of a training, of its loader and of its model."""
 
 import math
 from itertools import chain, cycle, islice, repeat
@@ -39,8 +39,9 @@ def measure_rates(datasets: Datasets, settings: BenchSettings, run: Run) -> dict
     """Time the loader alone, the model alone, and a training with both.
 
     Returns:
-        What ``Performance`` measures of the training (without ``perf/``), images per second of the
-        loader and of the model, and the share of the slower of these two that training reaches.
+        The metrics of ``Performance`` for the training, without ``perf/`` in their names; the
+        images per second of the loader and of the model; and ``share_of_limit``, the speed of the
+        training divided by that of the slower of these two.
 
     Raises:
         UsageError: for unreadable images that are not to be skipped, or several processes.
@@ -67,7 +68,7 @@ def measure_rates(datasets: Datasets, settings: BenchSettings, run: Run) -> dict
 
 
 def _time_loader(datamodule: DataModule, settings: BenchSettings) -> tuple[float, list[Any]]:
-    """Images per second of the training loader, and its first batches."""
+    """Return the images per second of the training loader, and its first batches."""
     steps = range(settings.warmup + settings.steps)
     epochs = chain.from_iterable(repeat(datamodule.train_dataloader()))
     first: list[Any] = []
@@ -91,7 +92,7 @@ def train_steps(
     Batches that are passed as a list are moved to the device once and repeated.
 
     Returns:
-        What ``Performance`` measures after the warm-up, without ``perf/`` in the names.
+        The metrics of ``Performance`` after the warm-up, without ``perf/`` in their names.
 
     Raises:
         UsageError: if there are several processes.
@@ -110,7 +111,7 @@ def train_steps(
     trainer = build_trainer(limited, run, loggers=[], callbacks=callbacks)
     if trainer.world_size > 1:
         raise UsageError("bench times one process: trainer.devices=1, without trainer=ddp.")
-    module = TaskModule(settings, classes, download=False)  # the values of weights take no time
+    module = TaskModule(settings, classes, download=False)  # values do not change speed
     if isinstance(data, DataModule):
         trainer.fit(module, datamodule=data)
     else:

@@ -1,4 +1,4 @@
-"""Check every image of a data set: is it readable, is it unique, are its annotations plausible."""
+"""Check every image of a data set: unreadable files, repeated images, suspicious annotations."""
 
 import hashlib
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ from ..segmentation.masks import IGNORE_INDEX
 from ..data.images import Unreadable
 
 # ~ endif
-# The kinds of issues, the worst first, with the line that sums them up.
+# The kinds of issues, the worst first, with the message for their number.
 KINDS = {
     "leak": "Images in several splits: {}. Scores will be too good; keep each image in one split.",
     "unreadable": "Unreadable images: {}. Repair or remove them, or set data.skip_unreadable=true.",
@@ -40,11 +40,11 @@ COUNTED = "pixels"  # what is counted for each class
 
 # ~ endif
 class Issue(NamedTuple):
-    """Something that is wrong with one image."""
+    """A problem of an image or of its annotations."""
 
     kind: str  # a key of KINDS
     split: str
-    position: int  # in the split
+    position: int  # index of the image in its split
     path: str
     reason: str
 
@@ -59,9 +59,10 @@ class DataReport:
 
 
 def check_data(datasets: Datasets, *, progress: bool) -> DataReport:
-    """Read every image once, without its transform; ``datasets`` are left without transforms.
+    """Read every image once without transforms, and return the issues and the statistics.
 
-    A test split that is the validation split is not read again.
+    The transforms of ``datasets`` are replaced by ``identity`` for good. A test split that equals
+    the validation split is not read again.
     """
     report = DataReport()
     first_places: dict[bytes, tuple[str, str]] = {}  # split and path, by the digest of the pixels
@@ -98,10 +99,10 @@ def identity(*parts: Any) -> Any:
 def _check_sample(
     dataset: Any, classes: int, sample: Any
 ) -> tuple[bytes, np.ndarray, list[tuple[str, str]]]:
-    """Reduce a sample to a digest of its pixels, counts by class, and issues: kind and reason.
+    """Return a digest of the pixels, the counts by class, and the kind and reason of each issue.
 
-    The worker process that has read the sample does this, so that no pixels are sent. The digest of
-    an unreadable image is empty.
+    The loader's worker calls this function, so that no pixels are sent between processes. The
+    digest of an unreadable image is empty.
     """
     if isinstance(sample, Unreadable):
         reason = f"{sample.path}: {sample.reason}"

@@ -1,4 +1,4 @@
-"""The command ``doctor``: check the data, and find what limits the speed of a training."""
+"""The command ``doctor``: check the data, and find the setting that limits the speed."""
 
 import textwrap
 from collections import Counter
@@ -43,7 +43,7 @@ def run_doctor(settings: BenchSettings, run: Run) -> None:
     _print_report(report, classes, console)
     _draw_class_balance(report, classes, run.folder / "class_balance.png")
     _draw_issues(report, datasets, run.folder / "finds.png")
-    # Built again, since the checks replace the transforms; unreadable images are reported by now.
+    # Built again because the checks replace the transforms. Unreadable images have been reported.
     datasets = build_datasets(settings.data)
     data = settings.data.model_copy(update={"skip_unreadable": True})
     rates = measure_rates(datasets, settings.model_copy(update={"data": data}), run)
@@ -129,7 +129,7 @@ def _of_kind(report: DataReport, kind: str) -> list[Issue]:
 
 
 def _picture(issue: Issue, datasets: Datasets) -> Image.Image | None:
-    """The image with its annotations, or without if these are unreadable; None if the image is."""
+    """Return the image with its annotations if they can be read; None for an unreadable image."""
     sample: Any = getattr(datasets, issue.split)[issue.position]
     if not isinstance(sample, Unreadable):
         return draw_target(sample.image, sample.target, datasets.classes)
@@ -141,7 +141,7 @@ def _picture(issue: Issue, datasets: Datasets) -> Image.Image | None:
 
 
 def _tile(picture: Image.Image, text: str) -> Image.Image:
-    """The picture in a square, above up to three lines of text."""
+    """Return the picture in a square with up to three lines of text below."""
     size = (TILE_SIZE, TILE_SIZE)
     tile = Image.new("RGB", (TILE_SIZE, TILE_SIZE + 52), "#24292f")
     tile.paste(ImageOps.pad(picture, size, color="#24292f"))

@@ -1,4 +1,4 @@
-"""Where the time of a training image goes, and which setting would make the training faster."""
+"""Time the stages of a training image, and name the setting that would speed up the training."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -25,7 +25,7 @@ class Machine(NamedTuple):
 
     @classmethod
     def here(cls) -> Self:
-        """This machine, with its first GPU."""
+        """Return the properties of this machine and of its first GPU."""
         if not torch.cuda.is_available():
             return cls(usable_workers())
         memory = torch.cuda.get_device_properties(0).total_memory / 1e9
@@ -36,11 +36,11 @@ class Machine(NamedTuple):
 def time_stages(
     datasets: Datasets, settings: BenchSettings, rates: Mapping[str, float]
 ) -> dict[str, float]:
-    """Milliseconds per training image in one process, by stage.
+    """Return the milliseconds per training image of each stage, in one process.
 
     Args:
         datasets: up to ``MAX_IMAGES`` training images are read.
-        settings: of the training.
+        settings: the settings of the training.
         rates: the result of ``bench.measure_rates``.
 
     Returns:
@@ -91,13 +91,13 @@ def advice(
     settings: BenchSettings,
     machine: Machine,
 ) -> str:
-    """One sentence: what limits the speed of the training, and which setting to change.
+    """Return a sentence that says what limits the speed, and which setting to change.
 
     Args:
         stages: the result of ``time_stages``.
         rates: the result of ``bench.measure_rates``.
-        settings: of the training.
-        machine: on which it runs.
+        settings: the settings of the training.
+        machine: the machine of the training.
     """
     wait = rates["data_wait"]
     if rates["loader_images_per_second"] < rates["model_images_per_second"] or wait > 0.1:

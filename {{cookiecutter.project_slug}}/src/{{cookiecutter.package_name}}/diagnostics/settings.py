@@ -8,5 +8,5 @@ from ..settings.tree import Settings
 class BenchSettings(Settings):
     """The settings of ``bench`` and ``doctor``."""
 
-    warmup: int = Field(ge=1, description="Batches before the measurement.")
-    steps: int = Field(ge=1, description="Batches of the measurement.")
+    warmup: int = Field(ge=1, description="Training steps before the measurement.")
+    steps: int = Field(ge=1, description="Training steps that are measured.")

@@ -30,7 +30,7 @@ with torch.inference_mode():
 
 
 class CardTemplate(Template):
-    """The text of the card; ``${data.train}`` is the entry ``train`` of the entry ``data``."""
+    """A template with dotted names: ``${data.train}`` is ``description["data"]["train"]``."""
 
     braceidpattern = r"[a-z_.]+"
 
@@ -41,12 +41,12 @@ def describe_model(
     outputs: Sequence[Tensor],
     settings: ExportSettings,
 ) -> dict[str, Any]:
-    """What ``model.json`` says of the input, the outputs, the training and the data of a model.
+    """Return the entries of ``model.json`` about input, outputs, training and data of a model.
 
     Args:
         module: the module of the checkpoint.
         datasets: the data that it was trained on.
-        outputs: the outputs of the exported network.
+        outputs: the outputs of the exported network for a batch, for their shapes.
         settings: the settings of the export.
     """
     size = settings.data.image_size
@@ -98,7 +98,7 @@ def _rounded(values: Tensor) -> list[float]:
 
 
 def _terms(settings: Settings) -> str:
-    """The source and the terms of use of the pretrained weights."""
+    """Return a sentence with the source and the terms of use of the pretrained weights."""
     name = settings.model.backbone
     if not settings.model.pretrained:
         return f"`{name}` was trained from scratch: it contains no weights of others."
@@ -111,7 +111,7 @@ def _terms(settings: Settings) -> str:
 
 
 def model_card(description: Mapping[str, Any]) -> str:
-    """The text of ``MODEL_CARD.md`` for the content of ``model.json``."""
+    """Return the text of ``MODEL_CARD.md`` for the content of ``model.json``."""
     text = Path(__file__).with_name("model_card.md").read_text(encoding="utf-8")
     onnx, sides = description["format"] == "onnx", tuple(description["preprocessing"]["size"])
     outputs = {

@@ -1,4 +1,4 @@
-"""Export a checkpoint to one file, which is kept only if it agrees with the checkpoint."""
+"""Export a checkpoint to one file, and compare the outputs of both on images of the data set."""
 
 import logging
 import warnings
@@ -22,8 +22,8 @@ from .onnx_model import FREE_BATCH, OnnxNetwork, write_onnx
 from .settings import ExportSettings
 from .task import task_export
 
-TOLERANCE = 1e-4
-MAX_IMAGES = 32
+TOLERANCE = 1e-4  # of the absolute difference of outputs
+MAX_IMAGES = 32  # to compare the outputs on
 FILE_NAMES = {"onnx": "model.onnx", "torch": "model.pt2"}
 
 
@@ -35,13 +35,13 @@ class Graph(nn.Module):
         self.network = network.to(memory_format=torch.contiguous_format)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Run on uint8 images [B, 3, S, S]."""
+        """Return the float32 outputs for uint8 images [B, 3, S, S]."""
         outputs = self.network(images)
         return outputs if isinstance(outputs, tuple) else (outputs,)
 
 
 def run_export(settings: ExportSettings, run: Run) -> Path:
-    """Export a checkpoint; describe the file in ``model.json`` and ``MODEL_CARD.md``.
+    """Export a checkpoint, and describe the file in ``model.json`` and ``MODEL_CARD.md``.
 
     Returns:
         The exported file.
@@ -97,7 +97,7 @@ def _datasets(settings: ExportSettings, classes: Sequence[str]) -> Datasets:
 
 
 def _test_images(datasets: Datasets) -> Tensor:
-    """Up to 32 images at even distances in the test split, uint8 tensor [N, 3, S, S]."""
+    """Return up to ``MAX_IMAGES`` evenly spaced test images as a uint8 tensor [N, 3, S, S]."""
     dataset = datasets.test if len(datasets.test) else datasets.val
     count = min(MAX_IMAGES, len(dataset))
     samples = (dataset[index] for index in torch.linspace(0, len(dataset) - 1, count).long())
@@ -154,7 +154,7 @@ def _open(path: Path, file_format: str) -> Callable[[Tensor], Sequence[Tensor]]:
 def _max_difference(
     graph: Graph, exported: Callable[[Tensor], Sequence[Tensor]], images: Tensor
 ) -> float:
-    """The largest absolute difference of any output, in batches of different sizes."""
+    """Return the largest absolute difference of the outputs, in batches of different sizes."""
     batches = [batch for batch in images.tensor_split([1, 3, 8, 16]) if len(batch)]
     differences = []
     with torch.inference_mode():

@@ -26,9 +26,9 @@ def write_onnx(
     """Write an exported program as one file, weights included.
 
     Args:
-        program: its input is ``images``.
+        program: the exported program, whose only input is ``images``.
         path: the file.
-        metadata: is stored in the file, as a JSON value for each key.
+        metadata: entries to store in the file, each value as JSON.
     """
     import onnx  # noqa: PLC0415 - an optional package
 
@@ -90,12 +90,12 @@ class OnnxNetwork(nn.Module):
         return {key: json.loads(value) for key, value in content.items()}
 
     def outputs(self, images: Tensor) -> list[Tensor]:
-        """The outputs of the file for uint8 images [B, 3, S, S], on their device."""
+        """Return the outputs for uint8 images [B, 3, S, S], on the device of the images."""
         outputs = self.session.run(None, {"images": images.contiguous().cpu().numpy()})
         return [torch.from_numpy(output).to(images.device) for output in outputs]
 
     def forward(self, images: Tensor) -> Any:
-        """Return for uint8 images [B, 3, S, S] what the exported network would return."""
+        """Return the decoded outputs for uint8 images [B, 3, S, S], as the network does."""
         return task_export.decode_outputs(self.outputs(images), self.metadata["postprocessing"])
 
 

@@ -14,9 +14,11 @@ ONNX_PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 class ExportSettings(Settings):
     """The settings of ``export``."""
 
-    checkpoint: Path = Field(description="runs/<run id>/checkpoints/best.ckpt")
+    checkpoint: Path = Field(
+        description="The checkpoint to export: runs/<run id>/checkpoints/best.ckpt."
+    )
     format: Literal["onnx", "torch"] = Field(
-        description="onnx, or torch for a program of torch.export."
+        description="onnx writes model.onnx; torch writes model.pt2, for torch.export.load."
     )
 
     @field_validator("checkpoint", mode="before")

@@ -1,4 +1,4 @@
-"""The part of the task that is exported."""
+"""The functions and constants of the task that ``export`` uses."""
 
 # ~ if cookiecutter.task == "classification"
 from ..classification import export as task_export

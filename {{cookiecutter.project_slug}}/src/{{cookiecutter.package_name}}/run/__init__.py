@@ -1,1 +1,1 @@
-"""A run: its id, its folder, and what is recorded about it."""
+"""A run: its id, its folder, its processes, and the record of its environment."""

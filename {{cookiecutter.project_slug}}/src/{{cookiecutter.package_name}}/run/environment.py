@@ -1,4 +1,4 @@
-"""What is recorded about the machine and the code that a run uses, without secrets."""
+"""Record versions, git state and command line of a run, and hide secrets in texts."""
 
 import os
 import platform
@@ -15,7 +15,7 @@ ASSIGNED = re.compile(rf"([\w.-]*(?:{SECRET.pattern})[\w.-]*[\"']?\s*[:=]\s*)\S+
 
 
 def environment() -> dict[str, object]:
-    """Versions, the git state and the command line, without secrets."""
+    """Return the content of ``environment.json``: versions, git state, command line."""
     commit = _git("rev-parse", "HEAD")
     return {
         "command": without_secrets(" ".join([Path(sys.argv[0]).name, *sys.argv[1:]])),
@@ -29,9 +29,10 @@ def environment() -> dict[str, object]:
 
 
 def without_secrets(text: str) -> str:
-    """The text with the values of names such as ``api_key`` replaced by ``***``.
+    """Return the text with secrets replaced by ``***``.
 
-    The values of environment variables with such names are replaced wherever they occur.
+    Secrets are values assigned to names such as ``api_key`` in the text, and the values of
+    environment variables with such names wherever they occur.
     """
     for name, value in os.environ.items():
         if SECRET.search(name) and len(value) > 7:

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a hidden path in the folder of ``path``; it replaces ``path`` if the block succeeds.
+    """Yield the path of a hidden file, which replaces ``path`` if the ``with`` block succeeds.
 
     If the block raises, the hidden file is removed and ``path`` stays as it was.
     """
@@ -23,11 +23,11 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text."""
+    """Replace a file by UTF-8 text."""
     with replacing(path) as hidden:
         hidden.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, content: Mapping[str, object] | list[dict[str, object]]) -> None:
-    """Write indented JSON."""
+    """Replace a file by indented JSON."""
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")

@@ -1,4 +1,4 @@
-"""The folder of a run: the paths in it, and the search for a run to resume."""
+"""The folder of a run: its files, the search for a run to resume, and reading metrics."""
 
 import csv
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from .files import write_json, write_text
 
 @dataclass(frozen=True)
 class Run:
-    """A run, which is identified by its folder."""
+    """A run of a command, identified by its folder ``runs/<run id>``."""
 
     folder: Path
 
@@ -46,7 +46,7 @@ class Run:
 
     @property
     def results(self) -> Path:
-        """The test metrics; a run with this file is finished."""
+        """The test metrics. A run that has this file is finished."""
         return self.folder / "metrics.json"
 
     @property
@@ -58,7 +58,8 @@ class Run:
     def settings(self) -> dict[str, Any]:
         """The stored settings as plain values.
 
-        Text such as ``${oc.env:NAME}`` is returned as it stands: a file is data, not a program.
+        Text such as ``${oc.env:NAME}`` is returned unchanged: a file must not read environment
+        variables.
 
         Raises:
             UsageError: if the file is missing or does not hold a mapping.
@@ -87,7 +88,7 @@ class Run:
 
 
 def find_run(runs: Path, which: str) -> Run:
-    """Find the training to resume.
+    """Return the training to resume.
 
     Args:
         runs: the folder of all runs.
@@ -100,7 +101,7 @@ def find_run(runs: Path, which: str) -> Run:
     if which != "auto":
         run = Run(runs / which)
         if run not in resumable:
-            newest = ", ".join(other.id for other in resumable[-5:])
+            newest = ", ".join(candidate.id for candidate in resumable[-5:])
             raise UsageError(
                 f"resume={which}: there is no checkpoint {run.last}.\n"
                 f"The newest runs with a checkpoint: {newest or 'none'}."
@@ -117,12 +118,12 @@ def find_run(runs: Path, which: str) -> Run:
 
 
 def read_metrics(path: Path) -> list[dict[str, float]]:
-    """The rows of a metrics file as numbers, without empty columns; no rows without a file."""
+    """Return the rows of ``metrics.csv`` as numbers without empty cells; no rows without a file."""
     return [{name: float(value) for name, value in row.items()} for row in read_rows(path)]
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
-    """The rows of a metrics file as text, without a last line that is still being written."""
+    """Return the rows of ``metrics.csv`` as text, without an incomplete last line."""
     if not path.is_file():
         return []
     text = path.read_text(encoding="utf-8")

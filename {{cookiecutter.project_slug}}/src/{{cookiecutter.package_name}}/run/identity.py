@@ -17,15 +17,15 @@ RANKS = ("RANK", "NODE_RANK", "LOCAL_RANK")
 
 # ~ endif
 def new_run_id() -> str:
-    """A unique name that sorts by time."""
+    """Return a unique run id that begins with the date and the time, so that ids sort by time."""
     # ~ if cookiecutter.use_wandb
     if os.environ.get("WANDB_RUN_ID"):
         return os.environ["WANDB_RUN_ID"]  # set by the agent of a sweep
     # ~ endif
-    # Local time: people search their runs by it.
+    # Local time, because users look for their runs by it.
     return f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{secrets.token_hex(2)}"
 
 
 def is_first(environ: Mapping[str, str] = os.environ) -> bool:
-    """Whether this process has rank 0: only this process writes files and prints."""
+    """Return whether this process has rank 0; only that process writes files and prints."""
     return all(environ.get(name, "0") == "0" for name in RANKS)

@@ -8,7 +8,7 @@ from ..errors import UsageError
 
 
 def started_processes(environ: Mapping[str, str] = os.environ) -> int:
-    """The number of processes that torchrun or srun has started; 1 without either."""
+    """Return the number of processes that torchrun or srun has started; 1 without either."""
     if "TORCHELASTIC_RUN_ID" in environ:
         return int(environ["WORLD_SIZE"])
     return int(environ.get("SLURM_NTASKS", "1")) if "SLURM_STEP_ID" in environ else 1
@@ -35,10 +35,11 @@ def check_processes(devices: object, num_nodes: int) -> None:
 
 
 def agreed_run_id(proposed: str, environ: Mapping[str, str] = os.environ) -> str:
-    """Return one run id in all processes that torchrun or srun has started.
+    """Return the same run id in all processes that torchrun or srun has started.
 
-    With torchrun it is the proposal of the first process, with srun the numbers of job and step.
-    Without either it is ``proposed``; processes that Lightning starts inherit ``TRAIN_RUN_ID``.
+    With torchrun, it is the id proposed by the first process; with srun, it consists of the ids of
+    job and step. Without either, ``proposed`` is returned; processes that Lightning starts inherit
+    the environment variable ``TRAIN_RUN_ID``.
 
     Raises:
         UsageError: if torchrun offers no store through which the processes can agree.

@@ -1,1 +1,1 @@
-"""Search: `tune`, and the comparison of many runs."""
+"""The command ``tune``, and the comparison of the runs of ``tune`` and ``train -m``."""

@@ -1,4 +1,4 @@
-"""Compare runs: what differs between their settings, and the best score of each."""
+"""Compare runs: the settings that differ between them, and the best score of each."""
 
 import csv
 import io
@@ -19,7 +19,7 @@ from ..run.folder import Run, read_metrics
 from ..settings.check import flattened
 from ..settings.tree import METRICS, MONITOR
 
-NOT_COMPARED = {"resume", "runs"}  # where a run is stored, not how it trains
+NOT_COMPARED = {"resume", "runs"}  # these settings do not affect the result
 PRINTED_RUNS = 20  # results.csv and report.html have all runs
 BEST = {"min": min, "max": max}[METRICS[MONITOR]]
 
@@ -29,7 +29,7 @@ class Result:
     """The settings of a run and its outcome."""
 
     run: Run
-    settings: Mapping[str, object]  # by path, such as optimizer.lr; empty if none were stored
+    settings: Mapping[str, object]  # by path, such as optimizer.lr; empty without config.yaml
     score: float | None  # the best of all epochs
     state: str  # finished, failed or stopped
     reason: str  # of a failure; otherwise empty
@@ -52,8 +52,8 @@ def compare(results: Sequence[Result], folder: Path, pictures: Mapping[Path, str
     """Print the runs as a table, the best first; write ``results.csv`` and ``report.html``.
 
     Args:
-        results: of the runs.
-        folder: for the two files; it is created if necessary.
+        results: the results of the runs.
+        folder: the folder for the two files, which is created if necessary.
         pictures: PNG files and their captions, for the report.
     """
     ranked = sorted(results, key=_rank)

@@ -1,6 +1,6 @@
 """Compare the jobs of ``train -m``; ``configs/train.yaml`` names the callback.
 
-Hydra imports this module at the start of every command, so it imports the rest late.
+Hydra imports this module at the start of every command, so the modules that draw are imported late.
 """
 
 import os

@@ -31,8 +31,8 @@ def draw_scores(results: Sequence[Result], path: Path) -> dict[Path, str]:
     _, grid = plt.subplots(1, len(keys), figsize=size, squeeze=False, sharey=True)
     scored = [result for result in results if result.score is not None]
     for axes, key in zip(grid[0], keys, strict=True):
-        points = sorted((*_order(r.settings.get(key)), r.score) for r in scored)
-        # Matplotlib places texts on an axis in the order in which they come.
+        points = sorted((*_order(result.settings.get(key)), result.score) for result in scored)
+        # Matplotlib places texts on an axis in the order of the points.
         axes.scatter([text for _, _, text, _ in points], [score for *_, score in points])
         axes.set_xlabel(key)
         axes.tick_params("x", rotation=45)
@@ -71,6 +71,7 @@ def _save(path: Path) -> None:
 
 
 def _order(value: object) -> tuple[bool, float, str]:
+    """Return a sort key that puts numbers before texts; its last entry is the label."""
     if isinstance(value, int | float):
         return False, float(value), label(value)
     return True, 0, label(value)

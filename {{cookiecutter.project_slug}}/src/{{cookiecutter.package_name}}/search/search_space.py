@@ -1,4 +1,4 @@
-"""The settings of ``tune``, checked as a whole before the first trial."""
+"""The settings of ``tune``, and the search space from which Optuna proposes values."""
 
 import json
 import math
@@ -36,10 +36,10 @@ class Range(Strict):
     def is_integer(self, default: object) -> bool:
         """Return whether to propose integers for a setting with this default."""
         numbers = (self.low, self.high, self.step or 1)
-        return not isinstance(default, float) and all(isinstance(each, int) for each in numbers)
+        return not isinstance(default, float) and all(isinstance(number, int) for number in numbers)
 
     def examples(self, default: object) -> list[float]:
-        """Return both bounds and a number between them, with a fraction if any can have one."""
+        """Return both bounds and a value between them, which is an integer only if all must be."""
         middle = self.low + (self.step or (self.high - self.low) / math.pi)
         return [self.low, self.high, int(middle) if self.is_integer(default) else middle]
 
@@ -49,17 +49,23 @@ class Search(Settings):
 
     study: str = Field(
         pattern=r"^[A-Za-z0-9][\w.-]*$",
-        description="Its folder is runs/tune/<study>; the same name continues the study.",
+        description="Name of the study; an existing study in runs/tune/<study> is continued.",
     )
-    trials: int = Field(ge=1, description="Trials of the study, however often it is continued.")
+    trials: int = Field(
+        ge=1, description="Total number of trials, including those before a study is continued."
+    )
     pruner: Literal["median", "hyperband"] | None = Field(
-        description="How trials that are worse than the others are stopped early."
+        description="Optuna's pruner, which stops bad trials early; null stops none."
     )
     storage: str | None = Field(
-        description="The URL of a database server, if several machines share the study, which "
-        "need a shared folder of runs, too; null is an SQLite file for one machine."
+        description="URL of a database for a study that several machines share, which also need a "
+        "shared folder of runs; null is an SQLite file for one machine."
     )
-    space: dict[str, Range | list[Any]] = Field(min_length=1)  # by path, such as optimizer.lr
+    space: dict[str, Range | list[Any]] = Field(  # by path, such as optimizer.lr
+        min_length=1,
+        description="Settings to vary, each with a list of values or a range {low: 1, high: 8}, "
+        "which may have log: true (logarithmic scale) or step: 2.",
+    )
 
 
 SEARCH_SETTINGS = Search.model_fields.keys() - Settings.model_fields.keys()
@@ -69,8 +75,8 @@ def check_search(config: DictConfig, overrides: Sequence[str]) -> Search:
     """Check the settings of a search, and the values that its space can propose.
 
     Args:
-        config: as composed.
-        overrides: of the command line.
+        config: the composed settings.
+        overrides: the words of the command line, such as ``seed=1``.
 
     Raises:
         UsageError: with all mistakes, a line for each.
@@ -82,7 +88,9 @@ def check_search(config: DictConfig, overrides: Sequence[str]) -> Search:
     known = problems(training, Settings)
     defaults = flattened(training if known else Settings.model_validate(training).model_dump())
     given = {override.lstrip("+~").split("=", 1)[0] for override in overrides}
-    mistakes = [each for each in problems(tree, Search) if not each[0].startswith("space.")]
+    mistakes = [
+        (path, reason) for path, reason in problems(tree, Search) if not path.startswith("space.")
+    ]
     if tree.get("resume") is not None:
         mistakes.append(("resume", "is for train; tune continues the study of the same name"))
     for key, choice in space.items():
@@ -95,8 +103,8 @@ def check_search(config: DictConfig, overrides: Sequence[str]) -> Search:
             for value in choice if is_list else Range(**choice).examples(defaults.get(key)):
                 changed = OmegaConf.create(training)
                 OmegaConf.update(changed, key, value, merge=False, force_add=True)
-                found = problems(resolved(changed), Settings)
-                wrong += [(path, problem[1]) for problem in found if problem not in known]
+                after = problems(resolved(changed), Settings)
+                wrong += [(path, problem[1]) for problem in after if problem not in known]
         mistakes += dict.fromkeys(wrong)
     refuse(mistakes)
     return Search.model_validate(tree)
@@ -107,7 +115,7 @@ def _by_path(space: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for name, value in space.items():
         inner = value.values() if isinstance(value, Mapping) else ()
-        is_group = any(isinstance(each, Mapping | list) for each in inner)
+        is_group = any(isinstance(item, Mapping | list) for item in inner)
         path = f"{prefix}{name}"
         flat |= _by_path(value, f"{path}.") if is_group else {path: value}
     return flat
@@ -142,7 +150,7 @@ def suggest(trial: "Trial", settings: Search) -> list[str]:
 
 
 def word(value: object) -> str:
-    """Return a value as Hydra reads it on a command line."""
+    """Return a value as text that Hydra reads as this value on a command line."""
     is_plain = isinstance(value, str) and re.fullmatch(r"[A-Za-z][\w./-]*", value)
     if is_plain and str(value).lower() not in {"true", "false", "null", "nan", "inf"}:
         return str(value)

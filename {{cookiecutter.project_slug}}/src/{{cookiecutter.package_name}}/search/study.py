@@ -18,16 +18,17 @@ from ..settings.tree import METRICS, MONITOR
 from .search_space import Search
 
 HEARTBEAT_SECONDS = 15
-STALE_SECONDS = 60  # without a heartbeat; then another process continues the trial
+STALE_SECONDS = 60  # without a heartbeat, after which another process continues the trial
 
 
 def open_study(settings: Search, folder: Path, lock: FileLock) -> Study:
     """Create a study, or load it if it exists.
 
     Args:
-        settings: of the search.
-        folder: for the database, unless the settings name another.
-        lock: held meanwhile, because two processes cannot create the tables at the same time.
+        settings: the settings of the search.
+        folder: the folder of the database file, unless ``storage`` names a server.
+        lock: a lock that is held during the call, because two processes cannot create the tables
+            at the same time.
 
     Raises:
         UsageError: if the study exists with another search space or another score, or if the

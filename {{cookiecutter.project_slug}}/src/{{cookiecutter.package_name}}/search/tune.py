@@ -1,4 +1,4 @@
-"""Search for better settings: Optuna proposes them, and a ``train`` process tries each proposal."""
+"""Search for better settings: Optuna proposes them, and a ``train`` process trains with each."""
 
 import os
 import re
@@ -40,11 +40,12 @@ class TrialFailed(Exception):  # noqa: N818 - named as Optuna's TrialPruned
 
 
 def run_search(settings: Search, overrides: Sequence[str]) -> None:
-    """Run trials until the study has all of them, then compare their runs.
+    """Run trials until the study has ``settings.trials`` of them, then compare their runs.
 
     Args:
-        settings: of the search.
-        overrides: of the command line; the trainings get all but those of the search itself.
+        settings: the settings of the search.
+        overrides: the words of the command line; all but the settings of the search itself are
+            passed to the trainings.
 
     Raises:
         UsageError: if the study exists with another search space or another score.
@@ -69,7 +70,7 @@ def run_search(settings: Search, overrides: Sequence[str]) -> None:
 def _run_trials(
     study: Study, settings: Search, words: Sequence[str], folder: Path, lock: FileLock
 ) -> None:
-    """Run trials until the study has all of them, together with other processes."""
+    """Run trials until the study has all of them; other processes may work on it, too."""
 
     def run_trial(trial: Trial) -> float:
         chosen = suggest(trial, settings)
@@ -101,17 +102,17 @@ def _run_trials(
                 continue
         if TrialState.RUNNING not in states.values():
             return
-        time.sleep(POLL_SECONDS)  # another process has the last trial; if it is killed, go on
+        time.sleep(POLL_SECONDS)  # another process runs the last trial, and may be killed
 
 
 def train(trial: Trial, run: Run, words: Sequence[str], epochs: int) -> bool:
-    """Train in a process of its own, and report the score of each epoch to the trial.
+    """Train in a new process, and report the score of each epoch to the trial.
 
     Args:
-        trial: to report to.
-        run: to train; if it has a checkpoint, its training is continued.
+        trial: the trial that gets the scores.
+        run: the run to train; if it has a checkpoint, its training is continued.
         words: the settings, as on the command line of ``train``.
-        epochs: of the training; after the last of them it is not pruned.
+        epochs: the epochs of the training, which is not pruned after the last epoch.
 
     Returns:
         Whether the training was pruned.
@@ -152,7 +153,7 @@ def train(trial: Trial, run: Run, words: Sequence[str], epochs: int) -> bool:
 
 
 def report(trial: Trial, run: Run, reported: set[int]) -> bool:
-    """Report the scores of new epochs and add these to ``reported``; return if there are any."""
+    """Report the scores of new epochs, add these to ``reported``, and return if there are any."""
     rows = [row for row in read_metrics(run.metrics) if MONITOR in row]
     new = {int(row["epoch"]): row[MONITOR] for row in rows if int(row["epoch"]) not in reported}
     for epoch, score in new.items():
@@ -162,7 +163,7 @@ def report(trial: Trial, run: Run, reported: set[int]) -> bool:
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
-    """Stop a training that has not ended; kill it after a minute or at the next Ctrl-C."""
+    """Stop a running training; kill it after ``STOP_SECONDS`` or at the next Ctrl-C."""
     process.terminate()
     try:
         process.wait(STOP_SECONDS)

@@ -1,1 +1,1 @@
-"""Settings: what Hydra composes and pydantic checks."""
+"""The settings of the commands: Hydra composes them, and pydantic checks them."""

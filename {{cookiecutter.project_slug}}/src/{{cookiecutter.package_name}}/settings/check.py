@@ -48,7 +48,7 @@ def resolved(config: DictConfig) -> dict[str, Any]:
 
 
 def flattened(tree: Mapping[Any, object], prefix: str = "") -> dict[str, object]:
-    """The values of a nested tree by their dotted paths, such as ``optimizer.lr``."""
+    """Return the values of a nested tree by their dotted paths, such as ``optimizer.lr``."""
     flat: dict[str, object] = {}
     for name, value in tree.items():
         path = f"{prefix}{name}"
@@ -57,7 +57,7 @@ def flattened(tree: Mapping[Any, object], prefix: str = "") -> dict[str, object]
 
 
 def problems(tree: Mapping[str, Any], model: type[BaseModel]) -> list[tuple[str, str]]:
-    """The dotted path of each wrong setting, and the reason."""
+    """Return the dotted path of each wrong setting and the reason; an empty list if it is valid."""
     errors = validation_errors(tree, model)
     unknown = {
         ".".join(location(details)) for details in errors if details["type"] == "extra_forbidden"
@@ -69,7 +69,7 @@ def problems(tree: Mapping[str, Any], model: type[BaseModel]) -> list[tuple[str,
 
 
 def validation_errors(tree: Mapping[str, Any], model: type[BaseModel]) -> list[ErrorDetails]:
-    """The errors that pydantic reports for a tree; an empty list if it is valid."""
+    """Return the errors that pydantic reports for a tree; an empty list if it is valid."""
     try:
         model.model_validate(tree)
     except ValidationError as error:
@@ -77,25 +77,28 @@ def validation_errors(tree: Mapping[str, Any], model: type[BaseModel]) -> list[E
     return []
 
 
-def refuse(found: Sequence[tuple[str, str]]) -> None:
-    """Raise an error that lists the problems; do nothing if the list is empty.
+def refuse(mistakes: Sequence[tuple[str, str]]) -> None:
+    """Raise an error that lists mistakes in settings; do nothing if there are none.
+
+    Args:
+        mistakes: the dotted path and the reason of each mistake.
 
     Raises:
-        UsageError: with a line for each problem.
+        UsageError: with a line for each mistake.
     """
-    if found:
-        width = max(len(path) for path, _ in found)
-        count = "1 setting is" if len(found) == 1 else f"{len(found)} settings are"
-        lines = [f"  {path:<{width}}  {reason}" for path, reason in found]
+    if mistakes:
+        width = max(len(path) for path, _ in mistakes)
+        count = "1 setting is" if len(mistakes) == 1 else f"{len(mistakes)} settings are"
+        lines = [f"  {path:<{width}}  {reason}" for path, reason in mistakes]
         raise UsageError("\n".join([f"{count} wrong:", "", *lines, "", "All settings: --cfg job"]))
 
 
 def location(details: ErrorDetails) -> Keys:
-    """The keys of the setting that an error is about, as they are nested in the config.
+    """Return the keys of the setting that an error is about, as they are nested in the config.
 
     Pydantic's location also holds the name of the chosen member of a union, such as the kind of
-    data in ``data.<kind>.root``, and ``int`` or ``str`` for a value that may be a
-    number or text. ``data`` is the only union of groups.
+    data in ``data.<kind>.root``, and ``int`` or ``str`` for a value that may be a number or text.
+    These are left out. ``data`` is the only union of groups.
     """
     keys = [str(part) for part in details["loc"]]
     if len(keys) > 1 and keys[0] == "data":
@@ -104,6 +107,7 @@ def location(details: ErrorDetails) -> Keys:
 
 
 def _problem(details: ErrorDetails, known: Sequence[str]) -> tuple[str, str]:
+    """Return the path of a wrong setting and the reason; ``known`` holds the paths of settings."""
     path = ".".join(location(details))
     if details["type"] == "extra_forbidden":
         if path in known:
@@ -122,7 +126,7 @@ def _problem(details: ErrorDetails, known: Sequence[str]) -> tuple[str, str]:
 
 
 def fields(model: type[BaseModel], prefix: Keys = ()) -> Iterator[tuple[Keys, Any]]:
-    """The path of each setting of a model and of the models nested in it, and pydantic's field."""
+    """Yield the keys and the pydantic field of each setting, including those of nested models."""
     for name, field in model.model_fields.items():
         path = (*prefix, field.alias or name)
         yield path, field

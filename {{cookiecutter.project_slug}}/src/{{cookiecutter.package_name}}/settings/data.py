@@ -1,4 +1,4 @@
-"""Settings of data that all kinds of data sets have."""
+"""The settings that all kinds of data sets have."""
 
 from pathlib import Path
 from typing import Literal
@@ -40,5 +40,5 @@ class ShapesFolder(DataFolder):
 
     @property
     def counts(self) -> dict[str, int]:
-        """The number of images of each split."""
+        """The number of images to draw for each split."""
         return {"train": self.train_images, "val": self.val_images, "test": self.test_images}

@@ -3,6 +3,7 @@
 import sys
 import textwrap
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any, Literal, cast, get_args, get_origin
 
 import annotated_types
@@ -14,6 +15,7 @@ from pydantic.fields import FieldInfo
 
 from .check import fields, flattened
 from .stored import CONFIGS
+from .trackers import tracker_fields
 
 WIDTH = 100
 SIGNS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<", "multiple_of": "a multiple of"}
@@ -71,17 +73,26 @@ def _inherited(base: DictConfig) -> str:
 
 
 def _settings(config: DictConfig, model: type[BaseModel]) -> Iterator[str]:
-    known = {".".join(path): field for path, field in fields(model)}
+    """Yield an entry for each setting, with its value, its explanation and its range.
+
+    The settings in ``tracking`` are explained by the classes of the trackers.
+    """
     tree = cast("dict[str, Any]", OmegaConf.to_container(config))
+    known = {".".join(path): field for path, field in fields(model)}
+    with suppress(ValueError):  # a wrong _target_ is reported when the command runs
+        known |= tracker_fields(tree.get("tracking") or {})
     for path, value in flattened(tree).items():
+        group = path.partition(".")[0]
+        if group != path and group in known and (text := known.pop(group).description):
+            yield _entry(group, text)  # such as space, before the settings in it
         shown = (
             "null" if value is None else str(value).lower() if isinstance(value, bool) else value
         )
         field = known.get(path)
-        if path.endswith(".name") or field is None:
-            explained = ""  # the name of a preset, which is listed under Presets
+        if field is None or not field.description:
+            explained = ""  # such as the name of a preset, which is listed under Presets
         else:
-            explained = f"{field.description or ''} {_range(field)}".strip()
+            explained = f"{field.description} {_range(field)}".strip()
         yield _entry(f"{path}={shown}", explained)
 
 
@@ -94,7 +105,7 @@ def _entry(name: str, text: str) -> str:
 
 
 def _range(field: FieldInfo) -> str:
-    """The values that a setting may have, in brackets; an empty text if there are no limits."""
+    """Return the values that a setting may have, in brackets; an empty text without limits."""
     choices = [str(choice) for choice in _choices(field.annotation)]
     bounds = [
         f"{SIGNS[name]} {getattr(limit, name):g}"

@@ -1,4 +1,4 @@
-"""Settings that a run or a checkpoint has stored: read, brought up to date, and overridden."""
+"""Update the settings that a run or a checkpoint has stored, and override some of them."""
 
 import copy
 import logging
@@ -19,7 +19,7 @@ CONFIGS = Path(__file__).parents[1] / "configs"
 
 
 def completed(tree: Mapping[str, Any], model: type[BaseModel], *, source: object) -> dict[str, Any]:
-    """Update settings that an earlier version of this project has stored.
+    """Return settings that an earlier version of this project has stored in today's form.
 
     A setting that the tree lacks gets today's default, and a setting that no longer exists is left
     out; one line of log names them.
@@ -27,7 +27,7 @@ def completed(tree: Mapping[str, Any], model: type[BaseModel], *, source: object
     Args:
         tree: the stored settings.
         model: the settings as they are today.
-        source: the file that holds the tree, for the message; None logs nothing.
+        source: the file that holds the tree, for the log; with None nothing is logged.
     """
     complete = copy.deepcopy(dict(tree))
     defaults: dict[str, Any] | None = None
@@ -44,7 +44,7 @@ def completed(tree: Mapping[str, Any], model: type[BaseModel], *, source: object
             if key in default:
                 group[key] = default[key]
                 added.append(".".join([*parents, key]))
-        elif location(details)[0] == "tracking":  # by a tracker that does not exist any more
+        elif location(details)[0] == "tracking":  # of a tracker that no longer exists
             defaults = defaults or _defaults(tree)
             complete["tracking"] = defaults["tracking"]
             removed.append(".".join([*parents, key]))
@@ -56,7 +56,7 @@ def completed(tree: Mapping[str, Any], model: type[BaseModel], *, source: object
 
 
 def _defaults(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """Today's defaults, with the presets that the tree names, such as ``data=shapes``."""
+    """Return today's defaults, with the presets that the tree names, such as ``data=shapes``."""
     names = {group: part.get("name") for group, part in tree.items() if isinstance(part, dict)}
     words = [f"{group}={name}" for group, name in names.items() if _is_preset(group, name)]
     if GlobalHydra.instance().is_initialized():
@@ -70,7 +70,7 @@ def _is_preset(group: str, name: object) -> bool:
 
 
 def _select(tree: Any, keys: Sequence[str]) -> dict[str, Any]:
-    """The group of settings that the keys lead to; an empty mapping if there is none."""
+    """Return the group of settings that the keys lead to; an empty mapping if there is none."""
     for key in keys:
         tree = tree.get(key) if isinstance(tree, Mapping) else None
     return tree if isinstance(tree, dict) else {}

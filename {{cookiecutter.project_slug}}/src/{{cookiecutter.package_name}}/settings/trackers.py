@@ -1,8 +1,8 @@
 """The experiment trackers that ``tracking`` names.
 
 A tracker is a mapping with ``_target_``, the name of a class, and the arguments of that class. The
-mapping ``tracking`` is a tracker itself, or holds trackers under names of their own, or both.
-So ``tracking=[a,b]``, which merges ``a.yaml`` and ``b.yaml`` of ``configs/tracking``, has two.
+mapping ``tracking`` is a tracker, or holds trackers under names of their own, or both: so
+``tracking=[a,b]``, which merges ``configs/tracking/a.yaml`` and ``b.yaml``, gives two trackers.
 """
 
 from collections.abc import Mapping
@@ -10,42 +10,66 @@ from pkgutil import resolve_name
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel
+from pydantic.fields import FieldInfo
+
+from .check import fields
 
 TARGET = "_target_"
 PACKAGE = f"{__name__.split('.')[0]}."
 
 
 def split_trackers(tracking: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return the trackers in the mapping ``tracking`` by their paths in the settings."""
+    """Return the arguments of each tracker by its path, ``tracking`` or ``tracking.<name>``."""
     named = {name: value for name, value in tracking.items() if _is_tracker(value)}
     unnamed = {name: value for name, value in tracking.items() if name not in named}
     trackers = {f"tracking.{name}": dict(value) for name, value in named.items()}
     return {"tracking": unnamed, **trackers} if unnamed else trackers
 
 
+def tracker_fields(tracking: Mapping[str, Any]) -> dict[str, FieldInfo]:
+    """Return the fields of the trackers that are pydantic models, by path, for ``--help``."""
+    trackers = ((path, _model(arguments)) for path, arguments in split_trackers(tracking).items())
+    return {
+        ".".join((path, *keys)): field
+        for path, model in trackers
+        if model is not None
+        for keys, field in fields(model)
+    }
+
+
 def _is_tracker(value: object) -> bool:
     return isinstance(value, Mapping) and TARGET in value
 
 
-def _check_arguments(value: Any) -> Any:
-    """Let a tracker of this package, which is a pydantic model, check its arguments.
+def _model(value: Any) -> type[BaseModel] | None:
+    """Return the class of a tracker if it is a pydantic model of this package, otherwise None.
 
-    Lightning's loggers are checked when they are built: importing them imports PyTorch.
+    Lightning's loggers are not imported, because that imports PyTorch.
+
+    Raises:
+        ValueError: if this package has no such class.
     """
     if not _is_tracker(value) or not str(value[TARGET]).startswith(PACKAGE):
-        return value
+        return None
     try:
         tracker = resolve_name(value[TARGET])
     except Exception as error:
         raise ValueError(
             f"{value[TARGET]} does not exist; choose a tracker: tracking=<file of configs/tracking>"
         ) from error
-    if isinstance(tracker, type) and issubclass(tracker, BaseModel):
-        tracker.model_validate({key: own for key, own in value.items() if not _is_tracker(own)})
+    return tracker if isinstance(tracker, type) and issubclass(tracker, BaseModel) else None
+
+
+def _check_arguments(value: Any) -> Any:
+    """Check the arguments of a tracker that is a pydantic model of this package."""
+    model = _model(value)
+    if model is not None:
+        model.model_validate({key: item for key, item in value.items() if not _is_tracker(item)})
     return value
 
 
 def _check_owners(tracking: dict[str, Any]) -> dict[str, Any]:
+    """Refuse arguments in ``tracking`` that belong to no tracker."""
     unnamed = split_trackers(tracking).get("tracking", {})
     if unnamed and TARGET not in unnamed:
         names = ", ".join(unnamed)

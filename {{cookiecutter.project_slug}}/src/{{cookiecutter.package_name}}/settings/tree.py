@@ -1,4 +1,4 @@
-"""All settings of the commands: types, ranges, explanations. Their values are in ``configs/``."""
+"""The types, ranges and explanations of all settings; their values are in ``configs/``."""
 
 from pathlib import Path
 from typing import Literal
@@ -62,9 +62,11 @@ class OptimizerSettings(Strict):
 
 
 class ScheduleSettings(Strict):
-    """A linear warm-up, then half a cosine down to a share of the learning rate, step by step."""
+    """The learning rate of each step: a linear warm-up, then half a cosine down to ``final_lr``."""
 
-    warmup: float = Field(ge=0, lt=1, description="Share of all steps in which the rate rises.")
+    warmup: float = Field(
+        ge=0, lt=1, description="Share of all steps in which the learning rate rises."
+    )
     final_lr: float = Field(
         ge=0, le=1, description="Last learning rate, as a share of optimizer.lr."
     )
@@ -81,14 +83,14 @@ class EMASettings(Strict):
 
 
 class PicturesSettings(Strict):
-    """Sheets of predictions on the same validation images: ``predictions/epoch_*.png``."""
+    """Sheets of validation images with predictions: ``predictions/epoch_*.png``."""
 
     count: int = Field(ge=1, le=64, description="Validation images on a sheet.")
     every_n_epochs: int = Field(ge=1, description="Epochs between two sheets.")
 
 
 class TrainerSettings(Strict):
-    """The arguments of Lightning's ``Trainer``."""
+    """Arguments of Lightning's ``Trainer``, and early stopping."""
 
     accelerator: Literal["auto", "cpu", "gpu", "mps", "cuda"] = Field(
         description="Hardware to use."
@@ -102,13 +104,19 @@ class TrainerSettings(Strict):
         description="auto is bf16-mixed on a GPU that supports it, else 32-true."
     )
     max_epochs: int = Field(ge=1, description="Epochs of the training.")
-    limit_train_batches: int | float = Field(gt=0, description="Share (0.1) or number (10) to use.")
-    limit_val_batches: int | float = Field(gt=0, description="Share (0.1) or number (10) to use.")
-    limit_test_batches: int | float = Field(gt=0, description="Share (0.1) or number (10) to use.")
-    overfit_batches: int | float = Field(
-        ge=0, description="Train on so many batches only; 0 is off."
+    limit_train_batches: int | float = Field(
+        gt=0, description="Share (0.1) or number (10) of batches to use."
     )
-    log_every_n_steps: int = Field(ge=1, description="Steps between two logged steps.")
+    limit_val_batches: int | float = Field(
+        gt=0, description="Share (0.1) or number (10) of batches to use."
+    )
+    limit_test_batches: int | float = Field(
+        gt=0, description="Share (0.1) or number (10) of batches to use."
+    )
+    overfit_batches: int | float = Field(
+        ge=0, description="Train on this share or number of batches only; 0 is off."
+    )
+    log_every_n_steps: int = Field(ge=1, description="Training steps between two rows of metrics.")
     patience: int | None = Field(
         ge=1, description="Stop after so many epochs without a better score."
     )
@@ -142,7 +150,9 @@ class Settings(Strict):
     ema: EMASettings
     pictures: PicturesSettings
     trainer: TrainerSettings
-    tracking: Tracking | None = None
+    tracking: Tracking | None = Field(
+        default=None, description="Experiment trackers, in addition to the run folder."
+    )
 
     @field_validator("tracking", mode="before")
     @classmethod
@@ -153,7 +163,7 @@ class Settings(Strict):
 class EvaluateSettings(Settings):
     """The settings of ``evaluate``."""
 
-    checkpoint: Path = Field(description="runs/<run id>/checkpoints/best.ckpt")
+    checkpoint: Path = Field(description="Such as runs/<run id>/checkpoints/best.ckpt.")
     split: Literal["train", "val", "test"] = Field(description="The split to measure.")
 
     @field_validator("checkpoint", mode="before")
@@ -165,7 +175,7 @@ class EvaluateSettings(Settings):
 class PredictSettings(Settings):
     """The settings of ``predict``."""
 
-    checkpoint: Path = Field(description="runs/<run id>/checkpoints/best.ckpt")
+    checkpoint: Path = Field(description="Such as runs/<run id>/checkpoints/best.ckpt.")
     source: str = Field(description="An image, a folder, or a quoted glob such as 'photos/*.jpg'.")
 
     @field_validator("checkpoint", mode="before")

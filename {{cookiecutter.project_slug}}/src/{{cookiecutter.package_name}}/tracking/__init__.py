@@ -1,1 +1,1 @@
-"""Weights & Biases; nothing outside this folder and its config knows of it."""
+"""Tracking with Weights & Biases; only this folder imports the package ``wandb``."""

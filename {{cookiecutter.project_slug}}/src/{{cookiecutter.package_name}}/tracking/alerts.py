@@ -1,4 +1,4 @@
-"""Alerts: for metrics, for a training without improvement, and for the end of a run."""
+"""Send W&B alerts about metrics, a training without improvement, and the end of a run."""
 
 import operator
 from collections import defaultdict
@@ -15,7 +15,7 @@ COMPARE = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator
 
 
 class MetricAlerts:
-    """The rules of ``tracking.alerts`` and the values that they have seen."""
+    """Send the alerts of ``tracking.alerts`` that depend on the metrics of a validation."""
 
     def __init__(self, logger: RunLogger) -> None:
         self.logger = logger
@@ -23,7 +23,7 @@ class MetricAlerts:
         self.sent: set[int] = set()
 
     def check(self, metrics: Mapping[str, Any]) -> None:
-        """Send the alerts that are due after a validation with these metrics."""
+        """Add the metrics of a validation, and send the alerts that they cause."""
         for name, value in metrics.items():
             self.values[name].append(float(value))
         settings, run = self.logger.tracking.alerts, self.logger.run.id
@@ -41,9 +41,9 @@ class MetricAlerts:
 
 
 def is_due(rule: AlertRule, values: Sequence[float], *, sent: bool) -> bool:
-    """Whether a rule holds for the last ``rule.patience`` values of its metric.
+    """Return whether a rule holds for the last ``rule.patience`` values of its metric.
 
-    A rule that has ``sent`` an alert before may send another one unless ``rule.once`` is set.
+    If the rule has ``sent`` an alert already, it is due again only without ``rule.once``.
     """
     if (sent and rule.once) or len(values) < rule.patience:
         return False
@@ -51,7 +51,10 @@ def is_due(rule: AlertRule, values: Sequence[float], *, sent: bool) -> bool:
 
 
 def is_stagnant(values: Sequence[float], goal: str, epochs: int) -> bool:
-    """Whether the best value is exactly ``epochs`` validations old, so that it is reported once."""
+    """Return whether the best value was reached exactly ``epochs`` validations ago.
+
+    An exact comparison reports the lack of improvement once. ``goal`` is ``max`` or ``min``.
+    """
     best = max(values) if goal == "max" else min(values)
     return len(values) - 1 - values.index(best) == epochs
 

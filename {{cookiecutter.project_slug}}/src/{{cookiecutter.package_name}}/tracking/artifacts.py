@@ -1,4 +1,4 @@
-"""The best checkpoint as a versioned artifact, ``model-<run id>``."""
+"""Log checkpoints and other files of a run as versioned W&B artifacts."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,28 +12,32 @@ from .logger import RunLogger
 
 
 class BestModel(Callback):
-    """Log the best checkpoint when the training ends, also after an error."""
+    """Log the best checkpoint as an artifact when the training ends or fails."""
 
     def __init__(self, logger: RunLogger) -> None:
         self.logger = logger
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Log it."""
+        """Log the best checkpoint."""
         log_model(self.logger, self.logger.run.best, "best")
 
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
     ) -> None:
-        """Log it."""
+        """Log the best checkpoint."""
         log_model(self.logger, self.logger.run.best, "best")
 
 
 def log_model(logger: RunLogger, path: Path, alias: str) -> None:
-    """Log a checkpoint under an alias, if there is one that has not been logged yet."""
+    """Log a checkpoint as a version of the artifact ``model-<run id>`` with an alias.
+
+    Nothing is logged if ``tracking.log_model`` is null, the file does not exist, or the file has
+    not changed since it was last logged.
+    """
     if logger.tracking.log_model is None or not path.is_file():
         return
-    written = path.stat().st_mtime_ns
-    if logger.models.get(alias, (0, None))[0] == written:
+    modified = path.stat().st_mtime_ns
+    if logger.models.get(alias, (0, None))[0] == modified:
         return
     with logger.guarded("logging the model"):
         checkpoint = read_checkpoint(path)
@@ -42,11 +46,11 @@ def log_model(logger: RunLogger, path: Path, alias: str) -> None:
             facts[MONITOR] = score
         name = f"model-{logger.run.id}"
         version = log_files(logger, "model", name, [path], aliases=[alias], facts=facts)
-        logger.models[alias] = (written, version)
+        logger.models[alias] = (modified, version)
 
 
 def best_score(checkpoint: Mapping[str, Any]) -> float | None:
-    """The best validation score when the checkpoint was written, if it is known."""
+    """Return the best validation score that a checkpoint has stored, or None."""
     for state in checkpoint.get("callbacks", {}).values():
         if state.get("monitor") == MONITOR and state.get("best_model_score") is not None:
             return float(state["best_model_score"])
@@ -62,10 +66,18 @@ def log_files(
     aliases: Sequence[str] = (),
     facts: Mapping[str, Any] | None = None,
 ) -> Any:
-    """Log files of the run folder as a version of an artifact; ``facts`` is its metadata.
+    """Log files of the run folder as a version of a W&B artifact.
+
+    Args:
+        logger: the logger of the run.
+        kind: the type of the artifact, such as ``model``.
+        name: the name of the artifact, without a version.
+        files: files of the run folder.
+        aliases: names for this version, such as ``best``.
+        facts: the metadata of this version.
 
     Returns:
-        The version, which may not have been uploaded yet.
+        The W&B artifact, whose upload may not have ended yet.
     """
     artifact = logger.wandb.Artifact(name, kind, metadata=dict(facts or {}))
     for path in files:

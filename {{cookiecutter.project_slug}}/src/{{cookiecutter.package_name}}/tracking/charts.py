@@ -1,4 +1,4 @@
-"""Charts of an evaluation, of the kinds that W&B has."""
+"""Results of an evaluation as W&B charts, histograms and tables."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,11 +8,11 @@ import numpy as np
 from ..evaluation.scores import BINS, ClassScores, ScoreCounts
 from .logger import RunLogger
 
-MOST_CLASSES = 100  # of a confusion matrix: more are illegible, and its table has classes² rows
+MOST_CLASSES = 100  # in a confusion matrix: more are illegible, and its table has classes² rows
 
 
 def precision_recall(tracked: RunLogger, counts: ScoreCounts) -> Any:
-    """A curve for each class, from the highest threshold to the lowest."""
+    """Return a chart with the precision-recall curve of each class, by falling threshold."""
     table = tracked.wandb.Table(columns=["class", "recall", "precision"])
     curves = counts.curves()
     for name, precisions, recalls in zip(
@@ -36,7 +36,7 @@ def precision_recall(tracked: RunLogger, counts: ScoreCounts) -> Any:
 
 
 def score_histograms(tracked: RunLogger, counts: ScoreCounts) -> dict[str, Any]:
-    """The distribution of the scores of correct and of wrong predictions, over all classes."""
+    """Return histograms of the scores of correct and of wrong predictions of all classes."""
     edges = np.linspace(0, 1, BINS + 1)
     return {
         f"scores_{name}": tracked.wandb.Histogram(np_histogram=(values.sum(axis=0), edges))
@@ -45,10 +45,16 @@ def score_histograms(tracked: RunLogger, counts: ScoreCounts) -> dict[str, Any]:
 
 
 def confusion_matrix(tracked: RunLogger, matrix: np.ndarray, names: Sequence[str]) -> Any:
-    """The chart of counts [targets, predictions].
+    """Return a chart of a confusion matrix.
 
-    W&B's own function wants a list of all labels; this makes the same chart from their counts.
-    Of many classes it shows the first, and says so in its title.
+    ``wandb.plot.confusion_matrix`` takes the label of each sample; this function makes the same
+    chart from counts. Of more than ``MOST_CLASSES`` classes only the first are shown, which the
+    title says.
+
+    Args:
+        tracked: the logger of the run.
+        matrix: int array [targets, predictions] of counts.
+        names: the names of the rows and columns.
     """
     shown = min(len(names), MOST_CLASSES)
     title = "Confusion matrix"
@@ -67,7 +73,7 @@ def confusion_matrix(tracked: RunLogger, matrix: np.ndarray, names: Sequence[str
 
 
 def by_class(tracked: RunLogger, scores: ClassScores, classes: Sequence[str]) -> Any:
-    """The metrics of each class as one table rather than as a key each."""
+    """Return a table with a row for each class and a column for each metric."""
     table = tracked.wandb.Table(columns=["class", *scores])
     for row in zip(classes, *scores.values(), strict=True):
         table.add_data(*row)

@@ -1,4 +1,4 @@
-"""What is sent to W&B for this task: labels, results and embeddings of images."""
+"""The parts of tracking that depend on the task: columns of tables, and embeddings."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,17 +10,17 @@ from ..evaluation.scores import ImageResult
 
 
 def labels(target: int | None, classes: Sequence[str]) -> dict[str, Any]:
-    """The columns of the data table that describe a target."""
+    """Return the columns of the data table that describe a target, the index of a class."""
     return {"label": None if target is None else classes[target]}
 
 
 def columns(result: ImageResult, classes: Sequence[str]) -> dict[str, Any]:
-    """The columns of the table of predictions that only this task has."""
+    """Return the columns of the table of predictions that are specific to this task."""
     return {"target": classes[result.target], "prediction": classes[result.prediction.label]}
 
 
 def embed(module: ClassificationModule, images: Tensor) -> Tensor:
-    """What the classifier sees of uint8 images [B, 3, S, S]: [B, D]."""
+    """Return the pooled features [B, D] before the last layer, of uint8 images [B, 3, S, S]."""
     network: Any = module.network
     maps = network.backbone.forward_features(network.normalisation(images))
     pooled: Tensor = network.backbone.forward_head(maps, pre_logits=True)
@@ -28,5 +28,5 @@ def embed(module: ClassificationModule, images: Tensor) -> Tensor:
 
 
 def main_class(target: Any) -> int:
-    """The class that colours a point."""
+    """Return the index of the class that decides the colour of an embedded image."""
     return int(target)

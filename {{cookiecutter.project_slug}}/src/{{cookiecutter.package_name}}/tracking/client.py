@@ -1,4 +1,4 @@
-"""The package ``wandb``, which only this module imports, and only when it is needed."""
+"""Import the package ``wandb`` when it is needed, and read the mode and the API key."""
 
 import logging
 import os
@@ -25,7 +25,10 @@ MODES: dict[str, Mode] = {
 
 
 def installed() -> bool:
-    """Whether the package is installed; an import would succeed with any folder named ``wandb``."""
+    """Return whether the package ``wandb`` is installed.
+
+    An attempt to import it is no test, since it succeeds with any folder named ``wandb``.
+    """
     try:
         metadata.version("wandb")
     except metadata.PackageNotFoundError:
@@ -34,7 +37,7 @@ def installed() -> bool:
 
 
 def package() -> ModuleType:
-    """Import the package, without its error reports."""
+    """Import ``wandb`` with its error reports turned off, and return the module."""
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
     if os.environ.get("WANDB_MODE") == "":
         del os.environ["WANDB_MODE"]  # wandb refuses an empty mode
@@ -44,9 +47,9 @@ def package() -> ModuleType:
 
 
 def requested_mode(tracking: WandbSettings, environ: Mapping[str, str]) -> Mode | None:
-    """The mode that the environment or the settings ask for; None if neither does.
+    """Return the mode that the environment or the settings ask for; None if neither does.
 
-    The environment can disable tracking whatever the settings say.
+    ``WANDB_MODE=disabled`` and ``WANDB_DISABLED=true`` take precedence over the settings.
     """
     variable = environ.get("WANDB_MODE", "").strip().lower()
     disabled = environ.get("WANDB_DISABLED", "").strip().lower() in {"1", "true", "yes", "on"}
@@ -56,7 +59,7 @@ def requested_mode(tracking: WandbSettings, environ: Mapping[str, str]) -> Mode 
 
 
 def has_key() -> bool:
-    """Whether this machine has an API key."""
+    """Return whether an API key is stored on this machine or set in the environment."""
     wandb = package()
     try:
         return bool(wandb.login(prompt=False, verify=False))
@@ -66,7 +69,7 @@ def has_key() -> bool:
 
 
 def reason(error: BaseException) -> str:
-    """The class of an error and the first line of its message, without secrets."""
+    """Return the class of an error and the first line of its message, without secrets."""
     lines = str(error).strip().splitlines()
     return without_secrets(": ".join([type(error).__name__, *lines[:1]]))
 

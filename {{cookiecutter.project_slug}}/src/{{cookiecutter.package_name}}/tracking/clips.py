@@ -1,4 +1,4 @@
-"""Animations and clips: the validation images of a training, and what ``predict`` has drawn."""
+"""Log the animation of the validation images, and the images and clips of ``predict``."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +16,7 @@ CLIPS = {".mp4", ".gif", ".webm"}
 
 
 def log_animation(logger: RunLogger, step: int) -> None:
-    """Log the sheets of validation images, epoch after epoch, as an animation."""
+    """Log the sheets ``predictions/epoch_*.png`` as an animation, one frame for each sheet."""
     media, folder = logger.tracking.media, logger.run.folder / "predictions"
     sheets = sorted(folder.glob("epoch_*.png"))
     if not media.video or len(sheets) < 2:
@@ -30,7 +30,7 @@ def log_animation(logger: RunLogger, step: int) -> None:
 def write_animation(sheets: Sequence[Path], path: Path, pixels: int) -> None:
     """Write image files as a GIF with at most ``MAX_FRAMES`` frames, spread evenly.
 
-    The longer side of the GIF has at most ``pixels``.
+    The longer side of the GIF has at most ``pixels`` pixels.
     """
     chosen = np.linspace(0, len(sheets) - 1, min(len(sheets), MAX_FRAMES)).round().astype(int)
     frames = [_read(sheets[index], pixels) for index in chosen]
@@ -40,7 +40,7 @@ def write_animation(sheets: Sequence[Path], path: Path, pixels: int) -> None:
 
 
 def log_drawn_predictions(logger: RunLogger) -> None:
-    """Log the first images and clips that ``predict`` has drawn."""
+    """Log the first annotated images and clips that ``predict`` has written."""
     wandb, media = logger.wandb, logger.tracking.media
     drawn = sorted((logger.run.folder / "predictions").iterdir())
     images = [path for path in drawn if path.suffix == ".jpg"][: media.clips]

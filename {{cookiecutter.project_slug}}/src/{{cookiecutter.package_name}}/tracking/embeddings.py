@@ -1,4 +1,4 @@
-"""Validation images as a cloud of points: near ones look alike to the network."""
+"""Embeddings of validation images as a 3D point cloud, ``val/embeddings``."""
 
 from typing import Any, cast
 
@@ -17,13 +17,13 @@ NO_CLASS = (128, 128, 128)  # grey
 
 
 def first_three_components(vectors: Tensor) -> np.ndarray:
-    """Project on the three directions of the greatest spread (PCA by SVD), scaled to -1 to 1.
+    """Project vectors on their first three principal components, scaled to -1 to 1.
 
     Args:
         vectors: float tensor [N, D].
 
     Returns:
-        float array [N, 3]; zeros where there are fewer directions.
+        Float array [N, 3], with zeros for missing components.
     """
     centred = (vectors - vectors.mean(dim=0)).double()
     _, _, directions = torch.linalg.svd(centred, full_matrices=False)
@@ -33,23 +33,24 @@ def first_three_components(vectors: Tensor) -> np.ndarray:
 
 
 class EmbeddingCloud(Callback):
-    """After a training, show how validation images lie to each other."""
+    """Log the embeddings of validation images at the end of a training."""
 
     def __init__(self, tracked: RunLogger) -> None:
         self.tracked = tracked
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Embed a bounded number of images with the newest weights."""
-        most = self.tracked.tracking.media.embeddings
-        if not most:
+        """Log at most ``tracking.media.embeddings`` images, embedded with the newest weights."""
+        limit = self.tracked.tracking.media.embeddings
+        if not limit:
             return
         with self.tracked.guarded("sending embeddings"):
             datamodule = cast("Any", trainer).datamodule
-            points = self._points(datamodule, cast("TaskModule", pl_module), most)
+            points = self._points(datamodule, cast("TaskModule", pl_module), limit)
             cloud = self.tracked.wandb.Object3D(points)
             self.tracked.log_metrics({"val/embeddings": cloud}, trainer.global_step)
 
-    def _points(self, datamodule: DataModule, module: TaskModule, most: int) -> np.ndarray:
+    def _points(self, datamodule: DataModule, module: TaskModule, limit: int) -> np.ndarray:
+        """Return an array [N, 6]: coordinates from -1 to 1, then RGB from 0 to 255."""
         vectors: list[Tensor] = []
         labels: list[int] = []
         training = module.training
@@ -60,10 +61,10 @@ class EmbeddingCloud(Callback):
                     if len(batch.images):
                         vectors += embed(module, batch.images.to(module.device)).float().cpu()
                         labels += [main_class(target) for target in batch.targets]
-                    if len(vectors) >= most:
+                    if len(vectors) >= limit:
                         break
         finally:
             module.train(training)
-        colors = [class_color(label) if label >= 0 else NO_CLASS for label in labels[:most]]
-        points = first_three_components(torch.stack(vectors[:most]))
+        colors = [class_color(label) if label >= 0 else NO_CLASS for label in labels[:limit]]
+        points = first_three_components(torch.stack(vectors[:limit]))
         return np.concatenate([points, np.array(colors, dtype=float)], axis=1)

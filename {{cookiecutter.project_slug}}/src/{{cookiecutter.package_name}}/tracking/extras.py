@@ -1,4 +1,4 @@
-"""What is logged besides metrics, images and the best checkpoint, and when."""
+"""Log the data set, the model, tables, animations and alerts during a W&B run."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,10 +22,10 @@ WATCH_STEPS = 100
 
 @contextmanager
 def extras(logger: RunLogger, settings: Settings, job: str) -> Iterator[list[Callback]]:
-    """Yield the callbacks of a job, and log what belongs to its start and its end.
+    """Yield callbacks for a job; log its sources when it starts and its results when it ends.
 
     Args:
-        logger: of the open run.
+        logger: the logger of the open run.
         settings: the settings of the command.
         job: ``train``, ``evaluate`` or ``predict``.
     """
@@ -45,7 +45,7 @@ def extras(logger: RunLogger, settings: Settings, job: str) -> Iterator[list[Cal
 
 
 class Extras(Callback):
-    """Log the data, the model, further versions of it, an animation and alerts."""
+    """Log the data set, the size and further versions of the model, an animation and alerts."""
 
     def __init__(self, logger: RunLogger, settings: Settings) -> None:
         self.logger = logger
@@ -54,14 +54,14 @@ class Extras(Callback):
         self.has_data = False
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Log the data set once, before the first step."""
+        """Log the data set, once for all stages."""
         if not self.has_data:
             self.has_data = True
             with self.logger.guarded("logging the data"):
                 log_data(self.logger, self.settings, cast("Any", trainer).datamodule.datasets)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Log the size of the model; watch its weights or gradients."""
+        """Log the size of the model; with ``tracking.watch``, also its weights or gradients."""
         run, watched = self.logger.experiment, self.logger.tracking.watch
         with self.logger.guarded("describing the model"):
             size = ModelSummary(pl_module)
@@ -71,18 +71,18 @@ class Extras(Callback):
                 run.watch(pl_module, log=watched, log_freq=WATCH_STEPS, log_graph=False)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Check the rules of the alerts."""
+        """Send the alerts that the metrics of this validation cause."""
         if not trainer.sanity_checking:
             self.alerts.check(trainer.callback_metrics)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Log the best checkpoint every few epochs, if there is a better one."""
+        """Log a new best checkpoint every ``tracking.log_model_every_n_epochs`` epochs."""
         every = self.logger.tracking.log_model_every_n_epochs
         if every and (trainer.current_epoch + 1) % every == 0:
             log_model(self.logger, self.logger.run.best, "best")
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Log the last checkpoint and the animation; delete versions without an alias."""
+        """Log the last checkpoint and the animation; delete old versions if the settings say so."""
         self._log_last()
         log_animation(self.logger, trainer.global_step)
         tracking = self.logger.tracking
@@ -96,7 +96,7 @@ class Extras(Callback):
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
     ) -> None:
-        """Log the last checkpoint."""
+        """Log the last checkpoint of a failed training."""
         self._log_last()
 
     def _log_last(self) -> None:
@@ -104,7 +104,8 @@ class Extras(Callback):
             log_model(self.logger, self.logger.run.last, "last")
 
     def _prune(self) -> None:
-        for _, version in self.logger.models.values():  # aliases move when it has arrived
+        """Delete the versions of this run's model that have no alias."""
+        for _, version in self.logger.models.values():  # aliases move when the upload has ended
             version.wait(timeout=self.logger.tracking.finish_timeout)
         run = self.logger.experiment
         name = f"{run.entity}/{run.project}/model-{self.logger.run.id}"

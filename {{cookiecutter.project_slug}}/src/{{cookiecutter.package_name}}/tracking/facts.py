@@ -1,4 +1,4 @@
-"""The state of the code and of the data: uncommitted changes, and a fingerprint of all files."""
+"""Record the state of code and data: uncommitted changes, and a fingerprint of the data set."""
 
 import hashlib
 import subprocess
@@ -33,10 +33,10 @@ def log_patch(logger: RunLogger) -> None:
 
 
 def fingerprint(root: Path) -> str:
-    """Twelve hexadecimal digits that change with the name or the size of a file below ``root``.
+    """Return a hash of the names and sizes of all files below ``root``: 12 hexadecimal digits.
 
-    Annotation files count with their content. Images are not read: an image that is replaced by
-    another of the same size is not noticed.
+    The content of annotation files is hashed, too. Images are not read, so the replacement of an
+    image by another of the same number of bytes does not change the fingerprint.
     """
     digest = hashlib.sha256()
     for path in map(Path, files_below(root)):

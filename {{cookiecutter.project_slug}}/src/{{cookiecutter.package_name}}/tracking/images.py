@@ -1,4 +1,4 @@
-"""Images of validation samples with their targets and predictions."""
+"""Log validation images with their targets and predictions."""
 
 from collections.abc import Sequence
 from typing import Any, cast
@@ -22,21 +22,21 @@ KEY = "val/predictions"
 
 
 class ValidationImages(Callback):
-    """Log the samples that ``PredictionPictures`` draws, each with its caption."""
+    """Log the samples that ``PredictionPictures`` draws as W&B images with captions."""
 
     def __init__(self, logger: RunLogger) -> None:
         self.logger = logger
         self.validations = 0
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Ask ``PredictionPictures`` for its samples."""
+        """Register ``send`` with ``PredictionPictures``, which then calls it with its samples."""
         self.classes: list[str] = cast("Any", pl_module).classes
         for callback in cast("Any", trainer).callbacks:
             if isinstance(callback, PredictionPictures):
                 callback.sinks.append(self.send)
 
     def send(self, trainer: Trainer, samples: Sequence[Shown]) -> None:
-        """Log the samples of a validation."""
+        """Log the samples of every ``tracking.media.every_n_validations``-th validation."""
         media = self.logger.tracking.media
         self.validations += 1
         if self.validations % media.every_n_validations or not media.images:
@@ -56,7 +56,7 @@ class ValidationImages(Callback):
 
 
 def shrunk(image: Image.Image, pixels: int) -> Image.Image:
-    """The RGB image with a longer side of at most ``pixels``."""
+    """Return a copy of the image in RGB whose longer side has at most ``pixels`` pixels."""
     small = image.convert("RGB")
     small.thumbnail((pixels, pixels))
     return small
@@ -71,10 +71,15 @@ def picture(
     prediction: Any = None,
     words: str | None = None,
 ) -> Any:
-    """A W&B image of a sample with its target and its prediction, if there are any.
+    """Return a ``wandb.Image`` of a sample.
 
-    ``image`` is a uint8 tensor [3, H, W]; ``words`` is the caption instead of one that describes
-    the prediction.
+    Args:
+        logger: the logger of the run.
+        image: uint8 tensor [3, H, W].
+        classes: the names of the classes.
+        target: the annotation of the sample, or None.
+        prediction: the prediction for the sample, or None.
+        words: the caption; by default, a line that compares target and prediction.
     """
     shown = shrunk(to_pil_image(image.cpu()), logger.tracking.media.pixels)
     if words is None and prediction is not None:

@@ -1,4 +1,4 @@
-"""The lineage data -> run -> model -> predictions, as artifacts that a run uses or logs."""
+"""Record the lineage data -> run -> model -> predictions as artifacts of a run."""
 
 from ..data.datamodule import Datasets
 from ..data.images import files_below
@@ -17,8 +17,8 @@ MAX_REFERENCES = 100_000  # larger data sets are identified by their fingerprint
 def log_data(logger: RunLogger, settings: Settings, datasets: Datasets) -> None:
     """Record the version of the data set, and log it as an artifact that the run uses.
 
-    The artifact is ``data-<name>`` with a version for each fingerprint. A version that the server
-    has is not prepared again.
+    The artifact is ``data-<name>`` with a version for each fingerprint. A version that is on the
+    server already is only referred to.
     """
     root, run, name = settings.data.root, logger.experiment, f"data-{settings.data.name}"
     version = fingerprint(root)
@@ -51,7 +51,7 @@ def log_data(logger: RunLogger, settings: Settings, datasets: Datasets) -> None:
 
 
 def log_checkpoint_source(logger: RunLogger, settings: Settings) -> None:
-    """Record the run, or the artifact, that the checkpoint of a command comes from."""
+    """Record the artifact or the run that the checkpoint of ``evaluate`` or ``predict`` is from."""
     if not isinstance(settings, EvaluateSettings | PredictSettings):
         return
     source = settings.checkpoint.with_name(SOURCE)

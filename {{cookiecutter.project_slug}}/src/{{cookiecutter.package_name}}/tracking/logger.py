@@ -1,6 +1,7 @@
 """Lightning's logger for W&B, with an offline fallback.
 
-The training goes on without an account or a network, and when either is lost during the training.
+Errors of W&B do not stop a training: it continues without an account, and when the network or the
+server fails.
 """
 
 import logging
@@ -22,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 class RunLogger(WandbLogger):
-    """The logger of a W&B run, which has the id of the run folder."""
+    """The logger of a W&B run, whose id is the name of the run folder."""
 
     def __init__(
         self, tracking: WandbSettings, mode: Mode, run: Run, job: str, config: dict[str, Any]
@@ -30,7 +31,7 @@ class RunLogger(WandbLogger):
         self.tracking = tracking
         self.run = run
         self.facts: dict[str, Any] = {}  # metadata of the logged models
-        self.models: dict[str, tuple[int, Any]] = {}  # alias -> time of the file, artifact
+        self.models: dict[str, tuple[int, Any]] = {}  # by alias: file time, artifact
         self.artifacts: list[dict[str, Any]] = []  # see ``artifacts.log_files``
         self.failures: set[str] = set()
         super().__init__(
@@ -46,14 +47,14 @@ class RunLogger(WandbLogger):
             ),
             **tracking.model_dump(include={"project", "entity", "group", "tags", "notes"}),
         )
-        _ = self.experiment  # starts the run, or raises; in further processes a dummy
+        _ = self.experiment  # starts the run, or raises; a dummy in processes of rank 1 and up
         for handler in logging.getLogger("wandb").handlers:
             # On a full disk each line of wandb's own log would print a traceback.
             handler.handleError = lambda record: None  # type: ignore[method-assign] # noqa: ARG005
 
     @property
     def wandb(self) -> ModuleType:
-        """The package."""
+        """The package ``wandb``."""
         return package()
 
     @property
@@ -68,26 +69,30 @@ class RunLogger(WandbLogger):
             super().log_metrics(metrics, step)
 
     @contextmanager
-    def guarded(self, what: str) -> Iterator[None]:
-        """Log the first error in ``what``, such as ``sending images``, as one line.
+    def guarded(self, action: str) -> Iterator[None]:
+        """Catch errors in the ``with`` block; the first for each action is logged as one line.
 
-        With ``tracking.strict`` the error is raised.
+        Args:
+            action: a description of the block for the message, such as ``sending images``.
+
+        Raises:
+            Exception: the error itself, if ``tracking.strict`` is set.
         """
         try:
             yield
         except Exception as error:  # wandb raises many kinds
             if self.tracking.strict:
                 raise
-            if what not in self.failures:
-                self.failures.add(what)
-                say(f"W&B: {what} failed ({reason(error)}); the run goes on without it.")
-            log.debug("%s failed", what, exc_info=True)
+            if action not in self.failures:
+                self.failures.add(action)
+                say(f"W&B: {action} failed ({reason(error)}); the run goes on without it.")
+            log.debug("%s failed", action, exc_info=True)
 
 
 def open_run(
     tracking: WandbSettings, mode: Mode | None, run: Run, *, job: str, config: dict[str, Any]
 ) -> RunLogger:
-    """Start a W&B run; offline if there is no API key or the server cannot be reached.
+    """Start a W&B run, offline if there is no API key or the server cannot be reached.
 
     All files of W&B go into the run folder, so that a later upload finds them.
 

@@ -14,7 +14,7 @@ from ..detection.boxes import Prediction, Target
 def overlay(
     target: Target | None, prediction: Prediction | None, classes: Sequence[str], _: Image.Image
 ) -> dict[str, Any]:
-    """The boxes of a target and of a prediction, as arguments of ``wandb.Image``."""
+    """Return the boxes of a target and of a prediction as arguments of ``wandb.Image``."""
     boxes = {}
     if prediction is not None:
         boxes["prediction"] = box_data(
@@ -28,7 +28,7 @@ def overlay(
 def box_data(
     boxes: Tensor, labels: Tensor, classes: Sequence[str], scores: Tensor | None = None
 ) -> dict[str, Any]:
-    """Boxes as W&B expects them, without boxes that are not finite.
+    """Return boxes in the format of ``wandb.Image``, without boxes that are not finite.
 
     Args:
         boxes: float tensor [N, 4] of x1, y1, x2, y2 as shares of the image; clipped to the image.
@@ -67,7 +67,7 @@ def overlay(
     classes: Sequence[str],
     picture: Image.Image,
 ) -> dict[str, Any]:
-    """The masks of a target and of a prediction, as arguments of ``wandb.Image``.
+    """Return the masks of a target and of a prediction as arguments of ``wandb.Image``.
 
     Args:
         target: integer tensor [H, W] of class ids, or None.

@@ -1,4 +1,4 @@
-"""``promote``: link a model into the registry under an alias, if it is good enough."""
+"""The command ``promote``: link a model into the registry if its score is good enough."""
 
 import os
 import tempfile
@@ -20,15 +20,21 @@ from .sync import postpone
 
 
 class PromoteSettings(Strict):
-    """``configs/promote.yaml``."""
+    """The settings of ``promote``; their defaults are in ``configs/promote.yaml``."""
 
-    runs: Path
-    checkpoint: str
-    alias: str = Field(pattern=r"^[^/:]+$")
-    min_metric: float | None
-    registry: str
-    collection: str
-    force: bool
+    runs: Path = Field(description="The folder that holds the run folders.")
+    checkpoint: str = Field(
+        description="A run id, runs/<run id>/checkpoints/best.ckpt, or wandb:<artifact>:<alias>."
+    )
+    alias: str = Field(
+        pattern=r"^[^/:]+$", description="The alias that the model gets, such as production."
+    )
+    min_metric: float | None = Field(
+        description="Refuse a model whose score is worse than this value; null accepts any score."
+    )
+    registry: str = Field(description="The name of the W&B registry.")
+    collection: str = Field(description="The collection in the registry.")
+    force: bool = Field(description="Promote the model even if its score is worse.")
     tracking: WandbSettings
 
     @field_validator("checkpoint", "alias", mode="before")
@@ -40,7 +46,7 @@ class PromoteSettings(Strict):
 
 
 def main() -> None:
-    """The command."""
+    """Run the command ``promote``."""
     launch("promote", PromoteSettings, _promote)
 
 
@@ -52,13 +58,13 @@ def _promote(config: DictConfig) -> None:
 
 
 def run_promotion(settings: PromoteSettings) -> str:
-    """Link the model now, or without a server when ``wandb-sync`` uploads its run.
+    """Link the model; without a server, ``wandb-sync`` links it when it uploads the run.
 
     Returns:
         A message for the user.
 
     Raises:
-        UsageError: if the model is refused, or not found.
+        UsageError: if the model is refused or does not exist.
     """
     path = Path(settings.checkpoint)
     run = Run(path.parent.parent if path.suffix == ".ckpt" else settings.runs / path)
@@ -100,7 +106,7 @@ def _score(checkpoint: Path) -> float | None:
 
 
 def _logged(path: Path, tracking: WandbSettings) -> Any:
-    """Log a checkpoint that is in no run folder as an artifact, with its score."""
+    """Log a checkpoint outside a run folder as an artifact with its score, and return it."""
     score = _score(path)
     wandb = package()
     with (

@@ -1,4 +1,4 @@
-"""Models on the server: fetch a checkpoint, and link a model into the registry."""
+"""Download checkpoints from the W&B server, and link models into its registry."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,11 +11,11 @@ from .client import installed, package, reason
 
 PREFIX = "wandb:"
 SOURCE = "artifact.txt"  # in the folder of a fetched checkpoint: the name of its artifact
-TIMEOUT = 20  # seconds until a request has failed
+TIMEOUT = 20  # seconds before a request fails
 
 
 def public_api(tracking: Mapping[str, Any] | None) -> Any:
-    """W&B's interface to the server, with project and entity of the settings as defaults."""
+    """Return a ``wandb.Api`` whose default project and entity come from the settings."""
     wandb = package()
     wandb.setup(wandb.Settings(silent=True))
     names = {key: (tracking or {}).get(key) for key in ("project", "entity")}
@@ -23,7 +23,7 @@ def public_api(tracking: Mapping[str, Any] | None) -> Any:
 
 
 def fetch_checkpoint(wanted: str, tracking: Mapping[str, Any] | None) -> Path:
-    """Download the checkpoint of ``wandb:<artifact>:<alias>`` into ``artifacts/``.
+    """Download the checkpoint ``wandb:<artifact>:<alias>`` into ``artifacts/``; return its path.
 
     The name of the artifact may begin with entity and project, or with a registry.
 
@@ -52,7 +52,7 @@ def fetch_checkpoint(wanted: str, tracking: Mapping[str, Any] | None) -> Path:
 def link(
     api: Any, artifact: Any, target: str, alias: str, *, min_metric: float | None, force: bool
 ) -> str:
-    """Link a model into ``target`` under an alias, which it takes from any other model.
+    """Link a model into ``target`` under an alias, which another model then loses.
 
     ``target`` is ``wandb-registry-<registry>/<collection>``; with ``force`` no model is refused.
 
@@ -63,28 +63,28 @@ def link(
         UsageError: if the model is worse than ``min_metric`` or than the holder of the alias.
     """
     holder = f"{target}:{alias}"
-    held = api.artifact(holder).metadata.get(MONITOR) if api.artifact_exists(holder) else None
+    current = api.artifact(holder).metadata.get(MONITOR) if api.artifact_exists(holder) else None
     if not force:
-        refuse(artifact.name, artifact.metadata.get(MONITOR), min_metric, held, alias)
+        refuse(artifact.name, artifact.metadata.get(MONITOR), min_metric, current, alias)
     artifact.link(target, aliases=[alias])
     return f"{artifact.name} is now {alias} of {target}."
 
 
 def refuse(
-    name: str, score: float | None, min_metric: float | None, held: float | None, alias: str
+    name: str, score: float | None, min_metric: float | None, current: float | None, alias: str
 ) -> None:
-    """Refuse a model if its score is worse than ``min_metric`` or than that of the holder.
+    """Refuse a model if its score is worse than ``min_metric`` or the ``current`` holder's score.
 
     Raises:
         UsageError: with the reason.
     """
     sign = 1 if METRICS[MONITOR] == "max" else -1
     shown = "not known" if score is None else f"{score:.4f}"
-    for bar, text in (
+    for limit, text in (
         (min_metric, f"min_metric asks for {min_metric}"),
-        (held, f"the model that holds {alias} has {held}"),
+        (current, f"the model that holds {alias} has {current}"),
     ):
-        if bar is not None and (score is None or sign * score < sign * bar):
+        if limit is not None and (score is None or sign * score < sign * limit):
             raise UsageError(
                 f"{name} is not promoted: its {MONITOR} is {shown}, but {text}.\n"
                 "To promote it nevertheless: force=true"

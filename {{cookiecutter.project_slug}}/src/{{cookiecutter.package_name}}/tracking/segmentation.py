@@ -1,4 +1,4 @@
-"""What is sent to W&B for this task: masks, labels, results and embeddings of images."""
+"""The parts of tracking that depend on the task: columns of tables, and embeddings."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,13 +12,13 @@ from ..segmentation.module import SegmentationModule
 
 
 def labels(target: Tensor | None, classes: list[str]) -> dict[str, Any]:
-    """The columns of the data table that describe a target."""
+    """Return the columns of the data table that describe a target, a mask [H, W] of class ids."""
     ids = [] if target is None else np.unique(target.numpy()).tolist()
     return {"labels": ", ".join(classes[label] for label in ids if label < len(classes))}
 
 
 def columns(result: ImageResult, classes: Sequence[str]) -> dict[str, Any]:
-    """The columns of the table of predictions that only this task has."""
+    """Return the columns of the table of predictions that are specific to this task."""
     masks = {"target": result.target, "prediction": result.prediction.mask}
     return {
         name: ", ".join(classes[label] for label in np.unique(mask) if label < len(classes))
@@ -27,12 +27,16 @@ def columns(result: ImageResult, classes: Sequence[str]) -> dict[str, Any]:
 
 
 def embed(module: SegmentationModule, images: Tensor) -> Tensor:
-    """The encoder's coarsest feature map of uint8 images [B, 3, S, S], averaged: [B, D]."""
+    """Return the spatial mean [B, D] of the last feature map of uint8 images [B, 3, S, S]."""
     maps: Tensor = module.network.backbone(module.network.normalisation(images))[-1]
     return maps.mean(dim=(2, 3))
 
 
 def main_class(target: Any) -> int:
-    """The class of most pixels, the first left out: it is the background mostly; -1 if none."""
+    """Return the class of most pixels, which decides the colour of an embedded image.
+
+    Class 0, which is usually the background, and the ignored id 255 are not counted; -1 is
+    returned if the mask has no other class.
+    """
     counts = torch.bincount(target.flatten().long(), minlength=256)[1:255]
     return int(counts.argmax()) + 1 if counts.sum() else -1

@@ -35,9 +35,9 @@ from .settings import WandbSettings
 def follow(
     tracking: WandbSettings, settings: Settings, run: Run, *, job: str
 ) -> Iterator[tuple[Sequence[Logger], Sequence[Callback]]]:
-    """Yield the logger and the callbacks of a W&B run, and finish the run at the end.
+    """Yield the loggers and callbacks of a W&B run, and finish the run at the end.
 
-    Neither is yielded if tracking is disabled or the package is not installed.
+    Two empty lists are yielded if tracking is disabled or the package is not installed.
     """
     mode = requested_mode(tracking, os.environ)
     if mode == "disabled" or not installed():
@@ -102,7 +102,7 @@ def _close(logger: RunLogger, error: BaseException | None) -> None:
 
 
 def exit_code(error: BaseException | None) -> int:
-    """The exit code that W&B derives the state of a run from.
+    """Return the exit code from which W&B derives the state of a run.
 
     0 is finished, 130 interrupted, 143 terminated, any other failed. Lightning turns Ctrl-C into
     ``SystemExit(1)`` and SIGTERM into a ``SystemExit`` of its own.

@@ -1,4 +1,4 @@
-"""The settings of Weights & Biases: ``configs/tracking/wandb.yaml``.
+"""The settings of Weights & Biases; their defaults are in ``configs/tracking/wandb.yaml``.
 
 The API key is not a setting, because settings are stored with the run.
 """
@@ -24,27 +24,39 @@ Mode = Literal["online", "offline", "disabled"]
 class MediaSettings(Strict):
     """The number and the size of the images that are logged."""
 
-    images: int = Field(ge=0, le=108)  # W&B shows 108 images of a key at most
-    every_n_validations: int = Field(ge=1)
+    images: int = Field(  # W&B shows at most 108 images of a key
+        ge=0, le=108, description="Validation images to log with target and prediction."
+    )
+    every_n_validations: int = Field(ge=1, description="Validations between two logs of images.")
     # ~ if cookiecutter.scope == "complete"
-    worst: int = Field(ge=0, le=108)
-    video: bool
-    clips: int = Field(ge=0, le=32)
-    embeddings: int = Field(ge=0, le=10_000)
+    worst: int = Field(
+        ge=0, le=108, description="Images with the highest loss to log after a test."
+    )
+    video: bool = Field(description="Log the validation images of all epochs as an animation.")
+    clips: int = Field(
+        ge=0, le=32, description="Largest number of images, and of clips, that predict logs."
+    )
+    embeddings: int = Field(
+        ge=0, le=10_000, description="Validation images in the point cloud; 0 logs none."
+    )
     # ~ endif
-    pixels: int = Field(ge=32, le=4096)
+    pixels: int = Field(ge=32, le=4096, description="Largest side of a logged image, in pixels.")
 
 
 # ~ if cookiecutter.scope == "complete"
 class TableSettings(Strict):
     """The number of rows of the tables."""
 
-    data: int = Field(ge=0, le=10_000)
-    predictions: int = Field(ge=0, le=10_000)
+    data: int = Field(
+        ge=0, le=10_000, description="Rows for each split and version of the data; 0 logs none."
+    )
+    predictions: int = Field(
+        ge=0, le=10_000, description="Rows of the table of predictions of a test; 0 logs none."
+    )
 
 
 class AlertRule(Strict):
-    """An alert for a metric that compares with ``value`` in ``patience`` validations in a row."""
+    """Alert when ``metric op value`` holds in ``patience`` consecutive validations."""
 
     metric: str
     op: Literal["<", "<=", ">", ">="]
@@ -57,46 +69,74 @@ class AlertRule(Strict):
 class AlertSettings(Strict):
     """The events that send an alert."""
 
-    rules: list[AlertRule]
-    not_finite: bool
-    no_improvement: int | None = Field(ge=1)
-    failed: bool
-    finished: bool
+    rules: list[AlertRule] = Field(
+        description="Rules for metrics, such as {metric: val/loss, op: '>', value: 5, patience: 2, "
+        "level: WARN, once: true}."
+    )
+    not_finite: bool = Field(description="Alert when the loss is not finite.")
+    no_improvement: int | None = Field(
+        ge=1, description="Alert after so many epochs without a better score."
+    )
+    failed: bool = Field(description="Alert when the run fails.")
+    finished: bool = Field(description="Alert when the run finishes.")
 
 
 # ~ endif
 class WandbSettings(Strict):
-    """A tracker for ``tracking``; see ``training/loggers.py``."""
+    """The settings of a W&B run; ``training/loggers.py`` calls ``follow`` to open it."""
 
     target: str = Field(alias="_target_")
-    project: str | None
-    entity: str | None
-    name: str | None
-    group: str | None
-    job_type: str | None
-    tags: list[str]
-    notes: str | None
-    mode: Mode | None
-    strict: bool
-    init_timeout: float = Field(gt=0)
-    finish_timeout: float = Field(gt=0)
+    project: str | None = Field(description="The project of the run.")
+    entity: str | None = Field(
+        description="The user or team that owns the project; null is the default of the account."
+    )
+    name: str | None = Field(description="The displayed name of the run; null is the run id.")
+    group: str | None = Field(description="Runs of a group are shown together.")
+    job_type: str | None = Field(description="The kind of run; null is the name of the command.")
+    tags: list[str] = Field(description="Words that label the run.")
+    notes: str | None = Field(description="A text about the run.")
+    mode: Mode | None = Field(
+        description="null is WANDB_MODE if it is set, else online with an API key, offline without."
+    )
+    strict: bool = Field(
+        description="Whether an error of tracking fails the run; false only logs it."
+    )
+    init_timeout: float = Field(
+        gt=0, description="Seconds to wait for the server before the run is recorded offline."
+    )
+    finish_timeout: float = Field(
+        gt=0, description="Seconds to wait for the upload at the end of the run."
+    )
     # ~ if cookiecutter.scope == "complete"
-    log_model: Literal["best", "all"] | None
-    log_model_every_n_epochs: int | None = Field(ge=1)
-    prune_models: bool
-    log_data: Literal["reference", "content"] | None
-    watch: Literal["gradients", "parameters", "all"] | None
+    log_model: Literal["best", "all"] | None = Field(
+        description="Log the best checkpoint; all logs the last, too; null logs none."
+    )
+    log_model_every_n_epochs: int | None = Field(
+        ge=1,
+        description="Epochs between two logs of a new best checkpoint; null logs it at the end.",
+    )
+    prune_models: bool = Field(
+        description="At the end, delete the model versions of this run that have no alias."
+    )
+    log_data: Literal["reference", "content"] | None = Field(
+        description="Log the data set by reference, or with its files; null logs none."
+    )
+    watch: Literal["gradients", "parameters", "all"] | None = Field(
+        description="Log histograms of gradients, parameters or both every 100 steps."
+    )
     tables: TableSettings
     alerts: AlertSettings
     # ~ else
-    log_model: Literal["best"] | None
+    log_model: Literal["best"] | None = Field(
+        description="Log the best checkpoint; null logs none."
+    )
     # ~ endif
     media: MediaSettings
 
     @field_validator("project", "entity", "mode", mode="before")
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:
-        return value or None  # a variable that is not set often arrives as ""
+        return value or None  # an unset environment variable may be passed as an empty text
 
     def follow(
         self, settings: "Settings", run: "Run", *, job: str

@@ -1,4 +1,4 @@
-"""``wandb-sync``: upload offline runs, and do what had to wait for a server."""
+"""Upload the offline runs in a folder, then carry out their actions that need a server."""
 
 import argparse
 import json
@@ -18,16 +18,16 @@ from .registry import link, public_api
 if TYPE_CHECKING:
     from .logger import RunLogger
 
-PENDING = "wandb-pending.json"  # in a run folder: the actions that wait for a server
-COMPLETE = "complete"  # in W&B's folder of an online run: the whole run has arrived
-RECENT_SECONDS = 60  # a younger file without an end belongs to a run that goes on
-MIN_BYTES = 64  # the file of a run that never began has a header only
+PENDING = "wandb-pending.json"  # in a run folder: actions that need a server
+COMPLETE = "complete"  # in W&B's folder of an online run: its upload is complete
+RECENT_SECONDS = 60  # a file changed since then, without an exit record, is a running run
+MIN_BYTES = 64  # the file of a run that never started has only a header
 
 
 def postpone(run: Run, action: dict[str, Any]) -> None:
-    """Add an action to those that wait for a server.
+    """Store an action that needs a server, for ``wandb-sync``.
 
-    It is ``{"action": "use", "artifact": ...}``, or ``link`` with the arguments of
+    The action is ``{"action": "use", "artifact": ...}``, or ``link`` with the arguments of
     ``registry.link``, or ``log`` with those of ``artifacts.log_files``.
     """
     actions = pending(run)
@@ -36,17 +36,17 @@ def postpone(run: Run, action: dict[str, Any]) -> None:
 
 
 def pending(run: Run) -> list[dict[str, Any]]:
-    """The actions that wait for a server."""
+    """Return the stored actions of a run that need a server."""
     path = run.folder / PENDING
     actions: list[dict[str, Any]] = json.loads(path.read_text("utf-8")) if path.is_file() else []
     return actions
 
 
 def remember_artifacts(logger: "RunLogger", files: str, *, arrived: bool) -> None:
-    """Mark W&B's folder of a finished online run as complete, or remember its artifacts.
+    """Mark the upload of a finished online run as complete, or store its artifacts as pending.
 
     Args:
-        logger: of the finished run.
+        logger: the logger of the finished run.
         files: the folder ``files`` in W&B's folder of the run.
         arrived: whether the upload has finished.
     """
@@ -58,7 +58,7 @@ def remember_artifacts(logger: "RunLogger", files: str, *, arrived: bool) -> Non
 
 
 def main() -> None:
-    """The command."""
+    """Run the command ``wandb-sync``."""
     parser = argparse.ArgumentParser("wandb-sync", description=__doc__)
     parser.add_argument("runs", nargs="?", type=Path, default=Path("runs"), help="the runs' folder")
     runs: Path = parser.parse_args().runs
@@ -68,22 +68,22 @@ def main() -> None:
 
 
 def sync(runs: Path) -> list[str]:
-    """Upload each offline run in the folder ``runs``, then do the actions that wait for it.
+    """Upload each offline run in the folder ``runs``, then carry out its pending actions.
 
     Returns:
-        A line for each thing that remains to be done, with the reason.
+        A line for each run or action that failed, with the reason.
     """
-    remaining, left = [], set()
+    remaining, incomplete = [], set()
     files = [file for file in sorted(runs.glob("*/wandb/*run-*/*.wandb")) if not _is_uploaded(file)]
     for file in files:
         print(f"  {file.parent}")
         problem = upload(file)
         if problem:
             remaining.append(f"{file.parent}: {problem}")
-            left.add(file.parents[2])
+            incomplete.add(file.parents[2])
     print(f"{len(files) - len(remaining)} of {len(files)} runs uploaded.")
     for path in sorted(runs.glob(f"*/{PENDING}")):
-        if path.parent in left:
+        if path.parent in incomplete:
             remaining.append(f"{path}: its run is not uploaded yet")
         else:
             remaining += do_pending(Run(path.parent))
@@ -98,10 +98,10 @@ def _is_uploaded(file: Path) -> bool:
 
 
 def upload(file: Path) -> str | None:
-    """Upload a run, if it has ended and all files of its artifacts exist.
+    """Upload a run if it has ended and all files of its artifacts exist.
 
     Returns:
-        The reason why it is not uploaded, or None.
+        The reason why the run was not uploaded; None if it was.
     """
     done = _wandb("leet", "inspect", "--json", str(file))
     if done.returncode:
@@ -111,14 +111,14 @@ def upload(file: Path) -> str | None:
     if recent and not any("exit" in record for record in records):
         return "it seems to be still running"
     missing = missing_files(records)
-    if missing:  # wandb would upload the rest, and take the run for uploaded
+    if missing:  # wandb would upload the rest and mark the run as uploaded
         return f"{len(missing)} of its files are missing, such as {missing[0]}"
     done = _wandb("sync", "--include-online", str(file.parent))
     return None if not done.returncode and _is_uploaded(file) else _last_line(done)
 
 
 def missing_files(records: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The files of the artifacts among the records that do not exist any more."""
+    """Return the paths in the artifact records of a run whose files no longer exist."""
     return [
         path
         for record in records
@@ -128,20 +128,20 @@ def missing_files(records: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def do_pending(run: Run) -> list[str]:
-    """Do the actions of an uploaded run.
+    """Carry out the pending actions of an uploaded run.
 
     Returns:
-        A line for each action that failed; these actions go on waiting.
+        A line for each action that failed; these actions stay pending.
     """
-    left, problems = [], []
+    failed, problems = [], []
     for action in pending(run):
         try:
             _do(run, **action)
         except Exception as error:  # noqa: BLE001 - wandb raises many kinds
-            left.append(action)
+            failed.append(action)
             problems.append(f"{run.folder / PENDING}: {action['action']}: {reason(error)}")
-    if left:
-        write_json(run.folder / PENDING, left)
+    if failed:
+        write_json(run.folder / PENDING, failed)
     else:
         (run.folder / PENDING).unlink()
     return problems
@@ -170,7 +170,7 @@ def _log_again(
     aliases: list[str],
     facts: dict[str, Any],
 ) -> None:
-    """Log an artifact of an uploaded run; content that the server has is not a new version."""
+    """Log an artifact of an uploaded run; content that is on the server makes no new version."""
     wandb = package()
     code = 0 if uploaded.state == "finished" else 1
     resumed = wandb.init(

@@ -1,6 +1,6 @@
-"""Tables of images: the data set, and the predictions of a test.
+"""Tables of images: samples of the data set, and the predictions of a test.
 
-Both have the column ``id``, the path of the image below the data folder, to join them on.
+Both tables can be joined by their column ``id``, the path of the image below the data folder.
 """
 
 from collections.abc import Sequence
@@ -23,21 +23,34 @@ from .task import columns, labels
 
 
 def image_id(path: str, root: Path) -> str:
-    """The path below the data folder; the whole path if it lies elsewhere."""
+    """Return the path of an image relative to the data folder, or absolute if it is outside."""
     whole = Path(path).absolute()
     inside = whole.is_relative_to(root.absolute())
     return (whole.relative_to(root.absolute()) if inside else whole).as_posix()
 
 
 def data_table(tracked: RunLogger, datasets: Datasets, root: Path) -> Any:
-    """Some images of each split, evenly chosen: the image, its label, size and statistics."""
-    own = list(labels(None, []))
+    """Return a table of evenly spaced images of each split.
+
+    Its columns are the image, its target, its width and height in pixels, and the mean and the
+    standard deviation of its pixels from 0 to 255 (``brightness`` and ``contrast``).
+    """
+    target_columns = list(labels(None, []))
     table = tracked.wandb.Table(
-        columns=["id", "split", "image", *own, "width", "height", "brightness", "contrast"]
+        columns=[
+            "id",
+            "split",
+            "image",
+            *target_columns,
+            "width",
+            "height",
+            "brightness",
+            "contrast",
+        ]
     )
     for split in ("train", "val", "test"):
         dataset = getattr(datasets, split)
-        changing, dataset.transform = dataset.transform, datasets.test.transform
+        transform, dataset.transform = dataset.transform, datasets.test.transform
         try:
             count = min(tracked.tracking.tables.data, len(dataset))
             for index in torch.linspace(0, len(dataset) - 1, count).long().tolist():
@@ -59,12 +72,12 @@ def data_table(tracked: RunLogger, datasets: Datasets, root: Path) -> Any:
                     round(float(pixels.std()), 2),
                 )
         finally:
-            dataset.transform = changing
+            dataset.transform = transform
     return table
 
 
 class EvaluationTables(Callback):
-    """Send the results of a test: the table of predictions, the worst of them, and the charts."""
+    """Log the results of a test: a table of predictions, the worst predictions, and charts."""
 
     def __init__(self, tracked: RunLogger, root: Path) -> None:
         self.tracked = tracked
@@ -72,7 +85,7 @@ class EvaluationTables(Callback):
         self.table: Any = None
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin with an empty table, and ask for as many of the worst images as are to be sent."""
+        """Start an empty table, and make ``EvaluationResults`` keep enough of the worst images."""
         self.table = None
         results = _results(trainer)
         results.shown = max(results.shown, self.tracked.tracking.media.worst)
@@ -86,7 +99,7 @@ class EvaluationTables(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Add the images of one batch to the table until it is full."""
+        """Add the images of a batch to the table, up to ``tracking.tables.predictions`` rows."""
         with self.tracked.guarded("adding rows to the table of predictions"):
             paths = cast("Any", trainer).datamodule.datasets.test.paths
             rows = 0 if self.table is None else len(self.table.data)
@@ -96,7 +109,7 @@ class EvaluationTables(Callback):
                 self._add(result, paths[result.position], cast("TaskModule", pl_module).classes)
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Send all of it."""
+        """Log the table, the worst predictions and the charts."""
         module, results = cast("TaskModule", pl_module), _results(trainer)
         counts = results.counts
         with self.tracked.guarded("sending the evaluation"):
@@ -117,14 +130,14 @@ class EvaluationTables(Callback):
             self.tracked.log_metrics(named, trainer.global_step)
 
     def _add(self, result: ImageResult, path: str, classes: Sequence[str]) -> None:
-        own = columns(result, classes)
+        task_columns = columns(result, classes)
         if self.table is None:
-            names = ["id", "image", *own, "confidence", "loss", "correct"]
+            names = ["id", "image", *task_columns, "confidence", "loss", "correct"]
             self.table = self.tracked.wandb.Table(columns=names)
         self.table.add_data(
             image_id(path, self.root),
             self._picture(result, classes),
-            *own.values(),
+            *task_columns.values(),
             round(result.confidence, 6),
             round(result.loss, 6),
             result.correct,

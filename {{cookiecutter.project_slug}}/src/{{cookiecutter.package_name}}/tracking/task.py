@@ -1,4 +1,4 @@
-"""What the rest of this folder needs to know of the task."""
+"""The functions of the task that the other modules of this folder use."""
 
 # ~ if cookiecutter.task == "classification"
 from .classification import columns, embed, labels, main_class
