@@ -6,10 +6,10 @@ import signal
 
 import pytest
 from shape_sorter import train
+from shape_sorter.clusters.preemption import Preemption
 from shape_sorter.task import MONITOR
 from shape_sorter.tracking import lineage
 from shape_sorter.training import trainer
-from shape_sorter.clusters.preemption import Preemption
 from small import OWN
 from tracked import KEY, PLAIN
 
