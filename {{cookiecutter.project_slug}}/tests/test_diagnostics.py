@@ -89,7 +89,7 @@ def test_doctor_prints_draws_and_lists_every_issue(command, tmp_path, capsys):
     root = tmp_path / "photos"
     planted = write_faulty(root)
     run = command("doctor", *QUICK, small.OWN, f"data.root={root}", "loader.batch_size=4")
-    issues = json.loads((run / "doctor.json").read_text())["finds"]
+    issues = json.loads((run / "doctor.json").read_text())["issues"]
     lines = [f"{issue['kind']} {issue['path']}: {issue['reason']}" for issue in issues]
     for kind, patterns in planted.items():
         for pattern in patterns:
@@ -105,7 +105,7 @@ def test_doctor_prints_draws_and_lists_every_issue(command, tmp_path, capsys):
     # ~ endif
     leaks = len([issue for issue in issues if issue["kind"] == "leak"])
     assert f"Images in several splits: {leaks}." in printed
-    with Image.open(run / "finds.png") as sheet:
+    with Image.open(run / "issues.png") as sheet:
         assert sheet.width > 256
     assert (run / "class_balance.png").is_file()
 
@@ -114,8 +114,8 @@ def test_doctor_finds_nothing_wrong_with_the_embedded_data_and_times_it(command,
     run = command("doctor", *QUICK, *small.SHAPES)
     report = json.loads((run / "doctor.json").read_text())
     assert report["images"] == {"train": 40, "val": 20, "test": 20}
-    assert not report["finds"]
-    assert not (run / "finds.png").exists()
+    assert not report["issues"]
+    assert not (run / "issues.png").exists()
     assert list(report["milliseconds"]) == ["storage", "decode", "augment", "copy", "step"]
     assert min(report["milliseconds"].values()) >= 0
     printed = capsys.readouterr().out

@@ -42,7 +42,7 @@ def run_doctor(settings: BenchSettings, run: Run) -> None:
     report = check_data(datasets, progress=settings.trainer.progress)
     _print_report(report, classes, console)
     _draw_class_balance(report, classes, run.folder / "class_balance.png")
-    _draw_issues(report, datasets, run.folder / "finds.png")
+    _draw_issues(report, datasets, run.folder / "issues.png")
     # Built again because the checks replace the transforms. Unreadable images have been reported.
     datasets = build_datasets(settings.data)
     data = settings.data.model_copy(update={"skip_unreadable": True})
@@ -60,13 +60,13 @@ def run_doctor(settings: BenchSettings, run: Run) -> None:
             split: dict(zip(classes, counts.tolist(), strict=True))
             for split, counts in report.counts.items()
         },
-        "finds": [issue._asdict() for issue in report.issues],
+        "issues": [issue._asdict() for issue in report.issues],
         "milliseconds": stages,
         "rates": rates,
         "advice": sentence,
     }
     write_json(run.folder / "doctor.json", content)
-    for name in ("finds.png", "class_balance.png", "doctor.json"):
+    for name in ("issues.png", "class_balance.png", "doctor.json"):
         if (run.folder / name).is_file():
             console.print(f"  {run.folder / name}")
 

@@ -45,9 +45,11 @@ def print_help(command: str, model: type[BaseModel], overrides: Sequence[str]) -
     try:
         with initialize_config_dir(str(CONFIGS), version_base="1.3"):
             config = compose(command, list(overrides), return_hydra_config=True)
-            base = compose("train") if command != "train" else DictConfig({})
+            train = compose("train")
     except HydraException as error:
         sys.exit(str(error))
+    has_all = command != "train" and set(train) <= set(config)
+    base = train if has_all else DictConfig({})
     groups = sorted(name for name in config.hydra.runtime.choices if "/" not in name)
     presets = {
         name: ", ".join(sorted(path.stem for path in (CONFIGS / name).glob("*.yaml")))
