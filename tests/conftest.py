@@ -99,6 +99,13 @@ def guest(project: Project, host: Project) -> Project:
     return dataclasses.replace(project, environment=host.folder / ".venv")
 
 
+def require_commit(commit: str) -> None:
+    """Skip a test that starts from an earlier commit if this checkout has no such history."""
+    words = ("git", "rev-parse", "--verify", "--quiet", f"{commit}^{{commit}}")
+    if subprocess.run(words, cwd=ROOT, capture_output=True, check=False).returncode != 0:
+        pytest.skip(f"This checkout does not contain the commit {commit}. Run: git fetch --unshallow")
+
+
 @pytest.fixture(scope="session")
 def stripped(bake: Bake) -> Project:
     return installed(bake(fresh=True, use_wandb=False))

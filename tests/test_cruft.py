@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, require_commit
 from cookiecutter.main import cookiecutter
 from matrix import TRACES
 
@@ -116,11 +116,7 @@ def test_an_owner_changes_the_mind_about_an_option_in_both_directions_and_keeps_
 
 
 def test_a_project_without_edits_becomes_what_the_template_generates_today(template: Path, tmp_path: Path) -> None:
-    known = subprocess.run(
-        ["git", "rev-parse", "--verify", "--quiet", f"{BEFORE_THE_FOLDERS}^{{commit}}"], cwd=template, check=False
-    )
-    if known.returncode != 0:
-        pytest.fail(f"this clone has no commit {BEFORE_THE_FOLDERS}: it is shallow. Run: git fetch --unshallow")
+    require_commit(BEFORE_THE_FOLDERS)
     for task in ("classification", "detection", "segmentation"):
         folder = tmp_path / task
         folder.mkdir()
