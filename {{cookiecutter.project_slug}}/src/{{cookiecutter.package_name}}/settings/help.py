@@ -48,29 +48,27 @@ def print_help(command: str, model: type[BaseModel], overrides: Sequence[str]) -
             train = compose("train")
     except HydraException as error:
         sys.exit(str(error))
-    has_all = command != "train" and set(train) <= set(config)
-    base = train if has_all else DictConfig({})
+    shared = [str(key) for key in train if command != "train" and key in config]
     groups = sorted(name for name in config.hydra.runtime.choices if "/" not in name)
     presets = {
         name: ", ".join(sorted(path.stem for path in (CONFIGS / name).glob("*.yaml")))
         for name in groups
     }
-    own = OmegaConf.masked_copy(config, [str(key) for key in config if key not in {"hydra", *base}])
+    own = [str(key) for key in config if key not in {"hydra", *shared}]
     text = HELP.format(
         header=config.hydra.help.header,
         command=command,
-        settings="".join(_settings(own, model)) + _inherited(base),
+        settings="".join(_settings(OmegaConf.masked_copy(config, own), model)) + _shared(shared),
         presets="".join(_entry(name, names) for name, names in presets.items()),
         footer=config.hydra.help.get("footer") or "",
     )
     sys.stdout.write(f"{text}\n")
 
 
-def _inherited(base: DictConfig) -> str:
-    if not base:
+def _shared(names: list[str]) -> str:
+    if not names:
         return ""
-    groups = ", ".join(map(str, base))
-    sentence = f"And all settings of a training (uv run train --help): {groups}."
+    sentence = f"And these settings of a training (uv run train --help): {', '.join(names)}."
     return "\n" + textwrap.fill(sentence, WIDTH) + "\n"
 
 
