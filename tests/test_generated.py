@@ -106,8 +106,9 @@ def learned() -> Callable[[Project], Path]:
     def run(project: Project) -> Path:
         if project.folder not in runs:
             done = use(project, "train", "tracking=none")
-            runs[project.folder] = newest(project)
-            assert str(newest(project).relative_to(project.folder) / "curves.png") in done.stdout
+            run = runs[project.folder] = newest(project)
+            assert str(run.relative_to(project.folder) / "report.html") in done.stdout
+            assert (run / "curves.png").is_file()
         return runs[project.folder]
 
     return run
