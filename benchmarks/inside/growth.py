@@ -22,7 +22,7 @@ FOLDERS = {"classification": "imagefolder", "detection": "yolo", "segmentation":
 CLASSES = 10
 OBJECTS = 5  # in each image of a COCO file
 SIZE = (64, 48)
-MOST_LINKS = 10_000  # to one file; file systems allow some 65 000
+MAX_LINKS = 10_000  # to one file; file systems allow some 65 000
 BATCHES = 60
 
 
@@ -36,9 +36,9 @@ class Files:
     def link(self, name: str, mode: str = "RGB") -> None:
         """One more, under ``root``."""
         path = self.root / name
-        source, links = self.made.get(path.suffix, (path, MOST_LINKS))
+        source, links = self.made.get(path.suffix, (path, MAX_LINKS))
         path.parent.mkdir(parents=True, exist_ok=True)
-        if links >= MOST_LINKS:
+        if links >= MAX_LINKS:
             if path.suffix == ".txt":
                 path.write_text("0 0.4 0.4 0.5 0.4\n" * OBJECTS, encoding="utf-8")
             else:

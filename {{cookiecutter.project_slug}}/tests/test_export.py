@@ -18,7 +18,7 @@ from PIL import Image, ImageOps
 from {{ cookiecutter.package_name }}.export import export
 from {{ cookiecutter.package_name }}.export.task import task_export
 from {{ cookiecutter.package_name }}.model import load_module
-from {{ cookiecutter.package_name }}.task import as_seen, build_datasets
+from {{ cookiecutter.package_name }}.task import build_datasets, model_input
 from {{ cookiecutter.package_name }}.training.checkpoint import read_checkpoint
 
 from small import LIVELY, OWN, SHAPES, SMALL, says_the_same, use
@@ -179,7 +179,7 @@ def test_the_model_card_resizes_images_as_the_project_does():
     names = {"image": Image.fromarray(pixels), "Image": Image, "ImageOps": ImageOps}
     resized = np.asarray(eval(task_export.RESIZE_CODE.format(size=(32, 32)), names))
     data = load_module(Path(CHECKPOINT)).settings.data
-    expected = as_seen(torch.tensor(pixels).permute(2, 0, 1), data).permute(1, 2, 0).numpy()
+    expected = model_input(torch.tensor(pixels).permute(2, 0, 1), data).permute(1, 2, 0).numpy()
     assert np.abs(resized.astype(int) - expected).max() <= 1
 
 

@@ -16,7 +16,11 @@ from optuna.trial import TrialState
 
 from {{ cookiecutter.package_name }}.errors import UsageError
 from {{ cookiecutter.package_name }}.search import study, tune
-from {{ cookiecutter.package_name }}.search.search_space import check_search, suggest, word
+from {{ cookiecutter.package_name }}.search.search_space import (
+    check_search,
+    hydra_value,
+    suggest,
+)
 from {{ cookiecutter.package_name }}.settings import launch
 from {{ cookiecutter.package_name }}.settings.tree import MONITOR
 
@@ -223,7 +227,7 @@ def test_proposals_are_words_of_a_command_line():
 )
 def test_hydra_reads_a_word_as_the_value(value):
     with initialize_config_dir(str(launch.CONFIGS), version_base="1.3"):
-        config = compose("train", [f"++resume={word(value)}"])
+        config = compose("train", [f"++resume={hydra_value(value)}"])
     assert config.resume == value
 
 

@@ -12,7 +12,7 @@ from rich.progress import track
 from .data.videos import VIDEO_SUFFIXES, count_frames, frames_per_second, read_frames, write_video
 from .run.folder import Run
 from .settings.tree import PredictSettings
-from .task import UNLABELLED, TaskModule, as_seen, describe, draw_prediction
+from .task import UNLABELLED, TaskModule, describe, draw_prediction, model_input
 
 
 def predict_videos(
@@ -55,7 +55,7 @@ def _annotated_frames(
     frames = enumerate(read_frames(path))
     progress = track(frames, description=path.name, total=count_frames(path), transient=True)
     while batch := list(islice(progress, settings.loader.batch_size)):
-        images = torch.stack([as_seen(frame, settings.data) for _, frame in batch])
+        images = torch.stack([model_input(frame, settings.data) for _, frame in batch])
         with torch.inference_mode(), trainer.precision_plugin.forward_context():
             predictions = module.predict_images(images.to(module.device))
         for (index, frame), prediction in zip(batch, predictions, strict=True):

@@ -5,7 +5,7 @@ Data:
 - ``build_datasets(settings.data) -> Datasets``: the training, validation and test sets.
 - ``unlabelled_images(paths, settings.data)``: a data set of images to predict.
 - ``collate(samples)``: a batch of the samples of a data set.
-- ``as_seen(image, settings.data)``: a uint8 image [3, H, W], transformed into the model's input.
+- ``model_input(image, settings.data)``: the model's input for a uint8 image [3, H, W].
 - ``UNLABELLED``: the target of an image without annotation.
 
 Model: ``TaskModule(settings, classes, download=True)``, a LightningModule with
@@ -26,20 +26,26 @@ Results:
 # ~ if cookiecutter.task == "classification"
 from .classification.dataset import (
     UNLABELLED,
-    as_seen,
     build_datasets,
     collate,
+    model_input,
     unlabelled_images,
 )
 from .classification.draw import caption, describe, draw_prediction, draw_target
 from .classification.module import ClassificationModule as TaskModule
 # ~ elif cookiecutter.task == "detection"
-from .detection.dataset import UNLABELLED, as_seen, build_datasets, collate, unlabelled_images
+from .detection.dataset import UNLABELLED, build_datasets, collate, model_input, unlabelled_images
 from .detection.draw import caption, describe, draw_prediction, draw_target
 from .detection.module import DetectionModule as TaskModule
 from .detection.results import save_results
 # ~ elif cookiecutter.task == "segmentation"
-from .segmentation.dataset import UNLABELLED, as_seen, build_datasets, collate, unlabelled_images
+from .segmentation.dataset import (
+    UNLABELLED,
+    build_datasets,
+    collate,
+    model_input,
+    unlabelled_images,
+)
 from .segmentation.draw import caption, describe, draw_prediction, draw_target
 from .segmentation.module import SegmentationModule as TaskModule
 from .segmentation.results import save_results
@@ -51,13 +57,13 @@ __all__ = [
     "MONITOR",
     "UNLABELLED",
     "TaskModule",
-    "as_seen",
     "build_datasets",
     "caption",
     "collate",
     "describe",
     "draw_prediction",
     "draw_target",
+    "model_input",
     # ~ if cookiecutter.task != "classification"
     "save_results",
     # ~ endif

@@ -16,7 +16,7 @@ from .settings.tree import Settings
 from .task import METRICS, MONITOR, TaskModule, build_datasets, draw_prediction
 from .training.callbacks.curves import Curves
 from .training.callbacks.performance import Performance
-from .training.callbacks.pictures import PredictionPictures, Shown
+from .training.callbacks.pictures import PredictedSample, PredictionPictures
 from .training.checkpoint import CheckpointContents, read_checkpoint
 from .training.loggers import tracked
 from .training.metrics_file import MetricsFile
@@ -78,7 +78,7 @@ def run_training(settings: Settings, run: Run) -> dict[str, float]:
 
 
 def _own_callbacks(settings: Settings, run: Run, module: TaskModule) -> list[Callback]:
-    def draw(shown: Shown) -> Image:
+    def draw(shown: PredictedSample) -> Image:
         return draw_prediction(shown.image, shown.target, shown.prediction, module.classes)
 
     chosen = settings.pictures

@@ -20,7 +20,7 @@ from {{ cookiecutter.package_name }}.segmentation.masks import (
     read_mask,
 )
 from {{ cookiecutter.package_name }}.segmentation.transforms import (
-    OnPairs,
+    ImageAndMask,
     train_transform,
 )
 from {{ cookiecutter.package_name }}.settings.segmentation import (
@@ -179,7 +179,7 @@ def test_image_and_mask_move_together(seed, left, top):
 
 def test_a_flip_is_the_same_for_both():
     image = torch.arange(12, dtype=torch.uint8).reshape(1, 3, 4).expand(3, -1, -1)
-    both = OnPairs(_Flip())
+    both = ImageAndMask(_Flip())
     moved, ids = both(image, image[0])
     assert torch.equal(moved[0], image[0].flip(-1))
     assert torch.equal(ids, image[0].flip(-1))

@@ -20,8 +20,8 @@ from ..data.images import (
 )
 from ..errors import UsageError
 from ..settings.classification import DataSettings, ImageFolderSettings, ShapesSettings
-from .embedded import write_shapes
 from .transforms import Transform, eval_transform, train_transform
+from .write_shapes import write_shapes
 
 SPLITS = ("train", "val", "test")
 UNLABELLED = -1
@@ -116,15 +116,15 @@ def unlabelled_images(paths: Sequence[Path], settings: DataSettings) -> ImageDat
     return ImageDataset(paths, [UNLABELLED] * len(paths), eval_transform(settings.image_size))
 
 
-def as_seen(image: Tensor, settings: DataSettings) -> Tensor:
+def model_input(image: Tensor, settings: DataSettings) -> Tensor:
     """Transform an image as in validation, from uint8 [3, H, W] to uint8 [3, S, S]."""
     return eval_transform(settings.image_size)(image)
 
 
-Found = tuple[list[str], dict[str, list[tuple[str, int]]]]
+ClassesAndSplits = tuple[list[str], dict[str, list[tuple[str, int]]]]
 
 
-def find_splits(settings: ImageFolderSettings) -> Found:
+def find_splits(settings: ImageFolderSettings) -> ClassesAndSplits:
     """List the images of ``train/``, ``val/`` and ``test/``, or split a folder of class folders.
 
     Returns:
@@ -150,7 +150,7 @@ def find_splits(settings: ImageFolderSettings) -> Found:
     return _scan_splits(root)
 
 
-def _scan_splits(root: Path) -> Found:
+def _scan_splits(root: Path) -> ClassesAndSplits:
     classes = _class_folders(root / "train")
     images = {}
     for split in SPLITS:
@@ -172,7 +172,7 @@ def _scan_splits(root: Path) -> Found:
     return classes, images
 
 
-def _split_classes(settings: ImageFolderSettings) -> Found:
+def _split_classes(settings: ImageFolderSettings) -> ClassesAndSplits:
     classes = _class_folders(settings.root)
     images: dict[str, list[tuple[str, int]]] = {split: [] for split in SPLITS}
     for target, name in enumerate(classes):

@@ -10,7 +10,7 @@ from torchvision.transforms.functional import to_pil_image
 from .dataset import UNLABELLED, Prediction
 
 RIGHT, WRONG, NEUTRAL = "#1a7f37", "#cf222e", "#0b4f8a"
-LEAST_WIDTH = 168
+MIN_WIDTH = 168
 FONT_SIZE = 13
 
 
@@ -26,8 +26,8 @@ def draw_prediction(
         classes: the class names.
     """
     picture = to_pil_image(image)
-    if picture.width < LEAST_WIDTH:
-        factor = math.ceil(LEAST_WIDTH / picture.width)
+    if picture.width < MIN_WIDTH:
+        factor = math.ceil(MIN_WIDTH / picture.width)
         picture = picture.resize(
             (picture.width * factor, picture.height * factor), Image.Resampling.NEAREST
         )

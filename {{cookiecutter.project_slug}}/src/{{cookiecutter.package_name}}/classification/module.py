@@ -14,7 +14,7 @@ from torchmetrics.classification import (
 )
 from torchvision.transforms import v2
 
-from ..data.datamodule import own_share
+from ..data.datamodule import counted_images
 from ..evaluation.scores import ClassScores, StepResults, rounded
 from ..settings.tree import MONITOR, Settings
 from ..training.backbone import prepare_network
@@ -91,7 +91,7 @@ class ClassificationModule(LightningModule):
         logits, targets = self._measured(batch)
         self.test_metrics.update(logits, targets)
         self.confusion.update(logits, targets)
-        own = own_share(batch.positions, self.trainer)
+        own = counted_images(batch.positions, self.trainer)
         return score_batch(batch, logits, own, self.classes)
 
     def _measured(self, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -99,7 +99,7 @@ class ClassificationModule(LightningModule):
         logits, targets = self(batch.images).float(), batch.targets
         count = len(targets)
         if self.trainer.world_size > 1:
-            own = own_share(batch.positions, self.trainer)
+            own = counted_images(batch.positions, self.trainer)
             targets = targets.where(own, UNLABELLED)
             count = int(own.sum())
         total = functional.cross_entropy(logits, targets, ignore_index=UNLABELLED, reduction="sum")

@@ -14,7 +14,7 @@ from ..errors import UsageError
 from ..settings.tree import LoaderSettings
 from .images import UnreadableImageError
 
-MOST_WORKERS = 8
+MAX_WORKERS = 8
 
 
 class SizedDataset(Protocol):
@@ -104,7 +104,7 @@ class DataModule(LightningDataModule):
         return batch
 
 
-def own_share(positions: Tensor, trainer: Trainer) -> Tensor:
+def counted_images(positions: Tensor, trainer: Trainer) -> Tensor:
     """Select the images of a batch that this process measures, so that no image counts twice.
 
     Lightning's sampler gives image ``i`` to process ``i % world_size``. It repeats the first images
@@ -121,8 +121,8 @@ def own_share(positions: Tensor, trainer: Trainer) -> Tensor:
 
 
 def usable_workers() -> int:
-    """Return the number of CPUs that this process may use, at most ``MOST_WORKERS``."""
+    """Return the number of CPUs that this process may use, at most ``MAX_WORKERS``."""
     usable = (
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     )
-    return min(usable, MOST_WORKERS)
+    return min(usable, MAX_WORKERS)

@@ -20,7 +20,7 @@ _NOISE = 14.0  # standard deviation of the noise, for pixel values from 0 to 255
 _INKS = [(255, 150, 150), (150, 245, 160), (150, 180, 255), (255, 235, 140), (235, 235, 255)]
 _TILT = 0.5  # largest rotation, in radians to either side
 _EMPTY = 0.1  # share of images without any shape
-_MOST_HIDDEN = 0.2  # largest share of a shape that later shapes may cover
+_MAX_HIDDEN = 0.2  # largest share of a shape that later shapes may cover
 # ~ endif
 _SEEDS = {"train": 0, "val": 1, "test": 2}
 
@@ -120,7 +120,7 @@ def draw_crowd(
         center = rng.uniform(0.7 * radius, size - 0.7 * radius, size=2)
         cover = _cover(kind, center, radius, rng.uniform(-_TILT, _TILT), size)
         pixels = np.asarray(cover) >= 128
-        if any((below & pixels).sum() > _MOST_HIDDEN * below.sum() for _, below in drawn):
+        if any((below & pixels).sum() > _MAX_HIDDEN * below.sum() for _, below in drawn):
             continue  # a shape below it would no longer be recognisable
         ink = inks[len(drawn)] + rng.integers(-20, 21, size=3)
         canvas.paste(tuple(ink.clip(0, 255).tolist()), mask=cover)

@@ -41,7 +41,7 @@ class Prediction(NamedTuple):
     labels: Tensor  # int64 [N]
 
 
-class Labelled(NamedTuple):
+class AnnotatedImage(NamedTuple):
     """An image file and its annotated objects."""
 
     path: Path
@@ -53,15 +53,15 @@ class Labelled(NamedTuple):
     faults: tuple[str, ...] = ()  # descriptions of corrected mistakes in the annotations
 
 
-def labelled(
+def annotated_image(
     path: Path,
     rows: Sequence[tuple[list[float], int, bool, float]],
     size: tuple[int, int],
     faults: Sequence[str] = (),
-) -> Labelled:
-    """Build a ``Labelled`` from a row ``(box, label, crowd, area)`` for each object."""
+) -> AnnotatedImage:
+    """Build an ``AnnotatedImage`` from a row ``(box, label, crowd, area)`` for each object."""
     boxes, labels, crowd, areas = zip(*rows, strict=True) if rows else ((), (), (), ())
-    return Labelled(
+    return AnnotatedImage(
         path,
         np.array(boxes, dtype=np.float32).reshape(-1, 4),
         np.array(labels, dtype=np.int64),
@@ -72,7 +72,7 @@ def labelled(
     )
 
 
-def from_coco(images: Sequence[CocoImage]) -> list[Labelled]:
+def from_coco(images: Sequence[CocoImage]) -> list[AnnotatedImage]:
     """Convert the boxes of COCO annotations, and clip them to their images.
 
     Boxes without an area within their image are omitted; the number of such boxes is logged.
@@ -125,7 +125,7 @@ def from_coco(images: Sequence[CocoImage]) -> list[Labelled]:
         )
     )
     return [
-        Labelled(
+        AnnotatedImage(
             image.path,
             boxes[index],
             labels[index],
@@ -149,7 +149,7 @@ def _bbox(source: Path, annotation: int, bbox: object) -> tuple[float, float, fl
     )
 
 
-def target_of(record: Labelled, size: tuple[int, int]) -> Target:
+def build_target(record: AnnotatedImage, size: tuple[int, int]) -> Target:
     """Convert annotated objects to tensors.
 
     Args:

@@ -19,7 +19,7 @@ from ..settings.detection import ModelSettings
 from .boxes import Target
 from .features import TimmFeatures
 
-LEAST_SCORE = 0.01  # boxes with lower scores hardly change mAP, but take time
+MIN_SCORE = 0.01  # boxes with lower scores hardly change mAP, but take time
 GROUPS = 32  # number of groups of the group normalisation in the heads
 
 
@@ -130,7 +130,7 @@ def _halving(before: int, after: int) -> nn.Sequential:
 def _fcos(settings: ModelSettings, classes: int, *, pretrained: bool) -> Any:
     top = LastLevelP6P7(settings.channels, settings.channels)
     pyramid = _Pyramid(settings, 8, top, pretrained=pretrained)
-    return FCOS(pyramid, classes, score_thresh=LEAST_SCORE)
+    return FCOS(pyramid, classes, score_thresh=MIN_SCORE)
 
 
 def _retinanet(settings: ModelSettings, classes: int, *, pretrained: bool) -> Any:
@@ -138,12 +138,12 @@ def _retinanet(settings: ModelSettings, classes: int, *, pretrained: bool) -> An
     pyramid = _Pyramid(settings, 8, top, pretrained=pretrained)
     # Nine anchors at each position: three sizes times three aspect ratios.
     head = RetinaNetHead(settings.channels, 9, classes, norm_layer=partial(nn.GroupNorm, GROUPS))
-    return RetinaNet(pyramid, classes, head=head, score_thresh=LEAST_SCORE)
+    return RetinaNet(pyramid, classes, head=head, score_thresh=MIN_SCORE)
 
 
 def _fasterrcnn(settings: ModelSettings, classes: int, *, pretrained: bool) -> Any:
     pyramid = _Pyramid(settings, 4, LastLevelMaxPool(), pretrained=pretrained)
-    return FasterRCNN(pyramid, classes, box_score_thresh=LEAST_SCORE)
+    return FasterRCNN(pyramid, classes, box_score_thresh=MIN_SCORE)
 
 
 def _ssdlite(settings: ModelSettings, classes: int, *, pretrained: bool) -> Any:
@@ -154,7 +154,7 @@ def _ssdlite(settings: ModelSettings, classes: int, *, pretrained: bool) -> Any:
     norm = partial(nn.BatchNorm2d, eps=0.001, momentum=0.03)
     head = SSDLiteHead(channels, counts, classes, norm)
     # The size (1, 1) has no effect: it is for torchvision's resizing, which is replaced.
-    return SSD(maps, anchors, (1, 1), classes, head=head, score_thresh=LEAST_SCORE)
+    return SSD(maps, anchors, (1, 1), classes, head=head, score_thresh=MIN_SCORE)
 
 
 # The builder of each architecture and the label of its first class: 1 if 0 is the background.

@@ -13,9 +13,9 @@ from ..data.coco import read_coco
 from ..data.datamodule import Datasets
 from ..data.images import ImageFiles, Unreadable, UnreadableImageError
 from ..settings.detection import DataSettings, ShapesSettings
-from .boxes import Labelled, Target, from_coco, labelled, target_of
-from .embedded import write_shapes
+from .boxes import AnnotatedImage, Target, annotated_image, build_target, from_coco
 from .transforms import PairTransform, eval_transform, train_transform
+from .write_shapes import write_shapes
 from .yolo import read_yolo
 
 SPLITS = ("train", "val", "test")
@@ -44,7 +44,7 @@ class BoxDataset(Dataset[Sample | Unreadable]):
 
     def __init__(
         self,
-        records: Sequence[Labelled],
+        records: Sequence[AnnotatedImage],
         transform: PairTransform,
         *,
         known: bool = True,
@@ -77,15 +77,15 @@ class BoxDataset(Dataset[Sample | Unreadable]):
             annotated = f"{record.size[1]} x {record.size[0]}"
             reason = f"it is {width} x {height} pixels, but its annotations say {annotated}"
             return Unreadable(str(record.path), reason)
-        target = target_of(record, (height, width)) if self.known else UNLABELLED
+        target = build_target(record, (height, width)) if self.known else UNLABELLED
         return Sample(*self.transform(image, target), index)
 
-    def record(self, index: int) -> Labelled:
+    def record(self, index: int) -> AnnotatedImage:
         """Return the annotations of an image."""
         end = int(self.ends[index])
         own = slice(int(self.ends[index - 1]) if index else 0, end)
         height, width = self.sizes[index].tolist()
-        return Labelled(
+        return AnnotatedImage(
             Path(str(self.paths[index])),
             self.boxes[own],
             self.labels[own],
@@ -129,10 +129,10 @@ def build_datasets(settings: DataSettings) -> Datasets:
 
 def unlabelled_images(paths: Sequence[Path], settings: DataSettings) -> BoxDataset:
     """Build a data set of images without targets, transformed as in validation."""
-    records = [labelled(path, [], (0, 0)) for path in paths]
+    records = [annotated_image(path, [], (0, 0)) for path in paths]
     return BoxDataset(records, eval_transform(settings.image_size), known=False)
 
 
-def as_seen(image: Tensor, settings: DataSettings) -> Tensor:
+def model_input(image: Tensor, settings: DataSettings) -> Tensor:
     """Transform an image as in validation, from uint8 [3, H, W] to uint8 [3, S, S]."""
     return eval_transform(settings.image_size)(image, None)[0]

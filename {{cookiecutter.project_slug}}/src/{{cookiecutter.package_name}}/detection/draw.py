@@ -10,7 +10,7 @@ from torchvision.transforms.functional import to_pil_image
 from ..evaluation.colors import class_color
 from .boxes import Prediction, Target
 
-LEAST_WIDTH = 256
+MIN_WIDTH = 256
 
 
 def draw_prediction(
@@ -53,7 +53,7 @@ def draw_target(image: Tensor, target: Target, classes: Sequence[str]) -> Image.
 
 
 def _enlarged(picture: Image.Image) -> Image.Image:
-    factor = math.ceil(LEAST_WIDTH / picture.width)
+    factor = math.ceil(MIN_WIDTH / picture.width)
     size = (picture.width * factor, picture.height * factor)
     return picture.resize(size, Image.Resampling.NEAREST) if factor > 1 else picture
 

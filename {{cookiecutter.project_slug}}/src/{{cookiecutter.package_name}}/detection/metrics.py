@@ -19,7 +19,7 @@ _ALL_BOXES = 2  # 100, of at most 1, 10 and 100 boxes in an image
 _THRESHOLDS = {"_50": 0, "_75": 5}  # of the IoU thresholds 0.50, 0.55 ... 0.95
 
 
-class Judged(NamedTuple):
+class ImageObjects(NamedTuple):
     """The annotated and the detected objects of an image, in pixels of the image file."""
 
     size: tuple[int, int]  # height and width of the image file
@@ -43,24 +43,24 @@ class CocoScores:
 
     def __init__(self, classes: Sequence[str]) -> None:
         self.classes = classes
-        self.judged: dict[int, Judged] = {}  # by the index of the image in the data set
+        self.images: dict[int, ImageObjects] = {}  # by the index of the image in the data set
 
     def update(
         self, positions: Tensor, detections: Sequence[Prediction], targets: Sequence[Target]
     ) -> None:
         """Add the detections and the targets of a batch, whose positions are int64 [B]."""
         for index, prediction, target in zip(positions.tolist(), detections, targets, strict=True):
-            self.judged[index] = Judged(
+            self.images[index] = ImageObjects(
                 target.size, _objects(target), results(prediction, target.size)
             )
 
     def compute(self) -> Scores:
         """Return the scores over all images of all processes, and reset the collection."""
-        judged, self.judged = self.judged, {}
+        images, self.images = self.images, {}
         if not (distributed.is_available() and distributed.is_initialized()):
-            return evaluate(judged, self.classes)
+            return evaluate(images, self.classes)
         shares: list[Any] = [None] * distributed.get_world_size()
-        distributed.all_gather_object(shares, judged)
+        distributed.all_gather_object(shares, images)
         message: list[Any] = [None]
         if distributed.get_rank() == 0:  # a single process computes the scores and sends them
             everything = {index: image for share in shares for index, image in share.items()}
@@ -70,27 +70,27 @@ class CocoScores:
         return scores
 
 
-def evaluate(judged: dict[int, Judged], classes: Sequence[str]) -> Scores:
+def evaluate(images: dict[int, ImageObjects], classes: Sequence[str]) -> Scores:
     """Run COCO's evaluation.
 
     Args:
-        judged: the images by their index in the data set.
+        images: the images by their index in the data set.
         classes: the class names; labels are their indices.
     """
-    order = sorted(judged)
+    order = sorted(images)
     truth: dict[str, list[dict[str, Any]]] = {
         "images": [
-            {"id": index, "height": judged[index].size[0], "width": judged[index].size[1]}
+            {"id": index, "height": images[index].size[0], "width": images[index].size[1]}
             for index in order
         ],
         "categories": [{"id": index, "name": name} for index, name in enumerate(classes)],
         "annotations": [
-            {"image_id": index, **entry} for index in order for entry in judged[index].objects
+            {"image_id": index, **entry} for index in order for entry in images[index].objects
         ],
     }
     for number, entry in enumerate(truth["annotations"], start=1):
         entry["id"] = number  # from 1, since COCO uses the id 0 for "not matched"
-    detected = [{"image_id": index, **box} for index in order for box in judged[index].detections]
+    detected = [{"image_id": index, **box} for index in order for box in images[index].detections]
     if not truth["annotations"] or not detected:
         present = {entry["category_id"] for entry in truth["annotations"]}
         none = [0.0 if label in present else None for label in range(len(classes))]

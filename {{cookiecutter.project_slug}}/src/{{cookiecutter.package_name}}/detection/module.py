@@ -5,7 +5,7 @@ from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
-from ..data.datamodule import own_share
+from ..data.datamodule import counted_images
 from ..evaluation.scores import ClassScores, StepResults, rounded
 from ..settings.tree import MONITOR, Settings
 from ..training.backbone import prepare_network
@@ -67,7 +67,7 @@ class DetectionModule(LightningModule):
         """Update the metrics with a batch, and return the results of its images."""
         detections = self(batch.images)
         self.scores.update(batch.positions, detections, batch.targets)
-        own = own_share(batch.positions, self.trainer)
+        own = counted_images(batch.positions, self.trainer)
         threshold = self.settings.model.score_threshold
         return score_batch(batch, detections, own, self.classes, threshold)
 

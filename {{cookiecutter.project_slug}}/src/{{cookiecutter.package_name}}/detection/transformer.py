@@ -13,8 +13,8 @@ from .boxes import Target
 from .features import levels_of
 
 STRIDES = [8, 16, 32]
-MOST_QUERIES = 300  # upper limit; there are fewer if the feature maps have fewer positions
-MOST_BOXES = 100  # COCO's metrics use at most 100 boxes of an image
+MAX_QUERIES = 300  # upper limit; there are fewer if the feature maps have fewer positions
+MAX_BOXES = 100  # COCO's metrics use at most 100 boxes of an image
 
 
 class TransformerDetector(nn.Module):
@@ -50,7 +50,7 @@ class TransformerDetector(nn.Module):
             d_model=width,
             decoder_ffn_dim=4 * width,
             decoder_layers=3,
-            num_queries=min(MOST_QUERIES, sum((image_size // stride) ** 2 for stride in STRIDES)),
+            num_queries=min(MAX_QUERIES, sum((image_size // stride) ** 2 for stride in STRIDES)),
         )
         self.model: Any = DFineForObjectDetection(config)
         self.model.model.backbone.model._backbone.load_state_dict(backbone.state_dict())
@@ -78,7 +78,7 @@ class TransformerDetector(nn.Module):
         scores = outputs.logits.float().sigmoid()
         boxes = box_convert(outputs.pred_boxes.float(), "cxcywh", "xyxy").clamp(0, 1)
         classes = scores.shape[-1]
-        best, places = scores.flatten(1).topk(min(MOST_BOXES, scores[0].numel()))
+        best, places = scores.flatten(1).topk(min(MAX_BOXES, scores[0].numel()))
         return [
             (image_boxes[place // classes], score, place % classes)
             for image_boxes, score, place in zip(boxes, best, places, strict=True)

@@ -11,7 +11,7 @@ from ..settings.detection import DataSettings
 from .boxes import Target
 
 PairTransform = Callable[[Tensor, Target | None], tuple[Tensor, Target | None]]
-LEAST_SIDE = 2.0  # pixels; objects whose cropped box is narrower or lower are dropped
+MIN_SIDE = 2.0  # pixels; objects whose cropped box is narrower or lower are dropped
 
 
 def train_transform(settings: DataSettings) -> PairTransform:
@@ -63,7 +63,7 @@ class OnBoxes(OnImages):
         changed, moved = self.transform(tv_tensors.Image(image), around)
         height, width = changed.shape[1:]
         boxes = moved.as_subclass(Tensor)
-        seen = (boxes[:, 2:] - boxes[:, :2] >= LEAST_SIDE).all(dim=1) & ~target.crowd
+        seen = (boxes[:, 2:] - boxes[:, :2] >= MIN_SIDE).all(dim=1) & ~target.crowd
         shares = boxes / torch.tensor([width, height, width, height])
         visible = Target(
             shares[seen], target.labels[seen], target.crowd[seen], target.areas[seen], target.size

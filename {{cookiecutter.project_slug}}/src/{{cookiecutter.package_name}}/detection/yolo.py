@@ -9,7 +9,7 @@ import yaml
 
 from ..data.images import images_below
 from ..errors import UsageError
-from .boxes import Labelled, labelled
+from .boxes import AnnotatedImage, annotated_image
 
 EXAMPLE = """It must contain the folders of the images and the names of the classes:
   train: images/train
@@ -19,7 +19,7 @@ SLACK = 0.005  # a box may exceed the image by this share of its side, because o
 SPLITS = {"train": ("train",), "val": ("val", "valid"), "test": ("test", "val", "valid")}
 
 
-def read_yolo(root: Path) -> tuple[list[str], dict[str, list[Labelled]]]:
+def read_yolo(root: Path) -> tuple[list[str], dict[str, list[AnnotatedImage]]]:
     """Read the three splits; if there is no test split, the validation split is used for it.
 
     The boxes of ``.../images/a.jpg`` are in ``.../labels/a.txt``. A line is a class index and the
@@ -47,7 +47,7 @@ def read_yolo(root: Path) -> tuple[list[str], dict[str, list[Labelled]]]:
             raise UsageError(f"{file} has no {split}.\n{EXAMPLE}")
         base = root / str(content.get("path") or ".")
         paths = _images(file, base if base.is_dir() else root, entry)
-        splits[split] = [_labelled(path, len(classes)) for path in paths]
+        splits[split] = [_read_image(path, len(classes)) for path in paths]
     return classes, splits
 
 
@@ -78,13 +78,13 @@ def _images(file: Path, root: Path, entry: object) -> list[Path]:
     return sorted(images)
 
 
-def _labelled(image: Path, classes: int) -> Labelled:
+def _read_image(image: Path, classes: int) -> AnnotatedImage:
     before, images, below = str(image.with_suffix(".txt")).rpartition(f"{os.sep}images{os.sep}")
     file = Path(f"{before}{os.sep}labels{os.sep}{below}" if images else below)
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
-        return labelled(image, [], (0, 0))
+        return annotated_image(image, [], (0, 0))
     rows, faults = [], []
     for number, line in enumerate(lines, start=1):
         words = line.split()
@@ -110,7 +110,7 @@ def _labelled(image: Path, classes: int) -> Labelled:
             faults.append(f"{file.name}, line {number}: the box has no area")
         if beyond > SLACK:
             faults.append(f"{file.name}, line {number}: the box is beyond the border")
-    return labelled(image, rows, (0, 0), faults)
+    return annotated_image(image, rows, (0, 0), faults)
 
 
 def _box(values: list[float]) -> tuple[list[float], float]:

@@ -15,7 +15,7 @@ from matplotlib.ticker import EngFormatter
 from ..run.files import replacing, write_text
 from .scores import THRESHOLDS, ClassScores, ScoreCounts, best_threshold, rounded
 
-MOST_BARS, MOST_CELLS, MOST_LINES = 30, 25, 8  # maximum number of classes in a figure
+MAX_BARS, MAX_CELLS, MAX_LINES = 30, 25, 8  # maximum number of classes in a figure
 
 
 def write_figures(counts: ScoreCounts, scores: ClassScores, folder: Path) -> None:
@@ -52,7 +52,7 @@ def _confusion_matrix(counts: ScoreCounts, path: Path) -> None:
     """Plot targets in rows and predictions in columns, coloured by the share of the row."""
     names, matrix = counts.confusion_names, counts.confusion
     confused = matrix.sum(axis=0) + matrix.sum(axis=1) - 2 * matrix.diagonal()
-    shown, note = _chosen(-confused, MOST_CELLS, "most confused")
+    shown, note = _chosen(-confused, MAX_CELLS, "most confused")
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     side = 2.6 + 0.42 * len(shown)
     figure = Figure((side + 1, side), layout="constrained")
@@ -78,7 +78,7 @@ def _precision_recall(counts: ScoreCounts, path: Path) -> None:
     curves = counts.curves()
     mean = curves.mean()
     highest = np.ma.masked_invalid(curves.f1).max(axis=1).filled(2)
-    shown, note = _chosen(highest, MOST_LINES, "lowest F1")
+    shown, note = _chosen(highest, MAX_LINES, "lowest F1")
     figure = Figure((5.8, 4.2), layout="constrained")
     axes = figure.subplots()
     axes.set(title=f"Precision over recall{note}", xlabel="recall", ylabel="precision")
@@ -116,7 +116,7 @@ def _per_class(counts: ScoreCounts, scores: ClassScores, path: Path) -> None:
     columns = class_table(counts, scores)
     panels = {name: np.array(columns[name], dtype=float) for name in (*scores, "f1")}
     first = next(iter(panels))
-    shown, note = _chosen(np.nan_to_num(panels[first], nan=2), MOST_BARS, f"lowest {first}")
+    shown, note = _chosen(np.nan_to_num(panels[first], nan=2), MAX_BARS, f"lowest {first}")
     figure = Figure((1.6 + 2 * len(panels), 1.3 + 0.3 * len(shown)), layout="constrained")
     figure.suptitle(f"Scores of each class{note}")
     grid = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]

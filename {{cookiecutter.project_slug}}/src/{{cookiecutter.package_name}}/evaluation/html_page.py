@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image
 
-MOST_PIXELS = 1500  # maximum length of the longer side of an image
+MAX_PIXELS = 1500  # maximum length of the longer side of an image
 WIDE = 640  # pixels; phones scroll wider images, since shrinking makes their text illegible
 
 STYLE = Path(__file__).with_name("page.css")
@@ -61,7 +61,7 @@ def image(picture: Path | Image.Image, caption: str) -> str:
         with Image.open(picture) as file:
             picture = file.convert("RGB")
     shown = picture.copy()
-    shown.thumbnail((MOST_PIXELS, MOST_PIXELS))
+    shown.thumbnail((MAX_PIXELS, MAX_PIXELS))
     content = io.BytesIO()
     shown.save(content, "WEBP", quality=85)
     data = base64.b64encode(content.getvalue()).decode()

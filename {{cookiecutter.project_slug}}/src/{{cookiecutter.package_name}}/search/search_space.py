@@ -139,17 +139,17 @@ def suggest(trial: "Trial", settings: Search) -> list[str]:
     words: list[str] = []
     for key, choice in settings.space.items():
         if isinstance(choice, list):
-            text = trial.suggest_categorical(key, [word(value) for value in choice])
+            text = trial.suggest_categorical(key, [hydra_value(value) for value in choice])
         elif choice.is_integer(defaults.get(key)):
             low, high, step = map(int, (choice.low, choice.high, choice.step or 1))
-            text = word(trial.suggest_int(key, low, high, step=step, log=choice.log))
+            text = hydra_value(trial.suggest_int(key, low, high, step=step, log=choice.log))
         else:
-            text = word(trial.suggest_float(key, **choice.model_dump()))
+            text = hydra_value(trial.suggest_float(key, **choice.model_dump()))
         words.append(f"{key}={text}")
     return words
 
 
-def word(value: object) -> str:
+def hydra_value(value: object) -> str:
     """Return a value as text that Hydra reads as this value on a command line."""
     is_plain = isinstance(value, str) and re.fullmatch(r"[A-Za-z][\w./-]*", value)
     if is_plain and str(value).lower() not in {"true", "false", "null", "nan", "inf"}:

@@ -22,7 +22,7 @@ from ..run.identity import RUN_ID
 from ..settings.tree import MONITOR
 from .compare import compare, read_result
 from .plots import draw_study
-from .search_space import SEARCH_SETTINGS, Search, suggest, word
+from .search_space import SEARCH_SETTINGS, Search, hydra_value, suggest
 from .study import open_study, run_states
 
 if sys.platform != "win32":
@@ -126,7 +126,7 @@ def train(trial: Trial, run: Run, words: Sequence[str], epochs: int) -> bool:
             return False
         command = [*TRAIN, *([f"resume={run.id}"] if run.last.is_file() else words)]
         process = subprocess.Popen(  # noqa: S603 - our own command
-            [*command, f"runs={word(str(run.folder.parent))}", "trainer.progress=false"],
+            [*command, f"runs={hydra_value(str(run.folder.parent))}", "trainer.progress=false"],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,

@@ -23,9 +23,9 @@ from ..data.images import (
 from ..errors import UsageError
 from ..settings.segmentation import DataSettings, ShapesSettings
 from .coco import CocoMasks
-from .embedded import write_shapes
 from .masks import Classes, read_classes, read_mask
 from .transforms import PairTransform, eval_transform, train_transform
+from .write_shapes import write_shapes
 
 SPLITS = ("train", "val", "test")
 UNLABELLED = None
@@ -147,10 +147,10 @@ def build_datasets(settings: DataSettings) -> Datasets:
     return Datasets(train=train, val=val, test=test, classes=names, collate=collate)
 
 
-Found = tuple[list[str], dict[str, tuple[Sequence[str | Path], MaskFiles | CocoMasks]]]
+ClassesAndSplits = tuple[list[str], dict[str, tuple[Sequence[str | Path], MaskFiles | CocoMasks]]]
 
 
-def _read_outlines(settings: DataSettings) -> Found:
+def _read_outlines(settings: DataSettings) -> ClassesAndSplits:
     names, splits = read_coco(settings.root, missing_images=settings.skip_unreadable)
     return ["background", *names], {
         split: ([image.path for image in images], CocoMasks(images))
@@ -158,7 +158,7 @@ def _read_outlines(settings: DataSettings) -> Found:
     }
 
 
-def _read_mask_files(root: Path) -> Found:
+def _read_mask_files(root: Path) -> ClassesAndSplits:
     if not root.is_dir():
         raise UsageError(
             f"data.root={root}: there is no such folder.\nName the folder that holds the data."
@@ -175,7 +175,7 @@ def unlabelled_images(paths: Sequence[Path], settings: DataSettings) -> MaskData
     return MaskDataset(paths, None, eval_transform(settings.image_size))
 
 
-def as_seen(image: Tensor, settings: DataSettings) -> Tensor:
+def model_input(image: Tensor, settings: DataSettings) -> Tensor:
     """Transform an image as in validation, from uint8 [3, H, W] to uint8 [3, S, S]."""
     return eval_transform(settings.image_size)(image, None)[0]
 

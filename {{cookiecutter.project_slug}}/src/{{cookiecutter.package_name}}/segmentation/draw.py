@@ -10,7 +10,7 @@ from torchvision.transforms.functional import to_pil_image
 
 from .masks import Prediction, mask_image
 
-LEAST_WIDTH = 256
+MIN_WIDTH = 256
 FONT_SIZE = 13
 STRENGTH = 0.55  # opacity of the colours over the image
 
@@ -27,8 +27,8 @@ def draw_prediction(
         classes: the class names.
     """
     picture = to_pil_image(image)
-    if picture.width < LEAST_WIDTH:
-        factor = math.ceil(LEAST_WIDTH / picture.width)
+    if picture.width < MIN_WIDTH:
+        factor = math.ceil(MIN_WIDTH / picture.width)
         size = (picture.width * factor, picture.height * factor)
         picture = picture.resize(size, Image.Resampling.NEAREST)
     masks = [(caption(target, prediction, classes), prediction.mask)]

@@ -110,6 +110,6 @@ def mask_image(mask: Tensor) -> Image.Image:
     return image
 
 
-def fitted(mask: Tensor, size: tuple[int, int]) -> np.ndarray:
+def resize_mask(mask: Tensor, size: tuple[int, int]) -> np.ndarray:
     """Resize class ids, uint8 [H, W], to ``(width, height)`` by nearest-neighbour interpolation."""
     return np.asarray(Image.fromarray(mask.numpy()).resize(size, Image.Resampling.NEAREST))

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torchmetrics import SumMetric
 from torchmetrics.classification import MulticlassConfusionMatrix
 
-from ..data.datamodule import own_share
+from ..data.datamodule import counted_images
 from ..evaluation.scores import ClassScores, StepResults, rounded
 from ..settings.tree import MONITOR, Settings
 from ..training.backbone import prepare_network
@@ -65,7 +65,7 @@ class SegmentationModule(LightningModule):
         """Update the metrics with a batch, and return the results of its images."""
         logits, targets = self._measured(batch)
         confusion = self.confusion(logits, targets)  # of this batch; it is also added to the total
-        own = own_share(batch.positions, self.trainer)
+        own = counted_images(batch.positions, self.trainer)
         return score_batch(batch, logits, own, confusion, self.classes)
 
     def _measured(self, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -73,7 +73,7 @@ class SegmentationModule(LightningModule):
         logits, targets = self(batch.images).float(), batch.targets
         count = len(targets)
         if self.trainer.world_size > 1:
-            own = own_share(batch.positions, self.trainer)
+            own = counted_images(batch.positions, self.trainer)
             targets = targets.where(own[:, None, None], IGNORE_INDEX)
             count = int(own.sum())
         if count:

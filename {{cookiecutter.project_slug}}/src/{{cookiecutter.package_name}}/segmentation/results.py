@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from PIL import Image, ImageOps
 
-from .masks import Prediction, fitted, mask_image
+from .masks import Prediction, mask_image, resize_mask
 
 
 def save_results(
@@ -22,5 +22,5 @@ def save_results(
     for path, name, prediction in predicted:
         with Image.open(path) as file:
             size = ImageOps.exif_transpose(file).size
-        ids = torch.from_numpy(fitted(prediction.mask, size).copy())
+        ids = torch.from_numpy(resize_mask(prediction.mask, size).copy())
         mask_image(ids).save(folder / "masks" / f"{name}.png")

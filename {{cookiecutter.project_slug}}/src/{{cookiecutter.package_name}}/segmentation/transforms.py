@@ -30,15 +30,15 @@ def train_transform(settings: DataSettings) -> PairTransform:
     if augment.color:
         strength = augment.color
         steps.append(v2.ColorJitter(brightness=strength, contrast=strength, saturation=strength))
-    return OnPairs(v2.Compose(steps))
+    return ImageAndMask(v2.Compose(steps))
 
 
 def eval_transform(size: int) -> PairTransform:
     """Resize the whole image to S x S pixels, so that every part of it is evaluated."""
-    return OnPairs(v2.Resize((size, size), antialias=True))
+    return ImageAndMask(v2.Resize((size, size), antialias=True))
 
 
-class OnPairs(torch.nn.Module):
+class ImageAndMask(torch.nn.Module):
     """Apply a torchvision transform to an image and, if given, to its mask."""
 
     def __init__(self, transform: torch.nn.Module) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 from ..evaluation.scores import BINS, ClassScores, ScoreCounts
 from .logger import RunLogger
 
-MOST_CLASSES = 100  # in a confusion matrix: more are illegible, and its table has classes² rows
+MAX_CLASSES = 100  # in a confusion matrix: more are illegible, and its table has classes² rows
 
 
 def precision_recall(tracked: RunLogger, counts: ScoreCounts) -> Any:
@@ -48,7 +48,7 @@ def confusion_matrix(tracked: RunLogger, matrix: np.ndarray, names: Sequence[str
     """Return a chart of a confusion matrix.
 
     ``wandb.plot.confusion_matrix`` takes the label of each sample; this function makes the same
-    chart from counts. Of more than ``MOST_CLASSES`` classes only the first are shown, which the
+    chart from counts. Of more than ``MAX_CLASSES`` classes only the first are shown, which the
     title says.
 
     Args:
@@ -56,7 +56,7 @@ def confusion_matrix(tracked: RunLogger, matrix: np.ndarray, names: Sequence[str
         matrix: int array [targets, predictions] of counts.
         names: the names of the rows and columns.
     """
-    shown = min(len(names), MOST_CLASSES)
+    shown = min(len(names), MAX_CLASSES)
     title = "Confusion matrix"
     if shown < len(names):
         title += f" of the first {shown} of {len(names)} classes"

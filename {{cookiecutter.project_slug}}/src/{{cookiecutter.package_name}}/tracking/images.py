@@ -9,7 +9,7 @@ from torch import Tensor
 from torchvision.transforms.functional import to_pil_image
 
 from ..task import caption
-from ..training.callbacks.pictures import PredictionPictures, Shown
+from ..training.callbacks.pictures import PredictedSample, PredictionPictures
 # ~ if cookiecutter.task == "classification"
 from .logger import RunLogger
 
@@ -35,7 +35,7 @@ class ValidationImages(Callback):
             if isinstance(callback, PredictionPictures):
                 callback.sinks.append(self.send)
 
-    def send(self, trainer: Trainer, samples: Sequence[Shown]) -> None:
+    def send(self, trainer: Trainer, samples: Sequence[PredictedSample]) -> None:
         """Log the samples of every ``tracking.media.every_n_validations``-th validation."""
         media = self.logger.tracking.media
         self.validations += 1
@@ -69,7 +69,7 @@ def picture(
     *,
     target: Any = None,
     prediction: Any = None,
-    words: str | None = None,
+    text: str | None = None,
 ) -> Any:
     """Return a ``wandb.Image`` of a sample.
 
@@ -79,14 +79,14 @@ def picture(
         classes: the names of the classes.
         target: the annotation of the sample, or None.
         prediction: the prediction for the sample, or None.
-        words: the caption; by default, a line that compares target and prediction.
+        text: the caption; by default, a line that compares target and prediction.
     """
     shown = shrunk(to_pil_image(image.cpu()), logger.tracking.media.pixels)
-    if words is None and prediction is not None:
-        words = caption(target, prediction, classes)
+    if text is None and prediction is not None:
+        text = caption(target, prediction, classes)
     # ~ if cookiecutter.task == "classification"
-    return logger.wandb.Image(shown, caption=words, file_type="jpg")
+    return logger.wandb.Image(shown, caption=text, file_type="jpg")
     # ~ else
     over = overlay(target, prediction, classes, shown)
-    return logger.wandb.Image(shown, caption=words, file_type="jpg", **over)
+    return logger.wandb.Image(shown, caption=text, file_type="jpg", **over)
     # ~ endif

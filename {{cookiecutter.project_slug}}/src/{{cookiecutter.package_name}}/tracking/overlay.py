@@ -58,7 +58,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..segmentation.masks import Prediction, fitted
+from ..segmentation.masks import Prediction, resize_mask
 
 
 def overlay(
@@ -80,7 +80,7 @@ def overlay(
     return {
         "masks": {
             key: {
-                "mask_data": fitted(mask.to(torch.uint8).cpu(), picture.size),
+                "mask_data": resize_mask(mask.to(torch.uint8).cpu(), picture.size),
                 "class_labels": names,
             }
             for key, mask in masks.items()

@@ -64,7 +64,7 @@ def data_table(tracked: RunLogger, datasets: Datasets, root: Path) -> Any:
                 table.add_data(
                     image_id(dataset.paths[index], root),
                     split,
-                    picture(tracked, sample.image, classes, target=sample.target, words=split),
+                    picture(tracked, sample.image, classes, target=sample.target, text=split),
                     *labels(sample.target, classes).values(),
                     width,
                     height,

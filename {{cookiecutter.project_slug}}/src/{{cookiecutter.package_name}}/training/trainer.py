@@ -30,7 +30,7 @@ SILENCED_WARNINGS = (  # warnings of Lightning that do not apply here
     ".*many workers.*",
     ".*logging interval.*",
     ".*exists and is not empty.*",  # the folder of a resumed run
-    ".*Using `DistributedSampler`.*",  # repeated images are not counted, see own_share
+    ".*Using `DistributedSampler`.*",  # repeated images are not counted, see counted_images
     ".*sync_dist=True.*",  # the metrics gather the results of all processes themselves
     ".*ended before the epoch ended.*",  # a training that is resumed within an epoch
     ".*LeafSpec.*",  # Lightning itself calls a deprecated function

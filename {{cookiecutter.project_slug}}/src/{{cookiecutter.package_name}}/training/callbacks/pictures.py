@@ -15,7 +15,7 @@ from ...data.images import Unreadable
 
 
 @dataclass(frozen=True)
-class Shown:
+class PredictedSample:
     """A validation image with its target and its prediction."""
 
     image: Tensor  # uint8 [3, H, W]
@@ -23,7 +23,7 @@ class Shown:
     prediction: Any
 
 
-Sink = Callable[[Trainer, Sequence[Shown]], None]
+Sink = Callable[[Trainer, Sequence[PredictedSample]], None]
 
 
 class PredictionPictures(Callback):
@@ -35,7 +35,7 @@ class PredictionPictures(Callback):
     def __init__(
         self,
         folder: Path,
-        draw: Callable[[Shown], Image.Image],
+        draw: Callable[[PredictedSample], Image.Image],
         *,
         count: int,
         every_n_epochs: int,
@@ -59,7 +59,7 @@ class PredictionPictures(Callback):
         with torch.no_grad(), trainer.precision_plugin.forward_context():
             predictions = cast("Any", pl_module).predict_images(images)
         shown = [
-            Shown(sample.image, sample.target, prediction)
+            PredictedSample(sample.image, sample.target, prediction)
             for sample, prediction in zip(samples, predictions, strict=True)
         ]
         for sink in self.sinks:
@@ -72,7 +72,7 @@ class PredictionPictures(Callback):
         samples = (dataset[index] for index in chosen)
         return [sample for sample in samples if not isinstance(sample, Unreadable)]
 
-    def _write_sheet(self, trainer: Trainer, shown: Sequence[Shown]) -> None:
+    def _write_sheet(self, trainer: Trainer, shown: Sequence[PredictedSample]) -> None:
         path = self.folder / f"epoch_{trainer.current_epoch:03d}.png"
         contact_sheet([self.draw(sample) for sample in shown]).save(path)
 

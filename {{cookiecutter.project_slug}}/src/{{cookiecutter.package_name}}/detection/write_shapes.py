@@ -11,7 +11,7 @@ from ..data.shapes import CLASSES, draw_crowd, write_once
 from ..settings.detection import ShapesSettings
 
 _VERSION = 1  # increase it when the same settings draw different images
-_MOST = 3  # maximum number of shapes in an image
+_MAX_SHAPES = 3  # maximum number of shapes in an image
 
 
 def write_shapes(settings: ShapesSettings) -> Path:
@@ -25,7 +25,7 @@ def write_shapes(settings: ShapesSettings) -> Path:
     annotations: dict[str, list[dict[str, Any]]] = defaultdict(list)
 
     def write(folder: Path, split: str, index: int, rng: np.random.Generator) -> None:
-        image, shapes = draw_crowd(rng, size, _MOST)
+        image, shapes = draw_crowd(rng, size, _MAX_SHAPES)
         path = folder / split / f"{index:05d}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         image.save(path)

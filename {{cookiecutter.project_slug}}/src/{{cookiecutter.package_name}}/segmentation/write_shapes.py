@@ -10,7 +10,7 @@ from ..settings.segmentation import ShapesSettings
 from .masks import mask_image
 
 _VERSION = 1  # increase it when the same settings draw different images
-_MOST = 3  # maximum number of shapes in an image
+_MAX_SHAPES = 3  # maximum number of shapes in an image
 _NAMES = ("background", *CLASSES)
 
 
@@ -22,7 +22,7 @@ def write_shapes(settings: ShapesSettings) -> Path:
     """
 
     def write(folder: Path, split: str, index: int, rng: np.random.Generator) -> None:
-        image, shapes = draw_crowd(rng, settings.image_size, _MOST)
+        image, shapes = draw_crowd(rng, settings.image_size, _MAX_SHAPES)
         ids = np.zeros((settings.image_size, settings.image_size), dtype=np.uint8)
         for kind, pixels in shapes:
             ids[pixels] = _NAMES.index(kind)
