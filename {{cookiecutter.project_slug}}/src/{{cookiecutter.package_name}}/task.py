@@ -34,10 +34,10 @@ from .classification.dataset import (
 from .classification.draw import caption, describe, draw_prediction, draw_target
 from .classification.module import ClassificationModule as TaskModule
 # ~ elif cookiecutter.task == "detection"
+from .detection.coco import save_results
 from .detection.dataset import UNLABELLED, build_datasets, collate, model_input, unlabelled_images
 from .detection.draw import caption, describe, draw_prediction, draw_target
 from .detection.module import DetectionModule as TaskModule
-from .detection.results import save_results
 # ~ elif cookiecutter.task == "segmentation"
 from .segmentation.dataset import (
     UNLABELLED,
@@ -47,8 +47,8 @@ from .segmentation.dataset import (
     unlabelled_images,
 )
 from .segmentation.draw import caption, describe, draw_prediction, draw_target
+from .segmentation.masks import save_results
 from .segmentation.module import SegmentationModule as TaskModule
-from .segmentation.results import save_results
 # ~ endif
 from .settings.tree import METRICS, MONITOR
 

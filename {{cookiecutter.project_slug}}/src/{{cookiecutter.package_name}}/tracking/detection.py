@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..detection.matching import NO_OBJECT, match
 from ..detection.module import DetectionModule
+from ..detection.scoring import NO_OBJECT, match
 from ..evaluation.scores import ImageResult
 
 

@@ -54,11 +54,12 @@ def box_data(
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
-from ..segmentation.masks import Prediction, resize_mask
+from ..segmentation.masks import Prediction, mask_image
 
 
 def overlay(
@@ -75,16 +76,11 @@ def overlay(
         classes: the names of the classes.
         picture: the image that is logged; the masks are resized to its size.
     """
-    masks = {"prediction": None if prediction is None else prediction.mask, "target": target}
-    names = dict(enumerate(classes))
-    return {
-        "masks": {
-            key: {
-                "mask_data": resize_mask(mask.to(torch.uint8).cpu(), picture.size),
-                "class_labels": names,
-            }
-            for key, mask in masks.items()
-            if mask is not None
-        }
-    }
+    masks: dict[str, dict[str, Any]] = {}
+    for key, mask in (("prediction", prediction and prediction.mask), ("target", target)):
+        if mask is not None:
+            ids = mask_image(mask.to(torch.uint8).cpu())
+            resized = np.asarray(ids.resize(picture.size, Image.Resampling.NEAREST))
+            masks[key] = {"mask_data": resized, "class_labels": dict(enumerate(classes))}
+    return {"masks": masks}
 # ~ endif
