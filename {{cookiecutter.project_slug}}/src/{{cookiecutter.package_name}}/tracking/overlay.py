@@ -76,11 +76,12 @@ def overlay(
         classes: the names of the classes.
         picture: the image that is logged; the masks are resized to its size.
     """
-    masks: dict[str, dict[str, Any]] = {}
-    for key, mask in (("prediction", prediction and prediction.mask), ("target", target)):
+    masks = {"prediction": None if prediction is None else prediction.mask, "target": target}
+    shown: dict[str, dict[str, Any]] = {}
+    for key, mask in masks.items():
         if mask is not None:
-            ids = mask_image(mask.to(torch.uint8).cpu())
-            resized = np.asarray(ids.resize(picture.size, Image.Resampling.NEAREST))
-            masks[key] = {"mask_data": resized, "class_labels": dict(enumerate(classes))}
-    return {"masks": masks}
+            image = mask_image(mask.to(torch.uint8).cpu())
+            ids = np.asarray(image.resize(picture.size, Image.Resampling.NEAREST))
+            shown[key] = {"mask_data": ids, "class_labels": dict(enumerate(classes))}
+    return {"masks": shown}
 # ~ endif
