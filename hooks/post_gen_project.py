@@ -73,7 +73,6 @@ OPTIONS = {
         # Cache and videos
         PACKAGE + "/data/cache.py",
         PACKAGE + "/data/videos.py",
-        PACKAGE + "/predict_videos.py",
         "tests/test_cache.py",
         "tests/test_videos.py",
         # Clusters

@@ -3,8 +3,6 @@
 If there are many classes, a figure shows the worst classes only, which its title states.
 """
 
-import csv
-import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -12,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
-from ..run.files import replacing, write_text
+from ..run.files import replacing, write_csv
 from .scores import THRESHOLDS, ClassScores, ScoreCounts, best_threshold, rounded
 
 MAX_BARS, MAX_CELLS, MAX_LINES = 30, 25, 8  # maximum number of classes in a figure
@@ -146,9 +144,7 @@ def _write(
 ) -> None:
     with replacing(path.with_suffix(".png")) as hidden:
         figure.savefig(hidden, dpi=110)
-    content = io.StringIO()
-    writer = csv.writer(content, lineterminator="\n")
-    writer.writerow(header)
-    for row in rows:
-        writer.writerow(rounded([cell])[0] if isinstance(cell, float) else cell for cell in row)
-    write_text(path.with_suffix(".csv"), content.getvalue())
+    cells = (
+        [rounded([cell])[0] if isinstance(cell, float) else cell for cell in row] for row in rows
+    )
+    write_csv(path.with_suffix(".csv"), header, cells)

@@ -1,7 +1,5 @@
 """Compare runs: the settings that differ between them, and the best score of each."""
 
-import csv
-import io
 import json
 import math
 from collections import defaultdict
@@ -14,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ..evaluation.html_page import image, page, table
-from ..run.files import write_text
+from ..run.files import write_csv, write_text
 from ..run.folder import Run, read_metrics
 from ..settings.check import flattened
 from ..settings.tree import METRICS, MONITOR
@@ -68,7 +66,8 @@ def compare(results: Sequence[Result], folder: Path, pictures: Mapping[Path, str
             runs_by_reason[result.reason].append(result.run.id)
     failures = [(", ".join(runs), reason) for reason, runs in runs_by_reason.items()]
     folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / "results.csv", _csv(ranked, keys))
+    columns = ["run", MONITOR, "state", *keys, "reason"]
+    write_csv(folder / "results.csv", columns, (_csv_row(result, keys) for result in ranked))
     sections = [
         ("Runs", table(header, rows)),
         ("Pictures", "\n".join(image(path, caption) for path, caption in pictures.items())),
@@ -107,15 +106,10 @@ def _cells(result: Result, keys: Sequence[str]) -> list[str]:
     return [result.run.id, score, result.state, *values]
 
 
-def _csv(results: Sequence[Result], keys: Sequence[str]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["run", MONITOR, "state", *keys, "reason"])
-    for result in results:
-        values = [result.settings.get(key, "") for key in keys]
-        cells = [value if isinstance(value, str) else json.dumps(value) for value in values]
-        writer.writerow([result.run.id, result.score, result.state, *cells, result.reason])
-    return text.getvalue()
+def _csv_row(result: Result, keys: Sequence[str]) -> list[object]:
+    values = [result.settings.get(key, "") for key in keys]
+    cells = [value if isinstance(value, str) else json.dumps(value) for value in values]
+    return [result.run.id, result.score, result.state, *cells, result.reason]
 
 
 def _print(
