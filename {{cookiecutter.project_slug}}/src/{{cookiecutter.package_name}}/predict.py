@@ -48,7 +48,7 @@ from .task import (
     # ~ endif
     unlabelled_images,
 )
-from .training.loggers import tracked
+from .training.loggers import open_trackers
 from .training.trainer import build_trainer
 
 Rows = list[dict[str, object]]
@@ -66,7 +66,7 @@ def run_prediction(settings: PredictSettings, run: Run) -> Rows:
     """
     module = load_module(settings.checkpoint, settings)
     names = output_names(find_sources(settings.source))
-    with tracked(settings, run, job="predict") as (loggers, callbacks):
+    with open_trackers(settings, run, job="predict") as (loggers, callbacks):
         trainer = build_trainer(settings, run, loggers=loggers, callbacks=callbacks)
         if trainer.world_size > 1:
             raise UsageError(

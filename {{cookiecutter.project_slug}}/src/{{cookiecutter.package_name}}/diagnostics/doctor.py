@@ -15,10 +15,10 @@ from torchvision.transforms.functional import to_pil_image
 
 from ..data.datamodule import Datasets
 from ..data.images import Unreadable, UnreadableImageError, read_image
+from ..evaluation.drawing import contact_sheet
 from ..run.files import write_json
 from ..run.folder import Run
 from ..task import build_datasets, draw_target
-from ..training.callbacks.pictures import contact_sheet
 from .bench import measure_rates
 from .data_checks import COUNTED, KINDS, DataReport, Issue, check_data
 from .profiling import Machine, advice, time_stages

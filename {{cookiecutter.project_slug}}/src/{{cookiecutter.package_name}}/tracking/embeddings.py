@@ -8,7 +8,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from ..data.datamodule import DataModule
-from ..evaluation.colors import class_color
+from ..evaluation.drawing import class_color
 from ..task import TaskModule
 from .logger import RunLogger
 from .task import embed, main_class

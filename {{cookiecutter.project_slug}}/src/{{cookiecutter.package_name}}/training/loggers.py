@@ -17,7 +17,7 @@ from ..settings.tree import Settings
 
 
 @contextmanager
-def tracked(
+def open_trackers(
     settings: Settings, run: Run, *, job: str
 ) -> Iterator[tuple[list[Logger], list[Callback]]]:
     """Open the trackers of ``settings.tracking``, and close them when the block ends.
