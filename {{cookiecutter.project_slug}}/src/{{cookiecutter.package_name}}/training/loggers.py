@@ -65,7 +65,7 @@ def _logger(path: str, target: Any, tracker: Mapping[str, Any], settings: Settin
     try:
         inspect.signature(target).bind(**arguments)
         logger = target(**arguments)
-        _ = getattr(logger, "experiment", None)  # it checks some of the arguments
+        _ = getattr(logger, "experiment", None)  # creating it checks further arguments
         hyperparameters = settings.model_dump(mode="json", exclude={"tracking"})
         logger.log_hyperparams(flattened(hyperparameters))
     except ModuleNotFoundError as error:
