@@ -108,7 +108,7 @@ def _range(field: FieldInfo) -> str:
     """Return the values that a setting may have, in brackets; an empty text without limits."""
     choices = [str(choice) for choice in _choices(field.annotation)]
     bounds = [
-        f"{SIGNS[name]} {getattr(limit, name):g}"
+        f"{SIGNS[name]} {getattr(limit, name)}"
         for limit in field.metadata
         if isinstance(limit, annotated_types.BaseMetadata)
         for name in SIGNS
