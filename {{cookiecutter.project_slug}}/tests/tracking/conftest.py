@@ -67,7 +67,7 @@ def recorded(tmp_path_factory):
         patched.chdir(folder)
         patched.setattr(sys, "argv", ["train", *overrides])
         # ~ if cookiecutter.scope == "complete"
-        patched.setattr("{{ cookiecutter.package_name }}.tracking.extras.WATCH_STEPS", 1)
+        patched.setattr("{{ cookiecutter.package_name }}.tracking.artifacts.WATCH_STEPS", 1)
         # ~ endif
         cli.train()
         teardown()

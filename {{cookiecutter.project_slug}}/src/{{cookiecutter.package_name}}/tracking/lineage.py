@@ -1,17 +1,37 @@
 """Record the lineage data -> run -> model -> predictions as artifacts of a run."""
 
+import hashlib
+from pathlib import Path
+from typing import Any, cast
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
 from ..data.datamodule import Datasets
 from ..data.images import files_below
 from ..run.folder import Run
 from ..settings.tree import EvaluateSettings, PredictSettings, Settings
 from .artifacts import log_files
-from .facts import fingerprint
 from .logger import RunLogger
 from .registry import SOURCE
 from .sync import PENDING, postpone
 from .tables import data_table
 
 MAX_REFERENCES = 100_000  # larger data sets are identified by their fingerprint alone
+ANNOTATIONS = {".json", ".txt", ".yaml", ".yml", ".csv"}
+
+
+class DataLineage(Callback):
+    """Log the data set as an artifact that the run uses."""
+
+    def __init__(self, logger: RunLogger, settings: Settings) -> None:
+        self.logger = logger
+        self.settings = settings
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Log the data set, once for all stages."""
+        if "data" not in self.logger.facts:
+            with self.logger.guarded("logging the data"):
+                log_data(self.logger, self.settings, cast("Any", trainer).datamodule.datasets)
 
 
 def log_data(logger: RunLogger, settings: Settings, datasets: Datasets) -> None:
@@ -48,6 +68,20 @@ def log_data(logger: RunLogger, settings: Settings, datasets: Datasets) -> None:
         postpone(logger.run, {"action": "use", "artifact": f"{name}:{version}"})
     else:
         run.use_artifact(artifact, aliases=[version])
+
+
+def fingerprint(root: Path) -> str:
+    """Return a hash of the names and sizes of all files below ``root``: 12 hexadecimal digits.
+
+    The content of annotation files is hashed, too. Images are not read, so the replacement of an
+    image by another of the same number of bytes does not change the fingerprint.
+    """
+    digest = hashlib.sha256()
+    for path in map(Path, files_below(root)):
+        digest.update(f"{path.relative_to(root).as_posix()}\0{path.stat().st_size}\0".encode())
+        if path.suffix.lower() in ANNOTATIONS:
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 def log_checkpoint_source(logger: RunLogger, settings: Settings) -> None:

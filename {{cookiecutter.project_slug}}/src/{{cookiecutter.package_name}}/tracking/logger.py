@@ -31,7 +31,6 @@ class RunLogger(WandbLogger):
         self.tracking = tracking
         self.run = run
         self.facts: dict[str, Any] = {}  # metadata of the logged models
-        self.models: dict[str, tuple[int, Any]] = {}  # by alias: file time, artifact
         self.artifacts: list[dict[str, Any]] = []  # see ``artifacts.log_files``
         self.failures: set[str] = set()
         super().__init__(

@@ -3,20 +3,11 @@
 The API key is not a setting, because settings are stored with the run.
 """
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator
 
 from ..settings.check import Strict
-
-if TYPE_CHECKING:
-    from lightning.pytorch import Callback
-    from lightning.pytorch.loggers import Logger
-
-    from ..run.folder import Run
-    from ..settings.tree import Settings
 
 Mode = Literal["online", "offline", "disabled"]
 
@@ -83,7 +74,10 @@ class AlertSettings(Strict):
 
 # ~ endif
 class WandbSettings(Strict):
-    """The settings of a W&B run; ``training/loggers.py`` calls ``follow`` to open it."""
+    """The settings of a W&B run."""
+
+    # The function that opens the run, by its name, since its module imports PyTorch.
+    opened_by: ClassVar[str] = f"{__package__}.wandb_run:track"
 
     target: str = Field(alias="_target_")
     project: str | None = Field(description="The project of the run.")
@@ -137,11 +131,3 @@ class WandbSettings(Strict):
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:
         return value or None  # an unset environment variable may be passed as an empty text
-
-    def follow(
-        self, settings: "Settings", run: "Run", *, job: str
-    ) -> AbstractContextManager[tuple[Sequence["Logger"], Sequence["Callback"]]]:
-        """Return a context that opens a W&B run and yields its loggers and callbacks."""
-        from .session import follow  # noqa: PLC0415 - it imports PyTorch
-
-        return follow(self, settings, run, job=job)
