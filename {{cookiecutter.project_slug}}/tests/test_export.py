@@ -16,9 +16,8 @@ import torch
 from PIL import Image, ImageOps
 
 from {{ cookiecutter.package_name }}.export import export
-from {{ cookiecutter.package_name }}.export.task import task_export
 from {{ cookiecutter.package_name }}.model import load_module
-from {{ cookiecutter.package_name }}.task import build_datasets, model_input
+from {{ cookiecutter.package_name }}.task import build_datasets, model_input, task_export
 from {{ cookiecutter.package_name }}.training.checkpoint import read_checkpoint
 
 from small import LIVELY, OWN, SHAPES, SMALL, says_the_same, use

@@ -14,9 +14,8 @@ from ..data.datamodule import Datasets
 from ..run.folder import Run
 from ..settings.check import flattened
 from ..settings.tree import Settings
-from ..task import TaskModule
+from ..task import TaskModule, task_export
 from .settings import ONNX_PACKAGES, ExportSettings
-from .task import task_export
 
 RUN_CODE = {
     "onnx": """\

@@ -17,10 +17,10 @@ from ..errors import UsageError
 from ..model import load_module, matching_datasets
 from ..run.files import replacing, write_json, write_text
 from ..run.folder import Run
+from ..task import task_export
 from .card import describe_model, model_card
 from .onnx_model import FREE_BATCH, OnnxNetwork, write_onnx
 from .settings import ExportSettings
-from .task import task_export
 
 TOLERANCE = 1e-4  # of the absolute difference of outputs
 MAX_IMAGES = 32  # to compare the outputs on

@@ -12,9 +12,8 @@ from torch import Tensor, nn
 from .. import model as checkpoint_model
 from ..errors import UsageError
 from ..settings.tree import Settings
-from ..task import TaskModule
+from ..task import TaskModule, task_export
 from ..training import checkpoint
-from .task import task_export
 
 OPSET = 18  # the oldest version that PyTorch writes without a conversion
 FREE_BATCH = {"images": {0: torch.export.Dim("batch", min=1)}}  # the shape of the input

@@ -127,18 +127,10 @@ def log_files(
     aliases: Sequence[str] = (),
     facts: Mapping[str, Any] | None = None,
 ) -> Any:
-    """Log files of the run folder as a version of a W&B artifact.
-
-    Args:
-        logger: the logger of the run.
-        kind: the type of the artifact, such as ``model``.
-        name: the name of the artifact, without a version.
-        files: files of the run folder.
-        aliases: names for this version, such as ``best``.
-        facts: the metadata of this version.
+    """Log files of the run folder as a version of the W&B artifact ``name`` of the type ``kind``.
 
     Returns:
-        The W&B artifact, whose upload may not have ended yet.
+        The artifact, which has the metadata ``facts``. Its upload may not have ended yet.
     """
     artifact = logger.wandb.Artifact(name, kind, metadata=dict(facts or {}))
     for path in files:
