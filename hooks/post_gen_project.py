@@ -13,7 +13,8 @@ TASK = PACKAGE + "/" + ANSWERS["task"]
 # conditionals in the files.
 DECLINED = (False, "none", "essential")  # the answers that bring nothing
 IN_DEPTH = (  # modules of tracking/ that only a complete project has
-    *("alerts", "charts", "embeddings", "facts", "lineage", "promote", "registry", "sync", "tables"),
+    *("alerts", "charts", "embeddings", "lineage", "promote", "provenance"),
+    *("registry", "sync", "tables"),
     *(["task"] if ANSWERS["task"] == "classification" else []),
 )
 TASKS = {

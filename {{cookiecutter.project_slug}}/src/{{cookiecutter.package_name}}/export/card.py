@@ -68,8 +68,8 @@ def describe_model(
             "size": [size, size],
             "interpolation": "bilinear",
             "antialias": True,
-            "mean": _rounded(normalisation.mean),
-            "std": _rounded(normalisation.std),
+            "mean": _shares(normalisation.mean),
+            "std": _shares(normalisation.std),
             "normalisation": "part of the model: (images / 255 - mean) / std",
         },
         "outputs": {
@@ -92,7 +92,8 @@ def describe_model(
     }
 
 
-def _rounded(values: Tensor) -> list[float]:
+def _shares(values: Tensor) -> list[float]:
+    """Return values for pixels from 0 to 255 as values for pixels from 0 to 1."""
     return [round(value, 6) for value in (values.flatten() / 255).tolist()]
 
 

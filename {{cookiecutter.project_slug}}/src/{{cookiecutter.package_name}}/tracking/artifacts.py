@@ -102,11 +102,11 @@ class ModelArtifacts(Callback):
             return
         with logger.guarded(MODEL_ACTION):
             checkpoint = read_checkpoint(path)
-            facts = logger.facts | {"epoch": checkpoint["epoch"]}
+            metadata = logger.model_metadata | {"epoch": checkpoint["epoch"]}
             if alias == "best" and (score := best_score(checkpoint)) is not None:
-                facts[MONITOR] = score
+                metadata[MONITOR] = score
             name = f"model-{logger.run.id}"
-            version = log_files(logger, "model", name, [path], aliases=[alias], facts=facts)
+            version = log_files(logger, "model", name, [path], [alias], metadata)
             self.logged[alias] = (modified, version)
 
 
@@ -123,16 +123,15 @@ def log_files(
     kind: str,
     name: str,
     files: Sequence[Path],
-    *,
     aliases: Sequence[str] = (),
-    facts: Mapping[str, Any] | None = None,
+    metadata: Mapping[str, Any] | None = None,
 ) -> Any:
     """Log files of the run folder as a version of the W&B artifact ``name`` of the type ``kind``.
 
     Returns:
-        The artifact, which has the metadata ``facts``. Its upload may not have ended yet.
+        The artifact, whose upload may not have ended yet.
     """
-    artifact = logger.wandb.Artifact(name, kind, metadata=dict(facts or {}))
+    artifact = logger.wandb.Artifact(name, kind, metadata=dict(metadata or {}))
     for path in files:
         artifact.add_file(str(path), name=path.name)
     # ~ if cookiecutter.scope == "complete"
@@ -143,7 +142,7 @@ def log_files(
             "kind": kind,
             "artifact": name,
             "aliases": list(aliases),
-            "facts": dict(facts or {}),
+            "facts": dict(metadata or {}),
             "files": [str(path.relative_to(logger.run.folder)) for path in files],
         }
     )

@@ -1,7 +1,5 @@
 """Record the lineage data -> run -> model -> predictions as artifacts of a run."""
 
-import hashlib
-from pathlib import Path
 from typing import Any, cast
 
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -12,12 +10,12 @@ from ..run.folder import Run
 from ..settings.tree import EvaluateSettings, PredictSettings, Settings
 from .artifacts import log_files
 from .logger import RunLogger
+from .provenance import fingerprint
 from .registry import SOURCE
 from .sync import PENDING, postpone
 from .tables import data_table
 
 MAX_REFERENCES = 100_000  # larger data sets are identified by their fingerprint alone
-ANNOTATIONS = {".json", ".txt", ".yaml", ".yml", ".csv"}
 
 
 class DataLineage(Callback):
@@ -29,7 +27,7 @@ class DataLineage(Callback):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Log the data set, once for all stages."""
-        if "data" not in self.logger.facts:
+        if "data" not in self.logger.model_metadata:
             with self.logger.guarded("logging the data"):
                 log_data(self.logger, self.settings, cast("Any", trainer).datamodule.datasets)
 
@@ -43,7 +41,7 @@ def log_data(logger: RunLogger, settings: Settings, datasets: Datasets) -> None:
     root, run, name = settings.data.root, logger.experiment, f"data-{settings.data.name}"
     version = fingerprint(root)
     run.config.update({"data_fingerprint": version})
-    logger.facts["data"] = version
+    logger.model_metadata["data"] = version
     if logger.tracking.log_data is None:
         return
     if not logger.offline:
@@ -51,8 +49,8 @@ def log_data(logger: RunLogger, settings: Settings, datasets: Datasets) -> None:
         if logger.wandb.Api().artifact_exists(known, "dataset"):
             run.use_artifact(known)
             return
-    facts = {"fingerprint": version, "root": str(root), "classes": list(datasets.classes)}
-    artifact = logger.wandb.Artifact(name, "dataset", metadata=facts)
+    metadata = {"fingerprint": version, "root": str(root), "classes": list(datasets.classes)}
+    artifact = logger.wandb.Artifact(name, "dataset", metadata=metadata)
     if logger.tracking.log_data == "content":
         artifact.add_dir(str(root))
     elif sum(1 for _ in files_below(root)) <= MAX_REFERENCES:
@@ -68,20 +66,6 @@ def log_data(logger: RunLogger, settings: Settings, datasets: Datasets) -> None:
         postpone(logger.run, {"action": "use", "artifact": f"{name}:{version}"})
     else:
         run.use_artifact(artifact, aliases=[version])
-
-
-def fingerprint(root: Path) -> str:
-    """Return a hash of the names and sizes of all files below ``root``: 12 hexadecimal digits.
-
-    The content of annotation files is hashed, too. Images are not read, so the replacement of an
-    image by another of the same number of bytes does not change the fingerprint.
-    """
-    digest = hashlib.sha256()
-    for path in map(Path, files_below(root)):
-        digest.update(f"{path.relative_to(root).as_posix()}\0{path.stat().st_size}\0".encode())
-        if path.suffix.lower() in ANNOTATIONS:
-            digest.update(path.read_bytes())
-    return digest.hexdigest()[:12]
 
 
 def log_checkpoint_source(logger: RunLogger, settings: Settings) -> None:

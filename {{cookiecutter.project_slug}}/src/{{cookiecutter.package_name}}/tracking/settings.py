@@ -77,7 +77,7 @@ class WandbSettings(Strict):
     """The settings of a W&B run."""
 
     # The function that opens the run, by its name, since its module imports PyTorch.
-    opened_by: ClassVar[str] = f"{__package__}.wandb_run:track"
+    opened_by: ClassVar[str] = f"{__package__}.wandb_run:wandb_run"
 
     target: str = Field(alias="_target_")
     project: str | None = Field(description="The project of the run.")

@@ -25,10 +25,10 @@ from .alerts import MetricAlerts, alert_failure, send_alert
 from .artifacts import MODEL_ACTION, ModelArtifacts
 from .client import HOW_TO_UPLOAD, installed, reason, requested_mode, say
 from .embeddings import EmbeddingCloud
-from .facts import log_patch
 from .images import ValidationImages, log_drawn_predictions
 from .lineage import DataLineage, log_checkpoint_source, log_predictions
 from .logger import RunLogger, open_run
+from .provenance import log_patch
 from .settings import WandbSettings
 from .sync import COMPLETE, postpone
 from .tables import EvaluationTables
@@ -44,7 +44,7 @@ from .settings import WandbSettings
 
 # ~ endif
 @contextmanager
-def track(
+def wandb_run(
     tracking: WandbSettings, settings: Settings, run: Run, *, job: str
 ) -> Iterator[tuple[Sequence[Logger], Sequence[Callback]]]:
     """Yield the loggers and callbacks of a W&B run, and finish the run at the end.
@@ -74,7 +74,7 @@ def track(
     if not logger.offline:
         say(f"W&B: {logger.experiment.url}")
         write_text(run.folder / "wandb-url.txt", f"{logger.experiment.url}\n")
-    logger.facts |= {"run": run.id, "git_commit": state["git_commit"]}
+    logger.model_metadata |= {"run": run.id, "git_commit": state["git_commit"]}
     with logger.guarded("defining the metrics"):
         for name, goal in METRICS.items():
             # Charts by epoch; the table of runs shows the best value.
