@@ -134,8 +134,10 @@ def log_drawn_predictions(logger: RunLogger) -> None:
             wandb.Video(str(path), caption=path.stem, format=path.suffix[1:])
             for path in [path for path in drawn if path.suffix in CLIPS][: media.clips]
         ]
-        logged = {"predict/images": images, "predict/clips": clips}
-        logger.log_metrics({name: items for name, items in logged.items() if items}, 0)
+        media_by_key = {"predict/images": images, "predict/clips": clips}
+        values = {key: items for key, items in media_by_key.items() if items}
+        if values:
+            logger.log_metrics(values, 0)
 
 
 # ~ endif
