@@ -29,7 +29,7 @@ PLAIN = ("tracking=none", "trainer=cpu")
 
 
 def load_tracked(*words):
-    """A module whose training was tracked by something."""
+    """Load a module whose settings name a tracker."""
     module = load_module(*words)
     module.settings = module.settings.model_copy(update={"tracking": module.settings.ema})
     return module
@@ -111,8 +111,8 @@ def test_an_export_writes_three_files_and_names_them():
         assert written == {file, "model.json", "MODEL_CARD.md", "config.yaml", "environment.json"}
         expected += ["It agrees with the checkpoint to ... on 32 images."]
         expected += [f"  .../{written}" for written in (file, "model.json", "MODEL_CARD.md")]
-    told = [re.sub(r"runs/[^/]+|\d\.\de[+-]\d\d", "...", line) for line in lines if line.strip()]
-    assert told == expected
+    printed = [re.sub(r"runs/[^/]+|\d\.\de[+-]\d\d", "...", line) for line in lines if line.strip()]
+    assert printed == expected
 
 
 @pytest.mark.parametrize("name", FORMATS)
