@@ -144,7 +144,7 @@ def train(trial: Trial, run: Run, words: Sequence[str], epochs: int) -> bool:
                 trial.report(row[MONITOR], int(row["epoch"]))
             if reported < len(rows) < epochs:
                 pruned = trial.should_prune()
-            reported = len(rows)
+            reported = max(reported, len(rows))  # a resumed training removes rows
     finally:
         stop(process)
     if not (pruned or run.results.is_file() or run.failure.is_file()):
