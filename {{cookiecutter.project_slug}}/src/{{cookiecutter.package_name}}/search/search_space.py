@@ -120,7 +120,7 @@ def _wrong_choice(path: str, choice: object) -> list[tuple[str, str]]:
     return [] if is_list else [(path, f"is {choice!r}: {CHOICES}")]
 
 
-def _wrong_values(key: str, choice: Any, training: Mapping[str, Any]) -> list[str]:
+def _wrong_values(key: str, choice: Any, training: dict[str, Any]) -> list[str]:
     """Return why ``train`` refuses values of a choice, apart from mistakes in other settings."""
     known = problems(training, Settings)
     defaults = flattened(training if known else Settings.model_validate(training).model_dump())
