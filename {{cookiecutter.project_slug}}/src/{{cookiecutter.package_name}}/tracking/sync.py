@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,11 +55,12 @@ def sync(runs: Path) -> list[str]:
     Returns:
         A line for each run or action that failed, with the reason.
     """
-    files = [file for file in sorted(runs.glob("*/wandb/*run-*/*.wandb")) if not _is_uploaded(file)]
     remaining, incomplete = [], set()
+    files = [file for file in sorted(runs.glob("*/wandb/*run-*/*.wandb")) if not _is_uploaded(file)]
     for file in files:
         print(f"  {file.parent}")
-        if problem := upload(file):
+        problem = upload(file)
+        if problem:
             remaining.append(f"{file.parent}: {problem}")
             incomplete.add(file.parents[2])
     print(f"{len(files) - len(remaining)} of {len(files)} runs uploaded.")
@@ -90,32 +92,21 @@ def upload(file: Path) -> str | None:
     recent = time.time() - file.stat().st_mtime < RECENT_SECONDS
     if recent and not any("exit" in record for record in records):
         return "it seems to be still running"
-    paths = [
-        entry["local_path"]
-        for record in records
-        for entry in record.get("artifact", {}).get("manifest", {}).get("contents", [])
-        if entry.get("local_path")
-    ]
-    missing = [path for path in paths if not Path(path).is_file()]
+    missing = missing_files(records)
     if missing:  # wandb would upload the rest and mark the run as uploaded
         return f"{len(missing)} of its files are missing, such as {missing[0]}"
     done = _wandb("sync", "--include-online", str(file.parent))
     return None if not done.returncode and _is_uploaded(file) else _last_line(done)
 
 
-def _wandb(*words: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(  # noqa: S603 - the command line of wandb
-        [sys.executable, "-m", "wandb", *words],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=os.environ | {"WANDB_ERROR_REPORTING": "false"},
-    )
-
-
-def _last_line(done: "subprocess.CompletedProcess[str]") -> str:
-    lines = (done.stderr + done.stdout).strip().splitlines()
-    return lines[-1] if lines else f"wandb ended with {done.returncode}"
+def missing_files(records: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the paths in the artifact records of a run whose files no longer exist."""
+    return [
+        path
+        for record in records
+        for entry in record.get("artifact", {}).get("manifest", {}).get("contents", [])
+        if (path := entry.get("local_path")) and not Path(path).is_file()
+    ]
 
 
 def do_pending(run: Run) -> list[str]:
@@ -177,3 +168,18 @@ def _log_again(
         artifact.add_file(str(run.folder / file), name=Path(file).name)
     resumed.log_artifact(artifact, aliases=aliases or None).wait()
     resumed.finish(exit_code=code)
+
+
+def _wandb(*words: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(  # noqa: S603 - the command line of wandb
+        [sys.executable, "-m", "wandb", *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"WANDB_ERROR_REPORTING": "false"},
+    )
+
+
+def _last_line(done: "subprocess.CompletedProcess[str]") -> str:
+    lines = (done.stderr + done.stdout).strip().splitlines()
+    return lines[-1] if lines else f"wandb ended with {done.returncode}"
