@@ -16,9 +16,8 @@ import torch
 from PIL import Image, ImageOps
 
 from {{ cookiecutter.package_name }}.export import export
-from {{ cookiecutter.package_name }}.export.task import task_export
 from {{ cookiecutter.package_name }}.model import load_module
-from {{ cookiecutter.package_name }}.task import build_datasets, model_input
+from {{ cookiecutter.package_name }}.task import build_datasets, model_input, task_export
 from {{ cookiecutter.package_name }}.training.checkpoint import read_checkpoint
 
 from small import OWN, SHAPES, SMALL, TRAINED_LONGER, agrees_with_row, run_command
@@ -30,7 +29,7 @@ PLAIN = ("tracking=none", "trainer=cpu")
 
 
 def load_tracked(*words):
-    """A module whose training was tracked by something."""
+    """Load a module whose settings name a tracker."""
     module = load_module(*words)
     module.settings = module.settings.model_copy(update={"tracking": module.settings.ema})
     return module

@@ -26,7 +26,7 @@ from .settings import BenchSettings
 
 MAX_PRINTED = 5  # issues of each kind; doctor.json lists all
 MAX_DRAWN = 8  # issues of each kind
-RARE = 20  # a class is rare if the most frequent one has more than 20 times as many examples
+RARE_RATIO = 20  # a class is rare if the most frequent one has more than 20 times as many examples
 TILE_SIZE = 256  # pixels
 
 
@@ -88,7 +88,7 @@ def _print_report(report: DataReport, classes: Sequence[str], console: Console) 
             console.print(f"\n{split} has no {', no '.join(missing)}.")
     counts = report.counts["train"]
     rarest, largest = int(counts.argmin()), int(counts.argmax())
-    if 0 < counts[rarest] * RARE < counts[largest]:
+    if 0 < counts[rarest] * RARE_RATIO < counts[largest]:
         console.print(
             f"\ntrain has {counts[largest]} {COUNTED} of {classes[largest]}, but "
             f"{counts[rarest]} of {classes[rarest]}."

@@ -30,7 +30,7 @@ class Result:
     settings: Mapping[str, object]  # by path, such as optimizer.lr; empty without config.yaml
     score: float | None  # the best of all epochs
     state: str  # finished, failed or stopped
-    reason: str  # of a failure; otherwise empty
+    reason: str = ""  # of a failure
 
 
 def read_result(run: Run) -> Result:
@@ -39,11 +39,11 @@ def read_result(run: Run) -> Result:
     scores = [row[MONITOR] for row in read_metrics(run.metrics) if MONITOR in row]
     score = BEST(filter(math.isfinite, scores), default=None)
     if run.results.is_file():
-        return Result(run, settings, score, "finished", reason="")
+        return Result(run, settings, score, "finished")
     if run.failure.is_file():
         reason = " ".join(run.failure.read_text(encoding="utf-8").split())
         return Result(run, settings, score, "failed", reason)
-    return Result(run, settings, score, "stopped", reason="")
+    return Result(run, settings, score, "stopped")
 
 
 def compare(results: Sequence[Result], folder: Path, pictures: Mapping[Path, str]) -> None:
@@ -54,7 +54,8 @@ def compare(results: Sequence[Result], folder: Path, pictures: Mapping[Path, str
         folder: the folder for the two files, which is created if necessary.
         pictures: PNG files and their captions, for the report.
     """
-    ranked = sorted(results, key=_rank)
+    sign = 1 if METRICS[MONITOR] == "min" else -1
+    ranked = sorted(results, key=lambda run: math.inf if run.score is None else sign * run.score)
     keys = varied_settings(results)
     names = [key.rsplit(".", 1)[-1] for key in keys]
     short = [name if names.count(name) == 1 else key for key, name in zip(keys, names, strict=True)]
@@ -74,7 +75,9 @@ def compare(results: Sequence[Result], folder: Path, pictures: Mapping[Path, str
         ("Failures", table(["runs", "reason"], failures) if failures else "<p>None.</p>"),
     ]
     write_text(folder / "report.html", page(f"{len(results)} runs: {folder.name}", sections))
-    _print(header, rows, failures)
+    _print(header, rows)
+    for runs, reason in failures:
+        print(f"  {runs}: {reason}")
     for path in (folder / "results.csv", folder / "report.html", *pictures):
         print(f"  {path}")
 
@@ -94,12 +97,6 @@ def label(value: object) -> str:
     return text if len(text) <= 24 else f"{text[:23]}…"
 
 
-def _rank(result: Result) -> float:
-    if result.score is None:
-        return math.inf
-    return result.score if METRICS[MONITOR] == "min" else -result.score
-
-
 def _cells(result: Result, keys: Sequence[str]) -> list[str]:
     score = "" if result.score is None else f"{result.score:.4f}"
     values = [label(result.settings[key]) if key in result.settings else "" for key in keys]
@@ -112,9 +109,7 @@ def _csv_row(result: Result, keys: Sequence[str]) -> list[object]:
     return [result.run.id, result.score, result.state, *cells, result.reason]
 
 
-def _print(
-    header: Sequence[str], rows: Sequence[Sequence[str]], failures: Sequence[tuple[str, str]]
-) -> None:
+def _print(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     console = Console()
     if not console.is_terminal:
         console.width = 200  # a log file has no width
@@ -126,5 +121,3 @@ def _print(
     console.print(printed)
     if len(rows) > PRINTED_RUNS:
         print(f"  and {len(rows) - PRINTED_RUNS} more")
-    for runs, reason in failures:
-        print(f"  {runs}: {reason}")
