@@ -13,7 +13,8 @@ from torch.utils.data import Dataset
 from ..data.datamodule import Datasets
 from ..data.images import SUFFIXES, ImageFiles, Unreadable, UnreadableImageError, images_below
 from ..errors import UsageError
-from ..settings.classification import DataSettings, ImageFolderSettings, ShapesSettings
+from ..settings.classification import DataSettings, ImageFolderSettings
+from ..settings.data import ShapesSettings
 from .transforms import Transform, eval_transform, train_transform
 from .write_shapes import write_shapes
 
