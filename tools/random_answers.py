@@ -116,10 +116,14 @@ def random_answers(source: random.Random, refused: float = 0.1) -> Answers:
     return answers
 
 
+def literal(text: str) -> str:
+    """The Jinja expression for a text: cookiecutter renders answers that do not come from its prompts."""
+    return f"{{{{ {text!a} }}}}"
+
+
 def generate(answers: Answers, folder: Path) -> Path | None:
     """Generate a project in ``folder`` from answers as they are; returns its folder, or None if they are refused."""
-    # cookiecutter renders text that does not come from its prompts.
-    context = {key: f"{{{{ {value!a} }}}}" if key in TEXTS else value for key, value in answers.items()}
+    context = {key: literal(value) if key in TEXTS else value for key, value in answers.items()}
     try:
         made = cookiecutter(
             str(ROOT), no_input=True, default_config=True, output_dir=str(folder), extra_context=context
