@@ -60,7 +60,7 @@ def put_back(root, answers):
 
 def next_commands(folder, answers):
     """The commands to type next, each with a comment, from the folder that the user is in."""
-    shell = Path(os.environ.get("PWD", folder)).resolve()
+    shell = Path(os.environ.get("PWD", os.devnull)).resolve()  # without PWD (Windows): in no folder
     if folder != shell:
         below = folder.is_relative_to(shell)
         yield "cd " + shlex.quote(str(folder.relative_to(shell) if below else folder)), ""
