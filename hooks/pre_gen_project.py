@@ -188,6 +188,8 @@ def typed():
         if option.name not in NOT_KEPT and given.get_parameter_source(option.name).name == "COMMANDLINE":
             name = next((name for name in option.opts if name in arguments), option.opts[0])
             options += [name] if option.is_flag else [name, str(given.params[option.name])]
+    if given.params["keep_project_on_failure"]:
+        options.append("-f")  # over the folder that is kept, which is empty
     return program, options
 
 

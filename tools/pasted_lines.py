@@ -9,8 +9,10 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
-from random_answers import ROOT, TEMPLATE, TEXTS, Answers, faults, literal, random_answers
+from cookiecutter.cli import main as cookiecutter
+from random_answers import ROOT, TEXTS, Answers, faults, literal, random_answers
 
 FLAGS = ["-f", "-fs", "-s", "--skip-if-file-exists", "-v", "--default-config", "--keep-project-on-failure"]
 
@@ -36,11 +38,12 @@ def refused_words(source: random.Random) -> tuple[list[str], Answers, str]:
     return words, answers, output
 
 
-def given(words: list[str]) -> tuple[list[str], Answers]:
-    """The words of a command that are no answers, and its text answers."""
-    pairs = dict(word.split("=", 1) for word in words if word.split("=")[0] in TEMPLATE)
+def given(words: list[str]) -> tuple[dict[str, Any], Answers]:
+    """The options among the words of a command, and its text answers."""
+    options = cookiecutter.make_context("cookiecutter", [*words]).params
+    pairs = options.pop("extra_context")
     texts = {key: ast.literal_eval(pairs[key][3:-3]) if pairs[key].startswith("{{ ") else pairs[key] for key in TEXTS}
-    return [word for word in words if word.split("=")[0] not in TEMPLATE], texts
+    return options, texts
 
 
 def check(source: random.Random, folder: Path, program: str = "cookiecutter") -> list[str]:
@@ -57,10 +60,9 @@ def check(source: random.Random, folder: Path, program: str = "cookiecutter") ->
     projects = [path.parent for path in (work / output).glob("*/README.md")]
     if pasted.returncode != 0 or len(projects) != 1:
         return [shlex.join(words), lines[0], pasted.stdout, pasted.stderr]
-    options, texts = given(shlex.split(lines[0]))
+    options, texts = given(shlex.split(lines[0].removeprefix(program)))
     wrong = [f"{path} is left" for path in left]
-    wrong += [f"{word} is lost" for word in words if word.startswith("-") and word not in {"-fs", *options}]
-    wrong += [f"{word} of -fs is lost" for word in ("-f", "-s") if "-fs" in words and word not in options]
+    wrong += [f"{name} is lost" for name, value in given(words)[0].items() if value and options[name] != value]
     refused = {key for key in TEXTS if f"\n  {key} = " in refusal.stderr}
     wrong += [f"{key} is changed" for key in TEXTS if (texts[key] == answers[key]) is (key in refused)]
     return [*wrong, *faults(projects[0], answers | texts)]
