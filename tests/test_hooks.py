@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import OPTIONS, ROOT, TEMPLATE, Bake, Load, Project
+from conftest import OPTIONS, ROOT, TEMPLATE, Bake, Load, Project, guest
 from cookiecutter import __version__ as cookiecutter_version
 from cookiecutter.environment import StrictEnvironment
 from cookiecutter.exceptions import FailedHookException
@@ -179,16 +179,13 @@ def test_nothing_is_left_after_a_refusal(tmp_path: Path, capfd: pytest.CaptureFi
 
 
 def test_the_manifest_names_only_what_exists(tmp_path: Path) -> None:
+    manifest = TEMPLATE["_left_out"]
+    assert {*manifest["task"]} == {*OPTIONS["task"]}
+    assert {*manifest} == {"task", *declinable()}
     for task in OPTIONS["task"]:
-        answers = {"task": task, "project_slug": task}
-        project = Path(
-            cookiecutter(str(ROOT), no_input=True, output_dir=str(tmp_path), accept_hooks=False, extra_context=answers)
-        )
-        manifest = TEMPLATE["_left_out"]
-        assert {*manifest["task"]} == {*OPTIONS["task"]}
-        assert {*manifest} == {"task", *declinable()}
+        project = unstripped(tmp_path / task, task=task)
         for path in (path for paths in manifest.values() for names in paths.values() for path in names):
-            assert (project / path.format(task=task, package_name=task)).exists(), path
+            assert (project.folder / path.format(task=task, package_name="shape_sorter")).exists(), path
 
 
 def test_stripping_twice_or_after_a_path_is_gone_is_no_error(load: Load, bake: Bake) -> None:
@@ -271,8 +268,27 @@ def test_post_gen_starts_no_process_and_opens_no_connection(post_gen: tuple[Proj
     subprocess.run([sys.executable, "-c", watch, hook], cwd=project.folder, check=True, capture_output=True)
 
 
-def test_without_hooks_the_project_still_compiles(tmp_path: Path) -> None:
-    cookiecutter(str(ROOT), no_input=True, output_dir=str(tmp_path), accept_hooks=False)
-    project = tmp_path / "shape-sorter"
-    assert (project / "sweep.yaml").exists()
-    subprocess.run([sys.executable, "-m", "compileall", "-q", project / "src"], check=True)
+def unstripped(folder: Path, **answers: Any) -> Project:
+    """Generate a project with ``--accept-hooks no``."""
+    made = cookiecutter(str(ROOT), no_input=True, output_dir=str(folder), accept_hooks=False, extra_context=answers)
+    return Project(Path(made), {"package_name": "shape_sorter", **answers})
+
+
+def test_without_hooks_the_project_compiles_and_says_that_nothing_was_removed(tmp_path: Path) -> None:
+    project = unstripped(tmp_path)
+    assert (project.folder / "sweep.yaml").exists()
+    assert "Nothing was removed" in project.text("HOOKS_DID_NOT_RUN.md")
+    subprocess.run([sys.executable, "-m", "compileall", "-q", project.package], check=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scope", OPTIONS["scope"])
+@pytest.mark.parametrize("host", ["stripped", "detection", "segmentation"])
+def test_without_hooks_the_project_trains(
+    request: pytest.FixtureRequest, tmp_path: Path, host: str, scope: str
+) -> None:
+    environment: Project = request.getfixturevalue(host)
+    project = guest(unstripped(tmp_path, scope=scope, task=environment.answers["task"]), environment)
+    done = project.run("uv", "run", "--no-sync", "train", "debug=fast")
+    assert done.returncode == 0, done.stderr
+    assert [*(project.folder / "runs").glob("*/report.html")]
