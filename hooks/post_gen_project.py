@@ -15,8 +15,10 @@ NOTICE = "HOOKS_DID_NOT_RUN.md"
 
 def left_out(answers):
     """The paths, relative to the project, of files that are not for these answers."""
-    chosen = (paths.get(str(answers[key]), []) for key, paths in answers["_left_out"].items())
-    return sorted({path.format(**answers) for paths in chosen for path in paths})
+    paths = set()
+    for options, by_answers in answers["_left_out"].items():
+        paths.update(by_answers.get(" ".join(str(answers[option]) for option in options.split()), []))
+    return sorted(path.format(**answers) for path in paths)
 
 
 def aside(path):

@@ -223,8 +223,10 @@ def shown(text):
 
 def left_out(answers):
     """The paths, relative to the project, of files that are not for these answers."""
-    chosen = (paths.get(str(answers[key]), []) for key, paths in answers["_left_out"].items())
-    return sorted({path.format(**answers) for paths in chosen for path in paths})
+    paths = set()
+    for options, by_answers in answers["_left_out"].items():
+        paths.update(by_answers.get(" ".join(str(answers[option]) for option in options.split()), []))
+    return sorted(path.format(**answers) for path in paths)
 
 
 def set_aside(root, answers):

@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +35,12 @@ def state(root: Path) -> dict[str, tuple[int, int, bytes]]:
     return {str(path.relative_to(root)): (path.lstat().st_mode, path.lstat().st_ino, read(path)) for path in paths}
 
 
-def left_out(answers: dict[str, Any]) -> Iterator[str]:
+def left_out(answers: dict[str, Any]) -> list[str]:
     """The paths of the files that are not generated for some answers, others being the defaults."""
-    for option, by_answer in TEMPLATE["_left_out"].items():
-        if option in answers:
-            for path in by_answer[str(answers[option])]:
-                yield path.format(package_name="shape_sorter", task=answers.get("task", "classification"))
+    answers = GOOD | {"use_wandb": True} | answers
+    by_answers = [(options.split(), paths) for options, paths in TEMPLATE["_left_out"].items()]
+    chosen = [paths.get(" ".join(str(answers[option]) for option in options), []) for options, paths in by_answers]
+    return [path.format(**answers) for paths in chosen for path in paths]
 
 
 def plant(root: Path, answers: dict[str, Any]) -> None:
