@@ -80,7 +80,7 @@ def main():
         return 0  # cruft update generates projects to compare them
     sys.stdout.reconfigure(errors="backslashreplace")
     if names:
-        print("\nThese paths are not of your answers, and are as they were before:\n")
+        print("\nThese paths belong to options that you declined. They stood here before and are unchanged:\n")
         print("\n".join("    " + name for name in names))
     print("\nYour project is in %s. Next:\n" % ANSWERS["project_slug"])
     for command, comment in next_commands(folder, ANSWERS):

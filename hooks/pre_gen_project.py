@@ -244,20 +244,23 @@ def set_aside(root, answers):
         names = ["    %s" % path.relative_to(root) for path in interrupted]
         end = ["", "What has one of their names without %s was written by that generation." % SET_ASIDE]
         return refuse("an interrupted generation set these paths of yours aside. Rename them:", "", *names, *end)
-    renamed = []
+    renamed, marks = [], []
     try:
-        (root / NOTICE).write_text("", encoding="utf-8")
         for path in paths:
             folder = next(folder for folder in path.parents if folder.is_dir())
             if os.path.lexists(path):
                 path.rename(aside(path))
                 renamed.append(path)
-            elif not any(folder.iterdir()):
-                (folder / SET_ASIDE).touch()
+            elif folder != root and not any(folder.iterdir()):
+                marks.append(folder / SET_ASIDE)
+                marks[-1].touch()
+        (root / NOTICE).write_text("", encoding="utf-8")
     except OSError as error:
         for path in renamed:
             aside(path).rename(path)
-        return refuse("%s" % error)
+        for path in marks:
+            path.unlink(missing_ok=True)
+        return refuse(str(error))
     return 0
 
 
