@@ -52,20 +52,13 @@ def unprintable(text):
     return None
 
 
-def importable(text):
-    """The nearest portable package name to `text`."""
-    name = re.sub(r"[^a-z0-9]+", "_", ascii_of(text).lower()).strip("_")[: LONGEST["package_name"]].rstrip("_")
-    if not name or name[0].isdigit() or taken(name) or keyword.iskeyword(name):
-        name = f"cv_{name}" if name else "vision_project"
-    return name
-
-
-def folder(text):
-    """The nearest portable folder name to `text`."""
-    name = re.sub(r"[^a-z0-9]+", "-", ascii_of(text).lower()).strip("-")[: LONGEST["project_slug"]].rstrip("-")
-    if not name or taken(name.replace("-", "_")):
-        name = f"cv-{name}" if name else "vision-project"
-    return name
+def portable(text, key, hyphen):
+    """The nearest name to `text` that is accepted for the answer `key`."""
+    name = re.sub(r"[^a-z0-9]+", hyphen, ascii_of(text).lower()).strip(hyphen)[: LONGEST[key] - 3].rstrip(hyphen)
+    if not name:
+        return "vision" + hyphen + "project"
+    unimportable = key == "package_name" and (name[0].isdigit() or keyword.iskeyword(name))
+    return "cv" + hyphen + name if unimportable or taken(name.replace(hyphen, "_")) else name
 
 
 def ascii_of(text):
@@ -109,9 +102,7 @@ def package_problem(name):
 def text_problem(text):
     bad = unprintable(text)
     if bad is not None:
-        return "holds the character U+%04X, which is not printable (a control character, a newline or the like)" % ord(
-            bad
-        )
+        return "holds U+%04X, which is not printable (a control character, a newline or the like)" % ord(bad)
     if not text.strip():
         return "is empty"
     if len(text) > LONGEST_TEXT:
@@ -140,10 +131,11 @@ def find_problems(answers):
     slug = answers.get("__typed_slug", answers["project_slug"])
     reason = slug_problem(slug)
     if reason:
-        problems.append(("project_slug", slug, reason, folder(slug)))
-    reason = package_problem(answers["package_name"])
+        problems.append(("project_slug", slug, reason, portable(slug, "project_slug", "-")))
+    package = answers["package_name"]
+    reason = package_problem(package)
     if reason:
-        problems.append(("package_name", answers["package_name"], reason, importable(answers["package_name"])))
+        problems.append(("package_name", package, reason, portable(package, "package_name", "_")))
     email = answers["author_email"]
     if not re.fullmatch(r"[A-Za-z0-9.!#$%&*+/=?^_`{|}~'-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+", email):
         problems.append(("author_email", email, "has not the form name@host.domain", "you@example.com"))

@@ -51,6 +51,7 @@ def test_good_answers_are_accepted(problems: Callable[..., Any]) -> None:
         ("project_slug", "pytorch-lightning", "depends on"),
         ("package_name", "my-package", "no importable identifier"),
         ("package_name", "9lives", "no importable identifier"),
+        ("package_name", "9" * 50, "no importable identifier"),
         ("package_name", "a.b", "no importable identifier"),
         ("package_name", "größe", "no importable identifier"),
         ("package_name", "", "no importable identifier"),
