@@ -67,7 +67,8 @@ def recorded(tmp_path_factory):
         patched.chdir(folder)
         patched.setattr(sys, "argv", ["train", *overrides])
         # ~ if cookiecutter.scope == "complete"
-        patched.setattr("{{ cookiecutter.package_name }}.tracking.artifacts.WATCH_STEPS", 1)
+        watch_steps = "{{ cookiecutter.package_name }}.tracking.artifacts.WATCH_STEPS"
+        patched.setattr(watch_steps, 1)
         # ~ endif
         cli.train()
         teardown()
