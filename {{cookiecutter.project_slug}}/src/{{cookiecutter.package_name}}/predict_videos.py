@@ -40,7 +40,7 @@ def predict_videos(
         if path.suffix.lower() in VIDEO_SUFFIXES:
             pictures = _annotated_frames(path, rows, module, trainer, settings)
             target = run.folder / "predictions" / f"{name}.mp4"
-            write_video(target, pictures, rate=frames_per_second(path))
+            write_video(target, pictures, rate=frames_per_second(path, settings.data.max_pixels))
     return rows
 
 
@@ -52,8 +52,9 @@ def _annotated_frames(
     settings: PredictSettings,
 ) -> Iterator[Image]:
     """Yield each frame with its prediction drawn, and append its table row to ``rows``."""
-    frames = enumerate(read_frames(path))
-    progress = track(frames, description=path.name, total=count_frames(path), transient=True)
+    limit = settings.data.max_pixels
+    frames, total = enumerate(read_frames(path, limit)), count_frames(path, limit)
+    progress = track(frames, description=path.name, total=total, transient=True)
     while batch := list(islice(progress, settings.loader.batch_size)):
         images = torch.stack([model_input(frame, settings.data) for _, frame in batch])
         with torch.inference_mode(), trainer.precision_plugin.forward_context():

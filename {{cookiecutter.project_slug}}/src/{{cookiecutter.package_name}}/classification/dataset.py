@@ -59,12 +59,13 @@ class ImageDataset(Dataset[Sample | Unreadable]):
         paths: Sequence[str | Path],
         targets: Sequence[int],
         transform: Transform,
+        max_pixels: int,
     ) -> None:
         # Arrays instead of lists of objects, so that worker processes share their memory.
         self.paths = np.array([str(path) for path in paths])
         self.targets = np.array(targets, dtype=np.int64)
         self.transform = transform
-        self.images = ImageFiles(self.paths)
+        self.images = ImageFiles(self.paths, max_pixels)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -105,6 +106,7 @@ def build_datasets(settings: DataSettings) -> Datasets:
             [path for path, _ in images[split]],
             [target for _, target in images[split]],
             transform,
+            settings.max_pixels,
         )
         for split, transform in zip(SPLITS, transforms, strict=True)
     )
@@ -113,7 +115,8 @@ def build_datasets(settings: DataSettings) -> Datasets:
 
 def unlabelled_images(paths: Sequence[Path], settings: DataSettings) -> ImageDataset:
     """Build a data set of images without targets, transformed as in validation."""
-    return ImageDataset(paths, [UNLABELLED] * len(paths), eval_transform(settings.image_size))
+    transform, targets = eval_transform(settings.image_size), [UNLABELLED] * len(paths)
+    return ImageDataset(paths, targets, transform, settings.max_pixels)
 
 
 def model_input(image: Tensor, settings: DataSettings) -> Tensor:

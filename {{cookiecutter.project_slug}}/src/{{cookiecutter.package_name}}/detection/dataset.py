@@ -46,6 +46,7 @@ class BoxDataset(Dataset[Sample | Unreadable]):
         self,
         records: Sequence[AnnotatedImage],
         transform: PairTransform,
+        max_pixels: int,
         *,
         known: bool = True,
     ) -> None:
@@ -62,7 +63,7 @@ class BoxDataset(Dataset[Sample | Unreadable]):
         }
         self.transform = transform
         self.known = known
-        self.images = ImageFiles(self.paths)
+        self.images = ImageFiles(self.paths, max_pixels)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -113,15 +114,17 @@ def build_datasets(settings: DataSettings) -> Datasets:
         UsageError: if a file or an annotation is missing or invalid.
     """
     if settings.name == "yolo":
-        classes, splits = read_yolo(settings.root)
+        classes, splits = read_yolo(settings.root, outside=settings.outside_root)
     else:
         root = write_shapes(settings) if isinstance(settings, ShapesSettings) else settings.root
-        classes, images = read_coco(root, missing_images=settings.skip_unreadable)
+        classes, images = read_coco(
+            root, missing_images=settings.skip_unreadable, outside=settings.outside_root
+        )
         splits = {split: from_coco(images[split]) for split in SPLITS}
     evaluation = eval_transform(settings.image_size)
     transforms = (train_transform(settings), evaluation, evaluation)
     train, val, test = (
-        BoxDataset(splits[split], transform)
+        BoxDataset(splits[split], transform, settings.max_pixels)
         for split, transform in zip(SPLITS, transforms, strict=True)
     )
     return Datasets(train=train, val=val, test=test, classes=classes, collate=collate)
@@ -130,7 +133,8 @@ def build_datasets(settings: DataSettings) -> Datasets:
 def unlabelled_images(paths: Sequence[Path], settings: DataSettings) -> BoxDataset:
     """Build a data set of images without targets, transformed as in validation."""
     records = [annotated_image(path, [], (0, 0)) for path in paths]
-    return BoxDataset(records, eval_transform(settings.image_size), known=False)
+    transform = eval_transform(settings.image_size)
+    return BoxDataset(records, transform, settings.max_pixels, known=False)
 
 
 def model_input(image: Tensor, settings: DataSettings) -> Tensor:

@@ -7,11 +7,19 @@ from pydantic import Field, field_validator
 
 from .check import Strict
 
+SHAPES_ROOT = "data/shapes"  # as in configs/data/shapes.yaml
+
 
 class DataFolder(Strict):
     """A folder of images."""
 
     root: Path = Field(description="The folder of the data set.")
+    max_pixels: int = Field(
+        ge=1, description="Larger images, width times height, are refused before they are decoded."
+    )
+    # ~ if cookiecutter.task != "classification"
+    outside_root: bool = Field(description="Whether annotation files may name images outside root.")
+    # ~ endif
     # ~ if cookiecutter.scope == "complete"
     cache: Literal["disk"] | None = Field(
         description="Decode each image once, and store it as large as the model needs it."

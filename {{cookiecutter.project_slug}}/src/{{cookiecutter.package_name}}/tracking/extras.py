@@ -12,7 +12,7 @@ from .alerts import MetricAlerts, alert_failure, send_alert
 from .artifacts import log_model
 from .clips import log_animation, log_drawn_predictions
 from .embeddings import EmbeddingCloud
-from .facts import log_patch
+from .facts import log_changes
 from .lineage import log_checkpoint_source, log_data, log_predictions
 from .logger import RunLogger
 from .tables import EvaluationTables
@@ -29,7 +29,7 @@ def extras(logger: RunLogger, settings: Settings, job: str) -> Iterator[list[Cal
         settings: the settings of the command.
         job: ``train``, ``evaluate`` or ``predict``.
     """
-    log_patch(logger)
+    log_changes(logger)
     log_checkpoint_source(logger, settings)
     tables = EvaluationTables(logger, settings.data.root)
     try:

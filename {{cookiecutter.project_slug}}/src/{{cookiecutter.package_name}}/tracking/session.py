@@ -10,7 +10,7 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from ..run.environment import environment
+from ..run.environment import environment, masked
 from ..run.files import write_text
 from ..run.folder import Run
 from ..settings.tree import METRICS, Settings
@@ -46,7 +46,7 @@ def follow(
         yield [], []
         return
     state = environment()
-    config = settings.model_dump(mode="json", exclude={"tracking"})
+    config = masked(settings.model_dump(mode="json", exclude={"tracking"}))
     config["git"] = {"commit": state["git_commit"], "dirty": state["git_dirty"]}
     config["command"] = state["command"]
     logger = open_run(tracking, mode, run, job=job, config=config)
