@@ -140,7 +140,7 @@ def test_several_files_for_a_split_are_refused(tmp_path):
         read_coco(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["../outside.jpg", "../../outside.jpg", "{outside}"])
+@pytest.mark.parametrize("name", ["../../outside.jpg", "../../../outside.jpg", "{outside}"])
 def test_an_image_outside_the_data_set_is_refused_unless_it_is_allowed(tmp_path, name):
     outside = tmp_path / "outside.jpg"
 
