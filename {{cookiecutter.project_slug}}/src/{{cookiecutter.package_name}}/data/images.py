@@ -3,7 +3,7 @@
 import glob
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
@@ -23,8 +23,6 @@ from ..errors import UsageError
 
 # ~ endif
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
-
-
 MAX_PIXELS = 100_000_000  # as data.max_pixels in configs/base.yaml
 Image.MAX_IMAGE_PIXELS = None  # data.max_pixels takes the place of Pillow's limit
 # Segments of a JPEG file (ITU T.81, table B.1): those with a size, and those to skip.
@@ -112,25 +110,15 @@ def _jpeg_pixels(content: bytes) -> int:
     return height * width if segment in JPEG_SIZES else 0
 
 
-@contextmanager
-def open_image(path: str, max_pixels: int) -> Iterator[Image.Image]:
-    """Yield an image file that is not decoded yet.
-
-    Raises:
-        UnreadableImageError: if it has more than ``max_pixels`` pixels.
-    """
-    with Image.open(path) as file:
-        if file.width * file.height > max_pixels:
+def _read_with_pillow(path: str, max_pixels: int) -> Tensor:
+    with Image.open(path) as file:  # only the header is read
+        width, height = file.size
+        if width * height > max_pixels:
             raise UnreadableImageError(
                 path,
-                f"it has {file.width} x {file.height} pixels; to read it nevertheless, raise "
+                f"it has {width} x {height} pixels; if you trust it, raise "
                 f"data.max_pixels={max_pixels}",
             )
-        yield file
-
-
-def _read_with_pillow(path: str, max_pixels: int) -> Tensor:
-    with open_image(path, max_pixels) as file:
         image: Image.Image = ImageOps.exif_transpose(file)
         if image.mode.startswith(("I", "F")):  # 16-bit and 32-bit greys, which convert() would clip
             values = np.asarray(image, dtype=np.float32)
