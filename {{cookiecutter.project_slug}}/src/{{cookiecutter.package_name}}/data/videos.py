@@ -74,7 +74,7 @@ def write_video(path: Path, pictures: Iterable[Image.Image], rate: Any) -> None:
 @contextmanager
 def _open(path: Path, max_pixels: int) -> Iterator[Any]:
     av = _import_av()
-    limit = {"max_pixels": str(max_pixels)}  # FFmpeg refuses larger frames
+    limit = {"max_pixels": str(2 * max_pixels)}  # for FFmpeg, which also counts the padding
     try:
         with av.open(str(path), options=limit) as video:
             if not video.streams.video:
