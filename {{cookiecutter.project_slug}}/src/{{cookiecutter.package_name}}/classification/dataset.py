@@ -11,13 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ..data.datamodule import Datasets
-from ..data.images import (
-    SUFFIXES,
-    ImageFiles,
-    Unreadable,
-    UnreadableImageError,
-    images_below,
-)
+from ..data.images import SUFFIXES, ImageFiles, Unreadable, UnreadableImageError, images_below
 from ..errors import UsageError
 from ..settings.classification import DataSettings, ImageFolderSettings
 from ..settings.data import ShapesSettings
@@ -56,15 +50,11 @@ class ImageDataset(Dataset[Sample | Unreadable]):
     """A data set of image files and their class indices."""
 
     def __init__(
-        self,
-        paths: Sequence[str | Path],
-        targets: Sequence[int],
-        transform: Transform,
-        max_pixels: int,
+        self, files: Sequence[tuple[str | Path, int]], transform: Transform, max_pixels: int
     ) -> None:
         # Arrays instead of lists of objects, so that worker processes share their memory.
-        self.paths = np.array([str(path) for path in paths])
-        self.targets = np.array(targets, dtype=np.int64)
+        self.paths = np.array([str(path) for path, _ in files])
+        self.targets = np.array([target for _, target in files], dtype=np.int64)
         self.transform = transform
         self.images = ImageFiles(self.paths, max_pixels)
 
@@ -100,24 +90,20 @@ def build_datasets(settings: DataSettings) -> Datasets:
         classes, images = _scan_splits(write_shapes(settings))
     else:
         classes, images = find_splits(settings)
-    evaluation = eval_transform(settings.image_size)
-    transforms = (train_transform(settings), evaluation, evaluation)
-    train, val, test = (
-        ImageDataset(
-            [path for path, _ in images[split]],
-            [target for _, target in images[split]],
-            transform,
-            settings.max_pixels,
-        )
-        for split, transform in zip(SPLITS, transforms, strict=True)
+    evaluation, limit = eval_transform(settings.image_size), settings.max_pixels
+    return Datasets(
+        train=ImageDataset(images["train"], train_transform(settings), limit),
+        val=ImageDataset(images["val"], evaluation, limit),
+        test=ImageDataset(images["test"], evaluation, limit),
+        classes=classes,
+        collate=collate,
     )
-    return Datasets(train=train, val=val, test=test, classes=classes, collate=collate)
 
 
 def unlabelled_images(paths: Sequence[Path], settings: DataSettings) -> ImageDataset:
     """Build a data set of images without targets, transformed as in validation."""
-    transform, targets = eval_transform(settings.image_size), [UNLABELLED] * len(paths)
-    return ImageDataset(paths, targets, transform, settings.max_pixels)
+    files = [(path, UNLABELLED) for path in paths]
+    return ImageDataset(files, eval_transform(settings.image_size), settings.max_pixels)
 
 
 def model_input(image: Tensor, settings: DataSettings) -> Tensor:
