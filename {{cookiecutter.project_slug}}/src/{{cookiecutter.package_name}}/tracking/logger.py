@@ -7,6 +7,7 @@ server fails.
 import logging
 import os
 import shutil
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import ModuleType
@@ -15,6 +16,7 @@ from typing import Any
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
+from ..run.environment import masked, without_secrets
 from ..run.folder import Run
 from .client import HOW_TO_UPLOAD, has_key, package, reason, say
 from .settings import Mode, WandbSettings
@@ -34,7 +36,7 @@ class RunLogger(WandbLogger):
         self.artifacts: list[dict[str, Any]] = []  # see ``artifacts.log_files``
         self.failures: set[str] = set()
         super().__init__(
-            name=tracking.name or run.id,
+            name=masked(tracking.name) or run.id,
             id=run.id,
             resume="allow",
             save_dir=run.folder,
@@ -44,9 +46,10 @@ class RunLogger(WandbLogger):
             settings=self.wandb.Settings(
                 **tracking.model_dump(include={"init_timeout", "finish_timeout"}), silent=True
             ),
-            **tracking.model_dump(include={"project", "entity", "group", "tags", "notes"}),
+            **masked(tracking.model_dump(include={"project", "entity", "group", "tags", "notes"})),
         )
-        _ = self.experiment  # starts the run, or raises; a dummy in processes of rank 1 and up
+        with masked_command_line():
+            _ = self.experiment  # starts the run, or raises; a dummy in processes of rank 1 and up
         for handler in logging.getLogger("wandb").handlers:
             # On a full disk each line of wandb's own log would print a traceback.
             handler.handleError = lambda record: None  # type: ignore[method-assign] # noqa: ARG005
@@ -86,6 +89,17 @@ class RunLogger(WandbLogger):
                 self.failures.add(action)
                 say(f"W&B: {action} failed ({reason(error)}); the run goes on without it.")
             log.debug("%s failed", action, exc_info=True)
+
+
+@contextmanager
+def masked_command_line() -> Iterator[None]:
+    """Mask secrets in ``sys.argv``, which W&B records."""
+    words = sys.argv
+    sys.argv = [words[0], *map(without_secrets, words[1:])]
+    try:
+        yield
+    finally:
+        sys.argv = words
 
 
 def open_run(
