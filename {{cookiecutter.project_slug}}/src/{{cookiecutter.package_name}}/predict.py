@@ -19,7 +19,7 @@ from .predict_videos import predict_videos
 # ~ else
 from .model import load_module
 # ~ endif
-from .run.files import write_json, write_text
+from .run.files import replacing, write_json, write_text
 from .run.folder import Run
 from .settings.tree import PredictSettings
 from .task import (
@@ -109,7 +109,8 @@ def _predict_images(
     rows: Rows = []
     for path, prediction in track(predicted, description="Drawing", transient=True):
         picture = draw_prediction(read_image(path), UNLABELLED, prediction, module.classes)
-        picture.save(run.folder / "predictions" / f"{names[path]}.jpg", quality=92)
+        with replacing(run.folder / "predictions" / f"{names[path]}.jpg") as hidden:
+            picture.save(hidden, quality=92)
         rows.append({"image": str(path), **describe(prediction, module.classes)})
     # ~ if cookiecutter.task != "classification"
     results = [(path, names[path], prediction) for path, prediction in predicted]

@@ -1,10 +1,13 @@
 """Write files atomically: a reader sees the old content or the new content, never a part."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
+
+HIDDEN = re.compile(r"\.[0-9a-f]{32}\..+")  # the names of the files that ``replacing`` yields
 
 
 @contextmanager
@@ -31,3 +34,10 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, content: Mapping[str, object] | list[dict[str, object]]) -> None:
     """Replace a file by indented JSON."""
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the hidden files of processes that were killed in ``replacing``, at any depth."""
+    for path in folder.rglob(".*"):
+        if HIDDEN.fullmatch(path.name):
+            path.unlink(missing_ok=True)

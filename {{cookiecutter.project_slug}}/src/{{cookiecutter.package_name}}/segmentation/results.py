@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 from PIL import Image, ImageOps
 
+from ..run.files import replacing
 from .masks import Prediction, mask_image, resize_mask
 
 
@@ -23,4 +24,5 @@ def save_results(
         with Image.open(path) as file:
             size = ImageOps.exif_transpose(file).size
         ids = torch.from_numpy(resize_mask(prediction.mask, size).copy())
-        mask_image(ids).save(folder / "masks" / f"{name}.png")
+        with replacing(folder / "masks" / f"{name}.png") as hidden:
+            mask_image(ids).save(hidden)

@@ -1,6 +1,7 @@
 """Write and read checkpoints, which contain all that is needed to rebuild the module."""
 
 import io
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,10 +9,24 @@ from typing import Any
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
 
 from ..errors import UsageError
 from ..run.files import replacing
+from ..run.folder import Run
+from ..run.identity import is_first
 from ..settings.tree import Settings
+
+log = logging.getLogger(__name__)
+
+CONTENT = {"settings": dict, "classes": list, "state_dict": dict}  # types of the entries
+STATE = {
+    "global_step": int,
+    "epoch": int,
+    "loops": dict,
+    "callbacks": dict,
+    "optimizer_states": list,
+}
 
 
 class WholeCheckpoints(TorchCheckpointIO):
@@ -52,8 +67,12 @@ class CheckpointContents(Callback):
         checkpoint["classes"] = list(self.classes)
 
 
-def read_checkpoint(path: Path) -> dict[str, Any]:
+def read_checkpoint(path: Path, *, resume: bool = False) -> dict[str, Any]:
     """Read a checkpoint of this project.
+
+    Args:
+        path: the file.
+        resume: whether the checkpoint must have the entries from which training is resumed.
 
     Returns:
         The entries of a Lightning checkpoint, and the entries ``settings`` and ``classes``.
@@ -63,12 +82,43 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """
     try:
         content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        missing = {"settings", "classes", "state_dict"} - set(content)
+        entries = dict(content)
     except Exception as error:  # torch raises many types of errors for other files
         raise UsageError(f"checkpoint={path} cannot be read: {type(error).__name__}.") from error
-    if missing:
+    expected = CONTENT | STATE if resume else CONTENT
+    wrong = [key for key, kind in expected.items() if not isinstance(entries.get(key), kind)]
+    tensors = not wrong and all(
+        isinstance(value, Tensor) for value in entries["state_dict"].values()
+    )
+    names = not wrong and all(isinstance(name, str) for name in entries["classes"])
+    if not (tensors and names):
         raise UsageError(
-            f"checkpoint={path} was not written by this project: "
-            f"it has no {', '.join(sorted(missing))}."
+            f"checkpoint={path} was not written by this project, or it is damaged: "
+            f"see its {', '.join(wrong or ['state_dict', 'classes'])}."
         )
     return content
+
+
+def resumable_checkpoint(run: Run) -> tuple[Path, int] | None:
+    """Return the checkpoint from which a run is resumed, and its step; None for a new run.
+
+    It is ``last.ckpt``, or ``best.ckpt`` if the former is missing or damaged.
+
+    Raises:
+        UsageError: if no checkpoint of the run can be read.
+    """
+    problems = [] if run.last.is_file() else [f"There is no {run.last}."]
+    for path in run.checkpoints:
+        try:
+            step = int(read_checkpoint(path, resume=True)["global_step"])
+        except UsageError as error:
+            problems.append(str(error))
+            continue
+        if problems and is_first():
+            log.warning("%s\nTraining continues from %s, step %d.", "\n".join(problems), path, step)
+        return path, step
+    if not run.checkpoints:
+        return None
+    raise UsageError(
+        "\n".join(problems) + f"\n{run.id} cannot be resumed. Start a new run without resume."
+    )

@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from ...data.images import Unreadable
+from ...run.files import replacing
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,8 @@ class PredictionPictures(Callback):
 
     def _write_sheet(self, trainer: Trainer, shown: Sequence[PredictedSample]) -> None:
         path = self.folder / f"epoch_{trainer.current_epoch:03d}.png"
-        contact_sheet([self.draw(sample) for sample in shown]).save(path)
+        with replacing(path) as hidden:
+            contact_sheet([self.draw(sample) for sample in shown]).save(hidden)
 
 
 def contact_sheet(tiles: Sequence[Image.Image], gap: int = 8) -> Image.Image:
