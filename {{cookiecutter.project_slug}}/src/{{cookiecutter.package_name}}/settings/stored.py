@@ -136,8 +136,8 @@ def without_presets(
             words.append(override)
             continue
         file = CONFIGS / group / f"{preset}.yaml"
-        content = yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else {}
-        if "defaults" in content:
+        content = yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else None
+        if content and "defaults" in content:
             del content["defaults"]
             words += [f"{path}=" for path in flattened({group: content})]
             continue
