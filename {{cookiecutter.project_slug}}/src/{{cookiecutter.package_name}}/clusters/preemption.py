@@ -57,7 +57,8 @@ class Preemption(Callback):
         Lightning restores the original handlers when training ends.
         """
         for signum in SIGNALS:
-            signal.signal(signum, self._receive)
+            if signal.getsignal(signum) != signal.SIG_IGN:  # a background job ignores Ctrl-C
+                signal.signal(signum, self._receive)
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Replace the signal handlers for the test that follows training."""
@@ -118,9 +119,9 @@ class Preemption(Callback):
         """End the test immediately, since the checkpoint of the training is saved already.
 
         Raises:
-            PreemptedError: if this process has received a signal.
+            PreemptedError: if this process has received a signal, or all have agreed to end.
         """
-        if self.received is not None:
+        if self.received is not None or self.ending:
             self._end()
 
     def _end(self) -> None:

@@ -1,6 +1,7 @@
 """Write and read checkpoints, which contain all that is needed to rebuild the module."""
 
 import io
+import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,12 +21,13 @@ from ..settings.tree import Settings
 log = logging.getLogger(__name__)
 
 CONTENT = {"settings": dict, "classes": list, "state_dict": dict}  # types of the entries
-STATE = {
+STATE = {  # of the entries from which training is resumed
     "global_step": int,
     "epoch": int,
     "loops": dict,
     "callbacks": dict,
     "optimizer_states": list,
+    "lr_schedulers": list,
 }
 
 
@@ -82,21 +84,28 @@ def read_checkpoint(path: Path, *, resume: bool = False) -> dict[str, Any]:
     """
     try:
         content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        entries = dict(content)
+        wrong = _wrong_entries(content, CONTENT | STATE if resume else CONTENT)
     except Exception as error:  # torch raises many types of errors for other files
         raise UsageError(f"checkpoint={path} cannot be read: {type(error).__name__}.") from error
-    expected = CONTENT | STATE if resume else CONTENT
-    wrong = [key for key, kind in expected.items() if not isinstance(entries.get(key), kind)]
-    tensors = not wrong and all(
-        isinstance(value, Tensor) for value in entries["state_dict"].values()
-    )
-    names = not wrong and all(isinstance(name, str) for name in entries["classes"])
-    if not (tensors and names):
+    if wrong:
         raise UsageError(
             f"checkpoint={path} was not written by this project, or it is damaged: "
-            f"see its {', '.join(wrong or ['state_dict', 'classes'])}."
+            f"it has no valid {', '.join(wrong)}."
         )
     return content
+
+
+def _wrong_entries(content: dict[str, Any], types: dict[str, type]) -> list[str]:
+    """Return the names of the entries that are missing or have values of a wrong type."""
+    wrong = [name for name, kind in types.items() if not isinstance(content.get(name), kind)]
+    if not wrong and json.loads(json.dumps(content["settings"])) != content["settings"]:
+        wrong.append("settings")
+    items = {"classes": str, "state_dict": Tensor, "optimizer_states": dict, "lr_schedulers": dict}
+    for name in [] if wrong else items.keys() & types.keys():
+        values = content[name].values() if types[name] is dict else content[name]
+        if not all(isinstance(value, items[name]) for value in values):
+            wrong.append(name)
+    return wrong
 
 
 def resumable_checkpoint(run: Run) -> tuple[Path, int] | None:
