@@ -18,7 +18,7 @@ from .training.callbacks.curves import Curves
 from .training.callbacks.performance import Performance
 from .training.callbacks.pictures import PredictedSample, PredictionPictures
 from .training.checkpoint import CheckpointContents, resumable_checkpoint
-from .training.loggers import tracked
+from .training.loggers import open_trackers
 from .training.metrics_file import MetricsFile
 from .training.trainer import build_trainer, checkpoint_callbacks, step_callbacks
 
@@ -52,15 +52,15 @@ def run_training(settings: Settings, run: Run) -> dict[str, float]:
     module = TaskModule(settings, list(datasets.classes), download=resumed is None)
     results = EvaluationResults()
     # ~ if cookiecutter.scope == "complete"
-    with requeued_if_preempted(), tracked(settings, run, job="train") as (loggers, callbacks):
+    with requeued_if_preempted(), open_trackers(settings, run, job="train") as (loggers, callbacks):
     # ~ else
-    with tracked(settings, run, job="train") as (loggers, callbacks):
+    with open_trackers(settings, run, job="train") as (loggers, callbacks):
     # ~ endif
         trainer = build_trainer(
             settings,
             run,
             loggers=[MetricsFile(run.metrics, resumed_step=step), *loggers],
-            callbacks=[*_own_callbacks(settings, run, module), results, *callbacks, Performance()],
+            callbacks=[*_make_callbacks(settings, run, module), results, *callbacks, Performance()],
             # ~ if cookiecutter.scope == "complete"
             plugins=slurm_plugins(),
             # ~ endif
@@ -76,7 +76,7 @@ def run_training(settings: Settings, run: Run) -> dict[str, float]:
     return dict(metrics)
 
 
-def _own_callbacks(settings: Settings, run: Run, module: TaskModule) -> list[Callback]:
+def _make_callbacks(settings: Settings, run: Run, module: TaskModule) -> list[Callback]:
     def draw(shown: PredictedSample) -> Image:
         return draw_prediction(shown.image, shown.target, shown.prediction, module.classes)
 
