@@ -22,7 +22,10 @@ from {{ cookiecutter.package_name }}.run.folder import Run, find_run, read_metri
 from {{ cookiecutter.package_name }}.run.signals import Interrupted
 from {{ cookiecutter.package_name }}.task import MONITOR
 from {{ cookiecutter.package_name }}.training.backbone import check_name
-from {{ cookiecutter.package_name }}.training.checkpoint import read_checkpoint, resumable_checkpoint
+from {{ cookiecutter.package_name }}.training.checkpoint import (
+    read_checkpoint,
+    resumable_checkpoint,
+)
 
 HOLD = """
 import sys, time

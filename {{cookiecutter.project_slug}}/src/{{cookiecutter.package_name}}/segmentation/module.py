@@ -59,23 +59,26 @@ class SegmentationModule(LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Update the metrics with a batch."""
-        self.confusion.update(*self._measured(batch))
+        self.confusion.update(*self._add_loss(batch))
 
     def test_step(self, batch: Batch, batch_idx: int) -> StepResults:
         """Update the metrics with a batch, and return the results of its images."""
-        logits, targets = self._measured(batch)
+        logits, targets = self._add_loss(batch)
         confusion = self.confusion(logits, targets)  # of this batch; it is also added to the total
-        own = counted_images(batch.positions, self.trainer)
-        return score_batch(batch, logits, own, confusion, self.classes)
+        counted = counted_images(batch.positions, self.trainer)
+        return score_batch(batch, logits, counted, confusion, self.classes)
 
-    def _measured(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Add to the loss; return logits and targets, ignored where another process counts."""
+    def _add_loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Add a batch to the mean loss, and return its logits and targets.
+
+        Images that another process measures, too, get the target ``IGNORE_INDEX`` in this process.
+        """
         logits, targets = self(batch.images).float(), batch.targets
         count = len(targets)
         if self.trainer.world_size > 1:
-            own = counted_images(batch.positions, self.trainer)
-            targets = targets.where(own[:, None, None], IGNORE_INDEX)
-            count = int(own.sum())
+            counted = counted_images(batch.positions, self.trainer)
+            targets = targets.where(counted[:, None, None], IGNORE_INDEX)
+            count = int(counted.sum())
         if count:
             self.loss_sum.update(self.loss(logits, targets) * count)
             self.loss_count.update(count)

@@ -1,6 +1,7 @@
 """Update the settings that a run or a checkpoint has stored, and override some of them."""
 
 import copy
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -145,7 +146,7 @@ def without_presets(
         before, after = flattened({group: stored.get(group)}), flattened({group: composed[group]})
         explicit = tuple(f"{key}." for key in [*named, f"{group}.name"] if key != group)
         lost = [
-            f"  {path}: {before[path]} -> {after[path]}"
+            f"  {path}: {json.dumps(before[path])} -> {json.dumps(after[path])}"
             for path in sorted(before.keys() & after.keys())
             if before[path] != after[path] and not f"{path}.".startswith(explicit)
         ]

@@ -31,7 +31,7 @@ STATE = {  # of the entries from which training is resumed
 }
 
 
-class WholeCheckpoints(TorchCheckpointIO):
+class AtomicCheckpoints(TorchCheckpointIO):
     """Write checkpoints atomically.
 
     Lightning copies the file from a temporary folder: if the disk is full or the process is killed,
