@@ -17,7 +17,7 @@ from .task import METRICS, MONITOR, TaskModule, build_datasets, draw_prediction
 from .training.callbacks.curves import TrainingCurves
 from .training.callbacks.performance import Performance
 from .training.callbacks.pictures import PredictedSample, PredictionPictures
-from .training.checkpoint import CheckpointContents, read_checkpoint
+from .training.checkpoint import CheckpointContents, resumable_checkpoint
 from .training.loggers import open_trackers
 from .training.metrics_file import MetricsFile
 from .training.trainer import build_trainer, checkpoint_callbacks, step_callbacks
@@ -28,7 +28,7 @@ def run_training(settings: Settings, run: Run) -> dict[str, float]:
 
     Args:
         settings: the settings of the training.
-        run: the run to write; if its folder contains ``last.ckpt``, training is resumed from it.
+        run: the run to write; if its folder contains checkpoints, training is resumed.
 
     Returns:
         The test metrics by name.
@@ -48,8 +48,7 @@ def run_training(settings: Settings, run: Run) -> dict[str, float]:
     datamodule = DataModule(
         datasets, settings.loader, skip_unreadable=settings.data.skip_unreadable
     )
-    resumed = run.last if run.last.is_file() else None
-    step = int(read_checkpoint(resumed)["global_step"]) if resumed else 0
+    resumed, step = resumable_checkpoint(run) or (None, 0)
     module = TaskModule(settings, list(datasets.classes), download=resumed is None)
     results = EvaluationResults()
     # ~ if cookiecutter.scope == "complete"
