@@ -34,7 +34,7 @@ class Preemption(Callback):
     """Save ``last.ckpt`` and end training after the step in which SIGTERM or SIGUSR1 arrives.
 
     Training that is resumed from this checkpoint continues with the next step of the same epoch.
-    The images are shuffled again, so that some images are repeated or omitted in this epoch.
+    After the last step of an epoch, training ends when the epoch has been validated and saved.
     """
 
     def __init__(self, checkpoint: Path) -> None:
@@ -60,11 +60,7 @@ class Preemption(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Save a checkpoint and end training if any process has received a signal.
-
-        Raises:
-            PreemptedError: after the checkpoint is written.
-        """
+        """Save a checkpoint if any process has received a signal."""
         ending = self.received is not None
         if trainer.world_size > 1:
             # All processes must end after the same step, so they communicate at logging steps only.
@@ -74,18 +70,20 @@ class Preemption(Callback):
         if not ending:
             return
         self.ending = True
-        trainer.save_checkpoint(self.checkpoint)
-        if trainer.is_global_zero:
-            log.info("Saved %s at step %d; ending.", self.checkpoint, trainer.global_step)
-        # After the last batch, validation runs first, since resumed training would not run it.
+        # After the last batch, a checkpoint is saved when the epoch has been validated: training
+        # that is resumed from a checkpoint of this moment would not run the validation.
         if not trainer.is_last_batch:
-            self._end()
+            trainer.save_checkpoint(self.checkpoint)
+            if trainer.is_global_zero:
+                log.info("Saved %s at step %d; ending.", self.checkpoint, trainer.global_step)
 
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """End if the signal arrived in the last step of the previous epoch.
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """End training when the metrics of the step before have been logged.
 
         Raises:
-            PreemptedError: if training has to end.
+            PreemptedError: if a checkpoint has been saved because of a signal.
         """
         if self.ending:
             self._end()

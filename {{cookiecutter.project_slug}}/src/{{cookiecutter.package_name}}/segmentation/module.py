@@ -69,16 +69,20 @@ class SegmentationModule(LightningModule):
         return score_batch(batch, logits, own, confusion, self.classes)
 
     def _measured(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Add to the loss; return logits and targets, ignored where another process counts."""
+        """Add to the loss; return logits and targets, ignored where another process counts.
+
+        The loss of a split is the mean of the losses of its images: ``dice`` of a whole batch would
+        depend on the size of the batch. Images without annotated pixels are not counted.
+        """
         logits, targets = self(batch.images).float(), batch.targets
-        count = len(targets)
         if self.trainer.world_size > 1:
             own = counted_images(batch.positions, self.trainer)
             targets = targets.where(own[:, None, None], IGNORE_INDEX)
-            count = int(own.sum())
-        if count:
-            self.loss_sum.update(self.loss(logits, targets) * count)
-            self.loss_count.update(count)
+        pairs = zip(logits.split(1), targets.split(1), strict=True)
+        losses = torch.stack([self.loss(image, target) for image, target in pairs])
+        known = (targets != IGNORE_INDEX).any(dim=(1, 2))
+        self.loss_sum.update(losses.where(known, 0.0).sum())
+        self.loss_count.update(known.sum())
         return logits, targets
 
     def on_validation_epoch_end(self) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
-from ..run.folder import Run
+from ..run.folder import Run, read_rows
 from .client import HOW_TO_UPLOAD, has_key, package, reason, say
 from .settings import Mode, WandbSettings
 
@@ -34,6 +34,7 @@ class RunLogger(WandbLogger):
         self.models: dict[str, tuple[int, Any]] = {}  # by alias: file time, artifact
         self.artifacts: list[dict[str, Any]] = []  # see ``artifacts.log_files``
         self.failures: set[str] = set()
+        self.logged = metrics_logged(run)  # a resumed training repeats the steps after a checkpoint
         super().__init__(
             name=tracking.name or run.id,
             id=run.id,
@@ -64,7 +65,10 @@ class RunLogger(WandbLogger):
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
-        """Log numbers, images and tables of a training step."""
+        """Log numbers, images and tables of a training step, unless all have been logged before."""
+        names = [name for name in metrics if not name.startswith("perf/")]
+        if self.logged and all((step, name) in self.logged for name in names):
+            return
         with self.guarded("logging"):
             super().log_metrics(metrics, step)
 
@@ -87,6 +91,13 @@ class RunLogger(WandbLogger):
                 self.failures.add(action)
                 say(f"W&B: {action} failed ({reason(error)}); the run goes on without it.")
             log.debug("%s failed", action, exc_info=True)
+
+
+def metrics_logged(run: Run) -> set[tuple[int | None, str]]:
+    """Return the steps and names of the metrics that W&B has from the start of a resumed run."""
+    if not any(run.folder.glob("wandb/*run-*/*.wandb")):
+        return set()
+    return {(int(row["step"]), name) for row in read_rows(run.metrics) for name in row}
 
 
 def open_run(
