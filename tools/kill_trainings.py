@@ -172,7 +172,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0, help="of the moments and the signals")
     parser.add_argument("settings", nargs="*")
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     trainings = Trainings(options.project.resolve(), options.settings)
     os.chdir(tempfile.mkdtemp(prefix="kills-"))
     moment = random.Random(options.seed)

@@ -91,6 +91,6 @@ class SeededSamples(Dataset[Any]):
 
     def __getitem__(self, key: int) -> Any:
         epoch, index = divmod(key, len(self.dataset))
-        # ``torch.manual_seed`` would also set the random states of all GPUs.
+        # ``torch.manual_seed`` would also set the states of all GPUs, which takes longer.
         torch.default_generator.manual_seed(random_seed(self.seed, epoch, index))
         return self.dataset[index]

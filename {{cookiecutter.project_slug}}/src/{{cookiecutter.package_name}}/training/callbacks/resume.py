@@ -66,7 +66,13 @@ class ExactResume(Callback):
     ) -> None:
         """Count the images, and seed MixUp, dropout etc. with the numbers of step and process."""
         self.data.sampler.images += self.data.sampler.step_images
-        torch.manual_seed(random_seed(self.data.seed, trainer.global_step, trainer.global_rank))
+        seed = random_seed(self.data.seed, trainer.global_step, trainer.global_rank)
+        # ``torch.manual_seed`` takes milliseconds if there is a GPU that is not used.
+        torch.default_generator.manual_seed(seed)
+        if pl_module.device.type == "cuda":
+            torch.cuda.manual_seed(seed)
+        elif pl_module.device.type == "mps":
+            torch.mps.manual_seed(seed)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Copy the buffers of the first process, which a checkpoint contains, to all processes.
