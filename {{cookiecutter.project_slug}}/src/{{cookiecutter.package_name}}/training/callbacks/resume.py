@@ -67,7 +67,7 @@ class ExactResume(Callback):
         """Count the images, and seed MixUp, dropout etc. with the numbers of step and process."""
         self.data.sampler.images += self.data.sampler.step_images
         seed = random_seed(self.data.seed, trainer.global_step, trainer.global_rank)
-        # ``torch.manual_seed`` takes milliseconds if there is a GPU that is not used.
+        # ``torch.manual_seed`` sets all kinds of devices, which takes 100 times as long.
         torch.default_generator.manual_seed(seed)
         if pl_module.device.type == "cuda":
             torch.cuda.manual_seed(seed)
