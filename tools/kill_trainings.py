@@ -149,8 +149,9 @@ def rows(run: Path) -> list[dict[str, str]]:
 
 
 def drawn(run: Path) -> list[Path]:
-    """Return the pictures of a run, without those in W&B's own folder."""
-    return [path for path in run.rglob("*.png") if "wandb" not in path.relative_to(run).parts]
+    """Return the pictures of a run, without those of W&B and hidden files of a killed process."""
+    pictures = (path for path in run.rglob("*.png") if not path.name.startswith("."))
+    return [path for path in pictures if "wandb" not in path.relative_to(run).parts]
 
 
 def history(run: Path) -> Iterator[str]:
@@ -175,10 +176,13 @@ def main() -> None:
     options = parser.parse_intermixed_args()
     trainings = Trainings(options.project.resolve(), options.settings)
     os.chdir(tempfile.mkdtemp(prefix="kills-"))
+    print(Path.cwd(), flush=True)
     moment = random.Random(options.seed)
     trainings.finish("whole")  # draws the data, too
     seconds = trainings.finish("again")
-    results = {"again": list(differences(Path("runs/again"), Path("runs/whole")))}
+    if found := list(differences(Path("runs/again"), Path("runs/whole"))):
+        sys.exit(f"Two trainings that were not interrupted differ: {', '.join(found)}")
+    results: dict[str, list[str]] = {}
     kills: collections.Counter[str] = collections.Counter()
     while kills.total() < options.kills:
         name = f"killed-{len(results)}"
@@ -186,8 +190,7 @@ def main() -> None:
             kills.update(filter(None, [trainings.interrupt(name, moment, seconds)]))
         trainings.finish(name)
         results[name] = list(differences(Path("runs", name), Path("runs/whole")))
-        if results[name]:
-            print(f"{Path(name).resolve()}: {', '.join(results[name])}", flush=True)
+        print(f"{name}: {', '.join(results[name]) or 'exact'} after {kills.total()} kills", flush=True)
     exact = sum(not found for found in results.values())
     print(f"{kills.total()} kills ({dict(kills)}): {exact} of {len(results)} trainings ended exactly.")
     sys.exit(exact < len(results))
