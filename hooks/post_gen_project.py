@@ -13,22 +13,20 @@ TASK = PACKAGE + "/" + ANSWERS["task"]
 # conditionals in the files.
 DECLINED = (False, "none", "essential")  # the answers that bring nothing
 IN_DEPTH = (  # modules of tracking/ that only a complete project has
-    *("alerts", "charts", "clips", "embeddings", "extras", "facts"),
-    *("lineage", "promote", "registry", "sync", "tables", "task"),
+    *("alerts", "charts", "embeddings", "lineage", "promote", "provenance"),
+    *("registry", "sync", "tables"),
+    *(["task"] if ANSWERS["task"] == "classification" else []),
 )
 TASKS = {
     "classification": [
         PACKAGE + "/classification",
         PACKAGE + "/settings/classification.py",
-        PACKAGE + "/tracking/classification.py",
         PACKAGE + "/configs/data/imagefolder.yaml",
         "tests/classification",
     ],
     "detection": [
         PACKAGE + "/detection",
         PACKAGE + "/settings/detection.py",
-        PACKAGE + "/tracking/detection.py",
-        PACKAGE + "/tracking/overlay.py",
         PACKAGE + "/data/coco.py",
         PACKAGE + "/configs/data/coco.yaml",
         PACKAGE + "/configs/data/yolo.yaml",
@@ -39,8 +37,6 @@ TASKS = {
     "segmentation": [
         PACKAGE + "/segmentation",
         PACKAGE + "/settings/segmentation.py",
-        PACKAGE + "/tracking/segmentation.py",
-        PACKAGE + "/tracking/overlay.py",
         PACKAGE + "/data/coco.py",
         PACKAGE + "/configs/data/coco.yaml",
         PACKAGE + "/configs/data/maskfolder.yaml",
@@ -73,7 +69,6 @@ OPTIONS = {
         # Cache and videos
         PACKAGE + "/data/cache.py",
         PACKAGE + "/data/videos.py",
-        PACKAGE + "/predict_videos.py",
         "tests/test_cache.py",
         "tests/test_videos.py",
         # Clusters
@@ -87,12 +82,11 @@ OPTIONS = {
         # Weights & Biases in depth
         PACKAGE + "/configs/promote.yaml",
         *(f"{PACKAGE}/tracking/{module}.py" for module in IN_DEPTH),
-        PACKAGE + "/tracking/" + ANSWERS["task"] + ".py",
         ".github/workflows/train.yml",
         "docs/leet.png",
         "docs/tracking.md",
         "sweeps",
-        *("tests/tracking/test_" + name + ".py" for name in ("alerts", "clips", "extras", "promote")),
+        *("tests/tracking/test_" + name + ".py" for name in ("alerts", "lineage", "media", "promote")),
         *("tests/tracking/test_" + name + ".py" for name in ("sync", "tables")),
     ],
     "use_wandb": [

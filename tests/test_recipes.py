@@ -166,7 +166,7 @@ def test_the_guide_names_the_functions_of_a_task(bake: Bake, task: str) -> None:
     shown = signatures(guide)
     assert shown == {name: written.get(name) for name in shown}
     names = set(re.findall(r'^    "([a-z_]+)",$', (project.package / "task.py").read_text(), flags=re.MULTILINE))
-    assert names <= set(shown)
+    assert names - {"task_export"} <= set(shown)  # a module
 
 
 def signatures(code: str) -> dict[str, list[str]]:

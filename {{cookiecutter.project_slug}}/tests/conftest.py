@@ -6,12 +6,12 @@ import pytest
 
 from {{ cookiecutter.package_name }} import cli
 
-from small import SHAPES, SMALL, use, write_own_data
+from small import SHAPES, SMALL, run_command, write_own_data
 
 
 @pytest.fixture
 def workplace(tmp_path, monkeypatch):
-    """An empty current folder, and no run id left over from elsewhere."""
+    """An empty current folder, without a run id in the environment."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv(cli.RUN_ID, raising=False)
     monkeypatch.delenv(cli.RUN_SETTINGS, raising=False)
@@ -20,9 +20,9 @@ def workplace(tmp_path, monkeypatch):
 
 @pytest.fixture
 def command(workplace, monkeypatch) -> Callable[..., Path]:
-    """Run a command as a user would; returns the run folder that it made or continued."""
+    """Run a command with overrides; returns its run folder."""
 
-    return partial(use, monkeypatch)
+    return partial(run_command, monkeypatch)
 
 
 @pytest.fixture

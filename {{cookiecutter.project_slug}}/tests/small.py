@@ -1,4 +1,4 @@
-"""What makes a training a matter of seconds, and a small data set that is not the embedded one."""
+"""Overrides for a training of seconds, and a small data set in place of the generated shapes."""
 
 import sys
 from functools import cache
@@ -40,7 +40,7 @@ SMALL = (
 
 
 def composed(*overrides, name="train"):
-    """The settings of a command, as Hydra composes them; they are not checked."""
+    """Compose the settings of a command without checking them."""
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         return compose(name, list(overrides))
 
@@ -51,8 +51,8 @@ def data_preset(name):
     return OmegaConf.to_container(composed(f"data={name}").data, resolve=True)
 
 
-def use(monkeypatch, name, *overrides):
-    """Run a command as a user would; returns the run folder that it made or continued."""
+def run_command(monkeypatch, name, *overrides):
+    """Run a command with overrides; returns its run folder, which may have existed before."""
     before = {folder: folder.stat().st_mtime_ns for folder in Path("runs").glob("*")}
     monkeypatch.setattr(sys, "argv", [name, *overrides])
     monkeypatch.delenv(cli.RUN_ID, raising=False)
@@ -62,12 +62,12 @@ def use(monkeypatch, name, *overrides):
 
 
 # ~ if cookiecutter.task == "classification"
-LIVELY = ()  # what makes a model say something
+TRAINED_LONGER = ()
 OWN = "data=imagefolder"
 
 
 def write_own_data(root):
-    """Two classes of plain colours, not split; returns one of the images."""
+    """Write unsplit images of two plain colours, the classes; return the path of an image."""
     for name, color in {"blue": (20, 40, 200), "red": (200, 40, 20)}.items():
         (root / name).mkdir(parents=True)
         for index in range(10):
@@ -76,32 +76,32 @@ def write_own_data(root):
     return root / "blue" / "0.jpg"
 
 
-def says_the_same(printed, row):
-    """Whether the model card's lines say what the table of predictions does."""
+def agrees_with_row(printed, row):
+    """Whether the lines printed by the model card agree with a row of the table of predictions."""
     label, confidence = printed.split()
     return label == row["label"] and abs(float(confidence) - row["confidence"]) < 0.02
 # ~ elif cookiecutter.task == "detection"
-LIVELY = ("trainer.max_epochs=6", "model.score_threshold=0.1")  # what makes a model say something
+TRAINED_LONGER = ("trainer.max_epochs=6", "model.score_threshold=0.1")
 OWN = "data=coco"
 
 
 def write_own_data(root):
-    """A red box on blue ground, listed as COCO does; returns one of the images."""
+    """Write images with a red box, and COCO annotations; return the path of an image."""
     write_coco(root)
     return root / "train" / "0.jpg"
 
 
-def says_the_same(printed, row):
-    """Whether the model card's lines say what the table of predictions does."""
+def agrees_with_row(printed, row):
+    """Whether the lines printed by the model card agree with a row of the table of predictions."""
     labels = sorted(line.split()[0] for line in printed.splitlines())
-    return labels and labels == sorted(one.split()[0] for one in row["found"].split(", "))
+    return labels and labels == sorted(text.split()[0] for text in row["found"].split(", "))
 # ~ elif cookiecutter.task == "segmentation"
-LIVELY = ()  # what makes a model say something
+TRAINED_LONGER = ()
 OWN = "data=maskfolder"
 
 
 def write_own_data(root):
-    """A red half beside a blue half, with their masks; returns one of the images."""
+    """Write images with a red left part, and their masks; return the path of an image."""
     for split in ("train", "val", "test"):
         for name in ("images", "masks"):
             (root / name / split).mkdir(parents=True)
@@ -116,8 +116,8 @@ def write_own_data(root):
     return root / "images" / "train" / "0.jpg"
 
 
-def says_the_same(printed, row):
-    """Whether the model card's lines say what the table of predictions does."""
+def agrees_with_row(printed, row):
+    """Whether the lines printed by the model card agree with a row of the table of predictions."""
     shares = dict(line.split() for line in printed.splitlines())
     return all(abs(float(shares[name]) - row[name]) < 0.02 for name in shares)
 # ~ endif

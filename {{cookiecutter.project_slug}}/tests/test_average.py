@@ -56,7 +56,7 @@ def trainer_in(folder, epochs=1):
     )
 
 
-def test_the_average_is_the_textbook_one_and_is_what_gets_validated(tmp_path):
+def test_the_average_follows_its_formula_and_is_validated(tmp_path):
     module = Drifting()
     trainer_in(tmp_path).fit(module, BATCHES, ONE)
     assert module.seen["validation"] == [torch.tensor(by_hand(STEPS, 0.5)).item()]
@@ -81,7 +81,7 @@ def test_testing_and_predicting_a_checkpoint_on_the_same_trainer_use_the_average
     assert module.seen["predict"] == [expected]
 
 
-def test_a_checkpoint_holds_the_average_where_anyone_looks_for_weights(tmp_path):
+def test_the_state_dict_of_a_checkpoint_is_the_average(tmp_path):
     trainer = trainer_in(tmp_path)
     trainer.fit(Drifting(), BATCHES, ONE)
     path = tmp_path / "saved.ckpt"

@@ -42,7 +42,7 @@ def make_run(tmp_path):
     [([0.5, 0.7, 0.6], 0.7), (["nan", 0.2, "inf"], 0.2), (["nan"], None), ([], None)],
     ids=str,
 )
-def test_the_score_of_a_run_is_its_best_finite_one(make_run, scores, best):
+def test_the_score_of_a_run_is_its_best_finite_score(make_run, scores, best):
     run = make_run("a", {}, scores)
     with run.metrics.open("a") as file:
         file.write("9,90,0.9")  # a line that is still being written

@@ -16,12 +16,11 @@ import torch
 from PIL import Image, ImageOps
 
 from {{ cookiecutter.package_name }}.export import export
-from {{ cookiecutter.package_name }}.export.task import task_export
 from {{ cookiecutter.package_name }}.model import load_module
-from {{ cookiecutter.package_name }}.task import build_datasets, model_input
+from {{ cookiecutter.package_name }}.task import build_datasets, model_input, task_export
 from {{ cookiecutter.package_name }}.training.checkpoint import read_checkpoint
 
-from small import LIVELY, OWN, SHAPES, SMALL, says_the_same, use
+from small import OWN, SHAPES, SMALL, TRAINED_LONGER, agrees_with_row, run_command
 
 FORMATS = {"onnx": "model.onnx", "torch": "model.pt2"}
 CHECKPOINT = "runs/training/checkpoints/best.ckpt"
@@ -30,7 +29,7 @@ PLAIN = ("tracking=none", "trainer=cpu")
 
 
 def load_tracked(*words):
-    """A module whose training was tracked by something."""
+    """Load a module whose settings name a tracker."""
     module = load_module(*words)
     module.settings = module.settings.model_copy(update={"tracking": module.settings.ema})
     return module
@@ -42,13 +41,13 @@ def exported(tmp_path_factory):
     folder = tmp_path_factory.mktemp("exported")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        words = (*SMALL, *SHAPES, *LIVELY, "data.test_images=40", "ema.decay=0.9")
-        use(patch, "train", *words).rename("runs/training")
+        words = (*SMALL, *SHAPES, *TRAINED_LONGER, "data.test_images=40", "ema.decay=0.9")
+        run_command(patch, "train", *words).rename("runs/training")
         patch.setattr(export, "load_module", load_tracked)
         output = io.StringIO()
         for name in FORMATS:
             with redirect_stdout(output), redirect_stderr(output):
-                use(patch, "export", f"checkpoint={CHECKPOINT}", f"format={name}").rename(
+                run_command(patch, "export", f"checkpoint={CHECKPOINT}", f"format={name}").rename(
                     f"runs/{name}"
                 )
         Path("output.txt").write_text(output.getvalue())
@@ -112,8 +111,8 @@ def test_an_export_writes_three_files_and_names_them():
         assert written == {file, "model.json", "MODEL_CARD.md", "config.yaml", "environment.json"}
         expected += ["It agrees with the checkpoint to ... on 32 images."]
         expected += [f"  .../{written}" for written in (file, "model.json", "MODEL_CARD.md")]
-    told = [re.sub(r"runs/[^/]+|\d\.\de[+-]\d\d", "...", line) for line in lines if line.strip()]
-    assert told == expected
+    shown = [re.sub(r"runs/[^/]+|\d\.\de[+-]\d\d", "...", line) for line in lines if line.strip()]
+    assert shown == expected
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -171,7 +170,7 @@ def test_the_code_of_the_model_card_prints_the_predictions_of_predict(name, comm
     result = command("predict", f"checkpoint={CHECKPOINT}", f"source={photo}", *PLAIN)
     photo.unlink()
     (row,) = json.loads((result / "predictions.json").read_text())
-    assert says_the_same(done.stdout, row), (done.stdout, row)
+    assert agrees_with_row(done.stdout, row), (done.stdout, row)
 
 
 def test_the_model_card_resizes_images_as_the_project_does():

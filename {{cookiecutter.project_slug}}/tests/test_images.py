@@ -53,7 +53,7 @@ def test_a_palette_is_looked_up(tmp_path, picture, suffix):
     assert_like(tmp_path / f"a.{suffix}", palette, tolerance=2)
 
 
-def test_ink_colours_are_converted(tmp_path, picture):
+def test_cmyk_is_converted_to_rgb(tmp_path, picture):
     inks = picture.convert("CMYK")
     inks.save(tmp_path / "a.jpg", quality=95)
     assert_like(tmp_path / "a.jpg", inks, tolerance=4)
@@ -81,7 +81,7 @@ def test_sixteen_bits_keep_their_range(tmp_path, picture, suffix):
 
 
 @pytest.mark.parametrize(("suffix", "quality"), [("jpg", 95), ("png", None)])
-def test_a_camera_on_its_side_is_turned_upright(tmp_path, picture, suffix, quality):
+def test_the_exif_orientation_is_applied(tmp_path, picture, suffix, quality):
     exif = Image.Exif()
     exif[0x0112] = 6  # stored turned left: to be shown turned right by a quarter
     options = {"quality": quality} if quality else {}
@@ -98,12 +98,12 @@ def test_a_png_that_is_named_jpg_is_read(tmp_path, picture):
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png"])
-@pytest.mark.parametrize("kept", [0, 10, 200])
-def test_a_cut_off_file_is_named(tmp_path, suffix, kept):
+@pytest.mark.parametrize("length", [0, 10, 200])
+def test_a_cut_off_file_is_named(tmp_path, suffix, length):
     path = tmp_path / f"broken.{suffix}"
     noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
     Image.fromarray(noise).save(path)
-    path.write_bytes(path.read_bytes()[:kept])
+    path.write_bytes(path.read_bytes()[:length])
     with pytest.raises(UnreadableImageError, match=rf"broken\.{suffix} cannot be read"):
         read_image(path)
 
@@ -134,16 +134,16 @@ def test_images_are_found_at_any_depth_in_order(tmp_path):
     assert found == ["a/c/y.webp", "a/z.png", "a.jpeg", "b.JPG", "linked.jpg"]
 
 
-def test_finding_files_asks_for_none_of_them(tmp_path, monkeypatch):
+def test_listing_files_does_not_call_stat_for_each(tmp_path, monkeypatch):
     for number in range(20):
         (tmp_path / f"{number}.jpg").touch()
-    asked, known = [], os.stat
+    calls, stat = [], os.stat
 
-    def ask(*args, **more):
-        asked.append(args)
-        return known(*args, **more)
+    def counted_stat(*args, **options):
+        calls.append(args)
+        return stat(*args, **options)
 
-    monkeypatch.setattr(os, "stat", ask)
+    monkeypatch.setattr(os, "stat", counted_stat)
     assert len(list(files_below(tmp_path))) == 20
-    assert not asked
-    assert len([path for path in tmp_path.iterdir() if path.stat()]) == len(asked) == 20
+    assert not calls
+    assert len([path for path in tmp_path.iterdir() if path.stat()]) == len(calls) == 20

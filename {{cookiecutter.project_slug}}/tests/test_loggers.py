@@ -51,7 +51,7 @@ def measured(run):
     return [row[MONITOR] for row in rows if MONITOR in row]
 
 
-def test_a_logger_writes_into_the_run_folder_alone_or_beside_others_and_goes_on(train):
+def test_loggers_write_into_the_run_folder_and_continue_after_resuming(train):
     run = train("tracking=[tensorboard,named]", "trainer.max_epochs=1")
     train(f"resume={run.name}", "tracking=[mine,tensorboard]", "trainer.max_epochs=2")
     assert tensorboard_scalars(run, MONITOR) == pytest.approx(measured(run))
@@ -79,7 +79,7 @@ def test_a_logger_writes_into_the_run_folder_alone_or_beside_others_and_goes_on(
         ),
     ],
 )
-def test_a_mistake_is_named_before_the_training_begins(train, words, message):
+def test_a_wrong_tracker_is_refused_before_training(train, words, message):
     with pytest.raises(SystemExit, match=message):
         train(*words)
     assert not list(Path("runs").glob("*/checkpoints"))

@@ -90,7 +90,7 @@ def test_gradients_are_clipped_to_a_norm_that_is_logged_before(limit, clipped):
 
 
 class Waits(TorchDispatchMode):
-    """Counts what would make the host wait for a GPU."""
+    """Counts the operations for which the CPU would wait for a GPU."""
 
     def __init__(self):
         super().__init__()
@@ -183,27 +183,27 @@ def test_objects_of_imports_are_exempt_from_garbage_collection(tmp_path):
     assert "leaked" not in done.stderr
 
 
-def reachable(thing):
-    """How many objects hang on a thing; an array is one."""
-    seen, found = {}, [thing]
-    while found:
-        one = found.pop()
-        if id(one) not in seen and not isinstance(one, type | ModuleType | FunctionType):
-            seen[id(one)] = one
-            found += gc.get_referents(one)
+def count_objects(root):
+    """The number of Python objects that an object refers to; an array counts as a single object."""
+    seen, pending = {}, [root]
+    while pending:
+        item = pending.pop()
+        if id(item) not in seen and not isinstance(item, type | ModuleType | FunctionType):
+            seen[id(item)] = item
+            pending += gc.get_referents(item)
     return len(seen)
 
 
-def test_a_data_set_holds_as_many_objects_however_many_images(tmp_path):
+def test_a_larger_data_set_does_not_consist_of_more_objects(tmp_path):
     counts = []
     for number in (10, 60):
         words = [*SMALL, f"data.root={tmp_path}", f"data.train_images={number}"]
         config = composed(*words, "data.val_images=10", "data.test_images=10")
-        counts.append(reachable(build_datasets(check(config, Settings).data).train))
+        counts.append(count_objects(build_datasets(check(config, Settings).data).train))
     assert abs(counts[1] - counts[0]) < 10
 
 
-def test_the_bar_says_it_shortly_and_only_when_it_is_logged():
+def test_the_progress_bar_shows_logged_metrics_by_short_names():
     metrics = {"train/loss": 0.5, "perf/images_per_second": 840.7, "perf/data_wait": 0.104}
     bar = ProgressBar()
     trainer = SimpleNamespace(progress_bar_metrics={}, loggers=[], log_every_n_steps=20)
@@ -213,6 +213,6 @@ def test_the_bar_says_it_shortly_and_only_when_it_is_logged():
         (20, metrics, "0.500"),
         (21, None, "0.500"),
     ):
-        said = bar.get_metrics(trainer, None)
-        assert said["loss"] == loss
-    assert said == {"loss": "0.500", "images/s": "841", "waits": "10%"}
+        shown = bar.get_metrics(trainer, None)
+        assert shown["loss"] == loss
+    assert shown == {"loss": "0.500", "images/s": "841", "waits": "10%"}

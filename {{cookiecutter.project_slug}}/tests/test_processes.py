@@ -1,4 +1,4 @@
-"""Several processes do what one does: one folder, one set of pictures, the same numbers."""
+"""Training and evaluation in several processes: a single run folder, the same metrics."""
 
 import json
 import os
@@ -33,7 +33,7 @@ def run_in_processes(*words):
     environ = {name: value for name, value in os.environ.items() if not name.startswith("TRAIN_")}
     before = set(Path("runs").glob("*"))
     subprocess.run([str(word) for word in words], check=True, env=environ, timeout=120)
-    (run,) = set(Path("runs").glob("*")) - before  # one, however many there were
+    (run,) = set(Path("runs").glob("*")) - before
     return run
 
 
@@ -42,7 +42,7 @@ def measured(run):
     return {name: value for name, value in metrics.items() if isinstance(value, float)}
 
 
-def test_two_processes_share_a_run_and_measure_what_one_measures(command, workplace):
+def test_two_processes_share_a_run_and_get_the_metrics_of_a_single_process(command, workplace):
     words = [*SMALL, *SHAPES, *DDP, "data.val_images=21", "trainer.max_epochs=3"]
     # ~ if cookiecutter.use_wandb
     words += ["tracking=[wandb,tensorboard]", "tracking.mode=offline"]
@@ -58,7 +58,7 @@ def test_two_processes_share_a_run_and_measure_what_one_measures(command, workpl
     # ~ endif
     events = run.glob("tensorboard/events.*")
     assert len({path.name.split(".")[-2] for path in events}) == 1  # process ids
-    # With 21 images, one of the two gets the first one once more.
+    # Of 21 images, the second process gets 10 and the first image once more.
     same = (f"checkpoint={run}/checkpoints/best.ckpt", "split=val", "tracking=none")
     # ~ if cookiecutter.scope == "complete"
     torchrun = (BIN / "torchrun", "--standalone", "--nproc-per-node=2", "--no-python")
@@ -66,13 +66,14 @@ def test_two_processes_share_a_run_and_measure_what_one_measures(command, workpl
     # ~ else
     shared = run_in_processes(BIN / "evaluate", *same, *DDP)
     # ~ endif
-    alone = command("evaluate", *same, "trainer=cpu", "trainer.progress=false")
-    one, two = measured(alone), measured(shared)
+    single = command("evaluate", *same, "trainer=cpu", "trainer.progress=false")
+    expected, metrics = measured(single), measured(shared)
     # ~ if cookiecutter.task == "segmentation"
-    del one["val/loss"], two["val/loss"]  # Dice's loss is that of a batch, and the batches differ
+    # The Dice loss is computed by batch, and the batches differ.
+    del expected["val/loss"], metrics["val/loss"]
     # ~ endif
-    assert MONITOR in one
-    assert two == pytest.approx(one, abs=1e-6)
+    assert MONITOR in expected
+    assert metrics == pytest.approx(expected, abs=1e-6)
 
 
 # ~ if cookiecutter.scope == "complete"
@@ -126,7 +127,7 @@ def test_more_processes_than_the_settings_say_are_refused(workplace):
 
 # ~ endif
 @pytest.mark.parametrize("name", RANKS)
-def test_the_first_process_is_known_before_lightning_starts(name):
+def test_the_first_process_is_recognised_by_its_environment(name):
     assert is_first({})
     assert is_first({name: "0"})
     assert not is_first({name: "1"})

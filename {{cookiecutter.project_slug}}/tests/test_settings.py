@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hydra import compose, initialize_config_dir
 from pydantic import ValidationError
 
 from {{ cookiecutter.package_name }}.errors import UsageError
@@ -23,7 +22,7 @@ from {{ cookiecutter.package_name }}.settings.stored import CONFIGS, completed, 
 from {{ cookiecutter.package_name }}.settings.trackers import tracker_fields
 from {{ cookiecutter.package_name }}.settings.tree import PredictSettings, Settings
 
-from small import OWN
+from small import OWN, composed
 
 GROUPS = sorted(
     (folder.name, file.stem)
@@ -36,11 +35,6 @@ GROUPS = sorted(
 @pytest.fixture(autouse=True)
 def _run_id(monkeypatch):
     monkeypatch.setenv(RUN_ID, "a-run")
-
-
-def composed(*overrides, name="train"):
-    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        return compose(name, list(overrides))
 
 
 def settings(*overrides):
@@ -59,7 +53,7 @@ def test_the_defaults_are_valid_as_stored():
     assert Settings.model_validate(stored) == chosen
 
 
-def test_all_mistakes_are_told_at_once():
+def test_all_mistakes_are_reported_together():
     with pytest.raises(UsageError) as caught:
         settings(
             "optimizer.lr=-1", "++model.bakbone=resnet50", "trainer.max_epochs=many", "++dta=shapes"
@@ -74,12 +68,12 @@ def test_all_mistakes_are_told_at_once():
     assert "trainer.max_epochs" in message
 
 
-def test_a_setting_at_the_wrong_place_is_found():
+def test_a_setting_in_the_wrong_group_gets_a_suggestion():
     with pytest.raises(UsageError, match=r"did you mean optimizer\.lr\?"):
         settings("++lr=0.1")
 
 
-def test_a_setting_of_the_other_data_is_told():
+def test_a_setting_of_another_data_preset_is_refused():
     with pytest.raises(UsageError, match=r"data\.train_images\s+is not a setting of data="):
         settings(OWN, "data.root=x", "++data.train_images=5")
 
@@ -102,7 +96,7 @@ def test_settings_do_not_change_afterwards():
         settings().seed = 1
 
 
-def test_the_command_line_wins_over_stored_settings():
+def test_the_command_line_takes_precedence_over_stored_settings():
     stored = {"model": {"backbone": "resnet18"}, "seed": 5}
     tree = overridden(stored, resolved(composed("seed=7")), ["++seed=7"])
     assert tree["seed"] == 7
@@ -148,7 +142,7 @@ def test_settings_of_an_earlier_version_get_the_defaults_of_today(caplog):
     assert "dampening" in stored["optimizer"]  # the argument is not changed
 
 
-def test_complete_settings_are_returned_without_a_word(caplog):
+def test_complete_settings_are_returned_unchanged_and_nothing_is_logged(caplog):
     with caplog.at_level("INFO"):
         tree = resolved(composed())
         assert completed(tree, Settings, source="config.yaml") == tree
@@ -187,7 +181,7 @@ def run(*words, folder):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "expected"),
     [
         (["--help"], "Learning rate after the warm-up. [> 0]"),
         (["--help", "trainer=gpu", "seed=7"], "seed=7"),
@@ -199,15 +193,15 @@ def run(*words, folder):
         (["optimizer.lr=0"], "greater than 0"),
     ],
 )
-def test_answers_that_need_no_pytorch_come_without_it(words, said, tmp_path):
+def test_help_and_refused_settings_do_not_import_pytorch(words, expected, tmp_path):
     done = run(*words, folder=tmp_path)
-    assert said in done.stdout + done.stderr
+    assert expected in done.stdout + done.stderr
     assert "heavy: []" in done.stdout
     assert "Traceback" not in done.stderr
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_multirun_of_wrong_settings_ends_without_pytorch_too(tmp_path):
+def test_a_multirun_of_wrong_settings_does_not_import_pytorch(tmp_path):
     done = run("-m", "optimizer.lr=-1,-2", folder=tmp_path)
     assert done.returncode == 1
     assert done.stderr.count("greater than 0") == 2

@@ -27,7 +27,7 @@ def epochs_with(run, metric):
     return [int(row["epoch"]) for row in metrics_of(run) if row.get(metric)]
 
 
-def test_a_run_folder_tells_everything(train):
+def test_a_training_writes_all_files_of_a_run(train):
     run = train()
     written = {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()}
     assert written == {
@@ -68,7 +68,7 @@ def test_secret_looking_lines_are_masked(line):
     assert "abc123" not in without_secrets(line)
 
 
-def test_why_a_run_failed_is_told_without_the_secrets_of_the_environment(workplace, monkeypatch):
+def test_failure_txt_contains_the_reason_and_no_secret(workplace, monkeypatch):
     monkeypatch.setenv("OWN_TOKEN", "planted-planted")
     run = Run(workplace / "runs" / "one")
     run.fail("the server says no to planted-planted")
@@ -96,7 +96,7 @@ def test_a_finished_run_is_continued_by_its_id(train, command):
     assert epochs_with(run, MONITOR) == [0, 1, 2]
 
 
-def test_resume_says_when_there_is_nothing_to_continue(command):
+def test_resume_without_an_unfinished_run_is_refused(command):
     with pytest.raises(SystemExit) as stopped:
         command("train", "resume=nowhere")
     assert "there is no checkpoint" in str(stopped.value.code)
@@ -205,14 +205,14 @@ def test_unreadable_images_are_counted_and_listed(train, own_data):
     ],
     ids=" ".join,
 )
-def test_choices_train(train, overrides):
+def test_a_training_runs_with_other_settings(train, overrides):
     assert (train(*overrides, "trainer.max_epochs=1") / "metrics.json").is_file()
 
 
 @pytest.mark.parametrize("preset", ["fast", "limit", "overfit", "profile"])
 def test_debug_presets_train(command, preset):
-    kept = ("model.", "loader.workers", "trainer.progress", "tracking")
-    tiny = [word for word in SMALL if word.startswith(kept)]
+    prefixes = ("model.", "loader.workers", "trainer.progress", "tracking")
+    tiny = [word for word in SMALL if word.startswith(prefixes)]
     images = ("data.train_images=100", "data.val_images=50", "data.test_images=50")
     run = command("train", f"debug={preset}", *tiny, *images, "loader.batch_size=5")
     if preset == "profile":
@@ -243,7 +243,7 @@ def test_one_run_for_each_value_of_a_multirun(train, workplace):
     assert all((run / "metrics.json").is_file() for run in runs)
 
 
-def test_a_job_of_a_multirun_that_fails_leaves_the_others_alone(train, workplace, capsys):
+def test_a_failed_job_of_a_multirun_does_not_stop_the_other_jobs(train, workplace, capsys):
     with pytest.raises(SystemExit) as stopped:
         train("-m", "model.backbone=no_such_net,test_resnet", "trainer.max_epochs=1")
     assert stopped.value.code == 1
@@ -263,7 +263,7 @@ def test_a_job_of_a_multirun_that_fails_leaves_the_others_alone(train, workplace
     assert len([*workplace.glob("runs/*/metrics.json")]) == 1
 
 
-def test_a_full_disk_leaves_the_checkpoint_before_and_is_told(train, workplace, monkeypatch):
+def test_a_full_disk_keeps_the_previous_checkpoint_and_is_reported(train, workplace, monkeypatch):
     write = Path.write_bytes
     written = []
 
@@ -292,7 +292,7 @@ def test_a_wrong_backbone_suggests_near_ones(train):
     assert "resnet50" in str(stopped.value.code)
 
 
-def test_pretrained_weights_that_cannot_be_had_are_explained(train, monkeypatch):
+def test_a_failed_download_of_pretrained_weights_is_explained(train, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(SystemExit) as stopped:
@@ -302,7 +302,7 @@ def test_pretrained_weights_that_cannot_be_had_are_explained(train, monkeypatch)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has what is to be missing")
-def test_a_device_that_is_not_there_is_told_without_a_traceback(train):
+def test_a_missing_device_is_reported_without_a_traceback(train):
     with pytest.raises(SystemExit) as stopped:
         train("trainer.accelerator=cuda")
     assert "The trainer cannot be built" in str(stopped.value.code)

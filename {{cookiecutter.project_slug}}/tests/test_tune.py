@@ -256,7 +256,7 @@ def test_a_search_runs_all_trials_and_prints_how_to_train_the_best_again(search,
     assert best in capsys.readouterr().out
 
 
-def test_a_study_in_parts_has_the_trials_of_an_unbroken_one(search):
+def test_a_study_in_parts_has_the_trials_of_an_unbroken_study(search):
     whole, _ = search("trials=13", "study=whole")
     search("trials=11", "study=parts")
     parts, _ = search("trials=13", "study=parts")
@@ -337,8 +337,8 @@ def test_two_processes_share_a_study(start_search, workplace):
     rows = rows_of(workplace / "runs/tune/first")
     assert len(rows) == 6
     assert {row["state"] for row in rows} <= {"finished", "stopped"}
-    assert all(text.count(" started: optimizer.lr=") for text in printed), "one did all the work"
-    assert all(text.count("finished") >= 6 for text in printed), "one did not wait for the other"
+    assert all(text.count(" started: optimizer.lr=") for text in printed), "not shared"
+    assert all(text.count("finished") >= 6 for text in printed), "did not wait"
 
 
 @pytest.mark.parametrize("training", ["killed", "orphaned"])

@@ -50,12 +50,8 @@ def test_a_model_is_linked_unless_a_better_one_holds_the_alias(server, tracked, 
     assert holders(server)["staging"] == f"model-{run.name}"
 
 
-def test_a_checkpoint_from_elsewhere_is_logged_with_its_score(server, tracked, promote):
+def test_a_checkpoint_from_elsewhere_is_refused(server, tracked, promote):
     run = tracked("trainer.max_epochs=1")
-    (model,) = [artifact for artifact in server.artifacts if artifact.type == "model"]
-    copied = (run / "checkpoints" / "best.ckpt").rename("copied.ckpt")
-    promote(f"checkpoint={copied}", "alias=production", "min_metric=0")
-    assert holders(server)["production"] == "model-copied"
-    (copy,) = [artifact for artifact in server.artifacts if artifact.collection == "model-copied"]
-    assert copy.metadata[MONITOR] == pytest.approx(model.metadata[MONITOR])
-    assert copy.files["copied.ckpt"] == copied.read_bytes()
+    (run / "checkpoints" / "best.ckpt").rename("copied.ckpt")
+    with pytest.raises(SystemExit, match="copied.ckpt is not a file of a run"):
+        promote("checkpoint=copied.ckpt", "alias=production")

@@ -59,37 +59,34 @@ def _train(config: DictConfig) -> None:
 
 def evaluate() -> None:
     """Measure a checkpoint on one split of a data set."""
-    launch("evaluate", EvaluateSettings, _evaluate)
 
+    def work(config: DictConfig) -> None:
+        settings = _settings_of_checkpoint(config, EvaluateSettings)
+        from .evaluate import run_evaluation
 
-def _evaluate(config: DictConfig) -> None:
-    settings, run = _settings_of_checkpoint(config, EvaluateSettings)
-    from .evaluate import run_evaluation
+        run_evaluation(settings, _create_run(settings))
 
-    run_evaluation(settings, run)
+    launch("evaluate", EvaluateSettings, work)
 
 
 def predict() -> None:
     """Predict files with a checkpoint."""
-    launch("predict", PredictSettings, _predict)
+
+    def work(config: DictConfig) -> None:
+        settings = _settings_of_checkpoint(config, PredictSettings)
+        from .predict import run_prediction
+
+        run_prediction(settings, _create_run(settings))
+
+    launch("predict", PredictSettings, work)
 
 
-def _predict(config: DictConfig) -> None:
-    settings, run = _settings_of_checkpoint(config, PredictSettings)
-    from .predict import run_prediction
-
-    run_prediction(settings, run)
-
-
-def _settings_of_checkpoint(config: DictConfig, model: type[SettingsT]) -> tuple[SettingsT, Run]:
+def _settings_of_checkpoint(config: DictConfig, model: type[SettingsT]) -> SettingsT:
     """Combine the settings in a checkpoint with those of the command line.
 
     Data and model come from the checkpoint, all other settings from the command line. An override
     of data or model replaces the stored value. Other data keep the image size of the checkpoint
     unless ``data.image_size`` is given.
-
-    Returns:
-        The checked settings, and the new run.
     """
     overrides = _overrides()
     # Overrides of data and model can be checked only together with the stored settings.
@@ -114,11 +111,14 @@ def _settings_of_checkpoint(config: DictConfig, model: type[SettingsT]) -> tuple
     stored = completed(stored, Settings, source=path)
     groups = {"data": stored["data"], "model": stored["model"]}
     tree = overridden(groups, resolved(config), overrides, keep=["data.image_size"])
-    settings = check(tree, model)
+    return check(tree, model)
+
+
+def _create_run(settings: Settings) -> Run:
     run = Run(settings.runs / os.environ[RUN_ID])
     if is_first():
         run.create(settings)
-    return settings, run
+    return run
 
 
 # ~ if cookiecutter.scope == "complete"
@@ -126,80 +126,60 @@ def export() -> None:
     """Export a checkpoint to one file for other runtimes."""
     from .export.settings import ExportSettings
 
-    launch("export", ExportSettings, _export)
+    def work(config: DictConfig) -> None:
+        settings = _settings_of_checkpoint(config, ExportSettings)
+        from .export.export import run_export
 
+        run_export(settings, _create_run(settings))
 
-def _export(config: DictConfig) -> None:
-    from .export.settings import ExportSettings
-
-    settings, run = _settings_of_checkpoint(config, ExportSettings)
-    from .export.export import run_export
-
-    run_export(settings, run)
+    launch("export", ExportSettings, work)
 
 
 def bench() -> None:
     """Measure the speed of a training, of its loader alone and of its model alone."""
     from .diagnostics.settings import BenchSettings
 
-    launch("bench", BenchSettings, _bench)
+    def work(config: DictConfig) -> None:
+        settings = check(config, BenchSettings)
+        from .diagnostics.bench import run_bench
 
+        run_bench(settings, _create_run(settings))
 
-def _bench(config: DictConfig) -> None:
-    from .diagnostics.settings import BenchSettings
-
-    settings, run = _new_run(config, BenchSettings)
-    from .diagnostics.bench import run_bench
-
-    run_bench(settings, run)
+    launch("bench", BenchSettings, work)
 
 
 def doctor() -> None:
     """Check the data, and find the setting that limits the speed of a training."""
     from .diagnostics.settings import BenchSettings
 
-    launch("doctor", BenchSettings, _doctor)
+    def work(config: DictConfig) -> None:
+        settings = check(config, BenchSettings)
+        from .diagnostics.doctor import run_doctor
 
+        run_doctor(settings, _create_run(settings))
 
-def _doctor(config: DictConfig) -> None:
-    from .diagnostics.settings import BenchSettings
-
-    settings, run = _new_run(config, BenchSettings)
-    from .diagnostics.doctor import run_doctor
-
-    run_doctor(settings, run)
+    launch("doctor", BenchSettings, work)
 
 
 def tune() -> None:
     """Search for the settings with the best score."""
-    from .search.search_space import Search
-
-    launch("tune", Search, _tune)
-
-
-def _tune(config: DictConfig) -> None:
     from importlib.util import find_spec
 
     from .errors import UsageError
-    from .search.search_space import check_search
+    from .search.search_space import Search, check_search
 
-    if find_spec("optuna") is None:
-        raise UsageError(
-            "tune needs the package optuna, which is not installed.\n"
-            "Install it: uv sync --extra tune"
-        )
-    settings = check_search(config, _overrides())
-    from .search.tune import run_search
+    def work(config: DictConfig) -> None:
+        if find_spec("optuna") is None:
+            raise UsageError(
+                "tune needs the package optuna, which is not installed.\n"
+                "Install it: uv sync --extra tune"
+            )
+        settings = check_search(config, _overrides())
+        from .search.tune import run_search
 
-    run_search(settings, _overrides())
+        run_search(settings, _overrides())
 
-
-def _new_run(config: DictConfig, model: type[SettingsT]) -> tuple[SettingsT, Run]:
-    settings = check(config, model)
-    run = Run(settings.runs / os.environ[RUN_ID])
-    if is_first():
-        run.create(settings)
-    return settings, run
+    launch("tune", Search, work)
 
 
 # ~ endif

@@ -14,7 +14,7 @@ from .model import load_module, matching_datasets
 from .run.folder import Run
 from .settings.tree import EvaluateSettings
 from .task import draw_prediction
-from .training.loggers import tracked
+from .training.loggers import open_trackers
 from .training.metrics_file import MetricsFile
 from .training.trainer import build_trainer
 
@@ -36,7 +36,7 @@ def run_evaluation(settings: EvaluateSettings, run: Run) -> dict[str, float]:
         skip_unreadable=settings.data.skip_unreadable,
     )
     results = EvaluationResults()
-    with tracked(settings, run, job="evaluate") as (loggers, callbacks):
+    with open_trackers(settings, run, job="evaluate") as (loggers, callbacks):
         trainer = build_trainer(
             settings,
             run,

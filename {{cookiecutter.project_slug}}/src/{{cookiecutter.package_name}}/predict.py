@@ -1,25 +1,37 @@
-"""Predict image files with a checkpoint; write annotated copies and a table."""
+# ~ if cookiecutter.scope == "complete"
+"""Predict images and videos with a checkpoint; write annotated copies and a table."""
 
-import csv
-import io
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from lightning.pytorch import Trainer
+from PIL.Image import Image
+# ~ else
+"""Predict images with a checkpoint; write annotated copies and a table."""
+
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 from lightning.pytorch import Trainer
+# ~ endif
 from rich.console import Console
 from rich.progress import track
 
 from .data.datamodule import DataModule, Datasets
 from .data.images import SUFFIXES, find_sources, read_image
-from .errors import UsageError
 # ~ if cookiecutter.scope == "complete"
+from .data.videos import VIDEO_SUFFIXES, count_frames, frames_per_second, read_frames, write_video
+from .errors import UsageError
 from .export.onnx_model import load_module
-from .predict_videos import predict_videos
 # ~ else
+from .errors import UsageError
 from .model import load_module
 # ~ endif
-from .run.files import write_json, write_text
+from .run.files import write_csv, write_json
 from .run.folder import Run
 from .settings.tree import PredictSettings
 from .task import (
@@ -28,12 +40,15 @@ from .task import (
     collate,
     describe,
     draw_prediction,
+    # ~ if cookiecutter.scope == "complete"
+    model_input,
+    # ~ endif
     # ~ if cookiecutter.task != "classification"
     save_results,
     # ~ endif
     unlabelled_images,
 )
-from .training.loggers import tracked
+from .training.loggers import open_trackers
 from .training.trainer import build_trainer
 
 Rows = list[dict[str, object]]
@@ -51,7 +66,7 @@ def run_prediction(settings: PredictSettings, run: Run) -> Rows:
     """
     module = load_module(settings.checkpoint, settings)
     names = output_names(find_sources(settings.source))
-    with tracked(settings, run, job="predict") as (loggers, callbacks):
+    with open_trackers(settings, run, job="predict") as (loggers, callbacks):
         trainer = build_trainer(settings, run, loggers=loggers, callbacks=callbacks)
         if trainer.world_size > 1:
             raise UsageError(
@@ -60,9 +75,11 @@ def run_prediction(settings: PredictSettings, run: Run) -> Rows:
             )
         rows, unreadable = _predict_images(names, module, trainer, settings, run)
         # ~ if cookiecutter.scope == "complete"
-        rows += predict_videos(names, module, trainer, settings, run)
+        rows += _predict_videos(names, module, trainer, settings, run)
         # ~ endif
-        _write_table(rows, run.folder / "predictions.csv")
+        columns = list(rows[0])
+        cells = ([row[name] for name in columns] for row in rows)
+        write_csv(run.folder / "predictions.csv", columns, cells)
         write_json(run.folder / "predictions.json", rows)
     _print_summary(run, len(names), unreadable)
     return rows
@@ -118,14 +135,41 @@ def _predict_images(
     return rows, sorted(datamodule.unreadable)
 
 
-def _write_table(rows: Rows, path: Path) -> None:
-    table = io.StringIO(newline="")
-    writer = csv.DictWriter(table, fieldnames=list(rows[0]))
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(path, table.getvalue())
+# ~ if cookiecutter.scope == "complete"
+def _predict_videos(
+    names: Mapping[Path, str],
+    module: TaskModule,
+    trainer: Trainer,
+    settings: PredictSettings,
+    run: Run,
+) -> Rows:
+    """Write ``predictions/<name>.mp4`` for each video in ``names``; return a row for each frame."""
+    module.to(trainer.strategy.root_device).eval()
+    rows: Rows = []
+    for path, name in names.items():
+        if path.suffix.lower() in VIDEO_SUFFIXES:
+            pictures = _annotated_frames(path, rows, module, trainer, settings)
+            target = run.folder / "predictions" / f"{name}.mp4"
+            write_video(target, pictures, rate=frames_per_second(path))
+    return rows
 
 
+def _annotated_frames(
+    path: Path, rows: Rows, module: TaskModule, trainer: Trainer, settings: PredictSettings
+) -> Iterator[Image]:
+    """Yield each frame with its prediction drawn, and append its table row to ``rows``."""
+    frames = enumerate(read_frames(path))
+    progress = track(frames, description=path.name, total=count_frames(path), transient=True)
+    while batch := list(islice(progress, settings.loader.batch_size)):
+        images = torch.stack([model_input(frame, settings.data) for _, frame in batch])
+        with torch.inference_mode(), trainer.precision_plugin.forward_context():
+            predictions = module.predict_images(images.to(module.device))
+        for (index, frame), prediction in zip(batch, predictions, strict=True):
+            rows.append({"image": f"{path}#{index}", **describe(prediction, module.classes)})
+            yield draw_prediction(frame, UNLABELLED, prediction, module.classes)
+
+
+# ~ endif
 def _print_summary(run: Run, files: int, unreadable: Sequence[str]) -> None:
     console = Console()
     console.print(f"Predictions of {files - len(unreadable)} files are written to:")

@@ -21,9 +21,15 @@ Results:
   pictures.
 - ``caption(target, prediction, classes)``: a line of text.
 - ``describe(prediction, classes)``: a row of the table of predictions.
+# ~ if cookiecutter.scope == "complete"
+- ``task_export``: the module ``export.py`` of the task: the network to export, its description.
+# ~ endif
 """
 
 # ~ if cookiecutter.task == "classification"
+# ~ if cookiecutter.scope == "complete"
+from .classification import export as task_export
+# ~ endif
 from .classification.dataset import (
     UNLABELLED,
     build_datasets,
@@ -34,11 +40,17 @@ from .classification.dataset import (
 from .classification.draw import caption, describe, draw_prediction, draw_target
 from .classification.module import ClassificationModule as TaskModule
 # ~ elif cookiecutter.task == "detection"
+# ~ if cookiecutter.scope == "complete"
+from .detection import export as task_export
+# ~ endif
 from .detection.dataset import UNLABELLED, build_datasets, collate, model_input, unlabelled_images
 from .detection.draw import caption, describe, draw_prediction, draw_target
 from .detection.module import DetectionModule as TaskModule
 from .detection.results import save_results
 # ~ elif cookiecutter.task == "segmentation"
+# ~ if cookiecutter.scope == "complete"
+from .segmentation import export as task_export
+# ~ endif
 from .segmentation.dataset import (
     UNLABELLED,
     build_datasets,
@@ -66,6 +78,9 @@ __all__ = [
     "model_input",
     # ~ if cookiecutter.task != "classification"
     "save_results",
+    # ~ endif
+    # ~ if cookiecutter.scope == "complete"
+    "task_export",
     # ~ endif
     "unlabelled_images",
 ]

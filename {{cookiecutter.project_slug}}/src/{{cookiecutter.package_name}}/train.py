@@ -19,7 +19,7 @@ from .training.callbacks.performance import Performance
 from .training.callbacks.pictures import PredictedSample, PredictionPictures
 from .training.callbacks.resume import ExactResume
 from .training.checkpoint import CheckpointContents, read_checkpoint
-from .training.loggers import tracked
+from .training.loggers import open_trackers
 from .training.metrics_file import MetricsFile
 from .training.trainer import build_trainer, checkpoint_callbacks, step_callbacks
 
@@ -57,16 +57,16 @@ def run_training(settings: Settings, run: Run) -> dict[str, float]:
     module = TaskModule(settings, list(datasets.classes), download=resumed is None)
     results = EvaluationResults()
     # ~ if cookiecutter.scope == "complete"
-    with requeued_if_preempted(), tracked(settings, run, job="train") as (loggers, callbacks):
+    with requeued_if_preempted(), open_trackers(settings, run, job="train") as (loggers, callbacks):
     # ~ else
-    with tracked(settings, run, job="train") as (loggers, callbacks):
+    with open_trackers(settings, run, job="train") as (loggers, callbacks):
     # ~ endif
         trainer = build_trainer(
             settings,
             run,
             loggers=[MetricsFile(run.metrics, resumed_step=step), *loggers],
             callbacks=[
-                *_own_callbacks(settings, run, module),
+                *_make_callbacks(settings, run, module),
                 ExactResume(datamodule),
                 results,
                 *callbacks,
@@ -87,7 +87,7 @@ def run_training(settings: Settings, run: Run) -> dict[str, float]:
     return dict(metrics)
 
 
-def _own_callbacks(settings: Settings, run: Run, module: TaskModule) -> list[Callback]:
+def _make_callbacks(settings: Settings, run: Run, module: TaskModule) -> list[Callback]:
     def draw(shown: PredictedSample) -> Image:
         return draw_prediction(shown.image, shown.target, shown.prediction, module.classes)
 

@@ -9,10 +9,8 @@ from {{ cookiecutter.package_name }}.classification.dataset import build_dataset
 from {{ cookiecutter.package_name }}.data.datamodule import DataModule
 from {{ cookiecutter.package_name }}.data.images import UnreadableImageError
 from {{ cookiecutter.package_name }}.errors import UsageError
-from {{ cookiecutter.package_name }}.settings.classification import (
-    ImageFolderSettings,
-    ShapesSettings,
-)
+from {{ cookiecutter.package_name }}.settings.classification import ImageFolderSettings
+from {{ cookiecutter.package_name }}.settings.data import ShapesSettings
 from {{ cookiecutter.package_name }}.settings.tree import LoaderSettings
 
 from small import data_preset

@@ -11,10 +11,8 @@ from {{ cookiecutter.package_name }}.detection.boxes import Target
 from {{ cookiecutter.package_name }}.detection.dataset import build_datasets, collate
 from {{ cookiecutter.package_name }}.detection.transforms import OnBoxes, train_transform
 from {{ cookiecutter.package_name }}.errors import UsageError
-from {{ cookiecutter.package_name }}.settings.detection import (
-    BoxFolderSettings,
-    ShapesSettings,
-)
+from {{ cookiecutter.package_name }}.settings.data import ShapesSettings
+from {{ cookiecutter.package_name }}.settings.detection import BoxFolderSettings
 from {{ cookiecutter.package_name }}.settings.tree import LoaderSettings
 
 from coco_data import write_coco

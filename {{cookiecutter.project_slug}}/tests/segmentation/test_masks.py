@@ -23,10 +23,8 @@ from {{ cookiecutter.package_name }}.segmentation.transforms import (
     ImageAndMask,
     train_transform,
 )
-from {{ cookiecutter.package_name }}.settings.segmentation import (
-    MaskFolderSettings,
-    ShapesSettings,
-)
+from {{ cookiecutter.package_name }}.settings.data import ShapesSettings
+from {{ cookiecutter.package_name }}.settings.segmentation import MaskFolderSettings
 from {{ cookiecutter.package_name }}.settings.tree import LoaderSettings
 
 from small import data_preset

@@ -25,9 +25,9 @@ def tracked(command):
     """A command with ``tracking=wandb``, by default a small training; returns the run folder."""
 
     def run(*overrides, name="train", small=TRACKED):
-        other = name != "train" or any(word.startswith("data=") for word in overrides)
+        has_data = name != "train" or any(word.startswith("data=") for word in overrides)
         try:
-            return command(name, *small, *(() if other else SHAPES), *overrides)
+            return command(name, *small, *(() if has_data else SHAPES), *overrides)
         finally:
             teardown()
 
@@ -67,7 +67,7 @@ def recorded(tmp_path_factory):
         patched.chdir(folder)
         patched.setattr(sys, "argv", ["train", *overrides])
         # ~ if cookiecutter.scope == "complete"
-        patched.setattr("{{ cookiecutter.package_name }}.tracking.extras.WATCH_STEPS", 1)
+        patched.setattr("{{ cookiecutter.package_name }}.tracking.artifacts.WATCH_STEPS", 1)
         # ~ endif
         cli.train()
         teardown()

@@ -17,8 +17,8 @@ def file_of(run):
 def records(run, kind):
     """The records of a kind in the file of a run, in order."""
     file = file_of(run)
-    found = _read(file, file.stat().st_mtime_ns)
-    return [record[kind] for record in found if record["type"] == kind]
+    content = _read(file, file.stat().st_mtime_ns)
+    return [record[kind] for record in content if record["type"] == kind]
 
 
 @cache

@@ -10,7 +10,7 @@ from PIL import Image
 
 from {{ cookiecutter.package_name }}.settings.tree import Settings
 from {{ cookiecutter.package_name }}.task import build_datasets
-from {{ cookiecutter.package_name }}.tracking.overlay import box_data
+from {{ cookiecutter.package_name }}.tracking.task import box_data
 
 # ~ elif cookiecutter.task == "segmentation"
 import numpy as np
@@ -20,7 +20,7 @@ from PIL import Image
 
 from {{ cookiecutter.package_name }}.settings.tree import Settings
 from {{ cookiecutter.package_name }}.task import build_datasets
-from {{ cookiecutter.package_name }}.tracking.overlay import overlay
+from {{ cookiecutter.package_name }}.tracking.task import overlay
 
 # ~ else
 from PIL import Image

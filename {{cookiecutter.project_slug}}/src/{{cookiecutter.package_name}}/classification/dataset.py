@@ -19,7 +19,8 @@ from ..data.images import (
     images_below,
 )
 from ..errors import UsageError
-from ..settings.classification import DataSettings, ImageFolderSettings, ShapesSettings
+from ..settings.classification import DataSettings, ImageFolderSettings
+from ..settings.data import ShapesSettings
 from .transforms import Transform, eval_transform, train_transform
 from .write_shapes import write_shapes
 

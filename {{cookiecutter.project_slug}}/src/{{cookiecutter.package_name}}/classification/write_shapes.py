@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from ..data.shapes import CLASSES, draw_scene, write_once
-from ..settings.classification import ShapesSettings
+from ..settings.data import ShapesSettings
 
 _VERSION = 2  # increase it when the same settings draw different images
 

@@ -12,7 +12,8 @@ from torch.utils.data import Dataset
 from ..data.coco import read_coco
 from ..data.datamodule import Datasets
 from ..data.images import ImageFiles, Unreadable, UnreadableImageError
-from ..settings.detection import DataSettings, ShapesSettings
+from ..settings.data import ShapesSettings
+from ..settings.detection import DataSettings
 from .boxes import AnnotatedImage, Target, annotated_image, build_target, from_coco
 from .transforms import PairTransform, eval_transform, train_transform
 from .write_shapes import write_shapes

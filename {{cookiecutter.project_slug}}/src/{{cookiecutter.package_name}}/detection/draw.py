@@ -7,7 +7,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torchvision.transforms.functional import to_pil_image
 
-from ..evaluation.colors import class_color
+from ..evaluation.drawing import class_color
 from .boxes import Prediction, Target
 
 MIN_WIDTH = 256

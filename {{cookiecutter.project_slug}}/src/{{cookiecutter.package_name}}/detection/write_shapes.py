@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..data.shapes import CLASSES, draw_crowd, write_once
-from ..settings.detection import ShapesSettings
+from ..settings.data import ShapesSettings
 
 _VERSION = 1  # increase it when the same settings draw different images
 _MAX_SHAPES = 3  # maximum number of shapes in an image

@@ -15,10 +15,10 @@ from torchvision.transforms.functional import to_pil_image
 
 from ..data.datamodule import Datasets
 from ..data.images import Unreadable, UnreadableImageError, read_image
+from ..evaluation.drawing import contact_sheet
 from ..run.files import write_json
 from ..run.folder import Run
 from ..task import build_datasets, draw_target
-from ..training.callbacks.pictures import contact_sheet
 from .bench import measure_rates
 from .data_checks import COUNTED, KINDS, DataReport, Issue, check_data
 from .profiling import Machine, advice, time_stages
@@ -26,7 +26,7 @@ from .settings import BenchSettings
 
 MAX_PRINTED = 5  # issues of each kind; doctor.json lists all
 MAX_DRAWN = 8  # issues of each kind
-RARE = 20  # a class is rare if the most frequent one has more than 20 times as many examples
+RARE_RATIO = 20  # a class is rare if the most frequent one has more than 20 times as many examples
 TILE_SIZE = 256  # pixels
 
 
@@ -88,7 +88,7 @@ def _print_report(report: DataReport, classes: Sequence[str], console: Console) 
             console.print(f"\n{split} has no {', no '.join(missing)}.")
     counts = report.counts["train"]
     rarest, largest = int(counts.argmin()), int(counts.argmax())
-    if 0 < counts[rarest] * RARE < counts[largest]:
+    if 0 < counts[rarest] * RARE_RATIO < counts[largest]:
         console.print(
             f"\ntrain has {counts[largest]} {COUNTED} of {classes[largest]}, but "
             f"{counts[rarest]} of {classes[rarest]}."

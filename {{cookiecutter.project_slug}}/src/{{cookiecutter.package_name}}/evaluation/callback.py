@@ -45,12 +45,12 @@ class EvaluationResults(Callback):
         """Combine the results of all processes."""
         if trainer.world_size == 1:
             return
-        shares: list[Any] = [None] * trainer.world_size
-        distributed.all_gather_object(shares, (self.counts, self.worst, self.best))
-        counts, worst, best = zip(*shares, strict=True)
+        gathered: list[Any] = [None] * trainer.world_size
+        distributed.all_gather_object(gathered, (self.counts, self.worst, self.best))
+        counts, worst, best = zip(*gathered, strict=True)
         self.counts = counts[0]
-        for share in counts[1:]:
-            self.counts += share
+        for other_counts in counts[1:]:
+            self.counts += other_counts
         self._select(list(chain(*worst)), list(chain(*best)))
 
     def _select(self, worst: list[ImageResult], best: list[ImageResult]) -> None:

@@ -3,8 +3,6 @@
 If there are many classes, a figure shows the worst classes only, which its title states.
 """
 
-import csv
-import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -12,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
-from ..run.files import replacing, write_text
+from ..run.files import replacing, write_csv
 from .scores import THRESHOLDS, ClassScores, ScoreCounts, best_threshold, rounded
 
 MAX_BARS, MAX_CELLS, MAX_LINES = 30, 25, 8  # maximum number of classes in a figure
@@ -43,8 +41,8 @@ def class_table(counts: ScoreCounts, scores: ClassScores) -> dict[str, Sequence[
     best = [best_threshold(f1) for f1 in curves.f1]
     thresholds = np.tile(THRESHOLDS, (len(best), 1))
     for name, rows in {"best_threshold": thresholds, **curves._asdict()}.items():
-        values = zip(rows, best, strict=True)
-        columns[name] = rounded(np.nan if at is None else row[at] for row, at in values)
+        pairs = zip(rows, best, strict=True)
+        columns[name] = rounded(np.nan if index is None else row[index] for row, index in pairs)
     return columns
 
 
@@ -52,7 +50,7 @@ def _confusion_matrix(counts: ScoreCounts, path: Path) -> None:
     """Plot targets in rows and predictions in columns, coloured by the share of the row."""
     names, matrix = counts.confusion_names, counts.confusion
     confused = matrix.sum(axis=0) + matrix.sum(axis=1) - 2 * matrix.diagonal()
-    shown, note = _chosen(-confused, MAX_CELLS, "most confused")
+    shown, note = _lowest(-confused, MAX_CELLS, "most confused")
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     side = 2.6 + 0.42 * len(shown)
     figure = Figure((side + 1, side), layout="constrained")
@@ -78,7 +76,7 @@ def _precision_recall(counts: ScoreCounts, path: Path) -> None:
     curves = counts.curves()
     mean = curves.mean()
     highest = np.ma.masked_invalid(curves.f1).max(axis=1).filled(2)
-    shown, note = _chosen(highest, MAX_LINES, "lowest F1")
+    shown, note = _lowest(highest, MAX_LINES, "lowest F1")
     figure = Figure((5.8, 4.2), layout="constrained")
     axes = figure.subplots()
     axes.set(title=f"Precision over recall{note}", xlabel="recall", ylabel="precision")
@@ -104,8 +102,8 @@ def _thresholds(counts: ScoreCounts, path: Path) -> None:
     for name, values in mean._asdict().items():
         axes.plot(THRESHOLDS, values, label=name)
     if best is not None:
-        words = f"best f1 {mean.f1[best]:.3f}\nat {THRESHOLDS[best]:.2f}"
-        axes.axvline(THRESHOLDS[best], color="grey", linestyle="--", label=words)
+        label = f"best f1 {mean.f1[best]:.3f}\nat {THRESHOLDS[best]:.2f}"
+        axes.axvline(THRESHOLDS[best], color="grey", linestyle="--", label=label)
     axes.set(title="Mean of all classes by threshold", xlabel="threshold of the score")
     axes.set(xlim=(0, 1), ylim=(0, 1.02))
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
@@ -116,7 +114,7 @@ def _per_class(counts: ScoreCounts, scores: ClassScores, path: Path) -> None:
     columns = class_table(counts, scores)
     panels = {name: np.array(columns[name], dtype=float) for name in (*scores, "f1")}
     first = next(iter(panels))
-    shown, note = _chosen(np.nan_to_num(panels[first], nan=2), MAX_BARS, f"lowest {first}")
+    shown, note = _lowest(np.nan_to_num(panels[first], nan=2), MAX_BARS, f"lowest {first}")
     figure = Figure((1.6 + 2 * len(panels), 1.3 + 0.3 * len(shown)), layout="constrained")
     figure.suptitle(f"Scores of each class{note}")
     grid = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
@@ -130,10 +128,11 @@ def _per_class(counts: ScoreCounts, scores: ClassScores, path: Path) -> None:
     _write(path, figure, list(columns), zip(*columns.values(), strict=True))
 
 
-def _chosen(ranks: np.ndarray, most: int, words: str) -> tuple[list[int], str]:
-    """Return the sorted indices of the ``most`` lowest ranks, and a note if some are omitted."""
-    shown = sorted(np.argsort(ranks, kind="stable")[:most].tolist())
-    return shown, "" if len(shown) == len(ranks) else f"\n{most} of {len(ranks)} classes: {words}"
+def _lowest(values: np.ndarray, count: int, criterion: str) -> tuple[list[int], str]:
+    """Return the sorted indices of the ``count`` lowest values, and a note if some are omitted."""
+    shown = sorted(np.argsort(values, kind="stable")[:count].tolist())
+    omits = len(shown) < len(values)
+    return shown, f"\n{count} of {len(values)} classes: {criterion}" if omits else ""
 
 
 def _label(name: str) -> str:
@@ -146,9 +145,7 @@ def _write(
 ) -> None:
     with replacing(path.with_suffix(".png")) as hidden:
         figure.savefig(hidden, dpi=110)
-    content = io.StringIO()
-    writer = csv.writer(content, lineterminator="\n")
-    writer.writerow(header)
-    for row in rows:
-        writer.writerow(rounded([cell])[0] if isinstance(cell, float) else cell for cell in row)
-    write_text(path.with_suffix(".csv"), content.getvalue())
+    cells = (
+        [rounded([cell])[0] if isinstance(cell, float) else cell for cell in row] for row in rows
+    )
+    write_csv(path.with_suffix(".csv"), header, cells)

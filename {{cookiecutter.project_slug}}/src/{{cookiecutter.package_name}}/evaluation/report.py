@@ -14,8 +14,8 @@ from ..data.datamodule import DataModule
 from ..run.files import replacing, write_json, write_text
 from ..run.folder import Run, read_metrics
 from ..settings.tree import METRICS
-from ..training.callbacks.pictures import contact_sheet
 from .callback import EvaluationResults
+from .drawing import contact_sheet
 from .figures import write_figures
 from .html_page import grid, image, page, table
 from .scores import THRESHOLDS, ClassScores, best_threshold
@@ -112,18 +112,19 @@ def _facts(run: Run, environment: Mapping[str, Any], datamodule: DataModule) -> 
 
 def _metrics(run: Run, metrics: Mapping[str, float]) -> str:
     """Return a table of the test metrics and of their validation values, and the curves."""
-    history = read_metrics(run.metrics)
-    rows: list[list[object]] = []
-    for name, value in metrics.items():
-        key = f"val/{name.split('/', 1)[-1]}"
-        values = [(row[key], int(row["epoch"])) for row in history if key in row]
-        best = min if METRICS.get(key) == "min" else max
-        rows.append([name, value, *(best(values) if values else (None, None))])
-        rows[-1].append(values[-1][0] if values else None)
-    header = ["metric", "result", "best in validation", "in epoch", "last in validation"]
     curves = run.folder / "curves.png"
     if not curves.is_file():  # the run is no training
-        return table(header[:2], [row[:2] for row in rows])
+        return table(["metric", "result"], list(metrics.items()))
+    history = read_metrics(run.metrics)
+    rows = []
+    for name, value in metrics.items():
+        key = f"val/{name.split('/', 1)[-1]}"
+        scores = [(row[key], int(row["epoch"])) for row in history if key in row]
+        choose = min if METRICS.get(key) == "min" else max
+        best, epoch = choose(scores, default=(None, None))
+        last = scores[-1][0] if scores else None
+        rows.append([name, value, best, epoch, last])
+    header = ["metric", "result", "best in validation", "in epoch", "last in validation"]
     return table(header, rows) + image(curves, "Training and validation.")
 
 

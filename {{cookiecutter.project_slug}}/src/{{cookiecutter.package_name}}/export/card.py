@@ -14,9 +14,8 @@ from ..data.datamodule import Datasets
 from ..run.folder import Run
 from ..settings.check import flattened
 from ..settings.tree import Settings
-from ..task import TaskModule
+from ..task import TaskModule, task_export
 from .settings import ONNX_PACKAGES, ExportSettings
-from .task import task_export
 
 RUN_CODE = {
     "onnx": """\
@@ -69,8 +68,8 @@ def describe_model(
             "size": [size, size],
             "interpolation": "bilinear",
             "antialias": True,
-            "mean": _rounded(normalisation.mean),
-            "std": _rounded(normalisation.std),
+            "mean": _shares(normalisation.mean),
+            "std": _shares(normalisation.std),
             "normalisation": "part of the model: (images / 255 - mean) / std",
         },
         "outputs": {
@@ -93,7 +92,8 @@ def describe_model(
     }
 
 
-def _rounded(values: Tensor) -> list[float]:
+def _shares(values: Tensor) -> list[float]:
+    """Return values for pixels from 0 to 255 as values for pixels from 0 to 1."""
     return [round(value, 6) for value in (values.flatten() / 255).tolist()]
 
 

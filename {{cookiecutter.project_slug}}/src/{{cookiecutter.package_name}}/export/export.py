@@ -17,10 +17,10 @@ from ..errors import UsageError
 from ..model import load_module, matching_datasets
 from ..run.files import replacing, write_json, write_text
 from ..run.folder import Run
+from ..task import task_export
 from .card import describe_model, model_card
-from .onnx_model import FREE_BATCH, OnnxNetwork, write_onnx
+from .onnx_model import DYNAMIC_SHAPES, OnnxNetwork, write_onnx
 from .settings import ExportSettings
-from .task import task_export
 
 TOLERANCE = 1e-4  # of the absolute difference of outputs
 MAX_IMAGES = 32  # to compare the outputs on
@@ -122,7 +122,7 @@ def write_graph(
     example = torch.zeros(2, 3, size, size, dtype=torch.uint8)  # PyTorch fixes a batch of size 1
     try:
         with torch.no_grad(), _silence():
-            program = torch.export.export(graph, (example,), dynamic_shapes=FREE_BATCH)
+            program = torch.export.export(graph, (example,), dynamic_shapes=DYNAMIC_SHAPES)
             for node in program.graph.nodes:
                 node.meta.pop("stack_trace", None)  # it holds paths of this machine
             if settings.format == "onnx":

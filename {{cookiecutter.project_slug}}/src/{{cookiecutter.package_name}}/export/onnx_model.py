@@ -12,12 +12,11 @@ from torch import Tensor, nn
 from .. import model as checkpoint_model
 from ..errors import UsageError
 from ..settings.tree import Settings
-from ..task import TaskModule
+from ..task import TaskModule, task_export
 from ..training import checkpoint
-from .task import task_export
 
 OPSET = 18  # the oldest version that PyTorch writes without a conversion
-FREE_BATCH = {"images": {0: torch.export.Dim("batch", min=1)}}  # the shape of the input
+DYNAMIC_SHAPES = {"images": {0: torch.export.Dim("batch", min=1)}}  # batches of any size
 
 
 def write_onnx(
@@ -38,7 +37,7 @@ def write_onnx(
         opset_version=OPSET,
         input_names=["images"],
         output_names=list(task_export.OUTPUTS),
-        dynamic_shapes=FREE_BATCH,
+        dynamic_shapes=DYNAMIC_SHAPES,
         external_data=False,
         verbose=False,
     )

@@ -1,12 +1,11 @@
 """The settings of ``export``."""
 
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, field_validator
 
-from ..settings.tree import Settings, existing_checkpoint
+from ..settings.tree import CheckpointFile, Settings
 
 ONNX_PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 
@@ -14,19 +13,17 @@ ONNX_PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 class ExportSettings(Settings):
     """The settings of ``export``."""
 
-    checkpoint: Path = Field(
-        description="The checkpoint to export: runs/<run id>/checkpoints/best.ckpt."
-    )
+    checkpoint: CheckpointFile
     format: Literal["onnx", "torch"] = Field(
         description="onnx writes model.onnx; torch writes model.pt2, for torch.export.load."
     )
 
     @field_validator("checkpoint", mode="before")
     @classmethod
-    def _exists(cls, checkpoint: object) -> object:
+    def _not_exported(cls, checkpoint: object) -> object:
         if str(checkpoint).endswith(".onnx"):
             raise ValueError("is exported already; name a checkpoint of a training: *.ckpt")
-        return existing_checkpoint(checkpoint)
+        return checkpoint
 
     @field_validator("format")
     @classmethod

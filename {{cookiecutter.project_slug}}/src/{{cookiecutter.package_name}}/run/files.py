@@ -1,7 +1,9 @@
 """Write files atomically: a reader sees the old content or the new content, never a part."""
 
+import csv
+import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
@@ -31,3 +33,12 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, content: Mapping[str, object] | list[dict[str, object]]) -> None:
     """Replace a file by indented JSON."""
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Iterable[object]]) -> None:
+    """Replace a file by a table in CSV format; None is an empty cell."""
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    write_text(path, table.getvalue())

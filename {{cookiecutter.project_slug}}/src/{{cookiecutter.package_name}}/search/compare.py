@@ -1,7 +1,5 @@
 """Compare runs: the settings that differ between them, and the best score of each."""
 
-import csv
-import io
 import json
 import math
 from collections import defaultdict
@@ -14,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ..evaluation.html_page import image, page, table
-from ..run.files import write_text
+from ..run.files import write_csv, write_text
 from ..run.folder import Run, read_metrics
 from ..settings.check import flattened
 from ..settings.tree import METRICS, MONITOR
@@ -32,7 +30,7 @@ class Result:
     settings: Mapping[str, object]  # by path, such as optimizer.lr; empty without config.yaml
     score: float | None  # the best of all epochs
     state: str  # finished, failed or stopped
-    reason: str  # of a failure; otherwise empty
+    reason: str = ""  # of a failure
 
 
 def read_result(run: Run) -> Result:
@@ -41,11 +39,11 @@ def read_result(run: Run) -> Result:
     scores = [row[MONITOR] for row in read_metrics(run.metrics) if MONITOR in row]
     score = BEST(filter(math.isfinite, scores), default=None)
     if run.results.is_file():
-        return Result(run, settings, score, "finished", reason="")
+        return Result(run, settings, score, "finished")
     if run.failure.is_file():
         reason = " ".join(run.failure.read_text(encoding="utf-8").split())
         return Result(run, settings, score, "failed", reason)
-    return Result(run, settings, score, "stopped", reason="")
+    return Result(run, settings, score, "stopped")
 
 
 def compare(results: Sequence[Result], folder: Path, pictures: Mapping[Path, str]) -> None:
@@ -56,7 +54,8 @@ def compare(results: Sequence[Result], folder: Path, pictures: Mapping[Path, str
         folder: the folder for the two files, which is created if necessary.
         pictures: PNG files and their captions, for the report.
     """
-    ranked = sorted(results, key=_rank)
+    sign = 1 if METRICS[MONITOR] == "min" else -1
+    ranked = sorted(results, key=lambda run: math.inf if run.score is None else sign * run.score)
     keys = varied_settings(results)
     names = [key.rsplit(".", 1)[-1] for key in keys]
     short = [name if names.count(name) == 1 else key for key, name in zip(keys, names, strict=True)]
@@ -68,14 +67,17 @@ def compare(results: Sequence[Result], folder: Path, pictures: Mapping[Path, str
             runs_by_reason[result.reason].append(result.run.id)
     failures = [(", ".join(runs), reason) for reason, runs in runs_by_reason.items()]
     folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / "results.csv", _csv(ranked, keys))
+    columns = ["run", MONITOR, "state", *keys, "reason"]
+    write_csv(folder / "results.csv", columns, (_csv_row(result, keys) for result in ranked))
     sections = [
         ("Runs", table(header, rows)),
         ("Pictures", "\n".join(image(path, caption) for path, caption in pictures.items())),
         ("Failures", table(["runs", "reason"], failures) if failures else "<p>None.</p>"),
     ]
     write_text(folder / "report.html", page(f"{len(results)} runs: {folder.name}", sections))
-    _print(header, rows, failures)
+    _print(header, rows)
+    for runs, reason in failures:
+        print(f"  {runs}: {reason}")
     for path in (folder / "results.csv", folder / "report.html", *pictures):
         print(f"  {path}")
 
@@ -95,32 +97,19 @@ def label(value: object) -> str:
     return text if len(text) <= 24 else f"{text[:23]}…"
 
 
-def _rank(result: Result) -> float:
-    if result.score is None:
-        return math.inf
-    return result.score if METRICS[MONITOR] == "min" else -result.score
-
-
 def _cells(result: Result, keys: Sequence[str]) -> list[str]:
     score = "" if result.score is None else f"{result.score:.4f}"
     values = [label(result.settings[key]) if key in result.settings else "" for key in keys]
     return [result.run.id, score, result.state, *values]
 
 
-def _csv(results: Sequence[Result], keys: Sequence[str]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["run", MONITOR, "state", *keys, "reason"])
-    for result in results:
-        values = [result.settings.get(key, "") for key in keys]
-        cells = [value if isinstance(value, str) else json.dumps(value) for value in values]
-        writer.writerow([result.run.id, result.score, result.state, *cells, result.reason])
-    return text.getvalue()
+def _csv_row(result: Result, keys: Sequence[str]) -> list[object]:
+    values = [result.settings.get(key, "") for key in keys]
+    cells = [value if isinstance(value, str) else json.dumps(value) for value in values]
+    return [result.run.id, result.score, result.state, *cells, result.reason]
 
 
-def _print(
-    header: Sequence[str], rows: Sequence[Sequence[str]], failures: Sequence[tuple[str, str]]
-) -> None:
+def _print(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     console = Console()
     if not console.is_terminal:
         console.width = 200  # a log file has no width
@@ -132,5 +121,3 @@ def _print(
     console.print(printed)
     if len(rows) > PRINTED_RUNS:
         print(f"  and {len(rows) - PRINTED_RUNS} more")
-    for runs, reason in failures:
-        print(f"  {runs}: {reason}")

@@ -84,28 +84,19 @@ def check_search(config: DictConfig, overrides: Sequence[str]) -> Search:
     tree = resolved(config)
     space = _by_path(tree["space"]) if isinstance(tree.get("space"), dict) else {}
     tree |= {"space": space} if space else {}
-    training = {name: value for name, value in tree.items() if name not in SEARCH_SETTINGS}
-    known = problems(training, Settings)
-    defaults = flattened(training if known else Settings.model_validate(training).model_dump())
-    given = {override.lstrip("+~").split("=", 1)[0] for override in overrides}
     mistakes = [
         (path, reason) for path, reason in problems(tree, Search) if not path.startswith("space.")
     ]
     if tree.get("resume") is not None:
         mistakes.append(("resume", "is for train; tune continues the study of the same name"))
+    given = {override.lstrip("+~").split("=", 1)[0] for override in overrides}
+    training = {name: value for name, value in tree.items() if name not in SEARCH_SETTINGS}
     for key, choice in space.items():
         path = f"space.{key}"
         wrong = _wrong_choice(path, choice)
         if key in given:
             wrong.append((path, f"is also on the command line; remove it there, or add ~{path}"))
-        if not wrong:
-            is_list = isinstance(choice, list)
-            for value in choice if is_list else Range(**choice).examples(defaults.get(key)):
-                changed = OmegaConf.create(training)
-                OmegaConf.update(changed, key, value, merge=False, force_add=True)
-                after = problems(resolved(changed), Settings)
-                wrong += [(path, problem[1]) for problem in after if problem not in known]
-        mistakes += dict.fromkeys(wrong)
+        mistakes += wrong or [(path, reason) for reason in _wrong_values(key, choice, training)]
     refuse(mistakes)
     return Search.model_validate(tree)
 
@@ -127,6 +118,20 @@ def _wrong_choice(path: str, choice: object) -> list[tuple[str, str]]:
         return [(f"{path}.{name}".rstrip("."), reason) for name, reason in problems(choice, Range)]
     is_list = isinstance(choice, list) and len(choice) > 1
     return [] if is_list else [(path, f"is {choice!r}: {CHOICES}")]
+
+
+def _wrong_values(key: str, choice: Any, training: dict[str, Any]) -> list[str]:
+    """Return why ``train`` refuses values of a choice, apart from mistakes in other settings."""
+    known = problems(training, Settings)
+    defaults = flattened(training if known else Settings.model_validate(training).model_dump())
+    is_list = isinstance(choice, list)
+    reasons: dict[str, None] = {}
+    for value in choice if is_list else Range(**choice).examples(defaults.get(key)):
+        changed = OmegaConf.create(training)
+        OmegaConf.update(changed, key, value, merge=False, force_add=True)
+        after = problems(resolved(changed), Settings)
+        reasons |= dict.fromkeys(reason for path, reason in after if (path, reason) not in known)
+    return list(reasons)
 
 
 def suggest(trial: "Trial", settings: Search) -> list[str]:

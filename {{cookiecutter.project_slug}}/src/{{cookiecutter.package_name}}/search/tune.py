@@ -133,14 +133,18 @@ def train(trial: Trial, run: Run, words: Sequence[str], epochs: int) -> bool:
             env={**os.environ, RUN_ID: run.id},
             process_group=0,  # so that Ctrl-C does not reach it
         )
-    reported: set[int] = set()
+    reported = 0
     pruned = False
     try:
         while process.returncode is None and not pruned:
             with suppress(subprocess.TimeoutExpired):
                 process.wait(POLL_SECONDS)
-            if report(trial, run, reported) and max(reported) + 1 < epochs:
+            rows = [row for row in read_metrics(run.metrics) if MONITOR in row]
+            for row in rows[reported:]:
+                trial.report(row[MONITOR], int(row["epoch"]))
+            if reported < len(rows) < epochs:
                 pruned = trial.should_prune()
+            reported = max(reported, len(rows))  # a resumed training removes rows
     finally:
         stop(process)
     if not (pruned or run.results.is_file() or run.failure.is_file()):
@@ -150,16 +154,6 @@ def train(trial: Trial, run: Run, words: Sequence[str], epochs: int) -> bool:
         last_line = printed.rsplit("\n", 1)[-1]
         run.fail(f"The training ended with {ending}: {last_line}")
     return pruned
-
-
-def report(trial: Trial, run: Run, reported: set[int]) -> bool:
-    """Report the scores of new epochs, add these to ``reported``, and return if there are any."""
-    rows = [row for row in read_metrics(run.metrics) if MONITOR in row]
-    new = {int(row["epoch"]): row[MONITOR] for row in rows if int(row["epoch"]) not in reported}
-    for epoch, score in new.items():
-        trial.report(score, epoch)
-    reported.update(new)
-    return bool(new)
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:

@@ -21,7 +21,8 @@ from ..data.images import (
     read_image,
 )
 from ..errors import UsageError
-from ..settings.segmentation import DataSettings, ShapesSettings
+from ..settings.data import ShapesSettings
+from ..settings.segmentation import DataSettings
 from .coco import CocoMasks
 from .masks import Classes, read_classes, read_mask
 from .transforms import PairTransform, eval_transform, train_transform

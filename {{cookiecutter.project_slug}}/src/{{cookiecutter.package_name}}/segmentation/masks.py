@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..data.images import UnreadableImageError
 from ..errors import UsageError
-from ..evaluation.colors import class_color
+from ..evaluation.drawing import class_color
 
 IGNORE_INDEX = 255  # the id of pixels that the loss and the metrics ignore
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from ..data.shapes import CLASSES, draw_crowd, write_once
-from ..settings.segmentation import ShapesSettings
+from ..settings.data import ShapesSettings
 from .masks import mask_image
 
 _VERSION = 1  # increase it when the same settings draw different images

@@ -107,16 +107,16 @@ def location(details: ErrorDetails) -> Keys:
 
 
 def _problem(details: ErrorDetails, known: Sequence[str]) -> tuple[str, str]:
-    """Return the path of a wrong setting and the reason; ``known`` holds the paths of settings."""
+    """Return the dotted path of a wrong setting and the reason; suggest one of ``known``."""
     path = ".".join(location(details))
     if details["type"] == "extra_forbidden":
         if path in known:
             group, member = details["loc"][:2]
             return path, f"is not a setting of {group}={member}"
         last = path.rsplit(".", 1)[-1]
-        near = difflib.get_close_matches(path, known, n=1, cutoff=0.6)
-        near += [other for other in known if other.rsplit(".", 1)[-1] == last]
-        return path, "is not a setting" + (f"; did you mean {near[0]}?" if near else "")
+        similar = difflib.get_close_matches(path, known, n=1, cutoff=0.6)
+        similar += [setting for setting in known if setting.rsplit(".", 1)[-1] == last]
+        return path, "is not a setting" + (f"; did you mean {similar[0]}?" if similar else "")
     if details["type"] == "missing":
         return path, "is missing"
     message = details["msg"].removeprefix("Value error, ")

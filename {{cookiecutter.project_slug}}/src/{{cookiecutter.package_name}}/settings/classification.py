@@ -5,37 +5,16 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from .check import Strict
-from .data import DataFolder, ShapesFolder
-
-
-class AugmentSettings(Strict):
-    """Random changes to training images, made by the loader's workers."""
-
-    crop_scale: float = Field(
-        gt=0, le=1, description="Smallest area of the random crop, as a share; 1 is off."
-    )
-    flip: float = Field(ge=0, le=1, description="Probability of a left-right flip.")
-    color: float = Field(
-        ge=0, le=1, description="Largest change of brightness, contrast, saturation."
-    )
-
-
-class ShapesSettings(ShapesFolder):
-    """The embedded data."""
-
-    image_size: int = Field(ge=32, le=1024, description="Height and width in pixels.")
-    augment: AugmentSettings
+from .data import DataFolder, ShapesSettings
 
 
 class ImageFolderSettings(DataFolder):
     """Class folders below ``train/ val/ test/``, or class folders that are split here."""
 
     name: Literal["imagefolder"]
-    image_size: int = Field(ge=32, le=1024, description="Height and width in pixels.")
     val_fraction: float = Field(gt=0, lt=1, description="Share of unsplit images for validation.")
     test_fraction: float = Field(gt=0, lt=1, description="Share of unsplit images for the test.")
     split_seed: int = Field(ge=0, lt=2**32, description="Seed of the split of unsplit images.")
-    augment: AugmentSettings
 
     @model_validator(mode="after")
     def _leaves_some_for_training(self) -> Self:

@@ -1,4 +1,4 @@
-"""The settings that all kinds of data sets have."""
+"""The settings that all data sets have, and those of the generated data set."""
 
 from pathlib import Path
 from typing import Literal
@@ -8,10 +8,36 @@ from pydantic import Field, field_validator
 from .check import Strict
 
 
+class AugmentSettings(Strict):
+    """Random changes to training images, made by the loader's workers."""
+
+    crop_scale: float = Field(
+        gt=0, le=1, description="Smallest area of the random crop, as a share; 1 is off."
+    )
+    flip: float = Field(ge=0, le=1, description="Probability of a left-right flip.")
+    # ~ if cookiecutter.task != "classification"
+    rotate: float = Field(ge=0, le=180, description="Largest rotation in degrees.")
+    # ~ endif
+    color: float = Field(
+        ge=0, le=1, description="Largest change of brightness, contrast, saturation."
+    )
+
+
 class DataFolder(Strict):
     """A folder of images."""
 
     root: Path = Field(description="The folder of the data set.")
+    image_size: int = Field(
+        ge=32,
+        # ~ if cookiecutter.task == "classification"
+        le=1024,
+        # ~ else
+        le=2048,
+        multiple_of=32,
+        # ~ endif
+        description="Height and width in pixels of the images that the network gets.",
+    )
+    augment: AugmentSettings
     # ~ if cookiecutter.scope == "complete"
     cache: Literal["disk"] | None = Field(
         description="Decode each image once, and store it as large as the model needs it."
@@ -30,8 +56,8 @@ class DataFolder(Strict):
         return root
 
 
-class ShapesFolder(DataFolder):
-    """The embedded data: coloured shapes, drawn once and then read like any other data set."""
+class ShapesSettings(DataFolder):
+    """Images of coloured shapes, generated once and then read like any other data set."""
 
     name: Literal["shapes"]
     train_images: int = Field(ge=10, description="Images to draw for training.")

@@ -5,37 +5,13 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from .check import Strict
-from .data import DataFolder, ShapesFolder
-
-Size = Annotated[int, Field(ge=32, le=2048, multiple_of=32)]
-
-
-class AugmentSettings(Strict):
-    """Random changes to training images and their boxes, made by the loader's workers."""
-
-    crop_scale: float = Field(
-        gt=0, le=1, description="Smallest area of the random crop, as a share; 1 is off."
-    )
-    flip: float = Field(ge=0, le=1, description="Probability of a left-right flip.")
-    rotate: float = Field(ge=0, le=180, description="Largest rotation in degrees.")
-    color: float = Field(
-        ge=0, le=1, description="Largest change of brightness, contrast, saturation."
-    )
-
-
-class ShapesSettings(ShapesFolder):
-    """The embedded data."""
-
-    image_size: Size = Field(description="Height and width of the stretched images in pixels.")
-    augment: AugmentSettings
+from .data import DataFolder, ShapesSettings
 
 
 class BoxFolderSettings(DataFolder):
     """COCO annotations, or YOLO's ``data.yaml`` with label files."""
 
     name: Literal["coco", "yolo"]
-    image_size: Size = Field(description="Height and width of the stretched images in pixels.")
-    augment: AugmentSettings
 
 
 DataSettings = Annotated[ShapesSettings | BoxFolderSettings, Field(discriminator="name")]

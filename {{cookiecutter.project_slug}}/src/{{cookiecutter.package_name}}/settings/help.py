@@ -1,5 +1,6 @@
 """The text that a command prints for ``--help``."""
 
+import json
 import sys
 import textwrap
 from collections.abc import Iterator, Sequence
@@ -83,17 +84,16 @@ def _settings(config: DictConfig, model: type[BaseModel]) -> Iterator[str]:
         known |= tracker_fields(tree.get("tracking") or {})
     for path, value in flattened(tree).items():
         group = path.partition(".")[0]
-        if group != path and group in known and (text := known.pop(group).description):
-            yield _entry(group, text)  # such as space, before the settings in it
-        shown = (
-            "null" if value is None else str(value).lower() if isinstance(value, bool) else value
-        )
+        if group != path and group in known:
+            description = known.pop(group).description  # printed once, before the first setting
+            if description:
+                yield _entry(group, description)
+        shown = json.dumps(value) if isinstance(value, bool | None) else value  # as in YAML
         field = known.get(path)
-        if field is None or not field.description:
-            explained = ""  # such as the name of a preset, which is listed under Presets
-        else:
-            explained = f"{field.description} {_range(field)}".strip()
-        yield _entry(f"{path}={shown}", explained)
+        explanation = ""  # the name of a preset has none: presets are listed below the settings
+        if field is not None and field.description:
+            explanation = f"{field.description} {_range(field)}".strip()
+        yield _entry(f"{path}={shown}", explanation)
 
 
 def _entry(name: str, text: str) -> str:
@@ -108,7 +108,7 @@ def _range(field: FieldInfo) -> str:
     """Return the values that a setting may have, in brackets; an empty text without limits."""
     choices = [str(choice) for choice in _choices(field.annotation)]
     bounds = [
-        f"{SIGNS[name]} {getattr(limit, name):g}"
+        f"{SIGNS[name]} {getattr(limit, name)}"
         for limit in field.metadata
         if isinstance(limit, annotated_types.BaseMetadata)
         for name in SIGNS

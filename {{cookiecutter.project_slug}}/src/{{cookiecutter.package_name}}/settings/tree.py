@@ -1,9 +1,9 @@
 """The types, ranges and explanations of all settings; their values are in ``configs/``."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator
 
 from .check import Strict
 # ~ if cookiecutter.task == "classification"
@@ -89,6 +89,11 @@ class PicturesSettings(Strict):
     every_n_epochs: int = Field(ge=1, description="Epochs between two sheets.")
 
 
+Batches = Annotated[
+    int | float, Field(gt=0, description="Share (0.1) or number (10) of batches to use.")
+]
+
+
 class TrainerSettings(Strict):
     """Arguments of Lightning's ``Trainer``, and early stopping."""
 
@@ -104,15 +109,9 @@ class TrainerSettings(Strict):
         description="auto is bf16-mixed on a GPU that supports it, else 32-true."
     )
     max_epochs: int = Field(ge=1, description="Epochs of the training.")
-    limit_train_batches: int | float = Field(
-        gt=0, description="Share (0.1) or number (10) of batches to use."
-    )
-    limit_val_batches: int | float = Field(
-        gt=0, description="Share (0.1) or number (10) of batches to use."
-    )
-    limit_test_batches: int | float = Field(
-        gt=0, description="Share (0.1) or number (10) of batches to use."
-    )
+    limit_train_batches: Batches
+    limit_val_batches: Batches
+    limit_test_batches: Batches
     overfit_batches: int | float = Field(
         ge=0, description="Train on this share or number of batches only; 0 is off."
     )
@@ -160,43 +159,7 @@ class Settings(Strict):
         return tracking or None
 
 
-class EvaluateSettings(Settings):
-    """The settings of ``evaluate``."""
-
-    checkpoint: Path = Field(description="Such as runs/<run id>/checkpoints/best.ckpt.")
-    split: Literal["train", "val", "test"] = Field(description="The split to measure.")
-
-    @field_validator("checkpoint", mode="before")
-    @classmethod
-    def _exists(cls, checkpoint: object) -> object:
-        return existing_checkpoint(checkpoint)
-
-
-class PredictSettings(Settings):
-    """The settings of ``predict``."""
-
-    checkpoint: Path = Field(description="Such as runs/<run id>/checkpoints/best.ckpt.")
-    source: str = Field(description="An image, a folder, or a quoted glob such as 'photos/*.jpg'.")
-
-    @field_validator("checkpoint", mode="before")
-    @classmethod
-    def _exists(cls, checkpoint: object) -> object:
-        return existing_checkpoint(checkpoint)
-
-    @field_validator("source", mode="before")
-    @classmethod
-    def _named(cls, source: object) -> object:
-        if source is None:
-            raise ValueError("name the images to predict: source=<file, folder or glob>")
-        return source
-
-
-def existing_checkpoint(checkpoint: object) -> object:
-    """Return the path of a checkpoint that exists.
-
-    Raises:
-        ValueError: if no checkpoint is named, or the file does not exist.
-    """
+def _existing_file(checkpoint: object) -> object:
     if checkpoint is None:
         raise ValueError("name a checkpoint: checkpoint=runs/<run id>/checkpoints/best.ckpt")
     # ~ if cookiecutter.use_wandb and cookiecutter.scope == "complete"
@@ -206,3 +169,31 @@ def existing_checkpoint(checkpoint: object) -> object:
     if not Path(str(checkpoint)).is_file():
         raise ValueError(f"there is no file {checkpoint}")
     return checkpoint
+
+
+CheckpointFile = Annotated[
+    Path,
+    BeforeValidator(_existing_file),
+    Field(description="Such as runs/<run id>/checkpoints/best.ckpt."),
+]
+
+
+class EvaluateSettings(Settings):
+    """The settings of ``evaluate``."""
+
+    checkpoint: CheckpointFile
+    split: Literal["train", "val", "test"] = Field(description="The split to measure.")
+
+
+class PredictSettings(Settings):
+    """The settings of ``predict``."""
+
+    checkpoint: CheckpointFile
+    source: str = Field(description="An image, a folder, or a quoted glob such as 'photos/*.jpg'.")
+
+    @field_validator("source", mode="before")
+    @classmethod
+    def _named(cls, source: object) -> object:
+        if source is None:
+            raise ValueError("name the images to predict: source=<file, folder or glob>")
+        return source

@@ -1,9 +1,11 @@
-"""Send W&B alerts about metrics, a training without improvement, and the end of a run."""
+"""Send W&B alerts about metrics, a training without improvement, and failures."""
 
 import operator
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
+
+from lightning.pytorch import Callback, LightningModule, Trainer
 
 from ..errors import NotFiniteError
 from ..settings.tree import METRICS, MONITOR
@@ -14,13 +16,18 @@ from .settings import AlertRule
 COMPARE = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 
 
-class MetricAlerts:
+class MetricAlerts(Callback):
     """Send the alerts of ``tracking.alerts`` that depend on the metrics of a validation."""
 
     def __init__(self, logger: RunLogger) -> None:
         self.logger = logger
         self.values: dict[str, list[float]] = defaultdict(list)
         self.sent: set[int] = set()
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Send the alerts that the metrics of this validation cause."""
+        if not trainer.sanity_checking:
+            self.check(trainer.callback_metrics)
 
     def check(self, metrics: Mapping[str, Any]) -> None:
         """Add the metrics of a validation, and send the alerts that they cause."""

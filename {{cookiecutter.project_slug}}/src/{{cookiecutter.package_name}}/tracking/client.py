@@ -4,8 +4,14 @@ import logging
 import os
 from collections.abc import Mapping
 from importlib import metadata
+# ~ if cookiecutter.scope == "complete"
+from types import ModuleType
+from typing import Any
+
+# ~ else
 from types import ModuleType
 
+# ~ endif
 from ..run.environment import without_secrets
 from ..run.identity import is_first
 from .settings import Mode, WandbSettings
@@ -14,6 +20,7 @@ log = logging.getLogger(__name__)
 
 # ~ if cookiecutter.scope == "complete"
 HOW_TO_UPLOAD = "To upload it later: uv run wandb-sync"
+TIMEOUT = 20  # seconds before a request of ``public_api`` fails
 
 # ~ else
 HOW_TO_UPLOAD = "To upload it later: uv run wandb sync runs/<run id>/wandb/*run-*"
@@ -46,6 +53,16 @@ def package() -> ModuleType:
     return wandb
 
 
+# ~ if cookiecutter.scope == "complete"
+def public_api(tracking: Mapping[str, Any] | None) -> Any:
+    """Return a ``wandb.Api`` whose default project and entity come from the settings."""
+    wandb = package()
+    wandb.setup(wandb.Settings(silent=True))
+    names = {key: (tracking or {}).get(key) for key in ("project", "entity")}
+    return wandb.Api({key: name for key, name in names.items() if name}, timeout=TIMEOUT)
+
+
+# ~ endif
 def requested_mode(tracking: WandbSettings, environ: Mapping[str, str]) -> Mode | None:
     """Return the mode that the environment or the settings ask for; None if neither does.
 

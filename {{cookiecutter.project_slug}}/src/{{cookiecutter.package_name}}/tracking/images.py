@@ -1,13 +1,24 @@
+# ~ if cookiecutter.scope == "complete"
+"""Log images: validation samples with their predictions, and what ``predict`` has drawn."""
+
+# ~ else
 """Log validation images with their targets and predictions."""
 
+# ~ endif
 from collections.abc import Sequence
+# ~ if cookiecutter.scope == "complete"
+from pathlib import Path
+# ~ endif
 from typing import Any, cast
 
+# ~ if cookiecutter.scope == "complete"
+import numpy as np
+# ~ endif
 from lightning.pytorch import Callback, LightningModule, Trainer
 from PIL import Image
-from torch import Tensor
 from torchvision.transforms.functional import to_pil_image
 
+from ..evaluation.scores import ImageResult
 from ..settings.tree import MONITOR
 from ..task import caption
 from ..training.callbacks.pictures import PredictedSample, PredictionPictures
@@ -16,12 +27,21 @@ from .logger import RunLogger
 
 # ~ else
 from .logger import RunLogger
-from .overlay import overlay
+from .task import overlay
 
 # ~ endif
+# ~ if cookiecutter.scope == "complete"
+KEY = "val/predictions"
+MAX_FRAMES = 60
+FRAME_MILLISECONDS = 400
+CLIPS = {".mp4", ".gif", ".webm"}
+
+
+# ~ else
 KEY = "val/predictions"
 
 
+# ~ endif
 class ValidationImages(Callback):
     """Log the samples that ``PredictionPictures`` draws as W&B images with captions."""
 
@@ -44,50 +64,86 @@ class ValidationImages(Callback):
             return
         with self.logger.guarded("sending images"):
             images = [
-                picture(
-                    self.logger,
-                    sample.image,
-                    self.classes,
-                    target=sample.target,
-                    prediction=sample.prediction,
-                )
-                for sample in samples[: media.images]
+                picture(self.logger, sample, self.classes) for sample in samples[: media.images]
             ]
+            # ~ if cookiecutter.scope == "complete"
+            self.logger.log_metrics({KEY: images}, trainer.global_step)
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Log the sheets ``predictions/epoch_*.png`` as an animation, a frame for each sheet."""
+        media, folder = self.logger.tracking.media, self.logger.run.folder / "predictions"
+        sheets = sorted(folder.glob("epoch_*.png"))
+        if not media.video or len(sheets) < 2:
+            return
+        with self.logger.guarded("sending the animation"):
+            path = folder / "epochs.gif"
+            write_animation(sheets, path, 2 * media.pixels)
+            clip = self.logger.wandb.Video(str(path), format="gif")
+            self.logger.log_metrics({"val/epochs": clip}, trainer.global_step)
+
+
+            # ~ else
             self.logger.log_metrics({KEY: images}, trainer.global_step)
 
 
+# ~ endif
+def picture(
+    logger: RunLogger,
+    sample: PredictedSample | ImageResult,
+    classes: Sequence[str],
+    text: str | None = None,
+) -> Any:
+    """Return a ``wandb.Image`` of a sample with its target and its prediction, if it has one.
+
+    The caption is ``text`` or, by default, a line that compares target and prediction.
+    """
+    shown = shrunk(to_pil_image(sample.image.cpu()), logger.tracking.media.pixels)
+    text = text or caption(sample.target, sample.prediction, classes)
+    # ~ if cookiecutter.task == "classification"
+    return logger.wandb.Image(shown, caption=text, file_type="jpg")
+
+
+    # ~ else
+    over = overlay(sample.target, sample.prediction, classes, shown)
+    return logger.wandb.Image(shown, caption=text, file_type="jpg", **over)
+
+
+    # ~ endif
+# ~ if cookiecutter.scope == "complete"
+def write_animation(sheets: Sequence[Path], path: Path, pixels: int) -> None:
+    """Write image files as a GIF with at most ``MAX_FRAMES`` frames, spread evenly.
+
+    The longer side of the GIF has at most ``pixels`` pixels.
+    """
+    chosen = np.linspace(0, len(sheets) - 1, min(len(sheets), MAX_FRAMES)).round().astype(int)
+    frames = [shrunk(Image.open(sheets[index]), pixels) for index in chosen]
+    frames[0].save(
+        path, save_all=True, append_images=frames[1:], duration=FRAME_MILLISECONDS, loop=0
+    )
+
+
+def log_drawn_predictions(logger: RunLogger) -> None:
+    """Log the first annotated images and clips that ``predict`` has written."""
+    wandb, media = logger.wandb, logger.tracking.media
+    drawn = sorted((logger.run.folder / "predictions").iterdir())
+    with logger.guarded("sending predictions"):
+        images = [
+            wandb.Image(shrunk(Image.open(path), media.pixels), caption=path.stem, file_type="jpg")
+            for path in [path for path in drawn if path.suffix == ".jpg"][: media.clips]
+        ]
+        clips = [
+            wandb.Video(str(path), caption=path.stem, format=path.suffix[1:])
+            for path in [path for path in drawn if path.suffix in CLIPS][: media.clips]
+        ]
+        media_by_key = {"predict/images": images, "predict/clips": clips}
+        values = {key: items for key, items in media_by_key.items() if items}
+        if values:
+            logger.log_metrics(values, 0)
+
+
+# ~ endif
 def shrunk(image: Image.Image, pixels: int) -> Image.Image:
     """Return a copy of the image in RGB whose longer side has at most ``pixels`` pixels."""
     small = image.convert("RGB")
     small.thumbnail((pixels, pixels))
     return small
-
-
-def picture(
-    logger: RunLogger,
-    image: Tensor,
-    classes: Sequence[str],
-    *,
-    target: Any = None,
-    prediction: Any = None,
-    text: str | None = None,
-) -> Any:
-    """Return a ``wandb.Image`` of a sample.
-
-    Args:
-        logger: the logger of the run.
-        image: uint8 tensor [3, H, W].
-        classes: the names of the classes.
-        target: the annotation of the sample, or None.
-        prediction: the prediction for the sample, or None.
-        text: the caption; by default, a line that compares target and prediction.
-    """
-    shown = shrunk(to_pil_image(image.cpu()), logger.tracking.media.pixels)
-    if text is None and prediction is not None:
-        text = caption(target, prediction, classes)
-    # ~ if cookiecutter.task == "classification"
-    return logger.wandb.Image(shown, caption=text, file_type="jpg")
-    # ~ else
-    over = overlay(target, prediction, classes, shown)
-    return logger.wandb.Image(shown, caption=text, file_type="jpg", **over)
-    # ~ endif

@@ -1,17 +1,35 @@
 """Record the lineage data -> run -> model -> predictions as artifacts of a run."""
 
+from typing import Any, cast
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
 from ..data.datamodule import Datasets
 from ..data.images import files_below
 from ..run.folder import Run
 from ..settings.tree import EvaluateSettings, PredictSettings, Settings
 from .artifacts import log_files
-from .facts import fingerprint
 from .logger import RunLogger
+from .provenance import fingerprint
 from .registry import SOURCE
 from .sync import PENDING, postpone
 from .tables import data_table
 
 MAX_REFERENCES = 100_000  # larger data sets are identified by their fingerprint alone
+
+
+class DataLineage(Callback):
+    """Log the data set as an artifact that the run uses."""
+
+    def __init__(self, logger: RunLogger, settings: Settings) -> None:
+        self.logger = logger
+        self.settings = settings
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Log the data set, once for all stages."""
+        if "data" not in self.logger.model_metadata:
+            with self.logger.guarded("logging the data"):
+                log_data(self.logger, self.settings, cast("Any", trainer).datamodule.datasets)
 
 
 def log_data(logger: RunLogger, settings: Settings, datasets: Datasets) -> None:
@@ -23,7 +41,7 @@ def log_data(logger: RunLogger, settings: Settings, datasets: Datasets) -> None:
     root, run, name = settings.data.root, logger.experiment, f"data-{settings.data.name}"
     version = fingerprint(root)
     run.config.update({"data_fingerprint": version})
-    logger.facts["data"] = version
+    logger.model_metadata["data"] = version
     if logger.tracking.log_data is None:
         return
     if not logger.offline:
@@ -31,8 +49,8 @@ def log_data(logger: RunLogger, settings: Settings, datasets: Datasets) -> None:
         if logger.wandb.Api().artifact_exists(known, "dataset"):
             run.use_artifact(known)
             return
-    facts = {"fingerprint": version, "root": str(root), "classes": list(datasets.classes)}
-    artifact = logger.wandb.Artifact(name, "dataset", metadata=facts)
+    metadata = {"fingerprint": version, "root": str(root), "classes": list(datasets.classes)}
+    artifact = logger.wandb.Artifact(name, "dataset", metadata=metadata)
     if logger.tracking.log_data == "content":
         artifact.add_dir(str(root))
     elif sum(1 for _ in files_below(root)) <= MAX_REFERENCES:

@@ -30,8 +30,7 @@ class RunLogger(WandbLogger):
     ) -> None:
         self.tracking = tracking
         self.run = run
-        self.facts: dict[str, Any] = {}  # metadata of the logged models
-        self.models: dict[str, tuple[int, Any]] = {}  # by alias: file time, artifact
+        self.model_metadata: dict[str, Any] = {}  # of the artifacts of models
         self.artifacts: list[dict[str, Any]] = []  # see ``artifacts.log_files``
         self.failures: set[str] = set()
         self.logged = metrics_logged(run)  # a resumed training repeats the steps after a checkpoint

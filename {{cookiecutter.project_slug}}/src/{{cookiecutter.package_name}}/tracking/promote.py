@@ -1,7 +1,6 @@
 """The command ``promote``: link a model into the registry if its score is good enough."""
 
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +11,8 @@ from ..errors import UsageError
 from ..run.folder import Run
 from ..settings.check import Strict, check
 from ..settings.launch import launch
-from ..settings.tree import MONITOR
-from .client import has_key, installed, package, reason, requested_mode
-from .registry import PREFIX, link, public_api, refuse
+from .client import has_key, installed, public_api, reason, requested_mode
+from .registry import PREFIX, link, refuse
 from .settings import WandbSettings
 from .sync import postpone
 
@@ -69,57 +67,32 @@ def run_promotion(settings: PromoteSettings) -> str:
     path = Path(settings.checkpoint)
     run = Run(path.parent.parent if path.suffix == ".ckpt" else settings.runs / path)
     has_folder = run.settings_file.is_file()
+    if path.suffix == ".ckpt" and not has_folder:
+        raise UsageError(f"checkpoint={path} is not a file of a run; give its run id.")
+    is_artifact = settings.checkpoint.startswith(PREFIX)
+    name = settings.checkpoint.removeprefix(PREFIX) if is_artifact else f"model-{run.id}:best"
     target = f"wandb-registry-{settings.registry}/{settings.collection}"
     limits: dict[str, Any] = {"min_metric": settings.min_metric, "force": settings.force}
     mode = requested_mode(settings.tracking, os.environ)
-    try:
-        if mode == "online" or (mode is None and has_key()):
+    if mode == "online" or (mode is None and has_key()):
+        try:
             api = public_api(settings.tracking.model_dump())
-            if path.suffix == ".ckpt" and not has_folder:
-                artifact = _logged(path, settings.tracking)
-            elif settings.checkpoint.startswith(PREFIX):
-                artifact = api.artifact(settings.checkpoint.removeprefix(PREFIX))
-            else:
-                artifact = api.artifact(f"model-{run.id}:best")
-            return link(api, artifact, target, settings.alias, **limits)
-    except UsageError:
-        raise
-    except Exception as error:  # wandb raises many kinds
-        raise UsageError(f"checkpoint={settings.checkpoint}: {reason(error)}") from error
+            return link(api, api.artifact(name), target, settings.alias, **limits)
+        except UsageError:
+            raise
+        except Exception as error:  # wandb raises many kinds
+            raise UsageError(f"checkpoint={settings.checkpoint}: {reason(error)}") from error
     if not has_folder:
         raise UsageError(
             f"checkpoint={settings.checkpoint}: without a server, only a run in "
             f"{settings.runs}/ can be promoted.\nLog in: uv run wandb login"
         )
     if not settings.force:
-        refuse(run.id, _score(run.best), settings.min_metric, None, settings.alias)
-    arguments = {"target": target, "alias": settings.alias, **limits}
-    postpone(run, {"action": "link", "artifact": f"model-{run.id}:best", **arguments})
+        from ..training.checkpoint import read_checkpoint  # noqa: PLC0415 - it imports PyTorch
+        from .artifacts import best_score  # noqa: PLC0415
+
+        score = best_score(read_checkpoint(run.best))
+        refuse(run.id, score, settings.min_metric, None, settings.alias)
+    action = {"action": "link", "artifact": name, "target": target, "alias": settings.alias}
+    postpone(run, action | limits)
     return f"No server: uv run wandb-sync will make {run.id} {settings.alias} of {target}."
-
-
-def _score(checkpoint: Path) -> float | None:
-    from ..training.checkpoint import read_checkpoint  # noqa: PLC0415 - it imports PyTorch
-    from .artifacts import best_score  # noqa: PLC0415
-
-    return best_score(read_checkpoint(checkpoint))
-
-
-def _logged(path: Path, tracking: WandbSettings) -> Any:
-    """Log a checkpoint outside a run folder as an artifact with its score, and return it."""
-    score = _score(path)
-    wandb = package()
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        wandb.init(
-            project=tracking.project,
-            entity=tracking.entity,
-            job_type="promote",
-            dir=folder,
-            settings=wandb.Settings(silent=True),
-        ) as run,
-    ):
-        facts = {} if score is None else {MONITOR: score}
-        artifact = wandb.Artifact(f"model-{path.stem}", "model", metadata=facts)
-        artifact.add_file(str(path), name=path.name)
-        return run.log_artifact(artifact).wait()

@@ -7,19 +7,10 @@ from typing import Any
 from ..errors import UsageError
 from ..run.files import write_text
 from ..settings.tree import METRICS, MONITOR
-from .client import installed, package, reason
+from .client import installed, public_api, reason
 
 PREFIX = "wandb:"
 SOURCE = "artifact.txt"  # in the folder of a fetched checkpoint: the name of its artifact
-TIMEOUT = 20  # seconds before a request fails
-
-
-def public_api(tracking: Mapping[str, Any] | None) -> Any:
-    """Return a ``wandb.Api`` whose default project and entity come from the settings."""
-    wandb = package()
-    wandb.setup(wandb.Settings(silent=True))
-    names = {key: (tracking or {}).get(key) for key in ("project", "entity")}
-    return wandb.Api({key: name for key, name in names.items() if name}, timeout=TIMEOUT)
 
 
 def fetch_checkpoint(wanted: str, tracking: Mapping[str, Any] | None) -> Path:

@@ -3,20 +3,11 @@
 The API key is not a setting, because settings are stored with the run.
 """
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator
 
 from ..settings.check import Strict
-
-if TYPE_CHECKING:
-    from lightning.pytorch import Callback
-    from lightning.pytorch.loggers import Logger
-
-    from ..run.folder import Run
-    from ..settings.tree import Settings
 
 Mode = Literal["online", "offline", "disabled"]
 
@@ -24,21 +15,14 @@ Mode = Literal["online", "offline", "disabled"]
 class MediaSettings(Strict):
     """The number and the size of the images that are logged."""
 
-    images: int = Field(  # W&B shows at most 108 images of a key
-        ge=0, le=108, description="Validation images to log with target and prediction."
-    )
+    # W&B shows at most 108 images of a key.
+    images: int = Field(ge=0, le=108, description="Validation images to log.")
     every_n_validations: int = Field(ge=1, description="Validations between two logs of images.")
     # ~ if cookiecutter.scope == "complete"
-    worst: int = Field(
-        ge=0, le=108, description="Images with the highest loss to log after a test."
-    )
+    worst: int = Field(ge=0, le=108, description="Test images with the highest loss to log.")
     video: bool = Field(description="Log the validation images of all epochs as an animation.")
-    clips: int = Field(
-        ge=0, le=32, description="Largest number of images, and of clips, that predict logs."
-    )
-    embeddings: int = Field(
-        ge=0, le=10_000, description="Validation images in the point cloud; 0 logs none."
-    )
+    clips: int = Field(ge=0, le=32, description="Images of predict to log, and clips of predict.")
+    embeddings: int = Field(ge=0, le=10_000, description="Validation images in the point cloud.")
     # ~ endif
     pixels: int = Field(ge=32, le=4096, description="Largest side of a logged image, in pixels.")
 
@@ -47,12 +31,8 @@ class MediaSettings(Strict):
 class TableSettings(Strict):
     """The number of rows of the tables."""
 
-    data: int = Field(
-        ge=0, le=10_000, description="Rows for each split and version of the data; 0 logs none."
-    )
-    predictions: int = Field(
-        ge=0, le=10_000, description="Rows of the table of predictions of a test; 0 logs none."
-    )
+    data: int = Field(ge=0, le=10_000, description="Rows of the data table for each split.")
+    predictions: int = Field(ge=0, le=10_000, description="Rows of the table of test predictions.")
 
 
 class AlertRule(Strict):
@@ -83,7 +63,10 @@ class AlertSettings(Strict):
 
 # ~ endif
 class WandbSettings(Strict):
-    """The settings of a W&B run; ``training/loggers.py`` calls ``follow`` to open it."""
+    """The settings of a W&B run."""
+
+    # The function that opens the run, by its name, since its module imports PyTorch.
+    opened_by: ClassVar[str] = f"{__package__}.wandb_run:wandb_run"
 
     target: str = Field(alias="_target_")
     project: str | None = Field(description="The project of the run.")
@@ -98,26 +81,19 @@ class WandbSettings(Strict):
     mode: Mode | None = Field(
         description="null is WANDB_MODE if it is set, else online with an API key, offline without."
     )
-    strict: bool = Field(
-        description="Whether an error of tracking fails the run; false only logs it."
-    )
+    strict: bool = Field(description="Fail the run on an error of tracking; false only logs it.")
     init_timeout: float = Field(
         gt=0, description="Seconds to wait for the server before the run is recorded offline."
     )
-    finish_timeout: float = Field(
-        gt=0, description="Seconds to wait for the upload at the end of the run."
-    )
+    finish_timeout: float = Field(gt=0, description="Seconds to wait for the upload at the end.")
     # ~ if cookiecutter.scope == "complete"
     log_model: Literal["best", "all"] | None = Field(
         description="Log the best checkpoint; all logs the last, too; null logs none."
     )
     log_model_every_n_epochs: int | None = Field(
-        ge=1,
-        description="Epochs between two logs of a new best checkpoint; null logs it at the end.",
+        ge=1, description="Epochs between two logs of a new best checkpoint; null is the end only."
     )
-    prune_models: bool = Field(
-        description="At the end, delete the model versions of this run that have no alias."
-    )
+    prune_models: bool = Field(description="At the end, delete model versions without an alias.")
     log_data: Literal["reference", "content"] | None = Field(
         description="Log the data set by reference, or with its files; null logs none."
     )
@@ -137,11 +113,3 @@ class WandbSettings(Strict):
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:
         return value or None  # an unset environment variable may be passed as an empty text
-
-    def follow(
-        self, settings: "Settings", run: "Run", *, job: str
-    ) -> AbstractContextManager[tuple[Sequence["Logger"], Sequence["Callback"]]]:
-        """Return a context that opens a W&B run and yields its loggers and callbacks."""
-        from .session import follow  # noqa: PLC0415 - it imports PyTorch
-
-        return follow(self, settings, run, job=job)

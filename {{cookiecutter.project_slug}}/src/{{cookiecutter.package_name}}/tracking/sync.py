@@ -8,15 +8,12 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..run.files import write_json
 from ..run.folder import Run
-from .client import package, reason
-from .registry import link, public_api
-
-if TYPE_CHECKING:
-    from .logger import RunLogger
+from .client import package, public_api, reason
+from .registry import link
 
 PENDING = "wandb-pending.json"  # in a run folder: actions that need a server
 COMPLETE = "complete"  # in W&B's folder of an online run: its upload is complete
@@ -40,21 +37,6 @@ def pending(run: Run) -> list[dict[str, Any]]:
     path = run.folder / PENDING
     actions: list[dict[str, Any]] = json.loads(path.read_text("utf-8")) if path.is_file() else []
     return actions
-
-
-def remember_artifacts(logger: "RunLogger", files: str, *, arrived: bool) -> None:
-    """Mark the upload of a finished online run as complete, or store its artifacts as pending.
-
-    Args:
-        logger: the logger of the finished run.
-        files: the folder ``files`` in W&B's folder of the run.
-        arrived: whether the upload has finished.
-    """
-    if arrived:
-        (Path(files).parent / COMPLETE).touch()
-    if not arrived or "logging the model" in logger.failures:
-        for action in logger.artifacts:
-            postpone(logger.run, action)
 
 
 def main() -> None:
@@ -148,16 +130,16 @@ def do_pending(run: Run) -> list[str]:
 
 
 def _do(run: Run, action: str, artifact: str, **arguments: Any) -> None:
+    """Carry out an action, as described in ``postpone``."""
     tracking = run.settings["tracking"]
     api = public_api(tracking)
     if action == "log":
         _log_again(run, api.run(f"{tracking['project']}/{run.id}"), artifact, **arguments)
-        return
-    version = api.artifact(artifact)
-    if action == "use":
-        api.run(f"{version.entity}/{version.project}/{run.id}").use_artifact(version)
+    elif action == "link":
+        print(f"  {link(api, api.artifact(artifact), **arguments)}")
     else:
-        print(f"  {link(api, version, **arguments)}")
+        version = api.artifact(artifact)
+        api.run(f"{version.entity}/{version.project}/{run.id}").use_artifact(version)
 
 
 def _log_again(

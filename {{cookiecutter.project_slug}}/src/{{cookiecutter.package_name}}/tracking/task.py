@@ -1,13 +1,245 @@
-"""The functions of the task that the other modules of this folder use."""
-
 # ~ if cookiecutter.task == "classification"
-from .classification import columns, embed, labels, main_class
+"""The parts of tracking that depend on the task: columns of tables, and embeddings."""
 
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+
+from ..classification.module import ClassificationModule
+from ..evaluation.scores import ImageResult
+
+
+def labels(target: int, classes: Sequence[str]) -> dict[str, Any]:
+    """Return the columns of the data table that describe a target, the index of a class."""
+    return {"label": classes[target]}
+
+
+def columns(result: ImageResult, classes: Sequence[str]) -> dict[str, Any]:
+    """Return the columns of the table of predictions that are specific to this task."""
+    return {"target": classes[result.target], "prediction": classes[result.prediction.label]}
+
+
+def embed(module: ClassificationModule, images: Tensor) -> Tensor:
+    """Return the pooled features [B, D] before the last layer, of uint8 images [B, 3, S, S]."""
+    network: Any = module.network
+    maps = network.backbone.forward_features(network.normalisation(images))
+    pooled: Tensor = network.backbone.forward_head(maps, pre_logits=True)
+    return pooled
+
+
+def main_class(target: Any) -> int:
+    """Return the index of the class that decides the colour of an embedded image."""
+    return int(target)
 # ~ elif cookiecutter.task == "detection"
-from .detection import columns, embed, labels, main_class
+# ~ if cookiecutter.scope == "complete"
+"""The parts of tracking that depend on the task: boxes, columns of tables, and embeddings."""
 
-# ~ elif cookiecutter.task == "segmentation"
-from .segmentation import columns, embed, labels, main_class
+# ~ else
+"""The part of tracking that depends on the task: boxes in the form in which W&B draws them."""
 
 # ~ endif
-__all__ = ["columns", "embed", "labels", "main_class"]
+import math
+from collections.abc import Sequence
+from typing import Any
+
+# ~ if cookiecutter.scope == "complete"
+import torch
+# ~ endif
+from PIL import Image
+from torch import Tensor
+
+# ~ if cookiecutter.scope == "complete"
+from ..detection.boxes import Prediction, Target
+from ..detection.matching import NO_OBJECT, match
+from ..detection.module import DetectionModule
+from ..evaluation.scores import ImageResult
+
+
+# ~ else
+from ..detection.boxes import Prediction, Target
+
+
+# ~ endif
+# ~ if cookiecutter.scope == "complete"
+def labels(target: Target, classes: Sequence[str]) -> dict[str, Any]:
+    """Return the columns of the data table that describe a target: its objects and classes."""
+    names = sorted({classes[label] for label in target.labels.tolist()})
+    return {"objects": len(target.labels), "labels": ", ".join(names)}
+
+
+def columns(result: ImageResult, classes: Sequence[str]) -> dict[str, Any]:
+    """Return the columns of the table of predictions that are specific to this task."""
+    matches = match(result.prediction, result.target)
+    objects = int((~result.target.crowd).sum())
+    matched = int((matches >= 0).sum())
+    return {
+        "target": ", ".join(classes[label] for label in result.target.labels.tolist()),
+        "prediction": ", ".join(classes[label] for label in result.prediction.labels.tolist()),
+        "objects": objects,
+        "found": matched,
+        "missed": objects - matched,
+        "false": int((matches == NO_OBJECT).sum()),
+    }
+
+
+def embed(module: DetectionModule, images: Tensor) -> Tensor:
+    """Return the spatial means of all feature maps of the backbone, concatenated.
+
+    Args:
+        module: the trained module.
+        images: uint8 tensor [B, 3, S, S].
+
+    Returns:
+        Float tensor [B, D], where D is the sum of the channels of all feature maps.
+    """
+    outputs: list[Any] = []
+    backbone = module.network.backbone
+    hook = backbone.register_forward_hook(lambda *arguments: outputs.append(arguments[-1]))
+    try:
+        module(images)
+    finally:
+        hook.remove()
+    return torch.cat([maps.mean(dim=(2, 3)) for maps in _maps(outputs)], dim=1)
+
+
+def _maps(output: Any) -> list[Tensor]:
+    """Return the tensors [B, C, H, W] in nested lists, tuples and dictionaries."""
+    if isinstance(output, Tensor):
+        return [output] if output.ndim == 4 else []
+    inner = output.values() if isinstance(output, dict) else output
+    return [maps for part in inner for maps in _maps(part)]
+
+
+def main_class(target: Target) -> int:
+    """Return the class of the largest object, the colour of an embedded image; -1 without any."""
+    return int(target.labels[target.areas.argmax()]) if len(target.labels) else -1
+
+
+# ~ endif
+def overlay(
+    target: Target | None, prediction: Prediction | None, classes: Sequence[str], _: Image.Image
+) -> dict[str, Any]:
+    """Return the boxes of a target and of a prediction as arguments of ``wandb.Image``."""
+    boxes = {}
+    if prediction is not None:
+        boxes["prediction"] = box_data(
+            prediction.boxes, prediction.labels, classes, prediction.scores
+        )
+    if target is not None:
+        boxes["target"] = box_data(target.boxes, target.labels, classes)
+    return {"boxes": boxes}
+
+
+def box_data(
+    boxes: Tensor, labels: Tensor, classes: Sequence[str], scores: Tensor | None = None
+) -> dict[str, Any]:
+    """Return boxes in the format of ``wandb.Image``, without boxes that are not finite.
+
+    Args:
+        boxes: float tensor [N, 4] of x1, y1, x2, y2 as shares of the image; clipped to the image.
+        labels: integer tensor [N] of indices in ``classes``.
+        classes: the names of the classes.
+        scores: float tensor [N], or None for the boxes of a target.
+    """
+    data = []
+    for index, (corners, label) in enumerate(zip(boxes.tolist(), labels.tolist(), strict=True)):
+        if not all(map(math.isfinite, corners)):
+            continue
+        left, top, right, bottom = (min(max(value, 0), 1) for value in corners)
+        position = {"minX": left, "minY": top, "maxX": right, "maxY": bottom}
+        box = {"position": position, "class_id": label, "box_caption": classes[label]}
+        if scores is not None:
+            score = float(scores[index])
+            box |= {"box_caption": f"{classes[label]} {score:.0%}", "scores": {"score": score}}
+        data.append(box)
+    return {"box_data": data, "class_labels": dict(enumerate(classes))}
+# ~ elif cookiecutter.task == "segmentation"
+# ~ if cookiecutter.scope == "complete"
+"""The parts of tracking that depend on the task: masks, columns of tables, and embeddings."""
+
+# ~ else
+"""The part of tracking that depends on the task: masks in the form in which W&B draws them."""
+
+# ~ endif
+from collections.abc import Sequence
+from typing import Any
+
+# ~ if cookiecutter.scope == "complete"
+import numpy as np
+# ~ endif
+import torch
+from PIL import Image
+from torch import Tensor
+
+# ~ if cookiecutter.scope == "complete"
+from ..evaluation.scores import ImageResult
+from ..segmentation.masks import Prediction, resize_mask
+from ..segmentation.module import SegmentationModule
+
+
+# ~ else
+from ..segmentation.masks import Prediction, resize_mask
+
+
+# ~ endif
+# ~ if cookiecutter.scope == "complete"
+def labels(target: Tensor, classes: Sequence[str]) -> dict[str, Any]:
+    """Return the columns of the data table that describe a target, a mask [H, W] of class ids."""
+    return {"labels": _names(target.numpy(), classes)}
+
+
+def columns(result: ImageResult, classes: Sequence[str]) -> dict[str, Any]:
+    """Return the columns of the table of predictions that are specific to this task."""
+    masks = {"target": result.target, "prediction": result.prediction.mask}
+    return {name: _names(mask, classes) for name, mask in masks.items()}
+
+
+def _names(mask: Any, classes: Sequence[str]) -> str:
+    return ", ".join(classes[label] for label in np.unique(mask) if label < len(classes))
+
+
+def embed(module: SegmentationModule, images: Tensor) -> Tensor:
+    """Return the spatial mean [B, D] of the last feature map of uint8 images [B, 3, S, S]."""
+    maps: Tensor = module.network.backbone(module.network.normalisation(images))[-1]
+    return maps.mean(dim=(2, 3))
+
+
+def main_class(target: Any) -> int:
+    """Return the class of most pixels, which decides the colour of an embedded image.
+
+    Class 0, which is usually the background, and the ignored id 255 are not counted; -1 is
+    returned if the mask has no other class.
+    """
+    counts = torch.bincount(target.flatten().long(), minlength=256)[1:255]
+    return int(counts.argmax()) + 1 if counts.sum() else -1
+
+
+# ~ endif
+def overlay(
+    target: Tensor | None,
+    prediction: Prediction | None,
+    classes: Sequence[str],
+    picture: Image.Image,
+) -> dict[str, Any]:
+    """Return the masks of a target and of a prediction as arguments of ``wandb.Image``.
+
+    Args:
+        target: integer tensor [H, W] of class ids, or None.
+        prediction: with a mask of class ids, or None.
+        classes: the names of the classes.
+        picture: the image that is logged; the masks are resized to its size.
+    """
+    masks = {"prediction": None if prediction is None else prediction.mask, "target": target}
+    names = dict(enumerate(classes))
+    return {
+        "masks": {
+            key: {
+                "mask_data": resize_mask(mask.to(torch.uint8).cpu(), picture.size),
+                "class_labels": names,
+            }
+            for key, mask in masks.items()
+            if mask is not None
+        }
+    }
+# ~ endif

@@ -17,17 +17,18 @@ from ..settings.tree import Settings
 
 
 @contextmanager
-def tracked(
+def open_trackers(
     settings: Settings, run: Run, *, job: str
 ) -> Iterator[tuple[list[Logger], list[Callback]]]:
     """Open the trackers of ``settings.tracking``, and close them when the block ends.
 
-    A tracker is a Lightning logger, which is built from its arguments, or a class with a method
-    ``follow``, which returns a context manager that yields loggers and callbacks.
+    A tracker is a Lightning logger, which is built from its arguments, or a class of settings. The
+    attribute ``opened_by`` of such a class is the name of a function, which takes the settings and
+    returns a context manager that yields loggers and callbacks.
 
     Args:
         settings: with ``tracking=none``, both lists are empty.
-        run: the run, passed to ``follow``.
+        run: the run of the command.
         job: the command: ``train``, ``evaluate`` or ``predict``.
 
     Yields:
@@ -44,8 +45,9 @@ def tracked(
                 target = resolve_name(tracker[TARGET])
             except Exception as error:
                 raise UsageError(f"{path}.{TARGET}={tracker[TARGET]}: {error}") from error
-            if hasattr(target, "follow"):
-                opened = target(**tracker).follow(settings, run, job=job)
+            if hasattr(target, "opened_by"):
+                open_tracker = resolve_name(target.opened_by)
+                opened = open_tracker(target(**tracker), settings, run, job=job)
                 more_loggers, more_callbacks = stack.enter_context(opened)
                 loggers += more_loggers
                 callbacks += more_callbacks
@@ -65,7 +67,7 @@ def _logger(path: str, target: Any, tracker: Mapping[str, Any], settings: Settin
     try:
         inspect.signature(target).bind(**arguments)
         logger = target(**arguments)
-        _ = getattr(logger, "experiment", None)  # it checks some of the arguments
+        _ = getattr(logger, "experiment", None)  # creating it checks further arguments
         hyperparameters = settings.model_dump(mode="json", exclude={"tracking"})
         logger.log_hyperparams(flattened(hyperparameters))
     except ModuleNotFoundError as error:

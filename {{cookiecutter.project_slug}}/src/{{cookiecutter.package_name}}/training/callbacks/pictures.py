@@ -1,6 +1,5 @@
 """Draw the predictions of a fixed selection of validation images."""
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from ...data.images import Unreadable
+from ...evaluation.drawing import contact_sheet
 
 
 @dataclass(frozen=True)
@@ -75,15 +75,3 @@ class PredictionPictures(Callback):
     def _write_sheet(self, trainer: Trainer, shown: Sequence[PredictedSample]) -> None:
         path = self.folder / f"epoch_{trainer.current_epoch:03d}.png"
         contact_sheet([self.draw(sample) for sample in shown]).save(path)
-
-
-def contact_sheet(tiles: Sequence[Image.Image], gap: int = 8) -> Image.Image:
-    """Arrange images in an approximately square grid on white, ``gap`` pixels apart."""
-    columns = max(1, round(len(tiles) ** 0.5))
-    rows = math.ceil(len(tiles) / columns)
-    width, height = max(tile.width for tile in tiles), max(tile.height for tile in tiles)
-    sheet = Image.new("RGB", (columns * (width + gap) + gap, rows * (height + gap) + gap), "white")
-    for index, tile in enumerate(tiles):
-        row, column = divmod(index, columns)
-        sheet.paste(tile, (gap + column * (width + gap), gap + row * (height + gap)))
-    return sheet

@@ -1,4 +1,4 @@
-"""What a run records besides metrics, images and the best model."""
+"""The data, the model, the predictions and the uncommitted changes that a run records."""
 
 import json
 import subprocess
@@ -7,7 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from {{ cookiecutter.package_name }}.task import MONITOR
-from {{ cookiecutter.package_name }}.tracking import facts
+from {{ cookiecutter.package_name }}.tracking import provenance
 
 from reading import artifacts, config, entries, history, logged
 from tracked import PLAIN
@@ -15,7 +15,8 @@ from tracked import PLAIN
 
 def test_data_and_model_are_described(recorded):
     stored = config(recorded)
-    assert stored["data_fingerprint"] == facts.fingerprint(recorded.parents[1] / "data" / "shapes")
+    root = recorded.parents[1] / "data" / "shapes"
+    assert stored["data_fingerprint"] == provenance.fingerprint(root)
     assert stored["model_size"]["trainable"] == stored["model_size"]["parameters"] > 1000
     assert any(name.startswith("gradients/") for row in history(recorded) for name in row)
     best, last = artifacts(recorded, "model")
@@ -48,14 +49,14 @@ def test_the_fingerprint_changes_with_names_sizes_and_annotations(tmp_path):
     image, labels = tmp_path / "1.jpg", tmp_path / "labels.json"
     image.write_bytes(b"12")
     labels.write_text("{}")
-    seen = [facts.fingerprint(tmp_path)]
-    assert facts.fingerprint(tmp_path) == seen[0]
+    seen = [provenance.fingerprint(tmp_path)]
+    assert provenance.fingerprint(tmp_path) == seen[0]
     labels.write_text("[]")
-    seen.append(facts.fingerprint(tmp_path))
+    seen.append(provenance.fingerprint(tmp_path))
     image.write_bytes(b"123")
-    seen.append(facts.fingerprint(tmp_path))
+    seen.append(provenance.fingerprint(tmp_path))
     image.rename(tmp_path / "2.jpg")
-    seen.append(facts.fingerprint(tmp_path))
+    seen.append(provenance.fingerprint(tmp_path))
     assert len(set(seen)) == 4
 
 
@@ -68,7 +69,7 @@ def test_uncommitted_changes_are_saved_without_secrets(workplace):
     saved = []
     run = SimpleNamespace(save=lambda path, **_: saved.append(path))
     folder = SimpleNamespace(folder=workplace)
-    facts.log_patch(SimpleNamespace(run=folder, experiment=run, guarded=nullcontext))
+    provenance.log_patch(SimpleNamespace(run=folder, experiment=run, guarded=nullcontext))
     assert saved == [str(workplace / "uncommitted.patch")]
     patch = (workplace / "uncommitted.patch").read_text()
     assert "+x = 2" in patch

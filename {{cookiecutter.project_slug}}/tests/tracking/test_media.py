@@ -9,11 +9,8 @@ import torch
 import wandb
 from PIL import Image
 
-from {{ cookiecutter.package_name }}.tracking.clips import (
-    log_drawn_predictions,
-    write_animation,
-)
 from {{ cookiecutter.package_name }}.tracking.embeddings import first_three_components
+from {{ cookiecutter.package_name }}.tracking.images import log_drawn_predictions, write_animation
 
 from reading import logged, media
 
