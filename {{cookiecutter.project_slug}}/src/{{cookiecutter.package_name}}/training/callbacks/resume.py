@@ -64,7 +64,7 @@ class ExactResume(Callback):
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Count the images, and seed MixUp, dropout etc. with the numbers of step and process."""
+        """Count the images, and seed random operations with the numbers of step and process."""
         self.data.sampler.images += self.data.sampler.step_images
         seed = random_seed(self.data.seed, trainer.global_step, trainer.global_rank)
         # ``torch.manual_seed`` sets all kinds of devices, which takes 100 times as long.
