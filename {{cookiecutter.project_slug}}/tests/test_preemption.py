@@ -33,7 +33,7 @@ def ask(monkeypatch):
             if trainer.global_step == step:
                 os.kill(os.getpid(), signum)
 
-        monkeypatch.setattr(Preemption, "on_train_batch_start", send)
+        monkeypatch.setattr(Preemption, "on_before_optimizer_step", send)
 
     return at
 
