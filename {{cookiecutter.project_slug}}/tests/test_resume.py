@@ -150,6 +150,17 @@ def test_a_resumed_training_is_the_uninterrupted_one(train, command, interrupted
     assert_equal_runs(run, whole)
 
 
+# ~ if cookiecutter.scope == "complete"
+def test_an_epoch_goes_on_with_another_batch_size(interrupted, command):
+    run = interrupted(5, terminate, "trainer.max_epochs=3")
+    command("train", f"resume={run.name}", "loader.batch_size=5")
+    rows = rows_of(run)
+    assert [row["epoch"] for row in rows if MONITOR in row] == ["0", "1", "2"]
+    steps = [row["epoch"] for row in rows if "train/loss" in row]
+    assert [steps.count(epoch) for epoch in "012"] == [4, 2 + 4, 8]
+
+
+# ~ endif
 def test_a_resumed_training_with_more_epochs_follows_the_longer_schedule(train, command):
     long = train("trainer.max_epochs=3", "schedule.warmup=0.4")
     run = train("trainer.max_epochs=1", "schedule.warmup=0.1")
