@@ -77,6 +77,7 @@ def test_batches_add_up_and_only_the_extreme_images_are_kept():
     collected.on_test_epoch_end(trainer, None)
     assert collected.counts.targets.tolist() == [6, 0]
     assert collected.counts.correct.sum() == 4
+    assert collected.images == 4
     assert [image.position for image in collected.worst] == [0, 2]
     assert [image.position for image in collected.best] == [3, 1]  # the surest of equal losses
     kept = collected.worst[0].image

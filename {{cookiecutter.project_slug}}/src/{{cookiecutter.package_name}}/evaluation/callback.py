@@ -14,12 +14,14 @@ class EvaluationResults(Callback):
 
     Attributes:
         counts: the counts over all images; after the test, those of all processes.
+        images: the number of tested images.
         worst: the images with the highest loss, in descending order.
         best: the images with the lowest loss, in ascending order.
         shown: the maximum length of ``worst`` and ``best``.
     """
 
     counts: ScoreCounts
+    images: int
     worst: list[ImageResult]
     best: list[ImageResult]
     shown = 8
@@ -36,9 +38,11 @@ class EvaluationResults(Callback):
         """Add the results of a batch."""
         results: StepResults = outputs
         if batch_idx == 0:
-            self.counts, self.worst, self.best = results["counts"], [], []
+            self.counts, self.images = results["counts"], 0
+            self.worst, self.best = [], []
         else:
             self.counts += results["counts"]
+        self.images += len(results["images"])
         self._select([*self.worst, *results["images"]], [*self.best, *results["images"]])
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -46,9 +50,9 @@ class EvaluationResults(Callback):
         if trainer.world_size == 1:
             return
         gathered: list[Any] = [None] * trainer.world_size
-        distributed.all_gather_object(gathered, (self.counts, self.worst, self.best))
-        counts, worst, best = zip(*gathered, strict=True)
-        self.counts = counts[0]
+        distributed.all_gather_object(gathered, (self.counts, self.images, self.worst, self.best))
+        counts, images, worst, best = zip(*gathered, strict=True)
+        self.counts, self.images = counts[0], sum(images)
         for other_counts in counts[1:]:
             self.counts += other_counts
         self._select(list(chain(*worst)), list(chain(*best)))

@@ -21,6 +21,8 @@ from .html_page import grid, image, page, table
 from .scores import THRESHOLDS, ClassScores, best_threshold
 
 TASK = "{{ cookiecutter.task }}"
+# The loss by which the best and the worst images are chosen, see scoring.py of the task.
+LOSS = "{{ '1 - F1' if cookiecutter.task == 'detection' else 'cross-entropy' }}"
 TILE_PIXELS = 480  # maximum length of the longer side of a prediction in the report
 FIGURES = (
     (
@@ -70,7 +72,7 @@ def write_report(
     }
     environment = json.loads((run.folder / "environment.json").read_text(encoding="utf-8"))
     sections = [
-        ("Run", _facts(run, environment, datamodule)),
+        ("Run", _facts(run, environment, datamodule, results.images)),
         ("Metrics", _metrics(run, metrics)),
         *(
             (heading, image(run.folder / f"{name}.png", f"{caption} All values: {name}.csv"))
@@ -90,7 +92,9 @@ def write_report(
     write_json(run.results, content)  # written last, since this file marks a run as finished
 
 
-def _facts(run: Run, environment: Mapping[str, Any], datamodule: DataModule) -> str:
+def _facts(
+    run: Run, environment: Mapping[str, Any], datamodule: DataModule, tested: int
+) -> str:
     """Return a table of the model, the command, the versions and the data."""
     settings, data = run.settings, datamodule.datasets
     model, source = settings["model"], settings["data"]
@@ -103,7 +107,7 @@ def _facts(run: Run, environment: Mapping[str, Any], datamodule: DataModule) -> 
         "Python": f"{environment['python']} on {environment['platform']}",
         "Data": f"{source['name']} in {source['root']}",
         "Images": f"{len(data.train):,} for training, {len(data.val):,} for validation",
-        "Tested": f"{len(data.test):,} images",
+        "Tested": f"{tested:,} of {len(data.test):,} images",
         "Unreadable": f"{len(datamodule.unreadable):,} images were left out",
         f"{len(data.classes)} classes": ", ".join(data.classes),
     }
@@ -144,7 +148,7 @@ def _predictions(
         figures = []
         for result, tile in zip(images, tiles, strict=True):
             tile.thumbnail((TILE_PIXELS, TILE_PIXELS))
-            figures.append(image(tile, f"{paths[result.position]}, loss {result.loss:.3f}"))
+            figures.append(image(tile, f"{paths[result.position]}, {LOSS} {result.loss:.3f}"))
         sections.append((f"{name.capitalize()} predictions", grid(figures)))
     return sections
 

@@ -19,6 +19,7 @@ from .stored import CONFIGS
 from .trackers import tracker_fields
 
 WIDTH = 100
+NO_BREAK = "\u00a0"  # a space at which lines are not broken
 SIGNS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<", "multiple_of": "a multiple of"}
 HELP = """\
 {header}
@@ -63,7 +64,7 @@ def print_help(command: str, model: type[BaseModel], overrides: Sequence[str]) -
         presets="".join(_entry(name, names) for name, names in presets.items()),
         footer=config.hydra.help.get("footer") or "",
     )
-    sys.stdout.write(f"{text}\n")
+    sys.stdout.write(text.replace(NO_BREAK, " ") + "\n")
 
 
 def _shared(names: list[str]) -> str:
@@ -108,13 +109,13 @@ def _range(field: FieldInfo) -> str:
     """Return the values that a setting may have, in brackets; an empty text without limits."""
     choices = [str(choice) for choice in _choices(field.annotation)]
     bounds = [
-        f"{SIGNS[name]} {getattr(limit, name)}"
+        f"{SIGNS[name]}{NO_BREAK}{getattr(limit, name)}"
         for limit in field.metadata
         if isinstance(limit, annotated_types.BaseMetadata)
         for name in SIGNS
         if getattr(limit, name, None) is not None
     ]
-    parts = [*choices, *([" and ".join(bounds)] if bounds else [])]
+    parts = [*choices, *([f"{NO_BREAK}and{NO_BREAK}".join(bounds)] if bounds else [])]
     if parts and type(None) in get_args(field.annotation):
         parts.append("null")
     return f"[{', '.join(parts)}]" if parts else ""

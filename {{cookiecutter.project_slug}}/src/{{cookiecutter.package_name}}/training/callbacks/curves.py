@@ -49,11 +49,13 @@ def draw_curves(rows: list[dict[str, float]], path: Path) -> None:
                 series[metric][split].append((row["step"], value))
     if not series:
         return
+    # The loss comes first, then the metrics of the validation.
+    order = sorted(series, key=lambda metric: (metric != "loss", "val" not in series[metric]))
     height = math.ceil(len(series) / COLUMNS)
     figure = Figure(figsize=(4 * COLUMNS, 3 * height), layout="constrained")
-    for position, (metric, splits) in enumerate(series.items(), start=1):
+    for position, metric in enumerate(order, start=1):
         axes = figure.add_subplot(height, COLUMNS, position)
-        for split, points in splits.items():
+        for split, points in series[metric].items():
             steps, values = zip(*points, strict=True)
             axes.plot(steps, values, label=split, marker="." if len(points) < 40 else None)
         axes.set(title=metric, xlabel="step")
