@@ -92,9 +92,7 @@ def write_report(
     write_json(run.results, content)  # written last, since this file marks a run as finished
 
 
-def _facts(
-    run: Run, environment: Mapping[str, Any], datamodule: DataModule, tested: int
-) -> str:
+def _facts(run: Run, environment: Mapping[str, Any], datamodule: DataModule, tested: int) -> str:
     """Return a table of the model, the command, the versions and the data."""
     settings, data = run.settings, datamodule.datasets
     model, source = settings["model"], settings["data"]
