@@ -78,7 +78,7 @@ class SegmentationModule(LightningModule):
         if self.trainer.world_size > 1:
             own = counted_images(batch.positions, self.trainer)
             targets = targets.where(own[:, None, None], IGNORE_INDEX)
-        pairs = zip(logits.split(1), targets.split(1), strict=True)
+        pairs = zip(logits[:, None], targets[:, None], strict=True)  # batches of an image
         losses = torch.stack([self.loss(image, target) for image, target in pairs])
         known = (targets != IGNORE_INDEX).any(dim=(1, 2))
         self.loss_sum.update(losses.where(known, 0.0).sum())
