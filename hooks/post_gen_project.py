@@ -53,7 +53,7 @@ OPTIONS = {
         TASK + "/export.py",
         "docs/export.md",
         "tests/test_export.py",
-        *(["tests/detection/test_dense.py"] if ANSWERS["task"] == "detection" else []),
+        *(["tests/detection/test_exported_boxes.py"] if ANSWERS["task"] == "detection" else []),
         # Search
         PACKAGE + "/search",
         PACKAGE + "/configs/tune.yaml",

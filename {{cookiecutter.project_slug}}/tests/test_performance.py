@@ -21,9 +21,9 @@ from {{ cookiecutter.package_name }}.settings.check import check
 from {{ cookiecutter.package_name }}.settings.tree import Settings
 from {{ cookiecutter.package_name }}.task import TaskModule, build_datasets
 from {{ cookiecutter.package_name }}.training.callbacks import performance
-from {{ cookiecutter.package_name }}.training.callbacks.gradients import Gradients
 from {{ cookiecutter.package_name }}.training.callbacks.performance import Performance
 from {{ cookiecutter.package_name }}.training.callbacks.progress import ProgressBar
+from {{ cookiecutter.package_name }}.training.callbacks.stability import Gradients
 
 from small import SHAPES, SMALL, composed
 

@@ -43,10 +43,10 @@ from .classification.module import ClassificationModule as TaskModule
 # ~ if cookiecutter.scope == "complete"
 from .detection import export as task_export
 # ~ endif
+from .detection.coco import save_results
 from .detection.dataset import UNLABELLED, build_datasets, collate, model_input, unlabelled_images
 from .detection.draw import caption, describe, draw_prediction, draw_target
 from .detection.module import DetectionModule as TaskModule
-from .detection.results import save_results
 # ~ elif cookiecutter.task == "segmentation"
 # ~ if cookiecutter.scope == "complete"
 from .segmentation import export as task_export
@@ -59,8 +59,8 @@ from .segmentation.dataset import (
     unlabelled_images,
 )
 from .segmentation.draw import caption, describe, draw_prediction, draw_target
+from .segmentation.masks import save_results
 from .segmentation.module import SegmentationModule as TaskModule
-from .segmentation.results import save_results
 # ~ endif
 from .settings.tree import METRICS, MONITOR
 

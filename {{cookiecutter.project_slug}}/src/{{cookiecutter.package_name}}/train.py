@@ -14,7 +14,7 @@ from .evaluation.report import print_summary, write_report
 from .run.folder import Run
 from .settings.tree import Settings
 from .task import METRICS, MONITOR, TaskModule, build_datasets, draw_prediction
-from .training.callbacks.curves import Curves
+from .training.callbacks.curves import TrainingCurves
 from .training.callbacks.performance import Performance
 from .training.callbacks.pictures import PredictedSample, PredictionPictures
 from .training.callbacks.resume import ExactResume
@@ -98,7 +98,7 @@ def _make_callbacks(settings: Settings, run: Run, module: TaskModule) -> list[Ca
     return [
         *step_callbacks(settings),
         pictures,
-        Curves(run),
+        TrainingCurves(run),
         # ~ if cookiecutter.scope == "complete"
         Preemption(run.last),
         # ~ endif

@@ -3,7 +3,6 @@ import shutil
 import pytest
 import torch
 from PIL import Image
-from pydantic import ValidationError
 
 from {{ cookiecutter.package_name }}.classification.dataset import build_datasets, collate
 from {{ cookiecutter.package_name }}.data.datamodule import DataModule
@@ -54,10 +53,11 @@ def test_shapes_are_the_same_every_time(tmp_path):
 
 def test_shapes_have_every_class_in_every_split(tmp_path):
     datasets = build_datasets(shapes(tmp_path))
-    assert [len(part) for part in (datasets.train, datasets.val, datasets.test)] == [15, 10, 10]
+    splits = (datasets.train, datasets.val, datasets.test)
+    assert [len(dataset) for dataset in splits] == [15, 10, 10]
     assert len(datasets.classes) == 5
-    for part in (datasets.train, datasets.val, datasets.test):
-        assert set(part.targets.tolist()) == set(range(5))
+    for dataset in splits:
+        assert set(dataset.targets.tolist()) == set(range(5))
 
 
 def test_shapes_are_drawn_once(tmp_path):
@@ -67,7 +67,7 @@ def test_shapes_are_drawn_once(tmp_path):
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.png")} == before
 
 
-def test_shapes_that_broke_off_are_not_taken_for_whole(tmp_path, monkeypatch):
+def test_a_drawing_that_was_interrupted_is_repeated(tmp_path, monkeypatch):
     def fail(*arguments):
         raise KeyboardInterrupt
 
@@ -78,29 +78,22 @@ def test_shapes_that_broke_off_are_not_taken_for_whole(tmp_path, monkeypatch):
     assert len(build_datasets(shapes(tmp_path)).train) == 15
 
 
-def test_samples_are_square_8_bit_images(tmp_path, own_data):
+def test_a_batch_stacks_square_8_bit_images(own_data):
     datasets = build_datasets(folder(own_data))
-    for part in (datasets.train, datasets.val):
-        image, target, position = part[1]
-        assert image.dtype == torch.uint8
-        assert image.shape == (3, 32, 32)
-        assert (target, position) == (0, 1)
-
-
-def test_a_batch_stacks_samples(own_data):
-    dataset = build_datasets(folder(own_data)).val
-    batch = collate([dataset[0], dataset[3]])
-    assert batch.images.shape == (2, 3, 32, 32)
-    assert batch.targets.tolist() == [0, 1]
-    assert batch.positions.tolist() == [0, 3]
+    for dataset in (datasets.train, datasets.val):
+        batch = collate([dataset[0], dataset[len(dataset) - 1]])
+        assert batch.images.dtype == torch.uint8
+        assert batch.images.shape == (2, 3, 32, 32)
+        assert batch.targets.tolist() == [0, 1]
+        assert batch.positions.tolist() == [0, len(dataset) - 1]
 
 
 def test_bare_class_folders_are_split_by_class_and_seed(own_data):
     datasets = build_datasets(folder(own_data))
-    parts = [datasets.train, datasets.val, datasets.test]
-    assert [part.targets.tolist().count(0) for part in parts] == [6, 2, 2]
-    assert [part.targets.tolist().count(1) for part in parts] == [6, 2, 2]
-    assert len(paths(parts[0]) | paths(parts[1]) | paths(parts[2])) == 20
+    splits = [datasets.train, datasets.val, datasets.test]
+    assert [dataset.targets.tolist().count(0) for dataset in splits] == [6, 2, 2]
+    assert [dataset.targets.tolist().count(1) for dataset in splits] == [6, 2, 2]
+    assert len(set().union(*map(paths, splits))) == 20
     again = build_datasets(folder(own_data))
     other = build_datasets(folder(own_data, split_seed=1))
     assert paths(again.val) == paths(datasets.val)
@@ -128,36 +121,39 @@ def test_a_missing_folder_is_named(tmp_path):
         build_datasets(folder(tmp_path / "nowhere"))
 
 
-def test_a_missing_split_is_named(own_data):
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda root: shutil.rmtree(root / "val"), r"has train/, test/, but not val/"),
+        (
+            lambda root: (root / "val" / "red").rename(root / "val" / "rot"),
+            r"Only in val: rot\. Only in train: red",
+        ),
+    ],
+    ids=["a missing split", "different classes"],
+)
+def test_incomplete_splits_are_named(own_data, change, message):
     split(own_data)
-    shutil.rmtree(own_data / "val")
-    with pytest.raises(UsageError, match=r"has train/, test/, but not val/"):
+    change(own_data)
+    with pytest.raises(UsageError, match=message):
         build_datasets(folder(own_data))
 
 
-def test_class_folders_that_differ_between_splits_are_named(own_data):
-    split(own_data)
-    (own_data / "val" / "red").rename(own_data / "val" / "rot")
-    with pytest.raises(UsageError, match=r"Only in val: rot\. Only in train: red"):
-        build_datasets(folder(own_data))
-
-
-def test_an_empty_class_is_named(own_data):
-    (own_data / "green").mkdir()
-    with pytest.raises(UsageError, match="green has no image"):
-        build_datasets(folder(own_data))
-
-
-def test_a_single_class_is_refused(own_data):
-    shutil.rmtree(own_data / "red")
-    with pytest.raises(UsageError, match="1 class folders, but there must be two"):
-        build_datasets(folder(own_data))
-
-
-def test_a_class_too_small_to_split_is_named(own_data):
-    for path in sorted((own_data / "red").iterdir())[2:]:
-        path.unlink()
-    with pytest.raises(UsageError, match="red has 2 images, too few"):
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda root: (root / "green").mkdir(), "green has no images"),
+        (lambda root: shutil.rmtree(root / "red"), "1 class folders, but there must be two"),
+        (
+            lambda root: [path.unlink() for path in sorted((root / "red").iterdir())[2:]],
+            "red has 2 images, too few",
+        ),
+    ],
+    ids=["an empty class", "a single class", "a class too small to split"],
+)
+def test_classes_that_cannot_be_split_are_named(own_data, change, message):
+    change(own_data)
+    with pytest.raises(UsageError, match=message):
         build_datasets(folder(own_data))
 
 
@@ -193,8 +189,3 @@ def test_a_whole_batch_of_unreadable_images_is_refused(loader_with_a_broken_imag
     (own_data / "val" / "blue" / "1.jpg").write_bytes(b"no image")
     with pytest.raises(UsageError, match="whole batch of images is unreadable"):
         loader_with_a_broken_image(batch_size=2, skip_unreadable=True)
-
-
-def test_fractions_must_leave_training_images(tmp_path):
-    with pytest.raises(ValidationError, match="nothing to train on"):
-        folder(tmp_path, val_fraction=0.6, test_fraction=0.5)

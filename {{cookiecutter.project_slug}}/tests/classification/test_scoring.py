@@ -10,8 +10,8 @@ def test_images_are_scored_and_those_of_another_process_are_left_out():
     images = torch.zeros(3, 3, 4, 4, dtype=torch.uint8)
     probabilities = torch.tensor([[0.7, 0.2, 0.1], [0.25, 0.15, 0.6], [0.1, 0.8, 0.1]])
     batch = Batch(images, torch.tensor([0, 1, 1]), torch.tensor([4, 5, 0]), [])
-    own = torch.tensor([True, True, False])
-    results = score_batch(batch, probabilities.log(), own, ["a", "b", "c"])
+    counted = torch.tensor([True, True, False])
+    results = score_batch(batch, probabilities.log(), counted, ["a", "b", "c"])
     first, second = results["images"]
     assert (first.position, first.target, first.prediction.label, first.correct) == (4, 0, 0, True)
     assert (second.position, second.prediction.label, second.correct) == (5, 2, False)

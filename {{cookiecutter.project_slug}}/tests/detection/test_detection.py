@@ -44,32 +44,8 @@ def targets():
     ]
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_every_architecture_takes_images_with_and_without_objects(architecture):
-    detector = network(architecture)
-    images = torch.randint(0, 255, (2, 3, 128, 128), dtype=torch.uint8)
-    losses = detector.train().losses(images, targets())
-    assert all(torch.isfinite(loss) for loss in losses.values())
-    sum(losses.values()).backward()
-    frozen = [name for name, one in detector.named_parameters() if one.grad is None]
-    assert len(frozen) < 0.1 * len(list(detector.parameters())), frozen
-    with torch.inference_mode():
-        found = detector.eval()(images)
-    assert len(found) == 2
-    for one in found:
-        assert one.boxes.shape == (len(one.scores), 4)
-        assert len(one.labels) == len(one.scores)
-        assert not len(one.labels) or 0 <= one.labels.min() <= one.labels.max() <= 2
-        assert not len(one.boxes) or 0 <= one.boxes.min() <= one.boxes.max() <= 1
-
-
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_every_architecture_learns_two_images_by_heart(architecture):
-    detector = network(architecture)
-    images = torch.zeros(2, 3, 128, 128, dtype=torch.uint8)
-    objects = targets()
-    for box in (objects[0].boxes * 128).int().tolist():
-        images[0, :, box[1] : box[3], box[0] : box[2]] = 200
+def fit(detector, images, objects):
+    """Train a detector on a batch for 30 steps; returns the loss of each step."""
     optimizer = torch.optim.AdamW(detector.parameters(), lr=2e-3)
     detector.train()
     losses = []
@@ -80,41 +56,71 @@ def test_every_architecture_learns_two_images_by_heart(architecture):
         torch.nn.utils.clip_grad_norm_(detector.parameters(), 1.0)
         optimizer.step()
         losses.append(loss.item())
+    return losses
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_every_architecture_takes_images_with_and_without_objects(architecture):
+    detector = network(architecture)
+    images = torch.randint(0, 255, (2, 3, 128, 128), dtype=torch.uint8)
+    losses = detector.train().losses(images, targets())
+    assert all(torch.isfinite(loss) for loss in losses.values())
+    sum(losses.values()).backward()
+    parameters = dict(detector.named_parameters())
+    untrained = [name for name, parameter in parameters.items() if parameter.grad is None]
+    assert len(untrained) < 0.1 * len(parameters), untrained
+    with torch.inference_mode():
+        predictions = detector.eval()(images)
+    assert len(predictions) == 2
+    for boxes, scores, labels in predictions:
+        assert boxes.shape == (len(scores), 4)
+        assert len(labels) == len(scores)
+        assert not len(labels) or 0 <= labels.min() <= labels.max() <= 2
+        assert not len(boxes) or 0 <= boxes.min() <= boxes.max() <= 1
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_the_loss_of_every_architecture_decreases_on_two_images(architecture):
+    images = torch.zeros(2, 3, 128, 128, dtype=torch.uint8)
+    objects = targets()
+    for box in (objects[0].boxes * 128).int().tolist():
+        images[0, :, box[1] : box[3], box[0] : box[2]] = 200
+    losses = fit(network(architecture), images, objects)
     assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
 
 
 @pytest.mark.parametrize("backbone", ["resnet18", "mobilenetv3_small_050", "convnext_atto"])
-def test_any_backbone_that_narrows_step_by_step_will_do(backbone):
+def test_any_backbone_that_halves_its_feature_maps_step_by_step_works(backbone):
     detector = network("fcos", backbone).eval()
     with torch.inference_mode():
         assert len(detector(torch.zeros(1, 3, 64, 64, dtype=torch.uint8))) == 1
 
 
 @pytest.mark.parametrize(
-    ("backbone", "said"),
+    ("backbone", "message"),
     [("vit_tiny_patch16_224", "strides"), ("mixer_s32_224", "strides 32, 32, 32")],
 )
-def test_a_backbone_without_such_features_is_refused(train, backbone, said):
+def test_a_backbone_without_such_feature_maps_is_refused(train, backbone, message):
     with pytest.raises(SystemExit) as stopped:
         train(f"model.backbone={backbone}")
     assert f"model.backbone={backbone}" in str(stopped.value.code)
-    assert said in str(stopped.value.code)
+    assert message in str(stopped.value.code)
     assert "resnet50" in str(stopped.value.code)
 
 
-def test_without_the_extra_package_its_architecture_says_what_to_install(train, monkeypatch):
+def test_dfine_without_its_packages_says_what_to_install(train, monkeypatch):
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(SystemExit) as stopped:
         train("model.architecture=dfine")
     assert "uv sync --extra dfine" in str(stopped.value.code)
 
 
-def test_an_untrained_model_finds_next_to_nothing(train):
+def test_the_map_of_an_untrained_model_is_almost_zero(train):
     run = train("optimizer.lr=1e-9", "trainer.max_epochs=1")
     assert json.loads((run / "metrics.json").read_text())["test/mAP_50"] < 0.1
 
 
-def test_what_is_tested_is_the_average_that_the_checkpoint_holds(train):
+def test_the_test_metrics_are_those_of_the_averaged_weights_in_the_checkpoint(train):
     run = train("ema.decay=0.9", "trainer.max_epochs=4")
     content = torch.load(run / "checkpoints/best.ckpt", weights_only=True)
     trained = content["trained_weights"]["weights"]
@@ -152,19 +158,19 @@ def test_predictions_are_written_as_coco_results(train, command, own_data):
     images = COCO(result / "coco_images.json")
     boxes = images.loadRes(str(result / "coco_results.json"))
     assert len(images.imgs) == 11
-    assert [one["name"] for one in images.loadCats(images.getCatIds())] == ["red", "green"]
+    assert [entry["name"] for entry in images.loadCats(images.getCatIds())] == ["red", "green"]
     assert len(boxes.anns) > 0
-    for one in boxes.anns.values():
-        image = images.imgs[one["image_id"]]
-        x, y, width, height = one["bbox"]
+    for entry in boxes.anns.values():
+        image = images.imgs[entry["image_id"]]
+        x, y, width, height = entry["bbox"]
         assert 0 <= x <= x + width <= image["width"] + 1e-3
         assert 0 <= y <= y + height <= image["height"] + 1e-3
-        assert one["category_id"] in {1, 2}
+        assert entry["category_id"] in {1, 2}
     rows = json.loads((result / "predictions.json").read_text())
     assert sum(row["objects"] for row in rows) == len(boxes.anns)
 
 
-def test_how_sure_a_box_must_be_can_be_changed_for_a_checkpoint(train, command, own_data):
+def test_predict_can_change_the_score_threshold_of_a_checkpoint(train, command, own_data):
     checkpoint = f"checkpoint={train('trainer.max_epochs=1')}/checkpoints/best.ckpt"
 
     def objects(threshold):
@@ -187,11 +193,11 @@ def test_a_drawing_shows_the_box_in_its_place():
         assert drawn.getpixel(place) != (128, 128, 128)
 
 
-def test_weak_boxes_are_not_shown(train):
+def test_boxes_below_the_score_threshold_are_not_predicted(train):
     module = load_module(train() / "checkpoints/best.ckpt")
     images = torch.randint(0, 255, (2, 3, 32, 32), dtype=torch.uint8)
     with torch.inference_mode():
-        shown, found = module.predict_images(images), module(images)
+        predictions, unfiltered = module.predict_images(images), module(images)
     threshold = module.settings.model.score_threshold
-    for some, every in zip(shown, found, strict=True):
-        assert len(some.scores) == int((every.scores >= threshold).sum())
+    for prediction, all_boxes in zip(predictions, unfiltered, strict=True):
+        assert len(prediction.scores) == int((all_boxes.scores >= threshold).sum())

@@ -66,13 +66,13 @@ def reference(indices):
         for box, label, crowd, area in zip(
             corner_and_sides(target.boxes), target.labels, target.crowd, target.areas, strict=True
         ):
-            one = {"id": len(annotations) + 1, "image_id": index, "bbox": box, "area": float(area)}
-            annotations.append(one | {"category_id": int(label), "iscrowd": int(crowd)})
+            row = {"id": len(annotations) + 1, "image_id": index, "bbox": box, "area": float(area)}
+            annotations.append(row | {"category_id": int(label), "iscrowd": int(crowd)})
         for box, label, score in zip(
             corner_and_sides(prediction.boxes), prediction.labels, prediction.scores, strict=True
         ):
-            one = {"image_id": index, "bbox": box, "score": float(score)}
-            results.append(one | {"category_id": int(label)})
+            row = {"image_id": index, "bbox": box, "score": float(score)}
+            results.append(row | {"category_id": int(label)})
     truth = COCO()
     truth.dataset = {
         "images": [{"id": index, "height": SIZE[0], "width": SIZE[1]} for index in indices],
@@ -102,7 +102,7 @@ def test_the_scores_are_those_of_pycocotools():
         assert scores.by_class[name][3] is None
 
 
-def test_sizes_that_no_object_has_are_left_out():
+def test_sizes_without_objects_are_left_out():
     target = Target(
         torch.tensor([[0.0, 0.0, 0.01, 0.01]]),
         torch.tensor([0]),
@@ -132,32 +132,28 @@ def test_without_objects_or_detections_the_scores_are_zero(missing):
     assert scores.compute().overall["mAP"] == 0
 
 
-def test_computing_says_nothing(caplog, capfd):
+def test_computing_resets_the_scores_and_prints_nothing(caplog, capfd):
     caplog.set_level("INFO")
-    measured([1])
-    assert not caplog.text
-    assert not "".join(capfd.readouterr())
-
-
-def test_nothing_is_left_after_computing():
     scores = CocoScores(CLASSES)
     prediction, target = scene(1)
     scores.update(torch.tensor([0]), [prediction], [target])
     assert scores.compute().overall["mAP"] > 0
     assert scores.compute().overall["mAP"] == 0
+    assert not caplog.text
+    assert not "".join(capfd.readouterr())
 
 
-def _share(rank, store, answers):
+def _measure_in_process(rank, store, answers):
     distributed.init_process_group("gloo", init_method=store, rank=rank, world_size=2)
-    # 15 images for two: the last share is filled up with the first image.
+    # 15 images for two processes: the sampler repeats the first image.
     indices = [0, 2, 4, 6, 8, 10, 12, 14] if rank == 0 else [1, 3, 5, 7, 9, 11, 13, 0]
     answers.put((rank, measured(indices)))
     distributed.destroy_process_group()
 
 
-def test_two_processes_find_what_one_finds(tmp_path):
+def test_two_processes_compute_the_scores_of_a_single_process(tmp_path):
     context = multiprocessing.get_context("spawn")
     answers = context.SimpleQueue()
-    multiprocessing.spawn(_share, (f"file://{tmp_path}/store", answers), nprocs=2)
+    multiprocessing.spawn(_measure_in_process, (f"file://{tmp_path}/store", answers), nprocs=2)
     found = dict(answers.get() for _ in range(2))
     assert found[0] == found[1] == measured(range(15))

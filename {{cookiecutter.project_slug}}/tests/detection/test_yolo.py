@@ -13,7 +13,7 @@ YAML = "train: images/train\nval: images/val\nnames:\n  0: cat\n  1: dog\n"
 
 @pytest.fixture
 def root(tmp_path):
-    """Two images a split; the first holds a dog and a cat, the second nothing."""
+    """Two images in each split; the first shows a dog and a cat, the second has no objects."""
     for split in ("train", "val"):
         for index in range(2):
             path = tmp_path / "images" / split / f"{index}.jpg"
@@ -37,23 +37,23 @@ def datasets(root):
 
 
 def test_boxes_and_polygons_become_corners(root):
-    found = datasets(root)
-    assert found.classes == ["cat", "dog"]
-    target = found.val[0].target
+    data = datasets(root)
+    assert data.classes == ["cat", "dog"]
+    target = data.val[0].target
     expected = torch.tensor([[0.4, 0.3, 0.6, 0.7], [0.1, 0.1, 0.3, 0.4]])
     torch.testing.assert_close(target.boxes, expected)
     assert target.labels.tolist() == [1, 0]
     assert target.areas.tolist() == pytest.approx([8 * 8, 8 * 6])
 
 
-def test_boxes_that_had_to_be_put_right_are_known_by_their_line(root):
+def test_corrected_boxes_are_listed_by_their_line(root):
     lines = "1 0.95 0.5 0.2 0.4\n0 0.5 0.5 0 0.1\n0 0.0 0.5 0.002 0.4\n"
     (root / "labels" / "train" / "1.txt").write_text(lines)
     train = datasets(root).train
     assert train.faults == {
         1: ("1.txt, line 1: the box is beyond the border", "1.txt, line 2: the box has no area")
     }
-    assert train.record(1).boxes[:, 2].tolist() == pytest.approx([1.0, 0.001])
+    assert train.target(1, (20, 40)).boxes[:, 2].tolist() == pytest.approx([1.0, 0.001])
 
 
 def test_no_label_file_means_no_objects(root):
@@ -61,8 +61,8 @@ def test_no_label_file_means_no_objects(root):
 
 
 def test_without_a_test_split_the_validation_images_are_tested(root):
-    found = datasets(root)
-    assert found.test.paths.tolist() == found.val.paths.tolist()
+    data = datasets(root)
+    assert data.test.paths.tolist() == data.val.paths.tolist()
 
 
 @pytest.mark.parametrize(
@@ -74,16 +74,16 @@ def test_without_a_test_split_the_validation_images_are_tested(root):
     ],
     ids=["with a path", "as Roboflow writes it", "with a list of files"],
 )
-def test_other_ways_to_say_the_same_are_understood(root, content):
+def test_other_forms_of_data_yaml_are_read(root, content):
     (root / "data.yaml").write_text(content)
     (root / "train.txt").write_text("images/train/0.jpg\nimages/train/1.jpg\n")
-    found = datasets(root)
-    assert (len(found.train), len(found.val)) == (2, 2)
-    assert len(found.train[0].target.boxes) == 2
+    data = datasets(root)
+    assert (len(data.train), len(data.val)) == (2, 2)
+    assert len(data.train[0].target.boxes) == 2
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "message"),
     [
         ("2 0.5 0.5 0.1 0.1", "line 1: there is no class 2; names in data.yaml end at 1"),
         ("1.5 0.5 0.5 0.1 0.1", "there is no class 1.5"),
@@ -93,16 +93,16 @@ def test_other_ways_to_say_the_same_are_understood(root, content):
         ("1 nan 0.5 0.1 0.1", "is not a class index with"),
     ],
 )
-def test_a_line_that_is_wrong_is_named(root, line, said):
+def test_an_invalid_line_is_named(root, line, message):
     (root / "labels" / "train" / "1.txt").write_text(f"{line}\n")
     with pytest.raises(UsageError) as caught:
         datasets(root)
     assert f"{root / 'labels' / 'train' / '1.txt'}, " in str(caught.value)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (None, r"data\.yaml is missing"),
         ("names: [a, a]\ntrain: x\n", "has no names, or not a different one"),
@@ -111,9 +111,9 @@ def test_a_line_that_is_wrong_is_named(root, line, said):
         ("names: [a", "is not valid YAML"),
     ],
 )
-def test_what_is_missing_is_named(root, content, said):
+def test_an_invalid_data_yaml_is_named(root, content, message):
     (root / "data.yaml").unlink()
     if content is not None:
         (root / "data.yaml").write_text(content)
-    with pytest.raises(UsageError, match=said):
+    with pytest.raises(UsageError, match=message):
         datasets(root)

@@ -30,16 +30,16 @@ def rectangle(left, top, right, bottom):
     return ids
 
 
-def test_a_polygon_is_filled_after_the_background(tmp_path):
+def test_a_polygon_is_filled_with_the_id_after_the_background(tmp_path):
     mask = masks_with(tmp_path)(0)
     assert mask.dtype == torch.uint8
     assert np.array_equal(mask.numpy(), rectangle(4, 6, 24, 22))
 
 
-@pytest.mark.parametrize("packed", [True, False])
-def test_run_lengths_are_read_packed_or_not(tmp_path, packed):
+@pytest.mark.parametrize("compressed", [True, False])
+def test_compressed_and_uncompressed_run_lengths_are_read(tmp_path, compressed):
     ids = rectangle(10, 5, 30, 11)
-    if packed:
+    if compressed:
         runs = coco_mask.encode(np.asfortranarray(ids))
         counts = runs["counts"].decode() if isinstance(runs["counts"], bytes) else runs["counts"]
     else:
@@ -61,7 +61,7 @@ def test_a_crowd_is_ignored(tmp_path):
     assert sorted(mask.unique().tolist()) == [0, 255]
 
 
-def test_of_objects_that_overlap_the_smaller_is_on_top(tmp_path):
+def test_the_smaller_of_two_overlapping_objects_is_on_top(tmp_path):
     def change(split, content):
         first = content["annotations"][0]
         inner = [8, 8, 14, 8, 14, 14, 8, 14]
@@ -76,7 +76,7 @@ def test_of_objects_that_overlap_the_smaller_is_on_top(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("segmentation", "said"),
+    ("segmentation", "message"),
     [
         (None, "annotation 1000 has no segmentation"),
         ([], "annotation 1000 has no segmentation"),
@@ -85,8 +85,8 @@ def test_of_objects_that_overlap_the_smaller_is_on_top(tmp_path):
         ({"size": [5, 5], "counts": [25]}, r"annotation 1000 has run lengths for a size of \[5, 5"),
     ],
 )
-def test_an_outline_that_is_none_is_named(tmp_path, segmentation, said):
-    with pytest.raises(UsageError, match=rf"train\.json: {said}"):
+def test_an_invalid_outline_is_named(tmp_path, segmentation, message):
+    with pytest.raises(UsageError, match=rf"train\.json: {message}"):
         masks_with(tmp_path, segmentation=segmentation)
 
 
@@ -99,18 +99,18 @@ def folder(root):
     return MaskFolderSettings.model_validate(settings)
 
 
-def test_samples_carry_the_mask_of_their_image(tmp_path):
+def test_the_target_of_a_sample_is_the_mask_of_its_image(tmp_path):
     write_coco(tmp_path)
     datasets = build_datasets(folder(tmp_path))
     assert list(datasets.classes) == ["background", "red", "green"]
     image, target, _ = datasets.val[0]
     assert image.shape == (3, 32, 32)
     red = image[0] > 120
-    assert (red == (target == 1)).float().mean() > 0.95  # but for the seam
+    assert (red == (target == 1)).float().mean() > 0.95  # all but pixels at the edge
     assert target.unique().tolist() == [0, 1]
 
 
-def test_outlines_train_by_overrides_alone(train, tmp_path):
+def test_a_model_can_be_trained_on_outlines(train, tmp_path):
     write_coco(tmp_path / "coco")
     run = train("data=coco", f"data.root={tmp_path / 'coco'}")
     assert (run / "metrics.json").is_file()

@@ -11,9 +11,9 @@ def test_images_are_scored_by_their_known_pixels():
     targets[0, 3] = 255
     batch = Batch(torch.zeros(2, 3, 4, 4, dtype=torch.uint8), targets, torch.tensor([3, 0]), [])
     probabilities = torch.tensor([0.8, 0.2])[None, :, None, None].expand(2, 2, 4, 4)
-    own = torch.tensor([True, False])  # the second image is counted by another process
+    counted = torch.tensor([True, False])  # the second image is counted by another process
     confusion = torch.tensor([[11, 0], [1, 0]])
-    results = score_batch(batch, probabilities.log(), own, confusion, ["ground", "thing"])
+    results = score_batch(batch, probabilities.log(), counted, confusion, ["ground", "thing"])
     (image,) = results["images"]
     assert image.position == 3
     assert image.prediction.mask.tolist() == torch.zeros(4, 4).tolist()
@@ -39,10 +39,10 @@ def test_the_scores_of_an_image_do_not_depend_on_its_batch():
         [],
     )
     logits, confusion = torch.randn(2, 3, 96, 96), torch.zeros(3, 3)
-    own = torch.tensor([[True, True], [True, False], [False, True]])
+    selections = torch.tensor([[True, True], [True, False], [False, True]])
     both, *each = (
-        score_batch(batch, logits, some, confusion.long(), ["a", "b", "c"])["counts"]
-        for some in own
+        score_batch(batch, logits, counted, confusion.long(), ["a", "b", "c"])["counts"]
+        for counted in selections
     )
     each[0] += each[1]
     assert 2 * 1500 < both.targets.sum() < 2 * 2500

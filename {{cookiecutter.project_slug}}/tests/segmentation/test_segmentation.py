@@ -28,14 +28,14 @@ def scores_by_hand(targets, predictions, classes):
 def test_the_scores_are_those_of_a_plain_computation():
     rng = np.random.default_rng(0)
     targets, predictions = rng.integers(0, 5, size=(2, 1000))
-    counts = np.zeros((6, 6), dtype=np.int64)  # the sixth class is nowhere
+    counts = np.zeros((6, 6), dtype=np.int64)  # the sixth class is absent
     np.add.at(counts, (targets, predictions), 1)
     iou, dice = overlap(torch.from_numpy(counts))
     expected = scores_by_hand(targets, predictions, 6)
     assert (iou.nanmean().item(), dice.nanmean().item()) == pytest.approx(expected, abs=1e-6)
 
 
-def test_what_is_tested_is_the_average_that_the_checkpoint_holds(train):
+def test_the_test_metrics_are_those_of_the_averaged_weights_in_the_checkpoint(train):
     run = train("ema.decay=0.9")
     content = torch.load(run / "checkpoints/best.ckpt", weights_only=True)
     trained = content["trained_weights"]["weights"]
@@ -49,7 +49,7 @@ def test_what_is_tested_is_the_average_that_the_checkpoint_holds(train):
         predictions = module.predict_images(torch.stack([sample.image for sample in samples]))
     expected = scores_by_hand(
         np.stack([sample.target.numpy() for sample in samples]),
-        np.stack([one.mask.numpy() for one in predictions]),
+        np.stack([prediction.mask.numpy() for prediction in predictions]),
         len(module.classes),
     )
     reported = json.loads((run / "metrics.json").read_text())
@@ -88,21 +88,21 @@ def test_predict_writes_masks_of_the_size_of_the_images(train, command, own_data
         assert row["blue"] + row["red"] == pytest.approx(1, abs=1e-5)
 
 
-def test_a_wrong_architecture_lists_those_there_are(train):
+def test_an_unknown_architecture_lists_the_known_ones(train):
     with pytest.raises(SystemExit) as stopped:
         train("model.architecture=unett")
     assert "unetplusplus" in str(stopped.value.code)
 
 
 @pytest.mark.parametrize("loss", ["cross_entropy", "dice", "focal"])
-def test_ignored_pixels_change_no_loss(train, loss):
+def test_ignored_pixels_do_not_change_the_loss(train, loss):
     module = load_module(train(f"model.loss=[{loss}]") / "checkpoints/best.ckpt")
     images = torch.randint(0, 255, (2, 3, 32, 32), dtype=torch.uint8)
     targets = torch.randint(0, 6, (2, 32, 32))
     targets[:, :8] = 255
     with torch.inference_mode():
         logits = module(images)
-        elsewhere = logits.clone()
-        elsewhere[:, :, :8] = torch.randn_like(elsewhere[:, :, :8])
-        first, second = (module.losses[0](one, targets) for one in (logits, elsewhere))
-    torch.testing.assert_close(first, second)
+        changed = logits.clone()
+        changed[:, :, :8] = torch.randn_like(changed[:, :, :8])
+        loss = module.losses[0]
+        torch.testing.assert_close(loss(logits, targets), loss(changed, targets))

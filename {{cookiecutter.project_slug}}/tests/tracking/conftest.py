@@ -67,7 +67,8 @@ def recorded(tmp_path_factory):
         patched.chdir(folder)
         patched.setattr(sys, "argv", ["train", *overrides])
         # ~ if cookiecutter.scope == "complete"
-        patched.setattr("{{ cookiecutter.package_name }}.tracking.artifacts.WATCH_STEPS", 1)
+        steps = "{{ cookiecutter.package_name }}.tracking.artifacts.WATCH_STEPS"
+        patched.setattr(steps, 1)
         # ~ endif
         cli.train()
         teardown()

@@ -9,8 +9,8 @@ import torch
 import wandb
 from PIL import Image
 
+from {{ cookiecutter.package_name }}.tracking import images
 from {{ cookiecutter.package_name }}.tracking.embeddings import first_three_components
-from {{ cookiecutter.package_name }}.tracking.images import log_drawn_predictions, write_animation
 
 from reading import logged, media
 
@@ -23,7 +23,7 @@ def test_the_validation_images_are_an_animation(recorded, tmp_path):
     for index in range(70):
         sheets.append(tmp_path / f"{index:03d}.png")
         Image.new("RGB", (40, 20), (3 * index, 0, 90)).save(sheets[-1])
-    write_animation(sheets, tmp_path / "animation.gif", 20)
+    images.write_animation(sheets, tmp_path / "animation.gif", 20)
     with Image.open(tmp_path / "animation.gif") as frames:
         assert (frames.n_frames, frames.size) == (60, (20, 10))
 
@@ -41,7 +41,7 @@ def test_images_and_clips_of_predict_are_logged(tmp_path):
         guarded=lambda _what: nullcontext(),
         log_metrics=lambda values, _step: rows.append(values),
     )
-    log_drawn_predictions(logger)
+    images.log_drawn_predictions(logger)
     (values,) = rows
     assert [image.image.size for image in values["predict/images"]] == [(10, 5)] * 2
     assert len(values["predict/clips"]) == 1

@@ -11,13 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ..data.datamodule import Datasets
-from ..data.images import (
-    SUFFIXES,
-    ImageFiles,
-    Unreadable,
-    UnreadableImageError,
-    images_below,
-)
+from ..data.images import SUFFIXES, ImageFiles, Unreadable, UnreadableImageError, images_below
 from ..errors import UsageError
 from ..settings.classification import DataSettings, ImageFolderSettings
 from ..settings.data import ShapesSettings
@@ -55,15 +49,10 @@ class Prediction(NamedTuple):
 class ImageDataset(Dataset[Sample | Unreadable]):
     """A data set of image files and their class indices."""
 
-    def __init__(
-        self,
-        paths: Sequence[str | Path],
-        targets: Sequence[int],
-        transform: Transform,
-    ) -> None:
+    def __init__(self, files: Sequence[tuple[str | Path, int]], transform: Transform) -> None:
         # Arrays instead of lists of objects, so that worker processes share their memory.
-        self.paths = np.array([str(path) for path in paths])
-        self.targets = np.array(targets, dtype=np.int64)
+        self.paths = np.array([str(path) for path, _ in files])
+        self.targets = np.array([target for _, target in files], dtype=np.int64)
         self.transform = transform
         self.images = ImageFiles(self.paths)
 
@@ -100,21 +89,19 @@ def build_datasets(settings: DataSettings) -> Datasets:
     else:
         classes, images = find_splits(settings)
     evaluation = eval_transform(settings.image_size)
-    transforms = (train_transform(settings), evaluation, evaluation)
-    train, val, test = (
-        ImageDataset(
-            [path for path, _ in images[split]],
-            [target for _, target in images[split]],
-            transform,
-        )
-        for split, transform in zip(SPLITS, transforms, strict=True)
+    return Datasets(
+        train=ImageDataset(images["train"], train_transform(settings)),
+        val=ImageDataset(images["val"], evaluation),
+        test=ImageDataset(images["test"], evaluation),
+        classes=classes,
+        collate=collate,
     )
-    return Datasets(train=train, val=val, test=test, classes=classes, collate=collate)
 
 
 def unlabelled_images(paths: Sequence[Path], settings: DataSettings) -> ImageDataset:
     """Build a data set of images without targets, transformed as in validation."""
-    return ImageDataset(paths, [UNLABELLED] * len(paths), eval_transform(settings.image_size))
+    files = [(path, UNLABELLED) for path in paths]
+    return ImageDataset(files, eval_transform(settings.image_size))
 
 
 def model_input(image: Tensor, settings: DataSettings) -> Tensor:

@@ -63,14 +63,14 @@ def _captioned(picture: Image.Image, lines: Sequence[str], color: str) -> Image.
     for row, line in enumerate(lines):
         pen.text(
             (6, picture.height + 4 + row * (size + 6)),
-            _fitting(line, font, picture.width - 12),
+            _shortened(line, font, picture.width - 12),
             "white",
             font,
         )
     return tile
 
 
-def _fitting(line: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
+def _shortened(line: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
     while font.getlength(line) > width and len(line) > 1:
         line = line[:-2] + "…"
     return line

@@ -77,7 +77,7 @@ class ClassificationModule(LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Update the metrics with a batch."""
-        self.val_metrics.update(*self._measured(batch))
+        self.val_metrics.update(*self._add_loss(batch))
 
     def on_validation_epoch_end(self) -> None:
         """Log the validation metrics."""
@@ -88,20 +88,23 @@ class ClassificationModule(LightningModule):
 
     def test_step(self, batch: Batch, batch_idx: int) -> StepResults:
         """Update the metrics with a batch, and return the results of its images."""
-        logits, targets = self._measured(batch)
+        logits, targets = self._add_loss(batch)
         self.test_metrics.update(logits, targets)
         self.confusion.update(logits, targets)
-        own = counted_images(batch.positions, self.trainer)
-        return score_batch(batch, logits, own, self.classes)
+        counted = counted_images(batch.positions, self.trainer)
+        return score_batch(batch, logits, counted, self.classes)
 
-    def _measured(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Add to the loss; return logits and targets, unlabelled where another process counts."""
+    def _add_loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Add a batch to the mean loss, and return its logits and targets.
+
+        Images that another process measures, too, get the target ``UNLABELLED`` in this process.
+        """
         logits, targets = self(batch.images).float(), batch.targets
         count = len(targets)
         if self.trainer.world_size > 1:
-            own = counted_images(batch.positions, self.trainer)
-            targets = targets.where(own, UNLABELLED)
-            count = int(own.sum())
+            counted = counted_images(batch.positions, self.trainer)
+            targets = targets.where(counted, UNLABELLED)
+            count = int(counted.sum())
         total = functional.cross_entropy(logits, targets, ignore_index=UNLABELLED, reduction="sum")
         self.loss_sum.update(total)
         self.loss_count.update(count)

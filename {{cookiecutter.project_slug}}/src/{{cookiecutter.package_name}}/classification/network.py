@@ -33,13 +33,7 @@ class Classifier(nn.Module):
 def build_network(
     settings: ModelSettings, *, classes: int, image_size: int, download: bool = True
 ) -> Classifier:
-    """Build the network that the settings specify.
-
-    Args:
-        settings: the settings of the model.
-        classes: number of classes.
-        image_size: height and width of the images, in pixels.
-        download: set to false if the weights will be loaded from a checkpoint.
+    """Build the network that the settings specify, without downloads if ``download`` is false.
 
     Raises:
         UsageError: if timm has no such backbone, or its weights cannot be downloaded.

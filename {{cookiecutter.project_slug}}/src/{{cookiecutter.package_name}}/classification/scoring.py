@@ -10,7 +10,9 @@ from ..evaluation.scores import ImageResult, ScoreCounts, StepResults
 from .dataset import Batch, Prediction
 
 
-def score_batch(batch: Batch, logits: Tensor, own: Tensor, classes: Sequence[str]) -> StepResults:
+def score_batch(
+    batch: Batch, logits: Tensor, counted: Tensor, classes: Sequence[str]
+) -> StepResults:
     """Compute the results of a batch; the loss of an image is its cross-entropy.
 
     The probability of every class counts as a prediction of that class, so that a threshold is the
@@ -19,11 +21,11 @@ def score_batch(batch: Batch, logits: Tensor, own: Tensor, classes: Sequence[str
     Args:
         batch: the images and their targets.
         logits: float tensor [B, classes].
-        own: bool tensor [B], true for the images that this process counts.
+        counted: bool tensor [B], true for the images that this process counts.
         classes: the class names.
     """
     images, targets, logits, positions = (
-        part[own].cpu() for part in (batch.images, batch.targets, logits, batch.positions)
+        part[counted].cpu() for part in (batch.images, batch.targets, logits, batch.positions)
     )
     losses = functional.cross_entropy(logits, targets, reduction="none")
     probabilities = logits.softmax(dim=1)
@@ -37,26 +39,14 @@ def score_batch(batch: Batch, logits: Tensor, own: Tensor, classes: Sequence[str
     )
     counts.add_targets(targets.numpy())
     np.add.at(counts.confusion, (targets.numpy(), labels.numpy()), 1)
-    return StepResults(
-        images=[
-            ImageResult(
-                position,
-                image,
-                target,
-                Prediction(label, confidence),
-                confidence,
-                loss,
-                label == target,
-            )
-            for position, image, target, label, confidence, loss in zip(
-                positions.tolist(),
-                images,
-                targets.tolist(),
-                labels.tolist(),
-                confidences.tolist(),
-                losses.tolist(),
-                strict=True,
-            )
-        ],
-        counts=counts,
+    results = zip(
+        positions.tolist(),
+        images,
+        targets.tolist(),
+        map(Prediction, labels.tolist(), confidences.tolist()),
+        confidences.tolist(),
+        losses.tolist(),
+        (labels == targets).tolist(),
+        strict=True,
     )
+    return StepResults(images=[ImageResult(*values) for values in results], counts=counts)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..data.shapes import CLASSES, draw_scene, write_once
+from ..data.shapes import CLASSES, draw_shape, write_once
 from ..settings.data import ShapesSettings
 
 _VERSION = 2  # increase it when the same settings draw different images
@@ -21,7 +21,7 @@ def write_shapes(settings: ShapesSettings) -> Path:
         kind = CLASSES[index % len(CLASSES)]
         path = folder / split / kind / f"{index:05d}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        draw_scene(rng, kind, settings.image_size).save(path)
+        draw_shape(rng, kind, settings.image_size).save(path)
 
     return write_once(
         settings.root, settings.counts, ["folders", _VERSION, settings.image_size], write

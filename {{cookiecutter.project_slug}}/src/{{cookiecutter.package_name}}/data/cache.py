@@ -15,7 +15,7 @@ from torchvision.transforms.v2.functional import resize
 from ..run.files import replacing
 from ..settings.tree import Settings
 from .datamodule import Datasets
-from .images import Picture
+from .images import DecodedImage
 
 HEADER_BYTES = 16  # height and width of the stored and of the original image, int32 each
 
@@ -50,7 +50,7 @@ class CachedImages:
         """Wrap the images of a data set.
 
         Args:
-            images: a sequence of ``Picture``, whose attribute ``paths`` lists the image files.
+            images: a sequence of ``DecodedImage``, whose attribute ``paths`` lists the image files.
             folder: the cache folder, which is created when the first image is stored.
             size: ``[shorter side]`` or ``[height, width]`` in pixels, as for ``resize``.
         """
@@ -61,21 +61,21 @@ class CachedImages:
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitem__(self, index: int) -> Picture:
+    def __getitem__(self, index: int) -> DecodedImage:
         path = self._path(index)
         try:
-            return load_picture(path)
+            return read_decoded(path)
         except (OSError, ValueError):  # not stored yet, or truncated by a crash of the machine
-            picture = shrink(self.images[index], self.size)
+            decoded = shrink(self.images[index], self.size)
         try:
-            save_picture(picture, path)
+            write_decoded(decoded, path)
         except OSError as error:
             warnings.warn(
                 f"data.cache_folder={self.folder} cannot be written ({error.strerror}), so images "
                 "are decoded in every epoch. Make room there, or choose another folder.",
                 stacklevel=2,
             )
-        return picture
+        return decoded
 
     def _path(self, index: int) -> Path:
         """Return the path of a cached image; it depends on the source files and the stored size."""
@@ -96,27 +96,27 @@ class CachedImages:
         return self.folder / name[:2] / name[2:]
 
 
-def shrink(picture: Picture, size: list[int]) -> Picture:
-    """Resize a picture; a picture that is smaller than ``size`` already is returned unchanged."""
-    image, *aligned = picture.parts
+def shrink(decoded: DecodedImage, size: list[int]) -> DecodedImage:
+    """Resize an image, unless it is smaller than ``size`` already."""
+    image, *aligned = decoded.parts
     if min(image.shape[1:]) <= min(size):
-        return picture
+        return decoded
     image = resize(image, size, antialias=True)
     ids = [resize(part, size, InterpolationMode.NEAREST) for part in aligned]
-    return Picture((image, *ids), picture.size)
+    return DecodedImage((image, *ids), decoded.size)
 
 
-def save_picture(picture: Picture, path: Path) -> None:
-    """Write a picture: a header of ``HEADER_BYTES``, then the bytes of each part as [H, W, C]."""
-    header = np.array([*picture.parts[0].shape[1:], *picture.size], dtype=np.int32)
-    pixels = [part.permute(1, 2, 0).numpy() for part in picture.parts]
+def write_decoded(decoded: DecodedImage, path: Path) -> None:
+    """Write an image: a header of ``HEADER_BYTES``, then the bytes of each part as [H, W, C]."""
+    header = np.array([*decoded.parts[0].shape[1:], *decoded.size], dtype=np.int32)
+    pixels = [part.permute(1, 2, 0).numpy() for part in decoded.parts]
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as hidden:
         hidden.write_bytes(b"".join(array.tobytes() for array in (header, *pixels)))
 
 
-def load_picture(path: Path) -> Picture:
-    """Read a picture that ``save_picture`` has written.
+def read_decoded(path: Path) -> DecodedImage:
+    """Read an image that ``write_decoded`` has written.
 
     Raises:
         OSError: if there is no such file.
@@ -128,4 +128,4 @@ def load_picture(path: Path) -> Picture:
     area, pixels = height * width, torch.from_numpy(content[HEADER_BYTES:])
     image = pixels[: 3 * area].view(height, width, 3).permute(2, 0, 1)
     aligned = pixels[3 * area :].view(-1, 1, height, width).unbind()
-    return Picture((image, *aligned), (size[0], size[1]))
+    return DecodedImage((image, *aligned), (size[0], size[1]))

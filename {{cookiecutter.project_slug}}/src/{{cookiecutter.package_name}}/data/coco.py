@@ -61,7 +61,7 @@ def read_coco(
     for split in ("train", "val"):
         if files[split] is None:
             raise UsageError(f"data.root={root} has no annotations for {split}.\n{LAYOUTS}")
-    classes: dict[int, str] | None = None
+    classes: dict[int, str] = {}
     splits: dict[str, list[CocoImage]] = {}
     for split, file in files.items():
         if file is None:
@@ -69,13 +69,13 @@ def read_coco(
             splits[split] = splits["val"]
             continue
         names, splits[split] = _read(file, root, missing_images=missing_images)
-        if classes is not None and names != classes:
+        if classes and names != classes:
             raise UsageError(
                 f"{file} and the annotations for train have different categories:\n"
                 f"  {_listed(names)}\n  {_listed(classes)}"
             )
         classes = names
-    return list((classes or {}).values()), splits
+    return list(classes.values()), splits
 
 
 def _find(root: Path, split: str) -> Path | None:

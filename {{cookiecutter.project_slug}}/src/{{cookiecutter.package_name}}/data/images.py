@@ -43,7 +43,7 @@ class Unreadable(NamedTuple):
     reason: str
 
 
-class Picture(NamedTuple):
+class DecodedImage(NamedTuple):
     """An image and further tensors of the same height and width, such as a target."""
 
     parts: tuple[Tensor, ...]  # uint8 [C, H, W] each; the first is the image
@@ -59,9 +59,9 @@ class ImageFiles:
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, index: int) -> Picture:
+    def __getitem__(self, index: int) -> DecodedImage:
         image = read_image(str(self.paths[index]))
-        return Picture((image,), (image.shape[1], image.shape[2]))
+        return DecodedImage((image,), (image.shape[1], image.shape[2]))
 
 
 def read_image(path: str | Path) -> Tensor:

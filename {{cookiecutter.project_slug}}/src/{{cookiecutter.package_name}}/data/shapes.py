@@ -69,17 +69,8 @@ def write_once(
 
 
 # ~ if cookiecutter.task == "classification"
-def draw_scene(rng: np.random.Generator, kind: str, size: int) -> Image.Image:
-    """Draw a shape at a random position on a noisy background.
-
-    Args:
-        rng: the random number generator.
-        kind: the shape, an element of ``CLASSES``.
-        size: width and height of the image in pixels.
-
-    Returns:
-        An RGB image.
-    """
+def draw_shape(rng: np.random.Generator, kind: str, size: int) -> Image.Image:
+    """Draw a shape of ``CLASSES`` at a random position in an RGB image of ``size`` x ``size``."""
     background = rng.integers(0, 256, size=3)
     ink = _contrasting(rng, background)
     radius = rng.uniform(0.22, 0.42) * size
@@ -98,15 +89,10 @@ def _contrasting(rng: np.random.Generator, background: np.ndarray) -> np.ndarray
 
 
 # ~ else
-def draw_crowd(
-    rng: np.random.Generator, size: int, most: int
+def draw_shapes(
+    rng: np.random.Generator, size: int, max_shapes: int
 ) -> tuple[Image.Image, list[tuple[str, np.ndarray]]]:
-    """Draw up to ``most`` bright shapes, which may overlap and cross the border.
-
-    Args:
-        rng: the random number generator.
-        size: width and height of the image in pixels.
-        most: the maximum number of shapes.
+    """Draw up to ``max_shapes`` bright shapes, which may overlap and cross the border.
 
     Returns:
         An RGB image and, for each shape, its class and visible pixels as bool array [size, size].
@@ -114,7 +100,7 @@ def draw_crowd(
     canvas = _noisy(rng, rng.integers(0, 80, size=3), size)
     drawn: list[tuple[str, np.ndarray]] = []
     inks = rng.permutation(_INKS)
-    for _ in range(0 if rng.random() < _EMPTY else rng.integers(1, most + 1)):
+    for _ in range(0 if rng.random() < _EMPTY else rng.integers(1, max_shapes + 1)):
         kind = CLASSES[rng.integers(len(CLASSES))]
         radius = rng.uniform(0.18, 0.36) * size
         center = rng.uniform(0.7 * radius, size - 0.7 * radius, size=2)

@@ -16,8 +16,8 @@ from torchvision.ops import Conv2dNormActivation, FeaturePyramidNetwork
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool, LastLevelP6P7
 
 from ..settings.detection import ModelSettings
-from .boxes import Target
-from .features import TimmFeatures
+from .boxes import Prediction, Target
+from .feature_maps import TimmFeatures
 
 MIN_SCORE = 0.01  # boxes with lower scores hardly change mAP, but take time
 GROUPS = 32  # number of groups of the group normalisation in the heads
@@ -30,7 +30,7 @@ class ConvolutionalDetector(nn.Module):
         super().__init__()
         build, self.first_label = _BUILDERS[settings.architecture]
         self.model: Any = build(settings, classes + self.first_label, pretrained=pretrained)
-        self.model.transform = _AsTheyAre()
+        self.model.transform = _NoResizing()
         for head in _heads(self.model):
             # bfloat16 is too coarse to rank scores, so boxes and scores are computed in float32.
             head.register_forward_hook(_in_float)
@@ -55,10 +55,10 @@ class ConvolutionalDetector(nn.Module):
         )
         return losses
 
-    def detect(self, images: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:
-        """Return boxes [N, 4], scores [N] and labels [N] for each normalised image [3, S, S]."""
+    def detect(self, images: Tensor) -> list[Prediction]:
+        """Detect objects in normalised images [B, 3, S, S]."""
         return [
-            (
+            Prediction(
                 result["boxes"] / images.shape[-1],
                 result["scores"],
                 result["labels"] - self.first_label,
@@ -67,7 +67,7 @@ class ConvolutionalDetector(nn.Module):
         ]
 
 
-class _AsTheyAre(nn.Module):
+class _NoResizing(nn.Module):
     """Replace torchvision's resizing and padding: all images of a batch have the same size."""
 
     def forward(self, images: Tensor, targets: Any = None) -> tuple[ImageList, Any]:
@@ -78,17 +78,17 @@ class _AsTheyAre(nn.Module):
         return result
 
 
-class _Pyramid(nn.Module):
+class _FeaturePyramid(nn.Module):
     """A feature pyramid on a timm backbone."""
 
     def __init__(
-        self, settings: ModelSettings, least_stride: int, top: nn.Module, *, pretrained: bool
+        self, settings: ModelSettings, min_stride: int, extra: nn.Module, *, pretrained: bool
     ) -> None:
         super().__init__()
-        strides = [stride for stride in (4, 8, 16, 32) if stride >= least_stride]
+        strides = [stride for stride in (4, 8, 16, 32) if stride >= min_stride]
         self.body = TimmFeatures(settings.backbone, strides, pretrained=pretrained)
         self.out_channels = settings.channels
-        self.fpn = FeaturePyramidNetwork(self.body.channels, settings.channels, extra_blocks=top)
+        self.fpn = FeaturePyramidNetwork(self.body.channels, settings.channels, extra_blocks=extra)
 
     def forward(self, images: Tensor) -> "OrderedDict[str, Tensor]":
         features = self.body(images)
@@ -98,7 +98,7 @@ class _Pyramid(nn.Module):
         return maps
 
 
-class _Shrinking(nn.Module):
+class _StridedFeatures(nn.Module):
     """A timm backbone, followed by convolutions that each halve the feature map, as in SSDLite."""
 
     extra = (512, 256, 256, 128)
@@ -108,7 +108,7 @@ class _Shrinking(nn.Module):
         self.body = TimmFeatures(settings.backbone, [16, 32], pretrained=pretrained)
         self.out_channels = [*self.body.channels, *self.extra]
         steps = zip(self.out_channels[1:], self.extra, strict=False)
-        self.further = nn.ModuleList(_halving(before, after) for before, after in steps)
+        self.further = nn.ModuleList(_downsampling(before, after) for before, after in steps)
 
     def forward(self, images: Tensor) -> "OrderedDict[str, Tensor]":
         maps = self.body(images)
@@ -117,7 +117,7 @@ class _Shrinking(nn.Module):
         return OrderedDict((str(level), feature) for level, feature in enumerate(maps))
 
 
-def _halving(before: int, after: int) -> nn.Sequential:
+def _downsampling(before: int, after: int) -> nn.Sequential:
     block = partial(Conv2dNormActivation, activation_layer=nn.ReLU6)
     inner = after // 2
     return nn.Sequential(
@@ -129,25 +129,25 @@ def _halving(before: int, after: int) -> nn.Sequential:
 
 def _fcos(settings: ModelSettings, classes: int, *, pretrained: bool) -> Any:
     top = LastLevelP6P7(settings.channels, settings.channels)
-    pyramid = _Pyramid(settings, 8, top, pretrained=pretrained)
+    pyramid = _FeaturePyramid(settings, 8, top, pretrained=pretrained)
     return FCOS(pyramid, classes, score_thresh=MIN_SCORE)
 
 
 def _retinanet(settings: ModelSettings, classes: int, *, pretrained: bool) -> Any:
     top = LastLevelP6P7(settings.channels, settings.channels)
-    pyramid = _Pyramid(settings, 8, top, pretrained=pretrained)
+    pyramid = _FeaturePyramid(settings, 8, top, pretrained=pretrained)
     # Nine anchors at each position: three sizes times three aspect ratios.
     head = RetinaNetHead(settings.channels, 9, classes, norm_layer=partial(nn.GroupNorm, GROUPS))
     return RetinaNet(pyramid, classes, head=head, score_thresh=MIN_SCORE)
 
 
 def _fasterrcnn(settings: ModelSettings, classes: int, *, pretrained: bool) -> Any:
-    pyramid = _Pyramid(settings, 4, LastLevelMaxPool(), pretrained=pretrained)
+    pyramid = _FeaturePyramid(settings, 4, LastLevelMaxPool(), pretrained=pretrained)
     return FasterRCNN(pyramid, classes, box_score_thresh=MIN_SCORE)
 
 
 def _ssdlite(settings: ModelSettings, classes: int, *, pretrained: bool) -> Any:
-    maps = _Shrinking(settings, pretrained=pretrained)
+    maps = _StridedFeatures(settings, pretrained=pretrained)
     channels = maps.out_channels
     anchors = DefaultBoxGenerator([[2, 3]] * len(channels), min_ratio=0.2, max_ratio=0.95)
     counts = anchors.num_anchors_per_location()

@@ -14,12 +14,12 @@ from ..data.datamodule import Datasets
 from ..data.images import ImageFiles, Unreadable, UnreadableImageError
 from ..settings.data import ShapesSettings
 from ..settings.detection import DataSettings
-from .boxes import AnnotatedImage, Target, annotated_image, build_target, from_coco
+from .boxes import AnnotatedImage, Target
+from .coco import from_coco
 from .transforms import PairTransform, eval_transform, train_transform
 from .write_shapes import write_shapes
 from .yolo import read_yolo
 
-SPLITS = ("train", "val", "test")
 UNLABELLED = None
 
 
@@ -45,54 +45,52 @@ class BoxDataset(Dataset[Sample | Unreadable]):
 
     def __init__(
         self,
-        records: Sequence[AnnotatedImage],
+        annotated: Sequence[AnnotatedImage],
         transform: PairTransform,
         *,
-        known: bool = True,
+        labelled: bool = True,
     ) -> None:
         # Arrays instead of lists of objects, so that worker processes share their memory.
-        self.paths = np.array([str(record.path) for record in records])
-        self.sizes = np.array([record.size for record in records])
-        self.ends = np.cumsum([len(record.boxes) for record in records])
-        self.boxes = np.concatenate([record.boxes for record in records])
-        self.labels = np.concatenate([record.labels for record in records])
-        self.crowd = np.concatenate([record.crowd for record in records])
-        self.areas = np.concatenate([record.areas for record in records])
-        self.faults = {
-            index: record.faults for index, record in enumerate(records) if record.faults
-        }
+        self.paths = np.array([str(image.path) for image in annotated])
+        self.sizes = np.array([image.size for image in annotated])
+        self.faults = {index: image.faults for index, image in enumerate(annotated) if image.faults}
+        # The objects of image ``i`` are those from ``starts[i]`` to ``starts[i + 1]``.
+        self.starts = np.cumsum([0, *(len(image.objects) for image in annotated)])
+        objects = [annotation for image in annotated for annotation in image.objects]
+        boxes = [annotation.box for annotation in objects]
+        self.boxes = np.array(boxes, dtype=np.float32).reshape(-1, 4)
+        self.labels = np.array([annotation.label for annotation in objects], dtype=np.int64)
+        self.crowd = np.array([annotation.crowd for annotation in objects], dtype=bool)
+        self.areas = np.array([annotation.area for annotation in objects], dtype=np.float32)
         self.transform = transform
-        self.known = known
+        self.labelled = labelled
         self.images = ImageFiles(self.paths)
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, index: int) -> Sample | Unreadable:
-        record = self.record(index)
         try:
-            (image,), (height, width) = self.images[index]
+            (image,), size = self.images[index]
         except UnreadableImageError as error:
             return error.unreadable  # the DataModule raises an error or skips the image
-        if any(record.size) and record.size != (height, width):
-            annotated = f"{record.size[1]} x {record.size[0]}"
-            reason = f"it is {width} x {height} pixels, but its annotations say {annotated}"
-            return Unreadable(str(record.path), reason)
-        target = build_target(record, (height, width)) if self.known else UNLABELLED
+        annotated_size = tuple(self.sizes[index].tolist())
+        if annotated_size not in {size, (0, 0)}:
+            actual, annotated = (f"{width} x {height}" for height, width in (size, annotated_size))
+            reason = f"it is {actual} pixels, but its annotations say {annotated}"
+            return Unreadable(str(self.paths[index]), reason)
+        target = self.target(index, size) if self.labelled else UNLABELLED
         return Sample(*self.transform(image, target), index)
 
-    def record(self, index: int) -> AnnotatedImage:
-        """Return the annotations of an image."""
-        end = int(self.ends[index])
-        own = slice(int(self.ends[index - 1]) if index else 0, end)
-        height, width = self.sizes[index].tolist()
-        return AnnotatedImage(
-            Path(str(self.paths[index])),
-            self.boxes[own],
-            self.labels[own],
-            self.crowd[own],
-            self.areas[own],
-            (height, width),
+    def target(self, index: int, size: tuple[int, int]) -> Target:
+        """Return the annotated objects of an image, whose file has the given height and width."""
+        objects = slice(self.starts[index], self.starts[index + 1])
+        return Target(
+            torch.from_numpy(self.boxes[objects]),
+            torch.from_numpy(self.labels[objects]),
+            torch.from_numpy(self.crowd[objects]),
+            torch.from_numpy(self.areas[objects]) * (size[0] * size[1]),
+            size,
         )
 
 
@@ -118,20 +116,21 @@ def build_datasets(settings: DataSettings) -> Datasets:
     else:
         root = write_shapes(settings) if isinstance(settings, ShapesSettings) else settings.root
         classes, images = read_coco(root, missing_images=settings.skip_unreadable)
-        splits = {split: from_coco(images[split]) for split in SPLITS}
+        splits = {split: from_coco(images[split]) for split in images}
     evaluation = eval_transform(settings.image_size)
-    transforms = (train_transform(settings), evaluation, evaluation)
-    train, val, test = (
-        BoxDataset(splits[split], transform)
-        for split, transform in zip(SPLITS, transforms, strict=True)
+    return Datasets(
+        train=BoxDataset(splits["train"], train_transform(settings)),
+        val=BoxDataset(splits["val"], evaluation),
+        test=BoxDataset(splits["test"], evaluation),
+        classes=classes,
+        collate=collate,
     )
-    return Datasets(train=train, val=val, test=test, classes=classes, collate=collate)
 
 
 def unlabelled_images(paths: Sequence[Path], settings: DataSettings) -> BoxDataset:
     """Build a data set of images without targets, transformed as in validation."""
-    records = [annotated_image(path, [], (0, 0)) for path in paths]
-    return BoxDataset(records, eval_transform(settings.image_size), known=False)
+    images = [AnnotatedImage(path, objects=[]) for path in paths]
+    return BoxDataset(images, eval_transform(settings.image_size), labelled=False)
 
 
 def model_input(image: Tensor, settings: DataSettings) -> Tensor:

@@ -28,10 +28,10 @@ def draw_prediction(
     pen = ImageDraw.Draw(picture)
     width = max(2, picture.width // 250)
     if target is not None:
-        for box in _in_pixels(target.boxes, picture):
+        for box in _scaled(target.boxes, picture):
             pen.rectangle(box, outline="white", width=max(1, width // 2))
     font = ImageFont.load_default(max(12, picture.width // 45))
-    boxes = _in_pixels(prediction.boxes, picture)
+    boxes = _scaled(prediction.boxes, picture)
     # Boxes with low scores first, so that boxes with high scores are on top.
     for box, label, score in reversed(
         list(zip(boxes, prediction.labels.tolist(), prediction.scores.tolist(), strict=True))
@@ -46,7 +46,7 @@ def draw_target(image: Tensor, target: Target, classes: Sequence[str]) -> Image.
     picture = _enlarged(to_pil_image(image))
     pen = ImageDraw.Draw(picture)
     font = ImageFont.load_default(max(12, picture.width // 45))
-    for box, label in zip(_in_pixels(target.boxes, picture), target.labels.tolist(), strict=True):
+    for box, label in zip(_scaled(target.boxes, picture), target.labels.tolist(), strict=True):
         pen.rectangle(box, outline=class_color(label), width=max(2, picture.width // 250))
         _write(pen, box, classes[label], class_color(label), font)
     return picture
@@ -58,7 +58,7 @@ def _enlarged(picture: Image.Image) -> Image.Image:
     return picture.resize(size, Image.Resampling.NEAREST) if factor > 1 else picture
 
 
-def _in_pixels(boxes: Tensor, picture: Image.Image) -> list[tuple[float, float, float, float]]:
+def _scaled(boxes: Tensor, picture: Image.Image) -> list[tuple[float, float, float, float]]:
     width, height = picture.width - 1, picture.height - 1
     return [
         (left * width, top * height, right * width, bottom * height)
@@ -69,15 +69,15 @@ def _in_pixels(boxes: Tensor, picture: Image.Image) -> list[tuple[float, float, 
 def _write(
     pen: ImageDraw.ImageDraw,
     box: tuple[float, float, float, float],
-    words: str,
-    ink: tuple[int, int, int],
+    text: str,
+    color: tuple[int, int, int],
     font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
 ) -> None:
-    left, _, right, bottom = pen.textbbox((0, 0), words, font=font)
+    left, _, right, bottom = pen.textbbox((0, 0), text, font=font)
     above = box[1] - bottom - 2
     x, y = box[0], above if above >= 0 else box[1]
-    pen.rectangle((x, y, x + right - left + 4, y + bottom + 2), ink)
-    pen.text((x + 2, y), words, "white", font)
+    pen.rectangle((x, y, x + right - left + 4, y + bottom + 2), color)
+    pen.text((x + 2, y), text, "white", font)
 
 
 def caption(_target: Target | None, prediction: Prediction, classes: Sequence[str]) -> str:

@@ -10,6 +10,7 @@ from torch import Tensor, distributed
 
 from ..evaluation.scores import ClassScores
 from .boxes import Prediction, Target
+from .coco import coco_results, in_pixels
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +52,7 @@ class CocoScores:
         """Add the detections and the targets of a batch, whose positions are int64 [B]."""
         for index, prediction, target in zip(positions.tolist(), detections, targets, strict=True):
             self.images[index] = ImageObjects(
-                target.size, _objects(target), results(prediction, target.size)
+                target.size, _objects(target), coco_results(prediction, target.size)
             )
 
     def compute(self) -> Scores:
@@ -59,12 +60,12 @@ class CocoScores:
         images, self.images = self.images, {}
         if not (distributed.is_available() and distributed.is_initialized()):
             return evaluate(images, self.classes)
-        shares: list[Any] = [None] * distributed.get_world_size()
-        distributed.all_gather_object(shares, images)
+        gathered: list[Any] = [None] * distributed.get_world_size()
+        distributed.all_gather_object(gathered, images)
         message: list[Any] = [None]
         if distributed.get_rank() == 0:  # a single process computes the scores and sends them
-            everything = {index: image for share in shares for index, image in share.items()}
-            message = [evaluate(everything, self.classes)]
+            merged = {index: image for part in gathered for index, image in part.items()}
+            message = [evaluate(merged, self.classes)]
         distributed.broadcast_object_list(message)
         scores: Scores = message[0]
         return scores
@@ -136,37 +137,5 @@ def _objects(target: Target) -> list[dict[str, Any]]:
             target.areas.tolist(),
             target.crowd.tolist(),
             strict=True,
-        )
-    ]
-
-
-def results(prediction: Prediction, size: tuple[int, int]) -> list[dict[str, Any]]:
-    """Return the boxes as COCO results without ``image_id``; ``category_id`` is the class index."""
-    return [
-        {"category_id": label, "bbox": box, "score": score}
-        for label, box, score in zip(
-            prediction.labels.tolist(),
-            in_pixels(prediction.boxes, size),
-            prediction.scores.tolist(),
-            strict=True,
-        )
-    ]
-
-
-def in_pixels(boxes: Tensor, size: tuple[int, int]) -> list[list[float]]:
-    """Convert boxes to COCO's x, y, width and height in pixels.
-
-    Args:
-        boxes: float tensor [N, 4], x1 y1 x2 y2 relative to the size of the image.
-        size: height and width of the image.
-    """
-    height, width = size
-    corners = boxes.detach().double().cpu()
-    sides = corners[:, 2:] - corners[:, :2]
-    scale = corners.new_tensor([width, height])
-    return [
-        [*corner, *side]
-        for corner, side in zip(
-            (corners[:, :2] * scale).tolist(), (sides * scale).tolist(), strict=True
         )
     ]

@@ -67,9 +67,9 @@ class DetectionModule(LightningModule):
         """Update the metrics with a batch, and return the results of its images."""
         detections = self(batch.images)
         self.scores.update(batch.positions, detections, batch.targets)
-        own = counted_images(batch.positions, self.trainer)
+        counted = counted_images(batch.positions, self.trainer)
         threshold = self.settings.model.score_threshold
-        return score_batch(batch, detections, own, self.classes, threshold)
+        return score_batch(batch, detections, counted, self.classes, threshold)
 
     def on_validation_epoch_end(self) -> None:
         """Log the validation metrics."""

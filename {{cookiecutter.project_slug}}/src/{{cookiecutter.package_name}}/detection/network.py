@@ -1,7 +1,6 @@
 """The network: a detector with a timm backbone that takes uint8 images."""
 
 from collections.abc import Sequence
-from typing import Protocol, cast
 
 from torch import Tensor, nn
 
@@ -12,26 +11,12 @@ from .convolutional import ConvolutionalDetector
 from .transformer import TransformerDetector
 
 
-class Inner(Protocol):
-    """The interface of the wrapped detectors, which take normalised images [B, 3, S, S]."""
-
-    @property
-    def backbone(self) -> nn.Module:
-        """The timm model."""
-
-    def losses(self, images: Tensor, targets: Sequence[Target]) -> dict[str, Tensor]:
-        """Return the loss terms, scalar tensors by name."""
-        ...
-
-    def detect(self, images: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:
-        """Return boxes [N, 4], scores [N] and labels [N] for each image."""
-        ...
-
-
 class Detector(nn.Module):
     """A detector, preceded by the image normalisation of its backbone's pretraining."""
 
-    def __init__(self, model: nn.Module, normalisation: Normalisation) -> None:
+    def __init__(
+        self, model: ConvolutionalDetector | TransformerDetector, normalisation: Normalisation
+    ) -> None:
         super().__init__()
         self.model = model
         self.normalisation = normalisation
@@ -39,7 +24,7 @@ class Detector(nn.Module):
     @property
     def backbone(self) -> nn.Module:
         """The part to compile: the shapes of its tensors do not depend on the number of boxes."""
-        return cast("Inner", self.model).backbone
+        return self.model.backbone
 
     def losses(self, images: Tensor, targets: Sequence[Target]) -> dict[str, Tensor]:
         """Return the loss terms, scalar tensors by name; requires training mode.
@@ -48,24 +33,17 @@ class Detector(nn.Module):
             images: uint8 tensor [B, 3, S, S].
             targets: the annotated objects of each image; an image may have no objects.
         """
-        return cast("Inner", self.model).losses(self.normalisation(images), targets)
+        return self.model.losses(self.normalisation(images), targets)
 
     def forward(self, images: Tensor) -> list[Prediction]:
         """Detect objects in uint8 images [B, 3, S, S]; requires evaluation mode."""
-        detections = cast("Inner", self.model).detect(self.normalisation(images))
-        return [Prediction(*detection) for detection in detections]
+        return self.model.detect(self.normalisation(images))
 
 
 def build_network(
     settings: ModelSettings, *, classes: int, image_size: int, download: bool = True
 ) -> Detector:
-    """Build the network that the settings specify.
-
-    Args:
-        settings: the settings of the model.
-        classes: number of classes.
-        image_size: height and width of the images, in pixels.
-        download: set to false if the weights will be loaded from a checkpoint.
+    """Build the network that the settings specify, without downloads if ``download`` is false.
 
     Raises:
         UsageError: if timm has no such backbone, if the backbone lacks feature maps that the
@@ -74,7 +52,7 @@ def build_network(
     name = settings.backbone
     check_name(name)
     pretrained = settings.pretrained and download
-    model: nn.Module
+    model: ConvolutionalDetector | TransformerDetector
     with explain_failed_download(name, pretrained=pretrained):
         if settings.architecture == "dfine":
             model = TransformerDetector(settings, classes, image_size, pretrained=pretrained)

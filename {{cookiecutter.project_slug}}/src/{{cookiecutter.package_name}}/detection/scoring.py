@@ -4,17 +4,20 @@ from collections.abc import Sequence
 
 import numpy as np
 from torch import Tensor
+from torchvision.ops import box_area, box_iou
 
 from ..evaluation.scores import ImageResult, ScoreCounts, StepResults
 from .boxes import Prediction, Target
 from .dataset import Batch
-from .matching import IN_CROWD, match
+
+MATCHING_IOU = 0.5  # minimum IoU of a box and its object
+NO_OBJECT, IN_CROWD = -1, -2
 
 
 def score_batch(
     batch: Batch,
     detections: Sequence[Prediction],
-    own: Tensor,
+    counted: Tensor,
     classes: Sequence[str],
     threshold: float,
 ) -> StepResults:
@@ -23,14 +26,14 @@ def score_batch(
     Args:
         batch: the images and their targets.
         detections: all boxes of each image; the curves need boxes with low scores, too.
-        own: bool tensor [B], true for the images that this process counts.
+        counted: bool tensor [B], true for the images that this process counts.
         classes: the class names.
         threshold: the lowest score of a box that is drawn and counted in the confusion matrix.
     """
     counts = ScoreCounts(classes, background=True)
     images, positions = batch.images.cpu(), batch.positions.tolist()
     results = []
-    for index in own.nonzero().flatten().tolist():
+    for index in counted.nonzero().flatten().tolist():
         target = batch.targets[index]
         target = target._replace(
             boxes=target.boxes.cpu(), labels=target.labels.cpu(), crowd=target.crowd.cpu()
@@ -64,6 +67,39 @@ def _score_image(
     loss = 1 - 2 * int(correct[confident].sum()) / total if total else 0.0
     confidence = float(shown.scores.mean()) if len(shown.scores) else 0.0
     return shown, confidence, loss, loss == 0
+
+
+def match(prediction: Prediction, target: Target, *, same_class: bool = True) -> np.ndarray:
+    """Match each box with the object of the highest IoU, in the order of descending scores.
+
+    An object is matched with a single box. A crowd is not matched, but a box of which it covers at
+    least half is neither correct nor wrong, as in COCO.
+
+    Args:
+        prediction: N predicted boxes, on the CPU.
+        target: the annotated objects, on the CPU.
+        same_class: whether a box and its object must have the same class.
+
+    Returns:
+        int array [N]: the index of the matched object, ``NO_OBJECT`` or ``IN_CROWD``.
+    """
+    iou = box_iou(prediction.boxes, target.boxes)
+    if same_class:
+        iou *= prediction.labels[:, None] == target.labels
+    in_crowd = iou[:, target.crowd]
+    # Intersection / box area, which follows from IoU = intersection / (box + crowd - intersection)
+    ratio = box_area(target.boxes[target.crowd]) / box_area(prediction.boxes)[:, None]
+    covered = (in_crowd / (1 + in_crowd) * (1 + ratio) >= MATCHING_IOU).any(dim=1)
+    matches = np.where(covered.numpy(), IN_CROWD, NO_OBJECT)
+    free = iou.numpy() * ~target.crowd.numpy()
+    if not free.size:
+        return matches
+    for index in prediction.scores.argsort(descending=True, stable=True).tolist():
+        best = int(free[index].argmax())
+        if free[index, best] >= MATCHING_IOU:
+            matches[index] = best
+            free[:, best] = 0
+    return matches
 
 
 def count_confusion(confusion: np.ndarray, prediction: Prediction, target: Target) -> None:

@@ -9,8 +9,8 @@ from torchvision.ops import box_convert
 
 from ..errors import UsageError
 from ..settings.detection import ModelSettings
-from .boxes import Target
-from .features import levels_of
+from .boxes import Prediction, Target
+from .feature_maps import levels_of
 
 STRIDES = [8, 16, 32]
 MAX_QUERIES = 300  # upper limit; there are fewer if the feature maps have fewer positions
@@ -72,14 +72,14 @@ class TransformerDetector(nn.Module):
         ]
         return {"matched": self.model(images, labels=labels).loss}
 
-    def detect(self, images: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:
-        """Return boxes [N, 4], scores [N] and labels [N] for each normalised image [3, S, S]."""
+    def detect(self, images: Tensor) -> list[Prediction]:
+        """Detect objects in normalised images [B, 3, S, S]."""
         outputs = self.model(images)
         scores = outputs.logits.float().sigmoid()
         boxes = box_convert(outputs.pred_boxes.float(), "cxcywh", "xyxy").clamp(0, 1)
         classes = scores.shape[-1]
-        best, places = scores.flatten(1).topk(min(MAX_BOXES, scores[0].numel()))
+        best, indices = scores.flatten(1).topk(min(MAX_BOXES, scores[0].numel()))
         return [
-            (image_boxes[place // classes], score, place % classes)
-            for image_boxes, score, place in zip(boxes, best, places, strict=True)
+            Prediction(image_boxes[index // classes], score, index % classes)
+            for image_boxes, score, index in zip(boxes, best, indices, strict=True)
         ]

@@ -59,13 +59,18 @@ class OnBoxes(OnImages):
             return super().forward(image, target)
         height, width = image.shape[1:]
         boxes = target.boxes * torch.tensor([width, height, width, height])
-        around = tv_tensors.BoundingBoxes(boxes, format="XYXY", canvas_size=(height, width))
-        changed, moved = self.transform(tv_tensors.Image(image), around)
-        height, width = changed.shape[1:]
-        boxes = moved.as_subclass(Tensor)
-        seen = (boxes[:, 2:] - boxes[:, :2] >= MIN_SIDE).all(dim=1) & ~target.crowd
-        shares = boxes / torch.tensor([width, height, width, height])
-        visible = Target(
-            shares[seen], target.labels[seen], target.crowd[seen], target.areas[seen], target.size
+        pair = (
+            tv_tensors.Image(image),
+            tv_tensors.BoundingBoxes(boxes, format="XYXY", canvas_size=(height, width)),
         )
-        return changed.as_subclass(Tensor), visible
+        image, boxes = (part.as_subclass(Tensor) for part in self.transform(*pair))
+        height, width = image.shape[1:]
+        visible = (boxes[:, 2:] - boxes[:, :2] >= MIN_SIDE).all(dim=1) & ~target.crowd
+        relative = boxes / torch.tensor([width, height, width, height])
+        return image, Target(
+            relative[visible],
+            target.labels[visible],
+            target.crowd[visible],
+            target.areas[visible],
+            target.size,
+        )

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..data.shapes import CLASSES, draw_crowd, write_once
+from ..data.shapes import CLASSES, draw_shapes, write_once
 from ..settings.data import ShapesSettings
 
 _VERSION = 1  # increase it when the same settings draw different images
@@ -25,7 +25,7 @@ def write_shapes(settings: ShapesSettings) -> Path:
     annotations: dict[str, list[dict[str, Any]]] = defaultdict(list)
 
     def write(folder: Path, split: str, index: int, rng: np.random.Generator) -> None:
-        image, shapes = draw_crowd(rng, size, _MAX_SHAPES)
+        image, shapes = draw_shapes(rng, size, _MAX_SHAPES)
         path = folder / split / f"{index:05d}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         image.save(path)

@@ -9,7 +9,7 @@ import yaml
 
 from ..data.images import images_below
 from ..errors import UsageError
-from .boxes import AnnotatedImage, annotated_image
+from .boxes import AnnotatedImage, AnnotatedObject
 
 EXAMPLE = """It must contain the folders of the images and the names of the classes:
   train: images/train
@@ -64,15 +64,15 @@ def _images(file: Path, root: Path, entry: object) -> list[Path]:
     images: list[Path] = []
     for name in entry if isinstance(entry, list) else [entry]:
         # Some tools write ../train/images for train/images in the folder of data.yaml.
-        places = (root / str(name), root / str(name).removeprefix("../"))
-        place = next((path for path in places if path.exists()), None)
-        if place is None:
-            raise UsageError(f"{file} names {name}, but there is no {places[0]}.")
-        if place.is_file():
-            lines = place.read_text(encoding="utf-8").splitlines()
-            images += [place.parent / line.strip() for line in lines if line.strip()]
+        candidates = (root / str(name), root / str(name).removeprefix("../"))
+        source = next((path for path in candidates if path.exists()), None)
+        if source is None:
+            raise UsageError(f"{file} names {name}, but there is no {candidates[0]}.")
+        if source.is_file():
+            lines = source.read_text(encoding="utf-8").splitlines()
+            images += [source.parent / line.strip() for line in lines if line.strip()]
         else:
-            images += map(Path, images_below(place))
+            images += map(Path, images_below(source))
     if not images:
         raise UsageError(f"{file} names {entry}, but there is no image.")
     return sorted(images)
@@ -84,8 +84,8 @@ def _read_image(image: Path, classes: int) -> AnnotatedImage:
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
-        return annotated_image(image, [], (0, 0))
-    rows, faults = [], []
+        return AnnotatedImage(image, objects=[])
+    objects, faults = [], []
     for number, line in enumerate(lines, start=1):
         words = line.split()
         if not words:
@@ -105,12 +105,12 @@ def _read_image(image: Path, classes: int) -> AnnotatedImage:
             )
         area = (box[2] - box[0]) * (box[3] - box[1])
         if area > 0:
-            rows.append((box, int(label), False, area))
+            objects.append(AnnotatedObject(box, int(label), area))
         else:
             faults.append(f"{file.name}, line {number}: the box has no area")
         if beyond > SLACK:
             faults.append(f"{file.name}, line {number}: the box is beyond the border")
-    return annotated_image(image, rows, (0, 0), faults)
+    return AnnotatedImage(image, objects, faults=tuple(faults))
 
 
 def _box(values: list[float]) -> tuple[list[float], float]:

@@ -13,8 +13,8 @@ from torch.utils.data import Dataset
 from ..data.coco import read_coco
 from ..data.datamodule import Datasets
 from ..data.images import (
+    DecodedImage,
     ImageFiles,
-    Picture,
     Unreadable,
     UnreadableImageError,
     images_below,
@@ -65,8 +65,8 @@ class MaskFiles:
         return str(self.paths[index]), self.classes
 
 
-class PairFiles:
-    """A sequence of pictures, each with an image and its mask."""
+class ImageAndMaskFiles:
+    """A sequence of decoded images, each with its mask."""
 
     def __init__(self, paths: np.ndarray, masks: MaskFiles | CocoMasks) -> None:
         self.paths = paths
@@ -75,7 +75,7 @@ class PairFiles:
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, index: int) -> Picture:
+    def __getitem__(self, index: int) -> DecodedImage:
         image = read_image(str(self.paths[index]))
         mask = self.masks(index)
         if mask.shape != image.shape[1:]:
@@ -85,7 +85,7 @@ class PairFiles:
                 f"it is {image.shape[2]} x {image.shape[1]} pixels, but its mask is "
                 f"{width} x {height}",
             )
-        return Picture((image, mask[None]), (image.shape[1], image.shape[2]))
+        return DecodedImage((image, mask[None]), (image.shape[1], image.shape[2]))
 
 
 class MaskDataset(Dataset[Sample | Unreadable]):
@@ -101,8 +101,8 @@ class MaskDataset(Dataset[Sample | Unreadable]):
         self.paths = np.array([str(path) for path in images])
         self.masks = masks
         self.transform = transform
-        self.images: ImageFiles | PairFiles = (
-            ImageFiles(self.paths) if masks is None else PairFiles(self.paths, masks)
+        self.images: ImageFiles | ImageAndMaskFiles = (
+            ImageFiles(self.paths) if masks is None else ImageAndMaskFiles(self.paths, masks)
         )
 
     def __len__(self) -> int:
@@ -140,12 +140,13 @@ def build_datasets(settings: DataSettings) -> Datasets:
         root = write_shapes(settings) if isinstance(settings, ShapesSettings) else settings.root
         names, splits = _read_mask_files(root)
     evaluation = eval_transform(settings.image_size)
-    transforms = (train_transform(settings), evaluation, evaluation)
-    train, val, test = (
-        MaskDataset(*splits[split], transform)
-        for split, transform in zip(SPLITS, transforms, strict=True)
+    return Datasets(
+        train=MaskDataset(*splits["train"], train_transform(settings)),
+        val=MaskDataset(*splits["val"], evaluation),
+        test=MaskDataset(*splits["test"], evaluation),
+        classes=names,
+        collate=collate,
     )
-    return Datasets(train=train, val=val, test=test, classes=names, collate=collate)
 
 
 ClassesAndSplits = tuple[list[str], dict[str, tuple[Sequence[str | Path], MaskFiles | CocoMasks]]]
@@ -196,8 +197,8 @@ def find_pairs(root: Path, split: str) -> tuple[list[str], list[str]]:
     images = images_below(folders[0])
     if not images:
         raise UsageError(f"{folders[0]} has no images.")
-    names = [_below(folders[0], path) for path in images]
-    masks = {_below(folders[1], path): path for path in images_below(folders[1])}
+    names = [_relative_stem(folders[0], path) for path in images]
+    masks = {_relative_stem(folders[1], path): path for path in images_below(folders[1])}
     unmatched = [path for name, path in zip(names, images, strict=True) if name not in masks]
     if unmatched:
         raise UsageError(
@@ -206,5 +207,5 @@ def find_pairs(root: Path, split: str) -> tuple[list[str], list[str]]:
     return images, [masks[name] for name in names]
 
 
-def _below(folder: Path, path: str) -> str:
+def _relative_stem(folder: Path, path: str) -> str:
     return path.removeprefix(f"{folder}{os.sep}").rpartition(".")[0]

@@ -1,12 +1,13 @@
 """Read and write mask files, and read the names and colours of their classes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from ..data.images import UnreadableImageError
@@ -94,22 +95,29 @@ def _ids_of_colors(pixels: np.ndarray, path: str, classes: Classes) -> np.ndarra
     return ids
 
 
-def palette() -> list[int]:
-    """Return a PNG palette for the ids 0 to 255: the 768 values r, g, b, r, g, b ...
-
-    The first colour is black. With fewer than 256 colours, PNG would store the ids in fewer bits
-    and lose ``IGNORE_INDEX``.
-    """
-    return [0, 0, 0, *(part for index in range(255) for part in class_color(index))]
-
-
 def mask_image(mask: Tensor) -> Image.Image:
-    """Convert class ids, a uint8 tensor [H, W], to an image with a palette of class colours."""
+    """Convert class ids, a uint8 tensor [H, W], to an image with a palette of class colours.
+
+    The first colour is black. The palette has 256 colours, since PNG would store the ids in fewer
+    bits with fewer colours, and lose ``IGNORE_INDEX``.
+    """
     image = Image.fromarray(mask.numpy())
-    image.putpalette(palette())
+    image.putpalette([0, 0, 0, *(part for index in range(255) for part in class_color(index))])
     return image
 
 
-def resize_mask(mask: Tensor, size: tuple[int, int]) -> np.ndarray:
-    """Resize class ids, uint8 [H, W], to ``(width, height)`` by nearest-neighbour interpolation."""
-    return np.asarray(Image.fromarray(mask.numpy()).resize(size, Image.Resampling.NEAREST))
+def save_results(
+    predicted: Sequence[tuple[Path, str, Prediction]], _classes: Sequence[str], folder: Path
+) -> None:
+    """Write ``masks/<name>.png``: palette images of class ids, in the size of the image files.
+
+    Args:
+        predicted: the path of each image, the name of its output files, and its prediction.
+        folder: the folder in which ``masks/`` is created.
+    """
+    (folder / "masks").mkdir()
+    for path, name, prediction in predicted:
+        with Image.open(path) as file:
+            size = ImageOps.exif_transpose(file).size
+        mask = mask_image(prediction.mask).resize(size, Image.Resampling.NEAREST)
+        mask.save(folder / "masks" / f"{name}.png")

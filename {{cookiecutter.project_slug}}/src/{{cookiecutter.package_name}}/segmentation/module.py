@@ -59,27 +59,28 @@ class SegmentationModule(LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Update the metrics with a batch."""
-        self.confusion.update(*self._measured(batch))
+        self.confusion.update(*self._add_loss(batch))
 
     def test_step(self, batch: Batch, batch_idx: int) -> StepResults:
         """Update the metrics with a batch, and return the results of its images."""
-        logits, targets = self._measured(batch)
+        logits, targets = self._add_loss(batch)
         confusion = self.confusion(logits, targets)  # of this batch; it is also added to the total
-        own = counted_images(batch.positions, self.trainer)
-        return score_batch(batch, logits, own, confusion, self.classes)
+        counted = counted_images(batch.positions, self.trainer)
+        return score_batch(batch, logits, counted, confusion, self.classes)
 
-    def _measured(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Add to the loss; return logits and targets, ignored where another process counts.
+    def _add_loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Add a batch to the mean loss, and return its logits and targets.
 
-        The loss of a split is the mean of the losses of its images: ``dice`` of a whole batch would
-        depend on the size of the batch. Images without annotated pixels are not counted.
+        It is the mean of the losses of the images: ``dice`` of a batch would depend on its size.
+        Images without annotated pixels are not counted. Images that another process measures, too,
+        get the target ``IGNORE_INDEX`` in this process.
         """
         logits, targets = self(batch.images).float(), batch.targets
         if self.trainer.world_size > 1:
-            own = counted_images(batch.positions, self.trainer)
-            targets = targets.where(own[:, None, None], IGNORE_INDEX)
-        pairs = zip(logits[:, None], targets[:, None], strict=True)  # batches of an image
-        losses = torch.stack([self.loss(image, target) for image, target in pairs])
+            counted = counted_images(batch.positions, self.trainer)
+            targets = targets.where(counted[:, None, None], IGNORE_INDEX)
+        images = zip(logits[:, None], targets[:, None], strict=True)
+        losses = torch.stack([self.loss(*image) for image in images])
         known = (targets != IGNORE_INDEX).any(dim=(1, 2))
         self.loss_sum.update(losses.where(known, 0.0).sum())
         self.loss_count.update(known.sum())

@@ -39,12 +39,7 @@ class Segmenter(nn.Module):
 
 
 def build_network(settings: ModelSettings, *, classes: int, download: bool = True) -> Segmenter:
-    """Build the network that the settings specify.
-
-    Args:
-        settings: the settings of the model.
-        classes: number of classes.
-        download: set to false if the weights will be loaded from a checkpoint.
+    """Build the network that the settings specify, without downloads if ``download`` is false.
 
     Raises:
         UsageError: if there is no such architecture or backbone, or the weights cannot be

@@ -14,18 +14,18 @@ SCORED_PIXELS = 2000  # evenly spaced pixels of an image; counting all would tak
 
 
 def score_batch(
-    batch: Batch, logits: Tensor, own: Tensor, confusion: Tensor, classes: Sequence[str]
+    batch: Batch, logits: Tensor, counted: Tensor, confusion: Tensor, classes: Sequence[str]
 ) -> StepResults:
     """Compute the results of a batch; the loss of an image is its mean cross-entropy.
 
     Args:
         batch: the images and their targets.
         logits: float tensor [B, classes, S, S].
-        own: bool tensor [B], true for the images that this process counts.
+        counted: bool tensor [B], true for the images that this process counts.
         confusion: int64 tensor [classes, classes] of pixel counts; rows are target classes.
         classes: the class names.
     """
-    logits, targets = logits[own], batch.targets[own]
+    logits, targets = logits[counted], batch.targets[counted]
     known = targets != IGNORE_INDEX
     losses = functional.cross_entropy(logits, targets, ignore_index=IGNORE_INDEX, reduction="none")
     probabilities = logits.softmax(dim=1)
@@ -39,8 +39,8 @@ def score_batch(
     counts.confusion += confusion.cpu().numpy()
     _count_scores(counts, probabilities, targets)
     images = zip(
-        batch.positions[own].tolist(),
-        batch.images[own].cpu(),
+        batch.positions[counted].tolist(),
+        batch.images[counted].cpu(),
         targets.to(torch.uint8).cpu(),
         map(Prediction, masks.to(torch.uint8).cpu()),
         *means,

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..data.shapes import CLASSES, draw_crowd, write_once
+from ..data.shapes import CLASSES, draw_shapes, write_once
 from ..settings.data import ShapesSettings
 from .masks import mask_image
 
@@ -22,7 +22,7 @@ def write_shapes(settings: ShapesSettings) -> Path:
     """
 
     def write(folder: Path, split: str, index: int, rng: np.random.Generator) -> None:
-        image, shapes = draw_crowd(rng, settings.image_size, _MAX_SHAPES)
+        image, shapes = draw_shapes(rng, settings.image_size, _MAX_SHAPES)
         ids = np.zeros((settings.image_size, settings.image_size), dtype=np.uint8)
         for kind, pixels in shapes:
             ids[pixels] = _NAMES.index(kind)

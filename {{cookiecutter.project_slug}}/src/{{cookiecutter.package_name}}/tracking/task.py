@@ -51,8 +51,8 @@ from torch import Tensor
 
 # ~ if cookiecutter.scope == "complete"
 from ..detection.boxes import Prediction, Target
-from ..detection.matching import NO_OBJECT, match
 from ..detection.module import DetectionModule
+from ..detection.scoring import NO_OBJECT, match
 from ..evaluation.scores import ImageResult
 
 
@@ -165,21 +165,19 @@ def box_data(
 from collections.abc import Sequence
 from typing import Any
 
-# ~ if cookiecutter.scope == "complete"
 import numpy as np
-# ~ endif
 import torch
 from PIL import Image
 from torch import Tensor
 
 # ~ if cookiecutter.scope == "complete"
 from ..evaluation.scores import ImageResult
-from ..segmentation.masks import Prediction, resize_mask
+from ..segmentation.masks import Prediction, mask_image
 from ..segmentation.module import SegmentationModule
 
 
 # ~ else
-from ..segmentation.masks import Prediction, resize_mask
+from ..segmentation.masks import Prediction, mask_image
 
 
 # ~ endif
@@ -231,15 +229,11 @@ def overlay(
         picture: the image that is logged; the masks are resized to its size.
     """
     masks = {"prediction": None if prediction is None else prediction.mask, "target": target}
-    names = dict(enumerate(classes))
-    return {
-        "masks": {
-            key: {
-                "mask_data": resize_mask(mask.to(torch.uint8).cpu(), picture.size),
-                "class_labels": names,
-            }
-            for key, mask in masks.items()
-            if mask is not None
-        }
-    }
+    shown: dict[str, dict[str, Any]] = {}
+    for key, mask in masks.items():
+        if mask is not None:
+            image = mask_image(mask.to(torch.uint8).cpu())
+            ids = np.asarray(image.resize(picture.size, Image.Resampling.NEAREST))
+            shown[key] = {"mask_data": ids, "class_labels": dict(enumerate(classes))}
+    return {"masks": shown}
 # ~ endif

@@ -78,12 +78,9 @@ def explain_failed_download(backbone: str, *, pretrained: bool) -> Iterator[None
 
 
 def prepare_network(network: nn.Module, settings: Settings, *, compiled: nn.Module) -> None:
-    """Apply ``model.channels_last`` and ``model.compile``, which do not change the state dict.
+    """Apply ``model.channels_last`` to the network, and ``model.compile`` to its part ``compiled``.
 
-    Args:
-        network: the whole network.
-        settings: the section ``model`` is used.
-        compiled: the part of the network that ``torch.compile`` is applied to, in place.
+    Both are done in place, without a change of the state dict.
     """
     if settings.model.channels_last:
         network.to(memory_format=torch.channels_last)

@@ -14,7 +14,7 @@ from ..run.files import replacing
 from ..settings.tree import Settings
 
 
-class WholeCheckpoints(TorchCheckpointIO):
+class AtomicCheckpoints(TorchCheckpointIO):
     """Write checkpoints atomically.
 
     Lightning copies the file from a temporary folder: if the disk is full or the process is killed,

@@ -21,10 +21,9 @@ from ..run.processes import check_processes
 # ~ endif
 from ..settings.tree import Settings
 from .callbacks.ema import WeightAverage
-from .callbacks.finite import FiniteLoss
-from .callbacks.gradients import Gradients
 from .callbacks.progress import ProgressBar
-from .checkpoint import WholeCheckpoints
+from .callbacks.stability import FiniteLoss, Gradients
+from .checkpoint import AtomicCheckpoints
 
 SILENCED_WARNINGS = (  # warnings of Lightning that do not apply here
     ".*many workers.*",
@@ -110,7 +109,7 @@ def _trainer(
         logger=list(loggers),
         callbacks=[*callbacks, *([ProgressBar()] if chosen.progress else [])],
         default_root_dir=run.folder,
-        plugins=[*plugins, WholeCheckpoints()],
+        plugins=[*plugins, AtomicCheckpoints()],
     )
 
 

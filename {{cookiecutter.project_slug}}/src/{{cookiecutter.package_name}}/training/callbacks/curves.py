@@ -13,7 +13,7 @@ from ...run.folder import Run, read_metrics
 COLUMNS = 3
 
 
-class Curves(Callback):
+class TrainingCurves(Callback):
     """Write ``curves.png`` when training ends, even if it is interrupted or fails."""
 
     def __init__(self, run: Run) -> None:

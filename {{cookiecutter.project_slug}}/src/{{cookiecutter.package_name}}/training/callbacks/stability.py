@@ -1,10 +1,13 @@
-"""Clip the gradients, and log their norm and the learning rate."""
+"""Clip the gradients, and stop a training that diverges."""
+
+from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import nn
 from torch.optim import Optimizer
 
+from ...errors import NotFiniteError
 from ..logging_step import is_logging_step
 
 
@@ -28,3 +31,24 @@ class Gradients(Callback):
             # A CPU tensor, since Lightning would copy a float to the GPU and wait for the copy.
             learning_rate = torch.tensor(optimizer.param_groups[0]["lr"])
             pl_module.log_dict({"train/grad_norm": norm, "train/lr": learning_rate})
+
+
+class FiniteLoss(Callback):
+    """Raise an error when the loss is infinite or NaN."""
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Check the loss at logging steps and at the end of an epoch; checks wait for the GPU.
+
+        Raises:
+            NotFiniteError: if the loss is not finite; the message suggests settings to change.
+        """
+        if not (is_logging_step(trainer, trainer.global_step) or trainer.is_last_batch):
+            return
+        loss = outputs["loss"]
+        if not torch.isfinite(loss):
+            raise NotFiniteError(
+                f"The loss is {float(loss)} at step {trainer.global_step}: training has diverged.\n"
+                "Lower optimizer.lr, set optimizer.clip_norm, or lengthen schedule.warmup."
+            )

@@ -2,7 +2,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from test_detection import network, targets
+from test_detection import fit, network, targets
 
 from {{ cookiecutter.package_name }}.detection.export import (
     decode_outputs,
@@ -23,20 +23,14 @@ def module_of(architecture, detector):
 
 @pytest.fixture(scope="module", params=["fcos", "retinanet", "ssdlite"])
 def trained(request):
-    """A detector that was trained on one image only, and three images."""
+    """A detector that was trained on two images, and these images with a third."""
     torch.manual_seed(0)
-    detector = network(request.param).train()
+    detector = network(request.param)
     images = torch.randint(0, 60, (3, 3, 128, 128), dtype=torch.uint8)
     objects = targets()
     for box in (objects[0].boxes * 128).int().tolist():
         images[:, :, box[1] : box[3], box[0] : box[2]] += 150
-    optimizer = torch.optim.AdamW(detector.parameters(), lr=2e-3)
-    for _ in range(30):
-        loss = torch.stack(list(detector.losses(images[:2], objects).values())).sum()
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(detector.parameters(), 1.0)
-        optimizer.step()
+    fit(detector, images[:2], objects)
     return module_of(request.param, detector.eval()), images
 
 
@@ -46,11 +40,11 @@ def test_boxes_selected_from_the_outputs_are_those_of_torchvision(trained):
     with torch.inference_mode():
         expected = module.network(images)
         selected = decode_outputs(dense(images), postprocessing(module, dense))
-    for ours, theirs in zip(selected, expected, strict=True):
-        assert len(ours.scores) > 10
-        assert ours.labels.tolist() == theirs.labels.tolist()
-        torch.testing.assert_close(ours.scores, theirs.scores, atol=1e-6, rtol=0)
-        torch.testing.assert_close(ours.boxes, theirs.boxes, atol=1e-5, rtol=0)
+    for prediction, reference in zip(selected, expected, strict=True):
+        assert len(prediction.scores) > 10
+        assert prediction.labels.tolist() == reference.labels.tolist()
+        torch.testing.assert_close(prediction.scores, reference.scores, atol=1e-6, rtol=0)
+        torch.testing.assert_close(prediction.boxes, reference.boxes, atol=1e-5, rtol=0)
 
 
 def test_the_rules_limit_the_boxes_of_each_level_and_in_total(trained):

@@ -22,8 +22,8 @@ class TimmFeatures(nn.Module):
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Return feature maps [B, C, S / stride, S / stride] of normalised images [B, 3, S, S]."""
-        offered = self.body(images)
-        maps: list[Tensor] = [offered[level] for level in self.levels]
+        available = self.body(images)
+        maps: list[Tensor] = [available[level] for level in self.levels]
         return [feature.permute(0, 3, 1, 2) for feature in maps] if self.channels_last else maps
 
 
@@ -33,12 +33,12 @@ def levels_of(name: str, body: Any, strides: Sequence[int]) -> list[int]:
     Raises:
         UsageError: if the backbone has no feature map at a stride.
     """
-    offered: list[int] = body.feature_info.reduction()
-    if not set(strides) <= set(offered):
+    available: list[int] = body.feature_info.reduction()
+    if not set(strides) <= set(available):
         raise UsageError(
             f"model.backbone={name} has feature maps at the strides "
-            f"{', '.join(map(str, offered))}, but this detector needs "
+            f"{', '.join(map(str, available))}, but this detector needs "
             f"{', '.join(map(str, strides))}.\nChoose a backbone that halves "
             "its maps step by step, such as resnet50 or convnext_tiny."
         )
-    return [len(offered) - 1 - offered[::-1].index(stride) for stride in strides]
+    return [len(available) - 1 - available[::-1].index(stride) for stride in strides]

@@ -1,0 +1,118 @@
+"""Convert annotated boxes from COCO format, and predicted boxes to COCO's results format."""
+
+import logging
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from ..data.coco import CocoImage, CocoObject
+from ..errors import UsageError
+from ..run.files import write_json
+from .boxes import AnnotatedImage, AnnotatedObject, Prediction
+
+log = logging.getLogger(__name__)
+
+SLACK_PIXELS = 1  # a box may exceed the image by this much, because of rounding
+
+
+def from_coco(images: Sequence[CocoImage]) -> list[AnnotatedImage]:
+    """Convert the boxes of COCO annotations, and clip them to their images.
+
+    Boxes without an area within their image are omitted; the number of such boxes is logged.
+
+    Raises:
+        UsageError: if the ``bbox`` of an annotation is not a list of four numbers.
+    """
+    annotated, omitted = [], []
+    for image in images:
+        objects, faults = [], []
+        edges = (image.width, image.height, image.width, image.height)
+        for annotation in image.objects:
+            x, y, width, height = bbox = _bbox(image, annotation)
+            corners = (x, y, x + width, y + height)
+            inside = [min(max(corners[i], 0), edges[i]) for i in range(4)]
+            if inside[0] >= inside[2] or inside[1] >= inside[3]:
+                faults.append(f"annotation {annotation.id} has a box without area: {bbox}")
+                omitted.append(f"annotation {annotation.id} in {image.source}")
+                continue
+            if max(abs(corners[i] - inside[i]) for i in range(4)) > SLACK_PIXELS:
+                faults.append(f"annotation {annotation.id} is beyond the border: {bbox}")
+            box = [inside[i] / edges[i] for i in range(4)]
+            area = float(annotation.content.get("area") or width * height)
+            share = area / (image.width * image.height)
+            objects.append(AnnotatedObject(box, annotation.label, share, annotation.crowd))
+        size = (image.height, image.width)
+        annotated.append(AnnotatedImage(image.path, objects, size, tuple(faults)))
+    if omitted:
+        log.info(
+            "%s boxes have no area within their image and are left out, the first is that of %s.",
+            len(omitted),
+            omitted[0],
+        )
+    return annotated
+
+
+def _bbox(image: CocoImage, annotation: CocoObject) -> list[float]:
+    bbox = annotation.content.get("bbox")
+    if not (
+        isinstance(bbox, list)
+        and len(bbox) == 4
+        and all(isinstance(value, int | float) and math.isfinite(value) for value in bbox)
+    ):
+        raise UsageError(
+            f"{image.source}: annotation {annotation.id} has the bbox {bbox}, which is not four "
+            "numbers.\nCOCO's boxes are [x, y, width, height] in pixels."
+        )
+    return bbox
+
+
+def in_pixels(boxes: Tensor, size: tuple[int, int]) -> list[list[float]]:
+    """Convert relative boxes [N, 4] to x, y, width and height in pixels of an image of ``size``."""
+    height, width = size
+    x1, y1, x2, y2 = boxes.detach().double().cpu().unbind(dim=1)
+    converted = [x1 * width, y1 * height, (x2 - x1) * width, (y2 - y1) * height]
+    pixels: list[list[float]] = torch.stack(converted, dim=1).tolist()
+    return pixels
+
+
+def coco_results(prediction: Prediction, size: tuple[int, int]) -> list[dict[str, Any]]:
+    """Return the boxes as COCO results without ``image_id``; ``category_id`` is the class index."""
+    return [
+        {"category_id": label, "bbox": box, "score": score}
+        for label, box, score in zip(
+            prediction.labels.tolist(),
+            in_pixels(prediction.boxes, size),
+            prediction.scores.tolist(),
+            strict=True,
+        )
+    ]
+
+
+def save_results(
+    predicted: Sequence[tuple[Path, str, Prediction]], classes: Sequence[str], folder: Path
+) -> None:
+    """Write ``coco_results.json``, and ``coco_images.json`` with the images and categories.
+
+    Args:
+        predicted: the path of each image, the name of its output files, and its prediction.
+        classes: the class names; the category ids start at 1.
+        folder: the folder to write to.
+    """
+    images: list[dict[str, object]] = []
+    boxes: list[dict[str, object]] = []
+    for image_id, (path, _, prediction) in enumerate(predicted, start=1):
+        with Image.open(path) as file:
+            width, height = ImageOps.exif_transpose(file).size
+        images.append({"id": image_id, "file_name": str(path), "width": width, "height": height})
+        boxes += [
+            {**box, "image_id": image_id, "category_id": box["category_id"] + 1}
+            for box in coco_results(prediction, (height, width))
+        ]
+    categories = [{"id": number, "name": name} for number, name in enumerate(classes, start=1)]
+    write_json(folder / "coco_images.json", {"images": images, "categories": categories})
+    write_json(folder / "coco_results.json", boxes)
