@@ -4,6 +4,7 @@ Errors of W&B do not stop a training: it continues without an account, and when 
 server fails.
 """
 
+import json
 import logging
 import os
 import shutil
@@ -15,8 +16,8 @@ from typing import Any
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
-from ..run.folder import Run, read_rows
-from .client import HOW_TO_UPLOAD, has_key, package, reason, say
+from ..run.folder import Run
+from .client import HOW_TO_UPLOAD, has_key, package, reason, say, wandb_command
 from .settings import Mode, WandbSettings
 
 log = logging.getLogger(__name__)
@@ -92,11 +93,18 @@ class RunLogger(WandbLogger):
             log.debug("%s failed", action, exc_info=True)
 
 
-def metrics_logged(run: Run) -> set[tuple[int | None, str]]:
-    """Return the steps and names of the metrics that W&B has from the start of a resumed run."""
-    if not any(run.folder.glob("wandb/*run-*/*.wandb")):
-        return set()
-    return {(int(row["step"]), name) for row in read_rows(run.metrics) for name in row}
+def metrics_logged(run: Run) -> set[tuple[int, str]]:
+    """Return step and name of each metric in the files of W&B, when a run is resumed.
+
+    ``metrics.csv`` does not tell, since W&B writes its files a little later.
+    """
+    logged: set[tuple[int, str]] = set()
+    for file in run.folder.glob("wandb/*run-*/*.wandb"):
+        for line in wandb_command("leet", "inspect", "--json", str(file)).stdout.splitlines():
+            if line.startswith("{") and "history" in (record := json.loads(line)):
+                row = record["history"]["item"]
+                logged |= {(row.get("trainer/global_step", 0), name) for name in row}
+    return logged
 
 
 def open_run(

@@ -2,8 +2,6 @@
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -12,7 +10,7 @@ from typing import Any
 
 from ..run.files import write_json
 from ..run.folder import Run
-from .client import package, public_api, reason
+from .client import package, public_api, reason, wandb_command
 from .registry import link
 
 PENDING = "wandb-pending.json"  # in a run folder: actions that need a server
@@ -85,7 +83,7 @@ def upload(file: Path) -> str | None:
     Returns:
         The reason why the run was not uploaded; None if it was.
     """
-    done = _wandb("leet", "inspect", "--json", str(file))
+    done = wandb_command("leet", "inspect", "--json", str(file))
     if done.returncode:
         return f"it cannot be read: {_last_line(done)}"
     records = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
@@ -95,7 +93,7 @@ def upload(file: Path) -> str | None:
     missing = missing_files(records)
     if missing:  # wandb would upload the rest and mark the run as uploaded
         return f"{len(missing)} of its files are missing, such as {missing[0]}"
-    done = _wandb("sync", "--include-online", str(file.parent))
+    done = wandb_command("sync", "--include-online", str(file.parent))
     return None if not done.returncode and _is_uploaded(file) else _last_line(done)
 
 
@@ -168,16 +166,6 @@ def _log_again(
         artifact.add_file(str(run.folder / file), name=Path(file).name)
     resumed.log_artifact(artifact, aliases=aliases or None).wait()
     resumed.finish(exit_code=code)
-
-
-def _wandb(*words: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(  # noqa: S603 - the command line of wandb
-        [sys.executable, "-m", "wandb", *words],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=os.environ | {"WANDB_ERROR_REPORTING": "false"},
-    )
 
 
 def _last_line(done: "subprocess.CompletedProcess[str]") -> str:
