@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
 
 from ..run.files import write_json
@@ -168,6 +169,6 @@ def _log_again(
     resumed.finish(exit_code=code)
 
 
-def _last_line(done: "subprocess.CompletedProcess[str]") -> str:
+def _last_line(done: CompletedProcess[str]) -> str:
     lines = (done.stderr + done.stdout).strip().splitlines()
     return lines[-1] if lines else f"wandb ended with {done.returncode}"
