@@ -1,134 +1,34 @@
-"""Remove the files of declined options, by one manifest, then print the next commands."""
+"""Remove the files that are not for the answers, put back what pre_gen set aside, and print the next commands."""
 
 import json
+import os
+import shlex
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 ANSWERS = json.loads(r"""{{ cookiecutter | tojson }}""")
-PACKAGE = "src/" + ANSWERS["package_name"]
-TASK = PACKAGE + "/" + ANSWERS["task"]
-
-# The files and folders that each option, or each answer to it, brings. Single lines go by
-# conditionals in the files.
-DECLINED = (False, "none", "essential")  # the answers that bring nothing
-IN_DEPTH = (  # modules of tracking/ that only a complete project has
-    *("alerts", "charts", "embeddings", "lineage", "promote", "provenance"),
-    *("registry", "sync", "tables"),
-    *(["task"] if ANSWERS["task"] == "classification" else []),
-)
-TASKS = {
-    "classification": [
-        PACKAGE + "/classification",
-        PACKAGE + "/settings/classification.py",
-        PACKAGE + "/configs/data/imagefolder.yaml",
-        "tests/classification",
-    ],
-    "detection": [
-        PACKAGE + "/detection",
-        PACKAGE + "/settings/detection.py",
-        PACKAGE + "/data/coco.py",
-        PACKAGE + "/configs/data/coco.yaml",
-        PACKAGE + "/configs/data/yolo.yaml",
-        "tests/detection",
-        "tests/coco_data.py",
-        "tests/test_coco.py",
-    ],
-    "segmentation": [
-        PACKAGE + "/segmentation",
-        PACKAGE + "/settings/segmentation.py",
-        PACKAGE + "/data/coco.py",
-        PACKAGE + "/configs/data/coco.yaml",
-        PACKAGE + "/configs/data/maskfolder.yaml",
-        "tests/segmentation",
-        "tests/coco_data.py",
-        "tests/test_coco.py",
-    ],
-}
-OPTIONS = {
-    "scope": [
-        # Export
-        PACKAGE + "/export",
-        PACKAGE + "/configs/export.yaml",
-        TASK + "/export.py",
-        "docs/export.md",
-        "tests/test_export.py",
-        *(["tests/detection/test_exported_boxes.py"] if ANSWERS["task"] == "detection" else []),
-        # Search
-        PACKAGE + "/search",
-        PACKAGE + "/configs/tune.yaml",
-        "docs/search.md",
-        "tests/test_compare.py",
-        "tests/test_tune.py",
-        # Diagnostics
-        PACKAGE + "/diagnostics",
-        PACKAGE + "/configs/bench.yaml",
-        PACKAGE + "/configs/doctor.yaml",
-        "docs/speed.md",
-        "tests/test_diagnostics.py",
-        # Cache and videos
-        PACKAGE + "/data/cache.py",
-        PACKAGE + "/data/videos.py",
-        "tests/test_cache.py",
-        "tests/test_videos.py",
-        # Clusters
-        PACKAGE + "/clusters",
-        PACKAGE + "/configs/hydra",
-        PACKAGE + "/run/processes.py",
-        "docs/clusters.md",
-        "slurm",
-        "tests/test_preemption.py",
-        "tests/test_slurm.py",
-        # Weights & Biases in depth
-        PACKAGE + "/configs/promote.yaml",
-        *(f"{PACKAGE}/tracking/{module}.py" for module in IN_DEPTH),
-        ".github/workflows/train.yml",
-        "docs/leet.png",
-        "docs/tracking.md",
-        "sweeps",
-        *("tests/tracking/test_" + name + ".py" for name in ("alerts", "lineage", "media", "promote")),
-        *("tests/tracking/test_" + name + ".py" for name in ("sync", "tables")),
-    ],
-    "use_wandb": [
-        PACKAGE + "/tracking",
-        PACKAGE + "/configs/tracking/wandb.yaml",
-        PACKAGE + "/configs/promote.yaml",
-        "tests/tracking",
-        "docs/leet.png",
-        "docs/tracking.md",
-        "sweep.yaml",
-        "slurm/sweep.sbatch",
-        "sweeps",
-        ".github/workflows/train.yml",
-    ],
-    "use_docker": [
-        "Dockerfile",
-        ".dockerignore",
-        ".devcontainer",
-        "compose.yaml",
-        "docs/docker.md",
-        "data/.gitkeep",
-        "runs/.gitkeep",
-    ],
-    "ci": [".github"],
-    "license": ["LICENSE"],
-}
+SET_ASIDE = ".set-aside"  # as in pre_gen
+NOTICE = "HOOKS_DID_NOT_RUN.md"
 
 
-def declined(answers):
-    """Paths, relative to the project, that the answers leave out."""
-    chosen = TASKS[answers["task"]]  # some tasks share a file
-    names = [name for brought in TASKS.values() for name in brought if name not in chosen]
-    for option, brought in OPTIONS.items():
-        if answers[option] in DECLINED:
-            names += brought
-    return names
+def left_out(answers):
+    """The paths, relative to the project, of files that are not for these answers."""
+    paths = set()
+    for options, by_answers in answers["_left_out"].items():
+        paths.update(by_answers.get(" ".join(str(answers[option]) for option in options.split()), []))
+    return sorted(path.format(**answers) for path in paths)
+
+
+def aside(path):
+    return path.with_name(path.name + SET_ASIDE)
 
 
 def strip(root, answers):
-    """Delete the files of declined options below `root`, and the folders that this empties."""
-    for name in declined(answers):
-        path = root / name
+    """Delete the files that are left out, and the folders that this empties. What stood in their place is set aside."""
+    paths = [root / name for name in left_out(answers)]
+    for path in paths:
         if path.is_dir():
             shutil.rmtree(path)
         else:
@@ -137,15 +37,55 @@ def strip(root, answers):
             if parent == root or not parent.is_dir() or any(parent.iterdir()):
                 break
             parent.rmdir()
+    for path in paths:
+        for parent in path.parents:
+            (parent / SET_ASIDE).unlink(missing_ok=True)
+
+
+def put_back(root, answers):
+    """Give what was set aside its name back; returns the paths of it that are left out."""
+    notice = root / NOTICE
+    skipped = notice.is_file() and notice.stat().st_size == 0  # cookiecutter -s left the file of pre_gen as it was
+    notice.unlink(missing_ok=True)
+    for pattern in answers["_copy_without_render"]:
+        for path in root.glob(pattern + SET_ASIDE):
+            original = path.with_name(path.name.removesuffix(SET_ASIDE))
+            if skipped or not original.exists():
+                path.replace(original)
+            else:
+                path.unlink()
+    names = [name for name in left_out(answers) if os.path.lexists(aside(root / name))]
+    for name in names:
+        aside(root / name).rename(root / name)
+    return names
+
+
+def next_commands(folder, answers):
+    """The commands to type next, each with a comment, from the folder that the user is in."""
+    shell = Path(os.environ.get("PWD", os.devnull)).resolve()  # without PWD (Windows): in no folder
+    if folder != shell:
+        below = folder.is_relative_to(shell)
+        yield "cd " + shlex.quote(str(folder.relative_to(shell) if below else folder)), ""
+    if answers["use_wandb"]:
+        yield "uv run wandb login", "once; runs are recorded on this machine until then"
+    yield "uv run train", "trains on embedded data; the pictures are in runs/"
+    yield "uv run pytest", "the project's own tests"
 
 
 def main():
-    strip(Path.cwd(), ANSWERS)
-    slug = ANSWERS["project_slug"]
-    print("\nYour project is in %s. Next:\n" % slug)
-    print("    cd %s" % slug)
-    print("    uv run train      # trains on embedded data; the pictures are in runs/")
-    print("    uv run pytest     # the project's own tests\n")
+    folder = Path.cwd()
+    strip(folder, ANSWERS)
+    names = put_back(folder, ANSWERS)
+    if "_commit" in ANSWERS and folder.is_relative_to(Path(tempfile.gettempdir()).resolve()):
+        return 0  # cruft update generates projects to compare them
+    sys.stdout.reconfigure(errors="backslashreplace")
+    if names:
+        print("\nThese paths belong to options that you declined. They stood here before and are unchanged:\n")
+        print("\n".join("    " + name for name in names))
+    print("\nYour project is in %s. Next:\n" % ANSWERS["project_slug"])
+    for command, comment in next_commands(folder, ANSWERS):
+        print(("    %-20s # %s" % (command, comment)) if comment else "    " + command)
+    print()
     return 0
 
 

@@ -1,16 +1,23 @@
-"""Check every answer before a file is written, and report all problems at once."""
+"""Check every answer before a file is written, then set aside what stands where it would be overwritten."""
 
 import json
 import keyword
+import os
 import re
 import shlex
+import shutil
 import sys
 import unicodedata
+from pathlib import Path
 
 ANSWERS = json.loads(r"""{{ cookiecutter | tojson }}""")
 MINIMUM_COOKIECUTTER = (2, 7)
 LONGEST = {"project_slug": 64, "package_name": 40}
 LONGEST_TEXT = 200
+SET_ASIDE = ".set-aside"  # the end of a name until post_gen gives the path its own name back
+NOTICE = "HOOKS_DID_NOT_RUN.md"  # a file of the template, which post_gen removes
+# Parameters of cookiecutter's command that the line to paste brings itself or cannot have.
+NOT_KEPT = {"template", "extra_context", "no_input", "replay", "replay_file"}
 
 # Import names (and, with hyphens, distribution names) that the project itself needs to find.
 DEPENDENCIES = {
@@ -45,20 +52,13 @@ def unprintable(text):
     return None
 
 
-def importable(text):
-    """The nearest portable package name to `text`."""
-    name = re.sub(r"[^a-z0-9]+", "_", ascii_of(text).lower()).strip("_")[: LONGEST["package_name"]].rstrip("_")
-    if not name or name[0].isdigit() or taken(name) or keyword.iskeyword(name):
-        name = f"cv_{name}" if name else "vision_project"
-    return name
-
-
-def folder(text):
-    """The nearest portable folder name to `text`."""
-    name = re.sub(r"[^a-z0-9]+", "-", ascii_of(text).lower()).strip("-")[: LONGEST["project_slug"]].rstrip("-")
-    if not name or taken(name.replace("-", "_")):
-        name = f"cv-{name}" if name else "vision-project"
-    return name
+def portable(text, key, hyphen):
+    """The nearest name to `text` that is accepted for the answer `key`."""
+    name = re.sub(r"[^a-z0-9]+", hyphen, ascii_of(text).lower()).strip(hyphen)[: LONGEST[key] - 3].rstrip(hyphen)
+    if not name:
+        return "vision" + hyphen + "project"
+    unimportable = key == "package_name" and (name[0].isdigit() or keyword.iskeyword(name))
+    return "cv" + hyphen + name if unimportable or taken(name.replace(hyphen, "_")) else name
 
 
 def ascii_of(text):
@@ -102,9 +102,7 @@ def package_problem(name):
 def text_problem(text):
     bad = unprintable(text)
     if bad is not None:
-        return "holds the character U+%04X, which is not printable (a control character, a newline or the like)" % ord(
-            bad
-        )
+        return "holds U+%04X, which is not printable (a control character, a newline or the like)" % ord(bad)
     if not text.strip():
         return "is empty"
     if len(text) > LONGEST_TEXT:
@@ -128,29 +126,85 @@ def find_problems(answers):
         reason = text_problem(answers[key])
         if reason:
             problems.append((key, answers[key], reason, printable(answers[key], fallback)))
-    reason = slug_problem(answers["project_slug"])
+    # cookiecutter.json keeps the slug as it was typed and removes slashes from it: cookiecutter has already created the
+    # folder, and of several folders it would remove only the last.
+    slug = answers.get("__typed_slug", answers["project_slug"])
+    reason = slug_problem(slug)
     if reason:
-        problems.append(("project_slug", answers["project_slug"], reason, folder(answers["project_slug"])))
-    reason = package_problem(answers["package_name"])
+        problems.append(("project_slug", slug, reason, portable(slug, "project_slug", "-")))
+    package = answers["package_name"]
+    reason = package_problem(package)
     if reason:
-        problems.append(("package_name", answers["package_name"], reason, importable(answers["package_name"])))
+        problems.append(("package_name", package, reason, portable(package, "package_name", "_")))
     email = answers["author_email"]
     if not re.fullmatch(r"[A-Za-z0-9.!#$%&*+/=?^_`{|}~'-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+", email):
         problems.append(("author_email", email, "has not the form name@host.domain", "you@example.com"))
     return problems
 
 
+def literal(text):
+    """`text` as cookiecutter must be given it in key=value answers, which it renders as Jinja; ASCII only."""
+    if text.isascii() and not set(text) & set("{<#"):
+        return text
+    return "{" * 2 + " " + ascii(text) + " " + "}" * 2
+
+
+def command_line(process):
+    """The words that started a process; an OSError outside Linux."""
+    return Path("/proc/%s/cmdline" % process).read_text(encoding="utf-8").split("\0")[:-1]
+
+
+def typed():
+    """The program and the options as they were typed, or None outside Linux and where Python called cookiecutter."""
+    from click import ClickException
+    from cookiecutter.cli import main as cookiecutter
+
+    try:
+        words = command_line(os.getppid())
+        start = [Path(word).name for word in words[:4]].index("cookiecutter") + 1
+        program, arguments = words[:start], words[start:]
+        given = cookiecutter.make_context("cookiecutter", [*arguments])
+        stat = Path("/proc/%d/stat" % os.getppid()).read_text(encoding="utf-8")
+        launcher = command_line(stat.rpartition(")")[2].split()[1])
+    except (OSError, ValueError, ClickException):
+        return None
+    if Path(launcher[0]).name in {"uv", "uvx"} and launcher[-len(arguments) :] == arguments:
+        program = launcher[: -len(arguments)]
+        program = program[2:] if program[1:3] == ["tool", "uvx"] else program  # uvx runs uv tool uvx
+    elif "-m" not in program:
+        program = program[-1:]
+    if shutil.which(Path(program[0]).name) == program[0]:
+        program[0] = Path(program[0]).name
+    options = []
+    for option in cookiecutter.params:
+        if option.name not in NOT_KEPT and given.get_parameter_source(option.name).name == "COMMANDLINE":
+            name = next((name for name in option.opts if name in arguments), option.opts[0])
+            options += [name] if option.is_flag else [name, str(given.params[option.name])]
+    if given.params["keep_project_on_failure"]:
+        options.append("-f")  # over the folder that is kept, which is empty
+    return program, options
+
+
+def known():
+    """The program and the options as far as the answers and the environment tell."""
+    program = ["uvx", "cookiecutter@" + cookiecutter_version()[1]] if "UV" in os.environ else ["cookiecutter"]
+    options = ["-f"] if any(Path.cwd().iterdir()) else []
+    if ANSWERS.get("_checkout"):
+        options += ["--checkout", ANSWERS["_checkout"]]
+    if ANSWERS.get("_output_dir") not in {None, os.environ.get("PWD")}:
+        options += ["--output-dir", ANSWERS["_output_dir"]]
+    return program, options
+
+
 def command(answers, suggestions):
     """One line to paste: the good answers kept, the others replaced."""
-    words = ["cookiecutter", shlex.quote(answers.get("_template", ".")), "--no-input"]
-    for key, value in answers.items():
-        if key.startswith("_"):
-            continue
-        text = str(suggestions.get(key, value))
-        # cookiecutter renders key=value answers as Jinja; this keeps braces as they were typed.
-        text = text.replace("{" * 2, "{" * 2 + " '" + "{" * 2 + "' " + "}" * 2)
-        words.append(shlex.quote(f"{key}={text}"))
-    return " ".join(words)
+    if "_commit" in answers:
+        option = "--extra-context (create) or --variables-to-update (update)"
+        return "cruft ... %s %s" % (option, shlex.quote(json.dumps({k: literal(v) for k, v in suggestions.items()})))
+    program, options = typed() or known()
+    words = [*program, answers.get("_template", "."), "--no-input", *options]
+    good = {key: str(suggestions.get(key, value)) for key, value in answers.items() if not key.startswith("_")}
+    return shlex.join([*words, *(key + "=" + literal(text) for key, text in good.items())])
 
 
 def shown(text):
@@ -159,27 +213,78 @@ def shown(text):
     return quoted if len(quoted) <= 90 else quoted[:86] + "...'"
 
 
+def left_out(answers):
+    """The paths, relative to the project, of files that are not for these answers."""
+    paths = set()
+    for options, by_answers in answers["_left_out"].items():
+        paths.update(by_answers.get(" ".join(str(answers[option]) for option in options.split()), []))
+    return sorted(path.format(**answers) for path in paths)
+
+
+def set_aside(root, answers):
+    """Rename what stands where cookiecutter writes a file that is left out, or copies one in spite of `-s`.
+
+    post_gen gives each its name back. An empty file marks a folder that is empty now, and NOTICE stays empty if
+    cookiecutter skips files that exist: post_gen cannot know either.
+    """
+    paths = [root / name for name in left_out(answers)]
+    interrupted = [aside(path) for path in paths if os.path.lexists(aside(path))]
+    for pattern in answers["_copy_without_render"]:
+        paths += root.glob(pattern)
+        interrupted += root.glob(pattern + SET_ASIDE)
+    if interrupted:
+        names = ["    %s" % path.relative_to(root) for path in interrupted]
+        end = ["", "What has one of their names without %s was written by that generation." % SET_ASIDE]
+        return refuse("an interrupted generation set these paths of yours aside. Rename them:", "", *names, *end)
+    renamed, marks = [], []
+    try:
+        for path in paths:
+            folder = next(folder for folder in path.parents if folder.is_dir())
+            if os.path.lexists(path):
+                path.rename(aside(path))
+                renamed.append(path)
+            elif folder != root and not any(folder.iterdir()):
+                marks.append(folder / SET_ASIDE)
+                marks[-1].touch()
+        (root / NOTICE).write_text("", encoding="utf-8")
+    except OSError as error:
+        for path in renamed:
+            aside(path).rename(path)
+        for path in marks:
+            path.unlink(missing_ok=True)
+        return refuse(str(error))
+    return 0
+
+
+def aside(path):
+    return path.with_name(path.name + SET_ASIDE)
+
+
+def refuse(*lines):
+    """Print why nothing is generated; returns the exit status."""
+    encoding = sys.stderr.encoding or "ascii"
+    text = "\n".join(["", "-" * 72, "Nothing was generated: %s" % lines[0], *lines[1:], "-" * 72, ""])
+    sys.stderr.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+    return 1
+
+
 def main():
     version, version_text = cookiecutter_version()
     if version < MINIMUM_COOKIECUTTER:
         # Before 2.7 a "no" on the command line stays a non-empty string, which counts as yes.
-        sys.stderr.write(
-            "\nNothing was generated: cookiecutter %s is too old (its booleans are wrong), 2.7 or newer is needed.\n"
-            "    uvx cookiecutter@latest ...    or    pip install --upgrade cookiecutter\n\n" % version_text
+        return refuse(
+            "cookiecutter %s is too old (its booleans are wrong), 2.7 or newer is needed." % version_text,
+            "    uvx cookiecutter@latest ...    or    pip install --upgrade cookiecutter",
         )
-        return 1
     problems = find_problems(ANSWERS)
     if not problems:
-        return 0
+        return set_aside(Path.cwd(), ANSWERS)
     count = "1 answer" if len(problems) == 1 else "%d answers" % len(problems)
-    lines = ["", "-" * 72, "Nothing was generated: %s cannot be used." % count, ""]
+    lines = ["%s cannot be used." % count, ""]
     for key, value, reason, suggestion in problems:
         lines += ["  %s = %s" % (key, shown(value)), "    %s" % reason, "    would do: %s" % shown(suggestion), ""]
     suggestions = {key: suggestion for key, _, _, suggestion in problems}
-    lines += ["Again, with the good answers kept:", "", command(ANSWERS, suggestions), "-" * 72, ""]
-    encoding = sys.stderr.encoding or "ascii"
-    sys.stderr.write("\n".join(lines).encode(encoding, "backslashreplace").decode(encoding) + "\n")
-    return 1
+    return refuse(*lines, "Again, with the good answers kept:", "", command(ANSWERS, suggestions))
 
 
 if __name__ == "__main__":

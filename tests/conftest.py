@@ -4,13 +4,35 @@ import os
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
+from cookiecutter.environment import StrictEnvironment
 
 ROOT = Path(__file__).parents[1]
 TEMPLATE = json.loads((ROOT / "cookiecutter.json").read_text(encoding="utf-8"))
 OPTIONS = {key: value for key, value in TEMPLATE.items() if not key.startswith("_")}
+
+# Answers that are accepted, with what cookiecutter adds to them.
+GOOD = {
+    "project_name": "Shape Sorter",
+    "project_slug": "shape-sorter",
+    "package_name": "shape_sorter",
+    "description": "Sorts shapes.",
+    "author_name": "Ada",
+    "author_email": "ada@example.org",
+    "task": "classification",
+    "scope": "complete",
+    "use_wandb": False,
+    "accelerator": "cuda",
+    "use_docker": True,
+    "ci": "github",
+    "license": "MIT",
+    "python_version": "3.11",
+    "_template": "gh:someone/cookiecutter-lightning-cv",
+    **{key: value for key, value in TEMPLATE.items() if key.startswith("_") and not key.startswith("__")},
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,6 +80,7 @@ class Project:
 
 
 Bake = Callable[..., Project]
+Load = Callable[..., ModuleType]
 
 
 @pytest.fixture(scope="session")
@@ -104,6 +127,21 @@ def require_commit(commit: str) -> None:
     words = ("git", "rev-parse", "--verify", "--quiet", f"{commit}^{{commit}}")
     if subprocess.run(words, cwd=ROOT, capture_output=True, check=False).returncode != 0:
         pytest.skip(f"This checkout does not contain the commit {commit}. Run: git fetch --unshallow")
+
+
+@pytest.fixture
+def load() -> Load:
+    """Render a hook with answers and make a module of it, without running it."""
+
+    def loaded(hook: str, **answers: Any) -> ModuleType:
+        context = {"cookiecutter": GOOD | answers}
+        environment = StrictEnvironment(context=context, keep_trailing_newline=True, **TEMPLATE["_jinja2_env_vars"])
+        source = environment.from_string((ROOT / "hooks" / hook).read_text(encoding="utf-8")).render(**context)
+        module = ModuleType(hook)
+        exec(compile(source, hook, "exec"), module.__dict__)
+        return module
+
+    return loaded
 
 
 @pytest.fixture(scope="session")

@@ -1,22 +1,21 @@
 """Answers are data: whatever can be printed survives, as typed, in every file that shows it."""
 
-import ast
-import json
-import re
-import tomllib
-import unicodedata
+import random
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
-from conftest import OPTIONS, ROOT, Bake, Project
+from click.testing import CliRunner
+from conftest import OPTIONS, ROOT, Bake
 from cookiecutter.cli import main
-from cookiecutter.exceptions import FailedHookException
-from cookiecutter.main import cookiecutter
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
+sys.path.insert(0, str(ROOT / "tools"))
+
+from pasted_lines import check as check_pasted_line
+from random_answers import check, faults, generate, random_answers
+
+TITLES = ("project_name", "description", "author_name")  # the answers that may be any text
 NASTY = [
     'Jo "Q" Smith',
     "O'Neil's",
@@ -38,65 +37,36 @@ NASTY = [
 ]
 
 
-def typed(folder: Path, **answers: Any) -> Project:
-    """Generate from answers as typed at the prompts: cookiecutter renders those of the command line as Jinja."""
-    replay = folder / "answers.json"
-    defaults = {key: value[0] if isinstance(value, list) else value for key, value in OPTIONS.items()}
-    defaults |= {"project_slug": "shape-sorter", "package_name": "shape_sorter"} | answers
-    hidden = json.loads((ROOT / "cookiecutter.json").read_text(encoding="utf-8"))
-    context = defaults | {key: value for key, value in hidden.items() if key.startswith("_") and key != "__prompts__"}
-    for key, source in (("__author_escaped", "author_name"), ("__description_escaped", "description")):
-        context[key] = str(defaults[source]).replace("\\", "\\\\").replace('"', '\\"')
-    replay.write_text(json.dumps({"cookiecutter": context}), encoding="utf-8")
-    made = cookiecutter(str(ROOT), replay=str(replay), output_dir=str(folder / "out"))
-    return Project(Path(made), defaults)
-
-
-def assert_shows(project: Project, *, title: str, description: str, author: str) -> None:
-    metadata = tomllib.loads(project.text("pyproject.toml"))["project"]
-    assert metadata["description"] == description
-    assert metadata["authors"][0]["name"] == author
-    assert author in project.text("LICENSE")
-    lines = project.text("README.md").splitlines()
-    assert unescaped(lines[0].removeprefix("# ")) == title.strip()
-    assert unescaped(lines[2]) == description.strip()
-    for path in project.files():
-        text = path.read_text(encoding="utf-8")
-        if path.suffix == ".py":
-            ast.parse(text)
-        elif path.suffix in {".yaml", ".yml"}:
-            yaml.safe_load(text)
-
-
-def unescaped(text: str) -> str:
-    """What Markdown shows for ``text``, where every special character must have been escaped."""
-    assert not re.match(r"[-+=]|\d+[.)]", text), f"{text} would begin a list or underline a title"
-    shown, rest = "", text
-    while rest:
-        if rest[0] == "\\" and len(rest) > 1 and unicodedata.category(rest[1])[0] in "PS":
-            shown, rest = shown + rest[1], rest[2:]
-        else:
-            assert rest[0] not in "`*_[]<>#|~", f"{rest[0]} stands unescaped in {text}"
-            shown, rest = shown + rest[0], rest[1:]
-    return shown
-
-
 @pytest.mark.parametrize("text", NASTY)
 def test_nasty_answers_survive(tmp_path: Path, text: str) -> None:
-    project = typed(tmp_path, project_name=text, description=text, author_name=text)
-    assert_shows(project, title=text, description=text, author=text)
+    answers = random_answers(random.Random(0), refused=0) | dict.fromkeys(TITLES, text)
+    project = generate(answers, tmp_path)
+    assert project
+    assert not [*faults(project, answers)]
 
 
-def test_answers_that_are_typed_at_the_prompts_survive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from click.testing import CliRunner
-
-    text = 'A {{ 7*7 }} {% "quoted" \\ ${x} 🦊'
-    answers = [text, "shape-sorter", "shape_sorter", "1", "1", text, text, "a@b.org", "n", "1", "y", "1", "1", "1"]
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    done = CliRunner().invoke(main, [str(ROOT), "-o", str(tmp_path / "out")], input="\n".join(answers) + "\n")
+def prompted(folder: Path, *words: str, answers: list[str]) -> str:
+    """Answer the prompts in a terminal; returns what it shows."""
+    words = (str(ROOT), "-o", str(folder), "--default-config", *words)
+    done = CliRunner(env={"HOME": str(folder / "home")}).invoke(main, words, input="\n".join(answers) + "\n")
     assert done.exit_code == 0, done.output
-    project = Project(tmp_path / "out" / "shape-sorter", {"package_name": "shape_sorter"})
-    assert_shows(project, title=text, description=text, author=text)
+    return str(done.output)
+
+
+def test_answers_that_are_typed_at_the_prompts_survive(tmp_path: Path) -> None:
+    text = 'A {{ 7*7 }} {% "quoted" \\ ${x} 🦊'
+    typed = [text, "shape-sorter", "shape_sorter", "1", "1", text, text, "a@b.org", "n", "1", "y", "1", "1", "1"]
+    prompted(tmp_path, answers=typed)
+    answers = {key: default[0] if isinstance(default, list) else default for key, default in OPTIONS.items()}
+    answers |= dict.fromkeys(TITLES, text) | {"project_slug": "shape-sorter", "package_name": "shape_sorter"}
+    assert not [*faults(tmp_path / "shape-sorter", answers | {"author_email": "a@b.org"})]
+
+
+def test_a_choice_is_answered_by_its_number_and_given_by_name_it_becomes_the_first(tmp_path: Path) -> None:
+    shown = prompted(tmp_path, "task=detection", answers=["", "", "", "detection", "1", *[""] * 10])
+    assert "1 - Object detection" in shown
+    assert "Please select one of the available options" in shown  # after the name
+    assert (tmp_path / "shape-sorter" / "src" / "shape_sorter" / "detection").is_dir()
 
 
 def test_names_that_need_no_latin_letters_make_a_project(bake: Bake) -> None:
@@ -114,19 +84,35 @@ def test_the_length_of_the_name_does_not_change_the_format(bake: Bake, name: str
     assert done.returncode == 0, done.stdout
 
 
-PRINTABLE = st.text(st.characters(exclude_categories=["Cc", "Cs", "Cn", "Co", "Zl", "Zp"]), min_size=1, max_size=200)
+def seeds(count: int, *, fast: int) -> list[Any]:
+    """So many seeds, of which all but the first few are slow tests."""
+    return [pytest.param(seed, marks=[pytest.mark.slow] if seed >= fast else []) for seed in range(count)]
+
+
+@pytest.mark.parametrize("seed", seeds(200, fast=4))
+def test_random_answers_are_refused_or_stand_exactly_in_files_that_parse(tmp_path: Path, seed: int) -> None:
+    outcome, wrong = check(random_answers(random.Random(seed)), tmp_path)
+    assert outcome in {"accepted", "refused"}, wrong
+
+
+@pytest.mark.parametrize("seed", seeds(24, fast=2))
+def test_the_line_of_a_refusal_is_pasted_into_a_shell_and_accepted(tmp_path: Path, seed: int) -> None:
+    assert not check_pasted_line(random.Random(seed), tmp_path)
 
 
 @pytest.mark.slow
-@settings(max_examples=200, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
-@given(title=PRINTABLE, description=PRINTABLE, author=PRINTABLE)
-def test_two_hundred_random_answers(
-    tmp_path_factory: pytest.TempPathFactory, title: str, description: str, author: str
-) -> None:
-    folder = tmp_path_factory.mktemp("random")
-    try:
-        project = typed(folder, project_name=title, description=description, author_name=author)
-    except FailedHookException:
-        assert not list((folder / "out").iterdir()), "something is left after a refusal"
-        return
-    assert_shows(project, title=title, description=description, author=author)
+@pytest.mark.parametrize(
+    "program", ["uvx cookiecutter@2.7.1", "uv tool run cookiecutter@2.7.1", "python -m cookiecutter"]
+)
+def test_the_line_of_a_refusal_starts_the_same_program(tmp_path: Path, program: str) -> None:
+    assert not check_pasted_line(random.Random(0), tmp_path, program)
+
+
+def test_the_checks_of_random_answers_find_a_planted_fault(tmp_path: Path) -> None:
+    answers = random_answers(random.Random(0), refused=0)
+    project = generate(answers, tmp_path)
+    assert project
+    for key in (*TITLES, "project_slug", "author_email", "python_version", "license"):
+        assert [*faults(project, answers | {key: "other"})], key
+    (project / "tests" / "conftest.py").write_text("def", encoding="utf-8")
+    assert any(fault.startswith("tests/conftest.py: ") for fault in faults(project, answers))

@@ -125,3 +125,40 @@ def test_a_project_without_edits_becomes_what_the_template_generates_today(templ
         update(project)
         expected = fresh(template, folder / "fresh", task=task, use_wandb=True)
         assert contents(project) == contents(expected)
+
+
+def test_files_of_the_owner_where_an_option_has_its_own_survive_the_option_and_its_end(
+    template: Path, tmp_path: Path
+) -> None:
+    declined: dict[str, Any] = {"use_docker": False, "ci": "none", "license": "none", "use_wandb": False}
+    project = create(template, tmp_path, **declined)
+    own = [
+        *("Dockerfile", "LICENSE", ".github/workflows/ci.yml", ".github/workflows/own.yml"),
+        *("sweeps/mine.yaml", "src/shape_sorter/tracking/own.py"),
+    ]
+    for name in own:
+        (project / name).parent.mkdir(parents=True, exist_ok=True)
+        (project / name).write_text("mine\n", encoding="utf-8")
+    commit(project, "The owner's files")
+    update(project, use_docker=True, ci="github", license="MIT", use_wandb=True)
+    for name in own:
+        assert re.match(r"(<<<<<<< .*\n)?mine\n", (project / name).read_text(encoding="utf-8")), name
+    for name in own:
+        (project / name).write_text("mine\n", encoding="utf-8")
+    with (project / ".dockerignore").open("a", encoding="utf-8") as file:
+        file.write("edited\n")
+    commit(project, "Conflicts resolved, and an edit to a file of an option")
+    update(project, **declined)
+    assert [name for name in own if (project / name).read_text(encoding="utf-8") != "mine\n"] == []
+    assert (project / ".dockerignore").read_text(encoding="utf-8").endswith("edited\n")
+    assert not (project / "compose.yaml").exists()
+    assert not (project / "sweep.yaml").exists()
+
+
+def test_cruft_creates_a_project_over_the_owners_files(template: Path, tmp_path: Path) -> None:
+    own = tmp_path / "shape-sorter" / ".github" / "workflows" / "ci.yml"
+    own.parent.mkdir(parents=True)
+    own.write_text("mine", encoding="utf-8")
+    words = ("--output-dir", tmp_path, "--no-input", "--overwrite-if-exists", "--extra-context", '{"ci": "none"}')
+    run(tmp_path, sys.executable, "-m", "cruft", "create", template, *words)
+    assert own.read_text(encoding="utf-8") == "mine"

@@ -1,5 +1,6 @@
 """The hooks, rendered as cookiecutter does it, loaded and called."""
 
+import json
 import os
 import re
 import shlex
@@ -7,51 +8,16 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
-from conftest import OPTIONS, ROOT, TEMPLATE, Bake, Project
+from conftest import OPTIONS, ROOT, TEMPLATE, Bake, Load, Project, guest
+from cookiecutter import __version__ as cookiecutter_version
 from cookiecutter.environment import StrictEnvironment
 from cookiecutter.exceptions import FailedHookException
 from cookiecutter.main import cookiecutter
+from matrix import declinable
 from test_matrix import imported_modules
-
-GOOD = {
-    "project_name": "Shape Sorter",
-    "project_slug": "shape-sorter",
-    "package_name": "shape_sorter",
-    "description": "Sorts shapes.",
-    "author_name": "Ada",
-    "author_email": "ada@example.org",
-    "task": "classification",
-    "scope": "complete",
-    "use_wandb": False,
-    "accelerator": "cuda",
-    "use_docker": True,
-    "ci": "github",
-    "license": "MIT",
-    "python_version": "3.11",
-    "_template": "gh:someone/cookiecutter-lightning-cv",
-    "_jinja2_env_vars": TEMPLATE["_jinja2_env_vars"],
-}
-
-Load = Callable[..., ModuleType]
-
-
-@pytest.fixture
-def load() -> Load:
-    """Render a hook with answers and make a module of it, without running it."""
-
-    def loaded(hook: str, **answers: Any) -> ModuleType:
-        context = {"cookiecutter": GOOD | answers}
-        environment = StrictEnvironment(context=context, keep_trailing_newline=True, **TEMPLATE["_jinja2_env_vars"])
-        source = environment.from_string((ROOT / "hooks" / hook).read_text(encoding="utf-8")).render(**context)
-        module = ModuleType(hook)
-        exec(compile(source, hook, "exec"), module.__dict__)
-        return module
-
-    return loaded
 
 
 @pytest.fixture
@@ -85,6 +51,7 @@ def test_good_answers_are_accepted(problems: Callable[..., Any]) -> None:
         ("project_slug", "pytorch-lightning", "depends on"),
         ("package_name", "my-package", "no importable identifier"),
         ("package_name", "9lives", "no importable identifier"),
+        ("package_name", "9" * 50, "no importable identifier"),
         ("package_name", "a.b", "no importable identifier"),
         ("package_name", "größe", "no importable identifier"),
         ("package_name", "", "no importable identifier"),
@@ -142,8 +109,12 @@ def test_any_printable_text_is_accepted(problems: Callable[..., Any], text: str)
     assert problems(project_name=text, description=text, author_name=text) == {}
 
 
-def test_all_problems_are_told_together_with_a_line_to_paste(load: Load, capsys: pytest.CaptureFixture[str]) -> None:
-    module = load("pre_gen_project.py", package_name="class", author_email="x", description="it's {{ 7*7 }}")
+def test_all_problems_are_told_together_with_a_line_to_paste(
+    load: Load, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)  # an empty folder, as for a new project
+    monkeypatch.delenv("UV", raising=False)
+    module = load("pre_gen_project.py", package_name="class", author_email="x", description="it's {{ 7*7 }} 🦊")
     assert module.main() == 1
     said = capsys.readouterr().err
     assert said.isascii()
@@ -158,7 +129,39 @@ def test_all_problems_are_told_together_with_a_line_to_paste(load: Load, capsys:
     assert again["package_name"] == "cv_class"
     assert again["author_email"] == "you@example.com"
     assert again["author_name"] == "Ada"
-    assert StrictEnvironment(context={}).from_string(again["description"]).render() == "it's {{ 7*7 }}"
+    assert StrictEnvironment(context={}).from_string(again["description"]).render() == "it's {{ 7*7 }} 🦊"
+
+
+def test_the_line_to_paste_keeps_what_is_known_where_the_command_line_cannot_be_read(
+    load: Load, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "README.md").touch()  # so that the generation is one with -f
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("UV", "/usr/bin/uv")
+    monkeypatch.setenv("PWD", str(tmp_path))
+    hook = load("pre_gen_project.py", _checkout="v1", _output_dir="/my projects")
+    words = shlex.split(hook.command(hook.ANSWERS, {}))
+    assert words[:2] == ["uvx", f"cookiecutter@{cookiecutter_version}"]
+    assert words[3:9] == ["--no-input", "-f", "--checkout", "v1", "--output-dir", "/my projects"]
+
+
+def test_cruft_is_given_the_answers_to_replace(load: Load) -> None:
+    hook = load("pre_gen_project.py", _commit="0123")
+    words = shlex.split(hook.command(hook.ANSWERS, {"package_name": "cv_class"}))
+    assert words[0] == "cruft"
+    assert json.loads(words[-1]) == {"package_name": "cv_class"}
+
+
+@pytest.mark.parametrize("slug", ["a/b", "a/b/c", "../up", "a\\b", "x" * 300, "..", ""])
+def test_nothing_is_left_of_a_folder_name_that_is_refused(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], slug: str
+) -> None:
+    with pytest.raises(FailedHookException):
+        cookiecutter(str(ROOT), no_input=True, output_dir=str(tmp_path / "out"), extra_context={"project_slug": slug})
+    assert [*tmp_path.rglob("*")] == [tmp_path / "out"]
+    said = capfd.readouterr().err
+    assert f"project_slug = {slug!a}"[:60] in said
+    assert "is no portable folder name" in said or "is longer than 64" in said
 
 
 def test_an_old_cookiecutter_is_refused(
@@ -176,20 +179,20 @@ def test_nothing_is_left_after_a_refusal(tmp_path: Path, capfd: pytest.CaptureFi
     assert "is a keyword of Python" in capfd.readouterr().err
 
 
-def test_the_manifest_names_only_what_exists(load: Load, bake: Bake) -> None:
+def test_the_manifest_names_only_what_exists(tmp_path: Path) -> None:
+    manifest = TEMPLATE["_left_out"]
+    assert {*manifest["task"]} == {*OPTIONS["task"]}
+    assert {option for options in manifest for option in options.split()} == {"task", *declinable()}
     for task in OPTIONS["task"]:
-        project = bake(use_wandb=True, task=task)
-        hook = load("post_gen_project.py", **project.answers)
-        assert {*hook.OPTIONS} <= {*OPTIONS}
-        assert [*hook.TASKS] == OPTIONS["task"]
-        for path in [*hook.TASKS[task], *(name for names in hook.OPTIONS.values() for name in names)]:
-            assert (project.folder / path).exists(), path
+        project = unstripped(tmp_path / task, task=task)
+        for path in (path for paths in manifest.values() for names in paths.values() for path in names):
+            assert (project.folder / path.format(task=task, package_name="shape_sorter")).exists(), path
 
 
 def test_stripping_twice_or_after_a_path_is_gone_is_no_error(load: Load, bake: Bake) -> None:
     project = bake(fresh=True, use_wandb=True)
     module = load("post_gen_project.py", **project.answers)
-    nothing = dict(project.answers) | dict.fromkeys(module.OPTIONS, "none")
+    nothing = dict(project.answers) | declinable()
     module.strip(project.folder, nothing)
     module.strip(project.folder, nothing)
     assert not (project.folder / "LICENSE").exists()
@@ -208,21 +211,49 @@ def post_gen(bake: Bake, tmp_path: Path) -> tuple[Project, Path]:
     return project, hook
 
 
-def test_post_gen_needs_no_path_and_prints_ascii(post_gen: tuple[Project, Path]) -> None:
-    project, hook = post_gen
+def next_commands(project: Project, hook: Path, **environ: str) -> list[str]:
+    """Run a rendered post_gen in a project; returns the commands that it prints."""
     done = subprocess.run(
         [sys.executable, hook],
         cwd=project.folder,
-        env={"PYTHONIOENCODING": "ascii", "SYSTEMROOT": os.environ.get("SYSTEMROOT", "")},
+        env={"PYTHONIOENCODING": "ascii", "SYSTEMROOT": os.environ.get("SYSTEMROOT", ""), **environ},
         capture_output=True,
         text=True,
         check=True,
         stdin=subprocess.DEVNULL,
         timeout=60,  # should it wait for an answer
     )
+    return re.findall(r"^ {4}(\S.*?)(?:  +#.*)?$", done.stdout, re.MULTILINE)
+
+
+def test_post_gen_needs_no_path_and_prints_ascii(post_gen: tuple[Project, Path]) -> None:
+    project, hook = post_gen
+    commands = next_commands(project, hook)
     assert not (project.folder / "sweep.yaml").exists()
-    commands = re.findall(r"^ {4}(\S.*?)(?:  .*)?$", done.stdout, re.MULTILINE)
-    assert commands == ["cd shape-sorter", "uv run train", "uv run pytest"]
+    assert commands == [f"cd {project.folder.resolve()}", "uv run train", "uv run pytest"]
+
+
+def test_the_first_command_leads_from_the_users_folder_to_the_project(
+    post_gen: tuple[Project, Path], tmp_path: Path
+) -> None:
+    project, hook = post_gen
+    folder = tmp_path / "my projects" / "größe"
+    folder.mkdir(parents=True)
+    project = Project(project.folder.rename(folder / "shape-sorter"), project.answers)
+    for shell, encoding in ((tmp_path, "utf-8"), (folder, "ascii"), (folder / "shape-sorter" / "docs", "utf-8")):
+        cd = next_commands(project, hook, PWD=str(shell), PYTHONIOENCODING=encoding)[0]
+        done = subprocess.run(["sh", "-c", f"{cd} && pwd"], cwd=shell, capture_output=True, text=True, check=True)
+        assert done.stdout.strip() == str(project.folder.resolve())
+    assert next_commands(project, hook, PWD=str(project.folder))[0] == "uv run train"
+
+
+def test_with_tracking_the_next_commands_name_the_login(load: Load, tmp_path: Path) -> None:
+    commands = {
+        answer: [command for command, _ in load("post_gen_project.py").next_commands(tmp_path, {"use_wandb": answer})]
+        for answer in (True, False)
+    }
+    assert commands[True][1:] == ["uv run wandb login", "uv run train", "uv run pytest"]
+    assert not any("wandb" in command for command in commands[False])
 
 
 def test_post_gen_starts_no_process_and_opens_no_connection(post_gen: tuple[Project, Path]) -> None:
@@ -238,8 +269,27 @@ def test_post_gen_starts_no_process_and_opens_no_connection(post_gen: tuple[Proj
     subprocess.run([sys.executable, "-c", watch, hook], cwd=project.folder, check=True, capture_output=True)
 
 
-def test_without_hooks_the_project_still_compiles(tmp_path: Path) -> None:
-    cookiecutter(str(ROOT), no_input=True, output_dir=str(tmp_path), accept_hooks=False)
-    project = tmp_path / "shape-sorter"
-    assert (project / "sweep.yaml").exists()
-    subprocess.run([sys.executable, "-m", "compileall", "-q", project / "src"], check=True)
+def unstripped(folder: Path, **answers: Any) -> Project:
+    """Generate a project with ``--accept-hooks no``."""
+    made = cookiecutter(str(ROOT), no_input=True, output_dir=str(folder), accept_hooks=False, extra_context=answers)
+    return Project(Path(made), {"package_name": "shape_sorter", **answers})
+
+
+def test_without_hooks_the_project_compiles_and_says_that_nothing_was_removed(tmp_path: Path) -> None:
+    project = unstripped(tmp_path)
+    assert (project.folder / "sweep.yaml").exists()
+    assert "Nothing was removed" in project.text("HOOKS_DID_NOT_RUN.md")
+    subprocess.run([sys.executable, "-m", "compileall", "-q", project.package], check=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scope", OPTIONS["scope"])
+@pytest.mark.parametrize("host", ["stripped", "detection", "segmentation"])
+def test_without_hooks_the_project_trains(
+    request: pytest.FixtureRequest, tmp_path: Path, host: str, scope: str
+) -> None:
+    environment: Project = request.getfixturevalue(host)
+    project = guest(unstripped(tmp_path, scope=scope, task=environment.answers["task"]), environment)
+    done = project.run("uv", "run", "--no-sync", "train", "debug=fast")
+    assert done.returncode == 0, done.stderr
+    assert [*(project.folder / "runs").glob("*/report.html")]

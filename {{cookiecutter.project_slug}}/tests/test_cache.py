@@ -46,7 +46,7 @@ def decoded(monkeypatch):
     for module in list(sys.modules.values()):
         if getattr(module, "read_image", None) is decode:
             monkeypatch.setattr(
-                module, "read_image", lambda path: paths.append(str(path)) or decode(path)
+                module, "read_image", lambda path, *_: paths.append(str(path)) or decode(path)
             )
     return paths
 

@@ -1,4 +1,6 @@
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 
@@ -136,3 +138,34 @@ def test_several_files_for_a_split_are_refused(tmp_path):
     copy.write_text(json.dumps({}))
     with pytest.raises(UsageError, match="several annotation files for train"):
         read_coco(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["../../outside.jpg", "../../../outside.jpg", "{outside}"])
+def test_an_image_outside_the_data_set_is_refused_unless_it_is_allowed(tmp_path, name):
+    outside = tmp_path / "outside.jpg"
+
+    def change(content):
+        content["images"][5]["file_name"] = name.format(outside=outside)
+
+    root = spoiled(tmp_path / "data" / "set", change)
+    shutil.copy(root / "train" / "1.jpg", outside)
+    shutil.copy(outside, tmp_path / "data")
+    with pytest.raises(UsageError, match=r"train\.json names .*outside\.jpg, which is outside"):
+        read_coco(root)
+    _, splits = read_coco(root, outside=True)
+    assert splits["train"][5].path.is_file()
+
+
+def test_links_and_absolute_names_in_the_data_set_are_read(tmp_path, monkeypatch):
+    def change(content):
+        content["images"][5]["file_name"] = str(tmp_path / "set" / "train" / "5.jpg")
+        content["images"][6]["file_name"] = "../val/6.jpg"
+        content["images"][7]["file_name"] = "linked.jpg"
+
+    root = spoiled(tmp_path / "set", change)
+    (root / "train" / "7.jpg").rename(tmp_path / "elsewhere.jpg")
+    (root / "train" / "linked.jpg").symlink_to(tmp_path / "elsewhere.jpg")
+    (tmp_path / "link").symlink_to(root)
+    monkeypatch.chdir(root)
+    for place in (root, tmp_path / "link", Path()):
+        assert len(read_coco(place)[1]["train"]) == 10

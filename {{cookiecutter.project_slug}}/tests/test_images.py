@@ -1,4 +1,6 @@
 import os
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +9,7 @@ import torch
 from PIL import Image
 
 from {{ cookiecutter.package_name }}.data.images import (
+    MAX_PIXELS,
     UnreadableImageError,
     files_below,
     find_sources,
@@ -14,6 +17,8 @@ from {{ cookiecutter.package_name }}.data.images import (
     read_image,
 )
 from {{ cookiecutter.package_name }}.errors import UsageError
+
+from small import composed
 
 WIDTH, HEIGHT = 24, 16
 
@@ -106,6 +111,40 @@ def test_a_cut_off_file_is_named(tmp_path, suffix, length):
     path.write_bytes(path.read_bytes()[:length])
     with pytest.raises(UnreadableImageError, match=rf"broken\.{suffix} cannot be read"):
         read_image(path)
+
+
+def claim(path, width, height):
+    """Write an image of 8 x 8 pixels whose header claims another size."""
+    Image.new("RGB", (8, 8)).save(path)
+    content = path.read_bytes()
+    if path.suffix == ".png":
+        header = b"IHDR" + struct.pack(">II", width, height) + content[24:29]
+        content = content[:12] + header + struct.pack(">I", zlib.crc32(header)) + content[33:]
+    else:
+        place = content.index(b"\xff\xc0") + 5
+        content = content[:place] + struct.pack(">HH", height, width) + content[place + 4 :]
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.png", "png.jpg", "filled.jpg"])
+def test_an_image_of_more_pixels_than_the_limit_is_refused_before_it_is_decoded(tmp_path, name):
+    path = tmp_path / name
+    claim(path if name != "png.jpg" else tmp_path / "a.png", 60_000, 60_000)
+    if name == "png.jpg":
+        (tmp_path / "a.png").rename(path)
+    elif name == "filled.jpg":  # fill bytes in front of a segment are allowed
+        path.write_bytes(path.read_bytes().replace(b"\xff\xc0", b"\xff\xff\xff\xc0", 1))
+    with pytest.raises(UnreadableImageError, match=rf"{name} cannot be read: it has 60000 x 60000"):
+        read_image(path)
+
+
+def test_the_limit_of_pixels_is_a_setting(tmp_path, picture):
+    for name in ("a.jpg", "a.png"):
+        picture.save(tmp_path / name)
+        read_image(tmp_path / name, WIDTH * HEIGHT)
+        with pytest.raises(UnreadableImageError, match=r"raise data\.max_pixels=383"):
+            read_image(tmp_path / name, WIDTH * HEIGHT - 1)
+    assert composed().data.max_pixels == MAX_PIXELS
 
 
 def test_images_are_found_by_file_folder_and_glob(tmp_path, picture):

@@ -1,6 +1,14 @@
+import csv
+import json
+import os
+import shutil
 from pathlib import Path
 
+import pytest
+
 from {{ cookiecutter.package_name }}.predict import output_names
+
+from small import OWN
 
 
 def test_outputs_of_equal_names_get_the_position_of_their_source():
@@ -15,3 +23,34 @@ def test_outputs_of_equal_names_get_the_position_of_their_source():
         "00005_..",
         "00006_.x",
     ]
+
+
+def test_names_that_are_no_text_or_too_long_become_names_of_files():
+    sources = [os.fsdecode(b"caf\xe9.jpg"), "caf.jpg", os.fsdecode(b"\xff.jpg"), "é" * 120 + ".jpg"]
+    names = output_names(map(Path, sources))
+    assert [*names.values()] == ["caf", "00001_caf", "00002_", "é" * 80]
+
+
+def test_each_image_has_its_own_outputs_whatever_its_name(train, command, own_data):
+    checkpoint = f"checkpoint={train(OWN, f'data.root={own_data}')}/checkpoints/best.ckpt"
+    image = next(own_data.rglob("*.jpg"))
+    paths = ["..jpg", "00001_a.jpg", "a.jpg", "b/a.jpg", "c/A.jpg", f"{'x' * 251}.jpg"]
+    paths += [os.fsdecode(b"b/caf\xe9.jpg"), "=1+1.jpg", "[red]a\nb.jpg"]
+    sources = [Path("source") / path for path in paths]
+    for source in sources:
+        source.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            shutil.copy(image, source)
+        except OSError:
+            pytest.skip("This file system has no such names.")
+    run = command("predict", checkpoint, "source=source", "tracking=none", "trainer=cpu")
+    assert len(list((run / "predictions").glob("*.jpg"))) == len(paths)
+    rows = json.loads((run / "predictions.json").read_text(encoding="utf-8"))
+    assert {row["image"] for row in rows} == {str(source) for source in sources}
+    with (run / "predictions.csv").open(newline="", encoding="utf-8") as file:
+        assert len(list(csv.DictReader(file))) == len(paths)
+    # ~ if cookiecutter.task == "segmentation"
+    assert len(list((run / "masks").glob("*.png"))) == len(paths)
+    # ~ elif cookiecutter.task == "detection"
+    assert len(json.loads((run / "coco_images.json").read_text(encoding="utf-8"))["images"]) == 9
+    # ~ endif

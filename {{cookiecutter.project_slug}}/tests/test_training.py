@@ -1,7 +1,6 @@
 import csv
 import errno
 import json
-import sys
 from pathlib import Path
 
 import pytest
@@ -9,8 +8,6 @@ import torch
 import yaml
 from PIL import Image
 
-from {{ cookiecutter.package_name }}.run.environment import environment, without_secrets
-from {{ cookiecutter.package_name }}.run.folder import Run
 from {{ cookiecutter.package_name }}.task import METRICS, MONITOR
 
 from small import OWN, SMALL
@@ -54,25 +51,6 @@ def test_a_training_writes_all_files_of_a_run(train):
     assert "model.backbone=test_resnet" in environment["command"]
     with Image.open(run / "predictions" / "epoch_001.png") as sheet:
         assert min(sheet.size) > 300
-
-
-def test_a_secret_on_the_command_line_is_not_written_down(monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["train", "a.api_key=planted", "TOKEN=planted", "seed=1"])
-    assert environment()["command"] == "train a.api_key=*** TOKEN=*** seed=1"
-
-
-@pytest.mark.parametrize(
-    "line", ["API_KEY=abc123", 'token: "abc123"', "db_password = abc123", "'secret': 'abc123'"]
-)
-def test_secret_looking_lines_are_masked(line):
-    assert "abc123" not in without_secrets(line)
-
-
-def test_failure_txt_contains_the_reason_and_no_secret(workplace, monkeypatch):
-    monkeypatch.setenv("OWN_TOKEN", "planted-planted")
-    run = Run(workplace / "runs" / "one")
-    run.fail("the server says no to planted-planted")
-    assert run.failure.read_text() == "the server says no to ***\n"
 
 
 def test_resume_auto_continues_the_newest_unfinished_run_in_its_folder(train, command):

@@ -325,6 +325,13 @@ def test_a_study_with_another_space_is_refused(search):
     assert "seed: None, now [1, 2]" in str(caught.value)
 
 
+def test_a_study_with_a_run_in_another_folder_is_refused(workplace):
+    trial = optuna.trial.create_trial(value=0.0, user_attrs={"run": "../elsewhere"})
+    open_study(RATE).add_trial(trial)
+    with pytest.raises(UsageError, match=r"has a run '\.\./elsewhere' in another folder"):
+        open_study(RATE)
+
+
 def test_a_database_that_cannot_be_opened_is_reported(workplace):
     with pytest.raises(UsageError, match="The database of the study cannot be opened"):
         open_study(RATE, "storage='sqlite:////nowhere/study.db'")

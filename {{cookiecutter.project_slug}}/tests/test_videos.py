@@ -16,6 +16,7 @@ from {{ cookiecutter.package_name }}.errors import UsageError
 from small import OWN
 
 FRAMES = 23
+LIMIT = 160 * 120  # pixels of a frame
 
 
 @pytest.fixture
@@ -31,8 +32,8 @@ def clip(tmp_path):
 
 
 def test_a_video_is_read_as_it_was_written(clip):
-    assert (count_frames(clip), frames_per_second(clip)) == (FRAMES, 10)
-    frames = list(read_frames(clip))
+    assert (count_frames(clip, LIMIT), frames_per_second(clip, LIMIT)) == (FRAMES, 10)
+    frames = list(read_frames(clip, LIMIT))
     assert len(frames) == FRAMES
     assert frames[0].shape == (3, 120, 160)  # H.264 needs even sides
     for index in (0, FRAMES - 1):
@@ -46,7 +47,13 @@ def test_a_video_is_read_as_it_was_written(clip):
 def test_a_file_that_is_no_video_is_named(tmp_path, content):
     (tmp_path / "a.mp4").write_bytes(content)
     with pytest.raises(UsageError, match=r"a\.mp4 cannot be read as a video"):
-        list(read_frames(tmp_path / "a.mp4"))
+        list(read_frames(tmp_path / "a.mp4", LIMIT))
+
+
+def test_a_video_of_larger_frames_than_the_limit_is_refused(clip):
+    for read in (read_frames, count_frames, frames_per_second):
+        with pytest.raises(UsageError, match=r"clip\.mp4 has larger frames than data\.max_pixels"):
+            list(read(clip, LIMIT - 1))
 
 
 def test_a_video_without_frames_is_named(tmp_path):
@@ -55,7 +62,7 @@ def test_a_video_without_frames_is_named(tmp_path):
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
         video.start_encoding()
     with pytest.raises(UsageError, match=r"a\.avi has no frames"):
-        list(read_frames(tmp_path / "a.avi"))
+        list(read_frames(tmp_path / "a.avi", LIMIT))
 
 
 def test_an_interrupted_video_leaves_no_file(tmp_path):
@@ -72,7 +79,7 @@ def test_an_interrupted_video_leaves_no_file(tmp_path):
 def test_without_its_package_a_video_is_refused_with_the_command_to_install_it(clip, monkeypatch):
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(UsageError, match="uv sync --extra video"):
-        list(read_frames(clip))
+        list(read_frames(clip, LIMIT))
 
 
 def test_predict_annotates_videos_and_images(train, command, own_data, clip):

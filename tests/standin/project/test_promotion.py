@@ -50,8 +50,9 @@ def test_a_model_is_linked_unless_a_better_one_holds_the_alias(server, tracked, 
     assert holders(server)["staging"] == f"model-{run.name}"
 
 
-def test_a_checkpoint_from_elsewhere_is_refused(server, tracked, promote):
+@pytest.mark.usefixtures("server")
+def test_a_checkpoint_from_elsewhere_is_refused(tracked, promote):
     run = tracked("trainer.max_epochs=1")
     (run / "checkpoints" / "best.ckpt").rename("copied.ckpt")
-    with pytest.raises(SystemExit, match="copied.ckpt is not a file of a run"):
+    with pytest.raises(SystemExit, match=r"copied\.ckpt is not a file of a run"):
         promote("checkpoint=copied.ckpt", "alias=production")

@@ -14,8 +14,9 @@ from omegaconf import DictConfig
 from .run.folder import Run, find_run
 from .run.identity import RUN_ID, is_first
 from .settings.check import check, resolved
+from .settings.data import SHAPES_ROOT
 from .settings.launch import launch
-from .settings.stored import completed, overridden
+from .settings.stored import check_trackers, completed, overridden
 from .settings.tree import EvaluateSettings, PredictSettings, Settings
 
 SettingsT = TypeVar("SettingsT", bound=Settings)
@@ -40,7 +41,15 @@ def _train(config: DictConfig) -> None:
         run = find_run(Path(str(config.runs)), str(config.resume))
         os.environ[RUN_ID] = run.id  # the settings may refer to it
         stored = completed(run.settings, Settings, source=run.settings_file)
-        settings = check(overridden(stored, resolved(config), _overrides()), Settings)
+        composed = resolved(config)
+        tree = overridden(stored, composed, _overrides())
+        check_trackers(
+            tree.get("tracking"),
+            composed.get("tracking"),
+            source=run.settings_file,
+            folder=run.folder,
+        )
+        settings = check(tree, Settings)
     else:
         settings = check(config, Settings)
         run = Run(settings.runs / os.environ[RUN_ID])
@@ -110,6 +119,8 @@ def _settings_of_checkpoint(config: DictConfig, model: type[SettingsT]) -> Setti
     stored: dict[str, Any] = read_checkpoint(path)["settings"]
     stored = completed(stored, Settings, source=path)
     groups = {"data": stored["data"], "model": stored["model"]}
+    if groups["data"].get("name") == "shapes":
+        groups["data"]["root"] = SHAPES_ROOT  # shapes are drawn, but not where a file says
     tree = overridden(groups, resolved(config), overrides, keep=["data.image_size"])
     return check(tree, model)
 

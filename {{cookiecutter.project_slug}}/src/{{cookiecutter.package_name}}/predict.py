@@ -53,6 +53,8 @@ from .training.trainer import build_trainer
 
 Rows = list[dict[str, object]]
 
+MAX_NAME_BYTES = 160  # file systems allow 255 with the suffix and with what is added in front
+
 
 def run_prediction(settings: PredictSettings, run: Run) -> Rows:
     """Predict the files of ``settings.source``; write annotated copies and a table.
@@ -89,13 +91,13 @@ def output_names(paths: Iterable[Path]) -> dict[Path, str]:
     """Map each path to the name of its output files, which is its file name without the suffix.
 
     The position of the path is added in front if the name would occur twice, ignoring case, or if
-    it would denote a hidden file.
+    it would denote a hidden file. Bytes that are no UTF-8 are left out, and long names are cut.
     """
     names: dict[Path, str] = {}
     taken: set[str] = set()
     for position, path in enumerate(paths):
-        name = path.stem
-        while name.startswith(".") or name.lower() in taken:
+        name = path.stem.encode(errors="ignore")[:MAX_NAME_BYTES].decode(errors="ignore")
+        while not name or name.startswith(".") or name.lower() in taken:
             name = f"{position:05d}_{name}"
         taken.add(name.lower())
         names[path] = name
@@ -125,7 +127,8 @@ def _predict_images(
     ]
     rows: Rows = []
     for path, prediction in track(predicted, description="Drawing", transient=True):
-        picture = draw_prediction(read_image(path), UNLABELLED, prediction, module.classes)
+        image = read_image(path, settings.data.max_pixels)
+        picture = draw_prediction(image, UNLABELLED, prediction, module.classes)
         picture.save(run.folder / "predictions" / f"{names[path]}.jpg", quality=92)
         rows.append({"image": str(path), **describe(prediction, module.classes)})
     # ~ if cookiecutter.task != "classification"
@@ -150,7 +153,7 @@ def _predict_videos(
         if path.suffix.lower() in VIDEO_SUFFIXES:
             pictures = _annotated_frames(path, rows, module, trainer, settings)
             target = run.folder / "predictions" / f"{name}.mp4"
-            write_video(target, pictures, rate=frames_per_second(path))
+            write_video(target, pictures, rate=frames_per_second(path, settings.data.max_pixels))
     return rows
 
 
@@ -158,8 +161,9 @@ def _annotated_frames(
     path: Path, rows: Rows, module: TaskModule, trainer: Trainer, settings: PredictSettings
 ) -> Iterator[Image]:
     """Yield each frame with its prediction drawn, and append its table row to ``rows``."""
-    frames = enumerate(read_frames(path))
-    progress = track(frames, description=path.name, total=count_frames(path), transient=True)
+    limit = settings.data.max_pixels
+    frames, total = enumerate(read_frames(path, limit)), count_frames(path, limit)
+    progress = track(frames, description=path.name, total=total, transient=True)
     while batch := list(islice(progress, settings.loader.batch_size)):
         images = torch.stack([model_input(frame, settings.data) for _, frame in batch])
         with torch.inference_mode(), trainer.precision_plugin.forward_context():

@@ -27,12 +27,16 @@ def root(tmp_path):
     return tmp_path
 
 
-def datasets(root):
-    settings = data_preset("yolo") | {
-        "root": root,
-        "image_size": 32,
-        "augment": {"crop_scale": 1, "flip": 0, "rotate": 0, "color": 0},
-    }
+def datasets(root, **changes):
+    settings = (
+        data_preset("yolo")
+        | changes
+        | {
+            "root": root,
+            "image_size": 32,
+            "augment": {"crop_scale": 1, "flip": 0, "rotate": 0, "color": 0},
+        }
+    )
     return build_datasets(BoxFolderSettings.model_validate(settings))
 
 
@@ -117,3 +121,24 @@ def test_an_invalid_data_yaml_is_named(root, content, message):
         (root / "data.yaml").write_text(content)
     with pytest.raises(UsageError, match=message):
         datasets(root)
+
+
+@pytest.mark.parametrize("kind", ["path", "train", "list"])
+def test_images_outside_the_data_set_are_refused_unless_they_are_allowed(root, kind):
+    data = root / "data"
+    data.mkdir()
+    content = {
+        "path": f"path: {root}\n{YAML}",
+        "train": YAML.replace("images/", f"{root}/images/"),
+        "list": YAML.replace("images/train", "list.txt").replace("images/val", "list.txt"),
+    }
+    (data / "data.yaml").write_text(content[kind])
+    (data / "list.txt").write_text("../images/train/0.jpg\n../images/train/1.jpg\n")
+    with pytest.raises(UsageError, match=r"data\.yaml names .*jpg, which is outside data\.root"):
+        datasets(data)
+    assert len(datasets(data, outside_root=True).train) == 2
+
+
+def test_the_absolute_path_of_the_data_set_itself_is_read(root):
+    (root / "data.yaml").write_text(f"path: {root}\n{YAML}")
+    assert len(datasets(root).train) == 2

@@ -71,15 +71,15 @@ def test_grey_and_palette_masks_contain_ids(tmp_path):
     ids = torch.tensor([[0, 1], [255, 1]], dtype=torch.uint8)
     Image.fromarray(ids.numpy()).save(tmp_path / "grey.png")
     mask_image(ids).save(tmp_path / "palette.png")
-    assert torch.equal(read_mask(str(tmp_path / "grey.png"), TWO), ids)
-    assert torch.equal(read_mask(str(tmp_path / "palette.png"), TWO), ids)
+    assert torch.equal(read_mask(str(tmp_path / "grey.png"), TWO, (2, 2)), ids)
+    assert torch.equal(read_mask(str(tmp_path / "palette.png"), TWO, (2, 2)), ids)
 
 
 def test_colours_are_looked_up(tmp_path):
     picture = Image.new("RGB", (2, 1), (0, 0, 255))
     picture.putpixel((1, 0), (255, 0, 0))
     picture.save(tmp_path / "a.png")
-    assert read_mask(str(tmp_path / "a.png"), TWO).tolist() == [[0, 1]]
+    assert read_mask(str(tmp_path / "a.png"), TWO, (1, 2)).tolist() == [[0, 1]]
 
 
 def test_an_unknown_colour_is_named(tmp_path):
@@ -87,13 +87,13 @@ def test_an_unknown_colour_is_named(tmp_path):
     with pytest.raises(
         UnreadableImageError, match=r"a\.png cannot be read: its colour \(1, 2, 3\)"
     ):
-        read_mask(str(tmp_path / "a.png"), TWO)
+        read_mask(str(tmp_path / "a.png"), TWO, (1, 2))
 
 
 def test_an_unknown_id_is_named(tmp_path):
     Image.new("L", (2, 1), 7).save(tmp_path / "a.png")
     with pytest.raises(UnreadableImageError, match=r"the ids \[7\], but the classes end at 1"):
-        read_mask(str(tmp_path / "a.png"), TWO)
+        read_mask(str(tmp_path / "a.png"), TWO, (1, 2))
 
 
 def test_a_mask_of_another_size_is_named(own_data):
@@ -103,7 +103,7 @@ def test_a_mask_of_another_size_is_named(own_data):
         LoaderSettings(batch_size=10, workers=0),
         skip_unreadable=False,
     )
-    reason = r"3\.jpg cannot be read: it is 48 x 40 pixels, but its mask is 10 x 10"
+    reason = r"3\.png cannot be read: it is 10 x 10 pixels, but its image is 48 x 40"
     with pytest.raises(UsageError, match=reason):
         [module.on_before_batch_transfer(batch, 0) for batch in module.val_dataloader()]
 

@@ -31,7 +31,7 @@ def rectangle(left, top, right, bottom):
 
 
 def test_a_polygon_is_filled_with_the_id_after_the_background(tmp_path):
-    mask = masks_with(tmp_path)(0)
+    mask = masks_with(tmp_path)(0, (HEIGHT, WIDTH))
     assert mask.dtype == torch.uint8
     assert np.array_equal(mask.numpy(), rectangle(4, 6, 24, 22))
 
@@ -47,17 +47,19 @@ def test_compressed_and_uncompressed_run_lengths_are_read(tmp_path, compressed):
         edges = np.flatnonzero(np.diff(flat, prepend=0)).tolist()
         counts = np.diff([0, *edges, flat.size]).tolist()
     segmentation = {"size": [HEIGHT, WIDTH], "counts": counts}
-    assert np.array_equal(masks_with(tmp_path, segmentation=segmentation)(0).numpy(), ids)
+    assert np.array_equal(
+        masks_with(tmp_path, segmentation=segmentation)(0, (HEIGHT, WIDTH)).numpy(), ids
+    )
 
 
 def test_several_polygons_are_one_object(tmp_path):
     parts = [[2, 2, 12, 2, 12, 12, 2, 12], [20, 20, 30, 20, 30, 30, 20, 30]]
-    mask = masks_with(tmp_path, segmentation=parts)(0).numpy()
+    mask = masks_with(tmp_path, segmentation=parts)(0, (HEIGHT, WIDTH)).numpy()
     assert np.array_equal(mask, rectangle(2, 2, 12, 12) | rectangle(20, 20, 30, 30))
 
 
 def test_a_crowd_is_ignored(tmp_path):
-    mask = masks_with(tmp_path, iscrowd=1)(0)
+    mask = masks_with(tmp_path, iscrowd=1)(0, (HEIGHT, WIDTH))
     assert sorted(mask.unique().tolist()) == [0, 255]
 
 
@@ -71,7 +73,7 @@ def test_the_smaller_of_two_overlapping_objects_is_on_top(tmp_path):
 
     write_coco(tmp_path, change)
     _, splits = read_coco(tmp_path)
-    mask = CocoMasks(splits["train"])(0)
+    mask = CocoMasks(splits["train"])(0, (HEIGHT, WIDTH))
     assert (mask[10, 10], mask[7, 5], mask[0, 0]) == (2, 1, 0)
 
 

@@ -60,20 +60,22 @@ def test_the_fingerprint_changes_with_names_sizes_and_annotations(tmp_path):
     assert len(set(seen)) == 4
 
 
-def test_uncommitted_changes_are_saved_without_secrets(workplace):
+def test_uncommitted_changes_are_summarised_by_file(workplace):
     git("init", "-q")
     (workplace / "own.py").write_text("x = 1\n")
     git("add", ".")
     git("commit", "-qm", "first")
-    (workplace / "own.py").write_text("x = 2\npassword: hush-hush\n")
+    (workplace / "own.py").write_text("x = 2\nhush-hush\n")
+    (workplace / "new.py").write_text("hush-hush\n")
     saved = []
     run = SimpleNamespace(save=lambda path, **_: saved.append(path))
     folder = SimpleNamespace(folder=workplace)
-    provenance.log_patch(SimpleNamespace(run=folder, experiment=run, guarded=nullcontext))
-    assert saved == [str(workplace / "uncommitted.patch")]
-    patch = (workplace / "uncommitted.patch").read_text()
-    assert "+x = 2" in patch
-    assert "hush-hush" not in patch
+    provenance.log_changes(SimpleNamespace(run=folder, experiment=run, guarded=nullcontext))
+    assert saved == [str(workplace / "uncommitted.txt")]
+    summary = (workplace / "uncommitted.txt").read_text()
+    assert {"M own.py", "?? new.py"} <= {line.strip() for line in summary.splitlines()}
+    assert "own.py | 3 ++-" in summary
+    assert "hush-hush" not in summary
 
 
 def git(*words):

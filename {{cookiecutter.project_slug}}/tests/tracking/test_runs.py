@@ -111,17 +111,24 @@ def _not_installed(name):
     raise client.metadata.PackageNotFoundError(name)
 
 
-def test_project_and_entity_come_from_the_environment_and_a_key_reaches_nothing(
+def test_project_and_entity_come_from_the_environment_and_secrets_reach_nothing(
     tracked, workplace, monkeypatch
 ):
-    monkeypatch.setenv("WANDB_PROJECT", "another")
-    monkeypatch.setenv("WANDB_ENTITY", "a-team")
-    monkeypatch.setenv("WANDB_API_KEY", KEY)
-    for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "first", "--allow-empty"]):
+    for name, value in {"PROJECT": "another", "ENTITY": "a-team", "API_KEY": KEY}.items():
+        monkeypatch.setenv(f"WANDB_{name}", value)
+    origin = ["remote", "add", "origin", "https://me:hush-hush@example.org/a.git"]
+    commit = ["commit", "-qm", "first", "--allow-empty"]
+    for words in (["init", "-q"], origin, commit, ["add", "-N", "."]):
         subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b.c", *words], check=True)
-    (workplace / "own.py").write_text(f"key = '{KEY}'\npassword: hush-hush\n")
-    subprocess.run(["git", "add", "."], check=True)
-    run = tracked("tracking.mode=offline", "trainer.max_epochs=1")
+        (workplace / "own.py").write_text(f"key = '{KEY}'\npassword: hush-hush\n")
+    texts = ("curl -u me:hush-hush https://a", "hf_hush-hush90123456789", f"mine is {KEY}")
+    run = tracked(
+        "tracking.mode=offline",
+        "trainer.max_epochs=1",
+        f"tracking.notes={texts[0]}",
+        f"tracking.name={texts[1]}",
+        f"tracking.tags=['{texts[2]}']",
+    )
     assert (started(run)["project"], started(run)["entity"]) == ("another", "a-team")
     assert config(run)["git"]["dirty"]
     for path in run.rglob("*"):

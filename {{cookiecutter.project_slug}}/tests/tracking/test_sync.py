@@ -14,13 +14,16 @@ from reading import artifacts, entries, file_of
 def test_a_run_with_missing_files_is_not_uploaded(tracked, workplace, monkeypatch, capsys):
     run = tracked("trainer.max_epochs=1")
     (model,) = artifacts(run, "model")
-    Path(entries(model)["best.ckpt"]).unlink()
+    staged = Path(entries(model)["best.ckpt"])
+    staged.unlink()
+    (workplace / "private.txt").touch()
+    staged.symlink_to(workplace / "private.txt")  # a file elsewhere counts as missing
     monkeypatch.setattr(sys, "argv", ["wandb-sync"])
     with pytest.raises(SystemExit, match="1"):
         sync.main()
     printed = capsys.readouterr().out
     assert "0 of 1 runs uploaded" in printed
-    assert "1 of its files are missing" in printed
+    assert "1 of its files are missing in its folder" in printed
     assert "its run is not uploaded yet" in printed
     assert not file_of(run).with_name(f"{file_of(run).name}.synced").exists()
     (action,) = sync.pending(Run(run))  # an offline run cannot use the artifact that it logs

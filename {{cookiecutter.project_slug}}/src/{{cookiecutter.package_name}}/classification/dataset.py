@@ -49,12 +49,14 @@ class Prediction(NamedTuple):
 class ImageDataset(Dataset[Sample | Unreadable]):
     """A data set of image files and their class indices."""
 
-    def __init__(self, files: Sequence[tuple[str | Path, int]], transform: Transform) -> None:
+    def __init__(
+        self, files: Sequence[tuple[str | Path, int]], transform: Transform, max_pixels: int
+    ) -> None:
         # Arrays instead of lists of objects, so that worker processes share their memory.
         self.paths = np.array([str(path) for path, _ in files])
         self.targets = np.array([target for _, target in files], dtype=np.int64)
         self.transform = transform
-        self.images = ImageFiles(self.paths)
+        self.images = ImageFiles(self.paths, max_pixels)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -88,11 +90,11 @@ def build_datasets(settings: DataSettings) -> Datasets:
         classes, images = _scan_splits(write_shapes(settings))
     else:
         classes, images = find_splits(settings)
-    evaluation = eval_transform(settings.image_size)
+    evaluation, limit = eval_transform(settings.image_size), settings.max_pixels
     return Datasets(
-        train=ImageDataset(images["train"], train_transform(settings)),
-        val=ImageDataset(images["val"], evaluation),
-        test=ImageDataset(images["test"], evaluation),
+        train=ImageDataset(images["train"], train_transform(settings), limit),
+        val=ImageDataset(images["val"], evaluation, limit),
+        test=ImageDataset(images["test"], evaluation, limit),
         classes=classes,
         collate=collate,
     )
@@ -101,7 +103,7 @@ def build_datasets(settings: DataSettings) -> Datasets:
 def unlabelled_images(paths: Sequence[Path], settings: DataSettings) -> ImageDataset:
     """Build a data set of images without targets, transformed as in validation."""
     files = [(path, UNLABELLED) for path in paths]
-    return ImageDataset(files, eval_transform(settings.image_size))
+    return ImageDataset(files, eval_transform(settings.image_size), settings.max_pixels)
 
 
 def model_input(image: Tensor, settings: DataSettings) -> Tensor:

@@ -2,7 +2,9 @@
 
 import json
 import logging
+import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -39,13 +41,14 @@ class CocoImage:
 
 
 def read_coco(
-    root: Path, *, missing_images: bool = False
+    root: Path, *, missing_images: bool = False, outside: bool = False
 ) -> tuple[list[str], dict[str, list[CocoImage]]]:
     """Read the three splits; if there is no test split, the validation split is used for it.
 
     Args:
         root: the folder of the data set.
         missing_images: if true, image files may be missing; reading such an image then fails.
+        outside: whether image files may be outside ``root``.
 
     Returns:
         The names of the classes in the order of their ids, and the images by split.
@@ -68,7 +71,7 @@ def read_coco(
             log.info("%s has no annotations for test: the validation split is used.", root)
             splits[split] = splits["val"]
             continue
-        names, splits[split] = _read(file, root, missing_images=missing_images)
+        names, splits[split] = _read(file, root, missing_images=missing_images, outside=outside)
         if classes and names != classes:
             raise UsageError(
                 f"{file} and the annotations for train have different categories:\n"
@@ -100,7 +103,7 @@ def _find(root: Path, split: str) -> Path | None:
 
 
 def _read(
-    file: Path, root: Path, *, missing_images: bool
+    file: Path, root: Path, *, missing_images: bool, outside: bool
 ) -> tuple[dict[int, str], list[CocoImage]]:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
@@ -130,6 +133,8 @@ def _read(
     if not images:
         raise UsageError(f"{file} has no images.")
     paths = _paths(file, root, images, missing_images=missing_images)
+    if not outside:
+        check_inside(root, paths.values(), source=file)
     return names, [
         CocoImage(
             path=paths[key],
@@ -181,6 +186,31 @@ def _paths(
             "Add it, or leave such images out: data.skip_unreadable=true"
         )
     return paths
+
+
+def check_inside(root: Path, paths: Iterable[Path], *, source: Path) -> None:
+    """Check that the paths that a file names are in the folder of the data set.
+
+    A link in that folder may lead elsewhere.
+
+    Args:
+        root: the folder of the data set.
+        paths: the paths, absolute or relative to the current folder.
+        source: the file that names them, for the message.
+
+    Raises:
+        UsageError: for the first path outside ``root``.
+    """
+    prefix, whole = f"{root}{os.sep}", f"{os.path.abspath(root)}{os.sep}"  # noqa: PTH100
+    for path in map(str, paths):
+        if path.startswith(prefix) and ".." not in path:
+            continue  # a quick test, since there may be millions of paths
+        inside = os.path.abspath(path).startswith(whole)  # noqa: PTH100
+        if not (inside or Path(path).resolve().is_relative_to(root.resolve())):
+            raise UsageError(
+                f"{source} names {path}, which is outside data.root={root}.\n"
+                "Name a folder that holds both as data.root, or allow it: data.outside_root=true"
+            )
 
 
 def _listed(names: dict[int, str]) -> str:

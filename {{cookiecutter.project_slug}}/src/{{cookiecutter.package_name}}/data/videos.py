@@ -17,29 +17,30 @@ from ..run.files import replacing
 VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm"})
 
 
-def count_frames(path: Path) -> int | None:
+def count_frames(path: Path, max_pixels: int) -> int | None:
     """Return the number of frames in the header of a video, or None if the header has none."""
-    with _open(path) as video:
+    with _open(path, max_pixels) as video:
         return int(video.streams.video[0].frames) or None
 
 
-def frames_per_second(path: Path) -> Any:
+def frames_per_second(path: Path, max_pixels: int) -> Any:
     """Return the mean frame rate of a video as a ``Fraction``, or 25 if it is unknown."""
-    with _open(path) as video:
+    with _open(path, max_pixels) as video:
         return video.streams.video[0].average_rate or 25
 
 
-def read_frames(path: Path) -> Iterator[Tensor]:
+def read_frames(path: Path, max_pixels: int) -> Iterator[Tensor]:
     """Decode a video frame by frame.
 
     Yields:
         Each frame as uint8 tensor [3, H, W], RGB.
 
     Raises:
-        UsageError: if the file is damaged, empty or not a video, or ``av`` is not installed.
+        UsageError: if the file is damaged, empty or not a video, if a frame has more than
+            ``max_pixels`` pixels, or ``av`` is not installed.
     """
     frame = None
-    with _open(path) as video:
+    with _open(path, max_pixels) as video:
         video.streams.video[0].thread_type = "AUTO"
         for frame in video.decode(video=0):
             pixels = frame.to_ndarray(format="rgb24")
@@ -71,12 +72,20 @@ def write_video(path: Path, pictures: Iterable[Image.Image], rate: Any) -> None:
 
 
 @contextmanager
-def _open(path: Path) -> Iterator[Any]:
+def _open(path: Path, max_pixels: int) -> Iterator[Any]:
     av = _import_av()
+    limit = {"max_pixels": str(2 * max_pixels)}  # for FFmpeg, which also counts the padding
     try:
-        with av.open(str(path)) as video:
+        with av.open(str(path), options=limit) as video:
             if not video.streams.video:
                 raise UsageError(f"{path} has no video stream. Leave it out of source.")
+            stream = video.streams.video[0]
+            if not 0 < stream.width * stream.height <= max_pixels:
+                raise UsageError(
+                    f"{path} has larger frames than data.max_pixels={max_pixels}.\n"
+                    "Leave it out of source, or raise data.max_pixels."
+                )
+            stream.codec_context.options = limit
             yield video
     except av.error.FFmpegError as error:
         raise UsageError(

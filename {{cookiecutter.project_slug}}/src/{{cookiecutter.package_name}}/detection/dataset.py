@@ -47,6 +47,7 @@ class BoxDataset(Dataset[Sample | Unreadable]):
         self,
         annotated: Sequence[AnnotatedImage],
         transform: PairTransform,
+        max_pixels: int,
         *,
         labelled: bool = True,
     ) -> None:
@@ -64,7 +65,7 @@ class BoxDataset(Dataset[Sample | Unreadable]):
         self.areas = np.array([annotation.area for annotation in objects], dtype=np.float32)
         self.transform = transform
         self.labelled = labelled
-        self.images = ImageFiles(self.paths)
+        self.images = ImageFiles(self.paths, max_pixels)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -112,16 +113,18 @@ def build_datasets(settings: DataSettings) -> Datasets:
         UsageError: if a file or an annotation is missing or invalid.
     """
     if settings.name == "yolo":
-        classes, splits = read_yolo(settings.root)
+        classes, splits = read_yolo(settings.root, outside=settings.outside_root)
     else:
         root = write_shapes(settings) if isinstance(settings, ShapesSettings) else settings.root
-        classes, images = read_coco(root, missing_images=settings.skip_unreadable)
+        classes, images = read_coco(
+            root, missing_images=settings.skip_unreadable, outside=settings.outside_root
+        )
         splits = {split: from_coco(images[split]) for split in images}
-    evaluation = eval_transform(settings.image_size)
+    evaluation, limit = eval_transform(settings.image_size), settings.max_pixels
     return Datasets(
-        train=BoxDataset(splits["train"], train_transform(settings)),
-        val=BoxDataset(splits["val"], evaluation),
-        test=BoxDataset(splits["test"], evaluation),
+        train=BoxDataset(splits["train"], train_transform(settings), limit),
+        val=BoxDataset(splits["val"], evaluation, limit),
+        test=BoxDataset(splits["test"], evaluation, limit),
         classes=classes,
         collate=collate,
     )
@@ -130,7 +133,8 @@ def build_datasets(settings: DataSettings) -> Datasets:
 def unlabelled_images(paths: Sequence[Path], settings: DataSettings) -> BoxDataset:
     """Build a data set of images without targets, transformed as in validation."""
     images = [AnnotatedImage(path, objects=[]) for path in paths]
-    return BoxDataset(images, eval_transform(settings.image_size), labelled=False)
+    transform = eval_transform(settings.image_size)
+    return BoxDataset(images, transform, settings.max_pixels, labelled=False)
 
 
 def model_input(image: Tensor, settings: DataSettings) -> Tensor:

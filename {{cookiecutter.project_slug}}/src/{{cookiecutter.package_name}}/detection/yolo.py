@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from ..data.coco import check_inside
 from ..data.images import images_below
 from ..errors import UsageError
 from .boxes import AnnotatedImage, AnnotatedObject
@@ -19,12 +20,18 @@ SLACK = 0.005  # a box may exceed the image by this share of its side, because o
 SPLITS = {"train": ("train",), "val": ("val", "valid"), "test": ("test", "val", "valid")}
 
 
-def read_yolo(root: Path) -> tuple[list[str], dict[str, list[AnnotatedImage]]]:
+def read_yolo(
+    root: Path, *, outside: bool = False
+) -> tuple[list[str], dict[str, list[AnnotatedImage]]]:
     """Read the three splits; if there is no test split, the validation split is used for it.
 
     The boxes of ``.../images/a.jpg`` are in ``.../labels/a.txt``. A line is a class index and the
     centre x, centre y, width and height of a box, relative to the image. A line with more numbers
     is a polygon, of which the bounding box is used. An image without a text file has no objects.
+
+    Args:
+        root: the folder of ``data.yaml``.
+        outside: whether images may be outside ``root``.
 
     Returns:
         The class names, and the annotated images by split.
@@ -47,6 +54,8 @@ def read_yolo(root: Path) -> tuple[list[str], dict[str, list[AnnotatedImage]]]:
             raise UsageError(f"{file} has no {split}.\n{EXAMPLE}")
         base = root / str(content.get("path") or ".")
         paths = _images(file, base if base.is_dir() else root, entry)
+        if not outside:
+            check_inside(root, paths, source=file)
         splits[split] = [_read_image(path, len(classes)) for path in paths]
     return classes, splits
 

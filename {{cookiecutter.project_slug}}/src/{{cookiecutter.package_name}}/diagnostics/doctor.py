@@ -130,11 +130,12 @@ def _of_kind(report: DataReport, kind: str) -> list[Issue]:
 
 def _picture(issue: Issue, datasets: Datasets) -> Image.Image | None:
     """Return the image with its annotations if they can be read; None for an unreadable image."""
-    sample: Any = getattr(datasets, issue.split)[issue.position]
+    dataset: Any = getattr(datasets, issue.split)
+    sample = dataset[issue.position]
     if not isinstance(sample, Unreadable):
         return draw_target(sample.image, sample.target, datasets.classes)
     try:
-        picture: Image.Image = to_pil_image(read_image(issue.path))
+        picture: Image.Image = to_pil_image(read_image(issue.path, dataset.images.max_pixels))
     except UnreadableImageError:
         return None
     return picture

@@ -1,27 +1,45 @@
-"""Record versions, git state and command line of a run, and hide secrets in texts."""
+"""Record versions, git state and command line of a run, and mask secrets in texts."""
 
 import os
 import platform
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 VERSIONS_OF = ("torch", "torchvision", "lightning", "timm", "torchmetrics", "hydra-core", "numpy")
-SECRET = re.compile(r"key|token|secret|password|credential", re.IGNORECASE)
-ASSIGNED = re.compile(rf"([\w.-]*(?:{SECRET.pattern})[\w.-]*[\"']?\s*[:=]\s*)\S+", re.IGNORECASE)
+MASK = "***"
+SECRET = re.compile(r"key(?!error)|token|secret|passw|pwd|credential|authorization", re.IGNORECASE)
+NAME = rf"(?:{SECRET.pattern})[\w.-]*"
+# Each pattern matches a secret and, as its group, the text in front of it, which stays.
+PATTERNS = [
+    re.compile(pattern, re.IGNORECASE | re.DOTALL)
+    for pattern in (
+        r"(-----BEGIN [A-Z ]*PRIVATE KEY-----).*?(?=-----END|\Z)",
+        r"(://)(?:[^\s/:@]*:\S+|[^\s/@]+)(?=@)",  # user and password in a URL
+        r"()\b(?:gh[oprsu]_|github_pat_|glpat-|hf_|xox[a-z]-|AKIA|AIza)[\w-]{10,}",
+        r"()\bsk-[\w-]{20,}",
+        r"(\bbearer\s+)[\w.~+/=-]+",
+        r"((?:^|\s)(?:-u|--user)[\s=]*)\S+:\S+",  # of curl
+        rf"(--[\w-]*{NAME}\s+)(?:\"[^\"]*\"|'[^']*'|\S+)",
+        # A value on the same line or the next, in quotes, or a block of YAML.
+        rf"({NAME}[\"']?\s*[:=]\s*)(?:[>|][-+]?\s.*|\"[^\"]*\"[^\n]*|'[^']*'[^\n]*|[^\n]+)",
+    )
+]
 
 
 def environment() -> dict[str, object]:
     """Return the content of ``environment.json``: versions, git state, command line."""
-    commit = _git("rev-parse", "HEAD")
+    commit = git_output("rev-parse", "HEAD")
     return {
-        "command": without_secrets(" ".join([Path(sys.argv[0]).name, *sys.argv[1:]])),
+        "command": " ".join([Path(sys.argv[0]).name, *map(without_secrets, sys.argv[1:])]),
         "started": datetime.now().astimezone().isoformat(timespec="seconds"),
         "git_commit": commit,
-        "git_dirty": bool(_git("status", "--porcelain")) if commit else None,
+        "git_dirty": bool(git_output("status", "--porcelain")) if commit else None,
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": {name: _version(name) for name in VERSIONS_OF},
@@ -31,13 +49,36 @@ def environment() -> dict[str, object]:
 def without_secrets(text: str) -> str:
     """Return the text with secrets replaced by ``***``.
 
-    Secrets are values assigned to names such as ``api_key`` in the text, and the values of
-    environment variables with such names wherever they occur.
+    Secrets are the matches of ``PATTERNS``, such as values that are assigned to ``api_key``, and
+    the values of environment variables with such names. A path, as in a variable that names a
+    file of credentials, is no secret.
     """
     for name, value in os.environ.items():
-        if SECRET.search(name) and len(value) > 7:
-            text = text.replace(value, "***")
-    return ASSIGNED.sub(r"\1***", text)
+        if SECRET.search(name) and len(value) > 7 and not os.path.exists(value):  # noqa: PTH110
+            text = text.replace(value, MASK)
+    for pattern in PATTERNS:
+        text = pattern.sub(rf"\1{MASK}", text)
+    return text
+
+
+def masked(value: Any, *, tracker: bool = False) -> Any:
+    """Return settings, a tree of plain values, with the secrets in their texts masked.
+
+    Args:
+        value: the tree, or a part of it.
+        tracker: whether ``value`` belongs to an experiment tracker. Its arguments with names such
+            as ``api_key`` are masked as a whole.
+    """
+    if isinstance(value, Mapping):
+        return {
+            name: MASK
+            if tracker and isinstance(item, str | int) and SECRET.search(name)
+            else masked(item, tracker=tracker or name == "tracking")
+            for name, item in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [masked(item, tracker=tracker) for item in value]
+    return without_secrets(value) if isinstance(value, str) else value
 
 
 def _version(package: str) -> str | None:
@@ -47,12 +88,14 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _git(*arguments: str) -> str | None:
+def git_output(*arguments: str) -> str | None:
+    """Return the output of git; None if it fails, for instance outside a repository."""
     try:
         done = subprocess.run(  # noqa: S603 - fixed arguments
             ["git", *arguments],  # noqa: S607 - whichever git the user has
             capture_output=True,
             text=True,
+            errors="replace",
             check=True,
             timeout=10,
         )

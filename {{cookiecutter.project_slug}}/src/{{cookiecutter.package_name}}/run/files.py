@@ -25,9 +25,9 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace a file by UTF-8 text."""
+    r"""Replace a file by UTF-8 text; bytes of a path that are no UTF-8 become ``\udc..``."""
     with replacing(path) as hidden:
-        hidden.write_text(text, encoding="utf-8")
+        hidden.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_json(path: Path, content: Mapping[str, object] | list[dict[str, object]]) -> None:

@@ -9,7 +9,7 @@ import yaml
 from pydantic import BaseModel
 
 from ..errors import UsageError
-from .environment import environment, without_secrets
+from .environment import environment, masked, without_secrets
 from .files import write_json, write_text
 
 
@@ -73,9 +73,9 @@ class Run:
         return tree
 
     def create(self, settings: BaseModel) -> None:
-        """Make the folder, and write the settings and the environment of the run into it."""
+        """Make the folder, and write settings and environment of the run without secrets."""
         (self.folder / "predictions").mkdir(parents=True, exist_ok=True)
-        tree = settings.model_dump(mode="json", by_alias=True)
+        tree = masked(settings.model_dump(mode="json", by_alias=True))
         write_text(self.settings_file, yaml.safe_dump(tree, sort_keys=False, allow_unicode=True))
         write_json(self.folder / "environment.json", environment())
         self.results.unlink(missing_ok=True)  # a resumed run is no longer finished

@@ -31,8 +31,8 @@ def open_study(settings: Search, folder: Path, lock: FileLock) -> Study:
             at the same time.
 
     Raises:
-        UsageError: if the study exists with another search space or another score, or if the
-            database cannot be opened.
+        UsageError: if the study exists with another search space or another score, if it names a
+            run in another folder, or if the database cannot be opened.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.filterwarnings("ignore", category=ExperimentalWarning)  # about the heartbeat
@@ -54,6 +54,9 @@ def open_study(settings: Search, folder: Path, lock: FileLock) -> Study:
             load_if_exists=True,
         )
         _check_space(study, settings)
+    for name in (study.user_attrs["id"], *run_states(study)):
+        if Path(name).name != name:
+            raise UsageError(f"The study {settings.study} has a run {name!r} in another folder.")
     return study
 
 

@@ -9,6 +9,7 @@ from faster_coco_eval.core import mask as coco_mask
 from torch import Tensor
 
 from ..data.coco import CocoImage, CocoObject
+from ..data.images import UnreadableImageError
 from ..errors import UsageError
 from .masks import IGNORE_INDEX
 
@@ -39,9 +40,21 @@ class CocoMasks:
         image: CocoImage = pickle.loads(packed.tobytes())  # noqa: S301 - pickled in __init__
         return image
 
-    def __call__(self, index: int) -> Tensor:
-        """Return the mask of an image, a uint8 tensor [H, W] of class ids and ``IGNORE_INDEX``."""
+    def __call__(self, index: int, size: tuple[int, int]) -> Tensor:
+        """Return the mask of an image, a uint8 tensor [H, W] of class ids and ``IGNORE_INDEX``.
+
+        Args:
+            index: the index of the image.
+            size: the height and width of the image file.
+
+        Raises:
+            UnreadableImageError: if the annotations are for another size.
+        """
         image = self.record(index)
+        if (image.height, image.width) != size:
+            annotated = f"{image.width} x {image.height}"
+            reason = f"it is {size[1]} x {size[0]} pixels, but its annotations say {annotated}"
+            raise UnreadableImageError(str(image.path), reason)
         ids = np.zeros((image.height, image.width), dtype=np.uint8)
         outlined = [
             (annotation, _pixels(annotation, image.height, image.width))

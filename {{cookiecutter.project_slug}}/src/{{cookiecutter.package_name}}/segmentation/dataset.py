@@ -56,9 +56,9 @@ class MaskFiles:
         self.paths = np.array(paths)
         self.classes = classes
 
-    def __call__(self, index: int) -> Tensor:
-        """Return the mask of an image, a uint8 tensor [H, W] of class ids and ``IGNORE_INDEX``."""
-        return read_mask(*self.record(index))
+    def __call__(self, index: int, size: tuple[int, int]) -> Tensor:
+        """Return the mask of an image of this height and width, a uint8 tensor [H, W]."""
+        return read_mask(*self.record(index), size)
 
     def record(self, index: int) -> tuple[str, Classes]:
         """Return the path of a mask, and the names and colours of the classes."""
@@ -68,24 +68,18 @@ class MaskFiles:
 class ImageAndMaskFiles:
     """A sequence of decoded images, each with its mask."""
 
-    def __init__(self, paths: np.ndarray, masks: MaskFiles | CocoMasks) -> None:
+    def __init__(self, paths: np.ndarray, masks: MaskFiles | CocoMasks, max_pixels: int) -> None:
         self.paths = paths
+        self.max_pixels = max_pixels
         self.masks = masks
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, index: int) -> DecodedImage:
-        image = read_image(str(self.paths[index]))
-        mask = self.masks(index)
-        if mask.shape != image.shape[1:]:
-            height, width = mask.shape
-            raise UnreadableImageError(
-                str(self.paths[index]),
-                f"it is {image.shape[2]} x {image.shape[1]} pixels, but its mask is "
-                f"{width} x {height}",
-            )
-        return DecodedImage((image, mask[None]), (image.shape[1], image.shape[2]))
+        image = read_image(str(self.paths[index]), self.max_pixels)
+        size = (image.shape[1], image.shape[2])
+        return DecodedImage((image, self.masks(index, size)[None]), size)
 
 
 class MaskDataset(Dataset[Sample | Unreadable]):
@@ -96,13 +90,16 @@ class MaskDataset(Dataset[Sample | Unreadable]):
         images: Sequence[str | Path],
         masks: MaskFiles | CocoMasks | None,
         transform: PairTransform,
+        max_pixels: int,
     ) -> None:
         # Arrays instead of lists of objects, so that worker processes share their memory.
         self.paths = np.array([str(path) for path in images])
         self.masks = masks
         self.transform = transform
         self.images: ImageFiles | ImageAndMaskFiles = (
-            ImageFiles(self.paths) if masks is None else ImageAndMaskFiles(self.paths, masks)
+            ImageFiles(self.paths, max_pixels)
+            if masks is None
+            else ImageAndMaskFiles(self.paths, masks, max_pixels)
         )
 
     def __len__(self) -> int:
@@ -139,11 +136,11 @@ def build_datasets(settings: DataSettings) -> Datasets:
     else:
         root = write_shapes(settings) if isinstance(settings, ShapesSettings) else settings.root
         names, splits = _read_mask_files(root)
-    evaluation = eval_transform(settings.image_size)
+    evaluation, limit = eval_transform(settings.image_size), settings.max_pixels
     return Datasets(
-        train=MaskDataset(*splits["train"], train_transform(settings)),
-        val=MaskDataset(*splits["val"], evaluation),
-        test=MaskDataset(*splits["test"], evaluation),
+        train=MaskDataset(*splits["train"], train_transform(settings), limit),
+        val=MaskDataset(*splits["val"], evaluation, limit),
+        test=MaskDataset(*splits["test"], evaluation, limit),
         classes=names,
         collate=collate,
     )
@@ -153,7 +150,9 @@ ClassesAndSplits = tuple[list[str], dict[str, tuple[Sequence[str | Path], MaskFi
 
 
 def _read_outlines(settings: DataSettings) -> ClassesAndSplits:
-    names, splits = read_coco(settings.root, missing_images=settings.skip_unreadable)
+    names, splits = read_coco(
+        settings.root, missing_images=settings.skip_unreadable, outside=settings.outside_root
+    )
     return ["background", *names], {
         split: ([image.path for image in images], CocoMasks(images))
         for split, images in splits.items()
@@ -174,7 +173,7 @@ def _read_mask_files(root: Path) -> ClassesAndSplits:
 
 def unlabelled_images(paths: Sequence[Path], settings: DataSettings) -> MaskDataset:
     """Build a data set of images without targets, transformed as in validation."""
-    return MaskDataset(paths, None, eval_transform(settings.image_size))
+    return MaskDataset(paths, None, eval_transform(settings.image_size), settings.max_pixels)
 
 
 def model_input(image: Tensor, settings: DataSettings) -> Tensor:

@@ -56,17 +56,26 @@ def read_classes(path: Path) -> Classes:
     return Classes(names, colors)
 
 
-def read_mask(path: str, classes: Classes) -> Tensor:
+def read_mask(path: str, classes: Classes, size: tuple[int, int]) -> Tensor:
     """Read the class ids of a mask: the values of a grey or palette image, or from RGB colours.
+
+    Args:
+        path: the file.
+        classes: the names and colours of the classes.
+        size: the height and width of the image.
 
     Returns:
         uint8 tensor [H, W] of class ids and ``IGNORE_INDEX``.
 
     Raises:
-        UnreadableImageError: if the file is damaged, or has ids or colours of no class.
+        UnreadableImageError: if the file is damaged, has another size than the image, or has ids
+            or colours of no class.
     """
     try:
         with Image.open(path) as file:
+            if (file.height, file.width) != size:
+                own, other = f"{file.width} x {file.height}", f"{size[1]} x {size[0]}"
+                raise UnreadableImageError(path, f"it is {own} pixels, but its image is {other}")
             if file.mode in {"1", "L", "P", "I", "I;16"}:
                 ids = np.asarray(file).astype(np.int64)
             else:

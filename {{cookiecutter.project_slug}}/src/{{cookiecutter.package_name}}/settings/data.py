@@ -7,6 +7,8 @@ from pydantic import Field, field_validator
 
 from .check import Strict
 
+SHAPES_ROOT = "data/shapes"  # as in configs/data/shapes.yaml
+
 
 class AugmentSettings(Strict):
     """Random changes to training images, made by the loader's workers."""
@@ -27,6 +29,12 @@ class DataFolder(Strict):
     """A folder of images."""
 
     root: Path = Field(description="The folder of the data set.")
+    max_pixels: int = Field(
+        ge=1, description="Larger images, width times height, are refused before they are decoded."
+    )
+    # ~ if cookiecutter.task != "classification"
+    outside_root: bool = Field(description="Whether annotation files may name images outside root.")
+    # ~ endif
     image_size: int = Field(
         ge=32,
         # ~ if cookiecutter.task == "classification"

@@ -2,6 +2,7 @@
 
 import errno
 import gc
+import io
 import logging
 import os
 import re
@@ -50,6 +51,8 @@ def launch(command: str, model: type[BaseModel], work: Callable[[DictConfig], No
         work: checks the composed settings and runs the command.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # for paths that are no UTF-8
     logging.getLogger("matplotlib").setLevel(logging.WARNING)  # it logs each cache of fonts
     if RUN_ID not in os.environ:
         # ~ if cookiecutter.scope == "complete"

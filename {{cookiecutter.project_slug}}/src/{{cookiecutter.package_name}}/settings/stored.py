@@ -6,12 +6,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from pydantic import BaseModel
 
 from ..errors import UsageError
-from .check import location, resolved, validation_errors
+from ..run.environment import MASK
+from .check import flattened, location, resolved, validation_errors
+from .trackers import TARGET
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +69,8 @@ def _defaults(tree: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _is_preset(group: str, name: object) -> bool:
-    return (CONFIGS / group / f"{name}.yaml").is_file()
+    # A stored name such as ../x must not lead to a file elsewhere.
+    return f"{group}{name}".isidentifier() and (CONFIGS / group / f"{name}.yaml").is_file()
 
 
 def _select(tree: Any, keys: Sequence[str]) -> dict[str, Any]:
@@ -85,6 +89,8 @@ def overridden(
 ) -> dict[str, Any]:
     """Replace composed settings by stored ones, except where the command line names a setting.
 
+    A secret has been stored as ``***``, which the composed value replaces.
+
     Args:
         stored: groups of settings that take the place of the composed ones.
         composed: all settings of this command, with the overrides applied.
@@ -102,13 +108,43 @@ def overridden(
                 "Name the single settings to change instead, such as trainer.max_epochs=20."
             )
     tree: dict[str, Any] = copy.deepcopy({**composed, **stored})
-    for key in keys:
+    masked = [path for path, value in flattened(stored).items() if MASK in str(value)]
+    for key in [*masked, *keys]:
         _copy(key, composed, tree)
     for path in keep:
         *parents, key = path.split(".")
         if path not in keys and key in _select(stored, parents):
             _copy(path, stored, tree)
     return tree
+
+
+def check_trackers(stored: object, composed: object, *, source: Path, folder: Path) -> None:
+    """Check that stored trackers build no class and write to no folder that the user does not know.
+
+    Args:
+        stored: the trackers that a run has stored.
+        composed: the trackers of this command, which are trusted, like those of ``configs/``.
+        source: the file that holds ``stored``, for the message.
+        folder: the folder of the run; paths lead into it, or into the current folder.
+
+    Raises:
+        UsageError: for another class, or a path that leads elsewhere.
+    """
+    files = (CONFIGS / "tracking").glob("*.yaml")
+    presets = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in files]
+    trusted = {
+        repr(value) for tree in (composed, *presets) for value in flattened({"": tree}).values()
+    }
+    for path, value in flattened({"tracking": stored}).items():
+        if not isinstance(value, str) or repr(value) in trusted:
+            continue
+        places = (Path.cwd(), folder.resolve())
+        inside = any(Path(value).resolve().is_relative_to(place) for place in places)
+        if path.endswith(TARGET) or not inside:
+            raise UsageError(
+                f"{source} sets {path}={value}, which is used only if you name it.\n"
+                f"If you trust it, add it to the command line: {path}={value}"
+            )
 
 
 def _copy(path: str, source: Mapping[str, Any], target: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import shutil
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import ModuleType
@@ -16,6 +17,7 @@ from typing import Any
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
+from ..run.environment import masked, without_secrets
 from ..run.folder import Run
 from .client import HOW_TO_UPLOAD, has_key, package, reason, say, wandb_command
 from .settings import Mode, WandbSettings
@@ -36,7 +38,7 @@ class RunLogger(WandbLogger):
         self.failures: set[str] = set()
         self.logged = metrics_logged(run)  # a resumed training repeats the steps after a checkpoint
         super().__init__(
-            name=tracking.name or run.id,
+            name=masked(tracking.name) or run.id,
             id=run.id,
             resume="allow",
             save_dir=run.folder,
@@ -46,9 +48,10 @@ class RunLogger(WandbLogger):
             settings=self.wandb.Settings(
                 **tracking.model_dump(include={"init_timeout", "finish_timeout"}), silent=True
             ),
-            **tracking.model_dump(include={"project", "entity", "group", "tags", "notes"}),
+            **masked(tracking.model_dump(include={"project", "entity", "group", "tags", "notes"})),
         )
-        _ = self.experiment  # starts the run, or raises; a dummy in processes of rank 1 and up
+        with masked_command_line():
+            _ = self.experiment  # starts the run, or raises; a dummy in processes of rank 1 and up
         for handler in logging.getLogger("wandb").handlers:
             # On a full disk each line of wandb's own log would print a traceback.
             handler.handleError = lambda record: None  # type: ignore[method-assign] # noqa: ARG005
@@ -105,6 +108,17 @@ def metrics_logged(run: Run) -> set[tuple[int, str]]:
                 row = record["history"]["item"]
                 logged |= {(row.get("trainer/global_step", 0), name) for name in row}
     return logged
+
+
+@contextmanager
+def masked_command_line() -> Iterator[None]:
+    """Mask secrets in ``sys.argv``, which W&B records."""
+    words = sys.argv
+    sys.argv = [words[0], *map(without_secrets, words[1:])]
+    try:
+        yield
+    finally:
+        sys.argv = words
 
 
 def open_run(

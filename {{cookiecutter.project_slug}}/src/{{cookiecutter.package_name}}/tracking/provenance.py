@@ -1,34 +1,27 @@
 """Record the state of code and data: uncommitted changes, and a fingerprint of the data set."""
 
 import hashlib
-import subprocess
+import os
 from pathlib import Path
 
 from ..data.images import files_below
-from ..run.environment import without_secrets
+from ..run.environment import git_output
 from ..run.files import write_text
 from .logger import RunLogger
 
 ANNOTATIONS = {".json", ".txt", ".yaml", ".yml", ".csv"}
-MAX_PATCH_BYTES = 1_000_000
 
 
-def log_patch(logger: RunLogger) -> None:
-    """Log the uncommitted changes as ``uncommitted.patch``, without secrets."""
-    try:
-        done = subprocess.run(
-            ["git", "diff", "HEAD"],  # noqa: S607 - the git of the user
-            capture_output=True,
-            check=True,
-            timeout=10,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return  # no git, no repository or no commit
-    if done.stdout:
-        path = logger.run.folder / "uncommitted.patch"
-        text = done.stdout[:MAX_PATCH_BYTES].decode(errors="replace")
-        with logger.guarded("sending the uncommitted changes"):
-            write_text(path, without_secrets(text))
+def log_changes(logger: RunLogger) -> None:
+    """Log a summary of the uncommitted changes as ``uncommitted.txt``.
+
+    The changes themselves are not logged, because they may contain secrets.
+    """
+    files, lines = git_output("status", "--short"), git_output("diff", "--stat", "HEAD")
+    if files:
+        path = logger.run.folder / "uncommitted.txt"
+        with logger.guarded("sending the summary of the uncommitted changes"):
+            write_text(path, f"{files}\n\n{lines or ''}\n")
             logger.experiment.save(str(path), base_path=str(path.parent), policy="now")
 
 
@@ -40,7 +33,7 @@ def fingerprint(root: Path) -> str:
     """
     digest = hashlib.sha256()
     for path in map(Path, files_below(root)):
-        digest.update(f"{path.relative_to(root).as_posix()}\0{path.stat().st_size}\0".encode())
+        digest.update(os.fsencode(f"{path.relative_to(root).as_posix()}\0{path.stat().st_size}\0"))
         if path.suffix.lower() in ANNOTATIONS:
             digest.update(path.read_bytes())
     return digest.hexdigest()[:12]

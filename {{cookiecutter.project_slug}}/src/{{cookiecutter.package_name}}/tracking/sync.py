@@ -9,6 +9,7 @@ from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
 
+from ..errors import UsageError
 from ..run.files import write_json
 from ..run.folder import Run
 from .client import package, public_api, reason, wandb_command
@@ -91,21 +92,28 @@ def upload(file: Path) -> str | None:
     recent = time.time() - file.stat().st_mtime < RECENT_SECONDS
     if recent and not any("exit" in record for record in records):
         return "it seems to be still running"
-    missing = missing_files(records)
+    missing = missing_files(records, file.parents[2])
     if missing:  # wandb would upload the rest and mark the run as uploaded
-        return f"{len(missing)} of its files are missing, such as {missing[0]}"
+        return f"{len(missing)} of its files are missing in its folder, such as {missing[0]}"
     done = wandb_command("sync", "--include-online", str(file.parent))
     return None if not done.returncode and _is_uploaded(file) else _last_line(done)
 
 
-def missing_files(records: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the paths in the artifact records of a run whose files no longer exist."""
+def missing_files(records: Sequence[Mapping[str, Any]], folder: Path) -> list[str]:
+    """Return the paths in the artifact records of a run that are no files in its folder.
+
+    Files elsewhere are not uploaded: the records may be a stranger's.
+    """
     return [
         path
         for record in records
         for entry in record.get("artifact", {}).get("manifest", {}).get("contents", [])
-        if (path := entry.get("local_path")) and not Path(path).is_file()
+        if (path := entry.get("local_path")) and not _is_file_in(folder, Path(path))
     ]
+
+
+def _is_file_in(folder: Path, path: Path) -> bool:
+    return path.is_file() and path.resolve().is_relative_to(folder.resolve())
 
 
 def do_pending(run: Run) -> list[str]:
@@ -164,6 +172,8 @@ def _log_again(
     )
     artifact = wandb.Artifact(name, kind, metadata=facts)
     for file in files:
+        if not _is_file_in(run.folder, run.folder / file):
+            raise UsageError(f"{file} is no file in {run.folder}")
         artifact.add_file(str(run.folder / file), name=Path(file).name)
     resumed.log_artifact(artifact, aliases=aliases or None).wait()
     resumed.finish(exit_code=code)

@@ -16,7 +16,7 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from ..run.environment import environment
+from ..run.environment import environment, masked
 from ..run.files import write_text
 from ..run.folder import Run
 from ..settings.tree import METRICS, Settings
@@ -28,7 +28,7 @@ from .embeddings import EmbeddingCloud
 from .images import ValidationImages, log_drawn_predictions
 from .lineage import DataLineage, log_checkpoint_source, log_predictions
 from .logger import RunLogger, open_run
-from .provenance import log_patch
+from .provenance import log_changes
 from .settings import WandbSettings
 from .sync import COMPLETE, postpone
 from .tables import EvaluationTables
@@ -64,7 +64,7 @@ def wandb_run(
         yield [], []
         return
     state = environment()
-    config = settings.model_dump(mode="json", exclude={"tracking"})
+    config = masked(settings.model_dump(mode="json", exclude={"tracking"}))
     config["git"] = {"commit": state["git_commit"], "dirty": state["git_dirty"]}
     config["command"] = state["command"]
     logger = open_run(tracking, mode, run, job=job, config=config)
@@ -92,7 +92,7 @@ def wandb_run(
     error: BaseException | None = None
     try:
         # ~ if cookiecutter.scope == "complete"
-        log_patch(logger)
+        log_changes(logger)
         log_checkpoint_source(logger, settings)
         # ~ endif
         yield [logger], [] if job == "predict" else callbacks

@@ -10,6 +10,7 @@ from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from ..errors import UsageError
+from ..run.environment import masked
 from ..run.files import replacing
 from ..settings.tree import Settings
 
@@ -47,8 +48,8 @@ class CheckpointContents(Callback):
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Add ``settings``, a nested dict of plain values, and ``classes``, a list of names."""
-        checkpoint["settings"] = self.settings.model_dump(mode="json", by_alias=True)
+        """Add ``settings``, a nested dict without secrets, and ``classes``, a list of names."""
+        checkpoint["settings"] = masked(self.settings.model_dump(mode="json", by_alias=True))
         checkpoint["classes"] = list(self.classes)
 
 

@@ -1,0 +1,185 @@
+"""Generating into a folder that exists: nothing that belongs to a declined option is changed or removed."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import GOOD, ROOT, TEMPLATE, Bake, Load
+from cookiecutter.main import cookiecutter
+from matrix import declinable
+
+PROJECT = "{{cookiecutter.project_slug}}"
+EVERYTHING_DECLINED = {**declinable(), "task": "detection"}
+DECLINED: list[dict[str, Any]] = [{key: value} for key, value in EVERYTHING_DECLINED.items()]
+
+
+def generate(folder: Path, **options: Any) -> Path:
+    """Generate in ``folder``, over a project that is there: ``cookiecutter -f``."""
+    answers = {key: options.pop(key) for key in [*options] if key in TEMPLATE}
+    options = {"no_input": True, "extra_context": answers, "overwrite_if_exists": True} | options
+    return Path(cookiecutter(str(ROOT), output_dir=str(folder), default_config=True, **options))
+
+
+def state(root: Path) -> dict[str, tuple[int, int, bytes]]:
+    """The mode, the inode and the content, the target or the names of all paths below a folder."""
+
+    def read(path: Path) -> bytes:
+        if path.is_symlink():
+            return os.fsencode(path.readlink())
+        return path.read_bytes() if path.is_file() else b""
+
+    paths = [Path(folder, name) for folder, folders, files in os.walk(root) for name in [*folders, *files]]
+    return {str(path.relative_to(root)): (path.lstat().st_mode, path.lstat().st_ino, read(path)) for path in paths}
+
+
+def left_out(answers: dict[str, Any]) -> list[str]:
+    """The paths of the files that are not generated for some answers, others being the defaults."""
+    answers = GOOD | {"use_wandb": True} | answers
+    by_answers = [(options.split(), paths) for options, paths in TEMPLATE["_left_out"].items()]
+    chosen = [paths.get(" ".join(str(answers[option]) for option in options), []) for options, paths in by_answers]
+    return [path.format(**answers) for paths in chosen for path in paths]
+
+
+def plant(root: Path, answers: dict[str, Any]) -> None:
+    """Put the user's own files where the template has files that the answers decline."""
+    inner = ROOT / PROJECT
+    for name in left_out(answers):
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if (inner / name.replace("shape_sorter", "{{cookiecutter.package_name}}")).is_dir():
+            path.mkdir(exist_ok=True)
+            (path / "mine.txt").write_text("mine")
+            (path / "__init__.py").write_text("mine")
+        else:
+            path.write_text("mine")
+
+
+@pytest.mark.parametrize(
+    ("answers", "skip"),
+    [*((answers, False) for answers in [*DECLINED, EVERYTHING_DECLINED]), (EVERYTHING_DECLINED, True)],
+)
+def test_what_stood_at_the_paths_of_declined_options_is_as_it_was(
+    bake: Bake, tmp_path: Path, answers: dict[str, Any], skip: bool
+) -> None:
+    root = tmp_path / "shape-sorter"
+    plant(root, answers)
+    before = state(root)
+    generate(tmp_path, skip_if_file_exists=skip, **answers)
+    after = state(root)
+    assert after.items() >= before.items()
+    expected = state(bake(**answers).folder)
+    assert after.keys() == before.keys() | expected.keys()
+    assert not [name for name in expected.keys() - before.keys() if after[name][2] != expected[name][2]]
+
+
+def test_a_project_that_gives_up_tracking_keeps_its_edits_and_its_own_files(bake: Bake, tmp_path: Path) -> None:
+    root = generate(tmp_path, use_wandb=True)
+    tracking = root / "src" / "shape_sorter" / "tracking"
+    (tracking / "own.py").write_text("mine")
+    (tracking / "logger.py").write_text("edited")
+    (root / "sweeps" / "mine.yaml").write_text("mine")
+    before = {name: state(root / name) for name in ("sweeps", str(tracking.relative_to(root)))}
+    generate(tmp_path, use_wandb=False)
+    assert {name: state(root / name) for name in before} == before
+    expected = bake(use_wandb=False)
+    for path in expected.files():
+        assert (root / path.relative_to(expected.folder)).read_bytes() == path.read_bytes()
+
+
+def test_links_empty_folders_and_files_of_another_kind_are_as_they_were(tmp_path: Path) -> None:
+    root, elsewhere = tmp_path / "shape-sorter", tmp_path / "elsewhere"
+    (elsewhere / "workflows").mkdir(parents=True)
+    (elsewhere / "workflows" / "ci.yml").write_text("mine")
+    (root / "docs").mkdir(parents=True)
+    (root / ".github").symlink_to(elsewhere)
+    (root / "Dockerfile").symlink_to("nowhere")
+    (root / "LICENSE").write_text("mine")
+    (root / "LICENSE").chmod(0o400)
+    (root / "sweeps").write_text("a file where the template has a folder")
+    (root / "sweep.yaml").mkdir()
+    (root / "runs").mkdir()
+    (tmp_path / "disk").mkdir()
+    (root / "data").symlink_to(tmp_path / "disk")
+    before, outside = state(root), state(elsewhere)
+    generate(tmp_path, **EVERYTHING_DECLINED)
+    assert state(root).items() >= before.items()
+    assert state(elsewhere) == outside
+    assert not [*(tmp_path / "disk").iterdir()]
+
+
+def test_skipping_existing_files_keeps_all_edits_and_overwriting_replaces_them(tmp_path: Path) -> None:
+    root = generate(tmp_path)
+    package = root / "src" / "shape_sorter"
+    edited = [package / "classification" / "network.py", package / "task.py", root / "README.md"]
+    for path in edited:
+        path.write_text("edited")
+    own = package / "training" / "callbacks" / "own.py"
+    own.write_text("mine")
+    generate(tmp_path, skip_if_file_exists=True)
+    assert [path.read_text() for path in [*edited, own]] == ["edited"] * 3 + ["mine"]
+    generate(tmp_path)
+    assert not [path for path in edited if path.read_text() == "edited"]
+    assert own.read_text() == "mine"
+
+
+def test_an_interrupted_generation_loses_nothing_and_the_next_says_where_it_is(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "shape-sorter"
+    root.mkdir()
+    (root / "Dockerfile").write_text("mine")
+    (root / "docs").write_text("a file where the template writes into a folder, which stops cookiecutter")
+    with pytest.raises(OSError, match="docs"):
+        generate(tmp_path, use_docker=False)
+    (root / "docs").unlink()
+    interrupted = state(root)
+    with pytest.raises(Exception, match="Hook script failed"):
+        generate(tmp_path, use_docker=False)
+    assert "    Dockerfile.set-aside\n" in capfd.readouterr().err
+    assert state(root) == interrupted
+    shutil.move(root / "Dockerfile.set-aside", root / "Dockerfile")
+    generate(tmp_path, use_docker=False)
+    assert (root / "Dockerfile").read_text() == "mine"
+    assert not [name for name in state(root) if name.endswith(".set-aside")]
+
+
+def test_a_path_that_cannot_be_set_aside_stops_the_generation_with_everything_as_it_was(
+    load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plant(tmp_path, EVERYTHING_DECLINED)
+    (tmp_path / "data" / ".gitkeep").unlink()  # the folder is empty
+    before = state(tmp_path)
+    rename = Path.rename
+
+    def refused(path: Path, target: Path) -> Path:
+        if path.name == "LICENSE":
+            raise PermissionError(13, "Permission denied", str(path))
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", refused)
+    hook = load("pre_gen_project.py", **EVERYTHING_DECLINED)
+    assert hook.set_aside(tmp_path, hook.ANSWERS) == 1
+    assert state(tmp_path) == before
+    assert "Permission denied" in capsys.readouterr().err
+
+
+def test_a_replayed_generation_is_as_careful(tmp_path: Path) -> None:
+    root, replay = tmp_path / "shape-sorter", tmp_path / "answers.json"
+    plant(root, EVERYTHING_DECLINED)
+    before = state(root)
+    computed = {"__typed_slug": "shape-sorter", "__author_escaped": "Ada", "__description_escaped": "Sorts shapes."}
+    replay.write_text(json.dumps({"cookiecutter": GOOD | computed | EVERYTHING_DECLINED}), encoding="utf-8")
+    generate(tmp_path, replay=str(replay), no_input=False, extra_context=None)
+    assert state(root).items() >= before.items()
+
+
+def test_both_hooks_name_the_same_paths(load: Load) -> None:
+    before, after = (
+        load("pre_gen_project.py", **EVERYTHING_DECLINED),
+        load("post_gen_project.py", **EVERYTHING_DECLINED),
+    )
+    assert before.left_out(before.ANSWERS) == after.left_out(after.ANSWERS)
+    assert (before.SET_ASIDE, before.NOTICE) == (after.SET_ASIDE, after.NOTICE)
