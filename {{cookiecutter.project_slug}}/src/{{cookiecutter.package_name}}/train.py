@@ -17,6 +17,7 @@ from .task import METRICS, MONITOR, TaskModule, build_datasets, draw_prediction
 from .training.callbacks.curves import TrainingCurves
 from .training.callbacks.performance import Performance
 from .training.callbacks.pictures import PredictedSample, PredictionPictures
+from .training.callbacks.resume import ExactResume
 from .training.checkpoint import CheckpointContents, resumable_checkpoint
 from .training.loggers import open_trackers
 from .training.metrics_file import MetricsFile
@@ -46,7 +47,10 @@ def run_training(settings: Settings, run: Run) -> dict[str, float]:
         cache_images(datasets, settings)
     # ~ endif
     datamodule = DataModule(
-        datasets, settings.loader, skip_unreadable=settings.data.skip_unreadable
+        datasets,
+        settings.loader,
+        skip_unreadable=settings.data.skip_unreadable,
+        seed=settings.seed,
     )
     resumed, step = resumable_checkpoint(run) or (None, 0)
     module = TaskModule(settings, list(datasets.classes), download=resumed is None)
@@ -60,7 +64,13 @@ def run_training(settings: Settings, run: Run) -> dict[str, float]:
             settings,
             run,
             loggers=[MetricsFile(run.metrics, resumed_step=step), *loggers],
-            callbacks=[*_make_callbacks(settings, run, module), results, *callbacks, Performance()],
+            callbacks=[
+                *_make_callbacks(settings, run, module),
+                ExactResume(datamodule),
+                results,
+                *callbacks,
+                Performance(),
+            ],
             # ~ if cookiecutter.scope == "complete"
             plugins=slurm_plugins(),
             # ~ endif

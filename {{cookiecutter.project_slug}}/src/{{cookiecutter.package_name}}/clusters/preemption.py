@@ -41,8 +41,8 @@ class Preemption(Callback):
     """Save ``last.ckpt`` and end training after the step in which a signal arrives.
 
     The signals are Ctrl-C, SIGTERM and SIGUSR1. Another Ctrl-C ends training at once. Training that
-    is resumed from this checkpoint continues with the next step of the same epoch. The images are
-    shuffled again, so that some images are repeated or omitted in this epoch.
+    is resumed from this checkpoint continues with the next step of the same epoch. After the last
+    step of an epoch, training ends when the epoch has been validated and saved.
     """
 
     def __init__(self, checkpoint: Path) -> None:
@@ -77,12 +77,7 @@ class Preemption(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Save a checkpoint if any process has received a signal.
-
-        Training ends when the next step starts, i.e. after the metrics of this step are logged.
-        After the last step of an epoch, validation runs first, since resumed training would not run
-        it.
-        """
+        """Save a checkpoint if any process has received a signal."""
         ending = self.received is not None
         if trainer.world_size > 1:
             # All processes must end after the same step, so they communicate at logging steps only.
@@ -92,17 +87,20 @@ class Preemption(Callback):
         if not ending:
             return
         self.ending = True
-        trainer.save_checkpoint(self.checkpoint)
-        if trainer.is_global_zero:
-            log.info("Saved %s at step %d; ending.", self.checkpoint, trainer.global_step)
+        # After the last batch, a checkpoint is saved when the epoch has been validated: training
+        # that is resumed from a checkpoint of this moment would not run the validation.
+        if not trainer.is_last_batch:
+            trainer.save_checkpoint(self.checkpoint)
+            if trainer.is_global_zero:
+                log.info("Saved %s at step %d; ending.", self.checkpoint, trainer.global_step)
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """End training if the previous step has saved a checkpoint because of a signal.
+        """End training when the metrics of the previous step have been logged.
 
         Raises:
-            PreemptedError: if training has to end.
+            PreemptedError: if a checkpoint has been saved because of a signal.
         """
         if self.ending:
             self._end()

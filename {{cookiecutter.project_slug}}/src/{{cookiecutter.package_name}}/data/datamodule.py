@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol, cast
 
 import torch
@@ -13,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from ..errors import UsageError
 from ..settings.tree import LoaderSettings
 from .images import UnreadableImageError
+from .sampler import SeededSamples, TrainingSampler
 
 MAX_WORKERS = 8
 
@@ -39,21 +41,37 @@ class Datasets:
 
 
 class DataModule(LightningDataModule):
-    """Data loaders for training, validation, test and prediction."""
+    """Data loaders for training, validation, test and prediction; training depends on ``seed``."""
 
     def __init__(
-        self, datasets: Datasets, settings: LoaderSettings, *, skip_unreadable: bool
+        self,
+        datasets: Datasets,
+        settings: LoaderSettings,
+        *,
+        skip_unreadable: bool,
+        seed: int = 0,
     ) -> None:
         super().__init__()
         self.datasets = datasets
         self.settings = settings
+        self.seed = seed
         self.skip_unreadable = skip_unreadable
         self.unreadable: set[str] = set()
 
+    @cached_property
+    def sampler(self) -> TrainingSampler:
+        """The sampler of the training split, for the processes of the trainer if it is attached."""
+        return TrainingSampler(
+            cast("Dataset[Any]", self.datasets.train),
+            self.settings.batch_size,
+            self.seed,
+            world_size=self.trainer.world_size if self.trainer else 1,
+            rank=self.trainer.global_rank if self.trainer else 0,
+        )
+
     def train_dataloader(self) -> DataLoader[Any]:
         """Return a loader of the training split, shuffled; an incomplete last batch is dropped."""
-        full = len(self.datasets.train) >= self.settings.batch_size
-        return self.loader(self.datasets.train, shuffle=True, drop_last=full)
+        return self.loader(SeededSamples(self.datasets.train, self.seed), self.sampler)
 
     def val_dataloader(self) -> DataLoader[Any]:
         """Return a loader of the validation split in order."""
@@ -68,17 +86,16 @@ class DataModule(LightningDataModule):
         return self.test_dataloader()
 
     def loader(
-        self, dataset: SizedDataset, *, shuffle: bool = False, drop_last: bool = False
+        self, dataset: SizedDataset | SeededSamples, sampler: TrainingSampler | None = None
     ) -> DataLoader[Any]:
-        """Build a data loader with the settings of ``loader``."""
+        """Build a data loader with the settings of ``loader``, in order without a sampler."""
         workers = (
             usable_workers() if self.settings.workers == "auto" else int(self.settings.workers)
         )
         return DataLoader(
             cast("Dataset[Any]", dataset),
-            batch_size=self.settings.batch_size,
-            shuffle=shuffle,
-            drop_last=drop_last,
+            batch_size=sampler.batch_size if sampler else self.settings.batch_size,
+            sampler=sampler,
             num_workers=workers,
             collate_fn=self.datasets.collate,
             pin_memory=torch.cuda.is_available(),

@@ -71,17 +71,19 @@ class SegmentationModule(LightningModule):
     def _add_loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Add a batch to the mean loss, and return its logits and targets.
 
-        Images that another process measures, too, get the target ``IGNORE_INDEX`` in this process.
+        It is the mean of the losses of the images: ``dice`` of a batch would depend on its size.
+        Images without annotated pixels are not counted. Images that another process measures, too,
+        get the target ``IGNORE_INDEX`` in this process.
         """
         logits, targets = self(batch.images).float(), batch.targets
-        count = len(targets)
         if self.trainer.world_size > 1:
             counted = counted_images(batch.positions, self.trainer)
             targets = targets.where(counted[:, None, None], IGNORE_INDEX)
-            count = int(counted.sum())
-        if count:
-            self.loss_sum.update(self.loss(logits, targets) * count)
-            self.loss_count.update(count)
+        images = zip(logits[:, None], targets[:, None], strict=True)
+        losses = torch.stack([self.loss(*image) for image in images])
+        known = (targets != IGNORE_INDEX).any(dim=(1, 2))
+        self.loss_sum.update(losses.where(known, 0.0).sum())
+        self.loss_count.update(known.sum())
         return logits, targets
 
     def on_validation_epoch_end(self) -> None:

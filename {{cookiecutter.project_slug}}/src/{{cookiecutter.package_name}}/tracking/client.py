@@ -2,6 +2,8 @@
 
 import logging
 import os
+import subprocess
+import sys
 from collections.abc import Mapping
 from importlib import metadata
 # ~ if cookiecutter.scope == "complete"
@@ -51,6 +53,17 @@ def package() -> ModuleType:
     import wandb  # noqa: PLC0415 - it may be missing
 
     return wandb
+
+
+def wandb_command(*words: str) -> "subprocess.CompletedProcess[str]":
+    """Run a command of wandb's command line, without error reports; its output is captured."""
+    return subprocess.run(  # noqa: S603 - the command line of wandb
+        [sys.executable, "-m", "wandb", *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"WANDB_ERROR_REPORTING": "false"},
+    )
 
 
 # ~ if cookiecutter.scope == "complete"

@@ -19,6 +19,7 @@ from PIL import Image
 from torchvision.transforms.functional import to_pil_image
 
 from ..evaluation.scores import ImageResult
+from ..settings.tree import MONITOR
 from ..task import caption
 from ..training.callbacks.pictures import PredictedSample, PredictionPictures
 # ~ if cookiecutter.task == "classification"
@@ -46,7 +47,6 @@ class ValidationImages(Callback):
 
     def __init__(self, logger: RunLogger) -> None:
         self.logger = logger
-        self.validations = 0
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Register ``send`` with ``PredictionPictures``, which then calls it with its samples."""
@@ -58,8 +58,9 @@ class ValidationImages(Callback):
     def send(self, trainer: Trainer, samples: Sequence[PredictedSample]) -> None:
         """Log the samples of every ``tracking.media.every_n_validations``-th validation."""
         media = self.logger.tracking.media
-        self.validations += 1
-        if self.validations % media.every_n_validations or not media.images:
+        if (trainer.current_epoch + 1) % media.every_n_validations or not media.images:
+            return
+        if (trainer.global_step - 1, MONITOR) in self.logger.logged:  # of a repeated epoch
             return
         with self.logger.guarded("sending images"):
             images = [

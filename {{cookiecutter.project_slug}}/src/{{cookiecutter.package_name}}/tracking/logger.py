@@ -4,6 +4,7 @@ Errors of W&B do not stop a training: it continues without an account, and when 
 server fails.
 """
 
+import json
 import logging
 import os
 import shutil
@@ -18,7 +19,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from ..run.environment import masked, without_secrets
 from ..run.folder import Run
-from .client import HOW_TO_UPLOAD, has_key, package, reason, say
+from .client import HOW_TO_UPLOAD, has_key, package, reason, say, wandb_command
 from .settings import Mode, WandbSettings
 
 log = logging.getLogger(__name__)
@@ -35,6 +36,7 @@ class RunLogger(WandbLogger):
         self.model_metadata: dict[str, Any] = {}  # of the artifacts of models
         self.artifacts: list[dict[str, Any]] = []  # see ``artifacts.log_files``
         self.failures: set[str] = set()
+        self.logged = metrics_logged(run)  # a resumed training repeats the steps after a checkpoint
         super().__init__(
             name=masked(tracking.name) or run.id,
             id=run.id,
@@ -66,7 +68,10 @@ class RunLogger(WandbLogger):
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
-        """Log numbers, images and tables of a training step."""
+        """Log numbers, images and tables of a training step, unless all have been logged before."""
+        names = [name for name in metrics if not name.startswith("perf/")]
+        if self.logged and all((step, name) in self.logged for name in names):
+            return
         with self.guarded("logging"):
             super().log_metrics(metrics, step)
 
@@ -89,6 +94,20 @@ class RunLogger(WandbLogger):
                 self.failures.add(action)
                 say(f"W&B: {action} failed ({reason(error)}); the run goes on without it.")
             log.debug("%s failed", action, exc_info=True)
+
+
+def metrics_logged(run: Run) -> set[tuple[int, str]]:
+    """Return step and name of each metric in the files of W&B, when a run is resumed.
+
+    ``metrics.csv`` does not tell, since W&B writes its files a little later.
+    """
+    logged: set[tuple[int, str]] = set()
+    for file in run.folder.glob("wandb/*run-*/*.wandb"):
+        for line in wandb_command("leet", "inspect", "--json", str(file)).stdout.splitlines():
+            if line.startswith("{") and "history" in (record := json.loads(line)):
+                row = record["history"]["item"]
+                logged |= {(row.get("trainer/global_step", 0), name) for name in row}
+    return logged
 
 
 @contextmanager

@@ -2,18 +2,17 @@
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
 
 from ..errors import UsageError
 from ..run.files import write_json
 from ..run.folder import Run
-from .client import package, public_api, reason
+from .client import package, public_api, reason, wandb_command
 from .registry import link
 
 PENDING = "wandb-pending.json"  # in a run folder: actions that need a server
@@ -86,7 +85,7 @@ def upload(file: Path) -> str | None:
     Returns:
         The reason why the run was not uploaded; None if it was.
     """
-    done = _wandb("leet", "inspect", "--json", str(file))
+    done = wandb_command("leet", "inspect", "--json", str(file))
     if done.returncode:
         return f"it cannot be read: {_last_line(done)}"
     records = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
@@ -96,7 +95,7 @@ def upload(file: Path) -> str | None:
     missing = missing_files(records, file.parents[2])
     if missing:  # wandb would upload the rest and mark the run as uploaded
         return f"{len(missing)} of its files are missing in its folder, such as {missing[0]}"
-    done = _wandb("sync", "--include-online", str(file.parent))
+    done = wandb_command("sync", "--include-online", str(file.parent))
     return None if not done.returncode and _is_uploaded(file) else _last_line(done)
 
 
@@ -180,16 +179,6 @@ def _log_again(
     resumed.finish(exit_code=code)
 
 
-def _wandb(*words: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(  # noqa: S603 - the command line of wandb
-        [sys.executable, "-m", "wandb", *words],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=os.environ | {"WANDB_ERROR_REPORTING": "false"},
-    )
-
-
-def _last_line(done: "subprocess.CompletedProcess[str]") -> str:
+def _last_line(done: CompletedProcess[str]) -> str:
     lines = (done.stderr + done.stdout).strip().splitlines()
     return lines[-1] if lines else f"wandb ended with {done.returncode}"

@@ -1,11 +1,12 @@
 """Build the optimiser and the learning rate schedule."""
 
-import torch
+import math
+
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from timm.optim import param_groups_weight_decay
 from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
-from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, SequentialLR
+from torch.optim.lr_scheduler import LambdaLR
 
 from ..settings.tree import Settings
 
@@ -45,11 +46,15 @@ def build_optimizer(
     }
 
 
-def _schedule(optimizer: torch.optim.Optimizer, settings: Settings, steps: int) -> LRScheduler:
+def _schedule(optimizer: Optimizer, settings: Settings, steps: int) -> LambdaLR:
     warmup = round(settings.schedule.warmup * steps)
-    floor = settings.optimizer.lr * settings.schedule.final_lr
-    cosine = CosineAnnealingLR(optimizer, T_max=max(1, steps - warmup), eta_min=floor)
-    if not warmup:
-        return cosine
-    rising = LinearLR(optimizer, start_factor=1 / (warmup + 1), total_iters=warmup)
-    return SequentialLR(optimizer, [rising, cosine], milestones=[warmup])
+    floor = settings.schedule.final_lr
+
+    def factor(step: int) -> float:
+        """Return the learning rate of a step, counted from 0, as a share of ``optimizer.lr``."""
+        if step < warmup:
+            return (step + 1) / (warmup + 1)
+        progress = min(1.0, (step - warmup) / max(1, steps - warmup))
+        return floor + (1 - floor) * (1 + math.cos(math.pi * progress)) / 2
+
+    return LambdaLR(optimizer, factor)

@@ -1,0 +1,96 @@
+"""The order of the training images and their random transforms, which a resumed training repeats.
+
+Both depend on the seed, the epoch and the image only: not on the number of workers, and not on how
+often the training was started.
+"""
+
+from collections.abc import Iterator
+from hashlib import blake2b
+from typing import Any
+
+import torch
+from torch.utils.data import Dataset, DistributedSampler
+
+
+def random_seed(*numbers: int) -> int:
+    """Return a seed of 64 bits for a sequence of numbers; other sequences give unrelated seeds."""
+    text = " ".join(map(str, numbers)).encode()
+    return int.from_bytes(blake2b(text, digest_size=8).digest(), "big")
+
+
+class TrainingSampler(DistributedSampler[int]):
+    """Shuffle the images in each epoch, and give each process its share of each batch.
+
+    The batches of all processes together are consecutive parts of a permutation of the images. A
+    training can therefore be resumed within an epoch, also with another number of processes or
+    another batch size, and no image is repeated or omitted. Images that do not fill the last batch
+    are not used in this epoch.
+
+    Lightning replaces other samplers than a ``DistributedSampler``, and calls ``set_epoch``.
+
+    Attributes:
+        epoch: the epoch, from 0.
+        images: how many images of the epoch have been used; the sampler starts with the next image.
+        batch_size: images in a batch of one process.
+        step_images: images in a batch of all processes.
+        steps: number of batches in an epoch.
+    """
+
+    def __init__(
+        self, dataset: Dataset[Any], batch_size: int, seed: int, *, world_size: int, rank: int
+    ) -> None:
+        super().__init__(dataset, num_replicas=world_size, rank=rank, seed=seed)
+        self.size = len(dataset)  # type: ignore[arg-type]
+        self.batch_size = min(batch_size, self.num_samples)
+        self.step_images = world_size * self.batch_size
+        self.padded = max(self.size, self.step_images)
+        self.steps = self.padded // self.step_images
+        self.images = 0
+
+    def __len__(self) -> int:
+        return self.steps * self.batch_size
+
+    @property
+    def done(self) -> int:
+        """The number of batches of the epoch that have been used."""
+        return self.steps - (self.padded - self.images) // self.step_images
+
+    def set_epoch(self, epoch: int) -> None:
+        """Go to the start of an epoch, unless the sampler is within this epoch already."""
+        if epoch != self.epoch:
+            self.epoch, self.images = epoch, 0
+
+    def __iter__(self) -> Iterator[int]:
+        """Yield ``epoch * size + index``, the keys of ``SeededSamples``, for the remaining images.
+
+        If there are fewer images than processes need for a batch, the first images are repeated.
+        """
+        generator = torch.Generator().manual_seed(random_seed(self.seed, self.epoch))
+        order = torch.randperm(self.size, generator=generator).tolist()
+        order += order[: self.padded - self.size]
+        for start in range(self.images, self.padded - self.step_images + 1, self.step_images):
+            first = start + self.rank * self.batch_size
+            for index in order[first : first + self.batch_size]:
+                yield self.epoch * self.size + index
+
+
+class SeededSamples(Dataset[Any]):
+    """A data set whose random transforms depend on the seed, the epoch and the image only.
+
+    Its keys are ``epoch * size + index``, so that worker processes know the epoch. PyTorch's global
+    random state is set, also that of the main process if there are no workers; transforms that draw
+    from NumPy or Python's ``random`` are not reproduced in a resumed training.
+    """
+
+    def __init__(self, dataset: Any, seed: int) -> None:
+        self.dataset = dataset
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, key: int) -> Any:
+        epoch, index = divmod(key, len(self.dataset))
+        # ``torch.manual_seed`` sets all kinds of devices, which takes 100 times as long.
+        torch.default_generator.manual_seed(random_seed(self.seed, epoch, index))
+        return self.dataset[index]

@@ -1,0 +1,84 @@
+"""Make a resumed training equal to an uninterrupted training."""
+
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.trainer.states import TrainerFn
+
+from ...data.datamodule import DataModule
+from ...data.sampler import random_seed
+
+
+class ExactResume(Callback):
+    """Continue with the next image, and let random numbers depend on the step instead of the past.
+
+    A checkpoint has the entry ``position``: an epoch, and how many of its images have been used.
+    """
+
+    def __init__(self, datamodule: DataModule) -> None:
+        self.data = datamodule
+
+    def on_save_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Add ``position``, which after the last batch is the start of the next epoch."""
+        sampler = self.data.sampler
+        position = {"epoch": sampler.epoch, "images": sampler.images}
+        if trainer.is_last_batch:
+            position = {"epoch": sampler.epoch + 1, "images": 0}
+        checkpoint["position"] = position
+
+    def on_load_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Set the position of the sampler, and adapt the checkpoint to the current settings.
+
+        Lightning counts batches. The count is replaced, so that the epoch ends after its last image
+        if the batch size or the number of processes has changed. The state of the learning rate is
+        removed, see ``on_train_start``, and early stopping uses the current patience.
+        """
+        if trainer.state.fn != TrainerFn.FITTING:
+            return
+        sampler = self.data.sampler
+        next_epoch = {"epoch": checkpoint["epoch"] + 1, "images": 0}
+        position = checkpoint.get("position", next_epoch)  # earlier versions have no position
+        sampler.epoch = position["epoch"]
+        # There must be a batch left: after the last batch, Lightning would not validate.
+        sampler.images = min(position["images"], sampler.padded - sampler.step_images)
+        if sampler.images:
+            counts = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"]
+            counts.update(dict.fromkeys(counts, sampler.done), completed=sampler.done - 1)
+        checkpoint["lr_schedulers"] = []
+        for stopping in trainer.early_stopping_callbacks:
+            checkpoint["callbacks"].get(stopping.state_key, {})["patience"] = stopping.patience
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Set the schedule to the same share of the training; end if early stopping has done so."""
+        step = trainer.current_epoch * int(trainer.num_training_batches) + self.data.sampler.done
+        for config in trainer.lr_scheduler_configs:
+            config.scheduler.load_state_dict({"last_epoch": step, "lr_lambdas": []})
+        for stopping in trainer.early_stopping_callbacks:
+            trainer.should_stop |= stopping.wait_count >= stopping.patience
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Count the images, and seed random operations with the numbers of step and process."""
+        self.data.sampler.images += self.data.sampler.step_images
+        seed = random_seed(self.data.seed, trainer.global_step, trainer.global_rank)
+        # ``torch.manual_seed`` sets all kinds of devices, which takes 100 times as long.
+        torch.default_generator.manual_seed(seed)
+        if pl_module.device.type == "cuda":
+            torch.cuda.manual_seed(seed)
+        elif pl_module.device.type == "mps":
+            torch.mps.manual_seed(seed)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Copy the buffers of the first process, which a checkpoint contains, to all processes.
+
+        Otherwise, the statistics of BatchNorm layers would differ until training is resumed.
+        """
+        if trainer.world_size > 1:
+            for buffer in pl_module.buffers():
+                torch.distributed.broadcast(buffer, src=0)

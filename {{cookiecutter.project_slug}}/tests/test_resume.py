@@ -1,0 +1,180 @@
+# ~ if cookiecutter.scope == "complete"
+import csv
+import os
+import signal
+
+# ~ else
+import csv
+
+# ~ endif
+import pytest
+import torch
+
+from {{ cookiecutter.package_name }}.data.datamodule import DataModule
+from {{ cookiecutter.package_name }}.data.sampler import TrainingSampler
+from {{ cookiecutter.package_name }}.settings.check import check
+from {{ cookiecutter.package_name }}.settings.tree import Settings
+from {{ cookiecutter.package_name }}.task import MONITOR, build_datasets
+from {{ cookiecutter.package_name }}.training.callbacks.performance import Performance
+
+from small import SHAPES, SMALL, composed
+
+IMAGES = range(23)
+
+
+def batches(epoch, images=0, world_size=1, batch_size=5, seed=1):
+    """Return the images of each batch of all processes together."""
+    samplers = [
+        TrainingSampler(IMAGES, batch_size, seed, world_size=world_size, rank=rank)
+        for rank in range(world_size)
+    ]
+    for sampler in samplers:
+        sampler.epoch, sampler.images = epoch, images
+    shares = [[key % len(IMAGES) for key in sampler] for sampler in samplers]
+    size = samplers[0].batch_size
+    return [
+        sorted(image for share in shares for image in share[start : start + size])
+        for start in range(0, len(shares[0]), size)
+    ]
+
+
+def flat(lists):
+    return [value for values in lists for value in values]
+
+
+def test_an_epoch_has_each_image_once_in_an_order_of_its_own():
+    epochs = [flat(batches(epoch, seed=seed)) for seed in (1, 2) for epoch in (0, 1)]
+    assert all(len(set(epoch)) == len(epoch) == 20 for epoch in epochs)
+    assert len({tuple(epoch) for epoch in epochs}) == 4
+    assert batches(0) == batches(0)
+
+
+@pytest.mark.parametrize("others", [(1, 5), (2, 5), (3, 2)])
+def test_an_epoch_goes_on_with_any_number_of_processes(others):
+    world_size, batch_size = others
+    first = batches(3, world_size=2)[:1]
+    rest = batches(3, images=10, world_size=world_size, batch_size=batch_size)
+    assert len(set(flat(first + rest))) == len(flat(first + rest)) > 15
+    if others == (2, 5):
+        assert first + rest == batches(3, world_size=2)
+
+
+def test_fewer_images_than_processes_need_make_equal_batches():
+    assert [len(batch) for batch in batches(0, world_size=2, batch_size=30)] == [24]
+    assert [len(batch) for batch in batches(0, batch_size=30)] == [23]
+
+
+def test_augmentation_does_not_depend_on_the_number_of_workers(workplace):
+    settings = check(composed(*SMALL, *SHAPES, "data.augment.color=0.5"), Settings)
+    datasets = build_datasets(settings.data)
+    images = []
+    for workers in (0, 1, 2):
+        loader = settings.loader.model_copy(update={"workers": workers})
+        batch = next(iter(DataModule(datasets, loader, skip_unreadable=False).train_dataloader()))
+        images.append(batch.images)
+    assert torch.equal(images[0], images[1])
+    assert torch.equal(images[0], images[2])
+    assert not torch.equal(*(datasets.train[0].image for _ in range(2)))
+
+
+def rows_of(run):
+    """Return the rows of metrics.csv without the columns of time."""
+    with (run / "metrics.csv").open(newline="") as file:
+        return [
+            {name: cell for name, cell in row.items() if cell and not name.startswith("perf/")}
+            for row in csv.DictReader(file)
+        ]
+
+
+def assert_equal_runs(run, whole):
+    ends, scores = [], []
+    for folder in (run, whole):
+        end = torch.load(folder / "checkpoints/last.ckpt", weights_only=True)
+        ends.append([end[key] for key in ("state_dict", "trained_weights", "optimizer_states")])
+        scores.append(rows_of(folder))
+        pictures = sorted(folder.rglob("*.png"))
+    torch.testing.assert_close(ends[0], ends[1], rtol=0, atol=0)
+    assert scores[0] == scores[1]
+    for picture in pictures:
+        assert (run / picture.relative_to(whole)).read_bytes() == picture.read_bytes(), picture
+
+
+@pytest.fixture
+def interrupted(train, workplace, monkeypatch):
+    """Call a function at the start of a step, and return the run that this has interrupted."""
+
+    def run(step, end, *overrides):
+        def interrupt(self, trainer, *_):
+            if trainer.global_step == step:
+                end()
+
+        before = set(workplace.glob("runs/*"))
+        with monkeypatch.context() as patched:
+            patched.setattr(Performance, "on_train_batch_start", interrupt)
+            with pytest.raises((SystemExit, RuntimeError)):
+                train(*overrides)
+        (folder,) = set(workplace.glob("runs/*")) - before
+        return folder.relative_to(workplace)
+
+    return run
+
+
+def fail():
+    raise RuntimeError("as if the process had been killed")
+
+
+# ~ if cookiecutter.scope == "complete"
+def terminate():
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+ENDS = [fail, terminate]
+# ~ else
+ENDS = [fail]
+# ~ endif
+# ~ if cookiecutter.task == "classification"
+RANDOM = ("model.mixup=0.5", "model.cutmix=1", "model.drop_rate=0.2", "data.augment.color=0.3")
+
+
+# ~ else
+RANDOM = ("data.augment.color=0.3", "data.augment.rotate=20")
+
+
+# ~ endif
+@pytest.mark.parametrize("end", ENDS)
+def test_a_resumed_training_is_the_uninterrupted_one(train, command, interrupted, end):
+    words = (*RANDOM, "trainer.max_epochs=3")
+    whole = train(*words)
+    run = interrupted(5, end, *words)
+    command("train", f"resume={run.name}", "loader.workers=1")
+    assert_equal_runs(run, whole)
+
+
+# ~ if cookiecutter.scope == "complete"
+def test_an_epoch_goes_on_with_another_batch_size(interrupted, command):
+    run = interrupted(5, terminate, "trainer.max_epochs=3")
+    command("train", f"resume={run.name}", "loader.batch_size=5")
+    rows = rows_of(run)
+    assert [row["epoch"] for row in rows if MONITOR in row] == ["0", "1", "2"]
+    steps = [row["epoch"] for row in rows if "train/loss" in row]
+    assert [steps.count(epoch) for epoch in "012"] == [4, 2 + 4, 8]
+
+
+# ~ endif
+def test_a_resumed_training_with_more_epochs_follows_the_longer_schedule(train, command):
+    long = train("trainer.max_epochs=3", "schedule.warmup=0.4")
+    run = train("trainer.max_epochs=1", "schedule.warmup=0.1")
+    command("train", f"resume={run.name}", "trainer.max_epochs=3", "schedule.warmup=0.4")
+    rates = [[row["train/lr"] for row in rows_of(run) if "train/lr" in row] for run in (run, long)]
+    assert rates[0][5:] == rates[1][5:]  # the first step still has its own
+
+
+def test_a_training_that_early_stopping_has_ended_is_not_continued(train, command):
+    run = train("trainer.patience=1", "trainer.max_epochs=9", "optimizer.lr=1e-12")
+    epochs = [row["epoch"] for row in rows_of(run) if MONITOR in row]
+    assert epochs == ["0", "1"]
+    (run / "metrics.json").unlink()  # as if it had been killed during the test
+    command("train", f"resume={run.name}")
+    assert [row["epoch"] for row in rows_of(run) if MONITOR in row] == epochs
+    command("train", f"resume={run.name}", "trainer.patience=3")
+    assert [row["epoch"] for row in rows_of(run) if MONITOR in row][:4] == ["0", "1", "2", "3"]
