@@ -21,8 +21,9 @@ from ..settings.tree import Settings
 
 log = logging.getLogger(__name__)
 
-CONTENT = {"settings": dict, "classes": list, "state_dict": dict}  # types of the entries
-STATE = {  # of the entries from which training is resumed
+# The types of the entries of a checkpoint, and of those from which training is resumed.
+CONTENT: dict[str, type] = {"settings": dict, "classes": list, "state_dict": dict}
+STATE: dict[str, type] = {
     "global_step": int,
     "epoch": int,
     "loops": dict,
