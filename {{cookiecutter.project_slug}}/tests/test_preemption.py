@@ -19,9 +19,13 @@ def steps_of(run):
     return torch.load(run / "checkpoints/last.ckpt", weights_only=True)["global_step"]
 
 
-def epochs_of(run):
+def rows_of(run):
     with (run / "metrics.csv").open(newline="") as file:
-        return [int(row["epoch"]) for row in csv.DictReader(file) if row[MONITOR]]
+        return list(csv.DictReader(file))
+
+
+def epochs_of(run):
+    return [int(row["epoch"]) for row in rows_of(run) if row.get(MONITOR)]
 
 
 @pytest.fixture
@@ -38,19 +42,20 @@ def ask(monkeypatch):
     return at
 
 
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGUSR1])
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
 @pytest.mark.parametrize("step", [STEPS + 1, 2 * STEPS - 1])
 def test_a_training_saves_and_ends_within_an_epoch_and_goes_on(
     train, workplace, ask, monkeypatch, signum, step
 ):
-    before = signal.getsignal(signum)
+    before = signal.getsignal(signal.SIGTERM)
     ask(step, signum)
     with pytest.raises(SystemExit) as ended:
         train("trainer.max_epochs=3")
-    assert ended.value.code == 143
-    assert signal.getsignal(signum) == before
+    assert ended.value.code == (130 if signum == signal.SIGINT else 143)
+    assert signal.getsignal(signal.SIGTERM) == before
     (run,) = (workplace / "runs").iterdir()
     assert steps_of(run) == step + 1
+    assert int(rows_of(run)[-1]["step"]) == step
     assert not (run / "metrics.json").exists()
     ask(-1, signum)
     assert train("resume=auto", "trainer.max_epochs=3") == run.relative_to(workplace)

@@ -18,7 +18,12 @@ from {{ cookiecutter.package_name }}.settings.check import (
     problems,
     resolved,
 )
-from {{ cookiecutter.package_name }}.settings.stored import CONFIGS, completed, overridden
+from {{ cookiecutter.package_name }}.settings.stored import (
+    CONFIGS,
+    completed,
+    overridden,
+    without_presets,
+)
 from {{ cookiecutter.package_name }}.settings.trackers import tracker_fields
 from {{ cookiecutter.package_name }}.settings.tree import PredictSettings, Settings
 
@@ -116,6 +121,35 @@ def test_other_data_keep_the_image_size_of_the_weights():
 def test_presets_cannot_be_mixed_into_stored_settings():
     with pytest.raises(UsageError, match="changes many settings"):
         overridden({}, resolved(composed("debug=fast")), ["debug=fast"])
+
+
+def resumed(*words):
+    """The settings of a run that was trained for 2 epochs, resumed with these words."""
+    stored = resolved(composed("trainer.max_epochs=2", "optimizer.lr=0.5"))
+    config = resolved(composed(*words))
+    return overridden(stored, config, without_presets(words, stored, config))
+
+
+def test_a_preset_changes_nothing_in_a_resumed_run_that_it_does_not_name():
+    tree = resumed("trainer=ddp", "++trainer.devices=4", "tracking=none")
+    trainer = tree["trainer"]
+    assert (trainer["strategy"], trainer["devices"], trainer["max_epochs"]) == ("ddp", 4, 2)
+    assert not tree["tracking"]
+    # The whole command line may be repeated.
+    assert resumed("optimizer=adamw", "++optimizer.lr=0.5")["optimizer"]["lr"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("word", "lost"),
+    [
+        ("trainer=auto", r"trainer\.max_epochs: 2 -> "),
+        ("optimizer=sgd", r"optimizer\.clip_norm: 1.0 -> null.*lr: 0\.5 -> 0\.1"),
+        (OWN, r"data\.image_size: \d+ -> \d+"),
+    ],
+)
+def test_a_preset_that_would_reset_a_resumed_run_is_refused(word, lost):
+    with pytest.raises(UsageError, match=rf"(?s){word} replaces all.*{lost}.*name the settings"):
+        resumed(word)
 
 
 def test_settings_of_an_earlier_version_get_the_defaults_of_today(caplog):

@@ -85,7 +85,7 @@ def test_a_training_that_was_preempted_or_resumed_goes_on_in_its_run(server, tra
             os.kill(os.getpid(), signal.SIGUSR1)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Preemption, "on_train_batch_start", preempt)
+        patched.setattr(Preemption, "on_before_optimizer_step", preempt)
         with pytest.raises(SystemExit):
             tracked()
     ((name, run),) = server.runs.items()

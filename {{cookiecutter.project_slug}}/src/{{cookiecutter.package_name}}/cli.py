@@ -4,6 +4,9 @@ Only modules that import quickly are imported at the top, so that ``--help`` and
 answered at once. PyTorch is imported after the settings have been checked.
 """
 
+from .run import signals  # first, for Ctrl-C during the other imports
+
+# isort: split
 import os
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,12 +14,13 @@ from typing import Any, TypeVar
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from .run.folder import Run, find_run
+from .run.folder import Run, find_run, read_metrics
 from .run.identity import RUN_ID, is_first
+from .run.lock import owned
 from .settings.check import check, resolved
 from .settings.data import SHAPES_ROOT
-from .settings.launch import launch
-from .settings.stored import check_trackers, completed, overridden
+from .settings.launch import launch, report
+from .settings.stored import check_trackers, completed, overridden, without_presets
 from .settings.tree import EvaluateSettings, PredictSettings, Settings
 
 SettingsT = TypeVar("SettingsT", bound=Settings)
@@ -26,14 +30,18 @@ RUN_SETTINGS = "TRAIN_RUN_SETTINGS"  # the environment variable with the path of
 
 def train() -> None:
     """Train, test the best weights and write the report."""
-    if RUN_SETTINGS in os.environ:
-        # Lightning has started this process with a rank above 0: the run exists already.
-        from .train import run_training
-
-        run = Run(Path(os.environ[RUN_SETTINGS]).parent)
-        run_training(check(run.settings, Settings), run)
-    else:
+    if RUN_SETTINGS not in os.environ:
         launch("train", Settings, _train)
+        return
+    # Lightning has started this process with a rank above 0: the run exists already.
+    run = Run(Path(os.environ[RUN_SETTINGS]).parent)
+    try:
+        with signals.interruptible():
+            from .train import run_training
+
+            run_training(check(run.settings, Settings), run)
+    except (Exception, signals.Interrupted) as error:  # noqa: BLE001 - raised unless explained
+        report(error, run)
 
 
 def _train(config: DictConfig) -> None:
@@ -42,7 +50,8 @@ def _train(config: DictConfig) -> None:
         os.environ[RUN_ID] = run.id  # the settings may refer to it
         stored = completed(run.settings, Settings, source=run.settings_file)
         composed = resolved(config)
-        tree = overridden(stored, composed, _overrides())
+        overrides = without_presets(_overrides(), stored, composed)
+        tree = overridden(stored, composed, overrides)
         check_trackers(
             tree.get("tracking"),
             composed.get("tracking"),
@@ -53,17 +62,19 @@ def _train(config: DictConfig) -> None:
     else:
         settings = check(config, Settings)
         run = Run(settings.runs / os.environ[RUN_ID])
-    if is_first():
-        run.create(settings)
-    # Lightning starts processes with this command line; they read the settings of the run.
-    os.environ[RUN_SETTINGS] = str(run.settings_file)
-    HydraConfig.instance().cfg = None  # otherwise Lightning starts its processes through Hydra
-    try:
-        from .train import run_training
+    with owned(run):
+        read_metrics(run.metrics)  # refuse a damaged file before PyTorch is imported
+        if is_first():
+            run.create(settings)
+        # Lightning starts processes with this command line; they read the settings of the run.
+        os.environ[RUN_SETTINGS] = str(run.settings_file)
+        HydraConfig.instance().cfg = None  # otherwise Lightning starts its processes through Hydra
+        try:
+            from .train import run_training
 
-        run_training(settings, run)
-    finally:
-        del os.environ[RUN_SETTINGS]
+            run_training(settings, run)
+        finally:
+            del os.environ[RUN_SETTINGS]
 
 
 def evaluate() -> None:

@@ -31,7 +31,7 @@ from .export.onnx_model import load_module
 from .errors import UsageError
 from .model import load_module
 # ~ endif
-from .run.files import write_csv, write_json
+from .run.files import replacing, write_csv, write_json
 from .run.folder import Run
 from .settings.tree import PredictSettings
 from .task import (
@@ -129,7 +129,8 @@ def _predict_images(
     for path, prediction in track(predicted, description="Drawing", transient=True):
         image = read_image(path, settings.data.max_pixels)
         picture = draw_prediction(image, UNLABELLED, prediction, module.classes)
-        picture.save(run.folder / "predictions" / f"{names[path]}.jpg", quality=92)
+        with replacing(run.folder / "predictions" / f"{names[path]}.jpg") as hidden:
+            picture.save(hidden, quality=92)
         rows.append({"image": str(path), **describe(prediction, module.classes)})
     # ~ if cookiecutter.task != "classification"
     results = [(path, names[path], prediction) for path, prediction in predicted]

@@ -18,7 +18,7 @@ from .training.callbacks.curves import TrainingCurves
 from .training.callbacks.performance import Performance
 from .training.callbacks.pictures import PredictedSample, PredictionPictures
 from .training.callbacks.resume import ExactResume
-from .training.checkpoint import CheckpointContents, read_checkpoint
+from .training.checkpoint import CheckpointContents, resumable_checkpoint
 from .training.loggers import open_trackers
 from .training.metrics_file import MetricsFile
 from .training.trainer import build_trainer, checkpoint_callbacks, step_callbacks
@@ -29,7 +29,7 @@ def run_training(settings: Settings, run: Run) -> dict[str, float]:
 
     Args:
         settings: the settings of the training.
-        run: the run to write; if its folder contains ``last.ckpt``, training is resumed from it.
+        run: the run to write; if its folder contains checkpoints, training is resumed.
 
     Returns:
         The test metrics by name.
@@ -52,8 +52,7 @@ def run_training(settings: Settings, run: Run) -> dict[str, float]:
         skip_unreadable=settings.data.skip_unreadable,
         seed=settings.seed,
     )
-    resumed = run.last if run.last.is_file() else None
-    step = int(read_checkpoint(resumed)["global_step"]) if resumed else 0
+    resumed, step = resumable_checkpoint(run) or (None, 0)
     module = TaskModule(settings, list(datasets.classes), download=resumed is None)
     results = EvaluationResults()
     # ~ if cookiecutter.scope == "complete"

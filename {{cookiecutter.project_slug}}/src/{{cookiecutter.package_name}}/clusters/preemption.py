@@ -1,6 +1,7 @@
 """Save a checkpoint and end training on a signal, so that training can be resumed."""
 
 import logging
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,37 +11,45 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from ..run.identity import is_first
+from ..run.signals import Interrupted
 from ..training.logging_step import is_logging_step
 from .slurm import requeue
 
 log = logging.getLogger(__name__)
 
 # Schedulers send SIGTERM to end a job; slurm/train.sbatch requests SIGUSR1 before the time limit.
-SIGNALS = [signal.SIGTERM, *([signal.SIGUSR1] if hasattr(signal, "SIGUSR1") else [])]
+SIGNALS = [
+    signal.SIGINT,
+    signal.SIGTERM,
+    *([signal.SIGUSR1] if hasattr(signal, "SIGUSR1") else []),
+]
 
 
-class PreemptedError(SystemExit):
-    """Training has saved a checkpoint and ended because of a signal; the exit code is 143."""
+class PreemptedError(Interrupted):
+    """Training has saved a checkpoint and ended because of a signal.
+
+    The exit code is 130 after Ctrl-C, otherwise 143, whichever signal a scheduler sends.
+    """
 
     def __init__(self, signum: int) -> None:
-        super().__init__(128 + signal.SIGTERM)
-        self.signum = signum
-
-    def __str__(self) -> str:
-        return f"ended by {signal.Signals(self.signum).name}"
+        super().__init__(signum)
+        self.code = 128 + (signum if signum == signal.SIGINT else signal.SIGTERM)
 
 
 class Preemption(Callback):
-    """Save ``last.ckpt`` and end training after the step in which SIGTERM or SIGUSR1 arrives.
+    """Save ``last.ckpt`` and end training after the step in which a signal arrives.
 
-    Training that is resumed from this checkpoint continues with the next step of the same epoch.
-    After the last step of an epoch, training ends when the epoch has been validated and saved.
+    The signals are Ctrl-C, SIGTERM and SIGUSR1. Another Ctrl-C ends training at once. Training that
+    is resumed from this checkpoint continues with the next step of the same epoch. After the last
+    step of an epoch, training ends when the epoch has been validated and saved.
     """
 
     def __init__(self, checkpoint: Path) -> None:
         self.checkpoint = checkpoint
         self.received: int | None = None  # the signal that this process has received
         self.ending = False  # whether all processes have agreed to end
+        self.process = os.getpid()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Replace Lightning's signal handlers, which may start collective calls at any time.
@@ -48,13 +57,21 @@ class Preemption(Callback):
         Lightning restores the original handlers when training ends.
         """
         for signum in SIGNALS:
-            signal.signal(signum, self._receive)
+            if signal.getsignal(signum) != signal.SIG_IGN:  # a background job ignores Ctrl-C
+                signal.signal(signum, self._receive)
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Replace the signal handlers for the test that follows training."""
         self.on_train_start(trainer, pl_module)
 
     def _receive(self, signum: int, _frame: FrameType | None) -> None:
+        if os.getpid() != self.process:
+            return  # a process that loads images: the main process ends it
+        if signum == signal.SIGINT:
+            if self.received == signum:
+                raise Interrupted(signum)
+            if is_first():
+                os.write(2, b"\nEnding after this step. Another Ctrl-C ends at once.\n")
         self.received = signum
 
     def on_train_batch_end(
@@ -80,7 +97,7 @@ class Preemption(Callback):
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """End training when the metrics of the step before have been logged.
+        """End training when the metrics of the previous step have been logged.
 
         Raises:
             PreemptedError: if a checkpoint has been saved because of a signal.
@@ -100,9 +117,9 @@ class Preemption(Callback):
         """End the test immediately, since the checkpoint of the training is saved already.
 
         Raises:
-            PreemptedError: if this process has received a signal.
+            PreemptedError: if this process has received a signal, or all have agreed to end.
         """
-        if self.received is not None:
+        if self.received is not None or self.ending:
             self._end()
 
     def _end(self) -> None:

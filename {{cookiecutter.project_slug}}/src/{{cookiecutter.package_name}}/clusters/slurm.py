@@ -25,13 +25,13 @@ def requeue(signum: int) -> None:
 
     Args:
         signum: the signal that ended training. SIGUSR1 means that the time limit is near. After
-            SIGTERM, the job is requeued only if it was preempted, not if it was cancelled.
+            another signal, the job is requeued only if it was preempted, not if it was cancelled.
     """
     job = os.environ.get("SLURM_JOB_ID")
     if job is None or not is_first():
         return
     try:
-        if signum == signal.SIGTERM and not _is_evicted(job):
+        if signum != signal.SIGUSR1 and not _is_evicted(job):
             return
         _scontrol("requeue", job)
     except (OSError, subprocess.CalledProcessError) as error:

@@ -12,6 +12,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 from rich.progress import track
 
+from ..run.lock import exclusive
+
 CLASSES = ("circle", "cross", "square", "star", "triangle")
 _OVERSAMPLING = 4  # shapes are drawn larger by this factor, then reduced, for smooth edges
 _NOISE = 14.0  # standard deviation of the noise, for pixel values from 0 to 255
@@ -53,19 +55,32 @@ def write_once(
     if folder.is_dir():
         return folder
     root.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=".drawing-", dir=root))
-    jobs = [(split, index) for split, count in counts.items() for index in range(count)]
-    for split, index in track(jobs, description=f"Drawing shapes into {folder}", transient=True):
-        write(temporary, split, index, np.random.default_rng([_SEEDS[split], index]))
-    if finish is not None:
-        finish(temporary)
-    try:
-        temporary.rename(folder)
-    except OSError:
+    with exclusive(root / ".drawing.lock"):
         if not folder.is_dir():
-            raise
-        shutil.rmtree(temporary)  # another process has drawn the data set meanwhile
+            for leftover in root.glob(".drawing-*"):  # of a process that was killed
+                shutil.rmtree(leftover)
+            _draw(folder, counts, write, finish)
     return folder
+
+
+def _draw(
+    folder: Path,
+    counts: dict[str, int],
+    write: Callable[[Path, str, int, np.random.Generator], None],
+    finish: Callable[[Path], None] | None,
+) -> None:
+    temporary = Path(tempfile.mkdtemp(prefix=".drawing-", dir=folder.parent))
+    jobs = [(split, index) for split, count in counts.items() for index in range(count)]
+    try:
+        for split, index in track(
+            jobs, description=f"Drawing shapes into {folder}", transient=True
+        ):
+            write(temporary, split, index, np.random.default_rng([_SEEDS[split], index]))
+        if finish is not None:
+            finish(temporary)
+        temporary.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 # ~ if cookiecutter.task == "classification"

@@ -16,7 +16,7 @@ from torchvision.transforms.functional import to_pil_image
 from ..data.datamodule import Datasets
 from ..data.images import Unreadable, UnreadableImageError, read_image
 from ..evaluation.drawing import contact_sheet
-from ..run.files import write_json
+from ..run.files import replacing, write_json
 from ..run.folder import Run
 from ..task import build_datasets, draw_target
 from .bench import measure_rates
@@ -108,7 +108,8 @@ def _draw_class_balance(report: DataReport, classes: Sequence[str], path: Path) 
     axes.invert_yaxis()
     axes.grid(axis="x", alpha=0.3)
     figure.legend(loc="outside upper center", ncols=3, frameon=False)
-    figure.savefig(path, dpi=110)
+    with replacing(path) as hidden:
+        figure.savefig(hidden, dpi=110)
 
 
 def _draw_issues(report: DataReport, datasets: Datasets, path: Path) -> None:
@@ -121,7 +122,8 @@ def _draw_issues(report: DataReport, datasets: Datasets, path: Path) -> None:
                 text = f"{kind}: {issue.path}: {issue.reason}"
                 tiles.append(_tile(picture, text.replace(f"{Path(issue.path).parents[2]}/", "")))
     if tiles:
-        contact_sheet(tiles).save(path)
+        with replacing(path) as hidden:
+            contact_sheet(tiles).save(hidden)
 
 
 def _of_kind(report: DataReport, kind: str) -> list[Issue]:

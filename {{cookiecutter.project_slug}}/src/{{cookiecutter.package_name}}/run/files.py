@@ -3,10 +3,13 @@
 import csv
 import io
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
+
+HIDDEN = re.compile(r"\.[0-9a-f]{32}\..+")  # the names of the files that ``replacing`` yields
 
 
 @contextmanager
@@ -42,3 +45,10 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Iterable[object]
     writer.writerow(header)
     writer.writerows(rows)
     write_text(path, table.getvalue())
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the hidden files of processes that were killed in ``replacing``, at any depth."""
+    for path in folder.rglob(".*"):
+        if HIDDEN.fullmatch(path.name):
+            path.unlink(missing_ok=True)

@@ -1,16 +1,18 @@
 """The folder of a run: its files, the search for a run to resume, and reading metrics."""
 
 import csv
+import json
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 from pydantic import BaseModel
 
 from ..errors import UsageError
 from .environment import environment, masked, without_secrets
-from .files import write_json, write_text
+from .files import remove_leftovers, write_json, write_text
 
 
 @dataclass(frozen=True)
@@ -18,6 +20,8 @@ class Run:
     """A run of a command, identified by its folder ``runs/<run id>``."""
 
     folder: Path
+
+    created: ClassVar[set[Path]] = set()  # the folders that this process has created or continued
 
     @property
     def id(self) -> str:
@@ -55,6 +59,21 @@ class Run:
         return self.folder / "failure.txt"
 
     @property
+    def checkpoints(self) -> list[Path]:
+        """The checkpoints that exist, the one to resume from first."""
+        return [path for path in (self.last, self.best) if path.is_file()]
+
+    @property
+    def started(self) -> datetime:
+        """The time of the last start, as ``environment.json`` records it."""
+        record = self.folder / "environment.json"
+        try:
+            text = json.loads(record.read_text(encoding="utf-8"))["started"]
+            return datetime.fromisoformat(text).astimezone()
+        except (OSError, ValueError, KeyError, TypeError):  # the record is missing or damaged
+            return datetime.fromtimestamp(self.folder.stat().st_mtime).astimezone()
+
+    @property
     def settings(self) -> dict[str, Any]:
         """The stored settings as plain values.
 
@@ -74,6 +93,8 @@ class Run:
 
     def create(self, settings: BaseModel) -> None:
         """Make the folder, and write settings and environment of the run without secrets."""
+        self.created.add(self.folder)
+        remove_leftovers(self.folder)
         (self.folder / "predictions").mkdir(parents=True, exist_ok=True)
         tree = masked(settings.model_dump(mode="json", by_alias=True))
         write_text(self.settings_file, yaml.safe_dump(tree, sort_keys=False, allow_unicode=True))
@@ -92,18 +113,19 @@ def find_run(runs: Path, which: str) -> Run:
 
     Args:
         runs: the folder of all runs.
-        which: a run id, or ``auto`` for the newest training that is not finished.
+        which: a run id, or ``auto`` for the unfinished training that was started last.
 
     Raises:
         UsageError: if there is no such run, or it has no checkpoint.
     """
-    resumable = [run for run in map(Run, sorted(runs.glob("*"))) if run.last.is_file()]
+    started = [run for run in map(Run, runs.glob("*")) if run.checkpoints]
+    resumable = sorted(started, key=lambda run: (run.started, run.id))
     if which != "auto":
         run = Run(runs / which)
         if run not in resumable:
             newest = ", ".join(candidate.id for candidate in resumable[-5:])
             raise UsageError(
-                f"resume={which}: there is no checkpoint {run.last}.\n"
+                f"resume={which}: there is no checkpoint in {run.last.parent}/.\n"
                 f"The newest runs with a checkpoint: {newest or 'none'}."
             )
         return run
@@ -118,8 +140,21 @@ def find_run(runs: Path, which: str) -> Run:
 
 
 def read_metrics(path: Path) -> list[dict[str, float]]:
-    """Return the rows of ``metrics.csv`` as numbers without empty cells; no rows without a file."""
-    return [{name: float(value) for name, value in row.items()} for row in read_rows(path)]
+    """Return the rows of ``metrics.csv`` as numbers without empty cells; no rows without a file.
+
+    Raises:
+        UsageError: if the file is damaged.
+    """
+    try:
+        rows = [{name: float(value) for name, value in row.items()} for row in read_rows(path)]
+        if not all("step" in row for row in rows):
+            raise ValueError("a row has no step")
+    except (ValueError, TypeError, csv.Error) as error:
+        raise UsageError(
+            f"{path} is damaged: {error}.\n"
+            "Repair it, or move it away: a resumed training then begins a new file."
+        ) from error
+    return rows
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:

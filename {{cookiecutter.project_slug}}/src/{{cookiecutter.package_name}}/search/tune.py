@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from types import FrameType
 
 from filelock import FileLock
 from optuna import Study, Trial, TrialPruned
@@ -32,7 +33,11 @@ TRAIN = [str(Path(sys.executable).with_name("train"))]
 LOG = "train.log"  # the output of a training, in its run folder
 POLL_SECONDS = 1
 STOP_SECONDS = 60  # for a training to save a checkpoint before it is killed
-STOP_SIGNALS = [signal.SIGTERM, *([signal.SIGHUP] if sys.platform != "win32" else [])]
+STOP_SIGNALS = [
+    signal.SIGINT,
+    signal.SIGTERM,
+    *([signal.SIGHUP] if sys.platform != "win32" else []),
+]
 
 
 class TrialFailed(Exception):  # noqa: N818 - named as Optuna's TrialPruned
@@ -50,19 +55,26 @@ def run_search(settings: Search, overrides: Sequence[str]) -> None:
     Raises:
         UsageError: if the study exists with another search space or another score.
     """
-    for number in STOP_SIGNALS:
-        if signal.getsignal(number) != signal.SIG_IGN:  # nohup ignores SIGHUP
-            signal.signal(number, signal.default_int_handler)  # as Ctrl-C
     folder = settings.runs / "tune" / settings.study
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / "study.lock")
     study = open_study(settings, folder, lock)
     own = re.compile(rf"[+~]*({'|'.join(SEARCH_SETTINGS)}|runs)\b")
     words = [override.lstrip("+") for override in overrides if not own.match(override)]
+    received: list[int] = []
+
+    def interrupt(signum: int, _frame: FrameType | None) -> None:
+        received.append(signum)
+        raise KeyboardInterrupt
+
+    for number in STOP_SIGNALS:
+        if signal.getsignal(number) != signal.SIG_IGN:  # nohup ignores SIGHUP
+            signal.signal(number, interrupt)
     try:
         _run_trials(study, settings, words, folder, lock)
     except KeyboardInterrupt:
-        sys.exit("\nStopped. The same command continues the search.\n")
+        print("\nStopped. The same command continues the search.\n", file=sys.stderr)
+        sys.exit(128 + received[0])
     finally:
         _print_results(study, folder, words)
 

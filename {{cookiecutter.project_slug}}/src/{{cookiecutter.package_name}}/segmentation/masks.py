@@ -13,6 +13,7 @@ from torch import Tensor
 from ..data.images import UnreadableImageError
 from ..errors import UsageError
 from ..evaluation.drawing import class_color
+from ..run.files import replacing
 
 IGNORE_INDEX = 255  # the id of pixels that the loss and the metrics ignore
 
@@ -129,4 +130,5 @@ def save_results(
         with Image.open(path) as file:
             size = ImageOps.exif_transpose(file).size
         mask = mask_image(prediction.mask).resize(size, Image.Resampling.NEAREST)
-        mask.save(folder / "masks" / f"{name}.png")
+        with replacing(folder / "masks" / f"{name}.png") as hidden:
+            mask.save(hidden)

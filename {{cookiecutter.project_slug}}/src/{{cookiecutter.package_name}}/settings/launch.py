@@ -1,6 +1,5 @@
 """Start a command: Hydra composes its settings; a mistake of the user causes no traceback."""
 
-import errno
 import gc
 import io
 import logging
@@ -20,12 +19,13 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from pydantic import BaseModel
 
-from ..errors import UsageError
+from ..run.failures import explanation, how_to_go_on
 from ..run.folder import Run
-from ..run.identity import RUN_ID, new_run_id
+from ..run.identity import RUN_ID, is_first, new_run_id
 # ~ if cookiecutter.scope == "complete"
 from ..run.processes import agreed_run_id
 # ~ endif
+from ..run.signals import Interrupted, interruptible
 from .help import print_help
 from .stored import CONFIGS
 
@@ -85,15 +85,16 @@ def launch(command: str, model: type[BaseModel], work: Callable[[DictConfig], No
         gc.disable()
         try:
             work(config)
-        except Exception as error:  # noqa: BLE001 - raised again unless it is a user's mistake
+        except (Exception, Interrupted) as error:  # noqa: BLE001 - raised again unless explained
             run = Run(Path(str(config.runs)) / os.environ[RUN_ID])
-            _report(error, run, multirun=multirun)
+            report(error, run, multirun=multirun)
             failed.append(run.id)
         finally:
             gc.enable()
             os.environ[RUN_ID] = shared_id
 
-    hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=command)(job)()
+    with interruptible():
+        hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=command)(job)()
     if failed:
         sys.exit(1)
 
@@ -117,17 +118,20 @@ def _hydra_word(word: str, *, multirun: bool) -> str:
     return f"++{key}={value}"
 
 
-def _report(error: Exception, run: Run, *, multirun: bool) -> None:
-    """Write the reason of a failure into the run folder; a user's mistake causes no traceback.
+def report(error: Exception | Interrupted, run: Run, *, multirun: bool = False) -> None:
+    """Print why a command has ended, and write it into the folder of its run.
 
     Raises:
-        SystemExit: for a mistake of the user; in a multirun the other jobs go on instead.
+        SystemExit: if the reason is no mistake in the code; in a multirun, the other jobs go on
+            unless a signal has ended this one.
         Exception: the error itself, if it is a mistake in the code.
     """
-    message = str(error) if isinstance(error, UsageError) else None
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        message = "There is no space left on the disk. Free some; resume=auto continues a training."
-    if multirun or run.folder.is_dir():
+    if isinstance(error, Interrupted):
+        if is_first():
+            print(f"\n{run.id} was {error}. {how_to_go_on(run)}\n", file=sys.stderr)
+        raise error
+    message = explanation(error, run)
+    if run.folder in Run.created or (multirun and not run.folder.is_dir()):
         with suppress(OSError):  # the disk may be full
             run.fail(message or f"{type(error).__name__}: {error}")
     if multirun:

@@ -1,6 +1,7 @@
 """Update the settings that a run or a checkpoint has stored, and override some of them."""
 
 import copy
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -145,6 +146,54 @@ def check_trackers(stored: object, composed: object, *, source: Path, folder: Pa
                 f"{source} sets {path}={value}, which is used only if you name it.\n"
                 f"If you trust it, add it to the command line: {path}={value}"
             )
+
+
+def without_presets(
+    overrides: Sequence[str], stored: Mapping[str, Any], composed: Mapping[str, Any]
+) -> list[str]:
+    """Replace presets by the settings that they name, so that a resumed run keeps all others.
+
+    A preset that builds on another one names the settings in its own file: ``trainer=cpu`` is
+    ``trainer.accelerator``. Any other preset names its whole group.
+
+    Args:
+        overrides: the words of the command line.
+        stored: the settings of the run.
+        composed: all settings of this command, with the overrides applied.
+
+    Raises:
+        UsageError: if a preset would change a setting that the command line does not name.
+    """
+    words: list[str] = []
+    named = [override.lstrip("+~").split("=", 1)[0] for override in overrides]
+    for override in overrides:
+        group, _, preset = override.lstrip("+~").partition("=")
+        if not isinstance(composed.get(group), dict):
+            words.append(override)
+            continue
+        file = CONFIGS / group / f"{preset}.yaml"
+        content = yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else None
+        if content and "defaults" in content:
+            del content["defaults"]
+            words += [f"{path}=" for path in flattened({group: content})]
+            continue
+        words.append(override)
+        before, after = flattened({group: stored.get(group)}), flattened({group: composed[group]})
+        explicit = tuple(f"{key}." for key in [*named, f"{group}.name"] if key != group)
+        lost = [
+            f"  {path}: {json.dumps(before[path])} -> {json.dumps(after[path])}"
+            for path in sorted(before.keys() & after.keys())
+            if before[path] != after[path] and not f"{path}.".startswith(explicit)
+        ]
+        if lost:
+            raise UsageError(
+                f"{group}={preset} replaces all settings of {group}, but a resumed run keeps "
+                "its settings. These would change:\n"
+                + "\n".join(lost)
+                + f"\nInstead of {group}={preset}, name the settings to change, such as "
+                f"{lost[0].split(':')[0].strip()}=<value>."
+            )
+    return words
 
 
 def _copy(path: str, source: Mapping[str, Any], target: dict[str, Any]) -> None:

@@ -44,14 +44,18 @@ def normalisation_of(backbone: str) -> Normalisation:
 
 
 def check_name(backbone: str) -> None:
-    """Check that timm has a model of this name.
+    """Check that timm has a model of this name, and weights of its tag, such as ``.a1_in1k``.
 
     Raises:
-        UsageError: if there is no such model; the message suggests similar names.
+        UsageError: if there is no such model or tag; the message suggests similar names.
     """
+    architecture, _, tag = backbone.partition(".")
+    names = timm.list_models()
     if timm.is_model(backbone):
-        return
-    similar = difflib.get_close_matches(backbone, timm.list_models(), n=3, cutoff=0.5)
+        names = timm.list_models(f"{architecture}.*", include_tags=True)
+        if not tag or backbone in names:
+            return
+    similar = difflib.get_close_matches(backbone, names, n=3, cutoff=0.5)
     hint = f"Did you mean {', '.join(similar)}?" if similar else "timm.list_models() lists them."
     raise UsageError(f"model.backbone={backbone}: timm has no such model.\n{hint}")
 

@@ -1,6 +1,8 @@
 """Write and read checkpoints, which contain all that is needed to rebuild the module."""
 
 import io
+import json
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,11 +10,27 @@ from typing import Any
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
 
 from ..errors import UsageError
 from ..run.environment import masked
 from ..run.files import replacing
+from ..run.folder import Run
+from ..run.identity import is_first
 from ..settings.tree import Settings
+
+log = logging.getLogger(__name__)
+
+# The types of the entries of a checkpoint, and of those from which training is resumed.
+CONTENT: dict[str, type] = {"settings": dict, "classes": list, "state_dict": dict}
+STATE: dict[str, type] = {
+    "global_step": int,
+    "epoch": int,
+    "loops": dict,
+    "callbacks": dict,
+    "optimizer_states": list,
+    "lr_schedulers": list,
+}
 
 
 class AtomicCheckpoints(TorchCheckpointIO):
@@ -53,8 +71,12 @@ class CheckpointContents(Callback):
         checkpoint["classes"] = list(self.classes)
 
 
-def read_checkpoint(path: Path) -> dict[str, Any]:
+def read_checkpoint(path: Path, *, resume: bool = False) -> dict[str, Any]:
     """Read a checkpoint of this project.
+
+    Args:
+        path: the file.
+        resume: whether the checkpoint must have the entries from which training is resumed.
 
     Returns:
         The entries of a Lightning checkpoint, and the entries ``settings`` and ``classes``.
@@ -64,12 +86,50 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """
     try:
         content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        missing = {"settings", "classes", "state_dict"} - set(content)
+        wrong = _wrong_entries(content, CONTENT | STATE if resume else CONTENT)
     except Exception as error:  # torch raises many types of errors for other files
         raise UsageError(f"checkpoint={path} cannot be read: {type(error).__name__}.") from error
-    if missing:
+    if wrong:
         raise UsageError(
-            f"checkpoint={path} was not written by this project: "
-            f"it has no {', '.join(sorted(missing))}."
+            f"checkpoint={path} was not written by this project, or it is damaged: "
+            f"it has no valid {', '.join(wrong)}."
         )
     return content
+
+
+def _wrong_entries(content: dict[str, Any], types: dict[str, type]) -> list[str]:
+    """Return the names of the entries that are missing or have values of a wrong type."""
+    wrong = [name for name, kind in types.items() if not isinstance(content.get(name), kind)]
+    if not wrong and json.loads(json.dumps(content["settings"])) != content["settings"]:
+        wrong.append("settings")
+    items = {"classes": str, "state_dict": Tensor, "optimizer_states": dict, "lr_schedulers": dict}
+    for name in [] if wrong else items.keys() & types.keys():
+        values = content[name].values() if types[name] is dict else content[name]
+        if not all(isinstance(value, items[name]) for value in values):
+            wrong.append(name)
+    return wrong
+
+
+def resumable_checkpoint(run: Run) -> tuple[Path, int] | None:
+    """Return the checkpoint from which a run is resumed, and its step; None for a new run.
+
+    It is ``last.ckpt``, or ``best.ckpt`` if the former is missing or damaged.
+
+    Raises:
+        UsageError: if no checkpoint of the run can be read.
+    """
+    problems = [] if run.last.is_file() else [f"There is no {run.last}."]
+    for path in run.checkpoints:
+        try:
+            step = int(read_checkpoint(path, resume=True)["global_step"])
+        except UsageError as error:
+            problems.append(str(error))
+            continue
+        if problems and is_first():
+            log.warning("%s\nTraining continues from %s, step %d.", "\n".join(problems), path, step)
+        return path, step
+    if not run.checkpoints:
+        return None
+    raise UsageError(
+        "\n".join(problems) + f"\n{run.id} cannot be resumed. Start a new run without resume."
+    )

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ...data.images import Unreadable
 from ...evaluation.drawing import contact_sheet
+from ...run.files import replacing
 
 
 @dataclass(frozen=True)
@@ -74,4 +75,5 @@ class PredictionPictures(Callback):
 
     def _write_sheet(self, trainer: Trainer, shown: Sequence[PredictedSample]) -> None:
         path = self.folder / f"epoch_{trainer.current_epoch:03d}.png"
-        contact_sheet([self.draw(sample) for sample in shown]).save(path)
+        with replacing(path) as hidden:
+            contact_sheet([self.draw(sample) for sample in shown]).save(hidden)

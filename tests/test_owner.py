@@ -1,0 +1,208 @@
+"""One owner of a run: two commands at once, signals, and kills, with real processes."""
+
+import csv
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from conftest import Project
+
+pytestmark = pytest.mark.slow
+
+DATA = ("data.image_size=32", "data.train_images=80", "data.val_images=20", "data.test_images=20")
+QUICK = ("loader.workers=0", "loader.batch_size=10", "trainer.progress=false", "trainer.accelerator=cpu")
+SMALL = (*DATA, *QUICK, "model.backbone=test_resnet", "trainer.log_every_n_steps=1")
+ENDLESS = (*SMALL, "trainer.max_epochs=1000")
+COMMANDS = {
+    "doctor": (*SMALL, "steps=100000"),
+    "bench": (*SMALL, "steps=100000"),
+    "evaluate": ("checkpoint={best}", "data.test_images=20000", *QUICK),
+    "predict": ("checkpoint={best}", "source=many", *QUICK),
+    "tune": (*ENDLESS, "trials=1"),
+    "export": ("checkpoint={best}", "data.test_images=20000", *QUICK),
+}
+STARTED = {"config.yaml", "study.db"}  # the first file that a command writes
+
+Start = Callable[..., subprocess.Popen[str]]
+
+
+@pytest.fixture
+def start(stripped: Project) -> Iterator[Start]:
+    """Start a command of the project, without uv between it and its signals."""
+    processes: list[subprocess.Popen[str]] = []
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
+
+    def started(*words: str) -> subprocess.Popen[str]:
+        environ = {name: value for name, value in os.environ.items() if not name.startswith(("TRAIN_", "PYTEST_"))}
+        process = subprocess.Popen(
+            [stripped.folder / ".venv" / "bin" / words[0], *words[1:]],
+            cwd=stripped.folder,
+            env=environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        processes.append(process)
+        return process
+
+    yield started
+    signal.signal(signal.SIGINT, handler)
+    for process in processes:
+        if process.poll() is None:
+            process.terminate()  # a search ends its training with it
+            process.communicate()
+
+
+def output(process: subprocess.Popen[str], timeout: float = 300) -> str:
+    return process.communicate(timeout=timeout)[0]
+
+
+def wait_for(what: Callable[[], object], process: subprocess.Popen[str]) -> None:
+    end = time.monotonic() + 300
+    while not what():
+        assert process.poll() is None, output(process)
+        assert time.monotonic() < end, "nothing happens"
+        time.sleep(0.05)
+
+
+def rows(run: Path) -> list[dict[str, str]]:
+    with (run / "metrics.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture
+def new_run(stripped: Project) -> Callable[[], Path | None]:
+    """Return the run folder that was made after the test began, once it is there."""
+    before = set((stripped.folder / "runs").glob("*"))
+    return lambda: next(iter(set((stripped.folder / "runs").glob("2*")) - before), None)
+
+
+@pytest.fixture(scope="session")
+def best(stripped: Project) -> str:
+    """A checkpoint of a short training."""
+    done = stripped.run(".venv/bin/train", *SMALL, "trainer.max_epochs=1", OMP_NUM_THREADS="1")
+    assert done.returncode == 0, done.stderr
+    run = max((stripped.folder / "runs").glob("2*"))
+    (stripped.folder / "many").mkdir()
+    image = next((stripped.folder / "data").rglob("*.png")).read_bytes()
+    for number in range(5000):
+        (stripped.folder / "many" / f"{number}.png").write_bytes(image)
+    return str(run.relative_to(stripped.folder) / "checkpoints" / "best.ckpt")
+
+
+def test_a_run_that_is_written_refuses_a_second_command_and_can_be_read(
+    start: Start, new_run: Callable[[], Path | None]
+) -> None:
+    first = start("train", *ENDLESS)
+    wait_for(lambda: (run := new_run()) and (run / "checkpoints" / "last.ckpt").is_file(), first)
+    run = new_run()
+    assert run is not None
+    held = json.loads((run / "run.lock").read_text(encoding="utf-8"))
+    assert (held["host"], held["pid"]) == (socket.gethostname(), first.pid)
+    for which in ("auto", run.name):
+        second = start("train", f"resume={which}")
+        said = output(second)
+        assert second.returncode == 1
+        assert f"The run {run.name} is being written by process {first.pid} on {held['host']} since" in said
+        assert "Traceback" not in said
+    checkpoint = f"checkpoint={run}/checkpoints/best.ckpt"
+    for words in (
+        ("evaluate", checkpoint),
+        ("predict", checkpoint, "source=data/**/val/*/*.png"),
+        ("export", checkpoint),
+    ):
+        reader = start(*words, *QUICK)
+        assert "Traceback" not in output(reader)
+        assert reader.returncode == 0
+    first.kill()
+    first.wait()
+    assert (run / "run.lock").is_file()
+    assert not (run / "failure.txt").exists()
+    steps = [int(row["step"]) for row in rows(run) if row["train/loss"]]
+    assert steps == list(range(len(steps)))
+    # The lock of a killed training holds nobody up.
+    epochs = steps[-1] // 8 + 2
+    resumed = start("train", "resume=auto", f"trainer.max_epochs={epochs}")
+    assert "Traceback" not in output(resumed)
+    assert resumed.returncode == 0
+    steps = [int(row["step"]) for row in rows(run) if row["train/loss"]]
+    assert steps == list(range(8 * epochs))
+    assert not (run / "run.lock").exists()
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_a_training_that_is_ended_by_a_signal_keeps_the_step_and_says_how_to_go_on(
+    start: Start, new_run: Callable[[], Path | None], signum: signal.Signals
+) -> None:
+    process = start("train", *ENDLESS, "loader.workers=1")
+    wait_for(lambda: (run := new_run()) and (run / "metrics.csv").is_file() and len(rows(run)) > 12, process)
+    process.send_signal(signum)
+    said = output(process)
+    run = new_run()
+    assert run is not None
+    assert process.returncode == 128 + signum
+    assert f"To continue: uv run train resume={run.name}" in said
+    assert "Traceback" not in said
+    (saved,) = (line for line in said.splitlines() if line.startswith("Saved"))
+    assert int(rows(run)[-1]["step"]) == int(saved.split("step ")[1].split(";")[0]) - 1
+
+
+@pytest.mark.parametrize(
+    ("signum", "seconds"), [(signal.SIGINT, 1), (signal.SIGTERM, 12)], ids=["importing", "working"]
+)
+def test_every_command_ends_with_the_code_of_the_signal(
+    stripped: Project, start: Start, best: str, signum: signal.Signals, seconds: int
+) -> None:
+    def files() -> set[Path]:
+        return {path for path in stripped.folder.rglob("*") if ".venv" not in path.parts}
+
+    before = files()
+    processes = {name: start(name, *(word.format(best=best) for word in words)) for name, words in COMMANDS.items()}
+    wait_for(
+        lambda: len([path for path in files() - before if path.name in STARTED]) >= len(COMMANDS), processes["doctor"]
+    )
+    time.sleep(seconds)
+    for name, process in processes.items():
+        assert process.poll() is None, (name, output(process))
+        process.send_signal(signum)
+    for name, process in processes.items():
+        said = output(process)
+        assert process.returncode == 128 + signum, (name, said)
+        assert "Traceback" not in said
+        assert "start the command again" in said or "The same command continues" in said
+    assert [path for path in files() - before if path.name.startswith(".")] == []
+
+
+def test_ctrl_c_during_imports_and_twice_is_a_line(start: Start) -> None:
+    for delay in (0.1, 0.3, 1):
+        for times in (1, 2):
+            process = start("train", *ENDLESS)
+            time.sleep(delay)
+            for _ in range(times):
+                process.send_signal(signal.SIGINT)
+                time.sleep(0.02)
+            said = output(process)
+            assert process.returncode in {130, -signal.SIGINT}, said
+            assert "Traceback" not in said
+            assert len(said.strip().splitlines()) <= 1, said
+
+
+def test_drawing_that_was_killed_leaves_nothing_behind(stripped: Project, start: Start) -> None:
+    words = ("train", *SMALL, "data.root=data/drawn", "trainer.max_epochs=1")
+    drawn = stripped.folder / "data" / "drawn"
+    for signum in (signal.SIGKILL, signal.SIGTERM):
+        process = start(*words, "data.train_images=100000")
+        wait_for(lambda: [*drawn.glob(".drawing-*/*/*/*")], process)
+        process.send_signal(signum)
+        output(process)
+        assert bool([*drawn.glob(".drawing-*")]) == (signum == signal.SIGKILL)
+    process = start(*words)
+    output(process)
+    assert process.returncode == 0
+    assert [path.name for path in drawn.iterdir() if path.name.startswith(".")] == []

@@ -1,0 +1,59 @@
+"""Explain errors whose reason is the machine, the files or the settings, not the code."""
+
+import errno
+import re
+
+from ..errors import UsageError
+from .folder import Run
+
+FULL_DISK = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
+NO_ACCESS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST}
+# PyTorch reports these as RuntimeError, or as errors of its own that would have to be imported.
+OUT_OF_MEMORY = re.compile(
+    r"out of memory|(can't|cannot|unable to) allocate|not enough memory|ALLOC_FAILED", re.IGNORECASE
+)
+LOST_WORKER = re.compile(r"DataLoader worker \(pid.*?\) (is killed|exited)")
+
+
+def explanation(error: Exception, run: Run) -> str | None:
+    """Return the reason of an error and how to go on; None if it is a mistake in the code.
+
+    Args:
+        error: the error that has ended the command.
+        run: the run of the command.
+    """
+    if isinstance(error, UsageError):
+        return str(error)
+    text = str(error).strip() or type(error).__name__
+    reason = text.splitlines()[0].rstrip(".")
+    if isinstance(error, OSError):
+        # An error in a process that loads images arrives as text.
+        if error.errno in FULL_DISK or f"[Errno {errno.ENOSPC}]" in text:
+            return f"There is no space left on the disk. Free some.\n{how_to_go_on(run)}"
+        if error.errno in NO_ACCESS:
+            return (
+                f"{error.filename} cannot be used: {error.strerror}.\n"
+                "Change its permissions, or name other folders: runs=<folder> for the runs, "
+                "data.root=<folder> for the data."
+            )
+    if LOST_WORKER.search(text):
+        return (
+            f"A process that loads images has ended: {reason}.\n"
+            "Most often, memory or shared memory (/dev/shm) is full: lower loader.workers or "
+            f"loader.batch_size;\non a GPU, trainer.precision=bf16-mixed.\n{how_to_go_on(run)}"
+        )
+    if isinstance(error, MemoryError) or OUT_OF_MEMORY.search(text):
+        return (
+            f"The memory is full: {reason}.\n"
+            "Lower loader.batch_size, data.image_size or loader.workers, or set "
+            f"trainer.precision=bf16-mixed.\n{how_to_go_on(run)}"
+        )
+    return None
+
+
+def how_to_go_on(run: Run) -> str:
+    """Return the command that continues a run, or that it has to start again."""
+    if not run.checkpoints:
+        return "There is no checkpoint to continue from: start the command again."
+    folder = "" if str(run.folder.parent) == "runs" else f" runs={run.folder.parent}"
+    return f"To continue: uv run train resume={run.id}{folder}"

@@ -1,0 +1,165 @@
+"""Locks: of all processes that would write the same files, only the holder of the lock does.
+
+A lock is a file with the host and the process id of its holder. The operating system releases it
+when the holder ends, even if it is killed, and on most shared folders for other hosts as well. In
+case a shared folder does not, the time of the file decides for another host: the holder renews it
+every ``HEARTBEAT_SECONDS``, and the lock is free when the time is ``STALE_SECONDS`` old.
+"""
+
+import json
+import logging
+import os
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+from typing import IO
+
+from ..errors import UsageError
+from .folder import Run
+from .identity import is_first
+
+if sys.platform != "win32":
+    import fcntl
+
+log = logging.getLogger(__name__)
+
+HEARTBEAT_SECONDS = 15
+STALE_SECONDS = 90  # NFS may show the time that a file had a minute ago
+
+
+class LockedError(UsageError):
+    """Another process holds the lock, and the message names it."""
+
+
+@contextmanager
+def owned(run: Run) -> Iterator[None]:
+    """Lock the folder of a run for the first process of this command, until the block ends.
+
+    Raises:
+        LockedError: if another command writes the run; the message says what to do.
+    """
+    if not is_first():
+        yield
+        return
+    run.folder.mkdir(parents=True, exist_ok=True)
+    try:
+        lock = _acquire(run.folder / "run.lock")
+    except LockedError as error:
+        raise LockedError(
+            f"The run {run.id} is being written by {error}.\n"
+            "Wait until that process ends, or end it with Ctrl-C or kill. To continue another run: "
+            "resume=<run id>.\nWithout resume, train starts a new run."
+        ) from None
+    with _held(lock):
+        yield
+
+
+@contextmanager
+def exclusive(path: Path) -> Iterator[None]:
+    """Hold the lock ``path`` until the block ends; wait for it while another process holds it."""
+    while True:
+        try:
+            lock = _acquire(path)
+            break
+        except LockedError:
+            time.sleep(0.2)
+    with _held(lock):
+        yield
+
+
+def _acquire(path: Path) -> IO[str]:
+    """Lock a file and write the holder into it.
+
+    Raises:
+        LockedError: if another process holds the lock; the message is the holder.
+    """
+    here = socket.gethostname()
+    while True:
+        file = path.open("a+", encoding="utf-8")
+        locked = _lock(file)
+        file.seek(0)
+        text = file.read()
+        known = locked and (not text or _holder(text).get("host") == here)
+        if locked is False or (not known and text and _is_renewed(path, text)):
+            file.close()
+            raise LockedError(_description(text))
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                break
+        file.close()  # its last holder has removed the file after it was opened
+    file.truncate(0)
+    since = datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
+    json.dump({"host": here, "pid": os.getpid(), "since": since}, file)
+    file.flush()
+    return file
+
+
+def _lock(file: IO[str]) -> bool | None:
+    """Lock an open file; return whether it is locked, and None if the system has no locks."""
+    if sys.platform == "win32":
+        return None
+    try:
+        # Not flock: processes that load images would inherit the lock of a killed training.
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return False
+    except OSError:
+        return None
+    return True
+
+
+def _is_renewed(path: Path, text: str) -> bool:
+    """Return whether a holder that the system cannot ask renews the file before it is stale."""
+    with suppress(FileNotFoundError):  # released meanwhile
+        renewed = path.stat().st_mtime
+        age = min(max(time.time() - renewed, 0), STALE_SECONDS)
+        end = time.monotonic() + STALE_SECONDS - age
+        if age < STALE_SECONDS:
+            log.info("%s: waiting whether %s is still there.", path, _description(text))
+        while time.monotonic() < end:
+            time.sleep(STALE_SECONDS / 90)
+            if path.stat().st_mtime != renewed:
+                return True
+    return False
+
+
+@contextmanager
+def _held(file: IO[str]) -> Iterator[None]:
+    """Renew the time of a locked file until the block ends, then remove the file."""
+    path, ended = Path(file.name), threading.Event()
+
+    def renew() -> None:
+        while not ended.wait(HEARTBEAT_SECONDS):
+            with suppress(OSError):
+                os.utime(path)
+
+    if sys.platform == "win32":
+        file.close()  # Windows removes no open file
+    threading.Thread(target=renew, daemon=True).start()
+    try:
+        yield
+    finally:
+        ended.set()
+        with suppress(OSError):  # the folder may be gone
+            path.unlink()
+        file.close()
+
+
+def _holder(text: str) -> dict[str, object]:
+    with suppress(ValueError):
+        holder = json.loads(text)
+        if isinstance(holder, dict):
+            return holder
+    return {}
+
+
+def _description(text: str) -> str:
+    holder = _holder(text)
+    if not holder:
+        return "another process"  # it has not written the file yet
+    return f"process {holder.get('pid')} on {holder.get('host')} since {holder.get('since')}"
