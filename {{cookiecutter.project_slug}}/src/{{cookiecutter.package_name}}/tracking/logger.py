@@ -18,7 +18,7 @@ from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from ..run.environment import redacted, without_secrets
-from ..run.folder import Run
+from ..run.folder import Run, read_rows
 from .client import HOW_TO_UPLOAD, has_key, package, reason, say, wandb_command
 from .settings import Mode, WandbSettings
 
@@ -57,6 +57,16 @@ class RunLogger(WandbLogger):
         for handler in logging.getLogger("wandb").handlers:
             # On a full disk each line of wandb's own log would print a traceback.
             handler.handleError = lambda record: None  # type: ignore[method-assign] # noqa: ARG005
+        if self.logged:
+            self._log_missing_rows()
+
+    def _log_missing_rows(self) -> None:
+        """Log the rows of ``metrics.csv`` that W&B had not yet written when it was killed."""
+        for row in read_rows(self.run.metrics):
+            step = int(row.pop("step"))
+            values = {name: float(value) for name, value in row.items()}
+            self.log_metrics(values | {"epoch": int(row["epoch"])}, step)
+            self.logged |= {(step, name) for name in row}
 
     @property
     def wandb(self) -> ModuleType:
