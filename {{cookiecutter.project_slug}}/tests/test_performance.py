@@ -197,7 +197,7 @@ def count_objects(root):
 def test_a_larger_data_set_does_not_consist_of_more_objects(tmp_path):
     counts = []
     for number in (10, 60):
-        words = [*SMALL, f"data.root={tmp_path}", f"data.train_images={number}"]
+        words = [*SMALL, f"data.root={tmp_path}/shapes", f"data.train_images={number}"]
         config = composed(*words, "data.val_images=10", "data.test_images=10")
         counts.append(count_objects(build_datasets(check(config, Settings).data).train))
     assert abs(counts[1] - counts[0]) < 10

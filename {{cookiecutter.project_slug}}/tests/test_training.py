@@ -24,6 +24,13 @@ def epochs_with(run, metric):
     return [int(row["epoch"]) for row in metrics_of(run) if row.get(metric)]
 
 
+def test_shapes_are_not_drawn_into_a_folder_of_other_files(train, own_data):
+    before = sorted(own_data.rglob("*"))
+    with pytest.raises(SystemExit, match="is not one of its folders"):
+        train(f"data.root={own_data}")
+    assert sorted(own_data.rglob("*")) == before
+
+
 def test_a_training_writes_all_files_of_a_run(train):
     run = train()
     written = {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()}

@@ -3,8 +3,8 @@
 import hashlib
 import json
 import math
+import re
 import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 from rich.progress import track
 
+from ..errors import UsageError
 from ..run.lock import exclusive
 
 CLASSES = ("circle", "cross", "square", "star", "triangle")
@@ -49,12 +50,22 @@ def write_once(
 
     Returns:
         The folder of the data set.
+
+    Raises:
+        UsageError: if ``root`` contains other files, which may be the user's own data.
     """
     fingerprint = hashlib.sha256(json.dumps([counts, recipe]).encode()).hexdigest()[:8]
     folder = root / fingerprint
     if folder.is_dir():
         return folder
     root.mkdir(parents=True, exist_ok=True)
+    foreign = [path for path in root.iterdir() if not re.fullmatch(r"\..*|[0-9a-f]{8}", path.name)]
+    if foreign:
+        raise UsageError(
+            f"data=shapes draws images into {root}, but {foreign[0]} is not one of its folders.\n"
+            "For your own images, name their format, such as data={{ {'classification': 'imagefolder', 'detection': 'coco', 'segmentation': 'maskfolder'}[cookiecutter.task] }};"
+            " otherwise choose an empty data.root."
+        )
     with exclusive(root / ".drawing.lock"):
         if not folder.is_dir():
             for leftover in root.glob(".drawing-*"):  # of a process that was killed
@@ -69,7 +80,8 @@ def _draw(
     write: Callable[[Path, str, int, np.random.Generator], None],
     finish: Callable[[Path], None] | None,
 ) -> None:
-    temporary = Path(tempfile.mkdtemp(prefix=".drawing-", dir=folder.parent))
+    temporary = folder.with_name(f".drawing-{folder.name}")
+    temporary.mkdir()
     jobs = [(split, index) for split, count in counts.items() for index in range(count)]
     try:
         for split, index in track(
