@@ -132,7 +132,7 @@ def test_an_image_of_more_pixels_than_the_limit_is_refused_before_it_is_decoded(
     claim(path if name != "png.jpg" else tmp_path / "a.png", 60_000, 60_000)
     if name == "png.jpg":
         (tmp_path / "a.png").rename(path)
-    elif name == "filled.jpg":  # fill bytes in front of a segment are allowed
+    elif name == "filled.jpg":  # fill bytes in front of a marker are allowed
         path.write_bytes(path.read_bytes().replace(b"\xff\xc0", b"\xff\xff\xff\xc0", 1))
     with pytest.raises(UnreadableImageError, match=rf"{name} cannot be read: it has 60000 x 60000"):
         read_image(path)

@@ -35,7 +35,7 @@ SECRETS = {  # the secret is what contains the word hush
 
 
 @pytest.mark.parametrize("text", SECRETS.values(), ids=SECRETS)
-def test_a_secret_in_a_text_is_masked(text):
+def test_a_secret_in_a_text_is_redacted(text):
     assert "hush" not in without_secrets(text)
     assert without_secrets(without_secrets(text)) == without_secrets(text)
 

@@ -25,9 +25,9 @@ from ..errors import UsageError
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 MAX_PIXELS = 100_000_000  # as data.max_pixels in configs/base.yaml
 Image.MAX_IMAGE_PIXELS = None  # data.max_pixels takes the place of Pillow's limit
-# Segments of a JPEG file (ITU T.81, table B.1): those with a size, and those to skip.
+# Markers of a JPEG file (ITU T.81, table B.1): those of its size, and those to skip.
 JPEG_SIZES = {b"\xff\xc0", b"\xff\xc1", b"\xff\xc2"}
-JPEG_SEGMENTS = {bytes([0xFF, code]) for code in (0xC4, 0xDB, 0xDD, 0xFE, *range(0xE0, 0xF0))}
+JPEG_SKIPPED = {bytes([0xFF, code]) for code in (0xC4, 0xDB, 0xDD, 0xFE, *range(0xE0, 0xF0))}
 
 
 class UnreadableImageError(UsageError):
@@ -104,10 +104,10 @@ def _jpeg_pixels(content: bytes) -> int:
     Pillow's header takes ten times as long, which would be 3 % of the time for a small photo.
     """
     place = 2
-    while (segment := content[place : place + 2]) in JPEG_SEGMENTS:
+    while (marker := content[place : place + 2]) in JPEG_SKIPPED:
         place += 2 + int.from_bytes(content[place + 2 : place + 4])
     height, width = (int.from_bytes(content[start : start + 2]) for start in (place + 5, place + 7))
-    return height * width if segment in JPEG_SIZES else 0
+    return height * width if marker in JPEG_SIZES else 0
 
 
 def _read_with_pillow(path: str, max_pixels: int) -> Tensor:

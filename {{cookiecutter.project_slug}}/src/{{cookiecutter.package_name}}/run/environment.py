@@ -1,4 +1,4 @@
-"""Record versions, git state and command line of a run, and mask secrets in texts."""
+"""Record versions, git state and command line of a run, and redact secrets in texts."""
 
 import os
 import platform
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 VERSIONS_OF = ("torch", "torchvision", "lightning", "timm", "torchmetrics", "hydra-core", "numpy")
-MASK = "***"
+REDACTED = "***"
 SECRET = re.compile(r"key(?!error)|token|secret|passw|pwd|credential|authorization", re.IGNORECASE)
 NAME = rf"(?:{SECRET.pattern})[\w.-]*"
 # Each pattern matches a secret and, as its group, the text in front of it, which stays.
@@ -55,29 +55,29 @@ def without_secrets(text: str) -> str:
     """
     for name, value in os.environ.items():
         if SECRET.search(name) and len(value) > 7 and not os.path.exists(value):  # noqa: PTH110
-            text = text.replace(value, MASK)
+            text = text.replace(value, REDACTED)
     for pattern in PATTERNS:
-        text = pattern.sub(rf"\1{MASK}", text)
+        text = pattern.sub(rf"\1{REDACTED}", text)
     return text
 
 
-def masked(value: Any, *, tracker: bool = False) -> Any:
-    """Return settings, a tree of plain values, with the secrets in their texts masked.
+def redacted(value: Any, *, tracker: bool = False) -> Any:
+    """Return settings, a tree of plain values, with the secrets in their texts redacted.
 
     Args:
         value: the tree, or a part of it.
         tracker: whether ``value`` belongs to an experiment tracker. Its arguments with names such
-            as ``api_key`` are masked as a whole.
+            as ``api_key`` are redacted as a whole.
     """
     if isinstance(value, Mapping):
         return {
-            name: MASK
+            name: REDACTED
             if tracker and isinstance(item, str | int) and SECRET.search(name)
-            else masked(item, tracker=tracker or name == "tracking")
+            else redacted(item, tracker=tracker or name == "tracking")
             for name, item in value.items()
         }
     if isinstance(value, list | tuple):
-        return [masked(item, tracker=tracker) for item in value]
+        return [redacted(item, tracker=tracker) for item in value]
     return without_secrets(value) if isinstance(value, str) else value
 
 

@@ -11,7 +11,7 @@ import yaml
 from pydantic import BaseModel
 
 from ..errors import UsageError
-from .environment import environment, masked, without_secrets
+from .environment import environment, redacted, without_secrets
 from .files import remove_leftovers, write_json, write_text
 
 
@@ -96,7 +96,7 @@ class Run:
         self.created.add(self.folder)
         remove_leftovers(self.folder)
         (self.folder / "predictions").mkdir(parents=True, exist_ok=True)
-        tree = masked(settings.model_dump(mode="json", by_alias=True))
+        tree = redacted(settings.model_dump(mode="json", by_alias=True))
         write_text(self.settings_file, yaml.safe_dump(tree, sort_keys=False, allow_unicode=True))
         write_json(self.folder / "environment.json", environment())
         self.results.unlink(missing_ok=True)  # a resumed run is no longer finished

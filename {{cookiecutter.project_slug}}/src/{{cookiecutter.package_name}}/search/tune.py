@@ -64,14 +64,16 @@ def run_search(settings: Search, overrides: Sequence[str]) -> None:
     received: list[int] = []
 
     def interrupt(signum: int, _frame: FrameType | None) -> None:
+        # The first signal waits for the end of a database call, which must not be interrupted.
         received.append(signum)
-        raise KeyboardInterrupt
+        if len(received) > 1:
+            raise KeyboardInterrupt
 
     for number in STOP_SIGNALS:
         if signal.getsignal(number) != signal.SIG_IGN:  # nohup ignores SIGHUP
             signal.signal(number, interrupt)
     try:
-        _run_trials(study, settings, words, folder, lock)
+        _run_trials(study, settings, words, folder, lock, received)
     except KeyboardInterrupt:
         print("\nStopped. The same command continues the search.\n", file=sys.stderr)
         sys.exit(128 + received[0])
@@ -80,7 +82,12 @@ def run_search(settings: Search, overrides: Sequence[str]) -> None:
 
 
 def _run_trials(
-    study: Study, settings: Search, words: Sequence[str], folder: Path, lock: FileLock
+    study: Study,
+    settings: Search,
+    words: Sequence[str],
+    folder: Path,
+    lock: FileLock,
+    received: Sequence[int],
 ) -> None:
     """Run trials until the study has all of them; other processes may work on it, too."""
 
@@ -93,7 +100,9 @@ def _run_trials(
         run = Run(folder / trial.user_attrs["run"])
         print(run.id, "started:", *chosen, flush=True)
         try:
-            pruned = train(trial, run, [*words, *chosen], settings.trainer.max_epochs)
+            pruned = train(
+                trial, run, [*words, *chosen], settings.trainer.max_epochs, received=received
+            )
         except KeyboardInterrupt:
             study.enqueue_trial(trial.params, user_attrs=trial.user_attrs)  # to continue it
             raise
@@ -104,7 +113,7 @@ def _run_trials(
             return result.score
         raise TrialPruned if pruned else TrialFailed
 
-    while True:
+    while not received:
         with lock:  # until the trial has its settings: processes start trials one after another
             fail_stale_trials(study)
             states = run_states(study)
@@ -115,9 +124,12 @@ def _run_trials(
         if TrialState.RUNNING not in states.values():
             return
         time.sleep(POLL_SECONDS)  # another process runs the last trial, and may be killed
+    raise KeyboardInterrupt
 
 
-def train(trial: Trial, run: Run, words: Sequence[str], epochs: int) -> bool:
+def train(
+    trial: Trial, run: Run, words: Sequence[str], epochs: int, *, received: Sequence[int] = ()
+) -> bool:
     """Train in a new process, and report the score of each epoch to the trial.
 
     Args:
@@ -125,9 +137,13 @@ def train(trial: Trial, run: Run, words: Sequence[str], epochs: int) -> bool:
         run: the run to train; if it has a checkpoint, its training is continued.
         words: the settings, as on the command line of ``train``.
         epochs: the epochs of the training, which is not pruned after the last epoch.
+        received: the signals that this process has received; the first stops the training.
 
     Returns:
         Whether the training was pruned.
+
+    Raises:
+        KeyboardInterrupt: if a signal was received.
     """
     run.folder.mkdir(parents=True, exist_ok=True)
     with (run.folder / LOG).open("a", encoding="utf-8") as log:
@@ -157,6 +173,8 @@ def train(trial: Trial, run: Run, words: Sequence[str], epochs: int) -> bool:
             if reported < len(rows) < epochs:
                 pruned = trial.should_prune()
             reported = max(reported, len(rows))  # a resumed training removes rows
+            if received:
+                raise KeyboardInterrupt
     finally:
         stop(process)
     if not (pruned or run.results.is_file() or run.failure.is_file()):

@@ -13,7 +13,7 @@ from hydra.core.global_hydra import GlobalHydra
 from pydantic import BaseModel
 
 from ..errors import UsageError
-from ..run.environment import MASK
+from ..run.environment import REDACTED
 from .check import flattened, location, resolved, validation_errors
 from .trackers import TARGET
 
@@ -109,8 +109,8 @@ def overridden(
                 "Name the single settings to change instead, such as trainer.max_epochs=20."
             )
     tree: dict[str, Any] = copy.deepcopy({**composed, **stored})
-    masked = [path for path, value in flattened(stored).items() if MASK in str(value)]
-    for key in [*masked, *keys]:
+    redacted = [path for path, value in flattened(stored).items() if REDACTED in str(value)]
+    for key in [*redacted, *keys]:
         _copy(key, composed, tree)
     for path in keep:
         *parents, key = path.split(".")

@@ -17,8 +17,8 @@ from typing import Any
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
-from ..run.environment import masked, without_secrets
-from ..run.folder import Run
+from ..run.environment import redacted, without_secrets
+from ..run.folder import Run, read_rows
 from .client import HOW_TO_UPLOAD, has_key, package, reason, say, wandb_command
 from .settings import Mode, WandbSettings
 
@@ -38,7 +38,7 @@ class RunLogger(WandbLogger):
         self.failures: set[str] = set()
         self.logged = metrics_logged(run)  # a resumed training repeats the steps after a checkpoint
         super().__init__(
-            name=masked(tracking.name) or run.id,
+            name=redacted(tracking.name) or run.id,
             id=run.id,
             resume="allow",
             save_dir=run.folder,
@@ -48,13 +48,25 @@ class RunLogger(WandbLogger):
             settings=self.wandb.Settings(
                 **tracking.model_dump(include={"init_timeout", "finish_timeout"}), silent=True
             ),
-            **masked(tracking.model_dump(include={"project", "entity", "group", "tags", "notes"})),
+            **redacted(
+                tracking.model_dump(include={"project", "entity", "group", "tags", "notes"})
+            ),
         )
-        with masked_command_line():
+        with redacted_command_line():
             _ = self.experiment  # starts the run, or raises; a dummy in processes of rank 1 and up
         for handler in logging.getLogger("wandb").handlers:
             # On a full disk each line of wandb's own log would print a traceback.
             handler.handleError = lambda record: None  # type: ignore[method-assign] # noqa: ARG005
+        if self.logged:
+            self._log_missing_rows()
+
+    def _log_missing_rows(self) -> None:
+        """Log the rows of ``metrics.csv`` that W&B had not yet written when it was killed."""
+        for row in read_rows(self.run.metrics):
+            step = int(row.pop("step"))
+            values = {name: float(value) for name, value in row.items()}
+            self.log_metrics(values | {"epoch": int(row["epoch"])}, step)
+            self.logged |= {(step, name) for name in row}
 
     @property
     def wandb(self) -> ModuleType:
@@ -111,8 +123,8 @@ def metrics_logged(run: Run) -> set[tuple[int, str]]:
 
 
 @contextmanager
-def masked_command_line() -> Iterator[None]:
-    """Mask secrets in ``sys.argv``, which W&B records."""
+def redacted_command_line() -> Iterator[None]:
+    """Redact secrets in ``sys.argv``, which W&B records."""
     words = sys.argv
     sys.argv = [words[0], *map(without_secrets, words[1:])]
     try:

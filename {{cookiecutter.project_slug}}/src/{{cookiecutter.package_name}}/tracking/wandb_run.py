@@ -16,7 +16,7 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from ..run.environment import environment, masked
+from ..run.environment import environment, redacted
 from ..run.files import write_text
 from ..run.folder import Run
 from ..settings.tree import METRICS, Settings
@@ -64,7 +64,7 @@ def wandb_run(
         yield [], []
         return
     state = environment()
-    config = masked(settings.model_dump(mode="json", exclude={"tracking"}))
+    config = redacted(settings.model_dump(mode="json", exclude={"tracking"}))
     config["git"] = {"commit": state["git_commit"], "dirty": state["git_dirty"]}
     config["command"] = state["command"]
     logger = open_run(tracking, mode, run, job=job, config=config)

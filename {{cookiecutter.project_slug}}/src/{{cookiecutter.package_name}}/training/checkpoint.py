@@ -13,7 +13,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from ..errors import UsageError
-from ..run.environment import masked
+from ..run.environment import redacted
 from ..run.files import replacing
 from ..run.folder import Run
 from ..run.identity import is_first
@@ -67,7 +67,7 @@ class CheckpointContents(Callback):
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Add ``settings``, a nested dict without secrets, and ``classes``, a list of names."""
-        checkpoint["settings"] = masked(self.settings.model_dump(mode="json", by_alias=True))
+        checkpoint["settings"] = redacted(self.settings.model_dump(mode="json", by_alias=True))
         checkpoint["classes"] = list(self.classes)
 
 
