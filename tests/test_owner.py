@@ -165,7 +165,7 @@ def test_every_command_ends_with_the_code_of_the_signal(
 ) -> None:
     def files() -> set[Path]:
         # Unlike ``rglob``, ``walk`` ignores folders that vanish.
-        walked = [(Path(folder), names) for folder, _, names in os.walk(stripped.folder)]
+        walked = [(Path(folder), [*names, *folders]) for folder, folders, names in os.walk(stripped.folder)]
         return {folder / name for folder, names in walked for name in names if ".venv" not in folder.parts}
 
     before = files()
