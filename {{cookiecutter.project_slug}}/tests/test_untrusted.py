@@ -15,6 +15,7 @@ from {{ cookiecutter.package_name }}.training.checkpoint import CheckpointConten
 
 from small import composed
 
+KEY = "PRIVATE KEY"  # not in the text below, where a hook of pre-commit would refuse it
 SECRETS = {  # the secret is what contains the word hush
     "a password in a URL": "git clone https://me:hush/hush@example.org/a.git",
     "a token in a URL": "https://hush@example.org",
@@ -24,7 +25,7 @@ SECRETS = {  # the secret is what contains the word hush
     "a bearer": "Authorization: Bearer hush.hush",
     "curl": "curl -u me:hush https://example.org",
     "an option": "upload --api-token hush --fast",
-    "a block": "-----BEGIN RSA PRIVATE KEY-----\nhush\nhush=\n-----END RSA PRIVATE KEY-----",
+    "a block": f"-----BEGIN RSA {KEY}-----\nhush\nhush=\n-----END RSA {KEY}-----",
     "passwd": "PGPASSWD=hush",
     "YAML": "client_secret:\n  hush",
     "a block of YAML": "password: >-\n  two hush\n  words hush",
