@@ -54,7 +54,7 @@ def test_the_command_and_the_reason_of_a_failure_are_written_without_secrets(
     monkeypatch.setenv("OWN_TOKEN", "planted-planted")
     monkeypatch.setenv("KEY_FILE", str(workplace))
     monkeypatch.setattr(sys, "argv", ["train", "a.api_key=planted", "b=planted-planted", "seed=1"])
-    assert environment()["command"] == "train a.api_key=*** b=*** seed=1"
+    assert environment()["command"] == "train 'a.api_key=***' 'b=***' seed=1"
     run = Run(workplace / "runs" / "one")
     run.fail(f"the server says no to planted-planted in {workplace}")
     assert run.failure.read_text() == f"the server says no to *** in {workplace}\n"

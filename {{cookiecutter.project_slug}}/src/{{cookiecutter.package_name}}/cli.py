@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from .errors import UsageError
 from .run.folder import Run, find_run, read_metrics
 from .run.identity import RUN_ID, is_first
 from .run.lock import owned
@@ -127,6 +128,8 @@ def _settings_of_checkpoint(config: DictConfig, model: type[SettingsT]) -> Setti
 
     # ~ endif
     path = Path(config.checkpoint)
+    if not path.is_file():  # before PyTorch is imported
+        raise UsageError(f"checkpoint={path}: there is no such file.")
     stored: dict[str, Any] = read_checkpoint(path)["settings"]
     stored = completed(stored, Settings, source=path)
     groups = {"data": stored["data"], "model": stored["model"]}
@@ -187,7 +190,6 @@ def tune() -> None:
     """Search for the settings with the best score."""
     from importlib.util import find_spec
 
-    from .errors import UsageError
     from .search.search_space import Search, check_search
 
     def work(config: DictConfig) -> None:

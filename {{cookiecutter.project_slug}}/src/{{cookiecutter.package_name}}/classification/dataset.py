@@ -202,7 +202,7 @@ def _images_of(folder: Path) -> list[str]:
     paths = images_below(folder)
     if not paths:
         raise UsageError(
-            f"{folder} has no images.\nAdd some or remove the folder; "
+            f"{folder} has no images.\nAdd some, or remove this class from all splits; "
             f"these are read: {' '.join(sorted(SUFFIXES))}"
         )
     return paths

@@ -3,6 +3,7 @@
 import os
 import platform
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -36,7 +37,7 @@ def environment() -> dict[str, object]:
     """Return the content of ``environment.json``: versions, git state, command line."""
     commit = git_output("rev-parse", "HEAD")
     return {
-        "command": " ".join([Path(sys.argv[0]).name, *map(without_secrets, sys.argv[1:])]),
+        "command": command_line(),
         "started": datetime.now().astimezone().isoformat(timespec="seconds"),
         "git_commit": commit,
         "git_dirty": bool(git_output("status", "--porcelain")) if commit else None,
@@ -44,6 +45,12 @@ def environment() -> dict[str, object]:
         "platform": platform.platform(),
         "packages": {name: _version(name) for name in VERSIONS_OF},
     }
+
+
+def command_line() -> str:
+    """Return the command as it was typed, quoted for a shell and without secrets."""
+    words = [word.removeprefix("++") for word in sys.argv[1:]]  # ``launch`` adds the prefix
+    return shlex.join([Path(sys.argv[0]).name, *map(without_secrets, words)])
 
 
 def without_secrets(text: str) -> str:

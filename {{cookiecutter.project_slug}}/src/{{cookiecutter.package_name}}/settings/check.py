@@ -90,7 +90,7 @@ def refuse(mistakes: Sequence[tuple[str, str]]) -> None:
         width = max(len(path) for path, _ in mistakes)
         count = "1 setting is" if len(mistakes) == 1 else f"{len(mistakes)} settings are"
         lines = [f"  {path:<{width}}  {reason}" for path, reason in mistakes]
-        raise UsageError("\n".join([f"{count} wrong:", "", *lines, "", "All settings: --cfg job"]))
+        raise UsageError("\n".join([f"{count} wrong:", "", *lines, "", "All settings: --help"]))
 
 
 def location(details: ErrorDetails) -> Keys:

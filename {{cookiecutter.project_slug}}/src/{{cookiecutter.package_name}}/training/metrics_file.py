@@ -54,13 +54,13 @@ class MetricsFile(Logger):
             self._rewrite([old for old in earlier if int(old["step"]) < self.resumed_step], row)
         elif row.keys() <= set(self.columns):
             with self.path.open("a", encoding="utf-8", newline="") as file:
-                csv.DictWriter(file, self.columns).writerow(row)
+                csv.DictWriter(file, self.columns, lineterminator="\n").writerow(row)
         else:
             self._rewrite(read_rows(self.path), row)
 
     def _rewrite(self, rows: Sequence[Mapping[str, object]], new: Mapping[str, object]) -> None:
         self.columns = sorted(set(new).union(*rows))
         with replacing(self.path) as hidden, hidden.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, self.columns)
+            writer = csv.DictWriter(file, self.columns, lineterminator="\n")
             writer.writeheader()
             writer.writerows([*rows, new])
