@@ -31,18 +31,18 @@ def from_coco(images: Sequence[CocoImage]) -> list[AnnotatedImage]:
     annotated, omitted = [], []
     for image in images:
         objects, faults = [], []
-        edges = (image.width, image.height, image.width, image.height)
         for annotation in image.objects:
             x, y, width, height = bbox = _bbox(image, annotation)
-            corners = (x, y, x + width, y + height)
-            inside = [min(max(corners[i], 0), edges[i]) for i in range(4)]
-            if inside[0] >= inside[2] or inside[1] >= inside[3]:
+            right, bottom = x + width, y + height
+            x1, y1 = max(x, 0), max(y, 0)
+            x2, y2 = min(right, image.width), min(bottom, image.height)
+            if x1 >= x2 or y1 >= y2:
                 faults.append(f"annotation {annotation.id} has a box without area: {bbox}")
                 omitted.append(f"annotation {annotation.id} in {image.source}")
                 continue
-            if max(abs(corners[i] - inside[i]) for i in range(4)) > SLACK_PIXELS:
+            if max(x1 - x, y1 - y, right - x2, bottom - y2) > SLACK_PIXELS:
                 faults.append(f"annotation {annotation.id} is beyond the border: {bbox}")
-            box = [inside[i] / edges[i] for i in range(4)]
+            box = [x1 / image.width, y1 / image.height, x2 / image.width, y2 / image.height]
             area = float(annotation.content.get("area") or width * height)
             share = area / (image.width * image.height)
             objects.append(AnnotatedObject(box, annotation.label, share, annotation.crowd))
@@ -59,16 +59,15 @@ def from_coco(images: Sequence[CocoImage]) -> list[AnnotatedImage]:
 
 def _bbox(image: CocoImage, annotation: CocoObject) -> list[float]:
     bbox = annotation.content.get("bbox")
-    if not (
-        isinstance(bbox, list)
-        and len(bbox) == 4
-        and all(isinstance(value, int | float) and math.isfinite(value) for value in bbox)
-    ):
-        raise UsageError(
-            f"{image.source}: annotation {annotation.id} has the bbox {bbox}, which is not four "
-            "numbers.\nCOCO's boxes are [x, y, width, height] in pixels."
-        )
-    return bbox
+    try:
+        if isinstance(bbox, list) and len(bbox) == 4 and all(map(math.isfinite, bbox)):
+            return bbox
+    except TypeError:  # a text, for example
+        pass
+    raise UsageError(
+        f"{image.source}: annotation {annotation.id} has the bbox {bbox}, which is not four "
+        "numbers.\nCOCO's boxes are [x, y, width, height] in pixels."
+    )
 
 
 def in_pixels(boxes: Tensor, size: tuple[int, int]) -> list[list[float]]:
