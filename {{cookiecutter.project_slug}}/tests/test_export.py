@@ -205,10 +205,11 @@ def test_predict_and_evaluate_take_an_onnx_file_for_a_checkpoint(command):
         metrics = json.loads((command("evaluate", *words) / "metrics.json").read_text())
         return rows, {name: value for name, value in metrics.items() if "/" in name}
 
-    def without_percentages(row):  # rounding may change them
-        return {
-            key: re.sub(r"\d+%", "", value) if isinstance(value, str) else value
-            for key, value in row.items()
+    def without_percentages(row):  # rounding may change them, and the order of equal scores
+        texts = {key: value for key, value in row.items() if isinstance(value, str)}
+        return row | {
+            key: ", ".join(sorted(re.sub(r" \d+%", "", text).split(", ")))
+            for key, text in texts.items()
         }
 
     (rows, metrics), (onnx_rows, onnx_metrics) = map(results, (CHECKPOINT, ONNX_FILE))
