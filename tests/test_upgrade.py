@@ -52,10 +52,11 @@ def test_a_run_of_an_earlier_version_is_evaluated_predicted_with_and_resumed(
 
     root = before.folder / "data" / "shapes"
     checkpoint = f"checkpoint={run / 'checkpoints' / 'best.ckpt'}"
-    # The Dice loss is a value of a batch, so that it is equal in equal batches only.
-    evaluated = today("evaluate", checkpoint, "tracking=none", "loader.batch_size=10")
+    evaluated = today("evaluate", checkpoint, "tracking=none")
     again = json.loads((evaluated / "metrics.json").read_text())
     scores = {name: value for name, value in measured.items() if isinstance(value, float)}
+    if task == "segmentation":
+        del scores["test/loss"]  # it was the mean of the batches, and is the mean of the images now
     assert scores
     assert {name: again[name] for name in scores} == pytest.approx(scores, abs=1e-4)
     images = next(root.rglob("test/**/*.png")).parent
