@@ -157,9 +157,7 @@ def test_a_training_that_is_ended_by_a_signal_keeps_the_step_and_says_how_to_go_
             assert logged[-1] == int(line.split("step ")[1].split(";")[0]) - 1
 
 
-@pytest.mark.parametrize(
-    ("signum", "seconds"), [(signal.SIGINT, 1), (signal.SIGTERM, 6)], ids=["importing", "working"]
-)
+@pytest.mark.parametrize(("signum", "seconds"), [(signal.SIGINT, 1), (signal.SIGTERM, 6)], ids=["importing", "working"])
 def test_every_command_ends_with_the_code_of_the_signal(
     stripped: Project, start: Start, best: str, signum: signal.Signals, seconds: int
 ) -> None:
