@@ -25,7 +25,7 @@ COMMANDS = {
     "bench": (*SMALL, "steps=100000"),
     "evaluate": ("checkpoint={best}", "data.test_images=20000", *QUICK),
     "predict": ("checkpoint={best}", "source=many", *QUICK),
-    "tune": (*ENDLESS, "trials=1"),
+    "tune": (*ENDLESS, "trials=1", "study={study}"),
     "export": ("checkpoint={best}", "data.test_images=20000", *QUICK),
 }
 STARTED = {"config.yaml", "study.db"}  # the first file that a command writes
@@ -64,10 +64,11 @@ def output(process: subprocess.Popen[str], timeout: float = 300) -> str:
     return process.communicate(timeout=timeout)[0]
 
 
-def wait_for(what: Callable[[], object], process: subprocess.Popen[str]) -> None:
+def wait_for(what: Callable[[], object], *processes: subprocess.Popen[str]) -> None:
     end = time.monotonic() + 300
     while not what():
-        assert process.poll() is None, output(process)
+        for process in processes:
+            assert process.poll() is None, output(process)
         assert time.monotonic() < end, "nothing happens"
         time.sleep(0.05)
 
@@ -167,9 +168,13 @@ def test_every_command_ends_with_the_code_of_the_signal(
         return {folder / name for folder, names in walked for name in names if ".venv" not in folder.parts}
 
     before = files()
-    processes = {name: start(name, *(word.format(best=best) for word in words)) for name, words in COMMANDS.items()}
+    processes = {
+        # Each signal has a study of its own, since a search that was stopped goes on in the folders it has.
+        name: start(name, *(word.format(best=best, study=signum.name) for word in words))
+        for name, words in COMMANDS.items()
+    }
     wait_for(
-        lambda: len([path for path in files() - before if path.name in STARTED]) >= len(COMMANDS), processes["doctor"]
+        lambda: len([path for path in files() - before if path.name in STARTED]) >= len(COMMANDS), *processes.values()
     )
     time.sleep(seconds)
     for name, process in processes.items():
