@@ -5,10 +5,10 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from .check import Strict
-from .data import DataFolder, ShapesSettings
+from .data import OwnFolder, ShapesSettings
 
 
-class BoxFolderSettings(DataFolder):
+class BoxFolderSettings(OwnFolder):
     """COCO annotations, or YOLO's ``data.yaml`` with label files."""
 
     name: Literal["coco", "yolo"]

@@ -5,10 +5,10 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from .check import Strict
-from .data import DataFolder, ShapesSettings
+from .data import OwnFolder, ShapesSettings
 
 
-class MaskFolderSettings(DataFolder):
+class MaskFolderSettings(OwnFolder):
     """Images with mask files, or with COCO annotations."""
 
     name: Literal["maskfolder", "coco"]
