@@ -1,6 +1,5 @@
 """Image data sets with a class label for each image."""
 
-import random
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +12,7 @@ from torch.utils.data import Dataset
 from ..data.datamodule import Datasets
 from ..data.files import SUFFIXES, folders_in, images_below
 from ..data.images import ImageFiles, Unreadable, UnreadableImageError
+from ..data.split import UNSPLIT, with_splits
 from ..errors import UsageError
 from ..settings.classification import DataSettings, ImageFolderSettings
 from ..settings.data import ShapesSettings
@@ -88,9 +88,12 @@ def build_datasets(settings: DataSettings) -> Datasets:
         UsageError: if a folder is missing or empty, or the splits have different classes.
     """
     if isinstance(settings, ShapesSettings):
-        classes, images = _scan_splits(write_shapes(settings))
+        classes, found = _scan_splits(write_shapes(settings))
     else:
-        classes, images = find_splits(settings)
+        classes, found = find_splits(settings)
+    images = with_splits(
+        found, settings, path=lambda file: file[0], labels=lambda file: [classes[file[1]]]
+    )
     evaluation, limit = eval_transform(settings.image_size), settings.max_pixels
     return Datasets(
         train=ImageDataset(images["train"], train_transform(settings), limit),
@@ -98,6 +101,7 @@ def build_datasets(settings: DataSettings) -> Datasets:
         test=ImageDataset(images["test"], evaluation, limit),
         classes=classes,
         collate=collate,
+        unsplit=UNSPLIT in found,
     )
 
 
@@ -112,14 +116,15 @@ def model_input(image: Tensor, settings: DataSettings) -> Tensor:
     return eval_transform(settings.image_size)(image)
 
 
-ClassesAndSplits = tuple[list[str], dict[str, list[tuple[str, int]]]]
+ClassesAndSplits = tuple[list[str], dict[str, list[tuple[str, int]]]]  # or the key UNSPLIT
 
 
 def find_splits(settings: ImageFolderSettings) -> ClassesAndSplits:
-    """List the images of ``train/``, ``val/`` and ``test/``, or split a folder of class folders.
+    """List the images of ``train/``, ``val/`` and ``test/``, or those of bare class folders.
 
     Returns:
-        The class names, and for each split the path and the class index of each image.
+        The class names, and for each split, or for ``UNSPLIT``, the path and the class index of
+        each image.
 
     Raises:
         UsageError: if a folder is missing or empty, or the splits have different classes.
@@ -131,7 +136,7 @@ def find_splits(settings: ImageFolderSettings) -> ClassesAndSplits:
         )
     present = [split for split in SPLITS if (root / split).is_dir()]
     if not present:
-        return _split_classes(settings)
+        return _unsplit_classes(root)
     missing = [split for split in SPLITS if split not in present]
     if missing:
         raise UsageError(
@@ -163,26 +168,12 @@ def _scan_splits(root: Path) -> ClassesAndSplits:
     return classes, images
 
 
-def _split_classes(settings: ImageFolderSettings) -> ClassesAndSplits:
-    classes = _class_folders(settings.root)
-    images: dict[str, list[tuple[str, int]]] = {split: [] for split in SPLITS}
-    for target, name in enumerate(classes):
-        paths = _images_of(settings.root / name)
-        order = list(range(len(paths)))
-        random.Random(f"{settings.split_seed}/{name}").shuffle(order)  # noqa: S311 - not for secrets
-        # Each class is split separately, so that each split has images of every class.
-        val = max(1, round(settings.val_fraction * len(paths)))
-        test = max(1, round(settings.test_fraction * len(paths)))
-        if val + test >= len(paths):
-            raise UsageError(
-                f"{settings.root / name} has {len(paths)} images, too few to split into training, "
-                f"validation ({val}) and test ({test}).\n"
-                "Add images, or lower data.val_fraction and data.test_fraction."
-            )
-        cuts = {"val": order[:val], "test": order[val : val + test], "train": order[val + test :]}
-        for split, part in cuts.items():
-            images[split] += [(paths[index], target) for index in sorted(part)]
-    return classes, images
+def _unsplit_classes(root: Path) -> ClassesAndSplits:
+    classes = _class_folders(root)
+    files = [
+        (path, target) for target, name in enumerate(classes) for path in _images_of(root / name)
+    ]
+    return classes, {UNSPLIT: files}
 
 
 def _class_folders(folder: Path) -> list[str]:

@@ -3,22 +3,17 @@
 import json
 import logging
 import os
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import UsageError
+from .coco_files import find_annotations
+from .split import folder_of
 from .text import read_text
 
 log = logging.getLogger(__name__)
-
-SPLITS = {"train": "train", "val": "val|valid|validation", "test": "test"}
-LAYOUTS = """These layouts are read, each with a file for train, for val and, optionally, for test:
-  annotations/instances_train2017.json with train2017/
-  annotations/train.json with train/
-  train/_annotations.coco.json with the images in the same folder"""
 
 
 class CocoObject(NamedTuple):
@@ -47,31 +42,21 @@ def read_coco(
     """Read the three splits; if there is no test split, the validation split is used for it.
 
     Args:
-        root: the folder of the data set.
+        root: the folder of the data set, or its only annotation file.
         missing_images: if true, image files may be missing; reading such an image then fails.
         outside: whether image files may be outside ``root``.
 
     Returns:
-        The names of the classes in the order of their ids, and the images by split.
+        The names of the classes in the order of their ids, and the images by split. The images of
+        a single annotation file have the key ``UNSPLIT``.
 
     Raises:
         UsageError: if a file or an annotation is missing or invalid.
     """
-    if not root.is_dir():
-        raise UsageError(
-            f"data.root={root}: there is no such folder.\nName the folder that holds the data."
-        )
-    files = {split: _find(root, split) for split in SPLITS}
-    for split in ("train", "val"):
-        if files[split] is None:
-            raise UsageError(f"data.root={root} has no annotations for {split}.\n{LAYOUTS}")
+    files, root = find_annotations(root), folder_of(root)
     classes: dict[int, str] = {}
     splits: dict[str, list[CocoImage]] = {}
     for split, file in files.items():
-        if file is None:
-            log.info("%s has no annotations for test: the validation split is used.", root)
-            splits[split] = splits["val"]
-            continue
         names, splits[split] = _read(file, root, missing_images=missing_images, outside=outside)
         if classes and names != classes:
             raise UsageError(
@@ -79,28 +64,10 @@ def read_coco(
                 f"  {_listed(names)}\n  {_listed(classes)}"
             )
         classes = names
+    if "val" in splits and "test" not in splits:
+        log.info("%s has no annotations for test: the validation split is used.", root)
+        splits["test"] = splits["val"]
     return list(classes.values()), splits
-
-
-def _find(root: Path, split: str) -> Path | None:
-    in_splits = [
-        root / name / "_annotations.coco.json"
-        for name in SPLITS[split].split("|")
-        if (root / name / "_annotations.coco.json").is_file()
-    ]
-    in_annotations = [
-        path
-        for path in sorted((root / "annotations").glob("*.json"))
-        if re.fullmatch(rf"(instances_)?({SPLITS[split]})(\d\d\d\d)?", path.stem)
-    ]
-    files = in_splits + in_annotations
-    if len(files) > 1:
-        raise UsageError(
-            f"data.root={root} has several annotation files for {split}:\n"
-            + "\n".join(f"  {path}" for path in files)
-            + "\nKeep the file to use, and move the other files away."
-        )
-    return files[0] if files else None
 
 
 def _read(
@@ -174,6 +141,7 @@ def _paths(
     names = {key: str(_field(file, "image", entry, "file_name")) for key, entry in images.items()}
     stem = file.stem.removeprefix("instances_")
     folders = [file.parent, root / stem, root / "images" / stem, root / "images", root]
+    folders.append(file.parent / "images")
     first = next(iter(names.values()))
     folder = next((path for path in folders if (path / first).is_file()), None)
     if folder is None:  # no image to go by: choose a folder for the error message

@@ -38,6 +38,7 @@ class Datasets:
     test: SizedDataset
     classes: Sequence[str]
     collate: Callable[[list[Any]], Any]
+    unsplit: bool = False  # whether the data have no splits of their own, see data/split.py
 
 
 class DataModule(LightningDataModule):

@@ -6,17 +6,60 @@ import os
 import random
 import re
 from collections import Counter, defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from ..errors import UsageError
 from ..run.files import write_csv
-from ..settings.data import OwnFolder
+from ..run.folder import Run
+from ..run.identity import is_first
+from ..settings.data import DataFolder, OwnFolder
+from ..settings.tree import Settings
+from .datamodule import Datasets
 
 log = logging.getLogger(__name__)
 
 SPLITS = ("train", "val", "test")
+UNSPLIT = "unsplit"  # in the place of the splits, where the data have none
 Groups = list[list[int]]  # the indices of the images of each group
+ImageT = TypeVar("ImageT")
+
+
+def with_splits(
+    images: Mapping[str, Sequence[ImageT]],
+    settings: DataFolder,
+    *,
+    path: Callable[[ImageT], str | Path],
+    labels: Callable[[ImageT], Collection[str]],
+) -> dict[str, Sequence[ImageT]]:
+    """Return the images by split; images of the key ``UNSPLIT`` are split by ``split_images``.
+
+    Args:
+        images: the images that a reader has returned, by split or with the key ``UNSPLIT``.
+        settings: see ``split_images``.
+        path: returns the path of an image.
+        labels: returns the names of the classes in an image.
+
+    Raises:
+        UsageError: see ``split_images``; and if the data have splits, but a setting is for data
+            without splits.
+    """
+    if not isinstance(settings, OwnFolder):
+        return dict(images)
+    if UNSPLIT not in images:
+        for name in ("split_by", "split_file"):
+            if getattr(settings, name) is not None:
+                raise UsageError(
+                    f"data.{name} is for data without splits, but {settings.root} has splits.\n"
+                    f"To use them: data.{name}=null"
+                )
+        return dict(images)
+    unsplit = images[UNSPLIT]
+    parts = split_images([*map(path, unsplit)], [*map(labels, unsplit)], settings)
+    sizes = ", ".join(f"{len(parts[split])} for {split}" for split in SPLITS)
+    log.info("%s has no splits: its %d images are split, %s.", settings.root, len(unsplit), sizes)
+    return {split: [unsplit[index] for index in parts[split]] for split in SPLITS}
 
 
 def split_images(
@@ -47,21 +90,40 @@ def split_images(
     return {split: sorted(parts[split] or parts["val"]) for split in SPLITS}
 
 
-def write_split(file: Path, root: Path, splits: dict[str, Sequence[str]]) -> None:
-    """Write ``split.csv``: a row with the path below ``root`` and the split of each image."""
-    rows: dict[str, str] = {}
-    for split in SPLITS:
-        for path in splits[split]:
-            rows.setdefault(relative_name(path, root), split)  # the test may repeat val
-    write_csv(file, ["file", "split"], rows.items())
+def record_split(settings: Settings, datasets: Datasets, run: Run) -> Settings:
+    """Write ``split.csv`` into the run folder, unless the data have splits of their own.
+
+    The file has a row with the path below ``data.root`` and the split of each image.
+
+    Returns:
+        The settings, which name the file as ``data.split_file``, so that checkpoints refer to it.
+    """
+    data = settings.data
+    if not datasets.unsplit or not isinstance(data, OwnFolder):
+        return settings
+    if is_first() and data.split_file != run.split:  # a resumed run keeps its file
+        rows: dict[str, str] = {}
+        for split in SPLITS:
+            for path in getattr(datasets, split).paths:
+                rows.setdefault(relative_name(path, data.root), split)  # the test may repeat val
+        write_csv(run.split, ["file", "split"], rows.items())
+    data = data.model_copy(update={"split_file": run.split})
+    return settings.model_copy(update={"data": data})
 
 
 def relative_name(path: str | Path, root: Path) -> str:
     """Return the path of an image relative to the data set, with ``/`` on every system."""
-    folder = root.parent if root.is_file() else root
+    folder = folder_of(root)
     name, prefix = str(path), f"{folder}{os.sep}"
     name = name.removeprefix(prefix) if name.startswith(prefix) else os.path.relpath(name, folder)
     return name.replace(os.sep, "/").encode(errors="backslashreplace").decode()
+
+
+def folder_of(root: Path) -> Path:
+    """Return the folder of the data set, where ``data.root`` may be the file that describes it."""
+    if not root.is_file():
+        return root
+    return root.parent.parent if root.parent.name == "annotations" else root.parent
 
 
 def _group(names: Sequence[str], pattern: str | None) -> Groups:
@@ -110,6 +172,10 @@ def _draw_split(
         parts["train"] += [index for group in rare for index in group]
     else:
         _cut(rare, settings, parts)
+    for split in SPLITS[: _splits(settings)]:
+        present = {label for index in parts[split] for label in labels[index]}
+        if parts["val"] and (absent := sorted(counts.keys() - present)):
+            log.warning("The split gives no image of %s to %s.", ", ".join(absent), split)
     return parts
 
 

@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 from ..data.coco import read_coco
 from ..data.datamodule import Datasets
 from ..data.images import ImageFiles, Unreadable, UnreadableImageError
+from ..data.split import UNSPLIT, with_splits
 from ..settings.data import ShapesSettings
 from ..settings.detection import DataSettings
 from .boxes import AnnotatedImage, Target
@@ -113,13 +114,19 @@ def build_datasets(settings: DataSettings) -> Datasets:
         UsageError: if a file or an annotation is missing or invalid.
     """
     if settings.name == "yolo":
-        classes, splits = read_yolo(settings.root, outside=settings.outside_root)
+        classes, found = read_yolo(settings.root, outside=settings.outside_root)
     else:
         root = write_shapes(settings) if isinstance(settings, ShapesSettings) else settings.root
         classes, images = read_coco(
             root, missing_images=settings.skip_unreadable, outside=settings.outside_root
         )
-        splits = {split: from_coco(images[split]) for split in images}
+        found = {split: from_coco(images[split]) for split in images}
+    splits = with_splits(
+        found,
+        settings,
+        path=lambda image: image.path,
+        labels=lambda image: {classes[annotation.label] for annotation in image.objects},
+    )
     evaluation, limit = eval_transform(settings.image_size), settings.max_pixels
     return Datasets(
         train=BoxDataset(splits["train"], train_transform(settings), limit),
@@ -127,6 +134,7 @@ def build_datasets(settings: DataSettings) -> Datasets:
         test=BoxDataset(splits["test"], evaluation, limit),
         classes=classes,
         collate=collate,
+        unsplit=UNSPLIT in found,
     )
 
 

@@ -9,16 +9,13 @@ import yaml
 
 from ..data.coco import check_inside
 from ..data.files import images_below
+from ..data.split import UNSPLIT, folder_of
 from ..data.text import read_text
 from ..errors import UsageError
 from .boxes import AnnotatedImage, AnnotatedObject
+from .yolo_files import EXAMPLE, find_description, find_entries, read_names
 
-EXAMPLE = """It must contain the folders of the images and the names of the classes:
-  train: images/train
-  val: images/val
-  names: [cat, dog]"""
 SLACK = 0.005  # a box may exceed the image by this share of its side, because of rounding
-SPLITS = {"train": ("train",), "val": ("val", "valid"), "test": ("test", "val", "valid")}
 
 
 def read_yolo(
@@ -31,33 +28,38 @@ def read_yolo(
     is a polygon, of which the bounding box is used. An image without a text file has no objects.
 
     Args:
-        root: the folder of ``data.yaml``.
+        root: the folder of ``data.yaml``, or that file itself.
         outside: whether images may be outside ``root``.
 
     Returns:
-        The class names, and the annotated images by split.
+        The class names, and the annotated images by split; those without splits have the key
+        ``UNSPLIT``.
 
     Raises:
         UsageError: if a file or a line of a file is missing or invalid.
     """
-    file = root / "data.yaml"
+    file = find_description(root)
+    folder = folder_of(root)
     try:
-        content = yaml.safe_load(read_text(file))
-    except OSError as error:
-        raise UsageError(f"{file} is missing.\n{EXAMPLE}") from error
+        is_yaml = file.suffix.lower() in {".yaml", ".yml"}
+        content = yaml.safe_load(read_text(file)) if is_yaml else read_names(file)
     except yaml.YAMLError as error:
         raise UsageError(f"{file} is not valid YAML: {error}") from error
     classes = _classes(file, content)
-    splits = {}
-    for split, keys in SPLITS.items():
-        entry = next((content[key] for key in keys if content.get(key)), None)
-        if entry is None:
+    base = folder / str(content.get("path") or ".")
+    base = base if base.is_dir() else folder
+    entries = find_entries(content, base)
+    for split in ("train", "val"):
+        if split not in entries and UNSPLIT not in entries:
             raise UsageError(f"{file} has no {split}.\n{EXAMPLE}")
-        base = root / str(content.get("path") or ".")
-        paths = _images(file, base if base.is_dir() else root, entry)
+    splits = {}
+    for split, entry in entries.items():
+        paths = _images(file, base, entry)
         if not outside:
-            check_inside(root, paths, source=file)
+            check_inside(folder, paths, source=file)
         splits[split] = [_read_image(path, len(classes)) for path in paths]
+    if "val" in splits and "test" not in splits:
+        splits["test"] = splits["val"]
     return classes, splits
 
 

@@ -1,6 +1,5 @@
 """Image data sets with a mask for each image."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -12,7 +11,6 @@ from torch.utils.data import Dataset
 
 from ..data.coco import read_coco
 from ..data.datamodule import Datasets
-from ..data.files import images_below
 from ..data.images import (
     DecodedImage,
     ImageFiles,
@@ -20,15 +18,15 @@ from ..data.images import (
     UnreadableImageError,
     read_image,
 )
-from ..errors import UsageError
+from ..data.split import UNSPLIT, with_splits
 from ..settings.data import ShapesSettings
 from ..settings.segmentation import DataSettings
 from .coco import CocoMasks
+from .mask_folders import find_pairs
 from .masks import Classes, read_classes, read_mask
 from .transforms import PairTransform, eval_transform, train_transform
 from .write_shapes import write_shapes
 
-SPLITS = ("train", "val", "test")
 UNLABELLED = None
 
 
@@ -132,10 +130,9 @@ def build_datasets(settings: DataSettings) -> Datasets:
         UsageError: if a folder, a file or an annotation is missing or invalid.
     """
     if settings.name == "coco":
-        names, splits = _read_outlines(settings)
+        names, splits, unsplit = _read_outlines(settings)
     else:
-        root = write_shapes(settings) if isinstance(settings, ShapesSettings) else settings.root
-        names, splits = _read_mask_files(root)
+        names, splits, unsplit = _read_mask_files(settings)
     evaluation, limit = eval_transform(settings.image_size), settings.max_pixels
     return Datasets(
         train=MaskDataset(*splits["train"], train_transform(settings), limit),
@@ -143,32 +140,41 @@ def build_datasets(settings: DataSettings) -> Datasets:
         test=MaskDataset(*splits["test"], evaluation, limit),
         classes=names,
         collate=collate,
+        unsplit=unsplit,
     )
 
 
-ClassesAndSplits = tuple[list[str], dict[str, tuple[Sequence[str | Path], MaskFiles | CocoMasks]]]
+ImagesAndMasks = dict[str, tuple[Sequence[str | Path], MaskFiles | CocoMasks]]  # by split
+# The class names, the splits, and whether the data have no splits of their own.
+ClassesAndSplits = tuple[list[str], ImagesAndMasks, bool]
 
 
 def _read_outlines(settings: DataSettings) -> ClassesAndSplits:
-    names, splits = read_coco(
+    names, outlined = read_coco(
         settings.root, missing_images=settings.skip_unreadable, outside=settings.outside_root
     )
-    return ["background", *names], {
-        split: ([image.path for image in images], CocoMasks(images))
-        for split, images in splits.items()
+    splits = with_splits(
+        outlined,
+        settings,
+        path=lambda image: image.path,
+        labels=lambda image: {names[annotation.label] for annotation in image.objects},
+    )
+    masks: ImagesAndMasks = {
+        split: ([image.path for image in part], CocoMasks(part)) for split, part in splits.items()
     }
+    return ["background", *names], masks, UNSPLIT in outlined
 
 
-def _read_mask_files(root: Path) -> ClassesAndSplits:
-    if not root.is_dir():
-        raise UsageError(
-            f"data.root={root}: there is no such folder.\nName the folder that holds the data."
-        )
+def _read_mask_files(settings: DataSettings) -> ClassesAndSplits:
+    root = write_shapes(settings) if isinstance(settings, ShapesSettings) else settings.root
+    pairs = find_pairs(root)
     classes = read_classes(root / "classes.txt")
-    pairs = {split: find_pairs(root, split) for split in SPLITS}
-    return classes.names, {
-        split: (images, MaskFiles(masks, classes)) for split, (images, masks) in pairs.items()
+    splits = with_splits(pairs, settings, path=lambda pair: pair[0], labels=lambda _: ())
+    masks: ImagesAndMasks = {
+        split: ([image for image, _ in part], MaskFiles([mask for _, mask in part], classes))
+        for split, part in splits.items()
     }
+    return classes.names, masks, UNSPLIT in pairs
 
 
 def unlabelled_images(paths: Sequence[Path], settings: DataSettings) -> MaskDataset:
@@ -179,32 +185,3 @@ def unlabelled_images(paths: Sequence[Path], settings: DataSettings) -> MaskData
 def model_input(image: Tensor, settings: DataSettings) -> Tensor:
     """Transform an image as in validation, from uint8 [3, H, W] to uint8 [3, S, S]."""
     return eval_transform(settings.image_size)(image, None)[0]
-
-
-def find_pairs(root: Path, split: str) -> tuple[list[str], list[str]]:
-    """Return the paths of the images and of the masks of a split, matched by file name.
-
-    Raises:
-        UsageError: if a folder or a mask is missing.
-    """
-    folders = root / "images" / split, root / "masks" / split
-    for folder in folders:
-        if not folder.is_dir():
-            raise UsageError(
-                f"{folder} is missing.\nImages go to images/{split}, masks to masks/{split}."
-            )
-    images = images_below(folders[0])
-    if not images:
-        raise UsageError(f"{folders[0]} has no images.")
-    names = [_relative_stem(folders[0], path) for path in images]
-    masks = {_relative_stem(folders[1], path): path for path in images_below(folders[1])}
-    unmatched = [path for name, path in zip(names, images, strict=True) if name not in masks]
-    if unmatched:
-        raise UsageError(
-            f"{unmatched[0]} has no mask in {folders[1]} ({len(unmatched)} such images)."
-        )
-    return images, [masks[name] for name in names]
-
-
-def _relative_stem(folder: Path, path: str) -> str:
-    return path.removeprefix(f"{folder}{os.sep}").rpartition(".")[0]
