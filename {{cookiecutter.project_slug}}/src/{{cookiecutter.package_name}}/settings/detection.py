@@ -9,9 +9,9 @@ from .data import OwnFolder, ShapesSettings
 
 
 class BoxFolderSettings(OwnFolder):
-    """COCO annotations, or YOLO's ``data.yaml`` with label files."""
+    """Annotations of COCO, YOLO, Pascal VOC or LabelMe."""
 
-    name: Literal["coco", "yolo"]
+    name: Literal["coco", "yolo", "voc", "labelme"]
 
 
 DataSettings = Annotated[ShapesSettings | BoxFolderSettings, Field(discriminator="name")]

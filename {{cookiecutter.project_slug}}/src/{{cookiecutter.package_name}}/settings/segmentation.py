@@ -9,9 +9,9 @@ from .data import OwnFolder, ShapesSettings
 
 
 class MaskFolderSettings(OwnFolder):
-    """Images with mask files, or with COCO annotations."""
+    """Images with mask files, or with annotations of COCO or LabelMe."""
 
-    name: Literal["maskfolder", "coco"]
+    name: Literal["maskfolder", "coco", "labelme"]
 
 
 DataSettings = Annotated[ShapesSettings | MaskFolderSettings, Field(discriminator="name")]
