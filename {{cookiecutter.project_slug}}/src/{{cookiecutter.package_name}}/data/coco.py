@@ -77,19 +77,9 @@ def read_coco(
         if files[split] is None:
             raise UsageError(f"data.root={root} has no annotations for {split}.\n{LAYOUTS}")
     contents = {split: _read_file(file) for split, file in files.items() if file is not None}
-    for split, content in contents.items():
-        if not content.annotations and split != "test":
-            verb = "measure" if split == "val" else "learn"
-            raise UsageError(
-                f"{content.file} has {len(content.images)} images, but no annotations, so there is "
-                f"nothing to {verb}.\nAnnotate the objects of {split}, or move annotated images "
-                "of another split there."
-            )
-    if "test" in contents and not contents["test"].annotations:
-        file = contents.pop("test").file
-        reading.note(f"{file} has no annotations: the validation images are tested.")
-    elif "val" in contents and "test" not in contents:
-        reading.note(f"{root} has no annotations for test: the validation images are tested.")
+    _check_annotated(contents, reading)
+    if "val" in contents and "test" not in contents:
+        reading.note(f"{root} has no annotations for the test: the validation images are tested.")
     names = _class_names(list(contents.values()), reading)
     used_crowds = _crowds_that_are_objects(contents, reading)
     splits = {}
@@ -146,6 +136,23 @@ def _names(content: _Content) -> dict[int, str]:
         key: str(_field(content.file, "category", entry, "name"))
         for key, entry in sorted(content.categories.items())
     }
+
+
+def _check_annotated(contents: dict[str, _Content], reading: Reading) -> None:
+    """Refuse a split without annotations; if it is the test split, remove it."""
+    for split, content in list(contents.items()):
+        if content.annotations:
+            continue
+        if split == "test":
+            reading.note(f"{content.file} has no annotations, so it is not used for the test.")
+            del contents[split]
+            continue
+        verb = "measure" if split == "val" else "learn"
+        raise UsageError(
+            f"{content.file} has {len(content.images)} images, but no annotations, so there is "
+            f"nothing to {verb}.\nAnnotate the objects of {split}, or move annotated images of "
+            "another split there."
+        )
 
 
 def _class_names(contents: Sequence[_Content], reading: Reading) -> dict[int, str]:

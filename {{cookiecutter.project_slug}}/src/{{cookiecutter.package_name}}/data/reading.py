@@ -194,6 +194,6 @@ def check_learnable(reading: Reading) -> None:
 
 def _note_absent(reading: Reading, split: str, absent: list[str]) -> None:
     if absent:
-        result = "they cannot be learned" if split == "train" else "their metrics are undefined there"
+        reason = "they cannot be learned" if split == "train" else "their metrics are undefined"
         names = ", ".join(absent[:MAX_NAMES]) + (" ..." if len(absent) > MAX_NAMES else "")
-        reading.note(f"{split} has no {reading.counted} of {names}: {result}.")
+        reading.note(f"{split} has no {reading.counted} of {names}: {reason}.")
