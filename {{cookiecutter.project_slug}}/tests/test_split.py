@@ -7,7 +7,8 @@ from itertools import chain
 import pytest
 import yaml
 
-from {{ cookiecutter.package_name }}.data.split import SPLITS, split_images
+from {{ cookiecutter.package_name }}.data.reading import Reading
+from {{ cookiecutter.package_name }}.data.split import SPLITS, with_splits
 from {{ cookiecutter.package_name }}.errors import UsageError
 from {{ cookiecutter.package_name }}.settings.check import check
 from {{ cookiecutter.package_name }}.settings.data import OwnFolder
@@ -17,12 +18,21 @@ from {{ cookiecutter.package_name }}.task import build_datasets
 from small import OWN, write_unsplit_data
 
 
-def split(names, root, labels=None, **changes):
-    """The names of the images by split."""
+def split(names, root, labels=None, reading=None, test=None, **changes):
+    """The names of the images by split; ``test`` are those of a test split of the data."""
     settings = {"split": (0.8, 0.1, 0.1), "split_seed": 0, "split_by": None, "split_file": None}
     folder = OwnFolder.model_construct(root=root, **settings | changes)
-    parts = split_images([root / name for name in names], labels or [()] * len(names), folder)
-    return {part: [names[index] for index in parts[part]] for part in SPLITS}
+    images = {"train": [*zip(names, labels or [()] * len(names), strict=True)]}
+    if test is not None:
+        images["test"] = [(name, ()) for name in test]
+    parts = with_splits(
+        images,
+        folder,
+        reading or Reading(),
+        path=lambda image: root / image[0],
+        labels=lambda image: image[1],
+    )
+    return {part: [name for name, _ in parts[part]] for part in SPLITS}
 
 
 def write_split_file(path, **files):
@@ -60,6 +70,13 @@ def test_an_image_of_several_classes_counts_for_the_rarest_so_each_split_has_eve
     assert [len(rare & set(parts[part])) for part in SPLITS] == [1, 1, 1]
 
 
+def test_a_test_split_of_the_data_stays_and_train_is_split_in_two(tmp_path):
+    names = [f"{index}.jpg" for index in range(18)]
+    parts = split(names, tmp_path, test=["t.jpg"])
+    assert [len(parts[part]) for part in SPLITS] == [16, 2, 1]
+    assert parts["test"] == ["t.jpg"]
+
+
 def test_without_a_share_for_the_test_validation_is_tested(tmp_path):
     parts = split([f"{index}.jpg" for index in range(10)], tmp_path, split=(0.8, 0.2, 0.0))
     assert (len(parts["train"]), len(parts["val"])) == (8, 2)
@@ -92,23 +109,30 @@ def test_too_few_images_are_refused(tmp_path):
         split(frames, tmp_path, split_by="film")
 
 
-def test_a_class_of_too_few_images_is_trained_on_and_reported(tmp_path, caplog):
+def test_a_class_of_too_few_images_is_trained_on(tmp_path):
     names = [f"{index}.jpg" for index in range(12)]
     parts = split(names, tmp_path, [{"a"}] * 10 + [{"rare"}] * 2)
     assert {"10.jpg", "11.jpg"} <= set(parts["train"])
-    assert "The split gives no image of rare to val." in caplog.text
 
 
-def test_a_written_split_is_repeated_and_other_files_are_reported(tmp_path, caplog):
+def test_a_written_split_is_repeated_and_other_files_are_reported(tmp_path):
     file = write_split_file(
         tmp_path / "split.csv", train=["b.jpg", "c/d.jpg"], val=["a.jpg"], test=["gone.jpg"]
     )
-    names = ["a.jpg", "b.jpg", "c/d.jpg", "new.jpg"]
-    parts = split(names, tmp_path, split_file=file)
+    names, reading = ["a.jpg", "b.jpg", "c/d.jpg", "new.jpg"], Reading()
+    parts = split(names, tmp_path, reading=reading, split_file=file)
     assert parts == {"train": ["b.jpg", "c/d.jpg"], "val": ["a.jpg"], "test": ["a.jpg"]}
-    assert "1 images are not in" in caplog.text
-    assert "left out: new.jpg" in caplog.text
-    assert "are missing: gone.jpg" in caplog.text
+    (left_out,) = reading.left_out
+    assert (left_out.count, left_out.first, left_out.reason) == (1, "new.jpg", f"not in {file}")
+    assert f"1 images of {file} are missing, the first is gone.jpg." in reading.notes
+
+
+@pytest.mark.parametrize("name", ["split_by", "split_file"])
+def test_settings_for_unsplit_data_are_refused_for_data_with_splits(tmp_path, name):
+    folder = OwnFolder.model_construct(root=tmp_path, split_by=None, split_file=None)
+    folder = folder.model_copy(update={name: "x"})
+    with pytest.raises(UsageError, match=rf"has splits\.\n.*data\.{name}=null"):
+        with_splits({"train": [], "val": []}, folder, Reading(), path=str, labels=set)
 
 
 @pytest.mark.parametrize("content", ["", "file,split\nx.jpg,train\n", "file,split\na.jpg,dev\n"])
@@ -131,7 +155,8 @@ def files_by_split(run):
 
 def files_tested(run):
     """The files of the test split, as the settings of a run determine them."""
-    settings = check(yaml.safe_load((run / "config.yaml").read_text()), Settings)
+    tree = yaml.safe_load((run / "config.yaml").read_text())
+    settings = check({name: tree[name] for name in Settings.model_fields}, Settings)
     datasets = build_datasets(settings.data)
     return {path.removeprefix(f"{settings.data.root}/") for path in datasets.test.paths}
 

@@ -9,6 +9,7 @@ from .clusters.slurm import slurm_plugins
 from .data.cache import cache_images
 # ~ endif
 from .data.datamodule import DataModule
+from .data.reading import check_learnable, report_reading
 from .data.split import record_split
 from .evaluation.callback import EvaluationResults
 from .evaluation.report import print_summary, write_report
@@ -43,6 +44,8 @@ def run_training(settings: Settings, run: Run) -> dict[str, float]:
     """
     seed_everything(settings.seed, workers=True, verbose=False)
     datasets = build_datasets(settings.data)
+    check_learnable(datasets.reading)
+    report_reading(datasets.reading, run)
     settings = record_split(settings, datasets, run)
     # ~ if cookiecutter.scope == "complete"
     if settings.data.cache:

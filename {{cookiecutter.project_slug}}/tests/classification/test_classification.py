@@ -6,7 +6,7 @@ import torch
 import yaml
 
 from {{ cookiecutter.package_name }}.model import load_module
-from {{ cookiecutter.package_name }}.settings.tree import Settings
+from {{ cookiecutter.package_name }}.settings.tree import EvaluateSettings, Settings
 from {{ cookiecutter.package_name }}.task import build_datasets
 
 
@@ -72,8 +72,9 @@ def test_a_checkpoint_with_the_earlier_fractions_is_measured_on_the_same_images(
     data |= {"val_fraction": 0.2, "test_fraction": 0.2}
     torch.save(content, checkpoint)
     result = command("evaluate", f"checkpoint={checkpoint}", "tracking=none")
-    settings = Settings.model_validate(yaml.safe_load((result / "config.yaml").read_text()))
-    assert settings.data.split == pytest.approx([0.6, 0.2, 0.2])
+    tree = yaml.safe_load((result / "config.yaml").read_text())
+    settings = EvaluateSettings.model_validate(tree)
+    assert settings.data.split == pytest.approx((0.6, 0.2, 0.2))
     tested = build_datasets(settings.data).test.paths
     names = [path.removeprefix(f"{own_data}/") for path in tested]
     assert names == ["blue/1.jpg", "blue/7.jpg", "red/7.jpg", "red/9.jpg"]

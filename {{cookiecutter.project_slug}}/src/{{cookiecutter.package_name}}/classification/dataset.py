@@ -1,5 +1,6 @@
 """Image data sets with a class label for each image."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -10,16 +11,16 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ..data.datamodule import Datasets
-from ..data.files import SUFFIXES, folders_in, images_below
+from ..data.files import SUFFIXES, folders_in, images_below, split_folders
 from ..data.images import ImageFiles, Unreadable, UnreadableImageError
-from ..data.split import UNSPLIT, with_splits
+from ..data.reading import Reading
+from ..data.split import SPLITS, with_splits
 from ..errors import UsageError
-from ..settings.classification import DataSettings, ImageFolderSettings
+from ..settings.classification import DataSettings
 from ..settings.data import ShapesSettings
 from .transforms import Transform, eval_transform, train_transform
 from .write_shapes import write_shapes
 
-SPLITS = ("train", "val", "test")
 UNLABELLED = -1
 
 
@@ -87,13 +88,21 @@ def build_datasets(settings: DataSettings) -> Datasets:
     Raises:
         UsageError: if a folder is missing or empty, or the splits have different classes.
     """
+    reading = Reading(counted="images")
     if isinstance(settings, ShapesSettings):
-        classes, found = _scan_splits(write_shapes(settings))
+        root = write_shapes(settings)
+        classes, found = _scan_splits({split: root / split for split in SPLITS})
     else:
-        classes, found = find_splits(settings)
+        root = settings.root
+        classes, found = find_splits(root, reading)
     images = with_splits(
-        found, settings, path=lambda file: file[0], labels=lambda file: [classes[file[1]]]
+        found, settings, reading, path=lambda file: file[0], labels=lambda file: [classes[file[1]]]
     )
+    for split, files in images.items():
+        labels = [target for _, target in files]
+        reading.count(split, images=len(files), labels=labels, classes=classes)
+    used = (path for files in found.values() for path, _ in files)
+    reading.add_unused_images(root, used, "in no class folder of a split")
     evaluation, limit = eval_transform(settings.image_size), settings.max_pixels
     return Datasets(
         train=ImageDataset(images["train"], train_transform(settings), limit),
@@ -101,7 +110,7 @@ def build_datasets(settings: DataSettings) -> Datasets:
         test=ImageDataset(images["test"], evaluation, limit),
         classes=classes,
         collate=collate,
-        unsplit=UNSPLIT in found,
+        reading=reading,
     )
 
 
@@ -116,64 +125,80 @@ def model_input(image: Tensor, settings: DataSettings) -> Tensor:
     return eval_transform(settings.image_size)(image)
 
 
-ClassesAndSplits = tuple[list[str], dict[str, list[tuple[str, int]]]]  # or the key UNSPLIT
+ClassesAndSplits = tuple[list[str], dict[str, list[tuple[str, int]]]]
 
 
-def find_splits(settings: ImageFolderSettings) -> ClassesAndSplits:
-    """List the images of ``train/``, ``val/`` and ``test/``, or those of bare class folders.
+def find_splits(root: Path, reading: Reading) -> ClassesAndSplits:
+    """List the images of the folders of the splits, or of class folders without splits.
+
+    Without a folder for test, the validation images are tested.
 
     Returns:
-        The class names, and for each split, or for ``UNSPLIT``, the path and the class index of
-        each image.
+        The class names, and for each split the path and the class index of each image. Without a
+        folder for val, there is no such split; without splits, all images are those of train.
 
     Raises:
-        UsageError: if a folder is missing or empty, or the splits have different classes.
+        UsageError: if a folder is missing or empty, or train lacks a class of another split.
     """
-    root = settings.root
     if not root.is_dir():
         raise UsageError(
             f"data.root={root}: there is no such folder.\nName the folder that holds the images."
         )
-    present = [split for split in SPLITS if (root / split).is_dir()]
-    if not present:
-        return _unsplit_classes(root)
-    missing = [split for split in SPLITS if split not in present]
-    if missing:
-        raise UsageError(
-            f"data.root={root} has {'/, '.join(present)}/, but not {'/, '.join(missing)}/.\n"
-            "Add the missing folders, or class folders only, which are then split."
-        )
-    return _scan_splits(root)
-
-
-def _scan_splits(root: Path) -> ClassesAndSplits:
-    classes = _class_folders(root / "train")
-    images = {}
-    for split in SPLITS:
-        names = _class_folders(root / split)
-        if names != classes:
-            extra = [name for name in names if name not in classes]
-            lacking = [name for name in classes if name not in names]
-            raise UsageError(
-                f"{root / split} and {root / 'train'} have different class folders.\n"
-                f"Only in {split}: {', '.join(extra) or 'none'}. "
-                f"Only in train: {', '.join(lacking) or 'none'}.\n"
-                "Each split needs a folder for each class, by the same names."
-            )
-        images[split] = [
-            (path, target)
-            for target, name in enumerate(classes)
-            for path in _images_of(root / split / name)
-        ]
+    folders = _find_split_folders(root)
+    classes, images = _scan_splits(folders or {"train": root})
+    if "val" in images and "test" not in images:
+        reading.note(f"{root} has no folder for test: the validation images are tested.")
     return classes, images
 
 
-def _unsplit_classes(root: Path) -> ClassesAndSplits:
-    classes = _class_folders(root)
-    files = [
-        (path, target) for target, name in enumerate(classes) for path in _images_of(root / name)
-    ]
-    return classes, {UNSPLIT: files}
+def _find_split_folders(root: Path) -> dict[str, Path]:
+    """Return the folders of train and of other splits; none if ``root`` has class folders."""
+    # A folder of images is a class, even if it is named train.
+    found = {split: path for split, path in split_folders(root).items() if folders_in(path)}
+    names = folders_in(root)
+    if "train" in found and (len(found) > 1 or len(names) == 1):
+        return found
+    if found:
+        raise UsageError(
+            f"data.root={root} has the folders {', '.join(names)}, so it is not clear whether they "
+            "are splits or classes.\nName the splits train, val and test. For class folders "
+            f"without splits, put the images of {next(iter(found.values()))} into it directly."
+        )
+    inner = [folders_in(root / name) for name in names]
+    if len(names) > 1 and len(inner[0]) > 1 and all(folders == inner[0] for folders in inner):
+        files = (entry.name for name in names for entry in os.scandir(root / name))
+        if not any(Path(name).suffix.lower() in SUFFIXES for name in files):
+            raise UsageError(
+                f"{root} has the folders {', '.join(names)}, which all hold folders of the same "
+                f"names, {', '.join(inner[0])}: they look like splits, not like classes.\n"
+                "Name the splits train, val and test; if they are classes, put the images of each "
+                "class into its folder directly."
+            )
+    return {}
+
+
+def _scan_splits(folders: dict[str, Path]) -> ClassesAndSplits:
+    classes = _class_folders(folders["train"])
+    images = {}
+    for split, folder in folders.items():
+        names = folders_in(folder)
+        extra = [name for name in names if name not in classes]
+        if extra:
+            lacking = [name for name in classes if name not in names]
+            raise UsageError(
+                f"{folder} and {folders['train']} have different class folders.\n"
+                f"Only in {split}: {', '.join(extra)}. "
+                f"Only in train: {', '.join(lacking) or 'none'}.\n"
+                "Each class needs a folder in train, by the same name."
+            )
+        list_class = _images_of if split == "train" else images_below
+        images[split] = [
+            (path, target)
+            for target, name in enumerate(classes)
+            if name in names
+            for path in list_class(folder / name)
+        ]
+    return classes, images
 
 
 def _class_folders(folder: Path) -> list[str]:

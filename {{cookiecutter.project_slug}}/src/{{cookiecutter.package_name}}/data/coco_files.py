@@ -5,7 +5,6 @@ from pathlib import Path
 
 from ..errors import UsageError
 from .files import SPLIT_NAMES, is_hidden, split_folders
-from .split import UNSPLIT
 
 IN_SPLIT = "_annotations.coco.json"  # as Roboflow writes it into the folder of each split
 LAYOUTS = """These layouts are read, each with a file for train, for val and, optionally, for test:
@@ -16,7 +15,7 @@ Or a single file for all images, such as instances.json or result.json with imag
 
 
 def find_annotations(root: Path) -> dict[str, Path]:
-    """Return the annotation files by split; a single file for all images has the key ``UNSPLIT``.
+    """Return the annotation files by split; a single file for all images is that of train.
 
     Args:
         root: the folder of the data set, or its only annotation file.
@@ -25,30 +24,25 @@ def find_annotations(root: Path) -> dict[str, Path]:
         UsageError: if there is no such file, or several from which one must be chosen.
     """
     if root.is_file():
-        return {UNSPLIT: root}
+        return {"train": root}
     if not root.is_dir():
         raise UsageError(
             f"data.root={root}: there is no such folder.\nName the folder that holds the data."
         )
     files = _files_of_splits(root)
-    if {"train", "val"} <= files.keys():
+    if "train" in files:
         return files
-    if files.keys() - {"train"}:
+    single = _json_files(root)
+    if len(single) == 1 and not files:
+        return {"train": single[0]}
+    if len(single) > 1 and not files:
         raise UsageError(
-            f"data.root={root} has no annotations for {'val' if 'train' in files else 'train'}.\n"
-            f"{LAYOUTS}"
-        )
-    single = list(files.values()) or _json_files(root)
-    if not single:
-        raise UsageError(f"data.root={root} has no annotations.\n{LAYOUTS}")
-    if len(single) > 1:
-        raise UsageError(
-            f"data.root={root} has {len(single)} JSON files, but none for train and val:\n"
+            f"data.root={root} has {len(single)} JSON files, but none is named after train:\n"
             + "\n".join(f"  {path}" for path in single[:5])
             + "\nName the one to use, as data.root=<file>. If there is a file for each image: "
             "data=labelme"
         )
-    return {UNSPLIT: single[0]}
+    raise UsageError(f"data.root={root} has no annotations for train.\n{LAYOUTS}")
 
 
 def _files_of_splits(root: Path) -> dict[str, Path]:

@@ -10,7 +10,6 @@ from ..errors import UsageError
 from .coco import CocoImage
 from .reading import Reading
 from .sidecars import AnnotationFile, convert_files, find_by_split
-from .split import UNSPLIT
 from .text import read_text
 
 CIRCLE_CORNERS = 64
@@ -21,10 +20,11 @@ Outline = list[float]  # x, y, x, y ... in pixels
 def read_labelme(
     root: Path, reading: Reading, *, missing_images: bool = False
 ) -> tuple[list[str], dict[str, list[CocoImage]]]:
-    """Read polygons, rectangles and circles as COCO annotations, by split or as ``UNSPLIT``.
+    """Read polygons, rectangles and circles as COCO annotations, by split.
 
     Shapes of the same class and group (``group_id``) are one object. An image without a JSON file
-    is left out, since it may not have been annotated yet.
+    is left out, since it may not have been annotated yet. Without splits, all images are those of
+    train.
 
     Args:
         root: the folder of the JSON files, or of ``train/`` and ``val/`` with them.
@@ -38,7 +38,7 @@ def read_labelme(
         UsageError: if a file is missing or invalid.
     """
     files = {
-        split: [_parse(path, reading, "" if split == UNSPLIT else split) for path in paths]
+        split: [_parse(path, reading, split) for path in paths]
         for split, paths in find_by_split(root, ".json").items()
     }
     return convert_files(files, root, reading, missing_images=missing_images)

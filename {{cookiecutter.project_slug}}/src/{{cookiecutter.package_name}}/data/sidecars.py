@@ -11,7 +11,6 @@ from .coco import CocoImage, CocoObject
 from .files import files_below, images_below, split_folders
 from .images import image_size
 from .reading import Reading
-from .split import UNSPLIT
 from .text import read_text
 
 CLASS_FILES = ("classes.txt", "labels.txt")
@@ -29,19 +28,18 @@ class AnnotationFile(NamedTuple):
 def find_by_split(root: Path, suffix: str) -> dict[str, list[Path]]:
     """Return the annotation files in the folders of the splits, at any depth.
 
-    Without such folders, or with one for train only, the files have the key ``UNSPLIT``.
+    Without such folders, all files are those of train.
 
     Raises:
-        UsageError: if there is no such folder or no such file, or no folder for val.
+        UsageError: if there is no such folder or no such file, or no folder for train.
     """
     if not root.is_dir():
         raise UsageError(
             f"data.root={root}: there is no such folder.\nName the folder that holds the data."
         )
-    folders = split_folders(root) or {UNSPLIT: root}
-    if folders.keys() == {"train"}:
-        folders = {UNSPLIT: folders["train"]}
-    check_splits(folders, root)
+    folders = split_folders(root) or {"train": root}
+    if "train" not in folders:
+        raise UsageError(f"{root} has a folder {', '.join(folders)}, but none for train.")
     files = {
         split: [Path(path) for path in files_below(folder) if path.lower().endswith(suffix)]
         for split, folder in folders.items()
@@ -50,20 +48,6 @@ def find_by_split(root: Path, suffix: str) -> dict[str, list[Path]]:
     if empty is not None:
         raise UsageError(f"{folders[empty]} has no {suffix} file.")
     return files
-
-
-def check_splits(splits: Iterable[str], root: Path) -> None:
-    """Check that there are train and val, or ``UNSPLIT``.
-
-    Raises:
-        UsageError: if a split is missing.
-    """
-    missing = [split for split in ("train", "val") if split not in splits]
-    if missing and UNSPLIT not in splits:
-        raise UsageError(
-            f"{root} has {', '.join(splits)}, but not {missing[0]}.\n"
-            "Add it; or keep only train, or no splits: the images are then split, see data.split."
-        )
 
 
 def convert_files(
@@ -76,7 +60,7 @@ def convert_files(
     """Convert annotation files to COCO's form, and find their images.
 
     Args:
-        files: the annotation files by split or with the key ``UNSPLIT``.
+        files: the annotation files by split.
         root: the folder of the data set.
         reading: counts what is left out.
         missing_images: if true, files whose image is missing are left out.
@@ -88,8 +72,7 @@ def convert_files(
     Raises:
         UsageError: if an image is missing, or the class of an object is not known.
     """
-    trained = files[UNSPLIT if UNSPLIT in files else "train"]
-    classes = _class_names(root, {name for file in trained for name, _, _ in file.objects})
+    classes = _class_names(root, {name for file in files["train"] for name, _, _ in file.objects})
     index = {name: label for label, name in enumerate(classes)}
     images: defaultdict[str, list[Path]] = defaultdict(list)
     for name in images_below(root):
@@ -107,10 +90,8 @@ def convert_files(
                     f"{file.path}: its image {file.image} is missing.\n"
                     "Add it, or leave such images out: data.skip_unreadable=true"
                 )
-    if UNSPLIT not in splits:
-        splits.setdefault("test", splits["val"])
-    used = {image.path for part in splits.values() for image in part}
-    reading.add_unused_images(root, used, "no annotation file")
+    if "val" in splits and "test" not in splits:
+        reading.note(f"{root} has no annotations for test: the validation images are tested.")
     return classes, splits
 
 

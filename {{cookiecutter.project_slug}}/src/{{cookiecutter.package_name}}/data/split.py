@@ -1,7 +1,6 @@
 """Split images that come without splits, and repeat a split that a run has written."""
 
 import csv
-import logging
 import os
 import random
 import re
@@ -17,77 +16,57 @@ from ..run.identity import is_first
 from ..settings.data import DataFolder, OwnFolder
 from ..settings.tree import Settings
 from .datamodule import Datasets
-
-log = logging.getLogger(__name__)
+from .reading import Reading
 
 SPLITS = ("train", "val", "test")
-UNSPLIT = "unsplit"  # in the place of the splits, where the data have none
 Groups = list[list[int]]  # the indices of the images of each group
+Shares = tuple[float, float, float]  # of the images, for train, val and test
 ImageT = TypeVar("ImageT")
 
 
 def with_splits(
     images: Mapping[str, Sequence[ImageT]],
     settings: DataFolder,
+    reading: Reading,
     *,
     path: Callable[[ImageT], str | Path],
     labels: Callable[[ImageT], Collection[str]],
 ) -> dict[str, Sequence[ImageT]]:
-    """Return the images by split; images of the key ``UNSPLIT`` are split by ``split_images``.
+    """Return the images of all splits; without val, the images of train are split.
 
     Args:
-        images: the images that a reader has returned, by split or with the key ``UNSPLIT``.
-        settings: see ``split_images``.
+        images: the images by split; those of data without splits are the images of train.
+        settings: the shares, the seed, the pattern of groups, the file of an earlier split.
+        reading: notes how the images are split, and counts images that are not in that file.
         path: returns the path of an image.
-        labels: returns the names of the classes in an image.
+        labels: returns the names of the classes in an image; each gets its share of every split.
 
     Raises:
-        UsageError: see ``split_images``; and if the data have splits, but a setting is for data
-            without splits.
+        UsageError: if there are too few images to split, the pattern does not match an image, the
+            file does not belong to these images, or a setting is for data without splits.
     """
-    if not isinstance(settings, OwnFolder):
-        return dict(images)
-    if UNSPLIT not in images:
+    if "val" in images or not isinstance(settings, OwnFolder):
         for name in ("split_by", "split_file"):
-            if getattr(settings, name) is not None:
+            if getattr(settings, name, None) is not None:
                 raise UsageError(
                     f"data.{name} is for data without splits, but {settings.root} has splits.\n"
                     f"To use them: data.{name}=null"
                 )
-        return dict(images)
-    unsplit = images[UNSPLIT]
-    parts = split_images([*map(path, unsplit)], [*map(labels, unsplit)], settings)
-    sizes = ", ".join(f"{len(parts[split])} for {split}" for split in SPLITS)
-    log.info("%s has no splits: its %d images are split, %s.", settings.root, len(unsplit), sizes)
-    return {split: [unsplit[index] for index in parts[split]] for split in SPLITS}
-
-
-def split_images(
-    paths: Sequence[str | Path], labels: Sequence[Collection[str]], settings: OwnFolder
-) -> dict[str, list[int]]:
-    """Split images as ``settings.split`` says, or as ``settings.split_file`` has it.
-
-    Args:
-        paths: the path of each image.
-        labels: the names of the classes in each image; each class gets its share of every split.
-        settings: the fractions, the seed, the pattern of groups and the file of an earlier split.
-
-    Returns:
-        The indices of the images by split. Without a fraction for the test, or without test images
-        in the file, the validation images are tested.
-
-    Raises:
-        UsageError: if there are too few images, the pattern does not match an image, or the file of
-            the split does not belong to these images.
-    """
-    names = [relative_name(path, settings.root) for path in paths]
+        return {**images, "test": images.get("test", images["val"])}
+    train, val, test = settings.split
+    shares, reading.drawn = (train, val, test), SPLITS
+    if "test" in images:
+        shares, reading.drawn = (train / (train + val), val / (train + val), 0.0), SPLITS[:2]
+    unsplit = images["train"]
+    names = [relative_name(path(image), settings.root) for image in unsplit]
     if settings.split_file:
-        parts = _read_split(settings.split_file, names)
+        parts = _read_split(settings.split_file, names, reading)
     else:
-        groups = _group(names, settings.split_by)
-        parts = _draw_split(groups, labels, settings)
-        _check_sizes(parts, images=len(names), groups=len(groups))
-    return {split: sorted(parts[split] or parts["val"]) for split in SPLITS}
+        parts = draw_split(names, [*map(labels, unsplit)], settings, shares)
+    splits = {split: [unsplit[index] for index in sorted(parts[split])] for split in SPLITS}
+    sizes = ", ".join(f"{len(part)} for {split}" for split, part in splits.items() if part)
+    reading.note(f"{settings.root} has no images for val: {len(unsplit)} are split, {sizes}.")
+    return {**splits, "test": images.get("test", splits["test"] or splits["val"])}
 
 
 def record_split(settings: Settings, datasets: Datasets, run: Run) -> Settings:
@@ -99,11 +78,11 @@ def record_split(settings: Settings, datasets: Datasets, run: Run) -> Settings:
         The settings, which name the file as ``data.split_file``, so that checkpoints refer to it.
     """
     data = settings.data
-    if not datasets.unsplit or not isinstance(data, OwnFolder):
+    if not datasets.reading.drawn or not isinstance(data, OwnFolder):
         return settings
     if is_first() and data.split_file != run.split:  # a resumed run keeps its file
         rows: dict[str, str] = {}
-        for split in SPLITS:
+        for split in datasets.reading.drawn:
             for path in getattr(datasets, split).paths:
                 rows.setdefault(relative_name(path, data.root), split)  # the test may repeat val
         write_csv(run.split, ["file", "split"], rows.items())
@@ -146,14 +125,27 @@ def _group(names: Sequence[str], pattern: str | None) -> Groups:
     return list(groups.values())
 
 
-def _draw_split(
-    groups: Groups, labels: Sequence[Collection[str]], settings: OwnFolder
+def draw_split(
+    names: Sequence[str], labels: Sequence[Collection[str]], settings: OwnFolder, shares: Shares
 ) -> dict[str, list[int]]:
-    """Split the groups at random, separately for each class.
+    """Split images at random, separately for each class, with the images of a group together.
 
     A group counts for the rarest of its classes. A class of fewer groups than splits is only
-    trained on, unless there are no other images for a split.
+    trained on, unless there are no other images for val.
+
+    Args:
+        names: the path of each image below ``data.root``.
+        labels: the names of the classes in each image.
+        settings: the seed and the pattern of groups.
+        shares: the shares of the splits; no share for the test makes no test split.
+
+    Returns:
+        The indices of the images by split.
+
+    Raises:
+        UsageError: if there are too few images, or the pattern does not match an image.
     """
+    groups = _group(names, settings.split_by)
     classes = [{label for index in group for label in labels[index]} for group in groups]
     counts = Counter(label for present in classes for label in present)
     strata: defaultdict[str, Groups] = defaultdict(list)
@@ -161,34 +153,34 @@ def _draw_split(
         rarest = min(present, key=lambda label: (counts[label], label), default="")
         strata[rarest].append(group)
     parts: dict[str, list[int]] = {split: [] for split in SPLITS}
+    number = 3 if shares[2] else 2
     rare: Groups = []
     for name, stratum in strata.items():
         random.Random(f"{settings.split_seed}/{name}").shuffle(stratum)  # noqa: S311 - no secrets
-        if len(stratum) < _splits(settings):
+        if len(stratum) < number:
             rare += stratum
         else:
-            _cut(stratum, settings, parts)
-    if parts["val"] or len(rare) < _splits(settings):
+            _cut(stratum, shares, parts)
+    if parts["val"] or len(rare) < number:
         parts["train"] += [index for group in rare for index in group]
     else:
-        _cut(rare, settings, parts)
-    for split in SPLITS[: _splits(settings)]:
-        present = {label for index in parts[split] for label in labels[index]}
-        if parts["val"] and (absent := sorted(counts.keys() - present)):
-            log.warning("The split gives no image of %s to %s.", ", ".join(absent), split)
+        _cut(rare, shares, parts)
+    if not parts["val"]:
+        grouped = f" in {len(groups)} groups (data.split_by)" if len(groups) < len(names) else ""
+        raise UsageError(
+            f"{len(names)} images{grouped} are too few to split into {number} parts.\n"
+            "Add images, or provide folders or files for the splits."
+        )
     return parts
 
 
-def _splits(settings: OwnFolder) -> int:
-    return 3 if settings.split[2] else 2
-
-
-def _cut(groups: Groups, settings: OwnFolder, parts: dict[str, list[int]]) -> None:
+def _cut(groups: Groups, shares: Shares, parts: dict[str, list[int]]) -> None:
     """Add groups to the splits, at least one to each; the training split gets what remains."""
     images = sum(map(len, groups))
-    for position in range(1, _splits(settings)):
-        target, size = max(1, round(settings.split[position] * images)), 0
-        limit = len(groups) - (_splits(settings) - position)  # leaves a group for each later split
+    number = 3 if shares[2] else 2
+    for position in range(1, number):
+        target, size = max(1, round(shares[position] * images)), 0
+        limit = len(groups) - (number - position)  # leaves a group for each later split
         chosen: Groups = []
         remaining: Groups = []
         for group in groups:
@@ -206,40 +198,29 @@ def _cut(groups: Groups, settings: OwnFolder, parts: dict[str, list[int]]) -> No
     parts["train"] += [index for group in groups for index in group]
 
 
-def _check_sizes(parts: dict[str, list[int]], *, images: int, groups: int) -> None:
-    if not parts["val"]:
-        grouped = f" in {groups} groups (data.split_by)" if groups < images else ""
-        raise UsageError(
-            f"{images} images{grouped} are too few to split into training, validation and test.\n"
-            "Add images, or provide the splits yourself."
-        )
-
-
-def _read_split(file: Path, names: Sequence[str]) -> dict[str, list[int]]:
+def _read_split(file: Path, names: Sequence[str], reading: Reading) -> dict[str, list[int]]:
+    """Return the indices of the images by split, as a file has them."""
+    parts: dict[str, list[int]] = {split: [] for split in SPLITS}
     try:
         with file.open(encoding="utf-8", newline="") as table:
             written = {row["file"]: row["split"] for row in csv.DictReader(table)}
-        parts: dict[str, list[int]] = {split: [] for split in SPLITS}
-        new = []
         for index, name in enumerate(names):
             if name in written:
                 parts[written[name]].append(index)
             else:
-                new.append(name)
+                reading.leave_out("images", f"not in {file}", name)
     except (OSError, UnicodeDecodeError, KeyError) as error:
         raise UsageError(
             f"data.split_file={file} cannot be read: {type(error).__name__}: {error}.\n"
             "It is the split.csv of a run. To split anew: data.split_file=null; images that a "
             "model was trained on may then be tested."
         ) from error
-    missing = sorted(written.keys() - set(names))
     if not parts["train"] and not parts["val"]:
         raise UsageError(
             f"data.split_file={file} has none of the {len(names)} images, such as {names[0]}.\n"
             "It belongs to other data. To split these images: data.split_file=null"
         )
-    if new:
-        log.warning("%d images are not in %s and are left out: %s ...", len(new), file, new[0])
+    missing = sorted(written.keys() - set(names))
     if missing:
-        log.warning("%d images of %s are missing: %s ...", len(missing), file, missing[0])
+        reading.note(f"{len(missing)} images of {file} are missing, the first is {missing[0]}.")
     return parts

@@ -2,13 +2,12 @@
 
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree  # noqa: S405 - it reads no external entities
+from xml.etree import ElementTree as ET
 
 from ..data.coco import CocoImage
 from ..data.files import SPLIT_NAMES, folders_in
 from ..data.reading import Reading
-from ..data.sidecars import AnnotationFile, check_splits, convert_files, find_by_split
-from ..data.split import UNSPLIT
+from ..data.sidecars import AnnotationFile, convert_files, find_by_split
 from ..data.text import read_text
 from ..errors import UsageError
 
@@ -18,7 +17,7 @@ CORNERS = ("xmin", "ymin", "xmax", "ymax")
 def read_voc(
     root: Path, reading: Reading, *, missing_images: bool = False
 ) -> tuple[list[str], dict[str, list[CocoImage]]]:
-    """Read the images that have an XML file, by split or with the key ``UNSPLIT``.
+    """Read the images that have an XML file, by split; without splits, all are those of train.
 
     The corners of a box count pixels from 1, and the last pixel belongs to the box. Objects that
     are ``difficult`` become crowds: they are not trained on, and detecting them is no mistake.
@@ -41,8 +40,7 @@ def read_voc(
         difficult = sum(item.crowd for image in splits[split] for item in image.objects)
         if difficult:
             reason = "difficult, which are ignored like crowds"
-            name = "" if split == UNSPLIT else split
-            reading.leave_out("objects", reason, root, split=name, count=difficult)
+            reading.leave_out("objects", reason, root, split=split, count=difficult)
     return classes, splits
 
 
@@ -74,9 +72,8 @@ def _find(root: Path) -> dict[str, list[Path]]:
     }
     if not lists:
         return find_by_split(annotations, ".xml")
-    if lists.keys() == {"train"}:
-        lists = {UNSPLIT: lists["train"]}
-    check_splits(lists, root / "ImageSets" / "Main")
+    if "train" not in lists:
+        raise UsageError(f"{root / 'ImageSets' / 'Main'} has no train.txt.")
     return {split: _listed(path, annotations) for split, path in lists.items()}
 
 
@@ -94,8 +91,8 @@ def _listed(file: Path, annotations: Path) -> list[Path]:
 
 def _parse(path: Path) -> AnnotationFile:
     try:
-        tree = ElementTree.fromstring(path.read_bytes())  # noqa: S314 - see the import
-    except (ElementTree.ParseError, LookupError, ValueError) as error:
+        tree = ET.fromstring(path.read_bytes())  # noqa: S314 - it reads no external entities
+    except (ET.ParseError, LookupError, ValueError) as error:
         raise UsageError(
             f"{path} is not valid XML: {error}.\n"
             "If its text has another encoding than its first line says, save it as UTF-8."
@@ -113,11 +110,12 @@ def _parse(path: Path) -> AnnotationFile:
     return AnnotationFile(path, image, (size[0], size[1]), objects)
 
 
-def _object(item: ElementTree.Element) -> tuple[str, bool, dict[str, Any]]:
+def _object(item: ET.Element) -> tuple[str, bool, dict[str, Any]]:
     name = (item.findtext("name") or "").strip()
     if not name:
         raise ValueError("an object has no name")
     # The box itself, not that of a part of the object, which is further below.
-    left, top, right, bottom = (float(item.findtext(f"bndbox/{corner}") or "") for corner in CORNERS)
+    words = [item.findtext(f"bndbox/{corner}") or "" for corner in CORNERS]
+    left, top, right, bottom = map(float, words)
     box = [left - 1, top - 1, right - left + 1, bottom - top + 1]  # x, y, width, height from 0
     return name, int(item.findtext("difficult") or 0) != 0, {"bbox": box}

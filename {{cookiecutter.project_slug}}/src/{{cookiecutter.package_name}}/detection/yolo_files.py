@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..data.files import split_folders
-from ..data.split import UNSPLIT
+from ..data.files import SPLIT_NAMES, split_folders
 from ..data.text import read_text
 from ..errors import UsageError
 
@@ -39,22 +38,32 @@ def read_names(file: Path) -> dict[str, Any]:
 
 
 def find_entries(content: Mapping[str, Any], root: Path) -> dict[str, object]:
-    """Return the folders or lists of the images by split.
-
-    Without splits, the images of all folders have the key ``UNSPLIT``.
+    """Return the folders or lists of the images by split; without splits, there is train only.
 
     Args:
         content: the content of ``data.yaml``, whose entries need not exist.
         root: the folder to which entries are relative; without entries, it is searched.
     """
-    entries = {
-        split: next((content[key] for key in keys if content.get(key)), None)
-        for split, keys in {"train": ["train"], "val": ["val", "valid"], "test": ["test"]}.items()
+    named = {
+        split: content[word]
+        for split, words in SPLIT_NAMES.items()
+        for word in words
+        if text_of(content.get(word))
     }
-    named = {split: entry for split, entry in entries.items() if entry is not None}
-    if not named:
-        images = root / "images"
-        folder = images if images.is_dir() else root
-        folders = split_folders(folder) or {UNSPLIT: folder}
-        named = {split: str(path.relative_to(root)) for split, path in folders.items()}
-    return {UNSPLIT: named["train"]} if named.keys() == {"train"} else named
+    if named:
+        return named
+    folder = root / "images" if (root / "images").is_dir() else root
+    folders = split_folders(folder) or {"train": folder}
+    return {split: str(path.relative_to(root)) for split, path in folders.items()}
+
+
+def names_of(entry: object) -> list[str]:
+    """Return the files or folders that ``data.yaml`` names for a split."""
+    names = entry if isinstance(entry, list) else [entry]
+    return [str(name).replace("\\", "/") for name in names if text_of(name)]
+
+
+def text_of(value: object) -> str:
+    """Return a value of ``data.yaml`` as text, empty for null."""
+    text = "" if value is None else str(value)
+    return "" if text in {"null", "Null", "NULL", "~"} else text

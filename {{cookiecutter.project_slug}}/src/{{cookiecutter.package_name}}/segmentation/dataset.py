@@ -18,7 +18,9 @@ from ..data.images import (
     UnreadableImageError,
     read_image,
 )
-from ..data.split import UNSPLIT, with_splits
+from ..data.labelme import read_labelme
+from ..data.reading import Reading
+from ..data.split import folder_of, with_splits
 from ..settings.data import ShapesSettings
 from ..settings.segmentation import DataSettings
 from .coco import CocoMasks
@@ -129,10 +131,12 @@ def build_datasets(settings: DataSettings) -> Datasets:
     Raises:
         UsageError: if a folder, a file or an annotation is missing or invalid.
     """
-    if settings.name == "coco":
-        names, splits, unsplit = _read_outlines(settings)
+    reading = Reading()
+    root = write_shapes(settings) if isinstance(settings, ShapesSettings) else settings.root
+    if settings.name in {"coco", "labelme"}:
+        names, splits = _read_outlines(settings, reading)
     else:
-        names, splits, unsplit = _read_mask_files(settings)
+        names, splits = _read_mask_files(settings, root, reading)
     evaluation, limit = eval_transform(settings.image_size), settings.max_pixels
     return Datasets(
         train=MaskDataset(*splits["train"], train_transform(settings), limit),
@@ -140,41 +144,54 @@ def build_datasets(settings: DataSettings) -> Datasets:
         test=MaskDataset(*splits["test"], evaluation, limit),
         classes=names,
         collate=collate,
-        unsplit=unsplit,
+        reading=reading,
     )
 
 
 ImagesAndMasks = dict[str, tuple[Sequence[str | Path], MaskFiles | CocoMasks]]  # by split
-# The class names, the splits, and whether the data have no splits of their own.
-ClassesAndSplits = tuple[list[str], ImagesAndMasks, bool]
 
 
-def _read_outlines(settings: DataSettings) -> ClassesAndSplits:
-    names, outlined = read_coco(
-        settings.root, missing_images=settings.skip_unreadable, outside=settings.outside_root
-    )
+def _read_outlines(settings: DataSettings, reading: Reading) -> tuple[list[str], ImagesAndMasks]:
+    root, missing_images = settings.root, settings.skip_unreadable
+    if settings.name == "labelme":
+        names, outlined = read_labelme(root, reading, missing_images=missing_images)
+    else:
+        names, outlined = read_coco(
+            root, reading, missing_images=missing_images, outside=settings.outside_root
+        )
     splits = with_splits(
         outlined,
         settings,
+        reading,
         path=lambda image: image.path,
-        labels=lambda image: {names[annotation.label] for annotation in image.objects},
+        labels=lambda image: {names[item.label] for item in image.objects},
     )
-    masks: ImagesAndMasks = {
-        split: ([image.path for image in part], CocoMasks(part)) for split, part in splits.items()
+    for split, images in splits.items():
+        objects = [item for image in images for item in image.objects]
+        labels = [item.label for item in objects if not item.crowd]
+        reading.count(split, images=len(images), labels=labels, classes=names)
+    used = (image.path for images in outlined.values() for image in images)
+    reading.add_unused_images(folder_of(root), used, "not among the annotated images")
+    return ["background", *names], {
+        split: ([image.path for image in images], CocoMasks(images))
+        for split, images in splits.items()
     }
-    return ["background", *names], masks, UNSPLIT in outlined
 
 
-def _read_mask_files(settings: DataSettings) -> ClassesAndSplits:
-    root = write_shapes(settings) if isinstance(settings, ShapesSettings) else settings.root
-    pairs = find_pairs(root)
+def _read_mask_files(
+    settings: DataSettings, root: Path, reading: Reading
+) -> tuple[list[str], ImagesAndMasks]:
+    pairs = find_pairs(root, reading)
     classes = read_classes(root / "classes.txt")
-    splits = with_splits(pairs, settings, path=lambda pair: pair[0], labels=lambda _: ())
-    masks: ImagesAndMasks = {
+    splits = with_splits(pairs, settings, reading, path=lambda pair: pair[0], labels=lambda _: ())
+    for split, part in splits.items():
+        reading.images[split] = len(part)
+    used = (path for part in pairs.values() for pair in part for path in pair)
+    reading.add_unused_images(root, used, "without a mask, or a mask without an image")
+    return classes.names, {
         split: ([image for image, _ in part], MaskFiles([mask for _, mask in part], classes))
         for split, part in splits.items()
     }
-    return classes.names, masks, UNSPLIT in pairs
 
 
 def unlabelled_images(paths: Sequence[Path], settings: DataSettings) -> MaskDataset:

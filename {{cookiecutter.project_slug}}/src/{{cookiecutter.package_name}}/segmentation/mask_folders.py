@@ -1,15 +1,12 @@
 """Find images and their mask files, in folders with or without splits."""
 
-import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from ..data.files import folders_in, images_below, split_folders
-from ..data.split import UNSPLIT
+from ..data.reading import Reading
 from ..errors import UsageError
-
-log = logging.getLogger(__name__)
 
 IMAGES = ("images",)
 MASKS = ("masks", "labels", "annotations")  # the first that exists is used
@@ -21,10 +18,10 @@ Or images/a.jpg with masks/a.png, which are then split."""
 Pair = tuple[str, str]  # the paths of an image and of its mask
 
 
-def find_pairs(root: Path) -> dict[str, list[Pair]]:
+def find_pairs(root: Path, reading: Reading) -> dict[str, list[Pair]]:
     """Return the images and their masks by split, matched by file name.
 
-    Data without splits have the key ``UNSPLIT``. Without a test split, it is that of validation.
+    Without splits, all images are those of train.
 
     Raises:
         UsageError: if a folder or a mask is missing.
@@ -34,16 +31,11 @@ def find_pairs(root: Path) -> dict[str, list[Pair]]:
             f"data.root={root}: there is no such folder.\nName the folder that holds the data."
         )
     folders = _find_folders(root)
-    if folders.keys() == {"train"}:
-        folders = {UNSPLIT: folders["train"]}
-    missing = [split for split in ("train", "val") if split not in folders]
-    if missing and UNSPLIT not in folders:
-        raise UsageError(f"data.root={root} has no images for {missing[0]}.\n{LAYOUTS}")
-    pairs = {split: _match(*folders[split]) for split in folders}
-    if "val" in pairs and "test" not in pairs:
-        log.info("%s has no images for test: the validation images are tested.", root)
-        pairs["test"] = pairs["val"]
-    return pairs
+    if "train" not in folders:
+        raise UsageError(f"data.root={root} has no images for train.\n{LAYOUTS}")
+    if "val" in folders and "test" not in folders:
+        reading.note(f"{root} has no images for test: the validation images are tested.")
+    return {split: _match(*folders[split]) for split in folders}
 
 
 def _find_folders(root: Path) -> dict[str, tuple[Path, Path]]:
@@ -56,7 +48,7 @@ def _find_folders(root: Path) -> dict[str, tuple[Path, Path]]:
         }
     splits = split_folders(images)
     if not splits or not masks.is_dir():
-        return {UNSPLIT: (images, masks)}
+        return {"train": (images, masks)}
     of_masks = split_folders(masks)
     return {split: (path, of_masks.get(split, masks / split)) for split, path in splits.items()}
 
