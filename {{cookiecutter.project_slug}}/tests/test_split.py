@@ -179,7 +179,8 @@ def test_the_split_of_a_run_is_repeated_wherever_data_and_run_lie(train, command
 
 def test_a_resumed_run_keeps_its_split(train, command, tmp_path):
     write_unsplit_data(tmp_path / "photos")
-    run = train(OWN, f"data.root={tmp_path / 'photos'}", "trainer.max_epochs=1")
+    pattern = "data.split_by=[0-9]+"  # a value that Hydra would take for a list
+    run = train(OWN, f"data.root={tmp_path / 'photos'}", pattern, "trainer.max_epochs=1")
     written = files_by_split(run)
     write_unsplit_data(tmp_path / "photos", count=24)
     command("train", f"resume={run.name}", "trainer.max_epochs=2")

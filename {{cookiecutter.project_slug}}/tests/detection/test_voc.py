@@ -33,9 +33,9 @@ def write_image(path, xml, size=SIZE, objects=()):
 @pytest.fixture
 def root(tmp_path):
     """Four images with lists of three splits, as in VOC2007."""
+    images, annotations = tmp_path / "JPEGImages", tmp_path / "Annotations"
     for name in "abcd":
-        image, xml = tmp_path / "JPEGImages" / f"{name}.jpg", tmp_path / "Annotations" / f"{name}.xml"
-        write_image(image, xml)
+        write_image(images / f"{name}.jpg", annotations / f"{name}.xml")
     lists = tmp_path / "ImageSets" / "Main"
     lists.mkdir(parents=True)
     for split, listed in (("train", "a\nb\n"), ("val", "c"), ("test", "d"), ("cat_train", "a 1")):
