@@ -129,19 +129,13 @@ def _class_names(contents: Sequence[_Content], reading: Reading) -> dict[int, st
     A category without annotations in any split is left out if it is the supercategory of another.
     """
     file, categories = contents[0].file, contents[0].categories
-    names = _names(contents[0])
-    for content in contents[1:]:
-        if _names(content) != names:
-            raise UsageError(
-                f"{content.file} and the annotations for train have different categories:\n"
-                f"  {_listed(_names(content))}\n  {_listed(names)}"
-            )
+    all_names = _names(contents[0])
     used = {
         entry.get("category_id") for content in contents for entry in content.annotations.values()
     }
     parents = {
         key
-        for key, name in names.items()
+        for key, name in all_names.items()
         if key not in used
         and any(
             entry.get("supercategory") == name
@@ -152,12 +146,18 @@ def _class_names(contents: Sequence[_Content], reading: Reading) -> dict[int, st
     for key in sorted(parents):
         reading.leave_out("categories", "the parent of others, without annotations", file)
         reading.note(
-            f"{file}: the category {key} {names[key]} is no class, since it is the supercategory "
+            f"{file}: category {key} {all_names[key]} is no class, since it is the supercategory "
             "of others and has no annotation."
         )
-    names = {key: name for key, name in names.items() if key not in parents}
+    names = {key: name for key, name in all_names.items() if key not in parents}
     if not names or len(set(names.values())) < len(names):
         raise UsageError(f"{file} must have categories, by different names: {_listed(names)}")
+    for content in contents[1:]:
+        if _names(content) != all_names:
+            raise UsageError(
+                f"{content.file} and the annotations for train have different categories:\n"
+                f"  {_listed(_names(content))}\n  {_listed(all_names)}"
+            )
     return names
 
 
