@@ -3,7 +3,7 @@
 import random
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,8 +13,9 @@ from torch.utils.data import Dataset
 from ..data.datamodule import Datasets
 from ..data.images import SUFFIXES, ImageFiles, Unreadable, UnreadableImageError, images_below
 from ..errors import UsageError
-from ..settings.classification import DataSettings, ImageFolderSettings
+from ..settings.classification import CsvSettings, DataSettings, ImageFolderSettings
 from ..settings.data import ShapesSettings
+from .csv_files import read_csv
 from .transforms import Transform, eval_transform, train_transform
 from .write_shapes import write_shapes
 
@@ -22,11 +23,15 @@ SPLITS = ("train", "val", "test")
 UNLABELLED = -1
 
 
+# The index of the class, or UNLABELLED; if images may have several labels, 0 or 1 for each class.
+Target = int | list[int]
+
+
 class Sample(NamedTuple):
     """A transformed image of a data set and its target."""
 
     image: Tensor  # uint8 [3, S, S]
-    target: int  # index of the class, or UNLABELLED
+    target: Target
     position: int  # index in the data set
 
 
@@ -34,27 +39,28 @@ class Batch(NamedTuple):
     """The readable images of a batch with their targets, and the unreadable files."""
 
     images: Tensor  # uint8 [B, 3, S, S]
-    targets: Tensor  # int64 [B]
+    targets: Tensor  # int64 [B], or [B, classes] if images may have several labels
     positions: Tensor  # int64 [B]
     unreadable: list[Unreadable]
 
 
 class Prediction(NamedTuple):
-    """The predicted class of an image."""
+    """The predicted labels of an image."""
 
-    label: int  # the most probable class
-    confidence: float  # the probability of this class, 0 to 1
+    labels: list[int]  # the most probable class, or all classes that reach the threshold
+    confidences: list[float]  # the probability of each label, 0 to 1
+    probabilities: list[float] | None = None  # of all classes, if images may have several labels
 
 
 class ImageDataset(Dataset[Sample | Unreadable]):
     """A data set of image files and their class indices."""
 
     def __init__(
-        self, files: Sequence[tuple[str | Path, int]], transform: Transform, max_pixels: int
+        self, files: Sequence[tuple[str | Path, Any]], transform: Transform, max_pixels: int
     ) -> None:
         # Arrays instead of lists of objects, so that worker processes share their memory.
         self.paths = np.array([str(path) for path, _ in files])
-        self.targets = np.array([target for _, target in files], dtype=np.int64)
+        self.targets = np.array([target for _, target in files])
         self.transform = transform
         self.images = ImageFiles(self.paths, max_pixels)
 
@@ -66,7 +72,14 @@ class ImageDataset(Dataset[Sample | Unreadable]):
             (image,), _ = self.images[index]
         except UnreadableImageError as error:
             return error.unreadable  # the DataModule raises an error or skips the image
-        return Sample(self.transform(image), int(self.targets[index]), index)
+        return Sample(self.transform(image), self.targets[index].tolist(), index)
+
+
+def target_labels(target: Target) -> list[int]:
+    """Return the classes of a target in ascending order; none for ``UNLABELLED``."""
+    if isinstance(target, list):
+        return [label for label, value in enumerate(target) if value]
+    return [] if target == UNLABELLED else [target]
 
 
 def collate(samples: list[Sample | Unreadable]) -> Batch:
@@ -88,6 +101,8 @@ def build_datasets(settings: DataSettings) -> Datasets:
     """
     if isinstance(settings, ShapesSettings):
         classes, images = _scan_splits(write_shapes(settings))
+    elif isinstance(settings, CsvSettings):
+        classes, images = read_csv(settings)
     else:
         classes, images = find_splits(settings)
     evaluation, limit = eval_transform(settings.image_size), settings.max_pixels
@@ -111,7 +126,7 @@ def model_input(image: Tensor, settings: DataSettings) -> Tensor:
     return eval_transform(settings.image_size)(image)
 
 
-ClassesAndSplits = tuple[list[str], dict[str, list[tuple[str, int]]]]
+ClassesAndSplits = tuple[list[str], dict[str, list[tuple[str, Any]]]]
 
 
 def find_splits(settings: ImageFolderSettings) -> ClassesAndSplits:
