@@ -12,12 +12,12 @@ from torch.utils.data import Dataset
 
 from ..data.coco import read_coco
 from ..data.datamodule import Datasets
+from ..data.files import images_below
 from ..data.images import (
     DecodedImage,
     ImageFiles,
     Unreadable,
     UnreadableImageError,
-    images_below,
     read_image,
 )
 from ..errors import UsageError
