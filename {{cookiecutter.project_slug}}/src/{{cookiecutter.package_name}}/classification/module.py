@@ -18,7 +18,7 @@ from ..data.datamodule import counted_images
 from ..errors import UsageError
 from ..evaluation.scores import ClassScores, StepResults, rounded
 from ..settings.classification import has_several_labels
-from ..settings.tree import Settings, monitored
+from ..settings.tree import Settings
 from ..training.backbone import prepare_network
 from ..training.logging_step import is_logging_step
 from ..training.optimizer import build_optimizer
@@ -100,7 +100,7 @@ class ClassificationModule(LightningModule):
         values = self.val_metrics.compute()
         for name, value in values.items():
             if not value.ndim:
-                self.log(name, value, prog_bar=name == monitored(values))
+                self.log(name, value, prog_bar=name == self.settings.monitor)
         self.val_metrics.reset()
 
     def test_step(self, batch: Batch, batch_idx: int) -> StepResults:
@@ -124,9 +124,10 @@ class ClassificationModule(LightningModule):
         """
         logits, targets = self(batch.images).float(), batch.targets
         if (targets.ndim == 2) != (self.threshold is not None):
-            kind = "a single label" if targets.ndim == 2 else "several labels"
+            kind = "several labels" if targets.ndim == 2 else "a single label"
             raise UsageError(
-                f"data.root={self.settings.data.root}: the model was trained on images with {kind}."
+                f"The data have {kind} for each image, but the model was trained on other data.\n"
+                "Evaluate it with the data settings of its training, such as data.multilabel."
             )
         count = len(targets)
         if self.trainer.world_size > 1:

@@ -2,14 +2,13 @@
 
 import json
 import logging
-import os
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import UsageError
+from .files import check_inside
 from .text import read_text
 
 log = logging.getLogger(__name__)
@@ -187,31 +186,6 @@ def _paths(
             "Add it, or leave such images out: data.skip_unreadable=true"
         )
     return paths
-
-
-def check_inside(root: Path, paths: Iterable[Path], *, source: Path) -> None:
-    """Check that the paths that a file names are in the folder of the data set.
-
-    A link in that folder may lead elsewhere.
-
-    Args:
-        root: the folder of the data set.
-        paths: the paths, absolute or relative to the current folder.
-        source: the file that names them, for the message.
-
-    Raises:
-        UsageError: for the first path outside ``root``.
-    """
-    prefix, whole = f"{root}{os.sep}", f"{os.path.abspath(root)}{os.sep}"  # noqa: PTH100
-    for path in map(str, paths):
-        if path.startswith(prefix) and ".." not in path:
-            continue  # a quick test, since there may be millions of paths
-        inside = os.path.abspath(path).startswith(whole)  # noqa: PTH100
-        if not (inside or Path(path).resolve().is_relative_to(root.resolve())):
-            raise UsageError(
-                f"{source} names {path}, which is outside data.root={root}.\n"
-                "Name a folder that holds both as data.root, or allow it: data.outside_root=true"
-            )
 
 
 def _listed(names: dict[int, str]) -> str:

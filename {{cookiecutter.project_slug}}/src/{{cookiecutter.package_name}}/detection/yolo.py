@@ -7,8 +7,7 @@ from typing import Any
 
 import yaml
 
-from ..data.coco import check_inside
-from ..data.files import images_below
+from ..data.files import check_inside, images_below
 from ..data.text import read_text
 from ..errors import UsageError
 from .boxes import AnnotatedImage, AnnotatedObject

@@ -1,0 +1,260 @@
+"""Read the images and labels that CSV files name."""
+
+import logging
+import os
+import random
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..data.files import SPLIT_NAMES, SUFFIXES, check_inside, images_below
+from ..errors import UsageError
+from ..settings.classification import CsvSettings
+from .csv_table import Columns, Row, binary_labels, find_columns, find_files, read_rows, split_of
+
+log = logging.getLogger(__name__)
+
+SEPARATORS = ";|,"
+
+
+@dataclass
+class LabelledImage:
+    """An image that a row names."""
+
+    row: Row
+    path: str
+    labels: list[str]
+    split: str | None
+
+
+def read_csv(settings: CsvSettings) -> tuple[list[str], dict[str, list[tuple[str, Any]]]]:
+    """Read the images and labels of ``data.root``, a CSV file or the folder that holds it.
+
+    Returns:
+        The class names, and for each split the path and the target of each image: the index of its
+        class or, with ``multilabel``, a uint8 array [classes] of 0 and 1.
+
+    Raises:
+        UsageError: if a file, a column or a row is wrong; it names the line.
+    """
+    files = find_files(settings.root)
+    tables = {split: read_rows(file) for split, file in files.items()}
+    folder = next(iter(files.values())).parent
+    rows = [row for table in tables.values() for row in table]
+    columns = [find_columns(table, settings) for table in tables.values()]
+    if any(other != columns[0] for other in columns):
+        raise UsageError(f"The CSV files in {folder} have different columns of labels or paths.")
+    labels = _labels(rows, columns[0], settings)
+    splits = [split for split, table in tables.items() for _ in table]
+    images = _images(rows, labels, splits, columns[0], settings)
+    classes = columns[0].labels if columns[0].binary else _sorted_classes(labels)
+    if len(classes) < (1 if settings.multilabel else 2):
+        raise UsageError(f"{folder}: there must be two classes, but there is only {classes}.")
+    by_split = _split(images, settings)
+    _check_classes(classes, by_split, folder)
+    index = {name: position for position, name in enumerate(classes)}
+    return classes, {
+        split: [(image.path, _target(image.labels, index, settings)) for image in part]
+        for split, part in by_split.items()
+    }
+
+
+def _target(labels: Sequence[str], index: Mapping[str, int], settings: CsvSettings) -> Any:
+    if not settings.multilabel:
+        return index[labels[0]]
+    target = np.zeros(len(index), dtype=np.uint8)
+    target[[index[name] for name in labels]] = 1
+    return target
+
+
+def _labels(rows: Sequence[Row], columns: Columns, settings: CsvSettings) -> list[list[str]]:
+    """Return the labels of each row."""
+    if columns.binary:
+        return [list(binary_labels(row, columns.labels)) for row in rows]
+    cells = [row.cells[columns.labels[0]] for row in rows]
+    if settings.multilabel:
+        separator = settings.label_separator
+        if separator is None:
+            separator = next((sign for sign in SEPARATORS if any(sign in c for c in cells)), None)
+        split = [cell.split(separator) if separator else [cell] for cell in cells]
+        return [[name.strip() for name in names if name.strip()] for names in split]
+    for row, cell in zip(rows, cells, strict=True):
+        if not cell:
+            raise row.error(
+                f"the column {columns.labels[0]} is empty",
+                "Write the label, or remove the row. If images may have no label: "
+                "data.multilabel=true",
+            )
+    if settings.label_separator is None:
+        _refuse_several_labels(rows, cells)
+    return [[cell] for cell in cells]
+
+
+def _refuse_several_labels(rows: Sequence[Row], cells: Sequence[str]) -> None:
+    """Raise an error if the labels are probably lists, i.e. have parts in common."""
+    for sign in SEPARATORS:
+        parts = [{part.strip() for part in cell.split(sign)} for cell in set(cells)]
+        counts = Counter(part for names in parts for part in names)
+        for row, cell in zip(rows, cells, strict=True):
+            if sign in cell and any(counts[part.strip()] > 1 for part in cell.split(sign)):
+                raise row.error(
+                    f"{cell!r} may be several labels",
+                    "If it is: data.multilabel=true. If it is a single name: data.label_separator=",
+                )
+
+
+def _images(
+    rows: Sequence[Row],
+    labels: Sequence[list[str]],
+    splits: Sequence[str | None],
+    columns: Columns,
+    settings: CsvSettings,
+) -> list[LabelledImage]:
+    """Return the images of the rows; rows that are repeated are left out."""
+    folder = rows[0].file.parent
+    listed = images_below(folder)
+    known, by_name = set(listed), _by_name(listed, folder)
+    images: dict[str, LabelledImage] = {}
+    for row, names, split in zip(rows, labels, splits, strict=True):
+        path = _path(row, columns.path, known, by_name, settings)
+        part = split if columns.split is None else _named_split(row, columns.split)
+        image = LabelledImage(row, path, sorted(set(names)), part)
+        before = images.setdefault(path, image)
+        if (before.labels, before.split) != (image.labels, image.split):
+            difference = "labels" if before.labels != image.labels else "split"
+            raise row.error(
+                f"{row.cells[columns.path]} has other {difference} in line {before.row.line}",
+                "Keep one of the rows. Several labels of an image belong into one row, such as "
+                "cat;dog, with data.multilabel=true",
+            )
+    log.info(
+        "%s: %d rows, %d images; %d images in the folder are not named.",
+        rows[0].file, len(rows), len(images), len(known - images.keys()),
+    )  # fmt: skip
+    return list(images.values())
+
+
+def _named_split(row: Row, column: str) -> str:
+    split = split_of(row.cells[column])
+    if split is None:
+        raise row.error(
+            f"{column} is {row.cells[column]!r}, which is no split",
+            f"Write one of {', '.join(SPLIT_NAMES)}, or rename the column.",
+        )
+    return split
+
+
+def _by_name(listed: Sequence[str], folder: Path) -> dict[str, str | None]:
+    """Map the names of files, with and without suffix, to their paths; None if not unique."""
+    by_name: dict[str, str | None] = {}
+    for path in listed:
+        relative = Path(path).relative_to(folder)
+        for name in {relative.name, relative.stem, relative.with_suffix("").as_posix()}:
+            by_name[name] = None if name in by_name else path
+    return by_name
+
+
+def _path(
+    row: Row,
+    column: str,
+    known: set[str],
+    by_name: Mapping[str, str | None],
+    settings: CsvSettings,
+) -> str:
+    """Return the path of the image of a row.
+
+    It is relative to the folder of the CSV file. A name without folder or suffix stands for the
+    only image of this name at any depth.
+    """
+    name = row.cells[column].replace("\\", "/")
+    if not name:
+        raise row.error(f"the column {column} is empty", "Write the path, or remove the row.")
+    path = str(row.file.parent / name)
+    if path in known:
+        return path
+    if name in by_name and not os.path.isfile(path):  # noqa: PTH113 - faster than a Path
+        unique = by_name[name]
+        if unique is None:
+            raise row.error(
+                f"several images below {row.file.parent} are called {name}",
+                "Write the path of the image relative to the CSV file.",
+            )
+        return unique
+    if not settings.outside_root:
+        check_inside(row.file.parent, [Path(path)], source=row.file)
+    if not os.path.isfile(path):  # noqa: PTH113
+        if settings.skip_unreadable:
+            return path
+        raise row.error(
+            f"there is no file {path}",
+            "Paths are relative to the CSV file. Correct the path, or leave out such images: "
+            "data.skip_unreadable=true",
+        )
+    if Path(path).suffix.lower() not in SUFFIXES:
+        raise row.error(
+            f"{path} is no image of a format that is read: {' '.join(sorted(SUFFIXES))}",
+            "Convert the image, or remove the row.",
+        )
+    return path
+
+
+def _sorted_classes(labels: Sequence[Sequence[str]]) -> list[str]:
+    """Return the different labels in the order of their names, or of their values if numbers."""
+    names = {name for row in labels for name in row}
+    return sorted(names, key=int if all(name.isdecimal() for name in names) else None)
+
+
+def _split(
+    images: Sequence[LabelledImage], settings: CsvSettings
+) -> dict[str, list[LabelledImage]]:
+    """Return the images of each split: as the CSV files name it, or at random."""
+    if images[0].split is None:
+        _assign_splits(images, settings)
+    parts = {split: [image for image in images if image.split == split] for split in SPLIT_NAMES}
+    for split in ("train", "val"):
+        if not parts[split]:
+            raise UsageError(
+                f"{images[0].row.file} has no image for {split}, but "
+                f"{', '.join(name for name in parts if parts[name])}.\n"
+                f"Assign images to {split}, or remove the split column to split at random."
+            )
+    if not parts["test"]:
+        log.info("%s has no images for test: those of val are used.", images[0].row.file)
+        parts["test"] = parts["val"]
+    return parts
+
+
+def _assign_splits(images: Sequence[LabelledImage], settings: CsvSettings) -> None:
+    """Split the images at random, separately for each label: the rarest label of an image."""
+    frequency = Counter(name for image in images for name in image.labels)
+    groups: dict[str, list[LabelledImage]] = {}
+    for image in sorted(images, key=lambda image: image.path):
+        rarest = min(image.labels, key=lambda name: (frequency[name], name), default="")
+        groups.setdefault(rarest, []).append(image)
+    for name, group in groups.items():
+        random.Random(f"{settings.split_seed}/{name}").shuffle(group)  # noqa: S311 - not for secrets
+        val, test = (
+            round(share * len(group)) for share in (settings.val_fraction, settings.test_fraction)
+        )
+        for position, image in enumerate(group):
+            image.split = "val" if position < val else "test" if position < val + test else "train"
+
+
+def _check_classes(
+    classes: Sequence[str], splits: Mapping[str, Sequence[LabelledImage]], folder: Path
+) -> None:
+    """Raise an error if a class does not occur in training, and report those of other splits."""
+    for split, images in splits.items():
+        present = {name for image in images for name in image.labels}
+        missing = [name for name in classes if name not in present]
+        if missing and split == "train":
+            raise UsageError(
+                f"{folder}: no training image has the label {', '.join(missing)}.\n"
+                "Move images of this class to train, or remove its rows or its column."
+            )
+        if missing:
+            log.warning("%s: no image of %s has the label %s.", folder, split, ", ".join(missing))
