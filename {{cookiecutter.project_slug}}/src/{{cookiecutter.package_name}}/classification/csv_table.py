@@ -2,6 +2,7 @@
 
 import csv
 import io
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,8 @@ from ..data.files import SPLIT_NAMES
 from ..data.text import read_text
 from ..errors import UsageError
 from ..settings.classification import CsvSettings
+
+log = logging.getLogger(__name__)
 
 PATH_COLUMNS = (
     "path", "filepath", "file_path", "image", "image_path", "image_id", "img", "filename",
@@ -134,6 +137,8 @@ def find_columns(rows: Sequence[Row], settings: CsvSettings) -> Columns:
     binary = [name for name in others if _is_binary(rows, name)]
     if labels is None and settings.multilabel:
         labels = binary
+        unused = [name for name in others if name not in binary]
+        log.info("%s: labels %s; columns not used %s", file, binary, unused)
     if not path or not labels:
         kind = "label" if path else "path"
         hint = f"Name it: data.{kind}_column=<column>"
