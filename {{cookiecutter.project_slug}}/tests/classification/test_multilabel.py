@@ -4,7 +4,6 @@ import math
 
 import pytest
 import torch
-from PIL import Image
 
 from {{ cookiecutter.package_name }}.classification.dataset import Batch, Prediction
 from {{ cookiecutter.package_name }}.classification.draw import caption, describe
@@ -14,7 +13,7 @@ from {{ cookiecutter.package_name }}.classification.multilabel import (
 )
 from {{ cookiecutter.package_name }}.classification.scoring import score_batch
 
-COLORS = {"blue": (20, 40, 200), "green": (20, 200, 40), "red": (200, 40, 20)}
+from small import STRIPES, write_striped
 
 
 def logit(probability):
@@ -90,19 +89,8 @@ def test_a_caption_names_all_labels(target, labels, text):
 @pytest.fixture
 def striped(tmp_path):
     """Images with stripes of some of three colours, their labels, in a CSV file."""
-    root = tmp_path / "stripes"
-    root.mkdir()
-    rows = ["path,labels"]
-    for index in range(48):
-        names = [name for bit, name in enumerate(COLORS) if index >> bit & 1]
-        image = Image.new("RGB", (48, 48), (90, 90, 90))
-        for row, (name, color) in enumerate(COLORS.items()):
-            if name in names:
-                image.paste(color, (0, 16 * row, 48, 16 * row + 16))
-        image.save(root / f"{index}.png")
-        rows.append(f"{index}.png,{'|'.join(names)}")
-    (root / "labels.csv").write_text("\n".join(rows))
-    return root
+    write_striped(tmp_path / "stripes")
+    return tmp_path / "stripes"
 
 
 def test_a_model_of_several_labels_is_trained_tested_and_used(train, command, striped):
@@ -119,7 +107,7 @@ def test_a_model_of_several_labels_is_trained_tested_and_used(train, command, st
     )
     measured = json.loads((run / "metrics.json").read_text())
     assert measured["test/mAP"] > 0.8
-    assert set(measured["AP_by_class"]) == set(measured["f1_at_0.5_by_class"]) == set(COLORS)
+    assert set(measured["AP_by_class"]) == set(measured["f1_at_0.5_by_class"]) == set(STRIPES)
     assert 0 <= measured["best_threshold"] < 1
     assert (run / "confusion_matrix.csv").read_text().splitlines()[-1].startswith("no label,")
     checkpoint = f"checkpoint={run}/checkpoints/best.ckpt"
@@ -129,14 +117,28 @@ def test_a_model_of_several_labels_is_trained_tested_and_used(train, command, st
     repeated = json.loads((again / "metrics.json").read_text())
     assert repeated["test/mAP"] == pytest.approx(measured["test/mAP"], abs=1e-6)
     assert "f1_at_0.3_by_class" in repeated
-    result = command(
-        "predict", checkpoint, f"source={striped}/5.png", "tracking=none", "trainer=cpu"
-    )
+    row = predicted(command, checkpoint, striped)
+    # ~ if cookiecutter.scope == "complete"
+    exported = command("export", checkpoint, "tracking=none", "trainer=cpu")
+    rules = json.loads((exported / "model.json").read_text())["postprocessing"]
+    assert (rules["activation"], rules["threshold"]) == ("sigmoid", 0.5)
+    assert "1 / (1 + np.exp(-logits[0]))" in (exported / "MODEL_CARD.md").read_text()
+    again = predicted(command, f"checkpoint={exported}/model.onnx", striped)
+    assert again["labels"] == row["labels"]
+    assert float(again["p_red"]) == pytest.approx(float(row["p_red"]), abs=1e-4)
+    # ~ endif
+    chosen = [name for name in STRIPES if float(row[f"p_{name}"]) >= 0.5]
+    assert row["labels"] == ";".join(chosen)
+
+
+def predicted(command, checkpoint, folder):
+    """The row of the table of predictions for an image."""
+    words = (f"source={folder}/5.png", "tracking=none", "trainer=cpu")
+    result = command("predict", checkpoint, *words)
+    assert (result / "predictions/5.jpg").is_file()
     with (result / "predictions.csv").open(newline="") as file:
         (row,) = csv.DictReader(file)
-    chosen = [name for name in COLORS if float(row[f"p_{name}"]) >= 0.5]
-    assert row["labels"] == ";".join(chosen)
-    assert (result / "predictions/5.jpg").is_file()
+    return row
 
 
 def test_a_model_of_single_labels_refuses_images_of_several_labels(train, command, striped):
