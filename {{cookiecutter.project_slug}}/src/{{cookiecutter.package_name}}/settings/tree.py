@@ -20,7 +20,12 @@ from .trackers import Tracking
 
 # The scores that may decide which checkpoint is the best, with their direction, and the default.
 # ~ if cookiecutter.task == "classification"
-METRICS = {"val/accuracy": "max", "val/mAP": "max", "val/f1": "max", "val/loss": "min"}
+METRICS = {
+    "val/accuracy": "max",
+    "val/mAP": "max",  # of images with several labels, in place of the accuracy
+    "val/f1": "max",
+    "val/loss": "min",
+}
 MONITOR = "val/accuracy"
 
 
@@ -39,9 +44,9 @@ MONITOR = "val/mIoU"
 def monitored(names: Container[str]) -> str:
     """Return the score that decides which checkpoint is the best, given the scores of a run.
 
-    It is the first of ``METRICS`` among them, or ``MONITOR`` if there is none.
+    It is ``MONITOR`` or, if the run has no such score, the first of ``METRICS`` that it has.
     """
-    return next((name for name in METRICS if name in names), MONITOR)
+    return next((name for name in (MONITOR, *METRICS) if name in names), MONITOR)
 
 
 # ~ endif
