@@ -2,6 +2,7 @@ import pytest
 from PIL import Image
 
 from {{ cookiecutter.package_name }}.classification.dataset import build_datasets
+from {{ cookiecutter.package_name }}.data.reading import check_learnable
 from {{ cookiecutter.package_name }}.errors import UsageError
 from {{ cookiecutter.package_name }}.settings.classification import CsvSettings
 from {{ cookiecutter.package_name }}.settings.tree import Settings
@@ -144,7 +145,6 @@ def test_unsplit_images_are_split_by_the_seed_with_every_label_in_each_split(wri
         (SPLIT + "a.png,dog,train\n", "line 6: a.png has other labels in line 2", {}),
         (SPLIT + "a.png,cat,val\n", "line 6: a.png has other split in line 2", {}),
         (SPLIT.replace("valid", "fold 1"), "line 4: split is 'fold 1', which is no split", {}),
-        (SPLIT.replace("b.png,dog", "b.png,cat"), "no training image has the label dog", {}),
         (SPLIT.replace("valid", "test"), "has no image for val, but train, test", {}),
         (SPLIT.replace("b.png", "../b.png"), "outside data.root", {}),
         (SPLIT.replace("b.png", "table.csv"), "line 3: .* is no image of a format", {}),
@@ -161,6 +161,32 @@ def test_unsplit_images_are_split_by_the_seed_with_every_label_in_each_split(wri
 def test_a_wrong_row_or_column_is_named(write, text, message, changes):
     with pytest.raises(UsageError, match=message):
         build_datasets(write(text, **changes))
+
+
+def test_what_is_read_and_left_out_is_counted(write, tmp_path):
+    settings = write(SPLIT + "a.png,cat,train\n", ("x/a", "x/b", "x/c", "x/d", "x/e"))
+    (tmp_path / "x" / "f.heic").touch()
+    reading = build_datasets(settings).reading
+    assert reading.images == {"train": 2, "val": 1, "test": 1}
+    assert reading.objects["train"] == {"cat": 1, "dog": 1}
+    left_out = [(part.kind, part.reason, part.count) for part in reading.left_out]
+    assert left_out == [
+        ("rows", "repeated", 1),
+        ("images", "not named in the CSV file", 1),
+        ("images", ".heic is not read", 1),
+    ]
+    several = build_datasets(write(BINARY, multilabel=True)).reading
+    assert several.objects["train"] == {"dog": 2, "cat": 1}
+    assert several.notes == [f"{tmp_path}/table.csv: the labels are dog, cat; not used: ['age']."]
+
+
+def test_a_training_of_one_class_is_refused_unless_images_may_have_several_labels(write):
+    text = SPLIT.replace("b.png,dog", "b.png,cat")
+    with pytest.raises(UsageError, match="All images of train have the class cat"):
+        check_learnable(build_datasets(write(text)).reading)
+    reading = build_datasets(write(text, multilabel=True)).reading
+    check_learnable(reading)
+    assert reading.notes == ["train has no labels of dog: they cannot be learned."]
 
 
 def test_a_name_of_two_images_and_a_folder_of_two_files_are_refused(write, tmp_path):

@@ -1,6 +1,5 @@
 """Read the images and labels that CSV files name."""
 
-import logging
 import os
 import random
 from collections import Counter
@@ -11,12 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from ..data.files import SPLIT_NAMES, SUFFIXES, check_inside, images_below
+from ..data.files import SPLIT_NAMES, SUFFIXES, check_inside, images_below, locate
+from ..data.reading import Reading
 from ..errors import UsageError
 from ..settings.classification import CsvSettings
 from .csv_table import Columns, Row, binary_labels, find_columns, find_files, read_rows, split_of
-
-log = logging.getLogger(__name__)
 
 SEPARATORS = ";|,"
 
@@ -31,8 +29,14 @@ class LabelledImage:
     split: str | None
 
 
-def read_csv(settings: CsvSettings) -> tuple[list[str], dict[str, list[tuple[str, Any]]]]:
+def read_csv(
+    settings: CsvSettings, reading: Reading
+) -> tuple[list[str], dict[str, list[tuple[str, Any]]]]:
     """Read the images and labels of ``data.root``, a CSV file or the folder that holds it.
+
+    Args:
+        settings: the settings of the data.
+        reading: the account of what is read and left out.
 
     Returns:
         The class names, and for each split the path and the target of each image: the index of its
@@ -45,17 +49,16 @@ def read_csv(settings: CsvSettings) -> tuple[list[str], dict[str, list[tuple[str
     tables = {split: read_rows(file) for split, file in files.items()}
     folder = next(iter(files.values())).parent
     rows = [row for table in tables.values() for row in table]
-    columns = [find_columns(table, settings) for table in tables.values()]
+    columns = [find_columns(table, settings, reading) for table in tables.values()]
     if any(other != columns[0] for other in columns):
         raise UsageError(f"The CSV files in {folder} have different columns of labels or paths.")
     labels = _labels(rows, columns[0], settings)
     splits = [split for split, table in tables.items() for _ in table]
-    images = _images(rows, labels, splits, columns[0], settings)
+    images = _images(rows, labels, splits, columns[0], settings, reading)
     classes = columns[0].labels if columns[0].binary else _sorted_classes(labels)
     if len(classes) < (1 if settings.multilabel else 2):
         raise UsageError(f"{folder}: there must be two classes, but there is only {classes}.")
-    by_split = _split(images, settings)
-    _check_classes(classes, by_split, folder)
+    by_split = _split(images, settings, reading)
     index = {name: position for position, name in enumerate(classes)}
     return classes, {
         split: [(image.path, _target(image.labels, index, settings)) for image in part]
@@ -113,14 +116,12 @@ def _images(
     splits: Sequence[str | None],
     columns: Columns,
     settings: CsvSettings,
+    reading: Reading,
 ) -> list[LabelledImage]:
     """Return the images of the rows; rows that are repeated are left out."""
-    folder = rows[0].file.parent
-    listed = images_below(folder)
-    known, by_name = set(listed), _by_name(listed, folder)
     images: dict[str, LabelledImage] = {}
-    for row, names, split in zip(rows, labels, splits, strict=True):
-        path = _path(row, columns.path, known, by_name, settings)
+    paths = _paths(rows, columns.path, settings, reading)
+    for row, path, names, split in zip(rows, paths, labels, splits, strict=True):
         part = split if columns.split is None else _named_split(row, columns.split)
         image = LabelledImage(row, path, sorted(set(names)), part)
         before = images.setdefault(path, image)
@@ -131,10 +132,8 @@ def _images(
                 "Keep one of the rows. Several labels of an image belong into one row, such as "
                 "cat;dog, with data.multilabel=true",
             )
-    log.info(
-        "%s: %d rows, %d images; %d images in the folder are not named.",
-        rows[0].file, len(rows), len(images), len(known - images.keys()),
-    )  # fmt: skip
+        if before is not image:
+            reading.leave_out("rows", "repeated", row.file)
     return list(images.values())
 
 
@@ -148,47 +147,53 @@ def _named_split(row: Row, column: str) -> str:
     return split
 
 
-def _by_name(listed: Sequence[str], folder: Path) -> dict[str, str | None]:
-    """Map the names of files, with and without suffix, to their paths; None if not unique."""
+def _paths(rows: Sequence[Row], column: str, settings: CsvSettings, reading: Reading) -> list[str]:
+    """Return the path of the image of each row.
+
+    Paths are relative to the folder of the CSV file. A name without folder or suffix stands for
+    the only image of this name at any depth.
+    """
+    folder = rows[0].file.parent
+    for row in rows:
+        if not row.cells[column]:
+            raise row.error(f"the column {column} is empty", "Write the path, or remove the row.")
+    located, dropped = locate([row.cells[column] for row in rows], [folder])
+    if dropped:
+        first = rows[0].cells[column]
+        reading.note(f"{rows[0].file} names {first}, which is read as {located[0]}.")
+    by_name: dict[str, str | None] | None = None
+    paths = []
+    for row, path in zip(rows, located, strict=True):
+        name = str(path)
+        if not os.path.isfile(name):  # noqa: PTH113 - faster than a Path
+            by_name = _by_name(folder) if by_name is None else by_name
+            name = by_name.get(row.cells[column], name) or ""
+        if not name:
+            raise row.error(
+                f"several images below {folder} are called {row.cells[column]}",
+                "Write the path of the image relative to the CSV file.",
+            )
+        _check_path(row, name, settings)
+        paths.append(name)
+    return paths
+
+
+def _by_name(folder: Path) -> dict[str, str | None]:
+    """Map the names of images, with and without suffix, to their paths; None if not unique."""
     by_name: dict[str, str | None] = {}
-    for path in listed:
+    for path in images_below(folder):
         relative = Path(path).relative_to(folder)
         for name in {relative.name, relative.stem, relative.with_suffix("").as_posix()}:
             by_name[name] = None if name in by_name else path
     return by_name
 
 
-def _path(
-    row: Row,
-    column: str,
-    known: set[str],
-    by_name: Mapping[str, str | None],
-    settings: CsvSettings,
-) -> str:
-    """Return the path of the image of a row.
-
-    It is relative to the folder of the CSV file. A name without folder or suffix stands for the
-    only image of this name at any depth.
-    """
-    name = row.cells[column].replace("\\", "/")
-    if not name:
-        raise row.error(f"the column {column} is empty", "Write the path, or remove the row.")
-    path = str(row.file.parent / name)
-    if path in known:
-        return path
-    if name in by_name and not os.path.isfile(path):  # noqa: PTH113 - faster than a Path
-        unique = by_name[name]
-        if unique is None:
-            raise row.error(
-                f"several images below {row.file.parent} are called {name}",
-                "Write the path of the image relative to the CSV file.",
-            )
-        return unique
+def _check_path(row: Row, path: str, settings: CsvSettings) -> None:
     if not settings.outside_root:
         check_inside(row.file.parent, [Path(path)], source=row.file)
     if not os.path.isfile(path):  # noqa: PTH113
         if settings.skip_unreadable:
-            return path
+            return
         raise row.error(
             f"there is no file {path}",
             "Paths are relative to the CSV file. Correct the path, or leave out such images: "
@@ -199,7 +204,12 @@ def _path(
             f"{path} is no image of a format that is read: {' '.join(sorted(SUFFIXES))}",
             "Convert the image, or remove the row.",
         )
-    return path
+
+
+def image_folder(splits: Mapping[str, Sequence[tuple[str, Any]]]) -> Path:
+    """Return the innermost folder that holds all images."""
+    folders = {os.path.dirname(path) for files in splits.values() for path, _ in files}  # noqa: PTH120
+    return Path(os.path.commonpath(folders))
 
 
 def _sorted_classes(labels: Sequence[Sequence[str]]) -> list[str]:
@@ -209,7 +219,7 @@ def _sorted_classes(labels: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _split(
-    images: Sequence[LabelledImage], settings: CsvSettings
+    images: Sequence[LabelledImage], settings: CsvSettings, reading: Reading
 ) -> dict[str, list[LabelledImage]]:
     """Return the images of each split: as the CSV files name it, or at random."""
     if images[0].split is None:
@@ -223,7 +233,7 @@ def _split(
                 f"Assign images to {split}, or remove the split column to split at random."
             )
     if not parts["test"]:
-        log.info("%s has no images for test: those of val are used.", images[0].row.file)
+        reading.note(f"{images[0].row.file} has no test images: the validation images are tested.")
         parts["test"] = parts["val"]
     return parts
 
@@ -242,19 +252,3 @@ def _assign_splits(images: Sequence[LabelledImage], settings: CsvSettings) -> No
         )
         for position, image in enumerate(group):
             image.split = "val" if position < val else "test" if position < val + test else "train"
-
-
-def _check_classes(
-    classes: Sequence[str], splits: Mapping[str, Sequence[LabelledImage]], folder: Path
-) -> None:
-    """Raise an error if a class does not occur in training, and report those of other splits."""
-    for split, images in splits.items():
-        present = {name for image in images for name in image.labels}
-        missing = [name for name in classes if name not in present]
-        if missing and split == "train":
-            raise UsageError(
-                f"{folder}: no training image has the label {', '.join(missing)}.\n"
-                "Move images of this class to train, or remove its rows or its column."
-            )
-        if missing:
-            log.warning("%s: no image of %s has the label %s.", folder, split, ", ".join(missing))

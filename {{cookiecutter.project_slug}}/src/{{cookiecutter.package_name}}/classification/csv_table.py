@@ -2,17 +2,15 @@
 
 import csv
 import io
-import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..data.files import SPLIT_NAMES
+from ..data.reading import Reading
 from ..data.text import read_text
 from ..errors import UsageError
 from ..settings.classification import CsvSettings
-
-log = logging.getLogger(__name__)
 
 PATH_COLUMNS = (
     "path", "filepath", "file_path", "image", "image_path", "image_id", "img", "filename",
@@ -123,7 +121,7 @@ def read_rows(file: Path) -> list[Row]:
     return rows
 
 
-def find_columns(rows: Sequence[Row], settings: CsvSettings) -> Columns:
+def find_columns(rows: Sequence[Row], settings: CsvSettings, reading: Reading) -> Columns:
     """Return the columns that the settings name, or those with a usual name.
 
     Raises:
@@ -138,7 +136,7 @@ def find_columns(rows: Sequence[Row], settings: CsvSettings) -> Columns:
     if labels is None and settings.multilabel:
         labels = binary
         unused = [name for name in others if name not in binary]
-        log.info("%s: labels %s; columns not used %s", file, binary, unused)
+        reading.note(f"{file}: the labels are {', '.join(binary)}; not used: {unused or 'none'}.")
     if not path or not labels:
         kind = "label" if path else "path"
         hint = f"Name it: data.{kind}_column=<column>"

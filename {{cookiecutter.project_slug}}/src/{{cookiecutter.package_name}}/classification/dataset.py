@@ -16,9 +16,14 @@ from ..data.files import SUFFIXES, folders_in, images_below, split_folders
 from ..data.images import ImageFiles, Unreadable, UnreadableImageError
 from ..data.reading import Reading
 from ..errors import UsageError
-from ..settings.classification import CsvSettings, DataSettings, ImageFolderSettings
+from ..settings.classification import (
+    CsvSettings,
+    DataSettings,
+    ImageFolderSettings,
+    has_several_labels,
+)
 from ..settings.data import ShapesSettings
-from .csv_files import read_csv
+from .csv_files import image_folder, read_csv
 from .transforms import Transform, eval_transform, train_transform
 from .write_shapes import write_shapes
 
@@ -78,9 +83,9 @@ class ImageDataset(Dataset[Sample | Unreadable]):
         return Sample(self.transform(image), self.targets[index].tolist(), index)
 
 
-def target_labels(target: Target) -> list[int]:
+def target_labels(target: Target | np.ndarray) -> list[int]:
     """Return the classes of a target in ascending order; none for ``UNLABELLED``."""
-    if isinstance(target, list):
+    if not isinstance(target, int):
         return [label for label, value in enumerate(target) if value]
     return [] if target == UNLABELLED else [target]
 
@@ -102,18 +107,21 @@ def build_datasets(settings: DataSettings) -> Datasets:
     Raises:
         UsageError: if a folder is missing or empty, or the splits have different classes.
     """
-    reading = Reading(counted="images")
+    reading = Reading(counted="labels" if has_several_labels(settings) else "images")
+    root, reason = settings.root, "in no class folder of a split"
     if isinstance(settings, ShapesSettings):
         root = write_shapes(settings)
         classes, images = _scan_splits({split: root / split for split in SPLITS})
+    elif isinstance(settings, CsvSettings):
+        classes, images = read_csv(settings, reading)
+        root, reason = image_folder(images), "not named in the CSV file"
     else:
-        root = settings.root
         classes, images = find_splits(settings, reading)
     for split, files in images.items():
-        labels = [target for _, target in files]
+        labels = [label for _, target in files for label in target_labels(target)]
         reading.count(split, images=len(files), labels=labels, classes=classes)
     used = (path for files in images.values() for path, _ in files)
-    reading.add_unused_images(root, used, "in no class folder of a split")
+    reading.add_unused_images(root, used, reason)
     evaluation, limit = eval_transform(settings.image_size), settings.max_pixels
     return Datasets(
         train=ImageDataset(images["train"], train_transform(settings), limit),
