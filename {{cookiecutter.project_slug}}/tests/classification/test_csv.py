@@ -186,7 +186,7 @@ def test_a_training_of_one_class_is_refused_unless_images_may_have_several_label
         check_learnable(build_datasets(write(text)).reading)
     reading = build_datasets(write(text, multilabel=True)).reading
     check_learnable(reading)
-    assert reading.notes == ["train has no labels of dog: they cannot be learned."]
+    assert reading.notes[0] == "train has no labels of dog: they cannot be learned."
 
 
 def test_a_name_of_two_images_and_a_folder_of_two_files_are_refused(write, tmp_path):

@@ -36,7 +36,7 @@ def draw_scores(results: Sequence[Result], path: Path) -> dict[Path, str]:
         axes.set_xlabel(key)
         axes.tick_params("x", rotation=45)
         axes.grid(alpha=0.3)
-    grid[0, 0].set_ylabel(scored[0].monitor)
+    grid[0, 0].set_ylabel(results[0].monitor)
     _save(path)
     return {path: "The best score of each run by each setting that varies"}
 
