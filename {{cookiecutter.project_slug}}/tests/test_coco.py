@@ -8,7 +8,7 @@ from {{ cookiecutter.package_name }}.data.coco import read_coco
 from {{ cookiecutter.package_name }}.data.reading import Reading
 from {{ cookiecutter.package_name }}.errors import UsageError
 
-from coco_data import write_coco
+from coco_data import write_coco, write_unsplit
 
 
 def read(root, **options):
@@ -139,6 +139,50 @@ def test_a_folder_without_annotations_shows_the_layouts(tmp_path):
     with pytest.raises(UsageError, match="no annotations for train") as caught:
         read(tmp_path)
     assert "_annotations.coco.json" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("file", "named"),
+    [
+        ("result.json", ""),
+        ("anything.json", "anything.json"),
+        ("annotations/instances_default.json", ""),
+        ("annotations/instances_default.json", "annotations/instances_default.json"),
+        ("train/_annotations.coco.json", ""),
+    ],
+)
+def test_a_single_file_for_all_images_is_read(tmp_path, file, named):
+    write_unsplit(tmp_path)
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    (tmp_path / "result.json").rename(tmp_path / file)
+    if file.startswith("train"):
+        (tmp_path / "images").rename(tmp_path / "train" / "images")
+    classes, splits = read(tmp_path / named)
+    assert classes == ["red", "green"]
+    assert list(splits) == ["train"]
+    assert [image.path.name for image in splits["train"]] == [f"{i}.jpg" for i in range(20)]
+    assert splits["train"][19].path.is_file()
+    assert splits["train"][3].objects[0].content["id"] == 1003
+
+
+@pytest.mark.parametrize(
+    "name", ["/label-studio/data/upload/1/{}", "C:\\data\\images\\{}", "..\\..\\media\\upload\\{}"]
+)
+def test_names_of_label_studio_are_found_in_images(tmp_path, name):
+    write_unsplit(tmp_path)
+    content = json.loads((tmp_path / "result.json").read_text())
+    for entry in content["images"]:
+        entry["file_name"] = name.format(entry["file_name"])
+    (tmp_path / "result.json").write_text(json.dumps(content))
+    _, splits = read(tmp_path)
+    assert splits["train"][7].path == tmp_path / "images" / "7.jpg"
+
+
+def test_several_single_files_are_refused_with_how_to_choose(tmp_path):
+    write_unsplit(tmp_path)
+    shutil.copy(tmp_path / "result.json", tmp_path / "old.json")
+    with pytest.raises(UsageError, match=r"2 JSON files.*\n.*old\.json\n.*\n.*data\.root=<file>"):
+        read(tmp_path)
 
 
 def test_several_files_for_a_split_are_refused(tmp_path):

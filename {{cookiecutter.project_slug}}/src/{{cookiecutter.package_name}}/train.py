@@ -10,6 +10,7 @@ from .data.cache import cache_images
 # ~ endif
 from .data.datamodule import DataModule
 from .data.reading import check_learnable, report_reading
+from .data.split import record_split
 from .evaluation.callback import EvaluationResults
 from .evaluation.report import print_summary, write_report
 from .run.folder import Run
@@ -45,6 +46,7 @@ def run_training(settings: Settings, run: Run) -> dict[str, float]:
     datasets = build_datasets(settings.data)
     check_learnable(datasets.reading)
     report_reading(datasets.reading, run)
+    settings = record_split(settings, datasets, run)
     # ~ if cookiecutter.scope == "complete"
     if settings.data.cache:
         cache_images(datasets, settings)

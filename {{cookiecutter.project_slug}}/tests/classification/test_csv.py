@@ -128,7 +128,7 @@ def test_classes_that_are_numbers_are_in_the_order_of_their_values(write):
 def test_unsplit_images_are_split_by_the_seed_with_every_label_in_each_split(write):
     rows = [f"{index}.png,{'rare' if index < 8 else 'common'}" for index in range(40)]
     names = [str(index) for index in range(40)]
-    settings = write("\n".join(["path,label", *rows]), names, val_fraction=0.25, test_fraction=0.25)
+    settings = write("\n".join(["path,label", *rows]), names, split=[0.5, 0.25, 0.25])
     _, read = contents(settings)
     counts = [[*part.values()].count(1) for part in read.values()]
     assert (counts, [len(part) for part in read.values()]) == ([4, 2, 2], [20, 10, 10])
@@ -145,7 +145,11 @@ def test_unsplit_images_are_split_by_the_seed_with_every_label_in_each_split(wri
         (SPLIT + "a.png,dog,train\n", "line 6: a.png has other labels in line 2", {}),
         (SPLIT + "a.png,cat,val\n", "line 6: a.png has other split in line 2", {}),
         (SPLIT.replace("valid", "fold 1"), "line 4: split is 'fold 1', which is no split", {}),
-        (SPLIT.replace("valid", "test"), "has no image for val, but train, test", {}),
+        (
+            SPLIT.replace("train", "test").replace("Training", "dev"),
+            "the split column has test, val, but no row for train",
+            {},
+        ),
         (SPLIT.replace("b.png", "../b.png"), "outside data.root", {}),
         (SPLIT.replace("b.png", "table.csv"), "line 3: .* is no image of a format", {}),
         (SPLIT.replace("label", "kind"), "no column with a usual name for the label", {}),

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 import torch
 from PIL import Image
@@ -110,7 +112,7 @@ def test_an_invalid_line_is_named(root, line, message):
     [
         (None, r"data\.yaml is missing"),
         ("names: [a, a]\ntrain: x\n", "has no names, or not a different one"),
-        ("names: [a, b]\ntrain: images/train\n", "has no val"),
+        ("names: [a, b]\nval: images/val\n", "has no train"),
         ("names: [a, b]\ntrain: images/nowhere\nval: images/val\n", "there is no .*nowhere"),
         ("names: [a", "is not valid YAML"),
     ],
@@ -142,3 +144,52 @@ def test_images_outside_the_data_set_are_refused_unless_they_are_allowed(root, k
 def test_the_absolute_path_of_the_data_set_itself_is_read(root):
     (root / "data.yaml").write_text(f"path: {root}\n{YAML}")
     assert len(datasets(root).train) == 2
+
+
+FLAT = ["names: [cat, dog]\n", "path: .\ntrain: images\nnames: [cat, dog]\n", None]
+
+
+@pytest.mark.parametrize("content", FLAT, ids=["names only", "train only", "classes.txt"])
+def test_images_without_splits_are_split_with_their_boxes(tmp_path, content):
+    for name in ("images", "labels"):
+        (tmp_path / name).mkdir()
+    for index in range(10):
+        Image.new("RGB", (40, 20)).save(tmp_path / "images" / f"{index}.jpg")
+        line = f"{index % 2} 0.5 0.5 0.2 {(index + 1) / 20}\n"
+        (tmp_path / "labels" / f"{index}.txt").write_text(line)
+    if content is None:
+        (tmp_path / "labels" / "classes.txt").write_text("cat\ndog\n\n")
+    else:
+        (tmp_path / "data.yaml").write_text(content)
+    data = datasets(tmp_path)
+    assert data.classes == ["cat", "dog"]
+    parts = [data.train, data.val, data.test]
+    assert [len(part) for part in parts] == [6, 2, 2]  # one image of each class at least
+    assert sorted(data.val.labels.tolist()) == sorted(data.test.labels.tolist()) == [0, 1]
+    for part in parts:
+        for path, (_, top, _, bottom) in zip(part.paths, part.boxes.tolist(), strict=True):
+            assert bottom - top == pytest.approx((int(Path(path).stem) + 1) / 20)
+
+
+@pytest.mark.parametrize("place", ["images/{}", "{}/images"])
+def test_folders_of_splits_are_found_without_data_yaml(root, place):
+    (root / "data.yaml").unlink()
+    (root / "classes.txt").write_text("cat\ndog\n")
+    for kind in ("images", "labels"):
+        for split in ("train", "val"):
+            target = root / place.format(split).replace("images", kind)
+            target.parent.mkdir(exist_ok=True)
+            (root / kind / split).rename(target)
+    for kind in ("images", "labels"):
+        if not list((root / kind).iterdir()):
+            (root / kind).rmdir()
+    data = datasets(root)
+    assert (len(data.train), len(data.val), len(data.test)) == (2, 2, 2)
+    assert data.val[0].target.labels.tolist() == [1, 0]
+
+
+def test_the_root_may_be_the_file_in_a_linked_folder_below_home(root, monkeypatch):
+    (root / "data.yaml").rename(root / "my.yaml")
+    (root / "link").symlink_to(root)
+    monkeypatch.setenv("HOME", str(root))
+    assert len(datasets("~/link/my.yaml").train) == 2

@@ -1,17 +1,16 @@
 """Read the images and labels that CSV files name."""
 
 import os
-import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..data.files import SPLIT_NAMES, SUFFIXES, check_inside, images_below, locate
 from ..data.reading import Reading
+from ..data.split import folder_of
 from ..errors import UsageError
 from ..settings.classification import CsvSettings
 from .csv_table import Columns, Row, binary_labels, find_columns, find_files, read_rows, split_of
@@ -19,14 +18,13 @@ from .csv_table import Columns, Row, binary_labels, find_columns, find_files, re
 SEPARATORS = ";|,"
 
 
-@dataclass
-class LabelledImage:
+class LabelledImage(NamedTuple):
     """An image that a row names."""
 
     row: Row
     path: str
     labels: list[str]
-    split: str | None
+    split: str
 
 
 def read_csv(
@@ -40,7 +38,8 @@ def read_csv(
 
     Returns:
         The class names, and for each split the path and the target of each image: the index of its
-        class or, with ``multilabel``, a uint8 array [classes] of 0 and 1.
+        class or, with ``multilabel``, a uint8 array [classes] of 0 and 1. Without splits, all
+        images are those of train.
 
     Raises:
         UsageError: if a file, a column or a row is wrong; it names the line.
@@ -58,12 +57,19 @@ def read_csv(
     classes = columns[0].labels if columns[0].binary else _sorted_classes(labels)
     if len(classes) < (1 if settings.multilabel else 2):
         raise UsageError(f"{folder}: there must be two classes, but there is only {classes}.")
-    by_split = _split(images, settings, reading)
     index = {name: position for position, name in enumerate(classes)}
-    return classes, {
-        split: [(image.path, _target(image.labels, index, settings)) for image in part]
-        for split, part in by_split.items()
-    }
+    by_split: dict[str, list[tuple[str, Any]]] = {}
+    for image in images:
+        target = _target(image.labels, index, settings)
+        by_split.setdefault(image.split, []).append((image.path, target))
+    if "train" not in by_split:
+        raise UsageError(
+            f"{folder}: the split column has {', '.join(by_split)}, but no row for train.\n"
+            "Assign images to train, or remove the column, and the images are split at random."
+        )
+    if "val" in by_split and "test" not in by_split:
+        reading.note(f"{folder} has no images for test: the validation images are tested.")
+    return classes, by_split
 
 
 def _target(labels: Sequence[str], index: Mapping[str, int], settings: CsvSettings) -> Any:
@@ -113,7 +119,7 @@ def _refuse_several_labels(rows: Sequence[Row], cells: Sequence[str]) -> None:
 def _images(
     rows: Sequence[Row],
     labels: Sequence[list[str]],
-    splits: Sequence[str | None],
+    splits: Sequence[str],
     columns: Columns,
     settings: CsvSettings,
     reading: Reading,
@@ -153,14 +159,14 @@ def _paths(rows: Sequence[Row], column: str, settings: CsvSettings, reading: Rea
     Paths are relative to the folder of the CSV file. A name without folder or suffix stands for
     the only image of this name at any depth.
     """
-    folder = rows[0].file.parent
     for row in rows:
         if not row.cells[column]:
             raise row.error(f"the column {column} is empty", "Write the path, or remove the row.")
-    located, dropped = locate([row.cells[column] for row in rows], [folder])
+    folder = folder_of(rows[0].file)
+    names = [row.cells[column] for row in rows]
+    located, dropped = locate(names, [rows[0].file.parent, folder])
     if dropped:
-        first = rows[0].cells[column]
-        reading.note(f"{rows[0].file} names {first}, which is read as {located[0]}.")
+        reading.note(f"{rows[0].file} names {names[0]}, which is read as {located[0]}.")
     by_name: dict[str, str | None] | None = None
     paths = []
     for row, path in zip(rows, located, strict=True):
@@ -173,7 +179,7 @@ def _paths(rows: Sequence[Row], column: str, settings: CsvSettings, reading: Rea
                 f"several images below {folder} are called {row.cells[column]}",
                 "Write the path of the image relative to the CSV file.",
             )
-        _check_path(row, name, settings)
+        _check_path(row, name, folder, settings)
         paths.append(name)
     return paths
 
@@ -188,9 +194,9 @@ def _by_name(folder: Path) -> dict[str, str | None]:
     return by_name
 
 
-def _check_path(row: Row, path: str, settings: CsvSettings) -> None:
+def _check_path(row: Row, path: str, folder: Path, settings: CsvSettings) -> None:
     if not settings.outside_root:
-        check_inside(row.file.parent, [Path(path)], source=row.file)
+        check_inside(folder, [Path(path)], source=row.file)
     if not os.path.isfile(path):  # noqa: PTH113
         if settings.skip_unreadable:
             return
@@ -216,39 +222,3 @@ def _sorted_classes(labels: Sequence[Sequence[str]]) -> list[str]:
     """Return the different labels in the order of their names, or of their values if numbers."""
     names = {name for row in labels for name in row}
     return sorted(names, key=int if all(name.isdecimal() for name in names) else None)
-
-
-def _split(
-    images: Sequence[LabelledImage], settings: CsvSettings, reading: Reading
-) -> dict[str, list[LabelledImage]]:
-    """Return the images of each split: as the CSV files name it, or at random."""
-    if images[0].split is None:
-        _assign_splits(images, settings)
-    parts = {split: [image for image in images if image.split == split] for split in SPLIT_NAMES}
-    for split in ("train", "val"):
-        if not parts[split]:
-            raise UsageError(
-                f"{images[0].row.file} has no image for {split}, but "
-                f"{', '.join(name for name in parts if parts[name])}.\n"
-                f"Assign images to {split}, or remove the split column to split at random."
-            )
-    if not parts["test"]:
-        reading.note(f"{images[0].row.file} has no test images: the validation images are tested.")
-        parts["test"] = parts["val"]
-    return parts
-
-
-def _assign_splits(images: Sequence[LabelledImage], settings: CsvSettings) -> None:
-    """Split the images at random, separately for each label: the rarest label of an image."""
-    frequency = Counter(name for image in images for name in image.labels)
-    groups: dict[str, list[LabelledImage]] = {}
-    for image in sorted(images, key=lambda image: image.path):
-        rarest = min(image.labels, key=lambda name: (frequency[name], name), default="")
-        groups.setdefault(rarest, []).append(image)
-    for name, group in groups.items():
-        random.Random(f"{settings.split_seed}/{name}").shuffle(group)  # noqa: S311 - not for secrets
-        val, test = (
-            round(share * len(group)) for share in (settings.val_fraction, settings.test_fraction)
-        )
-        for position, image in enumerate(group):
-            image.split = "val" if position < val else "test" if position < val + test else "train"

@@ -46,20 +46,20 @@ class Columns:
     split: str | None
 
 
-def find_files(root: Path) -> dict[str | None, Path]:
+def find_files(root: Path) -> dict[str, Path]:
     """Find the CSV file, or a file for each split, such as ``train.csv`` and ``val.csv``.
 
     Args:
         root: the file, or the folder that holds it.
 
     Returns:
-        The files by split, or a single file with the key None.
+        The files by split; a single file is that of train.
 
     Raises:
         UsageError: if there is no such file, or if it is not clear which file to read.
     """
     if root.is_file():
-        return {None: root}
+        return {"train": root}
     if not root.is_dir():
         raise UsageError(
             f"data.root={root}: there is no such file or folder.\n"
@@ -67,11 +67,11 @@ def find_files(root: Path) -> dict[str | None, Path]:
         )
     files = sorted(path for path in root.iterdir() if path.suffix.lower() in {".csv", ".tsv"})
     if len(files) == 1:
-        return {None: files[0]}
+        return {"train": files[0]}
     if not files:
         raise UsageError(f"data.root={root} has no CSV file.\nName the file: data.root=<file>.csv")
-    splits = {split_of(path.stem): path for path in files}
-    if None in splits or len(splits) < len(files):
+    splits = {split_of(path.stem) or "": path for path in files}
+    if "train" not in splits or "" in splits or len(splits) < len(files):
         raise UsageError(
             f"data.root={root} has several CSV files: {', '.join(path.name for path in files)}.\n"
             f"Name the file to read, such as data.root={files[0]}"

@@ -5,30 +5,16 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from .check import Strict
-from .data import DataFolder, ShapesSettings
+from .data import OwnFolder, ShapesSettings
 
 
-class SplitSettings(DataFolder):
-    """A folder of images that are split here, unless they are split already."""
-
-    val_fraction: float = Field(gt=0, lt=1, description="Share of unsplit images for validation.")
-    test_fraction: float = Field(gt=0, lt=1, description="Share of unsplit images for the test.")
-    split_seed: int = Field(ge=0, lt=2**32, description="Seed of the split of unsplit images.")
-
-    @model_validator(mode="after")
-    def _leaves_some_for_training(self) -> Self:
-        if self.val_fraction + self.test_fraction >= 1:
-            raise ValueError("val_fraction and test_fraction leave nothing to train on")
-        return self
-
-
-class ImageFolderSettings(SplitSettings):
+class ImageFolderSettings(OwnFolder):
     """Class folders below ``train/ val/ test/``, or class folders that are split here."""
 
     name: Literal["imagefolder"]
 
 
-class CsvSettings(SplitSettings):
+class CsvSettings(OwnFolder):
     """A CSV file with a row for each image, or the folder that holds it."""
 
     name: Literal["csv"]
