@@ -75,13 +75,14 @@ def test_the_prediction_table_agrees_with_the_measured_accuracy(tracked):
 
 def test_tables_and_the_model_of_images_with_several_labels(tracked, tmp_path):
     write_striped(tmp_path / "stripes")
-    words = ("data=csv", f"data.root={tmp_path}/stripes", "data.multilabel=true")
+    words = ("data=csv", f"data.root={tmp_path}/stripes/labels.csv", "data.multilabel=true")
     run = tracked(*words, "trainer.max_epochs=1")
     assert {row["label"] for row in data_rows(run)} == {
         ", ".join(name for name, shown in zip(STRIPES, bits, strict=True) if shown)
         for bits in product([0, 1], repeat=3)
     }
     rows = table(run, "test/predictions")
+    assert {row["id"] for row in rows} <= {f"{index}.png" for index in range(48)}
     assert all((row["target"] == row["prediction"]) == row["correct"] for row in rows)
     assert {row["class"] for row in table(run, "test/by_class")} == set(STRIPES)
     (best,) = artifacts(run, "model")

@@ -16,11 +16,7 @@ from ..data.images import ImageFiles, Unreadable, UnreadableImageError
 from ..data.reading import Reading
 from ..data.split import SPLITS, with_splits
 from ..errors import UsageError
-from ..settings.classification import (
-    CsvSettings,
-    DataSettings,
-    has_several_labels,
-)
+from ..settings.classification import CsvSettings, DataSettings, has_several_labels
 from ..settings.data import ShapesSettings
 from .csv_files import image_folder, read_csv
 from .transforms import Transform, eval_transform, train_transform
