@@ -9,12 +9,18 @@ import numpy as np
 from rich.progress import track
 from torch.utils.data import DataLoader
 
+# ~ if cookiecutter.task == "classification"
+from ..classification.dataset import target_labels
 from ..data.datamodule import Datasets, usable_workers
-# ~ if cookiecutter.task == "segmentation"
+from ..data.images import Unreadable
+
+# ~ elif cookiecutter.task == "segmentation"
+from ..data.datamodule import Datasets, usable_workers
 from ..data.images import Unreadable
 from ..segmentation.masks import IGNORE_INDEX
 
 # ~ else
+from ..data.datamodule import Datasets, usable_workers
 from ..data.images import Unreadable
 
 # ~ endif
@@ -115,8 +121,9 @@ def _check_sample(
 
 # ~ if cookiecutter.task == "classification"
 def _check_annotations(_dataset: Any, classes: int, sample: Any) -> tuple[np.ndarray, list[str]]:
-    """Count the image for its class: int64 array [classes], and no problems."""
-    return np.bincount([sample.target], minlength=classes), []
+    """Count the image for each of its classes: int64 array [classes], and no problems."""
+    labels = np.array(target_labels(sample.target), dtype=np.int64)
+    return np.bincount(labels, minlength=classes), []
 # ~ elif cookiecutter.task == "detection"
 def _check_annotations(dataset: Any, classes: int, sample: Any) -> tuple[np.ndarray, list[str]]:
     """Count the objects by class, int64 array [classes], and describe implausible boxes."""

@@ -120,7 +120,8 @@ def _draw_issues(report: DataReport, datasets: Datasets, path: Path) -> None:
             picture = _picture(issue, datasets)
             if picture is not None:
                 text = f"{kind}: {issue.path}: {issue.reason}"
-                tiles.append(_tile(picture, text.replace(f"{Path(issue.path).parents[2]}/", "")))
+                folder = [*Path(issue.path).parents][:3][-1]  # the folder of the data, usually
+                tiles.append(_tile(picture, text.replace(f"{folder}/", "")))
     if tiles:
         with replacing(path) as hidden:
             contact_sheet(tiles).save(hidden)
