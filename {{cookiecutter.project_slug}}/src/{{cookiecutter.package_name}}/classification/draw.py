@@ -25,23 +25,17 @@ def draw_prediction(
         prediction: the predicted labels.
         classes: the class names.
     """
-    picture = to_pil_image(image)
-    if picture.width < MIN_WIDTH:
-        factor = math.ceil(MIN_WIDTH / picture.width)
-        picture = picture.resize(
-            (picture.width * factor, picture.height * factor), Image.Resampling.NEAREST
-        )
     color = RIGHT if target_labels(target) == prediction.labels else WRONG
     if target == UNLABELLED:
         color = NEUTRAL
     lines = caption(target, prediction, classes).split("\n")
-    return _captioned(picture, lines, color)
+    return _captioned(image, lines, color)
 
 
-def draw_target(image: Tensor, _target: object, _classes: Sequence[str]) -> Image.Image:
-    """Convert an image, uint8 [3, H, W]; its class is not drawn, since the path shows it."""
-    picture: Image.Image = to_pil_image(image)
-    return picture
+def draw_target(image: Tensor, target: Target, classes: Sequence[str]) -> Image.Image:
+    """Draw an image, uint8 [3, H, W], above its labels."""
+    names = ", ".join(classes[label] for label in target_labels(target))
+    return _captioned(image, [names or "no label"], NEUTRAL)
 
 
 def caption(target: Target, prediction: Prediction, classes: Sequence[str]) -> str:
@@ -68,7 +62,13 @@ def describe(prediction: Prediction, classes: Sequence[str]) -> dict[str, object
     return {"labels": names, **{f"p_{name}": round(value, 6) for name, value in values}}
 
 
-def _captioned(picture: Image.Image, lines: Sequence[str], color: str) -> Image.Image:
+def _captioned(image: Tensor, lines: Sequence[str], color: str) -> Image.Image:
+    picture = to_pil_image(image)
+    if picture.width < MIN_WIDTH:
+        factor = math.ceil(MIN_WIDTH / picture.width)
+        picture = picture.resize(
+            (picture.width * factor, picture.height * factor), Image.Resampling.NEAREST
+        )
     size = max(FONT_SIZE, picture.width // 32)
     font = ImageFont.load_default(size)
     height = 2 * (size + 6) + 4  # two lines, so that all images of a sheet have the same size
