@@ -8,9 +8,8 @@ from typing import Any
 
 import yaml
 
-from ..data.files import check_inside, images_below, locate
+from ..data.files import check_inside, folder_of, images_below, locate
 from ..data.reading import Reading
-from ..data.split import folder_of
 from ..data.text import read_text
 from ..errors import UsageError
 from .boxes import AnnotatedImage, AnnotatedObject
