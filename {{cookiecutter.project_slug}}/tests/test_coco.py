@@ -74,6 +74,120 @@ def test_without_annotations_for_test_the_validation_images_are_tested(tmp_path,
     assert len(reading.notes) == 1 + empty
 
 
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_a_split_without_annotations_is_refused(tmp_path, split):
+    with pytest.raises(UsageError, match=rf"{split}\.json has 10 images, but no annotations"):
+        read(spoiled(tmp_path, lambda content: content["annotations"].clear(), split))
+
+
+CROWD = [{"iscrowd": "1", "segmentation": {"counts": [0, 1920], "size": [40, 48]}}]
+
+
+@pytest.mark.parametrize(
+    ("changes", "crowds"),
+    [
+        ([{"iscrowd": "0"}], 0),
+        ([{"iscrowd": None}], 0),
+        (CROWD, 0),
+        ([{"iscrowd": 1, "segmentation": None}], 10),
+        ([*CROWD, {}], 5),
+    ],
+    ids=["a text", "null", "painted masks only", "crowds without masks", "some crowds"],
+)
+def test_crowds_are_objects_if_there_are_only_crowds_with_masks(tmp_path, changes, crowds):
+    def change(content):
+        for index, entry in enumerate(content["annotations"]):
+            entry.update(changes[index % len(changes)])
+
+    reading = Reading()
+    _, splits = read_coco(spoiled(tmp_path, change), reading)
+    assert sum(item.crowd for image in splits["train"] for item in image.objects) == crowds
+    assert sum(part.count for part in reading.left_out) == crowds
+    assert any("all 10 annotations are crowds" in note for note in reading.notes) == (
+        len(changes) == 1 and changes[0]["iscrowd"] in {1, "1"}
+    )
+
+
+def test_a_crowd_that_is_no_number_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="annotation 1004 has iscrowd='maybe'"):
+        read(spoiled(tmp_path, lambda content: content["annotations"][4].update(iscrowd="maybe")))
+
+
+@pytest.mark.parametrize("size", [{"width": 0, "height": 0}, {"width": None}, {"height": "?"}])
+def test_a_size_that_is_missing_comes_from_the_file(tmp_path, size):
+    _, splits = read(spoiled(tmp_path, lambda content: content["images"][4].update(size)))
+    assert (splits["train"][4].width, splits["train"][4].height) == (48, 40)
+
+
+@pytest.mark.parametrize(
+    "prefix", ["images\\", "..\\train\\", "C:\\Users\\me\\set\\", "/home/me/train/", "./"]
+)
+def test_names_of_another_computer_are_read_as_paths(tmp_path, prefix):
+    def change(content):
+        for entry in content["images"]:
+            entry["file_name"] = prefix + entry["file_name"]
+
+    _, splits = read(spoiled(tmp_path, change))
+    names = [image.path.resolve() for image in splits["train"]]
+    assert names == [tmp_path / "train" / f"{index}.jpg" for index in range(10)]
+
+
+def test_a_name_in_two_folders_that_do_not_exist_is_missing(tmp_path):
+    def change(content):
+        for index, entry in enumerate(content["images"]):
+            entry["file_name"] = f"{index % 2}/0.jpg"
+
+    with pytest.raises(UsageError, match="the file of image 100 is missing"):
+        read(spoiled(tmp_path, change))
+
+
+@pytest.mark.parametrize(
+    ("parent", "of_children", "classes"),
+    [
+        ({"id": 0, "name": "colour"}, "colour", ["red", "green"]),
+        ({"id": 0, "name": "red"}, "red", ["red", "green"]),  # the same name as its child
+        ({"id": 0, "name": "blue"}, "none", ["blue", "red", "green"]),
+    ],
+)
+def test_an_unused_parent_of_categories_is_no_class(tmp_path, parent, of_children, classes):
+    def change(_, content):
+        for entry in content["categories"]:
+            entry["supercategory"] = of_children
+        content["categories"].insert(0, parent)
+
+    write_coco(tmp_path, change)
+    reading = Reading()
+    names, splits = read_coco(tmp_path, reading)
+    assert names == classes
+    assert names[splits["val"][0].objects[0].label] == "red"
+    assert ["categories"] * (3 - len(classes)) == [part.kind for part in reading.left_out]
+
+
+def test_a_parent_of_categories_with_annotations_is_a_class(tmp_path):
+    def change(_, content):
+        content["categories"][1]["supercategory"] = "red"
+
+    write_coco(tmp_path, change)
+    assert read(tmp_path)[0] == ["red", "green"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "latin-1"])
+def test_annotations_are_read_by_the_mark_of_their_encoding(tmp_path, encoding):
+    root = spoiled(tmp_path, lambda content: content["categories"][1].update(name="gr\u00fcn"))
+    for split in ("val", "test"):
+        shutil.copy(root / "annotations" / "train.json", root / "annotations" / f"{split}.json")
+    for file in (root / "annotations").iterdir():
+        content = json.loads(file.read_text())
+        file.write_text(json.dumps(content, ensure_ascii=False), encoding=encoding)
+    if encoding == "latin-1":
+        with pytest.raises(
+            UsageError, match=r"train\.json is not UTF-8 text.*\n.*save it as UTF-8"
+        ):
+            read(root)
+    else:
+        assert read(root)[0] == ["red", "gr\u00fcn"]
+
+
 def test_images_without_objects_stay(tmp_path):
     _, splits = read(spoiled(tmp_path, lambda content: content["annotations"].pop()))
     assert splits["train"][-1].objects == []

@@ -109,9 +109,10 @@ def test_a_mask_of_another_size_is_named(own_data):
         [module.on_before_batch_transfer(batch, 0) for batch in module.val_dataloader()]
 
 
-def test_class_names_are_read_with_and_without_colours(tmp_path):
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_class_names_are_read_with_and_without_colours(tmp_path, encoding):
     path = tmp_path / "classes.txt"
-    path.write_text("road 128 64 128\nside walk 1 2 3\nsky\n")
+    path.write_text("road 128 64 128\nside walk 1 2 3\nsky\n", encoding=encoding)
     classes = read_classes(path)
     assert classes.names == ["road", "side walk", "sky"]
     assert classes.colors == {0x804080: 0, 0x010203: 1}

@@ -8,8 +8,7 @@ from typing import Any
 
 import yaml
 
-from ..data.coco import check_inside
-from ..data.files import images_below, locate
+from ..data.files import check_inside, images_below, locate
 from ..data.reading import Reading
 from ..data.split import folder_of
 from ..data.text import read_text
