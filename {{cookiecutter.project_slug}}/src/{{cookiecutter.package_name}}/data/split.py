@@ -5,7 +5,7 @@ import os
 import random
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -58,7 +58,7 @@ def with_splits(
     if "test" in images:
         shares, reading.drawn = (train / (train + val), val / (train + val), 0.0), SPLITS[:2]
     unsplit = images["train"]
-    names = [relative_name(path(image), settings.root) for image in unsplit]
+    names = relative_names(map(path, unsplit), settings.root)
     if settings.split_file:
         parts = _read_split(settings.split_file, names, reading)
     else:
@@ -83,19 +83,24 @@ def record_split(settings: Settings, datasets: Datasets, run: Run) -> Settings:
     if is_first() and data.split_file != run.split:  # a resumed run keeps its file
         rows: dict[str, str] = {}
         for split in datasets.reading.drawn:
-            for path in getattr(datasets, split).paths:
-                rows.setdefault(relative_name(path, data.root), split)  # the test may repeat val
+            for name in relative_names(getattr(datasets, split).paths, data.root):
+                rows.setdefault(name, split)  # the test may repeat val
         write_csv(run.split, ["file", "split"], rows.items())
     data = data.model_copy(update={"split_file": run.split})
     return settings.model_copy(update={"data": data})
 
 
-def relative_name(path: str | Path, root: Path) -> str:
-    """Return the path of an image relative to the data set, with ``/`` on every system."""
+def relative_names(paths: Iterable[str | Path], root: Path) -> list[str]:
+    """Return paths relative to the data set, with ``/`` on every system."""
     folder = folder_of(root)
-    name, prefix = str(path), f"{folder}{os.sep}"
-    name = name.removeprefix(prefix) if name.startswith(prefix) else os.path.relpath(name, folder)
-    return name.replace(os.sep, "/").encode(errors="backslashreplace").decode()
+    prefix = f"{folder}{os.sep}"
+    names = []
+    for path in map(str, paths):
+        inside = path.startswith(prefix)
+        name = path[len(prefix) :] if inside else os.path.relpath(path, folder)
+        # As write_csv writes bytes that are no UTF-8.
+        names.append(name.replace(os.sep, "/").encode(errors="backslashreplace").decode())
+    return names
 
 
 def folder_of(root: Path) -> Path:
