@@ -9,9 +9,11 @@ from .clusters.slurm import slurm_plugins
 from .data.cache import cache_images
 # ~ endif
 from .data.datamodule import DataModule
+from .data.value_range import with_value_range
 from .evaluation.callback import EvaluationResults
 from .evaluation.report import print_summary, write_report
 from .run.folder import Run
+from .run.identity import is_first
 from .settings.tree import Settings
 from .task import METRICS, MONITOR, TaskModule, build_datasets, draw_prediction
 from .training.callbacks.curves import TrainingCurves
@@ -42,6 +44,9 @@ def run_training(settings: Settings, run: Run) -> dict[str, float]:
     """
     seed_everything(settings.seed, workers=True, verbose=False)
     datasets = build_datasets(settings.data)
+    settings = with_value_range(settings, datasets)
+    if is_first():
+        run.write_settings(settings)
     # ~ if cookiecutter.scope == "complete"
     if settings.data.cache:
         cache_images(datasets, settings)

@@ -15,7 +15,7 @@ from ..data.files import SUFFIXES, folders_in, images_below
 from ..data.images import ImageFiles, Unreadable, UnreadableImageError
 from ..errors import UsageError
 from ..settings.classification import DataSettings, ImageFolderSettings
-from ..settings.data import ShapesSettings
+from ..settings.data import PixelFormat, ShapesSettings
 from .transforms import Transform, eval_transform, train_transform
 from .write_shapes import write_shapes
 
@@ -26,7 +26,7 @@ UNLABELLED = -1
 class Sample(NamedTuple):
     """A transformed image of a data set and its target."""
 
-    image: Tensor  # uint8 [3, S, S]
+    image: Tensor  # uint8 [C, S, S]
     target: int  # index of the class, or UNLABELLED
     position: int  # index in the data set
 
@@ -34,7 +34,7 @@ class Sample(NamedTuple):
 class Batch(NamedTuple):
     """The readable images of a batch with their targets, and the unreadable files."""
 
-    images: Tensor  # uint8 [B, 3, S, S]
+    images: Tensor  # uint8 [B, C, S, S]
     targets: Tensor  # int64 [B]
     positions: Tensor  # int64 [B]
     unreadable: list[Unreadable]
@@ -51,13 +51,13 @@ class ImageDataset(Dataset[Sample | Unreadable]):
     """A data set of image files and their class indices."""
 
     def __init__(
-        self, files: Sequence[tuple[str | Path, int]], transform: Transform, max_pixels: int
+        self, files: Sequence[tuple[str | Path, int]], transform: Transform, pixels: PixelFormat
     ) -> None:
         # Arrays instead of lists of objects, so that worker processes share their memory.
         self.paths = np.array([str(path) for path, _ in files])
         self.targets = np.array([target for _, target in files], dtype=np.int64)
         self.transform = transform
-        self.images = ImageFiles(self.paths, max_pixels)
+        self.images = ImageFiles(self.paths, pixels)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -91,11 +91,11 @@ def build_datasets(settings: DataSettings) -> Datasets:
         classes, images = _scan_splits(write_shapes(settings))
     else:
         classes, images = find_splits(settings)
-    evaluation, limit = eval_transform(settings.image_size), settings.max_pixels
+    evaluation, pixels = eval_transform(settings.image_size), settings.pixels
     return Datasets(
-        train=ImageDataset(images["train"], train_transform(settings), limit),
-        val=ImageDataset(images["val"], evaluation, limit),
-        test=ImageDataset(images["test"], evaluation, limit),
+        train=ImageDataset(images["train"], train_transform(settings), pixels),
+        val=ImageDataset(images["val"], evaluation, pixels),
+        test=ImageDataset(images["test"], evaluation, pixels),
         classes=classes,
         collate=collate,
     )
@@ -104,11 +104,11 @@ def build_datasets(settings: DataSettings) -> Datasets:
 def unlabelled_images(paths: Sequence[Path], settings: DataSettings) -> ImageDataset:
     """Build a data set of images without targets, transformed as in validation."""
     files = [(path, UNLABELLED) for path in paths]
-    return ImageDataset(files, eval_transform(settings.image_size), settings.max_pixels)
+    return ImageDataset(files, eval_transform(settings.image_size), settings.pixels)
 
 
 def model_input(image: Tensor, settings: DataSettings) -> Tensor:
-    """Transform an image as in validation, from uint8 [3, H, W] to uint8 [3, S, S]."""
+    """Transform an image as in validation, from uint8 [C, H, W] to uint8 [C, S, S]."""
     return eval_transform(settings.image_size)(image)
 
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
-from torchvision.transforms.functional import to_pil_image
 
+from ..evaluation.drawing import to_picture
 from .dataset import UNLABELLED, Prediction
 
 RIGHT, WRONG, NEUTRAL = "#1a7f37", "#cf222e", "#0b4f8a"
@@ -20,12 +20,12 @@ def draw_prediction(
     """Draw an image above its caption, which is green if the prediction is correct, else red.
 
     Args:
-        image: uint8 tensor [3, H, W].
+        image: uint8 tensor [C, H, W].
         target: class index, or ``UNLABELLED``; the caption is then blue.
         prediction: the predicted class and its confidence.
         classes: the class names.
     """
-    picture = to_pil_image(image)
+    picture = to_picture(image)
     if picture.width < MIN_WIDTH:
         factor = math.ceil(MIN_WIDTH / picture.width)
         picture = picture.resize(
@@ -37,9 +37,8 @@ def draw_prediction(
 
 
 def draw_target(image: Tensor, _target: object, _classes: Sequence[str]) -> Image.Image:
-    """Convert an image, uint8 [3, H, W]; its class is not drawn, since the path shows it."""
-    picture: Image.Image = to_pil_image(image)
-    return picture
+    """Convert an image, uint8 [C, H, W]; its class is not drawn, since the path shows it."""
+    return to_picture(image)
 
 
 def caption(target: int, prediction: Prediction, classes: Sequence[str]) -> str:

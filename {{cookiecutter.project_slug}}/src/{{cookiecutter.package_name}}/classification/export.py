@@ -22,7 +22,7 @@ print(description["classes"][best], probabilities[best])
 
 
 def exported_network(module: ClassificationModule) -> nn.Module:
-    """Return the network, which maps uint8 images [B, 3, S, S] to logits [B, classes]."""
+    """Return the network, which maps uint8 images [B, C, S, S] to logits [B, classes]."""
     return module.network
 
 

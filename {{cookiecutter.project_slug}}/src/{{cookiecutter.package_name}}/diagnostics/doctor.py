@@ -11,11 +11,11 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 from rich.console import Console
 from rich.table import Table
-from torchvision.transforms.functional import to_pil_image
 
 from ..data.datamodule import Datasets
 from ..data.images import Unreadable, UnreadableImageError, read_image
-from ..evaluation.drawing import contact_sheet
+from ..data.value_range import with_value_range
+from ..evaluation.drawing import contact_sheet, to_picture
 from ..run.files import replacing, write_json
 from ..run.folder import Run
 from ..task import build_datasets, draw_target
@@ -38,6 +38,7 @@ def run_doctor(settings: BenchSettings, run: Run) -> None:
     """
     console = Console(soft_wrap=True, highlight=False, markup=False)
     datasets = build_datasets(settings.data)
+    settings = with_value_range(settings, datasets)
     classes = list(datasets.classes)
     report = check_data(datasets, progress=settings.trainer.progress)
     _print_report(report, classes, console)
@@ -137,10 +138,9 @@ def _picture(issue: Issue, datasets: Datasets) -> Image.Image | None:
     if not isinstance(sample, Unreadable):
         return draw_target(sample.image, sample.target, datasets.classes)
     try:
-        picture: Image.Image = to_pil_image(read_image(issue.path, dataset.images.max_pixels))
+        return to_picture(read_image(issue.path, dataset.images.pixels))
     except UnreadableImageError:
         return None
-    return picture
 
 
 def _tile(picture: Image.Image, text: str) -> Image.Image:

@@ -21,9 +21,10 @@ from ..data.images import (
     read_image,
 )
 from ..errors import UsageError
-from ..settings.data import ShapesSettings
+from ..settings.data import PixelFormat, ShapesSettings
 from ..settings.segmentation import DataSettings
 from .coco import CocoMasks
+from .grey_masks import with_greys
 from .masks import Classes, read_classes, read_mask
 from .transforms import PairTransform, eval_transform, train_transform
 from .write_shapes import write_shapes
@@ -35,7 +36,7 @@ UNLABELLED = None
 class Sample(NamedTuple):
     """A transformed image of a data set and its target."""
 
-    image: Tensor  # uint8 [3, S, S]
+    image: Tensor  # uint8 [C, S, S]
     target: Tensor | None  # uint8 [S, S] of class ids and IGNORE_INDEX, or UNLABELLED
     position: int  # index in the data set
 
@@ -43,7 +44,7 @@ class Sample(NamedTuple):
 class Batch(NamedTuple):
     """The readable images of a batch with their targets, and the unreadable files."""
 
-    images: Tensor  # uint8 [B, 3, S, S]
+    images: Tensor  # uint8 [B, C, S, S]
     targets: Tensor  # int64 [B, S, S]
     positions: Tensor  # int64 [B]
     unreadable: list[Unreadable]
@@ -68,16 +69,18 @@ class MaskFiles:
 class ImageAndMaskFiles:
     """A sequence of decoded images, each with its mask."""
 
-    def __init__(self, paths: np.ndarray, masks: MaskFiles | CocoMasks, max_pixels: int) -> None:
+    def __init__(
+        self, paths: np.ndarray, masks: MaskFiles | CocoMasks, pixels: PixelFormat
+    ) -> None:
         self.paths = paths
-        self.max_pixels = max_pixels
+        self.pixels = pixels
         self.masks = masks
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, index: int) -> DecodedImage:
-        image = read_image(str(self.paths[index]), self.max_pixels)
+        image = read_image(str(self.paths[index]), self.pixels)
         size = (image.shape[1], image.shape[2])
         return DecodedImage((image, self.masks(index, size)[None]), size)
 
@@ -90,16 +93,16 @@ class MaskDataset(Dataset[Sample | Unreadable]):
         images: Sequence[str | Path],
         masks: MaskFiles | CocoMasks | None,
         transform: PairTransform,
-        max_pixels: int,
+        pixels: PixelFormat,
     ) -> None:
         # Arrays instead of lists of objects, so that worker processes share their memory.
         self.paths = np.array([str(path) for path in images])
         self.masks = masks
         self.transform = transform
         self.images: ImageFiles | ImageAndMaskFiles = (
-            ImageFiles(self.paths, max_pixels)
+            ImageFiles(self.paths, pixels)
             if masks is None
-            else ImageAndMaskFiles(self.paths, masks, max_pixels)
+            else ImageAndMaskFiles(self.paths, masks, pixels)
         )
 
     def __len__(self) -> int:
@@ -136,11 +139,11 @@ def build_datasets(settings: DataSettings) -> Datasets:
     else:
         root = write_shapes(settings) if isinstance(settings, ShapesSettings) else settings.root
         names, splits = _read_mask_files(root)
-    evaluation, limit = eval_transform(settings.image_size), settings.max_pixels
+    evaluation, pixels = eval_transform(settings.image_size), settings.pixels
     return Datasets(
-        train=MaskDataset(*splits["train"], train_transform(settings), limit),
-        val=MaskDataset(*splits["val"], evaluation, limit),
-        test=MaskDataset(*splits["test"], evaluation, limit),
+        train=MaskDataset(*splits["train"], train_transform(settings), pixels),
+        val=MaskDataset(*splits["val"], evaluation, pixels),
+        test=MaskDataset(*splits["test"], evaluation, pixels),
         classes=names,
         collate=collate,
     )
@@ -164,8 +167,8 @@ def _read_mask_files(root: Path) -> ClassesAndSplits:
         raise UsageError(
             f"data.root={root}: there is no such folder.\nName the folder that holds the data."
         )
-    classes = read_classes(root / "classes.txt")
     pairs = {split: find_pairs(root, split) for split in SPLITS}
+    classes = with_greys(read_classes(root / "classes.txt"), pairs["train"][1])
     return classes.names, {
         split: (images, MaskFiles(masks, classes)) for split, (images, masks) in pairs.items()
     }
@@ -173,11 +176,11 @@ def _read_mask_files(root: Path) -> ClassesAndSplits:
 
 def unlabelled_images(paths: Sequence[Path], settings: DataSettings) -> MaskDataset:
     """Build a data set of images without targets, transformed as in validation."""
-    return MaskDataset(paths, None, eval_transform(settings.image_size), settings.max_pixels)
+    return MaskDataset(paths, None, eval_transform(settings.image_size), settings.pixels)
 
 
 def model_input(image: Tensor, settings: DataSettings) -> Tensor:
-    """Transform an image as in validation, from uint8 [3, H, W] to uint8 [3, S, S]."""
+    """Transform an image as in validation, from uint8 [C, H, W] to uint8 [C, S, S]."""
     return eval_transform(settings.image_size)(image, None)[0]
 
 
