@@ -92,20 +92,20 @@ def read_mask(path: str, classes: Classes, size: tuple[int, int]) -> Tensor:
 def mask_values(image: Image.Image, classes: Classes) -> tuple[np.ndarray, bool]:
     """Return the values of a mask [H, W], and whether they are colours (0xRRGGBB) or grey values.
 
-    A palette counts only if ``classes.txt`` has colours: the mask then goes by them, whatever their
-    order in the palette. Its index ``IGNORE_INDEX`` remains unless it has the colour of a class.
+    A palette with colours of ``classes.txt`` counts as colours, whatever their order. Its index
+    ``IGNORE_INDEX`` remains unless it has the colour of a class. The indices of any other palette
+    count as grey values.
     """
     if image.mode in {"1", "L", "I", "I;16"}:
         return np.asarray(image).astype(np.int64), False
     if image.mode == "P":
         indices = np.asarray(image).astype(np.int64)
-        palette = np.zeros((256, 3), dtype=np.int64)
-        colors = np.array(image.getpalette("RGB")).reshape(-1, 3)
-        palette[: len(colors)] = colors
-        table = _packed(palette)
-        used = np.unique(indices)
-        if not classes.colors or (table[used] == used * 0x010101).all():  # or a palette of greys
+        colors = _packed(np.array(image.getpalette("RGB"), dtype=np.int64).reshape(-1, 3))
+        is_grey = (colors == np.arange(len(colors)) * 0x010101).all()
+        if is_grey or not classes.colors.keys() & {*colors.tolist()}:
             return indices, False
+        table = np.zeros(256, dtype=np.int64)
+        table[: len(colors)] = colors
         if table[IGNORE_INDEX] not in classes.colors:
             table[IGNORE_INDEX] = IGNORED_COLOR
         return table[indices], True
