@@ -94,8 +94,8 @@ def _decode_jpeg(content: bytes, max_pixels: int) -> Tensor:
     """Decode a JPEG file to RGB, a uint8 tensor [3, H, W].
 
     The orientation is the one that Pillow reads. torchcodec, which knows neither XMP nor all forms
-    of Exif, gets the file without metadata. Pillow's header is read only if there are metadata,
-    since it takes 3 % of the time for a small photo.
+    of Exif, gets the file without metadata. Pillow opens the file only for other metadata than
+    Exif, since that takes a fifth of the time for a small photo.
 
     Raises:
         RuntimeError, ValueError: if Pillow must read the file.
@@ -109,12 +109,14 @@ def _decode_jpeg(content: bytes, max_pixels: int) -> Tensor:
     height, width = (int.from_bytes(content[start : start + 2]) for start in (place + 5, place + 7))
     if marker not in JPEG_SIZES or not 0 < height * width <= max_pixels:
         raise ValueError("the header is unusual, or the image too large")
-    orientation = 1
-    if metadata:
+    orientation, exif = 1, content[metadata[0]][4:] if len(metadata) == 1 else b""
+    if exif.startswith(b"Exif"):
+        orientation = orientation_of(exif)
+    elif metadata:
         with Image.open(io.BytesIO(content)) as file:
             orientation = orientation_of(file)
-        for part in reversed(metadata):
-            content = content[: part.start] + content[part.stop :]
+    for part in reversed(metadata):
+        content = content[: part.start] + content[part.stop :]
     image: Tensor = decode_jpeg(content)
     if orientation == 1:
         return image

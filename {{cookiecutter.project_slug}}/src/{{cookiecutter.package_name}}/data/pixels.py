@@ -1,5 +1,6 @@
 """Open image files of any depth and number of channels, upright."""
 
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib import import_module
@@ -117,8 +118,13 @@ def upright(values: np.ndarray, orientation: int) -> np.ndarray:
     return np.ascontiguousarray(values)
 
 
-def orientation_of(file: Image.Image) -> int:
-    """Return the orientation of an image, 1 to 8, from Exif or else from XMP, as Pillow does."""
-    with suppress(*UNREADABLE, KeyError, TypeError):  # damaged metadata do not turn the image
-        return int(file.getexif().get(ORIENTATION, 1))
+def orientation_of(file: Image.Image | bytes) -> int:
+    """Return the orientation, 1 to 8, of an image (from Exif or else XMP, as Pillow does) or Exif."""
+    with suppress(*UNREADABLE, KeyError, TypeError, struct.error):  # damaged metadata turn nothing
+        if isinstance(file, Image.Image):
+            exif = file.getexif()
+        else:
+            exif = Image.Exif()
+            exif.load(file)
+        return int(exif.get(ORIENTATION, 1))
     return 1
