@@ -119,7 +119,7 @@ def upright(values: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def orientation_of(file: Image.Image | bytes) -> int:
-    """Return the orientation, 1 to 8, of an image (from Exif or else XMP, as Pillow does) or Exif."""
+    """Return the orientation, 1 to 8, of Exif, or of an image: from Exif or else from XMP."""
     with suppress(*UNREADABLE, KeyError, TypeError, struct.error):  # damaged metadata turn nothing
         if isinstance(file, Image.Image):
             exif = file.getexif()
