@@ -9,6 +9,7 @@ from .clusters.slurm import slurm_plugins
 from .data.cache import cache_images
 # ~ endif
 from .data.datamodule import DataModule
+from .data.reading import check_learnable, report_reading
 from .data.value_range import with_value_range
 from .evaluation.callback import EvaluationResults
 from .evaluation.report import print_summary, write_report
@@ -47,6 +48,8 @@ def run_training(settings: Settings, run: Run) -> dict[str, float]:
     settings = with_value_range(settings, datasets)
     if is_first():
         run.write_settings(settings)
+    check_learnable(datasets.reading)
+    report_reading(datasets.reading, run)
     # ~ if cookiecutter.scope == "complete"
     if settings.data.cache:
         cache_images(datasets, settings)

@@ -1,13 +1,12 @@
 """What the values of masks mean: ids, black and white, or colours of a palette."""
 
-import logging
-
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from {{ cookiecutter.package_name }}.data.images import UnreadableImageError
+from {{ cookiecutter.package_name }}.data.reading import Reading
 from {{ cookiecutter.package_name }}.errors import UsageError
 from {{ cookiecutter.package_name }}.segmentation.grey_masks import with_greys
 from {{ cookiecutter.package_name }}.segmentation.masks import (
@@ -42,21 +41,21 @@ def ids(path, classes):
 @pytest.mark.parametrize("mode", ["L", "RGB"])
 def test_black_and_white_masks_of_two_classes_hold_both(tmp_path, text, mode):
     paths = write(tmp_path, Image.fromarray(OBJECT * 255).convert(mode))
-    classes = with_greys(names(tmp_path, text), paths)
+    classes = with_greys(names(tmp_path, text), paths, Reading())
     assert ids(paths[0], classes) == OBJECT.tolist()
 
 
 def test_white_is_ignored_where_ids_occur(tmp_path):
     mask = np.array([[0, 1, 255], [0, 0, 255]], np.uint8)
     paths = write(tmp_path, mask, OBJECT * 255)
-    classes = with_greys(names(tmp_path, "background\nobject\n"), paths)
+    classes = with_greys(names(tmp_path, "background\nobject\n"), paths, Reading())
     assert ids(paths[0], classes) == mask.tolist()
     assert ids(paths[1], classes) == (OBJECT * 255).tolist()
 
 
 def test_a_mask_that_contradicts_the_black_and_white_ones_is_named(tmp_path):
     paths = write(tmp_path, OBJECT * 255, OBJECT)
-    classes = with_greys(names(tmp_path, "background\nobject\n"), paths[:1])
+    classes = with_greys(names(tmp_path, "background\nobject\n"), paths[:1], Reading())
     with pytest.raises(UnreadableImageError, match=r"1\.png .* holds the values \[1\], but .*255"):
         ids(paths[1], classes)
 
@@ -64,14 +63,14 @@ def test_a_mask_that_contradicts_the_black_and_white_ones_is_named(tmp_path):
 def test_black_and_white_masks_of_three_classes_are_refused(tmp_path):
     paths = write(tmp_path, OBJECT * 255)
     with pytest.raises(UsageError, match=r"only, but classes\.txt names 3 classes"):
-        with_greys(names(tmp_path, "background\ncar\nroad\n"), paths)
+        with_greys(names(tmp_path, "background\ncar\nroad\n"), paths, Reading())
 
 
 def test_grey_colours_of_the_classes_are_looked_up(tmp_path):
     mask = np.array([[0, 128, 255], [0, 0, 128]], np.uint8)
     paths = write(tmp_path, mask)
     classes = names(tmp_path, "sky 255 255 255\nroad 128 128 128\nother 0 0 0\n")
-    assert ids(paths[0], with_greys(classes, paths)) == [[2, 1, 0], [2, 2, 1]]
+    assert ids(paths[0], with_greys(classes, paths, Reading())) == [[2, 1, 0], [2, 2, 1]]
 
 
 def palette(indices, *colors):
@@ -84,9 +83,9 @@ def test_a_palette_goes_by_its_colours_whatever_their_order(tmp_path):
     picture = palette(1 - OBJECT, (128, 64, 128), (0, 0, 0))
     classes = names(tmp_path, "background 0 0 0\nobject 128 64 128\n")
     paths = write(tmp_path, picture)
-    assert ids(paths[0], with_greys(classes, paths)) == OBJECT.tolist()
+    assert ids(paths[0], with_greys(classes, paths, Reading())) == OBJECT.tolist()
     without = names(tmp_path, "background\nobject\n")
-    assert ids(paths[0], with_greys(without, paths)) == (1 - OBJECT).tolist()
+    assert ids(paths[0], with_greys(without, paths, Reading())) == (1 - OBJECT).tolist()
 
 
 def test_index_255_of_a_palette_is_ignored_unless_it_has_the_colour_of_a_class(tmp_path):
@@ -102,26 +101,25 @@ def test_index_255_of_a_palette_is_ignored_unless_it_has_the_colour_of_a_class(t
 def test_a_palette_of_greys_counts_as_grey_values(tmp_path):
     classes = names(tmp_path, "background 0 0 0\nobject 128 64 128\n")
     paths = write(tmp_path, palette(OBJECT, *[(grey, grey, grey) for grey in range(256)]))
-    assert ids(paths[0], with_greys(classes, paths)) == OBJECT.tolist()
+    assert ids(paths[0], with_greys(classes, paths, Reading())) == OBJECT.tolist()
 
 
-def test_a_class_in_no_training_mask_is_reported(tmp_path, caplog):
-    paths = write(tmp_path, OBJECT, OBJECT)
-    with caplog.at_level(logging.WARNING):
-        with_greys(names(tmp_path, "background\nobject\ncar\n"), paths)
-    assert caplog.messages == ["2 of 2 training masks have no pixel of car."]
+def test_a_class_in_no_training_mask_is_reported(tmp_path):
+    paths, reading = write(tmp_path, OBJECT, OBJECT), Reading()
+    with_greys(names(tmp_path, "background\nobject\ncar\n"), paths, reading)
+    assert reading.notes == ["2 of 2 training masks have no pixel of car."]
     write(tmp_path, np.zeros((2, 3), np.uint8), np.zeros((2, 3), np.uint8))
     with pytest.raises(UsageError, match="hold no pixel of object, so nothing can be learnt"):
-        with_greys(names(tmp_path, "background\nobject\n"), paths)
+        with_greys(names(tmp_path, "background\nobject\n"), paths, Reading())
 
 
 def test_no_more_masks_are_looked_at_than_show_all_classes(tmp_path, monkeypatch):
     opened, load = [], Image.open
     monkeypatch.setattr(Image, "open", lambda path: opened.append(path) or load(path))
     paths = write(tmp_path, OBJECT, np.zeros((2, 3), np.uint8))
-    with_greys(names(tmp_path, "background\nobject\n"), [paths[0]] * 1000)
+    with_greys(names(tmp_path, "background\nobject\n"), [paths[0]] * 1000, Reading())
     assert len(opened) == 1
-    with_greys(names(tmp_path, "background\nobject\n"), [paths[1]] * 1000)
+    with_greys(names(tmp_path, "background\nobject\n"), [paths[1]] * 1000, Reading())
     assert len(opened) == 201
 
 

@@ -1,20 +1,16 @@
 """Find the range of the values of a data set whose images have more than 8 bits."""
 
-import logging
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
 import numpy as np
 
-from ..run.identity import is_first
 from ..settings.data import PixelFormat
 from ..settings.tree import Settings
 from .datamodule import Datasets
 from .pixels import UNREADABLE, opened
 from .values import TOLERANCE
-
-log = logging.getLogger(__name__)
 
 SettingsT = TypeVar("SettingsT", bound=Settings)
 SAMPLED = 100  # images in which the range is looked for
@@ -32,14 +28,11 @@ def with_value_range(settings: SettingsT, datasets: Datasets) -> SettingsT:
     bounds = find_value_range(train.paths, settings.data.pixels)
     if bounds is None:
         return settings
-    if is_first():
-        log.info(
-            "data.value_range=[%g,%g], found in %s of %s training images: these values become 0 "
-            "and 255, and values beyond them are cut off. Set it if you know better bounds.",
-            *bounds,
-            min(SAMPLED, len(train)),
-            len(train),
-        )
+    datasets.reading.note(
+        f"data.value_range=[{bounds[0]:g},{bounds[1]:g}], as {min(SAMPLED, len(train))} of "
+        f"{len(train)} training images show: these values become 0 and 255, and values beyond them "
+        "are cut off. Set it if you know better bounds."
+    )
     data = settings.data.model_copy(update={"value_range": bounds})
     for split in (datasets.train, datasets.val, datasets.test):
         dataset: Any = split

@@ -1,6 +1,5 @@
 """Decide what the grey values of masks mean, and report classes that no training mask holds."""
 
-import logging
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -8,16 +7,15 @@ from dataclasses import replace
 import numpy as np
 from PIL import Image
 
+from ..data.reading import Reading
 from ..errors import UsageError
 from ..settings.data import PixelFormat
 from .masks import IGNORE_INDEX, Classes, mask_values
 
-log = logging.getLogger(__name__)
-
 SAMPLED = 200  # masks that are looked at; fewer if these show all classes
 
 
-def with_greys(classes: Classes, paths: Sequence[str]) -> Classes:
+def with_greys(classes: Classes, paths: Sequence[str], reading: Reading) -> Classes:
     """Return the classes with ``greys``, as up to ``SAMPLED`` training masks show their meaning.
 
     The grey values are the ids, and 255 is ignored, with two exceptions: values that are no ids,
@@ -40,7 +38,7 @@ def with_greys(classes: Classes, paths: Sequence[str]) -> Classes:
         if ids >= {*range(count)}:
             return classes  # the values are ids, and each class occurs
     looked = f"{len(sampled)} of {len(paths)} training masks"
-    classes = replace(classes, greys=_meaning(grey, classes, looked))
+    classes = replace(classes, greys=_meaning(grey, classes, looked, reading))
     known = classes.greys or {value: value for value in range(count)}
     ids = {known.get(value, -1) for value in grey}
     ids |= {classes.colors.get(color, -1) for color in colored}
@@ -53,11 +51,11 @@ def with_greys(classes: Classes, paths: Sequence[str]) -> Classes:
             f"Their values are {sorted(grey)[:8]}; line 1 of classes.txt names the value 0."
         )
     if absent:
-        log.warning("%s have no pixel of %s.", looked, ", ".join(absent))
+        reading.note(f"{looked} have no pixel of {', '.join(absent)}.")
     return classes
 
 
-def _meaning(grey: set[int], classes: Classes, looked: str) -> dict[int, int] | None:
+def _meaning(grey: set[int], classes: Classes, looked: str, reading: Reading) -> dict[int, int] | None:
     """Return the id of each grey value, or None if the values are the ids."""
     named = {color & 255: index for color, index in classes.colors.items() if _is_grey(color)}
     ids = {*range(1, len(classes.names))}
@@ -73,11 +71,7 @@ def _meaning(grey: set[int], classes: Classes, looked: str) -> dict[int, int] | 
             f"{len(classes.names)} classes.\nThe value of a pixel is the id of its class, and 255 "
             "is ignored. If 255 stands for white, add it to classes.txt: object 255 255 255"
         )
-    log.warning(
-        "%s hold the values 0 and 255 only: 255 is read as %s.",
-        looked,
-        classes.names[1],
-    )
+    reading.note(f"{looked} hold the values 0 and 255 only: 255 is read as {classes.names[1]}.")
     return {0: 0, IGNORE_INDEX: 1}
 
 
