@@ -39,7 +39,7 @@ def with_greys(classes: Classes, paths: Sequence[str], reading: Reading) -> Clas
             return classes  # the values are ids, and each class occurs
     looked = f"{len(sampled)} of {len(paths)} training masks"
     classes = replace(classes, greys=_meaning(grey, classes, looked, reading))
-    known = classes.greys or {value: value for value in range(count)}
+    known = {IGNORE_INDEX: IGNORE_INDEX, **(classes.greys or {i: i for i in range(count)})}
     ids = {known.get(value, -1) for value in grey}
     ids |= {classes.colors.get(color, -1) for color in colored}
     ids.discard(IGNORE_INDEX)
@@ -55,7 +55,9 @@ def with_greys(classes: Classes, paths: Sequence[str], reading: Reading) -> Clas
     return classes
 
 
-def _meaning(grey: set[int], classes: Classes, looked: str, reading: Reading) -> dict[int, int] | None:
+def _meaning(
+    grey: set[int], classes: Classes, looked: str, reading: Reading
+) -> dict[int, int] | None:
     """Return the id of each grey value, or None if the values are the ids."""
     named = {color & 255: index for color, index in classes.colors.items() if _is_grey(color)}
     ids = {*range(1, len(classes.names))}
