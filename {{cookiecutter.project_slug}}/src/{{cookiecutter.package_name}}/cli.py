@@ -21,7 +21,13 @@ from .run.lock import owned
 from .settings.check import check, resolved
 from .settings.data import SHAPES_ROOT
 from .settings.launch import launch, report
-from .settings.stored import check_trackers, completed, overridden, without_presets
+from .settings.stored import (
+    check_trackers,
+    completed,
+    overridden,
+    refer_to_split,
+    without_presets,
+)
 from .settings.tree import EvaluateSettings, PredictSettings, Settings
 
 SettingsT = TypeVar("SettingsT", bound=Settings)
@@ -54,6 +60,7 @@ def _train(config: DictConfig) -> None:
         stored = completed(run.settings, Settings, source=run.settings_file)
         composed = resolved(config)
         overrides = without_presets(_overrides(), stored, composed)
+        refer_to_split(stored["data"], [run.split], overrides)
         tree = overridden(stored, composed, overrides)
         check_trackers(
             tree.get("tracking"),
@@ -108,8 +115,8 @@ def _settings_of_checkpoint(config: DictConfig, model: type[SettingsT]) -> Setti
     """Combine the settings in a checkpoint with those of the command line.
 
     Data and model come from the checkpoint, all other settings from the command line. An override
-    of data or model replaces the stored value. Other data keep the image size, the
-    channels and the range of values of the checkpoint unless they are given.
+    of data or model replaces the stored value. Other data keep the image size, the channels and
+    the range of values of the checkpoint unless they are given.
     """
     overrides = _overrides()
     # Overrides of data and model can be checked only together with the stored settings.
@@ -137,6 +144,9 @@ def _settings_of_checkpoint(config: DictConfig, model: type[SettingsT]) -> Setti
     groups = {"data": stored["data"], "model": stored["model"]}
     if groups["data"].get("name") == "shapes":
         groups["data"]["root"] = SHAPES_ROOT  # shapes are drawn, but not where a file says
+    if groups["data"].get("split_file"):  # the run folder may have been moved
+        files = [Run(folder).split for folder in path.absolute().parents[:2]]
+        refer_to_split(groups["data"], files, overrides)
     tree = overridden(groups, resolved(config), overrides, keep=KEPT)
     return check(tree, model)
 

@@ -10,6 +10,7 @@ from .data.cache import cache_images
 # ~ endif
 from .data.datamodule import DataModule
 from .data.reading import check_learnable, report_reading
+from .data.split import record_split
 from .data.value_range import with_value_range
 from .evaluation.callback import EvaluationResults
 from .evaluation.report import print_summary, write_report
@@ -50,6 +51,7 @@ def run_training(settings: Settings, run: Run) -> dict[str, float]:
         run.write_settings(settings)
     check_learnable(datasets.reading)
     report_reading(datasets.reading, run)
+    settings = record_split(settings, datasets, run)
     # ~ if cookiecutter.scope == "complete"
     if settings.data.cache:
         cache_images(datasets, settings)

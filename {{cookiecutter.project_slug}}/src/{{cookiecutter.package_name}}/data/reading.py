@@ -41,12 +41,14 @@ class Reading:
         objects: the number of annotated objects that are used, by split and class.
         counted: the things that ``objects`` counts: images, if each has a label, objects or pixels.
         notes: sentences that the user must know, each with the file and the reason.
+        drawn: the splits that the data lack, so that their images are drawn by ``data.split``.
     """
 
     images: dict[str, int] = field(default_factory=dict)
     objects: dict[str, dict[str, int]] = field(default_factory=dict)
     counted: str = "objects"
     notes: list[str] = field(default_factory=list)
+    drawn: Sequence[str] = ()
     _left_out: dict[tuple[str, str, str], LeftOut] = field(default_factory=dict)
 
     @property

@@ -1,26 +1,17 @@
 """The settings of data and model for image classification."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from .check import Strict
-from .data import DataFolder, ShapesSettings
+from .data import OwnFolder, ShapesSettings
 
 
-class ImageFolderSettings(DataFolder):
+class ImageFolderSettings(OwnFolder):
     """Class folders below ``train/ val/ test/``, or class folders that are split here."""
 
     name: Literal["imagefolder"]
-    val_fraction: float = Field(gt=0, lt=1, description="Share of unsplit images for validation.")
-    test_fraction: float = Field(gt=0, lt=1, description="Share of unsplit images for the test.")
-    split_seed: int = Field(ge=0, lt=2**32, description="Seed of the split of unsplit images.")
-
-    @model_validator(mode="after")
-    def _leaves_some_for_training(self) -> Self:
-        if self.val_fraction + self.test_fraction >= 1:
-            raise ValueError("val_fraction and test_fraction leave nothing to train on")
-        return self
 
 
 DataSettings = Annotated[ShapesSettings | ImageFolderSettings, Field(discriminator="name")]

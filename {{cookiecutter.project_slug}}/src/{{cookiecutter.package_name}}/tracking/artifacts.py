@@ -106,7 +106,8 @@ class ModelArtifacts(Callback):
             if alias == "best" and (score := best_score(checkpoint)) is not None:
                 metadata[MONITOR] = score
             name = f"model-{logger.run.id}"
-            version = log_files(logger, "model", name, [path], [alias], metadata)
+            files = [path, *([logger.run.split] if logger.run.split.is_file() else [])]
+            version = log_files(logger, "model", name, files, [alias], metadata)
             self.logged[alias] = (modified, version)
 
 
