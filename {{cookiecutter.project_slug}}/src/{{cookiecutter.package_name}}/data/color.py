@@ -9,16 +9,21 @@ from torchvision.transforms import v2
 
 def color_jitter(strength: float, channels: int) -> nn.Module:
     """Return torchvision's ``ColorJitter``, in a form for images with other channels than RGB."""
-    jitter = v2.ColorJitter if channels == 3 else _JitterOfPlanes
-    transform: nn.Module = jitter(brightness=strength, contrast=strength, saturation=strength)
-    return transform
+    jitter: nn.Module = v2.ColorJitter(
+        brightness=strength, contrast=strength, saturation=strength
+    )
+    return jitter if channels == 3 else _JitterOfPlanes(jitter)
 
 
-class _JitterOfPlanes(v2.ColorJitter):
+class _JitterOfPlanes(nn.Module):
     """Change brightness and contrast by the same factor in each channel, as in a grey image."""
 
-    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
-        if isinstance(inpt, (tv_tensors.BoundingBoxes, tv_tensors.Mask)):
-            return inpt
-        planes = super().transform(inpt.as_subclass(Tensor)[:, None], params)
-        return tv_tensors.Image(planes[:, 0])
+    def __init__(self, jitter: nn.Module) -> None:
+        super().__init__()
+        self.jitter = jitter
+
+    def forward(self, image: Tensor, *targets: Any) -> Any:
+        """Change an image, uint8 [C, H, W]; return the targets, if there are any, unchanged."""
+        planes = self.jitter(image.as_subclass(Tensor)[:, None])[:, 0]
+        changed = tv_tensors.wrap(planes, like=image)
+        return (changed, *targets) if targets else changed

@@ -73,9 +73,9 @@ def _check_size(height: int, width: int, pixels: PixelFormat) -> None:
 
 
 def _read_numpy(path: str, pixels: PixelFormat) -> np.ndarray:
-    values = np.lib.format.open_memmap(path, mode="r")  # only the header is read
-    values = _channels_last(values, pixels.channels)
-    _check_size(*values.shape[:2], pixels)
+    stored = np.lib.format.open_memmap(path, mode="r")  # only the header is read
+    values = _channels_last(stored, pixels.channels)
+    _check_size(values.shape[0], values.shape[1], pixels)
     return np.array(values)
 
 

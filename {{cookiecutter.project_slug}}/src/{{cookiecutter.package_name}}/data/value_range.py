@@ -59,8 +59,8 @@ def find_value_range(paths: Sequence[str], pixels: PixelFormat) -> tuple[float, 
             numbers = values[np.isfinite(values)]
             low, high = min(low, float(numbers.min())), max(high, float(numbers.max()))
             whole = whole or values.dtype.kind in "iu"
-    if low >= high or (not whole and low >= -TOLERANCE and high <= 1 + TOLERANCE):
+    if low > high or (not whole and low >= -TOLERANCE and high <= 1 + TOLERANCE):
         return None
     if whole and low >= 0:
         return 0.0, float(max(2 ** int(high).bit_length() - 1, 255))
-    return low, high
+    return (low, high) if low < high else None

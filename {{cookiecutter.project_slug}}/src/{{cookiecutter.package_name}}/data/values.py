@@ -66,7 +66,7 @@ def to_8_bits(values: np.ndarray, value_range: tuple[float, float] | None) -> np
     if invalid:
         raise ValueError(f"{invalid} of its values are not numbers or infinite")
     if value_range is None:
-        low, high = values.min(), values.max()
+        low, high = float(values.min()), float(values.max())
         if values.dtype.kind != "f" or low < -TOLERANCE or high > 1 + TOLERANCE:
             raise ValueError(
                 f"its values ({values.dtype}, {low:g} to {high:g}) have no scale: name the values "
@@ -75,5 +75,6 @@ def to_8_bits(values: np.ndarray, value_range: tuple[float, float] | None) -> np
         value_range = (0.0, 1.0)
     low, high = value_range
     precise = np.float32 if values.dtype.itemsize <= 2 else np.float64
-    scaled = (values.astype(precise) - low) * (255 / (high - low))
+    scaled: np.ndarray = values.astype(precise)
+    scaled = (scaled - low) * (255 / (high - low))
     return scaled.clip(0, 255).round().astype(np.uint8)

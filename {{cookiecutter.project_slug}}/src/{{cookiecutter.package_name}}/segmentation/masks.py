@@ -147,7 +147,8 @@ def _ids_of_greys(values: np.ndarray, classes: Classes) -> np.ndarray:
     table = np.zeros(present[-1] + 1, dtype=np.int64)
     for value in present:
         table[value] = known[value]
-    return table[values]
+    ids: np.ndarray = table[values]
+    return ids
 
 
 def mask_image(mask: Tensor) -> Image.Image:

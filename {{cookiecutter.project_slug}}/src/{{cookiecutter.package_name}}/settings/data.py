@@ -78,6 +78,18 @@ class DataFolder(Strict):
             raise ValueError("name the folder of the data set: data.root=<folder>")
         return Path(str(root)).expanduser()
 
+    @field_validator("value_range")
+    @classmethod
+    def _rising(cls, bounds: tuple[float, float] | None) -> tuple[float, float] | None:
+        if bounds is not None and bounds[0] >= bounds[1]:
+            raise ValueError("must be [lowest, highest], such as [0,4095]")
+        return bounds
+
+    @property
+    def pixels(self) -> PixelFormat:
+        """The settings that a reader of image files needs."""
+        return PixelFormat(self.channels, self.value_range, self.max_pixels)
+
 
 class OwnFolder(DataFolder):
     """A folder of the user's own images, which is split if it has no splits."""
@@ -111,18 +123,6 @@ class OwnFolder(DataFolder):
         except re.error as error:
             raise ValueError(f"is no regular expression: {error}") from error
         return pattern
-
-    @field_validator("value_range")
-    @classmethod
-    def _rising(cls, bounds: tuple[float, float] | None) -> tuple[float, float] | None:
-        if bounds is not None and bounds[0] >= bounds[1]:
-            raise ValueError("must be [lowest, highest], such as [0,4095]")
-        return bounds
-
-    @property
-    def pixels(self) -> PixelFormat:
-        """The settings that a reader of image files needs."""
-        return PixelFormat(self.channels, self.value_range, self.max_pixels)
 
 
 class ShapesSettings(DataFolder):
