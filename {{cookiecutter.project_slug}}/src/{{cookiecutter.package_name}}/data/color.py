@@ -9,9 +9,7 @@ from torchvision.transforms import v2
 
 def color_jitter(strength: float, channels: int) -> nn.Module:
     """Return torchvision's ``ColorJitter``, in a form for images with other channels than RGB."""
-    jitter: nn.Module = v2.ColorJitter(
-        brightness=strength, contrast=strength, saturation=strength
-    )
+    jitter: nn.Module = v2.ColorJitter(brightness=strength, contrast=strength, saturation=strength)
     return jitter if channels == 3 else _JitterOfPlanes(jitter)
 
 
