@@ -81,6 +81,24 @@ def write_unsplit_data(root, count=20):
             Image.new("RGB", (48, 40), shade).save(root / name / f"{index}.jpg")
 
 
+STRIPES = {"blue": (20, 40, 200), "green": (20, 200, 40), "red": (200, 40, 20)}
+
+
+def write_striped(root):
+    """Write images with stripes of some of three colours, which are their labels, in a CSV file."""
+    root.mkdir()
+    rows = ["path,labels"]
+    for index in range(48):
+        image = Image.new("RGB", (48, 48), (90, 90, 90))
+        names = [name for bit, name in enumerate(STRIPES) if index >> bit & 1]
+        for row, name in enumerate(STRIPES):
+            if name in names:
+                image.paste(STRIPES[name], (0, 16 * row, 48, 16 * row + 16))
+        image.save(root / f"{index}.png")
+        rows.append(f"{index}.png,{'|'.join(names)}")
+    (root / "labels.csv").write_text("\n".join(rows))
+
+
 def agrees_with_row(printed, row):
     """Whether the lines printed by the model card agree with a row of the table of predictions."""
     label, confidence = printed.split()

@@ -187,15 +187,15 @@ def bench() -> None:
 
 def doctor() -> None:
     """Check the data, and find the setting that limits the speed of a training."""
-    from .diagnostics.settings import BenchSettings
+    from .diagnostics.settings import DoctorSettings
 
     def work(config: DictConfig) -> None:
-        settings = check(config, BenchSettings)
+        settings = check(config, DoctorSettings)
         from .diagnostics.doctor import run_doctor
 
         run_doctor(settings, _create_run(settings))
 
-    launch("doctor", BenchSettings, work)
+    launch("doctor", DoctorSettings, work)
 
 
 def tune() -> None:

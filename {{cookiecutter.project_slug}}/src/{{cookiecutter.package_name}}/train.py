@@ -17,7 +17,7 @@ from .evaluation.report import print_summary, write_report
 from .run.folder import Run
 from .run.identity import is_first
 from .settings.tree import Settings
-from .task import METRICS, MONITOR, TaskModule, build_datasets, draw_prediction
+from .task import METRICS, TaskModule, build_datasets, draw_prediction
 from .training.callbacks.curves import TrainingCurves
 from .training.callbacks.performance import Performance
 from .training.callbacks.pictures import PredictedSample, PredictionPictures
@@ -112,5 +112,7 @@ def _make_callbacks(settings: Settings, run: Run, module: TaskModule) -> list[Ca
         Preemption(run.last),
         # ~ endif
         CheckpointContents(settings, module.classes),
-        *checkpoint_callbacks(settings, run, monitor=MONITOR, mode=METRICS[MONITOR]),
+        *checkpoint_callbacks(
+            settings, run, monitor=settings.monitor, mode=METRICS[settings.monitor]
+        ),
     ]

@@ -32,7 +32,7 @@ def test_the_test_metrics_are_those_of_the_averaged_weights_in_the_checkpoint(tr
     with torch.inference_mode():
         predictions = module.predict_images(torch.stack([sample.image for sample in samples]))
     pairs = zip(predictions, samples, strict=True)
-    correct = [prediction.label == sample.target for prediction, sample in pairs]
+    correct = [prediction.labels == [sample.target] for prediction, sample in pairs]
     accuracy = sum(correct) / len(correct)
     reported = json.loads((run / "metrics.json").read_text())["test/accuracy"]
     assert reported == pytest.approx(accuracy, abs=1e-6)

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,19 +16,24 @@ from ..data.images import ImageFiles, Unreadable, UnreadableImageError
 from ..data.reading import Reading
 from ..data.split import SPLITS, with_splits
 from ..errors import UsageError
-from ..settings.classification import DataSettings
+from ..settings.classification import CsvSettings, DataSettings, has_several_labels
 from ..settings.data import PixelFormat, ShapesSettings
+from .csv_files import image_folder, read_csv
 from .transforms import Transform, eval_transform, train_transform
 from .write_shapes import write_shapes
 
 UNLABELLED = -1
 
 
+# The index of the class, or UNLABELLED; if images may have several labels, 0 or 1 for each class.
+Target = int | list[int]
+
+
 class Sample(NamedTuple):
     """A transformed image of a data set and its target."""
 
     image: Tensor  # uint8 [C, S, S]
-    target: int  # index of the class, or UNLABELLED
+    target: Target
     position: int  # index in the data set
 
 
@@ -36,27 +41,28 @@ class Batch(NamedTuple):
     """The readable images of a batch with their targets, and the unreadable files."""
 
     images: Tensor  # uint8 [B, C, S, S]
-    targets: Tensor  # int64 [B]
+    targets: Tensor  # int64 [B], or [B, classes] if images may have several labels
     positions: Tensor  # int64 [B]
     unreadable: list[Unreadable]
 
 
 class Prediction(NamedTuple):
-    """The predicted class of an image."""
+    """The predicted labels of an image."""
 
-    label: int  # the most probable class
-    confidence: float  # the probability of this class, 0 to 1
+    labels: list[int]  # the most probable class, or all classes that reach the threshold
+    confidences: list[float]  # the probability of each label, 0 to 1
+    probabilities: list[float] | None = None  # of all classes, if images may have several labels
 
 
 class ImageDataset(Dataset[Sample | Unreadable]):
     """A data set of image files and their class indices."""
 
     def __init__(
-        self, files: Sequence[tuple[str | Path, int]], transform: Transform, pixels: PixelFormat
+        self, files: Sequence[tuple[str | Path, Any]], transform: Transform, pixels: PixelFormat
     ) -> None:
         # Arrays instead of lists of objects, so that worker processes share their memory.
         self.paths = np.array([str(path) for path, _ in files])
-        self.targets = np.array([target for _, target in files], dtype=np.int64)
+        self.targets = np.array([target for _, target in files])
         self.transform = transform
         self.images = ImageFiles(self.paths, pixels)
 
@@ -68,7 +74,14 @@ class ImageDataset(Dataset[Sample | Unreadable]):
             (image,), _ = self.images[index]
         except UnreadableImageError as error:
             return error.unreadable  # the DataModule raises an error or skips the image
-        return Sample(self.transform(image), int(self.targets[index]), index)
+        return Sample(self.transform(image), self.targets[index].tolist(), index)
+
+
+def target_labels(target: Target | np.ndarray) -> list[int]:
+    """Return the classes of a target in ascending order; none for ``UNLABELLED``."""
+    if not isinstance(target, int):
+        return [label for label, value in enumerate(target) if value]
+    return [] if target == UNLABELLED else [target]
 
 
 def collate(samples: list[Sample | Unreadable]) -> Batch:
@@ -88,21 +101,28 @@ def build_datasets(settings: DataSettings) -> Datasets:
     Raises:
         UsageError: if a folder is missing or empty, or the splits have different classes.
     """
-    reading = Reading(counted="images")
+    reading = Reading(counted="labels" if has_several_labels(settings) else "images")
+    root, reason = settings.root, "in no class folder of a split"
     if isinstance(settings, ShapesSettings):
         root = write_shapes(settings)
         classes, found = _scan_splits({split: root / split for split in SPLITS})
+    elif isinstance(settings, CsvSettings):
+        classes, found = read_csv(settings, reading)
+        root, reason = image_folder(found), "not named in the CSV file"
     else:
-        root = settings.root
         classes, found = find_splits(root, reading)
     images = with_splits(
-        found, settings, reading, path=lambda file: file[0], labels=lambda file: [classes[file[1]]]
+        found,
+        settings,
+        reading,
+        path=lambda file: file[0],
+        labels=lambda file: [classes[label] for label in target_labels(file[1])],
     )
     for split, files in images.items():
-        labels = [target for _, target in files]
+        labels = [label for _, target in files for label in target_labels(target)]
         reading.count(split, images=len(files), labels=labels, classes=classes)
     used = (path for files in found.values() for path, _ in files)
-    reading.add_unused_images(root, used, "in no class folder of a split")
+    reading.add_unused_images(root, used, reason)
     evaluation, pixels = eval_transform(settings.image_size), settings.pixels
     return Datasets(
         train=ImageDataset(images["train"], train_transform(settings), pixels),
@@ -125,7 +145,7 @@ def model_input(image: Tensor, settings: DataSettings) -> Tensor:
     return eval_transform(settings.image_size)(image)
 
 
-ClassesAndSplits = tuple[list[str], dict[str, list[tuple[str, int]]]]
+ClassesAndSplits = tuple[list[str], dict[str, list[tuple[str, Any]]]]
 
 
 def find_splits(root: Path, reading: Reading) -> ClassesAndSplits:

@@ -1,8 +1,7 @@
 """Find, check and read COCO annotation files."""
 
 import json
-import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +9,9 @@ from typing import Any, NamedTuple
 
 from ..errors import UsageError
 from .coco_files import find_annotations
-from .files import locate
+from .files import check_inside, folder_of, locate
 from .images import image_size
 from .reading import Reading
-from .split import folder_of
 from .text import read_text
 
 
@@ -267,31 +265,6 @@ def _paths(
             "Add it, or leave such images out: data.skip_unreadable=true"
         )
     return paths
-
-
-def check_inside(root: Path, paths: Iterable[Path], *, source: Path) -> None:
-    """Check that the paths that a file names are in the folder of the data set.
-
-    A link in that folder may lead elsewhere.
-
-    Args:
-        root: the folder of the data set.
-        paths: the paths, absolute or relative to the current folder.
-        source: the file that names them, for the message.
-
-    Raises:
-        UsageError: for the first path outside ``root``.
-    """
-    prefix, whole = f"{root}{os.sep}", f"{os.path.abspath(root)}{os.sep}"  # noqa: PTH100
-    for path in map(str, paths):
-        if path.startswith(prefix) and ".." not in path:
-            continue  # a quick test, since there may be millions of paths
-        inside = os.path.abspath(path).startswith(whole)  # noqa: PTH100
-        if not (inside or Path(path).resolve().is_relative_to(root.resolve())):
-            raise UsageError(
-                f"{source} names {path}, which is outside data.root={root}.\n"
-                "Name a folder that holds both as data.root, or allow it: data.outside_root=true"
-            )
 
 
 def _listed(names: dict[int, str]) -> str:

@@ -1,7 +1,6 @@
 """Split images that come without splits, and repeat a split that a run has written."""
 
 import csv
-import os
 import random
 import re
 from collections import Counter, defaultdict
@@ -16,6 +15,8 @@ from ..run.identity import is_first
 from ..settings.data import DataFolder, OwnFolder
 from ..settings.tree import Settings
 from .datamodule import Datasets
+from .exclude import without_excluded
+from .files import relative_name
 from .reading import Reading
 
 SPLITS = ("train", "val", "test")
@@ -45,6 +46,8 @@ def with_splits(
         UsageError: if there are too few images to split, the pattern does not match an image, the
             file does not belong to these images, or a setting is for data without splits.
     """
+    if isinstance(settings, OwnFolder):
+        images = without_excluded(images, settings, reading, path)
     if "val" in images or not isinstance(settings, OwnFolder):
         for name in ("split_by", "split_file"):
             if getattr(settings, name, None) is not None:
@@ -88,21 +91,6 @@ def record_split(settings: Settings, datasets: Datasets, run: Run) -> Settings:
         write_csv(run.split, ["file", "split"], rows.items())
     data = data.model_copy(update={"split_file": run.split})
     return settings.model_copy(update={"data": data})
-
-
-def relative_name(path: str | Path, root: Path) -> str:
-    """Return the path of an image relative to the data set, with ``/`` on every system."""
-    folder = folder_of(root)
-    name, prefix = str(path), f"{folder}{os.sep}"
-    name = name.removeprefix(prefix) if name.startswith(prefix) else os.path.relpath(name, folder)
-    return name.replace(os.sep, "/").encode(errors="backslashreplace").decode()
-
-
-def folder_of(root: Path) -> Path:
-    """Return the folder of the data set, where ``data.root`` may be the file that describes it."""
-    if not root.is_file():
-        return root
-    return root.parent.parent if root.parent.name == "annotations" else root.parent
 
 
 def _group(names: Sequence[str], pattern: str | None) -> Groups:

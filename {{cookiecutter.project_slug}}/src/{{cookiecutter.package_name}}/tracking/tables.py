@@ -12,6 +12,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from ..data.datamodule import Datasets
+from ..data.files import folder_of
 from ..data.images import Unreadable, image_size
 from ..evaluation.callback import EvaluationResults
 from ..task import TaskModule
@@ -66,7 +67,7 @@ class EvaluationTables(Callback):
 
     def __init__(self, logger: RunLogger, root: Path) -> None:
         self.logger = logger
-        self.root = root
+        self.root = folder_of(root)
         self.rows: list[dict[str, Any]] = []
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
