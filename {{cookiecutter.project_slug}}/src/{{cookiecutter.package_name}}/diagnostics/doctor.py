@@ -11,6 +11,7 @@ from rich.table import Table
 
 from ..data.datamodule import Datasets
 from ..data.files import relative_names
+from ..data.value_range import with_value_range
 from ..run.files import write_json, write_text
 from ..run.folder import Run
 from ..settings.data import OwnFolder
@@ -42,6 +43,7 @@ def run_doctor(settings: DoctorSettings, run: Run) -> None:
     """
     console = Console(soft_wrap=True, highlight=False, markup=False)
     datasets = build_datasets(settings.data)
+    settings = with_value_range(settings, datasets)
     classes = list(datasets.classes)
     draw_augmented(datasets, run.folder / "augmented.png")
     report = check_data(datasets, progress=settings.trainer.progress)
