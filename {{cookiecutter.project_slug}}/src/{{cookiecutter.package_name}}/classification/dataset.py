@@ -17,7 +17,7 @@ from ..data.reading import Reading
 from ..data.split import SPLITS, with_splits
 from ..errors import UsageError
 from ..settings.classification import CsvSettings, DataSettings, has_several_labels
-from ..settings.data import ShapesSettings
+from ..settings.data import PixelFormat, ShapesSettings
 from .csv_files import image_folder, read_csv
 from .transforms import Transform, eval_transform, train_transform
 from .write_shapes import write_shapes
@@ -32,7 +32,7 @@ Target = int | list[int]
 class Sample(NamedTuple):
     """A transformed image of a data set and its target."""
 
-    image: Tensor  # uint8 [3, S, S]
+    image: Tensor  # uint8 [C, S, S]
     target: Target
     position: int  # index in the data set
 
@@ -40,7 +40,7 @@ class Sample(NamedTuple):
 class Batch(NamedTuple):
     """The readable images of a batch with their targets, and the unreadable files."""
 
-    images: Tensor  # uint8 [B, 3, S, S]
+    images: Tensor  # uint8 [B, C, S, S]
     targets: Tensor  # int64 [B], or [B, classes] if images may have several labels
     positions: Tensor  # int64 [B]
     unreadable: list[Unreadable]
@@ -58,13 +58,13 @@ class ImageDataset(Dataset[Sample | Unreadable]):
     """A data set of image files and their class indices."""
 
     def __init__(
-        self, files: Sequence[tuple[str | Path, Any]], transform: Transform, max_pixels: int
+        self, files: Sequence[tuple[str | Path, Any]], transform: Transform, pixels: PixelFormat
     ) -> None:
         # Arrays instead of lists of objects, so that worker processes share their memory.
         self.paths = np.array([str(path) for path, _ in files])
         self.targets = np.array([target for _, target in files])
         self.transform = transform
-        self.images = ImageFiles(self.paths, max_pixels)
+        self.images = ImageFiles(self.paths, pixels)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -123,11 +123,11 @@ def build_datasets(settings: DataSettings) -> Datasets:
         reading.count(split, images=len(files), labels=labels, classes=classes)
     used = (path for files in found.values() for path, _ in files)
     reading.add_unused_images(root, used, reason)
-    evaluation, limit = eval_transform(settings.image_size), settings.max_pixels
+    evaluation, pixels = eval_transform(settings.image_size), settings.pixels
     return Datasets(
-        train=ImageDataset(images["train"], train_transform(settings), limit),
-        val=ImageDataset(images["val"], evaluation, limit),
-        test=ImageDataset(images["test"], evaluation, limit),
+        train=ImageDataset(images["train"], train_transform(settings), pixels),
+        val=ImageDataset(images["val"], evaluation, pixels),
+        test=ImageDataset(images["test"], evaluation, pixels),
         classes=classes,
         collate=collate,
         reading=reading,
@@ -137,11 +137,11 @@ def build_datasets(settings: DataSettings) -> Datasets:
 def unlabelled_images(paths: Sequence[Path], settings: DataSettings) -> ImageDataset:
     """Build a data set of images without targets, transformed as in validation."""
     files = [(path, UNLABELLED) for path in paths]
-    return ImageDataset(files, eval_transform(settings.image_size), settings.max_pixels)
+    return ImageDataset(files, eval_transform(settings.image_size), settings.pixels)
 
 
 def model_input(image: Tensor, settings: DataSettings) -> Tensor:
-    """Transform an image as in validation, from uint8 [3, H, W] to uint8 [3, S, S]."""
+    """Transform an image as in validation, from uint8 [C, H, W] to uint8 [C, S, S]."""
     return eval_transform(settings.image_size)(image)
 
 

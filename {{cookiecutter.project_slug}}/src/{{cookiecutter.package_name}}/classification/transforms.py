@@ -6,13 +6,14 @@ import torch
 from torch import Tensor
 from torchvision.transforms import v2
 
+from ..data.color import color_jitter
 from ..settings.classification import DataSettings
 
 Transform = Callable[[Tensor], Tensor]
 
 
 def train_transform(settings: DataSettings) -> Transform:
-    """Build the random transforms that ``data.augment`` enables, uint8 [3, H, W] to [3, S, S]."""
+    """Build the random transforms that ``data.augment`` enables, uint8 [C, H, W] to [C, S, S]."""
     size, augment = settings.image_size, settings.augment
     steps: list[torch.nn.Module] = []
     if augment.crop_scale < 1:
@@ -22,14 +23,13 @@ def train_transform(settings: DataSettings) -> Transform:
     if augment.flip:
         steps.append(v2.RandomHorizontalFlip(augment.flip))
     if augment.color:
-        strength = augment.color
-        steps.append(v2.ColorJitter(brightness=strength, contrast=strength, saturation=strength))
+        steps.append(color_jitter(augment.color, settings.channels))
     composed: Transform = v2.Compose(steps)
     return composed
 
 
 def eval_transform(size: int) -> Transform:
-    """Resize the shorter side to S pixels and crop the centre: uint8 [3, H, W] to [3, S, S]."""
+    """Resize the shorter side to S pixels and crop the centre: uint8 [C, H, W] to [C, S, S]."""
     return _fit(size)
 
 

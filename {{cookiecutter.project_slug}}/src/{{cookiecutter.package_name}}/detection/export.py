@@ -16,6 +16,7 @@ from torchvision.models.detection.ssd import SSD
 from torchvision.ops import batched_nms
 
 from ..errors import UsageError
+from ..training.backbone import Normalisation
 from .boxes import Prediction
 from .module import DetectionModule
 
@@ -62,12 +63,12 @@ class DenseDetector(nn.Module):
 
     anchors: Tensor
 
-    def __init__(self, normalisation: nn.Module, model: Any, image_size: int) -> None:
+    def __init__(self, normalisation: Normalisation, model: Any, image_size: int) -> None:
         super().__init__()
         self.normalisation = normalisation
         self.model = model
         self.image_size = image_size
-        images = torch.zeros(1, 3, image_size, image_size)
+        images = torch.zeros(1, normalisation.mean.shape[1], image_size, image_size)
         with torch.inference_mode():
             maps = list(model.backbone(images).values())
             listed = ImageList(images, [(image_size, image_size)])
@@ -77,7 +78,7 @@ class DenseDetector(nn.Module):
         self.levels = [len(anchors) // sum(cells) * count for count in cells]  # anchors by level
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return boxes [B, A, 4] and scores [B, A, classes] of uint8 images [B, 3, S, S]."""
+        """Return boxes [B, A, 4] and scores [B, A, classes] of uint8 images [B, C, S, S]."""
         outputs = self.model.head(list(self.model.backbone(self.normalisation(images)).values()))
         logits, offsets = outputs["cls_logits"], outputs["bbox_regression"]
         if isinstance(self.model, FCOS):
@@ -97,7 +98,7 @@ class DenseDetector(nn.Module):
 
 
 def exported_network(module: DetectionModule) -> DenseDetector:
-    """Return the network to export, which maps uint8 images [B, 3, S, S] to boxes and scores.
+    """Return the network to export, which maps uint8 images [B, C, S, S] to boxes and scores.
 
     Raises:
         UsageError: if the architecture cannot be exported.

@@ -23,7 +23,7 @@ for index, name in enumerate(description["classes"]):
 
 
 def exported_network(module: SegmentationModule) -> nn.Module:
-    """Return the network, which maps uint8 images [B, 3, S, S] to logits [B, classes, S, S]."""
+    """Return the network, which maps uint8 images [B, C, S, S] to logits [B, classes, S, S]."""
     return module.network
 
 

@@ -2,13 +2,21 @@
 
 import re
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pydantic import Field, field_validator
 
 from .check import Strict
 
 SHAPES_ROOT = "data/shapes"  # as in configs/data/shapes.yaml
+
+
+class PixelFormat(NamedTuple):
+    """How the values of an image file become the 8-bit channels of the model's input."""
+
+    channels: int = 3
+    value_range: tuple[float, float] | None = None
+    max_pixels: int = 100_000_000  # as in configs/base.yaml
 
 
 class AugmentSettings(Strict):
@@ -32,6 +40,12 @@ class DataFolder(Strict):
     root: Path = Field(description="The folder of the data set, or the file that describes it.")
     max_pixels: int = Field(
         ge=1, description="Larger images, width times height, are refused before they are decoded."
+    )
+    channels: int = Field(
+        ge=1, description="Channels of the images; other numbers than 3 need TIFF or NumPy files."
+    )
+    value_range: tuple[float, float] | None = Field(
+        description="Values of more than 8 bits that become 0 and 255; null looks for them once."
     )
     # ~ if cookiecutter.task != "classification"
     outside_root: bool = Field(description="Whether annotation files may name images outside root.")
@@ -63,6 +77,18 @@ class DataFolder(Strict):
         if root is None:
             raise ValueError("name the folder of the data set: data.root=<folder>")
         return Path(str(root)).expanduser()
+
+    @field_validator("value_range")
+    @classmethod
+    def _rising(cls, bounds: tuple[float, float] | None) -> tuple[float, float] | None:
+        if bounds is not None and bounds[0] >= bounds[1]:
+            raise ValueError("must be [lowest, highest], such as [0,4095]")
+        return bounds
+
+    @property
+    def pixels(self) -> PixelFormat:
+        """The settings that a reader of image files needs."""
+        return PixelFormat(self.channels, self.value_range, self.max_pixels)
 
 
 class OwnFolder(DataFolder):
