@@ -7,11 +7,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.nn import functional
 from torchmetrics import MetricCollection, SumMetric
-from torchmetrics.classification import (
-    MulticlassAccuracy,
-    MulticlassConfusionMatrix,
-    MulticlassF1Score,
-)
+from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionMatrix
 from torchvision.transforms import v2
 
 from ..data.datamodule import counted_images
@@ -25,7 +21,7 @@ from ..training.optimizer import build_optimizer
 from .dataset import UNLABELLED, Batch, Prediction
 from .multilabel import LabelMetrics, binary_cross_entropy
 from .network import build_network
-from .scoring import decide, predictions, score_batch
+from .scoring import MacroF1, decide, predictions, score_batch
 
 
 class ClassificationModule(LightningModule):
@@ -55,7 +51,7 @@ class ClassificationModule(LightningModule):
             if several
             else {
                 "accuracy": MulticlassAccuracy(count, average="micro", **options),
-                "f1": MulticlassF1Score(count, average="macro", **options),
+                "f1": MacroF1(count, average="macro", **options),
             }
         )
         self.val_metrics = metrics.clone(prefix="val/")

@@ -185,6 +185,20 @@ def check_inside(root: Path, paths: Iterable[Path], *, source: Path) -> None:
             )
 
 
+def relative_name(path: str | Path, folder: Path) -> str:
+    """Return the path of an image relative to the data set, with ``/`` on every system."""
+    name, prefix = str(path), f"{folder}{os.sep}"
+    name = name.removeprefix(prefix) if name.startswith(prefix) else os.path.relpath(name, folder)
+    return name.replace(os.sep, "/").encode(errors="backslashreplace").decode()
+
+
+def folder_of(root: Path) -> Path:
+    """Return the folder of the data set, where ``data.root`` may be the file that describes it."""
+    if not root.is_file():
+        return root
+    return root.parent.parent if root.parent.name == "annotations" else root.parent
+
+
 def find_sources(source: str) -> list[Path]:
     """Return the sorted paths of the files to predict.
 

@@ -1,11 +1,10 @@
 """Split images that come without splits, and repeat a split that a run has written."""
 
 import csv
-import os
 import random
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,6 +15,8 @@ from ..run.identity import is_first
 from ..settings.data import DataFolder, OwnFolder
 from ..settings.tree import Settings
 from .datamodule import Datasets
+from .exclude import without_excluded
+from .files import folder_of, relative_name
 from .reading import Reading
 
 SPLITS = ("train", "val", "test")
@@ -45,6 +46,8 @@ def with_splits(
         UsageError: if there are too few images to split, the pattern does not match an image, the
             file does not belong to these images, or a setting is for data without splits.
     """
+    if isinstance(settings, OwnFolder):
+        images = without_excluded(images, settings, reading, path)
     if "val" in images or not isinstance(settings, OwnFolder):
         for name in ("split_by", "split_file"):
             if getattr(settings, name, None) is not None:
@@ -58,7 +61,8 @@ def with_splits(
     if "test" in images:
         shares, reading.drawn = (train / (train + val), val / (train + val), 0.0), SPLITS[:2]
     unsplit = images["train"]
-    names = relative_names(map(path, unsplit), settings.root)
+    folder = folder_of(settings.root)
+    names = [relative_name(path(image), folder) for image in unsplit]
     if settings.split_file:
         parts = _read_split(settings.split_file, names, reading)
     else:
@@ -82,32 +86,13 @@ def record_split(settings: Settings, datasets: Datasets, run: Run) -> Settings:
         return settings
     if is_first() and data.split_file != run.split:  # a resumed run keeps its file
         rows: dict[str, str] = {}
+        folder = folder_of(data.root)
         for split in datasets.reading.drawn:
-            for name in relative_names(getattr(datasets, split).paths, data.root):
-                rows.setdefault(name, split)  # the test may repeat val
+            for path in getattr(datasets, split).paths:
+                rows.setdefault(relative_name(path, folder), split)  # the test may repeat val
         write_csv(run.split, ["file", "split"], rows.items())
     data = data.model_copy(update={"split_file": run.split})
     return settings.model_copy(update={"data": data})
-
-
-def relative_names(paths: Iterable[str | Path], root: Path) -> list[str]:
-    """Return paths relative to the data set, with ``/`` on every system."""
-    folder = folder_of(root)
-    prefix = f"{folder}{os.sep}"
-    names = []
-    for path in map(str, paths):
-        inside = path.startswith(prefix)
-        name = path[len(prefix) :] if inside else os.path.relpath(path, folder)
-        # As write_csv writes bytes that are no UTF-8.
-        names.append(name.replace(os.sep, "/").encode(errors="backslashreplace").decode())
-    return names
-
-
-def folder_of(root: Path) -> Path:
-    """Return the folder of the data set, where ``data.root`` may be the file that describes it."""
-    if not root.is_file():
-        return root
-    return root.parent.parent if root.parent.name == "annotations" else root.parent
 
 
 def _group(names: Sequence[str], pattern: str | None) -> Groups:

@@ -11,10 +11,11 @@ from torch.utils.data import Dataset
 
 from ..data.coco import CocoImage, read_coco
 from ..data.datamodule import Datasets
+from ..data.files import folder_of
 from ..data.images import ImageFiles, Unreadable, UnreadableImageError
 from ..data.labelme import read_labelme
 from ..data.reading import Reading
-from ..data.split import folder_of, with_splits
+from ..data.split import with_splits
 from ..settings.data import ShapesSettings
 from ..settings.detection import DataSettings
 from .boxes import AnnotatedImage, Target

@@ -11,6 +11,7 @@ from torch.utils.data import Dataset
 
 from ..data.coco import read_coco
 from ..data.datamodule import Datasets
+from ..data.files import folder_of
 from ..data.images import (
     DecodedImage,
     ImageFiles,
@@ -20,7 +21,7 @@ from ..data.images import (
 )
 from ..data.labelme import read_labelme
 from ..data.reading import Reading
-from ..data.split import folder_of, with_splits
+from ..data.split import with_splits
 from ..settings.data import ShapesSettings
 from ..settings.segmentation import DataSettings
 from .coco import CocoMasks

@@ -78,6 +78,9 @@ class OwnFolder(DataFolder):
     split_file: Path | None = Field(
         description="The split.csv of a run, whose split is used again; null splits anew."
     )
+    exclude: Path | None = Field(
+        description="A file with the path of an image to leave out in each line, below root."
+    )
 
     @field_validator("split")
     @classmethod

@@ -13,8 +13,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from PIL import Image
 
 from ..data.datamodule import Datasets
+from ..data.files import folder_of
 from ..data.images import Unreadable
-from ..data.split import folder_of
 from ..evaluation.callback import EvaluationResults
 from ..task import TaskModule
 from ..training.callbacks.pictures import PredictedSample
