@@ -106,8 +106,8 @@ def _settings_of_checkpoint(config: DictConfig, model: type[SettingsT]) -> Setti
     """Combine the settings in a checkpoint with those of the command line.
 
     Data and model come from the checkpoint, all other settings from the command line. An override
-    of data or model replaces the stored value. Other data keep the image size of the checkpoint
-    unless ``data.image_size`` is given.
+    of data or model replaces the stored value. Other data keep the image size and the fit of the
+    checkpoint unless ``data.image_size`` or ``data.fit`` is given.
     """
     overrides = _overrides()
     # Overrides of data and model can be checked only together with the stored settings.
@@ -135,7 +135,7 @@ def _settings_of_checkpoint(config: DictConfig, model: type[SettingsT]) -> Setti
     groups = {"data": stored["data"], "model": stored["model"]}
     if groups["data"].get("name") == "shapes":
         groups["data"]["root"] = SHAPES_ROOT  # shapes are drawn, but not where a file says
-    tree = overridden(groups, resolved(config), overrides, keep=["data.image_size"])
+    tree = overridden(groups, resolved(config), overrides, keep=["data.image_size", "data.fit"])
     return check(tree, model)
 
 

@@ -44,6 +44,7 @@ from .task import (
     model_input,
     # ~ endif
     # ~ if cookiecutter.task != "classification"
+    restored,
     save_results,
     # ~ endif
     unlabelled_images,
@@ -126,14 +127,24 @@ def _predict_images(
         (paths[position], prediction) for batch in batches for position, prediction in batch
     ]
     rows: Rows = []
+    # ~ if cookiecutter.task != "classification"
+    sizes: list[tuple[int, int]] = []  # height and width of the image files
+    # ~ endif
     for path, prediction in track(predicted, description="Drawing", transient=True):
         image = read_image(path, settings.data.max_pixels)
+        # ~ if cookiecutter.task != "classification"
+        sizes.append((image.shape[1], image.shape[2]))
+        prediction = restored(prediction, sizes[-1], settings.data)  # noqa: PLW2901
+        # ~ endif
         picture = draw_prediction(image, UNLABELLED, prediction, module.classes)
         with replacing(run.folder / "predictions" / f"{names[path]}.jpg") as hidden:
             picture.save(hidden, quality=92)
         rows.append({"image": str(path), **describe(prediction, module.classes)})
     # ~ if cookiecutter.task != "classification"
-    results = [(path, names[path], prediction) for path, prediction in predicted]
+    results = (  # one by one, since masks of large images would fill the memory
+        (path, names[path], size, restored(prediction, size, settings.data))
+        for (path, prediction), size in zip(predicted, sizes, strict=True)
+    )
     save_results(results, module.classes, run.folder)
     # ~ endif
     return rows, sorted(datamodule.unreadable)
@@ -170,6 +181,9 @@ def _annotated_frames(
         with torch.inference_mode(), trainer.precision_plugin.forward_context():
             predictions = module.predict_images(images.to(module.device))
         for (index, frame), prediction in zip(batch, predictions, strict=True):
+            # ~ if cookiecutter.task != "classification"
+            prediction = restored(prediction, (frame.shape[1], frame.shape[2]), settings.data)  # noqa: PLW2901
+            # ~ endif
             rows.append({"image": f"{path}#{index}", **describe(prediction, module.classes)})
             yield draw_prediction(frame, UNLABELLED, prediction, module.classes)
 

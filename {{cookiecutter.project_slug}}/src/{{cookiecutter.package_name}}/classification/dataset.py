@@ -11,11 +11,12 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ..data.datamodule import Datasets
+from ..data.fit import Fit
 from ..data.images import SUFFIXES, ImageFiles, Unreadable, UnreadableImageError, images_below
 from ..errors import UsageError
 from ..settings.classification import DataSettings, ImageFolderSettings
 from ..settings.data import ShapesSettings
-from .transforms import Transform, eval_transform, train_transform
+from .transforms import Transform, train_transform
 from .write_shapes import write_shapes
 
 SPLITS = ("train", "val", "test")
@@ -25,7 +26,7 @@ UNLABELLED = -1
 class Sample(NamedTuple):
     """A transformed image of a data set and its target."""
 
-    image: Tensor  # uint8 [3, S, S]
+    image: Tensor  # uint8 [3, H, W]
     target: int  # index of the class, or UNLABELLED
     position: int  # index in the data set
 
@@ -33,7 +34,7 @@ class Sample(NamedTuple):
 class Batch(NamedTuple):
     """The readable images of a batch with their targets, and the unreadable files."""
 
-    images: Tensor  # uint8 [B, 3, S, S]
+    images: Tensor  # uint8 [B, 3, H, W]
     targets: Tensor  # int64 [B]
     positions: Tensor  # int64 [B]
     unreadable: list[Unreadable]
@@ -90,7 +91,7 @@ def build_datasets(settings: DataSettings) -> Datasets:
         classes, images = _scan_splits(write_shapes(settings))
     else:
         classes, images = find_splits(settings)
-    evaluation, limit = eval_transform(settings.image_size), settings.max_pixels
+    evaluation, limit = Fit(settings), settings.max_pixels
     return Datasets(
         train=ImageDataset(images["train"], train_transform(settings), limit),
         val=ImageDataset(images["val"], evaluation, limit),
@@ -103,12 +104,13 @@ def build_datasets(settings: DataSettings) -> Datasets:
 def unlabelled_images(paths: Sequence[Path], settings: DataSettings) -> ImageDataset:
     """Build a data set of images without targets, transformed as in validation."""
     files = [(path, UNLABELLED) for path in paths]
-    return ImageDataset(files, eval_transform(settings.image_size), settings.max_pixels)
+    return ImageDataset(files, Fit(settings), settings.max_pixels)
 
 
 def model_input(image: Tensor, settings: DataSettings) -> Tensor:
-    """Transform an image as in validation, from uint8 [3, H, W] to uint8 [3, S, S]."""
-    return eval_transform(settings.image_size)(image)
+    """Transform an image as in validation, from uint8 [3, H, W] to the size of the model input."""
+    fitted: Tensor = Fit(settings)(image)
+    return fitted
 
 
 ClassesAndSplits = tuple[list[str], dict[str, list[tuple[str, int]]]]

@@ -34,7 +34,7 @@ class ClassificationModule(LightningModule):
         self.classes = classes
         count = len(classes)
         self.network = build_network(
-            settings.model, classes=count, image_size=settings.data.image_size, download=download
+            settings.model, classes=count, image_size=settings.data.input_size, download=download
         )
         prepare_network(self.network, settings, compiled=self.network)
         self.mix = _mixing(settings, count)

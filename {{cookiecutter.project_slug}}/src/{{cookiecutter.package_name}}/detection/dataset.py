@@ -11,12 +11,13 @@ from torch.utils.data import Dataset
 
 from ..data.coco import read_coco
 from ..data.datamodule import Datasets
+from ..data.fit import Fit
 from ..data.images import ImageFiles, Unreadable, UnreadableImageError
 from ..settings.data import ShapesSettings
 from ..settings.detection import DataSettings
 from .boxes import AnnotatedImage, Target
 from .coco import from_coco
-from .transforms import PairTransform, eval_transform, train_transform
+from .transforms import FitWithBoxes, PairTransform, train_transform
 from .write_shapes import write_shapes
 from .yolo import read_yolo
 
@@ -26,7 +27,7 @@ UNLABELLED = None
 class Sample(NamedTuple):
     """A transformed image of a data set and its target."""
 
-    image: Tensor  # uint8 [3, S, S]
+    image: Tensor  # uint8 [3, H, W]
     target: Target | None  # the annotated objects, or UNLABELLED
     position: int  # index in the data set
 
@@ -34,7 +35,7 @@ class Sample(NamedTuple):
 class Batch(NamedTuple):
     """The readable images of a batch with their targets, and the unreadable files."""
 
-    images: Tensor  # uint8 [B, 3, S, S]
+    images: Tensor  # uint8 [B, 3, H, W]
     targets: list[Target]
     positions: Tensor  # int64 [B]
     unreadable: list[Unreadable]
@@ -120,7 +121,7 @@ def build_datasets(settings: DataSettings) -> Datasets:
             root, missing_images=settings.skip_unreadable, outside=settings.outside_root
         )
         splits = {split: from_coco(images[split]) for split in images}
-    evaluation, limit = eval_transform(settings.image_size), settings.max_pixels
+    evaluation, limit = FitWithBoxes(settings), settings.max_pixels
     return Datasets(
         train=BoxDataset(splits["train"], train_transform(settings), limit),
         val=BoxDataset(splits["val"], evaluation, limit),
@@ -133,10 +134,10 @@ def build_datasets(settings: DataSettings) -> Datasets:
 def unlabelled_images(paths: Sequence[Path], settings: DataSettings) -> BoxDataset:
     """Build a data set of images without targets, transformed as in validation."""
     images = [AnnotatedImage(path, objects=[]) for path in paths]
-    transform = eval_transform(settings.image_size)
-    return BoxDataset(images, transform, settings.max_pixels, labelled=False)
+    return BoxDataset(images, FitWithBoxes(settings), settings.max_pixels, labelled=False)
 
 
 def model_input(image: Tensor, settings: DataSettings) -> Tensor:
-    """Transform an image as in validation, from uint8 [3, H, W] to uint8 [3, S, S]."""
-    return eval_transform(settings.image_size)(image, None)[0]
+    """Transform an image as in validation, from uint8 [3, H, W] to the size of the model input."""
+    fitted: Tensor = Fit(settings)(image)
+    return fitted

@@ -17,6 +17,25 @@ from ..settings.tree import Settings
 from ..task import TaskModule, task_export
 from .settings import ONNX_PACKAGES, ExportSettings
 
+# How `data.fit` resizes images: in words, and in Python code for the model card.
+FITS = {
+    "letterbox": "with their aspect ratio to fit into this size, and centred on grey (128)",
+    "stretch": "to this size, without regard to their aspect ratio",
+    "crop": "with their aspect ratio to cover this size, of which the centre is used",
+}
+FIT_CODE = {
+    "letterbox": """\
+size = (
+    min(width, image.width * height // image.height),
+    min(height, image.height * width // image.width),
+)""",
+    "stretch": "size = (width, height)",
+    "crop": """\
+size = (
+    max(width, image.width * height // image.height),
+    max(height, image.height * width // image.width),
+)""",
+}
 RUN_CODE = {
     "onnx": """\
 session = onnxruntime.InferenceSession("$file")
@@ -48,7 +67,7 @@ def describe_model(
         outputs: the outputs of the exported network for a batch, for their shapes.
         settings: the settings of the export.
     """
-    size = settings.data.image_size
+    size = settings.data.input_size
     normalisation = module.network.normalisation
     training = Run(settings.checkpoint.absolute().parent.parent)
     packages = ("torch", "torchvision", "timm", *(ONNX_PACKAGES * (settings.format == "onnx")))
@@ -60,12 +79,13 @@ def describe_model(
         "input": {
             "name": "images",
             "dtype": "uint8",
-            "shape": ["batch", 3, size, size],
+            "shape": ["batch", 3, *size],
             "colours": "RGB, 0 to 255",
         },
         "preprocessing": {
-            "resize": task_export.RESIZE,
-            "size": [size, size],
+            "fit": settings.data.fit,
+            "resize": FITS[settings.data.fit],
+            "size": list(size),
             "interpolation": "bilinear",
             "antialias": True,
             "mean": _shares(normalisation.mean),
@@ -113,7 +133,7 @@ def _terms(settings: Settings) -> str:
 def model_card(description: Mapping[str, Any]) -> str:
     """Return the text of ``MODEL_CARD.md`` for the content of ``model.json``."""
     text = Path(__file__).with_name("model_card.md").read_text(encoding="utf-8")
-    onnx, sides = description["format"] == "onnx", tuple(description["preprocessing"]["size"])
+    onnx, preprocessing = description["format"] == "onnx", description["preprocessing"]
     outputs = {
         name: f"{output['dtype']} [{', '.join(map(str, output['shape']))}], {output['meaning']}"
         for name, output in description["outputs"].items()
@@ -125,12 +145,13 @@ def model_card(description: Mapping[str, Any]) -> str:
     metrics = _bullets(flattened(description["metrics"]))
     return CardTemplate(text).substitute(
         flattened(description),
-        size=sides[0],
+        height=preprocessing["size"][0],
+        width=preprocessing["size"][1],
         class_names=", ".join(description["classes"]),
         output_list=_bullets(outputs),
         steps=f"{description['postprocessing']['steps']}\n\n{_bullets(rules)}".strip(),
         package="onnxruntime" if onnx else "torch",
-        resize_code=task_export.RESIZE_CODE.format(size=sides),
+        fit_code=FIT_CODE[preprocessing["fit"]],
         run_code=run_code,
         use_code=task_export.USE_CODE.strip(),
         metric_list=metrics or "Unknown: the checkpoint is not in the folder of its training.",

@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 
 from ..data.coco import read_coco
 from ..data.datamodule import Datasets
+from ..data.fit import Fit
 from ..data.images import (
     DecodedImage,
     ImageFiles,
@@ -35,16 +36,16 @@ UNLABELLED = None
 class Sample(NamedTuple):
     """A transformed image of a data set and its target."""
 
-    image: Tensor  # uint8 [3, S, S]
-    target: Tensor | None  # uint8 [S, S] of class ids and IGNORE_INDEX, or UNLABELLED
+    image: Tensor  # uint8 [3, H, W]
+    target: Tensor | None  # uint8 [H, W] of class ids and IGNORE_INDEX, or UNLABELLED
     position: int  # index in the data set
 
 
 class Batch(NamedTuple):
     """The readable images of a batch with their targets, and the unreadable files."""
 
-    images: Tensor  # uint8 [B, 3, S, S]
-    targets: Tensor  # int64 [B, S, S]
+    images: Tensor  # uint8 [B, 3, H, W]
+    targets: Tensor  # int64 [B, H, W]
     positions: Tensor  # int64 [B]
     unreadable: list[Unreadable]
 
@@ -136,7 +137,7 @@ def build_datasets(settings: DataSettings) -> Datasets:
     else:
         root = write_shapes(settings) if isinstance(settings, ShapesSettings) else settings.root
         names, splits = _read_mask_files(root)
-    evaluation, limit = eval_transform(settings.image_size), settings.max_pixels
+    evaluation, limit = eval_transform(settings), settings.max_pixels
     return Datasets(
         train=MaskDataset(*splits["train"], train_transform(settings), limit),
         val=MaskDataset(*splits["val"], evaluation, limit),
@@ -173,12 +174,13 @@ def _read_mask_files(root: Path) -> ClassesAndSplits:
 
 def unlabelled_images(paths: Sequence[Path], settings: DataSettings) -> MaskDataset:
     """Build a data set of images without targets, transformed as in validation."""
-    return MaskDataset(paths, None, eval_transform(settings.image_size), settings.max_pixels)
+    return MaskDataset(paths, None, eval_transform(settings), settings.max_pixels)
 
 
 def model_input(image: Tensor, settings: DataSettings) -> Tensor:
-    """Transform an image as in validation, from uint8 [3, H, W] to uint8 [3, S, S]."""
-    return eval_transform(settings.image_size)(image, None)[0]
+    """Transform an image as in validation, from uint8 [3, H, W] to the size of the model input."""
+    fitted: Tensor = Fit(settings)(image)
+    return fitted
 
 
 def find_pairs(root: Path, split: str) -> tuple[list[str], list[str]]:

@@ -1,19 +1,24 @@
 """Read and write mask files, and read the names and colours of their classes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
+from torch.nn.functional import pad
+from torchvision.transforms.v2 import InterpolationMode
+from torchvision.transforms.v2.functional import resize
 
+from ..data.fit import place
 from ..data.images import UnreadableImageError
 from ..errors import UsageError
 from ..evaluation.drawing import class_color
 from ..run.files import replacing
+from ..settings.segmentation import DataSettings
 
 IGNORE_INDEX = 255  # the id of pixels that the loss and the metrics ignore
 
@@ -21,7 +26,7 @@ IGNORE_INDEX = 255  # the id of pixels that the loss and the metrics ignore
 class Prediction(NamedTuple):
     """The predicted class of each pixel of an image."""
 
-    mask: Tensor  # uint8 [S, S] of class ids
+    mask: Tensor  # uint8 [H, W] of class ids
 
 
 @dataclass(frozen=True)
@@ -116,19 +121,31 @@ def mask_image(mask: Tensor) -> Image.Image:
     return image
 
 
+def restored(prediction: Prediction, size: tuple[int, int], settings: DataSettings) -> Prediction:
+    """Return the mask of an image file of this height and width from that of the model input.
+
+    Padding is cut off; parts of the image that ``data.fit=crop`` has cut off are ``IGNORE_INDEX``.
+    """
+    placement = place(size, settings)
+    (height, width), (rows, columns), (top, left) = *placement, placement.corner
+    edges = (-left, left + columns - width, -top, top + rows - height)
+    mask = pad(prediction.mask, edges, value=IGNORE_INDEX)  # a negative number cuts off
+    return Prediction(resize(mask[None], list(size), InterpolationMode.NEAREST_EXACT)[0])
+
+
 def save_results(
-    predicted: Sequence[tuple[Path, str, Prediction]], _classes: Sequence[str], folder: Path
+    predicted: Iterable[tuple[Path, str, tuple[int, int], Prediction]],
+    _classes: Sequence[str],
+    folder: Path,
 ) -> None:
     """Write ``masks/<name>.png``: palette images of class ids, in the size of the image files.
 
     Args:
-        predicted: the path of each image, the name of its output files, and its prediction.
+        predicted: the path of each image, the name of its output files, the height and width of the
+            image, and its prediction for this size.
         folder: the folder in which ``masks/`` is created.
     """
     (folder / "masks").mkdir()
-    for path, name, prediction in predicted:
-        with Image.open(path) as file:
-            size = ImageOps.exif_transpose(file).size
-        mask = mask_image(prediction.mask).resize(size, Image.Resampling.NEAREST)
+    for _path, name, _size, prediction in predicted:
         with replacing(folder / "masks" / f"{name}.png") as hidden:
-            mask.save(hidden)
+            mask_image(prediction.mask).save(hidden)
