@@ -19,7 +19,10 @@ from {{ cookiecutter.package_name }}.task import build_datasets, collate
 ARCHITECTURES = ["fcos", "retinanet", "fasterrcnn", "ssdlite", "dfine"]
 
 
-def network(architecture, backbone="test_resnet", classes=3, size=128):
+SIZE = (96, 128)  # height and width of the images
+
+
+def network(architecture, backbone="test_resnet", classes=3):
     settings = {
         "architecture": architecture,
         "backbone": backbone,
@@ -30,7 +33,7 @@ def network(architecture, backbone="test_resnet", classes=3, size=128):
         "compile": False,
     }
     torch.manual_seed(0)
-    return build_network(ModelSettings.model_validate(settings), classes=classes, image_size=size)
+    return build_network(ModelSettings.model_validate(settings), classes=classes, image_size=SIZE)
 
 
 def targets():
@@ -42,6 +45,11 @@ def targets():
         Target(boxes, torch.tensor([2, 0]), two.bool(), two, (100, 100)),
         Target(nothing.reshape(0, 4), nothing.long(), nothing.bool(), nothing, (100, 100)),
     ]
+
+
+def in_pixels(boxes):
+    """Relative boxes as whole pixels of images of ``SIZE``."""
+    return (boxes * torch.tensor([SIZE[1], SIZE[0]] * 2)).int().tolist()
 
 
 def fit(detector, images, objects):
@@ -62,7 +70,7 @@ def fit(detector, images, objects):
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_every_architecture_takes_images_with_and_without_objects(architecture):
     detector = network(architecture)
-    images = torch.randint(0, 255, (2, 3, 128, 128), dtype=torch.uint8)
+    images = torch.randint(0, 255, (2, 3, *SIZE), dtype=torch.uint8)
     losses = detector.train().losses(images, targets())
     assert all(torch.isfinite(loss) for loss in losses.values())
     sum(losses.values()).backward()
@@ -81,9 +89,9 @@ def test_every_architecture_takes_images_with_and_without_objects(architecture):
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_the_loss_of_every_architecture_decreases_on_two_images(architecture):
-    images = torch.zeros(2, 3, 128, 128, dtype=torch.uint8)
+    images = torch.zeros(2, 3, *SIZE, dtype=torch.uint8)
     objects = targets()
-    for box in (objects[0].boxes * 128).int().tolist():
+    for box in in_pixels(objects[0].boxes):
         images[0, :, box[1] : box[3], box[0] : box[2]] = 200
     losses = fit(network(architecture), images, objects)
     assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
