@@ -156,9 +156,9 @@ def test_a_checkpoint_without_a_fit_is_evaluated_as_it_was_trained(train, comman
     stored = yaml.safe_load((run / "config.yaml").read_text())
     earlier = "{{ 'crop' if cookiecutter.task == 'classification' else 'stretch' }}"
     assert stored["data"]["fit"] == earlier
-
-
 # ~ if cookiecutter.task == "detection"
+
+
 def white_object_and_corner(module, images):
     """In place of a trained network: a box around the white pixels, and one in the corner."""
     (image,) = images.cpu()
@@ -211,6 +211,8 @@ def test_objects_that_are_cut_off_are_left_out():
     assert fitted.labels.tolist() == [1]
     torch.testing.assert_close(fitted.boxes, shares((0, 0, 16, 32), (64, 64)))
 # ~ elif cookiecutter.task == "segmentation"
+
+
 def white_pixels(module, images):
     """In place of a trained network: the white pixels are of class 1."""
     return [Prediction((image[0] > 127).to(torch.uint8)) for image in images.cpu()]

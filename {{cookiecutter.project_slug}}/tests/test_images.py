@@ -1,7 +1,5 @@
-import os
 import struct
 import zlib
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,12 +9,8 @@ from PIL import Image
 from {{ cookiecutter.package_name }}.data.images import (
     MAX_PIXELS,
     UnreadableImageError,
-    files_below,
-    find_sources,
-    images_below,
     read_image,
 )
-from {{ cookiecutter.package_name }}.errors import UsageError
 
 from small import composed
 
@@ -145,44 +139,3 @@ def test_the_limit_of_pixels_is_a_setting(tmp_path, picture):
         with pytest.raises(UnreadableImageError, match=r"raise data\.max_pixels=383"):
             read_image(tmp_path / name, WIDTH * HEIGHT - 1)
     assert composed().data.max_pixels == MAX_PIXELS
-
-
-def test_images_are_found_by_file_folder_and_glob(tmp_path, picture):
-    (tmp_path / "below").mkdir()
-    for name in ("b.png", "a.JPG", "below/c.png"):
-        picture.save(tmp_path / name)
-    (tmp_path / "notes.txt").write_text("no image")
-    assert [path.name for path in find_sources(str(tmp_path))] == ["a.JPG", "b.png", "c.png"]
-    assert [path.name for path in find_sources(str(tmp_path / "b.png"))] == ["b.png"]
-    assert [path.name for path in find_sources(str(tmp_path / "*.png"))] == ["b.png"]
-
-
-def test_a_source_without_images_is_refused(tmp_path):
-    with pytest.raises(UsageError, match="no file that can be predicted"):
-        find_sources(str(tmp_path))
-
-
-def test_images_are_found_at_any_depth_in_order(tmp_path):
-    for name in ("b.JPG", "a/z.png", "a/c/y.webp", "a.jpeg", "a/notes.txt"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
-    (tmp_path / "gone.jpg").symlink_to(tmp_path / "nowhere.jpg")
-    (tmp_path / "linked.jpg").symlink_to(tmp_path / "b.JPG")
-    (tmp_path / "again").symlink_to(tmp_path / "a", target_is_directory=True)
-    found = [Path(name).relative_to(tmp_path).as_posix() for name in images_below(tmp_path)]
-    assert found == ["a/c/y.webp", "a/z.png", "a.jpeg", "b.JPG", "linked.jpg"]
-
-
-def test_listing_files_does_not_call_stat_for_each(tmp_path, monkeypatch):
-    for number in range(20):
-        (tmp_path / f"{number}.jpg").touch()
-    calls, stat = [], os.stat
-
-    def counted_stat(*args, **options):
-        calls.append(args)
-        return stat(*args, **options)
-
-    monkeypatch.setattr(os, "stat", counted_stat)
-    assert len(list(files_below(tmp_path))) == 20
-    assert not calls
-    assert len([path for path in tmp_path.iterdir() if path.stat()]) == len(calls) == 20

@@ -287,9 +287,12 @@ def test_a_failed_download_of_pretrained_weights_is_explained(train, monkeypatch
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has what is to be missing")
-def test_a_missing_device_is_reported_without_a_traceback(train):
+@pytest.mark.parametrize(
+    "setting", ["trainer.accelerator=cuda", "trainer.devices=", "trainer.devices=-2"]
+)
+def test_a_missing_device_is_reported_without_a_traceback(train, setting):
     with pytest.raises(SystemExit) as stopped:
-        train("trainer.accelerator=cuda")
+        train(setting)
     assert "The trainer cannot be built" in str(stopped.value.code)
 
 

@@ -22,7 +22,8 @@ from rich.console import Console
 from rich.progress import track
 
 from .data.datamodule import DataModule, Datasets
-from .data.images import SUFFIXES, find_sources, read_image
+from .data.files import SUFFIXES, find_sources
+from .data.images import read_image
 # ~ if cookiecutter.scope == "complete"
 from .data.videos import VIDEO_SUFFIXES, count_frames, frames_per_second, read_frames, write_video
 from .errors import UsageError

@@ -11,8 +11,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ..data.datamodule import Datasets
+from ..data.files import SUFFIXES, folders_in, images_below
 from ..data.fit import Fit
-from ..data.images import SUFFIXES, ImageFiles, Unreadable, UnreadableImageError, images_below
+from ..data.images import ImageFiles, Unreadable, UnreadableImageError
 from ..errors import UsageError
 from ..settings.classification import DataSettings, ImageFolderSettings
 from ..settings.data import ShapesSettings
@@ -187,11 +188,7 @@ def _split_classes(settings: ImageFolderSettings) -> ClassesAndSplits:
 
 
 def _class_folders(folder: Path) -> list[str]:
-    names = sorted(
-        entry.name
-        for entry in folder.iterdir()
-        if entry.is_dir() and not entry.name.startswith(".")
-    )
+    names = folders_in(folder)
     if len(names) < 2:
         raise UsageError(
             f"{folder} has {len(names)} class folders, but there must be two at least.\n"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import UsageError
+from .text import read_text
 
 log = logging.getLogger(__name__)
 
@@ -106,7 +107,7 @@ def _read(
     file: Path, root: Path, *, missing_images: bool, outside: bool
 ) -> tuple[dict[int, str], list[CocoImage]]:
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = json.loads(read_text(file))
     except ValueError as error:
         raise UsageError(f"{file} is not valid JSON: {error}.") from error
     categories, images, annotations = (

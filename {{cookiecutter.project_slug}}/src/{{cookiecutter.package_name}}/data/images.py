@@ -1,10 +1,6 @@
-"""Find image files, and read them as 8-bit RGB."""
+"""Read image files as 8-bit RGB."""
 
-import glob
-import os
-from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,15 +10,8 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from torchcodec.decoders import decode_jpeg
 
-# ~ if cookiecutter.scope == "complete"
-from ..errors import UsageError
-from .videos import VIDEO_SUFFIXES
-
-# ~ else
 from ..errors import UsageError
 
-# ~ endif
-SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 MAX_PIXELS = 100_000_000  # as data.max_pixels in configs/base.yaml
 Image.MAX_IMAGE_PIXELS = None  # data.max_pixels takes the place of Pillow's limit
 # Markers of a JPEG file (ITU T.81, table B.1): those of its size, and those to skip.
@@ -129,52 +118,3 @@ def _read_with_pillow(path: str, max_pixels: int) -> Tensor:
             background = Image.new("RGBA", image.size, "white")
             image = Image.alpha_composite(background, image)
         return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
-
-
-def files_below(folder: str | Path) -> Iterator[str]:
-    """Yield the paths of all files below a folder, sorted; links to folders are not followed.
-
-    For speed, the paths are strings and there is a single system call for each folder: a ``Path``
-    and a system call for each file would take ten times as long.
-    """
-    with os.scandir(folder) as entries:
-        for entry in sorted(entries, key=attrgetter("name")):
-            if entry.is_dir(follow_symlinks=False):
-                yield from files_below(entry.path)
-            elif entry.is_file():
-                yield entry.path
-
-
-def images_below(folder: str | Path) -> list[str]:
-    """Return the sorted paths of all files below a folder that have a suffix of ``SUFFIXES``."""
-    return [name for name in files_below(folder) if os.path.splitext(name)[1].lower() in SUFFIXES]  # noqa: PTH122
-
-
-def find_sources(source: str) -> list[Path]:
-    """Return the sorted paths of the files to predict.
-
-    Args:
-        source: a file, a folder (searched at any depth) or a glob.
-
-    Raises:
-        UsageError: if there is no such file with a known suffix.
-    """
-    path = Path(source)
-    names: Iterable[str] = [source]
-    if path.is_dir():
-        names = files_below(path)
-    elif not path.is_file():
-        names = glob.iglob(source, recursive=True)  # noqa: PTH207 - the pattern may be absolute
-    # ~ if cookiecutter.scope == "complete"
-    suffixes = SUFFIXES | VIDEO_SUFFIXES
-    # ~ else
-    suffixes = SUFFIXES
-    # ~ endif
-    paths = sorted(Path(name) for name in names)
-    files = [path for path in paths if path.suffix.lower() in suffixes and path.is_file()]
-    if not files:
-        raise UsageError(
-            f"source={source}: there is no file that can be predicted.\n"
-            f"Name a file, a folder or a quoted glob. Known suffixes: {' '.join(sorted(suffixes))}"
-        )
-    return files

@@ -8,7 +8,8 @@ from typing import Any
 import yaml
 
 from ..data.coco import check_inside
-from ..data.images import images_below
+from ..data.files import images_below
+from ..data.text import read_text
 from ..errors import UsageError
 from .boxes import AnnotatedImage, AnnotatedObject
 
@@ -41,7 +42,7 @@ def read_yolo(
     """
     file = root / "data.yaml"
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        content = yaml.safe_load(read_text(file))
     except OSError as error:
         raise UsageError(f"{file} is missing.\n{EXAMPLE}") from error
     except yaml.YAMLError as error:
@@ -78,7 +79,7 @@ def _images(file: Path, root: Path, entry: object) -> list[Path]:
         if source is None:
             raise UsageError(f"{file} names {name}, but there is no {candidates[0]}.")
         if source.is_file():
-            lines = source.read_text(encoding="utf-8").splitlines()
+            lines = read_text(source).splitlines()
             images += [source.parent / line.strip() for line in lines if line.strip()]
         else:
             images += map(Path, images_below(source))
@@ -91,7 +92,7 @@ def _read_image(image: Path, classes: int) -> AnnotatedImage:
     before, images, below = str(image.with_suffix(".txt")).rpartition(f"{os.sep}images{os.sep}")
     file = Path(f"{before}{os.sep}labels{os.sep}{below}" if images else below)
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        lines = read_text(file).splitlines()
     except FileNotFoundError:
         return AnnotatedImage(image, objects=[])
     objects, faults = [], []

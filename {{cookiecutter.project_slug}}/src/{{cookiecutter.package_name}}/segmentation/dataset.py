@@ -12,13 +12,13 @@ from torch.utils.data import Dataset
 
 from ..data.coco import read_coco
 from ..data.datamodule import Datasets
+from ..data.files import images_below
 from ..data.fit import Fit
 from ..data.images import (
     DecodedImage,
     ImageFiles,
     Unreadable,
     UnreadableImageError,
-    images_below,
     read_image,
 )
 from ..errors import UsageError

@@ -15,6 +15,7 @@ from torchvision.transforms.v2.functional import resize
 
 from ..data.fit import place
 from ..data.images import UnreadableImageError
+from ..data.text import read_text
 from ..errors import UsageError
 from ..evaluation.drawing import class_color
 from ..run.files import replacing
@@ -50,7 +51,7 @@ def read_classes(path: Path) -> Classes:
         )
     names: list[str] = []
     colors = {}
-    for words in map(str.split, path.read_text(encoding="utf-8").splitlines()):
+    for words in map(str.split, read_text(path).splitlines()):
         if len(words) > 3 and all(word.isdigit() for word in words[-3:]):
             red, green, blue = map(int, words[-3:])
             colors[red << 16 | green << 8 | blue] = len(names)

@@ -4,7 +4,7 @@ import hashlib
 import os
 from pathlib import Path
 
-from ..data.images import files_below
+from ..data.files import files_below
 from ..run.environment import git_output
 from ..run.files import write_text
 from .logger import RunLogger

@@ -61,7 +61,8 @@ def build_trainer(
     _enable_garbage_collection()
     try:
         return _trainer(settings, run, loggers, callbacks, plugins)
-    except MisconfigurationException as error:  # for example, there is no GPU
+    # There is no GPU, or trainer.devices or trainer.strategy is no value that Lightning knows.
+    except (MisconfigurationException, TypeError, ValueError) as error:
         raise UsageError(f"The trainer cannot be built: {error}") from error
 
 

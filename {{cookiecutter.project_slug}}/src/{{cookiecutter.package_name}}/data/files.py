@@ -1,0 +1,162 @@
+"""List the image files, the class folders and the split folders of a data set."""
+
+import glob
+import os
+from collections.abc import Iterable, Iterator
+from operator import attrgetter
+from pathlib import Path
+from typing import NamedTuple
+
+# ~ if cookiecutter.scope == "complete"
+from ..errors import UsageError
+from .videos import VIDEO_SUFFIXES
+
+# ~ else
+from ..errors import UsageError
+
+# ~ endif
+SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+# Other image files, which are not read. They are counted, so that their loss is not overlooked.
+UNSUPPORTED = frozenset({
+    ".apng", ".arw", ".avif", ".cr2", ".cr3", ".dcm", ".dng", ".exr", ".hdr", ".heic", ".heif",
+    ".ico", ".j2k", ".jfif", ".jp2", ".jpe", ".jxl", ".nef", ".npy", ".npz", ".orf", ".pbm", ".pcx",
+    ".pgm", ".pnm", ".ppm", ".psd", ".raf", ".raw", ".rw2", ".svg", ".tga",
+})  # fmt: skip
+SYSTEM_FOLDERS = frozenset({"$RECYCLE.BIN", "@eaDir", "__MACOSX"})  # of Windows, Synology, macOS
+SPLIT_NAMES = {
+    "train": ("train", "training"),
+    "val": ("val", "valid", "validation", "dev"),
+    "test": ("test", "testing"),
+}
+
+
+class ListedFiles(NamedTuple):
+    """The files below a folder; the paths are sorted."""
+
+    images: list[str]
+    unsupported: list[str]  # images of formats that are not read, see UNSUPPORTED
+    skipped: list[str]  # hidden files and folders, and links to files that do not exist
+
+
+def is_hidden(name: str) -> bool:
+    """Return whether the name of a file or folder says that it is not a part of the data.
+
+    Examples are ``.ipynb_checkpoints``, ``._001.jpg`` and ``__MACOSX``.
+    """
+    return name.startswith(".") or name in SYSTEM_FOLDERS
+
+
+def files_below(folder: str | Path, skipped: list[str] | None = None) -> Iterator[str]:
+    """Yield the sorted paths of all files below a folder, except hidden files and folders.
+
+    Links are followed, unless they lead to a folder that is listed anyway, or to a folder around
+    it. For speed, the paths are strings and there is a single system call for each folder: a
+    ``Path`` and a system call for each file would take ten times as long.
+
+    Args:
+        folder: the folder, whose own name may be that of a hidden folder.
+        skipped: a list to which hidden files and folders and broken links are appended.
+    """
+    listed = [os.path.realpath(folder)]
+    yield from _files_below(str(folder), listed, [] if skipped is None else skipped)
+
+
+def _files_below(folder: str, listed: list[str], skipped: list[str]) -> Iterator[str]:
+    with os.scandir(folder) as entries:
+        for entry in sorted(entries, key=attrgetter("name")):
+            if is_hidden(entry.name):
+                skipped.append(entry.path)
+            elif entry.is_dir():
+                if entry.is_symlink():
+                    target = os.path.realpath(entry.path)
+                    if any(_overlap(target, other) for other in listed):
+                        continue
+                    listed.append(target)
+                yield from _files_below(entry.path, listed, skipped)
+            elif entry.is_file():
+                yield entry.path
+            elif entry.is_symlink():
+                skipped.append(entry.path)
+
+
+def _overlap(first: str, second: str) -> bool:
+    """Return whether one of the folders contains the other or they are the same folder."""
+    return os.path.commonpath([first, second]) in {first, second}
+
+
+def list_images(folder: str | Path) -> ListedFiles:
+    """List the images below a folder, and the files that are left out."""
+    files = ListedFiles([], [], [])
+    for path in files_below(folder, files.skipped):
+        suffix = os.path.splitext(path)[1].lower()  # noqa: PTH122 - faster than a Path
+        if suffix in SUFFIXES:
+            files.images.append(path)
+        elif suffix in UNSUPPORTED:
+            files.unsupported.append(path)
+    return files
+
+
+def images_below(folder: str | Path) -> list[str]:
+    """Return the sorted paths of all files below a folder that have a suffix of ``SUFFIXES``."""
+    return list_images(folder).images
+
+
+def folders_in(folder: str | Path) -> list[str]:
+    """Return the sorted names of the folders in a folder, also of linked ones; none is hidden."""
+    with os.scandir(folder) as entries:
+        folders = [entry.name for entry in entries if entry.is_dir()]
+    return sorted(name for name in folders if not is_hidden(name))
+
+
+def split_folders(folder: Path) -> dict[str, Path]:
+    """Return the folders in a folder that are named after a split, in any case of letters.
+
+    Returns:
+        The folders with the keys ``train``, ``val`` and ``test``, in this order, as far as they
+        exist.
+
+    Raises:
+        UsageError: if two folders are named after the same split.
+    """
+    found: dict[str, Path] = {}
+    names = folders_in(folder)
+    for split, words in SPLIT_NAMES.items():
+        matching = [name for name in names if name.lower() in words]
+        if len(matching) > 1:
+            raise UsageError(
+                f"{folder} has several folders for {split}: {', '.join(matching)}.\n"
+                "Keep the folder to use, and move the other folders away."
+            )
+        if matching:
+            found[split] = folder / matching[0]
+    return found
+
+
+def find_sources(source: str) -> list[Path]:
+    """Return the sorted paths of the files to predict.
+
+    Args:
+        source: a file, a folder (searched at any depth) or a glob.
+
+    Raises:
+        UsageError: if there is no such file with a known suffix.
+    """
+    path = Path(source)
+    names: Iterable[str] = [source]
+    if path.is_dir():
+        names = files_below(path)
+    elif not path.is_file():
+        names = glob.iglob(source, recursive=True)  # noqa: PTH207 - the pattern may be absolute
+    # ~ if cookiecutter.scope == "complete"
+    suffixes = SUFFIXES | VIDEO_SUFFIXES
+    # ~ else
+    suffixes = SUFFIXES
+    # ~ endif
+    paths = sorted(Path(name) for name in names)
+    files = [path for path in paths if path.suffix.lower() in suffixes and path.is_file()]
+    if not files:
+        raise UsageError(
+            f"source={source}: there is no file that can be predicted.\n"
+            f"Name a file, a folder or a quoted glob. Known suffixes: {' '.join(sorted(suffixes))}"
+        )
+    return files

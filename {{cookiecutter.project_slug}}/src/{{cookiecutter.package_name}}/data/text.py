@@ -1,0 +1,42 @@
+"""Read the text of annotation files."""
+
+import codecs
+from pathlib import Path
+
+from ..errors import UsageError
+
+MARKS = {  # byte order marks at the start of a file
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+
+
+def read_text(path: str | Path) -> str:
+    """Return the text of a file in UTF-8, with or without byte order mark, or UTF-16 with one.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        UsageError: if the file cannot be read, or its text has another encoding.
+    """
+    try:
+        content = Path(path).read_bytes()
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}.") from error
+    encoding = next((name for mark, name in MARKS.items() if content.startswith(mark)), "utf-8")
+    try:
+        text = content.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise UsageError(
+            f"{path} is not UTF-8 text: line {line} has the byte 0x{content[error.start]:02x}.\n"
+            "Open it in a text editor, and save it as UTF-8."
+        ) from error
+    if "\0" in text:  # UTF-16 without a mark, or not a text file
+        raise UsageError(
+            f"{path} is not UTF-8 text: it has bytes of value zero.\n"
+            "Open it in a text editor, and save it as UTF-8."
+        )
+    return text

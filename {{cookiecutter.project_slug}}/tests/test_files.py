@@ -1,0 +1,123 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from {{ cookiecutter.package_name }}.data.files import (
+    files_below,
+    find_sources,
+    folders_in,
+    images_below,
+    list_images,
+    split_folders,
+)
+from {{ cookiecutter.package_name }}.data.text import read_text
+from {{ cookiecutter.package_name }}.errors import UsageError
+
+
+def touch(root, *names):
+    """Make empty files."""
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+
+
+def below(root, paths):
+    return [Path(path).relative_to(root).as_posix() for path in paths]
+
+
+def test_sources_are_found_by_file_folder_and_glob(tmp_path):
+    touch(tmp_path, "b.png", "a.JPG", "below/c.png", "notes.txt", ".hidden/d.png")
+    assert below(tmp_path, find_sources(str(tmp_path))) == ["a.JPG", "b.png", "below/c.png"]
+    assert below(tmp_path, find_sources(str(tmp_path / "b.png"))) == ["b.png"]
+    assert below(tmp_path, find_sources(str(tmp_path / "*.png"))) == ["b.png"]
+
+
+def test_a_source_without_images_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="no file that can be predicted"):
+        find_sources(str(tmp_path))
+
+
+def test_images_are_found_at_any_depth_in_order(tmp_path):
+    touch(tmp_path, "b.JPG", "a/z.png", "a/c/y.webp", "a.jpeg", "a/notes.txt")
+    (tmp_path / "linked.jpg").symlink_to(tmp_path / "b.JPG")
+    found = below(tmp_path, images_below(tmp_path))
+    assert found == ["a/c/y.webp", "a/z.png", "a.jpeg", "b.JPG", "linked.jpg"]
+
+
+def test_hidden_and_system_files_are_no_data_and_unsupported_images_are_counted(tmp_path):
+    root = tmp_path / ".cache" / "photos"  # the folder itself may be hidden
+    touch(
+        root, "a.jpg", "._a.jpg", ".ipynb_checkpoints/a.jpg", "__MACOSX/cat/a.jpg", "@eaDir/b.jpg"
+    )
+    touch(root, "cat/b.HEIC", "cat/c.npy", "cat/notes.txt")
+    (root / "gone.jpg").symlink_to(root / "nowhere.jpg")
+    listed = list_images(root)
+    assert below(root, listed.images) == ["a.jpg"]
+    assert below(root, listed.unsupported) == ["cat/b.HEIC", "cat/c.npy"]
+    skipped = ["._a.jpg", ".ipynb_checkpoints", "@eaDir", "__MACOSX", "gone.jpg"]
+    assert below(root, listed.skipped) == skipped
+    assert folders_in(root) == ["cat"]
+
+
+def test_links_to_folders_are_followed_once_and_never_in_a_circle(tmp_path):
+    root = tmp_path / "photos"
+    touch(root, "a/1.jpg", "b/2.jpg")
+    touch(tmp_path, "elsewhere/3.jpg")
+    for name, target in {
+        "again": "photos/a",
+        "c": "elsewhere",
+        "d": "elsewhere",
+        "up": ".",
+        "a/circle": "photos",
+    }.items():
+        (root / name).symlink_to(tmp_path / target, target_is_directory=True)
+    (tmp_path / "elsewhere" / "circle").symlink_to(tmp_path, target_is_directory=True)
+    assert below(root, images_below(root)) == ["a/1.jpg", "b/2.jpg", "c/3.jpg"]
+    assert folders_in(root) == ["a", "again", "b", "c", "d", "up"]
+
+
+def test_split_folders_are_found_by_their_usual_names_in_any_case(tmp_path):
+    touch(tmp_path, "Training/1.jpg", "VALID/1.jpg", "cat/1.jpg", "testing")
+    assert split_folders(tmp_path) == {"train": tmp_path / "Training", "val": tmp_path / "VALID"}
+    touch(tmp_path, "dev/1.jpg")
+    with pytest.raises(UsageError, match="several folders for val: VALID, dev"):
+        split_folders(tmp_path)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be"])
+def test_text_is_read_as_utf_8_or_by_its_mark(tmp_path, encoding):
+    mark = "\ufeff" if encoding == "utf-16-be" else ""
+    (tmp_path / "a.txt").write_bytes(f"{mark}b\u00e2timent\n\u732b\n".encode(encoding))
+    assert read_text(tmp_path / "a.txt") == "b\u00e2timent\n\u732b\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("fond\nb\u00e2timent\n".encode("cp1252"), "line 2 has the byte 0xe2"),
+        ("fond".encode("utf-16-le"), "it has bytes of value zero"),
+        (b"\xff\xfea", "line 1 has the byte 0x61"),
+    ],
+)
+def test_text_of_another_encoding_is_refused_with_its_file(tmp_path, content, reason):
+    (tmp_path / "a.txt").write_bytes(content)
+    with pytest.raises(
+        UsageError, match=rf"a\.txt is not UTF-8 text: {reason}.*\n.*save it as UTF-8"
+    ):
+        read_text(tmp_path / "a.txt")
+
+
+def test_listing_files_does_not_call_stat_for_each(tmp_path, monkeypatch):
+    for number in range(20):
+        (tmp_path / f"{number}.jpg").touch()
+    calls, stat = [], os.stat
+
+    def counted_stat(*args, **options):
+        calls.append(args)
+        return stat(*args, **options)
+
+    monkeypatch.setattr(os, "stat", counted_stat)
+    assert len(list(files_below(tmp_path))) == 20
+    assert not calls
+    assert len([path for path in tmp_path.iterdir() if path.stat()]) == len(calls) == 20
