@@ -1,14 +1,9 @@
 # ~ if cookiecutter.task == "segmentation"
 import json
-from pathlib import Path
 
 import numpy as np
 # ~ elif cookiecutter.task == "detection"
 import json
-from pathlib import Path
-
-# ~ else
-from pathlib import Path
 
 # ~ endif
 import pytest
@@ -41,7 +36,7 @@ from {{ cookiecutter.package_name }}.segmentation.transforms import eval_transfo
 from {{ cookiecutter.package_name }}.settings.check import check
 from {{ cookiecutter.package_name }}.settings.tree import Settings
 
-from small import SMALL, composed
+from small import SHAPES, SMALL, composed, run_command
 
 PLAIN = ("tracking=none", "trainer=cpu")
 SIZE = (16, 32)  # height and width of an image
@@ -85,6 +80,15 @@ def edges_of_white(image):
 def shares(edges, size):
     """The edges as shares of the width and height of an image of this height and width."""
     return torch.tensor([edges]) / torch.tensor([size[1], size[0]] * 2)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    """The checkpoint of a short training, made once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("trained"))
+        run = run_command(patch, "train", *SMALL, *SHAPES, "trainer.max_epochs=1")
+        return run.absolute() / "checkpoints" / "best.ckpt"
 
 
 @pytest.fixture(params=CASES, ids=lambda case: f"{case[0]} {case[1]}")
@@ -147,18 +151,7 @@ def test_a_size_that_the_network_cannot_take_is_refused(size):
         check(composed(*SMALL, f"data.image_size={size}"), Settings)
 
 
-def test_a_checkpoint_without_a_fit_is_evaluated_as_it_was_trained(train, command):
-    checkpoint = Path(train("trainer.max_epochs=1") / "checkpoints" / "best.ckpt")
-    content = torch.load(checkpoint, weights_only=True)
-    del content["settings"]["data"]["fit"]
-    torch.save(content, "earlier.ckpt")
-    run = command("evaluate", "checkpoint=earlier.ckpt", *PLAIN)
-    stored = yaml.safe_load((run / "config.yaml").read_text())
-    earlier = "{{ 'crop' if cookiecutter.task == 'classification' else 'stretch' }}"
-    assert stored["data"]["fit"] == earlier
 # ~ if cookiecutter.task == "detection"
-
-
 def white_object_and_corner(module, images):
     """In place of a trained network: a box around the white pixels, and one in the corner."""
     (image,) = images.cpu()
@@ -166,9 +159,8 @@ def white_object_and_corner(module, images):
     return [Prediction(torch.cat(boxes), torch.tensor([0.9, 0.8]), torch.tensor([0, 0]))]
 
 
-def test_predicted_boxes_lie_on_the_object_in_the_file(train, command, monkeypatch, case):
+def test_predicted_boxes_lie_on_the_object_in_the_file(checkpoint, command, monkeypatch, case):
     settings, size, block, _, (left, top, *_rest) = case
-    checkpoint = train("trainer.max_epochs=1") / "checkpoints" / "best.ckpt"
     Image.fromarray(drawn(size, block).permute(1, 2, 0).numpy()).save("photo.png")
     monkeypatch.setattr(DetectionModule, "predict_images", white_object_and_corner)
     words = (f"data.fit={settings.fit}", f"data.image_size={list(settings.input_size)}")
@@ -210,17 +202,16 @@ def test_objects_that_are_cut_off_are_left_out():
     _, fitted = FitWithBoxes(data("crop", (64, 64)))(drawn(SIZE, BLOCK), target)
     assert fitted.labels.tolist() == [1]
     torch.testing.assert_close(fitted.boxes, shares((0, 0, 16, 32), (64, 64)))
+
+
 # ~ elif cookiecutter.task == "segmentation"
-
-
 def white_pixels(module, images):
     """In place of a trained network: the white pixels are of class 1."""
     return [Prediction((image[0] > 127).to(torch.uint8)) for image in images.cpu()]
 
 
-def test_predicted_masks_lie_on_the_object_in_the_file(train, command, monkeypatch, case):
+def test_predicted_masks_lie_on_the_object_in_the_file(checkpoint, command, monkeypatch, case):
     settings, size, block, _, (left, top, _, bottom) = case
-    checkpoint = train("trainer.max_epochs=1") / "checkpoints" / "best.ckpt"
     Image.fromarray(drawn(size, block).permute(1, 2, 0).numpy()).save("photo.png")
     monkeypatch.setattr(SegmentationModule, "predict_images", white_pixels)
     words = (f"data.fit={settings.fit}", f"data.image_size={list(settings.input_size)}")
@@ -248,4 +239,14 @@ def test_padding_is_ignored_by_loss_and_metrics(case):
     inside = torch.zeros_like(known)
     inside[expected[1] : expected[3], expected[0] : expected[2]] = True
     assert torch.equal(ids == 1, inside)
+
+
 # ~ endif
+def test_a_checkpoint_without_a_fit_is_evaluated_as_it_was_trained(checkpoint, command):
+    content = torch.load(checkpoint, weights_only=True)
+    del content["settings"]["data"]["fit"]
+    torch.save(content, "earlier.ckpt")
+    run = command("evaluate", "checkpoint=earlier.ckpt", *PLAIN)
+    stored = yaml.safe_load((run / "config.yaml").read_text())
+    earlier = "{{ 'crop' if cookiecutter.task == 'classification' else 'stretch' }}"
+    assert stored["data"]["fit"] == earlier
