@@ -5,9 +5,15 @@ from pathlib import Path
 import pytest
 
 from {{ cookiecutter.package_name }}.data.coco import read_coco
+from {{ cookiecutter.package_name }}.data.reading import Reading
 from {{ cookiecutter.package_name }}.errors import UsageError
 
 from coco_data import write_coco
+
+
+def read(root, **options):
+    """The class names and the images by split."""
+    return read_coco(root, Reading(), **options)
 
 
 def spoiled(root, change, split="train"):
@@ -18,7 +24,7 @@ def spoiled(root, change, split="train"):
 
 def test_classes_go_by_id_which_need_not_be_contiguous(tmp_path):
     write_coco(tmp_path / "a")
-    classes, splits = read_coco(tmp_path / "a")
+    classes, splits = read(tmp_path / "a")
     assert classes == ["red", "green"]
     assert [len(images) for images in splits.values()] == [10, 10, 10]
     image = splits["val"][3]
@@ -33,7 +39,7 @@ def test_the_layout_of_coco_itself_is_read(tmp_path):
         (tmp_path / split).rename(tmp_path / f"{split}2017")
         file = tmp_path / "annotations" / f"{split}.json"
         file.rename(file.with_name(f"instances_{split}2017.json"))
-    _, splits = read_coco(tmp_path)
+    _, splits = read(tmp_path)
     assert splits["train"][0].path == tmp_path / "train2017" / "0.jpg"
 
 
@@ -43,7 +49,7 @@ def test_annotations_beside_the_images_are_read(tmp_path):
         file = tmp_path / "annotations" / f"{split}.json"
         file.rename(tmp_path / split / "_annotations.coco.json")
     (tmp_path / "val").rename(tmp_path / "valid")
-    _, splits = read_coco(tmp_path)
+    _, splits = read(tmp_path)
     assert splits["val"][0].path == tmp_path / "valid" / "0.jpg"
 
 
@@ -52,21 +58,24 @@ def test_images_may_lie_below_a_folder_of_their_own(tmp_path):
     (tmp_path / "images").mkdir()
     for split in ("train", "val", "test"):
         (tmp_path / split).rename(tmp_path / "images" / split)
-    _, splits = read_coco(tmp_path)
+    _, splits = read(tmp_path)
     assert splits["test"][0].path.is_file()
 
 
-def test_without_a_test_split_the_validation_images_are_tested(tmp_path, caplog):
-    caplog.set_level("INFO")
-    write_coco(tmp_path)
-    (tmp_path / "annotations" / "test.json").unlink()
-    _, splits = read_coco(tmp_path)
+@pytest.mark.parametrize("empty", [False, True])
+def test_without_annotations_for_test_the_validation_images_are_tested(tmp_path, empty):
+    reading = Reading()
+    spoiled(tmp_path, lambda content: content["annotations"].clear(), "test")
+    if not empty:
+        (tmp_path / "annotations" / "test.json").unlink()
+    _, splits = read_coco(tmp_path, reading)
     assert splits["test"] == splits["val"]
-    assert "has no annotations for test" in caplog.text
+    assert reading.notes[-1].endswith("the validation images are tested.")
+    assert len(reading.notes) == 1 + empty
 
 
 def test_images_without_objects_stay(tmp_path):
-    _, splits = read_coco(spoiled(tmp_path, lambda content: content["annotations"].pop()))
+    _, splits = read(spoiled(tmp_path, lambda content: content["annotations"].pop()))
     assert splits["train"][-1].objects == []
 
 
@@ -103,32 +112,32 @@ def test_images_without_objects_stay(tmp_path):
 )
 def test_what_is_wrong_is_named(tmp_path, change, said):
     with pytest.raises(UsageError, match=rf"train\.json.*{said}"):
-        read_coco(spoiled(tmp_path, change))
+        read(spoiled(tmp_path, change))
 
 
 def test_missing_images_can_be_left_to_the_loader(tmp_path):
     write_coco(tmp_path)
     (tmp_path / "val" / "3.jpg").unlink()
-    _, splits = read_coco(tmp_path, missing_images=True)
+    _, splits = read(tmp_path, missing_images=True)
     assert len(splits["val"]) == 10
 
 
 def test_splits_of_different_categories_are_refused(tmp_path):
     change = spoiled(tmp_path, lambda content: content["categories"][1].update(id=91), "val")
     with pytest.raises(UsageError, match=r"val\.json.*different categories:\n  7 red, 91 green"):
-        read_coco(change)
+        read(change)
 
 
 def test_a_file_that_is_no_json_is_named(tmp_path):
     write_coco(tmp_path)
     (tmp_path / "annotations" / "val.json").write_text("{")
     with pytest.raises(UsageError, match=r"val\.json is not valid JSON"):
-        read_coco(tmp_path)
+        read(tmp_path)
 
 
 def test_a_folder_without_annotations_shows_the_layouts(tmp_path):
     with pytest.raises(UsageError, match="no annotations for train") as caught:
-        read_coco(tmp_path)
+        read(tmp_path)
     assert "_annotations.coco.json" in str(caught.value)
 
 
@@ -137,7 +146,7 @@ def test_several_files_for_a_split_are_refused(tmp_path):
     copy = tmp_path / "annotations" / "instances_train2014.json"
     copy.write_text(json.dumps({}))
     with pytest.raises(UsageError, match="several annotation files for train"):
-        read_coco(tmp_path)
+        read(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["../../outside.jpg", "../../../outside.jpg", "{outside}"])
@@ -151,8 +160,8 @@ def test_an_image_outside_the_data_set_is_refused_unless_it_is_allowed(tmp_path,
     shutil.copy(root / "train" / "1.jpg", outside)
     shutil.copy(outside, tmp_path / "data")
     with pytest.raises(UsageError, match=r"train\.json names .*outside\.jpg, which is outside"):
-        read_coco(root)
-    _, splits = read_coco(root, outside=True)
+        read(root)
+    _, splits = read(root, outside=True)
     assert splits["train"][5].path.is_file()
 
 
@@ -168,4 +177,4 @@ def test_links_and_absolute_names_in_the_data_set_are_read(tmp_path, monkeypatch
     (tmp_path / "link").symlink_to(root)
     monkeypatch.chdir(root)
     for place in (root, tmp_path / "link", Path()):
-        assert len(read_coco(place)[1]["train"]) == 10
+        assert len(read(place)[1]["train"]) == 10

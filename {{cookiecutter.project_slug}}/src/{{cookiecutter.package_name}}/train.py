@@ -9,6 +9,7 @@ from .clusters.slurm import slurm_plugins
 from .data.cache import cache_images
 # ~ endif
 from .data.datamodule import DataModule
+from .data.reading import check_learnable, report_reading
 from .evaluation.callback import EvaluationResults
 from .evaluation.report import print_summary, write_report
 from .run.folder import Run
@@ -42,6 +43,8 @@ def run_training(settings: Settings, run: Run) -> dict[str, float]:
     """
     seed_everything(settings.seed, workers=True, verbose=False)
     datasets = build_datasets(settings.data)
+    check_learnable(datasets.reading)
+    report_reading(datasets.reading, run)
     # ~ if cookiecutter.scope == "complete"
     if settings.data.cache:
         cache_images(datasets, settings)

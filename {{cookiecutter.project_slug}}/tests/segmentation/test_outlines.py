@@ -4,6 +4,7 @@ import torch
 from faster_coco_eval.core import mask as coco_mask
 
 from {{ cookiecutter.package_name }}.data.coco import read_coco
+from {{ cookiecutter.package_name }}.data.reading import Reading
 from {{ cookiecutter.package_name }}.errors import UsageError
 from {{ cookiecutter.package_name }}.segmentation.coco import CocoMasks
 from {{ cookiecutter.package_name }}.segmentation.dataset import build_datasets
@@ -20,7 +21,7 @@ def masks_with(root, **changes):
         content["annotations"][0].update(changes)
 
     write_coco(root, change)
-    _, splits = read_coco(root)
+    _, splits = read_coco(root, Reading())
     return CocoMasks(splits["train"])
 
 
@@ -72,7 +73,7 @@ def test_the_smaller_of_two_overlapping_objects_is_on_top(tmp_path):
         )
 
     write_coco(tmp_path, change)
-    _, splits = read_coco(tmp_path)
+    _, splits = read_coco(tmp_path, Reading())
     mask = CocoMasks(splits["train"])(0, (HEIGHT, WIDTH))
     assert (mask[10, 10], mask[7, 5], mask[0, 0]) == (2, 1, 0)
 

@@ -1,5 +1,6 @@
 """Image data sets with a class label for each image."""
 
+import os
 import random
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,9 +12,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ..data.datamodule import Datasets
-from ..data.files import SUFFIXES, folders_in, images_below
+from ..data.files import SUFFIXES, folders_in, images_below, split_folders
 from ..data.fit import Fit
 from ..data.images import ImageFiles, Unreadable, UnreadableImageError
+from ..data.reading import Reading
 from ..errors import UsageError
 from ..settings.classification import DataSettings, ImageFolderSettings
 from ..settings.data import ShapesSettings
@@ -88,10 +90,18 @@ def build_datasets(settings: DataSettings) -> Datasets:
     Raises:
         UsageError: if a folder is missing or empty, or the splits have different classes.
     """
+    reading = Reading(counted="images")
     if isinstance(settings, ShapesSettings):
-        classes, images = _scan_splits(write_shapes(settings))
+        root = write_shapes(settings)
+        classes, images = _scan_splits({split: root / split for split in SPLITS})
     else:
-        classes, images = find_splits(settings)
+        root = settings.root
+        classes, images = find_splits(settings, reading)
+    for split, files in images.items():
+        labels = [target for _, target in files]
+        reading.count(split, images=len(files), labels=labels, classes=classes)
+    used = (path for files in images.values() for path, _ in files)
+    reading.add_unused_images(root, used, "in no class folder of a split")
     evaluation, limit = Fit(settings), settings.max_pixels
     return Datasets(
         train=ImageDataset(images["train"], train_transform(settings), limit),
@@ -99,6 +109,7 @@ def build_datasets(settings: DataSettings) -> Datasets:
         test=ImageDataset(images["test"], evaluation, limit),
         classes=classes,
         collate=collate,
+        reading=reading,
     )
 
 
@@ -117,52 +128,100 @@ def model_input(image: Tensor, settings: DataSettings) -> Tensor:
 ClassesAndSplits = tuple[list[str], dict[str, list[tuple[str, int]]]]
 
 
-def find_splits(settings: ImageFolderSettings) -> ClassesAndSplits:
-    """List the images of ``train/``, ``val/`` and ``test/``, or split a folder of class folders.
+def find_splits(settings: ImageFolderSettings, reading: Reading) -> ClassesAndSplits:
+    """List the images of the folders of the splits, or split a folder of class folders.
+
+    Without a folder for val, a part of each class of train is used for it. Without a folder for
+    test, the validation images are tested.
 
     Returns:
         The class names, and for each split the path and the class index of each image.
 
     Raises:
-        UsageError: if a folder is missing or empty, or the splits have different classes.
+        UsageError: if a folder is missing or empty, or train lacks a class of another split.
     """
     root = settings.root
     if not root.is_dir():
         raise UsageError(
             f"data.root={root}: there is no such folder.\nName the folder that holds the images."
         )
-    present = [split for split in SPLITS if (root / split).is_dir()]
-    if not present:
+    folders = _find_split_folders(root)
+    if not folders:
         return _split_classes(settings)
-    missing = [split for split in SPLITS if split not in present]
-    if missing:
-        raise UsageError(
-            f"data.root={root} has {'/, '.join(present)}/, but not {'/, '.join(missing)}/.\n"
-            "Add the missing folders, or class folders only, which are then split."
+    classes, images = _scan_splits(folders)
+    if "val" not in images:
+        images |= _hold_out(classes, images["train"], settings)
+        reading.note(
+            f"{root} has no folder for val: {len(images['val'])} images of train are used for it."
         )
-    return _scan_splits(root)
+    if "test" not in images:
+        images["test"] = images["val"]
+        reading.note(f"{root} has no folder for test: the validation images are tested.")
+    return classes, images
 
 
-def _scan_splits(root: Path) -> ClassesAndSplits:
-    classes = _class_folders(root / "train")
+def _find_split_folders(root: Path) -> dict[str, Path]:
+    """Return the folders of train and of other splits; none if ``root`` has class folders."""
+    # A folder of images is a class, even if it is named train.
+    found = {split: path for split, path in split_folders(root).items() if folders_in(path)}
+    if "train" in found and len(found) > 1:
+        return found
+    names = folders_in(root)
+    if found:
+        raise UsageError(
+            f"data.root={root} has the folders {', '.join(names)}, so it is not clear whether they "
+            "are splits or classes.\nName the splits train, val and test. For class folders "
+            f"without splits, put the images of {next(iter(found.values()))} into it directly."
+        )
+    inner = [folders_in(root / name) for name in names]
+    if len(names) > 1 and len(inner[0]) > 1 and all(folders == inner[0] for folders in inner):
+        files = (entry.name for name in names for entry in os.scandir(root / name))
+        if not any(Path(name).suffix.lower() in SUFFIXES for name in files):
+            raise UsageError(
+                f"{root} has the folders {', '.join(names)}, which all hold folders of the same "
+                f"names, {', '.join(inner[0])}: they look like splits, not like classes.\n"
+                "Name the splits train, val and test; if they are classes, put the images of each "
+                "class into its folder directly."
+            )
+    return {}
+
+
+def _scan_splits(folders: dict[str, Path]) -> ClassesAndSplits:
+    classes = _class_folders(folders["train"])
     images = {}
-    for split in SPLITS:
-        names = _class_folders(root / split)
-        if names != classes:
-            extra = [name for name in names if name not in classes]
+    for split, folder in folders.items():
+        names = folders_in(folder)
+        extra = [name for name in names if name not in classes]
+        if extra:
             lacking = [name for name in classes if name not in names]
             raise UsageError(
-                f"{root / split} and {root / 'train'} have different class folders.\n"
-                f"Only in {split}: {', '.join(extra) or 'none'}. "
+                f"{folder} and {folders['train']} have different class folders.\n"
+                f"Only in {split}: {', '.join(extra)}. "
                 f"Only in train: {', '.join(lacking) or 'none'}.\n"
-                "Each split needs a folder for each class, by the same names."
+                "Each class needs a folder in train, by the same name."
             )
+        list_class = _images_of if split == "train" else images_below
         images[split] = [
             (path, target)
             for target, name in enumerate(classes)
-            for path in _images_of(root / split / name)
+            if name in names
+            for path in list_class(folder / name)
         ]
     return classes, images
+
+
+def _hold_out(
+    classes: list[str], train: list[tuple[str, int]], settings: ImageFolderSettings
+) -> dict[str, list[tuple[str, int]]]:
+    """Divide the images of train into train and val, class by class."""
+    parts: dict[str, list[tuple[str, int]]] = {"train": [], "val": []}
+    for target, name in enumerate(classes):
+        files = [file for file in train if file[1] == target]
+        random.Random(f"{settings.split_seed}/{name}").shuffle(files)  # noqa: S311 - not for secrets
+        count = round(settings.val_fraction * len(files)) or int(len(files) > 1)
+        parts["val"] += sorted(files[:count])
+        parts["train"] += sorted(files[count:])
+    return parts
 
 
 def _split_classes(settings: ImageFolderSettings) -> ClassesAndSplits:

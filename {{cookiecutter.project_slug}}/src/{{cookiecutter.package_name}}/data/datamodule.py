@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol, cast
 
@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from ..errors import UsageError
 from ..settings.tree import LoaderSettings
 from .images import UnreadableImageError
+from .reading import Reading
 from .sampler import SeededSamples, TrainingSampler
 
 MAX_WORKERS = 8
@@ -31,13 +32,17 @@ class SizedDataset(Protocol):
 
 @dataclass(frozen=True)
 class Datasets:
-    """The three splits of the data, the class names, and the function that collates a batch."""
+    """The three splits of the data, their class names, and the function that collates a batch.
+
+    ``reading`` says how much of the data was read, and how much was left out for which reason.
+    """
 
     train: SizedDataset
     val: SizedDataset
     test: SizedDataset
     classes: Sequence[str]
     collate: Callable[[list[Any]], Any]
+    reading: Reading = field(default_factory=Reading)
 
 
 class DataModule(LightningDataModule):

@@ -2,7 +2,8 @@
 
 import glob
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import product
 from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
@@ -23,6 +24,7 @@ UNSUPPORTED = frozenset({
     ".pgm", ".pnm", ".ppm", ".psd", ".raf", ".raw", ".rw2", ".svg", ".tga",
 })  # fmt: skip
 SYSTEM_FOLDERS = frozenset({"$RECYCLE.BIN", "@eaDir", "__MACOSX"})  # of Windows, Synology, macOS
+LOCATED_NAMES = 20  # names by which the folder of the images is found
 SPLIT_NAMES = {
     "train": ("train", "training"),
     "val": ("val", "valid", "validation", "dev"),
@@ -130,6 +132,32 @@ def split_folders(folder: Path) -> dict[str, Path]:
         if matching:
             found[split] = folder / matching[0]
     return found
+
+
+def locate(names: Sequence[str], folders: Sequence[Path]) -> tuple[list[Path], int]:
+    """Find the files that an annotation file names.
+
+    The files are in the first of the folders in which one of the first names exists. If there is
+    none, the names may come from another computer: leading folders of the names are dropped.
+
+    Args:
+        names: the names, relative or absolute; backslashes separate folders, too.
+        folders: the folders in which the files may be.
+
+    Returns:
+        The path of each name, whether such a file exists or not, and how many leading folders of
+        the names were dropped.
+    """
+    names = [name.replace("\\", "/") for name in names]
+    tried = names[:LOCATED_NAMES]
+    for dropped in range(max(name.count("/") for name in tried) + 1):
+        for name, folder in product(tried, folders):
+            if (folder / name.split("/", dropped)[-1]).is_file():
+                paths = [folder / name.split("/", dropped)[-1] for name in names]
+                if dropped == 0 or len(set(paths)) == len(paths):
+                    return paths, dropped
+    folder = next((path for path in folders[1:] if path.is_dir()), folders[0])
+    return [folder / name for name in names], 0
 
 
 def find_sources(source: str) -> list[Path]:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 from torch import Tensor
 from torchcodec.decoders import decode_jpeg
 
@@ -118,3 +118,17 @@ def _read_with_pillow(path: str, max_pixels: int) -> Tensor:
             background = Image.new("RGBA", image.size, "white")
             image = Image.alpha_composite(background, image)
         return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
+
+
+def image_size(path: str | Path) -> tuple[int, int]:
+    """Return the height and width of an image file as it is shown, from its header.
+
+    Raises:
+        UnreadableImageError: if the file is missing, damaged or not an image.
+    """
+    try:
+        with Image.open(path) as file:
+            turned = file.getexif().get(ExifTags.Base.Orientation, 1) in {5, 6, 7, 8}
+            return (file.width, file.height) if turned else (file.height, file.width)
+    except (OSError, RuntimeError, SyntaxError, ValueError) as error:
+        raise UnreadableImageError(str(path), str(error).splitlines()[0].rstrip(".")) from error

@@ -1,6 +1,5 @@
 """Convert annotated boxes from COCO format, and predicted boxes to COCO's results format."""
 
-import logging
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -10,24 +9,26 @@ import torch
 from torch import Tensor
 
 from ..data.coco import CocoImage, CocoObject
+from ..data.reading import Reading
 from ..errors import UsageError
 from ..run.files import write_json
 from .boxes import AnnotatedImage, AnnotatedObject, Prediction
 
-log = logging.getLogger(__name__)
-
 SLACK_PIXELS = 1  # a box may exceed the image by this much, because of rounding
 
 
-def from_coco(images: Sequence[CocoImage]) -> list[AnnotatedImage]:
+def from_coco(images: Sequence[CocoImage], reading: Reading, split: str) -> list[AnnotatedImage]:
     """Convert the boxes of COCO annotations, and clip them to their images.
 
-    Boxes without an area within their image are omitted; the number of such boxes is logged.
+    Args:
+        images: the images of a split.
+        reading: counts the boxes without an area within their image, which are left out.
+        split: the name of the split.
 
     Raises:
         UsageError: if the ``bbox`` of an annotation is not a list of four numbers.
     """
-    annotated, omitted = [], []
+    annotated = []
     for image in images:
         objects, faults = [], []
         for annotation in image.objects:
@@ -37,7 +38,9 @@ def from_coco(images: Sequence[CocoImage]) -> list[AnnotatedImage]:
             x2, y2 = min(right, image.width), min(bottom, image.height)
             if x1 >= x2 or y1 >= y2:
                 faults.append(f"annotation {annotation.id} has a box without area: {bbox}")
-                omitted.append(f"annotation {annotation.id} in {image.source}")
+                if not annotation.crowd:
+                    reason = "the box has no area within the image"
+                    reading.leave_out("objects", reason, image.source, split=split)
                 continue
             if max(x1 - x, y1 - y, right - x2, bottom - y2) > SLACK_PIXELS:
                 faults.append(f"annotation {annotation.id} is beyond the border: {bbox}")
@@ -47,12 +50,6 @@ def from_coco(images: Sequence[CocoImage]) -> list[AnnotatedImage]:
             objects.append(AnnotatedObject(box, annotation.label, share, annotation.crowd))
         size = (image.height, image.width)
         annotated.append(AnnotatedImage(image.path, objects, size, tuple(faults)))
-    if omitted:
-        log.info(
-            "%s boxes have no area within their image and are left out, the first is that of %s.",
-            len(omitted),
-            omitted[0],
-        )
     return annotated
 
 

@@ -13,6 +13,7 @@ from ..data.coco import read_coco
 from ..data.datamodule import Datasets
 from ..data.fit import Fit
 from ..data.images import ImageFiles, Unreadable, UnreadableImageError
+from ..data.reading import Reading
 from ..settings.data import ShapesSettings
 from ..settings.detection import DataSettings
 from .boxes import AnnotatedImage, Target
@@ -113,14 +114,23 @@ def build_datasets(settings: DataSettings) -> Datasets:
     Raises:
         UsageError: if a file or an annotation is missing or invalid.
     """
+    reading = Reading()
+    root = write_shapes(settings) if isinstance(settings, ShapesSettings) else settings.root
     if settings.name == "yolo":
-        classes, splits = read_yolo(settings.root, outside=settings.outside_root)
-    else:
-        root = write_shapes(settings) if isinstance(settings, ShapesSettings) else settings.root
-        classes, images = read_coco(
-            root, missing_images=settings.skip_unreadable, outside=settings.outside_root
+        classes, splits = read_yolo(
+            root, reading, missing_images=settings.skip_unreadable, outside=settings.outside_root
         )
-        splits = {split: from_coco(images[split]) for split in images}
+    else:
+        classes, images = read_coco(
+            root, reading, missing_images=settings.skip_unreadable, outside=settings.outside_root
+        )
+        splits = {split: from_coco(images[split], reading, split) for split in images}
+    for split, annotated in splits.items():
+        objects = [item for image in annotated for item in image.objects]
+        labels = [item.label for item in objects if not item.crowd]
+        reading.count(split, images=len(annotated), labels=labels, classes=classes)
+    used = (image.path for annotated in splits.values() for image in annotated)
+    reading.add_unused_images(root, used, "not among the annotated images")
     evaluation, limit = FitWithBoxes(settings), settings.max_pixels
     return Datasets(
         train=BoxDataset(splits["train"], train_transform(settings), limit),
@@ -128,6 +138,7 @@ def build_datasets(settings: DataSettings) -> Datasets:
         test=BoxDataset(splits["test"], evaluation, limit),
         classes=classes,
         collate=collate,
+        reading=reading,
     )
 
 

@@ -2,13 +2,15 @@
 
 import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from ..data.coco import check_inside
-from ..data.files import images_below
+from ..data.files import SPLIT_NAMES, images_below, locate
+from ..data.reading import Reading
 from ..data.text import read_text
 from ..errors import UsageError
 from .boxes import AnnotatedImage, AnnotatedObject
@@ -18,79 +20,177 @@ EXAMPLE = """It must contain the folders of the images and the names of the clas
   val: images/val
   names: [cat, dog]"""
 SLACK = 0.005  # a box may exceed the image by this share of its side, because of rounding
-SPLITS = {"train": ("train",), "val": ("val", "valid"), "test": ("test", "val", "valid")}
+NO_AREA = "the box has no area"
 
 
 def read_yolo(
-    root: Path, *, outside: bool = False
+    root: Path, reading: Reading, *, missing_images: bool = False, outside: bool = False
 ) -> tuple[list[str], dict[str, list[AnnotatedImage]]]:
     """Read the three splits; if there is no test split, the validation split is used for it.
 
     The boxes of ``.../images/a.jpg`` are in ``.../labels/a.txt``. A line is a class index and the
-    centre x, centre y, width and height of a box, relative to the image. A line with more numbers
-    is a polygon, of which the bounding box is used. An image without a text file has no objects.
+    centre x, centre y, width and height of a box, relative to the image, followed by key points if
+    ``data.yaml`` has ``kpt_shape``; they are not used. Any other line with more numbers is a
+    polygon, of which the bounding box is used. An image without a text file has no objects.
 
     Args:
         root: the folder of ``data.yaml``.
+        reading: counts what is left out.
+        missing_images: if true, image files may be missing; reading such an image then fails.
         outside: whether images may be outside ``root``.
 
     Returns:
         The class names, and the annotated images by split.
 
     Raises:
-        UsageError: if a file or a line of a file is missing or invalid.
+        UsageError: if a file or a line of a file is missing or invalid, or if no image of the
+            training or of the validation split has an object.
     """
     file = root / "data.yaml"
+    content = _read_yaml(file)
+    classes, keypoints = _classes(file, content), _keypoint_values(file, content)
+    base = root / (_text(content.get("path")) or ".")
+    base = base if base.is_dir() else root
+    splits: dict[str, list[AnnotatedImage]] = {}
+    for split, words in SPLIT_NAMES.items():
+        entry = next((content[word] for word in words if _text(content.get(word))), None)
+        absent = [name for name in _names(entry) if _source(base, name) is None]
+        if split == "test" and (entry is None or absent):
+            named = f"names {absent[0]}, which does not exist" if absent else "has no test"
+            reading.note(f"{file} {named}: the validation images are tested.")
+            continue
+        if entry is None:
+            raise UsageError(f"{file} has no {split}.\n{EXAMPLE}")
+        if absent:
+            raise UsageError(f"{file} names {absent[0]}, but there is no {base / absent[0]}.")
+        paths = _images(file, base, entry, missing_images=missing_images)
+        if not outside:
+            check_inside(root, paths, source=file)
+        splits[split] = [_read_image(path, len(classes), keypoints) for path in paths]
+        _count_faults(splits[split], split, reading)
+    _check_objects(file, splits, reading)
+    splits.setdefault("test", splits["val"])
+    _count_unused_labels([image.path for images in splits.values() for image in images], reading)
+    return classes, splits
+
+
+def _read_yaml(file: Path) -> Any:
     try:
-        content = yaml.safe_load(read_text(file))
-    except OSError as error:
+        # All values are read as text, so that a class may be named "no" or "1.0".
+        return yaml.load(read_text(file), Loader=yaml.BaseLoader)  # noqa: S506
+    except FileNotFoundError as error:
         raise UsageError(f"{file} is missing.\n{EXAMPLE}") from error
     except yaml.YAMLError as error:
         raise UsageError(f"{file} is not valid YAML: {error}") from error
-    classes = _classes(file, content)
-    splits = {}
-    for split, keys in SPLITS.items():
-        entry = next((content[key] for key in keys if content.get(key)), None)
-        if entry is None:
-            raise UsageError(f"{file} has no {split}.\n{EXAMPLE}")
-        base = root / str(content.get("path") or ".")
-        paths = _images(file, base if base.is_dir() else root, entry)
-        if not outside:
-            check_inside(root, paths, source=file)
-        splits[split] = [_read_image(path, len(classes)) for path in paths]
-    return classes, splits
+
+
+def _check_objects(file: Path, splits: dict[str, list[AnnotatedImage]], reading: Reading) -> None:
+    """Refuse a split without any object; if it is the test split, remove it."""
+    for split, images in list(splits.items()):
+        if any(image.objects for image in images):
+            continue
+        reason = f"{file}: none of the {len(images)} images of {split} has an object"
+        if split == "test":
+            reading.note(f"{reason}: the validation images are tested.")
+            del splits[split]
+            continue
+        label = _label_file(images[0].path)
+        state = "has none" if label.is_file() else "does not exist"
+        raise UsageError(
+            f"{reason}.\nThe objects of {images[0].path} were sought in {label}, which {state}: "
+            "labels/ takes the place of the last images/ in the path."
+        )
+
+
+def _text(value: object) -> str:
+    """Return a value of ``data.yaml`` as text, empty for null."""
+    text = "" if value is None else str(value)
+    return "" if text in {"null", "Null", "NULL", "~"} else text
+
+
+def _names(entry: object) -> list[str]:
+    """Return the files or folders that ``data.yaml`` names for a split."""
+    names = entry if isinstance(entry, list) else [entry]
+    return [str(name).replace("\\", "/") for name in names if _text(name)]
+
+
+def _source(base: Path, name: str) -> Path | None:
+    # Some tools write ../train/images for train/images in the folder of data.yaml.
+    candidates = (base / name, base / name.removeprefix("../"))
+    return next((path for path in candidates if path.exists()), None)
+
+
+def _keypoint_values(file: Path, content: dict[str, Any]) -> int:
+    """Return how many numbers the key points of an object have; 0 without ``kpt_shape``."""
+    shape = content.get("kpt_shape")
+    if shape is None:
+        return 0
+    try:
+        points, values = map(int, shape)
+    except (TypeError, ValueError) as error:
+        raise UsageError(
+            f"{file}: kpt_shape is {shape}, but it must be the number of key points and the "
+            "numbers of each: [17, 3]"
+        ) from error
+    return points * values
 
 
 def _classes(file: Path, content: Any) -> list[str]:
     names = content.get("names") if isinstance(content, dict) else None
-    if isinstance(names, dict) and sorted(names) == list(range(len(names))):
-        names = [names[index] for index in range(len(names))]
+    if isinstance(names, dict) and {*names} == {*map(str, range(len(names)))}:
+        names = [names[str(index)] for index in range(len(names))]
     if not isinstance(names, list) or not names or len({*map(str, names)}) < len(names):
         raise UsageError(f"{file} has no names, or not a different one for each class.\n{EXAMPLE}")
     return [str(name) for name in names]
 
 
-def _images(file: Path, root: Path, entry: object) -> list[Path]:
+def _images(file: Path, base: Path, entry: object, *, missing_images: bool) -> list[Path]:
     images: list[Path] = []
-    for name in entry if isinstance(entry, list) else [entry]:
-        # Some tools write ../train/images for train/images in the folder of data.yaml.
-        candidates = (root / str(name), root / str(name).removeprefix("../"))
-        source = next((path for path in candidates if path.exists()), None)
-        if source is None:
-            raise UsageError(f"{file} names {name}, but there is no {candidates[0]}.")
-        if source.is_file():
-            lines = read_text(source).splitlines()
-            images += [source.parent / line.strip() for line in lines if line.strip()]
-        else:
+    for name in _names(entry):
+        source = _source(base, name) or base
+        if source.is_dir():
             images += map(Path, images_below(source))
+            continue
+        lines = [line.strip() for line in read_text(source).splitlines() if line.strip()]
+        paths, _ = locate(lines, [source.parent, base]) if lines else ([], 0)
+        missing = [path for path in paths if not path.is_file()]
+        if missing and not missing_images:
+            raise UsageError(
+                f"{source} names {missing[0]}, which is missing ({len(missing)} of {len(paths)} "
+                "images).\nAdd it, or leave such images out: data.skip_unreadable=true"
+            )
+        images += paths
     if not images:
         raise UsageError(f"{file} names {entry}, but there is no image.")
     return sorted(images)
 
 
-def _read_image(image: Path, classes: int) -> AnnotatedImage:
+def _label_file(image: Path) -> Path:
+    """Return the path of the labels of an image: ``labels`` replaces the last folder ``images``."""
     before, images, below = str(image.with_suffix(".txt")).rpartition(f"{os.sep}images{os.sep}")
-    file = Path(f"{before}{os.sep}labels{os.sep}{below}" if images else below)
+    return Path(f"{before}{os.sep}labels{os.sep}{below}" if images else below)
+
+
+def _count_faults(images: Sequence[AnnotatedImage], split: str, reading: Reading) -> None:
+    for image in images:
+        count = sum(fault.endswith(NO_AREA) for fault in image.faults)
+        if count:
+            file = _label_file(image.path)
+            reading.leave_out("objects", NO_AREA, file, split=split, count=count)
+
+
+def _count_unused_labels(images: Sequence[Path], reading: Reading) -> None:
+    used = {str(_label_file(path)) for path in images}
+    for folder in sorted({os.path.dirname(path) for path in used}):  # noqa: PTH120 - of a string
+        entries = sorted(os.listdir(folder)) if os.path.isdir(folder) else []  # noqa: PTH112, PTH208
+        for name in entries:
+            path = f"{folder}{os.sep}{name}"
+            if name.endswith(".txt") and path not in used and name != "classes.txt":
+                reading.leave_out("label files", "no image of this name", path)
+
+
+def _read_image(image: Path, classes: int, keypoints: int) -> AnnotatedImage:
+    file = _label_file(image)
     try:
         lines = read_text(file).splitlines()
     except FileNotFoundError:
@@ -102,7 +202,7 @@ def _read_image(image: Path, classes: int) -> AnnotatedImage:
             continue
         try:
             label, *values = map(float, words)
-            box, beyond = _box(values)
+            box, beyond = _box(values[:4] if len(values) == 4 + keypoints else values)
         except ValueError as error:
             raise UsageError(
                 f"{file}, line {number}: {line!r} is not a class index with the four numbers of a "
@@ -113,11 +213,11 @@ def _read_image(image: Path, classes: int) -> AnnotatedImage:
                 f"{file}, line {number}: there is no class {label:g}; names in data.yaml end at "
                 f"{classes - 1}."
             )
-        area = (box[2] - box[0]) * (box[3] - box[1])
-        if area > 0:
-            objects.append(AnnotatedObject(box, int(label), area))
+        width, height = box[2] - box[0], box[3] - box[1]
+        if min(width, height) > 0:
+            objects.append(AnnotatedObject(box, int(label), width * height))
         else:
-            faults.append(f"{file.name}, line {number}: the box has no area")
+            faults.append(f"{file.name}, line {number}: {NO_AREA}")
         if beyond > SLACK:
             faults.append(f"{file.name}, line {number}: the box is beyond the border")
     return AnnotatedImage(image, objects, faults=tuple(faults))

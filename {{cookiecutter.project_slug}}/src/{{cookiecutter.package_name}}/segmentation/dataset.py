@@ -21,6 +21,7 @@ from ..data.images import (
     UnreadableImageError,
     read_image,
 )
+from ..data.reading import Reading
 from ..errors import UsageError
 from ..settings.data import ShapesSettings
 from ..settings.segmentation import DataSettings
@@ -132,11 +133,12 @@ def build_datasets(settings: DataSettings) -> Datasets:
     Raises:
         UsageError: if a folder, a file or an annotation is missing or invalid.
     """
+    reading = Reading()
+    root = write_shapes(settings) if isinstance(settings, ShapesSettings) else settings.root
     if settings.name == "coco":
-        names, splits = _read_outlines(settings)
+        names, splits = _read_outlines(settings, reading)
     else:
-        root = write_shapes(settings) if isinstance(settings, ShapesSettings) else settings.root
-        names, splits = _read_mask_files(root)
+        names, splits = _read_mask_files(root, reading)
     evaluation, limit = eval_transform(settings), settings.max_pixels
     return Datasets(
         train=MaskDataset(*splits["train"], train_transform(settings), limit),
@@ -144,29 +146,43 @@ def build_datasets(settings: DataSettings) -> Datasets:
         test=MaskDataset(*splits["test"], evaluation, limit),
         classes=names,
         collate=collate,
+        reading=reading,
     )
 
 
 ClassesAndSplits = tuple[list[str], dict[str, tuple[Sequence[str | Path], MaskFiles | CocoMasks]]]
 
 
-def _read_outlines(settings: DataSettings) -> ClassesAndSplits:
+def _read_outlines(settings: DataSettings, reading: Reading) -> ClassesAndSplits:
     names, splits = read_coco(
-        settings.root, missing_images=settings.skip_unreadable, outside=settings.outside_root
+        settings.root,
+        reading,
+        missing_images=settings.skip_unreadable,
+        outside=settings.outside_root,
     )
+    for split, images in splits.items():
+        objects = [item for image in images for item in image.objects]
+        labels = [item.label for item in objects if not item.crowd]
+        reading.count(split, images=len(images), labels=labels, classes=names)
+    used = (image.path for images in splits.values() for image in images)
+    reading.add_unused_images(settings.root, used, "not among the annotated images")
     return ["background", *names], {
         split: ([image.path for image in images], CocoMasks(images))
         for split, images in splits.items()
     }
 
 
-def _read_mask_files(root: Path) -> ClassesAndSplits:
+def _read_mask_files(root: Path, reading: Reading) -> ClassesAndSplits:
     if not root.is_dir():
         raise UsageError(
             f"data.root={root}: there is no such folder.\nName the folder that holds the data."
         )
     classes = read_classes(root / "classes.txt")
     pairs = {split: find_pairs(root, split) for split in SPLITS}
+    for split, (images, _) in pairs.items():
+        reading.images[split] = len(images)
+    used = (path for files in pairs.values() for paths in files for path in paths)
+    reading.add_unused_images(root, used, "without a mask, or a mask without an image")
     return classes.names, {
         split: (images, MaskFiles(masks, classes)) for split, (images, masks) in pairs.items()
     }

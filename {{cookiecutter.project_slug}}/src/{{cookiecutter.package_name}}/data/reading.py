@@ -1,0 +1,199 @@
+"""The account of a data set: how much was read, and how much was left out for which reason."""
+
+import json
+import logging
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import UsageError
+from ..run.files import write_json
+from ..run.folder import Run
+from ..run.identity import is_first
+from .files import SPLIT_NAMES, list_images
+
+log = logging.getLogger(__name__)
+
+MAX_PRINTED = 3  # reasons; environment.json lists all
+MAX_NAMES = 5  # of classes in a note
+
+
+@dataclass
+class LeftOut:
+    """Files, annotations or other parts of a data set that are not used, for the same reason."""
+
+    kind: str  # the counted things in the plural, such as "images"
+    reason: str
+    split: str  # "train", "val" or "test"; empty if they belong to no split
+    first: str  # the file of the first of them
+    count: int = 0
+
+
+@dataclass
+class Reading:
+    """What was read of a data set, and what was left out. The reader of its format fills it.
+
+    Attributes:
+        images: the number of images that are used, by split.
+        objects: the number of annotated objects that are used, by split and class.
+        counted: the things that ``objects`` counts: images, if each has a label, objects or pixels.
+        notes: sentences that the user must know, each with the file and the reason.
+    """
+
+    images: dict[str, int] = field(default_factory=dict)
+    objects: dict[str, dict[str, int]] = field(default_factory=dict)
+    counted: str = "objects"
+    notes: list[str] = field(default_factory=list)
+    _left_out: dict[tuple[str, str, str], LeftOut] = field(default_factory=dict)
+
+    @property
+    def left_out(self) -> list[LeftOut]:
+        """What was left out, grouped by kind, reason and split."""
+        return list(self._left_out.values())
+
+    def leave_out(
+        self, kind: str, reason: str, file: str | Path, *, split: str = "", count: int = 1
+    ) -> None:
+        """Count something that is left out.
+
+        Args:
+            kind: the counted things in the plural: images, objects, files ...
+            reason: why they are left out, as it is printed after their number.
+            file: the file of the first of them.
+            split: the split to which they belong, if they belong to one.
+            count: their number.
+        """
+        key = (kind, reason, split)
+        if key not in self._left_out:
+            self._left_out[key] = LeftOut(kind, reason, split, str(file))
+        self._left_out[key].count += count
+
+    def note(self, sentence: str) -> None:
+        """Add a sentence that the user must know, unless it is there already."""
+        if sentence not in self.notes:
+            self.notes.append(sentence)
+
+    def count(
+        self, split: str, *, images: int, labels: Sequence[int], classes: Sequence[str]
+    ) -> None:
+        """Count the images of a split, and its objects by class.
+
+        Args:
+            split: the name of the split.
+            images: the number of images.
+            labels: the class index of each object, without those that are ignored.
+            classes: the class names.
+        """
+        counts = np.bincount(np.array(labels, dtype=np.int64), minlength=len(classes)).tolist()
+        self.images[split] = images
+        self.objects[split] = dict(zip(classes, counts, strict=True))
+
+    def add_unused_images(self, root: Path, used: Iterable[str | Path], reason: str) -> None:
+        """Count the images below a folder that are not used.
+
+        Images of formats that are not read, hidden files and broken links are counted, too.
+
+        Args:
+            root: the folder of the data set.
+            used: the paths of all image files that are used.
+            reason: why an image is not used.
+        """
+        prefix = f"{root}{os.sep}"
+        known = {
+            path
+            if path.startswith(prefix) and ".." not in path
+            else os.path.join(root, os.path.relpath(path, root))  # noqa: PTH118 - a string
+            for path in map(str, used)
+        }
+        listed = list_images(root)
+        for path in listed.images:
+            if path not in known:
+                self.leave_out("images", reason, path)
+        for path in listed.unsupported:
+            if path not in known:
+                suffix = os.path.splitext(path)[1].lower()  # noqa: PTH122 - faster than a Path
+                self.leave_out("images", f"{suffix} is not read", path)
+        for path in listed.skipped:
+            self.leave_out("files or folders", "hidden, or a link to nothing", path)
+
+    def lines(self) -> list[str]:
+        """Return two lines, what was read and what was left out, and a line for each note."""
+        splits = []
+        for split in (split for split in SPLIT_NAMES if split in self.images):
+            objects = sum(self.objects.get(split, {}).values())
+            counted = f" with {objects} {self.counted}" if self.counted == "objects" else ""
+            splits.append(f"{split} {self.images[split]} images{counted}")
+        totals: dict[tuple[str, str], LeftOut] = {}
+        for part in self.left_out:
+            known = totals.setdefault((part.kind, part.reason), replace(part, count=0))
+            known.count += part.count
+        parts = [
+            f"{part.count} {part.kind} ({part.reason}; the first is {part.first})"
+            for part in list(totals.values())[:MAX_PRINTED]
+        ]
+        if len(totals) > MAX_PRINTED:
+            parts.append(f"and for {len(totals) - MAX_PRINTED} more reasons, see environment.json")
+        return [
+            f"Data: {', '.join(splits)}.",
+            f"Left out: {', '.join(parts) or 'nothing'}.",
+            *self.notes,
+        ]
+
+
+def report_reading(reading: Reading, run: Run) -> None:
+    """Log the account in two lines and a line for each note, and write it to environment.json."""
+    if not is_first():
+        return
+    for line in reading.lines():
+        log.info(line)
+    file = run.folder / "environment.json"
+    content = json.loads(file.read_text(encoding="utf-8"))
+    content["data"] = {
+        "images": reading.images,
+        f"{reading.counted}_by_class": reading.objects,
+        "left_out": [asdict(part) for part in reading.left_out],
+        "notes": reading.notes,
+    }
+    write_json(file, content)
+
+
+def check_learnable(reading: Reading) -> None:
+    """Check that there is something to learn and to measure, and note classes that are absent.
+
+    Splits whose objects have not been counted are not checked.
+
+    Raises:
+        UsageError: if the training split or the validation split has no object, or if all images
+            or pixels of the training split have the same class.
+    """
+    for split in ("train", "val"):
+        counts = reading.objects.get(split)
+        if counts is not None and not any(counts.values()):
+            verb = "learn" if split == "train" else "measure"
+            raise UsageError(
+                f"{split} has {reading.images[split]} images, but not a single annotated object of "
+                f"{', '.join(counts)}, so there is nothing to {verb}.\n"
+                + "\n".join(reading.lines()[1:])
+                + "\nCheck the annotations of this split."
+            )
+    trained = reading.objects.get("train", {})
+    present = [name for name, count in trained.items() if count]
+    if len(present) == 1 and reading.counted != "objects":
+        raise UsageError(
+            f"All {reading.counted} of train have the class {present[0]}, so there is nothing to "
+            "learn.\nAdd images of other classes to train."
+        )
+    _note_absent(reading, "train", [name for name in trained if name not in present])
+    for split in ("val", "test"):
+        counts = reading.objects.get(split, {})
+        _note_absent(reading, split, [name for name in present if not counts.get(name, 1)])
+
+
+def _note_absent(reading: Reading, split: str, absent: list[str]) -> None:
+    if absent:
+        reason = "they cannot be learned" if split == "train" else "their metrics are undefined"
+        names = ", ".join(absent[:MAX_NAMES]) + (" ..." if len(absent) > MAX_NAMES else "")
+        reading.note(f"{split} has no {reading.counted} of {names}: {reason}.")
