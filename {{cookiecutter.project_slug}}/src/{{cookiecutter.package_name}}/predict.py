@@ -129,24 +129,25 @@ def _predict_images(
     ]
     rows: Rows = []
     # ~ if cookiecutter.task != "classification"
-    sizes: list[tuple[int, int]] = []  # height and width of the image files
+    results = []
     # ~ endif
     for path, prediction in track(predicted, description="Drawing", transient=True):
         image = read_image(path, settings.data.max_pixels)
         # ~ if cookiecutter.task != "classification"
-        sizes.append((image.shape[1], image.shape[2]))
-        prediction = restored(prediction, sizes[-1], settings.data)  # noqa: PLW2901
+        size = (image.shape[1], image.shape[2])
+        results.append((path, names[path], prediction, size))
+        prediction = restored(prediction, size, settings.data)  # noqa: PLW2901
         # ~ endif
         picture = draw_prediction(image, UNLABELLED, prediction, module.classes)
         with replacing(run.folder / "predictions" / f"{names[path]}.jpg") as hidden:
             picture.save(hidden, quality=92)
         rows.append({"image": str(path), **describe(prediction, module.classes)})
     # ~ if cookiecutter.task != "classification"
-    results = (  # one by one, since masks of large images would fill the memory
-        (path, names[path], size, restored(prediction, size, settings.data))
-        for (path, prediction), size in zip(predicted, sizes, strict=True)
+    in_files = (  # a generator, since all of them might fill the memory
+        (path, name, restored(prediction, size, settings.data), size)
+        for path, name, prediction, size in results
     )
-    save_results(results, module.classes, run.folder)
+    save_results(in_files, module.classes, run.folder)
     # ~ endif
     return rows, sorted(datamodule.unreadable)
 

@@ -89,21 +89,21 @@ def coco_results(prediction: Prediction, size: tuple[int, int]) -> list[dict[str
 
 
 def save_results(
-    predicted: Iterable[tuple[Path, str, tuple[int, int], Prediction]],
+    predicted: Iterable[tuple[Path, str, Prediction, tuple[int, int]]],
     classes: Sequence[str],
     folder: Path,
 ) -> None:
     """Write ``coco_results.json``, and ``coco_images.json`` with the images and categories.
 
     Args:
-        predicted: the path of each image, the name of its output files, the height and width of the
-            image, and its prediction with boxes relative to it.
+        predicted: the path of each image, the name of its output files, its prediction, and its height
+            and width.
         classes: the class names; the category ids start at 1.
         folder: the folder to write to.
     """
     images: list[dict[str, object]] = []
     boxes: list[dict[str, object]] = []
-    for image_id, (path, _, (height, width), prediction) in enumerate(predicted, start=1):
+    for image_id, (path, _, prediction, (height, width)) in enumerate(predicted, start=1):
         images.append({"id": image_id, "file_name": str(path), "width": width, "height": height})
         boxes += [
             {**box, "image_id": image_id, "category_id": box["category_id"] + 1}

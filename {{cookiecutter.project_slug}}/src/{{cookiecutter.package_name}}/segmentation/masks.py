@@ -135,18 +135,18 @@ def restored(prediction: Prediction, size: tuple[int, int], settings: DataSettin
 
 
 def save_results(
-    predicted: Iterable[tuple[Path, str, tuple[int, int], Prediction]],
+    predicted: Iterable[tuple[Path, str, Prediction, tuple[int, int]]],
     _classes: Sequence[str],
     folder: Path,
 ) -> None:
     """Write ``masks/<name>.png``: palette images of class ids, in the size of the image files.
 
     Args:
-        predicted: the path of each image, the name of its output files, the height and width of the
-            image, and its prediction for this size.
+        predicted: the path of each image, the name of its output files, its prediction in the size of
+            the image, and this size.
         folder: the folder in which ``masks/`` is created.
     """
     (folder / "masks").mkdir()
-    for _path, name, _size, prediction in predicted:
+    for _path, name, prediction, _size in predicted:
         with replacing(folder / "masks" / f"{name}.png") as hidden:
             mask_image(prediction.mask).save(hidden)
