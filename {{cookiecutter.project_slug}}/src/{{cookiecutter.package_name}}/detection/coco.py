@@ -96,8 +96,8 @@ def save_results(
     """Write ``coco_results.json``, and ``coco_images.json`` with the images and categories.
 
     Args:
-        predicted: the path of each image, the name of its output files, its prediction, and its height
-            and width.
+        predicted: the path of each image, the name of its output files, its prediction, and its
+            height and width.
         classes: the class names; the category ids start at 1.
         folder: the folder to write to.
     """

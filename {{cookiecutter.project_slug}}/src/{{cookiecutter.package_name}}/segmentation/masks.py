@@ -142,8 +142,8 @@ def save_results(
     """Write ``masks/<name>.png``: palette images of class ids, in the size of the image files.
 
     Args:
-        predicted: the path of each image, the name of its output files, its prediction in the size of
-            the image, and this size.
+        predicted: the path of each image, the name of its output files, its prediction in the
+            size of the image, and this size.
         folder: the folder in which ``masks/`` is created.
     """
     (folder / "masks").mkdir()
