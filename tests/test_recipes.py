@@ -30,7 +30,7 @@ SMALL = (
     "trainer.progress=false",
 )
 OWN = {
-    "classification": ("data=table", "model.focal_gamma=2"),
+    "classification": ("data=json", "model.focal_gamma=2"),
     "detection": ("data=table", "model.box_loss_weight=1000", "model.channels=64", "data.augment.rotate=0"),
     "segmentation": ("data=sidebyside", "model.loss=[tversky]", "model.decoder_channels=32", "data.augment.rotate=0"),
 }
@@ -84,6 +84,9 @@ def write_images(task: str, root: Path) -> None:
             rows.append(row | corners)
     if task == "segmentation":
         (root / "classes.txt").write_text("left\nright\n")
+        return
+    if task == "classification":
+        (root / "images.json").write_text(json.dumps(rows))
         return
     with (root / "images.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))

@@ -14,10 +14,10 @@ def place(index):
     return 4 + index, 6, 24 + index, 22
 
 
-def content_of():
+def content_of(count=10):
     """The annotations of a split, as they stand in its file."""
     images, annotations = [], []
-    for index in range(10):
+    for index in range(count):
         images.append(
             {"id": 100 + index, "file_name": f"{index}.jpg", "width": WIDTH, "height": HEIGHT}
         )
@@ -39,6 +39,22 @@ def content_of():
     return {"images": images, "annotations": annotations, "categories": deepcopy(CATEGORIES)}
 
 
+def write_images(folder, content):
+    """Draw the images of a split."""
+    for index, entry in enumerate(content["images"]):
+        image = Image.new("RGB", (WIDTH, HEIGHT), (20, 40, 200))
+        image.paste((200, 40, 20), place(index))
+        image.save(folder / entry["file_name"], quality=95)
+
+
+def write_unsplit(root, count=20):
+    """Write ``result.json`` and ``images/``, as Label Studio does."""
+    (root / "images").mkdir(parents=True, exist_ok=True)
+    content = content_of(count)
+    write_images(root / "images", content)
+    (root / "result.json").write_text(json.dumps(content))
+
+
 def write_coco(root, changed=lambda split, content: None):
     """Write ``annotations/train.json`` and ``train/``; the same for val and test.
 
@@ -50,9 +66,6 @@ def write_coco(root, changed=lambda split, content: None):
     for split in ("train", "val", "test"):
         content = content_of()
         (root / split).mkdir()
-        for index, entry in enumerate(content["images"]):
-            image = Image.new("RGB", (WIDTH, HEIGHT), (20, 40, 200))
-            image.paste((200, 40, 20), place(index))
-            image.save(root / split / entry["file_name"], quality=95)
+        write_images(root / split, content)
         changed(split, content)
         (root / "annotations" / f"{split}.json").write_text(json.dumps(content))

@@ -17,7 +17,7 @@ from {{ cookiecutter.package_name }} import cli
 from {{ cookiecutter.package_name }}.settings.launch import CONFIGS
 
 # ~ if cookiecutter.task == "detection"
-from coco_data import write_coco
+from coco_data import write_coco, write_unsplit
 
 # ~ endif
 SHAPES = ("data.train_images=40", "data.val_images=20", "data.test_images=20")
@@ -68,12 +68,35 @@ OWN = "data=imagefolder"
 
 def write_own_data(root):
     """Write unsplit images of two plain colours, the classes; return the path of an image."""
+    write_unsplit_data(root)
+    return root / "blue" / "0.jpg"
+
+
+def write_unsplit_data(root, count=20):
+    """Write images without splits."""
     for name, color in {"blue": (20, 40, 200), "red": (200, 40, 20)}.items():
-        (root / name).mkdir(parents=True)
-        for index in range(10):
+        (root / name).mkdir(parents=True, exist_ok=True)
+        for index in range(count // 2):
             shade = tuple(min(255, value + index) for value in color)
             Image.new("RGB", (48, 40), shade).save(root / name / f"{index}.jpg")
-    return root / "blue" / "0.jpg"
+
+
+STRIPES = {"blue": (20, 40, 200), "green": (20, 200, 40), "red": (200, 40, 20)}
+
+
+def write_striped(root):
+    """Write images with stripes of some of three colours, which are their labels, in a CSV file."""
+    root.mkdir()
+    rows = ["path,labels"]
+    for index in range(48):
+        image = Image.new("RGB", (48, 48), (90, 90, 90))
+        names = [name for bit, name in enumerate(STRIPES) if index >> bit & 1]
+        for row, name in enumerate(STRIPES):
+            if name in names:
+                image.paste(STRIPES[name], (0, 16 * row, 48, 16 * row + 16))
+        image.save(root / f"{index}.png")
+        rows.append(f"{index}.png,{'|'.join(names)}")
+    (root / "labels.csv").write_text("\n".join(rows))
 
 
 def agrees_with_row(printed, row):
@@ -91,6 +114,9 @@ def write_own_data(root):
     return root / "train" / "0.jpg"
 
 
+write_unsplit_data = write_unsplit
+
+
 def agrees_with_row(printed, row):
     """Whether the lines printed by the model card agree with a row of the table of predictions."""
     labels = sorted(line.split()[0] for line in printed.splitlines())
@@ -103,17 +129,27 @@ OWN = "data=maskfolder"
 def write_own_data(root):
     """Write images with a red left part, and their masks; return the path of an image."""
     for split in ("train", "val", "test"):
-        for name in ("images", "masks"):
-            (root / name / split).mkdir(parents=True)
-        for index in range(10):
-            image = Image.new("RGB", (48, 40), (20, 40, 200))
-            image.paste((200, 40, 20), (0, 0, 20 + index, 40))
-            image.save(root / "images" / split / f"{index}.jpg")
-            mask = Image.new("L", (48, 40), 0)
-            mask.paste(1, (0, 0, 20 + index, 40))
-            mask.save(root / "masks" / split / f"{index}.png")
+        _write_pairs(root / "images" / split, root / "masks" / split, 10)
     (root / "classes.txt").write_text("blue\nred\n")
     return root / "images" / "train" / "0.jpg"
+
+
+def write_unsplit_data(root, count=20):
+    """Write images without splits."""
+    _write_pairs(root / "images", root / "masks", count)
+    (root / "classes.txt").write_text("blue\nred\n")
+
+
+def _write_pairs(images, masks, count):
+    images.mkdir(parents=True, exist_ok=True)
+    masks.mkdir(parents=True, exist_ok=True)
+    for index in range(count):
+        image = Image.new("RGB", (48, 40), (20, 40, 200))
+        image.paste((200, 40, 20), (0, 0, 20 + index, 40))
+        image.save(images / f"{index}.jpg")
+        mask = Image.new("L", (48, 40), 0)
+        mask.paste(1, (0, 0, 20 + index, 40))
+        mask.save(masks / f"{index}.png")
 
 
 def agrees_with_row(printed, row):

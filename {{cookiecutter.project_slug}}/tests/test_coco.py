@@ -8,7 +8,7 @@ from {{ cookiecutter.package_name }}.data.coco import read_coco
 from {{ cookiecutter.package_name }}.data.reading import Reading
 from {{ cookiecutter.package_name }}.errors import UsageError
 
-from coco_data import write_coco
+from coco_data import write_coco, write_unsplit
 
 
 def read(root, **options):
@@ -72,6 +72,120 @@ def test_without_annotations_for_test_the_validation_images_are_tested(tmp_path,
     assert splits["test"] == splits["val"]
     assert reading.notes[-1].endswith("the validation images are tested.")
     assert len(reading.notes) == 1 + empty
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_a_split_without_annotations_is_refused(tmp_path, split):
+    with pytest.raises(UsageError, match=rf"{split}\.json has 10 images, but no annotations"):
+        read(spoiled(tmp_path, lambda content: content["annotations"].clear(), split))
+
+
+CROWD = [{"iscrowd": "1", "segmentation": {"counts": [0, 1920], "size": [40, 48]}}]
+
+
+@pytest.mark.parametrize(
+    ("changes", "crowds"),
+    [
+        ([{"iscrowd": "0"}], 0),
+        ([{"iscrowd": None}], 0),
+        (CROWD, 0),
+        ([{"iscrowd": 1, "segmentation": None}], 10),
+        ([*CROWD, {}], 5),
+    ],
+    ids=["a text", "null", "painted masks only", "crowds without masks", "some crowds"],
+)
+def test_crowds_are_objects_if_there_are_only_crowds_with_masks(tmp_path, changes, crowds):
+    def change(content):
+        for index, entry in enumerate(content["annotations"]):
+            entry.update(changes[index % len(changes)])
+
+    reading = Reading()
+    _, splits = read_coco(spoiled(tmp_path, change), reading)
+    assert sum(item.crowd for image in splits["train"] for item in image.objects) == crowds
+    assert sum(part.count for part in reading.left_out) == crowds
+    assert any("all 10 annotations are crowds" in note for note in reading.notes) == (
+        len(changes) == 1 and changes[0]["iscrowd"] in {1, "1"}
+    )
+
+
+def test_a_crowd_that_is_no_number_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="annotation 1004 has iscrowd='maybe'"):
+        read(spoiled(tmp_path, lambda content: content["annotations"][4].update(iscrowd="maybe")))
+
+
+@pytest.mark.parametrize("size", [{"width": 0, "height": 0}, {"width": None}, {"height": "?"}])
+def test_a_size_that_is_missing_comes_from_the_file(tmp_path, size):
+    _, splits = read(spoiled(tmp_path, lambda content: content["images"][4].update(size)))
+    assert (splits["train"][4].width, splits["train"][4].height) == (48, 40)
+
+
+@pytest.mark.parametrize(
+    "prefix", ["images\\", "..\\train\\", "C:\\Users\\me\\set\\", "/home/me/train/", "./"]
+)
+def test_names_of_another_computer_are_read_as_paths(tmp_path, prefix):
+    def change(content):
+        for entry in content["images"]:
+            entry["file_name"] = prefix + entry["file_name"]
+
+    _, splits = read(spoiled(tmp_path, change))
+    names = [image.path.resolve() for image in splits["train"]]
+    assert names == [tmp_path / "train" / f"{index}.jpg" for index in range(10)]
+
+
+def test_a_name_in_two_folders_that_do_not_exist_is_missing(tmp_path):
+    def change(content):
+        for index, entry in enumerate(content["images"]):
+            entry["file_name"] = f"{index % 2}/0.jpg"
+
+    with pytest.raises(UsageError, match="the file of image 100 is missing"):
+        read(spoiled(tmp_path, change))
+
+
+@pytest.mark.parametrize(
+    ("parent", "of_children", "classes"),
+    [
+        ({"id": 0, "name": "colour"}, "colour", ["red", "green"]),
+        ({"id": 0, "name": "red"}, "red", ["red", "green"]),  # the same name as its child
+        ({"id": 0, "name": "blue"}, "none", ["blue", "red", "green"]),
+    ],
+)
+def test_an_unused_parent_of_categories_is_no_class(tmp_path, parent, of_children, classes):
+    def change(_, content):
+        for entry in content["categories"]:
+            entry["supercategory"] = of_children
+        content["categories"].insert(0, parent)
+
+    write_coco(tmp_path, change)
+    reading = Reading()
+    names, splits = read_coco(tmp_path, reading)
+    assert names == classes
+    assert names[splits["val"][0].objects[0].label] == "red"
+    assert ["categories"] * (3 - len(classes)) == [part.kind for part in reading.left_out]
+
+
+def test_a_parent_of_categories_with_annotations_is_a_class(tmp_path):
+    def change(_, content):
+        content["categories"][1]["supercategory"] = "red"
+
+    write_coco(tmp_path, change)
+    assert read(tmp_path)[0] == ["red", "green"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "latin-1"])
+def test_annotations_are_read_by_the_mark_of_their_encoding(tmp_path, encoding):
+    root = spoiled(tmp_path, lambda content: content["categories"][1].update(name="gr\u00fcn"))
+    for split in ("val", "test"):
+        shutil.copy(root / "annotations" / "train.json", root / "annotations" / f"{split}.json")
+    for file in (root / "annotations").iterdir():
+        content = json.loads(file.read_text())
+        file.write_text(json.dumps(content, ensure_ascii=False), encoding=encoding)
+    if encoding == "latin-1":
+        with pytest.raises(
+            UsageError, match=r"train\.json is not UTF-8 text.*\n.*save it as UTF-8"
+        ):
+            read(root)
+    else:
+        assert read(root)[0] == ["red", "gr\u00fcn"]
 
 
 def test_images_without_objects_stay(tmp_path):
@@ -139,6 +253,50 @@ def test_a_folder_without_annotations_shows_the_layouts(tmp_path):
     with pytest.raises(UsageError, match="no annotations for train") as caught:
         read(tmp_path)
     assert "_annotations.coco.json" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("file", "named"),
+    [
+        ("result.json", ""),
+        ("anything.json", "anything.json"),
+        ("annotations/instances_default.json", ""),
+        ("annotations/instances_default.json", "annotations/instances_default.json"),
+        ("train/_annotations.coco.json", ""),
+    ],
+)
+def test_a_single_file_for_all_images_is_read(tmp_path, file, named):
+    write_unsplit(tmp_path)
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    (tmp_path / "result.json").rename(tmp_path / file)
+    if file.startswith("train"):
+        (tmp_path / "images").rename(tmp_path / "train" / "images")
+    classes, splits = read(tmp_path / named)
+    assert classes == ["red", "green"]
+    assert list(splits) == ["train"]
+    assert [image.path.name for image in splits["train"]] == [f"{i}.jpg" for i in range(20)]
+    assert splits["train"][19].path.is_file()
+    assert splits["train"][3].objects[0].content["id"] == 1003
+
+
+@pytest.mark.parametrize(
+    "name", ["/label-studio/data/upload/1/{}", "C:\\data\\images\\{}", "..\\..\\media\\upload\\{}"]
+)
+def test_names_of_label_studio_are_found_in_images(tmp_path, name):
+    write_unsplit(tmp_path)
+    content = json.loads((tmp_path / "result.json").read_text())
+    for entry in content["images"]:
+        entry["file_name"] = name.format(entry["file_name"])
+    (tmp_path / "result.json").write_text(json.dumps(content))
+    _, splits = read(tmp_path)
+    assert splits["train"][7].path == tmp_path / "images" / "7.jpg"
+
+
+def test_several_single_files_are_refused_with_how_to_choose(tmp_path):
+    write_unsplit(tmp_path)
+    shutil.copy(tmp_path / "result.json", tmp_path / "old.json")
+    with pytest.raises(UsageError, match=r"2 JSON files.*\n.*old\.json\n.*\n.*data\.root=<file>"):
+        read(tmp_path)
 
 
 def test_several_files_for_a_split_are_refused(tmp_path):

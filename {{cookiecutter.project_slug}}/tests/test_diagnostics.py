@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from {{ cookiecutter.package_name }}.diagnostics import bench
+from {{ cookiecutter.package_name }}.diagnostics import bench, doctor
 from {{ cookiecutter.package_name }}.diagnostics.profiling import Machine, advice
 from {{ cookiecutter.package_name }}.diagnostics.settings import BenchSettings
 from {{ cookiecutter.package_name }}.settings.check import check
@@ -38,7 +38,8 @@ def write_faulty(root):
     Image.open(ants / "0.png").save(root / "val" / "bee" / "other.bmp")
     (ants / "broken.png").write_bytes((ants / "2.png").read_bytes()[:200])
     return {
-        "leak": ["val/bee/other.bmp: the same pixels as .*train/ant/0.png"],
+        "leak": ["val/bee/other.bmp: the same pixels as .*train/ant/0.png$"],
+        "contradiction": ["val/bee/other.bmp: .*train/ant/0.png, with other annotations"],
         "unreadable": ["train/ant/broken.png"],
         "duplicate": ["train/ant/again.png: the same pixels as .*train/ant/1.png"],
     }
@@ -60,6 +61,7 @@ def write_faulty(root):
     (root / "train" / "9.jpg").write_bytes(b"")
     return {
         "leak": [f"{split}/{index}.jpg: the same" for split in ("val", "test") for index in "01"],
+        "contradiction": [f"val/{index}.jpg: .*train/{index}.jpg, with other" for index in "01"],
         "unreadable": ["train/9.jpg"],
         "annotation": [
             r"0.jpg: annotation 1000 is beyond the border: \[40, 6, 20, 16\]",
@@ -79,6 +81,7 @@ def write_faulty(root):
     (root / "images" / "train" / "2.jpg").write_bytes(b"")
     return {
         "leak": [f"{split}/{index}.jpg: the same" for split in ("val", "test") for index in "34"],
+        "contradiction": ["val/1.jpg: .*train/1.jpg, with other annotations"],
         "unreadable": [r"masks/train/0.png: it holds the ids \[7\]", "images/train/2.jpg"],
         "annotation": ["images/train/1.jpg: nothing is labelled in its mask"],
     }
@@ -97,7 +100,7 @@ def test_doctor_prints_draws_and_lists_every_issue(command, tmp_path, capsys):
     assert {issue["kind"] for issue in issues} == set(planted)
     printed = capsys.readouterr().out
     # ~ if cookiecutter.task == "classification"
-    assert len(issues) == 3
+    assert len(issues) == 4
     assert "train has 46 images of ant, but 2 of bee" in printed
     # ~ elif cookiecutter.task == "detection"
     assert len([issue for issue in issues if issue["kind"] == "annotation"]) == 4
@@ -105,9 +108,15 @@ def test_doctor_prints_draws_and_lists_every_issue(command, tmp_path, capsys):
     # ~ endif
     leaks = len([issue for issue in issues if issue["kind"] == "leak"])
     assert f"Images in several splits: {leaks}." in printed
-    with Image.open(run / "issues.png") as sheet:
-        assert sheet.width > 256
-    assert (run / "class_balance.png").is_file()
+    for name in ("issues", "augmented", "class_balance", "sizes"):
+        with Image.open(run / f"{name}.png") as sheet:
+            assert sheet.width > 128
+
+
+def test_doctor_checks_the_data_alone_without_steps(command, monkeypatch):
+    monkeypatch.delattr(doctor, "measure_rates")
+    run = command("doctor", *QUICK, *small.SHAPES, "steps=0")
+    assert "milliseconds" not in json.loads((run / "doctor.json").read_text())
 
 
 def test_doctor_finds_nothing_wrong_with_the_embedded_data_and_times_it(command, capsys):

@@ -87,7 +87,7 @@ def test_batches_add_up_and_only_the_extreme_images_are_kept():
 @pytest.mark.parametrize("number", [2, 100])
 def test_figures_are_legible_whatever_the_number_of_classes(tmp_path, number):
     names = ["_a $5 & <b>", *(f"class {index}" for index in range(1, number))]
-    counts = ScoreCounts(names, background=True)
+    counts = ScoreCounts(names, background="background")
     labels = np.arange(10 * number) % number
     counts.add(labels, np.linspace(0, 1, 10 * number), labels % 2 == 0)
     counts.add_targets(labels)

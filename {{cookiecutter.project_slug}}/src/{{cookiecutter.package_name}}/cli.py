@@ -21,7 +21,13 @@ from .run.lock import owned
 from .settings.check import check, resolved
 from .settings.data import SHAPES_ROOT
 from .settings.launch import launch, report
-from .settings.stored import check_trackers, completed, overridden, without_presets
+from .settings.stored import (
+    check_trackers,
+    completed,
+    overridden,
+    refer_to_split,
+    without_presets,
+)
 from .settings.tree import EvaluateSettings, PredictSettings, Settings
 
 SettingsT = TypeVar("SettingsT", bound=Settings)
@@ -52,6 +58,7 @@ def _train(config: DictConfig) -> None:
         stored = completed(run.settings, Settings, source=run.settings_file)
         composed = resolved(config)
         overrides = without_presets(_overrides(), stored, composed)
+        refer_to_split(stored["data"], [run.split], overrides)
         tree = overridden(stored, composed, overrides)
         check_trackers(
             tree.get("tracking"),
@@ -135,6 +142,9 @@ def _settings_of_checkpoint(config: DictConfig, model: type[SettingsT]) -> Setti
     groups = {"data": stored["data"], "model": stored["model"]}
     if groups["data"].get("name") == "shapes":
         groups["data"]["root"] = SHAPES_ROOT  # shapes are drawn, but not where a file says
+    if groups["data"].get("split_file"):  # the run folder may have been moved
+        files = [Run(folder).split for folder in path.absolute().parents[:2]]
+        refer_to_split(groups["data"], files, overrides)
     tree = overridden(groups, resolved(config), overrides, keep=["data.image_size", "data.fit"])
     return check(tree, model)
 
@@ -175,15 +185,15 @@ def bench() -> None:
 
 def doctor() -> None:
     """Check the data, and find the setting that limits the speed of a training."""
-    from .diagnostics.settings import BenchSettings
+    from .diagnostics.settings import DoctorSettings
 
     def work(config: DictConfig) -> None:
-        settings = check(config, BenchSettings)
+        settings = check(config, DoctorSettings)
         from .diagnostics.doctor import run_doctor
 
         run_doctor(settings, _create_run(settings))
 
-    launch("doctor", BenchSettings, work)
+    launch("doctor", DoctorSettings, work)
 
 
 def tune() -> None:

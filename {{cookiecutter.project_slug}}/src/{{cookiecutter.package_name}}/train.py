@@ -10,11 +10,12 @@ from .data.cache import cache_images
 # ~ endif
 from .data.datamodule import DataModule
 from .data.reading import check_learnable, report_reading
+from .data.split import record_split
 from .evaluation.callback import EvaluationResults
 from .evaluation.report import print_summary, write_report
 from .run.folder import Run
 from .settings.tree import Settings
-from .task import METRICS, MONITOR, TaskModule, build_datasets, draw_prediction
+from .task import METRICS, TaskModule, build_datasets, draw_prediction
 from .training.callbacks.curves import TrainingCurves
 from .training.callbacks.performance import Performance
 from .training.callbacks.pictures import PredictedSample, PredictionPictures
@@ -45,6 +46,7 @@ def run_training(settings: Settings, run: Run) -> dict[str, float]:
     datasets = build_datasets(settings.data)
     check_learnable(datasets.reading)
     report_reading(datasets.reading, run)
+    settings = record_split(settings, datasets, run)
     # ~ if cookiecutter.scope == "complete"
     if settings.data.cache:
         cache_images(datasets, settings)
@@ -105,5 +107,7 @@ def _make_callbacks(settings: Settings, run: Run, module: TaskModule) -> list[Ca
         Preemption(run.last),
         # ~ endif
         CheckpointContents(settings, module.classes),
-        *checkpoint_callbacks(settings, run, monitor=MONITOR, mode=METRICS[MONITOR]),
+        *checkpoint_callbacks(
+            settings, run, monitor=settings.monitor, mode=METRICS[settings.monitor]
+        ),
     ]

@@ -6,7 +6,7 @@ import torch
 import yaml
 
 from {{ cookiecutter.package_name }}.model import load_module
-from {{ cookiecutter.package_name }}.settings.tree import Settings
+from {{ cookiecutter.package_name }}.settings.tree import EvaluateSettings, Settings
 from {{ cookiecutter.package_name }}.task import build_datasets
 
 
@@ -32,7 +32,7 @@ def test_the_test_metrics_are_those_of_the_averaged_weights_in_the_checkpoint(tr
     with torch.inference_mode():
         predictions = module.predict_images(torch.stack([sample.image for sample in samples]))
     pairs = zip(predictions, samples, strict=True)
-    correct = [prediction.label == sample.target for prediction, sample in pairs]
+    correct = [prediction.labels == [sample.target] for prediction, sample in pairs]
     accuracy = sum(correct) / len(correct)
     reported = json.loads((run / "metrics.json").read_text())["test/accuracy"]
     assert reported == pytest.approx(accuracy, abs=1e-6)
@@ -54,17 +54,30 @@ def test_evaluate_refuses_data_of_other_classes(train, command, own_data):
 def test_evaluate_can_split_the_folder_of_the_checkpoint_differently(train, command, own_data):
     run = train("data=imagefolder", f"data.root={own_data}")
     checkpoint = f"checkpoint={run}/checkpoints/best.ckpt"
-    result = command("evaluate", checkpoint, "data.val_fraction=0.3", "split=val", "tracking=none")
+    result = command("evaluate", checkpoint, "data.split=[0.6,0.3,0.1]", "tracking=none")
     settings = yaml.safe_load((result / "config.yaml").read_text())
     assert settings["data"]["root"] == str(own_data)
-    assert settings["data"]["val_fraction"] == 0.3
+    assert settings["data"]["split"] == [0.6, 0.3, 0.1]
 
 
-def test_fractions_must_leave_training_images(command, own_data):
-    fractions = ("data.val_fraction=0.6", "data.test_fraction=0.5")
-    with pytest.raises(SystemExit) as stopped:
-        command("train", "data=imagefolder", f"data.root={own_data}", *fractions)
-    assert "\n  data  val_fraction and test_fraction leave nothing" in str(stopped.value.code)
+def test_a_checkpoint_with_the_earlier_fractions_is_measured_on_the_same_images(
+    train, command, own_data
+):
+    run = train("data=imagefolder", f"data.root={own_data}", "data.split=[0.6,0.2,0.2]")
+    checkpoint = run / "checkpoints/best.ckpt"
+    content = torch.load(checkpoint, weights_only=True)
+    data = content["settings"]["data"]
+    for name in ("split", "split_by", "split_file"):
+        del data[name]
+    data |= {"val_fraction": 0.2, "test_fraction": 0.2}
+    torch.save(content, checkpoint)
+    result = command("evaluate", f"checkpoint={checkpoint}", "tracking=none")
+    tree = yaml.safe_load((result / "config.yaml").read_text())
+    settings = EvaluateSettings.model_validate(tree)
+    assert settings.data.split == pytest.approx((0.6, 0.2, 0.2))
+    tested = build_datasets(settings.data).test.paths
+    names = [path.removeprefix(f"{own_data}/") for path in tested]
+    assert names == ["blue/1.jpg", "blue/7.jpg", "red/7.jpg", "red/9.jpg"]
 
 
 def test_each_class_is_reported(train):

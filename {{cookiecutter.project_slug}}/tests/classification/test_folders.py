@@ -1,12 +1,19 @@
 import shutil
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from {{ cookiecutter.package_name }}.classification.dataset import build_datasets, collate
+from {{ cookiecutter.package_name }}.classification.dataset import (
+    SPLITS,
+    build_datasets,
+    collate,
+)
 from {{ cookiecutter.package_name }}.data.datamodule import DataModule
 from {{ cookiecutter.package_name }}.data.images import UnreadableImageError
+from {{ cookiecutter.package_name }}.data.reading import check_learnable
 from {{ cookiecutter.package_name }}.errors import UsageError
 from {{ cookiecutter.package_name }}.settings.classification import ImageFolderSettings
 from {{ cookiecutter.package_name }}.settings.data import ShapesSettings
@@ -33,9 +40,7 @@ def folder(root, **changes):
     settings = data_preset("imagefolder") | {
         "root": root,
         "image_size": 32,
-        "val_fraction": 0.2,
-        "test_fraction": 0.2,
-        "split_seed": 0,
+        "split": [0.6, 0.2, 0.2],
         "augment": AUGMENT,
     }
     return ImageFolderSettings.model_validate(settings | changes)
@@ -124,13 +129,17 @@ def test_a_missing_folder_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda root: shutil.rmtree(root / "val"), r"has train/, test/, but not val/"),
         (
             lambda root: (root / "val" / "red").rename(root / "val" / "rot"),
             r"Only in val: rot\. Only in train: red",
         ),
+        (
+            lambda root: [(root / name).rename(root / f"fold_{name}") for name in SPLITS],
+            "hold folders of the same names, blue, red: they look like splits, not like classes",
+        ),
+        (lambda root: [path.unlink() for path in (root / "train" / "red").iterdir()], "no images"),
     ],
-    ids=["a missing split", "different classes"],
+    ids=["different classes", "splits of other names", "a class without training images"],
 )
 def test_incomplete_splits_are_named(own_data, change, message):
     split(own_data)
@@ -139,17 +148,57 @@ def test_incomplete_splits_are_named(own_data, change, message):
         build_datasets(folder(own_data))
 
 
+def test_splits_are_found_by_their_usual_names_and_hidden_files_are_no_images(own_data):
+    split(own_data)
+    for name, usual in {"train": "Training", "val": "valid", "test": "Testing"}.items():
+        (own_data / name).rename(own_data / usual)
+    hidden = own_data / "Training" / "red" / ".ipynb_checkpoints"
+    shutil.copytree(own_data / "Training" / "blue", hidden)
+    shutil.copytree(own_data / "Training", own_data / "__MACOSX")
+    datasets = build_datasets(folder(own_data))
+    assert datasets.classes == ["blue", "red"]
+    for dataset, usual in [
+        (datasets.train, "Training"), (datasets.val, "valid"), (datasets.test, "Testing"),
+    ]:  # fmt: skip
+        assert {Path(path).relative_to(own_data).parts[0] for path in paths(dataset)} == {usual}
+        assert np.bincount(dataset.targets).tolist() == [10, 10]
+
+
+def test_without_test_images_those_of_validation_are_tested(own_data):
+    split(own_data)
+    shutil.rmtree(own_data / "test")
+    datasets = build_datasets(folder(own_data))
+    assert paths(datasets.test) == paths(datasets.val)
+    assert len(datasets.val) == 20
+    assert any("test" in note for note in datasets.reading.notes)
+
+
+def test_without_validation_images_a_part_of_each_class_of_train_is_used(own_data):
+    split(own_data)
+    shutil.rmtree(own_data / "val")
+    datasets = build_datasets(folder(own_data))
+    assert not paths(datasets.train) & paths(datasets.val)
+    assert len(paths(datasets.train) | paths(datasets.val)) == 20
+    assert np.bincount(datasets.val.targets).min() > 0
+    assert all("test" in Path(path).parts for path in paths(datasets.test))
+
+
+def test_a_class_without_images_in_val_is_noted(own_data):
+    split(own_data)
+    shutil.rmtree(own_data / "val" / "blue")
+    datasets = build_datasets(folder(own_data))
+    check_learnable(datasets.reading)
+    assert datasets.val.targets.tolist() == [1] * 10
+    assert datasets.reading.notes == ["val has no images of blue: their metrics are undefined."]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         (lambda root: (root / "green").mkdir(), "green has no images"),
         (lambda root: shutil.rmtree(root / "red"), "1 class folders, but there must be two"),
-        (
-            lambda root: [path.unlink() for path in sorted((root / "red").iterdir())[2:]],
-            "red has 2 images, too few",
-        ),
     ],
-    ids=["an empty class", "a single class", "a class too small to split"],
+    ids=["an empty class", "a single class"],
 )
 def test_classes_that_cannot_be_split_are_named(own_data, change, message):
     change(own_data)

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from torch.nn.functional import cross_entropy
 
 from {{ cookiecutter.package_name }}.classification.dataset import Batch
 from {{ cookiecutter.package_name }}.classification.scoring import score_batch
@@ -11,10 +12,13 @@ def test_images_are_scored_and_those_of_another_process_are_left_out():
     probabilities = torch.tensor([[0.7, 0.2, 0.1], [0.25, 0.15, 0.6], [0.1, 0.8, 0.1]])
     batch = Batch(images, torch.tensor([0, 1, 1]), torch.tensor([4, 5, 0]), [])
     counted = torch.tensor([True, True, False])
-    results = score_batch(batch, probabilities.log(), counted, ["a", "b", "c"])
+    logits = probabilities.log()
+    losses = cross_entropy(logits, batch.targets, reduction="none")
+    results = score_batch(batch, logits, losses, counted, ["a", "b", "c"], None)
     first, second = results["images"]
-    assert (first.position, first.target, first.prediction.label, first.correct) == (4, 0, 0, True)
-    assert (second.position, second.prediction.label, second.correct) == (5, 2, False)
+    assert (first.position, first.target, first.correct) == (4, 0, True)
+    assert (first.prediction.labels, second.prediction.labels) == ([0], [2])
+    assert (second.position, second.correct) == (5, False)
     assert (second.confidence, second.loss) == pytest.approx((0.6, -np.log(0.15)))
     counts = results["counts"]
     assert counts.confusion.tolist() == [[1, 0, 0], [0, 0, 1], [0, 0, 0]]

@@ -105,12 +105,18 @@ def test_a_box_beyond_the_border_is_clipped(tmp_path):
 
 
 @pytest.mark.parametrize("bbox", [[3, 3, 0, 5], [3, 3, 5, -1], [60, 3, 5, 5]])
-def test_a_box_without_area_is_left_out_and_counted(tmp_path, caplog, bbox):
-    caplog.set_level("INFO")
-    dataset = spoiled(tmp_path, bbox=bbox)
-    assert corners(dataset, 3) == []
-    assert "1 boxes have no area" in caplog.text
-    assert "annotation 1003" in caplog.text
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_a_box_without_area_is_left_out_and_counted(tmp_path, bbox, split):
+    def change(name, content):
+        if name == split:
+            content["annotations"][3]["bbox"] = bbox
+
+    write_coco(tmp_path, change)
+    datasets = build_datasets(folder(tmp_path))
+    assert corners(getattr(datasets, split), 3) == []
+    (part,) = datasets.reading.left_out
+    assert (part.kind, part.split, part.count) == ("objects", split, 1)
+    assert sum(datasets.reading.objects[split].values()) == 9
 
 
 @pytest.mark.parametrize("bbox", [None, [1, 2, 3], [1, 2, 3, "4"], [1, 2, 3, float("nan")]])

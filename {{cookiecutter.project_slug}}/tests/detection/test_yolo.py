@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 import torch
 from PIL import Image
@@ -60,6 +62,80 @@ def test_corrected_boxes_are_listed_by_their_line(root):
     assert train.target(1, (20, 40)).boxes[:, 2].tolist() == pytest.approx([1.0, 0.001])
 
 
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_an_inverted_box_is_left_out_and_counted(root, split):
+    (root / "labels" / split / "1.txt").write_text("0 0.5 0.5 -0.2 -0.2\n0 0.5 0.5 0.2 0.2\n")
+    data = datasets(root)
+    assert len(getattr(data, split).target(1, (20, 40)).boxes) == 1
+    assert data.reading.objects[split] == {"cat": 2, "dog": 1}
+    (part,) = data.reading.left_out
+    assert (part.kind, part.split, part.count) == ("objects", split, 1)
+
+
+def test_key_points_are_no_corners(root):
+    (root / "data.yaml").write_text(f"kpt_shape: [2, 2]\n{YAML}")
+    (root / "labels" / "train" / "0.txt").write_text("1 0.5 0.5 0.2 0.4 0.1 0.1 0.9 0.9\n")
+    expected = torch.tensor([[0.4, 0.3, 0.6, 0.7]])
+    torch.testing.assert_close(datasets(root).train[0].target.boxes, expected)
+
+
+@pytest.mark.parametrize(
+    ("names", "classes"),
+    [
+        ("[no, yes]", ["no", "yes"]),
+        ("{0: off, 1: 'on'}", ["off", "on"]),
+        ("[1.0, null]", ["1.0", "null"]),
+    ],
+)
+def test_names_are_text(root, names, classes):
+    (root / "data.yaml").write_text(f"train: images/train\nval: images/val\nnames: {names}\n")
+    assert datasets(root).classes == classes
+
+
+def test_images_without_any_label_are_refused_with_the_place_of_the_labels(root):
+    (root / "labels").rename(root / "annotations")
+    with pytest.raises(
+        UsageError, match=r"(?s)2 images of train .*labels.train.0\.txt, which does not"
+    ):
+        datasets(root)
+
+
+@pytest.mark.parametrize("test", ["images/test", "images/unlabelled"])
+def test_a_test_split_without_images_or_objects_is_reported_and_val_is_tested(root, test):
+    (root / "images" / "unlabelled").mkdir()
+    Image.new("RGB", (40, 20)).save(root / "images" / "unlabelled" / "9.jpg")
+    (root / "data.yaml").write_text(f"{YAML}test: {test}\n")
+    data = datasets(root)
+    assert data.test.paths.tolist() == data.val.paths.tolist()
+    assert any("test" in note for note in data.reading.notes)
+
+
+def test_a_list_of_images_may_have_backslashes_and_must_not_name_missing_files(root):
+    (root / "data.yaml").write_text(YAML.replace("images/train", "lists\\train.txt"))
+    (root / "lists").mkdir()
+    (root / "lists" / "train.txt").write_text(".\\images\\train\\0.jpg\n.\\images\\train\\1.jpg\n")
+    assert datasets(root).train.boxes.shape == (2, 4)
+    (root / "images" / "train" / "1.jpg").unlink()
+    with pytest.raises(UsageError, match=r"train\.txt names .*1\.jpg, which is missing \(1 of 2"):
+        datasets(root)
+
+
+def test_labels_without_an_image_are_counted(root):
+    (root / "labels" / "val" / "9.txt").write_text("0 0.5 0.5 0.2 0.2\n")
+    (root / "labels" / "classes.txt").write_text("cat\ndog\n")
+    (part,) = datasets(root).reading.left_out
+    assert (part.kind, part.first) == ("label files", str(root / "labels" / "val" / "9.txt"))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_files_are_read_by_the_mark_of_their_encoding(root, encoding):
+    for path in (root / "data.yaml", root / "labels" / "train" / "0.txt"):
+        path.write_text(path.read_text().replace("cat", "caf\u00e9"), encoding=encoding)
+    data = datasets(root)
+    assert data.classes == ["caf\u00e9", "dog"]
+    assert data.train.labels.tolist() == [1, 0]
+
+
 def test_no_label_file_means_no_objects(root):
     assert len(datasets(root).train[1].target.boxes) == 0
 
@@ -110,7 +186,7 @@ def test_an_invalid_line_is_named(root, line, message):
     [
         (None, r"data\.yaml is missing"),
         ("names: [a, a]\ntrain: x\n", "has no names, or not a different one"),
-        ("names: [a, b]\ntrain: images/train\n", "has no val"),
+        ("names: [a, b]\nval: images/val\n", "has no train"),
         ("names: [a, b]\ntrain: images/nowhere\nval: images/val\n", "there is no .*nowhere"),
         ("names: [a", "is not valid YAML"),
     ],
@@ -142,3 +218,52 @@ def test_images_outside_the_data_set_are_refused_unless_they_are_allowed(root, k
 def test_the_absolute_path_of_the_data_set_itself_is_read(root):
     (root / "data.yaml").write_text(f"path: {root}\n{YAML}")
     assert len(datasets(root).train) == 2
+
+
+FLAT = ["names: [cat, dog]\n", "path: .\ntrain: images\nnames: [cat, dog]\n", None]
+
+
+@pytest.mark.parametrize("content", FLAT, ids=["names only", "train only", "classes.txt"])
+def test_images_without_splits_are_split_with_their_boxes(tmp_path, content):
+    for name in ("images", "labels"):
+        (tmp_path / name).mkdir()
+    for index in range(10):
+        Image.new("RGB", (40, 20)).save(tmp_path / "images" / f"{index}.jpg")
+        line = f"{index % 2} 0.5 0.5 0.2 {(index + 1) / 20}\n"
+        (tmp_path / "labels" / f"{index}.txt").write_text(line)
+    if content is None:
+        (tmp_path / "labels" / "classes.txt").write_text("cat\ndog\n\n")
+    else:
+        (tmp_path / "data.yaml").write_text(content)
+    data = datasets(tmp_path)
+    assert data.classes == ["cat", "dog"]
+    parts = [data.train, data.val, data.test]
+    assert [len(part) for part in parts] == [6, 2, 2]  # one image of each class at least
+    assert sorted(data.val.labels.tolist()) == sorted(data.test.labels.tolist()) == [0, 1]
+    for part in parts:
+        for path, (_, top, _, bottom) in zip(part.paths, part.boxes.tolist(), strict=True):
+            assert bottom - top == pytest.approx((int(Path(path).stem) + 1) / 20)
+
+
+@pytest.mark.parametrize("place", ["images/{}", "{}/images"])
+def test_folders_of_splits_are_found_without_data_yaml(root, place):
+    (root / "data.yaml").unlink()
+    (root / "classes.txt").write_text("cat\ndog\n")
+    for kind in ("images", "labels"):
+        for split in ("train", "val"):
+            target = root / place.format(split).replace("images", kind)
+            target.parent.mkdir(exist_ok=True)
+            (root / kind / split).rename(target)
+    for kind in ("images", "labels"):
+        if not list((root / kind).iterdir()):
+            (root / kind).rmdir()
+    data = datasets(root)
+    assert (len(data.train), len(data.val), len(data.test)) == (2, 2, 2)
+    assert data.val[0].target.labels.tolist() == [1, 0]
+
+
+def test_the_root_may_be_the_file_in_a_linked_folder_below_home(root, monkeypatch):
+    (root / "data.yaml").rename(root / "my.yaml")
+    (root / "link").symlink_to(root)
+    monkeypatch.setenv("HOME", str(root))
+    assert len(datasets("~/link/my.yaml").train) == 2

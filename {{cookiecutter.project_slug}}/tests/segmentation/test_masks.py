@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from {{ cookiecutter.package_name }}.settings.data import ShapesSettings
 from {{ cookiecutter.package_name }}.settings.segmentation import MaskFolderSettings
 from {{ cookiecutter.package_name }}.settings.tree import LoaderSettings
 
-from small import data_preset
+from small import data_preset, write_unsplit_data
 
 AUGMENT = {"crop_scale": 0.5, "flip": 0.5, "rotate": 20, "color": 0.2}
 TWO = Classes(["blue", "red"], {0x0000FF: 0, 0xFF0000: 1})
@@ -108,9 +109,10 @@ def test_a_mask_of_another_size_is_named(own_data):
         [module.on_before_batch_transfer(batch, 0) for batch in module.val_dataloader()]
 
 
-def test_class_names_are_read_with_and_without_colours(tmp_path):
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_class_names_are_read_with_and_without_colours(tmp_path, encoding):
     path = tmp_path / "classes.txt"
-    path.write_text("road 128 64 128\nside walk 1 2 3\nsky\n")
+    path.write_text("road 128 64 128\nside walk 1 2 3\nsky\n", encoding=encoding)
     classes = read_classes(path)
     assert classes.names == ["road", "side walk", "sky"]
     assert classes.colors == {0x804080: 0, 0x010203: 1}
@@ -120,7 +122,7 @@ def test_class_names_are_read_with_and_without_colours(tmp_path):
     ("name", "message"),
     [
         ("classes.txt", "Write a class name in each line"),
-        ("images/val", "images/val is missing"),
+        ("images/val", "has no images for val"),
         ("masks/test", "masks/test is missing"),
         ("masks/train/3.png", r"3\.jpg has no mask"),
     ],
@@ -129,6 +131,34 @@ def test_a_missing_file_or_folder_is_named(own_data, name, message):
     (own_data / name).rename(own_data / "elsewhere")
     with pytest.raises(UsageError, match=message):
         build_datasets(folder(own_data))
+
+
+def pairs_of(dataset, root):
+    """The images and masks of a data set, relative to its folder."""
+    both = zip(dataset.paths, dataset.masks.paths, strict=True)
+    return [[Path(path).relative_to(root).as_posix() for path in pair] for pair in both]
+
+
+def test_folders_of_splits_may_hold_images_and_masks(own_data):
+    for split, name in (("train", "Train"), ("val", "valid")):
+        (own_data / name).mkdir()
+        (own_data / "images" / split).rename(own_data / name / "images")
+        (own_data / "masks" / split).rename(own_data / name / "labels")
+    shutil.rmtree(own_data / "images")
+    shutil.rmtree(own_data / "masks")
+    datasets = build_datasets(folder(own_data))
+    assert pairs_of(datasets.train, own_data)[3] == ["Train/images/3.jpg", "Train/labels/3.png"]
+    assert pairs_of(datasets.val, own_data)[3] == ["valid/images/3.jpg", "valid/labels/3.png"]
+    assert pairs_of(datasets.test, own_data) == pairs_of(datasets.val, own_data)
+
+
+def test_images_and_masks_without_splits_are_split_together(tmp_path):
+    write_unsplit_data(tmp_path)
+    datasets = build_datasets(folder(tmp_path))
+    parts = [datasets.train, datasets.val, datasets.test]
+    assert [len(part) for part in parts] == [16, 2, 2]
+    pairs = [pair for part in parts for pair in pairs_of(part, tmp_path)]
+    assert sorted(pairs) == sorted([f"images/{i}.jpg", f"masks/{i}.png"] for i in range(20))
 
 
 def test_masks_in_subfolders_belong_to_the_images_in_the_same_subfolders(own_data):

@@ -2,6 +2,9 @@
 
 import csv
 import json
+# ~ if cookiecutter.task == "classification"
+from itertools import product
+# ~ endif
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,9 +15,16 @@ import wandb
 
 from {{ cookiecutter.package_name }}.tracking.charts import confusion_matrix
 
+# ~ if cookiecutter.task == "classification"
+from reading import artifacts, entries, logged, read_table, table
+from small import STRIPES, write_striped
+
+
+# ~ else
 from reading import artifacts, entries, logged, read_table, table
 
 
+# ~ endif
 def data_rows(run):
     (data,) = artifacts(run, "dataset")
     return read_table(entries(data)["samples.table.json"])
@@ -61,6 +71,22 @@ def test_the_prediction_table_agrees_with_the_measured_accuracy(tracked):
     assert np.mean([row["correct"] for row in rows]) == pytest.approx(metrics["test/accuracy"])
     assert np.mean([row["loss"] for row in rows]) == pytest.approx(metrics["test/loss"], rel=1e-3)
     assert all((row["target"] == row["prediction"]) == row["correct"] for row in rows)
+
+
+def test_tables_and_the_model_of_images_with_several_labels(tracked, tmp_path):
+    write_striped(tmp_path / "stripes")
+    words = ("data=csv", f"data.root={tmp_path}/stripes/labels.csv", "data.multilabel=true")
+    run = tracked(*words, "trainer.max_epochs=1")
+    assert {row["label"] for row in data_rows(run)} == {
+        ", ".join(name for name, shown in zip(STRIPES, bits, strict=True) if shown)
+        for bits in product([0, 1], repeat=3)
+    }
+    rows = table(run, "test/predictions")
+    assert {row["id"] for row in rows} <= {f"{index}.png" for index in range(48)}
+    assert all((row["target"] == row["prediction"]) == row["correct"] for row in rows)
+    assert {row["class"] for row in table(run, "test/by_class")} == set(STRIPES)
+    (best,) = artifacts(run, "model")
+    assert json.loads(best["metadata"])["val/mAP"] == logged(run, "val/mAP")[0]
 
 
 # ~ elif cookiecutter.task == "detection"

@@ -1,10 +1,9 @@
 """Image data sets with a class label for each image."""
 
 import os
-import random
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,21 +15,26 @@ from ..data.files import SUFFIXES, folders_in, images_below, split_folders
 from ..data.fit import Fit
 from ..data.images import ImageFiles, Unreadable, UnreadableImageError
 from ..data.reading import Reading
+from ..data.split import SPLITS, with_splits
 from ..errors import UsageError
-from ..settings.classification import DataSettings, ImageFolderSettings
+from ..settings.classification import CsvSettings, DataSettings, has_several_labels
 from ..settings.data import ShapesSettings
+from .csv_files import image_folder, read_csv
 from .transforms import Transform, train_transform
 from .write_shapes import write_shapes
 
-SPLITS = ("train", "val", "test")
 UNLABELLED = -1
+
+
+# The index of the class, or UNLABELLED; if images may have several labels, 0 or 1 for each class.
+Target = int | list[int]
 
 
 class Sample(NamedTuple):
     """A transformed image of a data set and its target."""
 
     image: Tensor  # uint8 [3, H, W]
-    target: int  # index of the class, or UNLABELLED
+    target: Target
     position: int  # index in the data set
 
 
@@ -38,27 +42,28 @@ class Batch(NamedTuple):
     """The readable images of a batch with their targets, and the unreadable files."""
 
     images: Tensor  # uint8 [B, 3, H, W]
-    targets: Tensor  # int64 [B]
+    targets: Tensor  # int64 [B], or [B, classes] if images may have several labels
     positions: Tensor  # int64 [B]
     unreadable: list[Unreadable]
 
 
 class Prediction(NamedTuple):
-    """The predicted class of an image."""
+    """The predicted labels of an image."""
 
-    label: int  # the most probable class
-    confidence: float  # the probability of this class, 0 to 1
+    labels: list[int]  # the most probable class, or all classes that reach the threshold
+    confidences: list[float]  # the probability of each label, 0 to 1
+    probabilities: list[float] | None = None  # of all classes, if images may have several labels
 
 
 class ImageDataset(Dataset[Sample | Unreadable]):
     """A data set of image files and their class indices."""
 
     def __init__(
-        self, files: Sequence[tuple[str | Path, int]], transform: Transform, max_pixels: int
+        self, files: Sequence[tuple[str | Path, Any]], transform: Transform, max_pixels: int
     ) -> None:
         # Arrays instead of lists of objects, so that worker processes share their memory.
         self.paths = np.array([str(path) for path, _ in files])
-        self.targets = np.array([target for _, target in files], dtype=np.int64)
+        self.targets = np.array([target for _, target in files])
         self.transform = transform
         self.images = ImageFiles(self.paths, max_pixels)
 
@@ -70,7 +75,14 @@ class ImageDataset(Dataset[Sample | Unreadable]):
             (image,), _ = self.images[index]
         except UnreadableImageError as error:
             return error.unreadable  # the DataModule raises an error or skips the image
-        return Sample(self.transform(image), int(self.targets[index]), index)
+        return Sample(self.transform(image), self.targets[index].tolist(), index)
+
+
+def target_labels(target: Target | np.ndarray) -> list[int]:
+    """Return the classes of a target in ascending order; none for ``UNLABELLED``."""
+    if not isinstance(target, int):
+        return [label for label, value in enumerate(target) if value]
+    return [] if target == UNLABELLED else [target]
 
 
 def collate(samples: list[Sample | Unreadable]) -> Batch:
@@ -90,18 +102,28 @@ def build_datasets(settings: DataSettings) -> Datasets:
     Raises:
         UsageError: if a folder is missing or empty, or the splits have different classes.
     """
-    reading = Reading(counted="images")
+    reading = Reading(counted="labels" if has_several_labels(settings) else "images")
+    root, reason = settings.root, "in no class folder of a split"
     if isinstance(settings, ShapesSettings):
         root = write_shapes(settings)
-        classes, images = _scan_splits({split: root / split for split in SPLITS})
+        classes, found = _scan_splits({split: root / split for split in SPLITS})
+    elif isinstance(settings, CsvSettings):
+        classes, found = read_csv(settings, reading)
+        root, reason = image_folder(found), "not named in the CSV file"
     else:
-        root = settings.root
-        classes, images = find_splits(settings, reading)
+        classes, found = find_splits(root, reading)
+    images = with_splits(
+        found,
+        settings,
+        reading,
+        path=lambda file: file[0],
+        labels=lambda file: [classes[label] for label in target_labels(file[1])],
+    )
     for split, files in images.items():
-        labels = [target for _, target in files]
+        labels = [label for _, target in files for label in target_labels(target)]
         reading.count(split, images=len(files), labels=labels, classes=classes)
-    used = (path for files in images.values() for path, _ in files)
-    reading.add_unused_images(root, used, "in no class folder of a split")
+    used = (path for files in found.values() for path, _ in files)
+    reading.add_unused_images(root, used, reason)
     evaluation, limit = Fit(settings), settings.max_pixels
     return Datasets(
         train=ImageDataset(images["train"], train_transform(settings), limit),
@@ -125,37 +147,28 @@ def model_input(image: Tensor, settings: DataSettings) -> Tensor:
     return fitted
 
 
-ClassesAndSplits = tuple[list[str], dict[str, list[tuple[str, int]]]]
+ClassesAndSplits = tuple[list[str], dict[str, list[tuple[str, Any]]]]
 
 
-def find_splits(settings: ImageFolderSettings, reading: Reading) -> ClassesAndSplits:
-    """List the images of the folders of the splits, or split a folder of class folders.
+def find_splits(root: Path, reading: Reading) -> ClassesAndSplits:
+    """List the images of the folders of the splits, or of class folders without splits.
 
-    Without a folder for val, a part of each class of train is used for it. Without a folder for
-    test, the validation images are tested.
+    Without a folder for test, the validation images are tested.
 
     Returns:
-        The class names, and for each split the path and the class index of each image.
+        The class names, and for each split the path and the class index of each image. Without a
+        folder for val, there is no such split; without splits, all images are those of train.
 
     Raises:
         UsageError: if a folder is missing or empty, or train lacks a class of another split.
     """
-    root = settings.root
     if not root.is_dir():
         raise UsageError(
             f"data.root={root}: there is no such folder.\nName the folder that holds the images."
         )
     folders = _find_split_folders(root)
-    if not folders:
-        return _split_classes(settings)
-    classes, images = _scan_splits(folders)
-    if "val" not in images:
-        images |= _hold_out(classes, images["train"], settings)
-        reading.note(
-            f"{root} has no folder for val: {len(images['val'])} images of train are used for it."
-        )
-    if "test" not in images:
-        images["test"] = images["val"]
+    classes, images = _scan_splits(folders or {"train": root})
+    if "val" in images and "test" not in images:
         reading.note(f"{root} has no folder for test: the validation images are tested.")
     return classes, images
 
@@ -164,9 +177,9 @@ def _find_split_folders(root: Path) -> dict[str, Path]:
     """Return the folders of train and of other splits; none if ``root`` has class folders."""
     # A folder of images is a class, even if it is named train.
     found = {split: path for split, path in split_folders(root).items() if folders_in(path)}
-    if "train" in found and len(found) > 1:
-        return found
     names = folders_in(root)
+    if "train" in found and (len(found) > 1 or len(names) == 1):
+        return found
     if found:
         raise UsageError(
             f"data.root={root} has the folders {', '.join(names)}, so it is not clear whether they "
@@ -207,42 +220,6 @@ def _scan_splits(folders: dict[str, Path]) -> ClassesAndSplits:
             if name in names
             for path in list_class(folder / name)
         ]
-    return classes, images
-
-
-def _hold_out(
-    classes: list[str], train: list[tuple[str, int]], settings: ImageFolderSettings
-) -> dict[str, list[tuple[str, int]]]:
-    """Divide the images of train into train and val, class by class."""
-    parts: dict[str, list[tuple[str, int]]] = {"train": [], "val": []}
-    for target, name in enumerate(classes):
-        files = [file for file in train if file[1] == target]
-        random.Random(f"{settings.split_seed}/{name}").shuffle(files)  # noqa: S311 - not for secrets
-        count = round(settings.val_fraction * len(files)) or int(len(files) > 1)
-        parts["val"] += sorted(files[:count])
-        parts["train"] += sorted(files[count:])
-    return parts
-
-
-def _split_classes(settings: ImageFolderSettings) -> ClassesAndSplits:
-    classes = _class_folders(settings.root)
-    images: dict[str, list[tuple[str, int]]] = {split: [] for split in SPLITS}
-    for target, name in enumerate(classes):
-        paths = _images_of(settings.root / name)
-        order = list(range(len(paths)))
-        random.Random(f"{settings.split_seed}/{name}").shuffle(order)  # noqa: S311 - not for secrets
-        # Each class is split separately, so that each split has images of every class.
-        val = max(1, round(settings.val_fraction * len(paths)))
-        test = max(1, round(settings.test_fraction * len(paths)))
-        if val + test >= len(paths):
-            raise UsageError(
-                f"{settings.root / name} has {len(paths)} images, too few to split into training, "
-                f"validation ({val}) and test ({test}).\n"
-                "Add images, or lower data.val_fraction and data.test_fraction."
-            )
-        cuts = {"val": order[:val], "test": order[val : val + test], "train": order[val + test :]}
-        for split, part in cuts.items():
-            images[split] += [(paths[index], target) for index in sorted(part)]
     return classes, images
 
 

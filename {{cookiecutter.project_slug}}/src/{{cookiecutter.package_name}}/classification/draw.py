@@ -7,7 +7,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torchvision.transforms.functional import to_pil_image
 
-from .dataset import UNLABELLED, Prediction
+from .dataset import UNLABELLED, Prediction, Target, target_labels
 
 RIGHT, WRONG, NEUTRAL = "#1a7f37", "#cf222e", "#0b4f8a"
 MIN_WIDTH = 168
@@ -15,45 +15,60 @@ FONT_SIZE = 13
 
 
 def draw_prediction(
-    image: Tensor, target: int, prediction: Prediction, classes: Sequence[str]
+    image: Tensor, target: Target, prediction: Prediction, classes: Sequence[str]
 ) -> Image.Image:
     """Draw an image above its caption, which is green if the prediction is correct, else red.
 
     Args:
         image: uint8 tensor [3, H, W].
-        target: class index, or ``UNLABELLED``; the caption is then blue.
-        prediction: the predicted class and its confidence.
+        target: the labels, or ``UNLABELLED``; the caption is then blue.
+        prediction: the predicted labels.
         classes: the class names.
     """
+    color = RIGHT if target_labels(target) == prediction.labels else WRONG
+    if target == UNLABELLED:
+        color = NEUTRAL
+    lines = caption(target, prediction, classes).split("\n")
+    return _captioned(image, lines, color)
+
+
+def draw_target(image: Tensor, target: Target, classes: Sequence[str]) -> Image.Image:
+    """Draw an image, uint8 [3, H, W], above its labels."""
+    names = ", ".join(classes[label] for label in target_labels(target))
+    return _captioned(image, [names or "no label"], NEUTRAL)
+
+
+def caption(target: Target, prediction: Prediction, classes: Sequence[str]) -> str:
+    """Return the predicted labels and, if they are wrong, a second line with the true labels."""
+    pairs = zip(prediction.labels, prediction.confidences, strict=True)
+    text = ", ".join(f"{classes[label]} {confidence:.0%}" for label, confidence in pairs)
+    text = text or "no label"
+    labels = target_labels(target)
+    if target == UNLABELLED or labels == prediction.labels:
+        return text
+    return f"{text}\nis {', '.join(classes[label] for label in labels) or 'without a label'}"
+
+
+def describe(prediction: Prediction, classes: Sequence[str]) -> dict[str, object]:
+    """Return the columns of a prediction in the table of predictions.
+
+    They are the label and its probability, or, if images may have several labels, the labels
+    separated by ``;`` and the probability of each class.
+    """
+    names = ";".join(classes[label] for label in prediction.labels)
+    if prediction.probabilities is None:
+        return {"label": names, "confidence": round(prediction.confidences[0], 6)}
+    values = zip(classes, prediction.probabilities, strict=True)
+    return {"labels": names, **{f"p_{name}": round(value, 6) for name, value in values}}
+
+
+def _captioned(image: Tensor, lines: Sequence[str], color: str) -> Image.Image:
     picture = to_pil_image(image)
     if picture.width < MIN_WIDTH:
         factor = math.ceil(MIN_WIDTH / picture.width)
         picture = picture.resize(
             (picture.width * factor, picture.height * factor), Image.Resampling.NEAREST
         )
-    color = {UNLABELLED: NEUTRAL, prediction.label: RIGHT}.get(target, WRONG)
-    lines = caption(target, prediction, classes).split("\n")
-    return _captioned(picture, lines, color)
-
-
-def draw_target(image: Tensor, _target: object, _classes: Sequence[str]) -> Image.Image:
-    """Convert an image, uint8 [3, H, W]; its class is not drawn, since the path shows it."""
-    picture: Image.Image = to_pil_image(image)
-    return picture
-
-
-def caption(target: int, prediction: Prediction, classes: Sequence[str]) -> str:
-    """Return the predicted class and, if it is wrong, a second line with the true class."""
-    text = f"{classes[prediction.label]} {prediction.confidence:.0%}"
-    return text if target in {prediction.label, UNLABELLED} else f"{text}\nis {classes[target]}"
-
-
-def describe(prediction: Prediction, classes: Sequence[str]) -> dict[str, object]:
-    """Return the columns of a prediction in the table of predictions."""
-    return {"label": classes[prediction.label], "confidence": round(prediction.confidence, 6)}
-
-
-def _captioned(picture: Image.Image, lines: Sequence[str], color: str) -> Image.Image:
     size = max(FONT_SIZE, picture.width // 32)
     font = ImageFont.load_default(size)
     height = 2 * (size + 6) + 4  # two lines, so that all images of a sheet have the same size

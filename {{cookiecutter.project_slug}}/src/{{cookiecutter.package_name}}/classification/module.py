@@ -15,18 +15,25 @@ from torchmetrics.classification import (
 from torchvision.transforms import v2
 
 from ..data.datamodule import counted_images
+from ..errors import UsageError
 from ..evaluation.scores import ClassScores, StepResults, rounded
-from ..settings.tree import MONITOR, Settings
+from ..settings.classification import has_several_labels
+from ..settings.tree import Settings
 from ..training.backbone import prepare_network
 from ..training.logging_step import is_logging_step
 from ..training.optimizer import build_optimizer
 from .dataset import UNLABELLED, Batch, Prediction
+from .multilabel import LabelMetrics, binary_cross_entropy
 from .network import build_network
-from .scoring import score_batch
+from .scoring import decide, predictions, score_batch
 
 
 class ClassificationModule(LightningModule):
-    """Train a classifier with cross-entropy, and measure accuracy and macro F1."""
+    """Train a classifier with cross-entropy, and measure accuracy and macro F1.
+
+    If images may have several labels, the loss is the binary cross-entropy of each class, and mAP
+    takes the place of the accuracy.
+    """
 
     def __init__(self, settings: Settings, classes: list[str], *, download: bool = True) -> None:
         super().__init__()
@@ -38,10 +45,15 @@ class ClassificationModule(LightningModule):
         )
         prepare_network(self.network, settings, compiled=self.network)
         self.mix = _mixing(settings, count)
+        several = has_several_labels(settings.data)
+        self.threshold = settings.model.score_threshold if several else None
+        self.loss = binary_cross_entropy if several else functional.cross_entropy
         # Validating the arguments would cost time in every step.
         options: dict[str, Any] = {"ignore_index": UNLABELLED, "validate_args": False}
         metrics = MetricCollection(
-            {
+            {"labels": LabelMetrics(settings.model.score_threshold)}
+            if several
+            else {
                 "accuracy": MulticlassAccuracy(count, average="micro", **options),
                 "f1": MulticlassF1Score(count, average="macro", **options),
             }
@@ -60,15 +72,18 @@ class ClassificationModule(LightningModule):
 
     def predict_images(self, images: Tensor) -> list[Prediction]:
         """Return a prediction for each of the uint8 images [B, 3, H, W]."""
-        confidences, labels = self(images).float().softmax(dim=1).max(dim=1)
-        return list(map(Prediction, labels.tolist(), confidences.tolist()))
+        probabilities, chosen = decide(self(images).float(), self.threshold)
+        return predictions(probabilities, chosen, self.threshold)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Return the cross-entropy of a batch, after MixUp or CutMix if they are enabled."""
+        """Return the loss of a batch, after MixUp or CutMix if they are enabled."""
         images, targets = batch.images, batch.targets
         if self.mix is not None:
-            images, targets = self.mix(images.float(), targets)
-        loss = functional.cross_entropy(
+            # MixUp blends the targets of several labels as they are, which needs float.
+            images, targets = self.mix(
+                images.float(), targets if targets.ndim == 1 else targets.float()
+            )
+        loss = self.loss(
             self(images).float(), targets, label_smoothing=self.settings.model.label_smoothing
         )
         if is_logging_step(self.trainer, self.global_step + 1):
@@ -82,41 +97,62 @@ class ClassificationModule(LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Log the validation metrics."""
         self._log_loss("val")
-        for name, value in self.val_metrics.compute().items():
-            self.log(name, value, prog_bar=name == MONITOR)
+        values = self.val_metrics.compute()
+        for name, value in values.items():
+            if not value.ndim:
+                self.log(name, value, prog_bar=name == self.settings.monitor)
         self.val_metrics.reset()
 
     def test_step(self, batch: Batch, batch_idx: int) -> StepResults:
         """Update the metrics with a batch, and return the results of its images."""
         logits, targets = self._add_loss(batch)
         self.test_metrics.update(logits, targets)
-        self.confusion.update(logits, targets)
+        if self.threshold is None:
+            self.confusion.update(logits, targets)
         counted = counted_images(batch.positions, self.trainer)
-        return score_batch(batch, logits, counted, self.classes)
+        losses = self.loss(logits, batch.targets, reduction="none")
+        return score_batch(batch, logits, losses, counted, self.classes, self.threshold)
 
     def _add_loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Add a batch to the mean loss, and return its logits and targets.
 
         Images that another process measures, too, get the target ``UNLABELLED`` in this process.
+
+        Raises:
+            UsageError: if the data have several labels for each image, and the model has not, or
+                the reverse.
         """
         logits, targets = self(batch.images).float(), batch.targets
+        if (targets.ndim == 2) != (self.threshold is not None):
+            kind = "several labels" if targets.ndim == 2 else "a single label"
+            raise UsageError(
+                f"The data have {kind} for each image, but the model was trained on other data.\n"
+                "Evaluate it with the data settings of its training, such as data.multilabel."
+            )
         count = len(targets)
         if self.trainer.world_size > 1:
             counted = counted_images(batch.positions, self.trainer)
-            targets = targets.where(counted, UNLABELLED)
+            targets = targets.clone()
+            targets[~counted] = UNLABELLED
             count = int(counted.sum())
-        total = functional.cross_entropy(logits, targets, ignore_index=UNLABELLED, reduction="sum")
-        self.loss_sum.update(total)
+        losses = self.loss(logits, targets, ignore_index=UNLABELLED, reduction="none")
+        self.loss_sum.update(losses.sum())
         self.loss_count.update(count)
         return logits, targets
 
     def on_test_epoch_end(self) -> None:
-        """Log the test metrics, and compute the confusion matrix."""
+        """Log the test metrics, and compute the metrics of each class."""
         self._log_loss("test")
-        self.log_dict(self.test_metrics.compute())
+        values = self.test_metrics.compute()
+        self.log_dict({name: value for name, value in values.items() if not value.ndim})
         self.test_metrics.reset()
-        self._confusion = self.confusion.compute()
-        self.confusion.reset()
+        if self.threshold is None:
+            confusion = self.confusion.compute()
+            self._by_class = {"accuracy": confusion.diagonal() / confusion.sum(dim=1)}
+            self.confusion.reset()
+        else:
+            f1 = f"f1_at_{self.threshold:g}"
+            self._by_class = {"AP": values["test/AP"], f1: values["test/f1_by_class"]}
 
     def _log_loss(self, split: str) -> None:
         self.log(f"{split}/loss", self.loss_sum.compute() / self.loss_count.compute())
@@ -124,9 +160,12 @@ class ClassificationModule(LightningModule):
         self.loss_count.reset()
 
     def scores_by_class(self) -> ClassScores:
-        """Return the accuracy of each class in the last test, i.e. its recall."""
-        shares = self._confusion.diagonal() / self._confusion.sum(dim=1)
-        return {"accuracy": rounded(shares.tolist())}
+        """Return the metrics of each class in the last test.
+
+        They are the accuracy of the class, i.e. its recall, or, if images may have several labels,
+        its average precision and its F1.
+        """
+        return {name: rounded(values.tolist()) for name, values in self._by_class.items()}
 
     def predict_step(self, batch: Batch, batch_idx: int) -> list[tuple[int, Prediction]]:
         """Return the index of each image in the data set, and its prediction."""

@@ -1,4 +1,4 @@
-"""Compute the results of each image of a test batch."""
+"""Decide on the labels of images, and compute the results of each image of a test batch."""
 
 from collections.abc import Sequence
 
@@ -9,44 +9,93 @@ from torch.nn import functional
 from ..evaluation.scores import ImageResult, ScoreCounts, StepResults
 from .dataset import Batch, Prediction
 
+NO_LABEL = "no label"  # the row of false labels and the column of missed ones
+
+
+def decide(logits: Tensor, threshold: float | None) -> tuple[Tensor, Tensor]:
+    """Compute the probability of each class, and choose the labels.
+
+    Args:
+        logits: float tensor [B, classes].
+        threshold: lowest probability of a label if images may have several labels; with None, the
+            most probable class is the label.
+
+    Returns:
+        The probabilities, float tensor [B, classes], and the choice, bool tensor [B, classes].
+    """
+    if threshold is not None:
+        probabilities = logits.sigmoid()
+        return probabilities, probabilities >= threshold
+    best = functional.one_hot(logits.argmax(dim=1), logits.shape[1])
+    return logits.softmax(dim=1), best.bool()
+
+
+def predictions(probabilities: Tensor, chosen: Tensor, threshold: float | None) -> list[Prediction]:
+    """Return the predictions for probabilities and a choice of labels, both [B, classes]."""
+    everything = [None] * len(chosen) if threshold is None else probabilities.tolist()
+    predicted = [Prediction([], [], values) for values in everything]
+    pairs = zip(chosen.nonzero().tolist(), probabilities[chosen].tolist(), strict=True)
+    for (position, label), confidence in pairs:
+        predicted[position].labels.append(label)
+        predicted[position].confidences.append(confidence)
+    return predicted
+
 
 def score_batch(
-    batch: Batch, logits: Tensor, counted: Tensor, classes: Sequence[str]
+    batch: Batch,
+    logits: Tensor,
+    losses: Tensor,
+    counted: Tensor,
+    classes: Sequence[str],
+    threshold: float | None,
 ) -> StepResults:
-    """Compute the results of a batch; the loss of an image is its cross-entropy.
+    """Compute the results of a batch.
 
     The probability of every class counts as a prediction of that class, so that a threshold is the
-    lowest probability at which a class is assigned.
+    lowest probability at which a class is assigned. If images may have several labels, there is no
+    wrong class in place of a right one: the confusion matrix has the correct labels of each class
+    on its diagonal, the missed ones in its last column, and the false ones in its last row.
 
     Args:
         batch: the images and their targets.
         logits: float tensor [B, classes].
+        losses: float tensor [B].
         counted: bool tensor [B], true for the images that this process counts.
         classes: the class names.
+        threshold: as for ``decide``.
     """
-    images, targets, logits, positions = (
-        part[counted].cpu() for part in (batch.images, batch.targets, logits, batch.positions)
+    images, targets, logits, losses, positions = (
+        part[counted].cpu()
+        for part in (batch.images, batch.targets, logits, losses, batch.positions)
     )
-    losses = functional.cross_entropy(logits, targets, reduction="none")
-    probabilities = logits.softmax(dim=1)
-    confidences, labels = probabilities.max(dim=1)
-    counts = ScoreCounts(classes)
-    all_labels = np.tile(np.arange(len(classes)), len(targets))
+    probabilities, chosen = decide(logits, threshold)
+    actual = targets.bool() if targets.ndim == 2 else _one_hot(targets, len(classes))
+    counts = ScoreCounts(classes, background="" if threshold is None else NO_LABEL)
     counts.add(
-        all_labels,
+        np.tile(np.arange(len(classes)), len(targets)),
         probabilities.flatten().numpy(),
-        all_labels == targets.repeat_interleave(len(classes)).numpy(),
+        actual.flatten().numpy(),
     )
-    counts.add_targets(targets.numpy())
-    np.add.at(counts.confusion, (targets.numpy(), labels.numpy()), 1)
+    counts.add_targets(actual.nonzero()[:, 1].numpy())
+    if threshold is None:
+        counts.confusion += (actual.T.long() @ chosen.long()).numpy()
+    else:
+        diagonal = np.arange(len(classes))
+        counts.confusion[diagonal, diagonal] = (actual & chosen).sum(dim=0)
+        counts.confusion[:-1, -1] = (actual & ~chosen).sum(dim=0)
+        counts.confusion[-1, :-1] = (chosen & ~actual).sum(dim=0)
     results = zip(
         positions.tolist(),
         images,
         targets.tolist(),
-        map(Prediction, labels.tolist(), confidences.tolist()),
-        confidences.tolist(),
+        predictions(probabilities, chosen, threshold),
+        probabilities.amax(dim=1).tolist(),
         losses.tolist(),
-        (labels == targets).tolist(),
+        (actual == chosen).all(dim=1).tolist(),
         strict=True,
     )
     return StepResults(images=[ImageResult(*values) for values in results], counts=counts)
+
+
+def _one_hot(labels: Tensor, count: int) -> Tensor:
+    return functional.one_hot(labels, count).bool()

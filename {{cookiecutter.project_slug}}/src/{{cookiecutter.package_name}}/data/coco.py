@@ -1,25 +1,19 @@
 """Find, check and read COCO annotation files."""
 
 import json
-import os
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import UsageError
-from .files import locate
+from .coco_files import find_annotations
+from .files import check_inside, locate
 from .images import image_size
 from .reading import Reading
+from .split import folder_of
 from .text import read_text
-
-SPLITS = {"train": "train", "val": "val|valid|validation", "test": "test"}
-LAYOUTS = """These layouts are read, each with a file for train, for val and, optionally, for test:
-  annotations/instances_train2017.json with train2017/
-  annotations/train.json with train/
-  train/_annotations.coco.json with the images in the same folder"""
 
 
 class CocoObject(NamedTuple):
@@ -54,29 +48,23 @@ class _Content(NamedTuple):
 def read_coco(
     root: Path, reading: Reading, *, missing_images: bool = False, outside: bool = False
 ) -> tuple[list[str], dict[str, list[CocoImage]]]:
-    """Read the three splits; if there is no test split, the validation split is used for it.
+    """Read the images of the splits that the data have, with their annotations.
 
     Args:
-        root: the folder of the data set.
+        root: the folder of the data set, or its only annotation file.
         reading: counts what is left out.
         missing_images: if true, image files may be missing; reading such an image then fails.
         outside: whether image files may be outside ``root``.
 
     Returns:
-        The names of the classes in the order of their ids, and the images by split.
+        The names of the classes in the order of their ids, and the images by split; without splits,
+        all images are those of train.
 
     Raises:
         UsageError: if a file or an annotation is missing or invalid.
     """
-    if not root.is_dir():
-        raise UsageError(
-            f"data.root={root}: there is no such folder.\nName the folder that holds the data."
-        )
-    files = {split: _find(root, split) for split in SPLITS}
-    for split in ("train", "val"):
-        if files[split] is None:
-            raise UsageError(f"data.root={root} has no annotations for {split}.\n{LAYOUTS}")
-    contents = {split: _read_file(file) for split, file in files.items() if file is not None}
+    files, root = find_annotations(root), folder_of(root)
+    contents = {split: _read_file(file) for split, file in files.items()}
     _check_annotated(contents, reading)
     if "val" in contents and "test" not in contents:
         reading.note(f"{root} has no annotations for the test: the validation images are tested.")
@@ -95,27 +83,6 @@ def read_coco(
     if "test" not in splits and "val" in splits:
         splits["test"] = splits["val"]
     return list(names.values()), splits
-
-
-def _find(root: Path, split: str) -> Path | None:
-    in_splits = [
-        root / name / "_annotations.coco.json"
-        for name in SPLITS[split].split("|")
-        if (root / name / "_annotations.coco.json").is_file()
-    ]
-    in_annotations = [
-        path
-        for path in sorted((root / "annotations").glob("*.json"))
-        if re.fullmatch(rf"(instances_)?({SPLITS[split]})(\d\d\d\d)?", path.stem)
-    ]
-    files = in_splits + in_annotations
-    if len(files) > 1:
-        raise UsageError(
-            f"data.root={root} has several annotation files for {split}:\n"
-            + "\n".join(f"  {path}" for path in files)
-            + "\nKeep the file to use, and move the other files away."
-        )
-    return files[0] if files else None
 
 
 def _read_file(file: Path) -> _Content:
@@ -161,19 +128,13 @@ def _class_names(contents: Sequence[_Content], reading: Reading) -> dict[int, st
     A category without annotations in any split is left out if it is the supercategory of another.
     """
     file, categories = contents[0].file, contents[0].categories
-    names = _names(contents[0])
-    for content in contents[1:]:
-        if _names(content) != names:
-            raise UsageError(
-                f"{content.file} and the annotations for train have different categories:\n"
-                f"  {_listed(_names(content))}\n  {_listed(names)}"
-            )
+    all_names = _names(contents[0])
     used = {
         entry.get("category_id") for content in contents for entry in content.annotations.values()
     }
     parents = {
         key
-        for key, name in names.items()
+        for key, name in all_names.items()
         if key not in used
         and any(
             entry.get("supercategory") == name
@@ -184,12 +145,18 @@ def _class_names(contents: Sequence[_Content], reading: Reading) -> dict[int, st
     for key in sorted(parents):
         reading.leave_out("categories", "the parent of others, without annotations", file)
         reading.note(
-            f"{file}: the category {key} {names[key]} is no class, since it is the supercategory "
+            f"{file}: category {key} {all_names[key]} is no class, since it is the supercategory "
             "of others and has no annotation."
         )
-    names = {key: name for key, name in names.items() if key not in parents}
+    names = {key: name for key, name in all_names.items() if key not in parents}
     if not names or len(set(names.values())) < len(names):
         raise UsageError(f"{file} must have categories, by different names: {_listed(names)}")
+    for content in contents[1:]:
+        if _names(content) != all_names:
+            raise UsageError(
+                f"{content.file} and the annotations for train have different categories:\n"
+                f"  {_listed(_names(content))}\n  {_listed(all_names)}"
+            )
     return names
 
 
@@ -285,6 +252,7 @@ def _paths(
     names = {key: str(_field(file, "image", entry, "file_name")) for key, entry in images.items()}
     stem = file.stem.removeprefix("instances_")
     folders = [file.parent, root / stem, root / "images" / stem, root / "images", root]
+    folders.append(file.parent / "images")
     located, dropped = locate(list(names.values()), folders)
     paths = dict(zip(names, located, strict=True))
     if dropped:
@@ -298,31 +266,6 @@ def _paths(
             "Add it, or leave such images out: data.skip_unreadable=true"
         )
     return paths
-
-
-def check_inside(root: Path, paths: Iterable[Path], *, source: Path) -> None:
-    """Check that the paths that a file names are in the folder of the data set.
-
-    A link in that folder may lead elsewhere.
-
-    Args:
-        root: the folder of the data set.
-        paths: the paths, absolute or relative to the current folder.
-        source: the file that names them, for the message.
-
-    Raises:
-        UsageError: for the first path outside ``root``.
-    """
-    prefix, whole = f"{root}{os.sep}", f"{os.path.abspath(root)}{os.sep}"  # noqa: PTH100
-    for path in map(str, paths):
-        if path.startswith(prefix) and ".." not in path:
-            continue  # a quick test, since there may be millions of paths
-        inside = os.path.abspath(path).startswith(whole)  # noqa: PTH100
-        if not (inside or Path(path).resolve().is_relative_to(root.resolve())):
-            raise UsageError(
-                f"{source} names {path}, which is outside data.root={root}.\n"
-                "Name a folder that holds both as data.root, or allow it: data.outside_root=true"
-            )
 
 
 def _listed(names: dict[int, str]) -> str:

@@ -160,6 +160,31 @@ def locate(names: Sequence[str], folders: Sequence[Path]) -> tuple[list[Path], i
     return [folder / name for name in names], 0
 
 
+def check_inside(root: Path, paths: Iterable[Path], *, source: Path) -> None:
+    """Check that the paths that a file names are in the folder of the data set.
+
+    A link in that folder may lead elsewhere.
+
+    Args:
+        root: the folder of the data set.
+        paths: the paths, absolute or relative to the current folder.
+        source: the file that names them, for the message.
+
+    Raises:
+        UsageError: for the first path outside ``root``.
+    """
+    prefix, whole = f"{root}{os.sep}", f"{os.path.abspath(root)}{os.sep}"  # noqa: PTH100
+    for path in map(str, paths):
+        if path.startswith(prefix) and ".." not in path:
+            continue  # a quick test, since there may be millions of paths
+        inside = os.path.abspath(path).startswith(whole)  # noqa: PTH100
+        if not (inside or Path(path).resolve().is_relative_to(root.resolve())):
+            raise UsageError(
+                f"{source} names {path}, which is outside data.root={root}.\n"
+                "Name a folder that holds both as data.root, or allow it: data.outside_root=true"
+            )
+
+
 def find_sources(source: str) -> list[Path]:
     """Return the sorted paths of the files to predict.
 

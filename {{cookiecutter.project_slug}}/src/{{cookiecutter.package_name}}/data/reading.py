@@ -39,14 +39,17 @@ class Reading:
     Attributes:
         images: the number of images that are used, by split.
         objects: the number of annotated objects that are used, by split and class.
-        counted: the things that ``objects`` counts: images, if each has a label, objects or pixels.
+        counted: the things that ``objects`` counts: images, if each has one label, labels, objects
+            or pixels.
         notes: sentences that the user must know, each with the file and the reason.
+        drawn: the splits that the data lack, so that their images are drawn by ``data.split``.
     """
 
     images: dict[str, int] = field(default_factory=dict)
     objects: dict[str, dict[str, int]] = field(default_factory=dict)
     counted: str = "objects"
     notes: list[str] = field(default_factory=list)
+    drawn: Sequence[str] = ()
     _left_out: dict[tuple[str, str, str], LeftOut] = field(default_factory=dict)
 
     @property
@@ -124,7 +127,8 @@ class Reading:
         splits = []
         for split in (split for split in SPLIT_NAMES if split in self.images):
             objects = sum(self.objects.get(split, {}).values())
-            counted = f" with {objects} {self.counted}" if self.counted == "objects" else ""
+            numbered = self.counted in {"objects", "labels"}
+            counted = f" with {objects} {self.counted}" if numbered else ""
             splits.append(f"{split} {self.images[split]} images{counted}")
         totals: dict[tuple[str, str], LeftOut] = {}
         for part in self.left_out:
@@ -181,7 +185,7 @@ def check_learnable(reading: Reading) -> None:
             )
     trained = reading.objects.get("train", {})
     present = [name for name, count in trained.items() if count]
-    if len(present) == 1 and reading.counted != "objects":
+    if len(present) == 1 and reading.counted in {"images", "pixels"}:
         raise UsageError(
             f"All {reading.counted} of train have the class {present[0]}, so there is nothing to "
             "learn.\nAdd images of other classes to train."

@@ -9,16 +9,19 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ..data.coco import read_coco
+from ..data.coco import CocoImage, read_coco
 from ..data.datamodule import Datasets
 from ..data.fit import Fit
 from ..data.images import ImageFiles, Unreadable, UnreadableImageError
+from ..data.labelme import read_labelme
 from ..data.reading import Reading
+from ..data.split import folder_of, with_splits
 from ..settings.data import ShapesSettings
 from ..settings.detection import DataSettings
 from .boxes import AnnotatedImage, Target
 from .coco import from_coco
 from .transforms import FitWithBoxes, PairTransform, train_transform
+from .voc import read_voc
 from .write_shapes import write_shapes
 from .yolo import read_yolo
 
@@ -117,20 +120,25 @@ def build_datasets(settings: DataSettings) -> Datasets:
     reading = Reading()
     root = write_shapes(settings) if isinstance(settings, ShapesSettings) else settings.root
     if settings.name == "yolo":
-        classes, splits = read_yolo(
+        classes, found = read_yolo(
             root, reading, missing_images=settings.skip_unreadable, outside=settings.outside_root
         )
     else:
-        classes, images = read_coco(
-            root, reading, missing_images=settings.skip_unreadable, outside=settings.outside_root
-        )
-        splits = {split: from_coco(images[split], reading, split) for split in images}
+        classes, images = _read_in_pixels(settings, root, reading)
+        found = {split: from_coco(images[split], reading, split) for split in images}
+    splits = with_splits(
+        found,
+        settings,
+        reading,
+        path=lambda image: image.path,
+        labels=lambda image: {classes[item.label] for item in image.objects},
+    )
     for split, annotated in splits.items():
         objects = [item for image in annotated for item in image.objects]
         labels = [item.label for item in objects if not item.crowd]
         reading.count(split, images=len(annotated), labels=labels, classes=classes)
-    used = (image.path for annotated in splits.values() for image in annotated)
-    reading.add_unused_images(root, used, "not among the annotated images")
+    used = (image.path for annotated in found.values() for image in annotated)
+    reading.add_unused_images(folder_of(root), used, "not among the annotated images")
     evaluation, limit = FitWithBoxes(settings), settings.max_pixels
     return Datasets(
         train=BoxDataset(splits["train"], train_transform(settings), limit),
@@ -140,6 +148,18 @@ def build_datasets(settings: DataSettings) -> Datasets:
         collate=collate,
         reading=reading,
     )
+
+
+def _read_in_pixels(
+    settings: DataSettings, root: Path, reading: Reading
+) -> tuple[list[str], dict[str, list[CocoImage]]]:
+    """Read a format whose boxes are in pixels."""
+    missing_images = settings.skip_unreadable
+    if settings.name == "voc":
+        return read_voc(root, reading, missing_images=missing_images)
+    if settings.name == "labelme":
+        return read_labelme(root, reading, missing_images=missing_images)
+    return read_coco(root, reading, missing_images=missing_images, outside=settings.outside_root)
 
 
 def unlabelled_images(paths: Sequence[Path], settings: DataSettings) -> BoxDataset:

@@ -138,6 +138,11 @@ def postprocessing(module: DetectionModule, network: DenseDetector) -> dict[str,
     }
 
 
+def use_code(_rules: Mapping[str, Any]) -> str:
+    """Return Python code for the model card that prints the predictions for an image."""
+    return USE_CODE
+
+
 def decode_outputs(outputs: Sequence[Tensor], rules: Mapping[str, Any]) -> list[Prediction]:
     """Select boxes in the same way as torchvision; return a prediction for each image.
 

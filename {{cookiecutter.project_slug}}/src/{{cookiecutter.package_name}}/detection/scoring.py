@@ -30,7 +30,7 @@ def score_batch(
         classes: the class names.
         threshold: the lowest score of a box that is drawn and counted in the confusion matrix.
     """
-    counts = ScoreCounts(classes, background=True)
+    counts = ScoreCounts(classes, background="background")
     images, positions = batch.images.cpu(), batch.positions.tolist()
     results = []
     for index in counted.nonzero().flatten().tolist():

@@ -8,17 +8,14 @@ from typing import Any
 
 import yaml
 
-from ..data.coco import check_inside
-from ..data.files import SPLIT_NAMES, images_below, locate
+from ..data.files import check_inside, images_below, locate
 from ..data.reading import Reading
+from ..data.split import folder_of
 from ..data.text import read_text
 from ..errors import UsageError
 from .boxes import AnnotatedImage, AnnotatedObject
+from .yolo_files import EXAMPLE, find_description, find_entries, names_of, read_names, text_of
 
-EXAMPLE = """It must contain the folders of the images and the names of the classes:
-  train: images/train
-  val: images/val
-  names: [cat, dog]"""
 SLACK = 0.005  # a box may exceed the image by this share of its side, because of rounding
 NO_AREA = "the box has no area"
 
@@ -26,7 +23,7 @@ NO_AREA = "the box has no area"
 def read_yolo(
     root: Path, reading: Reading, *, missing_images: bool = False, outside: bool = False
 ) -> tuple[list[str], dict[str, list[AnnotatedImage]]]:
-    """Read the three splits; if there is no test split, the validation split is used for it.
+    """Read the images of the splits that the data have, with their boxes.
 
     The boxes of ``.../images/a.jpg`` are in ``.../labels/a.txt``. A line is a class index and the
     centre x, centre y, width and height of a box, relative to the image, followed by key points if
@@ -34,42 +31,44 @@ def read_yolo(
     polygon, of which the bounding box is used. An image without a text file has no objects.
 
     Args:
-        root: the folder of ``data.yaml``.
+        root: the folder of ``data.yaml``, or that file itself.
         reading: counts what is left out.
         missing_images: if true, image files may be missing; reading such an image then fails.
         outside: whether images may be outside ``root``.
 
     Returns:
-        The class names, and the annotated images by split.
+        The class names, and the annotated images by split; without splits, all images are those of
+        train.
 
     Raises:
         UsageError: if a file or a line of a file is missing or invalid, or if no image of the
             training or of the validation split has an object.
     """
-    file = root / "data.yaml"
-    content = _read_yaml(file)
+    file = find_description(root)
+    folder = folder_of(root)
+    content = _read_yaml(file) if file.suffix in {".yaml", ".yml"} else read_names(file)
     classes, keypoints = _classes(file, content), _keypoint_values(file, content)
-    base = root / (_text(content.get("path")) or ".")
-    base = base if base.is_dir() else root
+    base = folder / (text_of(content.get("path")) or ".")
+    base = base if base.is_dir() else folder
+    entries = find_entries(content, base)
+    if "train" not in entries:
+        raise UsageError(f"{file} has no train.\n{EXAMPLE}")
+    if "val" in entries and "test" not in entries:
+        reading.note(f"{file} has no test: the validation images are tested.")
     splits: dict[str, list[AnnotatedImage]] = {}
-    for split, words in SPLIT_NAMES.items():
-        entry = next((content[word] for word in words if _text(content.get(word))), None)
-        absent = [name for name in _names(entry) if _source(base, name) is None]
-        if split == "test" and (entry is None or absent):
-            named = f"names {absent[0]}, which does not exist" if absent else "has no test"
-            reading.note(f"{file} {named}: the validation images are tested.")
+    for split, entry in entries.items():
+        absent = [name for name in names_of(entry) if _source(base, name) is None]
+        if split == "test" and absent:
+            reading.note(f"{file} names {absent[0]} for the test, which does not exist.")
             continue
-        if entry is None:
-            raise UsageError(f"{file} has no {split}.\n{EXAMPLE}")
         if absent:
             raise UsageError(f"{file} names {absent[0]}, but there is no {base / absent[0]}.")
         paths = _images(file, base, entry, missing_images=missing_images)
         if not outside:
-            check_inside(root, paths, source=file)
+            check_inside(folder, paths, source=file)
         splits[split] = [_read_image(path, len(classes), keypoints) for path in paths]
         _count_faults(splits[split], split, reading)
     _check_objects(file, splits, reading)
-    splits.setdefault("test", splits["val"])
     _count_unused_labels([image.path for images in splits.values() for image in images], reading)
     return classes, splits
 
@@ -100,18 +99,6 @@ def _check_objects(file: Path, splits: dict[str, list[AnnotatedImage]], reading:
             f"{reason}.\nThe objects of {images[0].path} were sought in {label}, which {state}: "
             "labels/ takes the place of the last images/ in the path."
         )
-
-
-def _text(value: object) -> str:
-    """Return a value of ``data.yaml`` as text, empty for null."""
-    text = "" if value is None else str(value)
-    return "" if text in {"null", "Null", "NULL", "~"} else text
-
-
-def _names(entry: object) -> list[str]:
-    """Return the files or folders that ``data.yaml`` names for a split."""
-    names = entry if isinstance(entry, list) else [entry]
-    return [str(name).replace("\\", "/") for name in names if _text(name)]
 
 
 def _source(base: Path, name: str) -> Path | None:
@@ -146,7 +133,7 @@ def _classes(file: Path, content: Any) -> list[str]:
 
 def _images(file: Path, base: Path, entry: object, *, missing_images: bool) -> list[Path]:
     images: list[Path] = []
-    for name in _names(entry):
+    for name in names_of(entry):
         source = _source(base, name) or base
         if source.is_dir():
             images += map(Path, images_below(source))

@@ -7,8 +7,9 @@ from typing import Any
 
 from lightning.fabric.utilities import move_data_to_device
 from lightning.pytorch import seed_everything
+from lightning.pytorch.callbacks import LambdaCallback
 from rich.console import Console
-from rich.progress import track
+from rich.progress import Progress, track
 from rich.table import Table
 
 from ..data.cache import cache_images
@@ -57,8 +58,8 @@ def measure_rates(datasets: Datasets, settings: BenchSettings, run: Run) -> dict
             pass
     loader_rate, batches = _time_loader(datamodule, settings)
     classes = list(datasets.classes)
-    model_rate = train_steps(settings, run, classes, batches)["images_per_second"]
-    training = train_steps(settings, run, classes, datamodule)
+    model_rate = train_steps("Model alone", settings, run, classes, batches)["images_per_second"]
+    training = train_steps("Training", settings, run, classes, datamodule)
     return {
         **training,
         "loader_images_per_second": loader_rate,
@@ -85,11 +86,16 @@ def _time_loader(datamodule: DataModule, settings: BenchSettings) -> tuple[float
 
 
 def train_steps(
-    settings: BenchSettings, run: Run, classes: list[str], data: DataModule | list[Any]
+    name: str,
+    settings: BenchSettings,
+    run: Run,
+    classes: list[str],
+    data: DataModule | list[Any],
 ) -> dict[str, float]:
     """Train for ``warmup + steps`` batches, as ``train`` does but without validation.
 
-    Batches that are passed as a list are moved to the device once and repeated.
+    Batches that are passed as a list are moved to the device once and repeated. The progress bar
+    has this name.
 
     Returns:
         The metrics of ``Performance`` after the warm-up, without ``perf/`` in their names.
@@ -104,20 +110,25 @@ def train_steps(
         "limit_train_batches": min(total, epoch),
         "limit_val_batches": 0,
         "log_every_n_steps": total + epoch,  # only at the end
+        "progress": False,
     }
     limited = settings.model_copy(update={"trainer": settings.trainer.model_copy(update=limits)})
     performance = Performance(skip=settings.warmup)
-    callbacks = [*step_callbacks(settings), performance]
+    progress = Progress(disable=not settings.trainer.progress)
+    bar = progress.add_task(name, total=total)
+    advance = LambdaCallback(on_train_batch_end=lambda *_: progress.advance(bar))
+    callbacks = [*step_callbacks(settings), performance, advance]
     trainer = build_trainer(limited, run, loggers=[], callbacks=callbacks)
     if trainer.world_size > 1:
         raise UsageError("bench times one process: trainer.devices=1, without trainer=ddp.")
     module = TaskModule(settings, classes, download=False)  # values do not change speed
-    if isinstance(data, DataModule):
-        trainer.fit(module, datamodule=data)
-    else:
-        device = trainer.strategy.root_device
-        batches = [move_data_to_device(batch, device) for batch in data]
-        trainer.fit(module, islice(cycle(batches), total))
+    with progress:
+        if isinstance(data, DataModule):
+            trainer.fit(module, datamodule=data)
+        else:
+            device = trainer.strategy.root_device
+            batches = [move_data_to_device(batch, device) for batch in data]
+            trainer.fit(module, islice(cycle(batches), total))
     measured = performance.measured(trainer, module)
     return {name.removeprefix("perf/"): value for name, value in measured.items()}
 

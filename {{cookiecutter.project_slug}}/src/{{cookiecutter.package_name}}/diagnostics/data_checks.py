@@ -1,6 +1,7 @@
 """Check every image of a data set: unreadable files, repeated images, suspicious annotations."""
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
@@ -9,20 +10,27 @@ import numpy as np
 from rich.progress import track
 from torch.utils.data import DataLoader
 
+# ~ if cookiecutter.task == "classification"
+from ..classification.dataset import target_labels
 from ..data.datamodule import Datasets, usable_workers
-# ~ if cookiecutter.task == "segmentation"
+from ..data.images import Unreadable
+
+# ~ elif cookiecutter.task == "segmentation"
+from ..data.datamodule import Datasets, usable_workers
 from ..data.images import Unreadable
 from ..segmentation.masks import IGNORE_INDEX
 
 # ~ else
+from ..data.datamodule import Datasets, usable_workers
 from ..data.images import Unreadable
 
 # ~ endif
 # The kinds of issues, the worst first, with the message for their number.
 KINDS = {
     "leak": "Images in several splits: {}. Scores will be too good; keep each image in one split.",
+    "contradiction": "Images with several annotations: {}. Keep the correct one of each.",
     "unreadable": "Unreadable images: {}. Repair or remove them, or set data.skip_unreadable=true.",
-    "annotation": "Suspicious annotations: {}.",
+    "annotation": "Suspicious annotations: {}. Correct them, or leave these images out.",
     "duplicate": "Images that are repeated in their split: {}. Keep one of each.",
 }
 # ~ if cookiecutter.task == "classification"
@@ -47,6 +55,20 @@ class Issue(NamedTuple):
     position: int  # index of the image in its split
     path: str
     reason: str
+    same: str = ""  # the path of an earlier image with the same pixels
+
+
+class Checked(NamedTuple):
+    """The facts about an image and its annotations."""
+
+    pixels: bytes  # a digest, which is empty for an unreadable image
+    annotations: bytes
+    size: tuple[int, int]  # height and width
+    counts: np.ndarray  # int64 [classes]
+    # ~ if cookiecutter.task == "detection"
+    sides: np.ndarray  # float32 [N, 2], width and height of each box as a share of the image
+    # ~ endif
+    issues: list[tuple[str, str]]  # kind and reason
 
 
 @dataclass
@@ -55,6 +77,10 @@ class DataReport:
 
     images: dict[str, int] = field(default_factory=dict)
     counts: dict[str, np.ndarray] = field(default_factory=dict)  # int64 [classes]
+    sizes: dict[str, np.ndarray] = field(default_factory=dict)  # int64 [N, 2], height and width
+    # ~ if cookiecutter.task == "detection"
+    sides: dict[str, np.ndarray] = field(default_factory=dict)  # see Checked
+    # ~ endif
     issues: list[Issue] = field(default_factory=list)  # the worst first
 
 
@@ -65,7 +91,7 @@ def check_data(datasets: Datasets, *, progress: bool) -> DataReport:
     the validation split is not read again.
     """
     report = DataReport()
-    first_places: dict[bytes, tuple[str, str]] = {}  # split and path, by the digest of the pixels
+    known: dict[bytes, tuple[str, str, bytes]] = {}  # split, path and annotations by pixels
     same = np.array_equal(datasets.test.paths, datasets.val.paths)  # type: ignore[attr-defined]
     for split in ("train", "val") if same else ("train", "val", "test"):
         dataset: Any = getattr(datasets, split)
@@ -74,21 +100,40 @@ def check_data(datasets: Datasets, *, progress: bool) -> DataReport:
         loader = DataLoader(
             dataset, batch_size=None, num_workers=usable_workers(), collate_fn=check
         )
-        counts = np.zeros(len(datasets.classes), dtype=np.int64)
+        images: list[Checked] = []
         shown = track(loader, f"Checking {split}", total=len(dataset), disable=not progress)
-        for position, (digest, image_counts, issues) in enumerate(shown):
+        for position, image in enumerate(shown):
             path = str(dataset.paths[position])
-            if digest in first_places:
-                first_split, first_path = first_places[digest]
-                kind = "duplicate" if first_split == split else "leak"
-                issues.append((kind, f"the same pixels as {first_path}"))
-            elif digest:
-                first_places[digest] = (split, path)
-            report.issues += [Issue(kind, split, position, path, text) for kind, text in issues]
-            counts += image_counts
-        report.images[split], report.counts[split] = len(dataset), counts
+            images.append(image)
+            first = known.setdefault(image.pixels, (split, path, image.annotations))
+            if image.pixels and first[1] != path:
+                report.issues += _repetitions(first, image, split, position, path)
+            report.issues += [
+                Issue(kind, split, position, path, text) for kind, text in image.issues
+            ]
+        report.images[split] = len(dataset)
+        report.counts[split] = np.sum([image.counts for image in images], axis=0)
+        report.sizes[split] = np.array([image.size for image in images if image.pixels])
+        # ~ if cookiecutter.task == "detection"
+        report.sides[split] = np.concatenate([image.sides for image in images])
+        # ~ endif
     report.issues.sort(key=lambda issue: list(KINDS).index(issue.kind))
     return report
+
+
+def _repetitions(
+    first: tuple[str, str, bytes], image: Checked, split: str, position: int, path: str
+) -> Iterator[Issue]:
+    """Yield the issues of an image with the pixels of an earlier image."""
+    first_split, first_path, annotations = first
+    text = f"the same pixels as {first_path}"
+    if annotations != image.annotations:
+        different = f"{text}, with other annotations"
+        yield Issue("contradiction", split, position, path, different, first_path)
+    if first_split != split:
+        yield Issue("leak", split, position, path, text, first_path)
+    elif annotations == image.annotations:
+        yield Issue("duplicate", split, position, path, text, first_path)
 
 
 def identity(*parts: Any) -> Any:
@@ -96,27 +141,50 @@ def identity(*parts: Any) -> Any:
     return parts if len(parts) > 1 else parts[0]
 
 
-def _check_sample(
-    dataset: Any, classes: int, sample: Any
-) -> tuple[bytes, np.ndarray, list[tuple[str, str]]]:
-    """Return a digest of the pixels, the counts by class, and the kind and reason of each issue.
+def _check_sample(dataset: Any, classes: int, sample: Any) -> Checked:
+    """Return the facts about an image.
 
-    The loader's worker calls this function, so that no pixels are sent between processes. The
-    digest of an unreadable image is empty.
+    The loader's worker calls this function, so that no pixels are sent between processes.
     """
+    # ~ if cookiecutter.task == "detection"
+    sides = np.empty((0, 2), dtype=np.float32)
+    # ~ endif
     if isinstance(sample, Unreadable):
-        reason = f"{sample.path}: {sample.reason}"
-        return b"", np.zeros(classes, dtype=np.int64), [("unreadable", reason)]
+        counts = np.zeros(classes, dtype=np.int64)
+        issues = [("unreadable", f"{sample.path}: {sample.reason}")]
+        # ~ if cookiecutter.task == "detection"
+        return Checked(b"", b"", (0, 0), counts, sides, issues)
+        # ~ else
+        return Checked(b"", b"", (0, 0), counts, issues)
+        # ~ endif
     counts, problems = _check_annotations(dataset, classes, sample)
-    pixels = sample.image.contiguous().numpy()
-    digest = hashlib.blake2b(pixels.tobytes() + str(pixels.shape).encode(), digest_size=16).digest()
-    return digest, counts, [("annotation", problem) for problem in problems]
+    issues = [("annotation", problem) for problem in problems]
+    size = (sample.image.shape[1], sample.image.shape[2])
+    pixels = _digest(sample.image.contiguous().numpy())
+    # ~ if cookiecutter.task == "detection"
+    target = sample.target
+    rows = np.column_stack([target.labels.numpy(), target.boxes.numpy()])
+    boxes = target.boxes.numpy()
+    sides = boxes[:, 2:] - boxes[:, :2]
+    annotations = _digest(rows[np.lexsort(rows.T)])  # in any order
+    return Checked(pixels, annotations, size, counts, sides, issues)
+
+
+    # ~ else
+    return Checked(pixels, _digest(np.asarray(sample.target)), size, counts, issues)
+
+
+    # ~ endif
+def _digest(array: np.ndarray) -> bytes:
+    content = array.tobytes() + str(array.shape).encode()
+    return hashlib.blake2b(content, digest_size=16).digest()
 
 
 # ~ if cookiecutter.task == "classification"
 def _check_annotations(_dataset: Any, classes: int, sample: Any) -> tuple[np.ndarray, list[str]]:
-    """Count the image for its class: int64 array [classes], and no problems."""
-    return np.bincount([sample.target], minlength=classes), []
+    """Count the image for each of its classes: int64 array [classes], and no problems."""
+    labels = np.array(target_labels(sample.target), dtype=np.int64)
+    return np.bincount(labels, minlength=classes), []
 # ~ elif cookiecutter.task == "detection"
 def _check_annotations(dataset: Any, classes: int, sample: Any) -> tuple[np.ndarray, list[str]]:
     """Count the objects by class, int64 array [classes], and describe implausible boxes."""

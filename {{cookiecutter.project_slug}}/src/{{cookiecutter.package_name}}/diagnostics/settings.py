@@ -10,3 +10,9 @@ class BenchSettings(Settings):
 
     warmup: int = Field(ge=1, description="Training steps before the measurement.")
     steps: int = Field(ge=1, description="Training steps that are measured.")
+
+
+class DoctorSettings(BenchSettings):
+    """The settings of ``doctor``."""
+
+    steps: int = Field(ge=0, description="Training steps that are measured; 0: data checks only.")

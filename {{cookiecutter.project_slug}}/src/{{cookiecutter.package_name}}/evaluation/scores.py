@@ -47,13 +47,13 @@ class ScoreCounts:
 
     Args:
         classes: the class names.
-        background: whether the confusion matrix has an additional row, for predictions without
-            a target, and an additional column, for targets without a prediction.
+        background: the name of an additional row of the confusion matrix, for predictions without
+            a target, and of an additional column, for targets without a prediction; none if empty.
     """
 
-    def __init__(self, classes: Sequence[str], *, background: bool = False) -> None:
+    def __init__(self, classes: Sequence[str], *, background: str = "") -> None:
         self.classes = list(classes)
-        self.confusion_names = [*classes, *(["background"] if background else [])]
+        self.confusion_names = [*classes, *([background] if background else [])]
         self.correct = np.zeros((len(classes), BINS), dtype=np.int64)
         self.wrong = np.zeros((len(classes), BINS), dtype=np.int64)
         self.targets = np.zeros(len(classes), dtype=np.int64)

@@ -153,7 +153,7 @@ def model_card(description: Mapping[str, Any]) -> str:
         package="onnxruntime" if onnx else "torch",
         fit_code=FIT_CODE[preprocessing["fit"]],
         run_code=run_code,
-        use_code=task_export.USE_CODE.strip(),
+        use_code=task_export.use_code(description["postprocessing"]).strip(),
         metric_list=metrics or "Unknown: the checkpoint is not in the folder of its training.",
         setting_list=_bullets(description["training"]),
         difference=f"{description['agreement']['max_difference']:.1e}",

@@ -49,6 +49,11 @@ class Run:
         return self.folder / "metrics.csv"
 
     @property
+    def split(self) -> Path:
+        """The split of each image, if the data have no splits of their own."""
+        return self.folder / "split.csv"
+
+    @property
     def results(self) -> Path:
         """The test metrics. A run that has this file is finished."""
         return self.folder / "metrics.json"

@@ -15,7 +15,7 @@ from ..evaluation.html_page import image, page, table
 from ..run.files import write_csv, write_text
 from ..run.folder import Run, read_metrics
 from ..settings.check import flattened
-from ..settings.tree import METRICS, MONITOR
+from ..settings.tree import METRICS, MONITOR, monitored
 
 NOT_COMPARED = {"resume", "runs"}  # these settings do not affect the result
 PRINTED_RUNS = 20  # results.csv and report.html have all runs
@@ -28,6 +28,7 @@ class Result:
 
     run: Run
     settings: Mapping[str, object]  # by path, such as optimizer.lr; empty without config.yaml
+    monitor: str  # the name of the score
     score: float | None  # the best of all epochs
     state: str  # finished, failed or stopped
     reason: str = ""  # of a failure
@@ -36,14 +37,16 @@ class Result:
 def read_result(run: Run) -> Result:
     """Read the settings and the outcome of a run from its folder."""
     settings = flattened(run.settings) if run.settings_file.is_file() else {}
-    scores = [row[MONITOR] for row in read_metrics(run.metrics) if MONITOR in row]
+    rows = read_metrics(run.metrics)
+    monitor = monitored({name for row in rows for name in row})
+    scores = [row[monitor] for row in rows if monitor in row]
     score = BEST(filter(math.isfinite, scores), default=None)
     if run.results.is_file():
-        return Result(run, settings, score, "finished")
+        return Result(run, settings, monitor, score, "finished")
     if run.failure.is_file():
         reason = " ".join(run.failure.read_text(encoding="utf-8").split())
-        return Result(run, settings, score, "failed", reason)
-    return Result(run, settings, score, "stopped")
+        return Result(run, settings, monitor, score, "failed", reason)
+    return Result(run, settings, monitor, score, "stopped")
 
 
 def compare(results: Sequence[Result], folder: Path, pictures: Mapping[Path, str]) -> None:
@@ -59,7 +62,8 @@ def compare(results: Sequence[Result], folder: Path, pictures: Mapping[Path, str
     keys = varied_settings(results)
     names = [key.rsplit(".", 1)[-1] for key in keys]
     short = [name if names.count(name) == 1 else key for key, name in zip(keys, names, strict=True)]
-    header = ["run", MONITOR, "state", *short]
+    monitor = ranked[0].monitor
+    header = ["run", monitor, "state", *short]
     rows = [_cells(result, keys) for result in ranked]
     runs_by_reason: dict[str, list[str]] = defaultdict(list)
     for result in ranked:
@@ -67,7 +71,7 @@ def compare(results: Sequence[Result], folder: Path, pictures: Mapping[Path, str
             runs_by_reason[result.reason].append(result.run.id)
     failures = [(", ".join(runs), reason) for reason, runs in runs_by_reason.items()]
     folder.mkdir(parents=True, exist_ok=True)
-    columns = ["run", MONITOR, "state", *keys, "reason"]
+    columns = ["run", monitor, "state", *keys, "reason"]
     write_csv(folder / "results.csv", columns, (_csv_row(result, keys) for result in ranked))
     sections = [
         ("Runs", table(header, rows)),

@@ -9,7 +9,6 @@ import matplotlib as mpl
 from matplotlib import pyplot as plt
 
 from ..run.files import replacing
-from ..settings.tree import MONITOR
 from .compare import Result, label, varied_settings
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ def draw_scores(results: Sequence[Result], path: Path) -> dict[Path, str]:
         axes.set_xlabel(key)
         axes.tick_params("x", rotation=45)
         axes.grid(alpha=0.3)
-    grid[0, 0].set_ylabel(MONITOR)
+    grid[0, 0].set_ylabel(results[0].monitor)
     _save(path)
     return {path: "The best score of each run by each setting that varies"}
 
@@ -58,7 +57,7 @@ def draw_study(study: "Study", folder: Path) -> dict[Path, str]:
     # Optuna warns of plots with few points, and sets a style.
     with warnings.catch_warnings(action="ignore"), plt.rc_context({"figure.figsize": (8, 5)}):
         for name, (plot, _) in plots.items():
-            plot(study, target_name=MONITOR)
+            plot(study, target_name=study.user_attrs["space"]["score"])
             _save(folder / name)
     return {folder / name: caption for name, (_, caption) in plots.items()}
 

@@ -14,7 +14,7 @@ from optuna.trial import TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from ..errors import UsageError
-from ..settings.tree import METRICS, MONITOR
+from ..settings.tree import METRICS
 from .search_space import Search
 
 HEARTBEAT_SECONDS = 15
@@ -49,7 +49,7 @@ def open_study(settings: Search, folder: Path, lock: FileLock) -> Study:
         study = optuna.create_study(
             study_name=settings.study,
             storage=storage,
-            direction="maximize" if METRICS[MONITOR] == "max" else "minimize",
+            direction="maximize" if METRICS[settings.monitor] == "max" else "minimize",
             pruner=_pruner(settings),
             load_if_exists=True,
         )
@@ -80,7 +80,7 @@ def _pruner(settings: Search) -> BasePruner:
 
 def _check_space(study: Study, settings: Search) -> None:
     """Store the search space of a new study, or compare it with that of an existing study."""
-    now = {"score": MONITOR, **settings.model_dump(mode="json")["space"]}
+    now = {"score": settings.monitor, **settings.model_dump(mode="json")["space"]}
     before = study.user_attrs.get("space")
     if before is None:
         study.set_user_attr("id", f"{settings.study}_{secrets.token_hex(2)}")  # unique

@@ -20,7 +20,7 @@ from optuna.trial import TrialState
 
 from ..run.folder import Run, read_metrics
 from ..run.identity import RUN_ID
-from ..settings.tree import MONITOR
+from ..settings.tree import monitored
 from .compare import compare, read_result
 from .plots import draw_study
 from .search_space import SEARCH_SETTINGS, Search, hydra_value, suggest
@@ -167,9 +167,9 @@ def train(
         while process.returncode is None and not pruned:
             with suppress(subprocess.TimeoutExpired):
                 process.wait(POLL_SECONDS)
-            rows = [row for row in read_metrics(run.metrics) if MONITOR in row]
+            rows = [row for row in read_metrics(run.metrics) if monitored(row) in row]
             for row in rows[reported:]:
-                trial.report(row[MONITOR], int(row["epoch"]))
+                trial.report(row[monitored(row)], int(row["epoch"]))
             if reported < len(rows) < epochs:
                 pruned = trial.should_prune()
             reported = max(reported, len(rows))  # a resumed training removes rows

@@ -1,6 +1,5 @@
 """Image data sets with a mask for each image."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -12,7 +11,6 @@ from torch.utils.data import Dataset
 
 from ..data.coco import read_coco
 from ..data.datamodule import Datasets
-from ..data.files import images_below
 from ..data.fit import Fit
 from ..data.images import (
     DecodedImage,
@@ -21,16 +19,17 @@ from ..data.images import (
     UnreadableImageError,
     read_image,
 )
+from ..data.labelme import read_labelme
 from ..data.reading import Reading
-from ..errors import UsageError
+from ..data.split import folder_of, with_splits
 from ..settings.data import ShapesSettings
 from ..settings.segmentation import DataSettings
 from .coco import CocoMasks
+from .mask_folders import find_pairs
 from .masks import Classes, read_classes, read_mask
 from .transforms import PairTransform, eval_transform, train_transform
 from .write_shapes import write_shapes
 
-SPLITS = ("train", "val", "test")
 UNLABELLED = None
 
 
@@ -135,10 +134,10 @@ def build_datasets(settings: DataSettings) -> Datasets:
     """
     reading = Reading()
     root = write_shapes(settings) if isinstance(settings, ShapesSettings) else settings.root
-    if settings.name == "coco":
+    if settings.name in {"coco", "labelme"}:
         names, splits = _read_outlines(settings, reading)
     else:
-        names, splits = _read_mask_files(root, reading)
+        names, splits = _read_mask_files(settings, root, reading)
     evaluation, limit = eval_transform(settings), settings.max_pixels
     return Datasets(
         train=MaskDataset(*splits["train"], train_transform(settings), limit),
@@ -150,41 +149,49 @@ def build_datasets(settings: DataSettings) -> Datasets:
     )
 
 
-ClassesAndSplits = tuple[list[str], dict[str, tuple[Sequence[str | Path], MaskFiles | CocoMasks]]]
+ImagesAndMasks = dict[str, tuple[Sequence[str | Path], MaskFiles | CocoMasks]]  # by split
 
 
-def _read_outlines(settings: DataSettings, reading: Reading) -> ClassesAndSplits:
-    names, splits = read_coco(
-        settings.root,
+def _read_outlines(settings: DataSettings, reading: Reading) -> tuple[list[str], ImagesAndMasks]:
+    root, missing_images = settings.root, settings.skip_unreadable
+    if settings.name == "labelme":
+        names, outlined = read_labelme(root, reading, missing_images=missing_images)
+    else:
+        names, outlined = read_coco(
+            root, reading, missing_images=missing_images, outside=settings.outside_root
+        )
+    splits = with_splits(
+        outlined,
+        settings,
         reading,
-        missing_images=settings.skip_unreadable,
-        outside=settings.outside_root,
+        path=lambda image: image.path,
+        labels=lambda image: {names[item.label] for item in image.objects},
     )
     for split, images in splits.items():
         objects = [item for image in images for item in image.objects]
         labels = [item.label for item in objects if not item.crowd]
         reading.count(split, images=len(images), labels=labels, classes=names)
-    used = (image.path for images in splits.values() for image in images)
-    reading.add_unused_images(settings.root, used, "not among the annotated images")
+    used = (image.path for images in outlined.values() for image in images)
+    reading.add_unused_images(folder_of(root), used, "not among the annotated images")
     return ["background", *names], {
         split: ([image.path for image in images], CocoMasks(images))
         for split, images in splits.items()
     }
 
 
-def _read_mask_files(root: Path, reading: Reading) -> ClassesAndSplits:
-    if not root.is_dir():
-        raise UsageError(
-            f"data.root={root}: there is no such folder.\nName the folder that holds the data."
-        )
+def _read_mask_files(
+    settings: DataSettings, root: Path, reading: Reading
+) -> tuple[list[str], ImagesAndMasks]:
+    pairs = find_pairs(root, reading)
     classes = read_classes(root / "classes.txt")
-    pairs = {split: find_pairs(root, split) for split in SPLITS}
-    for split, (images, _) in pairs.items():
-        reading.images[split] = len(images)
-    used = (path for files in pairs.values() for paths in files for path in paths)
+    splits = with_splits(pairs, settings, reading, path=lambda pair: pair[0], labels=lambda _: ())
+    for split, part in splits.items():
+        reading.images[split] = len(part)
+    used = (path for part in pairs.values() for pair in part for path in pair)
     reading.add_unused_images(root, used, "without a mask, or a mask without an image")
     return classes.names, {
-        split: (images, MaskFiles(masks, classes)) for split, (images, masks) in pairs.items()
+        split: ([image for image, _ in part], MaskFiles([mask for _, mask in part], classes))
+        for split, part in splits.items()
     }
 
 
@@ -197,32 +204,3 @@ def model_input(image: Tensor, settings: DataSettings) -> Tensor:
     """Transform an image as in validation, from uint8 [3, H, W] to the size of the model input."""
     fitted: Tensor = Fit(settings)(image)
     return fitted
-
-
-def find_pairs(root: Path, split: str) -> tuple[list[str], list[str]]:
-    """Return the paths of the images and of the masks of a split, matched by file name.
-
-    Raises:
-        UsageError: if a folder or a mask is missing.
-    """
-    folders = root / "images" / split, root / "masks" / split
-    for folder in folders:
-        if not folder.is_dir():
-            raise UsageError(
-                f"{folder} is missing.\nImages go to images/{split}, masks to masks/{split}."
-            )
-    images = images_below(folders[0])
-    if not images:
-        raise UsageError(f"{folders[0]} has no images.")
-    names = [_relative_stem(folders[0], path) for path in images]
-    masks = {_relative_stem(folders[1], path): path for path in images_below(folders[1])}
-    unmatched = [path for name, path in zip(names, images, strict=True) if name not in masks]
-    if unmatched:
-        raise UsageError(
-            f"{unmatched[0]} has no mask in {folders[1]} ({len(unmatched)} such images)."
-        )
-    return images, [masks[name] for name in names]
-
-
-def _relative_stem(folder: Path, path: str) -> str:
-    return path.removeprefix(f"{folder}{os.sep}").rpartition(".")[0]

@@ -36,6 +36,11 @@ def postprocessing(_module: SegmentationModule, _network: nn.Module) -> dict[str
     }
 
 
+def use_code(_rules: Mapping[str, Any]) -> str:
+    """Return Python code for the model card that prints the predictions for an image."""
+    return USE_CODE
+
+
 def decode_outputs(outputs: Sequence[Tensor], _rules: Mapping[str, Any]) -> Tensor:
     """Return the only output, the logits [B, classes, H, W]."""
     (logits,) = outputs

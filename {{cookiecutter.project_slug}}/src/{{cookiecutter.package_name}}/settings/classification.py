@@ -5,25 +5,47 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from .check import Strict
-from .data import DataFolder, ShapesSettings
+from .data import OwnFolder, ShapesSettings
 
 
-class ImageFolderSettings(DataFolder):
+class ImageFolderSettings(OwnFolder):
     """Class folders below ``train/ val/ test/``, or class folders that are split here."""
 
     name: Literal["imagefolder"]
-    val_fraction: float = Field(gt=0, lt=1, description="Share of unsplit images for validation.")
-    test_fraction: float = Field(gt=0, lt=1, description="Share of unsplit images for the test.")
-    split_seed: int = Field(ge=0, lt=2**32, description="Seed of the split of unsplit images.")
+
+
+class CsvSettings(OwnFolder):
+    """A CSV file with a row for each image, or the folder that holds it."""
+
+    name: Literal["csv"]
+    path_column: str | None = Field(
+        description="The column of the paths of images; null finds it by its name."
+    )
+    label_column: str | list[str] | None = Field(
+        description="The column of the labels, or the columns of 0 and 1 for each label; null "
+        "finds them."
+    )
+    multilabel: bool = Field(description="Whether an image may have several labels, or none.")
+    label_separator: str | None = Field(
+        description="The text between the labels of an image; null finds it, '' is for none."
+    )
+    outside_root: bool = Field(description="Whether the file may name images outside its folder.")
 
     @model_validator(mode="after")
-    def _leaves_some_for_training(self) -> Self:
-        if self.val_fraction + self.test_fraction >= 1:
-            raise ValueError("val_fraction and test_fraction leave nothing to train on")
+    def _several_labels_are_allowed(self) -> Self:
+        if not self.multilabel and (isinstance(self.label_column, list) or self.label_separator):
+            raise ValueError("several label columns, or a separator, need data.multilabel=true")
         return self
 
 
-DataSettings = Annotated[ShapesSettings | ImageFolderSettings, Field(discriminator="name")]
+DataSettings = Annotated[
+    ShapesSettings | ImageFolderSettings | CsvSettings, Field(discriminator="name")
+]
+
+
+def has_several_labels(data: DataSettings) -> bool:
+    """Return whether an image may have several labels."""
+    return isinstance(data, CsvSettings) and data.multilabel
 
 
 class ModelSettings(Strict):
@@ -32,6 +54,9 @@ class ModelSettings(Strict):
     backbone: str = Field(min_length=1, description="Any model of timm.list_models().")
     pretrained: bool = Field(description="Start from downloaded weights, usually of photos.")
     drop_rate: float = Field(ge=0, lt=1, description="Dropout before the last layer.")
+    score_threshold: float = Field(
+        ge=0, le=1, description="Lowest probability of a predicted label, with data.multilabel."
+    )
     label_smoothing: float = Field(
         ge=0, lt=1, description="Share of a target spread over all classes."
     )

@@ -1,5 +1,6 @@
 """The settings that all data sets have, and those of the generated data set."""
 
+import re
 from pathlib import Path
 from typing import Literal
 
@@ -37,7 +38,7 @@ class AugmentSettings(Strict):
 class DataFolder(Strict):
     """A folder of images."""
 
-    root: Path = Field(description="The folder of the data set.")
+    root: Path = Field(description="The folder of the data set, or the file that describes it.")
     max_pixels: int = Field(
         ge=1, description="Larger images, width times height, are refused before they are decoded."
     )
@@ -68,7 +69,41 @@ class DataFolder(Strict):
     def _named(cls, root: object) -> object:
         if root is None:
             raise ValueError("name the folder of the data set: data.root=<folder>")
-        return root
+        return Path(str(root)).expanduser()
+
+
+class OwnFolder(DataFolder):
+    """A folder of the user's own images, which is split if it has no splits."""
+
+    split: tuple[float, float, float] = Field(
+        description="Shares of images for train, val and test, if the data have no splits."
+    )
+    split_seed: int = Field(ge=0, lt=2**32, description="Seed of the split.")
+    split_by: str | None = Field(
+        description="A pattern (regex) of file names; images with the same match stay together."
+    )
+    split_file: Path | None = Field(
+        description="The split.csv of a run, whose split is used again; null splits anew."
+    )
+
+    @field_validator("split")
+    @classmethod
+    def _shares(cls, split: tuple[float, float, float]) -> tuple[float, float, float]:
+        if min(split) < 0 or split[0] == 0 or split[1] == 0 or abs(sum(split) - 1) > 1e-6:
+            raise ValueError(
+                "must be three shares that sum to 1, such as [0.8,0.1,0.1]; only the last, "
+                "for the test, may be 0"
+            )
+        return split
+
+    @field_validator("split_by")
+    @classmethod
+    def _regex(cls, pattern: str | None) -> str | None:
+        try:
+            re.compile(pattern or "")
+        except re.error as error:
+            raise ValueError(f"is no regular expression: {error}") from error
+        return pattern
 
     @field_validator("image_size", mode="before")
     @classmethod

@@ -5,13 +5,13 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from .check import Strict
-from .data import DataFolder, ShapesSettings
+from .data import OwnFolder, ShapesSettings
 
 
-class BoxFolderSettings(DataFolder):
-    """COCO annotations, or YOLO's ``data.yaml`` with label files."""
+class BoxFolderSettings(OwnFolder):
+    """Annotations of COCO, YOLO, Pascal VOC or LabelMe."""
 
-    name: Literal["coco", "yolo"]
+    name: Literal["coco", "yolo", "voc", "labelme"]
 
 
 DataSettings = Annotated[ShapesSettings | BoxFolderSettings, Field(discriminator="name")]

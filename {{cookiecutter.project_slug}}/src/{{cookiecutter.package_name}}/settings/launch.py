@@ -15,6 +15,8 @@ from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 from pydantic import BaseModel
@@ -104,8 +106,8 @@ def _hydra_word(word: str, *, multirun: bool) -> str:
 
     Hydra stops at the first unknown key; with ``++key=value`` it accepts the key, and ``check``
     then suggests the nearest known one. Config groups (``data=...``) and Hydra's own settings stay
-    as they are. A value with characters that Hydra does not accept is quoted, so that
-    ``source=photo (1).jpg`` works.
+    as they are. A value that Hydra does not accept is quoted, so that ``source=photo (1).jpg`` and
+    ``data.split_by=[a-z]+`` work.
     """
     match = re.fullmatch(r"([A-Za-z_][\w.]*)=(.*)", word, flags=re.DOTALL)
     if not match:
@@ -113,9 +115,18 @@ def _hydra_word(word: str, *, multirun: bool) -> str:
     key, value = match.groups()
     if key.startswith("hydra.") or (CONFIGS / key).is_dir():
         return word
-    if not PLAIN.fullmatch(value) or ("," in value and value[0] not in "[{'\"" and not multirun):
+    listed = "," in value and value[0] not in "[{'\"" and not multirun
+    if listed or not PLAIN.fullmatch(value) or not _is_accepted(f"{key}={value}"):
         value = "'" + re.sub(r"(\\*)'", r"\1\1\\'", value) + "'"
     return f"++{key}={value}"
+
+
+def _is_accepted(word: str) -> bool:
+    try:
+        OverridesParser.create().parse_override(word)
+    except OverrideParseException:
+        return False
+    return True
 
 
 def report(error: Exception | Interrupted, run: Run, *, multirun: bool = False) -> None:

@@ -5,13 +5,13 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from .check import Strict
-from .data import DataFolder, ShapesSettings
+from .data import OwnFolder, ShapesSettings
 
 
-class MaskFolderSettings(DataFolder):
-    """Images with mask files, or with COCO annotations."""
+class MaskFolderSettings(OwnFolder):
+    """Images with mask files, or with annotations of COCO or LabelMe."""
 
-    name: Literal["maskfolder", "coco"]
+    name: Literal["maskfolder", "coco", "labelme"]
 
 
 DataSettings = Annotated[ShapesSettings | MaskFolderSettings, Field(discriminator="name")]

@@ -36,9 +36,12 @@ def completed(tree: Mapping[str, Any], model: type[BaseModel], *, source: object
         source: the file that holds the tree, for the log; with None nothing is logged.
     """
     complete = copy.deepcopy(dict(tree))
+    # ~ if cookiecutter.task == "classification"
+    _replace_fractions(complete.get("data"))
+    # ~ endif
     defaults: dict[str, Any] | None = None
     added, removed = [], []
-    for details in validation_errors(tree, model):
+    for details in validation_errors(complete, model):
         *parents, key = location(details)
         path, group = ".".join([*parents, key]), _select(complete, parents)
         if details["type"] == "extra_forbidden":
@@ -61,6 +64,31 @@ def completed(tree: Mapping[str, Any], model: type[BaseModel], *, source: object
     if removed and source is not None:
         log.info("%s sets %s, which no longer exists.", source, ", ".join(removed))
     return complete
+
+
+# ~ if cookiecutter.task == "classification"
+def _replace_fractions(data: Any) -> None:
+    """Replace ``val_fraction`` and ``test_fraction``, which ``split`` has superseded."""
+    fractions = ("val_fraction", "test_fraction")
+    if isinstance(data, dict) and all(isinstance(data.get(key), float) for key in fractions):
+        val, test = (data.pop(key) for key in fractions)
+        data["split"] = [1 - val - test, val, test]
+
+
+# ~ endif
+def refer_to_split(data: dict[str, Any], files: Sequence[Path], overrides: Sequence[str]) -> None:
+    """Let stored settings of data refer to the split that their training has written.
+
+    Args:
+        data: the stored settings, which are changed.
+        files: the places where the file may be; the first that exists is used.
+        overrides: the words of the command line; ``data.split=...`` and the like split anew.
+    """
+    file = next((path for path in files if path.is_file()), None)
+    if any(word.lstrip("+").startswith("data.split") for word in overrides):
+        data["split_file"] = None
+    elif file is not None:
+        data["split_file"] = str(file)
 
 
 def _defaults(tree: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,8 @@
 """The types, ranges and explanations of all settings; their values are in ``configs/``."""
 
+# ~ if cookiecutter.scope == "complete"
+from collections.abc import Container
+# ~ endif
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -7,7 +10,7 @@ from pydantic import BeforeValidator, Field, field_validator
 
 from .check import Strict
 # ~ if cookiecutter.task == "classification"
-from .classification import DataSettings, ModelSettings
+from .classification import DataSettings, ModelSettings, has_several_labels
 # ~ elif cookiecutter.task == "detection"
 from .detection import DataSettings, ModelSettings
 # ~ elif cookiecutter.task == "segmentation"
@@ -17,7 +20,12 @@ from .trackers import Tracking
 
 # The scores that may decide which checkpoint is the best, with their direction, and the default.
 # ~ if cookiecutter.task == "classification"
-METRICS = {"val/accuracy": "max", "val/f1": "max", "val/loss": "min"}
+METRICS = {
+    "val/accuracy": "max",
+    "val/mAP": "max",  # of images with several labels, in place of the accuracy
+    "val/f1": "max",
+    "val/loss": "min",
+}
 MONITOR = "val/accuracy"
 
 
@@ -29,6 +37,16 @@ MONITOR = "val/mAP"
 # ~ elif cookiecutter.task == "segmentation"
 METRICS = {"val/mIoU": "max", "val/dice": "max", "val/loss": "min"}
 MONITOR = "val/mIoU"
+
+
+# ~ endif
+# ~ if cookiecutter.scope == "complete"
+def monitored(names: Container[str]) -> str:
+    """Return the score that decides which checkpoint is the best, given the scores of a run.
+
+    It is ``MONITOR`` or, if the run has no such score, the first of ``METRICS`` that it has.
+    """
+    return next((name for name in (MONITOR, *METRICS) if name in names), MONITOR)
 
 
 # ~ endif
@@ -153,6 +171,16 @@ class Settings(Strict):
         default=None, description="Experiment trackers, in addition to the run folder."
     )
 
+    @property
+    def monitor(self) -> str:
+        """The score that decides which checkpoint is the best."""
+        # ~ if cookiecutter.task == "classification"
+        return "val/mAP" if has_several_labels(self.data) else MONITOR
+
+        # ~ else
+        return MONITOR
+
+        # ~ endif
     @field_validator("tracking", mode="before")
     @classmethod
     def _empty_means_none(cls, tracking: object) -> object:

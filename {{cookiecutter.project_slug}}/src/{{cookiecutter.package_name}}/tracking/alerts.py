@@ -8,7 +8,7 @@ from typing import Any, Literal
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from ..errors import NotFiniteError
-from ..settings.tree import METRICS, MONITOR
+from ..settings.tree import METRICS, monitored
 from .client import reason, say
 from .logger import RunLogger
 from .settings import AlertRule
@@ -41,9 +41,10 @@ class MetricAlerts(Callback):
                 title = f"{rule.metric} {rule.op} {rule.value:g}"
                 text = f"{rule.metric} is {values[-1]:.4g} in {run}"
                 send_alert(self.logger, title, text, rule.level)
-        epochs, scores = settings.no_improvement, self.values[MONITOR]
-        if epochs and scores and is_stagnant(scores, METRICS[MONITOR], epochs):
-            text = f"{MONITOR} of {run} has not improved for {epochs} epochs"
+        monitor = monitored(metrics)
+        epochs, scores = settings.no_improvement, self.values[monitor]
+        if epochs and scores and is_stagnant(scores, METRICS[monitor], epochs):
+            text = f"{monitor} of {run} has not improved for {epochs} epochs"
             send_alert(self.logger, "No improvement", text, "WARN")
 
 

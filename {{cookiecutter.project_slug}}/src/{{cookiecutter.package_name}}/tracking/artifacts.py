@@ -12,7 +12,7 @@ from lightning.pytorch.utilities.model_summary.model_summary import ModelSummary
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 # ~ endif
-from ..settings.tree import MONITOR
+from ..settings.tree import METRICS
 from ..training.checkpoint import read_checkpoint
 from .logger import RunLogger
 
@@ -103,19 +103,20 @@ class ModelArtifacts(Callback):
         with logger.guarded(MODEL_ACTION):
             checkpoint = read_checkpoint(path)
             metadata = logger.model_metadata | {"epoch": checkpoint["epoch"]}
-            if alias == "best" and (score := best_score(checkpoint)) is not None:
-                metadata[MONITOR] = score
+            if alias == "best":
+                metadata |= best_score(checkpoint)
             name = f"model-{logger.run.id}"
-            version = log_files(logger, "model", name, [path], [alias], metadata)
+            files = [path, *([logger.run.split] if logger.run.split.is_file() else [])]
+            version = log_files(logger, "model", name, files, [alias], metadata)
             self.logged[alias] = (modified, version)
 
 
-def best_score(checkpoint: Mapping[str, Any]) -> float | None:
-    """Return the best validation score that a checkpoint has stored, or None."""
+def best_score(checkpoint: Mapping[str, Any]) -> dict[str, float]:
+    """Return the best validation score that a checkpoint has stored by its name, if it has one."""
     for state in checkpoint.get("callbacks", {}).values():
-        if state.get("monitor") == MONITOR and state.get("best_model_score") is not None:
-            return float(state["best_model_score"])
-    return None
+        if state.get("monitor") in METRICS and state.get("best_model_score") is not None:
+            return {state["monitor"]: float(state["best_model_score"])}
+    return {}
 
 
 def log_files(

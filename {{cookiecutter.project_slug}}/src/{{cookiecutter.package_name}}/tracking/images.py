@@ -19,7 +19,6 @@ from PIL import Image
 from torchvision.transforms.functional import to_pil_image
 
 from ..evaluation.scores import ImageResult
-from ..settings.tree import MONITOR
 from ..task import caption
 from ..training.callbacks.pictures import PredictedSample, PredictionPictures
 # ~ if cookiecutter.task == "classification"
@@ -60,7 +59,8 @@ class ValidationImages(Callback):
         media = self.logger.tracking.media
         if (trainer.current_epoch + 1) % media.every_n_validations or not media.images:
             return
-        if (trainer.global_step - 1, MONITOR) in self.logger.logged:  # of a repeated epoch
+        monitor = cast("Any", trainer.lightning_module).settings.monitor
+        if (trainer.global_step - 1, monitor) in self.logger.logged:  # of a repeated epoch
             return
         with self.logger.guarded("sending images"):
             images = [

@@ -6,6 +6,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from ..data.datamodule import Datasets
 from ..data.files import files_below
+from ..data.split import folder_of
 from ..run.folder import Run
 from ..settings.tree import EvaluateSettings, PredictSettings, Settings
 from .artifacts import log_files
@@ -38,7 +39,8 @@ def log_data(logger: RunLogger, settings: Settings, datasets: Datasets) -> None:
     The artifact is ``data-<name>`` with a version for each fingerprint. A version that is on the
     server already is only referred to.
     """
-    root, run, name = settings.data.root, logger.experiment, f"data-{settings.data.name}"
+    root = folder_of(settings.data.root)
+    run, name = logger.experiment, f"data-{settings.data.name}"
     version = fingerprint(root)
     run.config.update({"data_fingerprint": version})
     logger.model_metadata["data"] = version

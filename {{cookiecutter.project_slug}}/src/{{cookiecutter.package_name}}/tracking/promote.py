@@ -91,7 +91,7 @@ def run_promotion(settings: PromoteSettings) -> str:
         from ..training.checkpoint import read_checkpoint  # noqa: PLC0415 - it imports PyTorch
         from .artifacts import best_score  # noqa: PLC0415
 
-        score = best_score(read_checkpoint(run.best))
+        score = next(iter(best_score(read_checkpoint(run.best)).values()), None)
         refuse(run.id, score, settings.min_metric, None, settings.alias)
     action = {"action": "link", "artifact": name, "target": target, "alias": settings.alias}
     postpone(run, action | limits)

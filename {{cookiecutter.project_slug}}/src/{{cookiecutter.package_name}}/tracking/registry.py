@@ -6,7 +6,7 @@ from typing import Any
 
 from ..errors import UsageError
 from ..run.files import write_text
-from ..settings.tree import METRICS, MONITOR
+from ..settings.tree import METRICS, MONITOR, monitored
 from .client import installed, public_api, reason
 
 PREFIX = "wandb:"
@@ -54,9 +54,10 @@ def link(
         UsageError: if the model is worse than ``min_metric`` or than the holder of the alias.
     """
     holder = f"{target}:{alias}"
-    current = api.artifact(holder).metadata.get(MONITOR) if api.artifact_exists(holder) else None
+    monitor = monitored(artifact.metadata)
+    current = api.artifact(holder).metadata.get(monitor) if api.artifact_exists(holder) else None
     if not force:
-        refuse(artifact.name, artifact.metadata.get(MONITOR), min_metric, current, alias)
+        refuse(artifact.name, artifact.metadata.get(monitor), min_metric, current, alias)
     artifact.link(target, aliases=[alias])
     return f"{artifact.name} is now {alias} of {target}."
 
@@ -77,6 +78,6 @@ def refuse(
     ):
         if limit is not None and (score is None or sign * score < sign * limit):
             raise UsageError(
-                f"{name} is not promoted: its {MONITOR} is {shown}, but {text}.\n"
+                f"{name} is not promoted: its best score is {shown}, but {text}.\n"
                 "To promote it nevertheless: force=true"
             )

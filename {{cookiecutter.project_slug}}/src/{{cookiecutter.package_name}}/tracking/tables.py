@@ -14,6 +14,7 @@ from PIL import Image
 
 from ..data.datamodule import Datasets
 from ..data.images import Unreadable
+from ..data.split import folder_of
 from ..evaluation.callback import EvaluationResults
 from ..task import TaskModule
 from ..training.callbacks.pictures import PredictedSample
@@ -68,7 +69,7 @@ class EvaluationTables(Callback):
 
     def __init__(self, logger: RunLogger, root: Path) -> None:
         self.logger = logger
-        self.root = root
+        self.root = folder_of(root)
         self.rows: list[dict[str, Any]] = []
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

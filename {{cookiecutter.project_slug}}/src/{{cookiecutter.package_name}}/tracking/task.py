@@ -6,18 +6,26 @@ from typing import Any
 
 from torch import Tensor
 
+from ..classification.dataset import Target, target_labels
 from ..classification.module import ClassificationModule
 from ..evaluation.scores import ImageResult
 
 
-def labels(target: int, classes: Sequence[str]) -> dict[str, Any]:
-    """Return the columns of the data table that describe a target, the index of a class."""
-    return {"label": classes[target]}
+def labels(target: Target, classes: Sequence[str]) -> dict[str, Any]:
+    """Return the column of the data table that describes a target: its label or its labels."""
+    return {"label": _names(target_labels(target), classes)}
 
 
 def columns(result: ImageResult, classes: Sequence[str]) -> dict[str, Any]:
     """Return the columns of the table of predictions that are specific to this task."""
-    return {"target": classes[result.target], "prediction": classes[result.prediction.label]}
+    return {
+        "target": _names(target_labels(result.target), classes),
+        "prediction": _names(result.prediction.labels, classes),
+    }
+
+
+def _names(labels: Sequence[int], classes: Sequence[str]) -> str:
+    return ", ".join(classes[label] for label in labels)
 
 
 def embed(module: ClassificationModule, images: Tensor) -> Tensor:
@@ -28,9 +36,9 @@ def embed(module: ClassificationModule, images: Tensor) -> Tensor:
     return pooled
 
 
-def main_class(target: Any) -> int:
-    """Return the index of the class that decides the colour of an embedded image."""
-    return int(target)
+def main_class(target: Tensor) -> int:
+    """Return the first label, the colour of an embedded image; -1 without any."""
+    return next(iter(target_labels(target.tolist())), -1)
 # ~ elif cookiecutter.task == "detection"
 # ~ if cookiecutter.scope == "complete"
 """The parts of tracking that depend on the task: boxes, columns of tables, and embeddings."""

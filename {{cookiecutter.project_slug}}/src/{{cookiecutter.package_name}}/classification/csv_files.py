@@ -1,0 +1,224 @@
+"""Read the images and labels that CSV files name."""
+
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..data.files import SPLIT_NAMES, SUFFIXES, check_inside, images_below, locate
+from ..data.reading import Reading
+from ..data.split import folder_of
+from ..errors import UsageError
+from ..settings.classification import CsvSettings
+from .csv_table import Columns, Row, binary_labels, find_columns, find_files, read_rows, split_of
+
+SEPARATORS = ";|,"
+
+
+class LabelledImage(NamedTuple):
+    """An image that a row names."""
+
+    row: Row
+    path: str
+    labels: list[str]
+    split: str
+
+
+def read_csv(
+    settings: CsvSettings, reading: Reading
+) -> tuple[list[str], dict[str, list[tuple[str, Any]]]]:
+    """Read the images and labels of ``data.root``, a CSV file or the folder that holds it.
+
+    Args:
+        settings: the settings of the data.
+        reading: the account of what is read and left out.
+
+    Returns:
+        The class names, and for each split the path and the target of each image: the index of its
+        class or, with ``multilabel``, a uint8 array [classes] of 0 and 1. Without splits, all
+        images are those of train.
+
+    Raises:
+        UsageError: if a file, a column or a row is wrong; it names the line.
+    """
+    files = find_files(settings.root)
+    tables = {split: read_rows(file) for split, file in files.items()}
+    folder = next(iter(files.values())).parent
+    rows = [row for table in tables.values() for row in table]
+    columns = [find_columns(table, settings, reading) for table in tables.values()]
+    if any(other != columns[0] for other in columns):
+        raise UsageError(f"The CSV files in {folder} have different columns of labels or paths.")
+    labels = _labels(rows, columns[0], settings)
+    splits = [split for split, table in tables.items() for _ in table]
+    images = _images(rows, labels, splits, columns[0], settings, reading)
+    classes = columns[0].labels if columns[0].binary else _sorted_classes(labels)
+    if len(classes) < (1 if settings.multilabel else 2):
+        raise UsageError(f"{folder}: there must be two classes, but there is only {classes}.")
+    index = {name: position for position, name in enumerate(classes)}
+    by_split: dict[str, list[tuple[str, Any]]] = {}
+    for image in images:
+        target = _target(image.labels, index, settings)
+        by_split.setdefault(image.split, []).append((image.path, target))
+    if "train" not in by_split:
+        raise UsageError(
+            f"{folder}: the split column has {', '.join(by_split)}, but no row for train.\n"
+            "Assign images to train, or remove the column, and the images are split at random."
+        )
+    if "val" in by_split and "test" not in by_split:
+        reading.note(f"{folder} has no images for test: the validation images are tested.")
+    return classes, by_split
+
+
+def _target(labels: Sequence[str], index: Mapping[str, int], settings: CsvSettings) -> Any:
+    if not settings.multilabel:
+        return index[labels[0]]
+    target = np.zeros(len(index), dtype=np.uint8)
+    target[[index[name] for name in labels]] = 1
+    return target
+
+
+def _labels(rows: Sequence[Row], columns: Columns, settings: CsvSettings) -> list[list[str]]:
+    """Return the labels of each row."""
+    if columns.binary:
+        return [list(binary_labels(row, columns.labels)) for row in rows]
+    cells = [row.cells[columns.labels[0]] for row in rows]
+    if settings.multilabel:
+        separator = settings.label_separator
+        if separator is None:
+            separator = next((sign for sign in SEPARATORS if any(sign in c for c in cells)), None)
+        split = [cell.split(separator) if separator else [cell] for cell in cells]
+        return [[name.strip() for name in names if name.strip()] for names in split]
+    for row, cell in zip(rows, cells, strict=True):
+        if not cell:
+            raise row.error(
+                f"the column {columns.labels[0]} is empty",
+                "Write the label, or remove the row. If images may have no label: "
+                "data.multilabel=true",
+            )
+    if settings.label_separator is None:
+        _refuse_several_labels(rows, cells)
+    return [[cell] for cell in cells]
+
+
+def _refuse_several_labels(rows: Sequence[Row], cells: Sequence[str]) -> None:
+    """Raise an error if the labels are probably lists, i.e. have parts in common."""
+    for sign in SEPARATORS:
+        parts = [{part.strip() for part in cell.split(sign)} for cell in set(cells)]
+        counts = Counter(part for names in parts for part in names)
+        for row, cell in zip(rows, cells, strict=True):
+            if sign in cell and any(counts[part.strip()] > 1 for part in cell.split(sign)):
+                raise row.error(
+                    f"{cell!r} may be several labels",
+                    "If it is: data.multilabel=true. If it is a single name: data.label_separator=",
+                )
+
+
+def _images(
+    rows: Sequence[Row],
+    labels: Sequence[list[str]],
+    splits: Sequence[str],
+    columns: Columns,
+    settings: CsvSettings,
+    reading: Reading,
+) -> list[LabelledImage]:
+    """Return the images of the rows; rows that are repeated are left out."""
+    images: dict[str, LabelledImage] = {}
+    paths = _paths(rows, columns.path, settings, reading)
+    for row, path, names, split in zip(rows, paths, labels, splits, strict=True):
+        part = split if columns.split is None else _named_split(row, columns.split)
+        image = LabelledImage(row, path, sorted(set(names)), part)
+        before = images.setdefault(path, image)
+        if (before.labels, before.split) != (image.labels, image.split):
+            difference = "labels" if before.labels != image.labels else "split"
+            raise row.error(
+                f"{row.cells[columns.path]} has other {difference} in line {before.row.line}",
+                "Keep one of the rows. Several labels of an image belong into one row, such as "
+                "cat;dog, with data.multilabel=true",
+            )
+        if before is not image:
+            reading.leave_out("rows", "repeated", row.file)
+    return list(images.values())
+
+
+def _named_split(row: Row, column: str) -> str:
+    split = split_of(row.cells[column])
+    if split is None:
+        raise row.error(
+            f"{column} is {row.cells[column]!r}, which is no split",
+            f"Write one of {', '.join(SPLIT_NAMES)}, or rename the column.",
+        )
+    return split
+
+
+def _paths(rows: Sequence[Row], column: str, settings: CsvSettings, reading: Reading) -> list[str]:
+    """Return the path of the image of each row.
+
+    Paths are relative to the folder of the CSV file. A name without folder or suffix stands for
+    the only image of this name at any depth.
+    """
+    for row in rows:
+        if not row.cells[column]:
+            raise row.error(f"the column {column} is empty", "Write the path, or remove the row.")
+    folder = folder_of(rows[0].file)
+    names = [row.cells[column] for row in rows]
+    located, dropped = locate(names, [rows[0].file.parent, folder])
+    if dropped:
+        reading.note(f"{rows[0].file} names {names[0]}, which is read as {located[0]}.")
+    by_name: dict[str, str | None] | None = None
+    paths = []
+    for row, path in zip(rows, located, strict=True):
+        name = str(path)
+        if not os.path.isfile(name):  # noqa: PTH113 - faster than a Path
+            by_name = _by_name(folder) if by_name is None else by_name
+            name = by_name.get(row.cells[column], name) or ""
+        if not name:
+            raise row.error(
+                f"several images below {folder} are called {row.cells[column]}",
+                "Write the path of the image relative to the CSV file.",
+            )
+        _check_path(row, name, folder, settings)
+        paths.append(name)
+    return paths
+
+
+def _by_name(folder: Path) -> dict[str, str | None]:
+    """Map the names of images, with and without suffix, to their paths; None if not unique."""
+    by_name: dict[str, str | None] = {}
+    for path in images_below(folder):
+        relative = Path(path).relative_to(folder)
+        for name in {relative.name, relative.stem, relative.with_suffix("").as_posix()}:
+            by_name[name] = None if name in by_name else path
+    return by_name
+
+
+def _check_path(row: Row, path: str, folder: Path, settings: CsvSettings) -> None:
+    if not settings.outside_root:
+        check_inside(folder, [Path(path)], source=row.file)
+    if not os.path.isfile(path):  # noqa: PTH113
+        if settings.skip_unreadable:
+            return
+        raise row.error(
+            f"there is no file {path}",
+            "Paths are relative to the CSV file. Correct the path, or leave out such images: "
+            "data.skip_unreadable=true",
+        )
+    if Path(path).suffix.lower() not in SUFFIXES:
+        raise row.error(
+            f"{path} is no image of a format that is read: {' '.join(sorted(SUFFIXES))}",
+            "Convert the image, or remove the row.",
+        )
+
+
+def image_folder(splits: Mapping[str, Sequence[tuple[str, Any]]]) -> Path:
+    """Return the innermost folder that holds all images."""
+    folders = {os.path.dirname(path) for files in splits.values() for path, _ in files}  # noqa: PTH120
+    return Path(os.path.commonpath(folders))
+
+
+def _sorted_classes(labels: Sequence[Sequence[str]]) -> list[str]:
+    """Return the different labels in the order of their names, or of their values if numbers."""
+    names = {name for row in labels for name in row}
+    return sorted(names, key=int if all(name.isdecimal() for name in names) else None)

@@ -1,0 +1,193 @@
+"""Read the rows of CSV files, and find the columns of paths, labels and splits."""
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..data.files import SPLIT_NAMES
+from ..data.reading import Reading
+from ..data.text import read_text
+from ..errors import UsageError
+from ..settings.classification import CsvSettings
+
+PATH_COLUMNS = (
+    "path", "filepath", "file_path", "image", "image_path", "image_id", "img", "filename",
+    "file_name", "file",
+)  # fmt: skip
+LABEL_COLUMNS = (
+    "label", "labels", "class", "classes", "class_name", "category", "categories", "tags", "target",
+)  # fmt: skip
+SPLIT_COLUMNS = ("split", "subset", "set", "partition")
+BINARY = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a CSV file, with its cells by column; spaces around a cell are removed."""
+
+    file: Path
+    line: int
+    cells: dict[str, str]
+
+    def error(self, reason: str, remedy: str) -> UsageError:
+        """Return an error that names the file and the line of this row."""
+        return UsageError(f"{self.file}, line {self.line}: {reason}.\n{remedy}")
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The names of the columns in use."""
+
+    path: str
+    labels: list[str]
+    binary: bool  # whether each label has a column of its own, of 0 and 1
+    split: str | None
+
+
+def find_files(root: Path) -> dict[str, Path]:
+    """Find the CSV file, or a file for each split, such as ``train.csv`` and ``val.csv``.
+
+    Args:
+        root: the file, or the folder that holds it.
+
+    Returns:
+        The files by split; a single file is that of train.
+
+    Raises:
+        UsageError: if there is no such file, or if it is not clear which file to read.
+    """
+    if root.is_file():
+        return {"train": root}
+    if not root.is_dir():
+        raise UsageError(
+            f"data.root={root}: there is no such file or folder.\n"
+            "Name the CSV file, or the folder that holds it."
+        )
+    files = sorted(path for path in root.iterdir() if path.suffix.lower() in {".csv", ".tsv"})
+    if len(files) == 1:
+        return {"train": files[0]}
+    if not files:
+        raise UsageError(f"data.root={root} has no CSV file.\nName the file: data.root=<file>.csv")
+    splits = {split_of(path.stem) or "": path for path in files}
+    if "train" not in splits or "" in splits or len(splits) < len(files):
+        raise UsageError(
+            f"data.root={root} has several CSV files: {', '.join(path.name for path in files)}.\n"
+            f"Name the file to read, such as data.root={files[0]}"
+        )
+    return splits
+
+
+def split_of(word: str) -> str | None:
+    """Return the split that a word stands for, such as ``val`` for ``Validation``, or None."""
+    return next((split for split, words in SPLIT_NAMES.items() if word.lower() in words), None)
+
+
+def read_rows(file: Path) -> list[Row]:
+    """Return the rows of a file below its header, without empty lines.
+
+    The columns are separated by the character of ``,``, ``;`` and tab that the header has most.
+
+    Raises:
+        UsageError: if a row has another number of cells than the header, or there are no rows.
+    """
+    text = read_text(file)
+    header = text.lstrip().split("\n", 1)[0]
+    reader = csv.reader(io.StringIO(text), delimiter=max(",;\t", key=header.count), strict=True)
+    names: list[str] = []
+    rows = []
+    try:
+        for values in reader:
+            cells = [value.strip() for value in values]
+            if not any(cells):
+                continue
+            if not names:
+                names = cells
+                continue
+            row = Row(file, reader.line_num, dict(zip(names, cells, strict=False)))
+            if len(cells) != len(names):
+                raise row.error(
+                    f"it has {len(cells)} cells, but the header has {len(names)} columns",
+                    "Repair the line; a cell that holds the separator must be in quotes.",
+                )
+            rows.append(row)
+    except csv.Error as error:
+        raise UsageError(f"{file}, line {reader.line_num}: {error}.\nRepair the line.") from error
+    if not rows:
+        raise UsageError(f"{file} has no rows below its header.")
+    if len(set(names)) < len(names):
+        raise UsageError(f"{file} has two columns of the same name: {', '.join(names)}.")
+    return rows
+
+
+def find_columns(rows: Sequence[Row], settings: CsvSettings, reading: Reading) -> Columns:
+    """Return the columns that the settings name, or those with a usual name.
+
+    Raises:
+        UsageError: if a column does not exist, or it is not clear which column to use.
+    """
+    file, names = rows[0].file, list(rows[0].cells)
+    path = settings.path_column or _usual(names, PATH_COLUMNS, "path", file)
+    split = _usual(names, SPLIT_COLUMNS, "split", file)
+    labels = settings.label_column or _usual(names, LABEL_COLUMNS, "label", file)
+    others = [name for name in names if name not in {path, split}]
+    binary = [name for name in others if _is_binary(rows, name)]
+    if labels is None and settings.multilabel:
+        labels = binary
+        unused = [name for name in others if name not in binary]
+        reading.note(f"{file}: the labels are {', '.join(binary)}; not used: {unused or 'none'}.")
+    if not path or not labels:
+        kind = "label" if path else "path"
+        hint = f"Name it: data.{kind}_column=<column>"
+        if path and len(binary) > 1:
+            hint = f"If each of {', '.join(binary)} is a label: data.multilabel=true"
+        raise UsageError(
+            f"{file} has no column with a usual name for the {kind}, but {', '.join(names)}.\n"
+            f"{hint}\nIf its first line is no header, write one above it: path,label"
+        )
+    chosen = labels if isinstance(labels, list) else [labels]
+    for name in (path, *chosen):
+        if name not in names:
+            raise UsageError(
+                f"{file} has no column {name!r}, but {', '.join(names)}.\n"
+                "Correct data.path_column or data.label_column."
+            )
+    return Columns(path, chosen, isinstance(labels, list), split)
+
+
+def _usual(names: Sequence[str], usual: Sequence[str], kind: str, file: Path) -> str | None:
+    """Return the only column whose name is among the ``usual`` ones, or None."""
+    found = [name for name in names if name.lower() in usual]
+    if len(found) > 1:
+        raise UsageError(
+            f"{file} has several columns that may be the {kind}: {', '.join(found)}.\n"
+            + (
+                f"Name the column to use: data.{kind}_column={found[0]}"
+                if kind != "split"
+                else "Rename the columns that are not."
+            )
+        )
+    return found[0] if found else None
+
+
+def _is_binary(rows: Sequence[Row], name: str) -> bool:
+    """Return whether most cells of a column are 0 or 1; a mistake in another cell is reported."""
+    return 2 * sum(row.cells[name].lower() in BINARY for row in rows) > len(rows)
+
+
+def binary_labels(row: Row, columns: Sequence[str]) -> Iterator[str]:
+    """Yield the columns in which a row has 1.
+
+    Raises:
+        UsageError: if it has something else than 0 or 1 in another column.
+    """
+    for name in columns:
+        value = row.cells[name].lower()
+        if value not in BINARY:
+            raise row.error(
+                f"{name} is {row.cells[name]!r}, but must be 0 or 1",
+                "Write 0 or 1, or leave the column out: data.label_column=[<columns>]",
+            )
+        if BINARY[value]:
+            yield name

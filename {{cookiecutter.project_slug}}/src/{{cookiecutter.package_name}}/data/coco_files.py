@@ -1,0 +1,74 @@
+"""Find the COCO annotation files of a data set, with or without splits."""
+
+import re
+from pathlib import Path
+
+from ..errors import UsageError
+from .files import SPLIT_NAMES, is_hidden, split_folders
+
+IN_SPLIT = "_annotations.coco.json"  # as Roboflow writes it into the folder of each split
+LAYOUTS = """These layouts are read, each with a file for train, for val and, optionally, for test:
+  annotations/instances_train2017.json with train2017/
+  annotations/train.json with train/
+  train/_annotations.coco.json with the images in the same folder
+Or a single file for all images, such as instances.json or result.json with images/."""
+
+
+def find_annotations(root: Path) -> dict[str, Path]:
+    """Return the annotation files by split; a single file for all images is that of train.
+
+    Args:
+        root: the folder of the data set, or its only annotation file.
+
+    Raises:
+        UsageError: if there is no such file, or several from which one must be chosen.
+    """
+    if root.is_file():
+        return {"train": root}
+    if not root.is_dir():
+        raise UsageError(
+            f"data.root={root}: there is no such folder.\nName the folder that holds the data."
+        )
+    files = _files_of_splits(root)
+    if "train" in files:
+        return files
+    single = _json_files(root)
+    if len(single) == 1 and not files:
+        return {"train": single[0]}
+    if len(single) > 1 and not files:
+        raise UsageError(
+            f"data.root={root} has {len(single)} JSON files, but none is named after train:\n"
+            + "\n".join(f"  {path}" for path in single[:5])
+            + "\nName the one to use, as data.root=<file>. If there is a file for each image: "
+            "data=labelme"
+        )
+    raise UsageError(f"data.root={root} has no annotations for train.\n{LAYOUTS}")
+
+
+def _files_of_splits(root: Path) -> dict[str, Path]:
+    folders = split_folders(root)
+    files = {}
+    for split, words in SPLIT_NAMES.items():
+        matching = [
+            path
+            for path in _json_files(root)
+            if path.parent != root
+            and re.fullmatch(rf"(instances_)?({'|'.join(words)})(\d\d\d\d)?", path.stem.lower())
+        ]
+        if split in folders and (folders[split] / IN_SPLIT).is_file():
+            matching.insert(0, folders[split] / IN_SPLIT)
+        if len(matching) > 1:
+            raise UsageError(
+                f"data.root={root} has several annotation files for {split}:\n"
+                + "\n".join(f"  {path}" for path in matching)
+                + "\nKeep the file to use, and move the other files away."
+            )
+        if matching:
+            files[split] = matching[0]
+    return files
+
+
+def _json_files(root: Path) -> list[Path]:
+    folders = [root, root / "annotations"]
+    files = [path for folder in folders for path in sorted(folder.glob("*.json"))]
+    return [path for path in files if not is_hidden(path.name)]

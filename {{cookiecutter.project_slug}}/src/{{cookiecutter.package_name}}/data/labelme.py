@@ -1,0 +1,105 @@
+"""Read LabelMe's JSON files, one for each image."""
+
+import json
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..errors import UsageError
+from .coco import CocoImage
+from .reading import Reading
+from .sidecars import AnnotationFile, convert_files, find_by_split
+from .text import read_text
+
+CIRCLE_CORNERS = 64
+
+Outline = list[float]  # x, y, x, y ... in pixels
+
+
+def read_labelme(
+    root: Path, reading: Reading, *, missing_images: bool = False
+) -> tuple[list[str], dict[str, list[CocoImage]]]:
+    """Read polygons, rectangles and circles as COCO annotations, by split.
+
+    Shapes of the same class and group (``group_id``) are one object. An image without a JSON file
+    is left out, since it may not have been annotated yet. Without splits, all images are those of
+    train.
+
+    Args:
+        root: the folder of the JSON files, or of ``train/`` and ``val/`` with them.
+        reading: counts what is left out.
+        missing_images: if true, JSON files whose image is missing are left out.
+
+    Returns:
+        The class names and the annotated images by split, see ``convert_files``.
+
+    Raises:
+        UsageError: if a file is missing or invalid.
+    """
+    files = {
+        split: [_parse(path, reading, split) for path in paths]
+        for split, paths in find_by_split(root, ".json").items()
+    }
+    return convert_files(files, root, reading, missing_images=missing_images)
+
+
+def _parse(path: Path, reading: Reading, split: str) -> AnnotationFile:
+    try:
+        content = json.loads(read_text(path))
+    except ValueError as error:
+        raise UsageError(f"{path} is not valid JSON: {error}.") from error
+    shapes = content.get("shapes") if isinstance(content, dict) else None
+    if not isinstance(shapes, list):
+        raise UsageError(f"{path} is no file of LabelMe: it has no list of shapes.")
+    objects: defaultdict[tuple[str, str], list[Outline]] = defaultdict(list)
+    for number, shape in enumerate(shapes):
+        try:
+            kind, group = shape.get("shape_type") or "polygon", shape.get("group_id")
+            name, outline = str(shape["label"]).strip(), _outline(kind, shape["points"])
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise UsageError(f"{path}: shape {number} has no label, or no valid points.") from error
+        if outline is None:
+            reason = f"shapes of the type {kind}, which are not read"
+            reading.leave_out("objects", reason, path, split=split)
+        else:
+            objects[name, f"shape {number}" if group is None else f"group {group}"].append(outline)
+    return AnnotationFile(
+        path,
+        str(content.get("imagePath") or path.stem),
+        (int(content.get("imageHeight") or 0), int(content.get("imageWidth") or 0)),
+        [
+            (name, False, {"bbox": _box(outlines), "segmentation": outlines})
+            for (name, _), outlines in objects.items()
+        ],
+    )
+
+
+def _box(outlines: Sequence[Outline]) -> list[float]:
+    """Return x, y, width and height of the box around all outlines."""
+    xs = [x for outline in outlines for x in outline[::2]]
+    ys = [y for outline in outlines for y in outline[1::2]]
+    return [min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)]
+
+
+def _outline(kind: str, points: Sequence[Sequence[float]]) -> Outline | None:
+    """Return the corners of a shape, or None for points, lines and masks.
+
+    Raises:
+        ValueError: if there are too few points.
+    """
+    corners = [(float(x), float(y)) for x, y in points]
+    if kind == "rectangle" and len(corners) >= 2:
+        xs, ys = zip(*corners, strict=True)
+        left, right, top, bottom = min(xs), max(xs), min(ys), max(ys)
+        corners = [(left, top), (right, top), (right, bottom), (left, bottom)]
+    elif kind == "circle" and len(corners) == 2:
+        (x, y), edge = corners
+        radius = math.dist((x, y), edge)
+        angles = [2 * math.pi * step / CIRCLE_CORNERS for step in range(CIRCLE_CORNERS)]
+        corners = [(x + radius * math.cos(a), y + radius * math.sin(a)) for a in angles]
+    elif kind not in {"polygon", "rotation", "rectangle", "circle"}:
+        return None
+    if len(corners) < 3:
+        raise ValueError(len(corners))
+    return [value for corner in corners for value in corner]

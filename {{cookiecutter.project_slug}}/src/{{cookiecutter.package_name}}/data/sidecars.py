@@ -1,0 +1,140 @@
+"""Read annotation files that belong to one image each, such as Pascal VOC's and LabelMe's."""
+
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ..errors import UsageError
+from .coco import CocoImage, CocoObject
+from .files import files_below, images_below, split_folders
+from .images import image_size
+from .reading import Reading
+from .text import read_text
+
+CLASS_FILES = ("classes.txt", "labels.txt")
+
+
+class AnnotationFile(NamedTuple):
+    """The content of an annotation file."""
+
+    path: Path
+    image: str  # the image file that it names, which may be a path on another computer
+    size: tuple[int, int]  # height and width of the image; 0 if the file has no size
+    objects: list[tuple[str, bool, dict[str, Any]]]  # class, whether it is a crowd, COCO's entry
+
+
+def find_by_split(root: Path, suffix: str) -> dict[str, list[Path]]:
+    """Return the annotation files in the folders of the splits, at any depth.
+
+    Without such folders, all files are those of train.
+
+    Raises:
+        UsageError: if there is no such folder or no such file, or no folder for train.
+    """
+    if not root.is_dir():
+        raise UsageError(
+            f"data.root={root}: there is no such folder.\nName the folder that holds the data."
+        )
+    folders = split_folders(root) or {"train": root}
+    if "train" not in folders:
+        raise UsageError(f"{root} has a folder {', '.join(folders)}, but none for train.")
+    files = {
+        split: [Path(path) for path in files_below(folder) if path.lower().endswith(suffix)]
+        for split, folder in folders.items()
+    }
+    empty = next((split for split in files if not files[split]), None)
+    if empty is not None:
+        raise UsageError(f"{folders[empty]} has no {suffix} file.")
+    return files
+
+
+def convert_files(
+    files: Mapping[str, Sequence[AnnotationFile]],
+    root: Path,
+    reading: Reading,
+    *,
+    missing_images: bool,
+) -> tuple[list[str], dict[str, list[CocoImage]]]:
+    """Convert annotation files to COCO's form, and find their images.
+
+    Args:
+        files: the annotation files by split.
+        root: the folder of the data set.
+        reading: counts what is left out.
+        missing_images: if true, files whose image is missing are left out.
+
+    Returns:
+        The class names, which are those of the training images in alphabetical order unless
+        ``classes.txt`` or ``labels.txt`` lists them, and the images by split.
+
+    Raises:
+        UsageError: if an image is missing, or the class of an object is not known.
+    """
+    classes = _class_names(root, {name for file in files["train"] for name, _, _ in file.objects})
+    index = {name: label for label, name in enumerate(classes)}
+    images: defaultdict[str, list[Path]] = defaultdict(list)
+    for name in images_below(root):
+        images[_stem(name)].append(Path(name))
+    splits: dict[str, list[CocoImage]] = {split: [] for split in files}
+    for split, contents in files.items():
+        for file in contents:
+            path = _find_image(file, images)
+            if path is not None:
+                splits[split].append(_convert(file, path, index))
+            elif missing_images:
+                reading.leave_out("images", "the file is missing", file.path, split=split)
+            else:
+                raise UsageError(
+                    f"{file.path}: its image {file.image} is missing.\n"
+                    "Add it, or leave such images out: data.skip_unreadable=true"
+                )
+    if "val" in splits and "test" not in splits:
+        reading.note(f"{root} has no annotations for test: the validation images are tested.")
+    return classes, splits
+
+
+def _class_names(root: Path, found: Iterable[str]) -> list[str]:
+    file = next((root / name for name in CLASS_FILES if (root / name).is_file()), None)
+    if file is None:
+        return sorted(found)
+    names = [line.strip() for line in read_text(file).splitlines()]
+    return [name for name in names if name and name not in {"__ignore__", "_background_"}]
+
+
+def _stem(path: str) -> str:
+    return os.path.splitext(os.path.basename(path))[0]  # noqa: PTH119, PTH122 - faster than a Path
+
+
+def _find_image(file: AnnotationFile, images: Mapping[str, Sequence[Path]]) -> Path | None:
+    """Return the image with the name of the annotation file, or else that which the file names."""
+    name = file.image.replace("\\", "/").rpartition("/")[2]
+    candidates = images.get(file.path.stem) or images.get(_stem(name)) or []
+    folder = file.path.parent
+    for nearer in (
+        [path for path in candidates if path.parent == folder],
+        [path for path in candidates if path.parent.name == folder.name],
+        [path for path in candidates if path.name == name],
+    ):
+        candidates = nearer if len(candidates) > 1 and nearer else candidates
+    if len(candidates) > 1:
+        raise UsageError(
+            f"{file.path} may belong to {candidates[0]} or to {candidates[1]}.\n"
+            "Keep the image to use, and move the other away."
+        )
+    return candidates[0] if candidates else None
+
+
+def _convert(file: AnnotationFile, path: Path, classes: Mapping[str, int]) -> CocoImage:
+    objects = []
+    for number, (name, crowd, content) in enumerate(file.objects):
+        if name not in classes:
+            raise UsageError(
+                f"{file.path} has an object of the class {name}, but the classes are "
+                f"{', '.join(classes)}.\nThey are those of the training images, unless classes.txt "
+                "in data.root names a class on each line."
+            )
+        objects.append(CocoObject(number, classes[name], crowd, content))
+    height, width = file.size if min(file.size) > 0 else image_size(path)
+    return CocoImage(path, width, height, objects, file.path)

@@ -1,0 +1,226 @@
+"""Split images that come without splits, and repeat a split that a run has written."""
+
+import csv
+import os
+import random
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from ..errors import UsageError
+from ..run.files import write_csv
+from ..run.folder import Run
+from ..run.identity import is_first
+from ..settings.data import DataFolder, OwnFolder
+from ..settings.tree import Settings
+from .datamodule import Datasets
+from .reading import Reading
+
+SPLITS = ("train", "val", "test")
+Groups = list[list[int]]  # the indices of the images of each group
+Shares = tuple[float, float, float]  # of the images, for train, val and test
+ImageT = TypeVar("ImageT")
+
+
+def with_splits(
+    images: Mapping[str, Sequence[ImageT]],
+    settings: DataFolder,
+    reading: Reading,
+    *,
+    path: Callable[[ImageT], str | Path],
+    labels: Callable[[ImageT], Collection[str]],
+) -> dict[str, Sequence[ImageT]]:
+    """Return the images of all splits; without val, the images of train are split.
+
+    Args:
+        images: the images by split; those of data without splits are the images of train.
+        settings: the shares, the seed, the pattern of groups, the file of an earlier split.
+        reading: notes how the images are split, and counts images that are not in that file.
+        path: returns the path of an image.
+        labels: returns the names of the classes in an image; each gets its share of every split.
+
+    Raises:
+        UsageError: if there are too few images to split, the pattern does not match an image, the
+            file does not belong to these images, or a setting is for data without splits.
+    """
+    if "val" in images or not isinstance(settings, OwnFolder):
+        for name in ("split_by", "split_file"):
+            if getattr(settings, name, None) is not None:
+                raise UsageError(
+                    f"data.{name} is for data without splits, but {settings.root} has splits.\n"
+                    f"To use them: data.{name}=null"
+                )
+        return {**images, "test": images.get("test", images["val"])}
+    train, val, test = settings.split
+    shares, reading.drawn = (train, val, test), SPLITS
+    if "test" in images:
+        shares, reading.drawn = (train / (train + val), val / (train + val), 0.0), SPLITS[:2]
+    unsplit = images["train"]
+    names = [relative_name(path(image), settings.root) for image in unsplit]
+    if settings.split_file:
+        parts = _read_split(settings.split_file, names, reading)
+    else:
+        parts = draw_split(names, [*map(labels, unsplit)], settings, shares)
+    splits = {split: [unsplit[index] for index in sorted(parts[split])] for split in SPLITS}
+    sizes = ", ".join(f"{len(part)} for {split}" for split, part in splits.items() if part)
+    reading.note(f"{settings.root} has no images for val: {len(unsplit)} are split, {sizes}.")
+    return {**splits, "test": images.get("test", splits["test"] or splits["val"])}
+
+
+def record_split(settings: Settings, datasets: Datasets, run: Run) -> Settings:
+    """Write ``split.csv`` into the run folder, unless the data have splits of their own.
+
+    The file has a row with the path below ``data.root`` and the split of each image.
+
+    Returns:
+        The settings, which name the file as ``data.split_file``, so that checkpoints refer to it.
+    """
+    data = settings.data
+    if not datasets.reading.drawn or not isinstance(data, OwnFolder):
+        return settings
+    if is_first() and data.split_file != run.split:  # a resumed run keeps its file
+        rows: dict[str, str] = {}
+        for split in datasets.reading.drawn:
+            for path in getattr(datasets, split).paths:
+                rows.setdefault(relative_name(path, data.root), split)  # the test may repeat val
+        write_csv(run.split, ["file", "split"], rows.items())
+    data = data.model_copy(update={"split_file": run.split})
+    return settings.model_copy(update={"data": data})
+
+
+def relative_name(path: str | Path, root: Path) -> str:
+    """Return the path of an image relative to the data set, with ``/`` on every system."""
+    folder = folder_of(root)
+    name, prefix = str(path), f"{folder}{os.sep}"
+    name = name.removeprefix(prefix) if name.startswith(prefix) else os.path.relpath(name, folder)
+    return name.replace(os.sep, "/").encode(errors="backslashreplace").decode()
+
+
+def folder_of(root: Path) -> Path:
+    """Return the folder of the data set, where ``data.root`` may be the file that describes it."""
+    if not root.is_file():
+        return root
+    return root.parent.parent if root.parent.name == "annotations" else root.parent
+
+
+def _group(names: Sequence[str], pattern: str | None) -> Groups:
+    """Return the images of each group; without a pattern, an image is a group of its own."""
+    groups: defaultdict[str, list[int]] = defaultdict(list)
+    for index, name in enumerate(names):
+        key = name
+        if pattern is not None:
+            # A pattern with a slash is about folders, any other about the name of the file.
+            text = name if "/" in pattern else name.rpartition("/")[2]
+            match = re.search(pattern, text)
+            found = match and (match[1] if match.re.groups else match[0])
+            if found is None:
+                raise UsageError(
+                    f"data.split_by={pattern} does not match {text}, so its group is not known.\n"
+                    "Name a pattern that matches each image, such as data.split_by='^[a-z]+'"
+                )
+            key = found
+        groups[key].append(index)
+    return list(groups.values())
+
+
+def draw_split(
+    names: Sequence[str], labels: Sequence[Collection[str]], settings: OwnFolder, shares: Shares
+) -> dict[str, list[int]]:
+    """Split images at random, separately for each class, with the images of a group together.
+
+    A group counts for the rarest of its classes. A class of fewer groups than splits is only
+    trained on, unless there are no other images for val.
+
+    Args:
+        names: the path of each image below ``data.root``.
+        labels: the names of the classes in each image.
+        settings: the seed and the pattern of groups.
+        shares: the shares of the splits; no share for the test makes no test split.
+
+    Returns:
+        The indices of the images by split.
+
+    Raises:
+        UsageError: if there are too few images, or the pattern does not match an image.
+    """
+    groups = _group(names, settings.split_by)
+    classes = [{label for index in group for label in labels[index]} for group in groups]
+    counts = Counter(label for present in classes for label in present)
+    strata: defaultdict[str, Groups] = defaultdict(list)
+    for group, present in zip(groups, classes, strict=True):
+        rarest = min(present, key=lambda label: (counts[label], label), default="")
+        strata[rarest].append(group)
+    parts: dict[str, list[int]] = {split: [] for split in SPLITS}
+    number = 3 if shares[2] else 2
+    rare: Groups = []
+    for name, stratum in strata.items():
+        random.Random(f"{settings.split_seed}/{name}").shuffle(stratum)  # noqa: S311 - no secrets
+        if len(stratum) < number:
+            rare += stratum
+        else:
+            _cut(stratum, shares, parts)
+    if parts["val"] or len(rare) < number:
+        parts["train"] += [index for group in rare for index in group]
+    else:
+        _cut(rare, shares, parts)
+    if not parts["val"]:
+        grouped = f" in {len(groups)} groups (data.split_by)" if len(groups) < len(names) else ""
+        raise UsageError(
+            f"{len(names)} images{grouped} are too few to split into {number} parts.\n"
+            "Add images, or provide folders or files for the splits."
+        )
+    return parts
+
+
+def _cut(groups: Groups, shares: Shares, parts: dict[str, list[int]]) -> None:
+    """Add groups to the splits, at least one to each; the training split gets what remains."""
+    images = sum(map(len, groups))
+    number = 3 if shares[2] else 2
+    for position in range(1, number):
+        target, size = max(1, round(shares[position] * images)), 0
+        limit = len(groups) - (number - position)  # leaves a group for each later split
+        chosen: Groups = []
+        remaining: Groups = []
+        for group in groups:
+            closer = abs(size + len(group) - target) < abs(size - target)
+            if closer and len(chosen) < limit:
+                chosen.append(group)
+                size += len(group)
+            else:
+                remaining.append(group)
+        if not chosen:  # each group is larger than twice the target
+            chosen = [min(remaining, key=len)]
+            remaining.remove(chosen[0])
+        parts[SPLITS[position]] += [index for group in chosen for index in group]
+        groups = remaining
+    parts["train"] += [index for group in groups for index in group]
+
+
+def _read_split(file: Path, names: Sequence[str], reading: Reading) -> dict[str, list[int]]:
+    """Return the indices of the images by split, as a file has them."""
+    parts: dict[str, list[int]] = {split: [] for split in SPLITS}
+    try:
+        with file.open(encoding="utf-8", newline="") as table:
+            written = {row["file"]: row["split"] for row in csv.DictReader(table)}
+        for index, name in enumerate(names):
+            if name in written:
+                parts[written[name]].append(index)
+            else:
+                reading.leave_out("images", f"not in {file}", name)
+    except (OSError, UnicodeDecodeError, KeyError) as error:
+        raise UsageError(
+            f"data.split_file={file} cannot be read: {type(error).__name__}: {error}.\n"
+            "It is the split.csv of a run. To split anew: data.split_file=null; images that a "
+            "model was trained on may then be tested."
+        ) from error
+    if not parts["train"] and not parts["val"]:
+        raise UsageError(
+            f"data.split_file={file} has none of the {len(names)} images, such as {names[0]}.\n"
+            "It belongs to other data. To split these images: data.split_file=null"
+        )
+    missing = sorted(written.keys() - set(names))
+    if missing:
+        reading.note(f"{len(missing)} images of {file} are missing, the first is {missing[0]}.")
+    return parts

@@ -1,0 +1,123 @@
+"""Pictures of a data set: classes, sizes, augmented training samples, and images with issues."""
+
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from PIL import Image, ImageDraw, ImageFont, ImageOps
+from torchvision.transforms.functional import to_pil_image
+
+from ..data.datamodule import Datasets
+from ..data.images import Unreadable, UnreadableImageError, read_image
+from ..evaluation.drawing import contact_sheet
+from ..run.files import replacing
+from ..task import draw_target
+from .data_checks import COUNTED, KINDS, DataReport, Issue
+
+MAX_DRAWN = 8  # issues of each kind
+MAX_AUGMENTED = 16  # training samples
+TILE_SIZE = 256  # pixels
+
+
+def draw_class_balance(report: DataReport, classes: Sequence[str], path: Path) -> None:
+    """Draw the share of each class in each split as bars."""
+    figure = Figure(figsize=(7, min(2 + 0.3 * len(classes), 24)), layout="constrained")
+    axes = figure.subplots()
+    thickness = 0.8 / len(report.counts)
+    for place, (split, counts) in enumerate(report.counts.items()):
+        rows = np.arange(len(classes)) + place * thickness
+        axes.barh(rows, counts / max(counts.sum(), 1), thickness, label=f"{split}, {counts.sum()}")
+    axes.set_yticks(np.arange(len(classes)) + 0.4 - thickness / 2, classes)
+    axes.set(xlabel=f"share of the {COUNTED}")
+    axes.invert_yaxis()
+    axes.grid(axis="x", alpha=0.3)
+    figure.legend(loc="outside upper center", ncols=3, frameon=False)
+    with replacing(path) as hidden:
+        figure.savefig(hidden, dpi=110)
+
+
+def draw_issues(report: DataReport, datasets: Datasets, path: Path) -> None:
+    """Draw the worst images with their issues on one sheet, if there are any."""
+    tiles = []
+    for kind in KINDS:
+        for issue in issues_of_kind(report, kind)[:MAX_DRAWN]:
+            picture = _picture(issue, datasets)
+            if picture is not None:
+                text = f"{kind}: {issue.path}: {issue.reason}"
+                folder = [*Path(issue.path).parents][:3][-1]  # the folder of the data, usually
+                tiles.append(_tile(picture, text.replace(f"{folder}/", "")))
+    if tiles:
+        with replacing(path) as hidden:
+            contact_sheet(tiles).save(hidden)
+
+
+def draw_sizes(report: DataReport, path: Path) -> None:
+    """Draw the width and the height of each image, and of each box as a share of its image."""
+    # ~ if cookiecutter.task == "detection"
+    figure = Figure(figsize=(9, 4.5), layout="constrained")
+    axes, boxes = figure.subplots(ncols=2)
+    for split, sides in report.sides.items():
+        boxes.scatter(*(100 * sides.T), s=6, alpha=0.4, label=f"{split}, {len(sides)}")
+    boxes.set(title="boxes", xlabel="width in % of the image", ylabel="height in % of the image")
+    # ~ else
+    figure = Figure(figsize=(5, 4.5), layout="constrained")
+    axes = figure.subplots()
+    # ~ endif
+    for split, sizes in report.sizes.items():
+        height, width = sizes.reshape(-1, 2).T
+        axes.scatter(width, height, s=12, alpha=0.4, label=f"{split}, {len(sizes)}")
+    axes.set(title="images", xlabel="width in pixels", ylabel="height in pixels")
+    for drawn in figure.axes:
+        drawn.set(xlim=(0, None), ylim=(0, None))
+        drawn.grid(alpha=0.3)
+        drawn.legend(frameon=False)
+    with replacing(path) as hidden:
+        figure.savefig(hidden, dpi=110)
+
+
+def draw_augmented(datasets: Datasets, path: Path) -> None:
+    """Draw training samples as the model gets them, after random transforms, with their targets."""
+    train: Any = datasets.train
+    spread = torch.linspace(0, len(train) - 1, min(MAX_AUGMENTED, len(train))).long().tolist()
+    samples = [train[index] for index in spread]
+    tiles = [
+        draw_target(sample.image, sample.target, datasets.classes)
+        for sample in samples
+        if not isinstance(sample, Unreadable)
+    ]
+    if tiles:
+        with replacing(path) as hidden:
+            contact_sheet(tiles).save(hidden)
+
+
+def issues_of_kind(report: DataReport, kind: str) -> list[Issue]:
+    """Return the issues of a kind, a key of ``KINDS``."""
+    return [issue for issue in report.issues if issue.kind == kind]
+
+
+def _picture(issue: Issue, datasets: Datasets) -> Image.Image | None:
+    """Return the image with its annotations if they can be read; None for an unreadable image."""
+    dataset: Any = getattr(datasets, issue.split)
+    sample = dataset[issue.position]
+    if not isinstance(sample, Unreadable):
+        return draw_target(sample.image, sample.target, datasets.classes)
+    try:
+        picture: Image.Image = to_pil_image(read_image(issue.path, dataset.images.max_pixels))
+    except UnreadableImageError:
+        return None
+    return picture
+
+
+def _tile(picture: Image.Image, text: str) -> Image.Image:
+    """Return the picture in a square with up to three lines of text below."""
+    size = (TILE_SIZE, TILE_SIZE)
+    tile = Image.new("RGB", (TILE_SIZE, TILE_SIZE + 52), "#24292f")
+    tile.paste(ImageOps.pad(picture, size, color="#24292f"))
+    lines = textwrap.wrap(text, width=42)[:3]
+    font = ImageFont.load_default(12)
+    ImageDraw.Draw(tile).multiline_text((4, TILE_SIZE + 2), "\n".join(lines), "white", font)
+    return tile

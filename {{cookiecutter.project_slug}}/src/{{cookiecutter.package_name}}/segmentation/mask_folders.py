@@ -1,0 +1,77 @@
+"""Find images and their mask files, in folders with or without splits."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..data.files import folders_in, images_below, split_folders
+from ..data.reading import Reading
+from ..errors import UsageError
+
+IMAGES = ("images",)
+MASKS = ("masks", "labels", "annotations")  # the first that exists is used
+LAYOUTS = """One of these layouts is read, with the same for val and, optionally, for test:
+  images/train/a.jpg with masks/train/a.png
+  train/images/a.jpg with train/masks/a.png
+Or images/a.jpg with masks/a.png, which are then split."""
+
+Pair = tuple[str, str]  # the paths of an image and of its mask
+
+
+def find_pairs(root: Path, reading: Reading) -> dict[str, list[Pair]]:
+    """Return the images and their masks by split, matched by file name.
+
+    Without splits, all images are those of train.
+
+    Raises:
+        UsageError: if a folder or a mask is missing.
+    """
+    if not root.is_dir():
+        raise UsageError(
+            f"data.root={root}: there is no such folder.\nName the folder that holds the data."
+        )
+    folders = _find_folders(root)
+    if "train" not in folders:
+        raise UsageError(f"data.root={root} has no images for train.\n{LAYOUTS}")
+    if "val" in folders and "test" not in folders:
+        reading.note(f"{root} has no images for test: the validation images are tested.")
+    return {split: _match(*folders[split]) for split in folders}
+
+
+def _find_folders(root: Path) -> dict[str, tuple[Path, Path]]:
+    """Return the folders of images and of masks by split."""
+    images, masks = _folder(root, IMAGES), _folder(root, MASKS)
+    if not images.is_dir():
+        return {
+            split: (_folder(folder, IMAGES), _folder(folder, MASKS))
+            for split, folder in split_folders(root).items()
+        }
+    splits = split_folders(images)
+    if not splits or not masks.is_dir():
+        return {"train": (images, masks)}
+    of_masks = split_folders(masks)
+    return {split: (path, of_masks.get(split, masks / split)) for split, path in splits.items()}
+
+
+def _folder(parent: Path, names: Sequence[str]) -> Path:
+    """Return the first folder of these names, in any case of letters, whether it exists or not."""
+    present = {name.lower(): name for name in folders_in(parent)}
+    return parent / next((present[name] for name in names if name in present), names[0])
+
+
+def _match(images: Path, masks: Path) -> list[Pair]:
+    for folder in (images, masks):
+        if not folder.is_dir():
+            raise UsageError(f"{folder} is missing.\n{LAYOUTS}")
+    paths = images_below(images)
+    if not paths:
+        raise UsageError(f"{images} has no images.")
+    masks_by_name = {_relative_stem(masks, path): path for path in images_below(masks)}
+    unmatched = [path for path in paths if _relative_stem(images, path) not in masks_by_name]
+    if unmatched:
+        raise UsageError(f"{unmatched[0]} has no mask in {masks} ({len(unmatched)} such images).")
+    return [(path, masks_by_name[_relative_stem(images, path)]) for path in paths]
+
+
+def _relative_stem(folder: Path, path: str) -> str:
+    return path.removeprefix(f"{folder}{os.sep}").rpartition(".")[0]

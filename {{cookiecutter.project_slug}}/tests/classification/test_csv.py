@@ -1,0 +1,215 @@
+import pytest
+from PIL import Image
+
+from {{ cookiecutter.package_name }}.classification.dataset import build_datasets
+from {{ cookiecutter.package_name }}.data.reading import check_learnable
+from {{ cookiecutter.package_name }}.errors import UsageError
+from {{ cookiecutter.package_name }}.settings.classification import CsvSettings
+from {{ cookiecutter.package_name }}.settings.tree import Settings
+
+from small import composed, data_preset
+
+SPLIT = """path,label,split
+a.png,cat,train
+b.png,dog,Training
+c.png,cat,valid
+d.png,dog,TEST
+"""
+LISTS = """path,labels,split
+a.png,dog; cat,train
+b.png,dog,train
+c.png,,val
+d.png,cat,test
+"""
+BINARY = """path,dog,cat,age,split
+a.png,1,1,3,train
+b.png,1.0,0.0,5,train
+c.png,0,0,8,val
+d.png,false,TRUE,9,test
+"""
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Write a CSV file beside images, and return the settings to read it."""
+
+    def settings(text, images=("a", "b", "c", "d"), encoding="utf-8", **changes):
+        for name in images:
+            path = tmp_path / f"{name}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (8, 8)).save(path)
+        (tmp_path / "table.csv").write_bytes(text.encode(encoding))
+        defaults = data_preset("csv") | {"max_pixels": 100, "root": tmp_path}
+        return CsvSettings.model_validate(defaults | changes)
+
+    return settings
+
+
+def contents(settings):
+    """The names and targets of each split."""
+    datasets = build_datasets(settings)
+    splits = {"train": datasets.train, "val": datasets.val, "test": datasets.test}
+    read = {
+        split: {
+            path.rpartition("/")[2].removesuffix(".png"): target
+            for path, target in zip(data.paths.tolist(), data.targets.tolist(), strict=True)
+        }
+        for split, data in splits.items()
+    }
+    return list(datasets.classes), read
+
+
+SINGLE = (["cat", "dog"], {"train": {"a": 0, "b": 1}, "val": {"c": 0}, "test": {"d": 1}})
+
+
+@pytest.mark.parametrize(
+    ("text", "changes"),
+    [
+        (SPLIT, {}),
+        (SPLIT, {"encoding": "utf-8-sig"}),
+        (SPLIT, {"encoding": "utf-16"}),
+        (SPLIT.replace(",", ";").replace("\n", "\r\n"), {}),
+        (SPLIT.replace(",", "\t").replace("a.png", '".\\a.png"'), {}),
+        (SPLIT.replace("path,label", "id,Breed"), {"path_column": "id", "label_column": "Breed"}),
+        (SPLIT.replace(".png", ""), {}),
+        (SPLIT + "\n\na.png,cat,train\n", {}),
+    ],
+    ids=["plain", "mark", "UTF-16", "semicolons", "tabs", "named", "no suffix", "repeated"],
+)
+def test_each_form_of_a_table_gives_the_same_targets(write, text, changes):
+    assert contents(write(text, **changes)) == SINGLE
+
+
+def test_the_root_may_be_the_file_and_images_may_be_in_folders(write, tmp_path):
+    settings = write(SPLIT, ("pets/a", "pets/b", "pets/old/c", "d"), root=tmp_path / "table.csv")
+    assert contents(settings) == SINGLE
+
+
+def test_each_split_may_have_its_file(write, tmp_path):
+    settings = write(SPLIT)
+    (tmp_path / "table.csv").unlink()
+    for name, row in {"train": "a.png,cat\nb.png,dog", "val": "c.png,cat"}.items():
+        (tmp_path / f"{name}.csv").write_text(f"path,label\n{row}\n")
+    without_test = {**SINGLE[1], "test": {"c": 0}}  # those of the validation
+    assert contents(settings) == (SINGLE[0], without_test)
+
+
+@pytest.mark.parametrize(
+    ("text", "classes", "changes"),
+    [
+        (LISTS, ["cat", "dog"], {}),
+        (LISTS.replace("dog; cat", "dog|cat"), ["cat", "dog"], {}),
+        (LISTS.replace("dog; cat", '"dog,cat"'), ["cat", "dog"], {}),
+        (LISTS.replace("dog; cat", "dog / cat"), ["cat", "dog"], {"label_separator": "/"}),
+        (BINARY, ["dog", "cat"], {}),
+        (BINARY, ["cat", "dog"], {"label_column": ["cat", "dog"]}),
+    ],
+    ids=["semicolon", "bar", "comma", "named separator", "binary", "named columns"],
+)
+def test_several_labels_become_a_vector(write, text, classes, changes):
+    names, read = contents(write(text, multilabel=True, **changes))
+    assert names == classes
+
+    def vector(*labels):
+        return [int(name in labels) for name in classes]
+
+    train = {"a": vector("cat", "dog"), "b": vector("dog")}
+    assert read == {"train": train, "val": {"c": vector()}, "test": {"d": vector("cat")}}
+
+
+def test_classes_that_are_numbers_are_in_the_order_of_their_values(write):
+    text = "path,label,split\na.png,10,train\nb.png,9,train\nc.png,9,val\n"
+    assert contents(write(text)) == (
+        ["9", "10"],
+        {"train": {"a": 1, "b": 0}, "val": {"c": 0}, "test": {"c": 0}},
+    )
+
+
+def test_unsplit_images_are_split_by_the_seed_with_every_label_in_each_split(write):
+    rows = [f"{index}.png,{'rare' if index < 8 else 'common'}" for index in range(40)]
+    names = [str(index) for index in range(40)]
+    settings = write("\n".join(["path,label", *rows]), names, split=[0.5, 0.25, 0.25])
+    _, read = contents(settings)
+    counts = [[*part.values()].count(1) for part in read.values()]
+    assert (counts, [len(part) for part in read.values()]) == ([4, 2, 2], [20, 10, 10])
+    assert contents(settings)[1] == read
+    assert contents(settings.model_copy(update={"split_seed": 1}))[1] != read
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "changes"),
+    [
+        (SPLIT.replace("b.png", "e.png"), r"line 3: there is no file .*e\.png", {}),
+        (SPLIT.replace("dog,T", ",T"), "line 3: the column label is empty", {}),
+        (SPLIT.replace("dog,T", "T"), "line 3: it has 2 cells, but the header has 3", {}),
+        (SPLIT + "a.png,dog,train\n", "line 6: a.png has other labels in line 2", {}),
+        (SPLIT + "a.png,cat,val\n", "line 6: a.png has other split in line 2", {}),
+        (SPLIT.replace("valid", "fold 1"), "line 4: split is 'fold 1', which is no split", {}),
+        (
+            SPLIT.replace("train", "test").replace("Training", "dev"),
+            "the split column has test, val, but no row for train",
+            {},
+        ),
+        (SPLIT.replace("b.png", "../b.png"), "outside data.root", {}),
+        (SPLIT.replace("b.png", "table.csv"), "line 3: .* is no image of a format", {}),
+        (SPLIT.replace("label", "kind"), "no column with a usual name for the label", {}),
+        (SPLIT.replace("split", "class"), "several columns .* the label: label, class", {}),
+        (SPLIT, "no column 'breed', but path, label, split", {"label_column": "breed"}),
+        (LISTS.replace(",,", ",cat,"), "line 2: 'dog; cat' may be several labels", {}),
+        (BINARY, "If each of dog, cat is a label: data.multilabel=true", {}),
+        (BINARY.replace("c.png,0", "c.png,-1"), "line 4: dog is '-1', but", {"multilabel": True}),
+        (SPLIT.replace("dog", "Hündin"), "not UTF-8 text: line 3", {"encoding": "cp1252"}),
+        ("path,label\n", "has no rows below its header", {}),
+    ],
+)
+def test_a_wrong_row_or_column_is_named(write, text, message, changes):
+    with pytest.raises(UsageError, match=message):
+        build_datasets(write(text, **changes))
+
+
+def test_what_is_read_and_left_out_is_counted(write, tmp_path):
+    settings = write(SPLIT + "a.png,cat,train\n", ("x/a", "x/b", "x/c", "x/d", "x/e"))
+    (tmp_path / "x" / "f.heic").touch()
+    reading = build_datasets(settings).reading
+    assert reading.images == {"train": 2, "val": 1, "test": 1}
+    assert reading.objects["train"] == {"cat": 1, "dog": 1}
+    left_out = [(part.kind, part.reason, part.count) for part in reading.left_out]
+    assert left_out == [
+        ("rows", "repeated", 1),
+        ("images", "not named in the CSV file", 1),
+        ("images", ".heic is not read", 1),
+    ]
+    several = build_datasets(write(BINARY, multilabel=True)).reading
+    assert several.objects["train"] == {"dog": 2, "cat": 1}
+    assert several.notes == [f"{tmp_path}/table.csv: the labels are dog, cat; not used: ['age']."]
+
+
+def test_a_training_of_one_class_is_refused_unless_images_may_have_several_labels(write):
+    text = SPLIT.replace("b.png,dog", "b.png,cat")
+    with pytest.raises(UsageError, match="All images of train have the class cat"):
+        check_learnable(build_datasets(write(text)).reading)
+    reading = build_datasets(write(text, multilabel=True)).reading
+    check_learnable(reading)
+    assert reading.notes[0] == "train has no labels of dog: they cannot be learned."
+
+
+def test_a_name_of_two_images_and_a_folder_of_two_files_are_refused(write, tmp_path):
+    settings = write(SPLIT, ("x/a", "y/a", "b", "c", "d"))
+    with pytest.raises(UsageError, match=r"line 2: several images .* are called a\.png"):
+        build_datasets(settings)
+    (tmp_path / "other.csv").write_text(SPLIT)
+    with pytest.raises(UsageError, match=r"several CSV files: other\.csv, table\.csv"):
+        build_datasets(settings)
+
+
+def test_a_name_with_a_separator_may_be_a_single_label(write):
+    rows = ["a.png,dog; cat,train", "b.png,cat,train", "c.png,cat,val"]
+    settings = write("\n".join(["path,label,split", *rows]), label_separator="")
+    assert contents(settings)[0] == ["cat", "dog; cat"]
+
+
+def test_several_labels_are_monitored_by_mAP():  # noqa: N802
+    overrides = ("data=csv", "data.root=x", "tracking=none")
+    assert Settings.model_validate(composed(*overrides)).monitor == "val/accuracy"
+    several = Settings.model_validate(composed(*overrides, "data.multilabel=true"))
+    assert several.monitor == "val/mAP"

@@ -1,0 +1,160 @@
+import shutil
+
+import pytest
+import torch
+from PIL import Image
+
+from {{ cookiecutter.package_name }}.detection.dataset import build_datasets
+from {{ cookiecutter.package_name }}.errors import UsageError
+from {{ cookiecutter.package_name }}.settings.detection import BoxFolderSettings
+
+from small import data_preset
+
+SIZE = "<size><width>40</width><height>20</height><depth>3</depth></size>"
+PART = "<part><name>head</name><bndbox><xmin>1</xmin></bndbox></part>"
+
+
+def voc_object(name, box, difficult=0):
+    corners = zip(("xmin", "ymin", "xmax", "ymax"), box, strict=True)
+    tags = "".join(f"<{corner}>{value}</{corner}>" for corner, value in corners)
+    difficult = f"<difficult>{difficult}</difficult>"
+    return f"<object><name>{name}</name>{difficult}{PART}<bndbox>{tags}</bndbox></object>"
+
+
+def write_image(path, xml, size=SIZE, objects=()):
+    """Write an image of 40 x 20 pixels and its annotations."""
+    for folder in (path.parent, xml.parent):
+        folder.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (40, 20)).save(path)
+    content = "".join(objects) or voc_object("cat", (1, 1, 40, 10))
+    xml.write_text(f"<annotation><filename>{path.name}</filename>{size}{content}</annotation>")
+
+
+@pytest.fixture
+def root(tmp_path):
+    """Four images with lists of three splits, as in VOC2007."""
+    images, annotations = tmp_path / "JPEGImages", tmp_path / "Annotations"
+    for name in "abcd":
+        write_image(images / f"{name}.jpg", annotations / f"{name}.xml")
+    lists = tmp_path / "ImageSets" / "Main"
+    lists.mkdir(parents=True)
+    for split, listed in (("train", "a\nb\n"), ("val", "c"), ("test", "d"), ("cat_train", "a 1")):
+        (lists / f"{split}.txt").write_text(listed)
+    return tmp_path
+
+
+def datasets(root, **changes):
+    changes |= {"root": root, "image_size": 32}
+    return build_datasets(BoxFolderSettings.model_validate(data_preset("voc") | changes))
+
+
+def names(dataset):
+    return [path.rpartition("/")[2] for path in dataset.paths]
+
+
+def test_corners_count_pixels_from_one_and_the_last_pixel_is_in_the_box(root):
+    objects = [voc_object("dog", (5, 3, 8.0, 12)), voc_object("cat", (1, 1, 40, 20))]
+    write_image(root / "JPEGImages" / "b.jpg", root / "Annotations" / "b.xml", objects=objects)
+    data = datasets(root)
+    assert data.classes == ["cat", "dog"]
+    target = data.train.target(1, (20, 40))
+    # Pixels 5 to 8 of 40 begin at 4 and end at 8.
+    expected = torch.tensor([[4 / 40, 2 / 20, 8 / 40, 12 / 20], [0, 0, 1, 1]])
+    torch.testing.assert_close(target.boxes, expected)
+    assert target.labels.tolist() == [1, 0]
+    assert target.areas.tolist() == pytest.approx([4 * 10, 40 * 20])
+
+
+def test_the_lists_of_voc_are_the_splits(root):
+    data = datasets(root)
+    assert [names(part) for part in (data.train, data.val, data.test)] == [
+        ["a.jpg", "b.jpg"],
+        ["c.jpg"],
+        ["d.jpg"],
+    ]
+    below = root.parent / "devkit" / "VOCdevkit"
+    below.mkdir(parents=True)
+    shutil.copytree(root, below / "VOC2007")
+    assert names(datasets(below).val) == ["c.jpg"]
+    (root / "ImageSets" / "Main" / "test.txt").unlink()
+    assert names(datasets(root).test) == ["c.jpg"]
+
+
+def test_difficult_objects_are_crowds_and_reported(root):
+    objects = [voc_object("cat", (1, 1, 4, 4)), voc_object("cat", (1, 1, 9, 9), difficult=1)]
+    write_image(root / "JPEGImages" / "a.jpg", root / "Annotations" / "a.xml", objects=objects)
+    data = datasets(root)
+    assert data.train.target(0, (20, 40)).crowd.tolist() == [False, True]
+    assert "1 objects (difficult, which are ignored like crowds" in data.reading.lines()[1]
+
+
+@pytest.mark.parametrize("size", ["", SIZE.replace("40", "0")])
+def test_a_missing_size_is_that_of_the_image(root, size):
+    write_image(root / "JPEGImages" / "a.jpg", root / "Annotations" / "a.xml", size)
+    assert datasets(root).train.target(0, (20, 40)).boxes.tolist() == [[0, 0, 1, 0.5]]
+    assert datasets(root).train.sizes.tolist()[0] == [20, 40]
+
+
+def test_folders_of_splits_with_xml_beside_the_images_are_read(tmp_path):
+    for split in ("train", "valid"):  # files of the same name, as Roboflow writes them
+        write_image(tmp_path / split / "a.jpg", tmp_path / split / "a.xml")
+    data = datasets(tmp_path)
+    assert [path.removeprefix(f"{tmp_path}/") for path in data.train.paths] == ["train/a.jpg"]
+    assert [path.removeprefix(f"{tmp_path}/") for path in data.test.paths] == ["valid/a.jpg"]
+
+
+@pytest.mark.parametrize(("images", "annotations"), [("images", "annotations"), ("", "")])
+def test_images_without_splits_are_split(tmp_path, images, annotations):
+    for index in range(10):
+        objects = [voc_object("cat", (1, 1, index + 1, 10))]
+        xml = tmp_path / annotations / f"{index}.xml"
+        write_image(tmp_path / images / f"{index}.png", xml, objects=objects)
+    Image.new("RGB", (40, 20)).save(tmp_path / images / "unlabelled.png")
+    data = datasets(tmp_path)
+    parts = [data.train, data.val, data.test]
+    assert [len(part) for part in parts] == [8, 1, 1]
+    for part in parts:
+        widths = (part.boxes[:, 2] * 40 - 1).round().astype(int)
+        assert [f"{width}.png" for width in widths] == names(part)
+    assert "1 images (not among the annotated images" in data.reading.lines()[1]
+
+
+def test_classes_txt_names_and_orders_the_classes(root):
+    (root / "classes.txt").write_text("dog\ncat\n")
+    data = datasets(root)
+    assert data.classes == ["dog", "cat"]
+    assert data.train.labels.tolist() == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("xml", "message"),
+    [
+        ("<annotation", r"a\.xml is not valid XML"),
+        ("<svg/>", r"a\.xml is no file of Pascal VOC: it begins with <svg>"),
+        ("<annotation><object><name>x</name></object></annotation>", r"a\.xml: could not convert"),
+        (f"<annotation>{SIZE}{voc_object('', (1, 1, 2, 2))}</annotation>", "object has no name"),
+    ],
+)
+def test_an_invalid_file_is_named(root, xml, message):
+    (root / "Annotations" / "a.xml").write_text(xml)
+    with pytest.raises(UsageError, match=message):
+        datasets(root)
+
+
+def test_a_class_that_is_not_in_train_is_named(root):
+    objects = [voc_object("bird", (1, 1, 4, 4))]
+    write_image(root / "JPEGImages" / "c.jpg", root / "Annotations" / "c.xml", objects=objects)
+    with pytest.raises(UsageError, match=r"c\.xml has an object of the class bird"):
+        datasets(root)
+
+
+@pytest.mark.parametrize("name", ["JPEGImages/a.jpg", "Annotations/a.xml"])
+def test_a_missing_file_is_named(root, name):
+    (root / name).unlink()
+    with pytest.raises(UsageError, match=name.rpartition("/")[2]):
+        datasets(root)
+
+
+def test_a_missing_image_can_be_left_out(root):
+    (root / "JPEGImages" / "a.jpg").unlink()
+    assert names(datasets(root, skip_unreadable=True).train) == ["b.jpg"]

@@ -1,0 +1,121 @@
+import json
+import math
+
+import pytest
+from PIL import Image
+from pydantic import TypeAdapter
+
+from {{ cookiecutter.package_name }}.data.labelme import read_labelme
+from {{ cookiecutter.package_name }}.data.reading import Reading
+from {{ cookiecutter.package_name }}.errors import UsageError
+from {{ cookiecutter.package_name }}.settings.tree import DataSettings
+from {{ cookiecutter.package_name }}.task import build_datasets
+
+from small import data_preset
+
+POLYGON = {"label": "cat", "points": [[2, 3], [12, 3], [7, 9]], "shape_type": "polygon"}
+RECTANGLE = {"label": "dog", "points": [[30, 15], [20, 5]], "shape_type": "rectangle"}
+
+
+def write_file(root, name, shapes, **changes):
+    """Write an image of 40 x 20 pixels and its JSON file."""
+    root.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (40, 20)).save(root / f"{name}.jpg")
+    content = {"shapes": shapes, "imagePath": f"{name}.jpg", "imageHeight": 20, "imageWidth": 40}
+    (root / f"{name}.json").write_text(json.dumps(content | changes))
+
+
+def contents(image):
+    return [(item.label, item.content["bbox"]) for item in image.objects]
+
+
+def test_polygons_and_rectangles_become_outlines_and_boxes(tmp_path):
+    write_file(tmp_path, "a", [RECTANGLE, POLYGON])
+    classes, splits = read_labelme(tmp_path, Reading())
+    (image,) = splits["train"]
+    assert classes == ["cat", "dog"]
+    assert (image.path, image.width, image.height) == (tmp_path / "a.jpg", 40, 20)
+    assert contents(image) == [(1, [20, 5, 10, 10]), (0, [2, 3, 10, 6])]
+    assert [item.content["segmentation"] for item in image.objects] == [
+        [[20, 5, 30, 5, 30, 15, 20, 15]],
+        [[2, 3, 12, 3, 7, 9]],
+    ]
+
+
+def test_a_circle_is_the_shape_around_its_centre(tmp_path):
+    circle = {"label": "cat", "points": [[20, 10], [20, 15]], "shape_type": "circle"}
+    write_file(tmp_path, "a", [circle])
+    (item,) = read_labelme(tmp_path, Reading())[1]["train"][0].objects
+    assert item.content["bbox"] == pytest.approx([15, 5, 10, 10])
+    (outline,) = item.content["segmentation"]
+    corners = zip(outline[::2], outline[1::2], strict=True)
+    assert all(math.dist(corner, (20, 10)) == pytest.approx(5) for corner in corners)
+
+
+def test_shapes_of_a_group_are_one_object(tmp_path):
+    other = POLYGON | {"points": [[30, 10], [36, 10], [33, 18]]}
+    write_file(tmp_path, "a", [POLYGON | {"group_id": 4}, RECTANGLE, other | {"group_id": 4}])
+    (image,) = read_labelme(tmp_path, Reading())[1]["train"]
+    assert contents(image) == [(0, [2, 3, 34, 15]), (1, [20, 5, 10, 10])]
+    assert len(image.objects[0].content["segmentation"]) == 2
+
+
+def test_points_and_lines_are_left_out_and_counted(tmp_path):
+    line = {"label": "cat", "points": [[1, 1], [5, 5]], "shape_type": "line"}
+    write_file(tmp_path, "a", [line, POLYGON])
+    reading = Reading()
+    _, splits = read_labelme(tmp_path, reading)
+    assert len(splits["train"][0].objects) == 1
+    assert [(part.count, part.reason) for part in reading.left_out] == [
+        (1, "shapes of the type line, which are not read")
+    ]
+
+
+def test_the_image_may_lie_elsewhere_and_the_file_may_have_no_size(tmp_path):
+    write_file(tmp_path / "json", "a", [POLYGON], imagePath="..\\photos\\b.jpg", imageHeight=None)
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "json" / "a.jpg").rename(tmp_path / "photos" / "b.jpg")
+    (image,) = read_labelme(tmp_path, Reading())[1]["train"]
+    assert image.path == tmp_path / "photos" / "b.jpg"
+    assert (image.width, image.height) == (40, 20)
+
+
+def test_an_image_of_the_same_name_twice_is_refused(tmp_path):
+    write_file(tmp_path / "a", "1", [POLYGON])
+    (tmp_path / "a" / "1.json").rename(tmp_path / "1.json")
+    write_file(tmp_path / "b", "1", [POLYGON])
+    (tmp_path / "b" / "1.json").unlink()
+    with pytest.raises(UsageError, match=r"1\.json may belong to .*a/1\.jpg or to .*b/1\.jpg"):
+        read_labelme(tmp_path, Reading())
+
+
+@pytest.mark.parametrize(
+    ("shapes", "message"),
+    [
+        (None, "no list of shapes"),
+        ([{"label": "cat", "shape_type": "polygon"}], "shape 0 has no label, or no valid points"),
+        ([POLYGON, POLYGON | {"points": [[1, 1]]}], "shape 1 has no label, or no valid points"),
+    ],
+)
+def test_an_invalid_file_is_named(tmp_path, shapes, message):
+    write_file(tmp_path, "a", shapes)
+    with pytest.raises(UsageError, match=rf"a\.json.*{message}"):
+        read_labelme(tmp_path, Reading())
+
+
+def test_the_task_reads_folders_of_splits(tmp_path):
+    for split in ("train", "val"):
+        for name in "ab":
+            write_file(tmp_path / split, name, [RECTANGLE, POLYGON])
+    data = data_preset("labelme") | {"root": tmp_path, "image_size": 32}
+    datasets = build_datasets(TypeAdapter(DataSettings).validate_python(data))
+    assert len(datasets.train) == len(datasets.val) == len(datasets.test) == 2
+    # ~ if cookiecutter.task == "detection"
+    assert datasets.classes == ["cat", "dog"]
+    assert datasets.train[0].target.labels.tolist() == [1, 0]
+    # ~ else
+    assert datasets.classes == ["background", "cat", "dog"]
+    mask = datasets.train.masks(0, (20, 40))
+    assert (mask == 2).sum() == 10 * 10
+    assert mask[4, 7] == 1
+    # ~ endif

@@ -1,0 +1,126 @@
+"""Everything of a data set is either read or counted as left out, and training says so first."""
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from {{ cookiecutter.package_name }}.data.reading import Reading, check_learnable, report_reading
+from {{ cookiecutter.package_name }}.errors import UsageError
+from {{ cookiecutter.package_name }}.run.folder import Run
+from {{ cookiecutter.package_name }}.settings.check import check
+from {{ cookiecutter.package_name }}.settings.tree import Settings
+from {{ cookiecutter.package_name }}.task import build_datasets
+
+# ~ if cookiecutter.task == "detection"
+from coco_data import write_coco
+from small import OWN, composed
+
+# ~ else
+from small import OWN, composed
+
+# ~ endif
+SPLITS = ("train", "val", "test")
+
+
+def reading_of(root, *overrides):
+    settings = check(composed(OWN, f"data.root={root}", "tracking=none", *overrides), Settings)
+    datasets = build_datasets(settings.data)
+    used = {path for split in SPLITS for path in getattr(datasets, split).paths}
+    return datasets.reading, used
+
+
+def test_the_images_that_are_read_and_left_out_are_those_on_the_disk(own_data):
+    for name in ("loose.png", ".hidden/a.jpg", "__MACOSX/._a.jpg"):
+        (own_data / name).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (8, 8)).save(own_data / name, format="PNG")
+    (own_data / "phone.HEIC").touch()
+    (own_data / "gone.jpg").symlink_to(own_data / "nowhere.jpg")
+    reading, used = reading_of(own_data)
+    left_out = {(part.kind, Path(part.first).name): part.count for part in reading.left_out}
+    assert left_out == {
+        ("images", "loose.png"): 1,
+        ("images", "phone.HEIC"): 1,
+        ("files or folders", ".hidden"): 3,
+    }
+    assert sum(reading.images.values()) == len(used)
+    visible = {path for path in own_data.rglob("*.[jp][pn]g") if not path.is_symlink()}
+    hidden = {path for path in visible if path.parent.name in {".hidden", "__MACOSX"}}
+    # ~ if cookiecutter.task == "segmentation"
+    hidden |= set((own_data / "masks").rglob("*.png"))
+    # ~ endif
+    assert len(used) + left_out["images", "loose.png"] == len(visible - hidden)
+
+
+def account(counted="objects", **objects):
+    reading = Reading(counted=counted)
+    for split, labels in objects.items():
+        reading.count(split, images=9, labels=labels, classes=["cat", "dog"])
+    return reading
+
+
+@pytest.mark.parametrize(
+    ("reading", "reason"),
+    [
+        (account(train=[], val=[0]), "train has 9 images, but not a single annotated object of"),
+        (account(train=[0], val=[]), "val has 9 images, .* so there is nothing to measure"),
+        (account("images", train=[1, 1], val=[0, 1]), "All images of train have the class dog"),
+    ],
+)
+def test_a_training_that_can_learn_or_measure_nothing_is_refused(reading, reason):
+    with pytest.raises(UsageError, match=reason):
+        check_learnable(reading)
+
+
+def test_classes_without_objects_are_noted():
+    reading = account(train=[0, 0], val=[0], test=[0])
+    check_learnable(reading)
+    assert reading.notes == ["train has no objects of dog: they cannot be learned."]
+    reading = account("images", train=[0, 1], val=[1], test=[0, 1])
+    check_learnable(reading)
+    assert reading.notes == ["val has no images of cat: their metrics are undefined."]
+
+
+def test_the_account_is_logged_in_two_lines_and_written_in_full(tmp_path, caplog):
+    caplog.set_level("INFO")
+    reading = account(train=[0, 1, 1], val=[0])
+    for number in range(2):
+        reading.leave_out("objects", "without area", f"{number}.txt", split="train")
+    reading.leave_out("objects", "without area", "2.txt", split="val")
+    reading.note("There is no test.")
+    (tmp_path / "environment.json").write_text('{"command": "train"}')
+    report_reading(reading, Run(tmp_path))
+    assert caplog.messages == [
+        "Data: train 9 images with 3 objects, val 9 images with 1 objects.",
+        "Left out: 3 objects (without area; the first is 0.txt).",
+        "There is no test.",
+    ]
+    written = json.loads((tmp_path / "environment.json").read_text())
+    assert written["command"] == "train"
+    assert written["data"] == {
+        "images": {"train": 9, "val": 9},
+        "objects_by_class": {"train": {"cat": 1, "dog": 2}, "val": {"cat": 1, "dog": 0}},
+        "left_out": [
+            {
+                "kind": "objects", "reason": "without area", "split": split, "first": first,
+                "count": count,
+            }
+            for split, first, count in [("train", "0.txt", 2), ("val", "2.txt", 1)]
+        ],
+        "notes": ["There is no test."],
+    }  # fmt: skip
+
+
+def test_train_reports_the_data_before_the_first_step(train, own_data, caplog):
+    caplog.set_level("INFO")
+    # ~ if cookiecutter.task == "detection"
+    write_coco(own_data / "empty", lambda _, content: content["annotations"].clear())
+    with pytest.raises(SystemExit, match=r"train\.json has 10 images, but no annotations"):
+        train(OWN, f"data.root={own_data / 'empty'}")
+    # ~ endif
+    run = train(OWN, f"data.root={own_data}", "trainer.max_epochs=1")
+    assert [line[:10] for line in caplog.messages if line.startswith(("Data: ", "Left out: "))] == [
+        "Data: trai", "Left out: ",
+    ]  # fmt: skip
+    assert json.loads((run / "environment.json").read_text())["data"]["images"]["val"] > 0
