@@ -71,6 +71,20 @@ class DataFolder(Strict):
             raise ValueError("name the folder of the data set: data.root=<folder>")
         return Path(str(root)).expanduser()
 
+    @field_validator("image_size", mode="before")
+    @classmethod
+    def _sides(cls, image_size: object) -> object:
+        sides = image_size if isinstance(image_size, list | tuple) else [image_size, image_size]
+        if len(sides) != 2 or any(side not in range(32, MAX_SIDE + 1, SIDE_STEP) for side in sides):
+            raise ValueError(f"is {image_size}: name a side or [height,width]. {SIDES}")
+        return image_size
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """The height and width of the model input in pixels."""
+        size = self.image_size
+        return size if isinstance(size, tuple) else (size, size)
+
 
 class OwnFolder(DataFolder):
     """A folder of the user's own images, which is split if it has no splits."""
@@ -104,20 +118,6 @@ class OwnFolder(DataFolder):
         except re.error as error:
             raise ValueError(f"is no regular expression: {error}") from error
         return pattern
-
-    @field_validator("image_size", mode="before")
-    @classmethod
-    def _sides(cls, image_size: object) -> object:
-        sides = image_size if isinstance(image_size, list | tuple) else [image_size, image_size]
-        if len(sides) != 2 or any(side not in range(32, MAX_SIDE + 1, SIDE_STEP) for side in sides):
-            raise ValueError(f"is {image_size}: name a side or [height,width]. {SIDES}")
-        return image_size
-
-    @property
-    def input_size(self) -> tuple[int, int]:
-        """The height and width of the model input in pixels."""
-        size = self.image_size
-        return size if isinstance(size, tuple) else (size, size)
 
 
 class ShapesSettings(DataFolder):
