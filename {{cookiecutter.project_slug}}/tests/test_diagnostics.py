@@ -102,6 +102,14 @@ def test_doctor_prints_draws_and_lists_every_issue(command, tmp_path, capsys):
     # ~ if cookiecutter.task == "classification"
     assert len(issues) == 4
     assert "train has 46 images of ant, but 2 of bee" in printed
+    excluded = (run / "exclude.txt").read_text().splitlines()
+    wrong = ["train/ant/0.png", "val/bee/other.bmp", "train/ant/broken.png", "train/ant/again.png"]
+    assert excluded == wrong
+    without = [*QUICK, small.OWN, f"data.root={root}", "steps=0"]
+    again = command("doctor", *without, f"data.exclude={run}/exclude.txt")
+    report = json.loads((again / "doctor.json").read_text())
+    assert report["issues"] == []
+    assert report["images"] == {"train": 46, "val": 7, "test": 7}
     # ~ elif cookiecutter.task == "detection"
     assert len([issue for issue in issues if issue["kind"] == "annotation"]) == 4
     assert "train has no green" in printed

@@ -188,7 +188,7 @@ def test_the_model_card_fits_images_as_the_project_does(fit, size):
     pixels = np.random.default_rng(0).integers(0, 255, (*size, 3), dtype=np.uint8)
     described = description("onnx")
     described["preprocessing"]["fit"] = fit
-    code = re.search(r"height, width = .*?fitted\.paste.*?\n", model_card(described), re.DOTALL)
+    code = re.search(r"height, width = .*?\nfitted = .*?\n", model_card(described), re.DOTALL)
     names = {"image": Image.fromarray(pixels), "Image": Image}
     exec(code[0], names)
     data = load_module(Path(CHECKPOINT)).settings.data.model_copy(update={"fit": fit})

@@ -1,4 +1,5 @@
 import csv
+import json
 import random
 import re
 from collections import Counter
@@ -21,6 +22,7 @@ from small import OWN, write_unsplit_data
 def split(names, root, labels=None, reading=None, test=None, **changes):
     """The names of the images by split; ``test`` are those of a test split of the data."""
     settings = {"split": (0.8, 0.1, 0.1), "split_seed": 0, "split_by": None, "split_file": None}
+    settings["exclude"] = None
     folder = OwnFolder.model_construct(root=root, **settings | changes)
     images = {"train": [*zip(names, labels or [()] * len(names), strict=True)]}
     if test is not None:
@@ -172,7 +174,10 @@ def test_the_split_of_a_run_is_repeated_wherever_data_and_run_lie(train, command
     write_unsplit_data(tmp_path / "moved", count=24)
     checkpoint = run.rename(tmp_path / "run") / "checkpoints" / "best.ckpt"
     words = (f"checkpoint={checkpoint}", f"data.root={tmp_path / 'moved'}", "tracking=none")
-    assert files_tested(command("evaluate", *words)) == tested
+    evaluation = command("evaluate", *words)
+    assert files_tested(evaluation) == tested
+    account = json.loads((evaluation / "environment.json").read_text())["data"]
+    assert [part["count"] for part in account["left_out"]] == [4]
     anew = files_tested(command("evaluate", *words, "data.split_seed=1"))
     assert anew != tested
 
@@ -186,3 +191,26 @@ def test_a_resumed_run_keeps_its_split(train, command, tmp_path):
     command("train", f"resume={run.name}", "trainer.max_epochs=2")
     assert files_by_split(run) == written
     assert files_tested(run) == {name for name, part in written.items() if part == "test"}
+
+
+def test_images_that_a_file_lists_are_left_out_and_counted(tmp_path):
+    names = [f"{index}.jpg" for index in range(10)]
+    listed = tmp_path / "exclude.txt"
+    listed.write_text(f"# 1.jpg\n2.jpg\n\n{tmp_path}/3.jpg\n33.jpg\n")
+    reading = Reading()
+    parts = split(names, tmp_path, reading=reading, exclude=listed)
+    assert sorted(chain(*parts.values())) == [*names[:2], *names[4:]]
+    (left_out,) = reading.left_out
+    assert (left_out.count, left_out.reason) == (2, f"in {listed}")
+    assert "name no image of the data, such as 33.jpg" in reading.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"), [(None, "there is no such file"), ("0.jpg\n1.jpg\n", "all images of train")]
+)
+def test_a_file_that_lists_nothing_or_all_images_is_refused(tmp_path, text, reason):
+    listed = tmp_path / "exclude.txt"
+    if text is not None:
+        listed.write_text(text)
+    with pytest.raises(UsageError, match=reason):
+        split(["0.jpg", "1.jpg"], tmp_path, exclude=listed)

@@ -132,7 +132,7 @@ def _predict_images(
     results = []
     # ~ endif
     for path, prediction in track(predicted, description="Drawing", transient=True):
-        image = read_image(path, settings.data.max_pixels)
+        image = read_image(path, settings.data.pixels)
         # ~ if cookiecutter.task != "classification"
         size = (image.shape[1], image.shape[2])
         results.append((path, names[path], prediction, size))
@@ -142,6 +142,9 @@ def _predict_images(
         with replacing(run.folder / "predictions" / f"{names[path]}.jpg") as hidden:
             picture.save(hidden, quality=92)
         rows.append({"image": str(path), **describe(prediction, module.classes)})
+        # ~ if cookiecutter.task != "classification"
+        results.append((path, names[path], prediction, (image.shape[1], image.shape[2])))
+        # ~ endif
     # ~ if cookiecutter.task != "classification"
     in_files = (  # a generator, since all of them might fill the memory
         (path, name, restored(prediction, size, settings.data), size)
@@ -165,6 +168,11 @@ def _predict_videos(
     rows: Rows = []
     for path, name in names.items():
         if path.suffix.lower() in VIDEO_SUFFIXES:
+            if settings.data.channels != 3:
+                raise UsageError(
+                    f"{path} has 3 channels, but data.channels={settings.data.channels}.\n"
+                    "Leave it out of source."
+                )
             pictures = _annotated_frames(path, rows, module, trainer, settings)
             target = run.folder / "predictions" / f"{name}.mp4"
             write_video(target, pictures, rate=frames_per_second(path, settings.data.max_pixels))

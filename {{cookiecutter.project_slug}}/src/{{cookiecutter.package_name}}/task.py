@@ -5,13 +5,13 @@ Data:
 - ``build_datasets(settings.data) -> Datasets``: the training, validation and test sets.
 - ``unlabelled_images(paths, settings.data)``: a data set of images to predict.
 - ``collate(samples)``: a batch of the samples of a data set.
-- ``model_input(image, settings.data)``: the model's input for a uint8 image [3, H, W].
+- ``model_input(image, settings.data)``: the model's input for a uint8 image [C, H, W].
 - ``UNLABELLED``: the target of an image without annotation.
 
 Model: ``TaskModule(settings, classes, download=True)``, a LightningModule with
 
 - ``classes``, the names of the classes, and ``network``, which has ``normalisation``;
-- ``predict_images(images)``: a prediction for each of the uint8 images [B, 3, H, W];
+- ``predict_images(images)``: a prediction for each of the uint8 images [B, C, H, W];
 - ``test_step``, which returns ``evaluation.scores.StepResults``;
 - ``scores_by_class()``: the metrics of each class in the last test.
 

@@ -4,7 +4,13 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from {{ cookiecutter.package_name }}.classification.dataset import Batch
-from {{ cookiecutter.package_name }}.classification.scoring import score_batch
+from {{ cookiecutter.package_name }}.classification.scoring import MacroF1, score_batch
+
+
+def test_the_f1_of_a_class_without_images_is_undefined():
+    metric = MacroF1(3, average="macro")
+    metric.update(torch.tensor([0, 2, 1]), torch.tensor([0, 0, 1]))
+    assert float(metric.compute()) == pytest.approx((2 / 3 + 1) / 2)  # not a third of it
 
 
 def test_images_are_scored_and_those_of_another_process_are_left_out():

@@ -1,5 +1,6 @@
 import json
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -22,7 +23,7 @@ ARCHITECTURES = ["fcos", "retinanet", "fasterrcnn", "ssdlite", "dfine"]
 SIZE = (96, 128)  # height and width of the images
 
 
-def network(architecture, backbone="test_resnet", classes=3):
+def network(architecture, backbone="test_resnet", classes=3, channels=3):
     settings = {
         "architecture": architecture,
         "backbone": backbone,
@@ -33,7 +34,8 @@ def network(architecture, backbone="test_resnet", classes=3):
         "compile": False,
     }
     torch.manual_seed(0)
-    return build_network(ModelSettings.model_validate(settings), classes=classes, image_size=SIZE)
+    checked = ModelSettings.model_validate(settings)
+    return build_network(checked, classes=classes, image_size=SIZE, channels=channels)
 
 
 def targets():
@@ -67,10 +69,11 @@ def fit(detector, images, objects):
     return losses
 
 
+@pytest.mark.parametrize("channels", [1, 3, 5])
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_every_architecture_takes_images_with_and_without_objects(architecture):
-    detector = network(architecture)
-    images = torch.randint(0, 255, (2, 3, *SIZE), dtype=torch.uint8)
+def test_every_architecture_takes_images_with_and_without_objects(architecture, channels):
+    detector = network(architecture, channels=channels)
+    images = torch.randint(0, 255, (2, channels, *SIZE), dtype=torch.uint8)
     losses = detector.train().losses(images, targets())
     assert all(torch.isfinite(loss) for loss in losses.values())
     sum(losses.values()).backward()
@@ -154,7 +157,9 @@ def test_each_class_is_reported(train):
 
 def test_predictions_are_written_as_coco_results(train, command, own_data):
     run = train("data=coco", f"data.root={own_data}", "trainer.max_epochs=15")
-    Image.new("RGB", (90, 60), (20, 40, 200)).save(own_data / "val" / "other.png")
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be shown turned by a quarter
+    Image.new("RGB", (90, 60), (20, 40, 200)).save(own_data / "val" / "other.png", exif=exif)
     result = command(
         "predict",
         f"checkpoint={run}/checkpoints/best.ckpt",
@@ -166,6 +171,9 @@ def test_predictions_are_written_as_coco_results(train, command, own_data):
     images = COCO(result / "coco_images.json")
     boxes = images.loadRes(str(result / "coco_results.json"))
     assert len(images.imgs) == 11
+    turned = images.imgs[11]
+    assert Path(turned["file_name"]).name == "other.png"
+    assert (turned["width"], turned["height"]) == (60, 90)
     assert [entry["name"] for entry in images.loadCats(images.getCatIds())] == ["red", "green"]
     assert len(boxes.anns) > 0
     for entry in boxes.anns.values():

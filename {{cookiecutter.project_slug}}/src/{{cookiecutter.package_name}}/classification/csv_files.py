@@ -8,9 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..data.files import SPLIT_NAMES, SUFFIXES, check_inside, images_below, locate
+from ..data.files import SPLIT_NAMES, SUFFIXES, check_inside, folder_of, images_below, locate
 from ..data.reading import Reading
-from ..data.split import folder_of
 from ..errors import UsageError
 from ..settings.classification import CsvSettings
 from .csv_table import Columns, Row, binary_labels, find_columns, find_files, read_rows, split_of

@@ -25,7 +25,7 @@ for index in np.flatnonzero(probabilities >= description["postprocessing"]["thre
 
 
 def exported_network(module: ClassificationModule) -> nn.Module:
-    """Return the network, which maps uint8 images [B, 3, H, W] to logits [B, classes]."""
+    """Return the network, which maps uint8 images [B, C, H, W] to logits [B, classes]."""
     return module.network
 
 

@@ -7,11 +7,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.nn import functional
 from torchmetrics import MetricCollection, SumMetric
-from torchmetrics.classification import (
-    MulticlassAccuracy,
-    MulticlassConfusionMatrix,
-    MulticlassF1Score,
-)
+from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionMatrix
 from torchvision.transforms import v2
 
 from ..data.datamodule import counted_images
@@ -25,7 +21,7 @@ from ..training.optimizer import build_optimizer
 from .dataset import UNLABELLED, Batch, Prediction
 from .multilabel import LabelMetrics, binary_cross_entropy
 from .network import build_network
-from .scoring import decide, predictions, score_batch
+from .scoring import MacroF1, decide, predictions, score_batch
 
 
 class ClassificationModule(LightningModule):
@@ -41,7 +37,11 @@ class ClassificationModule(LightningModule):
         self.classes = classes
         count = len(classes)
         self.network = build_network(
-            settings.model, classes=count, image_size=settings.data.input_size, download=download
+            settings.model,
+            classes=count,
+            image_size=settings.data.input_size,
+            channels=settings.data.channels,
+            download=download,
         )
         prepare_network(self.network, settings, compiled=self.network)
         self.mix = _mixing(settings, count)
@@ -55,7 +55,7 @@ class ClassificationModule(LightningModule):
             if several
             else {
                 "accuracy": MulticlassAccuracy(count, average="micro", **options),
-                "f1": MulticlassF1Score(count, average="macro", **options),
+                "f1": MacroF1(count, average="macro", **options),
             }
         )
         self.val_metrics = metrics.clone(prefix="val/")
@@ -66,12 +66,12 @@ class ClassificationModule(LightningModule):
         self.confusion = MulticlassConfusionMatrix(count, **options)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the logits [B, classes] of uint8 images [B, 3, H, W]."""
+        """Return the logits [B, classes] of uint8 images [B, C, H, W]."""
         logits: Tensor = self.network(images)
         return logits
 
     def predict_images(self, images: Tensor) -> list[Prediction]:
-        """Return a prediction for each of the uint8 images [B, 3, H, W]."""
+        """Return a prediction for each of the uint8 images [B, C, H, W]."""
         probabilities, chosen = decide(self(images).float(), self.threshold)
         return predictions(probabilities, chosen, self.threshold)
 

@@ -3,13 +3,25 @@
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from torch import Tensor
 from torch.nn import functional
+from torchmetrics.classification import MulticlassF1Score
 
 from ..evaluation.scores import ImageResult, ScoreCounts, StepResults
 from .dataset import Batch, Prediction
 
 NO_LABEL = "no label"  # the row of false labels and the column of missed ones
+
+
+class MacroF1(MulticlassF1Score):
+    """The mean F1 of the classes that have images; the F1 of any other class is undefined."""
+
+    def compute(self) -> Tensor:
+        """Return the mean, a scalar: F1 is ``2 tp / (2 tp + fp + fn)``."""
+        hits, wrong, missed = (torch.as_tensor(part) for part in (self.tp, self.fp, self.fn))
+        scores = 2 * hits / (2 * hits + wrong + missed)
+        return scores[hits + missed > 0].mean()
 
 
 def decide(logits: Tensor, threshold: float | None) -> tuple[Tensor, Tensor]:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms import v2
 
+from ..data.color import color_jitter
 from ..data.fit import Fit
 from ..settings.classification import DataSettings
 
@@ -19,7 +20,6 @@ def train_transform(settings: DataSettings) -> Transform:
     if augment.flip:
         steps.append(v2.RandomHorizontalFlip(augment.flip))
     if augment.color:
-        strength = augment.color
-        steps.append(v2.ColorJitter(brightness=strength, contrast=strength, saturation=strength))
+        steps.append(color_jitter(augment.color, settings.channels))
     composed: Transform = v2.Compose(steps)
     return composed

@@ -19,7 +19,7 @@ from .datamodule import Datasets
 from .fit import place
 from .images import DecodedImage
 
-HEADER_BYTES = 16  # height and width of the stored and of the original image, int32 each
+HEADER_BYTES = 20  # channels, height and width, and those of the original image, int32 each
 
 
 def cache_images(datasets: Datasets, settings: Settings) -> None:
@@ -56,6 +56,7 @@ class CachedImages:
         self.images = images
         self.folder = folder
         self.settings = settings
+        self.pixels = images.pixels
 
     def __len__(self) -> int:
         return len(self.images)
@@ -79,14 +80,15 @@ class CachedImages:
 
     def _path(self, index: int) -> Path:
         """Return the path of a cached image; it depends on the source files and the stored size."""
-        files, size = [str(self.images.paths[index])], (self.settings.input_size, self.settings.fit)
+        files, fit = [str(self.images.paths[index])], (self.settings.input_size, self.settings.fit)
+        stored = (*fit, self.pixels.channels, self.pixels.value_range)
         # ~ if cookiecutter.task == "segmentation"
         record = self.images.masks.record(index)
         if isinstance(record, tuple):  # mask file and classes, not a COCO record
             files.append(record[0])
-        digest = hashlib.sha256(repr((size, record)).encode())
+        digest = hashlib.sha256(repr((stored, record)).encode())
         # ~ else
-        digest = hashlib.sha256(repr(size).encode())
+        digest = hashlib.sha256(repr(stored).encode())
         # ~ endif
         for file in files:
             with suppress(FileNotFoundError):  # reading the image raises a better error
@@ -108,7 +110,7 @@ def shrink(decoded: DecodedImage, size: tuple[int, int]) -> DecodedImage:
 
 def write_decoded(decoded: DecodedImage, path: Path) -> None:
     """Write an image: a header of ``HEADER_BYTES``, then the bytes of each part as [H, W, C]."""
-    header = np.array([*decoded.parts[0].shape[1:], *decoded.size], dtype=np.int32)
+    header = np.array([*decoded.parts[0].shape, *decoded.size], dtype=np.int32)
     pixels = [part.permute(1, 2, 0).numpy() for part in decoded.parts]
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as hidden:
@@ -123,9 +125,9 @@ def read_decoded(path: Path) -> DecodedImage:
         ValueError: if the file is empty.
     """
     content = np.fromfile(path, dtype=np.uint8)
-    height, width, *size = content[:HEADER_BYTES].view(np.int32).tolist()
-    # The image has three channels; each further part has a single channel.
-    area, pixels = height * width, torch.from_numpy(content[HEADER_BYTES:])
-    image = pixels[: 3 * area].view(height, width, 3).permute(2, 0, 1)
-    aligned = pixels[3 * area :].view(-1, 1, height, width).unbind()
+    channels, height, width, *size = content[:HEADER_BYTES].view(np.int32).tolist()
+    # Each part after the image has a single channel.
+    values, pixels = channels * height * width, torch.from_numpy(content[HEADER_BYTES:])
+    image = pixels[:values].view(height, width, channels).permute(2, 0, 1)
+    aligned = pixels[values:].view(-1, 1, height, width).unbind()
     return DecodedImage((image, *aligned), (size[0], size[1]))

@@ -9,10 +9,9 @@ from typing import Any, NamedTuple
 
 from ..errors import UsageError
 from .coco_files import find_annotations
-from .files import check_inside, locate
+from .files import check_inside, folder_of, locate
 from .images import image_size
 from .reading import Reading
-from .split import folder_of
 from .text import read_text
 
 

@@ -3,10 +3,13 @@
 import glob
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from importlib.util import find_spec
 from itertools import product
 from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
+
+from PIL import features
 
 # ~ if cookiecutter.scope == "complete"
 from ..errors import UsageError
@@ -16,8 +19,13 @@ from .videos import VIDEO_SUFFIXES
 from ..errors import UsageError
 
 # ~ endif
-SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
-# Other image files, which are not read. They are counted, so that their loss is not overlooked.
+SUFFIXES = frozenset({
+    ".bmp", ".gif", ".jpeg", ".jpg", ".npy", ".png", ".tif", ".tiff", ".webp",
+    *([".avif"] if features.check("avif") else []),
+    *([".heic", ".heif"] if find_spec("pillow_heif") else []),
+})  # fmt: skip
+# Image files that are not read unless SUFFIXES has them, too. They are counted, so that their loss
+# is not overlooked.
 UNSUPPORTED = frozenset({
     ".apng", ".arw", ".avif", ".cr2", ".cr3", ".dcm", ".dng", ".exr", ".hdr", ".heic", ".heif",
     ".ico", ".j2k", ".jfif", ".jp2", ".jpe", ".jxl", ".nef", ".npy", ".npz", ".orf", ".pbm", ".pcx",
@@ -183,6 +191,26 @@ def check_inside(root: Path, paths: Iterable[Path], *, source: Path) -> None:
                 f"{source} names {path}, which is outside data.root={root}.\n"
                 "Name a folder that holds both as data.root, or allow it: data.outside_root=true"
             )
+
+
+def relative_names(paths: Iterable[str | Path], root: Path) -> list[str]:
+    """Return paths relative to the data set, with ``/`` on every system."""
+    folder = folder_of(root)
+    prefix = f"{folder}{os.sep}"
+    names = []
+    for path in map(str, paths):
+        inside = path.startswith(prefix)
+        name = path[len(prefix) :] if inside else os.path.relpath(path, folder)
+        # As write_csv writes bytes that are no UTF-8.
+        names.append(name.replace(os.sep, "/").encode(errors="backslashreplace").decode())
+    return names
+
+
+def folder_of(root: Path) -> Path:
+    """Return the folder of the data set, where ``data.root`` may be the file that describes it."""
+    if not root.is_file():
+        return root
+    return root.parent.parent if root.parent.name == "annotations" else root.parent
 
 
 def find_sources(source: str) -> list[Path]:

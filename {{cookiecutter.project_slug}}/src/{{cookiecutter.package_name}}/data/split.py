@@ -1,7 +1,6 @@
 """Split images that come without splits, and repeat a split that a run has written."""
 
 import csv
-import os
 import random
 import re
 from collections import Counter, defaultdict
@@ -16,6 +15,8 @@ from ..run.identity import is_first
 from ..settings.data import DataFolder, OwnFolder
 from ..settings.tree import Settings
 from .datamodule import Datasets
+from .exclude import without_excluded
+from .files import relative_names
 from .reading import Reading
 
 SPLITS = ("train", "val", "test")
@@ -45,6 +46,8 @@ def with_splits(
         UsageError: if there are too few images to split, the pattern does not match an image, the
             file does not belong to these images, or a setting is for data without splits.
     """
+    if isinstance(settings, OwnFolder):
+        images = without_excluded(images, settings, reading, path)
     if "val" in images or not isinstance(settings, OwnFolder):
         for name in ("split_by", "split_file"):
             if getattr(settings, name, None) is not None:
@@ -58,7 +61,7 @@ def with_splits(
     if "test" in images:
         shares, reading.drawn = (train / (train + val), val / (train + val), 0.0), SPLITS[:2]
     unsplit = images["train"]
-    names = [relative_name(path(image), settings.root) for image in unsplit]
+    names = relative_names(map(path, unsplit), settings.root)
     if settings.split_file:
         parts = _read_split(settings.split_file, names, reading)
     else:
@@ -83,26 +86,11 @@ def record_split(settings: Settings, datasets: Datasets, run: Run) -> Settings:
     if is_first() and data.split_file != run.split:  # a resumed run keeps its file
         rows: dict[str, str] = {}
         for split in datasets.reading.drawn:
-            for path in getattr(datasets, split).paths:
-                rows.setdefault(relative_name(path, data.root), split)  # the test may repeat val
+            for name in relative_names(getattr(datasets, split).paths, data.root):
+                rows.setdefault(name, split)  # the test may repeat val
         write_csv(run.split, ["file", "split"], rows.items())
     data = data.model_copy(update={"split_file": run.split})
     return settings.model_copy(update={"data": data})
-
-
-def relative_name(path: str | Path, root: Path) -> str:
-    """Return the path of an image relative to the data set, with ``/`` on every system."""
-    folder = folder_of(root)
-    name, prefix = str(path), f"{folder}{os.sep}"
-    name = name.removeprefix(prefix) if name.startswith(prefix) else os.path.relpath(name, folder)
-    return name.replace(os.sep, "/").encode(errors="backslashreplace").decode()
-
-
-def folder_of(root: Path) -> Path:
-    """Return the folder of the data set, where ``data.root`` may be the file that describes it."""
-    if not root.is_file():
-        return root
-    return root.parent.parent if root.parent.name == "annotations" else root.parent
 
 
 def _group(names: Sequence[str], pattern: str | None) -> Groups:

@@ -20,7 +20,8 @@ def read_text(path: str | Path) -> str:
         UsageError: if the file cannot be read, or its text has another encoding.
     """
     try:
-        content = Path(path).read_bytes()
+        with open(path, "rb") as file:  # noqa: PTH123 - faster than a Path
+            content = file.read()
     except FileNotFoundError:
         raise
     except OSError as error:

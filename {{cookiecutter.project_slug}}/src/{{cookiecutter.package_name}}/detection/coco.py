@@ -97,7 +97,7 @@ def save_results(
 
     Args:
         predicted: the path of each image, the name of its output files, its prediction, and its
-            height and width.
+            height and width as it is shown.
         classes: the class names; the category ids start at 1.
         folder: the folder to write to.
     """

@@ -16,6 +16,7 @@ from torchvision.models.detection.ssd import SSD
 from torchvision.ops import batched_nms
 
 from ..errors import UsageError
+from ..training.backbone import Normalisation
 from .boxes import Prediction
 from .module import DetectionModule
 
@@ -45,7 +46,7 @@ for best in np.argsort(-scores[0][indices, labels]):
     same_class = [other for other, other_label, _ in detections if other_label == label]
     if all(iou(box, other) <= rules["nms_iou"] for other in same_class):
         detections.append((box, label, scores[0][indices[best], label]))
-scale = np.array([*image.size, *image.size]) / [*resized.size, *resized.size]
+scale = np.array([*image.size, *image.size]) / [*size, *size]
 for box, label, score in detections[: rules["limit"]]:
     corners = (box * [width, height, width, height] - [left, top, left, top]) * scale
     corners = corners.clip(0, [*image.size, *image.size])
@@ -64,12 +65,12 @@ class DenseDetector(nn.Module):
     anchors: Tensor
     sides: Tensor  # width, height, width and height of the model input
 
-    def __init__(self, normalisation: nn.Module, model: Any, size: tuple[int, int]) -> None:
+    def __init__(self, normalisation: Normalisation, model: Any, size: tuple[int, int]) -> None:
         super().__init__()
         self.normalisation = normalisation
         self.model = model
         height, width = size
-        images = torch.zeros(1, 3, height, width)
+        images = torch.zeros(1, normalisation.mean.shape[1], height, width)
         with torch.inference_mode():
             maps = list(model.backbone(images).values())
             listed = ImageList(images, [size])
@@ -80,7 +81,7 @@ class DenseDetector(nn.Module):
         self.levels = [len(anchors) // sum(cells) * count for count in cells]  # anchors by level
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return boxes [B, A, 4] and scores [B, A, classes] of uint8 images [B, 3, H, W]."""
+        """Return boxes [B, A, 4] and scores [B, A, classes] of uint8 images [B, C, H, W]."""
         outputs = self.model.head(list(self.model.backbone(self.normalisation(images)).values()))
         logits, offsets = outputs["cls_logits"], outputs["bbox_regression"]
         if isinstance(self.model, FCOS):
@@ -100,7 +101,7 @@ class DenseDetector(nn.Module):
 
 
 def exported_network(module: DetectionModule) -> DenseDetector:
-    """Return the network to export, which maps uint8 images [B, 3, H, W] to boxes and scores.
+    """Return the network to export, which maps uint8 images [B, C, H, W] to boxes and scores.
 
     Raises:
         UsageError: if the architecture cannot be exported.

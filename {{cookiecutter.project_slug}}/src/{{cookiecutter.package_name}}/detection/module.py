@@ -29,18 +29,19 @@ class DetectionModule(LightningModule):
             settings.model,
             classes=len(classes),
             image_size=settings.data.input_size,
+            channels=settings.data.channels,
             download=download,
         )
         prepare_network(self.network, settings, compiled=self.network.backbone)
         self.scores = CocoScores(classes)
 
     def forward(self, images: Tensor) -> list[Prediction]:
-        """Detect objects in uint8 images [B, 3, H, W], without regard to the score threshold."""
+        """Detect objects in uint8 images [B, C, H, W], without regard to the score threshold."""
         predictions: list[Prediction] = self.network(images)
         return predictions
 
     def predict_images(self, images: Tensor) -> list[Prediction]:
-        """Detect objects of at least ``model.score_threshold`` in uint8 images [B, 3, H, W]."""
+        """Detect objects of at least ``model.score_threshold`` in uint8 images [B, C, H, W]."""
         confident = []
         for prediction in self(images):
             chosen = prediction.scores >= self.settings.model.score_threshold

@@ -7,6 +7,7 @@ from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
+from ..data.color import color_jitter
 from ..data.fit import GREY, Fit, place
 from ..settings.detection import DataSettings
 from .boxes import Target
@@ -26,8 +27,7 @@ def train_transform(settings: DataSettings) -> PairTransform:
     if augment.flip:
         steps.append(v2.RandomHorizontalFlip(augment.flip))
     if augment.color:
-        strength = augment.color
-        steps.append(v2.ColorJitter(brightness=strength, contrast=strength, saturation=strength))
+        steps.append(color_jitter(augment.color, settings.channels))
     return OnBoxes(v2.Compose([*steps, v2.ClampBoundingBoxes()]))
 
 
@@ -57,7 +57,7 @@ class OnBoxes(torch.nn.Module):
         self.transform = transform
 
     def forward(self, image: Tensor, target: Target | None) -> tuple[Tensor, Target | None]:
-        """Transform an image, uint8 [3, H, W]; drop crowds and objects outside of the result."""
+        """Transform an image, uint8 [C, H, W]; drop crowds and objects outside of the result."""
         if target is None:
             return self.transform(tv_tensors.Image(image)).as_subclass(Tensor), target
         height, width = image.shape[1:]

@@ -8,9 +8,8 @@ from typing import Any
 
 import yaml
 
-from ..data.files import check_inside, images_below, locate
+from ..data.files import check_inside, folder_of, images_below, locate
 from ..data.reading import Reading
-from ..data.split import folder_of
 from ..data.text import read_text
 from ..errors import UsageError
 from .boxes import AnnotatedImage, AnnotatedObject
@@ -94,7 +93,7 @@ def _check_objects(file: Path, splits: dict[str, list[AnnotatedImage]], reading:
             del splits[split]
             continue
         label = _label_file(images[0].path)
-        state = "has none" if label.is_file() else "does not exist"
+        state = "has none" if Path(label).is_file() else "does not exist"
         raise UsageError(
             f"{reason}.\nThe objects of {images[0].path} were sought in {label}, which {state}: "
             "labels/ takes the place of the last images/ in the path."
@@ -152,10 +151,11 @@ def _images(file: Path, base: Path, entry: object, *, missing_images: bool) -> l
     return sorted(images)
 
 
-def _label_file(image: Path) -> Path:
+def _label_file(image: Path) -> str:
     """Return the path of the labels of an image: ``labels`` replaces the last folder ``images``."""
-    before, images, below = str(image.with_suffix(".txt")).rpartition(f"{os.sep}images{os.sep}")
-    return Path(f"{before}{os.sep}labels{os.sep}{below}" if images else below)
+    stem = os.path.splitext(image)[0]  # noqa: PTH122 - faster than a Path
+    before, images, below = stem.rpartition(f"{os.sep}images{os.sep}")
+    return f"{before}{os.sep}labels{os.sep}{below}.txt" if images else f"{below}.txt"
 
 
 def _count_faults(images: Sequence[AnnotatedImage], split: str, reading: Reading) -> None:
@@ -167,7 +167,7 @@ def _count_faults(images: Sequence[AnnotatedImage], split: str, reading: Reading
 
 
 def _count_unused_labels(images: Sequence[Path], reading: Reading) -> None:
-    used = {str(_label_file(path)) for path in images}
+    used = set(map(_label_file, images))
     for folder in sorted({os.path.dirname(path) for path in used}):  # noqa: PTH120 - of a string
         entries = sorted(os.listdir(folder)) if os.path.isdir(folder) else []  # noqa: PTH112, PTH208
         for name in entries:
@@ -182,7 +182,7 @@ def _read_image(image: Path, classes: int, keypoints: int) -> AnnotatedImage:
         lines = read_text(file).splitlines()
     except FileNotFoundError:
         return AnnotatedImage(image, objects=[])
-    objects, faults = [], []
+    objects, faults, name = [], [], file.rpartition(os.sep)[2]
     for number, line in enumerate(lines, start=1):
         words = line.split()
         if not words:
@@ -204,9 +204,9 @@ def _read_image(image: Path, classes: int, keypoints: int) -> AnnotatedImage:
         if min(width, height) > 0:
             objects.append(AnnotatedObject(box, int(label), width * height))
         else:
-            faults.append(f"{file.name}, line {number}: {NO_AREA}")
+            faults.append(f"{name}, line {number}: {NO_AREA}")
         if beyond > SLACK:
-            faults.append(f"{file.name}, line {number}: the box is beyond the border")
+            faults.append(f"{name}, line {number}: the box is beyond the border")
     return AnnotatedImage(image, objects, faults=tuple(faults))
 
 

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,11 +10,14 @@ from rich.console import Console
 from rich.table import Table
 
 from ..data.datamodule import Datasets
-from ..run.files import write_json
+from ..data.files import relative_names
+from ..data.value_range import with_value_range
+from ..run.files import write_json, write_text
 from ..run.folder import Run
+from ..settings.data import OwnFolder
 from ..task import build_datasets
 from .bench import measure_rates
-from .data_checks import COUNTED, KINDS, DataReport, check_data
+from .data_checks import COUNTED, KINDS, DataReport, Issue, check_data
 from .data_pictures import (
     draw_augmented,
     draw_class_balance,
@@ -26,7 +30,7 @@ from .settings import DoctorSettings
 
 MAX_PRINTED = 5  # issues of each kind; doctor.json lists all
 RARE_RATIO = 20  # a class is rare if the most frequent one has more than 20 times as many examples
-PICTURES = ("issues.png", "class_balance.png", "sizes.png", "augmented.png")
+WRITTEN = ("issues.png", "class_balance.png", "sizes.png", "augmented.png", "exclude.txt")
 
 
 def run_doctor(settings: DoctorSettings, run: Run) -> None:
@@ -39,6 +43,7 @@ def run_doctor(settings: DoctorSettings, run: Run) -> None:
     """
     console = Console(soft_wrap=True, highlight=False, markup=False)
     datasets = build_datasets(settings.data)
+    settings = with_value_range(settings, datasets)
     classes = list(datasets.classes)
     draw_augmented(datasets, run.folder / "augmented.png")
     report = check_data(datasets, progress=settings.trainer.progress)
@@ -46,6 +51,13 @@ def run_doctor(settings: DoctorSettings, run: Run) -> None:
     draw_class_balance(report, classes, run.folder / "class_balance.png")
     draw_sizes(report, run.folder / "sizes.png")
     draw_issues(report, datasets, run.folder / "issues.png")
+    if report.issues and isinstance(settings.data, OwnFolder):
+        excluded = excluded_images(report.issues, settings.data.root)
+        write_text(run.folder / "exclude.txt", excluded)
+        console.print(
+            "\nTo leave out the images in exclude.txt, except those in lines that start with #:\n"
+            f"  uv run train data.exclude={run.folder / 'exclude.txt'}"
+        )
     content: dict[str, Any] = {
         "images": report.images,
         f"{COUNTED}_by_class": {
@@ -58,9 +70,32 @@ def run_doctor(settings: DoctorSettings, run: Run) -> None:
         # Built again because the checks replace the transforms.
         content |= _time_training(build_datasets(settings.data), settings, run, console)
     write_json(run.folder / "doctor.json", content)
-    for name in (*PICTURES, "doctor.json"):
+    for name in (*WRITTEN, "doctor.json"):
         if (run.folder / name).is_file():
             console.print(f"  {run.folder / name}")
+
+
+def excluded_images(issues: Sequence[Issue], root: Path) -> str:
+    """Return the paths of the images that ``data.exclude`` should leave out, one in each line.
+
+    Of images with the same pixels, a test image is used rather than a validation image, and that
+    rather than a training image. Images with suspicious annotations are comments.
+    """
+    reasons: dict[str, str] = {}
+    for issue in issues:
+        paths = [issue.path]
+        if issue.kind == "leak":
+            paths = [issue.same]
+        elif issue.kind == "contradiction":
+            paths = [issue.same, issue.path]
+        for path in paths:
+            reasons.setdefault(path, issue.kind)
+    names = relative_names(reasons, root)
+    lines = (
+        f"# {name}  {kind}" if kind == "annotation" else name
+        for name, kind in zip(names, reasons.values(), strict=True)
+    )
+    return "\n".join(lines) + "\n"
 
 
 def _time_training(

@@ -79,8 +79,9 @@ def describe_model(
         "input": {
             "name": "images",
             "dtype": "uint8",
-            "shape": ["batch", 3, *size],
-            "colours": "RGB, 0 to 255",
+            "shape": ["batch", settings.data.channels, *size],
+            "colours": _colors(settings),
+            "value_range": settings.data.value_range,
         },
         "preprocessing": {
             "fit": settings.data.fit,
@@ -110,6 +111,14 @@ def describe_model(
         "trained_in": training.id if training.settings_file.is_file() else None,
         "versions": {package: version(package) for package in packages},
     }
+
+
+def _colors(settings: Settings) -> str:
+    channels, bounds = settings.data.channels, settings.data.value_range
+    text = "RGB, 0 to 255" if channels == 3 else f"{channels} channels, 0 to 255"
+    if bounds:
+        text += f"; values of more than 8 bits from {bounds[0]:g} to {bounds[1]:g} are scaled to it"
+    return text
 
 
 def _shares(values: Tensor) -> list[float]:
@@ -151,13 +160,37 @@ def model_card(description: Mapping[str, Any]) -> str:
         output_list=_bullets(outputs),
         steps=f"{description['postprocessing']['steps']}\n\n{_bullets(rules)}".strip(),
         package="onnxruntime" if onnx else "torch",
+        shape=f"[{', '.join(map(str, description['input']['shape']))}]",
+        load_code=_load_code(description),
         fit_code=FIT_CODE[preprocessing["fit"]],
+        fitted="fit(image)"
+        if description["input"]["shape"][1] == 3
+        else "np.dstack([fit(plane) for plane in planes])",
         run_code=run_code,
         use_code=task_export.use_code(description["postprocessing"]).strip(),
         metric_list=metrics or "Unknown: the checkpoint is not in the folder of its training.",
         setting_list=_bullets(description["training"]),
         difference=f"{description['agreement']['max_difference']:.1e}",
     )
+
+
+def _load_code(description: Mapping[str, Any]) -> str:
+    """Return Python code that opens a file as ``image``, unless with 3 channels also ``planes``."""
+    channels, bounds = description["input"]["shape"][1], description["input"]["value_range"]
+    if channels == 3 and not bounds:
+        return 'image = ImageOps.exif_transpose(Image.open("photo.jpg")).convert("RGB")'
+    lines = ['values = np.load("photo.npy")  # height x width, or height x width x channels']
+    if bounds:
+        low, high = bounds
+        share = f"(values.astype(float) - {low:g}) / {high - low:g}"
+        lines.append(f"values = ({share} * 255).clip(0, 255).round().astype(np.uint8)")
+    if channels == 3:
+        return "\n".join([*lines, 'image = Image.fromarray(values).convert("RGB")'])
+    lines += [
+        "planes = [Image.fromarray(plane) for plane in np.moveaxis(np.atleast_3d(values), 2, 0)]",
+        "image = planes[0]",
+    ]
+    return "\n".join(lines)
 
 
 def _bullets(values: Mapping[str, object]) -> str:

@@ -12,7 +12,7 @@ OUTPUTS = {"logits": "a value for each class and pixel; softmax over the classes
 
 # Python code for the model card, which needs Pillow and NumPy instead of this project.
 USE_CODE = """\
-mask = Image.new("L", resized.size, 255)  # 255 stays where the image was cut off
+mask = Image.new("L", size, 255)  # 255 stays where the image was cut off
 mask.paste(Image.fromarray(logits[0].argmax(0).astype(np.uint8)), (-left, -top))
 mask = mask.resize(image.size, Image.Resampling.NEAREST)
 pixels = mask.histogram()[:255]
@@ -22,7 +22,7 @@ for index, name in enumerate(description["classes"]):
 
 
 def exported_network(module: SegmentationModule) -> nn.Module:
-    """Return the network, which maps uint8 images [B, 3, H, W] to logits [B, classes, H, W]."""
+    """Return the network, which maps uint8 images [B, C, H, W] to logits [B, classes, H, W]."""
     return module.network
 
 

@@ -7,6 +7,7 @@ from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
+from ..data.color import color_jitter
 from ..data.fit import GREY, Fit
 from ..settings.segmentation import DataSettings
 from .masks import IGNORE_INDEX
@@ -27,8 +28,7 @@ def train_transform(settings: DataSettings) -> PairTransform:
     if augment.flip:
         steps.append(v2.RandomHorizontalFlip(augment.flip))
     if augment.color:
-        strength = augment.color
-        steps.append(v2.ColorJitter(brightness=strength, contrast=strength, saturation=strength))
+        steps.append(color_jitter(augment.color, settings.channels))
     return ImageAndMask(v2.Compose(steps))
 
 
@@ -45,7 +45,7 @@ class ImageAndMask(torch.nn.Module):
         self.transform = transform
 
     def forward(self, image: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Transform an image, uint8 [3, H, W], and its mask, uint8 [H, W], if it is given."""
+        """Transform an image, uint8 [C, H, W], and its mask, uint8 [H, W], if it is given."""
         if mask is None:
             return self.transform(tv_tensors.Image(image)).as_subclass(Tensor), None
         moved, ids = self.transform(tv_tensors.Image(image), tv_tensors.Mask(mask))

@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pydantic import Field, field_validator
 
@@ -20,6 +20,14 @@ SIDES = f"Each side is a multiple of {SIDE_STEP} from 32 to {MAX_SIDE}"
 
 
 # ~ endif
+class PixelFormat(NamedTuple):
+    """How the values of an image file become the 8-bit channels of the model's input."""
+
+    channels: int = 3
+    value_range: tuple[float, float] | None = None
+    max_pixels: int = 100_000_000  # as in configs/base.yaml
+
+
 class AugmentSettings(Strict):
     """Random changes to training images, made by the loader's workers."""
 
@@ -41,6 +49,12 @@ class DataFolder(Strict):
     root: Path = Field(description="The folder of the data set, or the file that describes it.")
     max_pixels: int = Field(
         ge=1, description="Larger images, width times height, are refused before they are decoded."
+    )
+    channels: int = Field(
+        ge=1, description="Channels of the images; other numbers than 3 need TIFF or NumPy files."
+    )
+    value_range: tuple[float, float] | None = Field(
+        description="Values of more than 8 bits that become 0 and 255; null looks for them once."
     )
     # ~ if cookiecutter.task != "classification"
     outside_root: bool = Field(description="Whether annotation files may name images outside root.")
@@ -85,6 +99,18 @@ class DataFolder(Strict):
         size = self.image_size
         return size if isinstance(size, tuple) else (size, size)
 
+    @field_validator("value_range")
+    @classmethod
+    def _rising(cls, bounds: tuple[float, float] | None) -> tuple[float, float] | None:
+        if bounds is not None and bounds[0] >= bounds[1]:
+            raise ValueError("must be [lowest, highest], such as [0,4095]")
+        return bounds
+
+    @property
+    def pixels(self) -> PixelFormat:
+        """The settings that a reader of image files needs."""
+        return PixelFormat(self.channels, self.value_range, self.max_pixels)
+
 
 class OwnFolder(DataFolder):
     """A folder of the user's own images, which is split if it has no splits."""
@@ -98,6 +124,9 @@ class OwnFolder(DataFolder):
     )
     split_file: Path | None = Field(
         description="The split.csv of a run, whose split is used again; null splits anew."
+    )
+    exclude: Path | None = Field(
+        description="A file with the path of an image to leave out in each line, below root."
     )
 
     @field_validator("split")

@@ -5,8 +5,7 @@ from typing import Any, cast
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from ..data.datamodule import Datasets
-from ..data.files import files_below
-from ..data.split import folder_of
+from ..data.files import files_below, folder_of
 from ..run.folder import Run
 from ..settings.tree import EvaluateSettings, PredictSettings, Settings
 from .artifacts import log_files

@@ -1,0 +1,57 @@
+"""Leave out the images that a file lists."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from ..errors import UsageError
+from ..settings.data import OwnFolder
+from .files import relative_names
+from .reading import Reading
+from .text import read_text
+
+ImageT = TypeVar("ImageT")
+
+
+def without_excluded(
+    images: Mapping[str, Sequence[ImageT]],
+    settings: OwnFolder,
+    reading: Reading,
+    path: Callable[[ImageT], str | Path],
+) -> dict[str, Sequence[ImageT]]:
+    """Return the images of each split without those that ``data.exclude`` lists, and count those.
+
+    Each line of the file is the path of an image, below ``data.root`` or as an absolute path. Empty
+    lines and lines that start with ``#`` are comments.
+
+    Raises:
+        UsageError: if there is no such file, or it leaves no image of a split.
+    """
+    if settings.exclude is None:
+        return dict(images)
+    try:
+        lines = read_text(settings.exclude).splitlines()
+    except FileNotFoundError as error:
+        raise UsageError(f"data.exclude={settings.exclude}: there is no such file.") from error
+    listed = {line.strip() for line in lines if line.strip() and not line.startswith("#")}
+    unknown = set(listed)
+    remaining: dict[str, Sequence[ImageT]] = {}
+    for split, part in images.items():
+        chosen = []
+        relative = relative_names(map(path, part), settings.root)
+        for image, name in zip(part, relative, strict=True):
+            names = {name, str(path(image))} & listed
+            unknown -= names
+            if names:
+                reading.leave_out("images", f"in {settings.exclude}", path(image), split=split)
+            else:
+                chosen.append(image)
+        if part and not chosen:
+            raise UsageError(f"data.exclude={settings.exclude} lists all images of {split}.")
+        remaining[split] = chosen
+    if unknown:
+        reading.note(
+            f"{settings.exclude} has {len(unknown)} lines that name no image of the data, such as "
+            f"{min(unknown)}."
+        )
+    return remaining
