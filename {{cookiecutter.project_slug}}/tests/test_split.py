@@ -131,8 +131,8 @@ def test_a_written_split_is_repeated_and_other_files_are_reported(tmp_path):
 
 @pytest.mark.parametrize("name", ["split_by", "split_file"])
 def test_settings_for_unsplit_data_are_refused_for_data_with_splits(tmp_path, name):
-    folder = OwnFolder.model_construct(root=tmp_path, split_by=None, split_file=None)
-    folder = folder.model_copy(update={name: "x"})
+    unset = {"exclude": None, "split_by": None, "split_file": None}
+    folder = OwnFolder.model_construct(root=tmp_path, **unset | {name: "x"})
     with pytest.raises(UsageError, match=rf"has splits\.\n.*data\.{name}=null"):
         with_splits({"train": [], "val": []}, folder, Reading(), path=str, labels=set)
 

@@ -36,6 +36,7 @@ def datasets(root, **changes):
         | {
             "root": root,
             "image_size": 32,
+            "fit": "stretch",
             "augment": {"crop_scale": 1, "flip": 0, "rotate": 0, "color": 0},
         }
     )
