@@ -45,6 +45,7 @@ from .task import (
     model_input,
     # ~ endif
     # ~ if cookiecutter.task != "classification"
+    restored,
     save_results,
     # ~ endif
     unlabelled_images,
@@ -127,15 +128,29 @@ def _predict_images(
         (paths[position], prediction) for batch in batches for position, prediction in batch
     ]
     rows: Rows = []
+    # ~ if cookiecutter.task != "classification"
+    results = []
+    # ~ endif
     for path, prediction in track(predicted, description="Drawing", transient=True):
-        image = read_image(path, settings.data.max_pixels)
+        image = read_image(path, settings.data.pixels)
+        # ~ if cookiecutter.task != "classification"
+        size = (image.shape[1], image.shape[2])
+        results.append((path, names[path], prediction, size))
+        prediction = restored(prediction, size, settings.data)  # noqa: PLW2901
+        # ~ endif
         picture = draw_prediction(image, UNLABELLED, prediction, module.classes)
         with replacing(run.folder / "predictions" / f"{names[path]}.jpg") as hidden:
             picture.save(hidden, quality=92)
         rows.append({"image": str(path), **describe(prediction, module.classes)})
+        # ~ if cookiecutter.task != "classification"
+        results.append((path, names[path], prediction, (image.shape[1], image.shape[2])))
+        # ~ endif
     # ~ if cookiecutter.task != "classification"
-    results = [(path, names[path], prediction) for path, prediction in predicted]
-    save_results(results, module.classes, run.folder)
+    in_files = (  # a generator, since all of them might fill the memory
+        (path, name, restored(prediction, size, settings.data), size)
+        for path, name, prediction, size in results
+    )
+    save_results(in_files, module.classes, run.folder)
     # ~ endif
     return rows, sorted(datamodule.unreadable)
 
@@ -153,6 +168,11 @@ def _predict_videos(
     rows: Rows = []
     for path, name in names.items():
         if path.suffix.lower() in VIDEO_SUFFIXES:
+            if settings.data.channels != 3:
+                raise UsageError(
+                    f"{path} has 3 channels, but data.channels={settings.data.channels}.\n"
+                    "Leave it out of source."
+                )
             pictures = _annotated_frames(path, rows, module, trainer, settings)
             target = run.folder / "predictions" / f"{name}.mp4"
             write_video(target, pictures, rate=frames_per_second(path, settings.data.max_pixels))
@@ -171,6 +191,9 @@ def _annotated_frames(
         with torch.inference_mode(), trainer.precision_plugin.forward_context():
             predictions = module.predict_images(images.to(module.device))
         for (index, frame), prediction in zip(batch, predictions, strict=True):
+            # ~ if cookiecutter.task != "classification"
+            prediction = restored(prediction, (frame.shape[1], frame.shape[2]), settings.data)  # noqa: PLW2901
+            # ~ endif
             rows.append({"image": f"{path}#{index}", **describe(prediction, module.classes)})
             yield draw_prediction(frame, UNLABELLED, prediction, module.classes)
 

@@ -11,9 +11,11 @@ from .data.cache import cache_images
 from .data.datamodule import DataModule
 from .data.reading import check_learnable, report_reading
 from .data.split import record_split
+from .data.value_range import with_value_range
 from .evaluation.callback import EvaluationResults
 from .evaluation.report import print_summary, write_report
 from .run.folder import Run
+from .run.identity import is_first
 from .settings.tree import Settings
 from .task import METRICS, TaskModule, build_datasets, draw_prediction
 from .training.callbacks.curves import TrainingCurves
@@ -44,6 +46,9 @@ def run_training(settings: Settings, run: Run) -> dict[str, float]:
     """
     seed_everything(settings.seed, workers=True, verbose=False)
     datasets = build_datasets(settings.data)
+    settings = with_value_range(settings, datasets)
+    if is_first():
+        run.write_settings(settings)
     check_learnable(datasets.reading)
     report_reading(datasets.reading, run)
     settings = record_split(settings, datasets, run)

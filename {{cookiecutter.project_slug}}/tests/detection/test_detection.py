@@ -1,5 +1,6 @@
 import json
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -19,7 +20,10 @@ from {{ cookiecutter.package_name }}.task import build_datasets, collate
 ARCHITECTURES = ["fcos", "retinanet", "fasterrcnn", "ssdlite", "dfine"]
 
 
-def network(architecture, backbone="test_resnet", classes=3, size=128):
+SIZE = (96, 128)  # height and width of the images
+
+
+def network(architecture, backbone="test_resnet", classes=3, channels=3):
     settings = {
         "architecture": architecture,
         "backbone": backbone,
@@ -30,7 +34,8 @@ def network(architecture, backbone="test_resnet", classes=3, size=128):
         "compile": False,
     }
     torch.manual_seed(0)
-    return build_network(ModelSettings.model_validate(settings), classes=classes, image_size=size)
+    checked = ModelSettings.model_validate(settings)
+    return build_network(checked, classes=classes, image_size=SIZE, channels=channels)
 
 
 def targets():
@@ -42,6 +47,11 @@ def targets():
         Target(boxes, torch.tensor([2, 0]), two.bool(), two, (100, 100)),
         Target(nothing.reshape(0, 4), nothing.long(), nothing.bool(), nothing, (100, 100)),
     ]
+
+
+def in_pixels(boxes):
+    """Relative boxes as whole pixels of images of ``SIZE``."""
+    return (boxes * torch.tensor([SIZE[1], SIZE[0]] * 2)).int().tolist()
 
 
 def fit(detector, images, objects):
@@ -59,10 +69,11 @@ def fit(detector, images, objects):
     return losses
 
 
+@pytest.mark.parametrize("channels", [1, 3, 5])
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_every_architecture_takes_images_with_and_without_objects(architecture):
-    detector = network(architecture)
-    images = torch.randint(0, 255, (2, 3, 128, 128), dtype=torch.uint8)
+def test_every_architecture_takes_images_with_and_without_objects(architecture, channels):
+    detector = network(architecture, channels=channels)
+    images = torch.randint(0, 255, (2, channels, *SIZE), dtype=torch.uint8)
     losses = detector.train().losses(images, targets())
     assert all(torch.isfinite(loss) for loss in losses.values())
     sum(losses.values()).backward()
@@ -81,9 +92,9 @@ def test_every_architecture_takes_images_with_and_without_objects(architecture):
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_the_loss_of_every_architecture_decreases_on_two_images(architecture):
-    images = torch.zeros(2, 3, 128, 128, dtype=torch.uint8)
+    images = torch.zeros(2, 3, *SIZE, dtype=torch.uint8)
     objects = targets()
-    for box in (objects[0].boxes * 128).int().tolist():
+    for box in in_pixels(objects[0].boxes):
         images[0, :, box[1] : box[3], box[0] : box[2]] = 200
     losses = fit(network(architecture), images, objects)
     assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
@@ -146,7 +157,9 @@ def test_each_class_is_reported(train):
 
 def test_predictions_are_written_as_coco_results(train, command, own_data):
     run = train("data=coco", f"data.root={own_data}", "trainer.max_epochs=15")
-    Image.new("RGB", (90, 60), (20, 40, 200)).save(own_data / "val" / "other.png")
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be shown turned by a quarter
+    Image.new("RGB", (90, 60), (20, 40, 200)).save(own_data / "val" / "other.png", exif=exif)
     result = command(
         "predict",
         f"checkpoint={run}/checkpoints/best.ckpt",
@@ -158,6 +171,9 @@ def test_predictions_are_written_as_coco_results(train, command, own_data):
     images = COCO(result / "coco_images.json")
     boxes = images.loadRes(str(result / "coco_results.json"))
     assert len(images.imgs) == 11
+    turned = images.imgs[11]
+    assert Path(turned["file_name"]).name == "other.png"
+    assert (turned["width"], turned["height"]) == (60, 90)
     assert [entry["name"] for entry in images.loadCats(images.getCatIds())] == ["red", "green"]
     assert len(boxes.anns) > 0
     for entry in boxes.anns.values():

@@ -72,6 +72,9 @@ def test_each_class_is_reported(train):
 
 def test_predict_writes_masks_of_the_size_of_the_images(train, command, own_data):
     run = train("data=maskfolder", f"data.root={own_data}")
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be shown turned by a quarter
+    Image.new("RGB", (60, 40)).save(own_data / "images" / "val" / "turned.jpg", exif=exif)
     result = command(
         "predict",
         f"checkpoint={run}/checkpoints/best.ckpt",
@@ -80,7 +83,10 @@ def test_predict_writes_masks_of_the_size_of_the_images(train, command, own_data
         "trainer=cpu",
     )
     masks = sorted((result / "masks").glob("*.png"))
-    assert [path.name for path in masks] == [f"{index}.png" for index in range(10)]
+    names = [f"{index}.png" for index in range(10)]
+    assert [path.name for path in masks] == [*names, "turned.png"]
+    with Image.open(masks[-1]) as mask:
+        assert mask.size == (40, 60)
     with Image.open(masks[0]) as mask:
         assert (mask.mode, mask.size) == ("P", (48, 40))
         assert set(np.unique(np.asarray(mask))) <= {0, 1}

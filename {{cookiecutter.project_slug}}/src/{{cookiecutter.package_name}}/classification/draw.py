@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
-from torchvision.transforms.functional import to_pil_image
 
+from ..evaluation.drawing import to_picture
 from .dataset import UNLABELLED, Prediction, Target, target_labels
 
 RIGHT, WRONG, NEUTRAL = "#1a7f37", "#cf222e", "#0b4f8a"
@@ -20,7 +20,7 @@ def draw_prediction(
     """Draw an image above its caption, which is green if the prediction is correct, else red.
 
     Args:
-        image: uint8 tensor [3, H, W].
+        image: uint8 tensor [C, H, W].
         target: the labels, or ``UNLABELLED``; the caption is then blue.
         prediction: the predicted labels.
         classes: the class names.
@@ -33,7 +33,7 @@ def draw_prediction(
 
 
 def draw_target(image: Tensor, target: Target, classes: Sequence[str]) -> Image.Image:
-    """Draw an image, uint8 [3, H, W], above its labels."""
+    """Draw an image, uint8 [C, H, W], above its labels."""
     names = ", ".join(classes[label] for label in target_labels(target))
     return _captioned(image, [names or "no label"], NEUTRAL)
 
@@ -63,7 +63,7 @@ def describe(prediction: Prediction, classes: Sequence[str]) -> dict[str, object
 
 
 def _captioned(image: Tensor, lines: Sequence[str], color: str) -> Image.Image:
-    picture = to_pil_image(image)
+    picture = to_picture(image)
     if picture.width < MIN_WIDTH:
         factor = math.ceil(MIN_WIDTH / picture.width)
         picture = picture.resize(

@@ -37,7 +37,11 @@ class ClassificationModule(LightningModule):
         self.classes = classes
         count = len(classes)
         self.network = build_network(
-            settings.model, classes=count, image_size=settings.data.image_size, download=download
+            settings.model,
+            classes=count,
+            image_size=settings.data.input_size,
+            channels=settings.data.channels,
+            download=download,
         )
         prepare_network(self.network, settings, compiled=self.network)
         self.mix = _mixing(settings, count)
@@ -62,12 +66,12 @@ class ClassificationModule(LightningModule):
         self.confusion = MulticlassConfusionMatrix(count, **options)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the logits [B, classes] of uint8 images [B, 3, H, W]."""
+        """Return the logits [B, classes] of uint8 images [B, C, H, W]."""
         logits: Tensor = self.network(images)
         return logits
 
     def predict_images(self, images: Tensor) -> list[Prediction]:
-        """Return a prediction for each of the uint8 images [B, 3, H, W]."""
+        """Return a prediction for each of the uint8 images [B, C, H, W]."""
         probabilities, chosen = decide(self(images).float(), self.threshold)
         return predictions(probabilities, chosen, self.threshold)
 

@@ -6,7 +6,12 @@ import timm
 from torch import Tensor, nn
 
 from ..settings.classification import ModelSettings
-from ..training.backbone import Normalisation, check_name, explain_failed_download
+from ..training.backbone import (
+    Normalisation,
+    check_name,
+    explain_failed_download,
+    normalisation_for,
+)
 
 
 class Classifier(nn.Module):
@@ -21,7 +26,7 @@ class Classifier(nn.Module):
         """Compute the logits of each class.
 
         Args:
-            images: uint8 tensor [B, 3, H, W], or a float tensor in the range 0 to 255.
+            images: uint8 tensor [B, C, H, W], or a float tensor in the range 0 to 255.
 
         Returns:
             float tensor [B, classes].
@@ -31,9 +36,16 @@ class Classifier(nn.Module):
 
 
 def build_network(
-    settings: ModelSettings, *, classes: int, image_size: int, download: bool = True
+    settings: ModelSettings,
+    *,
+    classes: int,
+    image_size: tuple[int, int],
+    channels: int = 3,
+    download: bool = True,
 ) -> Classifier:
     """Build the network that the settings specify, without downloads if ``download`` is false.
+
+    A backbone whose input has a fixed size is built for ``image_size``, height and width in pixels.
 
     Raises:
         UsageError: if timm has no such backbone, or its weights cannot be downloaded.
@@ -41,7 +53,11 @@ def build_network(
     name = settings.backbone
     if not name.startswith("hf-hub:"):
         check_name(name)
-    options: dict[str, Any] = {"num_classes": classes, "drop_rate": settings.drop_rate}
+    options: dict[str, Any] = {
+        "num_classes": classes,
+        "in_chans": channels,
+        "drop_rate": settings.drop_rate,
+    }
     config = timm.get_pretrained_cfg(name)
     if config is not None and config.fixed_input_size:  # such as most vision transformers
         options["img_size"] = image_size
@@ -49,4 +65,4 @@ def build_network(
     with explain_failed_download(name, pretrained=pretrained):
         backbone = timm.create_model(name, pretrained=pretrained, **options)
     trained = backbone.pretrained_cfg
-    return Classifier(backbone, Normalisation(trained["mean"], trained["std"]))
+    return Classifier(backbone, normalisation_for(trained["mean"], trained["std"], channels))

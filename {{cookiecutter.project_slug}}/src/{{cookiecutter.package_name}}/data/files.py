@@ -4,10 +4,13 @@ import glob
 import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from importlib.util import find_spec
 from itertools import product
 from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
+
+from PIL import features
 
 # ~ if cookiecutter.scope == "complete"
 from ..errors import UsageError
@@ -19,8 +22,13 @@ from ..errors import UsageError
 # ~ endif
 log = logging.getLogger(__name__)
 
-SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
-# Other image files, which are not read. They are counted, so that their loss is not overlooked.
+SUFFIXES = frozenset({
+    ".bmp", ".gif", ".jpeg", ".jpg", ".npy", ".png", ".tif", ".tiff", ".webp",
+    *([".avif"] if features.check("avif") else []),
+    *([".heic", ".heif"] if find_spec("pillow_heif") else []),
+})  # fmt: skip
+# Image files that are not read unless SUFFIXES has them, too. They are counted, so that their loss
+# is not overlooked.
 UNSUPPORTED = frozenset({
     ".apng", ".arw", ".avif", ".cr2", ".cr3", ".dcm", ".dng", ".exr", ".hdr", ".heic", ".heif",
     ".ico", ".j2k", ".jfif", ".jp2", ".jpe", ".jxl", ".nef", ".npy", ".npz", ".orf", ".pbm", ".pcx",
@@ -188,12 +196,17 @@ def check_inside(root: Path, paths: Iterable[Path], *, source: Path) -> None:
             )
 
 
-def relative_name(path: str | Path, root: Path) -> str:
-    """Return the path of an image relative to the data set, with ``/`` on every system."""
+def relative_names(paths: Iterable[str | Path], root: Path) -> list[str]:
+    """Return paths relative to the data set, with ``/`` on every system."""
     folder = folder_of(root)
-    name, prefix = str(path), f"{folder}{os.sep}"
-    name = name.removeprefix(prefix) if name.startswith(prefix) else os.path.relpath(name, folder)
-    return name.replace(os.sep, "/").encode(errors="backslashreplace").decode()
+    prefix = f"{folder}{os.sep}"
+    names = []
+    for path in map(str, paths):
+        inside = path.startswith(prefix)
+        name = path[len(prefix) :] if inside else os.path.relpath(path, folder)
+        # As write_csv writes bytes that are no UTF-8.
+        names.append(name.replace(os.sep, "/").encode(errors="backslashreplace").decode())
+    return names
 
 
 def folder_of(root: Path) -> Path:

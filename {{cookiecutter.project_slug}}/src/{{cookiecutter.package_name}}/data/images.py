@@ -1,22 +1,26 @@
-"""Read image files as 8-bit RGB."""
+"""Read image files as 8-bit images."""
 
+import io
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from PIL import ExifTags, Image, ImageOps
+from PIL import Image
 from torch import Tensor
 from torchcodec.decoders import decode_jpeg
 
 from ..errors import UsageError
+from ..settings.data import PixelFormat
+from .pixels import UNREADABLE, opened, orientation_of, upright
+from .values import to_channels
 
-MAX_PIXELS = 100_000_000  # as data.max_pixels in configs/base.yaml
-Image.MAX_IMAGE_PIXELS = None  # data.max_pixels takes the place of Pillow's limit
+RGB = PixelFormat()
 # Markers of a JPEG file (ITU T.81, table B.1): those of its size, and those to skip.
 JPEG_SIZES = {b"\xff\xc0", b"\xff\xc1", b"\xff\xc2"}
 JPEG_SKIPPED = {bytes([0xFF, code]) for code in (0xC4, 0xDB, 0xDD, 0xFE, *range(0xE0, 0xF0))}
+JPEG_METADATA = b"\xff\xe1"  # Exif or XMP
 
 
 class UnreadableImageError(UsageError):
@@ -47,88 +51,107 @@ class DecodedImage(NamedTuple):
 class ImageFiles:
     """A sequence of pictures that are decoded from image files."""
 
-    def __init__(self, paths: np.ndarray, max_pixels: int) -> None:
+    def __init__(self, paths: np.ndarray, pixels: PixelFormat) -> None:
         self.paths = paths
-        self.max_pixels = max_pixels
+        self.pixels = pixels
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, index: int) -> DecodedImage:
-        image = read_image(str(self.paths[index]), self.max_pixels)
+        image = read_image(str(self.paths[index]), self.pixels)
         return DecodedImage((image,), (image.shape[1], image.shape[2]))
 
 
-def read_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> Tensor:
-    """Decode an image file to 8-bit RGB.
+def read_image(path: str | Path, pixels: PixelFormat = RGB) -> Tensor:
+    """Decode an image file to 8 bits, upright as its Exif or XMP orientation says.
 
     torchcodec decodes JPEG to the same pixels as Pillow in two thirds to four fifths of the time.
-    Other formats need Pillow, which handles palettes, transparency and 16-bit images.
 
     Returns:
-        uint8 tensor [3, H, W], RGB, rotated by its EXIF orientation; transparent parts are white.
-        In memory, the three values of a pixel are adjacent, which makes resizing twice as fast.
+        uint8 tensor [channels, H, W]. For three channels, grey is repeated, other colours become
+        RGB, and transparent parts white. In memory, the values of a pixel are adjacent, which
+        makes resizing twice as fast.
 
     Raises:
-        UnreadableImageError: if the file is missing, damaged, not an image, or has more than
-            ``max_pixels`` pixels.
+        UnreadableImageError: if the file is missing, damaged, not an image, has more than
+            ``max_pixels`` pixels or another number of channels, or if its values have no scale.
     """
     name = str(path)
     try:
-        if name.lower().endswith((".jpg", ".jpeg")):
+        if pixels.channels == 3 and name.lower().endswith((".jpg", ".jpeg")):
             with open(name, "rb") as file:  # noqa: PTH123 - faster than a Path
                 content = file.read()
-            if 0 < _jpeg_pixels(content) <= max_pixels:
-                with suppress(RuntimeError, ValueError):  # Pillow then reads or refuses it
-                    image: Tensor = decode_jpeg(content)
-                    return image
-        return _read_with_pillow(name, max_pixels)
-    except (OSError, RuntimeError, SyntaxError, ValueError) as error:
+            with suppress(RuntimeError, ValueError):  # Pillow then reads or refuses it
+                return _decode_jpeg(content, pixels.max_pixels)
+        with opened(name, pixels) as image:
+            return torch.from_numpy(to_channels(image, pixels)).permute(2, 0, 1)
+    except UNREADABLE as error:
         raise UnreadableImageError(name, str(error).splitlines()[0].rstrip(".")) from error
 
 
-def _jpeg_pixels(content: bytes) -> int:
-    """Return width times height in the header of a JPEG file, or 0 if Pillow must look for it.
+def _decode_jpeg(content: bytes, max_pixels: int) -> Tensor:
+    """Decode a JPEG file to RGB, a uint8 tensor [3, H, W].
 
-    Pillow's header takes ten times as long, which would be 3 % of the time for a small photo.
-    """
-    place = 2
-    while (marker := content[place : place + 2]) in JPEG_SKIPPED:
-        place += 2 + int.from_bytes(content[place + 2 : place + 4])
-    height, width = (int.from_bytes(content[start : start + 2]) for start in (place + 5, place + 7))
-    return height * width if marker in JPEG_SIZES else 0
-
-
-def _read_with_pillow(path: str, max_pixels: int) -> Tensor:
-    with Image.open(path) as file:  # only the header is read
-        width, height = file.size
-        if width * height > max_pixels:
-            raise UnreadableImageError(
-                path,
-                f"it has {width} x {height} pixels; if you trust it, raise "
-                f"data.max_pixels={max_pixels}",
-            )
-        image: Image.Image = ImageOps.exif_transpose(file)
-        if image.mode.startswith(("I", "F")):  # 16-bit and 32-bit greys, which convert() would clip
-            values = np.asarray(image, dtype=np.float32)
-            top = 255.0 if values.max(initial=0) <= 255.0 else 65535.0
-            image = Image.fromarray((values / top * 255.0).clip(0, 255).astype(np.uint8))
-        if image.has_transparency_data:
-            image = image.convert("RGBA")
-            background = Image.new("RGBA", image.size, "white")
-            image = Image.alpha_composite(background, image)
-        return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
-
-
-def image_size(path: str | Path) -> tuple[int, int]:
-    """Return the height and width of an image file as it is shown, from its header.
+    The orientation is the one that Pillow reads. torchcodec, which knows neither XMP nor all forms
+    of Exif, gets the file without metadata. Pillow opens the file only for other metadata than
+    Exif, since that takes a fifth of the time for a small photo.
 
     Raises:
-        UnreadableImageError: if the file is missing, damaged or not an image.
+        RuntimeError, ValueError: if Pillow must read the file.
+    """
+    place, metadata = 2, []
+    while (marker := content[place : place + 2]) in JPEG_SKIPPED:
+        end = place + 2 + int.from_bytes(content[place + 2 : place + 4])
+        if marker == JPEG_METADATA:
+            metadata.append(slice(place, end))
+        place = end
+    height, width = (int.from_bytes(content[start : start + 2]) for start in (place + 5, place + 7))
+    if marker not in JPEG_SIZES or not 0 < height * width <= max_pixels:
+        raise ValueError("the header is unusual, or the image too large")
+    orientation, exif = 1, content[metadata[0]][4:] if len(metadata) == 1 else b""
+    if exif.startswith(b"Exif"):
+        orientation = orientation_of(exif)
+    elif metadata:
+        with Image.open(io.BytesIO(content)) as file:
+            orientation = orientation_of(file)
+    for part in reversed(metadata):
+        content = content[: part.start] + content[part.stop :]
+    image: Tensor = decode_jpeg(content)
+    if orientation == 1:
+        return image
+    return torch.from_numpy(upright(image.permute(1, 2, 0).numpy(), orientation)).permute(2, 0, 1)
+
+
+def size_conflict(size: tuple[int, int], other: tuple[int, int], noun: str) -> str:
+    """Explain that a file of this height and width differs from what something else says.
+
+    Args:
+        size: the height and width of the file as it is shown.
+        other: the height and width that it should have.
+        noun: what says so, with its verb: ``annotations say``, for example.
+    """
+    shown, expected = (f"{width} x {height}" for height, width in (size, other))
+    reason = f"it is {shown} pixels, but its {noun} {expected}"
+    if size == (other[1], other[0]):
+        reason += (
+            ". One of the two leaves out an orientation (Exif): apply it to both, that is, save "
+            "the pixels as they are shown, or remove it from both"
+        )
+    return reason
+
+
+def image_size(path: str | Path, pixels: PixelFormat = RGB) -> tuple[int, int]:
+    """Return the height and width of an image file as it is shown, from its header if possible.
+
+    Raises:
+        UnreadableImageError: as for ``read_image``.
     """
     try:
-        with Image.open(path) as file:
-            turned = file.getexif().get(ExifTags.Base.Orientation, 1) in {5, 6, 7, 8}
-            return (file.width, file.height) if turned else (file.height, file.width)
-    except (OSError, RuntimeError, SyntaxError, ValueError) as error:
+        with opened(str(path), pixels) as image:
+            if isinstance(image, np.ndarray):
+                return image.shape[0], image.shape[1]
+            turned = image.format != "TIFF" and orientation_of(image) >= 5  # Pillow turns TIFF
+            return (image.width, image.height) if turned else (image.height, image.width)
+    except UNREADABLE as error:
         raise UnreadableImageError(str(path), str(error).splitlines()[0].rstrip(".")) from error

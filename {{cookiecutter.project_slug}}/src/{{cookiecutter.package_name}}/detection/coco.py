@@ -1,12 +1,11 @@
 """Convert annotated boxes from COCO format, and predicted boxes to COCO's results format."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image, ImageOps
 from torch import Tensor
 
 from ..data.coco import CocoImage, CocoObject
@@ -90,20 +89,21 @@ def coco_results(prediction: Prediction, size: tuple[int, int]) -> list[dict[str
 
 
 def save_results(
-    predicted: Sequence[tuple[Path, str, Prediction]], classes: Sequence[str], folder: Path
+    predicted: Iterable[tuple[Path, str, Prediction, tuple[int, int]]],
+    classes: Sequence[str],
+    folder: Path,
 ) -> None:
     """Write ``coco_results.json``, and ``coco_images.json`` with the images and categories.
 
     Args:
-        predicted: the path of each image, the name of its output files, and its prediction.
+        predicted: the path of each image, the name of its output files, its prediction, and its
+            height and width as it is shown.
         classes: the class names; the category ids start at 1.
         folder: the folder to write to.
     """
     images: list[dict[str, object]] = []
     boxes: list[dict[str, object]] = []
-    for image_id, (path, _, prediction) in enumerate(predicted, start=1):
-        with Image.open(path) as file:
-            width, height = ImageOps.exif_transpose(file).size
+    for image_id, (path, _, prediction, (height, width)) in enumerate(predicted, start=1):
         images.append({"id": image_id, "file_name": str(path), "width": width, "height": height})
         boxes += [
             {**box, "image_id": image_id, "category_id": box["category_id"] + 1}

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torchvision.models.detection import FCOS, FasterRCNN, RetinaNet
 from torchvision.models.detection.anchor_utils import DefaultBoxGenerator
@@ -22,14 +23,21 @@ from .feature_maps import TimmFeatures
 MIN_SCORE = 0.01  # boxes with lower scores hardly change mAP, but take time
 GROUPS = 32  # number of groups of the group normalisation in the heads
 
+FeaturesAt = Callable[[Sequence[int]], TimmFeatures]  # the feature maps at the given strides
+
 
 class ConvolutionalDetector(nn.Module):
     """FCOS, RetinaNet, Faster R-CNN or SSDLite."""
 
-    def __init__(self, settings: ModelSettings, classes: int, *, pretrained: bool) -> None:
+    def __init__(
+        self, settings: ModelSettings, classes: int, channels: int, *, pretrained: bool
+    ) -> None:
         super().__init__()
         build, self.first_label = _BUILDERS[settings.architecture]
-        self.model: Any = build(settings, classes + self.first_label, pretrained=pretrained)
+        features = partial(
+            TimmFeatures, settings.backbone, in_channels=channels, pretrained=pretrained
+        )
+        self.model: Any = build(settings, classes + self.first_label, features)
         self.model.transform = _NoResizing()
         for head in _heads(self.model):
             # bfloat16 is too coarse to rank scores, so boxes and scores are computed in float32.
@@ -42,29 +50,32 @@ class ConvolutionalDetector(nn.Module):
         return backbone
 
     def losses(self, images: Tensor, targets: Sequence[Target]) -> dict[str, Tensor]:
-        """Return the loss terms, scalar tensors by name, for normalised images [B, 3, S, S]."""
+        """Return the loss terms, scalar tensors by name, for normalised images [B, C, H, W]."""
+        sides = _sides(images)
         losses: dict[str, Tensor] = self.model(
             images,
             [
-                {
-                    "boxes": target.boxes * images.shape[-1],
-                    "labels": target.labels + self.first_label,
-                }
+                {"boxes": target.boxes * sides, "labels": target.labels + self.first_label}
                 for target in targets
             ],
         )
         return losses
 
     def detect(self, images: Tensor) -> list[Prediction]:
-        """Detect objects in normalised images [B, 3, S, S]."""
+        """Detect objects in normalised images [B, C, H, W]."""
+        sides = _sides(images)
         return [
             Prediction(
-                result["boxes"] / images.shape[-1],
-                result["scores"],
-                result["labels"] - self.first_label,
+                result["boxes"] / sides, result["scores"], result["labels"] - self.first_label
             )
             for result in self.model(images)
         ]
+
+
+def _sides(images: Tensor) -> Tensor:
+    """Return width, height, width and height of images [B, 3, H, W], on their device."""
+    height, width = images.shape[-2:]
+    return torch.tensor([width, height, width, height], device=images.device)
 
 
 class _NoResizing(nn.Module):
@@ -82,11 +93,11 @@ class _FeaturePyramid(nn.Module):
     """A feature pyramid on a timm backbone."""
 
     def __init__(
-        self, settings: ModelSettings, min_stride: int, extra: nn.Module, *, pretrained: bool
+        self, settings: ModelSettings, min_stride: int, extra: nn.Module, features: FeaturesAt
     ) -> None:
         super().__init__()
         strides = [stride for stride in (4, 8, 16, 32) if stride >= min_stride]
-        self.body = TimmFeatures(settings.backbone, strides, pretrained=pretrained)
+        self.body = features(strides)
         self.out_channels = settings.channels
         self.fpn = FeaturePyramidNetwork(self.body.channels, settings.channels, extra_blocks=extra)
 
@@ -103,9 +114,9 @@ class _StridedFeatures(nn.Module):
 
     extra = (512, 256, 256, 128)
 
-    def __init__(self, settings: ModelSettings, *, pretrained: bool) -> None:
+    def __init__(self, features: FeaturesAt) -> None:
         super().__init__()
-        self.body = TimmFeatures(settings.backbone, [16, 32], pretrained=pretrained)
+        self.body = features([16, 32])
         self.out_channels = [*self.body.channels, *self.extra]
         steps = zip(self.out_channels[1:], self.extra, strict=False)
         self.further = nn.ModuleList(_downsampling(before, after) for before, after in steps)
@@ -127,27 +138,27 @@ def _downsampling(before: int, after: int) -> nn.Sequential:
     )
 
 
-def _fcos(settings: ModelSettings, classes: int, *, pretrained: bool) -> Any:
+def _fcos(settings: ModelSettings, classes: int, features: FeaturesAt) -> Any:
     top = LastLevelP6P7(settings.channels, settings.channels)
-    pyramid = _FeaturePyramid(settings, 8, top, pretrained=pretrained)
+    pyramid = _FeaturePyramid(settings, 8, top, features)
     return FCOS(pyramid, classes, score_thresh=MIN_SCORE)
 
 
-def _retinanet(settings: ModelSettings, classes: int, *, pretrained: bool) -> Any:
+def _retinanet(settings: ModelSettings, classes: int, features: FeaturesAt) -> Any:
     top = LastLevelP6P7(settings.channels, settings.channels)
-    pyramid = _FeaturePyramid(settings, 8, top, pretrained=pretrained)
+    pyramid = _FeaturePyramid(settings, 8, top, features)
     # Nine anchors at each position: three sizes times three aspect ratios.
     head = RetinaNetHead(settings.channels, 9, classes, norm_layer=partial(nn.GroupNorm, GROUPS))
     return RetinaNet(pyramid, classes, head=head, score_thresh=MIN_SCORE)
 
 
-def _fasterrcnn(settings: ModelSettings, classes: int, *, pretrained: bool) -> Any:
-    pyramid = _FeaturePyramid(settings, 4, LastLevelMaxPool(), pretrained=pretrained)
+def _fasterrcnn(settings: ModelSettings, classes: int, features: FeaturesAt) -> Any:
+    pyramid = _FeaturePyramid(settings, 4, LastLevelMaxPool(), features)
     return FasterRCNN(pyramid, classes, box_score_thresh=MIN_SCORE)
 
 
-def _ssdlite(settings: ModelSettings, classes: int, *, pretrained: bool) -> Any:
-    maps = _StridedFeatures(settings, pretrained=pretrained)
+def _ssdlite(_settings: ModelSettings, classes: int, features: FeaturesAt) -> Any:
+    maps = _StridedFeatures(features)
     channels = maps.out_channels
     anchors = DefaultBoxGenerator([[2, 3]] * len(channels), min_ratio=0.2, max_ratio=0.95)
     counts = anchors.num_anchors_per_location()

@@ -12,15 +12,16 @@ from torch.utils.data import Dataset
 from ..data.coco import CocoImage, read_coco
 from ..data.datamodule import Datasets
 from ..data.files import folder_of
-from ..data.images import ImageFiles, Unreadable, UnreadableImageError
+from ..data.fit import Fit
+from ..data.images import ImageFiles, Unreadable, UnreadableImageError, size_conflict
 from ..data.labelme import read_labelme
 from ..data.reading import Reading
 from ..data.split import with_splits
-from ..settings.data import ShapesSettings
+from ..settings.data import PixelFormat, ShapesSettings
 from ..settings.detection import DataSettings
 from .boxes import AnnotatedImage, Target
 from .coco import from_coco
-from .transforms import PairTransform, eval_transform, train_transform
+from .transforms import FitWithBoxes, PairTransform, train_transform
 from .voc import read_voc
 from .write_shapes import write_shapes
 from .yolo import read_yolo
@@ -31,7 +32,7 @@ UNLABELLED = None
 class Sample(NamedTuple):
     """A transformed image of a data set and its target."""
 
-    image: Tensor  # uint8 [3, S, S]
+    image: Tensor  # uint8 [C, H, W]
     target: Target | None  # the annotated objects, or UNLABELLED
     position: int  # index in the data set
 
@@ -39,7 +40,7 @@ class Sample(NamedTuple):
 class Batch(NamedTuple):
     """The readable images of a batch with their targets, and the unreadable files."""
 
-    images: Tensor  # uint8 [B, 3, S, S]
+    images: Tensor  # uint8 [B, C, H, W]
     targets: list[Target]
     positions: Tensor  # int64 [B]
     unreadable: list[Unreadable]
@@ -52,7 +53,7 @@ class BoxDataset(Dataset[Sample | Unreadable]):
         self,
         annotated: Sequence[AnnotatedImage],
         transform: PairTransform,
-        max_pixels: int,
+        pixels: PixelFormat,
         *,
         labelled: bool = True,
     ) -> None:
@@ -70,7 +71,7 @@ class BoxDataset(Dataset[Sample | Unreadable]):
         self.areas = np.array([annotation.area for annotation in objects], dtype=np.float32)
         self.transform = transform
         self.labelled = labelled
-        self.images = ImageFiles(self.paths, max_pixels)
+        self.images = ImageFiles(self.paths, pixels)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -82,8 +83,7 @@ class BoxDataset(Dataset[Sample | Unreadable]):
             return error.unreadable  # the DataModule raises an error or skips the image
         annotated_size = tuple(self.sizes[index].tolist())
         if annotated_size not in {size, (0, 0)}:
-            actual, annotated = (f"{width} x {height}" for height, width in (size, annotated_size))
-            reason = f"it is {actual} pixels, but its annotations say {annotated}"
+            reason = size_conflict(size, annotated_size, "annotations say")
             return Unreadable(str(self.paths[index]), reason)
         target = self.target(index, size) if self.labelled else UNLABELLED
         return Sample(*self.transform(image, target), index)
@@ -139,11 +139,11 @@ def build_datasets(settings: DataSettings) -> Datasets:
         reading.count(split, images=len(annotated), labels=labels, classes=classes)
     used = (image.path for annotated in found.values() for image in annotated)
     reading.add_unused_images(folder_of(root), used, "not among the annotated images")
-    evaluation, limit = eval_transform(settings.image_size), settings.max_pixels
+    evaluation, pixels = FitWithBoxes(settings), settings.pixels
     return Datasets(
-        train=BoxDataset(splits["train"], train_transform(settings), limit),
-        val=BoxDataset(splits["val"], evaluation, limit),
-        test=BoxDataset(splits["test"], evaluation, limit),
+        train=BoxDataset(splits["train"], train_transform(settings), pixels),
+        val=BoxDataset(splits["val"], evaluation, pixels),
+        test=BoxDataset(splits["test"], evaluation, pixels),
         classes=classes,
         collate=collate,
         reading=reading,
@@ -165,10 +165,10 @@ def _read_in_pixels(
 def unlabelled_images(paths: Sequence[Path], settings: DataSettings) -> BoxDataset:
     """Build a data set of images without targets, transformed as in validation."""
     images = [AnnotatedImage(path, objects=[]) for path in paths]
-    transform = eval_transform(settings.image_size)
-    return BoxDataset(images, transform, settings.max_pixels, labelled=False)
+    return BoxDataset(images, FitWithBoxes(settings), settings.pixels, labelled=False)
 
 
 def model_input(image: Tensor, settings: DataSettings) -> Tensor:
-    """Transform an image as in validation, from uint8 [3, H, W] to uint8 [3, S, S]."""
-    return eval_transform(settings.image_size)(image, None)[0]
+    """Transform an image as in validation, from uint8 [C, H, W] to the size of the model input."""
+    fitted: Tensor = Fit(settings)(image)
+    return fitted

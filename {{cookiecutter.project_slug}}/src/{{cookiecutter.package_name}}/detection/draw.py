@@ -5,9 +5,8 @@ from collections.abc import Sequence
 
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
-from torchvision.transforms.functional import to_pil_image
 
-from ..evaluation.drawing import class_color
+from ..evaluation.drawing import class_color, to_picture
 from .boxes import Prediction, Target
 
 MIN_WIDTH = 256
@@ -19,12 +18,12 @@ def draw_prediction(
     """Draw the predicted boxes on an image, and the target boxes, if given, in thin white lines.
 
     Args:
-        image: uint8 tensor [3, H, W].
+        image: uint8 tensor [C, H, W].
         target: the annotated objects, or None.
         prediction: the predicted boxes with their scores and labels.
         classes: the class names.
     """
-    picture = _enlarged(to_pil_image(image))
+    picture = _enlarged(to_picture(image))
     pen = ImageDraw.Draw(picture)
     width = max(2, picture.width // 250)
     if target is not None:
@@ -42,8 +41,8 @@ def draw_prediction(
 
 
 def draw_target(image: Tensor, target: Target, classes: Sequence[str]) -> Image.Image:
-    """Draw the annotated boxes on an image, uint8 [3, H, W]."""
-    picture = _enlarged(to_pil_image(image))
+    """Draw the annotated boxes on an image, uint8 [C, H, W]."""
+    picture = _enlarged(to_picture(image))
     pen = ImageDraw.Draw(picture)
     font = ImageFont.load_default(max(12, picture.width // 45))
     for box, label in zip(_scaled(target.boxes, picture), target.labels.tolist(), strict=True):

@@ -12,16 +12,20 @@ from ..errors import UsageError
 class TimmFeatures(nn.Module):
     """A timm backbone that returns its feature maps at the given strides."""
 
-    def __init__(self, name: str, strides: Sequence[int], *, pretrained: bool) -> None:
+    def __init__(
+        self, name: str, strides: Sequence[int], *, in_channels: int, pretrained: bool
+    ) -> None:
         super().__init__()
-        self.body: Any = timm.create_model(name, features_only=True, pretrained=pretrained)
+        self.body: Any = timm.create_model(
+            name, features_only=True, in_chans=in_channels, pretrained=pretrained
+        )
         self.levels = levels_of(name, self.body, strides)
         self.channels = [self.body.feature_info.channels()[level] for level in self.levels]
         # Some transformers return feature maps [B, H, W, C].
         self.channels_last = str(getattr(self.body, "output_fmt", "NCHW")).endswith("NHWC")
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """Return feature maps [B, C, S / stride, S / stride] of normalised images [B, 3, S, S]."""
+        """Return feature maps [B, C, H / stride, W / stride] of normalised images [B, C, H, W]."""
         available = self.body(images)
         maps: list[Tensor] = [available[level] for level in self.levels]
         return [feature.permute(0, 3, 1, 2) for feature in maps] if self.channels_last else maps

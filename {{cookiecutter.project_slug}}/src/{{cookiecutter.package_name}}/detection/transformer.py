@@ -21,7 +21,13 @@ class TransformerDetector(nn.Module):
     """D-FINE (Peng et al. 2024, https://arxiv.org/abs/2410.13842) on a timm backbone."""
 
     def __init__(
-        self, settings: ModelSettings, classes: int, image_size: int, *, pretrained: bool
+        self,
+        settings: ModelSettings,
+        classes: int,
+        image_size: tuple[int, int],
+        channels: int,
+        *,
+        pretrained: bool,
     ) -> None:
         super().__init__()
         try:
@@ -36,12 +42,17 @@ class TransformerDetector(nn.Module):
                 "model.architecture=dfine needs the packages transformers and scipy, but "
                 f"{error.name} is not installed.\nInstall them: uv sync --extra dfine"
             ) from error
-        backbone = timm.create_model(settings.backbone, features_only=True, pretrained=pretrained)
+        backbone = timm.create_model(
+            settings.backbone, features_only=True, in_chans=channels, pretrained=pretrained
+        )
         levels = levels_of(settings.backbone, backbone, STRIDES)
         width = settings.channels
+        positions = [(image_size[0] // step) * (image_size[1] // step) for step in STRIDES]
         config = DFineConfig(
             num_labels=classes,
-            backbone_config=TimmBackboneConfig(backbone=settings.backbone, out_indices=levels),
+            backbone_config=TimmBackboneConfig(
+                backbone=settings.backbone, num_channels=channels, out_indices=levels
+            ),
             freeze_backbone_batch_norms=pretrained,
             encoder_in_channels=[backbone.feature_info.channels()[level] for level in levels],
             encoder_hidden_dim=width,
@@ -50,7 +61,7 @@ class TransformerDetector(nn.Module):
             d_model=width,
             decoder_ffn_dim=4 * width,
             decoder_layers=3,
-            num_queries=min(MAX_QUERIES, sum((image_size // stride) ** 2 for stride in STRIDES)),
+            num_queries=min(MAX_QUERIES, sum(positions)),
         )
         self.model: Any = DFineForObjectDetection(config)
         self.model.model.backbone.model._backbone.load_state_dict(backbone.state_dict())
@@ -62,7 +73,7 @@ class TransformerDetector(nn.Module):
         return backbone
 
     def losses(self, images: Tensor, targets: Sequence[Target]) -> dict[str, Tensor]:
-        """Return the loss, a scalar tensor by name, for normalised images [B, 3, S, S]."""
+        """Return the loss, a scalar tensor by name, for normalised images [B, C, H, W]."""
         labels = [
             {
                 "class_labels": target.labels,
@@ -73,7 +84,7 @@ class TransformerDetector(nn.Module):
         return {"matched": self.model(images, labels=labels).loss}
 
     def detect(self, images: Tensor) -> list[Prediction]:
-        """Detect objects in normalised images [B, 3, S, S]."""
+        """Detect objects in normalised images [B, C, H, W]."""
         outputs = self.model(images)
         scores = outputs.logits.float().sigmoid()
         boxes = box_convert(outputs.pred_boxes.float(), "cxcywh", "xyxy").clamp(0, 1)

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from ..data.cache import cache_images
 from ..data.datamodule import DataModule, Datasets
+from ..data.value_range import with_value_range
 from ..errors import UsageError
 from ..run.files import write_json
 from ..run.folder import Run
@@ -31,7 +32,8 @@ def run_bench(settings: BenchSettings, run: Run) -> None:
     Raises:
         UsageError: for data that cannot be used, or several processes.
     """
-    rates = measure_rates(build_datasets(settings.data), settings, run)
+    datasets = build_datasets(settings.data)
+    rates = measure_rates(datasets, with_value_range(settings, datasets), run)
     write_json(run.folder / "bench.json", rates)
     _print_rates(rates, settings, run)
 

@@ -9,11 +9,10 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont, ImageOps
-from torchvision.transforms.functional import to_pil_image
 
 from ..data.datamodule import Datasets
 from ..data.images import Unreadable, UnreadableImageError, read_image
-from ..evaluation.drawing import contact_sheet
+from ..evaluation.drawing import contact_sheet, to_picture
 from ..run.files import replacing
 from ..task import draw_target
 from .data_checks import COUNTED, KINDS, DataReport, Issue
@@ -106,10 +105,9 @@ def _picture(issue: Issue, datasets: Datasets) -> Image.Image | None:
     if not isinstance(sample, Unreadable):
         return draw_target(sample.image, sample.target, datasets.classes)
     try:
-        picture: Image.Image = to_pil_image(read_image(issue.path, dataset.images.max_pixels))
+        return to_picture(read_image(issue.path, dataset.images.pixels))
     except UnreadableImageError:
         return None
-    return picture
 
 
 def _tile(picture: Image.Image, text: str) -> Image.Image:

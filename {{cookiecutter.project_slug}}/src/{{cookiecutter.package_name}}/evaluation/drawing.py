@@ -1,11 +1,13 @@
 # ~ if cookiecutter.task != "classification" or (cookiecutter.use_wandb and cookiecutter.scope == "complete")
-"""Arrange images in a grid, and assign a colour to each class."""
+"""Convert images to pictures, arrange them in a grid, and assign a colour to each class."""
 
 import colorsys
 import math
 from collections.abc import Sequence
 
 from PIL import Image
+from torch import Tensor
+from torchvision.transforms.functional import to_pil_image
 
 _GOLDEN_SECTION = 0.618033988749895  # hue step, by which successive classes differ clearly
 
@@ -17,15 +19,27 @@ def class_color(label: int) -> tuple[int, int, int]:
 
 
 # ~ else
-"""Arrange images in a grid."""
+"""Convert images to pictures, and arrange them in a grid."""
 
 import math
 from collections.abc import Sequence
 
 from PIL import Image
+from torch import Tensor
+from torchvision.transforms.functional import to_pil_image
 
 
 # ~ endif
+def to_picture(image: Tensor) -> Image.Image:
+    """Return a picture in RGB of an image, uint8 [C, H, W]: of its first three channels.
+
+    With fewer than three channels, the picture is grey and shows the first one.
+    """
+    colors = image[:3] if len(image) >= 3 else image[:1].expand(3, -1, -1)
+    picture: Image.Image = to_pil_image(colors)
+    return picture
+
+
 def contact_sheet(tiles: Sequence[Image.Image], gap: int = 8) -> Image.Image:
     """Arrange images in an approximately square grid on white, ``gap`` pixels apart."""
     columns = max(1, round(len(tiles) ** 0.5))

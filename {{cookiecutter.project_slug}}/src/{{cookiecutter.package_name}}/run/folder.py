@@ -101,11 +101,15 @@ class Run:
         self.created.add(self.folder)
         remove_leftovers(self.folder)
         (self.folder / "predictions").mkdir(parents=True, exist_ok=True)
-        tree = redacted(settings.model_dump(mode="json", by_alias=True))
-        write_text(self.settings_file, yaml.safe_dump(tree, sort_keys=False, allow_unicode=True))
+        self.write_settings(settings)
         write_json(self.folder / "environment.json", environment())
         self.results.unlink(missing_ok=True)  # a resumed run is no longer finished
         self.failure.unlink(missing_ok=True)
+
+    def write_settings(self, settings: BaseModel) -> None:
+        """Write the settings without secrets."""
+        tree = redacted(settings.model_dump(mode="json", by_alias=True))
+        write_text(self.settings_file, yaml.safe_dump(tree, sort_keys=False, allow_unicode=True))
 
     def fail(self, reason: str) -> None:
         """Write the reason of a failure to ``failure.txt``, without secrets."""

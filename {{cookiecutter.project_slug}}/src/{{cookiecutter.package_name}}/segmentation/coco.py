@@ -9,7 +9,7 @@ from faster_coco_eval.core import mask as coco_mask
 from torch import Tensor
 
 from ..data.coco import CocoImage, CocoObject
-from ..data.images import UnreadableImageError
+from ..data.images import UnreadableImageError, size_conflict
 from ..errors import UsageError
 from .masks import IGNORE_INDEX
 
@@ -52,8 +52,7 @@ class CocoMasks:
         """
         image = self.record(index)
         if (image.height, image.width) != size:
-            annotated = f"{image.width} x {image.height}"
-            reason = f"it is {size[1]} x {size[0]} pixels, but its annotations say {annotated}"
+            reason = size_conflict(size, (image.height, image.width), "annotations say")
             raise UnreadableImageError(str(image.path), reason)
         ids = np.zeros((image.height, image.width), dtype=np.uint8)
         outlined = [

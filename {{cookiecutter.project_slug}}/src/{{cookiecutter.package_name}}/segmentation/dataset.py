@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 from ..data.coco import read_coco
 from ..data.datamodule import Datasets
 from ..data.files import folder_of
+from ..data.fit import Fit
 from ..data.images import (
     DecodedImage,
     ImageFiles,
@@ -22,9 +23,10 @@ from ..data.images import (
 from ..data.labelme import read_labelme
 from ..data.reading import Reading
 from ..data.split import with_splits
-from ..settings.data import ShapesSettings
+from ..settings.data import PixelFormat, ShapesSettings
 from ..settings.segmentation import DataSettings
 from .coco import CocoMasks
+from .grey_masks import with_greys
 from .mask_folders import find_pairs
 from .masks import Classes, read_classes, read_mask
 from .transforms import PairTransform, eval_transform, train_transform
@@ -36,16 +38,16 @@ UNLABELLED = None
 class Sample(NamedTuple):
     """A transformed image of a data set and its target."""
 
-    image: Tensor  # uint8 [3, S, S]
-    target: Tensor | None  # uint8 [S, S] of class ids and IGNORE_INDEX, or UNLABELLED
+    image: Tensor  # uint8 [C, H, W]
+    target: Tensor | None  # uint8 [H, W] of class ids and IGNORE_INDEX, or UNLABELLED
     position: int  # index in the data set
 
 
 class Batch(NamedTuple):
     """The readable images of a batch with their targets, and the unreadable files."""
 
-    images: Tensor  # uint8 [B, 3, S, S]
-    targets: Tensor  # int64 [B, S, S]
+    images: Tensor  # uint8 [B, C, H, W]
+    targets: Tensor  # int64 [B, H, W]
     positions: Tensor  # int64 [B]
     unreadable: list[Unreadable]
 
@@ -69,16 +71,18 @@ class MaskFiles:
 class ImageAndMaskFiles:
     """A sequence of decoded images, each with its mask."""
 
-    def __init__(self, paths: np.ndarray, masks: MaskFiles | CocoMasks, max_pixels: int) -> None:
+    def __init__(
+        self, paths: np.ndarray, masks: MaskFiles | CocoMasks, pixels: PixelFormat
+    ) -> None:
         self.paths = paths
-        self.max_pixels = max_pixels
+        self.pixels = pixels
         self.masks = masks
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, index: int) -> DecodedImage:
-        image = read_image(str(self.paths[index]), self.max_pixels)
+        image = read_image(str(self.paths[index]), self.pixels)
         size = (image.shape[1], image.shape[2])
         return DecodedImage((image, self.masks(index, size)[None]), size)
 
@@ -91,16 +95,16 @@ class MaskDataset(Dataset[Sample | Unreadable]):
         images: Sequence[str | Path],
         masks: MaskFiles | CocoMasks | None,
         transform: PairTransform,
-        max_pixels: int,
+        pixels: PixelFormat,
     ) -> None:
         # Arrays instead of lists of objects, so that worker processes share their memory.
         self.paths = np.array([str(path) for path in images])
         self.masks = masks
         self.transform = transform
         self.images: ImageFiles | ImageAndMaskFiles = (
-            ImageFiles(self.paths, max_pixels)
+            ImageFiles(self.paths, pixels)
             if masks is None
-            else ImageAndMaskFiles(self.paths, masks, max_pixels)
+            else ImageAndMaskFiles(self.paths, masks, pixels)
         )
 
     def __len__(self) -> int:
@@ -138,11 +142,11 @@ def build_datasets(settings: DataSettings) -> Datasets:
         names, splits = _read_outlines(settings, reading)
     else:
         names, splits = _read_mask_files(settings, root, reading)
-    evaluation, limit = eval_transform(settings.image_size), settings.max_pixels
+    evaluation, pixels = eval_transform(settings), settings.pixels
     return Datasets(
-        train=MaskDataset(*splits["train"], train_transform(settings), limit),
-        val=MaskDataset(*splits["val"], evaluation, limit),
-        test=MaskDataset(*splits["test"], evaluation, limit),
+        train=MaskDataset(*splits["train"], train_transform(settings), pixels),
+        val=MaskDataset(*splits["val"], evaluation, pixels),
+        test=MaskDataset(*splits["test"], evaluation, pixels),
         classes=names,
         collate=collate,
         reading=reading,
@@ -183,8 +187,9 @@ def _read_mask_files(
     settings: DataSettings, root: Path, reading: Reading
 ) -> tuple[list[str], ImagesAndMasks]:
     pairs = find_pairs(root, reading)
-    classes = read_classes(root / "classes.txt")
     splits = with_splits(pairs, settings, reading, path=lambda pair: pair[0], labels=lambda _: ())
+    trained = [mask for _, mask in splits["train"]]
+    classes = with_greys(read_classes(root / "classes.txt"), trained, reading)
     for split, part in splits.items():
         reading.images[split] = len(part)
     used = (path for part in pairs.values() for pair in part for path in pair)
@@ -197,9 +202,10 @@ def _read_mask_files(
 
 def unlabelled_images(paths: Sequence[Path], settings: DataSettings) -> MaskDataset:
     """Build a data set of images without targets, transformed as in validation."""
-    return MaskDataset(paths, None, eval_transform(settings.image_size), settings.max_pixels)
+    return MaskDataset(paths, None, eval_transform(settings), settings.pixels)
 
 
 def model_input(image: Tensor, settings: DataSettings) -> Tensor:
-    """Transform an image as in validation, from uint8 [3, H, W] to uint8 [3, S, S]."""
-    return eval_transform(settings.image_size)(image, None)[0]
+    """Transform an image as in validation, from uint8 [C, H, W] to the size of the model input."""
+    fitted: Tensor = Fit(settings)(image)
+    return fitted

@@ -3,11 +3,10 @@
 import math
 from collections.abc import Sequence
 
-import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
-from torchvision.transforms.functional import to_pil_image
 
+from ..evaluation.drawing import to_picture
 from .masks import Prediction, mask_image
 
 MIN_WIDTH = 256
@@ -21,12 +20,12 @@ def draw_prediction(
     """Draw the predicted mask over an image and, if given, the target over a second copy.
 
     Args:
-        image: uint8 tensor [3, H, W].
+        image: uint8 tensor [C, H, W].
         target: uint8 tensor [H, W] of class ids, or None.
         prediction: the predicted mask, which is resized to the image.
         classes: the class names.
     """
-    picture = to_pil_image(image)
+    picture = to_picture(image)
     if picture.width < MIN_WIDTH:
         factor = math.ceil(MIN_WIDTH / picture.width)
         size = (picture.width * factor, picture.height * factor)
@@ -42,8 +41,8 @@ def draw_prediction(
 
 
 def draw_target(image: Tensor, target: Tensor, _classes: Sequence[str]) -> Image.Image:
-    """Draw a mask, uint8 [H, W], over its image, uint8 [3, H, W]."""
-    return Image.blend(to_pil_image(image), mask_image(target).convert("RGB"), STRENGTH)
+    """Draw a mask, uint8 [H, W], over its image, uint8 [C, H, W]."""
+    return Image.blend(to_picture(image), mask_image(target).convert("RGB"), STRENGTH)
 
 
 def _overlaid(picture: Image.Image, mask: Tensor, name: str) -> Image.Image:
@@ -68,7 +67,7 @@ def describe(prediction: Prediction, classes: Sequence[str]) -> dict[str, object
 
 
 def _shares(prediction: Prediction, classes: Sequence[str]) -> list[tuple[str, float]]:
-    counts = torch.bincount(prediction.mask.flatten().long(), minlength=len(classes))
-    shares = (counts / counts.sum()).tolist()
-    seen = [(name, share) for name, share in zip(classes, shares, strict=True) if share]
+    counts = mask_image(prediction.mask).histogram()[: len(classes)]  # without IGNORE_INDEX
+    pairs = zip(classes, counts, strict=True)
+    seen = [(name, count / sum(counts)) for name, count in pairs if count]
     return sorted(seen, key=lambda pair: -pair[1])

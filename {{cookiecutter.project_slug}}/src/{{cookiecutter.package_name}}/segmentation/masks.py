@@ -1,6 +1,6 @@
 """Read and write mask files, and read the names and colours of their classes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -9,20 +9,26 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 from torch import Tensor
+from torch.nn.functional import pad
+from torchvision.transforms.v2 import InterpolationMode
+from torchvision.transforms.v2.functional import resize
 
-from ..data.images import UnreadableImageError
+from ..data.fit import place
+from ..data.images import UnreadableImageError, size_conflict
 from ..data.text import read_text
 from ..errors import UsageError
 from ..evaluation.drawing import class_color
 from ..run.files import replacing
+from ..settings.segmentation import DataSettings
 
 IGNORE_INDEX = 255  # the id of pixels that the loss and the metrics ignore
+IGNORED_COLOR = 1 << 24  # stands for the colour of these pixels in a palette
 
 
 class Prediction(NamedTuple):
     """The predicted class of each pixel of an image."""
 
-    mask: Tensor  # uint8 [S, S] of class ids
+    mask: Tensor  # uint8 [H, W] of class ids
 
 
 @dataclass(frozen=True)
@@ -31,6 +37,7 @@ class Classes:
 
     names: list[str]
     colors: dict[int, int]  # 0xRRGGBB -> id
+    greys: dict[int, int] | None = None  # grey value -> id; without it, the values are the ids
 
 
 def read_classes(path: Path) -> Classes:
@@ -59,7 +66,7 @@ def read_classes(path: Path) -> Classes:
 
 
 def read_mask(path: str, classes: Classes, size: tuple[int, int]) -> Tensor:
-    """Read the class ids of a mask: the values of a grey or palette image, or from RGB colours.
+    """Read the class ids of a mask from its grey values, its palette or its colours.
 
     Args:
         path: the file.
@@ -75,34 +82,77 @@ def read_mask(path: str, classes: Classes, size: tuple[int, int]) -> Tensor:
     """
     try:
         with Image.open(path) as file:
-            if (file.height, file.width) != size:
-                own, other = f"{file.width} x {file.height}", f"{size[1]} x {size[0]}"
-                raise UnreadableImageError(path, f"it is {own} pixels, but its image is {other}")
-            if file.mode in {"1", "L", "P", "I", "I;16"}:
-                ids = np.asarray(file).astype(np.int64)
-            else:
-                ids = _ids_of_colors(
-                    np.asarray(file.convert("RGB")).astype(np.int64), path, classes
-                )
+            if file.height * file.width != size[0] * size[1]:  # before it is decoded
+                raise ValueError(size_conflict((file.height, file.width), size, "image is"))
+            image = ImageOps.exif_transpose(file)
+            if (image.height, image.width) != size:
+                raise ValueError(size_conflict((image.height, image.width), size, "image is"))
+            values, are_colors = mask_values(image, classes)
+        ids = _ids_of_colors(values, classes) if are_colors else _ids_of_greys(values, classes)
     except (OSError, SyntaxError, ValueError) as error:
         raise UnreadableImageError(path, str(error)) from error
-    unknown = sorted(set(np.unique(ids).tolist()) - {*range(len(classes.names)), IGNORE_INDEX})
-    if unknown:
-        raise UnreadableImageError(
-            path, f"it holds the ids {unknown[:5]}, but the classes end at {len(classes.names) - 1}"
-        )
     return torch.from_numpy(ids.astype(np.uint8))
 
 
-def _ids_of_colors(pixels: np.ndarray, path: str, classes: Classes) -> np.ndarray:
-    colors = (pixels[..., 0] << 16) | (pixels[..., 1] << 8) | pixels[..., 2]
+def mask_values(image: Image.Image, classes: Classes) -> tuple[np.ndarray, bool]:
+    """Return the values of a mask [H, W], and whether they are colours (0xRRGGBB) or grey values.
+
+    A palette with colours of ``classes.txt`` counts as colours, whatever their order. Its index
+    ``IGNORE_INDEX`` remains unless it has the colour of a class. The indices of any other palette
+    count as grey values.
+    """
+    if image.mode in {"1", "L", "I", "I;16"}:
+        return np.asarray(image).astype(np.int64), False
+    if image.mode == "P":
+        indices = np.asarray(image).astype(np.int64)
+        colors = _packed(np.array(image.getpalette("RGB"), dtype=np.int64).reshape(-1, 3))
+        is_grey = (colors == np.arange(len(colors)) * 0x010101).all()
+        if is_grey or not classes.colors.keys() & {*colors.tolist()}:
+            return indices, False
+        table = np.zeros(256, dtype=np.int64)
+        table[: len(colors)] = colors
+        if table[IGNORE_INDEX] not in classes.colors:
+            table[IGNORE_INDEX] = IGNORED_COLOR
+        return table[indices], True
+    pixels = np.asarray(image.convert("RGB")).astype(np.int64)
+    if not classes.colors and (pixels == pixels[..., :1]).all():  # a grey mask with three channels
+        return pixels[..., 0], False
+    return _packed(pixels), True
+
+
+def _packed(colors: np.ndarray) -> np.ndarray:
+    packed: np.ndarray = (colors[..., 0] << 16) | (colors[..., 1] << 8) | colors[..., 2]
+    return packed
+
+
+def _ids_of_colors(colors: np.ndarray, classes: Classes) -> np.ndarray:
     ids = np.full(colors.shape, -1, dtype=np.int64)
-    for color, index in classes.colors.items():
+    for color, index in [*classes.colors.items(), (IGNORED_COLOR, IGNORE_INDEX)]:
         ids[colors == color] = index
     if (ids < 0).any():
         color = int(colors[ids < 0][0])
         shown = (color >> 16, color >> 8 & 255, color & 255)
-        raise UnreadableImageError(path, f"its colour {shown} is none of classes.txt")
+        raise ValueError(f"its colour {shown} is none of classes.txt")
+    return ids
+
+
+def _ids_of_greys(values: np.ndarray, classes: Classes) -> np.ndarray:
+    present = np.unique(values).tolist()
+    last = len(classes.names) - 1
+    if classes.greys is None:
+        unknown = [value for value in present if not (0 <= value <= last or value == IGNORE_INDEX)]
+        if unknown:
+            raise ValueError(f"it holds the ids {unknown[:5]}, but the classes end at {last}")
+        return values
+    known = {IGNORE_INDEX: IGNORE_INDEX, **classes.greys}
+    unknown = [value for value in present if value not in known]
+    if unknown:
+        read = sorted(classes.greys)
+        raise ValueError(f"it holds the values {unknown[:5]}, but training masks hold only {read}")
+    table = np.zeros(present[-1] + 1, dtype=np.int64)
+    for value in present:
+        table[value] = known[value]
+    ids: np.ndarray = table[values]
     return ids
 
 
@@ -117,19 +167,31 @@ def mask_image(mask: Tensor) -> Image.Image:
     return image
 
 
+def restored(prediction: Prediction, size: tuple[int, int], settings: DataSettings) -> Prediction:
+    """Return the mask of an image file of this height and width from that of the model input.
+
+    Padding is cut off; parts of the image that ``data.fit=crop`` has cut off are ``IGNORE_INDEX``.
+    """
+    placement = place(size, settings)
+    (height, width), (rows, columns), (top, left) = *placement, placement.corner
+    edges = (-left, left + columns - width, -top, top + rows - height)
+    mask = pad(prediction.mask, edges, value=IGNORE_INDEX)  # a negative number cuts off
+    return Prediction(resize(mask[None], list(size), InterpolationMode.NEAREST_EXACT)[0])
+
+
 def save_results(
-    predicted: Sequence[tuple[Path, str, Prediction]], _classes: Sequence[str], folder: Path
+    predicted: Iterable[tuple[Path, str, Prediction, tuple[int, int]]],
+    _classes: Sequence[str],
+    folder: Path,
 ) -> None:
     """Write ``masks/<name>.png``: palette images of class ids, in the size of the image files.
 
     Args:
-        predicted: the path of each image, the name of its output files, and its prediction.
+        predicted: the path of each image, the name of its output files, its prediction in the
+            size of the image, and this size.
         folder: the folder in which ``masks/`` is created.
     """
     (folder / "masks").mkdir()
-    for path, name, prediction in predicted:
-        with Image.open(path) as file:
-            size = ImageOps.exif_transpose(file).size
-        mask = mask_image(prediction.mask).resize(size, Image.Resampling.NEAREST)
+    for _path, name, prediction, _size in predicted:
         with replacing(folder / "masks" / f"{name}.png") as hidden:
-            mask.save(hidden)
+            mask_image(prediction.mask).save(hidden)

@@ -27,7 +27,12 @@ class SegmentationModule(LightningModule):
         super().__init__()
         self.settings = settings
         self.classes = classes
-        self.network = build_network(settings.model, classes=len(classes), download=download)
+        self.network = build_network(
+            settings.model,
+            classes=len(classes),
+            channels=settings.data.channels,
+            download=download,
+        )
         prepare_network(self.network, settings, compiled=self.network)
         self.losses = [_loss(name) for name in settings.model.loss]
         # Lightning's mean would be wrong if processes measure different numbers of images.
@@ -38,7 +43,7 @@ class SegmentationModule(LightningModule):
         )
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the logits [B, classes, H, W] of uint8 images [B, 3, H, W]."""
+        """Return the logits [B, classes, H, W] of uint8 images [B, C, H, W]."""
         logits: Tensor = self.network(images)
         return logits
 
@@ -47,7 +52,7 @@ class SegmentationModule(LightningModule):
         return torch.stack([loss(logits, targets) for loss in self.losses]).sum()
 
     def predict_images(self, images: Tensor) -> list[Prediction]:
-        """Return a predicted mask [H, W] for each of the uint8 images [B, 3, H, W]."""
+        """Return a predicted mask [H, W] for each of the uint8 images [B, C, H, W]."""
         return [Prediction(mask) for mask in self(images).argmax(dim=1).to(torch.uint8).cpu()]
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:

@@ -29,7 +29,7 @@ class Segmenter(nn.Module):
         """Compute the logits of each class for each pixel.
 
         Args:
-            images: uint8 tensor [B, 3, H, W], or a float tensor in the range 0 to 255.
+            images: uint8 tensor [B, C, H, W], or a float tensor in the range 0 to 255.
 
         Returns:
             float tensor [B, classes, H, W].
@@ -38,7 +38,9 @@ class Segmenter(nn.Module):
         return logits
 
 
-def build_network(settings: ModelSettings, *, classes: int, download: bool = True) -> Segmenter:
+def build_network(
+    settings: ModelSettings, *, classes: int, channels: int = 3, download: bool = True
+) -> Segmenter:
     """Build the network that the settings specify, without downloads if ``download`` is false.
 
     Raises:
@@ -59,10 +61,11 @@ def build_network(settings: ModelSettings, *, classes: int, download: bool = Tru
             settings.architecture,
             encoder_name=f"tu-{name}",
             encoder_weights="imagenet" if pretrained else None,
+            in_channels=channels,
             classes=classes,
             **_decoder(settings),
         )
-    return Segmenter(model, normalisation_of(name))
+    return Segmenter(model, normalisation_of(name, channels))
 
 
 def _decoder(settings: ModelSettings) -> dict[str, list[int]]:

@@ -16,8 +16,8 @@ import numpy as np
 # ~ endif
 from lightning.pytorch import Callback, LightningModule, Trainer
 from PIL import Image
-from torchvision.transforms.functional import to_pil_image
 
+from ..evaluation.drawing import to_picture
 from ..evaluation.scores import ImageResult
 from ..task import caption
 from ..training.callbacks.pictures import PredictedSample, PredictionPictures
@@ -97,7 +97,7 @@ def picture(
 
     The caption is ``text`` or, by default, a line that compares target and prediction.
     """
-    shown = shrunk(to_pil_image(sample.image.cpu()), logger.tracking.media.pixels)
+    shown = shrunk(to_picture(sample.image.cpu()), logger.tracking.media.pixels)
     text = text or caption(sample.target, sample.prediction, classes)
     # ~ if cookiecutter.task == "classification"
     return logger.wandb.Image(shown, caption=text, file_type="jpg")

@@ -10,11 +10,10 @@ from typing import Any, cast
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from PIL import Image
 
 from ..data.datamodule import Datasets
 from ..data.files import folder_of
-from ..data.images import Unreadable
+from ..data.images import Unreadable, image_size
 from ..evaluation.callback import EvaluationResults
 from ..task import TaskModule
 from ..training.callbacks.pictures import PredictedSample
@@ -46,8 +45,7 @@ def data_table(logger: RunLogger, datasets: Datasets, root: Path) -> Any:
             if isinstance(sample, Unreadable):
                 continue
             pixels = sample.image.float()
-            with Image.open(dataset.paths[index]) as file:
-                width, height = file.size
+            height, width = image_size(dataset.paths[index], dataset.images.pixels)
             shown = PredictedSample(sample.image, sample.target, prediction=None)
             rows.append(
                 {

@@ -29,18 +29,30 @@ class Normalisation(nn.Module):
         """Subtract the mean and divide by the standard deviation of each channel.
 
         Args:
-            images: uint8 tensor [B, 3, H, W], or a float tensor in the range 0 to 255.
+            images: uint8 tensor [B, C, H, W], or a float tensor in the range 0 to 255.
 
         Returns:
-            float tensor [B, 3, H, W].
+            float tensor [B, C, H, W].
         """
         return (images.to(self.mean.dtype) - self.mean) / self.std
 
 
-def normalisation_of(backbone: str) -> Normalisation:
+def normalisation_of(backbone: str, channels: int) -> Normalisation:
     """Return a timm backbone's normalisation, or ImageNet's if timm has no weights for it."""
     config = timm.get_pretrained_cfg(backbone)
-    return Normalisation(config.mean, config.std) if config else Normalisation(*IMAGENET)
+    mean, std = (config.mean, config.std) if config else IMAGENET
+    return normalisation_for(mean, std, channels)
+
+
+def normalisation_for(mean: Sequence[float], std: Sequence[float], channels: int) -> Normalisation:
+    """Repeat mean and standard deviation of RGB for further channels; average them for one.
+
+    timm does the same with the weights of the first layer.
+    """
+    if channels == 1:
+        return Normalisation([sum(mean) / len(mean)], [sum(std) / len(std)])
+    chosen = [index % len(mean) for index in range(channels)]
+    return Normalisation([mean[index] for index in chosen], [std[index] for index in chosen])
 
 
 def check_name(backbone: str) -> None:

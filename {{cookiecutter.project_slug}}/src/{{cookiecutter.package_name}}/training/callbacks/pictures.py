@@ -19,7 +19,7 @@ from ...run.files import replacing
 class PredictedSample:
     """A validation image with its target and its prediction."""
 
-    image: Tensor  # uint8 [3, H, W]
+    image: Tensor  # uint8 [C, H, W]
     target: Any
     prediction: Any
 

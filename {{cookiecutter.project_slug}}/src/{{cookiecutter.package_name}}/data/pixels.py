@@ -1,0 +1,130 @@
+"""Open image files of any depth and number of channels, upright."""
+
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from importlib import import_module
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
+from torchcodec.decoders import decode_png
+
+from ..settings.data import PixelFormat
+
+Image.MAX_IMAGE_PIXELS = None  # data.max_pixels takes the place of Pillow's limit
+BITS_PER_SAMPLE, ORIENTATION = 258, 274  # tags of TIFF, the second also of Exif
+UNREADABLE = (OSError, RuntimeError, SyntaxError, ValueError)  # what decoders raise
+with suppress(ImportError):  # an optional package
+    import_module("pillow_heif").register_heif_opener()
+
+
+@contextmanager
+def opened(path: str, pixels: PixelFormat) -> Iterator[Image.Image | np.ndarray]:
+    """Open an image file.
+
+    Yields:
+        The upright values [H, W, C] of a file of NumPy, of more than 8 bits or of many channels;
+        otherwise a Pillow image of 8 bits, of which only the header has been read.
+
+    Raises:
+        OSError, RuntimeError, SyntaxError, ValueError: if the file cannot be read, or has more
+            than ``max_pixels`` pixels.
+    """
+    suffix = path.lower().rpartition(".")[2]
+    is_tiff = suffix in {"tif", "tiff"}
+    if suffix == "npy":
+        yield _read_numpy(path, pixels)
+        return
+    if is_tiff and pixels.channels not in {1, 3}:  # Pillow reads some of them, as other colours
+        yield _read_tiff(path, pixels)
+        return
+    try:
+        file = Image.open(path)
+    except UnidentifiedImageError:
+        if not is_tiff:
+            raise
+        yield _read_tiff(path, pixels)
+        return
+    with file:
+        _check_size(file.height, file.width, pixels)
+        if file.mode.startswith(("I", "F")):  # grey
+            yield np.asarray(ImageOps.exif_transpose(file))[..., None]
+        elif file.format == "PNG" and _png_bits(path) == 16:  # Pillow would drop 8 of them
+            image = decode_png(path, mode="UNCHANGED", output_dtype="auto")
+            yield image.permute(1, 2, 0).numpy()
+        elif isinstance(file, TiffImageFile) and max(file.tag_v2.get(BITS_PER_SAMPLE, (8,))) > 8:
+            yield _read_tiff(path, pixels)
+        else:
+            yield file
+
+
+def _png_bits(path: str) -> int:
+    with open(path, "rb") as file:  # noqa: PTH123 - faster than a Path
+        return file.read(25)[-1]
+
+
+def _check_size(height: int, width: int, pixels: PixelFormat) -> None:
+    if height * width > pixels.max_pixels:
+        raise ValueError(
+            f"it has {width} x {height} pixels; if you trust it, raise "
+            f"data.max_pixels={pixels.max_pixels}"
+        )
+
+
+def _read_numpy(path: str, pixels: PixelFormat) -> np.ndarray:
+    stored = np.lib.format.open_memmap(path, mode="r")  # only the header is read
+    values = _channels_last(stored, pixels.channels)
+    _check_size(values.shape[0], values.shape[1], pixels)
+    return np.array(values)
+
+
+def _read_tiff(path: str, pixels: PixelFormat) -> np.ndarray:
+    try:
+        tifffile = import_module("tifffile")
+    except ImportError as error:
+        raise ValueError(
+            "its channels or bits need the package tifffile: uv sync --extra tiff"
+        ) from error
+    with tifffile.TiffFile(path) as file:
+        series = file.series[0]
+        if np.prod(series.shape) > pixels.max_pixels * pixels.channels:
+            raise ValueError(f"it is larger than data.max_pixels={pixels.max_pixels} allows")
+        values = _channels_last(series.asarray(), pixels.channels)
+        tag = file.pages[0].tags.get(ORIENTATION)
+    return upright(values, int(tag.value) if tag else 1)
+
+
+def _channels_last(values: np.ndarray, channels: int) -> np.ndarray:
+    """Return an array of shape [H, W], [H, W, C] or [C, H, W] as [H, W, C]."""
+    if values.ndim == 2:
+        return values[..., None]
+    if values.ndim == 3 and values.shape[2] in {channels, 1}:
+        return values
+    if values.ndim == 3 and values.shape[0] == channels < values.shape[2]:
+        return np.moveaxis(values, 0, 2)
+    shape = " x ".join(map(str, values.shape))
+    raise ValueError(f"it has {shape} values, but data.channels={channels}")
+
+
+def upright(values: np.ndarray, orientation: int) -> np.ndarray:
+    """Turn an image [H, W, C] as its orientation, 1 to 8 as Exif defines it, says."""
+    if orientation in {5, 6, 7, 8}:
+        values = values.swapaxes(0, 1)
+    if orientation in {2, 3, 6, 7}:
+        values = values[:, ::-1]
+    if orientation in {3, 4, 7, 8}:
+        values = values[::-1]
+    return np.ascontiguousarray(values)
+
+
+def orientation_of(file: Image.Image | bytes) -> int:
+    """Return the orientation, 1 to 8, of Exif, or of an image: from Exif or else from XMP."""
+    with suppress(*UNREADABLE, KeyError, TypeError, struct.error):  # damaged metadata turn nothing
+        if isinstance(file, Image.Image):
+            exif = file.getexif()
+        else:
+            exif = Image.Exif()
+            exif.load(file)
+        return int(exif.get(ORIENTATION, 1))
+    return 1

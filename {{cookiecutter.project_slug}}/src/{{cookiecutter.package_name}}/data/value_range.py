@@ -1,0 +1,66 @@
+"""Find the range of the values of a data set whose images have more than 8 bits."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any, TypeVar
+
+import numpy as np
+
+from ..settings.data import PixelFormat
+from ..settings.tree import Settings
+from .datamodule import Datasets
+from .pixels import UNREADABLE, opened
+from .values import TOLERANCE
+
+SettingsT = TypeVar("SettingsT", bound=Settings)
+SAMPLED = 100  # images in which the range is looked for
+
+
+def with_value_range(settings: SettingsT, datasets: Datasets) -> SettingsT:
+    """Return the settings with ``data.value_range``, and make the data sets use it.
+
+    If it is null, it is looked for in training images, so that training, validation, test and
+    every later command with the checkpoint share one scale.
+    """
+    if settings.data.value_range is not None:
+        return settings
+    train: Any = datasets.train
+    bounds = find_value_range(train.paths, settings.data.pixels)
+    if bounds is None:
+        return settings
+    datasets.reading.note(
+        f"data.value_range=[{bounds[0]:g},{bounds[1]:g}], as {min(SAMPLED, len(train))} of "
+        f"{len(train)} training images show: these values become 0 and 255, and values beyond them "
+        "are cut off. Set it if you know better bounds."
+    )
+    data = settings.data.model_copy(update={"value_range": bounds})
+    for split in (datasets.train, datasets.val, datasets.test):
+        dataset: Any = split
+        dataset.images.pixels = data.pixels
+    return settings.model_copy(update={"data": data})
+
+
+def find_value_range(paths: Sequence[str], pixels: PixelFormat) -> tuple[float, float] | None:
+    """Look for the range of the values of a data set in up to ``SAMPLED`` of its images.
+
+    Returns:
+        None if values have 8 bits, or are floats from 0 to 1. For whole numbers from 0, the range
+        of the smallest number of bits that holds them, such as 0 to 4095; otherwise the smallest
+        and the largest value.
+    """
+    low, high, whole = np.inf, -np.inf, False
+    for index in np.linspace(0, len(paths) - 1, min(SAMPLED, len(paths))).astype(int):
+        path = str(paths[index])
+        if path.lower().endswith((".jpg", ".jpeg")):
+            continue
+        with suppress(*UNREADABLE), opened(path, pixels) as values:  # reported when it is used
+            if not isinstance(values, np.ndarray) or values.dtype in (np.uint8, np.bool_):
+                continue
+            numbers = values[np.isfinite(values)]
+            low, high = min(low, float(numbers.min())), max(high, float(numbers.max()))
+            whole = whole or values.dtype.kind in "iu"
+    if low > high or (not whole and low >= -TOLERANCE and high <= 1 + TOLERANCE):
+        return None
+    if whole and low >= 0:
+        return 0.0, float(max(2 ** int(high).bit_length() - 1, 255))
+    return (low, high) if low < high else None
