@@ -3,8 +3,11 @@
 import json
 # ~ if cookiecutter.scope == "complete"
 import re
+import shutil
 import subprocess
 import sys
+# ~ else
+import shutil
 # ~ endif
 from pathlib import Path
 
@@ -58,7 +61,7 @@ def test_four_channels_of_12_bits_are_trained_tested_and_predicted(own, train, c
         for key, value in measured.items()
         if key.startswith("test/")
     }
-    photo = min(Path("own").rglob("*.npy")).rename("photo.npy")
+    photo = shutil.copy(min(Path("own").rglob("*.npy")), "photo.npy")
     result = command("predict", checkpoint, f"source={photo}", *PLAIN)
     (row,) = json.loads((result / "predictions.json").read_text())
     with Image.open(result / "predictions" / "photo.jpg") as picture:
@@ -68,7 +71,7 @@ def test_four_channels_of_12_bits_are_trained_tested_and_predicted(own, train, c
     content = json.loads((exported / "model.json").read_text())
     assert content["input"]["shape"] == ["batch", 4, 32, 32]
     assert content["input"]["value_range"] == [0, 4095]
-    photo.rename(exported / "photo.npy")
+    shutil.move(photo, exported / "photo.npy")
     (code,) = re.findall(
         r"```python\n(.*?)```", (exported / "MODEL_CARD.md").read_text(), flags=re.DOTALL
     )
