@@ -20,6 +20,7 @@ RECIPES = ("backbone", "augmentation", "metric", "data format", "loss", "logger"
 SMALL = (
     "model.backbone=plain_net",
     "data.image_size=64",
+    "data.fit=stretch",
     "data.augment={crop_scale:1,flip:0,color:0,blur:1}",
     "loader.batch_size=10",
     "loader.workers=0",

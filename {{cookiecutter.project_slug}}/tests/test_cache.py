@@ -59,23 +59,27 @@ def same(first, second):
     return first == second
 
 
-@pytest.mark.parametrize("image_size", [32, 64])  # smaller and larger than the images
-def test_validation_sees_the_same_pixels_with_and_without_the_cache(image_size, decoded):
-    size = f"data.image_size={image_size}"
-    expected = read(datasets_of(size, cached=False).val)
+@pytest.mark.parametrize("fit", ["letterbox", "stretch", "crop"])
+@pytest.mark.parametrize("size", ["32", "64", "[32,64]"])  # smaller and larger than the images
+def test_validation_sees_the_same_pixels_with_and_without_the_cache(fit, size, decoded):
+    words = (f"data.image_size={size}", f"data.fit={fit}")
+    expected = read(datasets_of(*words, cached=False).val)
     decoded.clear()
     for _ in range(2):
-        val = datasets_of(size).val
+        val = datasets_of(*words).val
         assert all(map(same, read(val), expected))
     assert len(decoded) == len(val)
     assert same(pickle.loads(pickle.dumps(val))[1], expected[1])  # as macOS sends it to workers
 
 
-def test_training_images_are_stored_no_larger_than_random_crops_need():
-    train = datasets_of("data.augment.crop_scale=0.81").train
+@pytest.mark.parametrize(
+    ("fit", "size"), [("letterbox", [30, 36]), ("stretch", [36, 43]), ("crop", [36, 43])]
+)
+def test_training_images_are_stored_no_larger_than_random_crops_need(fit, size):
+    train = datasets_of("data.augment.crop_scale=0.81", f"data.fit={fit}").train
     assert train[0].image.shape == (3, 32, 32)
     stored = train.images[0]
-    expected = resize(images.read_image(train.paths[0]), [36], antialias=True)  # 32 / sqrt(0.81)
+    expected = resize(images.read_image(train.paths[0]), size, antialias=True)  # 32 / sqrt(0.81)
     assert torch.equal(stored.parts[0], expected)
     assert stored.size == (40, 48)
 
@@ -105,7 +109,7 @@ def test_a_changed_image_or_size_is_decoded_anew(decoded):
 # ~ if cookiecutter.task == "segmentation"
 def test_changed_masks_and_colours_are_decoded_anew():
     def ids():
-        return datasets_of().val[0].target.unique().tolist()
+        return datasets_of("data.fit=stretch").val[0].target.unique().tolist()
 
     assert ids() == [0, 1]
     Image.new("L", (48, 40), 1).save("own/masks/val/0.png")

@@ -13,9 +13,10 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 
 from {{ cookiecutter.package_name }}.export import export
+from {{ cookiecutter.package_name }}.export.card import model_card
 from {{ cookiecutter.package_name }}.model import load_module
 from {{ cookiecutter.package_name }}.task import build_datasets, model_input, task_export
 from {{ cookiecutter.package_name }}.training.checkpoint import read_checkpoint
@@ -41,7 +42,8 @@ def exported(tmp_path_factory):
     folder = tmp_path_factory.mktemp("exported")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        words = (*SMALL, *SHAPES, *TRAINED_LONGER, "data.test_images=40", "ema.decay=0.9")
+        shape = ("data.image_size=[32,64]", "data.fit=letterbox")  # of neither shape is a photo
+        words = (*SMALL, *SHAPES, *TRAINED_LONGER, "data.test_images=40", "ema.decay=0.9", *shape)
         run_command(patch, "train", *words).rename("runs/training")
         patch.setattr(export, "load_module", load_tracked)
         output = io.StringIO()
@@ -135,7 +137,7 @@ def test_an_onnx_file_holds_its_description_and_the_settings_of_the_training_but
     session = onnxruntime.InferenceSession(ONNX_FILE)
     (images,) = session.get_inputs()
     assert (images.name, images.type) == ("images", "tensor(uint8)")
-    assert images.shape == content["input"]["shape"] == ["batch", 3, 32, 32]
+    assert images.shape == content["input"]["shape"] == ["batch", 3, 32, 64]
     outputs = {output.name: output.shape for output in session.get_outputs()}
     assert outputs == {name: output["shape"] for name, output in content["outputs"].items()}
 
@@ -170,16 +172,29 @@ def test_the_code_of_the_model_card_prints_the_predictions_of_predict(name, comm
     result = command("predict", f"checkpoint={CHECKPOINT}", f"source={photo}", *PLAIN)
     photo.unlink()
     (row,) = json.loads((result / "predictions.json").read_text())
+    # ~ if cookiecutter.task == "detection"
+    numbers = [re.findall(r"[\d.]+", line.split("[")[1]) for line in done.stdout.splitlines()]
+    boxes = [entry["bbox"] for entry in json.loads((result / "coco_results.json").read_text())]
+    expected = np.array([[x, y, x + width, y + height] for x, y, width, height in boxes])
+    differences = np.array(numbers, dtype=float)[:, None] - expected
+    assert np.abs(differences).max(axis=2).min(axis=1).max() < 1  # pixels
+    # ~ endif
     assert agrees_with_row(done.stdout, row), (done.stdout, row)
 
 
-def test_the_model_card_resizes_images_as_the_project_does():
-    pixels = np.random.default_rng(0).integers(0, 255, (64, 80, 3), dtype=np.uint8)
-    names = {"image": Image.fromarray(pixels), "Image": Image, "ImageOps": ImageOps}
-    resized = np.asarray(eval(task_export.RESIZE_CODE.format(size=(32, 32)), names))
-    data = load_module(Path(CHECKPOINT)).settings.data
+@pytest.mark.parametrize("fit", ["letterbox", "stretch", "crop"])
+@pytest.mark.parametrize("size", [(64, 80), (90, 47)])
+def test_the_model_card_fits_images_as_the_project_does(fit, size):
+    pixels = np.random.default_rng(0).integers(0, 255, (*size, 3), dtype=np.uint8)
+    described = description("onnx")
+    described["preprocessing"]["fit"] = fit
+    code = re.search(r"height, width = .*?\nfitted = .*?\n", model_card(described), re.DOTALL)
+    names = {"image": Image.fromarray(pixels), "Image": Image}
+    exec(code[0], names)
+    data = load_module(Path(CHECKPOINT)).settings.data.model_copy(update={"fit": fit})
     expected = model_input(torch.tensor(pixels).permute(2, 0, 1), data).permute(1, 2, 0).numpy()
-    assert np.abs(resized.astype(int) - expected).max() <= 1
+    assert expected.shape == (32, 64, 3)
+    assert np.abs(np.asarray(names["fitted"]).astype(int) - expected).max() <= 1
 
 
 def test_the_model_card_tells_data_metrics_settings_and_terms():

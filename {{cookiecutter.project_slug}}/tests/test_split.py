@@ -1,4 +1,5 @@
 import csv
+import json
 import random
 import re
 from collections import Counter
@@ -173,7 +174,10 @@ def test_the_split_of_a_run_is_repeated_wherever_data_and_run_lie(train, command
     write_unsplit_data(tmp_path / "moved", count=24)
     checkpoint = run.rename(tmp_path / "run") / "checkpoints" / "best.ckpt"
     words = (f"checkpoint={checkpoint}", f"data.root={tmp_path / 'moved'}", "tracking=none")
-    assert files_tested(command("evaluate", *words)) == tested
+    evaluation = command("evaluate", *words)
+    assert files_tested(evaluation) == tested
+    account = json.loads((evaluation / "environment.json").read_text())["data"]
+    assert [part["count"] for part in account["left_out"]] == [4]
     anew = files_tested(command("evaluate", *words, "data.split_seed=1"))
     assert anew != tested
 

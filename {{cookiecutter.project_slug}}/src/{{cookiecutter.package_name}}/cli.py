@@ -33,7 +33,7 @@ from .settings.tree import EvaluateSettings, PredictSettings, Settings
 SettingsT = TypeVar("SettingsT", bound=Settings)
 
 # Settings of the data that a model was made for: other data do not change them.
-KEPT = ("data.image_size", "data.channels", "data.value_range")
+KEPT = ("data.image_size", "data.fit", "data.channels", "data.value_range")
 RUN_SETTINGS = "TRAIN_RUN_SETTINGS"  # the environment variable with the path of a run's config.yaml
 
 
@@ -115,8 +115,8 @@ def _settings_of_checkpoint(config: DictConfig, model: type[SettingsT]) -> Setti
     """Combine the settings in a checkpoint with those of the command line.
 
     Data and model come from the checkpoint, all other settings from the command line. An override
-    of data or model replaces the stored value. Other data keep the image size, the channels and
-    the range of values of the checkpoint unless they are given.
+    of data or model replaces the stored value. Other data keep the image size, the fit, the
+    channels and the range of values of the checkpoint unless they are given.
     """
     overrides = _overrides()
     # Overrides of data and model can be checked only together with the stored settings.

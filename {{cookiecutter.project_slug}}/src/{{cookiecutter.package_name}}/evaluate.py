@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from .data.datamodule import DataModule
+from .data.reading import report_reading
 from .evaluation.callback import EvaluationResults
 from .evaluation.report import print_summary, write_report
 # ~ if cookiecutter.scope == "complete"
@@ -27,6 +28,7 @@ def run_evaluation(settings: EvaluateSettings, run: Run) -> dict[str, float]:
     """
     module = load_module(settings.checkpoint, settings)
     datasets = matching_datasets(settings, module.classes, settings.checkpoint)
+    report_reading(datasets.reading, run)
     # The training split is tested like the other splits: in order, without random transforms.
     chosen = getattr(datasets, settings.split)
     chosen.transform = datasets.test.transform

@@ -45,6 +45,7 @@ from .task import (
     model_input,
     # ~ endif
     # ~ if cookiecutter.task != "classification"
+    restored,
     save_results,
     # ~ endif
     unlabelled_images,
@@ -132,6 +133,11 @@ def _predict_images(
     # ~ endif
     for path, prediction in track(predicted, description="Drawing", transient=True):
         image = read_image(path, settings.data.pixels)
+        # ~ if cookiecutter.task != "classification"
+        size = (image.shape[1], image.shape[2])
+        results.append((path, names[path], prediction, size))
+        prediction = restored(prediction, size, settings.data)  # noqa: PLW2901
+        # ~ endif
         picture = draw_prediction(image, UNLABELLED, prediction, module.classes)
         with replacing(run.folder / "predictions" / f"{names[path]}.jpg") as hidden:
             picture.save(hidden, quality=92)
@@ -140,7 +146,11 @@ def _predict_images(
         results.append((path, names[path], prediction, (image.shape[1], image.shape[2])))
         # ~ endif
     # ~ if cookiecutter.task != "classification"
-    save_results(results, module.classes, run.folder)
+    in_files = (  # a generator, since all of them might fill the memory
+        (path, name, restored(prediction, size, settings.data), size)
+        for path, name, prediction, size in results
+    )
+    save_results(in_files, module.classes, run.folder)
     # ~ endif
     return rows, sorted(datamodule.unreadable)
 
@@ -181,6 +191,9 @@ def _annotated_frames(
         with torch.inference_mode(), trainer.precision_plugin.forward_context():
             predictions = module.predict_images(images.to(module.device))
         for (index, frame), prediction in zip(batch, predictions, strict=True):
+            # ~ if cookiecutter.task != "classification"
+            prediction = restored(prediction, (frame.shape[1], frame.shape[2]), settings.data)  # noqa: PLW2901
+            # ~ endif
             rows.append({"image": f"{path}#{index}", **describe(prediction, module.classes)})
             yield draw_prediction(frame, UNLABELLED, prediction, module.classes)
 

@@ -11,12 +11,16 @@ Data:
 Model: ``TaskModule(settings, classes, download=True)``, a LightningModule with
 
 - ``classes``, the names of the classes, and ``network``, which has ``normalisation``;
-- ``predict_images(images)``: a prediction for each of the uint8 images [B, C, S, S];
+- ``predict_images(images)``: a prediction for each of the uint8 images [B, C, H, W];
 - ``test_step``, which returns ``evaluation.scores.StepResults``;
 - ``scores_by_class()``: the metrics of each class in the last test.
 
 Results:
 
+# ~ if cookiecutter.task != "classification"
+- ``restored(prediction, size, settings.data)``: the prediction of a model input, mapped back to the
+  image file of that height and width.
+# ~ endif
 - ``draw_prediction(image, target, prediction, classes)``, ``draw_target(image, target, classes)``:
   pictures.
 - ``caption(target, prediction, classes)``: a line of text.
@@ -43,6 +47,7 @@ from .classification.module import ClassificationModule as TaskModule
 # ~ if cookiecutter.scope == "complete"
 from .detection import export as task_export
 # ~ endif
+from .detection.boxes import restored
 from .detection.coco import save_results
 from .detection.dataset import UNLABELLED, build_datasets, collate, model_input, unlabelled_images
 from .detection.draw import caption, describe, draw_prediction, draw_target
@@ -59,7 +64,7 @@ from .segmentation.dataset import (
     unlabelled_images,
 )
 from .segmentation.draw import caption, describe, draw_prediction, draw_target
-from .segmentation.masks import save_results
+from .segmentation.masks import restored, save_results
 from .segmentation.module import SegmentationModule as TaskModule
 # ~ endif
 from .settings.tree import METRICS, MONITOR
@@ -77,6 +82,7 @@ __all__ = [
     "draw_target",
     "model_input",
     # ~ if cookiecutter.task != "classification"
+    "restored",
     "save_results",
     # ~ endif
     # ~ if cookiecutter.scope == "complete"

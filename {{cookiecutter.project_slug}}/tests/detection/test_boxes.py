@@ -87,11 +87,13 @@ def test_shapes_are_the_same_every_time(tmp_path):
         assert torch.equal(first[index].target.boxes, second[index].target.boxes)
 
 
-def test_boxes_are_relative_to_the_size_of_the_image(own_data):
+def test_boxes_are_relative_to_the_model_input(own_data):
     dataset = build_datasets(folder(own_data)).val
     image, target, position = dataset[2]
     assert (image.dtype, image.shape, position) == (torch.uint8, (3, 32, 32), 2)
-    torch.testing.assert_close(target.boxes, torch.tensor([[6 / 48, 6 / 40, 26 / 48, 22 / 40]]))
+    # Of the 32 rows of the input, the image has 26, below 3 rows of padding.
+    top, bottom = ((edge / 40 * 26 + 3) / 32 for edge in (6, 22))
+    torch.testing.assert_close(target.boxes, torch.tensor([[6 / 48, top, 26 / 48, bottom]]))
     assert target.labels.tolist() == [0]
     assert target.areas.tolist() == pytest.approx([20 * 16])
     assert target.size == (40, 48)

@@ -20,7 +20,10 @@ from {{ cookiecutter.package_name }}.task import build_datasets, collate
 ARCHITECTURES = ["fcos", "retinanet", "fasterrcnn", "ssdlite", "dfine"]
 
 
-def network(architecture, backbone="test_resnet", classes=3, size=128, channels=3):
+SIZE = (96, 128)  # height and width of the images
+
+
+def network(architecture, backbone="test_resnet", classes=3, channels=3):
     settings = {
         "architecture": architecture,
         "backbone": backbone,
@@ -32,7 +35,7 @@ def network(architecture, backbone="test_resnet", classes=3, size=128, channels=
     }
     torch.manual_seed(0)
     checked = ModelSettings.model_validate(settings)
-    return build_network(checked, classes=classes, image_size=size, channels=channels)
+    return build_network(checked, classes=classes, image_size=SIZE, channels=channels)
 
 
 def targets():
@@ -44,6 +47,11 @@ def targets():
         Target(boxes, torch.tensor([2, 0]), two.bool(), two, (100, 100)),
         Target(nothing.reshape(0, 4), nothing.long(), nothing.bool(), nothing, (100, 100)),
     ]
+
+
+def in_pixels(boxes):
+    """Relative boxes as whole pixels of images of ``SIZE``."""
+    return (boxes * torch.tensor([SIZE[1], SIZE[0]] * 2)).int().tolist()
 
 
 def fit(detector, images, objects):
@@ -65,7 +73,7 @@ def fit(detector, images, objects):
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_every_architecture_takes_images_with_and_without_objects(architecture, channels):
     detector = network(architecture, channels=channels)
-    images = torch.randint(0, 255, (2, channels, 128, 128), dtype=torch.uint8)
+    images = torch.randint(0, 255, (2, channels, *SIZE), dtype=torch.uint8)
     losses = detector.train().losses(images, targets())
     assert all(torch.isfinite(loss) for loss in losses.values())
     sum(losses.values()).backward()
@@ -84,9 +92,9 @@ def test_every_architecture_takes_images_with_and_without_objects(architecture, 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_the_loss_of_every_architecture_decreases_on_two_images(architecture):
-    images = torch.zeros(2, 3, 128, 128, dtype=torch.uint8)
+    images = torch.zeros(2, 3, *SIZE, dtype=torch.uint8)
     objects = targets()
-    for box in (objects[0].boxes * 128).int().tolist():
+    for box in in_pixels(objects[0].boxes):
         images[0, :, box[1] : box[3], box[0] : box[2]] = 200
     losses = fit(network(architecture), images, objects)
     assert sum(losses[-5:]) < 0.8 * sum(losses[:5])

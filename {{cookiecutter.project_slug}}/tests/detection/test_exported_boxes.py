@@ -2,7 +2,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from test_detection import fit, network, targets
+from test_detection import SIZE, fit, in_pixels, network, targets
 
 from {{ cookiecutter.package_name }}.detection.export import (
     decode_outputs,
@@ -17,7 +17,7 @@ from {{ cookiecutter.package_name }}.export.onnx_model import OnnxNetwork
 def module_of(architecture, detector):
     """The parts of a module that an export reads."""
     model = SimpleNamespace(architecture=architecture, score_threshold=0.3)
-    settings = SimpleNamespace(model=model, data=SimpleNamespace(image_size=128), format="onnx")
+    settings = SimpleNamespace(model=model, data=SimpleNamespace(input_size=SIZE), format="onnx")
     return SimpleNamespace(network=detector, settings=settings, classes=["a", "b", "c"])
 
 
@@ -26,9 +26,9 @@ def trained(request):
     """A detector that was trained on two images, and these images with a third."""
     torch.manual_seed(0)
     detector = network(request.param)
-    images = torch.randint(0, 60, (3, 3, 128, 128), dtype=torch.uint8)
+    images = torch.randint(0, 60, (3, 3, *SIZE), dtype=torch.uint8)
     objects = targets()
-    for box in (objects[0].boxes * 128).int().tolist():
+    for box in in_pixels(objects[0].boxes):
         images[:, :, box[1] : box[3], box[0] : box[2]] += 150
     fit(detector, images[:2], objects)
     return module_of(request.param, detector.eval()), images

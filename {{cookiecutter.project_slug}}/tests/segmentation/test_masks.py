@@ -122,7 +122,7 @@ def test_class_names_are_read_with_and_without_colours(tmp_path, encoding):
     ("name", "message"),
     [
         ("classes.txt", "Write a class name in each line"),
-        ("images/val", "has no images for val"),
+        ("images/train", "has no images for train"),
         ("masks/test", "masks/test is missing"),
         ("masks/train/3.png", r"3\.jpg has no mask"),
     ],

@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 
 from ..data.datamodule import Datasets
 from ..data.files import SUFFIXES, folders_in, images_below, split_folders
+from ..data.fit import Fit
 from ..data.images import ImageFiles, Unreadable, UnreadableImageError
 from ..data.reading import Reading
 from ..data.split import SPLITS, with_splits
@@ -19,7 +20,7 @@ from ..errors import UsageError
 from ..settings.classification import CsvSettings, DataSettings, has_several_labels
 from ..settings.data import PixelFormat, ShapesSettings
 from .csv_files import image_folder, read_csv
-from .transforms import Transform, eval_transform, train_transform
+from .transforms import Transform, train_transform
 from .write_shapes import write_shapes
 
 UNLABELLED = -1
@@ -32,7 +33,7 @@ Target = int | list[int]
 class Sample(NamedTuple):
     """A transformed image of a data set and its target."""
 
-    image: Tensor  # uint8 [C, S, S]
+    image: Tensor  # uint8 [C, H, W]
     target: Target
     position: int  # index in the data set
 
@@ -40,7 +41,7 @@ class Sample(NamedTuple):
 class Batch(NamedTuple):
     """The readable images of a batch with their targets, and the unreadable files."""
 
-    images: Tensor  # uint8 [B, C, S, S]
+    images: Tensor  # uint8 [B, C, H, W]
     targets: Tensor  # int64 [B], or [B, classes] if images may have several labels
     positions: Tensor  # int64 [B]
     unreadable: list[Unreadable]
@@ -108,7 +109,7 @@ def build_datasets(settings: DataSettings) -> Datasets:
         classes, found = _scan_splits({split: root / split for split in SPLITS})
     elif isinstance(settings, CsvSettings):
         classes, found = read_csv(settings, reading)
-        root, reason = image_folder(found), "not named in the CSV file"
+        root, reason = image_folder(root, found), "not named in the CSV file"
     else:
         classes, found = find_splits(root, reading)
     images = with_splits(
@@ -123,7 +124,7 @@ def build_datasets(settings: DataSettings) -> Datasets:
         reading.count(split, images=len(files), labels=labels, classes=classes)
     used = (path for files in found.values() for path, _ in files)
     reading.add_unused_images(root, used, reason)
-    evaluation, pixels = eval_transform(settings.image_size), settings.pixels
+    evaluation, pixels = Fit(settings), settings.pixels
     return Datasets(
         train=ImageDataset(images["train"], train_transform(settings), pixels),
         val=ImageDataset(images["val"], evaluation, pixels),
@@ -137,12 +138,13 @@ def build_datasets(settings: DataSettings) -> Datasets:
 def unlabelled_images(paths: Sequence[Path], settings: DataSettings) -> ImageDataset:
     """Build a data set of images without targets, transformed as in validation."""
     files = [(path, UNLABELLED) for path in paths]
-    return ImageDataset(files, eval_transform(settings.image_size), settings.pixels)
+    return ImageDataset(files, Fit(settings), settings.pixels)
 
 
 def model_input(image: Tensor, settings: DataSettings) -> Tensor:
-    """Transform an image as in validation, from uint8 [C, H, W] to uint8 [C, S, S]."""
-    return eval_transform(settings.image_size)(image)
+    """Transform an image as in validation, from uint8 [C, H, W] to the size of the model input."""
+    fitted: Tensor = Fit(settings)(image)
+    return fitted
 
 
 ClassesAndSplits = tuple[list[str], dict[str, list[tuple[str, Any]]]]

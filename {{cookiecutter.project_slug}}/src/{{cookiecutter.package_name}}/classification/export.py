@@ -8,11 +8,9 @@ from torch import Tensor, nn
 from .module import ClassificationModule
 
 TASK = "image classification"
-RESIZE = "the shorter side to this size, then the central square"
 OUTPUTS = {"logits": "a value for each class; see below for the probabilities"}
 
 # Python code for the model card, which needs Pillow and NumPy instead of this project.
-RESIZE_CODE = "ImageOps.fit(image, {size}, Image.Resampling.BILINEAR)"
 LABEL_CODE = """\
 probabilities = np.exp(logits[0] - logits[0].max())
 probabilities /= probabilities.sum()
@@ -27,7 +25,7 @@ for index in np.flatnonzero(probabilities >= description["postprocessing"]["thre
 
 
 def exported_network(module: ClassificationModule) -> nn.Module:
-    """Return the network, which maps uint8 images [B, C, S, S] to logits [B, classes]."""
+    """Return the network, which maps uint8 images [B, C, H, W] to logits [B, classes]."""
     return module.network
 
 

@@ -39,7 +39,7 @@ class ClassificationModule(LightningModule):
         self.network = build_network(
             settings.model,
             classes=count,
-            image_size=settings.data.image_size,
+            image_size=settings.data.input_size,
             channels=settings.data.channels,
             download=download,
         )

@@ -39,11 +39,13 @@ def build_network(
     settings: ModelSettings,
     *,
     classes: int,
-    image_size: int,
+    image_size: tuple[int, int],
     channels: int = 3,
     download: bool = True,
 ) -> Classifier:
     """Build the network that the settings specify, without downloads if ``download`` is false.
+
+    A backbone whose input has a fixed size is built for ``image_size``, height and width in pixels.
 
     Raises:
         UsageError: if timm has no such backbone, or its weights cannot be downloaded.

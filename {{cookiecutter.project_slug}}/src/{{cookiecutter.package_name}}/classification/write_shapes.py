@@ -21,7 +21,7 @@ def write_shapes(settings: ShapesSettings) -> Path:
         kind = CLASSES[index % len(CLASSES)]
         path = folder / split / kind / f"{index:05d}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        draw_shape(rng, kind, settings.image_size).save(path)
+        draw_shape(rng, kind, settings.input_size).save(path)
 
     return write_once(
         settings.root, settings.counts, ["folders", _VERSION, settings.image_size], write

@@ -13,8 +13,10 @@ from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2.functional import resize
 
 from ..run.files import replacing
+from ..settings.data import DataFolder
 from ..settings.tree import Settings
 from .datamodule import Datasets
+from .fit import place
 from .images import DecodedImage
 
 HEADER_BYTES = 20  # channels, height and width, and those of the original image, int32 each
@@ -23,20 +25,17 @@ HEADER_BYTES = 20  # channels, height and width, and those of the original image
 def cache_images(datasets: Datasets, settings: Settings) -> None:
     """Read the images of the training and validation splits through the cache.
 
-    Training images are stored large enough that the smallest random crop has as many pixels as the
-    network input. Validation images are resized in the same way as by their transform, so that the
-    network input is identical to that without the cache.
+    Training images are stored in their aspect ratio, large enough that the smallest random crop has
+    as many pixels as its place in the model input. Validation images are resized in the same way as
+    by their transform, so that the model input is identical to that without the cache.
     """
-    side, folder = settings.data.image_size, settings.data.cache_folder
-    train_size = [math.ceil(side / math.sqrt(settings.data.augment.crop_scale))]
-    # ~ if cookiecutter.task == "classification"
-    val_size = [side]
-    # ~ else
-    val_size = [side, side]
-    # ~ endif
-    for split, size in ((datasets.train, train_size), (datasets.val, val_size)):
+    data = settings.data
+    sides = [math.ceil(side / math.sqrt(data.augment.crop_scale)) for side in data.input_size]
+    fit = "letterbox" if data.fit == "letterbox" else "crop"
+    larger = data.model_copy(update={"image_size": tuple(sides), "fit": fit})
+    for split, fitted in ((datasets.train, larger), (datasets.val, data)):
         dataset: Any = split
-        dataset.images = CachedImages(dataset.images, folder, size)
+        dataset.images = CachedImages(dataset.images, data.cache_folder, fitted)
 
 
 class CachedImages:
@@ -46,17 +45,17 @@ class CachedImages:
     fill and read the cache at the same time, without locks.
     """
 
-    def __init__(self, images: Any, folder: Path, size: list[int]) -> None:
+    def __init__(self, images: Any, folder: Path, settings: DataFolder) -> None:
         """Wrap the images of a data set.
 
         Args:
             images: a sequence of ``DecodedImage``, whose attribute ``paths`` lists the image files.
             folder: the cache folder, which is created when the first image is stored.
-            size: ``[shorter side]`` or ``[height, width]`` in pixels, as for ``resize``.
+            settings: the ``image_size`` and the ``fit`` that images are stored for.
         """
         self.images = images
         self.folder = folder
-        self.size = size
+        self.settings = settings
         self.pixels = images.pixels
 
     def __len__(self) -> int:
@@ -67,7 +66,8 @@ class CachedImages:
         try:
             return read_decoded(path)
         except (OSError, ValueError):  # not stored yet, or truncated by a crash of the machine
-            decoded = shrink(self.images[index], self.size)
+            decoded = self.images[index]
+            decoded = shrink(decoded, place(decoded.size, self.settings).resized)
         try:
             write_decoded(decoded, path)
         except OSError as error:
@@ -80,8 +80,8 @@ class CachedImages:
 
     def _path(self, index: int) -> Path:
         """Return the path of a cached image; it depends on the source files and the stored size."""
-        files = [str(self.images.paths[index])]
-        stored = (self.size, self.pixels.channels, self.pixels.value_range)
+        files, fit = [str(self.images.paths[index])], (self.settings.input_size, self.settings.fit)
+        stored = (*fit, self.pixels.channels, self.pixels.value_range)
         # ~ if cookiecutter.task == "segmentation"
         record = self.images.masks.record(index)
         if isinstance(record, tuple):  # mask file and classes, not a COCO record
@@ -98,13 +98,13 @@ class CachedImages:
         return self.folder / name[:2] / name[2:]
 
 
-def shrink(decoded: DecodedImage, size: list[int]) -> DecodedImage:
-    """Resize an image, unless it is smaller than ``size`` already."""
+def shrink(decoded: DecodedImage, size: tuple[int, int]) -> DecodedImage:
+    """Resize an image to this height and width, unless it has no more pixels already."""
     image, *aligned = decoded.parts
-    if min(image.shape[1:]) <= min(size):
+    if math.prod(image.shape[1:]) <= math.prod(size):
         return decoded
-    image = resize(image, size, antialias=True)
-    ids = [resize(part, size, InterpolationMode.NEAREST) for part in aligned]
+    image = resize(image, list(size), antialias=True)
+    ids = [resize(part, list(size), InterpolationMode.NEAREST) for part in aligned]
     return DecodedImage((image, *ids), decoded.size)
 
 

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from ..errors import UsageError
 from ..settings.data import OwnFolder
-from .files import relative_name
+from .files import relative_names
 from .reading import Reading
 from .text import read_text
 
@@ -38,8 +38,9 @@ def without_excluded(
     remaining: dict[str, Sequence[ImageT]] = {}
     for split, part in images.items():
         chosen = []
-        for image in part:
-            names = {relative_name(path(image), settings.root), str(path(image))} & listed
+        relative = relative_names(map(path, part), settings.root)
+        for image, name in zip(part, relative, strict=True):
+            names = {name, str(path(image))} & listed
             unknown -= names
             if names:
                 reading.leave_out("images", f"in {settings.exclude}", path(image), split=split)

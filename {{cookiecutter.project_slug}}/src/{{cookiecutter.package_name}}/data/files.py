@@ -193,12 +193,17 @@ def check_inside(root: Path, paths: Iterable[Path], *, source: Path) -> None:
             )
 
 
-def relative_name(path: str | Path, root: Path) -> str:
-    """Return the path of an image relative to the data set, with ``/`` on every system."""
+def relative_names(paths: Iterable[str | Path], root: Path) -> list[str]:
+    """Return paths relative to the data set, with ``/`` on every system."""
     folder = folder_of(root)
-    name, prefix = str(path), f"{folder}{os.sep}"
-    name = name.removeprefix(prefix) if name.startswith(prefix) else os.path.relpath(name, folder)
-    return name.replace(os.sep, "/").encode(errors="backslashreplace").decode()
+    prefix = f"{folder}{os.sep}"
+    names = []
+    for path in map(str, paths):
+        inside = path.startswith(prefix)
+        name = path[len(prefix) :] if inside else os.path.relpath(path, folder)
+        # As write_csv writes bytes that are no UTF-8.
+        names.append(name.replace(os.sep, "/").encode(errors="backslashreplace").decode())
+    return names
 
 
 def folder_of(root: Path) -> Path:

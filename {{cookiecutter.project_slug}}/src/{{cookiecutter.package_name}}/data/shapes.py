@@ -96,12 +96,12 @@ def _draw(
 
 
 # ~ if cookiecutter.task == "classification"
-def draw_shape(rng: np.random.Generator, kind: str, size: int) -> Image.Image:
-    """Draw a shape of ``CLASSES`` at a random position in an RGB image of ``size`` x ``size``."""
+def draw_shape(rng: np.random.Generator, kind: str, size: tuple[int, int]) -> Image.Image:
+    """Draw a shape of ``CLASSES`` at a random position in an RGB image of this height and width."""
     background = rng.integers(0, 256, size=3)
     ink = _contrasting(rng, background)
-    radius = rng.uniform(0.22, 0.42) * size
-    center = rng.uniform(radius, size - radius, size=2)
+    radius = rng.uniform(0.22, 0.42) * min(size)
+    center = rng.uniform(radius, np.array(size[::-1]) - radius)
     canvas = _noisy(rng, background, size)
     cover = _cover(kind, center, radius, rng.uniform(0, 2 * math.pi), size)
     canvas.paste(tuple(ink.tolist()), mask=cover)
@@ -117,20 +117,21 @@ def _contrasting(rng: np.random.Generator, background: np.ndarray) -> np.ndarray
 
 # ~ else
 def draw_shapes(
-    rng: np.random.Generator, size: int, max_shapes: int
+    rng: np.random.Generator, size: tuple[int, int], max_shapes: int
 ) -> tuple[Image.Image, list[tuple[str, np.ndarray]]]:
     """Draw up to ``max_shapes`` bright shapes, which may overlap and cross the border.
 
     Returns:
-        An RGB image and, for each shape, its class and visible pixels as bool array [size, size].
+        An RGB image of this height and width and, for each shape, its class and its visible pixels
+        as bool array [H, W].
     """
     canvas = _noisy(rng, rng.integers(0, 80, size=3), size)
     drawn: list[tuple[str, np.ndarray]] = []
     inks = rng.permutation(_INKS)
     for _ in range(0 if rng.random() < _EMPTY else rng.integers(1, max_shapes + 1)):
         kind = CLASSES[rng.integers(len(CLASSES))]
-        radius = rng.uniform(0.18, 0.36) * size
-        center = rng.uniform(0.7 * radius, size - 0.7 * radius, size=2)
+        radius = rng.uniform(0.18, 0.36) * min(size)
+        center = rng.uniform(0.7 * radius, np.array(size[::-1]) - 0.7 * radius)
         cover = _cover(kind, center, radius, rng.uniform(-_TILT, _TILT), size)
         pixels = np.asarray(cover) >= 128
         if any((below & pixels).sum() > _MAX_HIDDEN * below.sum() for _, below in drawn):
@@ -142,17 +143,20 @@ def draw_shapes(
 
 
 # ~ endif
-def _noisy(rng: np.random.Generator, background: np.ndarray, size: int) -> Image.Image:
-    noise = rng.normal(0.0, _NOISE, size=(size, size, 3))
+def _noisy(rng: np.random.Generator, background: np.ndarray, size: tuple[int, int]) -> Image.Image:
+    noise = rng.normal(0.0, _NOISE, size=(*size, 3))
     return Image.fromarray((background + noise).clip(0, 255).astype(np.uint8))
 
 
-def _cover(kind: str, center: np.ndarray, radius: float, angle: float, size: int) -> Image.Image:
+def _cover(
+    kind: str, center: np.ndarray, radius: float, angle: float, size: tuple[int, int]
+) -> Image.Image:
     """Return a greyscale image of how much of each pixel a shape covers, from 0 to 255."""
-    large = Image.new("L", (size * _OVERSAMPLING, size * _OVERSAMPLING))
+    height, width = size
+    large = Image.new("L", (width * _OVERSAMPLING, height * _OVERSAMPLING))
     points = outline(kind, center * _OVERSAMPLING, radius * _OVERSAMPLING, angle)
     ImageDraw.Draw(large).polygon(points, fill=255)
-    return large.resize((size, size), Image.Resampling.BOX)
+    return large.resize((width, height), Image.Resampling.BOX)
 
 
 def outline(

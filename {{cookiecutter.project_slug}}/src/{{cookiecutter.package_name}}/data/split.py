@@ -16,7 +16,7 @@ from ..settings.data import DataFolder, OwnFolder
 from ..settings.tree import Settings
 from .datamodule import Datasets
 from .exclude import without_excluded
-from .files import relative_name
+from .files import relative_names
 from .reading import Reading
 
 SPLITS = ("train", "val", "test")
@@ -61,7 +61,7 @@ def with_splits(
     if "test" in images:
         shares, reading.drawn = (train / (train + val), val / (train + val), 0.0), SPLITS[:2]
     unsplit = images["train"]
-    names = [relative_name(path(image), settings.root) for image in unsplit]
+    names = relative_names(map(path, unsplit), settings.root)
     if settings.split_file:
         parts = _read_split(settings.split_file, names, reading)
     else:
@@ -86,8 +86,8 @@ def record_split(settings: Settings, datasets: Datasets, run: Run) -> Settings:
     if is_first() and data.split_file != run.split:  # a resumed run keeps its file
         rows: dict[str, str] = {}
         for split in datasets.reading.drawn:
-            for path in getattr(datasets, split).paths:
-                rows.setdefault(relative_name(path, data.root), split)  # the test may repeat val
+            for name in relative_names(getattr(datasets, split).paths, data.root):
+                rows.setdefault(name, split)  # the test may repeat val
         write_csv(run.split, ["file", "split"], rows.items())
     data = data.model_copy(update={"split_file": run.split})
     return settings.model_copy(update={"data": data})

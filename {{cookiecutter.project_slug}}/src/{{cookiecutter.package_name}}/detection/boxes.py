@@ -1,7 +1,8 @@
 """The annotated and the predicted objects of an image.
 
-Boxes are ``x1 y1 x2 y2`` relative to the width and height of the image, from 0 to 1, so that they
-do not depend on the size of the image. Only COCO files and drawings use pixels.
+Boxes are ``x1 y1 x2 y2`` relative to the width and height of an image, from 0 to 1, so that they do
+not depend on its size. In annotations and results this is the image file, in batches it is the
+model input, in which the file has a ``Placement``. Only COCO files and drawings use pixels.
 """
 
 from collections.abc import Sequence
@@ -9,6 +10,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from torch import Tensor
+
+from ..data.fit import WHOLE, Placement, place
+from ..settings.detection import DataSettings
 
 
 class AnnotatedObject(NamedTuple):
@@ -37,6 +41,12 @@ class Target(NamedTuple):
     crowd: Tensor  # bool [N]; crowds are ignored by training and metrics
     areas: Tensor  # float32 [N], in pixels of the image file, for COCO's small, medium and large
     size: tuple[int, int]  # height and width of the image file
+    placement: Placement = WHOLE  # of the image file in the image that the boxes belong to
+
+    def select(self, chosen: Tensor) -> "Target":
+        """Return the target without the objects whose value in ``chosen``, bool [N], is false."""
+        boxes, labels, crowd, areas = (part[chosen] for part in self[:4])
+        return self._replace(boxes=boxes, labels=labels, crowd=crowd, areas=areas)
 
 
 class Prediction(NamedTuple):
@@ -45,3 +55,25 @@ class Prediction(NamedTuple):
     boxes: Tensor  # float32 [N, 4]
     scores: Tensor  # float32 [N], 0 to 1
     labels: Tensor  # int64 [N]
+
+
+def in_file(prediction: Prediction, placement: Placement) -> Prediction:
+    """Return the boxes relative to the image file instead of to the model input.
+
+    Boxes are cut off at the border of the file, and boxes beyond it, i.e. in the padding, are left
+    out.
+    """
+    boxes = placement.to_image(prediction.boxes)
+    chosen = (boxes[:, 2:] > boxes[:, :2]).all(dim=1)
+    return Prediction(boxes[chosen], prediction.scores[chosen], prediction.labels[chosen])
+
+
+def without_padding(prediction: Prediction, placement: Placement) -> Prediction:
+    """Cut off the boxes as in ``in_file``, and return them relative to the model input."""
+    cut = in_file(prediction, placement)
+    return cut._replace(boxes=placement.to_input(cut.boxes))
+
+
+def restored(prediction: Prediction, size: tuple[int, int], settings: DataSettings) -> Prediction:
+    """Return the prediction for an image file of this height and width from that for the input."""
+    return in_file(prediction, place(size, settings))

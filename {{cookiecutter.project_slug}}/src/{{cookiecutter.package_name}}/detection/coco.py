@@ -1,7 +1,7 @@
 """Convert annotated boxes from COCO format, and predicted boxes to COCO's results format."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +89,7 @@ def coco_results(prediction: Prediction, size: tuple[int, int]) -> list[dict[str
 
 
 def save_results(
-    predicted: Sequence[tuple[Path, str, Prediction, tuple[int, int]]],
+    predicted: Iterable[tuple[Path, str, Prediction, tuple[int, int]]],
     classes: Sequence[str],
     folder: Path,
 ) -> None:

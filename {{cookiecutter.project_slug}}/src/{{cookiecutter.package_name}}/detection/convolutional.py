@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torchvision.models.detection import FCOS, FasterRCNN, RetinaNet
 from torchvision.models.detection.anchor_utils import DefaultBoxGenerator
@@ -49,29 +50,32 @@ class ConvolutionalDetector(nn.Module):
         return backbone
 
     def losses(self, images: Tensor, targets: Sequence[Target]) -> dict[str, Tensor]:
-        """Return the loss terms, scalar tensors by name, for normalised images [B, C, S, S]."""
+        """Return the loss terms, scalar tensors by name, for normalised images [B, C, H, W]."""
+        sides = _sides(images)
         losses: dict[str, Tensor] = self.model(
             images,
             [
-                {
-                    "boxes": target.boxes * images.shape[-1],
-                    "labels": target.labels + self.first_label,
-                }
+                {"boxes": target.boxes * sides, "labels": target.labels + self.first_label}
                 for target in targets
             ],
         )
         return losses
 
     def detect(self, images: Tensor) -> list[Prediction]:
-        """Detect objects in normalised images [B, C, S, S]."""
+        """Detect objects in normalised images [B, C, H, W]."""
+        sides = _sides(images)
         return [
             Prediction(
-                result["boxes"] / images.shape[-1],
-                result["scores"],
-                result["labels"] - self.first_label,
+                result["boxes"] / sides, result["scores"], result["labels"] - self.first_label
             )
             for result in self.model(images)
         ]
+
+
+def _sides(images: Tensor) -> Tensor:
+    """Return width, height, width and height of images [B, 3, H, W], on their device."""
+    height, width = images.shape[-2:]
+    return torch.tensor([width, height, width, height], device=images.device)
 
 
 class _NoResizing(nn.Module):

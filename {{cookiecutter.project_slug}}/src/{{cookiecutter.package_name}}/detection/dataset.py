@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 from ..data.coco import CocoImage, read_coco
 from ..data.datamodule import Datasets
 from ..data.files import folder_of
+from ..data.fit import Fit
 from ..data.images import ImageFiles, Unreadable, UnreadableImageError, size_conflict
 from ..data.labelme import read_labelme
 from ..data.reading import Reading
@@ -20,7 +21,7 @@ from ..settings.data import PixelFormat, ShapesSettings
 from ..settings.detection import DataSettings
 from .boxes import AnnotatedImage, Target
 from .coco import from_coco
-from .transforms import PairTransform, eval_transform, train_transform
+from .transforms import FitWithBoxes, PairTransform, train_transform
 from .voc import read_voc
 from .write_shapes import write_shapes
 from .yolo import read_yolo
@@ -31,7 +32,7 @@ UNLABELLED = None
 class Sample(NamedTuple):
     """A transformed image of a data set and its target."""
 
-    image: Tensor  # uint8 [C, S, S]
+    image: Tensor  # uint8 [C, H, W]
     target: Target | None  # the annotated objects, or UNLABELLED
     position: int  # index in the data set
 
@@ -39,7 +40,7 @@ class Sample(NamedTuple):
 class Batch(NamedTuple):
     """The readable images of a batch with their targets, and the unreadable files."""
 
-    images: Tensor  # uint8 [B, C, S, S]
+    images: Tensor  # uint8 [B, C, H, W]
     targets: list[Target]
     positions: Tensor  # int64 [B]
     unreadable: list[Unreadable]
@@ -138,7 +139,7 @@ def build_datasets(settings: DataSettings) -> Datasets:
         reading.count(split, images=len(annotated), labels=labels, classes=classes)
     used = (image.path for annotated in found.values() for image in annotated)
     reading.add_unused_images(folder_of(root), used, "not among the annotated images")
-    evaluation, pixels = eval_transform(settings.image_size), settings.pixels
+    evaluation, pixels = FitWithBoxes(settings), settings.pixels
     return Datasets(
         train=BoxDataset(splits["train"], train_transform(settings), pixels),
         val=BoxDataset(splits["val"], evaluation, pixels),
@@ -164,10 +165,10 @@ def _read_in_pixels(
 def unlabelled_images(paths: Sequence[Path], settings: DataSettings) -> BoxDataset:
     """Build a data set of images without targets, transformed as in validation."""
     images = [AnnotatedImage(path, objects=[]) for path in paths]
-    transform = eval_transform(settings.image_size)
-    return BoxDataset(images, transform, settings.pixels, labelled=False)
+    return BoxDataset(images, FitWithBoxes(settings), settings.pixels, labelled=False)
 
 
 def model_input(image: Tensor, settings: DataSettings) -> Tensor:
-    """Transform an image as in validation, from uint8 [C, H, W] to uint8 [C, S, S]."""
-    return eval_transform(settings.image_size)(image, None)[0]
+    """Transform an image as in validation, from uint8 [C, H, W] to the size of the model input."""
+    fitted: Tensor = Fit(settings)(image)
+    return fitted

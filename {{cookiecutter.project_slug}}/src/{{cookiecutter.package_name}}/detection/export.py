@@ -21,15 +21,13 @@ from .boxes import Prediction
 from .module import DetectionModule
 
 TASK = "object detection"
-RESIZE = "the whole image to this size, without regard to its aspect ratio"
 OUTPUTS = {
-    "boxes": "x1 y1 x2 y2, relative to the width and height of the image, 0 to 1",
+    "boxes": "x1 y1 x2 y2, relative to the width and height of the model input, 0 to 1",
     "scores": "the confidence of each box for each class, 0 to 1",
 }
 
 # Python code for the model card, which needs Pillow and NumPy instead of this project. It applies
-# the NMS of `postprocessing` to the boxes above `shown_from`.
-RESIZE_CODE = "image.resize({size}, Image.Resampling.BILINEAR)"
+# the NMS of `postprocessing` to the boxes above `shown_from`, and undoes the resizing.
 USE_CODE = """\
 rules = description["postprocessing"]
 
@@ -48,8 +46,11 @@ for best in np.argsort(-scores[0][indices, labels]):
     same_class = [other for other, other_label, _ in detections if other_label == label]
     if all(iou(box, other) <= rules["nms_iou"] for other in same_class):
         detections.append((box, label, scores[0][indices[best], label]))
+scale = np.array([*image.size, *image.size]) / [*size, *size]
 for box, label, score in detections[: rules["limit"]]:
-    print(description["classes"][label], score, box * [*image.size, *image.size])  # in pixels
+    corners = (box * [width, height, width, height] - [left, top, left, top]) * scale
+    corners = corners.clip(0, [*image.size, *image.size])
+    print(description["classes"][label], score, corners)  # x1 y1 x2 y2 in pixels
 """
 
 NOT_EXPORTABLE = {
@@ -62,23 +63,25 @@ class DenseDetector(nn.Module):
     """A detector of torchvision without non-maximum suppression; its A anchors are constants."""
 
     anchors: Tensor
+    sides: Tensor  # width, height, width and height of the model input
 
-    def __init__(self, normalisation: Normalisation, model: Any, image_size: int) -> None:
+    def __init__(self, normalisation: Normalisation, model: Any, size: tuple[int, int]) -> None:
         super().__init__()
         self.normalisation = normalisation
         self.model = model
-        self.image_size = image_size
-        images = torch.zeros(1, normalisation.mean.shape[1], image_size, image_size)
+        height, width = size
+        images = torch.zeros(1, normalisation.mean.shape[1], height, width)
         with torch.inference_mode():
             maps = list(model.backbone(images).values())
-            listed = ImageList(images, [(image_size, image_size)])
+            listed = ImageList(images, [size])
             anchors = model.anchor_generator(listed, maps)[0].clone()
         self.register_buffer("anchors", anchors)
+        self.register_buffer("sides", torch.tensor([width, height] * 2))
         cells = [level.shape[2] * level.shape[3] for level in maps]
         self.levels = [len(anchors) // sum(cells) * count for count in cells]  # anchors by level
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return boxes [B, A, 4] and scores [B, A, classes] of uint8 images [B, C, S, S]."""
+        """Return boxes [B, A, 4] and scores [B, A, classes] of uint8 images [B, C, H, W]."""
         outputs = self.model.head(list(self.model.backbone(self.normalisation(images)).values()))
         logits, offsets = outputs["cls_logits"], outputs["bbox_regression"]
         if isinstance(self.model, FCOS):
@@ -93,12 +96,12 @@ class DenseDetector(nn.Module):
             scores = logits.softmax(dim=-1)[..., 1:] if has_background else logits.sigmoid()
             anchors = self.anchors.repeat(images.shape[0], 1)
             boxes = self.model.box_coder.decode_single(offsets.flatten(0, 1), anchors)
-        shares = (boxes / self.image_size).clamp(0, 1)
+        shares = (boxes / self.sides).clamp(0, 1)
         return shares.reshape(-1, len(self.anchors), 4), scores
 
 
 def exported_network(module: DetectionModule) -> DenseDetector:
-    """Return the network to export, which maps uint8 images [B, C, S, S] to boxes and scores.
+    """Return the network to export, which maps uint8 images [B, C, H, W] to boxes and scores.
 
     Raises:
         UsageError: if the architecture cannot be exported.
@@ -111,7 +114,7 @@ def exported_network(module: DetectionModule) -> DenseDetector:
             "Train fcos, retinanet or ssdlite to export, or use the checkpoint as it is."
         )
     network = module.network
-    return DenseDetector(network.normalisation, network.model.model, settings.data.image_size)
+    return DenseDetector(network.normalisation, network.model.model, settings.data.input_size)
 
 
 def postprocessing(module: DetectionModule, network: DenseDetector) -> dict[str, Any]:
@@ -124,7 +127,8 @@ def postprocessing(module: DetectionModule, network: DenseDetector) -> dict[str,
             "`candidates_per_level` best pairs of box and class whose score is above "
             "`score_threshold`. 2. Class by class, drop boxes that overlap a box with a higher "
             "score by an IoU above `nms_iou` (NMS). 3. Keep the `limit` best. Those with a score "
-            "of `shown_from` or more are worth showing."
+            "of `shown_from` or more are worth showing. Their place in the image follows from "
+            "that of the resized image in the model input."
         ),
         "score_threshold": model.score_thresh,
         "levels": [sum(network.levels)] if by_class else network.levels,

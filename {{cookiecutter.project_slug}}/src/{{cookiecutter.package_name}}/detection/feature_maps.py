@@ -25,7 +25,7 @@ class TimmFeatures(nn.Module):
         self.channels_last = str(getattr(self.body, "output_fmt", "NCHW")).endswith("NHWC")
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """Return feature maps [B, C, S / stride, S / stride] of normalised images [B, C, S, S]."""
+        """Return feature maps [B, C, H / stride, W / stride] of normalised images [B, C, H, W]."""
         available = self.body(images)
         maps: list[Tensor] = [available[level] for level in self.levels]
         return [feature.permute(0, 3, 1, 2) for feature in maps] if self.channels_last else maps

@@ -9,7 +9,7 @@ from faster_coco_eval import COCO, COCOeval_faster
 from torch import Tensor, distributed
 
 from ..evaluation.scores import ClassScores
-from .boxes import Prediction, Target
+from .boxes import Prediction, Target, in_file
 from .coco import coco_results, in_pixels
 
 log = logging.getLogger(__name__)
@@ -51,9 +51,8 @@ class CocoScores:
     ) -> None:
         """Add the detections and the targets of a batch, whose positions are int64 [B]."""
         for index, prediction, target in zip(positions.tolist(), detections, targets, strict=True):
-            self.images[index] = ImageObjects(
-                target.size, _objects(target), coco_results(prediction, target.size)
-            )
+            results = coco_results(in_file(prediction, target.placement), target.size)
+            self.images[index] = ImageObjects(target.size, _objects(target), results)
 
     def compute(self) -> Scores:
         """Return the scores over all images of all processes, and reset the collection."""
@@ -133,7 +132,7 @@ def _objects(target: Target) -> list[dict[str, Any]]:
         {"category_id": label, "bbox": box, "area": area, "iscrowd": int(crowd)}
         for label, box, area, crowd in zip(
             target.labels.tolist(),
-            in_pixels(target.boxes, target.size),
+            in_pixels(target.placement.to_image(target.boxes), target.size),
             target.areas.tolist(),
             target.crowd.tolist(),
             strict=True,

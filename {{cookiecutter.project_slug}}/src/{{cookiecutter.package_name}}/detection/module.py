@@ -11,7 +11,7 @@ from ..settings.tree import MONITOR, Settings
 from ..training.backbone import prepare_network
 from ..training.logging_step import is_logging_step
 from ..training.optimizer import build_optimizer
-from .boxes import Prediction
+from .boxes import Prediction, without_padding
 from .dataset import Batch
 from .metrics import CocoScores, Scores
 from .network import build_network
@@ -28,7 +28,7 @@ class DetectionModule(LightningModule):
         self.network = build_network(
             settings.model,
             classes=len(classes),
-            image_size=settings.data.image_size,
+            image_size=settings.data.input_size,
             channels=settings.data.channels,
             download=download,
         )
@@ -36,12 +36,12 @@ class DetectionModule(LightningModule):
         self.scores = CocoScores(classes)
 
     def forward(self, images: Tensor) -> list[Prediction]:
-        """Detect objects in uint8 images [B, C, S, S], without regard to the score threshold."""
+        """Detect objects in uint8 images [B, C, H, W], without regard to the score threshold."""
         predictions: list[Prediction] = self.network(images)
         return predictions
 
     def predict_images(self, images: Tensor) -> list[Prediction]:
-        """Detect objects of at least ``model.score_threshold`` in uint8 images [B, C, S, S]."""
+        """Detect objects of at least ``model.score_threshold`` in uint8 images [B, C, H, W]."""
         confident = []
         for prediction in self(images):
             chosen = prediction.scores >= self.settings.model.score_threshold
@@ -66,7 +66,10 @@ class DetectionModule(LightningModule):
 
     def test_step(self, batch: Batch, batch_idx: int) -> StepResults:
         """Update the metrics with a batch, and return the results of its images."""
-        detections = self(batch.images)
+        detections = [
+            without_padding(prediction, target.placement)
+            for prediction, target in zip(self(batch.images), batch.targets, strict=True)
+        ]
         self.scores.update(batch.positions, detections, batch.targets)
         counted = counted_images(batch.positions, self.trainer)
         threshold = self.settings.model.score_threshold

@@ -30,13 +30,13 @@ class Detector(nn.Module):
         """Return the loss terms, scalar tensors by name; requires training mode.
 
         Args:
-            images: uint8 tensor [B, C, S, S].
+            images: uint8 tensor [B, C, H, W].
             targets: the annotated objects of each image; an image may have no objects.
         """
         return self.model.losses(self.normalisation(images), targets)
 
     def forward(self, images: Tensor) -> list[Prediction]:
-        """Detect objects in uint8 images [B, C, S, S]; requires evaluation mode."""
+        """Detect objects in uint8 images [B, C, H, W]; requires evaluation mode."""
         return self.model.detect(self.normalisation(images))
 
 
@@ -44,11 +44,14 @@ def build_network(
     settings: ModelSettings,
     *,
     classes: int,
-    image_size: int,
+    image_size: tuple[int, int],
     channels: int = 3,
     download: bool = True,
 ) -> Detector:
     """Build the network that the settings specify, without downloads if ``download`` is false.
+
+    ``dfine`` has no more queries than its feature maps have positions for images of ``image_size``,
+    height and width in pixels.
 
     Raises:
         UsageError: if timm has no such backbone, if the backbone lacks feature maps that the

@@ -24,7 +24,7 @@ class TransformerDetector(nn.Module):
         self,
         settings: ModelSettings,
         classes: int,
-        image_size: int,
+        image_size: tuple[int, int],
         channels: int,
         *,
         pretrained: bool,
@@ -47,6 +47,7 @@ class TransformerDetector(nn.Module):
         )
         levels = levels_of(settings.backbone, backbone, STRIDES)
         width = settings.channels
+        positions = [(image_size[0] // step) * (image_size[1] // step) for step in STRIDES]
         config = DFineConfig(
             num_labels=classes,
             backbone_config=TimmBackboneConfig(
@@ -60,7 +61,7 @@ class TransformerDetector(nn.Module):
             d_model=width,
             decoder_ffn_dim=4 * width,
             decoder_layers=3,
-            num_queries=min(MAX_QUERIES, sum((image_size // stride) ** 2 for stride in STRIDES)),
+            num_queries=min(MAX_QUERIES, sum(positions)),
         )
         self.model: Any = DFineForObjectDetection(config)
         self.model.model.backbone.model._backbone.load_state_dict(backbone.state_dict())
@@ -72,7 +73,7 @@ class TransformerDetector(nn.Module):
         return backbone
 
     def losses(self, images: Tensor, targets: Sequence[Target]) -> dict[str, Tensor]:
-        """Return the loss, a scalar tensor by name, for normalised images [B, C, S, S]."""
+        """Return the loss, a scalar tensor by name, for normalised images [B, C, H, W]."""
         labels = [
             {
                 "class_labels": target.labels,
@@ -83,7 +84,7 @@ class TransformerDetector(nn.Module):
         return {"matched": self.model(images, labels=labels).loss}
 
     def detect(self, images: Tensor) -> list[Prediction]:
-        """Detect objects in normalised images [B, C, S, S]."""
+        """Detect objects in normalised images [B, C, H, W]."""
         outputs = self.model(images)
         scores = outputs.logits.float().sigmoid()
         boxes = box_convert(outputs.pred_boxes.float(), "cxcywh", "xyxy").clamp(0, 1)

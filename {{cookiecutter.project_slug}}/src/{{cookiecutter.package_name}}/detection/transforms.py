@@ -8,6 +8,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from ..data.color import color_jitter
+from ..data.fit import GREY, Fit, place
 from ..settings.detection import DataSettings
 from .boxes import Target
 
@@ -16,16 +17,13 @@ MIN_SIDE = 2.0  # pixels; objects whose cropped box is narrower or lower are dro
 
 
 def train_transform(settings: DataSettings) -> PairTransform:
-    """Build the random transforms that ``data.augment`` enables; images become S x S pixels."""
-    size, augment = settings.image_size, settings.augment
+    """Build the random transforms that ``data.augment`` enables, which return the model input."""
+    augment = settings.augment
     steps: list[torch.nn.Module] = []
     if augment.rotate:
         bilinear = v2.InterpolationMode.BILINEAR
-        steps.append(v2.RandomRotation(augment.rotate, interpolation=bilinear, fill=128))
-    if augment.crop_scale < 1:
-        steps.append(v2.RandomResizedCrop(size, scale=(augment.crop_scale, 1.0), antialias=True))
-    else:
-        steps.append(v2.Resize((size, size), antialias=True))
+        steps.append(v2.RandomRotation(augment.rotate, interpolation=bilinear, fill=GREY))
+    steps.append(Fit(settings, random=True))
     if augment.flip:
         steps.append(v2.RandomHorizontalFlip(augment.flip))
     if augment.color:
@@ -33,30 +31,35 @@ def train_transform(settings: DataSettings) -> PairTransform:
     return OnBoxes(v2.Compose([*steps, v2.ClampBoundingBoxes()]))
 
 
-def eval_transform(size: int) -> PairTransform:
-    """Resize the whole image to S x S pixels; boxes do not change, since they are relative."""
-    return OnImages(v2.Resize((size, size), antialias=True))
+class FitWithBoxes(torch.nn.Module):
+    """Fit an image and its boxes into the model input, as in validation."""
+
+    def __init__(self, settings: DataSettings) -> None:
+        super().__init__()
+        self.fit = Fit(settings)
+
+    def forward(self, image: Tensor, target: Target | None) -> tuple[Tensor, Target | None]:
+        """Fit an image, uint8 [3, H, W]; objects that are cut off completely are left out."""
+        fitted = self.fit(image)
+        if target is None:
+            return fitted, target
+        placement = place((image.shape[1], image.shape[2]), self.fit.settings)
+        boxes = placement.to_input(target.boxes)
+        target = target._replace(boxes=boxes, placement=placement)
+        return fitted, target.select((boxes[:, 2:] > boxes[:, :2]).all(dim=1))
 
 
-class OnImages(torch.nn.Module):
-    """Apply a torchvision transform that leaves the relative boxes unchanged."""
+class OnBoxes(torch.nn.Module):
+    """Apply a torchvision transform to an image and to its boxes."""
 
     def __init__(self, transform: torch.nn.Module) -> None:
         super().__init__()
         self.transform = transform
 
     def forward(self, image: Tensor, target: Target | None) -> tuple[Tensor, Target | None]:
-        """Transform the image, uint8 [C, H, W]; return the target unchanged."""
-        return self.transform(tv_tensors.Image(image)).as_subclass(Tensor), target
-
-
-class OnBoxes(OnImages):
-    """Apply a torchvision transform to an image and to its boxes."""
-
-    def forward(self, image: Tensor, target: Target | None) -> tuple[Tensor, Target | None]:
         """Transform an image, uint8 [C, H, W]; drop crowds and objects outside of the result."""
         if target is None:
-            return super().forward(image, target)
+            return self.transform(tv_tensors.Image(image)).as_subclass(Tensor), target
         height, width = image.shape[1:]
         boxes = target.boxes * torch.tensor([width, height, width, height])
         pair = (
@@ -65,12 +68,6 @@ class OnBoxes(OnImages):
         )
         image, boxes = (part.as_subclass(Tensor) for part in self.transform(*pair))
         height, width = image.shape[1:]
-        visible = (boxes[:, 2:] - boxes[:, :2] >= MIN_SIDE).all(dim=1) & ~target.crowd
         relative = boxes / torch.tensor([width, height, width, height])
-        return image, Target(
-            relative[visible],
-            target.labels[visible],
-            target.crowd[visible],
-            target.areas[visible],
-            target.size,
-        )
+        visible = (boxes[:, 2:] - boxes[:, :2] >= MIN_SIDE).all(dim=1) & ~target.crowd
+        return image, target._replace(boxes=relative).select(visible)

@@ -20,16 +20,16 @@ def write_shapes(settings: ShapesSettings) -> Path:
     Returns:
         The folder, which contains ``annotations/<split>.json`` and ``<split>/`` for each split.
     """
-    size = settings.image_size
+    height, width = settings.input_size
     images: dict[str, list[dict[str, Any]]] = defaultdict(list)
     annotations: dict[str, list[dict[str, Any]]] = defaultdict(list)
 
     def write(folder: Path, split: str, index: int, rng: np.random.Generator) -> None:
-        image, shapes = draw_shapes(rng, size, _MAX_SHAPES)
+        image, shapes = draw_shapes(rng, settings.input_size, _MAX_SHAPES)
         path = folder / split / f"{index:05d}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         image.save(path)
-        entry = {"id": index + 1, "file_name": path.name, "width": size, "height": size}
+        entry = {"id": index + 1, "file_name": path.name, "width": width, "height": height}
         images[split].append(entry)
         for kind, pixels in shapes:
             annotations[split].append(
@@ -55,7 +55,9 @@ def write_shapes(settings: ShapesSettings) -> Path:
             path = folder / "annotations" / f"{split}.json"
             path.write_text(json.dumps(content), encoding="utf-8")
 
-    return write_once(settings.root, settings.counts, ["boxes", _VERSION, size], write, finish)
+    return write_once(
+        settings.root, settings.counts, ["boxes", _VERSION, settings.image_size], write, finish
+    )
 
 
 def _bbox(pixels: np.ndarray) -> list[int]:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ..data.datamodule import Datasets
-from ..data.files import relative_name
+from ..data.files import relative_names
 from ..data.value_range import with_value_range
 from ..run.files import write_json, write_text
 from ..run.folder import Run
@@ -89,9 +89,11 @@ def excluded_images(issues: Sequence[Issue], root: Path) -> str:
         elif issue.kind == "contradiction":
             paths = [issue.same, issue.path]
         for path in paths:
-            reasons.setdefault(relative_name(path, root), issue.kind)
+            reasons.setdefault(path, issue.kind)
+    names = relative_names(reasons, root)
     lines = (
-        f"# {path}  {kind}" if kind == "annotation" else path for path, kind in reasons.items()
+        f"# {name}  {kind}" if kind == "annotation" else name
+        for name, kind in zip(names, reasons.values(), strict=True)
     )
     return "\n".join(lines) + "\n"
 

@@ -17,7 +17,7 @@ class ImageResult(NamedTuple):
     """The result of a test image."""
 
     position: int  # index in the data set
-    image: Tensor  # uint8 [C, S, S], on the CPU
+    image: Tensor  # uint8 [C, H, W], on the CPU
     target: Any
     prediction: Any
     confidence: float  # 0 to 1

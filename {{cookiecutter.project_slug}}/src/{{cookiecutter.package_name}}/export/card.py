@@ -17,6 +17,25 @@ from ..settings.tree import Settings
 from ..task import TaskModule, task_export
 from .settings import ONNX_PACKAGES, ExportSettings
 
+# How `data.fit` resizes images: in words, and in Python code for the model card.
+FITS = {
+    "letterbox": "with their aspect ratio to fit into this size, and centred on grey (128)",
+    "stretch": "to this size, without regard to their aspect ratio",
+    "crop": "with their aspect ratio to cover this size, of which the centre is used",
+}
+FIT_CODE = {
+    "letterbox": """\
+size = (
+    min(width, image.width * height // image.height),
+    min(height, image.height * width // image.width),
+)""",
+    "stretch": "size = (width, height)",
+    "crop": """\
+size = (
+    max(width, image.width * height // image.height),
+    max(height, image.height * width // image.width),
+)""",
+}
 RUN_CODE = {
     "onnx": """\
 session = onnxruntime.InferenceSession("$file")
@@ -48,7 +67,7 @@ def describe_model(
         outputs: the outputs of the exported network for a batch, for their shapes.
         settings: the settings of the export.
     """
-    size = settings.data.image_size
+    size = settings.data.input_size
     normalisation = module.network.normalisation
     training = Run(settings.checkpoint.absolute().parent.parent)
     packages = ("torch", "torchvision", "timm", *(ONNX_PACKAGES * (settings.format == "onnx")))
@@ -60,13 +79,14 @@ def describe_model(
         "input": {
             "name": "images",
             "dtype": "uint8",
-            "shape": ["batch", settings.data.channels, size, size],
+            "shape": ["batch", settings.data.channels, *size],
             "colours": _colors(settings),
             "value_range": settings.data.value_range,
         },
         "preprocessing": {
-            "resize": task_export.RESIZE,
-            "size": [size, size],
+            "fit": settings.data.fit,
+            "resize": FITS[settings.data.fit],
+            "size": list(size),
             "interpolation": "bilinear",
             "antialias": True,
             "mean": _shares(normalisation.mean),
@@ -122,7 +142,7 @@ def _terms(settings: Settings) -> str:
 def model_card(description: Mapping[str, Any]) -> str:
     """Return the text of ``MODEL_CARD.md`` for the content of ``model.json``."""
     text = Path(__file__).with_name("model_card.md").read_text(encoding="utf-8")
-    onnx, sides = description["format"] == "onnx", tuple(description["preprocessing"]["size"])
+    onnx, preprocessing = description["format"] == "onnx", description["preprocessing"]
     outputs = {
         name: f"{output['dtype']} [{', '.join(map(str, output['shape']))}], {output['meaning']}"
         for name, output in description["outputs"].items()
@@ -134,13 +154,18 @@ def model_card(description: Mapping[str, Any]) -> str:
     metrics = _bullets(flattened(description["metrics"]))
     return CardTemplate(text).substitute(
         flattened(description),
-        size=sides[0],
+        height=preprocessing["size"][0],
+        width=preprocessing["size"][1],
         class_names=", ".join(description["classes"]),
         output_list=_bullets(outputs),
         steps=f"{description['postprocessing']['steps']}\n\n{_bullets(rules)}".strip(),
         package="onnxruntime" if onnx else "torch",
         shape=f"[{', '.join(map(str, description['input']['shape']))}]",
-        load_code=_load_code(description, task_export.RESIZE_CODE.format(size=sides)),
+        load_code=_load_code(description),
+        fit_code=FIT_CODE[preprocessing["fit"]],
+        fitted="fit(image)"
+        if description["input"]["shape"][1] == 3
+        else "np.dstack([fit(plane) for plane in planes])",
         run_code=run_code,
         use_code=task_export.use_code(description["postprocessing"]).strip(),
         metric_list=metrics or "Unknown: the checkpoint is not in the folder of its training.",
@@ -149,23 +174,20 @@ def model_card(description: Mapping[str, Any]) -> str:
     )
 
 
-def _load_code(description: Mapping[str, Any], resize_code: str) -> str:
-    """Return Python code that opens a file as ``image`` and makes ``resized`` of it."""
+def _load_code(description: Mapping[str, Any]) -> str:
+    """Return Python code that opens a file as ``image``, unless with 3 channels also ``planes``."""
     channels, bounds = description["input"]["shape"][1], description["input"]["value_range"]
     if channels == 3 and not bounds:
-        opened = 'image = ImageOps.exif_transpose(Image.open("photo.jpg")).convert("RGB")'
-        return f"{opened}\nresized = {resize_code}"
+        return 'image = ImageOps.exif_transpose(Image.open("photo.jpg")).convert("RGB")'
     lines = ['values = np.load("photo.npy")  # height x width, or height x width x channels']
     if bounds:
         low, high = bounds
         share = f"(values.astype(float) - {low:g}) / {high - low:g}"
         lines.append(f"values = ({share} * 255).clip(0, 255).round().astype(np.uint8)")
     if channels == 3:
-        lines += ['image = Image.fromarray(values).convert("RGB")', f"resized = {resize_code}"]
-        return "\n".join(lines)
+        return "\n".join([*lines, 'image = Image.fromarray(values).convert("RGB")'])
     lines += [
         "planes = [Image.fromarray(plane) for plane in np.moveaxis(np.atleast_3d(values), 2, 0)]",
-        f"resized = np.dstack([{resize_code} for image in planes])",
         "image = planes[0]",
     ]
     return "\n".join(lines)

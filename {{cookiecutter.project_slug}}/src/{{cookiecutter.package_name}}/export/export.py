@@ -35,7 +35,7 @@ class Graph(nn.Module):
         self.network = network.to(memory_format=torch.contiguous_format)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Return the float32 outputs for uint8 images [B, C, S, S]."""
+        """Return the float32 outputs for uint8 images [B, C, H, W]."""
         outputs = self.network(images)
         return outputs if isinstance(outputs, tuple) else (outputs,)
 
@@ -97,7 +97,7 @@ def _datasets(settings: ExportSettings, classes: Sequence[str]) -> Datasets:
 
 
 def _test_images(datasets: Datasets) -> Tensor:
-    """Return up to ``MAX_IMAGES`` evenly spaced test images as a uint8 tensor [N, C, S, S]."""
+    """Return up to ``MAX_IMAGES`` evenly spaced test images as a uint8 tensor [N, C, H, W]."""
     dataset = datasets.test if len(datasets.test) else datasets.val
     count = min(MAX_IMAGES, len(dataset))
     samples = (dataset[index] for index in torch.linspace(0, len(dataset) - 1, count).long())
@@ -118,9 +118,9 @@ def write_graph(
     Raises:
         UsageError: if PyTorch cannot trace the network, or cannot write it in this format.
     """
-    size, channels = settings.data.image_size, settings.data.channels
     # Two images, since PyTorch would fix a batch of size 1.
-    example = torch.zeros(2, channels, size, size, dtype=torch.uint8)
+    shape = (2, settings.data.channels, *settings.data.input_size)
+    example = torch.zeros(shape, dtype=torch.uint8)
     try:
         with torch.no_grad(), _silence():
             program = torch.export.export(graph, (example,), dynamic_shapes=DYNAMIC_SHAPES)

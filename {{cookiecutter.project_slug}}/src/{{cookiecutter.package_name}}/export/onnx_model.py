@@ -89,12 +89,12 @@ class OnnxNetwork(nn.Module):
         return {key: json.loads(value) for key, value in content.items()}
 
     def outputs(self, images: Tensor) -> list[Tensor]:
-        """Return the outputs for uint8 images [B, C, S, S], on the device of the images."""
+        """Return the outputs for uint8 images [B, C, H, W], on the device of the images."""
         outputs = self.session.run(None, {"images": images.contiguous().cpu().numpy()})
         return [torch.from_numpy(output).to(images.device) for output in outputs]
 
     def forward(self, images: Tensor) -> Any:
-        """Return the decoded outputs for uint8 images [B, C, S, S], as the network does."""
+        """Return the decoded outputs for uint8 images [B, C, H, W], as the network does."""
         return task_export.decode_outputs(self.outputs(images), self.metadata["postprocessing"])
 
 

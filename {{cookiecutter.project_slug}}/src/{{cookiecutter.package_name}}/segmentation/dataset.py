@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 from ..data.coco import read_coco
 from ..data.datamodule import Datasets
 from ..data.files import folder_of
+from ..data.fit import Fit
 from ..data.images import (
     DecodedImage,
     ImageFiles,
@@ -37,16 +38,16 @@ UNLABELLED = None
 class Sample(NamedTuple):
     """A transformed image of a data set and its target."""
 
-    image: Tensor  # uint8 [C, S, S]
-    target: Tensor | None  # uint8 [S, S] of class ids and IGNORE_INDEX, or UNLABELLED
+    image: Tensor  # uint8 [C, H, W]
+    target: Tensor | None  # uint8 [H, W] of class ids and IGNORE_INDEX, or UNLABELLED
     position: int  # index in the data set
 
 
 class Batch(NamedTuple):
     """The readable images of a batch with their targets, and the unreadable files."""
 
-    images: Tensor  # uint8 [B, C, S, S]
-    targets: Tensor  # int64 [B, S, S]
+    images: Tensor  # uint8 [B, C, H, W]
+    targets: Tensor  # int64 [B, H, W]
     positions: Tensor  # int64 [B]
     unreadable: list[Unreadable]
 
@@ -141,7 +142,7 @@ def build_datasets(settings: DataSettings) -> Datasets:
         names, splits = _read_outlines(settings, reading)
     else:
         names, splits = _read_mask_files(settings, root, reading)
-    evaluation, pixels = eval_transform(settings.image_size), settings.pixels
+    evaluation, pixels = eval_transform(settings), settings.pixels
     return Datasets(
         train=MaskDataset(*splits["train"], train_transform(settings), pixels),
         val=MaskDataset(*splits["val"], evaluation, pixels),
@@ -201,9 +202,10 @@ def _read_mask_files(
 
 def unlabelled_images(paths: Sequence[Path], settings: DataSettings) -> MaskDataset:
     """Build a data set of images without targets, transformed as in validation."""
-    return MaskDataset(paths, None, eval_transform(settings.image_size), settings.pixels)
+    return MaskDataset(paths, None, eval_transform(settings), settings.pixels)
 
 
 def model_input(image: Tensor, settings: DataSettings) -> Tensor:
-    """Transform an image as in validation, from uint8 [C, H, W] to uint8 [C, S, S]."""
-    return eval_transform(settings.image_size)(image, None)[0]
+    """Transform an image as in validation, from uint8 [C, H, W] to the size of the model input."""
+    fitted: Tensor = Fit(settings)(image)
+    return fitted

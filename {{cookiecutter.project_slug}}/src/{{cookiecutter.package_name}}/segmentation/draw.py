@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 
-import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
@@ -68,7 +67,7 @@ def describe(prediction: Prediction, classes: Sequence[str]) -> dict[str, object
 
 
 def _shares(prediction: Prediction, classes: Sequence[str]) -> list[tuple[str, float]]:
-    counts = torch.bincount(prediction.mask.flatten().long(), minlength=len(classes))
-    shares = (counts / counts.sum()).tolist()
-    seen = [(name, share) for name, share in zip(classes, shares, strict=True) if share]
+    counts = mask_image(prediction.mask).histogram()[: len(classes)]  # without IGNORE_INDEX
+    pairs = zip(classes, counts, strict=True)
+    seen = [(name, count / sum(counts)) for name, count in pairs if count]
     return sorted(seen, key=lambda pair: -pair[1])

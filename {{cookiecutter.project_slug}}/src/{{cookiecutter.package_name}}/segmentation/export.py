@@ -8,22 +8,21 @@ from torch import Tensor, nn
 from .module import SegmentationModule
 
 TASK = "semantic segmentation"
-RESIZE = "the whole image to this size, without regard to its aspect ratio"
 OUTPUTS = {"logits": "a value for each class and pixel; softmax over the classes: probabilities"}
 
 # Python code for the model card, which needs Pillow and NumPy instead of this project.
-RESIZE_CODE = "image.resize({size}, Image.Resampling.BILINEAR)"
 USE_CODE = """\
-mask = Image.fromarray(logits[0].argmax(0).astype(np.uint8))
+mask = Image.new("L", size, 255)  # 255 stays where the image was cut off
+mask.paste(Image.fromarray(logits[0].argmax(0).astype(np.uint8)), (-left, -top))
 mask = mask.resize(image.size, Image.Resampling.NEAREST)
-pixels = mask.histogram()
+pixels = mask.histogram()[:255]
 for index, name in enumerate(description["classes"]):
-    print(name, pixels[index] / (mask.width * mask.height))  # share of the image
+    print(name, pixels[index] / sum(pixels))  # share of the image
 """
 
 
 def exported_network(module: SegmentationModule) -> nn.Module:
-    """Return the network, which maps uint8 images [B, C, S, S] to logits [B, classes, S, S]."""
+    """Return the network, which maps uint8 images [B, C, H, W] to logits [B, classes, H, W]."""
     return module.network
 
 
@@ -31,8 +30,8 @@ def postprocessing(_module: SegmentationModule, _network: nn.Module) -> dict[str
     """Return a description of how predictions are computed from the outputs."""
     return {
         "steps": (
-            "The class with the greatest logit is the label of a pixel. The mask of labels is "
-            "resized to the image by nearest-neighbour interpolation."
+            "The class with the greatest logit is the label of a pixel. The part of the mask that "
+            "the resized image covers is resized to the image by nearest-neighbour interpolation."
         )
     }
 
@@ -43,6 +42,6 @@ def use_code(_rules: Mapping[str, Any]) -> str:
 
 
 def decode_outputs(outputs: Sequence[Tensor], _rules: Mapping[str, Any]) -> Tensor:
-    """Return the only output, the logits [B, classes, S, S]."""
+    """Return the only output, the logits [B, classes, H, W]."""
     (logits,) = outputs
     return logits

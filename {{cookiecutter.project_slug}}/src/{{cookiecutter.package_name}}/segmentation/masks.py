@@ -1,6 +1,6 @@
 """Read and write mask files, and read the names and colours of their classes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -9,12 +9,17 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 from torch import Tensor
+from torch.nn.functional import pad
+from torchvision.transforms.v2 import InterpolationMode
+from torchvision.transforms.v2.functional import resize
 
+from ..data.fit import place
 from ..data.images import UnreadableImageError, size_conflict
 from ..data.text import read_text
 from ..errors import UsageError
 from ..evaluation.drawing import class_color
 from ..run.files import replacing
+from ..settings.segmentation import DataSettings
 
 IGNORE_INDEX = 255  # the id of pixels that the loss and the metrics ignore
 IGNORED_COLOR = 1 << 24  # stands for the colour of these pixels in a palette
@@ -23,7 +28,7 @@ IGNORED_COLOR = 1 << 24  # stands for the colour of these pixels in a palette
 class Prediction(NamedTuple):
     """The predicted class of each pixel of an image."""
 
-    mask: Tensor  # uint8 [S, S] of class ids
+    mask: Tensor  # uint8 [H, W] of class ids
 
 
 @dataclass(frozen=True)
@@ -162,20 +167,31 @@ def mask_image(mask: Tensor) -> Image.Image:
     return image
 
 
+def restored(prediction: Prediction, size: tuple[int, int], settings: DataSettings) -> Prediction:
+    """Return the mask of an image file of this height and width from that of the model input.
+
+    Padding is cut off; parts of the image that ``data.fit=crop`` has cut off are ``IGNORE_INDEX``.
+    """
+    placement = place(size, settings)
+    (height, width), (rows, columns), (top, left) = *placement, placement.corner
+    edges = (-left, left + columns - width, -top, top + rows - height)
+    mask = pad(prediction.mask, edges, value=IGNORE_INDEX)  # a negative number cuts off
+    return Prediction(resize(mask[None], list(size), InterpolationMode.NEAREST_EXACT)[0])
+
+
 def save_results(
-    predicted: Sequence[tuple[Path, str, Prediction, tuple[int, int]]],
+    predicted: Iterable[tuple[Path, str, Prediction, tuple[int, int]]],
     _classes: Sequence[str],
     folder: Path,
 ) -> None:
     """Write ``masks/<name>.png``: palette images of class ids, in the size of the image files.
 
     Args:
-        predicted: the path of each image, the name of its output files, its prediction, and its
-            height and width as it is shown.
+        predicted: the path of each image, the name of its output files, its prediction in the
+            size of the image, and this size.
         folder: the folder in which ``masks/`` is created.
     """
     (folder / "masks").mkdir()
-    for _, name, prediction, (height, width) in predicted:
-        mask = mask_image(prediction.mask).resize((width, height), Image.Resampling.NEAREST)
+    for _path, name, prediction, _size in predicted:
         with replacing(folder / "masks" / f"{name}.png") as hidden:
-            mask.save(hidden)
+            mask_image(prediction.mask).save(hidden)

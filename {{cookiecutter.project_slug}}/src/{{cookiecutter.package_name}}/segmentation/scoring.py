@@ -20,7 +20,7 @@ def score_batch(
 
     Args:
         batch: the images and their targets.
-        logits: float tensor [B, classes, S, S].
+        logits: float tensor [B, classes, H, W].
         counted: bool tensor [B], true for the images that this process counts.
         confusion: int64 tensor [classes, classes] of pixel counts; rows are target classes.
         classes: the class names.

@@ -8,24 +8,23 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from ..data.color import color_jitter
+from ..data.fit import GREY, Fit
 from ..settings.segmentation import DataSettings
+from .masks import IGNORE_INDEX
 
 PairTransform = Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor | None]]
-_IGNORED = 255  # the id of pixels outside the original image, which a rotation adds
+# The pixels that a rotation or the padding adds.
+FILL = {tv_tensors.Image: GREY, tv_tensors.Mask: IGNORE_INDEX}
 
 
 def train_transform(settings: DataSettings) -> PairTransform:
-    """Build the random transforms that ``data.augment`` enables; images become S x S pixels."""
-    size, augment = settings.image_size, settings.augment
+    """Build the random transforms that ``data.augment`` enables, which return the model input."""
+    augment = settings.augment
     steps: list[torch.nn.Module] = []
     if augment.rotate:
-        fill = {tv_tensors.Image: 128, tv_tensors.Mask: _IGNORED}
         bilinear = v2.InterpolationMode.BILINEAR
-        steps.append(v2.RandomRotation(augment.rotate, interpolation=bilinear, fill=fill))
-    if augment.crop_scale < 1:
-        steps.append(v2.RandomResizedCrop(size, scale=(augment.crop_scale, 1.0), antialias=True))
-    else:
-        steps.append(v2.Resize((size, size), antialias=True))
+        steps.append(v2.RandomRotation(augment.rotate, interpolation=bilinear, fill=FILL))
+    steps.append(Fit(settings, FILL, random=True))
     if augment.flip:
         steps.append(v2.RandomHorizontalFlip(augment.flip))
     if augment.color:
@@ -33,9 +32,9 @@ def train_transform(settings: DataSettings) -> PairTransform:
     return ImageAndMask(v2.Compose(steps))
 
 
-def eval_transform(size: int) -> PairTransform:
-    """Resize the whole image to S x S pixels, so that every part of it is evaluated."""
-    return ImageAndMask(v2.Resize((size, size), antialias=True))
+def eval_transform(settings: DataSettings) -> PairTransform:
+    """Fit the image into the model input; the padding of a mask is ``IGNORE_INDEX``."""
+    return ImageAndMask(Fit(settings, FILL))
 
 
 class ImageAndMask(torch.nn.Module):

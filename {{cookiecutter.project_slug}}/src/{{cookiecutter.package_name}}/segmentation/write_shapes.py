@@ -22,8 +22,8 @@ def write_shapes(settings: ShapesSettings) -> Path:
     """
 
     def write(folder: Path, split: str, index: int, rng: np.random.Generator) -> None:
-        image, shapes = draw_shapes(rng, settings.image_size, _MAX_SHAPES)
-        ids = np.zeros((settings.image_size, settings.image_size), dtype=np.uint8)
+        image, shapes = draw_shapes(rng, settings.input_size, _MAX_SHAPES)
+        ids = np.zeros(settings.input_size, dtype=np.uint8)
         for kind, pixels in shapes:
             ids[pixels] = _NAMES.index(kind)
         mask = mask_image(torch.from_numpy(ids))

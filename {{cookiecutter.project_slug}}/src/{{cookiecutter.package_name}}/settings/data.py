@@ -9,8 +9,17 @@ from pydantic import Field, field_validator
 from .check import Strict
 
 SHAPES_ROOT = "data/shapes"  # as in configs/data/shapes.yaml
+# ~ if cookiecutter.task == "classification"
+MAX_SIDE, SIDE_STEP = 1024, 1  # pixels
+SIDES = f"Each side is from 32 to {MAX_SIDE}"
 
 
+# ~ else
+MAX_SIDE, SIDE_STEP = 2048, 32  # pixels
+SIDES = f"Each side is a multiple of {SIDE_STEP} from 32 to {MAX_SIDE}"
+
+
+# ~ endif
 class PixelFormat(NamedTuple):
     """How the values of an image file become the 8-bit channels of the model's input."""
 
@@ -50,15 +59,13 @@ class DataFolder(Strict):
     # ~ if cookiecutter.task != "classification"
     outside_root: bool = Field(description="Whether annotation files may name images outside root.")
     # ~ endif
-    image_size: int = Field(
-        ge=32,
-        # ~ if cookiecutter.task == "classification"
-        le=1024,
-        # ~ else
-        le=2048,
-        multiple_of=32,
-        # ~ endif
-        description="Height and width in pixels of the images that the network gets.",
+    image_size: int | tuple[int, int] = Field(
+        description="Size in pixels of the images that the network gets: the side of a square, or "
+        f"[height,width]. {SIDES}."
+    )
+    fit: Literal["letterbox", "stretch", "crop"] = Field(
+        description="How images get this size: with grey margins, by stretching, or with their "
+        "edges cut off."
     )
     augment: AugmentSettings
     # ~ if cookiecutter.scope == "complete"
@@ -77,6 +84,20 @@ class DataFolder(Strict):
         if root is None:
             raise ValueError("name the folder of the data set: data.root=<folder>")
         return Path(str(root)).expanduser()
+
+    @field_validator("image_size", mode="before")
+    @classmethod
+    def _sides(cls, image_size: object) -> object:
+        sides = image_size if isinstance(image_size, list | tuple) else [image_size, image_size]
+        if len(sides) != 2 or any(side not in range(32, MAX_SIDE + 1, SIDE_STEP) for side in sides):
+            raise ValueError(f"is {image_size}: name a side or [height,width]. {SIDES}")
+        return image_size
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """The height and width of the model input in pixels."""
+        size = self.image_size
+        return size if isinstance(size, tuple) else (size, size)
 
     @field_validator("value_range")
     @classmethod

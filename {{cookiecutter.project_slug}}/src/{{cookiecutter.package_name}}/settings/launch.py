@@ -16,7 +16,7 @@ from pathlib import Path
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import OverrideParseException
+from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 from pydantic import BaseModel
@@ -124,7 +124,7 @@ def _hydra_word(word: str, *, multirun: bool) -> str:
 def _is_accepted(word: str) -> bool:
     try:
         OverridesParser.create().parse_override(word)
-    except OverrideParseException:
+    except HydraException:
         return False
     return True
 

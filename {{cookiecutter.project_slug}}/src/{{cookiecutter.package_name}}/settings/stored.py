@@ -20,13 +20,15 @@ from .trackers import TARGET
 log = logging.getLogger(__name__)
 
 CONFIGS = Path(__file__).parents[1] / "configs"
+# What earlier versions did that lacked a setting, where today's default would do something else.
+EARLIER = {"data.fit": "{{ 'crop' if cookiecutter.task == 'classification' else 'stretch' }}"}
 
 
 def completed(tree: Mapping[str, Any], model: type[BaseModel], *, source: object) -> dict[str, Any]:
     """Return settings that an earlier version of this project has stored in today's form.
 
-    A setting that the tree lacks gets today's default, and a setting that no longer exists is left
-    out; one line of log names them.
+    A setting that the tree lacks gets the value of ``EARLIER`` or today's default, and a setting
+    that no longer exists is left out; a line of log names them.
 
     Args:
         tree: the stored settings.
@@ -41,20 +43,22 @@ def completed(tree: Mapping[str, Any], model: type[BaseModel], *, source: object
     added, removed = [], []
     for details in validation_errors(complete, model):
         *parents, key = location(details)
-        group = _select(complete, parents)
+        path, group = ".".join([*parents, key]), _select(complete, parents)
         if details["type"] == "extra_forbidden":
             del group[key]
-            removed.append(".".join([*parents, key]))
+            removed.append(path)
+        elif details["type"] == "missing" and path in EARLIER:
+            group[key] = EARLIER[path]
         elif details["type"] == "missing":
             defaults = defaults or _defaults(tree)
             default = _select(defaults, parents)
             if key in default:
                 group[key] = default[key]
-                added.append(".".join([*parents, key]))
+                added.append(path)
         elif location(details)[0] == "tracking":  # of a tracker that no longer exists
             defaults = defaults or _defaults(tree)
             complete["tracking"] = defaults["tracking"]
-            removed.append(".".join([*parents, key]))
+            removed.append(path)
     if added and source is not None:
         log.info("%s lacks %s: today's defaults are used.", source, ", ".join(added))
     if removed and source is not None:

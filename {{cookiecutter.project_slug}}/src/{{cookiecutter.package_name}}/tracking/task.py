@@ -29,7 +29,7 @@ def _names(labels: Sequence[int], classes: Sequence[str]) -> str:
 
 
 def embed(module: ClassificationModule, images: Tensor) -> Tensor:
-    """Return the pooled features [B, D] before the last layer, of uint8 images [B, C, S, S]."""
+    """Return the pooled features [B, D] before the last layer, of uint8 images [B, C, H, W]."""
     network: Any = module.network
     maps = network.backbone.forward_features(network.normalisation(images))
     pooled: Tensor = network.backbone.forward_head(maps, pre_logits=True)
@@ -96,7 +96,7 @@ def embed(module: DetectionModule, images: Tensor) -> Tensor:
 
     Args:
         module: the trained module.
-        images: uint8 tensor [B, C, S, S].
+        images: uint8 tensor [B, C, H, W].
 
     Returns:
         Float tensor [B, D], where D is the sum of the channels of all feature maps.
@@ -206,7 +206,7 @@ def _names(mask: Any, classes: Sequence[str]) -> str:
 
 
 def embed(module: SegmentationModule, images: Tensor) -> Tensor:
-    """Return the spatial mean [B, D] of the last feature map of uint8 images [B, C, S, S]."""
+    """Return the spatial mean [B, D] of the last feature map of uint8 images [B, C, H, W]."""
     maps: Tensor = module.network.backbone(module.network.normalisation(images))[-1]
     return maps.mean(dim=(2, 3))
 

@@ -1,0 +1,115 @@
+"""Fit images of any shape into the model input: ``data.image_size`` and ``data.fit``."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torchvision.transforms import RandomResizedCrop
+from torchvision.transforms.v2 import functional
+
+from ..settings.data import DataFolder
+
+GREY = 128  # of the pixels that ``letterbox`` adds
+ASPECTS = (3 / 4, 4 / 3)  # range of the random crop's aspect ratio, relative to that of the image
+
+
+class Placement(NamedTuple):
+    """The place of an image in the model input: the image is resized, and then centred there.
+
+    Where the resized image is smaller than the input, the input is padded; where it is larger, the
+    image is cut off.
+    """
+
+    size: tuple[int, int]  # height and width of the model input
+    resized: tuple[int, int]  # height and width of the resized image
+
+    @property
+    def corner(self) -> tuple[int, int]:
+        """The top and the left of the resized image in the input; negative if it is cut off."""
+        (height, width), (rows, columns) = self.size, self.resized
+        return round((height - rows) / 2), round((width - columns) / 2)
+
+    def apply(self, part: Any, fill: int) -> Any:
+        """Resize and centre an image or an aligned tensor of torchvision; padding is ``fill``."""
+        (height, width), (rows, columns), (top, left) = self.size, self.resized, self.corner
+        part = functional.resize(part, [rows, columns], antialias=True)
+        if rows > height or columns > width:
+            return functional.crop(part, -top, -left, height, width)
+        padding = [left, top, width - columns - left, height - rows - top]
+        return functional.pad(part, padding, fill=fill) if any(padding) else part
+
+    def to_input(self, points: Tensor) -> Tensor:
+        """Map points from shares of the image to shares of the input, clipped to the input.
+
+        Args:
+            points: float tensor [N, 4] of x, y, x, y, from 0 to 1.
+        """
+        scale, shift = self._scale_and_shift(points)
+        return (points * scale + shift).clamp(0, 1)
+
+    def to_image(self, points: Tensor) -> Tensor:
+        """Map points, as in ``to_input``, from shares of the input to shares of the image."""
+        scale, shift = self._scale_and_shift(points)
+        return ((points - shift) / scale).clamp(0, 1)
+
+    def _scale_and_shift(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        (height, width), (rows, columns), (top, left) = self.size, self.resized, self.corner
+        scale = points.new_tensor([columns / width, rows / height] * 2)
+        return scale, points.new_tensor([left / width, top / height] * 2)
+
+
+WHOLE = Placement((1, 1), (1, 1))  # of an image that is the model input as it is
+
+
+def place(size: tuple[int, int], settings: DataFolder) -> Placement:
+    """Return the place of an image of this height and width, as ``data.fit`` determines it."""
+    (image_height, image_width), (height, width) = size, settings.input_size
+    if settings.fit == "stretch":
+        return Placement(settings.input_size, settings.input_size)
+    choose = min if settings.fit == "letterbox" else max
+    rows = choose(height, image_height * width // image_width)
+    columns = choose(width, image_width * height // image_height)
+    return Placement(settings.input_size, (max(rows, 1), max(columns, 1)))
+
+
+class Fit(torch.nn.Module):
+    """Fit an image and tensors that are aligned with it into the model input.
+
+    With ``random``, a random part of the image takes the place of the whole image in the input, so
+    that objects have about the same shape in training and in validation. For ``fit=crop``, the part
+    has about the shape of the input and fills it.
+
+    Args:
+        settings: its ``image_size``, its ``fit`` and, for random parts, its ``augment.crop_scale``,
+            the smallest share of the area of the image.
+        fill: the padding by the type of a tensor; that of images is grey by default.
+        random: whether to fit a random part unless ``augment.crop_scale`` is 1.
+    """
+
+    def __init__(
+        self,
+        settings: DataFolder,
+        fill: Mapping[type, int] | None = None,
+        *,
+        random: bool = False,
+    ) -> None:
+        super().__init__()
+        self.settings = settings
+        self.fill = fill or {}
+        self.random = random and settings.augment.crop_scale < 1
+
+    def forward(self, *parts: Any) -> Any:
+        """Return the fitted image, uint8 [3, H, W], or a tuple of it and the aligned tensors."""
+        height, width = parts[0].shape[-2:]
+        placement = place((height, width), self.settings)
+        if self.random:
+            if self.settings.fit == "crop":
+                height, width = placement.size
+                placement = Placement(placement.size, placement.size)
+            scale = [self.settings.augment.crop_scale, 1.0]
+            ratio = [aspect * width / height for aspect in ASPECTS]
+            window = RandomResizedCrop.get_params(parts[0], scale, ratio)
+            parts = tuple(functional.crop(part, *window) for part in parts)
+        fitted = tuple(placement.apply(part, self.fill.get(type(part), GREY)) for part in parts)
+        return fitted if len(fitted) > 1 else fitted[0]
