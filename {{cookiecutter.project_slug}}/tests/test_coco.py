@@ -62,6 +62,15 @@ def test_images_may_lie_below_a_folder_of_their_own(tmp_path):
     assert splits["test"][0].path.is_file()
 
 
+def test_the_files_of_the_splits_may_lie_in_the_folder_of_the_data_set(tmp_path):
+    write_coco(tmp_path)
+    for split in ("train", "val", "test"):
+        (tmp_path / "annotations" / f"{split}.json").rename(tmp_path / f"{split}.json")
+    _, splits = read(tmp_path)
+    paths = [images[0].path for images in splits.values()]
+    assert paths == [tmp_path / split / "0.jpg" for split in ("train", "val", "test")]
+
+
 @pytest.mark.parametrize("empty", [False, True])
 def test_without_annotations_for_test_the_validation_images_are_tested(tmp_path, empty):
     reading = Reading()

@@ -129,11 +129,13 @@ def test_unsplit_images_are_split_by_the_seed_with_every_label_in_each_split(wri
     rows = [f"{index}.png,{'rare' if index < 8 else 'common'}" for index in range(40)]
     names = [str(index) for index in range(40)]
     settings = write("\n".join(["path,label", *rows]), names, split=[0.5, 0.25, 0.25])
-    _, read = contents(settings)
-    counts = [[*part.values()].count(1) for part in read.values()]
-    assert (counts, [len(part) for part in read.values()]) == ([4, 2, 2], [20, 10, 10])
-    assert contents(settings)[1] == read
-    assert contents(settings.model_copy(update={"split_seed": 1}))[1] != read
+    _, first = contents(settings)
+    assert contents(settings)[1] == first
+    for seed in (1, 2, 3):
+        _, read = contents(settings.model_copy(update={"split_seed": seed}))
+        counts = [[*part.values()].count(1) for part in read.values()]
+        assert (counts, [len(part) for part in read.values()]) == ([4, 2, 2], [20, 10, 10])
+        assert read != first
 
 
 @pytest.mark.parametrize(

@@ -211,10 +211,13 @@ def _check_path(row: Row, path: str, folder: Path, settings: CsvSettings) -> Non
         )
 
 
-def image_folder(splits: Mapping[str, Sequence[tuple[str, Any]]]) -> Path:
-    """Return the innermost folder that holds all images."""
+def image_folder(root: Path, splits: Mapping[str, Sequence[tuple[str, Any]]]) -> Path:
+    """Return the innermost folder that holds all images which are in the folder of the data."""
+    whole = os.path.abspath(folder_of(root))  # noqa: PTH100 - strings are faster
     folders = {os.path.dirname(path) for files in splits.values() for path, _ in files}  # noqa: PTH120
-    return Path(os.path.commonpath(folders))
+    inside = [path for path in map(os.path.abspath, folders) if f"{path}/".startswith(f"{whole}/")]
+    common = os.path.commonpath(inside or [whole])
+    return folder_of(root) / os.path.relpath(common, whole)
 
 
 def _sorted_classes(labels: Sequence[Sequence[str]]) -> list[str]:

@@ -109,7 +109,7 @@ def build_datasets(settings: DataSettings) -> Datasets:
         classes, found = _scan_splits({split: root / split for split in SPLITS})
     elif isinstance(settings, CsvSettings):
         classes, found = read_csv(settings, reading)
-        root, reason = image_folder(found), "not named in the CSV file"
+        root, reason = image_folder(root, found), "not named in the CSV file"
     else:
         classes, found = find_splits(root, reading)
     images = with_splits(

@@ -9,7 +9,7 @@ from .files import SPLIT_NAMES, is_hidden, split_folders
 IN_SPLIT = "_annotations.coco.json"  # as Roboflow writes it into the folder of each split
 LAYOUTS = """These layouts are read, each with a file for train, for val and, optionally, for test:
   annotations/instances_train2017.json with train2017/
-  annotations/train.json with train/
+  annotations/train.json or train.json with train/ or images/
   train/_annotations.coco.json with the images in the same folder
 Or a single file for all images, such as instances.json or result.json with images/."""
 
@@ -52,8 +52,7 @@ def _files_of_splits(root: Path) -> dict[str, Path]:
         matching = [
             path
             for path in _json_files(root)
-            if path.parent != root
-            and re.fullmatch(rf"(instances_)?({'|'.join(words)})(\d\d\d\d)?", path.stem.lower())
+            if re.fullmatch(rf"(instances_)?({'|'.join(words)})(\d\d\d\d)?", path.stem.lower())
         ]
         if split in folders and (folders[split] / IN_SPLIT).is_file():
             matching.insert(0, folders[split] / IN_SPLIT)
