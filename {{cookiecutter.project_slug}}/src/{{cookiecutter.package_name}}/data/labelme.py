@@ -68,13 +68,15 @@ def _parse(path: Path, reading: Reading, split: str) -> AnnotationFile:
         path,
         str(content.get("imagePath") or path.stem),
         (int(content.get("imageHeight") or 0), int(content.get("imageWidth") or 0)),
-        [
-            (name, False, {"bbox": _box(outlines), "segmentation": outlines})
-            for (name, _), outlines in objects.items()
-        ],
+        # ~ if cookiecutter.task == "detection"
+        [(name, False, {"bbox": _box(outlines)}) for (name, _), outlines in objects.items()],
+        # ~ else
+        [(name, False, {"segmentation": outlines}) for (name, _), outlines in objects.items()],
+        # ~ endif
     )
 
 
+# ~ if cookiecutter.task == "detection"
 def _box(outlines: Sequence[Outline]) -> list[float]:
     """Return x, y, width and height of the rectangle around all outlines."""
     xs = [x for outline in outlines for x in outline[::2]]
@@ -82,8 +84,9 @@ def _box(outlines: Sequence[Outline]) -> list[float]:
     return [min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)]
 
 
+# ~ endif
 def _outline(kind: str, points: Sequence[Sequence[float]]) -> Outline | None:
-    """Return the corners of a shape, or None for points, lines and painted areas.
+    """Return the corners of a shape, or None for a point, a line or another type.
 
     Raises:
         ValueError: if there are too few points.
