@@ -25,9 +25,9 @@ TRACES = {
 TASK_TRACES = {
     "classification": r"(?<!torchmetrics\.)classif|imagefolder|mixup|cutmix|label_smoothing|accuracy",
     "detection": (
-        r"detect(?!-private|\(\))|(?<!Resampling\.)\bbox(es)?\b|bbox(?!_to_anchor|_inches)|yolo|fcos|retinanet|rcnn|ssdlite|d-?fine"
+        r"detect(?!-private|\(\))|(?<!Resampling\.)\bbox(es)?\b|(?<![\"'])bbox(?!_to_anchor|_inches)|yolo|fcos|retinanet|rcnn|ssdlite|d-?fine"
     ),
-    "segmentation": r"segment|maskfolder|\bmasks?\b(?!=)|miou\b|iou_by|\bdice\b",
+    "segmentation": r"(?<![\"'])segment|maskfolder|\bmasks?\b(?!=)|miou\b|iou_by|\bdice\b",
 }
 
 # And what only some tasks may name.

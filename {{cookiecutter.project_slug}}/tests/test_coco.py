@@ -101,7 +101,7 @@ CROWD = [{"iscrowd": "1", "segmentation": {"counts": [0, 1920], "size": [40, 48]
         ([{"iscrowd": 1, "segmentation": None}], 10),
         ([*CROWD, {}], 5),
     ],
-    ids=["a text", "null", "painted masks only", "crowds without masks", "some crowds"],
+    ids=["a text", "null", "painted objects only", "crowds without areas", "some crowds"],
 )
 def test_crowds_are_objects_if_there_are_only_crowds_with_masks(tmp_path, changes, crowds):
     def change(content):

@@ -26,9 +26,12 @@ def below(root, paths):
     return [Path(path).relative_to(root).as_posix() for path in paths]
 
 
-def test_sources_are_found_by_file_folder_and_glob(tmp_path):
-    touch(tmp_path, "b.png", "a.JPG", "below/c.png", "notes.txt", ".hidden/d.png")
+def test_sources_are_found_by_file_folder_and_glob(tmp_path, caplog):
+    touch(tmp_path, "b.png", "a.JPG", "below/c.png", "notes.txt", ".hidden/d.png", "raw.CR2")
     assert below(tmp_path, find_sources(str(tmp_path))) == ["a.JPG", "b.png", "below/c.png"]
+    (message,) = caplog.messages
+    assert message.startswith("1 files are left out")
+    assert str(tmp_path / "raw.CR2") in message
     assert below(tmp_path, find_sources(str(tmp_path / "b.png"))) == ["b.png"]
     assert below(tmp_path, find_sources(str(tmp_path / "*.png"))) == ["b.png"]
 
@@ -50,11 +53,11 @@ def test_hidden_and_system_files_are_no_data_and_unsupported_images_are_counted(
     touch(
         root, "a.jpg", "._a.jpg", ".ipynb_checkpoints/a.jpg", "__MACOSX/cat/a.jpg", "@eaDir/b.jpg"
     )
-    touch(root, "cat/b.HEIC", "cat/c.npy", "cat/notes.txt")
+    touch(root, "cat/b.CR2", "cat/c.jxl", "cat/notes.txt")
     (root / "gone.jpg").symlink_to(root / "nowhere.jpg")
     listed = list_images(root)
     assert below(root, listed.images) == ["a.jpg"]
-    assert below(root, listed.unsupported) == ["cat/b.HEIC", "cat/c.npy"]
+    assert below(root, listed.unsupported) == ["cat/b.CR2", "cat/c.jxl"]
     skipped = ["._a.jpg", ".ipynb_checkpoints", "@eaDir", "__MACOSX", "gone.jpg"]
     assert below(root, listed.skipped) == skipped
     assert folders_in(root) == ["cat"]

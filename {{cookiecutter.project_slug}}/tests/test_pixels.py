@@ -138,15 +138,15 @@ def quadrants():
     return values
 
 
-def write_turned(path, segments=()):
-    """Write the quadrants with the orientation 6; with segments, as the metadata of a JPEG."""
+def write_turned(path, parts=()):
+    """Write the quadrants with the orientation 6; with parts, as the metadata of a JPEG."""
     exif = Image.Exif()
     exif[0x0112] = 6
-    if not segments:
+    if not parts:
         Image.fromarray(quadrants()).save(path, exif=exif, quality=95)
         return
     Image.fromarray(quadrants()).save(path, quality=95)
-    blocks = [b"\xff\xe1" + (len(part) + 2).to_bytes(2) + part for part in segments]
+    blocks = [b"\xff\xe1" + (len(part) + 2).to_bytes(2) + part for part in parts]
     path.write_bytes(b"\xff\xd8" + b"".join(blocks) + path.read_bytes()[2:])
 
 
@@ -160,11 +160,11 @@ SHORT = b"Exif\0\0MM\0*" + bytes.fromhex("00000008 0001 0112 0003 00000001 00060
 
 
 @pytest.mark.parametrize(
-    "segments",
+    "parts",
     [[SHORT], [LONG], [XMP % b'tiff:Orientation="6"'], [XMP % b'x="1"', SHORT], [SHORT, LONG]],
 )
-def test_every_form_of_orientation_in_a_jpeg_file_is_applied(tmp_path, segments):
-    write_turned(tmp_path / "a.jpg", segments)
+def test_every_form_of_orientation_in_a_jpeg_file_is_applied(tmp_path, parts):
+    write_turned(tmp_path / "a.jpg", parts)
     assert_shown(tmp_path / "a.jpg")
 
 

@@ -35,13 +35,13 @@ def test_the_images_that_are_read_and_left_out_are_those_on_the_disk(own_data):
     for name in ("loose.png", ".hidden/a.jpg", "__MACOSX/._a.jpg"):
         (own_data / name).parent.mkdir(exist_ok=True)
         Image.new("RGB", (8, 8)).save(own_data / name, format="PNG")
-    (own_data / "phone.HEIC").touch()
+    (own_data / "photo.CR2").touch()
     (own_data / "gone.jpg").symlink_to(own_data / "nowhere.jpg")
     reading, used = reading_of(own_data)
     left_out = {(part.kind, Path(part.first).name): part.count for part in reading.left_out}
     assert left_out == {
         ("images", "loose.png"): 1,
-        ("images", "phone.HEIC"): 1,
+        ("images", "photo.CR2"): 1,
         ("files or folders", ".hidden"): 3,
     }
     assert sum(reading.images.values()) == len(used)

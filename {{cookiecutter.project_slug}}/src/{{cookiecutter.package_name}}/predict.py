@@ -142,9 +142,6 @@ def _predict_images(
         with replacing(run.folder / "predictions" / f"{names[path]}.jpg") as hidden:
             picture.save(hidden, quality=92)
         rows.append({"image": str(path), **describe(prediction, module.classes)})
-        # ~ if cookiecutter.task != "classification"
-        results.append((path, names[path], prediction, (image.shape[1], image.shape[2])))
-        # ~ endif
     # ~ if cookiecutter.task != "classification"
     in_files = (  # a generator, since all of them might fill the memory
         (path, name, restored(prediction, size, settings.data), size)

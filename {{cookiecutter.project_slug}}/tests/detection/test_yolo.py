@@ -46,7 +46,7 @@ def datasets(root, **changes):
 def test_boxes_and_polygons_become_corners(root):
     data = datasets(root)
     assert data.classes == ["cat", "dog"]
-    target = data.val[0].target
+    target = data.val.target(0, (20, 40))
     expected = torch.tensor([[0.4, 0.3, 0.6, 0.7], [0.1, 0.1, 0.3, 0.4]])
     torch.testing.assert_close(target.boxes, expected)
     assert target.labels.tolist() == [1, 0]
@@ -77,7 +77,7 @@ def test_key_points_are_no_corners(root):
     (root / "data.yaml").write_text(f"kpt_shape: [2, 2]\n{YAML}")
     (root / "labels" / "train" / "0.txt").write_text("1 0.5 0.5 0.2 0.4 0.1 0.1 0.9 0.9\n")
     expected = torch.tensor([[0.4, 0.3, 0.6, 0.7]])
-    torch.testing.assert_close(datasets(root).train[0].target.boxes, expected)
+    torch.testing.assert_close(datasets(root).train.target(0, (20, 40)).boxes, expected)
 
 
 @pytest.mark.parametrize(

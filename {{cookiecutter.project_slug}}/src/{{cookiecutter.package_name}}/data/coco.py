@@ -162,7 +162,7 @@ def _class_names(contents: Sequence[_Content], reading: Reading) -> dict[int, st
 def _crowds_that_are_objects(contents: Mapping[str, _Content], reading: Reading) -> set[Path]:
     """Return the files whose crowds are objects.
 
-    Some tools write each painted mask as a crowd. If all annotations of the training file are
+    Some tools write each painted object as a crowd. If all annotations of the training file are
     crowds, so that nothing could be learned, they are objects there and in each such file.
     """
     only_crowds = {
@@ -175,8 +175,8 @@ def _crowds_that_are_objects(contents: Mapping[str, _Content], reading: Reading)
         return set()
     for file, count in only_crowds.items():
         reading.note(
-            f"{file}: all {count} annotations are crowds (iscrowd). Those with a mask of their own "
-            "are used as objects, since some tools write painted masks so."
+            f"{file}: all {count} annotations are crowds (iscrowd). Those with an area of their "
+            "own are used as objects, since some tools write painted objects so."
         )
     return set(only_crowds)
 

@@ -1,6 +1,7 @@
 """List the image files, the class folders and the split folders of a data set."""
 
 import glob
+import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from importlib.util import find_spec
@@ -19,6 +20,8 @@ from .videos import VIDEO_SUFFIXES
 from ..errors import UsageError
 
 # ~ endif
+log = logging.getLogger(__name__)
+
 SUFFIXES = frozenset({
     ".bmp", ".gif", ".jpeg", ".jpg", ".npy", ".png", ".tif", ".tiff", ".webp",
     *([".avif"] if features.check("avif") else []),
@@ -234,6 +237,13 @@ def find_sources(source: str) -> list[Path]:
     suffixes = SUFFIXES
     # ~ endif
     paths = sorted(Path(name) for name in names)
+    unread = [path for path in paths if path.suffix.lower() in UNSUPPORTED - suffixes]
+    if unread:
+        log.warning(
+            "%d files are left out, since their format is not read. The first is %s.",
+            len(unread),
+            unread[0],
+        )
     files = [path for path in paths if path.suffix.lower() in suffixes and path.is_file()]
     if not files:
         raise UsageError(

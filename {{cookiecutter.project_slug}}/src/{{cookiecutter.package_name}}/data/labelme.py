@@ -78,7 +78,7 @@ def _parse(path: Path, reading: Reading, split: str) -> AnnotationFile:
 
 # ~ if cookiecutter.task == "detection"
 def _box(outlines: Sequence[Outline]) -> list[float]:
-    """Return x, y, width and height of the box around all outlines."""
+    """Return x, y, width and height of the rectangle around all outlines."""
     xs = [x for outline in outlines for x in outline[::2]]
     ys = [y for outline in outlines for y in outline[1::2]]
     return [min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)]

@@ -50,7 +50,8 @@ scale = np.array([*image.size, *image.size]) / [*size, *size]
 for box, label, score in detections[: rules["limit"]]:
     corners = (box * [width, height, width, height] - [left, top, left, top]) * scale
     corners = corners.clip(0, [*image.size, *image.size])
-    print(description["classes"][label], score, corners)  # x1 y1 x2 y2 in pixels
+    if (corners[2:] > corners[:2]).all():  # not in the padding
+        print(description["classes"][label], score, corners)  # x1 y1 x2 y2 in pixels
 """
 
 NOT_EXPORTABLE = {

@@ -58,7 +58,7 @@ def read_yolo(
     for split, entry in entries.items():
         absent = [name for name in names_of(entry) if _source(base, name) is None]
         if split == "test" and absent:
-            reading.note(f"{file} names {absent[0]} for the test, which does not exist.")
+            reading.note(f"{file} names {absent[0]}, which does not exist: val is tested.")
             continue
         if absent:
             raise UsageError(f"{file} names {absent[0]}, but there is no {base / absent[0]}.")

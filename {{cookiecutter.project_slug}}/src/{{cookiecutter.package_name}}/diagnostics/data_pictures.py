@@ -55,14 +55,15 @@ def draw_issues(report: DataReport, datasets: Datasets, path: Path) -> None:
 
 
 def draw_sizes(report: DataReport, path: Path) -> None:
-    """Draw the width and the height of each image, and of each box as a share of its image."""
     # ~ if cookiecutter.task == "detection"
+    """Draw the width and the height of each image, and of each box as a share of its image."""
     figure = Figure(figsize=(9, 4.5), layout="constrained")
     axes, boxes = figure.subplots(ncols=2)
     for split, sides in report.sides.items():
         boxes.scatter(*(100 * sides.T), s=6, alpha=0.4, label=f"{split}, {len(sides)}")
     boxes.set(title="boxes", xlabel="width in % of the image", ylabel="height in % of the image")
     # ~ else
+    """Draw the width and the height of each image."""
     figure = Figure(figsize=(5, 4.5), layout="constrained")
     axes = figure.subplots()
     # ~ endif

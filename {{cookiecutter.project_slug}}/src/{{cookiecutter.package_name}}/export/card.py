@@ -175,7 +175,7 @@ def model_card(description: Mapping[str, Any]) -> str:
 
 
 def _load_code(description: Mapping[str, Any]) -> str:
-    """Return Python code that opens a file as ``image``, unless with 3 channels also ``planes``."""
+    """Return Python code that opens a file as ``image``, or its channels as ``planes``."""
     channels, bounds = description["input"]["shape"][1], description["input"]["value_range"]
     if channels == 3 and not bounds:
         return 'image = ImageOps.exif_transpose(Image.open("photo.jpg")).convert("RGB")'

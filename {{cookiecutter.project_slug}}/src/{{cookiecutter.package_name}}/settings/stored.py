@@ -49,6 +49,8 @@ def completed(tree: Mapping[str, Any], model: type[BaseModel], *, source: object
             removed.append(path)
         elif details["type"] == "missing" and path in EARLIER:
             group[key] = EARLIER[path]
+            if source is not None:
+                log.info("%s lacks %s, which was always %s then.", source, path, EARLIER[path])
         elif details["type"] == "missing":
             defaults = defaults or _defaults(tree)
             default = _select(defaults, parents)

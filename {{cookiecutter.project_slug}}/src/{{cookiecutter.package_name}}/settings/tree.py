@@ -1,7 +1,7 @@
 """The types, ranges and explanations of all settings; their values are in ``configs/``."""
 
 # ~ if cookiecutter.scope == "complete"
-from collections.abc import Container
+from collections.abc import Collection
 # ~ endif
 from pathlib import Path
 from typing import Annotated, Literal
@@ -41,7 +41,7 @@ MONITOR = "val/mIoU"
 
 # ~ endif
 # ~ if cookiecutter.scope == "complete"
-def monitored(names: Container[str]) -> str:
+def monitored(names: Collection[str]) -> str:
     """Return the score that decides which checkpoint is the best, given the scores of a run.
 
     It is ``MONITOR`` or, if the run has no such score, the first of ``METRICS`` that it has.
