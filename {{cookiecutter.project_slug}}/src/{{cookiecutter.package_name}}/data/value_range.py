@@ -9,8 +9,7 @@ import numpy as np
 from ..settings.data import PixelFormat
 from ..settings.tree import Settings
 from .datamodule import Datasets
-from .pixels import UNREADABLE, opened
-from .values import TOLERANCE
+from .pixels import TOLERANCE, UNREADABLE, opened
 
 SettingsT = TypeVar("SettingsT", bound=Settings)
 SAMPLED = 100  # images in which the range is looked for
