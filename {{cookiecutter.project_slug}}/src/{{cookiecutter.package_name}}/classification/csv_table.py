@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..data.files import SPLIT_NAMES
+from ..data.files import split_of
 from ..data.reading import Reading
 from ..data.text import read_text
 from ..errors import UsageError
@@ -77,11 +77,6 @@ def find_files(root: Path) -> dict[str, Path]:
             f"Name the file to read, such as data.root={files[0]}"
         )
     return splits
-
-
-def split_of(word: str) -> str | None:
-    """Return the split that a word stands for, such as ``val`` for ``Validation``, or None."""
-    return next((split for split, words in SPLIT_NAMES.items() if word.lower() in words), None)
 
 
 def read_rows(file: Path) -> list[Row]:

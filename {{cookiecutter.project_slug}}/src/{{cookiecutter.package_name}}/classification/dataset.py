@@ -19,7 +19,7 @@ from ..data.split import SPLITS, with_splits
 from ..errors import UsageError
 from ..settings.classification import CsvSettings, DataSettings, has_several_labels
 from ..settings.data import PixelFormat, ShapesSettings
-from .csv_files import image_folder, read_csv
+from .csv_labels import image_folder, read_csv
 from .transforms import Transform, train_transform
 from .write_shapes import write_shapes
 
@@ -111,7 +111,7 @@ def build_datasets(settings: DataSettings) -> Datasets:
         classes, found = read_csv(settings, reading)
         root, reason = image_folder(root, found), "not named in the CSV file"
     else:
-        classes, found = find_splits(root, reading)
+        classes, found = read_image_folders(root)
     images = with_splits(
         found,
         settings,
@@ -150,27 +150,17 @@ def model_input(image: Tensor, settings: DataSettings) -> Tensor:
 ClassesAndSplits = tuple[list[str], dict[str, list[tuple[str, Any]]]]
 
 
-def find_splits(root: Path, reading: Reading) -> ClassesAndSplits:
+def read_image_folders(root: Path) -> ClassesAndSplits:
     """List the images of the folders of the splits, or of class folders without splits.
 
-    Without a folder for test, the validation images are tested.
-
     Returns:
-        The class names, and for each split the path and the class index of each image. Without a
-        folder for val, there is no such split; without splits, all images are those of train.
+        The class names, and the path and the class index of each image by split; without splits,
+        all images are those of train.
 
     Raises:
         UsageError: if a folder is missing or empty, or train lacks a class of another split.
     """
-    if not root.is_dir():
-        raise UsageError(
-            f"data.root={root}: there is no such folder.\nName the folder that holds the images."
-        )
-    folders = _find_split_folders(root)
-    classes, images = _scan_splits(folders or {"train": root})
-    if "val" in images and "test" not in images:
-        reading.note(f"{root} has no folder for test: the validation images are tested.")
-    return classes, images
+    return _scan_splits(_find_split_folders(root) or {"train": root})
 
 
 def _find_split_folders(root: Path) -> dict[str, Path]:

@@ -1,6 +1,5 @@
-"""Find, check and read COCO annotation files."""
+"""Read the images, the objects and the classes of COCO annotation files."""
 
-import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -8,11 +7,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import UsageError
-from .coco_files import find_annotations
+from .coco_files import CocoFile, find_annotations, read_file, required
 from .files import check_inside, folder_of, locate
 from .images import image_size
 from .reading import Reading
-from .text import read_text
 
 
 class CocoObject(NamedTuple):
@@ -35,15 +33,6 @@ class CocoImage:
     source: Path  # the annotation file
 
 
-class _Content(NamedTuple):
-    """The entries of an annotation file by their ids."""
-
-    file: Path
-    categories: dict[int, dict[str, Any]]
-    images: dict[int, dict[str, Any]]
-    annotations: dict[int, dict[str, Any]]
-
-
 def read_coco(
     root: Path, reading: Reading, *, missing_images: bool = False, outside: bool = False
 ) -> tuple[list[str], dict[str, list[CocoImage]]]:
@@ -63,70 +52,53 @@ def read_coco(
         UsageError: if a file or an annotation is missing or invalid.
     """
     files, root = find_annotations(root), folder_of(root)
-    contents = {split: _read_file(file) for split, file in files.items()}
+    contents = {split: read_file(file) for split, file in files.items()}
     _check_annotated(contents, reading)
-    if "val" in contents and "test" not in contents:
-        reading.note(f"{root} has no annotations for the test: the validation images are tested.")
     names = _class_names(list(contents.values()), reading)
     used_crowds = _crowds_that_are_objects(contents, reading)
     splits = {}
     for split, content in contents.items():
         paths = _paths(content, root, reading, missing_images=missing_images)
         if not outside:
-            check_inside(root, paths.values(), source=content.file)
+            check_inside(root, paths.values(), source=content.path)
         splits[split] = _images(content, paths, list(names), used_crowds)
         crowds = sum(item.crowd for image in splits[split] for item in image.objects)
         if crowds:
             reason = "crowds (iscrowd), which are ignored"
-            reading.leave_out("objects", reason, content.file, split=split, count=crowds)
-    if "test" not in splits and "val" in splits:
-        splits["test"] = splits["val"]
+            reading.leave_out("objects", reason, content.path, split=split, count=crowds)
     return list(names.values()), splits
 
 
-def _read_file(file: Path) -> _Content:
-    try:
-        content = json.loads(read_text(file))
-    except ValueError as error:
-        raise UsageError(f"{file} is not valid JSON: {error}.") from error
-    categories, images, annotations = (
-        _by_id(file, content, kind) for kind in ("categories", "images", "annotations")
-    )
-    if not images:
-        raise UsageError(f"{file} has no images.")
-    return _Content(file, categories, images, annotations)
-
-
-def _names(content: _Content) -> dict[int, str]:
+def _names(content: CocoFile) -> dict[int, str]:
     return {
-        key: str(_field(content.file, "category", entry, "name"))
+        key: str(required(content.path, "category", entry, "name"))
         for key, entry in sorted(content.categories.items())
     }
 
 
-def _check_annotated(contents: dict[str, _Content], reading: Reading) -> None:
+def _check_annotated(contents: dict[str, CocoFile], reading: Reading) -> None:
     """Refuse a split without annotations; if it is the test split, remove it."""
     for split, content in list(contents.items()):
         if content.annotations:
             continue
         if split == "test":
-            reading.note(f"{content.file} has no annotations, so it is not used for the test.")
+            reading.note(f"{content.path} has no annotations, so it is not used for the test.")
             del contents[split]
             continue
         verb = "measure" if split == "val" else "learn"
         raise UsageError(
-            f"{content.file} has {len(content.images)} images, but no annotations, so there is "
+            f"{content.path} has {len(content.images)} images, but no annotations, so there is "
             f"nothing to {verb}.\nAnnotate the objects of {split}, or move annotated images of "
             "another split there."
         )
 
 
-def _class_names(contents: Sequence[_Content], reading: Reading) -> dict[int, str]:
+def _class_names(contents: Sequence[CocoFile], reading: Reading) -> dict[int, str]:
     """Return the names of the categories by id, in the order of the ids.
 
     A category without annotations in any split is left out if it is the supercategory of another.
     """
-    file, categories = contents[0].file, contents[0].categories
+    file, categories = contents[0].path, contents[0].categories
     all_names = _names(contents[0])
     used = {
         entry.get("category_id") for content in contents for entry in content.annotations.values()
@@ -153,25 +125,25 @@ def _class_names(contents: Sequence[_Content], reading: Reading) -> dict[int, st
     for content in contents[1:]:
         if _names(content) != all_names:
             raise UsageError(
-                f"{content.file} and the annotations for train have different categories:\n"
+                f"{content.path} and the annotations for train have different categories:\n"
                 f"  {_listed(_names(content))}\n  {_listed(all_names)}"
             )
     return names
 
 
-def _crowds_that_are_objects(contents: Mapping[str, _Content], reading: Reading) -> set[Path]:
+def _crowds_that_are_objects(contents: Mapping[str, CocoFile], reading: Reading) -> set[Path]:
     """Return the files whose crowds are objects.
 
     Some tools write each painted object as a crowd. If all annotations of the training file are
     crowds, so that nothing could be learned, they are objects there and in each such file.
     """
     only_crowds = {
-        content.file: len(content.annotations)
+        content.path: len(content.annotations)
         for content in contents.values()
         if content.annotations
-        and all(_is_crowd(content.file, entry) for entry in content.annotations.values())
+        and all(_is_crowd(content.path, entry) for entry in content.annotations.values())
     }
-    if next(iter(contents.values())).file not in only_crowds:
+    if next(iter(contents.values())).path not in only_crowds:
         return set()
     for file, count in only_crowds.items():
         reading.note(
@@ -192,13 +164,13 @@ def _is_crowd(file: Path, entry: dict[str, Any]) -> bool:
 
 
 def _images(
-    content: _Content, paths: dict[int, Path], classes: Sequence[int], used_crowds: set[Path]
+    content: CocoFile, paths: dict[int, Path], classes: Sequence[int], used_crowds: set[Path]
 ) -> list[CocoImage]:
-    file, index = content.file, {key: label for label, key in enumerate(classes)}
+    file, index = content.path, {key: label for label, key in enumerate(classes)}
     objects: dict[int, list[CocoObject]] = {key: [] for key in content.images}
     for key, entry in content.annotations.items():
         for field, known in (("image_id", objects), ("category_id", index)):
-            if _field(file, "annotation", entry, field) not in known:
+            if required(file, "annotation", entry, field) not in known:
                 kind = field.removesuffix("_id")
                 raise UsageError(
                     f"{file}: annotation {key} belongs to {kind} {entry[field]}, "
@@ -224,31 +196,11 @@ def _size(entry: dict[str, Any], path: Path) -> tuple[int, int]:
     return image_size(path)
 
 
-def _by_id(file: Path, content: Any, kind: str) -> dict[int, dict[str, Any]]:
-    entries = content.get(kind) if isinstance(content, dict) else None
-    if not isinstance(entries, list):
-        raise UsageError(f"{file} has no list of {kind}: it is not a COCO annotation file.")
-    by_id: dict[int, dict[str, Any]] = {}
-    for position, entry in enumerate(entries):
-        if not isinstance(entry, dict) or not isinstance(entry.get("id"), int):
-            raise UsageError(f"{file}: number {position} of its {kind} has no whole number as id.")
-        if entry["id"] in by_id:
-            raise UsageError(f"{file}: two of its {kind} have the id {entry['id']}.")
-        by_id[entry["id"]] = entry
-    return by_id
-
-
-def _field(file: Path, kind: str, entry: dict[str, Any], field: str) -> Any:
-    if entry.get(field) is None:
-        raise UsageError(f"{file}: {kind} {entry['id']} has no {field}.")
-    return entry[field]
-
-
 def _paths(
-    content: _Content, root: Path, reading: Reading, *, missing_images: bool
+    content: CocoFile, root: Path, reading: Reading, *, missing_images: bool
 ) -> dict[int, Path]:
-    file, images = content.file, content.images
-    names = {key: str(_field(file, "image", entry, "file_name")) for key, entry in images.items()}
+    file, images = content.path, content.images
+    names = {key: str(required(file, "image", entry, "file_name")) for key, entry in images.items()}
     stem = file.stem.removeprefix("instances_")
     folders = [file.parent, root / stem, root / "images" / stem, root / "images", root]
     folders.append(file.parent / "images")

@@ -1,10 +1,13 @@
-"""Find the COCO annotation files of a data set, with or without splits."""
+"""Find and parse the COCO annotation files of a data set, with or without splits."""
 
+import json
 import re
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from ..errors import UsageError
 from .files import SPLIT_NAMES, is_hidden, split_folders
+from .text import read_text
 
 IN_SPLIT = "_annotations.coco.json"  # as Roboflow writes it into the folder of each split
 LAYOUTS = """These layouts are read, each with a file for train, for val and, optionally, for test:
@@ -12,6 +15,15 @@ LAYOUTS = """These layouts are read, each with a file for train, for val and, op
   annotations/train.json or train.json with train/ or images/
   train/_annotations.coco.json with the images in the same folder
 Or a single file for all images, such as instances.json or result.json with images/."""
+
+
+class CocoFile(NamedTuple):
+    """The entries of an annotation file by their ids."""
+
+    path: Path
+    categories: dict[int, dict[str, Any]]
+    images: dict[int, dict[str, Any]]
+    annotations: dict[int, dict[str, Any]]
 
 
 def find_annotations(root: Path) -> dict[str, Path]:
@@ -25,10 +37,6 @@ def find_annotations(root: Path) -> dict[str, Path]:
     """
     if root.is_file():
         return {"train": root}
-    if not root.is_dir():
-        raise UsageError(
-            f"data.root={root}: there is no such folder.\nName the folder that holds the data."
-        )
     files = _files_of_splits(root)
     if "train" in files:
         return files
@@ -71,3 +79,46 @@ def _json_files(root: Path) -> list[Path]:
     folders = [root, root / "annotations"]
     files = [path for folder in folders for path in sorted(folder.glob("*.json"))]
     return [path for path in files if not is_hidden(path.name)]
+
+
+def read_file(file: Path) -> CocoFile:
+    """Parse an annotation file.
+
+    Raises:
+        UsageError: if it is not a COCO annotation file, or has no images.
+    """
+    try:
+        content = json.loads(read_text(file))
+    except ValueError as error:
+        raise UsageError(f"{file} is not valid JSON: {error}.") from error
+    categories, images, annotations = (
+        _by_id(file, content, kind) for kind in ("categories", "images", "annotations")
+    )
+    if not images:
+        raise UsageError(f"{file} has no images.")
+    return CocoFile(file, categories, images, annotations)
+
+
+def _by_id(file: Path, content: Any, kind: str) -> dict[int, dict[str, Any]]:
+    entries = content.get(kind) if isinstance(content, dict) else None
+    if not isinstance(entries, list):
+        raise UsageError(f"{file} has no list of {kind}: it is not a COCO annotation file.")
+    by_id: dict[int, dict[str, Any]] = {}
+    for position, entry in enumerate(entries):
+        if not isinstance(entry, dict) or not isinstance(entry.get("id"), int):
+            raise UsageError(f"{file}: number {position} of its {kind} has no whole number as id.")
+        if entry["id"] in by_id:
+            raise UsageError(f"{file}: two of its {kind} have the id {entry['id']}.")
+        by_id[entry["id"]] = entry
+    return by_id
+
+
+def required(file: Path, kind: str, entry: dict[str, Any], field: str) -> Any:
+    """Return a field of an entry, whose ``kind`` is for the message.
+
+    Raises:
+        UsageError: if the entry lacks the field.
+    """
+    if entry.get(field) is None:
+        raise UsageError(f"{file}: {kind} {entry['id']} has no {field}.")
+    return entry[field]

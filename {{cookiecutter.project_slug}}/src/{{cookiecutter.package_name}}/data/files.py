@@ -115,10 +115,24 @@ def images_below(folder: str | Path) -> list[str]:
 
 
 def folders_in(folder: str | Path) -> list[str]:
-    """Return the sorted names of the folders in a folder, also of linked ones; none is hidden."""
-    with os.scandir(folder) as entries:
-        folders = [entry.name for entry in entries if entry.is_dir()]
+    """Return the sorted names of the folders in a folder, also of links, without hidden folders.
+
+    Raises:
+        UsageError: if there is no such folder.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            folders = [entry.name for entry in entries if entry.is_dir()]
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise UsageError(
+            f"{folder}: there is no such folder.\nSet data.root to the folder that holds the data."
+        ) from error
     return sorted(name for name in folders if not is_hidden(name))
+
+
+def split_of(word: str) -> str | None:
+    """Return the split that a word stands for, such as ``val`` for ``Validation``, or None."""
+    return next((split for split, words in SPLIT_NAMES.items() if word.lower() in words), None)
 
 
 def split_folders(folder: Path) -> dict[str, Path]:
@@ -129,12 +143,12 @@ def split_folders(folder: Path) -> dict[str, Path]:
         exist.
 
     Raises:
-        UsageError: if two folders are named after the same split.
+        UsageError: if there is no such folder, or two folders are named after the same split.
     """
     found: dict[str, Path] = {}
     names = folders_in(folder)
-    for split, words in SPLIT_NAMES.items():
-        matching = [name for name in names if name.lower() in words]
+    for split in SPLIT_NAMES:
+        matching = [name for name in names if split_of(name) == split]
         if len(matching) > 1:
             raise UsageError(
                 f"{folder} has several folders for {split}: {', '.join(matching)}.\n"

@@ -42,14 +42,14 @@ class Reading:
         counted: the things that ``objects`` counts: images, if each has one label, labels, objects
             or pixels.
         notes: sentences that the user must know, each with the file and the reason.
-        drawn: the splits that the data lack, so that their images are drawn by ``data.split``.
+        new_splits: the splits that ``data.split`` makes, because the data have no images for val.
     """
 
     images: dict[str, int] = field(default_factory=dict)
     objects: dict[str, dict[str, int]] = field(default_factory=dict)
     counted: str = "objects"
     notes: list[str] = field(default_factory=list)
-    drawn: Sequence[str] = ()
+    new_splits: Sequence[str] = ()
     _left_out: dict[tuple[str, str, str], LeftOut] = field(default_factory=dict)
 
     @property

@@ -1,4 +1,4 @@
-"""Read annotation files that belong to one image each, such as Pascal VOC's and LabelMe's."""
+"""Find the annotation files of formats with a file for each image, and match them with images."""
 
 import os
 from collections import defaultdict
@@ -33,10 +33,6 @@ def find_by_split(root: Path, suffix: str) -> dict[str, list[Path]]:
     Raises:
         UsageError: if there is no such folder or no such file, or no folder for train.
     """
-    if not root.is_dir():
-        raise UsageError(
-            f"data.root={root}: there is no such folder.\nName the folder that holds the data."
-        )
     folders = split_folders(root) or {"train": root}
     if "train" not in folders:
         raise UsageError(f"{root} has a folder {', '.join(folders)}, but none for train.")
@@ -90,8 +86,6 @@ def convert_files(
                     f"{file.path}: its image {file.image} is missing.\n"
                     "Add it, or leave such images out: data.skip_unreadable=true"
                 )
-    if "val" in splits and "test" not in splits:
-        reading.note(f"{root} has no annotations for test: the validation images are tested.")
     return classes, splits
 
 

@@ -35,6 +35,8 @@ def with_splits(
 ) -> dict[str, Sequence[ImageT]]:
     """Return the images of all splits; without val, the images of train are split.
 
+    Without images for test, the validation images are tested.
+
     Args:
         images: the images by split; those of data without splits are the images of train.
         settings: the shares, the seed, the pattern of groups, the file of an earlier split.
@@ -55,17 +57,20 @@ def with_splits(
                     f"data.{name} is for data without splits, but {settings.root} has splits.\n"
                     f"To use them: data.{name}=null"
                 )
+        if "test" not in images:
+            reading.note(f"{settings.root} has no test images: the validation images are tested.")
         return {**images, "test": images.get("test", images["val"])}
     train, val, test = settings.split
-    shares, reading.drawn = (train, val, test), SPLITS
+    shares, reading.new_splits = (train, val, test), SPLITS
     if "test" in images:
-        shares, reading.drawn = (train / (train + val), val / (train + val), 0.0), SPLITS[:2]
+        shares = (train / (train + val), val / (train + val), 0.0)
+        reading.new_splits = SPLITS[:2]
     unsplit = images["train"]
     names = relative_names(map(path, unsplit), settings.root)
     if settings.split_file:
         parts = _read_split(settings.split_file, names, reading)
     else:
-        parts = draw_split(names, [*map(labels, unsplit)], settings, shares)
+        parts = random_split(names, [*map(labels, unsplit)], settings, shares)
     splits = {split: [unsplit[index] for index in sorted(parts[split])] for split in SPLITS}
     sizes = ", ".join(f"{len(part)} for {split}" for split, part in splits.items() if part)
     reading.note(f"{settings.root} has no images for val: {len(unsplit)} are split, {sizes}.")
@@ -81,11 +86,11 @@ def record_split(settings: Settings, datasets: Datasets, run: Run) -> Settings:
         The settings, which name the file as ``data.split_file``, so that checkpoints refer to it.
     """
     data = settings.data
-    if not datasets.reading.drawn or not isinstance(data, OwnFolder):
+    if not datasets.reading.new_splits or not isinstance(data, OwnFolder):
         return settings
     if is_first() and data.split_file != run.split:  # a resumed run keeps its file
         rows: dict[str, str] = {}
-        for split in datasets.reading.drawn:
+        for split in datasets.reading.new_splits:
             for name in relative_names(getattr(datasets, split).paths, data.root):
                 rows.setdefault(name, split)  # the test may repeat val
         write_csv(run.split, ["file", "split"], rows.items())
@@ -113,7 +118,7 @@ def _group(names: Sequence[str], pattern: str | None) -> Groups:
     return list(groups.values())
 
 
-def draw_split(
+def random_split(
     names: Sequence[str], labels: Sequence[Collection[str]], settings: OwnFolder, shares: Shares
 ) -> dict[str, list[int]]:
     """Split images at random, separately for each class, with the images of a group together.

@@ -5,7 +5,7 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 from ..data.coco import CocoImage
-from ..data.files import SPLIT_NAMES, folders_in
+from ..data.files import folders_in, split_of
 from ..data.reading import Reading
 from ..data.sidecars import AnnotationFile, convert_files, find_by_split
 from ..data.text import read_text
@@ -46,17 +46,13 @@ def read_voc(
 
 def _voc_folder(root: Path) -> Path:
     """Return the folder that holds the annotations, which may be ``VOCdevkit/VOC2012``."""
-    years = [name for name in _folders(root) if name.upper().startswith("VOC")]
+    years = [name for name in folders_in(root) if name.upper().startswith("VOC")]
     return root / years[0] if len(years) == 1 and _annotations(root) is None else root
 
 
 def _annotations(root: Path) -> Path | None:
-    names = [name for name in _folders(root) if name.lower() == "annotations"]
+    names = [name for name in folders_in(root) if name.lower() == "annotations"]
     return root / names[0] if names else None
-
-
-def _folders(root: Path) -> list[str]:
-    return folders_in(root) if root.is_dir() else []
 
 
 def _find(root: Path) -> dict[str, list[Path]]:
@@ -66,9 +62,8 @@ def _find(root: Path) -> dict[str, list[Path]]:
         return find_by_split(root, ".xml")
     lists = {
         split: path
-        for split, words in SPLIT_NAMES.items()
         for path in sorted((root / "ImageSets" / "Main").glob("*.txt"))
-        if path.stem.lower() in words
+        if (split := split_of(path.stem))
     }
     if not lists:
         return find_by_split(annotations, ".xml")

@@ -13,7 +13,7 @@ from ..data.reading import Reading
 from ..data.text import read_text
 from ..errors import UsageError
 from .boxes import AnnotatedImage, AnnotatedObject
-from .yolo_files import EXAMPLE, find_description, find_entries, names_of, read_names, text_of
+from .yolo_files import EXAMPLE, find_description, find_entries, paths_of, read_class_names, text_of
 
 SLACK = 0.005  # a box may exceed the image by this share of its side, because of rounding
 NO_AREA = "the box has no area"
@@ -45,28 +45,27 @@ def read_yolo(
     """
     file = find_description(root)
     folder = folder_of(root)
-    content = _read_yaml(file) if file.suffix in {".yaml", ".yml"} else read_names(file)
+    content = _read_yaml(file) if file.suffix in {".yaml", ".yml"} else read_class_names(file)
     classes, keypoints = _classes(file, content), _keypoint_values(file, content)
     base = folder / (text_of(content.get("path")) or ".")
     base = base if base.is_dir() else folder
     entries = find_entries(content, base)
     if "train" not in entries:
         raise UsageError(f"{file} has no train.\n{EXAMPLE}")
-    if "val" in entries and "test" not in entries:
-        reading.note(f"{file} has no test: the validation images are tested.")
     splits: dict[str, list[AnnotatedImage]] = {}
     for split, entry in entries.items():
-        absent = [name for name in names_of(entry) if _source(base, name) is None]
+        absent = [name for name in paths_of(entry) if _resolve(base, name) is None]
         if split == "test" and absent:
-            reading.note(f"{file} names {absent[0]}, which does not exist: val is tested.")
+            reading.note(f"{file} names {absent[0]}, which does not exist.")
             continue
         if absent:
             raise UsageError(f"{file} names {absent[0]}, but there is no {base / absent[0]}.")
         paths = _images(file, base, entry, missing_images=missing_images)
         if not outside:
             check_inside(folder, paths, source=file)
-        splits[split] = [_read_image(path, len(classes), keypoints) for path in paths]
-        _count_faults(splits[split], split, reading)
+        splits[split] = [
+            _read_image(path, len(classes), keypoints, split, reading) for path in paths
+        ]
     _check_objects(file, splits, reading)
     _count_unused_labels([image.path for images in splits.values() for image in images], reading)
     return classes, splits
@@ -89,7 +88,7 @@ def _check_objects(file: Path, splits: dict[str, list[AnnotatedImage]], reading:
             continue
         reason = f"{file}: none of the {len(images)} images of {split} has an object"
         if split == "test":
-            reading.note(f"{reason}: the validation images are tested.")
+            reading.note(f"{reason}, so it is not used for the test.")
             del splits[split]
             continue
         label = _label_file(images[0].path)
@@ -100,7 +99,7 @@ def _check_objects(file: Path, splits: dict[str, list[AnnotatedImage]], reading:
         )
 
 
-def _source(base: Path, name: str) -> Path | None:
+def _resolve(base: Path, name: str) -> Path | None:
     # Some tools write ../train/images for train/images in the folder of data.yaml.
     candidates = (base / name, base / name.removeprefix("../"))
     return next((path for path in candidates if path.exists()), None)
@@ -132,8 +131,8 @@ def _classes(file: Path, content: Any) -> list[str]:
 
 def _images(file: Path, base: Path, entry: object, *, missing_images: bool) -> list[Path]:
     images: list[Path] = []
-    for name in names_of(entry):
-        source = _source(base, name) or base
+    for name in paths_of(entry):
+        source = _resolve(base, name) or base
         if source.is_dir():
             images += map(Path, images_below(source))
             continue
@@ -158,14 +157,6 @@ def _label_file(image: Path) -> str:
     return f"{before}{os.sep}labels{os.sep}{below}.txt" if images else f"{below}.txt"
 
 
-def _count_faults(images: Sequence[AnnotatedImage], split: str, reading: Reading) -> None:
-    for image in images:
-        count = sum(fault.endswith(NO_AREA) for fault in image.faults)
-        if count:
-            file = _label_file(image.path)
-            reading.leave_out("objects", NO_AREA, file, split=split, count=count)
-
-
 def _count_unused_labels(images: Sequence[Path], reading: Reading) -> None:
     used = set(map(_label_file, images))
     for folder in sorted({os.path.dirname(path) for path in used}):  # noqa: PTH120 - of a string
@@ -176,7 +167,9 @@ def _count_unused_labels(images: Sequence[Path], reading: Reading) -> None:
                 reading.leave_out("label files", "no image of this name", path)
 
 
-def _read_image(image: Path, classes: int, keypoints: int) -> AnnotatedImage:
+def _read_image(
+    image: Path, classes: int, keypoints: int, split: str, reading: Reading
+) -> AnnotatedImage:
     file = _label_file(image)
     try:
         lines = read_text(file).splitlines()
@@ -205,6 +198,7 @@ def _read_image(image: Path, classes: int, keypoints: int) -> AnnotatedImage:
             objects.append(AnnotatedObject(box, int(label), width * height))
         else:
             faults.append(f"{name}, line {number}: {NO_AREA}")
+            reading.leave_out("objects", NO_AREA, file, split=split)
         if beyond > SLACK:
             faults.append(f"{name}, line {number}: the box is beyond the border")
     return AnnotatedImage(image, objects, faults=tuple(faults))

@@ -14,7 +14,8 @@ EXAMPLE = """data.yaml must contain the names of the classes; without splits, th
   names: [cat, dog]
 Without data.yaml, classes.txt must have the name of a class on each line."""
 DESCRIPTIONS = ("data.yaml", "data.yml", "dataset.yaml")
-NAMES = ("classes.txt", "labels/classes.txt", "obj.names")  # of labelImg, Label Studio, Darknet
+# The class names as labelImg, Label Studio and Darknet write them.
+CLASS_FILES = ("classes.txt", "labels/classes.txt", "obj.names")
 
 
 def find_description(root: Path) -> Path:
@@ -25,14 +26,14 @@ def find_description(root: Path) -> Path:
     """
     if root.is_file():
         return root
-    files = [root / name for name in (*DESCRIPTIONS, *NAMES)]
+    files = [root / name for name in (*DESCRIPTIONS, *CLASS_FILES)]
     file = next((path for path in files if path.is_file()), None)
     if file is None:
         raise UsageError(f"{files[0]} is missing.\n{EXAMPLE}")
     return file
 
 
-def read_names(file: Path) -> dict[str, Any]:
+def read_class_names(file: Path) -> dict[str, Any]:
     """Return the lines of ``classes.txt`` as the entry ``names`` of ``data.yaml``."""
     return {"names": [line.strip() for line in read_text(file).splitlines() if line.strip()]}
 
@@ -57,7 +58,7 @@ def find_entries(content: Mapping[str, Any], root: Path) -> dict[str, object]:
     return {split: str(path.relative_to(root)) for split, path in folders.items()}
 
 
-def names_of(entry: object) -> list[str]:
+def paths_of(entry: object) -> list[str]:
     """Return the files or folders that ``data.yaml`` names for a split."""
     names = entry if isinstance(entry, list) else [entry]
     return [str(name).replace("\\", "/") for name in names if text_of(name)]

@@ -186,7 +186,7 @@ def _read_outlines(settings: DataSettings, reading: Reading) -> tuple[list[str],
 def _read_mask_files(
     settings: DataSettings, root: Path, reading: Reading
 ) -> tuple[list[str], ImagesAndMasks]:
-    pairs = find_pairs(root, reading)
+    pairs = find_pairs(root)
     splits = with_splits(pairs, settings, reading, path=lambda pair: pair[0], labels=lambda _: ())
     trained = [mask for _, mask in splits["train"]]
     classes = with_greys(read_classes(root / "classes.txt"), trained, reading)

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..data.files import folders_in, images_below, split_folders
-from ..data.reading import Reading
 from ..errors import UsageError
 
 IMAGES = ("images",)
@@ -18,7 +17,7 @@ Or images/a.jpg with masks/a.png, which are then split."""
 Pair = tuple[str, str]  # the paths of an image and of its mask
 
 
-def find_pairs(root: Path, reading: Reading) -> dict[str, list[Pair]]:
+def find_pairs(root: Path) -> dict[str, list[Pair]]:
     """Return the images and their masks by split, matched by file name.
 
     Without splits, all images are those of train.
@@ -26,15 +25,9 @@ def find_pairs(root: Path, reading: Reading) -> dict[str, list[Pair]]:
     Raises:
         UsageError: if a folder or a mask is missing.
     """
-    if not root.is_dir():
-        raise UsageError(
-            f"data.root={root}: there is no such folder.\nName the folder that holds the data."
-        )
     folders = _find_folders(root)
     if "train" not in folders:
         raise UsageError(f"data.root={root} has no images for train.\n{LAYOUTS}")
-    if "val" in folders and "test" not in folders:
-        reading.note(f"{root} has no images for test: the validation images are tested.")
     return {split: _match(*folders[split]) for split in folders}
 
 

@@ -1,4 +1,4 @@
-"""Read the images and labels that CSV files name."""
+"""Read the image and the labels of each row of CSV files."""
 
 import os
 from collections import Counter
@@ -8,11 +8,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..data.files import SPLIT_NAMES, SUFFIXES, check_inside, folder_of, images_below, locate
+from ..data.files import (
+    SPLIT_NAMES,
+    SUFFIXES,
+    check_inside,
+    folder_of,
+    images_below,
+    locate,
+    split_of,
+)
 from ..data.reading import Reading
 from ..errors import UsageError
 from ..settings.classification import CsvSettings
-from .csv_table import Columns, Row, binary_labels, find_columns, find_files, read_rows, split_of
+from .csv_table import Columns, Row, binary_labels, find_columns, find_files, read_rows
 
 SEPARATORS = ";|,"
 
@@ -66,8 +74,6 @@ def read_csv(
             f"{folder}: the split column has {', '.join(by_split)}, but no row for train.\n"
             "Assign images to train, or remove the column, and the images are split at random."
         )
-    if "val" in by_split and "test" not in by_split:
-        reading.note(f"{folder} has no images for test: the validation images are tested.")
     return classes, by_split
 
 
