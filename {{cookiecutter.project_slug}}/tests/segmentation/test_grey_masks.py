@@ -109,7 +109,7 @@ def test_a_class_in_no_training_mask_is_reported(tmp_path):
     with_greys(names(tmp_path, "background\nobject\ncar\n"), paths, reading)
     assert reading.notes == ["2 of 2 training masks have no pixel of car."]
     write(tmp_path, np.zeros((2, 3), np.uint8), np.zeros((2, 3), np.uint8))
-    with pytest.raises(UsageError, match="hold no pixel of object, so nothing can be learnt"):
+    with pytest.raises(UsageError, match="hold no pixel of object, so nothing can be learned"):
         with_greys(names(tmp_path, "background\nobject\n"), paths, Reading())
 
 

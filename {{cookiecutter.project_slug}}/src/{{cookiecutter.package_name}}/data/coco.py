@@ -114,7 +114,7 @@ def _class_names(contents: Sequence[CocoFile], reading: Reading) -> dict[int, st
         )
     }
     for key in sorted(parents):
-        reading.leave_out("categories", "the parent of others, without annotations", file)
+        reading.leave_out("categories", "supercategories without annotations", file)
         reading.note(
             f"{file}: category {key} {all_names[key]} is no class, since it is the supercategory "
             "of others and has no annotation."
@@ -135,7 +135,7 @@ def _crowds_that_are_objects(contents: Mapping[str, CocoFile], reading: Reading)
     """Return the files whose crowds are objects.
 
     Some tools write each painted object as a crowd. If all annotations of the training file are
-    crowds, so that nothing could be learned, they are objects there and in each such file.
+    crowds, they are objects in this and in every other file that has crowds only.
     """
     only_crowds = {
         content.path: len(content.annotations)
@@ -147,8 +147,8 @@ def _crowds_that_are_objects(contents: Mapping[str, CocoFile], reading: Reading)
         return set()
     for file, count in only_crowds.items():
         reading.note(
-            f"{file}: all {count} annotations are crowds (iscrowd). Those with an area of their "
-            "own are used as objects, since some tools write painted objects so."
+            f"{file}: all {count} annotations are crowds (iscrowd). Those with an outline are "
+            "used as objects, since some tools write painted objects as crowds."
         )
     return set(only_crowds)
 

@@ -8,7 +8,7 @@ from ..errors import UsageError
 from ..settings.data import OwnFolder
 from .files import relative_names
 from .reading import Reading
-from .text import read_text
+from .text import read_lines
 
 ImageT = TypeVar("ImageT")
 
@@ -30,10 +30,10 @@ def without_excluded(
     if settings.exclude is None:
         return dict(images)
     try:
-        lines = read_text(settings.exclude).splitlines()
+        lines = read_lines(settings.exclude)
     except FileNotFoundError as error:
         raise UsageError(f"data.exclude={settings.exclude}: there is no such file.") from error
-    listed = {line.strip() for line in lines if line.strip() and not line.startswith("#")}
+    listed = {line for line in lines if not line.startswith("#")}
     unknown = set(listed)
     remaining: dict[str, Sequence[ImageT]] = {}
     for split, part in images.items():

@@ -35,7 +35,7 @@ UNSUPPORTED = frozenset({
     ".pgm", ".pnm", ".ppm", ".psd", ".raf", ".raw", ".rw2", ".svg", ".tga",
 })  # fmt: skip
 SYSTEM_FOLDERS = frozenset({"$RECYCLE.BIN", "@eaDir", "__MACOSX"})  # of Windows, Synology, macOS
-LOCATED_NAMES = 20  # names by which the folder of the images is found
+LOCATED_NAMES = 20  # how many names of an annotation file are tried to find the images
 SPLIT_NAMES = {
     "train": ("train", "training"),
     "val": ("val", "valid", "validation", "dev"),
@@ -218,13 +218,16 @@ def relative_names(paths: Iterable[str | Path], root: Path) -> list[str]:
     for path in map(str, paths):
         inside = path.startswith(prefix)
         name = path[len(prefix) :] if inside else os.path.relpath(path, folder)
-        # As write_csv writes bytes that are no UTF-8.
+        # Bytes that are not UTF-8 become escapes, as in the files that write_csv writes.
         names.append(name.replace(os.sep, "/").encode(errors="backslashreplace").decode())
     return names
 
 
 def folder_of(root: Path) -> Path:
-    """Return the folder of the data set, where ``data.root`` may be the file that describes it."""
+    """Return the folder of the data set; ``data.root`` may also be its annotation file.
+
+    That file is in the folder or in its folder ``annotations``.
+    """
     if not root.is_file():
         return root
     return root.parent.parent if root.parent.name == "annotations" else root.parent

@@ -59,7 +59,7 @@ class Placement(NamedTuple):
         return scale, points.new_tensor([left / width, top / height] * 2)
 
 
-WHOLE = Placement((1, 1), (1, 1))  # of an image that is the model input as it is
+WHOLE = Placement((1, 1), (1, 1))  # of an image that has the size of the model input
 
 
 def place(size: tuple[int, int], settings: DataFolder) -> Placement:

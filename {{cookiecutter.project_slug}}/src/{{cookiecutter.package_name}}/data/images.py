@@ -26,6 +26,7 @@ class UnreadableImageError(UsageError):
     """An image file is missing, damaged or not an image."""
 
     def __init__(self, path: str, reason: str) -> None:
+        reason = reason.partition("\n")[0].rstrip(".")
         super().__init__(
             f"{path} cannot be read: {reason}.\n"
             "Repair or remove it, or leave such images out: data.skip_unreadable=true"
@@ -86,7 +87,7 @@ def read_image(path: str | Path, pixels: PixelFormat = RGB) -> Tensor:
         with opened(name, pixels) as image:
             return torch.from_numpy(to_channels(image, pixels)).permute(2, 0, 1)
     except UNREADABLE as error:
-        raise UnreadableImageError(name, str(error).splitlines()[0].rstrip(".")) from error
+        raise UnreadableImageError(name, str(error)) from error
 
 
 def _decode_jpeg(content: bytes, max_pixels: int) -> Tensor:
@@ -153,4 +154,4 @@ def image_size(path: str | Path, pixels: PixelFormat = RGB) -> tuple[int, int]:
             turned = image.format != "TIFF" and orientation_of(image) >= 5  # Pillow turns TIFF
             return (image.width, image.height) if turned else (image.height, image.width)
     except UNREADABLE as error:
-        raise UnreadableImageError(str(path), str(error).splitlines()[0].rstrip(".")) from error
+        raise UnreadableImageError(str(path), str(error)) from error

@@ -11,7 +11,7 @@ from .coco import CocoImage, CocoObject
 from .files import files_below, images_below, split_folders
 from .images import image_size
 from .reading import Reading
-from .text import read_text
+from .text import read_lines
 
 CLASS_FILES = ("classes.txt", "labels.txt")
 
@@ -93,8 +93,7 @@ def _class_names(root: Path, found: Iterable[str]) -> list[str]:
     file = next((root / name for name in CLASS_FILES if (root / name).is_file()), None)
     if file is None:
         return sorted(found)
-    names = [line.strip() for line in read_text(file).splitlines()]
-    return [name for name in names if name and name not in {"__ignore__", "_background_"}]
+    return [name for name in read_lines(file) if name not in {"__ignore__", "_background_"}]
 
 
 def _stem(path: str) -> str:

@@ -1,4 +1,4 @@
-"""Read the text of annotation files."""
+"""Read text files of any common encoding: annotations, class names and lists of images."""
 
 import codecs
 from pathlib import Path
@@ -41,3 +41,8 @@ def read_text(path: str | Path) -> str:
             "Open it in a text editor, and save it as UTF-8."
         )
     return text
+
+
+def read_lines(path: str | Path) -> list[str]:
+    """Return the lines of a text file without surrounding spaces; empty lines are left out."""
+    return [line.strip() for line in read_text(path).splitlines() if line.strip()]

@@ -52,7 +52,7 @@ def find_value_range(paths: Sequence[str], pixels: PixelFormat) -> tuple[float, 
         path = str(paths[index])
         if path.lower().endswith((".jpg", ".jpeg")):
             continue
-        with suppress(*UNREADABLE), opened(path, pixels) as values:  # reported when it is used
+        with suppress(*UNREADABLE), opened(path, pixels) as values:  # reported by the data loader
             if not isinstance(values, np.ndarray) or values.dtype in (np.uint8, np.bool_):
                 continue
             numbers = values[np.isfinite(values)]

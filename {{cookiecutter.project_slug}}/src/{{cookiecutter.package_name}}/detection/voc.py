@@ -8,7 +8,7 @@ from ..data.coco import CocoImage
 from ..data.files import folders_in, split_of
 from ..data.reading import Reading
 from ..data.sidecars import AnnotationFile, convert_files, find_by_split
-from ..data.text import read_text
+from ..data.text import read_lines
 from ..errors import UsageError
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
@@ -73,8 +73,7 @@ def _find(root: Path) -> dict[str, list[Path]]:
 
 
 def _listed(file: Path, annotations: Path) -> list[Path]:
-    lines = [line.split() for line in read_text(file).splitlines()]
-    paths = [annotations / f"{words[0]}.xml" for words in lines if words]
+    paths = [annotations / f"{line.split()[0]}.xml" for line in read_lines(file)]
     missing = [path for path in paths if not path.is_file()]
     if missing:
         raise UsageError(

@@ -10,10 +10,10 @@ import yaml
 
 from ..data.files import check_inside, folder_of, images_below, locate
 from ..data.reading import Reading
-from ..data.text import read_text
+from ..data.text import read_lines, read_text
 from ..errors import UsageError
 from .boxes import AnnotatedImage, AnnotatedObject
-from .yolo_files import EXAMPLE, find_description, find_entries, paths_of, read_class_names, text_of
+from .yolo_files import EXAMPLE, find_description, find_entries, paths_of, text_of
 
 SLACK = 0.005  # a box may exceed the image by this share of its side, because of rounding
 NO_AREA = "the box has no area"
@@ -45,7 +45,7 @@ def read_yolo(
     """
     file = find_description(root)
     folder = folder_of(root)
-    content = _read_yaml(file) if file.suffix in {".yaml", ".yml"} else read_class_names(file)
+    content = _read_yaml(file) if file.suffix in {".yaml", ".yml"} else {"names": read_lines(file)}
     classes, keypoints = _classes(file, content), _keypoint_values(file, content)
     base = folder / (text_of(content.get("path")) or ".")
     base = base if base.is_dir() else folder
@@ -94,7 +94,7 @@ def _check_objects(file: Path, splits: dict[str, list[AnnotatedImage]], reading:
         label = _label_file(images[0].path)
         state = "has none" if Path(label).is_file() else "does not exist"
         raise UsageError(
-            f"{reason}.\nThe objects of {images[0].path} were sought in {label}, which {state}: "
+            f"{reason}.\nThe objects of {images[0].path} are read from {label}, which {state}: "
             "labels/ takes the place of the last images/ in the path."
         )
 
@@ -136,7 +136,7 @@ def _images(file: Path, base: Path, entry: object, *, missing_images: bool) -> l
         if source.is_dir():
             images += map(Path, images_below(source))
             continue
-        lines = [line.strip() for line in read_text(source).splitlines() if line.strip()]
+        lines = read_lines(source)
         paths, _ = locate(lines, [source.parent, base]) if lines else ([], 0)
         missing = [path for path in paths if not path.is_file()]
         if missing and not missing_images:

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from ..data.files import SPLIT_NAMES, split_folders
-from ..data.text import read_text
 from ..errors import UsageError
 
 EXAMPLE = """data.yaml must contain the names of the classes; without splits, the images are split:
@@ -31,11 +30,6 @@ def find_description(root: Path) -> Path:
     if file is None:
         raise UsageError(f"{files[0]} is missing.\n{EXAMPLE}")
     return file
-
-
-def read_class_names(file: Path) -> dict[str, Any]:
-    """Return the lines of ``classes.txt`` as the entry ``names`` of ``data.yaml``."""
-    return {"names": [line.strip() for line in read_text(file).splitlines() if line.strip()]}
 
 
 def find_entries(content: Mapping[str, Any], root: Path) -> dict[str, object]:

@@ -47,7 +47,7 @@ def with_greys(classes: Classes, paths: Sequence[str], reading: Reading) -> Clas
     if len(absent) >= count - 1 and -1 not in ids and len(sampled) == len(paths):
         raise UsageError(
             f"The {len(paths)} training masks hold no pixel of {', '.join(absent)}, so nothing can "
-            f"be learnt. The first mask is {paths[0]}.\n"
+            f"be learned. The first mask is {paths[0]}.\n"
             f"Their values are {sorted(grey)[:8]}; line 1 of classes.txt names the value 0."
         )
     if absent:

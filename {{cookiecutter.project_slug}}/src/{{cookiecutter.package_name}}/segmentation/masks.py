@@ -22,7 +22,7 @@ from ..run.files import replacing
 from ..settings.segmentation import DataSettings
 
 IGNORE_INDEX = 255  # the id of pixels that the loss and the metrics ignore
-IGNORED_COLOR = 1 << 24  # stands for the colour of these pixels in a palette
+IGNORED_COLOR = 1 << 24  # stands for their colour in a palette; it has more than 24 bits
 
 
 class Prediction(NamedTuple):
