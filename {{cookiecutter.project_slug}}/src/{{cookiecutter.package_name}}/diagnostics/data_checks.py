@@ -58,7 +58,7 @@ class Issue(NamedTuple):
     same: str = ""  # the path of an earlier image with the same pixels
 
 
-class Checked(NamedTuple):
+class CheckedImage(NamedTuple):
     """The facts about an image and its annotations."""
 
     pixels: bytes  # a digest, which is empty for an unreadable image
@@ -79,7 +79,7 @@ class DataReport:
     counts: dict[str, np.ndarray] = field(default_factory=dict)  # int64 [classes]
     sizes: dict[str, np.ndarray] = field(default_factory=dict)  # int64 [N, 2], height and width
     # ~ if cookiecutter.task == "detection"
-    sides: dict[str, np.ndarray] = field(default_factory=dict)  # see Checked
+    sides: dict[str, np.ndarray] = field(default_factory=dict)  # as in CheckedImage
     # ~ endif
     issues: list[Issue] = field(default_factory=list)  # the worst first
 
@@ -100,7 +100,7 @@ def check_data(datasets: Datasets, *, progress: bool) -> DataReport:
         loader = DataLoader(
             dataset, batch_size=None, num_workers=usable_workers(), collate_fn=check
         )
-        images: list[Checked] = []
+        images: list[CheckedImage] = []
         shown = track(loader, f"Checking {split}", total=len(dataset), disable=not progress)
         for position, image in enumerate(shown):
             path = str(dataset.paths[position])
@@ -122,7 +122,7 @@ def check_data(datasets: Datasets, *, progress: bool) -> DataReport:
 
 
 def _repetitions(
-    first: tuple[str, str, bytes], image: Checked, split: str, position: int, path: str
+    first: tuple[str, str, bytes], image: CheckedImage, split: str, position: int, path: str
 ) -> Iterator[Issue]:
     """Yield the issues of an image with the pixels of an earlier image."""
     first_split, first_path, annotations = first
@@ -141,7 +141,7 @@ def identity(*parts: Any) -> Any:
     return parts if len(parts) > 1 else parts[0]
 
 
-def _check_sample(dataset: Any, classes: int, sample: Any) -> Checked:
+def _check_sample(dataset: Any, classes: int, sample: Any) -> CheckedImage:
     """Return the facts about an image.
 
     The loader's worker calls this function, so that no pixels are sent between processes.
@@ -153,9 +153,9 @@ def _check_sample(dataset: Any, classes: int, sample: Any) -> Checked:
         counts = np.zeros(classes, dtype=np.int64)
         issues = [("unreadable", f"{sample.path}: {sample.reason}")]
         # ~ if cookiecutter.task == "detection"
-        return Checked(b"", b"", (0, 0), counts, sides, issues)
+        return CheckedImage(b"", b"", (0, 0), counts, sides, issues)
         # ~ else
-        return Checked(b"", b"", (0, 0), counts, issues)
+        return CheckedImage(b"", b"", (0, 0), counts, issues)
         # ~ endif
     counts, problems = _check_annotations(dataset, classes, sample)
     issues = [("annotation", problem) for problem in problems]
@@ -167,11 +167,11 @@ def _check_sample(dataset: Any, classes: int, sample: Any) -> Checked:
     boxes = target.boxes.numpy()
     sides = boxes[:, 2:] - boxes[:, :2]
     annotations = _digest(rows[np.lexsort(rows.T)])  # in any order
-    return Checked(pixels, annotations, size, counts, sides, issues)
+    return CheckedImage(pixels, annotations, size, counts, sides, issues)
 
 
     # ~ else
-    return Checked(pixels, _digest(np.asarray(sample.target)), size, counts, issues)
+    return CheckedImage(pixels, _digest(np.asarray(sample.target)), size, counts, issues)
 
 
     # ~ endif
