@@ -5,7 +5,6 @@ import pytest
 
 from {{ cookiecutter.package_name }}.data.files import (
     files_below,
-    find_sources,
     folders_in,
     images_below,
     list_images,
@@ -13,6 +12,7 @@ from {{ cookiecutter.package_name }}.data.files import (
 )
 from {{ cookiecutter.package_name }}.data.text import read_text
 from {{ cookiecutter.package_name }}.errors import UsageError
+from {{ cookiecutter.package_name }}.predict import find_sources
 
 
 def touch(root, *names):

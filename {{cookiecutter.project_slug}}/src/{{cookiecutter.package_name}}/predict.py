@@ -1,6 +1,8 @@
 # ~ if cookiecutter.scope == "complete"
 """Predict images and videos with a checkpoint; write annotated copies and a table."""
 
+import glob
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -12,6 +14,8 @@ from PIL.Image import Image
 # ~ else
 """Predict images with a checkpoint; write annotated copies and a table."""
 
+import glob
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -22,7 +26,7 @@ from rich.console import Console
 from rich.progress import track
 
 from .data.datamodule import DataModule, Datasets
-from .data.files import SUFFIXES, find_sources
+from .data.files import SUFFIXES, UNSUPPORTED, files_below
 from .data.images import read_image
 # ~ if cookiecutter.scope == "complete"
 from .data.videos import VIDEO_SUFFIXES, count_frames, frames_per_second, read_frames, write_video
@@ -52,6 +56,8 @@ from .task import (
 )
 from .training.loggers import open_trackers
 from .training.trainer import build_trainer
+
+log = logging.getLogger(__name__)
 
 Rows = list[dict[str, object]]
 
@@ -87,6 +93,43 @@ def run_prediction(settings: PredictSettings, run: Run) -> Rows:
         write_json(run.folder / "predictions.json", rows)
     _print_summary(run, len(names), unreadable)
     return rows
+
+
+def find_sources(source: str) -> list[Path]:
+    """Return the sorted paths of the files to predict.
+
+    Args:
+        source: a file, a folder (searched at any depth) or a glob.
+
+    Raises:
+        UsageError: if there is no such file with a known suffix.
+    """
+    path = Path(source)
+    names: Iterable[str] = [source]
+    if path.is_dir():
+        names = files_below(path)
+    elif not path.is_file():
+        names = glob.iglob(source, recursive=True)  # noqa: PTH207 - the pattern may be absolute
+    # ~ if cookiecutter.scope == "complete"
+    suffixes = SUFFIXES | VIDEO_SUFFIXES
+    # ~ else
+    suffixes = SUFFIXES
+    # ~ endif
+    paths = sorted(Path(name) for name in names)
+    unread = [path for path in paths if path.suffix.lower() in UNSUPPORTED - suffixes]
+    if unread:
+        log.warning(
+            "%d files are left out, since their format is not read. The first is %s.",
+            len(unread),
+            unread[0],
+        )
+    files = [path for path in paths if path.suffix.lower() in suffixes and path.is_file()]
+    if not files:
+        raise UsageError(
+            f"source={source}: there is no file that can be predicted.\n"
+            f"Name a file, a folder or a quoted glob. Known suffixes: {' '.join(sorted(suffixes))}"
+        )
+    return files
 
 
 def output_names(paths: Iterable[Path]) -> dict[Path, str]:

@@ -8,15 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..data.files import (
-    SPLIT_NAMES,
-    SUFFIXES,
-    check_inside,
-    folder_of,
-    images_below,
-    locate,
-    split_of,
-)
+from ..data.files import SUFFIXES, check_inside, folder_of, images_below, locate, split_of
 from ..data.reading import Reading
 from ..errors import UsageError
 from ..settings.classification import CsvSettings
@@ -153,7 +145,7 @@ def _named_split(row: Row, column: str) -> str:
     if split is None:
         raise row.error(
             f"{column} is {row.cells[column]!r}, which is no split",
-            f"Write one of {', '.join(SPLIT_NAMES)}, or rename the column.",
+            "Write train, val or test, or rename the column.",
         )
     return split
 

@@ -1,7 +1,5 @@
 """List the image files, the class folders and the split folders of a data set."""
 
-import glob
-import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from importlib.util import find_spec
@@ -12,15 +10,7 @@ from typing import NamedTuple
 
 from PIL import features
 
-# ~ if cookiecutter.scope == "complete"
 from ..errors import UsageError
-from .videos import VIDEO_SUFFIXES
-
-# ~ else
-from ..errors import UsageError
-
-# ~ endif
-log = logging.getLogger(__name__)
 
 SUFFIXES = frozenset({
     ".bmp", ".gif", ".jpeg", ".jpg", ".npy", ".png", ".tif", ".tiff", ".webp",
@@ -231,40 +221,3 @@ def folder_of(root: Path) -> Path:
     if not root.is_file():
         return root
     return root.parent.parent if root.parent.name == "annotations" else root.parent
-
-
-def find_sources(source: str) -> list[Path]:
-    """Return the sorted paths of the files to predict.
-
-    Args:
-        source: a file, a folder (searched at any depth) or a glob.
-
-    Raises:
-        UsageError: if there is no such file with a known suffix.
-    """
-    path = Path(source)
-    names: Iterable[str] = [source]
-    if path.is_dir():
-        names = files_below(path)
-    elif not path.is_file():
-        names = glob.iglob(source, recursive=True)  # noqa: PTH207 - the pattern may be absolute
-    # ~ if cookiecutter.scope == "complete"
-    suffixes = SUFFIXES | VIDEO_SUFFIXES
-    # ~ else
-    suffixes = SUFFIXES
-    # ~ endif
-    paths = sorted(Path(name) for name in names)
-    unread = [path for path in paths if path.suffix.lower() in UNSUPPORTED - suffixes]
-    if unread:
-        log.warning(
-            "%d files are left out, since their format is not read. The first is %s.",
-            len(unread),
-            unread[0],
-        )
-    files = [path for path in paths if path.suffix.lower() in suffixes and path.is_file()]
-    if not files:
-        raise UsageError(
-            f"source={source}: there is no file that can be predicted.\n"
-            f"Name a file, a folder or a quoted glob. Known suffixes: {' '.join(sorted(suffixes))}"
-        )
-    return files
