@@ -34,7 +34,7 @@ def test_names_that_are_no_text_or_too_long_become_names_of_files():
 def test_each_image_has_its_own_outputs_whatever_its_name(train, command, own_data):
     checkpoint = f"checkpoint={train(OWN, f'data.root={own_data}')}/checkpoints/best.ckpt"
     image = next(own_data.rglob("*.jpg"))
-    paths = ["00001_a.jpg", "a.jpg", "b/a.jpg", "c/A.jpg", f"{'x' * 251}.jpg"]
+    paths = ["..jpg", "00001_a.jpg", "a.jpg", "b/a.jpg", "c/A.jpg", f"{'x' * 251}.jpg"]
     paths += [os.fsdecode(b"b/caf\xe9.jpg"), "=1+1.jpg", "[red]a\nb.jpg"]
     sources = [Path("source") / path for path in paths]
     for source in sources:
