@@ -17,7 +17,8 @@ from {{ cookiecutter.package_name }}.export.onnx_model import OnnxNetwork
 def module_of(architecture, detector):
     """The parts of a module that an export reads."""
     model = SimpleNamespace(architecture=architecture, score_threshold=0.3)
-    settings = SimpleNamespace(model=model, data=SimpleNamespace(input_size=SIZE), format="onnx")
+    data = SimpleNamespace(input_size=SIZE, channels=3)
+    settings = SimpleNamespace(model=model, data=data, format="onnx")
     return SimpleNamespace(network=detector, settings=settings, classes=["a", "b", "c"])
 
 

@@ -37,7 +37,7 @@ def scene(index):
     seen = np.where(wrong, rng.integers(0, 3, 2 * count), np.concatenate([labels, labels]))
     scores = np.sort(rng.random(len(found)))[::-1].copy()
     prediction = Prediction(
-        torch.from_numpy(found.astype(np.float32)),
+        torch.from_numpy(found.clip(0, 1).astype(np.float32)),
         torch.from_numpy(scores.astype(np.float32)),
         torch.from_numpy(np.concatenate([seen, rng.integers(0, 3, 3)])),
     )

@@ -44,9 +44,9 @@ class ListedFiles(NamedTuple):
 def is_hidden(name: str) -> bool:
     """Return whether the name of a file or folder says that it is not a part of the data.
 
-    Examples are ``.ipynb_checkpoints``, ``._001.jpg`` and ``__MACOSX``.
+    Examples are ``.ipynb_checkpoints``, ``._001.jpg`` and ``__MACOSX``, but not ``..jpg``.
     """
-    return name.startswith(".") or name in SYSTEM_FOLDERS
+    return (name.startswith(".") and not name.startswith("..")) or name in SYSTEM_FOLDERS
 
 
 def files_below(folder: str | Path, skipped: list[str] | None = None) -> Iterator[str]:
