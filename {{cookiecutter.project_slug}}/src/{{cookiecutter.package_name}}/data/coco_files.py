@@ -82,11 +82,7 @@ def _json_files(root: Path) -> list[Path]:
 
 
 def read_file(file: Path) -> CocoFile:
-    """Parse an annotation file.
-
-    Raises:
-        UsageError: if it is not a COCO annotation file, or has no images.
-    """
+    """Parse an annotation file, or raise a UsageError if it is not one or has no images."""
     try:
         content = json.loads(read_text(file))
     except ValueError as error:
@@ -114,11 +110,7 @@ def _by_id(file: Path, content: Any, kind: str) -> dict[int, dict[str, Any]]:
 
 
 def required(file: Path, kind: str, entry: dict[str, Any], field: str) -> Any:
-    """Return a field of an entry, whose ``kind`` is for the message.
-
-    Raises:
-        UsageError: if the entry lacks the field.
-    """
+    """Return a field of an entry of this kind, or raise a UsageError if the entry lacks it."""
     if entry.get(field) is None:
         raise UsageError(f"{file}: {kind} {entry['id']} has no {field}.")
     return entry[field]

@@ -214,10 +214,7 @@ def relative_names(paths: Iterable[str | Path], root: Path) -> list[str]:
 
 
 def folder_of(root: Path) -> Path:
-    """Return the folder of the data set; ``data.root`` may also be its annotation file.
-
-    That file is in the folder or in its folder ``annotations``.
-    """
+    """Return the folder of the data set, also if ``data.root`` is its annotation file."""
     if not root.is_file():
         return root
     return root.parent.parent if root.parent.name == "annotations" else root.parent
