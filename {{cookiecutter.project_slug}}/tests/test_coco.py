@@ -344,3 +344,13 @@ def test_links_and_absolute_names_in_the_data_set_are_read(tmp_path, monkeypatch
     monkeypatch.chdir(root)
     for place in (root, tmp_path / "link", Path()):
         assert len(read(place)[1]["train"]) == 10
+
+
+def test_coordinates_that_look_like_shares_are_refused(tmp_path):
+    def change(split, content):
+        for annotation in content["annotations"]:
+            annotation["bbox"] = [0.1, 0.2, 0.25, 0.4]
+
+    write_coco(tmp_path, change)
+    with pytest.raises(UsageError, match="from 0 to 1, like shares of width and height"):
+        read(tmp_path)

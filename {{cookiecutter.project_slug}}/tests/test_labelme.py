@@ -115,6 +115,7 @@ def test_an_image_of_the_same_name_twice_is_refused(tmp_path):
     ("shapes", "message"),
     [
         (None, "no list of shapes"),
+        ([POLYGON | {"label": None}], "shape 0 has no label, or no valid points"),
         ([{"label": "cat", "shape_type": "polygon"}], "shape 0 has no label, or no valid points"),
         ([POLYGON, POLYGON | {"points": [[1, 1]]}], "shape 1 has no label, or no valid points"),
     ],

@@ -160,7 +160,8 @@ def test_a_training_opens_each_file_once_an_epoch(train, monkeypatch):
     train("trainer.max_epochs=3")
     times = [count for path, count in opened.items() if "train" in Path(path).parts]
     assert len(times) >= 40
-    assert set(times) == {1 + 3}  # before training, the range of the values is looked for
+    assert 1 + 3 in times  # before training, the range of the values is looked for
+    assert set(times) <= {3, 1 + 3}
 
 
 COLLECTION = """

@@ -214,3 +214,13 @@ def test_a_file_that_lists_nothing_or_all_images_is_refused(tmp_path, text, reas
         listed.write_text(text)
     with pytest.raises(UsageError, match=reason):
         split(["0.jpg", "1.jpg"], tmp_path, exclude=listed)
+
+
+def test_files_that_are_listed_twice_or_in_two_splits_are_noted(tmp_path):
+    reading = Reading()
+    split(
+        ["0.jpg", "1.jpg", "1.jpg", *map(str, range(10))], tmp_path, reading=reading, test=["0.jpg"]
+    )
+    twice, leak = reading.notes[:2]
+    assert twice.startswith(f"train lists 1 files twice, such as {tmp_path / '1.jpg'}")
+    assert leak.startswith(f"1 files are in train and in test, such as {tmp_path / '0.jpg'}")

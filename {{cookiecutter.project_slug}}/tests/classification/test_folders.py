@@ -138,8 +138,20 @@ def test_a_missing_folder_is_named(tmp_path):
             "hold folders of the same names, blue, red: they look like splits, not like classes",
         ),
         (lambda root: [path.unlink() for path in (root / "train" / "red").iterdir()], "no images"),
+        (
+            lambda root: (
+                [path.rename(path.parents[1] / path.name) for path in root.glob("*/*/*")]
+                + [path.rmdir() for path in root.glob("*/*/")]
+            ),
+            "has the splits train, val, test, but no folders of classes in them",
+        ),
     ],
-    ids=["different classes", "splits of other names", "a class without training images"],
+    ids=[
+        "different classes",
+        "splits of other names",
+        "a class without training images",
+        "no classes",
+    ],
 )
 def test_incomplete_splits_are_named(own_data, change, message):
     split(own_data)

@@ -4,6 +4,7 @@ import torch
 from faster_coco_eval.core import mask as coco_mask
 
 from {{ cookiecutter.package_name }}.data.coco import read_coco
+from {{ cookiecutter.package_name }}.data.images import UnreadableImageError
 from {{ cookiecutter.package_name }}.data.reading import Reading
 from {{ cookiecutter.package_name }}.errors import UsageError
 from {{ cookiecutter.package_name }}.segmentation.coco import CocoMasks
@@ -91,6 +92,24 @@ def test_the_smaller_of_two_overlapping_objects_is_on_top(tmp_path):
 def test_an_invalid_outline_is_named(tmp_path, segmentation, message):
     with pytest.raises(UsageError, match=rf"train\.json: {message}"):
         masks_with(tmp_path, segmentation=segmentation)
+
+
+@pytest.mark.parametrize(
+    "segmentation",
+    [
+        [[4, 6, float("nan"), 6, 14, 18]],
+        [[4, 6, 1e8, 6, 14, 18]],
+        [["4", "6", "24", "6", "14", "18"]],
+        {"size": [HEIGHT, WIDTH], "counts": [10, 5]},
+        {"size": [HEIGHT, WIDTH], "counts": [-5, HEIGHT * WIDTH + 5]},
+        {"size": [HEIGHT, WIDTH], "counts": ["1920"]},
+    ],
+    ids=["nan", "huge", "text", "too short", "negative", "runs as text"],
+)
+def test_an_outline_that_cannot_be_drawn_is_named(tmp_path, segmentation):
+    masks = masks_with(tmp_path, segmentation=segmentation)
+    with pytest.raises(UnreadableImageError, match=r"annotation 1000 of .* is no outline"):
+        masks(0, (HEIGHT, WIDTH))
 
 
 def folder(root):

@@ -170,6 +170,13 @@ def _find_split_folders(root: Path) -> dict[str, Path]:
     names = folders_in(root)
     if "train" in found and (len(found) > 1 or len(names) == 1):
         return found
+    splits = [path.name for path in split_folders(root).values()]
+    if len(splits) > 1 and sorted(splits) == names and not found:
+        raise UsageError(
+            f"{root} has the splits {', '.join(splits)}, but no folders of classes in them.\n"
+            f"Put the images of each class into a folder: {splits[0]}/cat/1.jpg; or name their "
+            "labels in a table: data=csv"
+        )
     if found:
         raise UsageError(
             f"data.root={root} has the folders {', '.join(names)}, so it is not clear whether they "

@@ -180,11 +180,26 @@ def _images(
         objects[entry["image_id"]].append(
             CocoObject(key, index[entry["category_id"]], crowd, entry)
         )
+    if content.annotations and all(map(_is_in_shares, content.annotations.values())):
+        raise UsageError(
+            f"{file}: all coordinates are from 0 to 1, like shares of width and height, but those "
+            "of COCO are pixels.\nMultiply x by the width and y by the height of the image."
+        )
     images = []
     for key in sorted(content.images):
         height, width = _size(content.images[key], paths[key])
         images.append(CocoImage(paths[key], width, height, objects[key], file))
     return images
+
+
+def _is_in_shares(entry: dict[str, Any]) -> bool:
+    """Return whether no number of the box, or of the first polygon, is above 1."""
+    numbers = entry.get("bbox")
+    if not numbers and isinstance(entry.get("segmentation"), list):
+        numbers = next(iter(entry["segmentation"]), None)
+    if not isinstance(numbers, list) or not numbers:
+        return False
+    return all(isinstance(number, int | float) and 0 <= number <= 1 for number in numbers)
 
 
 def _size(entry: dict[str, Any], path: Path) -> tuple[int, int]:

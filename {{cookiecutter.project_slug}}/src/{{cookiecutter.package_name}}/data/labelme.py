@@ -56,7 +56,9 @@ def _parse(path: Path, reading: Reading, split: str) -> AnnotationFile:
     for number, shape in enumerate(shapes):
         try:
             kind, group = shape.get("shape_type") or "polygon", shape.get("group_id")
-            name, outline = str(shape["label"]).strip(), _outline(kind, shape["points"])
+            name, outline = str(shape["label"] or "").strip(), _outline(kind, shape["points"])
+            if not name:
+                raise ValueError("label")
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise UsageError(f"{path}: shape {number} has no label, or no valid points.") from error
         if outline is None:

@@ -50,6 +50,7 @@ def with_splits(
     """
     if isinstance(settings, OwnFolder):
         images = without_excluded(images, settings, reading, path)
+    _note_repeated(images, reading, path)
     if "val" in images or not isinstance(settings, OwnFolder):
         for name in ("split_by", "split_file"):
             if getattr(settings, name, None) is not None:
@@ -75,6 +76,33 @@ def with_splits(
     sizes = ", ".join(f"{len(part)} for {split}" for split, part in splits.items() if part)
     reading.note(f"{settings.root} has no images for val: {len(unsplit)} are split, {sizes}.")
     return {**splits, "test": images.get("test", splits["test"] or splits["val"])}
+
+
+def _note_repeated(
+    images: Mapping[str, Sequence[ImageT]],
+    reading: Reading,
+    path: Callable[[ImageT], str | Path],
+) -> None:
+    """Note files that are listed twice in a split, or in two splits."""
+    first: dict[str, str] = {}  # the split of each file
+    repeated: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+    for split, part in images.items():
+        for name in map(str, map(path, part)):
+            if name in first:
+                repeated[first[name], split].append(name)
+            else:
+                first[name] = split
+    for (earlier, split), names in repeated.items():
+        if earlier == split:
+            reading.note(
+                f"{split} lists {len(names)} files twice, such as {names[0]}. Each entry is an "
+                "image of its own, without the annotations of the other entry."
+            )
+        else:
+            reading.note(
+                f"{len(names)} files are in {earlier} and in {split}, such as {names[0]}: the "
+                f"scores of {split} will be too good."
+            )
 
 
 def record_split(settings: Settings, datasets: Datasets, run: Run) -> Settings:

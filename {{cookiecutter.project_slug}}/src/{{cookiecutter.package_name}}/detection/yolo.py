@@ -163,7 +163,7 @@ def _count_unused_labels(images: Sequence[Path], reading: Reading) -> None:
         entries = sorted(os.listdir(folder)) if os.path.isdir(folder) else []  # noqa: PTH112, PTH208
         for name in entries:
             path = f"{folder}{os.sep}{name}"
-            if name.endswith(".txt") and path not in used and name != "classes.txt":
+            if name.lower().endswith(".txt") and path not in used and name != "classes.txt":
                 reading.leave_out("label files", "no image of this name", path)
 
 

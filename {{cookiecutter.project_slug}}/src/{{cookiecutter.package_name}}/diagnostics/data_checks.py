@@ -105,8 +105,9 @@ def check_data(datasets: Datasets, *, progress: bool) -> DataReport:
         for position, image in enumerate(shown):
             path = str(dataset.paths[position])
             images.append(image)
-            first = known.setdefault(image.pixels, (split, path, image.annotations))
-            if image.pixels and first[1] != path:
+            place = (split, path, image.annotations)
+            first = known.setdefault(image.pixels, place)
+            if image.pixels and first is not place:
                 report.issues += _repetitions(first, image, split, position, path)
             report.issues += [
                 Issue(kind, split, position, path, text) for kind, text in image.issues

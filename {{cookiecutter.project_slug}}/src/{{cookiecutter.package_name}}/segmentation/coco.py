@@ -2,6 +2,7 @@
 
 import pickle
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -48,18 +49,21 @@ class CocoMasks:
             size: the height and width of the image file.
 
         Raises:
-            UnreadableImageError: if the annotations are for another size.
+            UnreadableImageError: if the annotations are for another size, or an outline is invalid.
         """
         image = self.record(index)
         if (image.height, image.width) != size:
             reason = size_conflict(size, (image.height, image.width), "annotations say")
             raise UnreadableImageError(str(image.path), reason)
         ids = np.zeros((image.height, image.width), dtype=np.uint8)
-        outlined = [
-            (annotation, _pixels(annotation, image.height, image.width))
-            for annotation in image.objects
-            if annotation.content["segmentation"]
-        ]
+        outlined = []
+        for annotation in image.objects:
+            try:
+                pixels = _pixels(annotation, image.height, image.width)
+            except (IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
+                reason = f"annotation {annotation.id} of {image.source} is no outline: {error}"
+                raise UnreadableImageError(str(image.path), reason) from error
+            outlined.append((annotation, pixels))
         for annotation, pixels in sorted(outlined, key=lambda pair: -int(pair[1].sum())):
             ids[pixels] = IGNORE_INDEX if annotation.crowd else annotation.label + 1
         return torch.from_numpy(ids)
@@ -70,10 +74,22 @@ def _pixels(annotation: CocoObject, height: int, width: int) -> np.ndarray:
     if isinstance(outline, dict) and isinstance(outline["counts"], str):
         runs = {**outline, "counts": outline["counts"].encode()}
     else:
+        _check_numbers(outline, height, width)
         parts = coco_mask.frPyObjects(outline, height, width)
         runs = coco_mask.merge(parts) if isinstance(parts, list) else parts
     pixels: np.ndarray = coco_mask.decode(runs).astype(bool).reshape(height, width)
     return pixels
+
+
+def _check_numbers(outline: Any, height: int, width: int) -> None:
+    """Refuse run lengths and coordinates for which the decoder would fail or fill the memory."""
+    polygons = isinstance(outline, list)
+    numbers = np.concatenate([*map(np.asarray, outline)] if polygons else [outline["counts"]])
+    limit = 10 * max(height, width) if polygons else height * width
+    if numbers.dtype.kind not in "iuf" or not (np.abs(numbers) <= limit).all():
+        raise ValueError(f"it has text, or numbers that are not finite or beyond {limit}")
+    if not polygons and (numbers.min() < 0 or numbers.sum() != height * width):
+        raise ValueError(f"its run lengths do not sum to {height} x {width} pixels")
 
 
 def _check(image: CocoImage, annotation: CocoObject) -> None:

@@ -23,6 +23,7 @@ from ..data.images import (
 from ..data.labelme import read_labelme
 from ..data.reading import Reading
 from ..data.split import with_splits
+from ..errors import UsageError
 from ..settings.data import PixelFormat, ShapesSettings
 from ..settings.segmentation import DataSettings
 from .coco import CocoMasks
@@ -177,6 +178,11 @@ def _read_outlines(settings: DataSettings, reading: Reading) -> tuple[list[str],
         reading.count(split, images=len(images), labels=labels, classes=names)
     used = (image.path for images in outlined.values() for image in images)
     reading.add_unused_images(folder_of(root), used, "not among the annotated images")
+    if "background" in names:
+        raise UsageError(
+            f"{root} has a class named background, but all pixels outside of objects have this "
+            "class already.\nRename it, or remove its annotations."
+        )
     return ["background", *names], {
         split: ([image.path for image in images], CocoMasks(images))
         for split, images in splits.items()

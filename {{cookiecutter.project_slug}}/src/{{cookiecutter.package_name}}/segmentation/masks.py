@@ -44,7 +44,7 @@ def read_classes(path: Path) -> Classes:
     """Read ``classes.txt``: each line is the name of a class, followed by its colour for RGB masks.
 
     Raises:
-        UsageError: if the file is missing or has fewer than two names.
+        UsageError: if the file is missing, names a class twice, or has fewer than two names.
     """
     if not path.is_file():
         raise UsageError(
@@ -62,6 +62,8 @@ def read_classes(path: Path) -> Classes:
             names.append(" ".join(words))
     if len(names) < 2:
         raise UsageError(f"{path} names {len(names)} classes, but there must be two at least.")
+    if len({*names}) < len(names):
+        raise UsageError(f"{path} names a class twice: {', '.join(names)}.")
     return Classes(names, colors)
 
 
