@@ -86,6 +86,6 @@ def test_the_size_of_a_project_is_its_lines_modules_and_top_level_entries(tmp_pa
 @pytest.mark.parametrize("scope", OPTIONS["scope"])
 def test_the_prompt_tells_the_price_of_a_scope_in_lines(bake: Bake, scope: str) -> None:
     label = TEMPLATE["__prompts__"]["scope"][scope]
-    told = [int(number.replace(",", "")) for number in re.findall(r"\d,\d{3}", label)]
+    told = [int(number.replace(",", "")) for number in re.findall(r"\d+,\d{3}", label)]
     lines = [measure(bake(task=task, scope=scope).folder).lines for task in OPTIONS["task"]]
     assert told == pytest.approx([min(lines), max(lines)], rel=0.1)

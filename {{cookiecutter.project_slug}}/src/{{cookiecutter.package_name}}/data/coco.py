@@ -193,7 +193,7 @@ def _images(
 
 
 def _is_in_shares(entry: dict[str, Any]) -> bool:
-    """Return whether no number of the box, or of the first polygon, is above 1."""
+    """Return whether all coordinates of an object are from 0 to 1."""
     numbers = entry.get("bbox")
     if not numbers and isinstance(entry.get("segmentation"), list):
         numbers = next(iter(entry["segmentation"]), None)
