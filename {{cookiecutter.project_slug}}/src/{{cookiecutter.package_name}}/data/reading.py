@@ -127,7 +127,7 @@ class Reading:
         splits = []
         for split in (split for split in SPLIT_NAMES if split in self.images):
             objects = sum(self.objects.get(split, {}).values())
-            numbered = self.counted in {"objects", "labels"}
+            numbered = split in self.objects and self.counted != "images"
             counted = f" with {objects} {self.counted}" if numbered else ""
             splits.append(f"{split} {self.images[split]} images{counted}")
         totals: dict[tuple[str, str], LeftOut] = {}
