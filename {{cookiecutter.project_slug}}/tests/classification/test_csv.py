@@ -158,6 +158,7 @@ def test_unsplit_images_are_split_by_the_seed_with_every_label_in_each_split(wri
         (SPLIT.replace("split", "class"), "several columns .* the label: label, class", {}),
         (SPLIT, "no column 'breed', but path, label, split", {"label_column": "breed"}),
         (LISTS.replace(",,", ",cat,"), "line 2: 'dog; cat' may be several labels", {}),
+        (LISTS.replace("dog; cat", "['dog']"), "line 2: .* list of Python", {"multilabel": True}),
         (BINARY, "If each of dog, cat is a label: data.multilabel=true", {}),
         (BINARY.replace("c.png,0", "c.png,-1"), "line 4: dog is '-1', but", {"multilabel": True}),
         (SPLIT.replace("dog", "Hündin"), "not UTF-8 text: line 3", {"encoding": "cp1252"}),

@@ -85,6 +85,9 @@ def _labels(rows: Sequence[Row], columns: Columns, settings: CsvSettings) -> lis
     if settings.multilabel:
         separator = settings.label_separator
         if separator is None:
+            for row, cell in zip(rows, cells, strict=True):
+                if cell.startswith("[") and cell.endswith("]"):
+                    raise row.error(f"{cell} is a list of Python", "Write the labels as cat;dog.")
             separator = next((sign for sign in SEPARATORS if any(sign in c for c in cells)), None)
         split = [cell.split(separator) if separator else [cell] for cell in cells]
         return [[name.strip() for name in names if name.strip()] for names in split]
