@@ -79,6 +79,43 @@ def test_a_data_set_is_a_version_for_each_fingerprint(server, tracked, monkeypat
     assert b"changed" in changed.files.values()
 
 
+def test_a_data_set_is_downloaded_once_and_is_an_input_of_the_run(server, tracked, own_data, workplace, monkeypatch):
+    tracked(OWN, f"data.root={own_data}", "tracking.log_data=content", "trainer.max_epochs=1")
+    (data,) = of_type(server, "dataset")
+    own_data.rename(workplace / "elsewhere")
+    monkeypatch.setenv("WANDB_CACHE_DIR", str(workplace / "another-machine"))
+    words = (OWN, "data.root=wandb:data-imagefolder:latest", "trainer.max_epochs=1")
+    downloads = []
+    for _ in range(2):
+        before = len(server.received)
+        run = tracked(*words)
+        downloads.append(sum(request.startswith(b"GET /storage/") for request in server.received[before:]))
+        trained = server.runs[run.name]
+        assert trained.used == [data]
+        assert trained.config["data"]["root"] == "artifacts/data-imagefolder-v0/data"
+        assert trained.config["data_fingerprint"] == data.metadata["fingerprint"]
+    assert downloads[0] >= len(list((workplace / "elsewhere").rglob("*.jpg")))
+    assert downloads[1] == 0
+    assert of_type(server, "dataset") == [data]
+    tracked(f"checkpoint={run}/checkpoints/best.ckpt", words[1], name="evaluate", small=PLAIN)
+    server.fault = "error"
+    with pytest.raises(SystemExit, match=r"(?s)data\.root=wandb:.*cannot be fetched: .*Without the server, name"):
+        tracked(*words)
+
+
+def test_data_that_were_logged_by_reference_are_used_where_they_are(server, tracked, own_data, workplace):
+    tracked(OWN, f"data.root={own_data}", "trainer.max_epochs=1")
+    words = (OWN, "data.root=wandb:data-imagefolder:latest", "trainer.max_epochs=1")
+    run = tracked(*words)
+    assert server.runs[run.name].used == of_type(server, "dataset")
+    link = workplace / "artifacts" / "data-imagefolder-v0" / "data"
+    assert link.resolve() == own_data
+    (link.parent / "artifact.txt").unlink()
+    (own_data / "notes.txt").write_text("changed")
+    with pytest.raises(SystemExit, match=r"(?s)has changed.*tracking\.log_data=content"):
+        tracked(*words)
+
+
 def test_a_training_that_was_preempted_or_resumed_goes_on_in_its_run(server, tracked, monkeypatch):
     def preempt(_callback, trainer, *_):
         if trainer.global_step == 5:  # in the second epoch
@@ -106,8 +143,9 @@ def test_models_without_an_alias_are_deleted_if_the_settings_ask_for_it(server, 
         return original(settings, run, monitor="epoch", mode="max")
 
     monkeypatch.setattr(train, "checkpoint_callbacks", always_better)
-    tracked("trainer.max_epochs=3", "tracking.log_model_every_n_epochs=1", "tracking.prune_models=true")
+    tracked("trainer.max_epochs=3", "tracking.log_model=all", "tracking.prune_models=true")
     models = of_type(server, "model")
-    assert len(models) > 1
-    (model,) = [model for model in models if model.state != "DELETED"]
-    assert "best" in model.aliases
+    assert [model.metadata["epoch"] for model in models] == [0, 1, 2, 2]
+    assert [model.state == "DELETED" for model in models] == [True, True, False, False]
+    best, last = models[2:]
+    assert (best.aliases, set(last.aliases)) == (["best"], {"last", "latest"})

@@ -5,7 +5,8 @@ from reading import artifacts, entries, file_of, history, logged
 from server import Server
 from shape_sorter.run.folder import Run
 from shape_sorter.task import MONITOR
-from shape_sorter.tracking import images, sync
+from shape_sorter.tracking import images, lineage, pending, promote, sync
+from shape_sorter.tracking.client import wandb_command
 from tracked import KEY
 
 
@@ -24,7 +25,7 @@ def offline(tracked, monkeypatch):
 def test_offline_runs_are_uploaded_and_waiting_actions_are_done(server, offline, workplace, capsys):
     first, second = offline("tracking.alerts.finished=true"), offline("seed=1")
     link = {"artifact": f"model-{first.name}:best", "target": "wandb-registry-model/own", "alias": "production"}
-    sync.postpone(Run(first), {"action": "link", "min_metric": None, "force": False, **link})
+    pending.postpone(Run(first), {"action": "link", "min_metric": None, "force": False, **link})
     assert not server.runs
     assert sync.sync(workplace / "runs") == []
     assert "2 of 2 runs uploaded" in capsys.readouterr().out
@@ -33,7 +34,7 @@ def test_offline_runs_are_uploaded_and_waiting_actions_are_done(server, offline,
         assert uploaded.state == "finished"
         assert len(uploaded.history) == len(history(run))
         assert {artifact.type for artifact in uploaded.used} == {"dataset"}
-        assert not (run / sync.PENDING).exists()
+        assert not (run / pending.PENDING).exists()
     assert [alert.title for alert in server.alerts] == ["Run finished"]
     (model,) = [artifact for artifact in server.artifacts if artifact.collection == f"model-{first.name}"]
     assert model.files["best.ckpt"] == (first / "checkpoints" / "best.ckpt").read_bytes()
@@ -41,6 +42,57 @@ def test_offline_runs_are_uploaded_and_waiting_actions_are_done(server, offline,
     assert KEY.encode() not in server.bodies()
     assert sync.sync(workplace / "runs") == []
     assert "0 of 0 runs uploaded" in capsys.readouterr().out
+
+
+def test_the_server_gets_only_what_it_lacks_of_a_run(server, offline, workplace):
+    run = offline("tracking.alerts.finished=true")
+    rows, folder = history(run), file_of(run).parent
+
+    def received():
+        (model,) = [artifact for artifact in server.artifacts if artifact.type == "model"]
+        assert sync.sync(workplace / "runs") == []
+        (folder / sync.COMPLETE).unlink()
+        held = server.runs[run.name]
+        assert held.state == "finished"
+        assert [row["_timestamp"] for row in held.history] == [row["_timestamp"] for row in rows]
+        assert [row[MONITOR] for row in held.history if MONITOR in row] == logged(run, MONITOR)
+        assert held.summary[MONITOR]["last"] == logged(run, MONITOR)[-1]
+        assert len(held.files) == files
+        assert [artifact for artifact in held.logged if artifact.type == "model"][-1].digest == model.digest
+        assert len(server.alerts) == 1
+
+    assert wandb_command("sync", str(folder)).returncode == 0  # as a user may do
+    files = len(server.runs[run.name].files)
+    received()
+    held = server.runs[run.name]
+    del held.history[3:]  # the connection was lost
+    del held.files[next(name for name in held.files if name.startswith("media/images"))]
+    held.logged = [artifact for artifact in held.logged if artifact.type != "model"]
+    held.complete = False
+    received()
+    server.alerts.clear()
+    server.runs.clear()  # another server, which knows nothing
+    received()
+
+
+def test_runs_of_two_folders_with_the_same_id_are_not_mixed(server, offline, tracked, workplace, monkeypatch, caplog):
+    caplog.set_level("INFO")
+    monkeypatch.setenv("WANDB_RUN_ID", "left-over")
+    first = offline()
+    aside = first.rename(workplace / "aside")
+    second = offline()
+    assert sync.sync(workplace / "runs") == []
+    held, rows = server.runs["left-over"], len(history(second))
+    second.rename(workplace / "second")
+    aside.rename(first)  # its file names absolute paths
+    (problem, waiting) = sync.sync(workplace / "runs")
+    assert f"wandb sync --id left-over-2 {workplace / file_of(first).parent}" in problem
+    assert "not uploaded yet" in waiting
+    first.rename(aside)
+    third = tracked("trainer.max_epochs=1")
+    assert "it is not tracked. For a run of its own: unset WANDB_RUN_ID" in caplog.text
+    assert (third / "metrics.json").is_file()
+    assert len(held.history) == rows
 
 
 def test_a_run_with_missing_files_stops_no_other_and_is_uploaded_later(server, offline, workplace):
@@ -58,7 +110,7 @@ def test_a_run_with_missing_files_stops_no_other_and_is_uploaded_later(server, o
     staged.write_bytes(content)
     server.fault = "unauthorized"
     assert len(sync.sync(workplace / "runs")) == 2
-    assert (broken / sync.PENDING).exists()
+    assert (broken / pending.PENDING).exists()
     server.fault = None
     assert sync.sync(workplace / "runs") == []
     assert set(server.runs) == {broken.name, whole.name}
@@ -77,7 +129,7 @@ def test_a_run_that_loses_its_server_is_recorded_and_completed_later(server, tra
     assert (run / "metrics.json").is_file()
     assert len(logged(run, MONITOR)) == 2
     assert "the upload is not complete" in caplog.text
-    assert sync.pending(Run(run))[-1]["artifact"] == f"model-{run.name}"
+    assert pending.pending(Run(run))[-1]["artifact"] == f"model-{run.name}"
     with Server() as another:
         monkeypatch.setenv("WANDB_BASE_URL", another.url)
         assert sync.sync(workplace / "runs") == []
@@ -85,4 +137,91 @@ def test_a_run_that_loses_its_server_is_recorded_and_completed_later(server, tra
         assert len([row for row in uploaded.history if MONITOR in row]) == 2
         (model,) = [artifact for artifact in another.artifacts if artifact.type == "model"]
         assert model.files["best.ckpt"] == (run / "checkpoints" / "best.ckpt").read_bytes()
+        assert [artifact.type for artifact in uploaded.used] == ["dataset"]
         assert another.unknown == []
+
+
+@pytest.mark.parametrize("fault", ["unauthorized", "forbidden", "missing", "error", "new key"])
+def test_a_run_that_is_refused_in_the_middle_counts_as_not_arrived_until_sync_brings_all(
+    server, tracked, workplace, monkeypatch, caplog, fault
+):
+    caplog.set_level("INFO")
+    original = images.ValidationImages.send
+
+    def refused(self, trainer, samples):
+        server.fault = "unauthorized" if fault == "new key" else fault
+        original(self, trainer, samples)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(images.ValidationImages, "send", refused)
+        run = tracked("trainer.max_epochs=2", "tracking.finish_timeout=3")
+    (line,) = [text for text in caplog.messages if "the upload is not complete" in text]
+    assert "uv run wandb-sync" in line
+    assert not list(run.glob("wandb/run-*/complete"))
+    server.fault = None
+    if fault == "new key":
+        monkeypatch.setenv("WANDB_API_KEY", "rotated0" * 5)
+    link = {"artifact": f"model-{run.name}:best", "target": "wandb-registry-model/own", "alias": "production"}
+    pending.postpone(Run(run), {"action": "link", "min_metric": None, "force": False, **link})
+    assert sync.sync(workplace / "runs") == []
+    received = server.runs[run.name]
+    assert received.state == "finished"
+    assert len(received.history) == len(history(run))
+    folder = file_of(run).parent / "files"
+    pictures = {path.relative_to(folder).as_posix() for path in folder.glob("media/images/**/*.jpg")}
+    assert pictures
+    assert pictures <= received.files.keys()
+    (model,) = [artifact for artifact in server.artifacts if artifact.type == "model"]
+    assert model.files["best.ckpt"] == (run / "checkpoints" / "best.ckpt").read_bytes()
+    assert server.links[0].artifact is model
+    assert list(run.glob("wandb/run-*/complete"))
+    assert sync.sync(workplace / "runs") == []
+
+
+def test_a_data_set_that_could_not_be_logged_is_logged_later(server, tracked, workplace, monkeypatch, caplog):
+    caplog.set_level("INFO")
+    original = lineage.fingerprint
+
+    def refused(root):
+        server.fault = "error"
+        return original(root)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(lineage, "fingerprint", refused)
+        run = tracked("trainer.max_epochs=1", "tracking.finish_timeout=3")
+    assert "logging the data failed" in caplog.text
+    (action,) = [action for action in pending.pending(Run(run)) if action["action"] == "data"]
+    server.fault = None
+    notes = workplace / "data" / "shapes" / "notes.txt"
+    notes.write_text("changed")
+    (problem,) = sync.sync(workplace / "runs")
+    assert "has changed since the run" in problem
+    notes.unlink()
+    assert sync.sync(workplace / "runs") == []
+    (data,) = [artifact for artifact in server.artifacts if artifact.type == "dataset"]
+    assert action["version"] in data.aliases
+    assert "samples.table.json" in data.files
+    received = server.runs[run.name]
+    assert received.used == [data]
+    assert received.state == "finished"
+    assert not (run / pending.PENDING).exists()
+
+
+def test_a_link_that_the_server_refuses_is_made_later(server, tracked, workplace, monkeypatch, capsys):
+    run = tracked("trainer.max_epochs=1")
+    server.fault = "error"
+    monkeypatch.setattr("sys.argv", ["promote", f"checkpoint={run.name}", "alias=production"])
+    promote.main()
+    assert "wandb-sync will make" in capsys.readouterr().out
+    server.fault = None
+    assert sync.sync(workplace / "runs") == []
+    assert server.links[0].artifact.collection == f"model-{run.name}"
+
+
+def test_a_version_whose_checkpoint_is_not_among_the_best_any_more_is_left_out(server, tracked, workplace, capsys):
+    run = tracked("trainer.max_epochs=1")
+    action = {"action": "log", "kind": "model", "artifact": f"model-{run.name}", "aliases": [], "facts": {}}
+    pending.postpone(Run(run), action | {"files": ["checkpoints/epoch=7.ckpt"], "digest": "0"})
+    assert sync.sync(workplace / "runs") == []
+    assert "epoch=7.ckpt does not exist any more" in capsys.readouterr().out
+    assert len([artifact for artifact in server.artifacts if artifact.type == "model"]) == 1

@@ -12,7 +12,7 @@ was killed stays "running", an id that is used again without ``resume`` goes on 
 history, a deleted version hands its aliases to no other, and bayes searches at random.
 """
 
-from .model import ENTITY, ORGANIZATION, Alert, Artifact, Link, Run, Sweep
+from .model import ENTITY, ORGANIZATION, Alert, Artifact, Link, Run, Sweep, View
 from .server import Server
 
 __all__ = [
@@ -24,4 +24,5 @@ __all__ = [
     "Run",
     "Server",
     "Sweep",
+    "View",
 ]

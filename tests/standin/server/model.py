@@ -134,6 +134,18 @@ class Sweep:
 
 
 @dataclass
+class View:
+    """A saved view (type "project-view") or a report (type "runs") of a project."""
+
+    id: str
+    entity: str
+    project: str
+    type: str
+    title: str
+    spec: Json = field(repr=False)
+
+
+@dataclass
 class State:
     """Everything received. One lock: the handlers run in several threads."""
 
@@ -145,6 +157,7 @@ class State:
     links: list[Link] = field(default_factory=list)
     alerts: list[Alert] = field(default_factory=list)
     sweeps: dict[str, Sweep] = field(default_factory=dict)
+    views: list[View] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
     slots: dict[str, tuple[dict[str, bytes], str]] = field(default_factory=dict)
     asked_to_resume: set[str] = field(default_factory=set)

@@ -2,7 +2,7 @@
 
 import re
 
-from . import artifacts, runs, sweeps, versions
+from . import artifacts, runs, sweeps, versions, views
 from .model import ENTITY, ORGANIZATION, Json, RefusedError, State
 
 
@@ -49,6 +49,7 @@ OPERATIONS = {
     **artifacts.OPERATIONS,
     **versions.OPERATIONS,
     **sweeps.OPERATIONS,
+    **views.OPERATIONS,
     "Viewer": viewer,
     "GetViewer": viewer,
     "GetDefaultEntity": viewer,

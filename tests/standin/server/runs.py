@@ -110,8 +110,10 @@ def _file_path(run: Run, name: str) -> str:
 
 
 def one_run(state: State, args: Json) -> Json:
-    run = _find(state, args)
-    return {"project": {"run": run_node(run)}}
+    try:
+        return {"project": {"run": run_node(_find(state, args))}}
+    except RefusedError:
+        return {"project": {"run": None}}
 
 
 def many_runs(state: State, args: Json) -> Json:
@@ -145,6 +147,17 @@ def run_history(state: State, args: Json) -> Json:
     return {"project": {"run": {"history": lines, "events": events, "sampledHistory": sampled}}}
 
 
+def sampled_history(state: State, args: Json) -> Json:
+    """The rows from ``minStep`` to ``maxStep`` that hold every key, without sampling."""
+    spec = json.loads(args["spec"])
+    rows = [
+        {key: row[key] for key in spec["keys"]}
+        for row in _find(state, args).history
+        if spec["minStep"] <= row["_step"] <= spec["maxStep"] and all(key in row for key in spec["keys"])
+    ]
+    return {"project": {"run": {"sampledHistory": [rows]}}}
+
+
 def live_history(state: State, args: Json) -> Json:
     """The rows for ``scan_history``; the real service would give most of them as parquet."""
     run = _find(state, args)
@@ -176,6 +189,7 @@ OPERATIONS = {
     "RunFullHistory": run_history,
     "RunSampledHistory": run_history,
     "RunParquetHistory": live_history,
+    "SampledHistoryPage": sampled_history,
     "HistoryPage": run_history,
     "NotifyScriptableRunAlert": alert,
 }

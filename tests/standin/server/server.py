@@ -15,13 +15,15 @@ from .operations import answer
 from .runs import file_stream
 from .versions import stored_file
 
+FAULTS = {"unauthorized": 401, "forbidden": 403, "missing": 404, "error": 500}
+
 
 class Server:
     """``with Server() as server:`` and point a client at ``server.environment()``.
 
-    The attributes ``runs``, ``artifacts``, ``links``, ``alerts``, ``sweeps`` and ``unknown``
-    hold what was received; see the classes in ``model``. ``fault`` may be set at any time to
-    "unauthorized" (401), "error" (500), "hang" (no answer) or None.
+    The attributes ``runs``, ``artifacts``, ``links``, ``alerts``, ``sweeps``, ``views`` and
+    ``unknown`` hold what was received; see the classes in ``model``. ``fault`` may be set at any time to
+    a name in ``FAULTS``, to "hang" (no answer) or to None.
     """
 
     def __init__(self, *, seed: int = 0, run_cap: int = 3) -> None:
@@ -31,6 +33,7 @@ class Server:
         self.links = self.state.links
         self.alerts = self.state.alerts
         self.sweeps = self.state.sweeps
+        self.views = self.state.views
         self.unknown = self.state.unknown
         self.stop = self.state.stop
         self.fault: str | None = None
@@ -133,10 +136,8 @@ class _Handler(BaseHTTPRequestHandler):
             pass
         if owner.closing.is_set():
             self.close_connection = True
-        elif owner.fault == "unauthorized":
-            self._send(401, b'{"error": "unauthorized"}')
-        elif owner.fault == "error":
-            self._send(500, b'{"error": "planted fault"}')
+        elif owner.fault in FAULTS:
+            self._send(FAULTS[owner.fault], b'{"error": "planted fault"}')
         else:
             with owner.state.lock:
                 status, content = reply(unquote(urlsplit(self.path).path), body)
@@ -155,6 +156,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _get(self, path: str, _body: bytes) -> tuple[int, bytes]:
         state = self.server.owner.state
+        if path == "/":
+            return 200, b""  # whether the server answers at all
         if path.startswith("/artifactsV2/"):
             content = stored_file(state, *path.split("/")[-2:])
         else:

@@ -1,0 +1,96 @@
+"""``wandb-report``: the view and the report that the server receives."""
+
+import sys
+
+import pytest
+from shape_sorter.settings.tree import METRICS
+from shape_sorter.task import MONITOR
+from shape_sorter.tracking import report
+from tracked import teardown
+
+BEST = f"{MONITOR}.{METRICS[MONITOR]}"  # in the summary of a run
+
+
+@pytest.fixture
+def compare(monkeypatch, capsys):
+    """The command; returns what it prints."""
+
+    def run(*words):
+        monkeypatch.setattr("sys.argv", ["wandb-report", *words])
+        capsys.readouterr()
+        try:
+            report.main()
+        finally:
+            teardown()
+        return capsys.readouterr().out
+
+    return run
+
+
+def found(tree, key):
+    """All values of a key, at any depth of a tree of JSON."""
+    if isinstance(tree, list):
+        return [value for branch in tree for value in found(branch, key)]
+    if not isinstance(tree, dict):
+        return []
+    below = [value for branch in tree.values() for value in found(branch, key)]
+    return [*([tree[key]] if key in tree else []), *below]
+
+
+def panels(tree, kind):
+    """The settings of the panels of a kind."""
+    if isinstance(tree, list):
+        return [panel for branch in tree for panel in panels(branch, kind)]
+    if not isinstance(tree, dict):
+        return []
+    below = [panel for branch in tree.values() for panel in panels(branch, kind)]
+    return [*([tree["config"]] if tree.get("viewType") == kind else []), *below]
+
+
+def test_a_view_is_saved_and_a_report_compares_a_group(server, tracked, compare):
+    for lr in (0.001, 0.01):
+        tracked("tracking.group=rates", f"optimizer.lr={lr}", "trainer.max_epochs=1", "tracking.name=x")
+    tracked("optimizer.weight_decay=0.5", "trainer.max_epochs=1")
+    addresses = compare("group=rates").split()
+    view, compared = server.views
+    assert [address.startswith(f"{server.url}/{view.entity}/{view.project}") for address in addresses] == [True, True]
+    assert (view.type, compared.type) == ("project-view", "runs")
+
+    lines = [panel["metrics"] for panel in panels(view.spec, "Run History Line Plot")]
+    assert ["train/loss", "val/loss"] in lines
+    assert [MONITOR] in lines
+    assert ["system/cpu"] in lines
+    (images,) = panels(view.spec, "Media Browser")
+    assert images["mediaKeys"] == ["val/predictions"]
+
+    assert compared.title == "Trainings of group rates"
+    assert all(BEST.split(".")[1] in server.runs[run].summary[MONITOR] for run in server.runs)
+    (axes,) = panels(compared.spec, "Parallel Coordinates Plot")
+    assert [axis["accessor"] for axis in axes["columns"]] == ["config:optimizer.value.lr", f"summary:{BEST}"]
+    (importance,) = panels(compared.spec, "Parameter Importance")
+    assert importance["targetKey"] == BEST
+    (images,) = panels(compared.spec, "Media Browser")
+    assert images["mediaKeys"] == ["val/predictions"]
+    assert [panel["metrics"] for panel in panels(compared.spec, "Bar Chart")] == [[BEST]]
+    for runset in (runset for runsets in found(compared.spec, "runSets") for runset in runsets):
+        rules = {part["key"]["name"]: part["value"] for part in runset["filters"]["filters"]}
+        assert rules == {"group": "rates", "jobType": "train"}
+        (order,) = runset["sort"]["keys"]
+        assert (order["key"]["name"], order["ascending"]) == (BEST, METRICS[MONITOR] == "min")
+
+
+@pytest.mark.usefixtures("server")
+def test_runs_that_do_not_exist_are_named(compare):
+    with pytest.raises(SystemExit, match="group=nothing: team/shape-sorter has no such training"):
+        compare("group=nothing")
+
+
+def test_without_the_package_or_the_server_a_line_says_what_to_do(server, tracked, compare, monkeypatch):
+    tracked("trainer.max_epochs=1")
+    server.fault = "unauthorized"
+    with pytest.raises(SystemExit, match="The report cannot be saved: "):
+        compare()
+    monkeypatch.setattr(report, "find_spec", lambda _: None)
+    monkeypatch.setitem(sys.modules, "wandb_workspaces", None)
+    with pytest.raises(SystemExit, match="uv sync --extra report"):
+        compare()
