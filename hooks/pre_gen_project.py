@@ -25,7 +25,8 @@ DEPENDENCIES = {
     *("lightning", "matplotlib", "mypy", "numpy", "omegaconf", "onnx", "onnxruntime", "onnxscript", "optuna", "pil"),
     *("pillow", "pre_commit", "pycocotools", "pydantic", "pydantic_core", "pytest", "pytorch_lightning", "rich"),
     *("ruff", "scipy", "segmentation_models_pytorch", "setuptools", "sqlalchemy", "submitit", "tensorboard", "timm"),
-    *("tifffile", "torch", "torchcodec", "torchmetrics", "torchvision", "transformers", "uv", "wandb", "yaml"),
+    *("tifffile", "torch", "torchcodec", "torchmetrics", "torchvision", "transformers", "uv", "wandb"),
+    *("wandb_workspaces", "yaml"),
 }
 # Folders, scripts and modules that the project brings.
 OWN_NAMES = {

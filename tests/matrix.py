@@ -8,12 +8,16 @@ from conftest import OPTIONS
 # Words of each option that must not occur, in paths or contents, in any case, once it is declined.
 TRACES = {
     "scope": (
+        r"labelme\b|pascal|\bvoc\b|annotation_files|data\.exclude|\bexclude: "
         r"\bexport(s|ed|er|ing)?\b|onnx"
         r"|optuna|(?<!fine-)\btun(e|es|ed|er|ing)\b|\bstud(y|ies)\b|\btrials?\b"
         r"|\bbench\b|doctor|\bdata\.cache\b|cache_folder|\bvideos?\b|\bav\b"
         r"|slurm|submitit|sbatch|torchrun|num_nodes|preempt|requeue|sigusr1"
-        r"|(?<!endorse or )\bpromot(e|es|ed|ion)\b|wandb-sync|wandb leet|leet\.png|\balerts?\b|\blineage\b"
+        r"|(?<!endorse or )\bpromot(e|es|ed|ion)\b|wandb-(sync|report|workspaces)"
+        r"|wandb leet|leet\.png|\balerts?\b|\blineage\b"
         r"|\bembeddings?\b|sweeps/"
+        r"|model\.freeze|backbone_lr|layer_decay|\binit=|trainer\.extra|sync_batchnorm|val_check_interval"
+        r"|check_val_every|max_time|\bperf/|pretrained=coco"
     ),
     "use_wandb": r"wandb|weights ?& ?biases|w&b",
     "use_docker": r"docker|compose\.ya?ml|\bcontainers?\b",
@@ -23,11 +27,19 @@ TRACES = {
 
 # The same for the tasks that were not chosen.
 TASK_TRACES = {
-    "classification": r"(?<!torchmetrics\.)classif|imagefolder|mixup|cutmix|label_smoothing|accuracy",
+    "classification": r"(?<!torchmetrics\.)classif(?!ication_head)|imagefolder|mixup|cutmix|label_smoothing|accuracy",
     "detection": (
         r"detect(?!-private|\(\))|(?<!Resampling\.)\bbox(es)?\b|(?<![\"'])bbox(?!_to_anchor|_inches)|yolo|fcos|retinanet|rcnn|ssdlite|d-?fine"
     ),
     "segmentation": r"(?<![\"'])segment|maskfolder|\bmasks?\b(?!=)|miou\b|iou_by|\bdice\b",
+}
+
+# And those of what an essential project of a task lacks.
+ESSENTIAL_TRACES = {
+    "classification": r"data=csv|csv\.yaml|csv_labels|csv_table|multi-?label|several labels|label_column"
+    r"|val/mAP|score_threshold",
+    "detection": r"\bdfine\b|d-fine|retinanet|rcnn|r-cnn|ssdlite|(?<!Some )transformers\b|model\.architecture=",
+    "segmentation": r"coco|outside_root",
 }
 
 # And what only some tasks may name.

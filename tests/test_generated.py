@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -71,8 +72,23 @@ def test_a_fresh_project_has_nothing_for_its_hooks_to_mend(stripped: Project) ->
     assert done.stdout.count("Passed") >= 6
 
 
-# Tests that do not depend on the task and take minutes: they run in the project `stripped` only.
-SHARED = ("test_compare", "test_preemption", "test_slurm", "test_tune")
+# Tests that do not depend on the task and take long: they run in the project `stripped` only.
+SHARED = (
+    "test_budget",
+    "test_compare",
+    "test_extra",
+    "test_loggers",
+    "test_owner",
+    "test_preemption",
+    "test_slurm",
+    "test_speed",
+    "test_split",
+    "test_steps",
+    "test_tune",
+    "test_untrusted",
+)
+# Tests of tracking that do not depend on the task: they run in the project `tracked` only.
+TRACKING = ("test_lineage", "test_media", "test_promote", "test_sweep", "test_sync")
 # The tests of the modules that differ in an essential project.
 CORE = ("tests/test_settings.py", "tests/test_training.py")
 
@@ -86,6 +102,7 @@ def own_tests(project: Project) -> list[str]:
     if project.answers["scope"] == "essential":
         return [*CORE, f"tests/{task}", *tracking]
     shared = [project.folder / "tests" / f"{name}.py" for name in SHARED]
+    shared += [project.folder / "tests" / "tracking" / f"{name}.py" for name in TRACKING]
     assert all(path.is_file() for path in shared)
     return ["tests", *(f"--ignore={path}" for path in shared)]
 
@@ -287,6 +304,30 @@ def test_a_tracked_project_trains_without_the_package(tracked: Project) -> None:
 
 @pytest.mark.parametrize("project", ["tracked", "detection", "segmentation"], indirect=True)
 def test_tracking_works_with_a_server(project: Project, tmp_path: Path) -> None:
+    # The others do not depend on the task.
+    words = () if project.answers["task"] == "classification" else ("-k", "lineage")
+    pass_online(project, tmp_path, *words)
+
+
+@pytest.mark.parametrize("release", ["oldest", "pre-release"])
+def test_tracking_works_with_another_release_of_wandb(tracked: Project, tmp_path: Path, release: str) -> None:
+    if release == "pre-release" and "TRY_PRE_RELEASE" not in os.environ:
+        pytest.skip("A pre-release may fail, which a job of its own shows: TRY_PRE_RELEASE=1")
+    (oldest,) = re.findall(r'"wandb>=([\d.]+),<1"', tracked.text("pyproject.toml"))
+    wanted = [f"wandb=={oldest}"] if release == "oldest" else ["--prerelease", "allow", "--upgrade", "wandb"]
+    version = ("python", "-c", "import importlib.metadata; print(importlib.metadata.version('wandb'))")
+    tested = use(tracked, *version).stdout
+    try:
+        use(tracked, "uv", "pip", "install", "--python", ".venv", *wanted)
+        if use(tracked, *version).stdout == tested:
+            pytest.skip(f"The {release} release is the one that all other tests use: {tested}")
+        use(tracked, "pytest", "-q", "tests/tracking")
+        pass_online(tracked, tmp_path)
+    finally:
+        installed(tracked)
+
+
+def pass_online(project: Project, tmp_path: Path, *words: str) -> None:
     """A stand-in server, its tests, and tests of tracking against it, among the tests of the project."""
     tests, standin = tmp_path / "tests", ROOT / "tests" / "standin"
     online = tests / "tracking" / "online"
@@ -294,8 +335,6 @@ def test_tracking_works_with_a_server(project: Project, tmp_path: Path) -> None:
     shutil.copytree(standin / "project", online)
     shutil.copytree(standin / "server", online / "server")
     shutil.copy(standin / "test_server.py", online)
-    # The others do not depend on the task.
-    words = () if project.answers["task"] == "classification" else ("-k", "lineage")
     options = ("-q", "-n2", "-c", "pyproject.toml", "--rootdir", tests, "-p", "no:cacheprovider")
     # A server that is lost is waited for in vain once for each table and artifact.
     use(project, "pytest", *options, *words, online, OMP_NUM_THREADS="1", WANDB_HTTP_TIMEOUT="2")

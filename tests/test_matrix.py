@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 from conftest import OPTIONS, ROOT, Bake, Project
-from matrix import SHARED_TRACES, TASK_TRACES, TRACES, choices, declinable, name, rows
+from matrix import ESSENTIAL_TRACES, SHARED_TRACES, TASK_TRACES, TRACES, choices, declinable, name, rows
 from workflows import read_yaml, refused, workflow_faults
 
 ROWS = rows()
@@ -41,6 +41,10 @@ def test_what_is_declined_leaves_no_trace(project: Project) -> None:
             assert not pattern.search(str(path.relative_to(project.folder))), path
             found = pattern.search(path.read_text(encoding="utf-8"))
             assert not found, f"{found} in {path}"
+    lacking = re.compile(ESSENTIAL_TRACES[str(project.answers["task"])], re.IGNORECASE)
+    for path in project.files() if is_off(project, "scope") else []:
+        assert not lacking.search(str(path.relative_to(project.folder))), path
+        assert not lacking.search(path.read_text(encoding="utf-8")), path
     in_depth = not is_off(project, "use_wandb") and not is_off(project, "scope")
     assert bool([*project.folder.rglob("*.png")]) is in_depth  # the picture of its viewer
 

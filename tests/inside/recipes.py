@@ -22,12 +22,12 @@ def shape_of_first_convolution() -> list[int]:
     return list(weight.shape)
 
 
-def variance_after_transform() -> float:
-    """Of a checkerboard, as a share of its variance before; the least of several random changes."""
+def colour_after_transform() -> list[int]:
+    """The differences between the red and the green of a red image that occur after random changes."""
     transform: Any = task.build_datasets(module.settings.data).train.transform
-    squares = ((torch.arange(64)[:, None] + torch.arange(64)) % 2 * 255).to(torch.uint8).expand(3, 64, 64)
-    changed = [transform(squares) if module_of == "classification" else transform(squares, None)[0] for _ in range(20)]
-    return min(float(image.float().var() / squares.float().var()) for image in changed)
+    red = torch.tensor([200, 0, 0], dtype=torch.uint8)[:, None, None].expand(3, 64, 64)
+    changed = [transform(red) if module_of == "classification" else transform(red, None)[0] for _ in range(40)]
+    return sorted({int((image[0].int() - image[1].int()).abs().max()) for image in changed})
 
 
 def monitored() -> tuple[str, float]:
@@ -87,7 +87,7 @@ print(
     json.dumps(
         {
             "convolution": shape_of_first_convolution(),
-            "variance": variance_after_transform(),
+            "colour": colour_after_transform(),
             "monitored": monitored(),
             "data": data_as_read(),
             "metric": metric_by_hand(),

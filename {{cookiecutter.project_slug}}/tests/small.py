@@ -66,21 +66,7 @@ TRAINED_LONGER = ()
 OWN = "data=imagefolder"
 
 
-def write_own_data(root):
-    """Write unsplit images of two plain colours, the classes; return the path of an image."""
-    write_unsplit_data(root)
-    return root / "blue" / "0.jpg"
-
-
-def write_unsplit_data(root, count=20):
-    """Write images without splits."""
-    for name, color in {"blue": (20, 40, 200), "red": (200, 40, 20)}.items():
-        (root / name).mkdir(parents=True, exist_ok=True)
-        for index in range(count // 2):
-            shade = tuple(min(255, value + index) for value in color)
-            Image.new("RGB", (48, 40), shade).save(root / name / f"{index}.jpg")
-
-
+# ~ if cookiecutter.scope == "complete"
 STRIPES = {"blue": (20, 40, 200), "green": (20, 200, 40), "red": (200, 40, 20)}
 
 
@@ -103,6 +89,22 @@ def agrees_with_row(printed, row):
     """Whether the lines printed by the model card agree with a row of the table of predictions."""
     label, confidence = printed.split()
     return label == row["label"] and abs(float(confidence) - row["confidence"]) < 0.02
+
+
+# ~ endif
+def write_own_data(root):
+    """Write unsplit images of two plain colours, the classes; return the path of an image."""
+    write_unsplit_data(root)
+    return root / "blue" / "0.jpg"
+
+
+def write_unsplit_data(root, count=20):
+    """Write images without splits."""
+    for name, color in {"blue": (20, 40, 200), "red": (200, 40, 20)}.items():
+        (root / name).mkdir(parents=True, exist_ok=True)
+        for index in range(count // 2):
+            shade = tuple(min(255, value + index) for value in color)
+            Image.new("RGB", (48, 40), shade).save(root / name / f"{index}.jpg")
 # ~ elif cookiecutter.task == "detection"
 TRAINED_LONGER = ("trainer.max_epochs=6", "model.score_threshold=0.1")
 OWN = "data=coco"
@@ -120,7 +122,7 @@ write_unsplit_data = write_unsplit
 def agrees_with_row(printed, row):
     """Whether the lines printed by the model card agree with a row of the table of predictions."""
     labels = sorted(line.split()[0] for line in printed.splitlines())
-    return labels and labels == sorted(text.split()[0] for text in row["found"].split(", "))
+    return labels and labels == sorted(found["label"].split()[0] for found in row["objects"])
 # ~ elif cookiecutter.task == "segmentation"
 TRAINED_LONGER = ()
 OWN = "data=maskfolder"

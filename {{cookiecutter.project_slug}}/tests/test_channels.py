@@ -26,10 +26,11 @@ from {{ cookiecutter.package_name }}.settings.data import PixelFormat
 import small
 
 CHANNELS = "data.channels=4"
-OWN = (small.OWN, "data.root=own")
 # ~ if cookiecutter.scope == "complete"
+OWN = (small.OWN, "data.root=own")
 COLOR_AND_CACHE = ("data.augment.color=0.2", "data.cache=disk", "data.cache_folder=cached")
 # ~ else
+OWN = (small.OWN, "data.root=own", "data.value_range=[0,4095]")
 COLOR_AND_CACHE = ("data.augment.color=0.2",)
 # ~ endif
 PLAIN = ("tracking=none", "trainer=cpu")

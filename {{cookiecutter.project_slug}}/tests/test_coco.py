@@ -1,5 +1,6 @@
 import json
 import shutil
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -111,7 +112,7 @@ def test_crowds_are_objects_if_there_are_only_crowds_with_masks(tmp_path, change
     _, splits = read_coco(spoiled(tmp_path, change), reading)
     assert sum(item.crowd for image in splits["train"] for item in image.objects) == crowds
     assert sum(part.count for part in reading.left_out) == crowds
-    assert any("all 10 annotations are crowds" in note for note in reading.notes) == (
+    assert any("all annotations are crowds (iscrowd), 10" in note for note in reading.notes) == (
         len(changes) == 1 and changes[0]["iscrowd"] in {1, "1"}
     )
 
@@ -225,6 +226,7 @@ def test_images_without_objects_stay(tmp_path):
             "annotation 1004 has no category_id",
         ),
         (lambda content: content["annotations"][4].pop("id"), "number 4 of its annotations"),
+        (lambda content: content["images"][4].update(id="104"), "4 of .* has the id '104', not"),
         (lambda content: content["images"][4].pop("file_name"), "image 104 has no file_name"),
         (
             lambda content: content["images"][4].update(file_name="gone.jpg"),
@@ -237,11 +239,26 @@ def test_what_is_wrong_is_named(tmp_path, change, said):
         read(spoiled(tmp_path, change))
 
 
-def test_missing_images_can_be_left_to_the_loader(tmp_path):
+def test_missing_images_can_be_left_out_and_are_counted(tmp_path):
     write_coco(tmp_path)
     (tmp_path / "val" / "3.jpg").unlink()
-    _, splits = read(tmp_path, missing_images=True)
-    assert len(splits["val"]) == 10
+    reading = Reading()
+    _, splits = read_coco(tmp_path, reading, missing_images=True)
+    assert [image.path.stem for image in splits["val"]] == [*"012456789"]
+    (part,) = reading.left_out
+    assert (part.kind, part.split, part.count) == ("images", "val", 1)
+    assert part.first == str(tmp_path / "val" / "3.jpg")
+
+
+@pytest.mark.parametrize(("written", "stored"), [("NFC", "NFD"), ("NFD", "NFC")])
+def test_names_match_in_any_unicode_form(tmp_path, written, stored):
+    def change(content):
+        content["images"][3]["file_name"] = unicodedata.normalize(written, "h\u00fcndin.jpg")
+
+    root = spoiled(tmp_path, change)
+    name = unicodedata.normalize(stored, "h\u00fcndin.jpg")
+    file = (root / "train" / "3.jpg").rename(root / "train" / name)
+    assert read(root)[1]["train"][3].path == file
 
 
 def test_splits_of_different_categories_are_refused(tmp_path):

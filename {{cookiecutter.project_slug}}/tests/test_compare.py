@@ -2,6 +2,7 @@ import csv
 import json
 
 import pytest
+from omegaconf import OmegaConf
 from PIL import Image
 
 from {{ cookiecutter.package_name }}.run.files import write_json, write_text
@@ -12,6 +13,7 @@ from {{ cookiecutter.package_name }}.search.compare import (
     read_result,
     varied_settings,
 )
+from {{ cookiecutter.package_name }}.search.multirun import Multirun
 from {{ cookiecutter.package_name }}.search.plots import draw_scores
 from {{ cookiecutter.package_name }}.settings.tree import MONITOR
 
@@ -133,3 +135,10 @@ def test_the_picture_has_a_panel_for_each_setting_that_differs(make_run, tmp_pat
 )
 def test_a_value_has_a_short_text(value, text):
     assert label(value) == text
+
+
+def test_secrets_of_the_command_line_are_redacted_in_the_file_of_hydra(tmp_path):
+    file = tmp_path / "multirun.yaml"
+    file.write_text("overrides:\n- optimizer.lr=0.1,0.2\n- note=ghp_0123456789abcdefghij\n")
+    Multirun().on_job_start(OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path)}}}))
+    assert file.read_text() == "overrides:\n- optimizer.lr=0.1,0.2\n- note=***\n"

@@ -2,15 +2,19 @@ import json
 import re
 import time
 
-# ~ if cookiecutter.task == "classification"
 import numpy as np
-# ~ endif
 import pytest
 from PIL import Image
 
+from {{ cookiecutter.package_name }}.data.datamodule import Datasets
+from {{ cookiecutter.package_name }}.data.reading import Reading
 from {{ cookiecutter.package_name }}.diagnostics import bench, doctor
+from {{ cookiecutter.package_name }}.diagnostics.data_checks import COUNTED, DataReport
 from {{ cookiecutter.package_name }}.diagnostics.profiling import Machine, advice
-from {{ cookiecutter.package_name }}.diagnostics.settings import BenchSettings
+from {{ cookiecutter.package_name }}.diagnostics.settings import (
+    BenchSettings,
+    DoctorSettings,
+)
 from {{ cookiecutter.package_name }}.settings.check import check
 from {{ cookiecutter.package_name }}.task import TaskModule
 
@@ -110,6 +114,9 @@ def test_doctor_prints_draws_and_lists_every_issue(command, tmp_path, capsys):
     report = json.loads((again / "doctor.json").read_text())
     assert report["issues"] == []
     assert report["images"] == {"train": 46, "val": 7, "test": 7}
+    # ~ elif cookiecutter.task == "segmentation"
+    ignored = json.loads((run / "doctor.json").read_text())["ignored_pixels"]
+    assert ignored == {"train": 48 * 40, "val": 0, "test": 0}
     # ~ elif cookiecutter.task == "detection"
     assert len([issue for issue in issues if issue["kind"] == "annotation"]) == 4
     assert "train has no green" in printed
@@ -121,13 +128,35 @@ def test_doctor_prints_draws_and_lists_every_issue(command, tmp_path, capsys):
             assert sheet.width >= 128
 
 
+@pytest.mark.parametrize(
+    ("overrides", "line"),
+    [
+        (["data.split_file=split.csv"], "uv run train data.split_file=null"),
+        (["data.split_by=cat"], "uv run train data.split_by=null"),
+        # ~ if cookiecutter.task != "classification"
+        ([], "uv run train data.split_seed=1"),
+        # ~ endif
+    ],
+)
+def test_the_advice_for_a_class_that_a_split_lacks_can_be_pasted(overrides, line):
+    report = DataReport(counts={"train": np.array([5, 4]), "val": np.array([1, 0])})
+    overrides = (small.OWN, "data.root=x", "tracking=none", *overrides)
+    settings = check(small.composed(*overrides, name="doctor"), DoctorSettings)
+    reading = Reading(new_splits=("train", "val"))
+    datasets = Datasets([], [], [], ["cat", "dog"], list, reading)
+    assert [*doctor.class_advice(report, ["cat", "dog"], settings, datasets)] == [
+        f"val has no dog. Add {COUNTED}, or choose other splits.",
+        f"To split the images in another way:\n  {line}",
+    ]
+
+
 def test_doctor_checks_the_data_alone_without_steps(command, monkeypatch):
     monkeypatch.delattr(doctor, "measure_rates")
     run = command("doctor", *QUICK, *small.SHAPES, "steps=0")
     assert "milliseconds" not in json.loads((run / "doctor.json").read_text())
 
 
-def test_doctor_finds_nothing_wrong_with_the_embedded_data_and_times_it(command, capsys):
+def test_doctor_finds_nothing_wrong_with_the_generated_data_and_times_it(command, capsys):
     run = command("doctor", *QUICK, *small.SHAPES)
     report = json.loads((run / "doctor.json").read_text())
     assert report["images"] == {"train": 40, "val": 20, "test": 20}
@@ -136,7 +165,7 @@ def test_doctor_finds_nothing_wrong_with_the_embedded_data_and_times_it(command,
     assert list(report["milliseconds"]) == ["storage", "decode", "augment", "copy", "step"]
     assert min(report["milliseconds"].values()) >= 0
     printed = capsys.readouterr().out
-    assert "Nothing is unreadable, repeated, in two splits" in printed
+    assert "No problems found: all images can be read" in printed
     assert report["advice"] in printed
 
 
@@ -214,8 +243,21 @@ def test_bench_names_the_slower_of_loader_and_model(limit, command, monkeypatch,
     assert (loader < model) == (limit == "loader")
     assert (rates["data_wait"] > 0.5) == (limit == "loader")
     assert rates["share_of_limit"] == rates["images_per_second"] / min(loader, model)
-    assert f"of what its {limit} allows" in capsys.readouterr().out
+    lost = 1 / rates["images_per_second"] - 1 / min(loader, model)
+    assert rates["lost_ms"] == pytest.approx(1000 * 10 * lost)
+    lines = capsys.readouterr().out
+    assert f"of what its {limit} allows" in lines
+    assert re.search(r"(waits for data \d+%|The model takes most) of the time: \w+", lines)
     assert not (run / "checkpoints").exists()
+
+
+@pytest.mark.parametrize(
+    ("share", "expected"),
+    [(0.95, ""), (0.8, "Loader and model do not overlap fully, which costs 25.0 ms per batch")],
+)
+def test_bench_names_what_is_lost_between_loader_and_model(share, expected):
+    line = bench.overlap({"share_of_limit": share, "lost_ms": 25})
+    assert line.split(":")[0] == expected
 
 
 def test_bench_refuses_several_processes(command):

@@ -10,7 +10,6 @@ from {{ cookiecutter.package_name }}.data.files import (
     list_images,
     split_folders,
 )
-from {{ cookiecutter.package_name }}.data.text import read_text
 from {{ cookiecutter.package_name }}.errors import UsageError
 from {{ cookiecutter.package_name }}.predict import find_sources
 
@@ -30,7 +29,7 @@ def test_sources_are_found_by_file_folder_and_glob(tmp_path, caplog):
     touch(tmp_path, "b.png", "a.JPG", "below/c.png", "notes.txt", ".hidden/d.png", "raw.CR2")
     assert below(tmp_path, find_sources(str(tmp_path))) == ["a.JPG", "b.png", "below/c.png"]
     (message,) = caplog.messages
-    assert message.startswith("1 files are left out")
+    assert message.startswith("Files of formats that are not supported are left out: 1.")
     assert str(tmp_path / "raw.CR2") in message
     assert below(tmp_path, find_sources(str(tmp_path / "b.png"))) == ["b.png"]
     assert below(tmp_path, find_sources(str(tmp_path / "*.png"))) == ["b.png"]
@@ -88,29 +87,6 @@ def test_split_folders_are_found_by_their_usual_names_in_any_case(tmp_path):
         split_folders(tmp_path)
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be"])
-def test_text_is_read_as_utf_8_or_by_its_mark(tmp_path, encoding):
-    mark = "\ufeff" if encoding == "utf-16-be" else ""
-    (tmp_path / "a.txt").write_bytes(f"{mark}b\u00e2timent\n\u732b\n".encode(encoding))
-    assert read_text(tmp_path / "a.txt") == "b\u00e2timent\n\u732b\n"
-
-
-@pytest.mark.parametrize(
-    ("content", "reason"),
-    [
-        ("fond\nb\u00e2timent\n".encode("cp1252"), "line 2 has the byte 0xe2"),
-        ("fond".encode("utf-16-le"), "it has bytes of value zero"),
-        (b"\xff\xfea", "line 1 has the byte 0x61"),
-    ],
-)
-def test_text_of_another_encoding_is_refused_with_its_file(tmp_path, content, reason):
-    (tmp_path / "a.txt").write_bytes(content)
-    with pytest.raises(
-        UsageError, match=rf"a\.txt is not UTF-8 text: {reason}.*\n.*save it as UTF-8"
-    ):
-        read_text(tmp_path / "a.txt")
-
-
 def test_listing_files_does_not_call_stat_for_each(tmp_path, monkeypatch):
     for number in range(20):
         (tmp_path / f"{number}.jpg").touch()
@@ -121,6 +97,6 @@ def test_listing_files_does_not_call_stat_for_each(tmp_path, monkeypatch):
         return stat(*args, **options)
 
     monkeypatch.setattr(os, "stat", counted_stat)
-    assert len(list(files_below(tmp_path))) == 20
+    assert len(files_below(tmp_path)) == 20
     assert not calls
     assert len([path for path in tmp_path.iterdir() if path.stat()]) == len(calls) == 20

@@ -13,6 +13,9 @@ from pydantic import TypeAdapter
 from {{ cookiecutter.package_name }}.data.labelme import read_labelme
 from {{ cookiecutter.package_name }}.data.reading import Reading
 from {{ cookiecutter.package_name }}.errors import UsageError
+# ~ if cookiecutter.task == "segmentation"
+from {{ cookiecutter.package_name }}.segmentation.coco import CocoMasks
+# ~ endif
 from {{ cookiecutter.package_name }}.settings.tree import DataSettings
 from {{ cookiecutter.package_name }}.task import build_datasets
 
@@ -93,6 +96,28 @@ def test_points_and_lines_are_left_out_and_counted(tmp_path):
     ]
 
 
+def test_labels_that_are_no_classes_are_counted(tmp_path):
+    ignored = RECTANGLE | {"label": "__ignore__"}
+    write_file(tmp_path, "a", [POLYGON, ignored, RECTANGLE | {"label": "_background_"}])
+    reading = Reading()
+    classes, splits = read_labelme(tmp_path, reading)
+    assert classes == ["cat"]
+    assert [part.reason for part in reading.left_out] == [
+        "__ignore__, which is not a class",
+        "_background_, which is not a class",
+    ]
+    # ~ if cookiecutter.task == "detection"
+    assert [item.label for item in splits["train"][0].objects] == [0]
+    # ~ else
+    mask = CocoMasks(splits["train"])(0, (20, 40))
+    assert (mask == 255).sum() == 10 * 10
+    assert mask.unique().tolist() == [0, 1, 255]
+    # ~ endif
+    write_file(tmp_path, "a", [ignored])
+    with pytest.raises(UsageError, match="has no annotated object in train"):
+        read_labelme(tmp_path, Reading())
+
+
 def test_the_image_may_lie_elsewhere_and_the_file_may_have_no_size(tmp_path):
     write_file(tmp_path / "json", "a", [POLYGON], imagePath="..\\photos\\b.jpg", imageHeight=None)
     (tmp_path / "photos").mkdir()
@@ -135,7 +160,7 @@ def test_the_task_reads_folders_of_splits(tmp_path):
     assert len(datasets.train) == len(datasets.val) == len(datasets.test) == 2
     # ~ if cookiecutter.task == "detection"
     assert datasets.classes == ["cat", "dog"]
-    assert datasets.train[0].target.labels.tolist() == [1, 0]
+    assert datasets.val[0].target.labels.tolist() == [1, 0]
     # ~ else
     assert datasets.classes == ["background", "cat", "dog"]
     mask = datasets.train.masks(0, (20, 40))

@@ -1,4 +1,5 @@
 import pytest
+from PIL import Image
 
 from {{ cookiecutter.package_name }}.run.folder import read_metrics
 from {{ cookiecutter.package_name }}.training.callbacks.curves import draw_curves
@@ -40,7 +41,20 @@ def test_a_resumed_training_continues_the_file_without_the_steps_that_it_repeats
 
 
 def test_curves_are_drawn_of_all_metrics_or_not_at_all(tmp_path):
-    draw_curves([{"step": 1.0, "test/loss": 1.0, "perf/step_ms": 1.0}], tmp_path / "curves.png")
+    draw_curves([{"step": 1.0, "test/loss": 1.0}], tmp_path / "curves.png")
     assert not list(tmp_path.iterdir())
     draw_curves([{"step": 1.0, "train/loss": 1.0, "val/f1": 1.0}], tmp_path / "curves.png")
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_metric_with_a_single_value_has_no_curve_beside_others(tmp_path):
+    row = {"epoch": 0.0, "step": 1.0, "train/loss": 1.0, "val/f1": 1.0, "val/recall": 1.0}
+    path = tmp_path / "curves.png"
+    heights = []
+    for more in ({"val/single": 1.0}, {"val/single": 1.0, "train/loss": 1.0}):
+        rows = [row, row | {"epoch": 1.0, "step": 2.0}, {"epoch": 1.0, "step": 2.0} | more]
+        draw_curves(rows, path)
+        heights.append(Image.open(path).height)
+    draw_curves([*rows, rows[-1]], path)
+    heights.append(Image.open(path).height)
+    assert heights[0] == heights[1] < heights[2]  # a second row of panels

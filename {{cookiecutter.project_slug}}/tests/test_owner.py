@@ -7,7 +7,9 @@ import os
 import signal
 import subprocess
 import sys
+# ~ if cookiecutter.scope == "complete"
 import threading
+# ~ endif
 import time
 from pathlib import Path
 
@@ -31,8 +33,8 @@ HOLD = """
 import sys, time
 from pathlib import Path
 from {{ cookiecutter.package_name }}.run.folder import Run
-from {{ cookiecutter.package_name }}.run.lock import owned
-with owned(Run(Path(sys.argv[1]))):
+from {{ cookiecutter.package_name }}.run.lock import locked_run
+with locked_run(Run(Path(sys.argv[1]))):
     print("held", flush=True)
     time.sleep(60)
 """
@@ -48,16 +50,17 @@ def epochs_of(run):
         return [int(row["epoch"]) for row in csv.DictReader(file) if row.get(MONITOR)]
 
 
+# ~ if cookiecutter.scope == "complete"
 def test_a_lock_names_its_holder_and_ends_with_it(run):
     holder = subprocess.Popen([sys.executable, "-c", HOLD, str(run.folder)], stdout=subprocess.PIPE)
     assert holder.stdout.readline() == b"held\n"
     here = lock.socket.gethostname()
     refused = rf"a-run is being written by process {holder.pid} on {here} since 2[\d: +-]+\.\nWait"
-    with pytest.raises(UsageError, match=refused), lock.owned(run):
+    with pytest.raises(UsageError, match=refused), lock.locked_run(run):
         pass
     holder.kill()
     holder.wait()
-    with lock.owned(run):
+    with lock.locked_run(run):
         assert json.loads((run.folder / "run.lock").read_text())["pid"] == os.getpid()
     assert list(run.folder.iterdir()) == []
 
@@ -75,17 +78,32 @@ def test_the_lock_of_another_host_ends_when_it_is_no_longer_renewed(run, monkeyp
 
     renewing = threading.Thread(target=renew)
     renewing.start()
-    with pytest.raises(UsageError, match="process 7 on another since today"), lock.owned(run):
+    with pytest.raises(UsageError, match="process 7 on another since today"), lock.locked_run(run):
         pass
     ended.set()
     renewing.join()
-    with lock.owned(run):
+    with lock.locked_run(run):
         assert json.loads(file.read_text())["pid"] == os.getpid()
 
 
+# ~ else
+def test_a_lock_ends_with_its_holder(run):
+    holder = subprocess.Popen([sys.executable, "-c", HOLD, str(run.folder)], stdout=subprocess.PIPE)
+    assert holder.stdout.readline() == b"held\n"
+    refused = rf"a-run is being written by process {holder.pid} on {lock.socket.gethostname()}\."
+    with pytest.raises(UsageError, match=refused), lock.locked_run(run):
+        pass
+    holder.kill()
+    holder.wait()
+    with lock.locked_run(run):
+        pass
+    assert list(run.folder.iterdir()) == []
+
+
+# ~ endif
 def test_only_the_first_process_of_a_run_locks_it(run, monkeypatch):
     monkeypatch.setenv("LOCAL_RANK", "1")
-    with lock.owned(run):
+    with lock.locked_run(run):
         assert not run.folder.exists()
 
 

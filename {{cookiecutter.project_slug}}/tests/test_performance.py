@@ -1,8 +1,10 @@
 import gc
+import logging
 import re
 import subprocess
 import sys
 from collections import Counter
+from io import StringIO
 from pathlib import Path
 from types import FunctionType, ModuleType, SimpleNamespace
 
@@ -12,6 +14,9 @@ from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.trainer.connectors.logger_connector.logger_connector import (
     _LoggerConnector as Results,
 )
+from rich.console import Console
+from rich.progress import Progress
+from rich.text import Text
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from {{ cookiecutter.package_name }}.data import images
@@ -19,61 +24,11 @@ from {{ cookiecutter.package_name }}.run.folder import read_metrics
 from {{ cookiecutter.package_name }}.settings import launch
 from {{ cookiecutter.package_name }}.settings.check import check
 from {{ cookiecutter.package_name }}.settings.tree import Settings
-from {{ cookiecutter.package_name }}.task import TaskModule, build_datasets
-from {{ cookiecutter.package_name }}.training.callbacks import performance
-from {{ cookiecutter.package_name }}.training.callbacks.performance import Performance
+from {{ cookiecutter.package_name }}.task import MONITOR, TaskModule, build_datasets
 from {{ cookiecutter.package_name }}.training.callbacks.progress import ProgressBar
 from {{ cookiecutter.package_name }}.training.callbacks.stability import Gradients
 
 from small import SHAPES, SMALL, composed
-
-BATCH = SimpleNamespace(images=torch.zeros(8, 3, 4, 4))
-
-
-@pytest.fixture
-def clock(monkeypatch):
-    """A clock that only the test moves."""
-    now = SimpleNamespace(seconds=100.0)
-    monkeypatch.setattr(performance, "perf_counter", lambda: now.seconds)
-    return now
-
-
-def test_steps_are_timed_without_the_first_and_without_validation(clock):
-    logged = {}
-    module = SimpleNamespace(
-        device=torch.device("cpu"),
-        log_dict=logged.update,
-    )
-    callback = Performance()
-    trainer = SimpleNamespace(log_every_n_steps=5, world_size=2, global_step=0)
-    callback.on_train_start(trainer, module)
-    for wait, work in ((50, 50), (1, 3), (1, 3), ("validation", 0), (2, 2), (1, 3)):
-        if wait == "validation":
-            clock.seconds += 1000
-            callback.on_train_epoch_start(trainer, module)
-            continue
-        clock.seconds += wait
-        callback.on_train_batch_start(trainer, module, BATCH, 0)
-        clock.seconds += work
-        trainer.global_step += 1
-        callback.on_train_batch_end(trainer, module, None, BATCH, 0)
-    assert logged.pop("perf/memory_gb") > 0
-    assert logged == {
-        "perf/images_per_second": 2 * 4 * 8 / 16,
-        "perf/data_wait": 5 / 16,
-        "perf/step_ms": 4000,
-    }
-
-
-def test_a_training_logs_its_speed_and_waits_for_the_device_once(train, monkeypatch):
-    waits = []
-    monkeypatch.setattr(performance, "synchronise", waits.append)
-    run = train("trainer.max_epochs=3")
-    rows = [row for row in read_metrics(run / "metrics.csv") if "perf/step_ms" in row]
-    steps = 3 * 40 // 10
-    assert [row["step"] for row in rows] == list(range(1, steps))  # the first does not count
-    assert all(0 <= row["perf/data_wait"] <= 1 for row in rows)
-    assert len(waits) == 2  # after the first step, and at the end
 
 
 @pytest.mark.parametrize(("limit", "clipped"), [(1.0, 1.0), (None, 5.0), (10.0, 5.0)])
@@ -139,7 +94,7 @@ def test_between_logged_steps_nothing_waits_for_the_device(train, monkeypatch):
     monkeypatch.setattr(Results, "on_batch_end", on_results)
     monkeypatch.setattr(TaskModule, "log", on_log)
     train("trainer.max_epochs=1", "trainer.log_every_n_steps=1000")
-    assert len([name for name, _ in logged if name == "train/lr"]) == 1 < len(counts)
+    assert len([name for name, _ in logged if name == "train/lr"]) == 2 < len(counts)
     assert sum(counts) == 0
     numbers = [name for name, value in logged if not isinstance(value, torch.Tensor)]
     assert not [name for name in numbers if name.startswith("train/")]
@@ -160,8 +115,18 @@ def test_a_training_opens_each_file_once_an_epoch(train, monkeypatch):
     train("trainer.max_epochs=3")
     times = [count for path, count in opened.items() if "train" in Path(path).parts]
     assert len(times) >= 40
+    # ~ if cookiecutter.scope == "complete"
     assert 1 + 3 in times  # before training, the range of the values is looked for
+    # ~ endif
+    # ~ if cookiecutter.task == "segmentation"
+    assert set(times) <= {3, 1 + 3, 2 + 3}  # and the orientation of images with masks
+
+
+    # ~ else
     assert set(times) <= {3, 1 + 3}
+
+
+    # ~ endif
 
 
 COLLECTION = """
@@ -204,16 +169,52 @@ def test_a_larger_data_set_does_not_consist_of_more_objects(tmp_path):
     assert abs(counts[1] - counts[0]) < 10
 
 
-def test_the_progress_bar_shows_logged_metrics_by_short_names():
+def test_the_progress_bar_shows_logged_metrics_by_short_names_in_one_line(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    # ~ if cookiecutter.scope == "complete"
     metrics = {"train/loss": 0.5, "perf/images_per_second": 840.7, "perf/data_wait": 0.104}
+    # ~ else
+    metrics = {"train/loss": 0.5}
+    # ~ endif
     bar = ProgressBar()
-    trainer = SimpleNamespace(progress_bar_metrics={}, loggers=[], log_every_n_steps=20)
+    trainer = SimpleNamespace(progress_bar_metrics={"val/score": 0.25}, log_every_n_steps=20)
     for trainer.global_step, trainer.callback_metrics, loss in (
         (1, {"train/loss": torch.tensor(2.0)}, "2.000"),
         (19, None, "2.000"),
         (20, metrics, "0.500"),
         (21, None, "0.500"),
     ):
-        shown = bar.get_metrics(trainer, None)
-        assert shown["loss"] == loss
-    assert shown == {"loss": "0.500", "images/s": "841", "waits": "10%"}
+        assert bar.get_metrics(trainer, None) == {}
+        assert bar.text.startswith(f"loss {loss}")
+    # ~ if cookiecutter.scope == "complete"
+    assert bar.text == "loss 0.500 val/score 0.250 images/s 841"  # "waits 10%" has no room
+    # ~ else
+    assert bar.text == "loss 0.500 val/score 0.250"
+    # ~ endif
+    console = Console(width=80, force_terminal=True, file=StringIO())
+    progress = Progress(*bar.configure_columns(None), console=console)
+    bar.train_progress_bar_id = progress.add_task("Epoch 10/10", total=1000, completed=1000)
+    console.print(progress)
+    lines = Text.from_ansi(console.file.getvalue()).plain.splitlines()
+    assert len(lines) == 1
+    assert lines[0].strip().endswith(bar.text)
+    assert "1000/1000" in lines[0]
+    narrow = Console(width=20)
+    monkeypatch.setattr(sys.modules[ProgressBar.__module__], "get_console", lambda: narrow)
+    bar.get_metrics(trainer, None)
+    assert bar.text == ""
+
+
+def test_without_a_terminal_each_epoch_is_a_line_and_the_start_is_explained(train, caplog):
+    caplog.set_level(logging.INFO)
+    run = train("trainer.progress=true")
+    rows = read_metrics(run / "metrics.csv")
+    means = [row["train/loss_epoch"] for row in rows if "train/loss_epoch" in row]
+    lines = [message for message in caplog.messages if message.startswith("Epoch ")]
+    expected = [f"Epoch {epoch}/2: loss {mean:.3f}, " for epoch, mean in enumerate(means, 1)]
+    assert [line[: len(start)] for line, start in zip(lines, expected, strict=True)] == expected
+    assert all(f"{MONITOR} 0." in line for line in lines)
+    start = "\n".join(caplog.messages)
+    assert re.search(r"\w of [56] classes: .*test_resnet, \d\.\d million", start)
+    assert "million parameters.\nDevice: cpu, 32-true.\n" in start
+    assert f"Run: {run}; tracking: none." in start

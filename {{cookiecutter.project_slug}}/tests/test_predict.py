@@ -11,6 +11,24 @@ from {{ cookiecutter.package_name }}.predict import output_names
 from small import OWN
 
 
+def test_predictions_are_written_as_pictures_or_tables_into_a_new_folder(train, command, own_data):
+    checkpoint = f"checkpoint={train(OWN, f'data.root={own_data}')}/checkpoints/best.ckpt"
+    source = f"source={next(own_data.rglob('*.jpg'))}"
+    words = (checkpoint, source, "tracking=none", "trainer=cpu")
+    run = command("predict", *words, "save=pictures", "output=results/pictures")
+    assert not (run / "predictions.csv").exists()
+    assert [path.name for path in Path("results/pictures").iterdir()] == ["predictions"]
+    assert len(list(Path("results/pictures/predictions").glob("*.jpg"))) == 1
+    with pytest.raises(SystemExit, match="results/pictures exists already"):
+        command("predict", *words, "output=results/pictures")
+    run = command("predict", *words, "save=tables", "output=results/tables")
+    for folder in (run, Path("results/tables")):
+        assert not (folder / "predictions").exists()
+    assert {"predictions.csv", "predictions.json"} <= {
+        path.name for path in Path("results/tables").iterdir()
+    }
+
+
 def test_outputs_of_equal_names_get_the_position_of_their_source():
     sources = ["00002_a.jpg", "a.jpg", "a.png", "b/A.jpg", "b/c.jpg", "...jpg", ".x.png"]
     names = output_names(map(Path, sources))

@@ -31,6 +31,8 @@ def epochs_of(run):
 @pytest.fixture
 def ask(monkeypatch):
     """Send a signal to the training itself, at the beginning of a step."""
+    # Tests that run in the background ignore Ctrl-C otherwise.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def at(step, signum):
         def send(self, trainer, *_):
@@ -39,7 +41,8 @@ def ask(monkeypatch):
 
         monkeypatch.setattr(Preemption, "on_before_optimizer_step", send)
 
-    return at
+    yield at
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])

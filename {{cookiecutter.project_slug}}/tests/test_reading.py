@@ -7,7 +7,11 @@ import pytest
 from PIL import Image
 
 from {{ cookiecutter.package_name }}.data import reading as data_reading
-from {{ cookiecutter.package_name }}.data.reading import Reading, check_learnable
+from {{ cookiecutter.package_name }}.data.checks import check_learnable
+from {{ cookiecutter.package_name }}.data.reading import (
+    Reading,
+    number_of,
+)
 from {{ cookiecutter.package_name }}.errors import UsageError
 from {{ cookiecutter.package_name }}.run.folder import Run
 from {{ cookiecutter.package_name }}.settings.check import check
@@ -67,11 +71,33 @@ def account(counted="objects", **objects):
         (account(train=[], val=[0]), "train has 9 images, but not a single annotated object of"),
         (account(train=[0], val=[]), "val has 9 images, .* so there is nothing to measure"),
         (account("images", train=[1, 1], val=[0, 1]), "All images of train have the class dog"),
+        (account("labels", train=[0] * 9 + [1] * 9, val=[0]), "have the class cat and dog, so"),
     ],
 )
 def test_a_training_that_can_learn_or_measure_nothing_is_refused(reading, reason):
     with pytest.raises(UsageError, match=reason):
         check_learnable(reading)
+
+
+def test_a_random_split_that_leaves_one_class_for_train_can_be_made_again():
+    reading = account("images", train=[1, 1], val=[0, 1])
+    reading.new_splits = SPLITS
+    with pytest.raises(UsageError, match=r"at random\. If val or test .* try data\.split_by=null"):
+        check_learnable(reading)
+
+
+def test_classes_that_differ_in_case_only_are_noted():
+    reading = Reading()
+    reading.count("train", images=3, labels=[0, 1, 2], classes=["Cat", "cat", "dog"])
+    (note,) = reading.notes
+    assert note.startswith("The classes Cat and cat differ in case only. If they are the same")
+
+
+def test_numbers_and_nouns_agree():
+    nouns = ["images", "categories", "files or folders", "more reasons"]
+    singular = ["1 image", "1 category", "1 file or folder", "1 more reason"]
+    assert [number_of(1, noun) for noun in nouns] == singular
+    assert number_of(0, "categories") == "0 categories"
 
 
 def test_classes_without_objects_are_noted():
@@ -93,7 +119,7 @@ def test_the_account_is_logged_in_two_lines_and_written_in_full(tmp_path, caplog
     (tmp_path / "environment.json").write_text('{"command": "train"}')
     data_reading.report_reading(reading, Run(tmp_path))
     assert caplog.messages == [
-        "Data: train 9 images with 3 objects, val 9 images with 1 objects.",
+        "Data: train 9 images with 3 objects, val 9 images with 1 object.",
         "Left out: 3 objects (without area; the first is 0.txt).",
         "There is no test.",
     ]

@@ -2,20 +2,29 @@
 import csv
 import os
 import signal
+from time import monotonic, sleep
 
 # ~ else
 import csv
+from time import monotonic, sleep
 
 # ~ endif
 import pytest
 import torch
 
-from {{ cookiecutter.package_name }}.data.datamodule import DataModule
+from {{ cookiecutter.package_name }}.data.datamodule import (
+    DataModule,
+    TrainingLoader,
+)
 from {{ cookiecutter.package_name }}.data.sampler import TrainingSampler
 from {{ cookiecutter.package_name }}.settings.check import check
 from {{ cookiecutter.package_name }}.settings.tree import Settings
-from {{ cookiecutter.package_name }}.task import MONITOR, build_datasets
-from {{ cookiecutter.package_name }}.training.callbacks.performance import Performance
+from {{ cookiecutter.package_name }}.task import (
+    MONITOR,
+    TaskModule,
+    build_datasets,
+)
+from {{ cookiecutter.package_name }}.training.callbacks.resume import ExactResume
 
 from small import SHAPES, SMALL, composed
 
@@ -77,15 +86,55 @@ def test_augmentation_does_not_depend_on_the_number_of_workers(workplace):
     assert not torch.equal(*(datasets.train[0].image for _ in range(2)))
 
 
+def test_workers_load_an_epoch_before_it_starts(workplace):
+    settings = check(composed(*SMALL, *SHAPES, "loader.workers=1"), Settings)
+    datasets, drawn = build_datasets(settings.data), torch.zeros(1).share_memory_()
+    transform = datasets.train.transform
+
+    def counted(*sample):
+        drawn.add_(1)
+        return transform(*sample)
+
+    datasets.train.transform = counted
+    loader = DataModule(datasets, settings.loader, skip_unreadable=False).train_dataloader()
+    list(loader)
+    loader.prepare(1)
+    assert loader.sampler.epoch == 0
+    deadline = monotonic() + 20
+    while drawn.item() < 2 * 40 and monotonic() < deadline:
+        sleep(0.01)
+    assert drawn.item() == 2 * 40
+    loader.sampler.set_epoch(1)
+    prepared, again = ([batch.images for batch in loader] for _ in range(2))
+    assert drawn.item() == 3 * 40
+    torch.testing.assert_close(prepared, again, rtol=0, atol=0)
+
+
+def test_a_training_prepares_each_epoch_but_the_first_before_validation(train, monkeypatch):
+    calls = []
+    monkeypatch.setattr(TrainingLoader, "prepare", lambda _, epoch: calls.append(epoch))
+    monkeypatch.setattr(
+        TaskModule, "on_validation_start", lambda _: calls.append("validation"), raising=False
+    )
+    train("trainer.max_epochs=3")
+    assert calls == [1, "validation", 2, "validation", "validation"]
+
+
 def rows_of(run):
-    """Return the rows of metrics.csv without the columns of time."""
+    """Return the rows of metrics.csv without empty cells and columns of time."""
     with (run / "metrics.csv").open(newline="") as file:
+        # ~ if cookiecutter.scope == "complete"
         return [
             {name: cell for name, cell in row.items() if cell and not name.startswith("perf/")}
             for row in csv.DictReader(file)
         ]
 
 
+        # ~ else
+        return [{name: cell for name, cell in row.items() if cell} for row in csv.DictReader(file)]
+
+
+        # ~ endif
 def assert_equal_runs(run, whole):
     ends, scores = [], []
     for folder in (run, whole):
@@ -104,13 +153,16 @@ def interrupted(train, workplace, monkeypatch):
     """Call a function at the start of a step, and return the run that this has interrupted."""
 
     def run(step, end, *overrides):
-        def interrupt(self, trainer, *_):
+        start = ExactResume.on_train_batch_start
+
+        def interrupt(self, trainer, *arguments):
+            start(self, trainer, *arguments)
             if trainer.global_step == step:
                 end()
 
         before = set(workplace.glob("runs/*"))
         with monkeypatch.context() as patched:
-            patched.setattr(Performance, "on_train_batch_start", interrupt)
+            patched.setattr(ExactResume, "on_train_batch_start", interrupt)
             with pytest.raises((SystemExit, RuntimeError)):
                 train(*overrides)
         (folder,) = set(workplace.glob("runs/*")) - before
@@ -142,10 +194,24 @@ RANDOM = ("data.augment.color=0.3", "data.augment.rotate=20")
 
 # ~ endif
 @pytest.mark.parametrize("end", ENDS)
-def test_a_resumed_training_is_the_uninterrupted_one(train, command, interrupted, end):
-    words = (*RANDOM, "trainer.max_epochs=3")
+@pytest.mark.parametrize(
+    ("step", "words"),
+    [
+        # ~ if cookiecutter.scope == "complete"
+        (5, ("model.freeze=1", "optimizer.backbone_lr=0.5")),
+        # An epoch of 4 batches has an optimiser step of 3 and a step of 1.
+        (4, ("trainer.accumulate_grad_batches=3", "trainer.val_check_interval=0.5")),
+        # ~ else
+        (5, ()),
+        # An epoch of 4 batches has an optimiser step of 3 and a step of 1.
+        (4, ("trainer.accumulate_grad_batches=3",)),
+        # ~ endif
+    ],
+)
+def test_a_resumed_training_is_the_uninterrupted_one(train, command, interrupted, end, step, words):
+    words = (*RANDOM, "trainer.max_epochs=3", *words)
     whole = train(*words)
-    run = interrupted(5, end, *words)
+    run = interrupted(step, end, *words)
     command("train", f"resume={run.name}", "loader.workers=1")
     assert_equal_runs(run, whole)
 

@@ -76,6 +76,8 @@ def test_all_mistakes_are_reported_together():
 def test_a_setting_in_the_wrong_group_gets_a_suggestion():
     with pytest.raises(UsageError, match=r"did you mean optimizer\.lr\?"):
         settings("++lr=0.1")
+    with pytest.raises(UsageError, match=r"did you mean trainer\.max_epochs\?"):
+        settings("++epochs=3")
 
 
 def test_a_setting_of_another_data_preset_is_refused():
@@ -163,7 +165,7 @@ def test_settings_of_an_earlier_version_get_the_defaults_of_today(caplog):
     assert tree == today
     lines = [record.getMessage() for record in caplog.records]
     assert sorted(
-        lines[0].removesuffix(": today's defaults are used.").split(" lacks ")[1].split(", ")
+        lines[0].removesuffix(": the current defaults are used.").split(" lacks ")[1].split(", ")
     ) == [
         "data.augment",
         "ema",
@@ -223,6 +225,9 @@ def run(*words, folder):
         (["--cfg", "job"], "backbone: resnet10t"),
         (["model.bakbone=resnet50"], "did you mean model.backbone?"),
         (["data=shape"], OWN.removeprefix("data=")),
+        (["optimizer=null"], "adamw"),
+        (["optimizer=1"], "adamw"),
+        (["optimizer="], "adamw"),
         (["resume=auto"], "no unfinished run"),
         (["optimizer.lr=0"], "greater than 0"),
     ],

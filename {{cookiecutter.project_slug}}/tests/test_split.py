@@ -22,7 +22,9 @@ from small import OWN, write_unsplit_data
 def split(names, root, labels=None, reading=None, test=None, **changes):
     """The names of the images by split; ``test`` are those of a test split of the data."""
     settings = {"split": (0.8, 0.1, 0.1), "split_seed": 0, "split_by": None, "split_file": None}
+    # ~ if cookiecutter.scope == "complete"
     settings["exclude"] = None
+    # ~ endif
     folder = OwnFolder.model_construct(root=root, **settings | changes)
     images = {"train": [*zip(names, labels or [()] * len(names), strict=True)]}
     if test is not None:
@@ -79,6 +81,11 @@ def test_a_test_split_of_the_data_stays_and_train_is_split_in_two(tmp_path):
     assert parts["test"] == ["t.jpg"]
 
 
+def test_an_empty_test_split_is_none(tmp_path):
+    names = [f"{index}.jpg" for index in range(10)]
+    assert split(names, tmp_path, test=[]) == split(names, tmp_path)
+
+
 def test_without_a_share_for_the_test_validation_is_tested(tmp_path):
     parts = split([f"{index}.jpg" for index in range(10)], tmp_path, split=(0.8, 0.2, 0.0))
     assert (len(parts["train"]), len(parts["val"])) == (8, 2)
@@ -104,10 +111,10 @@ def test_an_image_without_a_group_is_named(tmp_path):
 
 
 def test_too_few_images_are_refused(tmp_path):
-    with pytest.raises(UsageError, match="2 images are too few to split"):
+    with pytest.raises(UsageError, match="Too few images to split into 3 parts: 2"):
         split(["a.jpg", "b.jpg"], tmp_path)
     frames = [f"film_{index}.jpg" for index in range(30)]
-    with pytest.raises(UsageError, match="30 images in 1 groups"):
+    with pytest.raises(UsageError, match="30 in 1 group "):
         split(frames, tmp_path, split_by="film")
 
 
@@ -126,12 +133,15 @@ def test_a_written_split_is_repeated_and_other_files_are_reported(tmp_path):
     assert parts == {"train": ["b.jpg", "c/d.jpg"], "val": ["a.jpg"], "test": ["a.jpg"]}
     (left_out,) = reading.left_out
     assert (left_out.count, left_out.first, left_out.reason) == (1, "new.jpg", f"not in {file}")
-    assert f"1 images of {file} are missing, the first is gone.jpg." in reading.notes
+    assert f"{file} names 1 image that the data do not have, such as gone.jpg." in reading.notes
 
 
 @pytest.mark.parametrize("name", ["split_by", "split_file"])
 def test_settings_for_unsplit_data_are_refused_for_data_with_splits(tmp_path, name):
-    unset = {"exclude": None, "split_by": None, "split_file": None}
+    unset = {"split_by": None, "split_file": None}
+    # ~ if cookiecutter.scope == "complete"
+    unset["exclude"] = None
+    # ~ endif
     folder = OwnFolder.model_construct(root=tmp_path, **unset | {name: "x"})
     with pytest.raises(UsageError, match=rf"has splits\.\n.*data\.{name}=null"):
         with_splits({"train": [], "val": []}, folder, Reading(), path=str, labels=set)
@@ -193,34 +203,11 @@ def test_a_resumed_run_keeps_its_split(train, command, tmp_path):
     assert files_tested(run) == {name for name, part in written.items() if part == "test"}
 
 
-def test_images_that_a_file_lists_are_left_out_and_counted(tmp_path):
-    names = [f"{index}.jpg" for index in range(10)]
-    listed = tmp_path / "exclude.txt"
-    listed.write_text(f"# 1.jpg\n2.jpg\n\n{tmp_path}/3.jpg\n33.jpg\n")
-    reading = Reading()
-    parts = split(names, tmp_path, reading=reading, exclude=listed)
-    assert sorted(chain(*parts.values())) == [*names[:2], *names[4:]]
-    (left_out,) = reading.left_out
-    assert (left_out.count, left_out.reason) == (2, f"in {listed}")
-    assert "name no image of the data, such as 33.jpg" in reading.notes[0]
-
-
-@pytest.mark.parametrize(
-    ("text", "reason"), [(None, "there is no such file"), ("0.jpg\n1.jpg\n", "all images of train")]
-)
-def test_a_file_that_lists_nothing_or_all_images_is_refused(tmp_path, text, reason):
-    listed = tmp_path / "exclude.txt"
-    if text is not None:
-        listed.write_text(text)
-    with pytest.raises(UsageError, match=reason):
-        split(["0.jpg", "1.jpg"], tmp_path, exclude=listed)
-
-
 def test_files_that_are_listed_twice_or_in_two_splits_are_noted(tmp_path):
     reading = Reading()
     split(
         ["0.jpg", "1.jpg", "1.jpg", *map(str, range(10))], tmp_path, reading=reading, test=["0.jpg"]
     )
     twice, leak = reading.notes[:2]
-    assert twice.startswith(f"train lists 1 files twice, such as {tmp_path / '1.jpg'}")
-    assert leak.startswith(f"1 files are in train and in test, such as {tmp_path / '0.jpg'}")
+    assert twice.startswith(f"train lists 1 file twice, such as {tmp_path / '1.jpg'}")
+    assert leak.startswith(f"train and test have 1 file in common, such as {tmp_path / '0.jpg'}")

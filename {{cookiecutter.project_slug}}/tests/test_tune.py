@@ -368,7 +368,7 @@ def test_a_killed_search_is_continued_without_a_second_training(start_search, wo
 
 
 def test_without_optuna_the_message_says_how_to_install_it(command, monkeypatch):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr(f"{study.__package__}.search_space.find_spec", lambda name: None)
     with pytest.raises(SystemExit) as stopped:
         command("tune")
     assert "uv sync --extra tune" in str(stopped.value.code)

@@ -1,6 +1,7 @@
 """Secrets stay out of what a run writes, and the settings in a file of a stranger are data."""
 
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -66,7 +67,8 @@ def test_settings_are_stored_without_secrets_and_resumed_with_those_of_the_comma
     settings, checkpoint = check(config, Settings), {}
     run = Run(workplace / "runs" / "one")
     run.create(settings)
-    CheckpointContents(settings, ["a"]).on_save_checkpoint(None, None, checkpoint)
+    trainer = SimpleNamespace(is_last_batch=False)
+    CheckpointContents(settings, ["a"]).on_save_checkpoint(trainer, None, checkpoint)
     stored = {"_target_": "some.Logger", "api_token": "***", "pin_key": "***", "url": "a://***@c"}
     assert run.settings["tracking"] == checkpoint["settings"]["tracking"] == {"mine": stored}
     assert overridden(run.settings, config, [])["tracking"]["mine"] == tracker

@@ -7,6 +7,9 @@ answered at once. PyTorch is imported after the settings have been checked.
 from .run import signals  # first, for Ctrl-C during the other imports
 
 # isort: split
+# ~ if cookiecutter.task == "detection" or (cookiecutter.task == "classification" and cookiecutter.scope == "complete")
+import logging
+# ~ endif
 import os
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,9 +18,13 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from .errors import UsageError
+# ~ if cookiecutter.scope == "complete"
+from .run.folder import Run, find_checkpoint, find_run, read_metrics
+# ~ else
 from .run.folder import Run, find_run, read_metrics
+# ~ endif
 from .run.identity import RUN_ID, is_first
-from .run.lock import owned
+from .run.lock import locked_run
 from .settings.check import check, resolved
 from .settings.data import SHAPES_ROOT
 from .settings.launch import launch, report
@@ -28,8 +35,14 @@ from .settings.stored import (
     refer_to_split,
     without_presets,
 )
+# ~ if cookiecutter.scope == "complete"
+from .settings.tree import EvaluateSettings, PredictSettings, Settings
+from .settings.weights import check_optimizer_unchanged
+
+# ~ else
 from .settings.tree import EvaluateSettings, PredictSettings, Settings
 
+# ~ endif
 SettingsT = TypeVar("SettingsT", bound=Settings)
 
 # Settings of the data that a model was made for: other data do not change them.
@@ -54,11 +67,21 @@ def train() -> None:
 
 
 def _train(config: DictConfig) -> None:
+    # ~ if cookiecutter.scope == "complete"
+    if config.get("resume") and config.get("init"):
+        raise UsageError(
+            "resume and init cannot be used together: resume continues a training in its folder, "
+            "init starts a new training from its weights. Leave out one of them."
+        )
+    # ~ endif
     if config.get("resume"):
         run = find_run(Path(str(config.runs)), str(config.resume))
         os.environ[RUN_ID] = run.id  # the settings may refer to it
         stored = completed(run.settings, Settings, source=run.settings_file)
         composed = resolved(config)
+        # ~ if cookiecutter.scope == "complete"
+        check_optimizer_unchanged(_overrides(), run.id)
+        # ~ endif
         overrides = without_presets(_overrides(), stored, composed)
         refer_to_split(stored["data"], [run.split], overrides)
         tree = overridden(stored, composed, overrides)
@@ -71,8 +94,30 @@ def _train(config: DictConfig) -> None:
         settings = check(tree, Settings)
     else:
         settings = check(config, Settings)
+        # ~ if cookiecutter.scope == "complete"
+        start = settings.init
+        # ~ if cookiecutter.use_wandb
+        if start and start.startswith("wandb:"):
+            from .tracking.registry import fetch_checkpoint
+
+            start = str(fetch_checkpoint(start, config.tracking, setting="init"))
+        # ~ endif
+        if start:
+            checkpoint = find_checkpoint(settings.runs, start)
+            settings = settings.model_copy(update={"init": str(checkpoint)})
+        # ~ endif
         run = Run(settings.runs / os.environ[RUN_ID])
-    with owned(run):
+        # ~ if cookiecutter.use_wandb
+        if run.results.is_file() and run.id == os.environ.get("WANDB_RUN_ID"):
+            raise UsageError(
+                f"WANDB_RUN_ID={run.id}: the run {run.folder} is finished.\n"
+                f"Unset the variable to start a new run; to continue this one: resume={run.id}"
+            )
+        # ~ endif
+    # ~ if cookiecutter.use_wandb and cookiecutter.scope == "complete"
+    settings = _with_data_here(settings)
+    # ~ endif
+    with locked_run(run):
         read_metrics(run.metrics)  # refuse a damaged file before PyTorch is imported
         if is_first():
             run.create(settings)
@@ -147,8 +192,48 @@ def _settings_of_checkpoint(config: DictConfig, model: type[SettingsT]) -> Setti
     if groups["data"].get("split_file"):  # the run folder may have been moved
         files = [Run(folder).split for folder in path.absolute().parents[:2]]
         refer_to_split(groups["data"], files, overrides)
+    # ~ if cookiecutter.task == "detection" or (cookiecutter.task == "classification" and cookiecutter.scope == "complete")
+    if model is not EvaluateSettings:
+        _use_best_threshold(groups, config, path)
+    # ~ endif
     tree = overridden(groups, resolved(config), overrides, keep=KEPT)
+    # ~ if cookiecutter.use_wandb and cookiecutter.scope == "complete"
+    return _with_data_here(check(tree, model))
+
+
+def _with_data_here(settings: SettingsT) -> SettingsT:
+    """Download the data set that ``data.root=wandb:...`` names; return settings with its folder."""
+    if not str(settings.data.root).startswith("wandb:"):
+        return settings
+    from .tracking.registry import fetch_data
+
+    root = fetch_data(str(settings.data.root), settings.tracking)
+    return settings.model_copy(update={"data": settings.data.model_copy(update={"root": root})})
+
+
+# ~ else
     return check(tree, model)
+
+
+# ~ endif
+# ~ if cookiecutter.task == "detection" or (cookiecutter.task == "classification" and cookiecutter.scope == "complete")
+def _use_best_threshold(groups: dict[str, Any], config: DictConfig, checkpoint: Path) -> None:
+    """Replace the default score threshold by the best threshold of the test of the training."""
+    # ~ if cookiecutter.task == "classification"
+    if not groups["data"].get("multilabel"):
+        return
+    # ~ endif
+    best = Run(checkpoint.absolute().parent.parent).best_threshold
+    given = any("model.score_threshold=" in word for word in _overrides())
+    # A threshold that was given to the training is kept, too.
+    if best and not given and groups["model"]["score_threshold"] == config.model.score_threshold:
+        groups["model"]["score_threshold"] = best
+        logging.getLogger(__name__).info(
+            "model.score_threshold=%g, which had the highest F1 in the test of the training.", best
+        )
+
+
+# ~ endif
 
 
 def _create_run(settings: Settings) -> Run:
@@ -177,7 +262,11 @@ def bench() -> None:
     from .diagnostics.settings import BenchSettings
 
     def work(config: DictConfig) -> None:
+        # ~ if cookiecutter.use_wandb
+        settings = _with_data_here(check(config, BenchSettings))
+        # ~ else
         settings = check(config, BenchSettings)
+        # ~ endif
         from .diagnostics.bench import run_bench
 
         run_bench(settings, _create_run(settings))
@@ -190,7 +279,11 @@ def doctor() -> None:
     from .diagnostics.settings import DoctorSettings
 
     def work(config: DictConfig) -> None:
+        # ~ if cookiecutter.use_wandb
+        settings = _with_data_here(check(config, DoctorSettings))
+        # ~ else
         settings = check(config, DoctorSettings)
+        # ~ endif
         from .diagnostics.doctor import run_doctor
 
         run_doctor(settings, _create_run(settings))
@@ -200,16 +293,9 @@ def doctor() -> None:
 
 def tune() -> None:
     """Search for the settings with the best score."""
-    from importlib.util import find_spec
-
     from .search.search_space import Search, check_search
 
     def work(config: DictConfig) -> None:
-        if find_spec("optuna") is None:
-            raise UsageError(
-                "tune needs the package optuna, which is not installed.\n"
-                "Install it: uv sync --extra tune"
-            )
         settings = check_search(config, _overrides())
         from .search.tune import run_search
 

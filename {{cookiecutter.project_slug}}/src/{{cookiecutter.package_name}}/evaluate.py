@@ -1,12 +1,19 @@
 """Test a checkpoint on a split of the data and write the report."""
 
+# ~ if cookiecutter.scope == "complete"
+from dataclasses import replace
+from typing import Any
+
+# ~ else
 from dataclasses import replace
 
+# ~ endif
 from .data.datamodule import DataModule
 from .data.reading import report_reading
 from .evaluation.callback import EvaluationResults
 from .evaluation.report import print_summary, write_report
 # ~ if cookiecutter.scope == "complete"
+from .evaluation.tta import AveragedNetwork
 from .export.onnx_model import load_module
 from .model import matching_datasets
 # ~ else
@@ -27,6 +34,16 @@ def run_evaluation(settings: EvaluateSettings, run: Run) -> dict[str, float]:
         UsageError: if the classes of the data differ from those of the checkpoint.
     """
     module = load_module(settings.checkpoint, settings)
+    # ~ if cookiecutter.scope == "complete"
+    if settings.tta != "none":
+        changed: Any = module
+        # ~ if cookiecutter.task == "classification"
+        several = module.threshold is not None
+        changed.network = AveragedNetwork(module.network, settings.tta, several=several)
+        # ~ else
+        changed.network = AveragedNetwork(module.network, settings.tta)
+        # ~ endif
+    # ~ endif
     datasets = matching_datasets(settings, module.classes, settings.checkpoint)
     report_reading(datasets.reading, run)
     # The training split is tested like the other splits: in order, without random transforms.

@@ -10,9 +10,16 @@ from .settings.check import check
 from .settings.stored import completed
 from .settings.tree import Settings
 from .task import TaskModule, build_datasets
+# ~ if cookiecutter.scope == "complete"
+from .training.checkpoint import read_checkpoint
+from .training.weights import load_fitting
+
+
+# ~ else
 from .training.checkpoint import read_checkpoint
 
 
+# ~ endif
 def load_module(path: Path, settings: Settings | None = None) -> TaskModule:
     """Load the module of a checkpoint in evaluation mode, with averaged weights if it has them.
 
@@ -50,6 +57,43 @@ def build_module(content: Mapping[str, Any], settings: Settings | None = None) -
     return TaskModule(stored, content["classes"], download=False)
 
 
+# ~ if cookiecutter.scope == "complete"
+def start_from(module: TaskModule, path: Path) -> None:
+    """Load the weights of a checkpoint, averaged if it has an average, into a new module.
+
+    If the classes differ, the layers whose shapes depend on their number start anew, and so does
+    everything else that does not fit. A line of log names the new parts.
+
+    Raises:
+        UsageError: if the file is not a checkpoint of this project, or has another network.
+    """
+    content = read_checkpoint(path)
+    trained, chosen = content["settings"]["model"], module.settings.model.model_dump()
+    names = ["architecture", "backbone"]
+    # ~ if cookiecutter.task == "detection"
+    if "coco" in (trained["pretrained"], chosen["pretrained"]):  # not with the backbone named
+        names = ["architecture", "pretrained"]
+    # ~ endif
+    differing = [
+        f"model.{name}={trained[name]}"
+        for name in names
+        if name in trained and trained[name] != chosen[name]
+    ]
+    if differing:
+        raise UsageError(f"init={path} has another network. Set {' '.join(differing)}")
+    weights = {
+        name.removeprefix("network."): value for name, value in content["state_dict"].items()
+    }
+    if content["classes"] != module.classes:
+        own = module.network.state_dict()
+        larger = TaskModule(module.settings, [*module.classes, "another"], download=False)
+        for name, value in larger.network.state_dict().items():
+            if name not in own or own[name].shape != value.shape:
+                weights.pop(name, None)
+    load_fitting(module.network, weights, str(path))
+
+
+# ~ endif
 def matching_datasets(settings: Settings, classes: Sequence[str], checkpoint: Path) -> Datasets:
     """Build the data sets of the settings, and check that their classes match a checkpoint.
 

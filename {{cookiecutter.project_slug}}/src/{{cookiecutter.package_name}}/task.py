@@ -21,10 +21,18 @@ Results:
 - ``restored(prediction, size, settings.data)``: the prediction of a model input, mapped back to the
   image file of that height and width.
 # ~ endif
+# ~ if cookiecutter.scope == "complete" and cookiecutter.task != "classification"
+- ``predict_tiles(module, image, settings)``: the prediction of a large uint8 image [C, H, W].
+# ~ endif
 - ``draw_prediction(image, target, prediction, classes)``, ``draw_target(image, target, classes)``:
   pictures.
 - ``caption(target, prediction, classes)``: a line of text.
-- ``describe(prediction, classes)``: a row of the table of predictions.
+# ~ if cookiecutter.task == "detection"
+- ``describe(prediction, classes, size)``: an entry of ``predictions.json``; ``table_rows(entry)``:
+  its rows in ``predictions.csv``.
+# ~ else
+- ``describe(prediction, classes)``: a row of ``predictions.csv`` and ``predictions.json``.
+# ~ endif
 # ~ if cookiecutter.scope == "complete"
 - ``task_export``: the module ``export.py`` of the task: the network to export, its description.
 # ~ endif
@@ -48,10 +56,13 @@ from .classification.module import ClassificationModule as TaskModule
 from .detection import export as task_export
 # ~ endif
 from .detection.boxes import restored
-from .detection.coco import save_results
+from .detection.coco import describe, save_results, table_rows
 from .detection.dataset import UNLABELLED, build_datasets, collate, model_input, unlabelled_images
-from .detection.draw import caption, describe, draw_prediction, draw_target
+from .detection.draw import caption, draw_prediction, draw_target
 from .detection.module import DetectionModule as TaskModule
+# ~ if cookiecutter.scope == "complete"
+from .detection.tiles import predict_tiles
+# ~ endif
 # ~ elif cookiecutter.task == "segmentation"
 # ~ if cookiecutter.scope == "complete"
 from .segmentation import export as task_export
@@ -66,6 +77,9 @@ from .segmentation.dataset import (
 from .segmentation.draw import caption, describe, draw_prediction, draw_target
 from .segmentation.masks import restored, save_results
 from .segmentation.module import SegmentationModule as TaskModule
+# ~ if cookiecutter.scope == "complete"
+from .segmentation.tiles import predict_tiles
+# ~ endif
 # ~ endif
 from .settings.tree import METRICS, MONITOR
 
@@ -81,9 +95,15 @@ __all__ = [
     "draw_prediction",
     "draw_target",
     "model_input",
+    # ~ if cookiecutter.scope == "complete" and cookiecutter.task != "classification"
+    "predict_tiles",
+    # ~ endif
     # ~ if cookiecutter.task != "classification"
     "restored",
     "save_results",
+    # ~ endif
+    # ~ if cookiecutter.task == "detection"
+    "table_rows",
     # ~ endif
     # ~ if cookiecutter.scope == "complete"
     "task_export",

@@ -1,5 +1,9 @@
 """Train a model, test its best checkpoint and write the report."""
 
+# ~ if cookiecutter.scope == "complete"
+from pathlib import Path
+
+# ~ endif
 from lightning.pytorch import Callback, seed_everything
 from PIL.Image import Image
 
@@ -8,23 +12,40 @@ from .clusters.preemption import Preemption, requeued_if_preempted
 from .clusters.slurm import slurm_plugins
 from .data.cache import cache_images
 # ~ endif
+from .data.checks import check_learnable
 from .data.datamodule import DataModule
-from .data.reading import check_learnable, report_reading
+from .data.reading import report_reading
 from .data.split import record_split
+# ~ if cookiecutter.scope == "complete"
 from .data.value_range import with_value_range
+# ~ endif
 from .evaluation.callback import EvaluationResults
 from .evaluation.report import print_summary, write_report
+# ~ if cookiecutter.scope == "complete"
+from .model import start_from
+# ~ endif
 from .run.folder import Run
 from .run.identity import is_first
 from .settings.tree import Settings
 from .task import METRICS, TaskModule, build_datasets, draw_prediction
+from .training.budget import too_short, with_epochs
 from .training.callbacks.curves import TrainingCurves
+from .training.callbacks.epoch import EpochLog
+# ~ if cookiecutter.scope == "complete"
 from .training.callbacks.performance import Performance
+# ~ endif
 from .training.callbacks.pictures import PredictedSample, PredictionPictures
 from .training.callbacks.resume import ExactResume
 from .training.checkpoint import CheckpointContents, resumable_checkpoint
+# ~ if cookiecutter.scope == "complete" and cookiecutter.task != "detection"
+from .training.class_weights import with_class_weights
+# ~ endif
+# ~ if cookiecutter.scope == "complete"
+from .training.extra import check_extra
+# ~ endif
 from .training.loggers import open_trackers
 from .training.metrics_file import MetricsFile
+from .training.summary import log_start
 from .training.trainer import build_trainer, checkpoint_callbacks, step_callbacks
 
 
@@ -44,9 +65,20 @@ def run_training(settings: Settings, run: Run) -> dict[str, float]:
         PreemptedError: if training was ended by a signal; it can be resumed with ``resume``.
         # ~ endif
     """
+    # ~ if cookiecutter.scope == "complete"
+    check_extra(settings.trainer)
+    if isinstance(settings.model.freeze, int):  # its check needs a network, but no data
+        TaskModule(settings, ["a", "b"], download=False)
+    # ~ endif
     seed_everything(settings.seed, workers=True, verbose=False)
     datasets = build_datasets(settings.data)
+    # ~ if cookiecutter.scope == "complete"
     settings = with_value_range(settings, datasets)
+    # ~ if cookiecutter.task != "detection"
+    settings = with_class_weights(settings, datasets)
+    # ~ endif
+    # ~ endif
+    settings = with_epochs(settings, datasets)
     if is_first():
         run.write_settings(settings)
     check_learnable(datasets.reading)
@@ -63,7 +95,14 @@ def run_training(settings: Settings, run: Run) -> dict[str, float]:
         seed=settings.seed,
     )
     resumed, step = resumable_checkpoint(run) or (None, 0)
+    # ~ if cookiecutter.scope == "complete"
+    from_scratch = resumed is None and settings.init is None
+    module = TaskModule(settings, list(datasets.classes), download=from_scratch)
+    if resumed is None and settings.init is not None:
+        start_from(module, Path(settings.init))
+    # ~ else
     module = TaskModule(settings, list(datasets.classes), download=resumed is None)
+    # ~ endif
     results = EvaluationResults()
     # ~ if cookiecutter.scope == "complete"
     with requeued_if_preempted(), open_trackers(settings, run, job="train") as (loggers, callbacks):
@@ -79,20 +118,24 @@ def run_training(settings: Settings, run: Run) -> dict[str, float]:
                 ExactResume(datamodule),
                 results,
                 *callbacks,
+                # ~ if cookiecutter.scope == "complete"
                 Performance(),
+                # ~ endif
             ],
             # ~ if cookiecutter.scope == "complete"
             plugins=slurm_plugins(),
             # ~ endif
         )
+        log_start(settings, run, module, trainer, classes=datasets.classes, trackers=loggers)
         trainer.fit(module, datamodule=datamodule, ckpt_path=resumed, weights_only=True)
+        tested = run.best if run.best.is_file() else run.last  # if there was no validation
         (metrics,) = trainer.test(
-            module, datamodule=datamodule, ckpt_path=run.best, weights_only=True, verbose=False
+            module, datamodule=datamodule, ckpt_path=tested, weights_only=True, verbose=False
         )
         if trainer.is_global_zero:
             scores = module.scores_by_class()
             write_report(run, metrics, results, scores, datamodule=datamodule, draw=draw_prediction)
-            print_summary(run, metrics)
+            print_summary(run, metrics, advice=too_short(settings, run))
     return dict(metrics)
 
 
@@ -106,6 +149,7 @@ def _make_callbacks(settings: Settings, run: Run, module: TaskModule) -> list[Ca
     )
     return [
         *step_callbacks(settings),
+        EpochLog(),
         pictures,
         TrainingCurves(run),
         # ~ if cookiecutter.scope == "complete"

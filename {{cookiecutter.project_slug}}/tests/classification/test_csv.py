@@ -1,8 +1,10 @@
+import unicodedata
+
 import pytest
 from PIL import Image
 
 from {{ cookiecutter.package_name }}.classification.dataset import build_datasets
-from {{ cookiecutter.package_name }}.data.reading import check_learnable
+from {{ cookiecutter.package_name }}.data.checks import check_learnable
 from {{ cookiecutter.package_name }}.errors import UsageError
 from {{ cookiecutter.package_name }}.settings.classification import CsvSettings
 from {{ cookiecutter.package_name }}.settings.tree import Settings
@@ -73,8 +75,9 @@ SINGLE = (["cat", "dog"], {"train": {"a": 0, "b": 1}, "val": {"c": 0}, "test": {
         (SPLIT.replace("path,label", "id,Breed"), {"path_column": "id", "label_column": "Breed"}),
         (SPLIT.replace(".png", ""), {}),
         (SPLIT + "\n\na.png,cat,train\n", {}),
+        (SPLIT.replace("\n", "\r"), {}),
     ],
-    ids=["plain", "mark", "UTF-16", "semicolons", "tabs", "named", "no suffix", "repeated"],
+    ids=["plain", "mark", "UTF-16", "semicolons", "tabs", "named", "no suffix", "repeated", "CR"],
 )
 def test_each_form_of_a_table_gives_the_same_targets(write, text, changes):
     assert contents(write(text, **changes)) == SINGLE
@@ -146,14 +149,14 @@ def test_unsplit_images_are_split_by_the_seed_with_every_label_in_each_split(wri
         (SPLIT.replace("dog,T", "T"), "line 3: it has 2 cells, but the header has 3", {}),
         (SPLIT + "a.png,dog,train\n", "line 6: a.png has other labels in line 2", {}),
         (SPLIT + "a.png,cat,val\n", "line 6: a.png has other split in line 2", {}),
-        (SPLIT.replace("valid", "fold 1"), "line 4: split is 'fold 1', which is no split", {}),
+        (SPLIT.replace("valid", "fold 1"), "line 4: split is 'fold 1', which is not a split", {}),
         (
             SPLIT.replace("train", "test").replace("Training", "dev"),
             "the split column has test, val, but no row for train",
             {},
         ),
         (SPLIT.replace("b.png", "../b.png"), "outside data.root", {}),
-        (SPLIT.replace("b.png", "table.csv"), "line 3: .* is no image of a format", {}),
+        (SPLIT.replace("b.png", "table.csv"), "line 3: .* is not an image of a format", {}),
         (SPLIT.replace("label", "kind"), "no column with a usual name for the label", {}),
         (SPLIT.replace("split", "class"), "several columns .* the label: label, class", {}),
         (SPLIT, "no column 'breed', but path, label, split", {"label_column": "breed"}),
@@ -187,11 +190,28 @@ def test_what_is_read_and_left_out_is_counted(write, tmp_path):
     assert several.notes == [f"{tmp_path}/table.csv: the labels are dog, cat; not used: ['age']."]
 
 
-def test_a_training_of_one_class_is_refused_unless_images_may_have_several_labels(write):
+def test_a_missing_image_is_left_out_and_counted(write):
+    reading = build_datasets(write(SPLIT + "e.png,cat,val\n", skip_unreadable=True)).reading
+    assert reading.images == {"train": 2, "val": 1, "test": 1}
+    (part,) = reading.left_out
+    assert (part.kind, part.reason, part.split) == ("images", "the file is missing", "val")
+
+
+@pytest.mark.parametrize(("written", "stored"), [("NFC", "NFD"), ("NFD", "NFC")])
+@pytest.mark.parametrize("suffix", [".png", ""])
+def test_names_match_in_any_unicode_form(write, written, stored, suffix):
+    names = [unicodedata.normalize(form, "h\u00fcndin") for form in (written, stored)]
+    settings = write(SPLIT.replace("b.png", f"{names[0]}{suffix}"), ("a", names[1], "c", "d"))
+    assert contents(settings)[1]["train"] == {"a": 0, names[1]: 1}
+
+
+def test_a_training_of_one_class_is_refused_unless_some_images_have_no_label(write):
     text = SPLIT.replace("b.png,dog", "b.png,cat")
     with pytest.raises(UsageError, match="All images of train have the class cat"):
         check_learnable(build_datasets(write(text)).reading)
-    reading = build_datasets(write(text, multilabel=True)).reading
+    with pytest.raises(UsageError, match="All images of train have the class cat"):
+        check_learnable(build_datasets(write(text, multilabel=True)).reading)
+    reading = build_datasets(write(text.replace("b.png,cat", "b.png,"), multilabel=True)).reading
     check_learnable(reading)
     assert reading.notes[0] == "train has no labels of dog: they cannot be learned."
 

@@ -11,9 +11,9 @@ from {{ cookiecutter.package_name }}.classification.dataset import (
     build_datasets,
     collate,
 )
+from {{ cookiecutter.package_name }}.data.checks import check_learnable
 from {{ cookiecutter.package_name }}.data.datamodule import DataModule
 from {{ cookiecutter.package_name }}.data.images import UnreadableImageError
-from {{ cookiecutter.package_name }}.data.reading import check_learnable
 from {{ cookiecutter.package_name }}.errors import UsageError
 from {{ cookiecutter.package_name }}.settings.classification import ImageFolderSettings
 from {{ cookiecutter.package_name }}.settings.data import ShapesSettings
@@ -21,7 +21,7 @@ from {{ cookiecutter.package_name }}.settings.tree import LoaderSettings
 
 from small import data_preset
 
-AUGMENT = {"crop_scale": 0.5, "flip": 0.5, "color": 0.2}
+AUGMENT = data_preset("shapes")["augment"] | {"crop_scale": 0.5, "flip": 0.5, "color": 0.2}
 
 
 def shapes(root, **changes):
@@ -208,7 +208,7 @@ def test_a_class_without_images_in_val_is_noted(own_data):
     ("change", "message"),
     [
         (lambda root: (root / "green").mkdir(), "green has no images"),
-        (lambda root: shutil.rmtree(root / "red"), "1 class folders, but there must be two"),
+        (lambda root: shutil.rmtree(root / "red"), "two class folders at least, but has 1"),
     ],
     ids=["an empty class", "a single class"],
 )

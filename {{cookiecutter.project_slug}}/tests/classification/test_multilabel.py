@@ -41,11 +41,12 @@ def test_the_metrics_are_means_over_the_classes_that_have_targets():
     metrics.update(predicted[:2], targets[:2])
     metrics.update(predicted[2:], targets[2:])
     values = {name: value.tolist() for name, value in metrics.compute().items()}
+    by_class = {name: value.tolist() for name, value in metrics.by_class.items()}
     # Targets of the first class have ranks 1 and 3: (1/1 + 2/3) / 2; of the second ranks 2 and 3.
-    assert values["AP"] == pytest.approx([5 / 6, 7 / 12, math.nan], nan_ok=True)
+    assert by_class["AP"] == pytest.approx([5 / 6, 7 / 12, math.nan], nan_ok=True)
     assert values["mAP"] == pytest.approx((5 / 6 + 7 / 12) / 2)
     # Predicted from 0.5: images 1 and 2 for the first class, image 1 for the second.
-    assert values["f1_by_class"] == pytest.approx([0.5, 0, math.nan], nan_ok=True)
+    assert by_class["f1"] == pytest.approx([0.5, 0, math.nan], nan_ok=True)
     assert values["f1"] == pytest.approx(0.25)
 
 
@@ -118,16 +119,17 @@ def test_a_model_of_several_labels_is_trained_tested_and_used(train, command, st
     assert repeated["test/mAP"] == pytest.approx(measured["test/mAP"], abs=1e-6)
     assert "f1_at_0.3_by_class" in repeated
     row = predicted(command, checkpoint, striped)
+    threshold = measured["best_threshold"]
     # ~ if cookiecutter.scope == "complete"
     exported = command("export", checkpoint, "tracking=none", "trainer=cpu")
     rules = json.loads((exported / "model.json").read_text())["postprocessing"]
-    assert (rules["activation"], rules["threshold"]) == ("sigmoid", 0.5)
+    assert (rules["activation"], rules["threshold"]) == ("sigmoid", threshold)
     assert "1 / (1 + np.exp(-logits[0]))" in (exported / "MODEL_CARD.md").read_text()
     again = predicted(command, f"checkpoint={exported}/model.onnx", striped)
     assert again["labels"] == row["labels"]
     assert float(again["p_red"]) == pytest.approx(float(row["p_red"]), abs=1e-4)
     # ~ endif
-    chosen = [name for name in STRIPES if float(row[f"p_{name}"]) >= 0.5]
+    chosen = [name for name in STRIPES if float(row[f"p_{name}"]) >= threshold]
     assert row["labels"] == ";".join(chosen)
 
 

@@ -20,10 +20,18 @@ def test_images_are_scored_and_those_of_another_process_are_left_out():
     counted = torch.tensor([True, True, False])
     logits = probabilities.log()
     losses = cross_entropy(logits, batch.targets, reduction="none")
+    # ~ if cookiecutter.scope == "complete"
     results = score_batch(batch, logits, losses, counted, ["a", "b", "c"], None)
+    # ~ else
+    results = score_batch(batch, logits, losses, counted, ["a", "b", "c"])
+    # ~ endif
     first, second = results["images"]
     assert (first.position, first.target, first.correct) == (4, 0, True)
+    # ~ if cookiecutter.scope == "complete"
     assert (first.prediction.labels, second.prediction.labels) == ([0], [2])
+    # ~ else
+    assert (first.prediction.label, second.prediction.label) == (0, 2)
+    # ~ endif
     assert (second.position, second.correct) == (5, False)
     assert (second.confidence, second.loss) == pytest.approx((0.6, -np.log(0.15)))
     counts = results["counts"]

@@ -19,7 +19,7 @@ from {{ cookiecutter.package_name }}.settings.tree import LoaderSettings
 from coco_data import write_coco
 from small import data_preset
 
-AUGMENT = {"crop_scale": 0.5, "flip": 0.5, "rotate": 20, "color": 0.2}
+AUGMENT = data_preset("shapes")["augment"] | {"crop_scale": 0.5, "rotate": 20, "color": 0.2}
 
 
 def shapes(root, **changes):
@@ -99,14 +99,25 @@ def test_boxes_are_relative_to_the_model_input(own_data):
     assert target.size == (40, 48)
 
 
-def test_a_box_beyond_the_border_is_clipped(tmp_path):
-    dataset = spoiled(tmp_path, bbox=[-5, 10, 100, 12])
-    assert corners(dataset, 3) == [[0, 10, 48, 22]]
+def test_a_box_beyond_the_border_is_cut_off_and_noted(tmp_path):
+    def change(split, content):
+        if split == "train":
+            content["annotations"][3]["bbox"] = [-5, 10, 100, 12]
+
+    write_coco(tmp_path, change)
+    datasets = build_datasets(folder(tmp_path))
+    assert corners(datasets.train, 3) == [[0, 10, 48, 22]]
+    (note,) = datasets.reading.notes
+    assert "Boxes of train that are cut off at the border of their image: 1 of 10" in note
+    assert f"the first in {tmp_path}/train/3.jpg: annotation 1003 is beyond" in note
 
 
-@pytest.mark.parametrize("bbox", [[3, 3, 0, 5], [3, 3, 5, -1], [60, 3, 5, 5]])
+@pytest.mark.parametrize(
+    ("bbox", "reason"),
+    [([3, 3, 0, 5], "no area"), ([3, 3, 5, -1], "no area"), ([60, 3, 5, 5], "outside of")],
+)
 @pytest.mark.parametrize("split", ["train", "val"])
-def test_a_box_without_area_is_left_out_and_counted(tmp_path, bbox, split):
+def test_a_box_without_area_is_left_out_and_counted(tmp_path, bbox, reason, split):
     def change(name, content):
         if name == split:
             content["annotations"][3]["bbox"] = bbox
@@ -116,6 +127,7 @@ def test_a_box_without_area_is_left_out_and_counted(tmp_path, bbox, split):
     assert corners(getattr(datasets, split), 3) == []
     (part,) = datasets.reading.left_out
     assert (part.kind, part.split, part.count) == ("objects", split, 1)
+    assert reason in part.reason
     assert sum(datasets.reading.objects[split].values()) == 9
 
 
@@ -204,7 +216,7 @@ def test_a_box_and_its_object_are_transformed_in_the_same_way(name, left, top, w
 def test_a_training_target_is_the_box_of_the_visible_part_of_the_object(left, top, side, seed):
     """Without rotation, whose boxes also surround parts of the object that are outside."""
     image, target = white_box(left, top, left + side, top + side)
-    still = {"crop_scale": 0.5, "flip": 0.5, "rotate": 0, "color": 0.0}
+    still = AUGMENT | {"rotate": 0, "color": 0.0}
     torch.manual_seed(seed)
     moved, target = train_transform(shapes("x", augment=still))(image, target)
     if len(target.boxes):

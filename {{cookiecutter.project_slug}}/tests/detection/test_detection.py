@@ -1,7 +1,10 @@
 import json
+# ~ if cookiecutter.scope == "complete"
 import sys
+# ~ endif
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -9,25 +12,46 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from {{ cookiecutter.package_name }}.detection.boxes import Prediction, Target
+from {{ cookiecutter.package_name }}.detection.coco import describe, table_rows
 from {{ cookiecutter.package_name }}.detection.draw import draw_prediction
 from {{ cookiecutter.package_name }}.detection.metrics import CocoScores
 from {{ cookiecutter.package_name }}.detection.network import build_network
 from {{ cookiecutter.package_name }}.model import load_module
+from {{ cookiecutter.package_name }}.run.folder import Run
 from {{ cookiecutter.package_name }}.settings.detection import ModelSettings
 from {{ cookiecutter.package_name }}.settings.tree import Settings
 from {{ cookiecutter.package_name }}.task import build_datasets, collate
 
+# ~ if cookiecutter.scope == "complete"
 ARCHITECTURES = ["fcos", "retinanet", "fasterrcnn", "ssdlite", "dfine"]
-
-
+# ~ endif
 SIZE = (96, 128)  # height and width of the images
 
 
-def network(architecture, backbone="test_resnet", classes=3, channels=3):
+# ~ if cookiecutter.scope == "complete"
+@pytest.fixture(params=ARCHITECTURES)
+def network(request):
+    return lambda **options: build(architecture=request.param, **options)
+
+
+def build(architecture="fcos", backbone="test_resnet", channels=3):
+    # ~ else
+@pytest.fixture
+def network():
+    return build
+
+
+def build(backbone="test_resnet", channels=3):
+    # ~ endif
     settings = {
+        # ~ if cookiecutter.scope == "complete"
         "architecture": architecture,
+        # ~ endif
         "backbone": backbone,
         "pretrained": False,
+        # ~ if cookiecutter.scope == "complete"
+        "freeze": "none",
+        # ~ endif
         "channels": 64,
         "score_threshold": 0.3,
         "channels_last": False,
@@ -35,9 +59,15 @@ def network(architecture, backbone="test_resnet", classes=3, channels=3):
     }
     torch.manual_seed(0)
     checked = ModelSettings.model_validate(settings)
-    return build_network(checked, classes=classes, image_size=SIZE, channels=channels)
+    # ~ if cookiecutter.scope == "complete"
+    return build_network(checked, classes=3, image_size=SIZE, channels=channels)
 
 
+    # ~ else
+    return build_network(checked, classes=3, channels=channels)
+
+
+# ~ endif
 def targets():
     """An image with two objects, and one without."""
     nothing = torch.zeros(0)
@@ -70,9 +100,8 @@ def fit(detector, images, objects):
 
 
 @pytest.mark.parametrize("channels", [1, 3, 5])
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_every_architecture_takes_images_with_and_without_objects(architecture, channels):
-    detector = network(architecture, channels=channels)
+def test_a_detector_takes_images_with_and_without_objects(network, channels):
+    detector = network(channels=channels)
     images = torch.randint(0, 255, (2, channels, *SIZE), dtype=torch.uint8)
     losses = detector.train().losses(images, targets())
     assert all(torch.isfinite(loss) for loss in losses.values())
@@ -90,19 +119,18 @@ def test_every_architecture_takes_images_with_and_without_objects(architecture, 
         assert not len(boxes) or 0 <= boxes.min() <= boxes.max() <= 1
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_the_loss_of_every_architecture_decreases_on_two_images(architecture):
+def test_the_loss_of_a_detector_decreases_on_two_images(network):
     images = torch.zeros(2, 3, *SIZE, dtype=torch.uint8)
     objects = targets()
     for box in in_pixels(objects[0].boxes):
         images[0, :, box[1] : box[3], box[0] : box[2]] = 200
-    losses = fit(network(architecture), images, objects)
+    losses = fit(network(), images, objects)
     assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
 
 
 @pytest.mark.parametrize("backbone", ["resnet18", "mobilenetv3_small_050", "convnext_atto"])
 def test_any_backbone_that_halves_its_feature_maps_step_by_step_works(backbone):
-    detector = network("fcos", backbone).eval()
+    detector = build(backbone=backbone).eval()
     with torch.inference_mode():
         assert len(detector(torch.zeros(1, 3, 64, 64, dtype=torch.uint8))) == 1
 
@@ -119,6 +147,7 @@ def test_a_backbone_without_such_feature_maps_is_refused(train, backbone, messag
     assert "resnet50" in str(stopped.value.code)
 
 
+# ~ if cookiecutter.scope == "complete"
 def test_dfine_without_its_packages_says_what_to_install(train, monkeypatch):
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(SystemExit) as stopped:
@@ -126,6 +155,7 @@ def test_dfine_without_its_packages_says_what_to_install(train, monkeypatch):
     assert "uv sync --extra dfine" in str(stopped.value.code)
 
 
+# ~ endif
 def test_the_map_of_an_untrained_model_is_almost_zero(train):
     run = train("optimizer.lr=1e-9", "trainer.max_epochs=1")
     assert json.loads((run / "metrics.json").read_text())["test/mAP_50"] < 0.1
@@ -183,7 +213,29 @@ def test_predictions_are_written_as_coco_results(train, command, own_data):
         assert 0 <= y <= y + height <= image["height"] + 1e-3
         assert entry["category_id"] in {1, 2}
     rows = json.loads((result / "predictions.json").read_text())
-    assert sum(row["objects"] for row in rows) == len(boxes.anns)
+    assert sum(len(row["objects"]) for row in rows) == len(boxes.anns)
+
+
+def test_the_tables_have_an_object_in_each_row_with_its_box_in_pixels():
+    boxes = torch.tensor([[0.25, 0.5, 0.75, 1.0], [0.0, 0.0, 0.5, 0.25]])
+    found = Prediction(boxes, torch.tensor([0.75, 0.5]), torch.tensor([1, 0]))
+    entry = {"image": "a.jpg", **describe(found, ["cat", "dog"], (40, 80))}
+    assert entry == {
+        "image": "a.jpg",
+        "width": 80,
+        "height": 40,
+        "objects": [
+            {"label": "dog", "score": 0.75, "box": [20, 20, 60, 40]},
+            {"label": "cat", "score": 0.5, "box": [0, 0, 40, 10]},
+        ],
+    }
+    first, second = table_rows(entry)
+    place = {"left": 20, "top": 20, "right": 60, "bottom": 40}
+    assert first == {"image": "a.jpg", "label": "dog", "score": 0.75, **place}
+    assert second["label"] == "cat"
+    (empty,) = table_rows({"image": "b.jpg", "objects": []})
+    assert list(empty) == list(first)
+    assert set(empty.values()) == {"b.jpg", None}
 
 
 def test_predict_can_change_the_score_threshold_of_a_checkpoint(train, command, own_data):
@@ -193,10 +245,38 @@ def test_predict_can_change_the_score_threshold_of_a_checkpoint(train, command, 
         words = (checkpoint, f"source={own_data}/val", f"model.score_threshold={threshold}")
         result = command("predict", *words, "tracking=none", "trainer=cpu")
         rows = json.loads((result / "predictions.json").read_text())
-        return sum(row["objects"] for row in rows)
+        return sum(len(row["objects"]) for row in rows)
 
     assert objects(0) > 0
     assert objects(0.999) == 0
+
+
+def test_a_label_at_the_right_edge_of_an_image_is_not_cut():
+    image = torch.full((3, 300, 400), 128, dtype=torch.uint8)
+    widths = []
+    for left in (0.2, 0.96):
+        box = torch.tensor([[left, 0.5, left + 0.03, 0.9]])
+        found = Prediction(box, torch.ones(1), torch.tensor([0]))
+        drawn = draw_prediction(image, None, found, ["a long name"]).crop((0, 120, 400, 149))
+        columns = (np.asarray(drawn) != 128).any(axis=(0, 2))
+        widths.append(int(columns.sum()))
+    assert widths[0] == widths[1] > 40
+
+
+def test_predict_uses_the_best_threshold_of_the_test_unless_one_is_given(train, command, own_data):
+    run = train("trainer.max_epochs=1")
+    metrics = json.loads((run / "metrics.json").read_text())
+    (run / "metrics.json").write_text(json.dumps(metrics | {"best_threshold": 0.07}))
+    words = (f"source={own_data}/val", "tracking=none", "trainer=cpu")
+
+    def threshold(checkpoint, *overrides):
+        result = command("predict", f"checkpoint={checkpoint}", *words, *overrides)
+        return Run(result).settings["model"]["score_threshold"]
+
+    checkpoint = run / "checkpoints/best.ckpt"
+    assert threshold(checkpoint) == 0.07
+    assert threshold(checkpoint, "model.score_threshold=0.5") == 0.5
+    assert threshold(checkpoint.rename("moved.ckpt")) == 0.5
 
 
 def test_a_drawing_shows_the_box_in_its_place():

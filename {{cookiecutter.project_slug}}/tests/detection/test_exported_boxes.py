@@ -2,7 +2,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from test_detection import SIZE, fit, in_pixels, network, targets
+from test_detection import SIZE, build, fit, in_pixels, targets
 
 from {{ cookiecutter.package_name }}.detection.export import (
     decode_outputs,
@@ -26,7 +26,7 @@ def module_of(architecture, detector):
 def trained(request):
     """A detector that was trained on two images, and these images with a third."""
     torch.manual_seed(0)
-    detector = network(request.param)
+    detector = build(request.param)
     images = torch.randint(0, 60, (3, 3, *SIZE), dtype=torch.uint8)
     objects = targets()
     for box in in_pixels(objects[0].boxes):

@@ -119,14 +119,16 @@ def test_sizes_without_objects_are_left_out():
     assert "mAP_large" not in found
 
 
-@pytest.mark.parametrize("missing", ["objects", "detections"])
+@pytest.mark.parametrize("missing", ["objects", "detections", "all but crowds"])
 def test_without_objects_or_detections_the_scores_are_zero(missing):
     prediction, target = scene(1)
     none = torch.zeros(0, 4), torch.zeros(0), torch.zeros(0).long()
     if missing == "objects":
         target = Target(none[0], none[2], none[1].bool(), none[1], SIZE)
-    else:
+    elif missing == "detections":
         prediction = Prediction(*none)
+    else:
+        target = target._replace(crowd=torch.ones_like(target.crowd))
     scores = CocoScores(CLASSES)
     scores.update(torch.tensor([0]), [prediction], [target])
     assert scores.compute().overall["mAP"] == 0

@@ -65,6 +65,27 @@ def test_corners_count_pixels_from_one_and_the_last_pixel_is_in_the_box(root):
     assert target.areas.tolist() == pytest.approx([4 * 10, 40 * 20])
 
 
+def test_corners_count_from_zero_if_one_is_zero(root):
+    objects = [voc_object("cat", (0, 2, 8, 12)), voc_object("cat", (5, 3, 40, 20))]
+    write_image(root / "JPEGImages" / "b.jpg", root / "Annotations" / "b.xml", objects=objects)
+    data = datasets(root)
+    expected = torch.tensor([[0, 2 / 20, 8 / 40, 12 / 20], [5 / 40, 3 / 20, 1, 1]])
+    torch.testing.assert_close(data.train.target(1, (20, 40)).boxes, expected)
+    first = torch.tensor([[1 / 40, 1 / 20, 1, 10 / 20]])
+    torch.testing.assert_close(data.val.target(0, (20, 40)).boxes, first)
+    note = f"{root}/Annotations/b.xml has a corner less than 1: all boxes are read as edges in"
+    assert data.reading.notes[0].startswith(note)
+
+
+def test_suffixes_may_be_in_upper_case(root):
+    for path in (root / "Annotations").iterdir():
+        path.rename(path.with_suffix(".XML"))
+    assert names(datasets(root).train) == ["a.jpg", "b.jpg"]
+    (root / "Annotations" / "a.XML").unlink()
+    with pytest.raises(UsageError, match=r"train\.txt names a, but there is no .*a\.xml"):
+        datasets(root)
+
+
 def test_the_lists_of_voc_are_the_splits(root):
     data = datasets(root)
     assert [names(part) for part in (data.train, data.val, data.test)] == [
@@ -80,12 +101,32 @@ def test_the_lists_of_voc_are_the_splits(root):
     assert names(datasets(root).test) == ["c.jpg"]
 
 
+def test_names_in_a_list_may_have_spaces(root):
+    for path in (root / "Annotations" / "b.xml", root / "JPEGImages" / "b.jpg"):
+        path.rename(path.with_stem("b 1"))
+    (root / "Annotations" / "b 1.xml").write_text(
+        (root / "Annotations" / "b 1.xml").read_text().replace("b.jpg", "b 1.jpg")
+    )
+    (root / "ImageSets" / "Main" / "train.txt").write_text("a 1\nb 1\n")
+    assert names(datasets(root).train) == ["a.jpg", "b 1.jpg"]
+
+
+def test_a_folder_for_test_without_annotations_is_not_used(tmp_path):
+    for split in ("train", "val"):
+        write_image(tmp_path / split / "a.jpg", tmp_path / split / "a.xml")
+    (tmp_path / "test").mkdir()
+    Image.new("RGB", (40, 20)).save(tmp_path / "test" / "b.jpg")
+    data = datasets(tmp_path)
+    assert names(data.test) == ["a.jpg"]
+    assert any("test has no .xml file, so it is not used" in note for note in data.reading.notes)
+
+
 def test_difficult_objects_are_crowds_and_reported(root):
     objects = [voc_object("cat", (1, 1, 4, 4)), voc_object("cat", (1, 1, 9, 9), difficult=1)]
     write_image(root / "JPEGImages" / "a.jpg", root / "Annotations" / "a.xml", objects=objects)
     data = datasets(root)
     assert data.train.target(0, (20, 40)).crowd.tolist() == [False, True]
-    assert "1 objects (difficult, which are ignored like crowds" in data.reading.lines()[1]
+    assert "1 object (difficult, which are ignored like crowds" in data.reading.lines()[1]
 
 
 @pytest.mark.parametrize("size", ["", SIZE.replace("40", "0")])
@@ -116,7 +157,7 @@ def test_images_without_splits_are_split(tmp_path, images, annotations):
     for part in parts:
         widths = (part.boxes[:, 2] * 40 - 1).round().astype(int)
         assert [f"{width}.png" for width in widths] == names(part)
-    assert "1 images (not among the annotated images" in data.reading.lines()[1]
+    assert "1 image (not among the annotated images" in data.reading.lines()[1]
 
 
 def test_classes_txt_names_and_orders_the_classes(root):
@@ -130,8 +171,14 @@ def test_classes_txt_names_and_orders_the_classes(root):
     ("xml", "message"),
     [
         ("<annotation", r"a\.xml is not valid XML"),
-        ("<svg/>", r"a\.xml is no file of Pascal VOC: it begins with <svg>"),
-        ("<annotation><object><name>x</name></object></annotation>", r"a\.xml: could not convert"),
+        ("<svg/>", r"a\.xml is not a Pascal VOC file: it begins with <svg>"),
+        ("<annotation><object><name>x</name></object></annotation>", "object x has no bndbox"),
+        (f"<annotation>{voc_object('x', (1, 2, 'nan', 9))}</annotation>", "x has .*'xmax': 'nan'"),
+        (f"<annotation>{voc_object('x', (1, 2, 'a', 9))}</annotation>", "x has .*'xmax': 'a'"),
+        (
+            f"<annotation>{voc_object('x', (1, 1, 2, 2), difficult='no')}</annotation>",
+            "x is difficult=no, which is neither 0 nor 1",
+        ),
         (f"<annotation>{SIZE}{voc_object('', (1, 1, 2, 2))}</annotation>", "object has no name"),
     ],
 )

@@ -1,3 +1,4 @@
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -30,16 +31,9 @@ def root(tmp_path):
 
 
 def datasets(root, **changes):
-    settings = (
-        data_preset("yolo")
-        | changes
-        | {
-            "root": root,
-            "image_size": 32,
-            "fit": "stretch",
-            "augment": {"crop_scale": 1, "flip": 0, "rotate": 0, "color": 0},
-        }
-    )
+    settings = data_preset("yolo") | changes
+    settings |= {"root": root, "image_size": 32, "fit": "stretch"}
+    settings["augment"] = settings["augment"] | {"crop_scale": 1, "flip": 0, "color": 0}
     return build_datasets(BoxFolderSettings.model_validate(settings))
 
 
@@ -51,6 +45,63 @@ def test_boxes_and_polygons_become_corners(root):
     torch.testing.assert_close(target.boxes, expected)
     assert target.labels.tolist() == [1, 0]
     assert target.areas.tolist() == pytest.approx([8 * 8, 8 * 6])
+
+
+def test_a_relative_root_has_the_same_labels(root, monkeypatch):
+    monkeypatch.chdir(root)
+    assert datasets(Path()).val.target(0, (20, 40)).labels.tolist() == [1, 0]
+
+
+def test_a_list_of_missing_images_alone_is_refused(root):
+    (root / "train.txt").write_text("images/train/lost.jpg\n")
+    (root / "data.yaml").write_text(YAML.replace("images/train", "train.txt"))
+    with pytest.raises(UsageError, match=r"all images of train are missing"):
+        datasets(root, skip_unreadable=True)
+
+
+def test_what_the_label_files_lack_is_noted(root):
+    data = datasets(root)
+    train = root / "images" / "train"
+    assert (
+        "Images of train without a label file, which count as background: 1 of 2, the first is "
+        f"{train / '1.jpg'}."
+    ) in data.reading.notes
+    assert any("Lines of val with 7 numbers: 1. They" in note for note in data.reading.notes)
+    labels = root / "labels" / "train" / "0.txt"
+    labels.write_text("0 0.1 0.1 0.3 0.1 0.3 0.4 0.1 0.4\n0 0.1 0.1 0.3 0.1 0.3 0.4\n")
+    assert not any("Lines of train" in note for note in datasets(root).reading.notes)
+    Image.new("RGB", (40, 20)).save(train / "0.png")
+    shared = f"{train / '0.jpg'}, {train / '0.png'} share the annotations {labels}; such files: 1."
+    assert any(note.startswith(shared) for note in datasets(root).reading.notes)
+
+
+def test_a_cut_box_is_noted(root):
+    (root / "labels" / "train" / "1.txt").write_text("1 0.95 0.5 0.2 0.4\n")
+    notes = datasets(root).reading.notes
+    assert any("train that are cut off at the border of their image: 1 of 3" in n for n in notes)
+
+
+@pytest.mark.parametrize(("written", "stored"), [("NFC", "NFD"), ("NFD", "NFC")])
+def test_names_match_in_any_unicode_form(root, written, stored):
+    names = [unicodedata.normalize(form, "h\u00fcndin") for form in (written, stored)]
+    (root / "images" / "val" / "0.jpg").rename(root / "images" / "val" / f"{names[0]}.jpg")
+    (root / "labels" / "val" / "0.txt").rename(root / "labels" / "val" / f"{names[1]}.txt")
+    data = datasets(root)
+    assert len(data.val.target(1, (20, 40)).boxes) == 2
+    assert not data.reading.left_out
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ("{0: cat, 2: dog}", "the ids of names are 0, 2, but must be 0 to 1 .*\n.* 1: unused"),
+        ("[cat, dog]\nnc: 3", "nc is 3, but names has 2 classes"),
+    ],
+)
+def test_names_that_contradict_their_number_are_refused(root, names, message):
+    (root / "data.yaml").write_text(f"train: images/train\nval: images/val\nnames: {names}\n")
+    with pytest.raises(UsageError, match=message):
+        datasets(root)
 
 
 def test_corrected_boxes_are_listed_by_their_line(root):
@@ -119,6 +170,11 @@ def test_a_list_of_images_may_have_backslashes_and_must_not_name_missing_files(r
     (root / "images" / "train" / "1.jpg").unlink()
     with pytest.raises(UsageError, match=r"train\.txt names .*1\.jpg, which is missing \(1 of 2"):
         datasets(root)
+    reading = datasets(root, skip_unreadable=True).reading
+    assert reading.images["train"] == 1
+    assert [(part.kind, part.reason) for part in reading.left_out] == [
+        ("images", "the file is missing")
+    ]
 
 
 def test_labels_without_an_image_are_counted(root):
@@ -166,8 +222,8 @@ def test_other_forms_of_data_yaml_are_read(root, content):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("2 0.5 0.5 0.1 0.1", "line 1: there is no class 2; names in data.yaml end at 1"),
-        ("1.5 0.5 0.5 0.1 0.1", "there is no class 1.5"),
+        ("2 0.5 0.5 0.1 0.1", "line 1: class index 2 is not valid"),
+        ("1.5 0.5 0.5 0.1 0.1", "class index 1.5 is not valid"),
         ("1 0.5 0.5 0.1", "line 1: '1 0.5 0.5 0.1' is not a class index with"),
         ("1 200 150 30 40", "is not a class index with"),
         ("dog 0.5 0.5 0.1 0.1", "is not a class index with"),

@@ -33,6 +33,14 @@ def write(tmp_path, *masks):
     return paths
 
 
+def looked_at(classes, paths, reading=None, **other_splits):
+    """The classes with the meaning of grey values, by split; without others, that of train."""
+    pairs = {"train": paths, **other_splits}
+    pairs = {split: [(path, path) for path in part] for split, part in pairs.items()}
+    by_split = with_greys(classes, pairs, reading or Reading())
+    return by_split if other_splits else by_split["train"]
+
+
 def ids(path, classes):
     return read_mask(path, classes, (2, 3)).tolist()
 
@@ -41,21 +49,52 @@ def ids(path, classes):
 @pytest.mark.parametrize("mode", ["L", "RGB"])
 def test_black_and_white_masks_of_two_classes_hold_both(tmp_path, text, mode):
     paths = write(tmp_path, Image.fromarray(OBJECT * 255).convert(mode))
-    classes = with_greys(names(tmp_path, text), paths, Reading())
+    classes = looked_at(names(tmp_path, text), paths)
     assert ids(paths[0], classes) == OBJECT.tolist()
 
 
 def test_white_is_ignored_where_ids_occur(tmp_path):
     mask = np.array([[0, 1, 255], [0, 0, 255]], np.uint8)
     paths = write(tmp_path, mask, OBJECT * 255)
-    classes = with_greys(names(tmp_path, "background\nobject\n"), paths, Reading())
+    classes = looked_at(names(tmp_path, "background\nobject\n"), paths)
     assert ids(paths[0], classes) == mask.tolist()
     assert ids(paths[1], classes) == (OBJECT * 255).tolist()
 
 
+def test_each_split_of_two_classes_may_write_the_object_in_its_own_way(tmp_path):
+    paths, reading = write(tmp_path, OBJECT, OBJECT * 255, OBJECT * 255), Reading()
+    classes = names(tmp_path, "background\nobject\n")
+    by_split = looked_at(classes, paths[:1], reading, val=paths[1:], test=paths[1:])
+    for split, path in (("train", paths[0]), ("val", paths[1]), ("test", paths[2])):
+        assert ids(path, by_split[split]) == OBJECT.tolist()
+    (note,) = reading.notes
+    assert note == "2 of 2 masks of val hold the values 0 and 255 only: 255 is read as object."
+    by_split = looked_at(classes, paths[1:], val=paths[:1])
+    assert ids(paths[1], by_split["train"]) == ids(paths[0], by_split["val"]) == OBJECT.tolist()
+
+
+def test_masks_of_0_and_1_among_masks_of_0_and_255_are_reported(tmp_path):
+    paths, reading = write(tmp_path, OBJECT, OBJECT * 255), Reading()
+    classes = looked_at(names(tmp_path, "background\nobject\n"), paths, reading)
+    assert ids(paths[1], classes) == (OBJECT * 255).tolist()
+    (note,) = reading.notes
+    assert note.startswith(f"1 of 2 masks of train hold 0 and 255 only, such as {paths[1]}, and")
+    assert "255 is ignored. If it stands for object, add it to classes.txt: object 255" in note
+    classes = looked_at(names(tmp_path, "background\nobject 255 255 255\n"), paths)
+    assert [ids(path, classes) for path in paths] == [OBJECT.tolist()] * 2
+
+
+def test_the_pixels_of_the_masks_that_are_looked_at_are_counted(tmp_path):
+    mask = np.array([[0, 1, 255], [0, 0, 255]], np.uint8)
+    reading = Reading()
+    looked_at(names(tmp_path, "background\nobject\n"), write(tmp_path, mask, OBJECT), reading)
+    pixels = {"background": 6, "object": 4, "ignored": 2}
+    assert reading.sampled["train"] == {"masks": 2, "of": 2, "pixels": pixels}
+
+
 def test_a_mask_that_contradicts_the_black_and_white_ones_is_named(tmp_path):
     paths = write(tmp_path, OBJECT * 255, OBJECT)
-    classes = with_greys(names(tmp_path, "background\nobject\n"), paths[:1], Reading())
+    classes = looked_at(names(tmp_path, "background\nobject\n"), paths[:1])
     with pytest.raises(UnreadableImageError, match=r"1\.png .* holds the values \[1\], but .*255"):
         ids(paths[1], classes)
 
@@ -63,14 +102,14 @@ def test_a_mask_that_contradicts_the_black_and_white_ones_is_named(tmp_path):
 def test_black_and_white_masks_of_three_classes_are_refused(tmp_path):
     paths = write(tmp_path, OBJECT * 255)
     with pytest.raises(UsageError, match=r"only, but classes\.txt names 3 classes"):
-        with_greys(names(tmp_path, "background\ncar\nroad\n"), paths, Reading())
+        looked_at(names(tmp_path, "background\ncar\nroad\n"), paths)
 
 
 def test_grey_colours_of_the_classes_are_looked_up(tmp_path):
     mask = np.array([[0, 128, 255], [0, 0, 128]], np.uint8)
     paths = write(tmp_path, mask)
     classes = names(tmp_path, "sky 255 255 255\nroad 128 128 128\nother 0 0 0\n")
-    assert ids(paths[0], with_greys(classes, paths, Reading())) == [[2, 1, 0], [2, 2, 1]]
+    assert ids(paths[0], looked_at(classes, paths)) == [[2, 1, 0], [2, 2, 1]]
 
 
 def palette(indices, *colors):
@@ -83,9 +122,9 @@ def test_a_palette_goes_by_its_colours_whatever_their_order(tmp_path):
     picture = palette(1 - OBJECT, (128, 64, 128), (0, 0, 0))
     classes = names(tmp_path, "background 0 0 0\nobject 128 64 128\n")
     paths = write(tmp_path, picture)
-    assert ids(paths[0], with_greys(classes, paths, Reading())) == OBJECT.tolist()
+    assert ids(paths[0], looked_at(classes, paths)) == OBJECT.tolist()
     without = names(tmp_path, "background\nobject\n")
-    assert ids(paths[0], with_greys(without, paths, Reading())) == (1 - OBJECT).tolist()
+    assert ids(paths[0], looked_at(without, paths)) == (1 - OBJECT).tolist()
 
 
 def test_index_255_of_a_palette_is_ignored_unless_it_has_the_colour_of_a_class(tmp_path):
@@ -101,26 +140,30 @@ def test_index_255_of_a_palette_is_ignored_unless_it_has_the_colour_of_a_class(t
 def test_a_palette_of_greys_counts_as_grey_values(tmp_path):
     classes = names(tmp_path, "background 0 0 0\nobject 128 64 128\n")
     paths = write(tmp_path, palette(OBJECT, *[(grey, grey, grey) for grey in range(256)]))
-    assert ids(paths[0], with_greys(classes, paths, Reading())) == OBJECT.tolist()
+    assert ids(paths[0], looked_at(classes, paths)) == OBJECT.tolist()
 
 
 def test_a_class_in_no_training_mask_is_reported(tmp_path):
     paths, reading = write(tmp_path, OBJECT, OBJECT), Reading()
-    with_greys(names(tmp_path, "background\nobject\ncar\n"), paths, reading)
-    assert reading.notes == ["2 of 2 training masks have no pixel of car."]
+    looked_at(names(tmp_path, "background\nobject\ncar\n"), paths, reading, val=paths[:1])
+    assert reading.notes == [
+        "2 of 2 masks of train have no pixel of car.",
+        "1 of 1 masks of val have no pixel of car.",
+    ]
     write(tmp_path, np.zeros((2, 3), np.uint8), np.zeros((2, 3), np.uint8))
     with pytest.raises(UsageError, match="hold no pixel of object, so nothing can be learned"):
-        with_greys(names(tmp_path, "background\nobject\n"), paths, Reading())
+        looked_at(names(tmp_path, "background\nobject\n"), paths)
 
 
 def test_no_more_masks_are_looked_at_than_show_all_classes(tmp_path, monkeypatch):
     opened, load = [], Image.open
     monkeypatch.setattr(Image, "open", lambda path: opened.append(path) or load(path))
-    paths = write(tmp_path, OBJECT, np.zeros((2, 3), np.uint8))
-    with_greys(names(tmp_path, "background\nobject\n"), [paths[0]] * 1000, Reading())
-    assert len(opened) == 1
-    with_greys(names(tmp_path, "background\nobject\n"), [paths[1]] * 1000, Reading())
-    assert len(opened) == 201
+    paths = write(tmp_path, OBJECT + OBJECT[:, ::-1], np.zeros((2, 3), np.uint8))
+    classes = names(tmp_path, "background\nobject\ncar\n")
+    with_greys(classes, {"train": [("", paths[0])] * 1000}, Reading())
+    assert opened.count(paths[0]) == 1
+    with_greys(classes, {"train": [("", paths[1])] * 1000}, Reading())
+    assert opened.count(paths[1]) == 200
 
 
 def test_the_mask_of_a_turned_image_may_be_turned_as_well(tmp_path):
@@ -131,5 +174,19 @@ def test_the_mask_of_a_turned_image_may_be_turned_as_well(tmp_path):
     mask = read_mask(str(tmp_path / "a.png"), classes, (3, 2))
     assert torch.equal(mask, torch.from_numpy(OBJECT).rot90(-1))
     mask_image(torch.from_numpy(OBJECT)).save(tmp_path / "b.png")
+    photo = tmp_path / "b.jpg"
+    Image.new("RGB", (3, 2)).save(photo, exif=exif)
+    assert torch.equal(read_mask(str(tmp_path / "b.png"), classes, (3, 2), str(photo)), mask)
     with pytest.raises(UnreadableImageError, match=r"is 3 x 2 .* image is 2 x 3\. .*Exif"):
         read_mask(str(tmp_path / "b.png"), classes, (3, 2))
+
+
+def test_a_square_mask_of_a_turned_image_is_reported(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (2, 2)).save(tmp_path / "a.jpg", exif=exif)
+    (path,) = write(tmp_path, OBJECT[:, :2])
+    pairs, reading = [(str(tmp_path / "a.jpg"), path)], Reading()
+    with_greys(names(tmp_path, "background\nobject\n"), {"train": pairs, "val": pairs}, reading)
+    expected = f"1 of 1 masks of train belong to images that are turned (Exif), such as {path}"
+    assert reading.notes[0].startswith(expected)

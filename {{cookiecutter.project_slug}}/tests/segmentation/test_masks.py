@@ -1,4 +1,6 @@
+import re
 import shutil
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +14,16 @@ from {{ cookiecutter.package_name }}.data.datamodule import DataModule
 from {{ cookiecutter.package_name }}.data.images import UnreadableImageError
 from {{ cookiecutter.package_name }}.errors import UsageError
 from {{ cookiecutter.package_name }}.segmentation.dataset import build_datasets
+from {{ cookiecutter.package_name }}.segmentation.draw import (
+    GAP,
+    MIN_WIDTH,
+    draw_prediction,
+)
 from {{ cookiecutter.package_name }}.segmentation.masks import (
     Classes,
+    Prediction,
     mask_image,
+    palette,
     read_classes,
     read_mask,
 )
@@ -25,7 +34,7 @@ from {{ cookiecutter.package_name }}.settings.tree import LoaderSettings
 
 from small import data_preset, write_unsplit_data
 
-AUGMENT = {"crop_scale": 0.5, "flip": 0.5, "rotate": 20, "color": 0.2}
+AUGMENT = data_preset("shapes")["augment"] | {"crop_scale": 0.5, "rotate": 20, "color": 0.2}
 TWO = Classes(["blue", "red"], {0x0000FF: 0, 0xFF0000: 1})
 
 
@@ -112,10 +121,10 @@ def test_a_mask_of_another_size_is_named(own_data):
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 def test_class_names_are_read_with_and_without_colours(tmp_path, encoding):
     path = tmp_path / "classes.txt"
-    path.write_text("road 128 64 128\nside walk 1 2 3\nsky\n", encoding=encoding)
+    path.write_text("road 128 64 128\nside walk 1 2 3\nsky\nred #Ff0010\n", encoding=encoding)
     classes = read_classes(path)
-    assert classes.names == ["road", "side walk", "sky"]
-    assert classes.colors == {0x804080: 0, 0x010203: 1}
+    assert classes.names == ["road", "side walk", "sky", "red"]
+    assert classes.colors == {0x804080: 0, 0x010203: 1, 0xFF0010: 3}
 
 
 @pytest.mark.parametrize(
@@ -174,6 +183,26 @@ def test_masks_in_subfolders_belong_to_the_images_in_the_same_subfolders(own_dat
     assert places.count("here") == places.count("there") == 1
 
 
+def test_files_of_one_name_are_reported_or_refused(own_data):
+    train = own_data / "images" / "train"
+    shutil.copy(train / "3.jpg", train / "3.jpeg")
+    (note,) = build_datasets(folder(own_data)).reading.notes
+    assert re.match(r".*/3\.jpeg, .*/3\.jpg share the annotations .*/3\.png; such files: 1", note)
+    Image.new("L", (48, 40)).save(own_data / "masks" / "train" / "3.tif")
+    with pytest.raises(UsageError, match=r"3\.png and .*3\.tif may both be the mask"):
+        build_datasets(folder(own_data))
+    (own_data / "masks" / "train" / "3.tif").rename(own_data / "masks" / "train" / "3.npy")
+    with pytest.raises(UsageError, match=r"3\.npy is not an image file.\nSave masks as PNG"):
+        build_datasets(folder(own_data))
+
+
+def test_names_match_in_any_unicode_form(own_data):
+    for kind, form in (("images", "NFC"), ("masks", "NFD")):
+        (file,) = (own_data / kind / "val").glob("3.*")
+        file.rename(file.with_stem(unicodedata.normalize(form, "h\u00fcndin")))
+    assert len(build_datasets(folder(own_data)).val) == 10
+
+
 def test_samples_are_squares_with_their_masks(own_data):
     datasets = build_datasets(folder(own_data))
     for part in (datasets.train, datasets.val):
@@ -191,10 +220,28 @@ def test_an_image_and_its_mask_are_transformed_in_the_same_way(seed, left, top):
     mask[top : top + 20, left : left + 20] = 1
     image = (mask * 255).expand(3, -1, -1).contiguous()
     torch.manual_seed(seed)
-    still = {"crop_scale": 0.5, "flip": 0.5, "rotate": 30, "color": 0.0}
+    still = AUGMENT | {"rotate": 30, "color": 0.0}
     moved, ids = train_transform(shapes("x", image_size=64, augment=still))(image, mask)
     inside = moved[0][ids == 1].float()
     outside = moved[0][ids == 0].float()
     # They may differ at the edge, where colours are interpolated but ids are not.
     assert not len(inside) or (inside > 100).float().mean() > 0.9
     assert not len(outside) or (outside < 155).float().mean() > 0.9
+
+
+def test_a_drawing_names_the_classes_of_each_mask_in_their_colours():
+    predicted, target = torch.zeros(2, 32, 32, dtype=torch.uint8)
+    predicted[8:], target[8:] = 1, 2
+    image = torch.zeros(3, 32, 32, dtype=torch.uint8)
+    names = ["background", "car", "a name that is longer than the picture is wide"]
+    picture = draw_prediction(image, target, Prediction(predicted), names)
+    assert picture.width == 2 * MIN_WIDTH + GAP
+    for left, present, absent in ((0, 1, 2), (MIN_WIDTH + GAP, 2, 1)):
+        strip = picture.crop((left, MIN_WIDTH, left + MIN_WIDTH, picture.height))
+        counts = {color: count for count, color in strip.getcolors(1 << 16)}
+        colors = [tuple(palette()[3 * label :][:3]) for label in (0, present, absent)]
+        assert counts[colors[0]] > 20
+        assert counts[colors[1]] > 20
+        assert colors[2] not in counts
+    margin = strip.crop((MIN_WIDTH - GAP, 0, MIN_WIDTH, strip.height))
+    assert len(margin.getcolors()) == 1  # the long name is not cut off

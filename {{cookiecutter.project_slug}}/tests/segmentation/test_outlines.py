@@ -108,16 +108,27 @@ def test_an_invalid_outline_is_named(tmp_path, segmentation, message):
 )
 def test_an_outline_that_cannot_be_drawn_is_named(tmp_path, segmentation):
     masks = masks_with(tmp_path, segmentation=segmentation)
-    with pytest.raises(UnreadableImageError, match=r"annotation 1000 of .* is no outline"):
+    with pytest.raises(UnreadableImageError, match=r"annotation 1000 of .* is not an outline"):
         masks(0, (HEIGHT, WIDTH))
 
 
+@pytest.mark.parametrize("left", [-90, 100])
+def test_an_outline_outside_of_the_image_is_left_out_and_counted(tmp_path, left):
+    def change(split, content):
+        outline = [[left, 6, left + 20, 6, left + 20, 22]]
+        content["annotations"][0]["segmentation"] = outline
+        content["annotations"][1]["segmentation"] = [*outline, [-9, 6, 20, 6, 20, 22]]
+
+    write_coco(tmp_path, change)
+    reading = build_datasets(folder(tmp_path)).reading
+    assert reading.objects["train"] == {"red": 9, "green": 0}
+    parts = [(part.kind, part.reason, part.split) for part in reading.left_out]
+    assert ("objects", "outside of the image", "train") in parts
+
+
 def folder(root):
-    settings = data_preset("coco") | {
-        "root": root,
-        "image_size": 32,
-        "augment": {"crop_scale": 1, "flip": 0, "rotate": 0, "color": 0},
-    }
+    settings = data_preset("coco") | {"root": root, "image_size": 32}
+    settings["augment"] = settings["augment"] | {"crop_scale": 1, "flip": 0, "color": 0}
     return MaskFolderSettings.model_validate(settings)
 
 

@@ -7,6 +7,7 @@ import yaml
 from PIL import Image
 
 from {{ cookiecutter.package_name }}.model import load_module
+from {{ cookiecutter.package_name }}.segmentation.masks import read_classes
 from {{ cookiecutter.package_name }}.segmentation.module import overlap
 from {{ cookiecutter.package_name }}.settings.tree import Settings
 from {{ cookiecutter.package_name }}.task import build_datasets
@@ -90,6 +91,10 @@ def test_predict_writes_masks_of_the_size_of_the_images(train, command, own_data
     with Image.open(masks[0]) as mask:
         assert (mask.mode, mask.size) == ("P", (48, 40))
         assert set(np.unique(np.asarray(mask))) <= {0, 1}
+        expected = np.array(mask.convert("RGB"))[0, 0].tolist()
+    legend = read_classes(result / "masks" / "classes.txt")
+    assert legend.names == ["blue", "red"]
+    assert {*legend.colors} >= {int("{:02x}{:02x}{:02x}".format(*expected), 16)}
     for row in json.loads((result / "predictions.json").read_text()):
         assert row["blue"] + row["red"] == pytest.approx(1, abs=1e-5)
 

@@ -52,7 +52,9 @@ def recorded(tmp_path_factory):
         # ~ if cookiecutter.scope == "complete"
         "tracking.media.worst=3",
         "tracking.log_model=all",
-        "tracking.watch=gradients",
+        "trainer.save_top_k=2",
+        "tracking.watch=all",
+        "tracking.watch_every_n_steps=3",
         "tracking.tables.data=4",
         "tracking.tables.predictions=12",
         "tracking.alerts.finished=true",
@@ -66,10 +68,6 @@ def recorded(tmp_path_factory):
             patched.delenv(name)
         patched.chdir(folder)
         patched.setattr(sys, "argv", ["train", *overrides])
-        # ~ if cookiecutter.scope == "complete"
-        steps = "{{ cookiecutter.package_name }}.tracking.artifacts.WATCH_STEPS"
-        patched.setattr(steps, 1)
-        # ~ endif
         cli.train()
         teardown()
     return next(path for path in (folder / "runs").iterdir() if (path / "config.yaml").is_file())

@@ -59,7 +59,7 @@ def config(run):
     """The configuration with later additions."""
     tree = dict(started(run)["config"]["update"])
     for record in records(run, "config"):
-        tree |= nested(record["update"])
+        tree |= record["update"]
     return tree
 
 

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from {{ cookiecutter.package_name }}.run.folder import read_metrics
 from {{ cookiecutter.package_name }}.task import METRICS, MONITOR
 from {{ cookiecutter.package_name }}.tracking import alerts
 from {{ cookiecutter.package_name }}.tracking.settings import AlertRule
@@ -62,3 +63,23 @@ def test_a_failure_is_reported_unless_the_settings_say_no(tracked, workplace, ca
     sent = [alert for run in (workplace / "runs").iterdir() for alert in records(run, "alert")]
     assert [(alert["title"], alert["level"]) for alert in sent] == [("Loss is not finite", "ERROR")]
     assert caplog.text.count("ERROR: Loss is not finite") == 1
+
+
+def test_a_rule_for_a_metric_that_is_not_logged_is_refused_with_the_names(tracked, workplace):
+    with pytest.raises(SystemExit, match=f"val/nothing is not logged.*\n.*{MONITOR}"):
+        tracked("tracking.alerts.rules=[{metric: val/nothing, op: '>', value: 1}]")
+
+
+def test_all_metrics_that_a_training_logs_may_be_named_in_rules(recorded):
+    rows = read_metrics(recorded / "metrics.csv")
+    logged = {name for row in rows for name in row if name.startswith(("train/", "val/", "perf/"))}
+    # ~ if cookiecutter.task == "classification"
+    missing = {"val/mAP"}  # of images with several labels
+    # ~ elif cookiecutter.task == "detection"
+    parts = {name for name in logged if name.startswith("train/loss_")} - {"train/loss_epoch"}
+    logged -= parts
+    missing = {"val/mAP_small", "val/mAP_medium", "val/mAP_large"} - logged  # no such objects
+    # ~ else
+    missing = set()
+    # ~ endif
+    assert logged == {*alerts.NAMES} - missing

@@ -6,6 +6,8 @@ from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
+import pytest
+
 from {{ cookiecutter.package_name }}.task import MONITOR
 from {{ cookiecutter.package_name }}.tracking import provenance
 
@@ -19,19 +21,28 @@ def test_data_and_model_are_described(recorded):
     assert stored["data_fingerprint"] == provenance.fingerprint(root)
     assert stored["model_size"]["trainable"] == stored["model_size"]["parameters"] > 1000
     assert any(name.startswith("gradients/") for row in history(recorded) for name in row)
-    best, last = artifacts(recorded, "model")
-    assert json.loads(best["metadata"])["data"] == stored["data_fingerprint"]
-    assert {*last["aliases"]} == {"last", "latest"}
-    assert json.loads(last["metadata"])["epoch"] == 1
-    assert MONITOR not in json.loads(last["metadata"])
     assert len(logged(recorded, "test/worst")[0]["filenames"]) == 3
+
+
+def test_each_version_of_the_model_has_its_own_epoch_and_score(recorded):
+    scores = {row["epoch"]: row[MONITOR] for row in history(recorded) if MONITOR in row}
+    models = artifacts(recorded, "model")
+    facts = [json.loads(model["metadata"]) for model in models]
+    assert [version["epoch"] for version in facts] == [0, 1, 1]
+    for version in facts:
+        assert version[MONITOR] == pytest.approx(scores[version["epoch"]])
+        assert version["data"] == config(recorded)["data_fingerprint"]
+    names = [next(name for name in entries(model) if "ckpt" in name) for model in models]
+    assert [name.split("-")[0] for name in names] == ["epoch=0", "epoch=1", "last.ckpt"]
+    assert {*models[-1]["aliases"]} == {"last", "latest"}
 
 
 def test_evaluate_and_predict_record_their_data_and_their_checkpoint(recorded, tracked):
     checkpoint = f"checkpoint={recorded}/checkpoints/best.ckpt"
     root = recorded.parents[1] / "data" / "shapes"
     evaluated = tracked(checkpoint, f"data.root={root}", name="evaluate", small=PLAIN)
-    predicted = tracked(checkpoint, f"source={root}/**/*0.*g", name="predict", small=PLAIN)
+    words = (f"source={root}/**/*0.*g", "output=results")
+    predicted = tracked(checkpoint, *words, name="predict", small=PLAIN)
     assert artifacts(evaluated, "dataset")
     assert any("test/predictions" in row for row in history(evaluated))
     assert any("predict/images" in row for row in history(predicted))

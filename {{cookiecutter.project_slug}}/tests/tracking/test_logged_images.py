@@ -34,7 +34,7 @@ def test_validation_images_have_captions(recorded):
     assert len(epochs) == 2
     for images in epochs:
         assert len(images["filenames"]) == len(images["captions"]) == 5
-        assert all(isinstance(caption, str) for caption in images["captions"])
+        assert all(0 < len(caption) <= 60 for caption in images["captions"])
         for name in images["filenames"]:
             with Image.open(media(recorded, name)) as image:
                 assert (image.format, image.size) == ("JPEG", (32, 32))

@@ -12,20 +12,28 @@ from PIL import Image
 from {{ cookiecutter.package_name }}.tracking import images
 from {{ cookiecutter.package_name }}.tracking.embeddings import first_three_components
 
-from reading import logged, media
+from reading import history, logged, media, records
 
 
-def test_the_validation_images_are_an_animation(recorded, tmp_path):
-    (clip,) = logged(recorded, "val/epochs")
-    with Image.open(media(recorded, clip["path"])) as frames:
-        assert frames.n_frames == 2
+def test_the_validation_images_are_an_animation(recorded):
+    (film,) = logged(recorded, "val/epochs")
+    with Image.open(media(recorded, film["path"])) as frames:
+        assert (frames.format, frames.n_frames) == ("WEBP", 2)
+
+
+def test_an_animation_of_photographs_is_small(tmp_path):
+    torch.manual_seed(0)
+    blurred = torch.nn.functional.interpolate(torch.rand(1, 3, 12, 16), (768, 1024))[0]
     sheets = []
     for index in range(70):
-        sheets.append(tmp_path / f"{index:03d}.png")
-        Image.new("RGB", (40, 20), (3 * index, 0, 90)).save(sheets[-1])
-    images.write_animation(sheets, tmp_path / "animation.gif", 20)
-    with Image.open(tmp_path / "animation.gif") as frames:
-        assert (frames.n_frames, frames.size) == (60, (20, 10))
+        noisy = 255 * (blurred.roll(index, 2) + 0.03 * torch.randn(3, 768, 1024)).clip(0, 1)
+        sheets.append(tmp_path / f"{index:03d}.bmp")
+        Image.fromarray(noisy.byte().permute(1, 2, 0).numpy()).save(sheets[-1])
+    path = tmp_path / "animation.webp"
+    images.write_animation(sheets, path, 512)
+    with Image.open(path) as frames:
+        assert (frames.n_frames, frames.size) == (60, (512, 384))
+    assert path.stat().st_size < 5e6
 
 
 def test_images_and_clips_of_predict_are_logged(tmp_path):
@@ -36,12 +44,11 @@ def test_images_and_clips_of_predict_are_logged(tmp_path):
     rows = []
     logger = SimpleNamespace(
         wandb=wandb,
-        run=SimpleNamespace(folder=tmp_path),
         tracking=SimpleNamespace(media=SimpleNamespace(clips=2, pixels=10)),
         guarded=lambda _what: nullcontext(),
         log_metrics=lambda values, _step: rows.append(values),
     )
-    images.log_drawn_predictions(logger)
+    images.log_drawn_predictions(logger, tmp_path)
     (values,) = rows
     assert [image.image.size for image in values["predict/images"]] == [(10, 5)] * 2
     assert len(values["predict/clips"]) == 1
@@ -63,3 +70,20 @@ def test_the_axes_are_those_of_the_greatest_spread():
     spread = points.std(axis=0)
     assert spread[0] > 2 * spread[1] > 100 * spread[2]
     assert first_three_components(torch.zeros(4, 2)).shape == (4, 3)
+
+
+def test_histograms_are_logged_in_the_first_step_and_at_the_chosen_interval(recorded):
+    rows = [record["item"] for record in records(recorded, "history")]
+    for kind in ("gradients/", "parameters/"):
+        shown = [row for row in rows if any(name.startswith(kind) for name in row)]
+        assert [row["trainer/global_step"] for row in shown] == [0, 2, 5]  # steps 1, 3 and 6
+        name = next(name for name in shown[0] if name.startswith(kind)).rsplit(".", 1)[0]
+        counts, edges = shown[0][f"{name}.values"], shown[0][f"{name}.bins"]
+        assert len(edges) == len(counts) + 1
+        assert sum(counts) > 0
+
+
+def test_images_are_logged_every_so_many_steps_too(tracked):
+    run = tracked("tracking.media.every_n_steps=3", "tracking.media.every_n_validations=2")
+    rows = [row["trainer/global_step"] for row in history(run) if "val/predictions" in row]
+    assert rows == [3, 6, 8]  # and after the second validation

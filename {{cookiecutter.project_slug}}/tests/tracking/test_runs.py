@@ -1,16 +1,30 @@
 """The record of a run: its identity, settings, metrics and best model, and how it ended."""
 
+import io
 import json
+import os
+import shlex
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 import wandb
+import yaml
 
-from {{ cookiecutter.package_name }}.run.identity import new_run_id
+from {{ cookiecutter.package_name }}.run.folder import Run
+# ~ if cookiecutter.scope == "complete"
+from {{ cookiecutter.package_name }}.run.identity import RUN_ID, VARIED, new_run_id
+# ~ else
+from {{ cookiecutter.package_name }}.run.identity import RUN_ID, new_run_id
+# ~ endif
+from {{ cookiecutter.package_name }}.settings.check import check, resolved
+from {{ cookiecutter.package_name }}.settings.stored import completed
+from {{ cookiecutter.package_name }}.settings.tree import Settings
 from {{ cookiecutter.package_name }}.task import METRICS, MONITOR
 from {{ cookiecutter.package_name }}.tracking import client
+from {{ cookiecutter.package_name }}.tracking.names import run_name
 from {{ cookiecutter.package_name }}.tracking.settings import WandbSettings
 
 from reading import (
@@ -23,7 +37,7 @@ from reading import (
     started,
     summary,
 )
-from small import OWN, SHAPES
+from small import OWN, SHAPES, composed
 from tracked import KEY, PLAIN, TRACKED
 
 TEST = MONITOR.replace("val", "test")
@@ -44,27 +58,54 @@ def test_identity_and_settings_reach_the_run(recorded):
 def test_metrics_are_logged_by_epoch_and_summarised_by_their_best_value(recorded):
     rows = history(recorded)
     assert [row["epoch"] for row in rows if MONITOR in row] == [0, 1]
-    # ~ if cookiecutter.task == "classification"
+    # ~ if cookiecutter.task == "classification" and cookiecutter.scope == "complete"
     measured = {*METRICS} - {"val/mAP"}  # of images with several labels
     # ~ else
     measured = {*METRICS}
     # ~ endif
     assert {"train/loss", "train/lr", "train/grad_norm", TEST, *measured} <= set().union(*rows)
     defined = {metric.get("name"): metric for metric in records(recorded, "metric")}
-    for name, goal in METRICS.items():
-        assert defined[name]["step_metric"] == "epoch"
-        assert defined[name]["summary"] == {goal: True}
+    by_epoch = {
+        name
+        for row in rows
+        for name, value in row.items()
+        if name.startswith(("val/", "test/")) and isinstance(value, float)
+    }
+    assert {defined[name]["step_metric"] for name in by_epoch} == {"epoch"}
+    for name in measured:
+        assert defined[name]["summary"] == {METRICS[name]: True, "last": True}
 
 
+def test_the_name_of_a_run_tells_its_model_its_data_and_its_varied_values(recorded, monkeypatch):
+    settings = Settings.model_validate(yaml.safe_load((recorded / "config.yaml").read_text()))
+    run, suffix = Run(recorded), recorded.name.rsplit("_")[-1]
+    assert started(recorded)["display_name"] == run_name(settings, run, "train", [])
+    words = ["-m", "++optimizer.lr=0.1,0.2", "++seed=range(1,3)", "++trainer.max_epochs=3"]
+    name = run_name(settings, run, "evaluate", words).split()
+    assert name[:2] == ["evaluate", "{{ cookiecutter.task }}"]
+    assert {"test_resnet", "shapes"} <= {*name}
+    assert name[-3:] == [f"lr={settings.optimizer.lr:.4g}", f"seed={settings.seed}", suffix]
+    monkeypatch.setenv("WANDB_SWEEP_ID", "abc")  # its agent gives all words
+    # ~ if cookiecutter.scope == "complete"
+    assert "max_epochs=2" in run_name(settings, run, "train", words).split()
+    monkeypatch.setenv(VARIED, "trainer.max_epochs,seed")  # as tune sets it for a trial
+    assert run_name(settings, run, "train", []).split()[-3:-1] == ["max_epochs=2", "seed=0"]
+
+
+    # ~ else
+    assert "max_epochs=2" in run_name(settings, run, "train", words).split()
+
+
+# ~ endif
 def test_the_best_model_is_an_artifact_in_the_run_folder(recorded):
-    best = artifacts(recorded, "model")[0]
+    best = [model for model in artifacts(recorded, "model") if "best" in model["aliases"]][-1]
     assert best["name"] == f"model-{recorded.name}"
     assert {*best["aliases"]} == {"best", "latest"}
     scores = [row[MONITOR] for row in history(recorded) if MONITOR in row]
     facts = json.loads(best["metadata"])
     assert facts[MONITOR] == pytest.approx(max(scores))
     assert facts["epoch"] == scores.index(max(scores))
-    staged = Path(entries(best)["best.ckpt"])
+    (staged,) = [Path(path) for name, path in entries(best).items() if name.endswith(".ckpt")]
     assert staged.is_relative_to(recorded)
     assert staged.read_bytes() == (recorded / "checkpoints" / "best.ckpt").read_bytes()
 
@@ -74,35 +115,136 @@ def test_the_best_model_is_an_artifact_in_the_run_folder(recorded):
     [
         ({}, None, None),
         ({}, "online", "online"),
-        ({"WANDB_MODE": "dryrun"}, None, "offline"),
-        ({"WANDB_MODE": ""}, None, None),
-        ({"WANDB_MODE": "offline"}, "online", "online"),
-        ({"WANDB_MODE": "disabled"}, "online", "disabled"),
-        ({"WANDB_DISABLED": "true"}, "online", "disabled"),
+        ({"MODE": "online"}, None, "online"),
+        ({"MODE": "run"}, None, "online"),
+        ({"MODE": "offline"}, None, "offline"),
+        ({"MODE": "dryrun"}, None, "offline"),
+        ({"MODE": "shared"}, None, "shared"),
+        ({"MODE": "disabled"}, None, "disabled"),
+        ({"DISABLED": "true"}, None, "disabled"),
+        ({"MODE": "", "NAME": "", "RESUME": "", "BASE_URL": "", "TAGS": ""}, None, None),
+        ({"MODE": "offline"}, "online", "online"),
+        ({"MODE": "disabled"}, "online", "online"),
+        ({"DISABLED": "true"}, "offline", "offline"),
     ],
 )
-def test_the_settings_decide_unless_the_environment_disables_tracking(environ, mode, expected):
+def test_the_settings_decide_on_the_mode_then_the_environment(monkeypatch, environ, mode, expected):
+    for name, value in environ.items():
+        monkeypatch.setenv(f"WANDB_{name}", value)
     tracking = WandbSettings.model_construct(mode=mode)
-    assert client.requested_mode(tracking, environ) == expected
+    assert client.requested_mode(tracking, os.environ) == expected
+    assert client.wandb_settings().run_tags is None
 
 
-def test_train_evaluate_and_predict_each_record_a_run_without_a_key(tracked, own_data, caplog):
+@pytest.mark.parametrize(
+    ("name", "value", "known"),
+    [
+        ("WANDB_MODE", "ofline", "'online', 'offline'"),
+        ("WANDB_RESUME", "maybe", "'allow', 'must', 'never' or 'auto'"),
+        ("WANDB_BASE_URL", "nowhere", "URL"),
+    ],
+)
+def test_a_variable_that_wandb_does_not_know_is_named_with_the_known_values(
+    tracked, monkeypatch, name, value, known
+):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit, match=rf"{name}={value}: .*{known}") as raised:
+        tracked("trainer.max_epochs=1")
+    assert len(str(raised.value).strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("mode", ["offline", "disabled"])
+def test_the_commands_that_turn_wandb_off_are_obeyed(workplace, mode):
+    client.wandb_command(mode)
+    tracking = WandbSettings.model_construct(mode=None)
+    assert client.requested_mode(tracking, os.environ) == mode
+
+
+def test_names_and_tags_come_from_the_environment(tracked, monkeypatch):
+    for name, value in {"NAME": "mine", "TAGS": "a,b", "JOB_TYPE": "probe"}.items():
+        monkeypatch.setenv(f"WANDB_{name}", value)
+    record = started(tracked("trainer.max_epochs=1"))
+    assert (record["display_name"], record["job_type"]) == ("mine", "probe")
+    assert record["tags"] == ["a", "b"]
+
+
+def test_a_finished_run_is_not_repeated_in_its_folder(tracked, workplace, monkeypatch):
+    monkeypatch.setenv("WANDB_RUN_ID", "left-over")
+    run = tracked("trainer.max_epochs=1")
+    before = (run / "metrics.csv").read_bytes()
+    with pytest.raises(SystemExit, match=r"WANDB_RUN_ID=left-over: the run .* is finished"):
+        tracked("trainer.max_epochs=2")
+    assert (run / "metrics.csv").read_bytes() == before
+
+
+def test_a_server_that_does_not_answer_is_asked_once_before_wandb_starts(
+    tracked, monkeypatch, caplog
+):
+    caplog.set_level("INFO")
+    starts, asked = [], []
+    original = wandb.init
+
+    def refused(url, timeout):
+        asked.append((url, timeout))
+        raise ConnectionRefusedError("nobody listens")
+
+    monkeypatch.setattr(client, "urlopen", refused)
+    monkeypatch.setattr(wandb, "init", lambda **words: starts.append(words) or original(**words))
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    run = tracked("trainer.max_epochs=1")
+    assert asked == [("http://127.0.0.1:9", client.ANSWER_SECONDS)]
+    assert client.ANSWER_SECONDS <= 3
+    assert [words["mode"] for words in starts] == ["offline"]
+    assert len([line for line in caplog.messages if "nobody listens" in line]) == 1
+    assert exit_code(run) == 0
+
+
+@pytest.mark.parametrize(("delay", "patience"), [(0, 5), (1, 0.01)])
+def test_a_server_that_takes_too_long_counts_as_unreachable(monkeypatch, delay, patience):
+    released = threading.Event()
+
+    def answer(*_, **__):
+        released.wait(delay)
+        return io.BytesIO()
+
+    monkeypatch.setattr(client, "ANSWER_SECONDS", patience)
+    monkeypatch.setattr(client, "urlopen", answer)
+    problem = client.unreachable("http://a")
+    released.set()
+    assert problem == (f"no answer from http://a for {patience} s" if delay else None)
+
+
+def test_train_evaluate_and_predict_each_record_a_run_without_a_key(
+    tracked, own_data, caplog, monkeypatch
+):
     caplog.set_level("INFO")
     trained = tracked(OWN, f"data.root={own_data}", "trainer.max_epochs=1")
     assert "no API key, so this run is recorded offline" in caplog.text
+    assert "; tracking: Wandb." in caplog.text
     checkpoint = f"checkpoint={trained}/checkpoints/best.ckpt"
+    monkeypatch.setenv("WANDB_RUN_ID", trained.name)  # left over from the training
     evaluated = tracked(checkpoint, name="evaluate", small=PLAIN)
     predicted = tracked(checkpoint, f"source={own_data}", name="predict", small=PLAIN)
+    assert trained.name not in {evaluated.name, predicted.name}
     for run, job in ((trained, "train"), (evaluated, "evaluate"), (predicted, "predict")):
         assert (started(run)["job_type"], exit_code(run)) == (job, 0)
     for run in (trained, evaluated):
         assert any(TEST in row for row in history(run))
 
 
+def test_settings_of_earlier_versions_are_read(monkeypatch):
+    monkeypatch.setenv(RUN_ID, "a-run")
+    tree = resolved(composed("tracking=wandb"))
+    tree["tracking"] |= {"log_model": None, "log_model_every_n_epochs": 2}
+    read = check(completed(tree, Settings, source=None), Settings).tracking
+    assert WandbSettings.model_validate(read).log_model == "none"
+
+
 def test_without_the_package_or_disabled_the_training_is_not_tracked(tracked, monkeypatch, caplog):
     caplog.set_level("INFO")
     monkeypatch.setenv("WANDB_MODE", "disabled")
-    runs = [tracked("trainer.max_epochs=1", "tracking.mode=online")]
+    runs = [tracked("trainer.max_epochs=1")]
     monkeypatch.setattr(client.metadata, "version", _not_installed)
     monkeypatch.delenv("WANDB_MODE")
     runs.append(tracked("trainer.max_epochs=1"))
@@ -110,6 +252,57 @@ def test_without_the_package_or_disabled_the_training_is_not_tracked(tracked, mo
     for run in runs:
         assert TEST in json.loads((run / "metrics.json").read_text())
         assert not (run / "wandb").exists()
+
+
+# ~ if cookiecutter.scope == "complete"
+CALLS = ["log", "define_metric", "alert", "save", "log_artifact", "use_artifact"]
+
+
+# ~ else
+CALLS = ["log", "define_metric", "save", "log_artifact", "use_artifact"]
+
+
+# ~ endif
+@pytest.mark.parametrize(
+    "calls",
+    [
+        [(wandb, "setup")],
+        [(wandb, "login")],
+        [(wandb, "init")],
+        [(media, "__init__") for media in (wandb.Image, wandb.Artifact, wandb.Table)],
+        [(wandb.Run, name) for name in CALLS],
+    ],
+)
+def test_whatever_wandb_raises_ends_with_one_line_and_not_the_training(
+    tracked, monkeypatch, caplog, calls
+):
+    caplog.set_level("INFO")
+
+    def fail(*_, **__):
+        raise RuntimeError("planted")
+
+    for place, name in calls:
+        monkeypatch.setattr(place, name, fail)
+    run = tracked("trainer.max_epochs=1")
+    assert TEST in json.loads((run / "metrics.json").read_text())
+    assert len([text for text in caplog.messages if "planted" in text]) == 1
+
+
+def test_a_run_that_cannot_be_finished_is_reported_in_one_line(tracked, monkeypatch, caplog):
+    caplog.set_level("INFO")
+    finish, calls = wandb.Run.finish, []
+
+    def fail_once(*words, **options):
+        finish(*words, **options)
+        calls.append(options)
+        if len(calls) == 1:
+            raise RuntimeError("planted")
+
+    monkeypatch.setattr(wandb.Run, "finish", fail_once)
+    run = tracked("trainer.max_epochs=1")
+    assert TEST in json.loads((run / "metrics.json").read_text())
+    (line,) = [text for text in caplog.messages if "planted" in text]
+    assert "closing the run failed" in line
 
 
 def _not_installed(name):
@@ -158,6 +351,26 @@ def test_each_job_of_a_multirun_is_a_run(command, workplace):
     assert [started(run)["run_id"] for run in runs] == [run.name for run in runs]
     assert [config(run)["seed"] for run in runs] == [1, 2]
     assert [exit_code(run) for run in runs] == [0, 0]
+
+
+def test_a_run_of_a_sweep_has_each_setting_once(tracked, workplace, monkeypatch):
+    (workplace / "chosen.yaml").write_text("wandb_version: 1\noptimizer.lr: {value: 0.02}\n")
+    monkeypatch.setenv("WANDB_SWEEP_ID", "abc")
+    monkeypatch.setenv("WANDB_SWEEP_PARAM_PATH", str(workplace / "chosen.yaml"))
+    run = tracked("optimizer.lr=0.02", "trainer.max_epochs=1")
+    stored = config(run)
+    assert stored["optimizer.lr"] == 0.02
+    assert "lr" not in stored["optimizer"]
+    assert stored["trainer"]["max_epochs"] == 1
+    assert "lr=0.02" in started(run)["display_name"]
+
+
+def test_the_command_is_recorded_as_it_was_typed(recorded):
+    words = shlex.split(config(recorded)["command"])
+    assert words[0] == "train"
+    assert {*TRACKED, "tracking.tags=[first,second]"} <= {*words}
+    environment = records(recorded, "environment")[0]
+    assert environment["args"] == words[1:]
 
 
 def test_the_agent_of_a_sweep_names_the_runs(monkeypatch):

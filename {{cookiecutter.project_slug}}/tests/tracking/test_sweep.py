@@ -56,6 +56,11 @@ def test_every_network_can_be_built(sweep):
         assert TaskModule(settings, ["a", "b"]).network is not None
 
 
+def test_the_file_names_the_project_of_single_runs(sweep):
+    tracking = composed([]).tracking
+    assert sweep["project"] == tracking["project"] == "{{ cookiecutter.project_slug }}"
+
+
 def test_the_metric_is_the_one_that_decides_the_best_checkpoint(sweep):
     assert sweep["metric"]["name"] == MONITOR
     assert sweep["metric"]["goal"].startswith(METRICS[MONITOR])

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from {{ cookiecutter.package_name }}.run.folder import Run
-from {{ cookiecutter.package_name }}.tracking import sync
+from {{ cookiecutter.package_name }}.tracking import pending, sync
 
 from reading import artifacts, entries, file_of
 
@@ -26,7 +26,7 @@ def test_a_run_with_missing_files_is_not_uploaded(tracked, workplace, monkeypatc
     assert "1 of its files are missing in its folder" in printed
     assert "its run is not uploaded yet" in printed
     assert not file_of(run).with_name(f"{file_of(run).name}.synced").exists()
-    (action,) = sync.pending(Run(run))  # an offline run cannot use the artifact that it logs
+    (action,) = pending.pending(Run(run))  # an offline run cannot use the artifact that it logs
     assert action["action"] == "use"
     assert action["artifact"].startswith("data-shapes:")
 

@@ -1,6 +1,7 @@
 """Read the image and the labels of each row of CSV files."""
 
 import os
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,8 +9,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..data.files import SUFFIXES, check_inside, folder_of, images_below, locate, split_of
-from ..data.reading import Reading
+from ..data.files import SUFFIXES, folder_of, images_below, split_of
+from ..data.image_paths import check_inside, existing_form, find_images
+from ..data.reading import MISSING, Reading
 from ..errors import UsageError
 from ..settings.classification import CsvSettings
 from .csv_table import Columns, Row, binary_labels, find_columns, find_files, read_rows
@@ -33,7 +35,7 @@ def read_csv(
 
     Args:
         settings: the settings of the data.
-        reading: the account of what is read and left out.
+        reading: the summary of what is read and left out.
 
     Returns:
         The class names, and for each split the path and the target of each image: the index of its
@@ -124,11 +126,14 @@ def _images(
     settings: CsvSettings,
     reading: Reading,
 ) -> list[LabelledImage]:
-    """Return the images of the rows; rows that are repeated are left out."""
+    """Return the images of the rows; repeated rows and missing images are left out."""
     images: dict[str, LabelledImage] = {}
     paths = _paths(rows, columns.path, settings, reading)
     for row, path, names, split in zip(rows, paths, labels, splits, strict=True):
         part = split if columns.split is None else _named_split(row, columns.split)
+        if settings.skip_unreadable and not os.path.isfile(path):  # noqa: PTH113 - faster
+            reading.leave_out("images", MISSING, path, split=part)
+            continue
         image = LabelledImage(row, path, sorted(set(names)), part)
         before = images.setdefault(path, image)
         if (before.labels, before.split) != (image.labels, image.split):
@@ -147,7 +152,7 @@ def _named_split(row: Row, column: str) -> str:
     split = split_of(row.cells[column])
     if split is None:
         raise row.error(
-            f"{column} is {row.cells[column]!r}, which is no split",
+            f"{column} is {row.cells[column]!r}, which is not a split",
             "Write train, val or test, or rename the column.",
         )
     return split
@@ -164,7 +169,7 @@ def _paths(rows: Sequence[Row], column: str, settings: CsvSettings, reading: Rea
             raise row.error(f"the column {column} is empty", "Write the path, or remove the row.")
     folder = folder_of(rows[0].file)
     names = [row.cells[column] for row in rows]
-    located, dropped = locate(names, [rows[0].file.parent, folder])
+    located, dropped = find_images(names, [rows[0].file.parent, folder])
     if dropped:
         reading.note(f"{rows[0].file} names {names[0]}, which is read as {located[0]}.")
     by_name: dict[str, str | None] | None = None
@@ -173,7 +178,8 @@ def _paths(rows: Sequence[Row], column: str, settings: CsvSettings, reading: Rea
         name = str(path)
         if not os.path.isfile(name):  # noqa: PTH113 - faster than a Path
             by_name = _by_name(folder) if by_name is None else by_name
-            name = by_name.get(row.cells[column], name) or ""
+            written = unicodedata.normalize("NFC", row.cells[column])
+            name = by_name.get(written, str(existing_form(path))) or ""
         if not name:
             raise row.error(
                 f"several images below {folder} are called {row.cells[column]}",
@@ -189,7 +195,8 @@ def _by_name(folder: Path) -> dict[str, str | None]:
     by_name: dict[str, str | None] = {}
     for path in images_below(folder):
         relative = Path(path).relative_to(folder)
-        for name in {relative.name, relative.stem, relative.with_suffix("").as_posix()}:
+        names = {relative.name, relative.stem, relative.with_suffix("").as_posix()}
+        for name in (unicodedata.normalize("NFC", name) for name in names):
             by_name[name] = None if name in by_name else path
     return by_name
 
@@ -207,7 +214,7 @@ def _check_path(row: Row, path: str, folder: Path, settings: CsvSettings) -> Non
         )
     if Path(path).suffix.lower() not in SUFFIXES:
         raise row.error(
-            f"{path} is no image of a format that is read: {' '.join(sorted(SUFFIXES))}",
+            f"{path} is not an image of a format that is read: {' '.join(sorted(SUFFIXES))}",
             "Convert the image, or remove the row.",
         )
 

@@ -87,7 +87,7 @@ def read_rows(file: Path) -> list[Row]:
     Raises:
         UsageError: if a row has another number of cells than the header, or there are no rows.
     """
-    text = read_text(file)
+    text = read_text(file).replace("\r\n", "\n").replace("\r", "\n")  # of old Macs
     header = text.lstrip().split("\n", 1)[0]
     reader = csv.reader(io.StringIO(text), delimiter=max(",;\t", key=header.count), strict=True)
     names: list[str] = []
@@ -139,7 +139,7 @@ def find_columns(rows: Sequence[Row], settings: CsvSettings, reading: Reading) -
             hint = f"If each of {', '.join(binary)} is a label: data.multilabel=true"
         raise UsageError(
             f"{file} has no column with a usual name for the {kind}, but {', '.join(names)}.\n"
-            f"{hint}\nIf its first line is no header, write one above it: path,label"
+            f"{hint}\nIf its first line is not a header, write one above it: path,label"
         )
     chosen = labels if isinstance(labels, list) else [labels]
     for name in (path, *chosen):

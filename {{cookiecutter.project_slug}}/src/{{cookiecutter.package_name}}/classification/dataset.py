@@ -10,6 +10,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+# ~ if cookiecutter.scope == "complete"
+from ..data.balance import image_weights
+# ~ endif
 from ..data.datamodule import Datasets
 from ..data.files import SUFFIXES, folders_in, images_below, split_folders
 from ..data.fit import Fit
@@ -17,19 +20,31 @@ from ..data.images import ImageFiles, Unreadable, UnreadableImageError
 from ..data.reading import Reading
 from ..data.split import SPLITS, with_splits
 from ..errors import UsageError
+# ~ if cookiecutter.scope == "complete"
 from ..settings.classification import CsvSettings, DataSettings, has_several_labels
+# ~ else
+from ..settings.classification import DataSettings
+# ~ endif
 from ..settings.data import PixelFormat, ShapesSettings
+# ~ if cookiecutter.scope == "complete"
 from .csv_labels import image_folder, read_csv
+# ~ endif
 from .transforms import Transform, train_transform
 from .write_shapes import write_shapes
 
 UNLABELLED = -1
 
 
+# ~ if cookiecutter.scope == "complete"
 # The index of the class, or UNLABELLED; if images may have several labels, 0 or 1 for each class.
 Target = int | list[int]
 
 
+# ~ else
+Target = int  # the index of the class, or UNLABELLED
+
+
+# ~ endif
 class Sample(NamedTuple):
     """A transformed image of a data set and its target."""
 
@@ -42,19 +57,35 @@ class Batch(NamedTuple):
     """The readable images of a batch with their targets, and the unreadable files."""
 
     images: Tensor  # uint8 [B, C, H, W]
+    # ~ if cookiecutter.scope == "complete"
     targets: Tensor  # int64 [B], or [B, classes] if images may have several labels
+    # ~ else
+    targets: Tensor  # int64 [B]
+    # ~ endif
     positions: Tensor  # int64 [B]
     unreadable: list[Unreadable]
 
 
+# ~ if cookiecutter.scope == "complete"
 class Prediction(NamedTuple):
     """The predicted labels of an image."""
 
     labels: list[int]  # the most probable class, or all classes that reach the threshold
     confidences: list[float]  # the probability of each label, 0 to 1
     probabilities: list[float] | None = None  # of all classes, if images may have several labels
+    ranking: Sequence[tuple[int, float]] = ()  # the most probable classes, if there is one label
 
 
+# ~ else
+class Prediction(NamedTuple):
+    """The predicted label of an image."""
+
+    label: int  # the most probable class
+    confidence: float  # its probability, 0 to 1
+    ranking: Sequence[tuple[int, float]] = ()  # the most probable classes and their probabilities
+
+
+# ~ endif
 class ImageDataset(Dataset[Sample | Unreadable]):
     """A data set of image files and their class indices."""
 
@@ -78,6 +109,7 @@ class ImageDataset(Dataset[Sample | Unreadable]):
         return Sample(self.transform(image), self.targets[index].tolist(), index)
 
 
+# ~ if cookiecutter.scope == "complete"
 def target_labels(target: Target | np.ndarray) -> list[int]:
     """Return the classes of a target in ascending order; none for ``UNLABELLED``."""
     if not isinstance(target, int):
@@ -85,6 +117,7 @@ def target_labels(target: Target | np.ndarray) -> list[int]:
     return [] if target == UNLABELLED else [target]
 
 
+# ~ endif
 def collate(samples: list[Sample | Unreadable]) -> Batch:
     """Stack the readable samples into a batch, and list the unreadable files."""
     readable = [sample for sample in samples if isinstance(sample, Sample)]
@@ -102,14 +135,20 @@ def build_datasets(settings: DataSettings) -> Datasets:
     Raises:
         UsageError: if a folder is missing or empty, or the splits have different classes.
     """
+    # ~ if cookiecutter.scope == "complete"
     reading = Reading(counted="labels" if has_several_labels(settings) else "images")
+    # ~ else
+    reading = Reading(counted="images")
+    # ~ endif
     root, reason = settings.root, "in no class folder of a split"
     if isinstance(settings, ShapesSettings):
         root = write_shapes(settings)
         classes, found = _scan_splits({split: root / split for split in SPLITS})
+    # ~ if cookiecutter.scope == "complete"
     elif isinstance(settings, CsvSettings):
         classes, found = read_csv(settings, reading)
         root, reason = image_folder(root, found), "not named in the CSV file"
+    # ~ endif
     else:
         classes, found = read_image_folders(root)
     images = with_splits(
@@ -117,10 +156,18 @@ def build_datasets(settings: DataSettings) -> Datasets:
         settings,
         reading,
         path=lambda file: file[0],
+        # ~ if cookiecutter.scope == "complete"
         labels=lambda file: [classes[label] for label in target_labels(file[1])],
+        # ~ else
+        labels=lambda file: [classes[file[1]]],
+        # ~ endif
     )
     for split, files in images.items():
+        # ~ if cookiecutter.scope == "complete"
         labels = [label for _, target in files for label in target_labels(target)]
+        # ~ else
+        labels = [target for _, target in files]
+        # ~ endif
         reading.count(split, images=len(files), labels=labels, classes=classes)
     used = (path for files in found.values() for path, _ in files)
     reading.add_unused_images(root, used, reason)
@@ -132,6 +179,11 @@ def build_datasets(settings: DataSettings) -> Datasets:
         classes=classes,
         collate=collate,
         reading=reading,
+        # ~ if cookiecutter.scope == "complete"
+        weights=image_weights(
+            [target_labels(target) for _, target in images["train"]], settings.balance
+        ),
+        # ~ endif
     )
 
 
@@ -174,8 +226,12 @@ def _find_split_folders(root: Path) -> dict[str, Path]:
     if len(splits) > 1 and sorted(splits) == names and not found:
         raise UsageError(
             f"{root} has the splits {', '.join(splits)}, but no folders of classes in them.\n"
+            # ~ if cookiecutter.scope == "complete"
             f"Put the images of each class into a folder: {splits[0]}/cat/1.jpg; or name their "
             "labels in a table: data=csv"
+            # ~ else
+            f"Put the images of each class into a folder: {splits[0]}/cat/1.jpg"
+            # ~ endif
         )
     if found:
         raise UsageError(
@@ -224,7 +280,7 @@ def _class_folders(folder: Path) -> list[str]:
     names = folders_in(folder)
     if len(names) < 2:
         raise UsageError(
-            f"{folder} has {len(names)} class folders, but there must be two at least.\n"
+            f"{folder} must have two class folders at least, but has {len(names)}.\n"
             "Put the images of each class into a folder of its own there."
         )
     return names

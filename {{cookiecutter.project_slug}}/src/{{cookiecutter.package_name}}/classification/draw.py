@@ -1,4 +1,4 @@
-"""Draw images with their targets and predictions, and describe predictions in words."""
+"""Draw images with their targets and predictions, and write predictions as rows of a table."""
 
 import math
 from collections.abc import Sequence
@@ -7,13 +7,19 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from ..evaluation.drawing import to_picture
+# ~ if cookiecutter.scope == "complete"
 from .dataset import UNLABELLED, Prediction, Target, target_labels
 
+# ~ else
+from .dataset import UNLABELLED, Prediction, Target
+
+# ~ endif
 RIGHT, WRONG, NEUTRAL = "#1a7f37", "#cf222e", "#0b4f8a"
 MIN_WIDTH = 168
 FONT_SIZE = 13
 
 
+# ~ if cookiecutter.scope == "complete"
 def draw_prediction(
     image: Tensor, target: Target, prediction: Prediction, classes: Sequence[str]
 ) -> Image.Image:
@@ -52,14 +58,54 @@ def caption(target: Target, prediction: Prediction, classes: Sequence[str]) -> s
 def describe(prediction: Prediction, classes: Sequence[str]) -> dict[str, object]:
     """Return the columns of a prediction in the table of predictions.
 
-    They are the label and its probability, or, if images may have several labels, the labels
-    separated by ``;`` and the probability of each class.
+    They are the five most probable classes with their probabilities, or, if images may have several
+    labels, the labels separated by ``;`` and the probability of each class.
     """
-    names = ";".join(classes[label] for label in prediction.labels)
-    if prediction.probabilities is None:
-        return {"label": names, "confidence": round(prediction.confidences[0], 6)}
-    values = zip(classes, prediction.probabilities, strict=True)
-    return {"labels": names, **{f"p_{name}": round(value, 6) for name, value in values}}
+    if prediction.probabilities is not None:
+        names = ";".join(classes[label] for label in prediction.labels)
+        values = zip(classes, prediction.probabilities, strict=True)
+        return {"labels": names, **{f"p_{name}": round(value, 6) for name, value in values}}
+    # ~ else
+def draw_prediction(
+    image: Tensor, target: Target, prediction: Prediction, classes: Sequence[str]
+) -> Image.Image:
+    """Draw an image above its caption, which is green if the prediction is correct, else red.
+
+    Args:
+        image: uint8 tensor [C, H, W].
+        target: the class index, or ``UNLABELLED``; the caption is then blue.
+        prediction: the predicted label.
+        classes: the class names.
+    """
+    color = RIGHT if target == prediction.label else WRONG
+    if target == UNLABELLED:
+        color = NEUTRAL
+    lines = caption(target, prediction, classes).split("\n")
+    return _captioned(image, lines, color)
+
+
+def draw_target(image: Tensor, target: Target, classes: Sequence[str]) -> Image.Image:
+    """Draw an image, uint8 [C, H, W], above its label."""
+    return _captioned(image, [classes[target]], NEUTRAL)
+
+
+def caption(target: Target, prediction: Prediction, classes: Sequence[str]) -> str:
+    """Return the predicted label and, if it is wrong, a second line with the true label."""
+    text = f"{classes[prediction.label]} {prediction.confidence:.0%}"
+    if target in {UNLABELLED, prediction.label}:
+        return text
+    return f"{text}\nis {classes[target]}"
+
+
+def describe(prediction: Prediction, classes: Sequence[str]) -> dict[str, object]:
+    """Return the five most probable classes and their probabilities as columns of the table."""
+    # ~ endif
+    columns: dict[str, object] = {}
+    for place, (label, probability) in enumerate(prediction.ranking, start=1):
+        suffix = f"_{place}" if place > 1 else ""
+        columns[f"label{suffix}"] = classes[label]
+        columns[f"confidence{suffix}"] = round(probability, 6)
+    return columns
 
 
 def _captioned(image: Tensor, lines: Sequence[str], color: str) -> Image.Image:

@@ -11,26 +11,47 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionM
 from torchvision.transforms import v2
 
 from ..data.datamodule import counted_images
+# ~ if cookiecutter.scope == "complete"
 from ..errors import UsageError
+# ~ endif
 from ..evaluation.scores import ClassScores, StepResults, rounded
+# ~ if cookiecutter.scope == "complete"
 from ..settings.classification import has_several_labels
+# ~ endif
 from ..settings.tree import Settings
 from ..training.backbone import prepare_network
+# ~ if cookiecutter.scope == "complete"
+from ..training.class_weights import weights_tensor
+# ~ endif
 from ..training.logging_step import is_logging_step
 from ..training.optimizer import build_optimizer
 from .dataset import UNLABELLED, Batch, Prediction
+# ~ if cookiecutter.scope == "complete"
 from .multilabel import LabelMetrics, binary_cross_entropy
 from .network import build_network
 from .scoring import MacroF1, decide, predictions, score_batch
 
 
+# ~ else
+from .network import build_network
+from .scoring import MacroF1, predictions, score_batch
+
+
+# ~ endif
 class ClassificationModule(LightningModule):
+    # ~ if cookiecutter.scope == "complete"
     """Train a classifier with cross-entropy, and measure accuracy and macro F1.
 
     If images may have several labels, the loss is the binary cross-entropy of each class, and mAP
     takes the place of the accuracy.
     """
 
+    class_weights: Tensor | None
+
+    # ~ else
+    """Train a classifier with cross-entropy, and measure accuracy and macro F1."""
+
+    # ~ endif
     def __init__(self, settings: Settings, classes: list[str], *, download: bool = True) -> None:
         super().__init__()
         self.settings = settings
@@ -45,11 +66,15 @@ class ClassificationModule(LightningModule):
         )
         prepare_network(self.network, settings, compiled=self.network)
         self.mix = _mixing(settings, count)
+        # ~ if cookiecutter.scope == "complete"
         several = has_several_labels(settings.data)
         self.threshold = settings.model.score_threshold if several else None
         self.loss = binary_cross_entropy if several else functional.cross_entropy
+        self.register_buffer("class_weights", weights_tensor(settings), persistent=False)
+        # ~ endif
         # Validating the arguments would cost time in every step.
         options: dict[str, Any] = {"ignore_index": UNLABELLED, "validate_args": False}
+        # ~ if cookiecutter.scope == "complete"
         metrics = MetricCollection(
             {"labels": LabelMetrics(settings.model.score_threshold)}
             if several
@@ -58,6 +83,14 @@ class ClassificationModule(LightningModule):
                 "f1": MacroF1(count, average="macro", **options),
             }
         )
+        # ~ else
+        metrics = MetricCollection(
+            {
+                "accuracy": MulticlassAccuracy(count, average="micro", **options),
+                "f1": MacroF1(count, average="macro", **options),
+            }
+        )
+        # ~ endif
         self.val_metrics = metrics.clone(prefix="val/")
         self.test_metrics = metrics.clone(prefix="test/")
         # Lightning's mean would be wrong if processes measure different numbers of images.
@@ -72,20 +105,35 @@ class ClassificationModule(LightningModule):
 
     def predict_images(self, images: Tensor) -> list[Prediction]:
         """Return a prediction for each of the uint8 images [B, C, H, W]."""
+        # ~ if cookiecutter.scope == "complete"
         probabilities, chosen = decide(self(images).float(), self.threshold)
         return predictions(probabilities, chosen, self.threshold)
 
+        # ~ else
+        return predictions(self(images).float())
+
+        # ~ endif
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of a batch, after MixUp or CutMix if they are enabled."""
         images, targets = batch.images, batch.targets
         if self.mix is not None:
+            # ~ if cookiecutter.scope == "complete"
             # MixUp blends the targets of several labels as they are, which needs float.
             images, targets = self.mix(
                 images.float(), targets if targets.ndim == 1 else targets.float()
             )
         loss = self.loss(
+            self(images).float(),
+            targets,
+            weight=self.class_weights,
+            label_smoothing=self.settings.model.label_smoothing,
+        )
+            # ~ else
+            images, targets = self.mix(images.float(), targets)
+        loss = functional.cross_entropy(
             self(images).float(), targets, label_smoothing=self.settings.model.label_smoothing
         )
+            # ~ endif
         if is_logging_step(self.trainer, self.global_step + 1):
             self.log("train/loss", loss, batch_size=len(images), on_step=True, on_epoch=False)
         return loss
@@ -97,45 +145,63 @@ class ClassificationModule(LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Log the validation metrics."""
         self._log_loss("val")
-        values = self.val_metrics.compute()
-        for name, value in values.items():
-            if not value.ndim:
-                self.log(name, value, prog_bar=name == self.settings.monitor)
+        for name, value in self.val_metrics.compute().items():
+            self.log(name, value, prog_bar=name == self.settings.monitor)
         self.val_metrics.reset()
 
     def test_step(self, batch: Batch, batch_idx: int) -> StepResults:
         """Update the metrics with a batch, and return the results of its images."""
         logits, targets = self._add_loss(batch)
         self.test_metrics.update(logits, targets)
+        # ~ if cookiecutter.scope == "complete"
         if self.threshold is None:
             self.confusion.update(logits, targets)
         counted = counted_images(batch.positions, self.trainer)
         losses = self.loss(logits, batch.targets, reduction="none")
         return score_batch(batch, logits, losses, counted, self.classes, self.threshold)
 
+        # ~ else
+        self.confusion.update(logits, targets)
+        counted = counted_images(batch.positions, self.trainer)
+        losses = functional.cross_entropy(logits, batch.targets, reduction="none")
+        return score_batch(batch, logits, losses, counted, self.classes)
+
+        # ~ endif
     def _add_loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Add a batch to the mean loss, and return its logits and targets.
 
+        # ~ if cookiecutter.scope == "complete"
         Images that another process measures, too, get the target ``UNLABELLED`` in this process.
 
         Raises:
             UsageError: if the data have several labels for each image, and the model has not, or
                 the reverse.
+        # ~ else
+        Images that another process measures, too, get the target ``UNLABELLED`` in this process.
+        # ~ endif
         """
         logits, targets = self(batch.images).float(), batch.targets
+        # ~ if cookiecutter.scope == "complete"
         if (targets.ndim == 2) != (self.threshold is not None):
             kind = "several labels" if targets.ndim == 2 else "a single label"
             raise UsageError(
                 f"The data have {kind} for each image, but the model was trained on other data.\n"
                 "Evaluate it with the data settings of its training, such as data.multilabel."
             )
+        # ~ endif
         count = len(targets)
         if self.trainer.world_size > 1:
             counted = counted_images(batch.positions, self.trainer)
             targets = targets.clone()
             targets[~counted] = UNLABELLED
             count = int(counted.sum())
+        # ~ if cookiecutter.scope == "complete"
         losses = self.loss(logits, targets, ignore_index=UNLABELLED, reduction="none")
+        # ~ else
+        losses = functional.cross_entropy(
+            logits, targets, ignore_index=UNLABELLED, reduction="none"
+        )
+        # ~ endif
         self.loss_sum.update(losses.sum())
         self.loss_count.update(count)
         return logits, targets
@@ -143,28 +209,40 @@ class ClassificationModule(LightningModule):
     def on_test_epoch_end(self) -> None:
         """Log the test metrics, and compute the metrics of each class."""
         self._log_loss("test")
-        values = self.test_metrics.compute()
-        self.log_dict({name: value for name, value in values.items() if not value.ndim})
-        self.test_metrics.reset()
+        self.log_dict(self.test_metrics.compute())
+        # ~ if cookiecutter.scope == "complete"
         if self.threshold is None:
             confusion = self.confusion.compute()
             self._by_class = {"accuracy": confusion.diagonal() / confusion.sum(dim=1)}
             self.confusion.reset()
         else:
-            f1 = f"f1_at_{self.threshold:g}"
-            self._by_class = {"AP": values["test/AP"], f1: values["test/f1_by_class"]}
+            metrics: Any = self.test_metrics
+            by_class = metrics["labels"].by_class
+            self._by_class = {"AP": by_class["AP"], f"f1_at_{self.threshold:g}": by_class["f1"]}
+        self.test_metrics.reset()
 
+        # ~ else
+        self.test_metrics.reset()
+        confusion = self.confusion.compute()
+        self._by_class = {"accuracy": confusion.diagonal() / confusion.sum(dim=1)}
+        self.confusion.reset()
+
+        # ~ endif
     def _log_loss(self, split: str) -> None:
         self.log(f"{split}/loss", self.loss_sum.compute() / self.loss_count.compute())
         self.loss_sum.reset()
         self.loss_count.reset()
 
     def scores_by_class(self) -> ClassScores:
+        # ~ if cookiecutter.scope == "complete"
         """Return the metrics of each class in the last test.
 
         They are the accuracy of the class, i.e. its recall, or, if images may have several labels,
         its average precision and its F1.
         """
+        # ~ else
+        """Return the accuracy of each class, i.e. its recall, in the last test."""
+        # ~ endif
         return {name: rounded(values.tolist()) for name, values in self._by_class.items()}
 
     def predict_step(self, batch: Batch, batch_idx: int) -> list[tuple[int, Prediction]]:
@@ -173,8 +251,7 @@ class ClassificationModule(LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Build the optimiser and its learning rate schedule."""
-        steps = int(self.trainer.estimated_stepping_batches)
-        return build_optimizer(self.network, self.settings, steps)
+        return build_optimizer(self.network, self.settings, self.trainer)
 
 
 def _mixing(settings: Settings, classes: int) -> nn.Module | None:

@@ -13,6 +13,7 @@ def binary_cross_entropy(
     logits: Tensor,
     targets: Tensor,
     *,
+    weight: Tensor | None = None,
     label_smoothing: float = 0.0,
     ignore_index: int = UNLABELLED,
     reduction: str = "mean",
@@ -24,12 +25,13 @@ def binary_cross_entropy(
     Args:
         logits: float tensor [B, classes].
         targets: tensor [B, classes] of values from 0 to 1; a row of ``ignore_index`` has no loss.
+        weight: weights of the classes, float tensor [classes].
         label_smoothing: share of each target that is replaced by 1/2.
         ignore_index: the value that marks the rows to ignore.
         reduction: ``mean`` of the images, or ``none`` for a tensor [B].
     """
     smoothed = targets.float() * (1 - label_smoothing) + label_smoothing / 2
-    losses = functional.binary_cross_entropy_with_logits(logits, smoothed, reduction="none")
+    losses = functional.binary_cross_entropy_with_logits(logits, smoothed, weight, reduction="none")
     losses = losses.mean(dim=1).where(targets[:, 0] != ignore_index, 0)
     return losses.mean() if reduction == "mean" else losses
 
@@ -38,6 +40,9 @@ class LabelMetrics(Metric):
     """The average precision and the F1 of each class, and their means.
 
     A class without targets has no value (NaN), and the means leave it out.
+
+    Attributes:
+        by_class: ``AP`` and ``f1`` of each class, float tensors [classes], as of the last compute.
 
     Args:
         threshold: lowest probability at which a label is predicted, for the F1.
@@ -50,6 +55,7 @@ class LabelMetrics(Metric):
     def __init__(self, threshold: float) -> None:
         super().__init__()
         self.threshold = threshold
+        self.by_class: dict[str, Tensor] = {}
         self.add_state("logits", [], dist_reduce_fx="cat")
         self.add_state("targets", [], dist_reduce_fx="cat")
 
@@ -60,7 +66,7 @@ class LabelMetrics(Metric):
         self.targets.append(targets[counted])
 
     def compute(self) -> dict[str, Tensor]:
-        """Return the means ``mAP`` and ``f1``, and the vectors ``AP`` and ``f1_by_class``."""
+        """Return the means ``mAP`` and ``f1``, and set ``by_class``."""
         # After a synchronisation of processes, a state is a tensor instead of a list.
         logits, targets = (
             torch.cat(part) if isinstance(part, list) else part
@@ -80,9 +86,5 @@ class LabelMetrics(Metric):
         correct = (predicted & (targets == 1)).sum(dim=0)
         f1 = 2 * correct / (predicted.sum(dim=0) + targets.sum(dim=0))
         f1 = f1.where(known, torch.nan)
-        return {
-            "mAP": precision.nanmean(),
-            "f1": f1.nanmean(),
-            "AP": precision,
-            "f1_by_class": f1,
-        }
+        self.by_class = {"AP": precision, "f1": f1}
+        return {"mAP": precision.nanmean(), "f1": f1.nanmean()}

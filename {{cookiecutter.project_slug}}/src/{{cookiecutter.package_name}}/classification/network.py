@@ -1,11 +1,28 @@
 """The network: a timm classifier that takes uint8 images."""
 
+# ~ if cookiecutter.scope == "complete"
+from typing import Any, Self
+
+# ~ else
 from typing import Any
 
+# ~ endif
 import timm
 from torch import Tensor, nn
 
 from ..settings.classification import ModelSettings
+# ~ if cookiecutter.scope == "complete"
+from ..training.backbone import (
+    Normalisation,
+    check_name,
+    explain_failed_download,
+    normalisation_for,
+)
+from ..training.finetuning import keep_frozen_norms
+from ..training.weights import IMAGENET, load_pretrained
+
+
+# ~ else
 from ..training.backbone import (
     Normalisation,
     check_name,
@@ -14,6 +31,7 @@ from ..training.backbone import (
 )
 
 
+# ~ endif
 class Classifier(nn.Module):
     """A timm model, preceded by the image normalisation of its pretraining."""
 
@@ -22,6 +40,19 @@ class Classifier(nn.Module):
         self.backbone = backbone
         self.normalisation = normalisation
 
+    # ~ if cookiecutter.scope == "complete"
+    @property
+    def body(self) -> nn.Module:
+        """The timm model, whose last layer is the classifier."""
+        return self.backbone
+
+    def train(self, mode: bool = True) -> Self:  # noqa: FBT001, FBT002
+        """Switch to training or evaluation mode; frozen batch norms stay in evaluation mode."""
+        super().train(mode)
+        keep_frozen_norms(self)
+        return self
+
+    # ~ endif
     def forward(self, images: Tensor) -> Tensor:
         """Compute the logits of each class.
 
@@ -61,8 +92,19 @@ def build_network(
     config = timm.get_pretrained_cfg(name)
     if config is not None and config.fixed_input_size:  # such as most vision transformers
         options["img_size"] = image_size
-    pretrained = settings.pretrained and download
+    # ~ if cookiecutter.scope == "complete"
+    pretrained = settings.pretrained in IMAGENET and download
+    # ~ else
+    pretrained = bool(settings.pretrained) and download
+    # ~ endif
     with explain_failed_download(name, pretrained=pretrained):
         backbone = timm.create_model(name, pretrained=pretrained, **options)
     trained = backbone.pretrained_cfg
+    # ~ if cookiecutter.scope == "complete"
+    network = Classifier(backbone, normalisation_for(trained["mean"], trained["std"], channels))
+    if download:
+        load_pretrained(network, pretrained=settings.pretrained, backbone=name)
+    return network
+    # ~ else
     return Classifier(backbone, normalisation_for(trained["mean"], trained["std"], channels))
+    # ~ endif

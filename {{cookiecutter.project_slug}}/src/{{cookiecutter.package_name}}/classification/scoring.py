@@ -1,4 +1,4 @@
-"""Decide on the labels of images, and compute the results of each image of a test batch."""
+"""Choose the labels of images, and compute the results of each image of a test batch."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,10 @@ from torchmetrics.classification import MulticlassF1Score
 from ..evaluation.scores import ImageResult, ScoreCounts, StepResults
 from .dataset import Batch, Prediction
 
+# ~ if cookiecutter.scope == "complete"
 NO_LABEL = "no label"  # the row of false labels and the column of missed ones
+# ~ endif
+RANKED = 5  # classes in the ranking of a prediction
 
 
 class MacroF1(MulticlassF1Score):
@@ -24,6 +27,14 @@ class MacroF1(MulticlassF1Score):
         return scores[hits + missed > 0].mean()
 
 
+def ranked(probabilities: Tensor) -> list[list[tuple[int, float]]]:
+    """Return the most probable classes of each row of [B, classes], with their probabilities."""
+    ordered = probabilities.sort(dim=1, descending=True, stable=True)
+    labels, values = ordered.indices[:, :RANKED].tolist(), ordered.values[:, :RANKED].tolist()
+    return [list(zip(*row, strict=True)) for row in zip(labels, values, strict=True)]
+
+
+# ~ if cookiecutter.scope == "complete"
 def decide(logits: Tensor, threshold: float | None) -> tuple[Tensor, Tensor]:
     """Compute the probability of each class, and choose the labels.
 
@@ -44,8 +55,10 @@ def decide(logits: Tensor, threshold: float | None) -> tuple[Tensor, Tensor]:
 
 def predictions(probabilities: Tensor, chosen: Tensor, threshold: float | None) -> list[Prediction]:
     """Return the predictions for probabilities and a choice of labels, both [B, classes]."""
-    everything = [None] * len(chosen) if threshold is None else probabilities.tolist()
-    predicted = [Prediction([], [], values) for values in everything]
+    if threshold is None:
+        rankings = ranked(probabilities)
+        return [Prediction([pairs[0][0]], [pairs[0][1]], ranking=pairs) for pairs in rankings]
+    predicted = [Prediction([], [], values) for values in probabilities.tolist()]
     pairs = zip(chosen.nonzero().tolist(), probabilities[chosen].tolist(), strict=True)
     for (position, label), confidence in pairs:
         predicted[position].labels.append(label)
@@ -111,3 +124,50 @@ def score_batch(
 
 def _one_hot(labels: Tensor, count: int) -> Tensor:
     return functional.one_hot(labels, count).bool()
+# ~ else
+def predictions(logits: Tensor) -> list[Prediction]:
+    """Return the most probable classes and their probabilities for logits [B, classes]."""
+    return [Prediction(*pairs[0], ranking=pairs) for pairs in ranked(logits.softmax(dim=1))]
+
+
+def score_batch(
+    batch: Batch, logits: Tensor, losses: Tensor, counted: Tensor, classes: Sequence[str]
+) -> StepResults:
+    """Compute the results of a batch.
+
+    The probability of every class counts as a prediction of that class, so that a threshold is the
+    lowest probability at which a class is assigned.
+
+    Args:
+        batch: the images and their targets.
+        logits: float tensor [B, classes].
+        losses: float tensor [B].
+        counted: bool tensor [B], true for the images that this process counts.
+        classes: the class names.
+    """
+    images, targets, logits, losses, positions = (
+        part[counted].cpu()
+        for part in (batch.images, batch.targets, logits, losses, batch.positions)
+    )
+    chosen = predictions(logits)
+    labels = torch.tensor([prediction.label for prediction in chosen], dtype=torch.int64)
+    counts = ScoreCounts(classes)
+    counts.add(
+        np.tile(np.arange(len(classes)), len(targets)),
+        logits.softmax(dim=1).flatten().numpy(),
+        functional.one_hot(targets, len(classes)).bool().flatten().numpy(),
+    )
+    counts.add_targets(targets.numpy())
+    np.add.at(counts.confusion, (targets.numpy(), labels.numpy()), 1)
+    results = zip(
+        positions.tolist(),
+        images,
+        targets.tolist(),
+        chosen,
+        [prediction.confidence for prediction in chosen],
+        losses.tolist(),
+        (targets == labels).tolist(),
+        strict=True,
+    )
+    return StepResults(images=[ImageResult(*values) for values in results], counts=counts)
+# ~ endif

@@ -6,7 +6,11 @@ import torch
 from torch import Tensor
 from torchvision.transforms import v2
 
+# ~ if cookiecutter.scope == "complete"
+from ..data.augment import random_steps
+# ~ else
 from ..data.color import color_jitter
+# ~ endif
 from ..data.fit import Fit
 from ..settings.classification import DataSettings
 
@@ -17,9 +21,13 @@ def train_transform(settings: DataSettings) -> Transform:
     """Build the random transforms that ``data.augment`` enables, which return the model input."""
     augment = settings.augment
     steps: list[torch.nn.Module] = [Fit(settings, random=True)]
+    # ~ if cookiecutter.scope == "complete"
+    steps += random_steps(augment, settings.channels)
+    # ~ else
     if augment.flip:
         steps.append(v2.RandomHorizontalFlip(augment.flip))
     if augment.color:
         steps.append(color_jitter(augment.color, settings.channels))
+    # ~ endif
     composed: Transform = v2.Compose(steps)
     return composed

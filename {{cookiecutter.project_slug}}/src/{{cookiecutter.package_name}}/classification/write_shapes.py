@@ -1,4 +1,4 @@
-"""Write the embedded data set as class folders, the format of a user's own data."""
+"""Write the generated data set as class folders, so that it is read like a user's data."""
 
 from pathlib import Path
 

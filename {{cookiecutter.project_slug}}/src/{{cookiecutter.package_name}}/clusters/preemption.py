@@ -13,7 +13,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from ..run.identity import is_first
 from ..run.signals import Interrupted
-from ..training.logging_step import is_logging_step
+from ..training.logging_step import ends_step, is_logging_step
 from .slurm import requeue
 
 log = logging.getLogger(__name__)
@@ -71,13 +71,16 @@ class Preemption(Callback):
             if self.received == signum:
                 raise Interrupted(signum)
             if is_first():
-                os.write(2, b"\nEnding after this step. Another Ctrl-C ends at once.\n")
+                moment = b"this step, or with several processes after the next logged step"
+                os.write(2, b"\nEnding after " + moment + b". Another Ctrl-C ends at once.\n")
         self.received = signum
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Save a checkpoint if any process has received a signal."""
+        if not ends_step(trainer, batch_idx):
+            return
         ending = self.received is not None
         if trainer.world_size > 1:
             # All processes must end after the same step, so they communicate at logging steps only.

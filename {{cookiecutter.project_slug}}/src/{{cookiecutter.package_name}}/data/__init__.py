@@ -1,1 +1,1 @@
-"""Data loading that the task builds on: image files, the embedded data set, batches."""
+"""Data loading for all tasks: image files, the generated data set, batches."""

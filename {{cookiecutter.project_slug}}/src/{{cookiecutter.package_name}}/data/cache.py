@@ -80,20 +80,24 @@ class CachedImages:
 
     def _path(self, index: int) -> Path:
         """Return the path of a cached image; it depends on the source files and the stored size."""
-        files, fit = [str(self.images.paths[index])], (self.settings.input_size, self.settings.fit)
+        fit = (self.settings.input_size, self.settings.fit)
         stored = (*fit, self.pixels.channels, self.pixels.value_range)
         # ~ if cookiecutter.task == "segmentation"
+        files = [str(self.images.paths[index])]
         record = self.images.masks.record(index)
         if isinstance(record, tuple):  # mask file and classes, not a COCO record
             files.append(record[0])
         digest = hashlib.sha256(repr((stored, record)).encode())
-        # ~ else
-        digest = hashlib.sha256(repr(stored).encode())
-        # ~ endif
         for file in files:
             with suppress(FileNotFoundError):  # reading the image raises a better error
                 state = Path(file).stat()
                 digest.update(f"{file}\0{state.st_size}\0{state.st_mtime_ns}\0".encode())
+        # ~ else
+        file, digest = self.images.paths[index], hashlib.sha256(repr(stored).encode())
+        with suppress(FileNotFoundError):  # reading the image raises a better error
+            state = Path(file).stat()
+            digest.update(f"{file}\0{state.st_size}\0{state.st_mtime_ns}\0".encode())
+        # ~ endif
         name = digest.hexdigest()[:32]
         return self.folder / name[:2] / name[2:]
 
@@ -122,10 +126,12 @@ def read_decoded(path: Path) -> DecodedImage:
 
     Raises:
         OSError: if there is no such file.
-        ValueError: if the file is empty.
+        ValueError: if the file is empty or truncated.
     """
     content = np.fromfile(path, dtype=np.uint8)
     channels, height, width, *size = content[:HEADER_BYTES].view(np.int32).tolist()
+    if not 0 < channels * height * width <= len(content) - HEADER_BYTES:
+        raise ValueError(f"{path} is truncated")
     # Each part after the image has a single channel.
     values, pixels = channels * height * width, torch.from_numpy(content[HEADER_BYTES:])
     image = pixels[:values].view(height, width, channels).permute(2, 0, 1)

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import UsageError
+from ..settings.data import PixelFormat
 from .coco_files import CocoFile, find_annotations, read_file, required
-from .files import check_inside, folder_of, locate
-from .images import image_size
-from .reading import Reading
+from .files import folder_of
+from .image_paths import check_inside, existing_form, find_images
+from .images import RGB, image_size
+from .reading import MISSING, Reading, number_of
 
 
 class CocoObject(NamedTuple):
@@ -34,14 +36,20 @@ class CocoImage:
 
 
 def read_coco(
-    root: Path, reading: Reading, *, missing_images: bool = False, outside: bool = False
+    root: Path,
+    reading: Reading,
+    *,
+    pixels: PixelFormat = RGB,
+    missing_images: bool = False,
+    outside: bool = False,
 ) -> tuple[list[str], dict[str, list[CocoImage]]]:
     """Read the images of the splits that the data have, with their annotations.
 
     Args:
         root: the folder of the data set, or its only annotation file.
         reading: counts what is left out.
-        missing_images: if true, image files may be missing; reading such an image then fails.
+        pixels: how image files are read whose size the annotations do not give.
+        missing_images: if true, images whose file is missing are left out.
         outside: whether image files may be outside ``root``.
 
     Returns:
@@ -58,10 +66,19 @@ def read_coco(
     used_crowds = _crowds_that_are_objects(contents, reading)
     splits = {}
     for split, content in contents.items():
-        paths = _paths(content, root, reading, missing_images=missing_images)
+        paths, missing = _paths(content, root, reading)
+        if missing and not missing_images:
+            key, path = next(iter(missing.items()))
+            raise UsageError(
+                f"{content.path}: the file of image {key} is missing: {path} "
+                f"({len(missing)} of {len(content.images)} images).\n"
+                "Add it, or leave such images out: data.skip_unreadable=true"
+            )
+        for path in missing.values():
+            reading.leave_out("images", MISSING, path, split=split)
         if not outside:
             check_inside(root, paths.values(), source=content.path)
-        splits[split] = _images(content, paths, list(names), used_crowds)
+        splits[split] = _images(content, paths, list(names), used_crowds, pixels)
         crowds = sum(item.crowd for image in splits[split] for item in image.objects)
         if crowds:
             reason = "crowds (iscrowd), which are ignored"
@@ -87,9 +104,9 @@ def _check_annotated(contents: dict[str, CocoFile], reading: Reading) -> None:
             continue
         verb = "measure" if split == "val" else "learn"
         raise UsageError(
-            f"{content.path} has {len(content.images)} images, but no annotations, so there is "
-            f"nothing to {verb}.\nAnnotate the objects of {split}, or move annotated images of "
-            "another split there."
+            f"{content.path} has {number_of(len(content.images), 'images')}, but no annotations, "
+            f"so there is nothing to {verb}.\nAnnotate the objects of {split}, or move annotated "
+            "images of another split there."
         )
 
 
@@ -116,8 +133,8 @@ def _class_names(contents: Sequence[CocoFile], reading: Reading) -> dict[int, st
     for key in sorted(parents):
         reading.leave_out("categories", "supercategories without annotations", file)
         reading.note(
-            f"{file}: category {key} {all_names[key]} is no class, since it is the supercategory "
-            "of others and has no annotation."
+            f"{file}: category {key} {all_names[key]} is not used as a class, since it is the "
+            "supercategory of others and has no annotation."
         )
     names = {key: name for key, name in all_names.items() if key not in parents}
     if not names or len(set(names.values())) < len(names):
@@ -147,7 +164,7 @@ def _crowds_that_are_objects(contents: Mapping[str, CocoFile], reading: Reading)
         return set()
     for file, count in only_crowds.items():
         reading.note(
-            f"{file}: all {count} annotations are crowds (iscrowd). Those with an outline are "
+            f"{file}: all annotations are crowds (iscrowd), {count}. Those with an outline are "
             "used as objects, since some tools write painted objects as crowds."
         )
     return set(only_crowds)
@@ -164,7 +181,11 @@ def _is_crowd(file: Path, entry: dict[str, Any]) -> bool:
 
 
 def _images(
-    content: CocoFile, paths: dict[int, Path], classes: Sequence[int], used_crowds: set[Path]
+    content: CocoFile,
+    paths: dict[int, Path],
+    classes: Sequence[int],
+    used_crowds: set[Path],
+    pixels: PixelFormat,
 ) -> list[CocoImage]:
     file, index = content.path, {key: label for label, key in enumerate(classes)}
     objects: dict[int, list[CocoObject]] = {key: [] for key in content.images}
@@ -173,7 +194,7 @@ def _images(
             if required(file, "annotation", entry, field) not in known:
                 kind = field.removesuffix("_id")
                 raise UsageError(
-                    f"{file}: annotation {key} belongs to {kind} {entry[field]}, "
+                    f"{file}: annotation {key} belongs to {kind} {entry[field]!r}, "
                     "which the file does not have."
                 )
         crowd = _is_crowd(file, entry) and not (file in used_crowds and entry.get("segmentation"))
@@ -186,8 +207,8 @@ def _images(
             "of COCO are pixels.\nMultiply x by the width and y by the height of the image."
         )
     images = []
-    for key in sorted(content.images):
-        height, width = _size(content.images[key], paths[key])
+    for key in sorted(paths):
+        height, width = _size(content.images[key], paths[key], pixels)
         images.append(CocoImage(paths[key], width, height, objects[key], file))
     return images
 
@@ -202,36 +223,34 @@ def _is_in_shares(entry: dict[str, Any]) -> bool:
     return all(isinstance(number, int | float) and 0 <= number <= 1 for number in numbers)
 
 
-def _size(entry: dict[str, Any], path: Path) -> tuple[int, int]:
+def _size(entry: dict[str, Any], path: Path, pixels: PixelFormat) -> tuple[int, int]:
     """Return the height and width of an image, from its file if its entry has no valid size."""
     with suppress(KeyError, TypeError, ValueError):
         height, width = int(entry["height"]), int(entry["width"])
         if min(height, width) > 0:
             return height, width
-    return image_size(path)
+    return image_size(path, pixels)
 
 
 def _paths(
-    content: CocoFile, root: Path, reading: Reading, *, missing_images: bool
-) -> dict[int, Path]:
+    content: CocoFile, root: Path, reading: Reading
+) -> tuple[dict[int, Path], dict[int, Path]]:
+    """Return the files of the images by id: those that exist, and those that are missing."""
     file, images = content.path, content.images
     names = {key: str(required(file, "image", entry, "file_name")) for key, entry in images.items()}
     stem = file.stem.removeprefix("instances_")
     folders = [file.parent, root / stem, root / "images" / stem, root / "images", root]
     folders.append(file.parent / "images")
-    located, dropped = locate(list(names.values()), folders)
+    located, dropped = find_images(list(names.values()), folders)
     paths = dict(zip(names, located, strict=True))
     if dropped:
         name = next(iter(names.values()))
         reading.note(f"{file} names {name}, which is read as {located[0]}.")
-    missing = [key for key, path in paths.items() if not path.is_file()]
-    if missing and not missing_images:
-        raise UsageError(
-            f"{file}: the file of image {missing[0]} is missing: {paths[missing[0]]} "
-            f"({len(missing)} of {len(paths)} images).\n"
-            "Add it, or leave such images out: data.skip_unreadable=true"
-        )
-    return paths
+    missing = {key: path for key, path in paths.items() if not path.is_file()}
+    if missing:
+        paths |= {key: existing_form(path) for key, path in missing.items()}
+        missing = {key: path for key, path in missing.items() if not paths[key].is_file()}
+    return {key: path for key, path in paths.items() if key not in missing}, missing
 
 
 def _listed(names: dict[int, str]) -> str:

@@ -47,8 +47,12 @@ def find_annotations(root: Path) -> dict[str, Path]:
         raise UsageError(
             f"data.root={root} has {len(single)} JSON files, but none is named after train:\n"
             + "\n".join(f"  {path}" for path in single[:5])
+            # ~ if cookiecutter.scope == "complete"
             + "\nName the one to use, as data.root=<file>. If there is a file for each image: "
             "data=labelme"
+            # ~ else
+            + "\nName the one to use, as data.root=<file>."
+            # ~ endif
         )
     raise UsageError(f"data.root={root} has no annotations for train.\n{LAYOUTS}")
 
@@ -102,7 +106,9 @@ def _by_id(file: Path, content: Any, kind: str) -> dict[int, dict[str, Any]]:
     by_id: dict[int, dict[str, Any]] = {}
     for position, entry in enumerate(entries):
         if not isinstance(entry, dict) or not isinstance(entry.get("id"), int):
-            raise UsageError(f"{file}: number {position} of its {kind} has no whole number as id.")
+            shown = entry.get("id") if isinstance(entry, dict) else None
+            reason = f"the id {shown!r}, not a whole number" if shown else "no whole number as id"
+            raise UsageError(f"{file}: number {position} of its {kind} has {reason}.")
         if entry["id"] in by_id:
             raise UsageError(f"{file}: two of its {kind} have the id {entry['id']}.")
         by_id[entry["id"]] = entry

@@ -42,7 +42,38 @@ class Datasets:
     test: SizedDataset
     classes: Sequence[str]
     collate: Callable[[list[Any]], Any]
+    # ~ if cookiecutter.scope == "complete" and cookiecutter.task != "segmentation"
     reading: Reading = field(default_factory=Reading)
+    weights: Tensor | None = None  # float64 [training images], see ``image_weights``
+
+
+    # ~ else
+    reading: Reading = field(default_factory=Reading)
+
+
+    # ~ endif
+
+
+class TrainingLoader(DataLoader[Any]):
+    """A data loader whose workers can load the first batches of an epoch before it starts."""
+
+    prepared: tuple[int, Any] | None = None  # an epoch, and the iterator over its batches
+
+    def prepare(self, epoch: int) -> None:
+        """Let the workers fill their queue for an epoch; the epoch of the sampler is unchanged."""
+        sampler = self.sampler
+        if self.num_workers and isinstance(sampler, TrainingSampler):
+            current = sampler.epoch, sampler.images
+            sampler.set_epoch(epoch)
+            self.prepared = epoch, super().__iter__()
+            sampler.epoch, sampler.images = current
+
+    def __iter__(self) -> Any:
+        """Return an iterator over the batches of the current epoch of the sampler."""
+        prepared, self.prepared = self.prepared, None
+        if prepared is not None and prepared[0] == cast("TrainingSampler", self.sampler).epoch:
+            return prepared[1]
+        return super().__iter__()
 
 
 class DataModule(LightningDataModule):
@@ -66,6 +97,18 @@ class DataModule(LightningDataModule):
     @cached_property
     def sampler(self) -> TrainingSampler:
         """The sampler of the training split, for the processes of the trainer if it is attached."""
+        # ~ if cookiecutter.scope == "complete" and cookiecutter.task != "segmentation"
+        sampler = TrainingSampler(
+            cast("Dataset[Any]", self.datasets.train),
+            self.settings.batch_size,
+            self.seed,
+            world_size=self.trainer.world_size if self.trainer else 1,
+            rank=self.trainer.global_rank if self.trainer else 0,
+        )
+        sampler.weights = self.datasets.weights
+        return sampler
+
+        # ~ else
         return TrainingSampler(
             cast("Dataset[Any]", self.datasets.train),
             self.settings.batch_size,
@@ -74,9 +117,12 @@ class DataModule(LightningDataModule):
             rank=self.trainer.global_rank if self.trainer else 0,
         )
 
+        # ~ endif
+
     def train_dataloader(self) -> DataLoader[Any]:
         """Return a loader of the training split, shuffled; an incomplete last batch is dropped."""
-        return self.loader(SeededSamples(self.datasets.train, self.seed), self.sampler)
+        samples = SeededSamples(self.datasets.train, self.seed)
+        return self.loader(samples, self.sampler, TrainingLoader)
 
     def val_dataloader(self) -> DataLoader[Any]:
         """Return a loader of the validation split in order."""
@@ -91,13 +137,16 @@ class DataModule(LightningDataModule):
         return self.test_dataloader()
 
     def loader(
-        self, dataset: SizedDataset | SeededSamples, sampler: TrainingSampler | None = None
+        self,
+        dataset: SizedDataset | SeededSamples,
+        sampler: TrainingSampler | None = None,
+        kind: type[DataLoader[Any]] = DataLoader,
     ) -> DataLoader[Any]:
         """Build a data loader with the settings of ``loader``, in order without a sampler."""
         workers = (
             usable_workers() if self.settings.workers == "auto" else int(self.settings.workers)
         )
-        return DataLoader(
+        return kind(
             cast("Dataset[Any]", dataset),
             batch_size=sampler.batch_size if sampler else self.settings.batch_size,
             sampler=sampler,

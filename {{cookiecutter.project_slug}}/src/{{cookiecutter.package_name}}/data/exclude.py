@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ..errors import UsageError
-from ..settings.data import OwnFolder
+from ..settings.data import DataFolder
 from .files import relative_names
 from .reading import Reading
 from .text import read_lines
@@ -15,11 +15,11 @@ ImageT = TypeVar("ImageT")
 
 def without_excluded(
     images: Mapping[str, Sequence[ImageT]],
-    settings: OwnFolder,
+    settings: DataFolder,
     reading: Reading,
     path: Callable[[ImageT], str | Path],
 ) -> dict[str, Sequence[ImageT]]:
-    """Return the images of each split without those that ``data.exclude`` lists, and count those.
+    """Remove the images that ``data.exclude`` lists from each split, and count them.
 
     Each line of the file is the path of an image, below ``data.root`` or as an absolute path. Empty
     lines and lines that start with ``#`` are comments.
@@ -51,7 +51,7 @@ def without_excluded(
         remaining[split] = chosen
     if unknown:
         reading.note(
-            f"{settings.exclude} has {len(unknown)} lines that name no image of the data, such as "
-            f"{min(unknown)}."
+            f"Lines of {settings.exclude} name no image of the data, such as {min(unknown)}: "
+            f"{len(unknown)}."
         )
     return remaining

@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
+# ~ if cookiecutter.task == "detection"
 from torch import Tensor
+# ~ endif
 from torchvision.transforms import RandomResizedCrop
 from torchvision.transforms.v2 import functional
 
@@ -37,6 +39,7 @@ class Placement(NamedTuple):
         if rows > height or columns > width:
             return functional.crop(part, -top, -left, height, width)
         padding = [left, top, width - columns - left, height - rows - top]
+        # ~ if cookiecutter.task == "detection"
         return functional.pad(part, padding, fill=fill) if any(padding) else part
 
     def to_input(self, points: Tensor) -> Tensor:
@@ -62,6 +65,11 @@ class Placement(NamedTuple):
 WHOLE = Placement((1, 1), (1, 1))  # of an image that has the size of the model input
 
 
+# ~ else
+        return functional.pad(part, padding, fill=fill) if any(padding) else part
+
+
+# ~ endif
 def place(size: tuple[int, int], settings: DataFolder) -> Placement:
     """Return the place of an image of this height and width, as ``data.fit`` determines it."""
     (image_height, image_width), (height, width) = size, settings.input_size
@@ -100,7 +108,7 @@ class Fit(torch.nn.Module):
         self.random = random and settings.augment.crop_scale < 1
 
     def forward(self, *parts: Any) -> Any:
-        """Return the fitted image, uint8 [3, H, W], or a tuple of it and the aligned tensors."""
+        """Return the fitted image, uint8 [C, H, W], or a tuple of it and the aligned tensors."""
         height, width = parts[0].shape[-2:]
         placement = place((height, width), self.settings)
         if self.random:

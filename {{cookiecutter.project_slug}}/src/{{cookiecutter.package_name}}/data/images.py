@@ -75,7 +75,8 @@ def read_image(path: str | Path, pixels: PixelFormat = RGB) -> Tensor:
 
     Raises:
         UnreadableImageError: if the file is missing, damaged, not an image, has more than
-            ``max_pixels`` pixels or another number of channels, or if its values have no scale.
+            ``max_pixels`` pixels or another number of channels, or values that cannot be
+            scaled because ``value_range`` is null.
     """
     name = str(path)
     try:
@@ -123,17 +124,20 @@ def _decode_jpeg(content: bytes, max_pixels: int) -> Tensor:
     return torch.from_numpy(upright(image.permute(1, 2, 0).numpy(), orientation)).permute(2, 0, 1)
 
 
-def size_conflict(size: tuple[int, int], other: tuple[int, int], noun: str) -> str:
-    """Explain that a file of this height and width differs from what something else says.
+# ~ if cookiecutter.task != "classification"
+def size_conflict(
+    size: tuple[int, int], annotated: tuple[int, int], source: str = "annotations say"
+) -> str:
+    """Explain that the size of a file differs from the size that it should have.
 
     Args:
         size: the height and width of the file as it is shown.
-        other: the height and width that it should have.
-        noun: what says so, with its verb: ``annotations say``, for example.
+        annotated: the height and width that it should have.
+        source: where that size comes from, with a verb.
     """
-    shown, expected = (f"{width} x {height}" for height, width in (size, other))
-    reason = f"it is {shown} pixels, but its {noun} {expected}"
-    if size == (other[1], other[0]):
+    shown, expected = (f"{width} x {height}" for height, width in (size, annotated))
+    reason = f"it is {shown} pixels, but its {source} {expected}"
+    if size == annotated[::-1]:
         reason += (
             ". One of the two leaves out an orientation (Exif): apply it to both, that is, save "
             "the pixels as they are shown, or remove it from both"
@@ -141,6 +145,7 @@ def size_conflict(size: tuple[int, int], other: tuple[int, int], noun: str) -> s
     return reason
 
 
+# ~ endif
 def image_size(path: str | Path, pixels: PixelFormat = RGB) -> tuple[int, int]:
     """Return the height and width of an image file as it is shown, from its header if possible.
 

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import UsageError
+from ..settings.data import PixelFormat
+from .annotation_files import NO_CLASSES, AnnotationFile, find_annotation_files, to_coco_images
 from .coco import CocoImage
+from .images import RGB
 from .reading import Reading
-from .sidecars import AnnotationFile, convert_files, find_by_split
 from .text import read_text
 
 CIRCLE_CORNERS = 64
@@ -18,30 +20,38 @@ Outline = list[float]  # x, y, x, y ... in pixels
 
 
 def read_labelme(
-    root: Path, reading: Reading, *, missing_images: bool = False
+    root: Path, reading: Reading, *, pixels: PixelFormat = RGB, missing_images: bool = False
 ) -> tuple[list[str], dict[str, list[CocoImage]]]:
     """Read polygons, rectangles and circles as COCO annotations, by split.
 
     Shapes of the same class and group (``group_id``) are one object. An image without a JSON file
     is left out, since it may not have been annotated yet. Without splits, all images are those of
-    train.
+    # ~ if cookiecutter.task == "detection"
+    train. Shapes with the label ``_background_`` or ``__ignore__`` are left out.
+
+    # ~ else
+    train. Shapes with the label ``_background_`` are left out, and those with ``__ignore__`` are
+    crowds: their pixels are ignored.
+
+    # ~ endif
 
     Args:
         root: the folder of the JSON files, or of ``train/`` and ``val/`` with them.
         reading: counts what is left out.
+        pixels: how image files are read whose size the annotations do not give.
         missing_images: if true, JSON files whose image is missing are left out.
 
     Returns:
-        The class names and the annotated images by split, see ``convert_files``.
+        The class names and the annotated images by split, see ``to_coco_images``.
 
     Raises:
         UsageError: if a file is missing or invalid.
     """
     files = {
         split: [_parse(path, reading, split) for path in paths]
-        for split, paths in find_by_split(root, ".json").items()
+        for split, paths in find_annotation_files(root, ".json", reading).items()
     }
-    return convert_files(files, root, reading, missing_images=missing_images)
+    return to_coco_images(files, root, reading, pixels=pixels, missing_images=missing_images)
 
 
 def _parse(path: Path, reading: Reading, split: str) -> AnnotationFile:
@@ -51,7 +61,7 @@ def _parse(path: Path, reading: Reading, split: str) -> AnnotationFile:
         raise UsageError(f"{path} is not valid JSON: {error}.") from error
     shapes = content.get("shapes") if isinstance(content, dict) else None
     if not isinstance(shapes, list):
-        raise UsageError(f"{path} is no file of LabelMe: it has no list of shapes.")
+        raise UsageError(f"{path} is not a LabelMe file: it has no list of shapes.")
     objects: defaultdict[tuple[str, str], list[Outline]] = defaultdict(list)
     for number, shape in enumerate(shapes):
         try:
@@ -61,19 +71,31 @@ def _parse(path: Path, reading: Reading, split: str) -> AnnotationFile:
                 raise ValueError("label")
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise UsageError(f"{path}: shape {number} has no label, or no valid points.") from error
-        if outline is None:
+        if outline is None or name in NO_CLASSES:
             reason = f"shapes of the type {kind}, which are not read"
+            reason = reason if outline is None else f"{name}, which is not a class"
             reading.leave_out("objects", reason, path, split=split)
-        else:
+        # ~ if cookiecutter.task == "detection"
+        if outline and name not in NO_CLASSES:
+        # ~ else
+        if outline and name != "_background_":
+        # ~ endif
             objects[name, f"shape {number}" if group is None else f"group {group}"].append(outline)
+    try:
+        size = (int(content.get("imageHeight") or 0), int(content.get("imageWidth") or 0))
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{path}: imageHeight and imageWidth must be numbers.") from error
     return AnnotationFile(
         path,
         str(content.get("imagePath") or path.stem),
-        (int(content.get("imageHeight") or 0), int(content.get("imageWidth") or 0)),
+        size,
         # ~ if cookiecutter.task == "detection"
         [(name, False, {"bbox": _box(outlines)}) for (name, _), outlines in objects.items()],
         # ~ else
-        [(name, False, {"segmentation": outlines}) for (name, _), outlines in objects.items()],
+        [
+            (name, name == "__ignore__", {"segmentation": outlines})
+            for (name, _), outlines in objects.items()
+        ],
         # ~ endif
     )
 

@@ -68,8 +68,8 @@ def _png_bits(path: str) -> int:
 def _check_size(height: int, width: int, pixels: PixelFormat) -> None:
     if height * width > pixels.max_pixels:
         raise ValueError(
-            f"it has {width} x {height} pixels; if you trust it, raise "
-            f"data.max_pixels={pixels.max_pixels}"
+            f"it has {width} x {height} pixels, more than data.max_pixels={pixels.max_pixels}; if "
+            "you trust the file, raise this limit"
         )
 
 
@@ -139,7 +139,8 @@ def to_channels(content: Image.Image | np.ndarray, pixels: PixelFormat) -> np.nd
         RGB and transparent parts white.
 
     Raises:
-        ValueError: for another number of channels, or values that have no scale.
+        ValueError: for another number of channels, or values that cannot be scaled because
+            ``value_range`` is null.
     """
     three = pixels.channels == 3
     if isinstance(content, Image.Image):
@@ -177,7 +178,8 @@ def to_8_bits(values: np.ndarray, value_range: tuple[float, float] | None) -> np
     it, floats must be from 0 to 1.
 
     Raises:
-        ValueError: for values that are not numbers, or have no scale.
+        ValueError: for values that are not numbers, or cannot be scaled because ``value_range`` is
+            None.
     """
     if values.dtype == np.uint8:
         return values
@@ -192,8 +194,8 @@ def to_8_bits(values: np.ndarray, value_range: tuple[float, float] | None) -> np
         low, high = float(values.min()), float(values.max())
         if values.dtype.kind != "f" or low < -TOLERANCE or high > 1 + TOLERANCE:
             raise ValueError(
-                f"its values ({values.dtype}, {low:g} to {high:g}) have no scale: name the values "
-                "that stand for black and white in all images, as in data.value_range=[0,4095]"
+                f"its values ({values.dtype}, {low:g} to {high:g}) cannot be scaled to 8 bits: set "
+                "the values of black and white in all images, such as data.value_range=[0,4095]"
             )
         value_range = (0.0, 1.0)
     low, high = value_range

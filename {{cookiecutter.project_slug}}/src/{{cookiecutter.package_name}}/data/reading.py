@@ -1,15 +1,17 @@
-"""The account of a data set: how much was read, and how much was left out for which reason."""
+"""Summary of reading a data set: how much was used, and how much was left out for which reason."""
 
 import json
 import logging
 import os
+import re
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from ..errors import UsageError
 from ..run.files import write_json
 from ..run.folder import Run
 from ..run.identity import is_first
@@ -18,7 +20,7 @@ from .files import SPLIT_NAMES, list_images
 log = logging.getLogger(__name__)
 
 MAX_PRINTED = 3  # reasons; environment.json lists all
-MAX_NAMES = 5  # of classes in a note
+MISSING = "the file is missing"
 
 
 @dataclass
@@ -28,7 +30,7 @@ class LeftOut:
     kind: str  # the counted things in the plural, such as "images"
     reason: str
     split: str  # "train", "val" or "test"; empty if they belong to no split
-    first: str  # the file of the first of them
+    first: str  # the file in which it occurred first
     count: int = 0
 
 
@@ -39,9 +41,10 @@ class Reading:
     Attributes:
         images: the number of images that are used, by split.
         objects: the number of annotated objects that are used, by split and class.
-        counted: the things that ``objects`` counts: images, if each has one label, labels, objects
-            or pixels.
+        counted: what ``objects`` counts: "images" if each has one label, "labels", "objects" or
+            "pixels".
         notes: sentences that the user must know, each with the file and the reason.
+        sampled: further numbers by split, if only some of the files were opened to count them.
         new_splits: the splits that ``data.split`` makes, because the data have no images for val.
     """
 
@@ -49,6 +52,7 @@ class Reading:
     objects: dict[str, dict[str, int]] = field(default_factory=dict)
     counted: str = "objects"
     notes: list[str] = field(default_factory=list)
+    sampled: dict[str, dict[str, Any]] = field(default_factory=dict)
     new_splits: Sequence[str] = ()
     _left_out: dict[tuple[str, str, str], LeftOut] = field(default_factory=dict)
 
@@ -90,10 +94,41 @@ class Reading:
             labels: the class index of each object, without those that are ignored.
             classes: the class names.
         """
+        self.note_similar(classes)
         counts = np.bincount(np.array(labels, dtype=np.int64), minlength=len(classes)).tolist()
         self.images[split] = images
         self.objects[split] = dict(zip(classes, counts, strict=True))
 
+    def note_similar(self, classes: Sequence[str]) -> None:
+        """Note class names that differ in case only."""
+        groups: defaultdict[str, list[str]] = defaultdict(list)
+        for name in classes:
+            groups[name.casefold()].append(name)
+        for names in groups.values():
+            if len(names) > 1:
+                self.note(
+                    f"The classes {' and '.join(names)} differ in case only. If they are the same "
+                    "class, give it a single name in the data."
+                )
+
+    # ~ if cookiecutter.task != "classification"
+    def note_shared(self, files: Iterable[tuple[str, str | Path]]) -> None:
+        """Note images that share an annotation file.
+
+        Args:
+            files: the annotation file and the image of each pair; an image may be repeated.
+        """
+        images: defaultdict[str, set[str]] = defaultdict(set)
+        for file, image in files:
+            images[file].add(str(image))
+        shared = [file for file in images if len(images[file]) > 1]
+        if shared:
+            self.note(
+                f"{', '.join(sorted(images[shared[0]]))} share the annotations {shared[0]}; such "
+                f"files: {len(shared)}. Rename the images, or remove those that are not meant."
+            )
+
+    # ~ endif
     def add_unused_images(self, root: Path, used: Iterable[str | Path], reason: str) -> None:
         """Count the images below a folder that are not used.
 
@@ -128,18 +163,19 @@ class Reading:
         for split in (split for split in SPLIT_NAMES if split in self.images):
             objects = sum(self.objects.get(split, {}).values())
             numbered = split in self.objects and self.counted != "images"
-            counted = f" with {objects} {self.counted}" if numbered else ""
-            splits.append(f"{split} {self.images[split]} images{counted}")
+            counted = f" with {number_of(objects, self.counted)}" if numbered else ""
+            splits.append(f"{split} {number_of(self.images[split], 'images')}{counted}")
         totals: dict[tuple[str, str], LeftOut] = {}
         for part in self.left_out:
             known = totals.setdefault((part.kind, part.reason), replace(part, count=0))
             known.count += part.count
         parts = [
-            f"{part.count} {part.kind} ({part.reason}; the first is {part.first})"
+            f"{number_of(part.count, part.kind)} ({part.reason}; the first is {part.first})"
             for part in list(totals.values())[:MAX_PRINTED]
         ]
         if len(totals) > MAX_PRINTED:
-            parts.append(f"and for {len(totals) - MAX_PRINTED} more reasons, see environment.json")
+            more = number_of(len(totals) - MAX_PRINTED, "more reasons")
+            parts.append(f"and for {more}, see environment.json")
         return [
             f"Data: {', '.join(splits)}.",
             f"Left out: {', '.join(parts) or 'nothing'}.",
@@ -147,8 +183,15 @@ class Reading:
         ]
 
 
+def number_of(count: int, plural: str) -> str:
+    """Return a number with its noun, such as ``1 image`` or ``2 files or folders``."""
+    if count == 1:
+        plural = re.sub(r"s\b", "", plural.replace("ies", "ys"))
+    return f"{count} {plural}"
+
+
 def report_reading(reading: Reading, run: Run) -> None:
-    """Log the account in two lines and a line for each note, and write it to environment.json."""
+    """Log the summary in two lines and a line for each note, and write it to environment.json."""
     if not is_first():
         return
     for line in reading.lines():
@@ -161,43 +204,6 @@ def report_reading(reading: Reading, run: Run) -> None:
         "left_out": [asdict(part) for part in reading.left_out],
         "notes": reading.notes,
     }
+    if reading.sampled:
+        content["data"]["sampled"] = reading.sampled
     write_json(file, content)
-
-
-def check_learnable(reading: Reading) -> None:
-    """Check that there is something to learn and to measure, and note classes that are absent.
-
-    Splits whose objects have not been counted are not checked.
-
-    Raises:
-        UsageError: if the training split or the validation split has no object, or if all images
-            or pixels of the training split have the same class.
-    """
-    for split in ("train", "val"):
-        counts = reading.objects.get(split)
-        if counts is not None and not any(counts.values()):
-            verb = "learn" if split == "train" else "measure"
-            raise UsageError(
-                f"{split} has {reading.images[split]} images, but not a single annotated object of "
-                f"{', '.join(counts)}, so there is nothing to {verb}.\n"
-                + "\n".join(reading.lines()[1:])
-                + "\nCheck the annotations of this split."
-            )
-    trained = reading.objects.get("train", {})
-    present = [name for name, count in trained.items() if count]
-    if len(present) == 1 and reading.counted in {"images", "pixels"}:
-        raise UsageError(
-            f"All {reading.counted} of train have the class {present[0]}, so there is nothing to "
-            "learn.\nAdd images of other classes to train."
-        )
-    _note_absent(reading, "train", [name for name in trained if name not in present])
-    for split in ("val", "test"):
-        counts = reading.objects.get(split, {})
-        _note_absent(reading, split, [name for name in present if not counts.get(name, 1)])
-
-
-def _note_absent(reading: Reading, split: str, absent: list[str]) -> None:
-    if absent:
-        reason = "they cannot be learned" if split == "train" else "their metrics are undefined"
-        names = ", ".join(absent[:MAX_NAMES]) + (" ..." if len(absent) > MAX_NAMES else "")
-        reading.note(f"{split} has no {reading.counted} of {names}: {reason}.")

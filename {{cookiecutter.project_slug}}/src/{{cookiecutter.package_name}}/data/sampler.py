@@ -4,12 +4,24 @@ Both depend on the seed, the epoch and the image only: not on the number of work
 often the training was started.
 """
 
+import math
 from collections.abc import Iterator
 from hashlib import blake2b
 from typing import Any
 
 import torch
+# ~ if cookiecutter.scope == "complete" and cookiecutter.task != "segmentation"
+from torch import Tensor
 from torch.utils.data import Dataset, DistributedSampler
+
+from .balance import draw_keys
+
+
+# ~ else
+from torch.utils.data import Dataset, DistributedSampler
+
+
+# ~ endif
 
 
 def random_seed(*numbers: int) -> int:
@@ -26,6 +38,10 @@ class TrainingSampler(DistributedSampler[int]):
     another batch size, and no image is repeated or omitted. Images that do not fill the last batch
     are not used in this epoch.
 
+    # ~ if cookiecutter.scope == "complete" and cookiecutter.task != "segmentation"
+    With weights, the images of an epoch are drawn with replacement.
+
+    # ~ endif
     Lightning replaces other samplers than a ``DistributedSampler``, and calls ``set_epoch``.
 
     Attributes:
@@ -45,6 +61,9 @@ class TrainingSampler(DistributedSampler[int]):
         self.step_images = world_size * self.batch_size
         self.padded = max(self.size, self.step_images)
         self.steps = self.padded // self.step_images
+        # ~ if cookiecutter.scope == "complete" and cookiecutter.task != "segmentation"
+        self.weights: Tensor | None = None  # float64 [images]
+        # ~ endif
         self.images = 0
 
     def __len__(self) -> int:
@@ -67,11 +86,15 @@ class TrainingSampler(DistributedSampler[int]):
         """
         generator = torch.Generator().manual_seed(random_seed(self.seed, self.epoch))
         order = torch.randperm(self.size, generator=generator).tolist()
-        order += order[: self.padded - self.size]
+        order = (order * math.ceil(self.padded / self.size))[: self.padded]
+        keys = [self.epoch * self.size + index for index in order]
+        # ~ if cookiecutter.scope == "complete" and cookiecutter.task != "segmentation"
+        if self.weights is not None:
+            keys = draw_keys(self.weights, self.padded, self.epoch, generator)
+        # ~ endif
         for start in range(self.images, self.padded - self.step_images + 1, self.step_images):
             first = start + self.rank * self.batch_size
-            for index in order[first : first + self.batch_size]:
-                yield self.epoch * self.size + index
+            yield from keys[first : first + self.batch_size]
 
 
 class SeededSamples(Dataset[Any]):

@@ -1,4 +1,4 @@
-"""Draw the embedded data set, which shows coloured shapes on a noisy background."""
+"""Draw the generated data set: coloured shapes on a noisy background."""
 
 import hashlib
 import json
@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 from rich.progress import track
 
 from ..errors import UsageError
-from ..run.lock import exclusive
+from ..run.lock import file_lock
 
 CLASSES = ("circle", "cross", "square", "star", "triangle")
 _OVERSAMPLING = 4  # shapes are drawn larger by this factor, then reduced, for smooth edges
@@ -66,7 +66,7 @@ def write_once(
             "For your own images, name their format, such as data={{ {'classification': 'imagefolder', 'detection': 'coco', 'segmentation': 'maskfolder'}[cookiecutter.task] }};"
             " otherwise choose an empty data.root."
         )
-    with exclusive(root / ".drawing.lock"):
+    with file_lock(root / ".drawing.lock"):
         if not folder.is_dir():
             for leftover in root.glob(".drawing-*"):  # of a process that was killed
                 shutil.rmtree(leftover)

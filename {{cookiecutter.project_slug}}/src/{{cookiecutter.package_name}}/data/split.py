@@ -14,10 +14,13 @@ from ..run.folder import Run
 from ..run.identity import is_first
 from ..settings.data import DataFolder, OwnFolder
 from ..settings.tree import Settings
+from .checks import note_repeated
 from .datamodule import Datasets
+# ~ if cookiecutter.scope == "complete"
 from .exclude import without_excluded
+# ~ endif
 from .files import relative_names
-from .reading import Reading
+from .reading import Reading, number_of
 
 SPLITS = ("train", "val", "test")
 Groups = list[list[int]]  # the indices of the images of each group
@@ -48,9 +51,10 @@ def with_splits(
         UsageError: if there are too few images to split, the pattern does not match an image, the
             file does not belong to these images, or a setting is for data without splits.
     """
-    if isinstance(settings, OwnFolder):
-        images = without_excluded(images, settings, reading, path)
-    _note_repeated(images, reading, path)
+    # ~ if cookiecutter.scope == "complete"
+    images = without_excluded(images, settings, reading, path)
+    # ~ endif
+    note_repeated(images, reading, path)
     if "val" in images or not isinstance(settings, OwnFolder):
         for name in ("split_by", "split_file"):
             if getattr(settings, name, None) is not None:
@@ -58,12 +62,12 @@ def with_splits(
                     f"data.{name} is for data without splits, but {settings.root} has splits.\n"
                     f"To use them: data.{name}=null"
                 )
-        if "test" not in images:
+        if not images.get("test"):
             reading.note(f"{settings.root} has no test images: the validation images are tested.")
-        return {**images, "test": images.get("test", images["val"])}
+        return {**images, "test": images.get("test") or images["val"]}
     train, val, test = settings.split
     shares, reading.new_splits = (train, val, test), SPLITS
-    if "test" in images:
+    if images.get("test"):
         shares = (train / (train + val), val / (train + val), 0.0)
         reading.new_splits = SPLITS[:2]
     unsplit = images["train"]
@@ -74,35 +78,8 @@ def with_splits(
         parts = random_split(names, [*map(labels, unsplit)], settings, shares)
     splits = {split: [unsplit[index] for index in sorted(parts[split])] for split in SPLITS}
     sizes = ", ".join(f"{len(part)} for {split}" for split, part in splits.items() if part)
-    reading.note(f"{settings.root} has no images for val: {len(unsplit)} are split, {sizes}.")
-    return {**splits, "test": images.get("test", splits["test"] or splits["val"])}
-
-
-def _note_repeated(
-    images: Mapping[str, Sequence[ImageT]],
-    reading: Reading,
-    path: Callable[[ImageT], str | Path],
-) -> None:
-    """Note files that are listed twice in a split, or in two splits."""
-    first: dict[str, str] = {}  # the split of each file
-    repeated: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
-    for split, part in images.items():
-        for name in map(str, map(path, part)):
-            if name in first:
-                repeated[first[name], split].append(name)
-            else:
-                first[name] = split
-    for (earlier, split), names in repeated.items():
-        if earlier == split:
-            reading.note(
-                f"{split} lists {len(names)} files twice, such as {names[0]}. Each entry is an "
-                "image of its own, without the annotations of the other entry."
-            )
-        else:
-            reading.note(
-                f"{len(names)} files are in {earlier} and in {split}, such as {names[0]}: the "
-                f"scores of {split} will be too good."
-            )
+    reading.note(f"{settings.root} has no images for val: those of train are split, {sizes}.")
+    return {**splits, "test": images.get("test") or splits["test"] or splits["val"]}
 
 
 def record_split(settings: Settings, datasets: Datasets, run: Run) -> Settings:
@@ -128,20 +105,19 @@ def record_split(settings: Settings, datasets: Datasets, run: Run) -> Settings:
 
 def _group(names: Sequence[str], pattern: str | None) -> Groups:
     """Return the images of each group; without a pattern, an image is a group of its own."""
+    if pattern is None:
+        return [[index] for index in range(len(names))]
     groups: defaultdict[str, list[int]] = defaultdict(list)
     for index, name in enumerate(names):
-        key = name
-        if pattern is not None:
-            # A pattern with a slash is about folders, any other about the name of the file.
-            text = name if "/" in pattern else name.rpartition("/")[2]
-            match = re.search(pattern, text)
-            found = match and (match[1] if match.re.groups else match[0])
-            if found is None:
-                raise UsageError(
-                    f"data.split_by={pattern} does not match {text}, so its group is not known.\n"
-                    "Name a pattern that matches each image, such as data.split_by='^[a-z]+'"
-                )
-            key = found
+        # A pattern with a slash is about folders, any other about the name of the file.
+        text = name if "/" in pattern else name.rpartition("/")[2]
+        match = re.search(pattern, text)
+        key = match and (match[1] if match.re.groups else match[0])
+        if key is None:
+            raise UsageError(
+                f"data.split_by={pattern} does not match {text}, so its group is not known.\n"
+                "Name a pattern that matches each image, such as data.split_by='^[a-z]+'"
+            )
         groups[key].append(index)
     return list(groups.values())
 
@@ -171,7 +147,10 @@ def random_split(
     counts = Counter(label for present in classes for label in present)
     strata: defaultdict[str, Groups] = defaultdict(list)
     for group, present in zip(groups, classes, strict=True):
-        rarest = min(present, key=lambda label: (counts[label], label), default="")
+        if len(present) > 1:
+            rarest = min(present, key=lambda label: (counts[label], label))
+        else:
+            rarest = next(iter(present), "")
         strata[rarest].append(group)
     parts: dict[str, list[int]] = {split: [] for split in SPLITS}
     number = 3 if shares[2] else 2
@@ -187,9 +166,10 @@ def random_split(
     else:
         _cut(rare, shares, parts)
     if not parts["val"]:
-        grouped = f" in {len(groups)} groups (data.split_by)" if len(groups) < len(names) else ""
+        count = number_of(len(groups), "groups")
+        grouped = f" in {count} (data.split_by)" if len(groups) < len(names) else ""
         raise UsageError(
-            f"{len(names)} images{grouped} are too few to split into {number} parts.\n"
+            f"Too few images to split into {number} parts: {len(names)}{grouped}.\n"
             "Add images, or provide folders or files for the splits."
         )
     return parts
@@ -238,10 +218,11 @@ def _read_split(file: Path, names: Sequence[str], reading: Reading) -> dict[str,
         ) from error
     if not parts["train"] and not parts["val"]:
         raise UsageError(
-            f"data.split_file={file} has none of the {len(names)} images, such as {names[0]}.\n"
+            f"data.split_file={file} has none of the {len(names)} images: {', '.join(names[:1])}.\n"
             "It belongs to other data. To split these images: data.split_file=null"
         )
     missing = sorted(written.keys() - set(names))
     if missing:
-        reading.note(f"{len(missing)} images of {file} are missing, the first is {missing[0]}.")
+        images = number_of(len(missing), "images")
+        reading.note(f"{file} names {images} that the data do not have, such as {missing[0]}.")
     return parts

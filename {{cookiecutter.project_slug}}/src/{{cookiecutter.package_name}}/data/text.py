@@ -40,9 +40,13 @@ def read_text(path: str | Path) -> str:
             f"{path} is not UTF-8 text: it has bytes of value zero.\n"
             "Open it in a text editor, and save it as UTF-8."
         )
+    # ~ if cookiecutter.task == "detection" or cookiecutter.scope == "complete"
     return text
 
 
 def read_lines(path: str | Path) -> list[str]:
     """Return the lines of a text file without surrounding spaces; empty lines are left out."""
     return [line.strip() for line in read_text(path).splitlines() if line.strip()]
+# ~ else
+    return text
+# ~ endif

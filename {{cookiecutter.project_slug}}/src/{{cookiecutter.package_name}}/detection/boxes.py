@@ -5,14 +5,18 @@ not depend on its size. In annotations and results this is the image file, in ba
 model input, in which the file has a ``Placement``. Only COCO files and drawings use pixels.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from torch import Tensor
 
 from ..data.fit import WHOLE, Placement, place
+from ..data.reading import Reading
 from ..settings.detection import DataSettings
+
+NO_AREA = "the box has no area"
+BEYOND = "beyond the border"  # marks the faults that ``note_cut_boxes`` counts
 
 
 class AnnotatedObject(NamedTuple):
@@ -31,6 +35,20 @@ class AnnotatedImage(NamedTuple):
     objects: Sequence[AnnotatedObject]
     size: tuple[int, int] = (0, 0)  # height and width; 0, 0 if the annotations have no size
     faults: tuple[str, ...] = ()  # descriptions of corrected mistakes in the annotations
+
+
+def note_cut_boxes(splits: Mapping[str, Sequence[AnnotatedImage]], reading: Reading) -> None:
+    """Note how many boxes of each split were cut off at the border of their image."""
+    for split, images in splits.items():
+        cut = [(image.path, fault) for image in images for fault in image.faults if BEYOND in fault]
+        if cut:
+            path, fault = cut[0]
+            boxes = sum(len(image.objects) for image in images)
+            reading.note(
+                f"Boxes of {split} that are cut off at the border of their image: {len(cut)} of "
+                f"{boxes}, the first in {path}: {fault}. Corners in place of width and height "
+                "look like this, too."
+            )
 
 
 class Target(NamedTuple):
@@ -75,5 +93,5 @@ def without_padding(prediction: Prediction, placement: Placement) -> Prediction:
 
 
 def restored(prediction: Prediction, size: tuple[int, int], settings: DataSettings) -> Prediction:
-    """Return the prediction for an image file of this height and width from that for the input."""
+    """Map a prediction from the model input to an image file of this height and width."""
     return in_file(prediction, place(size, settings))

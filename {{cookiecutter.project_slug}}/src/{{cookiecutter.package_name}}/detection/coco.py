@@ -1,7 +1,7 @@
-"""Convert annotated boxes from COCO format, and predicted boxes to COCO's results format."""
+"""Convert annotated boxes from COCO format, and predicted boxes to COCO's and to our own format."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,10 @@ from ..data.coco import CocoImage, CocoObject
 from ..data.reading import Reading
 from ..errors import UsageError
 from ..run.files import write_json
-from .boxes import AnnotatedImage, AnnotatedObject, Prediction
+from .boxes import BEYOND, NO_AREA, AnnotatedImage, AnnotatedObject, Prediction
 
 SLACK_PIXELS = 1  # a box may exceed the image by this much, because of rounding
+OUTSIDE = "the box is outside of the image"
 
 
 def from_coco(images: Sequence[CocoImage], reading: Reading, split: str) -> list[AnnotatedImage]:
@@ -39,13 +40,18 @@ def from_coco(images: Sequence[CocoImage], reading: Reading, split: str) -> list
             if x1 >= x2 or y1 >= y2:
                 faults.append(f"annotation {annotation.id} has a box without area: {bbox}")
                 if not annotation.crowd:
-                    reason = "the box has no area within the image"
+                    reason = OUTSIDE if min(width, height) > 0 else NO_AREA
                     reading.leave_out("objects", reason, image.source, split=split)
                 continue
             if max(x1 - x, y1 - y, right - x2, bottom - y2) > SLACK_PIXELS:
-                faults.append(f"annotation {annotation.id} is beyond the border: {bbox}")
+                faults.append(f"annotation {annotation.id} is {BEYOND}: {bbox}")
             box = [x1 / image.width, y1 / image.height, x2 / image.width, y2 / image.height]
-            area = float(annotation.content.get("area") or width * height)
+            try:
+                area = float(annotation.content.get("area") or width * height)
+            except (TypeError, ValueError) as error:
+                raise UsageError(
+                    f"{image.source}: the area of annotation {annotation.id} is not a number."
+                ) from error
             share = area / (image.width * image.height)
             objects.append(AnnotatedObject(box, annotation.label, share, annotation.crowd))
         size = (image.height, image.width)
@@ -85,6 +91,44 @@ def coco_results(prediction: Prediction, size: tuple[int, int]) -> list[dict[str
             prediction.scores.tolist(),
             strict=True,
         )
+    ]
+
+
+def describe(
+    prediction: Prediction, classes: Sequence[str], size: tuple[int, int]
+) -> dict[str, object]:
+    """Return the predicted objects of an image file, of the given height and width, for JSON.
+
+    Returns:
+        The ``width`` and ``height`` of the file in pixels, and ``objects``: for each the ``label``,
+        the ``score`` and the ``box``, which is left, top, right and bottom in pixels.
+    """
+    objects = [
+        {
+            "label": classes[entry["category_id"]],
+            "score": round(entry["score"], 6),
+            "box": [round(value, 2) for value in (x, y, x + width, y + height)],
+        }
+        for entry in coco_results(prediction, size)
+        for x, y, width, height in [entry["bbox"]]
+    ]
+    return {"width": size[1], "height": size[0], "objects": objects}
+
+
+def table_rows(entry: Mapping[str, Any]) -> list[dict[str, object]]:
+    """Return a row for each object of an entry of ``predictions.json``.
+
+    An image without objects has a row with empty cells.
+    """
+    nothing = {"label": None, "score": None, "box": [None] * 4}
+    return [
+        {
+            "image": entry["image"],
+            "label": found["label"],
+            "score": found["score"],
+            **dict(zip(("left", "top", "right", "bottom"), found["box"], strict=True)),
+        }
+        for found in entry["objects"] or [nothing]
     ]
 
 

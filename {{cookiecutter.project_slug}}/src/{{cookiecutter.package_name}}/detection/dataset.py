@@ -9,20 +9,27 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+# ~ if cookiecutter.scope == "complete"
+from ..data.balance import image_weights
+# ~ endif
 from ..data.coco import CocoImage, read_coco
 from ..data.datamodule import Datasets
 from ..data.files import folder_of
 from ..data.fit import Fit
 from ..data.images import ImageFiles, Unreadable, UnreadableImageError, size_conflict
+# ~ if cookiecutter.scope == "complete"
 from ..data.labelme import read_labelme
+# ~ endif
 from ..data.reading import Reading
 from ..data.split import with_splits
 from ..settings.data import PixelFormat, ShapesSettings
 from ..settings.detection import DataSettings
-from .boxes import AnnotatedImage, Target
+from .boxes import AnnotatedImage, Target, note_cut_boxes
 from .coco import from_coco
 from .transforms import FitWithBoxes, PairTransform, train_transform
+# ~ if cookiecutter.scope == "complete"
 from .voc import read_voc
+# ~ endif
 from .write_shapes import write_shapes
 from .yolo import read_yolo
 
@@ -83,7 +90,7 @@ class BoxDataset(Dataset[Sample | Unreadable]):
             return error.unreadable  # the DataModule raises an error or skips the image
         annotated_size = tuple(self.sizes[index].tolist())
         if annotated_size not in {size, (0, 0)}:
-            reason = size_conflict(size, annotated_size, "annotations say")
+            reason = size_conflict(size, annotated_size)
             return Unreadable(str(self.paths[index]), reason)
         target = self.target(index, size) if self.labelled else UNLABELLED
         return Sample(*self.transform(image, target), index)
@@ -126,6 +133,7 @@ def build_datasets(settings: DataSettings) -> Datasets:
     else:
         classes, images = _read_in_pixels(settings, root, reading)
         found = {split: from_coco(images[split], reading, split) for split in images}
+    note_cut_boxes(found, reading)
     splits = with_splits(
         found,
         settings,
@@ -147,6 +155,12 @@ def build_datasets(settings: DataSettings) -> Datasets:
         classes=classes,
         collate=collate,
         reading=reading,
+        # ~ if cookiecutter.scope == "complete"
+        weights=image_weights(
+            [[item.label for item in image.objects if not item.crowd] for image in splits["train"]],
+            settings.balance,
+        ),
+        # ~ endif
     )
 
 
@@ -154,12 +168,20 @@ def _read_in_pixels(
     settings: DataSettings, root: Path, reading: Reading
 ) -> tuple[list[str], dict[str, list[CocoImage]]]:
     """Read a format whose boxes are in pixels."""
-    missing_images = settings.skip_unreadable
+    missing_images, pixels = settings.skip_unreadable, settings.pixels
+    # ~ if cookiecutter.scope == "complete"
     if settings.name == "voc":
-        return read_voc(root, reading, missing_images=missing_images)
+        return read_voc(root, reading, pixels=pixels, missing_images=missing_images)
     if settings.name == "labelme":
-        return read_labelme(root, reading, missing_images=missing_images)
-    return read_coco(root, reading, missing_images=missing_images, outside=settings.outside_root)
+        return read_labelme(root, reading, pixels=pixels, missing_images=missing_images)
+    # ~ endif
+    return read_coco(
+        root,
+        reading,
+        pixels=pixels,
+        missing_images=missing_images,
+        outside=settings.outside_root,
+    )
 
 
 def unlabelled_images(paths: Sequence[Path], settings: DataSettings) -> BoxDataset:

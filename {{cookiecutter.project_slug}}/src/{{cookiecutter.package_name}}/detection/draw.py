@@ -1,4 +1,4 @@
-"""Draw images with their targets and predictions, and describe predictions in words."""
+"""Draw images with their targets and predictions."""
 
 import math
 from collections.abc import Sequence
@@ -36,7 +36,8 @@ def draw_prediction(
         list(zip(boxes, prediction.labels.tolist(), prediction.scores.tolist(), strict=True))
     ):
         pen.rectangle(box, outline=class_color(label), width=width)
-        _write(pen, box, f"{classes[label]} {score:.0%}", class_color(label), font)
+        text = f"{classes[label]}: {score:.0%}"
+        _write(pen, picture.width, box, text, class_color(label), font)
     return picture
 
 
@@ -47,7 +48,7 @@ def draw_target(image: Tensor, target: Target, classes: Sequence[str]) -> Image.
     font = ImageFont.load_default(max(12, picture.width // 45))
     for box, label in zip(_scaled(target.boxes, picture), target.labels.tolist(), strict=True):
         pen.rectangle(box, outline=class_color(label), width=max(2, picture.width // 250))
-        _write(pen, box, classes[label], class_color(label), font)
+        _write(pen, picture.width, box, classes[label], class_color(label), font)
     return picture
 
 
@@ -67,14 +68,20 @@ def _scaled(boxes: Tensor, picture: Image.Image) -> list[tuple[float, float, flo
 
 def _write(
     pen: ImageDraw.ImageDraw,
+    width: int,
     box: tuple[float, float, float, float],
     text: str,
     color: tuple[int, int, int],
     font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
 ) -> None:
+    """Write a text on its colour above a box, or in the box at the upper edge of the picture.
+
+    At the right edge of the picture, which is ``width`` pixels wide, the text is moved to the left.
+    """
     left, _, right, bottom = pen.textbbox((0, 0), text, font=font)
     above = box[1] - bottom - 2
     x, y = box[0], above if above >= 0 else box[1]
+    x = max(0, min(x, width - (right - left + 5)))
     pen.rectangle((x, y, x + right - left + 4, y + bottom + 2), color)
     pen.text((x + 2, y), text, "white", font)
 
@@ -83,8 +90,3 @@ def caption(_target: Target | None, prediction: Prediction, classes: Sequence[st
     """Return the class and the score of each predicted object, sorted by descending score."""
     objects = zip(prediction.labels.tolist(), prediction.scores.tolist(), strict=True)
     return ", ".join(f"{classes[label]} {score:.0%}" for label, score in objects) or "nothing"
-
-
-def describe(prediction: Prediction, classes: Sequence[str]) -> dict[str, object]:
-    """Return the columns of a prediction in the table of predictions."""
-    return {"objects": len(prediction.labels), "found": caption(None, prediction, classes)}

@@ -1,12 +1,15 @@
 """Extract the feature maps of a timm backbone."""
 
-from collections.abc import Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import timm
 from torch import Tensor, nn
+from torchvision.ops import FeaturePyramidNetwork
 
 from ..errors import UsageError
+from ..settings.detection import ModelSettings
 
 
 class TimmFeatures(nn.Module):
@@ -46,3 +49,27 @@ def levels_of(name: str, body: Any, strides: Sequence[int]) -> list[int]:
             "its maps step by step, such as resnet50 or convnext_tiny."
         )
     return [len(available) - 1 - available[::-1].index(stride) for stride in strides]
+
+
+FeaturesAt = Callable[[Sequence[int]], TimmFeatures]  # the feature maps at the given strides
+
+
+class FeaturePyramid(nn.Module):
+    """A feature pyramid on a timm backbone."""
+
+    def __init__(
+        self, settings: ModelSettings, min_stride: int, extra: nn.Module, features: FeaturesAt
+    ) -> None:
+        super().__init__()
+        strides = [stride for stride in (4, 8, 16, 32) if stride >= min_stride]
+        self.body = features(strides)
+        self.out_channels = settings.channels
+        self.fpn = FeaturePyramidNetwork(self.body.channels, settings.channels, extra_blocks=extra)
+
+    def forward(self, images: Tensor) -> "OrderedDict[str, Tensor]":
+        """Return feature maps [B, out_channels, H / stride, W / stride] of normalised images."""
+        features = self.body(images)
+        maps: OrderedDict[str, Tensor] = self.fpn(
+            OrderedDict((str(level), feature) for level, feature in enumerate(features))
+        )
+        return maps

@@ -111,7 +111,9 @@ def _scores(precision: np.ndarray) -> Scores:
         f"mAP{name}": _mean(precision[threshold, :, :, 0, _ALL_BOXES])
         for name, threshold in _THRESHOLDS.items()
     }
-    overall = {name: value for name, value in values.items() if value is not None}
+    # Without an object that counts, as with crowds only, nothing is known of any size.
+    overall = {"mAP": 0.0, "mAP_50": 0.0, "mAP_75": 0.0}
+    overall |= {name: value for name, value in values.items() if value is not None}
     by_class: ClassScores = {
         f"AP{name}": [
             _mean(values) for values in precision[..., size, _ALL_BOXES].transpose(2, 0, 1)

@@ -28,7 +28,9 @@ class DetectionModule(LightningModule):
         self.network = build_network(
             settings.model,
             classes=len(classes),
+            # ~ if cookiecutter.scope == "complete"
             image_size=settings.data.input_size,
+            # ~ endif
             channels=settings.data.channels,
             download=download,
         )
@@ -99,5 +101,4 @@ class DetectionModule(LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Build the optimiser and its learning rate schedule."""
-        steps = int(self.trainer.estimated_stepping_batches)
-        return build_optimizer(self.network, self.settings, steps)
+        return build_optimizer(self.network, self.settings, self.trainer)

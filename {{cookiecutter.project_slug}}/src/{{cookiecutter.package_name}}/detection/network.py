@@ -1,22 +1,52 @@
 """The network: a detector with a timm backbone that takes uint8 images."""
 
+# ~ if cookiecutter.scope == "complete"
+from collections.abc import Sequence
+from typing import Self
+
+from torch import Tensor, nn
+
+from ..errors import UsageError
+# ~ else
 from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+# ~ endif
 from ..settings.detection import ModelSettings
-from ..training.backbone import Normalisation, check_name, explain_failed_download, normalisation_of
+# ~ if cookiecutter.scope == "complete"
+from ..training.backbone import (
+    Normalisation,
+    check_name,
+    explain_failed_download,
+    normalisation_for,
+    normalisation_of,
+)
+from ..training.finetuning import keep_frozen_norms
+from ..training.weights import IMAGENET, load_fitting, load_pretrained
 from .boxes import Prediction, Target
 from .convolutional import ConvolutionalDetector
+from .published import coco_weights
 from .transformer import TransformerDetector
 
 
+# ~ else
+from ..training.backbone import Normalisation, check_name, explain_failed_download, normalisation_of
+from .boxes import Prediction, Target
+from .convolutional import ConvolutionalDetector
+
+
+# ~ endif
 class Detector(nn.Module):
     """A detector, preceded by the image normalisation of its backbone's pretraining."""
 
+    # ~ if cookiecutter.scope == "complete"
     def __init__(
         self, model: ConvolutionalDetector | TransformerDetector, normalisation: Normalisation
     ) -> None:
+        # ~ else
+    def __init__(self, model: ConvolutionalDetector, normalisation: Normalisation) -> None:
+        # ~ endif
         super().__init__()
         self.model = model
         self.normalisation = normalisation
@@ -26,6 +56,19 @@ class Detector(nn.Module):
         """The part to compile: the shapes of its tensors do not depend on the number of boxes."""
         return self.model.backbone
 
+    # ~ if cookiecutter.scope == "complete"
+    @property
+    def body(self) -> nn.Module:
+        """A timm model, or with ``pretrained=coco`` the backbone of torchvision or transformers."""
+        return self.model.body
+
+    def train(self, mode: bool = True) -> Self:  # noqa: FBT001, FBT002
+        """Switch to training or evaluation mode; frozen batch norms stay in evaluation mode."""
+        super().train(mode)
+        keep_frozen_norms(self)
+        return self
+
+    # ~ endif
     def losses(self, images: Tensor, targets: Sequence[Target]) -> dict[str, Tensor]:
         """Return the loss terms, scalar tensors by name; requires training mode.
 
@@ -44,28 +87,59 @@ def build_network(
     settings: ModelSettings,
     *,
     classes: int,
+    # ~ if cookiecutter.scope == "complete"
     image_size: tuple[int, int],
+    # ~ endif
     channels: int = 3,
     download: bool = True,
 ) -> Detector:
     """Build the network that the settings specify, without downloads if ``download`` is false.
 
+    # ~ if cookiecutter.scope == "complete"
     ``dfine`` has no more queries than its feature maps have positions for images of ``image_size``,
     height and width in pixels.
 
+    # ~ endif
     Raises:
         UsageError: if timm has no such backbone, if the backbone lacks feature maps that the
-            detector needs, or if its weights cannot be downloaded.
+            detector needs, or if its weights cannot be downloaded or do not fit the images.
     """
     name = settings.backbone
-    check_name(name)
-    pretrained = settings.pretrained and download
+    # ~ if cookiecutter.scope == "complete"
+    architecture, published = settings.architecture, settings.pretrained == "coco"
+    if published and channels != 3:
+        raise UsageError(
+            f"model.pretrained=coco needs images of 3 channels, but data.channels={channels}: "
+            "set model.pretrained=imagenet."
+        )
+    if not published:
+        check_name(name)
+    pretrained = settings.pretrained in IMAGENET and download
     model: ConvolutionalDetector | TransformerDetector
     with explain_failed_download(name, pretrained=pretrained):
-        if settings.architecture == "dfine":
+        if architecture == "dfine":
             model = TransformerDetector(
                 settings, classes, image_size, channels, pretrained=pretrained
             )
         else:
             model = ConvolutionalDetector(settings, classes, channels, pretrained=pretrained)
+    if not published:
+        network = Detector(model, normalisation_of(name, channels))
+        if download:
+            load_pretrained(network, pretrained=settings.pretrained, backbone=name)
+        return network
+    network = Detector(model, normalisation_for(*model.statistics, channels))
+    if download:
+        source = f"COCO for {architecture}"
+        with explain_failed_download(source, pretrained=True):
+            weights = coco_weights(architecture)
+        named = {f"model.model.{name}": value for name, value in weights.items()}
+        load_fitting(network, named, source)
+    return network
+    # ~ else
+    check_name(name)
+    pretrained = bool(settings.pretrained) and download
+    with explain_failed_download(name, pretrained=pretrained):
+        model = ConvolutionalDetector(settings, classes, channels, pretrained=pretrained)
     return Detector(model, normalisation_of(name, channels))
+    # ~ endif

@@ -9,8 +9,10 @@ from torchvision.ops import box_convert
 
 from ..errors import UsageError
 from ..settings.detection import ModelSettings
+from ..training.weights import IMAGENET
 from .boxes import Prediction, Target
 from .feature_maps import levels_of
+from .published import DFINE_BACKBONE, DFINE_CONFIG
 
 STRIDES = [8, 16, 32]
 MAX_QUERIES = 300  # upper limit; there are fewer if the feature maps have fewer positions
@@ -35,6 +37,7 @@ class TransformerDetector(nn.Module):
             from transformers import (  # noqa: PLC0415 - it may be missing
                 DFineConfig,
                 DFineForObjectDetection,
+                HGNetV2Config,
                 TimmBackboneConfig,
             )
         except ImportError as error:
@@ -42,18 +45,33 @@ class TransformerDetector(nn.Module):
                 "model.architecture=dfine needs the packages transformers and scipy, but "
                 f"{error.name} is not installed.\nInstall them: uv sync --extra dfine"
             ) from error
+        positions = [(image_size[0] // step) * (image_size[1] // step) for step in STRIDES]
+        queries = min(MAX_QUERIES, sum(positions))
+        # Mean and standard deviation of the images on which the published detector was trained.
+        self.statistics: tuple[Sequence[float], Sequence[float]] = ([0.0] * 3, [1.0] * 3)
+        if settings.pretrained == "coco":
+            backbone_config = HGNetV2Config(**DFINE_BACKBONE)
+            published = DFineConfig(
+                num_labels=classes,
+                num_queries=queries,
+                backbone_config=backbone_config,
+                **DFINE_CONFIG,
+            )
+            self.model: Any = DFineForObjectDetection(published)
+            return
         backbone = timm.create_model(
             settings.backbone, features_only=True, in_chans=channels, pretrained=pretrained
         )
         levels = levels_of(settings.backbone, backbone, STRIDES)
         width = settings.channels
-        positions = [(image_size[0] // step) * (image_size[1] // step) for step in STRIDES]
         config = DFineConfig(
             num_labels=classes,
             backbone_config=TimmBackboneConfig(
                 backbone=settings.backbone, num_channels=channels, out_indices=levels
             ),
-            freeze_backbone_batch_norms=pretrained,
+            # By the setting, not by the argument pretrained: frozen batch norms have other entries
+            # in the state dict, so a network that is built for a checkpoint must have them, too.
+            freeze_backbone_batch_norms=settings.pretrained in IMAGENET,
             encoder_in_channels=[backbone.feature_info.channels()[level] for level in levels],
             encoder_hidden_dim=width,
             encoder_ffn_dim=4 * width,
@@ -61,16 +79,23 @@ class TransformerDetector(nn.Module):
             d_model=width,
             decoder_ffn_dim=4 * width,
             decoder_layers=3,
-            num_queries=min(MAX_QUERIES, sum(positions)),
+            num_queries=queries,
         )
-        self.model: Any = DFineForObjectDetection(config)
+        self.model = DFineForObjectDetection(config)
         self.model.model.backbone.model._backbone.load_state_dict(backbone.state_dict())
 
     @property
     def backbone(self) -> nn.Module:
-        """The timm model."""
+        """The network that computes the feature maps."""
         backbone: nn.Module = self.model.model.backbone
         return backbone
+
+    @property
+    def body(self) -> nn.Module:
+        """The timm model, or the HGNetV2 of the published detector."""
+        backbone = self.model.model.backbone.model
+        body: nn.Module = getattr(backbone, "_backbone", backbone)
+        return body
 
     def losses(self, images: Tensor, targets: Sequence[Target]) -> dict[str, Tensor]:
         """Return the loss, a scalar tensor by name, for normalised images [B, C, H, W]."""

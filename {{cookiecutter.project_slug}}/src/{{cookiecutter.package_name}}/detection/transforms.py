@@ -7,7 +7,11 @@ from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
+# ~ if cookiecutter.scope == "complete"
+from ..data.augment import random_steps
+# ~ else
 from ..data.color import color_jitter
+# ~ endif
 from ..data.fit import GREY, Fit, place
 from ..settings.detection import DataSettings
 from .boxes import Target
@@ -24,10 +28,14 @@ def train_transform(settings: DataSettings) -> PairTransform:
         bilinear = v2.InterpolationMode.BILINEAR
         steps.append(v2.RandomRotation(augment.rotate, interpolation=bilinear, fill=GREY))
     steps.append(Fit(settings, random=True))
+    # ~ if cookiecutter.scope == "complete"
+    steps += random_steps(augment, settings.channels)
+    # ~ else
     if augment.flip:
         steps.append(v2.RandomHorizontalFlip(augment.flip))
     if augment.color:
         steps.append(color_jitter(augment.color, settings.channels))
+    # ~ endif
     return OnBoxes(v2.Compose([*steps, v2.ClampBoundingBoxes()]))
 
 
@@ -39,7 +47,7 @@ class FitWithBoxes(torch.nn.Module):
         self.fit = Fit(settings)
 
     def forward(self, image: Tensor, target: Target | None) -> tuple[Tensor, Target | None]:
-        """Fit an image, uint8 [3, H, W]; objects that are cut off completely are left out."""
+        """Fit an image, uint8 [C, H, W]; objects that are cut off completely are left out."""
         fitted = self.fit(image)
         if target is None:
             return fitted, target

@@ -1,47 +1,72 @@
 """Read data sets in Pascal VOC's format: an XML file of boxes for each image."""
 
+import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
+from ..data.annotation_files import AnnotationFile, find_annotation_files, to_coco_images
 from ..data.coco import CocoImage
 from ..data.files import folders_in, split_of
+from ..data.images import RGB
 from ..data.reading import Reading
-from ..data.sidecars import AnnotationFile, convert_files, find_by_split
 from ..data.text import read_lines
 from ..errors import UsageError
+from ..settings.data import PixelFormat
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
 def read_voc(
-    root: Path, reading: Reading, *, missing_images: bool = False
+    root: Path, reading: Reading, *, pixels: PixelFormat = RGB, missing_images: bool = False
 ) -> tuple[list[str], dict[str, list[CocoImage]]]:
     """Read the images that have an XML file, by split; without splits, all are those of train.
 
-    The corners of a box count pixels from 1, and the last pixel belongs to the box. Objects that
-    are ``difficult`` become crowds: they are not trained on, and detecting them is no mistake.
+    The corners of a box count pixels from 1, and the last pixel belongs to the box; if a corner is
+    less than 1, all corners are edges in pixels from 0 instead. Objects that are ``difficult``
+    become crowds: they are not trained on, and detecting them is not a mistake.
 
     Args:
         root: the folder with ``Annotations/``, or with XML files in it or in the folders of splits.
         reading: counts what is left out.
+        pixels: how image files are read whose size the annotations do not give.
         missing_images: if true, XML files whose image is missing are left out.
 
     Returns:
-        The class names and the annotated images by split, see ``convert_files``.
+        The class names and the annotated images by split, see ``to_coco_images``.
 
     Raises:
         UsageError: if a file is missing or invalid.
     """
     root = _voc_folder(root)
-    files = {split: [_parse(path) for path in paths] for split, paths in _find(root).items()}
-    classes, splits = convert_files(files, root, reading, missing_images=missing_images)
+    files = {
+        split: [_parse(path) for path in paths] for split, paths in _find(root, reading).items()
+    }
+    _shift_if_from_zero([file for part in files.values() for file in part], reading)
+    classes, splits = to_coco_images(
+        files, root, reading, pixels=pixels, missing_images=missing_images
+    )
     for split in files:
         difficult = sum(item.crowd for image in splits[split] for item in image.objects)
         if difficult:
             reason = "difficult, which are ignored like crowds"
             reading.leave_out("objects", reason, root, split=split, count=difficult)
     return classes, splits
+
+
+def _shift_if_from_zero(files: Sequence[AnnotationFile], reading: Reading) -> None:
+    """Correct the boxes, which are read as if corners count from 1, if a corner is less than 1."""
+    boxes = [entry["bbox"] for file in files for _, _, entry in file.objects]
+    if not boxes or min(min(box[:2]) for box in boxes) >= 0:
+        return
+    sources = (file for file in files for _, _, entry in file.objects if min(entry["bbox"][:2]) < 0)
+    reading.note(
+        f"{next(sources).path} has a corner less than 1: all boxes are read as edges in pixels "
+        "from 0, instead of pixels from 1 as in Pascal VOC."
+    )
+    for box in boxes:
+        box[:] = box[0] + 1, box[1] + 1, box[2] - 1, box[3] - 1
 
 
 def _voc_folder(root: Path) -> Path:
@@ -55,32 +80,40 @@ def _annotations(root: Path) -> Path | None:
     return root / names[0] if names else None
 
 
-def _find(root: Path) -> dict[str, list[Path]]:
+def _find(root: Path, reading: Reading) -> dict[str, list[Path]]:
     """Return the XML files by split."""
     annotations = _annotations(root)
     if annotations is None:
-        return find_by_split(root, ".xml")
+        return find_annotation_files(root, ".xml", reading)
     lists = {
         split: path
         for path in sorted((root / "ImageSets" / "Main").glob("*.txt"))
         if (split := split_of(path.stem))
     }
     if not lists:
-        return find_by_split(annotations, ".xml")
+        return find_annotation_files(annotations, ".xml", reading)
     if "train" not in lists:
         raise UsageError(f"{root / 'ImageSets' / 'Main'} has no train.txt.")
     return {split: _listed(path, annotations) for split, path in lists.items()}
 
 
 def _listed(file: Path, annotations: Path) -> list[Path]:
-    paths = [annotations / f"{line.split()[0]}.xml" for line in read_lines(file)]
+    paths = [_annotation(line, annotations) for line in read_lines(file)]
     missing = [path for path in paths if not path.is_file()]
     if missing:
         raise UsageError(
-            f"{file} names {missing[0].stem}, but there is no {missing[0]} "
+            f"{file} names {missing[0].stem}, but there is no {missing[0].with_suffix('.xml')} "
             f"({len(missing)} of {len(paths)} files).\nAdd it, or remove it from the list."
         )
     return paths
+
+
+def _annotation(line: str, annotations: Path) -> Path:
+    """Return the XML file that a line of a list names; a number may follow the name."""
+    first = line.split(maxsplit=1)[0]
+    names = (f"{name}{suffix}" for name in (line, first) for suffix in (".xml", ".XML"))
+    paths = (annotations / name for name in names)
+    return next((path for path in paths if path.is_file()), annotations / f"{first}.xml")
 
 
 def _parse(path: Path) -> AnnotationFile:
@@ -92,7 +125,7 @@ def _parse(path: Path) -> AnnotationFile:
             "If its text has another encoding than its first line says, save it as UTF-8."
         ) from error
     if tree.tag != "annotation":
-        raise UsageError(f"{path} is no file of Pascal VOC: it begins with <{tree.tag}>.")
+        raise UsageError(f"{path} is not a Pascal VOC file: it begins with <{tree.tag}>.")
     try:
         size = tuple(int(tree.findtext(f"size/{side}") or 0) for side in ("height", "width"))
         objects = [_object(item) for item in tree.iter("object")]
@@ -109,7 +142,16 @@ def _object(item: ET.Element) -> tuple[str, bool, dict[str, Any]]:
     if not name:
         raise ValueError("an object has no name")
     # The box itself, not that of a part of the object, which is further below.
-    words = [item.findtext(f"bndbox/{corner}") or "" for corner in CORNERS]
-    left, top, right, bottom = map(float, words)
+    words = [item.findtext(f"bndbox/{corner}") for corner in CORNERS]
+    try:
+        left, top, right, bottom = (float(word or "") for word in words)
+    except ValueError:
+        left = top = right = bottom = math.nan
+    if not math.isfinite(left + top + right + bottom):
+        shown = dict(zip(CORNERS, words, strict=True)) if any(words) else "no bndbox"
+        raise ValueError(f"an object {name} has {shown}")
+    difficult = (item.findtext("difficult") or "0").strip()
+    if difficult not in {"0", "1"}:
+        raise ValueError(f"an object {name} is difficult={difficult}, which is neither 0 nor 1")
     box = [left - 1, top - 1, right - left + 1, bottom - top + 1]  # x, y, width, height from 0
-    return name, int(item.findtext("difficult") or 0) != 0, {"bbox": box}
+    return name, difficult == "1", {"bbox": box}

@@ -1,4 +1,4 @@
-"""Write the embedded data set in COCO format, a format of a user's own data."""
+"""Write the generated data set in COCO format, so that it is read like a user's data."""
 
 import json
 from collections import defaultdict

@@ -2,21 +2,40 @@
 
 import math
 import os
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
-import yaml
-
-from ..data.files import check_inside, folder_of, images_below, locate
-from ..data.reading import Reading
+from ..data.files import folder_of, images_below
+from ..data.image_paths import check_inside, existing_form, find_images
+from ..data.reading import MISSING, Reading
 from ..data.text import read_lines, read_text
 from ..errors import UsageError
-from .boxes import AnnotatedImage, AnnotatedObject
-from .yolo_files import EXAMPLE, find_description, find_entries, paths_of, text_of
+from .boxes import BEYOND, NO_AREA, AnnotatedImage, AnnotatedObject
+from .yolo_files import (
+    EXAMPLE,
+    class_names,
+    find_description,
+    find_entries,
+    keypoint_values,
+    paths_of,
+    read_yaml,
+    text_of,
+)
 
 SLACK = 0.005  # a box may exceed the image by this share of its side, because of rounding
-NO_AREA = "the box has no area"
+
+
+class Labels(NamedTuple):
+    """What the label files of a split have in common, and what is found while they are read."""
+
+    split: str
+    classes: int
+    keypoints: int  # numbers of the key points that follow a box
+    missing: list[Path]  # images without a label file
+    polygons: Counter[int]  # number of polygons by their number of values
+    reading: Reading
 
 
 def read_yolo(
@@ -32,7 +51,7 @@ def read_yolo(
     Args:
         root: the folder of ``data.yaml``, or that file itself.
         reading: counts what is left out.
-        missing_images: if true, image files may be missing; reading such an image then fails.
+        missing_images: if true, images whose file is missing are left out.
         outside: whether images may be outside ``root``.
 
     Returns:
@@ -45,8 +64,8 @@ def read_yolo(
     """
     file = find_description(root)
     folder = folder_of(root)
-    content = _read_yaml(file) if file.suffix in {".yaml", ".yml"} else {"names": read_lines(file)}
-    classes, keypoints = _classes(file, content), _keypoint_values(file, content)
+    content = read_yaml(file) if file.suffix in {".yaml", ".yml"} else {"names": read_lines(file)}
+    classes, keypoints = class_names(file, content), keypoint_values(file, content)
     base = folder / (text_of(content.get("path")) or ".")
     base = base if base.is_dir() else folder
     entries = find_entries(content, base)
@@ -60,25 +79,31 @@ def read_yolo(
             continue
         if absent:
             raise UsageError(f"{file} names {absent[0]}, but there is no {base / absent[0]}.")
-        paths = _images(file, base, entry, missing_images=missing_images)
+        paths, missing = _images(file, base, entry, missing_images=missing_images)
+        for path in missing:
+            reading.leave_out("images", MISSING, path, split=split)
         if not outside:
             check_inside(folder, paths, source=file)
-        splits[split] = [
-            _read_image(path, len(classes), keypoints, split, reading) for path in paths
-        ]
+        labels = Labels(split, len(classes), keypoints, [], Counter(), reading)
+        splits[split] = [_read_image(path, labels) for path in paths]
+        _note_labels(labels, len(paths))
     _check_objects(file, splits, reading)
     _count_unused_labels([image.path for images in splits.values() for image in images], reading)
     return classes, splits
 
 
-def _read_yaml(file: Path) -> Any:
-    try:
-        # All values are read as text, so that a class may be named "no" or "1.0".
-        return yaml.load(read_text(file), Loader=yaml.BaseLoader)  # noqa: S506
-    except FileNotFoundError as error:
-        raise UsageError(f"{file} is missing.\n{EXAMPLE}") from error
-    except yaml.YAMLError as error:
-        raise UsageError(f"{file} is not valid YAML: {error}") from error
+def _note_labels(labels: Labels, images: int) -> None:
+    """Note images without a label file, and polygons that may be boxes with further numbers."""
+    if labels.missing:
+        labels.reading.note(
+            f"Images of {labels.split} without a label file, which count as background: "
+            f"{len(labels.missing)} of {images}, the first is {labels.missing[0]}."
+        )
+    if {*labels.polygons} == {6}:
+        labels.reading.note(
+            f"Lines of {labels.split} with 7 numbers: {labels.polygons[6]}. They are read as "
+            "triangles. If they are boxes with two more numbers, remove these."
+        )
 
 
 def _check_objects(file: Path, splits: dict[str, list[AnnotatedImage]], reading: Reading) -> None:
@@ -91,11 +116,16 @@ def _check_objects(file: Path, splits: dict[str, list[AnnotatedImage]], reading:
             reading.note(f"{reason}, so it is not used for the test.")
             del splits[split]
             continue
+        if not images:
+            raise UsageError(
+                f"{file}: all images of {split} are missing.\n"
+                "Correct the paths in the list, or data.root."
+            )
         label = _label_file(images[0].path)
         state = "has none" if Path(label).is_file() else "does not exist"
         raise UsageError(
-            f"{reason}.\nThe objects of {images[0].path} are read from {label}, which {state}: "
-            "labels/ takes the place of the last images/ in the path."
+            f"{reason}.\nThe objects of {images[0].path} should be in {label}, which {state}. The "
+            "path of a label file is that of the image with labels/ instead of the last images/."
         )
 
 
@@ -105,60 +135,49 @@ def _resolve(base: Path, name: str) -> Path | None:
     return next((path for path in candidates if path.exists()), None)
 
 
-def _keypoint_values(file: Path, content: dict[str, Any]) -> int:
-    """Return how many numbers the key points of an object have; 0 without ``kpt_shape``."""
-    shape = content.get("kpt_shape")
-    if shape is None:
-        return 0
-    try:
-        points, values = map(int, shape)
-    except (TypeError, ValueError) as error:
-        raise UsageError(
-            f"{file}: kpt_shape is {shape}, but it must be the number of key points and the "
-            "numbers of each: [17, 3]"
-        ) from error
-    return points * values
-
-
-def _classes(file: Path, content: Any) -> list[str]:
-    names = content.get("names") if isinstance(content, dict) else None
-    if isinstance(names, dict) and {*names} == {*map(str, range(len(names)))}:
-        names = [names[str(index)] for index in range(len(names))]
-    if not isinstance(names, list) or not names or len({*map(str, names)}) < len(names):
-        raise UsageError(f"{file} has no names, or not a different one for each class.\n{EXAMPLE}")
-    return [str(name) for name in names]
-
-
-def _images(file: Path, base: Path, entry: object, *, missing_images: bool) -> list[Path]:
+def _images(
+    file: Path, base: Path, entry: object, *, missing_images: bool
+) -> tuple[list[Path], list[Path]]:
+    """Return the images of a split, and those that a list names, but whose file is missing."""
     images: list[Path] = []
+    missing: list[Path] = []
     for name in paths_of(entry):
         source = _resolve(base, name) or base
         if source.is_dir():
             images += map(Path, images_below(source))
             continue
         lines = read_lines(source)
-        paths, _ = locate(lines, [source.parent, base]) if lines else ([], 0)
-        missing = [path for path in paths if not path.is_file()]
-        if missing and not missing_images:
+        paths, _ = find_images(lines, [source.parent, base]) if lines else ([], 0)
+        absent = [path for path in paths if not path.is_file()]
+        if absent:
+            paths = [existing_form(path) for path in paths]
+            absent = [path for path in paths if not path.is_file()]
+        if absent and not missing_images:
             raise UsageError(
-                f"{source} names {missing[0]}, which is missing ({len(missing)} of {len(paths)} "
+                f"{source} names {absent[0]}, which is missing ({len(absent)} of {len(paths)} "
                 "images).\nAdd it, or leave such images out: data.skip_unreadable=true"
             )
-        images += paths
-    if not images:
+        missing += absent
+        images += sorted({*paths} - {*absent}) if absent else paths
+    if not images and not missing:
         raise UsageError(f"{file} names {entry}, but there is no image.")
-    return sorted(images)
+    return sorted(images), missing
 
 
 def _label_file(image: Path) -> str:
     """Return the path of the labels of an image: ``labels`` replaces the last folder ``images``."""
     stem = os.path.splitext(image)[0]  # noqa: PTH122 - faster than a Path
-    before, images, below = stem.rpartition(f"{os.sep}images{os.sep}")
-    return f"{before}{os.sep}labels{os.sep}{below}.txt" if images else f"{below}.txt"
+    # The separator in front is for relative paths that begin with the folder.
+    before, images, below = f"{os.sep}{stem}".rpartition(f"{os.sep}images{os.sep}")
+    file = f"{before}{os.sep}labels{os.sep}{below}.txt"[1:] if images else f"{stem}.txt"
+    return file if file.isascii() else str(existing_form(Path(file)))
 
 
 def _count_unused_labels(images: Sequence[Path], reading: Reading) -> None:
-    used = set(map(_label_file, images))
+    files = [*map(_label_file, images)]
+    used = set(files)
+    if len(used) < len(files):
+        reading.note_shared(zip(files, images, strict=True))
     for folder in sorted({os.path.dirname(path) for path in used}):  # noqa: PTH120 - of a string
         entries = sorted(os.listdir(folder)) if os.path.isdir(folder) else []  # noqa: PTH112, PTH208
         for name in entries:
@@ -167,13 +186,12 @@ def _count_unused_labels(images: Sequence[Path], reading: Reading) -> None:
                 reading.leave_out("label files", "no image of this name", path)
 
 
-def _read_image(
-    image: Path, classes: int, keypoints: int, split: str, reading: Reading
-) -> AnnotatedImage:
+def _read_image(image: Path, labels: Labels) -> AnnotatedImage:
     file = _label_file(image)
     try:
         lines = read_text(file).splitlines()
     except FileNotFoundError:
+        labels.missing.append(image)
         return AnnotatedImage(image, objects=[])
     objects, faults, name = [], [], file.rpartition(os.sep)[2]
     for number, line in enumerate(lines, start=1):
@@ -182,25 +200,27 @@ def _read_image(
             continue
         try:
             label, *values = map(float, words)
-            box, beyond = _box(values[:4] if len(values) == 4 + keypoints else values)
+            box, beyond = _box(values[:4] if len(values) == 4 + labels.keypoints else values)
         except ValueError as error:
             raise UsageError(
                 f"{file}, line {number}: {line!r} is not a class index with the four numbers of a "
                 "box, or with the corners of a polygon, all from 0 to 1."
             ) from error
-        if label not in range(classes):
+        if label not in range(labels.classes):
             raise UsageError(
-                f"{file}, line {number}: there is no class {label:g}; names in data.yaml end at "
-                f"{classes - 1}."
+                f"{file}, line {number}: class index {label:g} is not valid: the classes are "
+                f"numbered from 0 to {labels.classes - 1}."
             )
         width, height = box[2] - box[0], box[3] - box[1]
         if min(width, height) > 0:
             objects.append(AnnotatedObject(box, int(label), width * height))
         else:
             faults.append(f"{name}, line {number}: {NO_AREA}")
-            reading.leave_out("objects", NO_AREA, file, split=split)
+            labels.reading.leave_out("objects", NO_AREA, file, split=labels.split)
         if beyond > SLACK:
-            faults.append(f"{name}, line {number}: the box is beyond the border")
+            faults.append(f"{name}, line {number}: the box is {BEYOND}")
+        if len(values) > 4 + labels.keypoints:
+            labels.polygons[len(values)] += 1
     return AnnotatedImage(image, objects, faults=tuple(faults))
 
 

@@ -1,10 +1,13 @@
-"""Find the class names and the images of YOLO data that ``data.yaml`` does not describe."""
+"""Read ``data.yaml`` of YOLO data, and find what it does not describe."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from ..data.files import SPLIT_NAMES, split_folders
+from ..data.text import read_text
 from ..errors import UsageError
 
 EXAMPLE = """data.yaml must contain the names of the classes; without splits, the images are split:
@@ -62,3 +65,55 @@ def text_of(value: object) -> str:
     """Return a value of ``data.yaml`` as text, empty for null."""
     text = "" if value is None else str(value)
     return "" if text in {"null", "Null", "NULL", "~"} else text
+
+
+def read_yaml(file: Path) -> Any:
+    """Return the content of ``data.yaml``, with all values as text."""
+    try:
+        # All values are read as text, so that a class may be named "no" or "1.0".
+        return yaml.load(read_text(file), Loader=yaml.BaseLoader)  # noqa: S506
+    except FileNotFoundError as error:
+        raise UsageError(f"{file} is missing.\n{EXAMPLE}") from error
+    except yaml.YAMLError as error:
+        raise UsageError(f"{file} is not valid YAML: {error}") from error
+
+
+def keypoint_values(file: Path, content: dict[str, Any]) -> int:
+    """Return how many numbers the key points of an object have; 0 without ``kpt_shape``."""
+    shape = content.get("kpt_shape")
+    if shape is None:
+        return 0
+    try:
+        points, values = map(int, shape)
+    except (TypeError, ValueError) as error:
+        raise UsageError(
+            f"{file}: kpt_shape is {shape}, but it must be the number of key points and the "
+            "numbers of each: [17, 3]"
+        ) from error
+    return points * values
+
+
+def class_names(file: Path, content: Any) -> list[str]:
+    """Return the class names in the order of their ids.
+
+    Raises:
+        UsageError: if there are none, or they are not unique, or their ids have a gap.
+    """
+    names = content.get("names") if isinstance(content, dict) else None
+    if isinstance(names, dict):
+        ids = [*map(str, range(len(names)))]
+        if {*names} != {*ids}:
+            raise UsageError(
+                f"{file}: the ids of names are {', '.join(names)}, but must be 0 to "
+                f"{len(names) - 1} without a gap.\nName a class of the missing ids, such as "
+                f"{min({*ids} - {*names})}: unused"
+            )
+        names = [names[index] for index in ids]
+    if not isinstance(names, list) or not names or len({*map(str, names)}) < len(names):
+        raise UsageError(f"{file} has no names, or not a different one for each class.\n{EXAMPLE}")
+    if text_of(content.get("nc")) not in {"", str(len(names))}:
+        raise UsageError(
+            f"{file}: nc is {content['nc']}, but names has {len(names)} classes.\n"
+            "Correct names, or remove nc."
+        )
+    return [str(name) for name in names]

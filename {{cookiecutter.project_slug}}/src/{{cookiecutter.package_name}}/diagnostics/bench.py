@@ -1,6 +1,7 @@
 """The command ``bench``: measure the speed of a training, of its loader and of its model."""
 
 import math
+from collections.abc import Sequence
 from itertools import chain, cycle, islice, repeat
 from time import perf_counter
 from typing import Any
@@ -21,9 +22,11 @@ from ..run.folder import Run
 from ..task import TaskModule, build_datasets
 from ..training.callbacks.performance import Performance
 from ..training.trainer import build_trainer, step_callbacks
+from .profiling import Machine, advice, time_stages
 from .settings import BenchSettings
 
 BATCHES_IN_MEMORY = 8  # repeated to time the model alone
+WELL_OVERLAPPED = 0.95  # share of the limit from which nothing is said about the overlap
 
 
 def run_bench(settings: BenchSettings, run: Run) -> None:
@@ -33,9 +36,12 @@ def run_bench(settings: BenchSettings, run: Run) -> None:
         UsageError: for data that cannot be used, or several processes.
     """
     datasets = build_datasets(settings.data)
-    rates = measure_rates(datasets, with_value_range(settings, datasets), run)
+    settings = with_value_range(settings, datasets)
+    rates = measure_rates(datasets, settings, run)
     write_json(run.folder / "bench.json", rates)
-    _print_rates(rates, settings, run)
+    stages = time_stages(datasets, settings, rates)
+    hints = (advice(stages, rates, settings, Machine.here()), overlap(rates))
+    _print_rates(rates, hints, settings, run)
 
 
 def measure_rates(datasets: Datasets, settings: BenchSettings, run: Run) -> dict[str, float]:
@@ -43,8 +49,9 @@ def measure_rates(datasets: Datasets, settings: BenchSettings, run: Run) -> dict
 
     Returns:
         The metrics of ``Performance`` for the training, without ``perf/`` in their names; the
-        images per second of the loader and of the model; and ``share_of_limit``, the speed of the
-        training divided by that of the slower of these two.
+        images per second of the loader and of the model; ``share_of_limit``, the speed of the
+        training divided by that of the slower of these two; and ``lost_ms``, the milliseconds by
+        which a batch takes longer than with the slower of them.
 
     Raises:
         UsageError: for unreadable images that are not to be skipped, or several processes.
@@ -62,11 +69,14 @@ def measure_rates(datasets: Datasets, settings: BenchSettings, run: Run) -> dict
     classes = list(datasets.classes)
     model_rate = train_steps("Model alone", settings, run, classes, batches)["images_per_second"]
     training = train_steps("Training", settings, run, classes, datamodule)
+    limit = min(loader_rate, model_rate)
+    lost = 1 / training["images_per_second"] - 1 / limit  # seconds per image
     return {
         **training,
         "loader_images_per_second": loader_rate,
         "model_images_per_second": model_rate,
-        "share_of_limit": training["images_per_second"] / min(loader_rate, model_rate),
+        "share_of_limit": training["images_per_second"] / limit,
+        "lost_ms": 1000 * settings.loader.batch_size * lost,
     }
 
 
@@ -109,6 +119,9 @@ def train_steps(
     epoch = len(data.train_dataloader()) if isinstance(data, DataModule) else total
     limits = {
         "max_epochs": math.ceil(total / epoch),
+        "max_steps": None,
+        "max_time": None,
+        "val_check_interval": 1.0,
         "limit_train_batches": min(total, epoch),
         "limit_val_batches": 0,
         "log_every_n_steps": total + epoch,  # only at the end
@@ -135,7 +148,19 @@ def train_steps(
     return {name.removeprefix("perf/"): value for name, value in measured.items()}
 
 
-def _print_rates(rates: dict[str, float], settings: BenchSettings, run: Run) -> None:
+def overlap(rates: dict[str, float]) -> str:
+    """Return a line on the time lost between loader and model, empty if the limit is reached."""
+    if rates["share_of_limit"] >= WELL_OVERLAPPED:
+        return ""
+    return (
+        f"Loader and model do not overlap fully, which costs {rates['lost_ms']:.1f} ms per batch: "
+        "try a larger loader.batch_size, or fewer loader.workers if all CPUs are busy."
+    )
+
+
+def _print_rates(
+    rates: dict[str, float], hints: Sequence[str], settings: BenchSettings, run: Run
+) -> None:
     table = Table("", "images/s", "ms per batch")
     for name, key in (
         ("training", "images_per_second"),
@@ -144,13 +169,12 @@ def _print_rates(rates: dict[str, float], settings: BenchSettings, run: Run) -> 
     ):
         milliseconds = 1000 * settings.loader.batch_size / rates[key]
         table.add_row(name, f"{rates[key]:.1f}", f"{milliseconds:.1f}")
-    slower = min("loader", "model", key=lambda part: rates[f"{part}_images_per_second"])
     console = Console(soft_wrap=True)
     console.print(table)
-    console.print(
-        f"Training reaches {rates['share_of_limit']:.0%} of what its {slower} allows, "
-        f"and waits for data {rates['data_wait']:.0%} of the time."
-    )
+    slower = min("loader", "model", key=lambda part: rates[f"{part}_images_per_second"])
+    console.print(f"Training reaches {rates['share_of_limit']:.0%} of what its {slower} allows.")
+    for line in filter(None, hints):
+        console.print(line)
     if "memory_gb" in rates:
         console.print(f"Peak memory: {rates['memory_gb']:.2f} GB")
     console.print(f"  {run.folder / 'bench.json'}", markup=False)

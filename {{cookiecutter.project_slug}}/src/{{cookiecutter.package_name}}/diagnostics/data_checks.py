@@ -114,7 +114,8 @@ def check_data(datasets: Datasets, *, progress: bool) -> DataReport:
             ]
         report.images[split] = len(dataset)
         report.counts[split] = np.sum([image.counts for image in images], axis=0)
-        report.sizes[split] = np.array([image.size for image in images if image.pixels])
+        sizes = [image.size for image in images if image.pixels]
+        report.sizes[split] = np.array(sizes, dtype=np.int64).reshape(-1, 2)
         # ~ if cookiecutter.task == "detection"
         report.sides[split] = np.concatenate([image.sides for image in images])
         # ~ endif

@@ -70,7 +70,9 @@ def draw_sizes(report: DataReport, path: Path) -> None:
     for split, sizes in report.sizes.items():
         height, width = sizes.reshape(-1, 2).T
         axes.scatter(width, height, s=12, alpha=0.4, label=f"{split}, {len(sizes)}")
-    axes.set(title="images", xlabel="width in pixels", ylabel="height in pixels")
+    different = {*map(tuple, np.concatenate([*report.sizes.values()]).tolist())}
+    title = "images" if len(different) != 1 else "images, all {1} x {0}".format(*different.pop())
+    axes.set(title=title, xlabel="width in pixels", ylabel="height in pixels")
     for drawn in figure.axes:
         drawn.set(xlim=(0, None), ylim=(0, None))
         drawn.grid(alpha=0.3)

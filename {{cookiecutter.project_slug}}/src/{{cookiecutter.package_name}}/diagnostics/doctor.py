@@ -1,7 +1,7 @@
 """The command ``doctor``: check the data, and find the setting that limits the speed."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,9 @@ def run_doctor(settings: DoctorSettings, run: Run) -> None:
     classes = list(datasets.classes)
     draw_augmented(datasets, run.folder / "augmented.png")
     report = check_data(datasets, progress=settings.trainer.progress)
-    _print_report(report, classes, console)
+    _print_report(report, console)
+    for sentence in class_advice(report, classes, settings, datasets):
+        console.print(f"\n{sentence}")
     draw_class_balance(report, classes, run.folder / "class_balance.png")
     draw_sizes(report, run.folder / "sizes.png")
     draw_issues(report, datasets, run.folder / "issues.png")
@@ -66,6 +68,12 @@ def run_doctor(settings: DoctorSettings, run: Run) -> None:
         },
         "issues": [issue._asdict() for issue in report.issues],
     }
+    # ~ if cookiecutter.task == "segmentation"
+    content["ignored_pixels"] = {
+        split: int(sizes.reshape(-1, 2).prod(axis=1).sum() - report.counts[split].sum())
+        for split, sizes in report.sizes.items()
+    }
+    # ~ endif
     if settings.steps:
         # Built again because the checks replace the transforms.
         content |= _time_training(build_datasets(settings.data), settings, run, console)
@@ -78,14 +86,14 @@ def run_doctor(settings: DoctorSettings, run: Run) -> None:
 def excluded_images(issues: Sequence[Issue], root: Path) -> str:
     """Return the paths of the images that ``data.exclude`` should leave out, one in each line.
 
-    Of images with the same pixels, a test image is used rather than a validation image, and that
-    rather than a training image. Images with suspicious annotations are comments.
+    Of several images with the same pixels, the one in test is kept, otherwise the one in val,
+    otherwise the one in train. Images with suspicious annotations are comments.
     """
     reasons: dict[str, str] = {}
     for issue in issues:
         paths = [issue.path]
         if issue.kind == "leak":
-            paths = [issue.same]
+            paths = [issue.same]  # the image of the earlier split, train before val before test
         elif issue.kind == "contradiction":
             paths = [issue.same, issue.path]
         for path in paths:
@@ -115,7 +123,7 @@ def _time_training(
     return {"milliseconds": stages, "rates": rates, "advice": sentence}
 
 
-def _print_report(report: DataReport, classes: Sequence[str], console: Console) -> None:
+def _print_report(report: DataReport, console: Console) -> None:
     sizes = ", ".join(f"{split} {count}" for split, count in report.images.items())
     console.print(f"\nImages: {sizes}")
     pixels = Counter(map(tuple, np.concatenate([*report.sizes.values()]).tolist()))
@@ -130,17 +138,46 @@ def _print_report(report: DataReport, classes: Sequence[str], console: Console) 
             path = "" if kind == "unreadable" else f"{issue.path}: "
             console.print(f"  {path}{issue.reason}")
     if not report.issues:
-        console.print("Nothing is unreadable, repeated, in two splits or strangely annotated.\n")
+        console.print(
+            "No problems found: all images can be read, none is repeated, and no annotation is "
+            "suspicious.\n"
+        )
+
+
+def class_advice(
+    report: DataReport, classes: Sequence[str], settings: DoctorSettings, datasets: Datasets
+) -> Iterator[str]:
+    """Yield which classes a split lacks or are rare in train, and how to mend it."""
+    data, other = settings.data, ""
+    if datasets.reading.new_splits and isinstance(data, OwnFolder):
+        if data.split_file is not None:
+            other = "data.split_file=null"
+        elif data.split_by is not None:
+            other = "data.split_by=null"
+        # ~ if cookiecutter.task != "classification"
+        else:
+            other = f"data.split_seed={data.split_seed + 1}"
+        # ~ endif
+    total = np.sum([*report.counts.values()], axis=0)
     for split, counts in report.counts.items():
-        missing = [name for name, count in zip(classes, counts, strict=True) if not count]
+        missing = [index for index, count in enumerate(counts) if not count]
         if missing:
-            console.print(
-                f"\n{split} has no {', no '.join(missing)}. Add {COUNTED}, or choose other splits."
-            )
+            names = ", no ".join(classes[index] for index in missing)
+            yield f"{split} has no {names}. Add {COUNTED}, or choose other splits."
+            if other and total[missing].max() >= len(report.counts):
+                yield f"To split the images in another way:\n  uv run train {other}"
     counts = report.counts["train"]
     rarest, largest = int(counts.argmin()), int(counts.argmax())
     if 0 < counts[rarest] * RARE_RATIO < counts[largest]:
-        console.print(
-            f"\ntrain has {counts[largest]} {COUNTED} of {classes[largest]}, but "
-            f"{counts[rarest]} of {classes[rarest]}. Add {COUNTED} of {classes[rarest]}."
+        yield (
+            f"train has {counts[largest]} {COUNTED} of {classes[largest]}, but "
+            f"{counts[rarest]} of {classes[rarest]}. Add {COUNTED} of {classes[rarest]}, or let "
+            # ~ if cookiecutter.task == "classification"
+            "rare classes count more:\n  uv run train data.balance=0.5\n"
+            "  uv run train loss.class_weights=balanced"
+            # ~ elif cookiecutter.task == "detection"
+            "rare classes count more:\n  uv run train data.balance=0.5"
+            # ~ elif cookiecutter.task == "segmentation"
+            "rare classes count more:\n  uv run train loss.class_weights=balanced"
+            # ~ endif
         )

@@ -13,7 +13,7 @@ from torch import Tensor
 from ..data.datamodule import DataModule
 from ..run.files import replacing, write_json, write_text
 from ..run.folder import Run, read_metrics
-from ..settings.tree import METRICS
+from ..settings.tree import METRICS, model_name
 from .callback import EvaluationResults
 from .drawing import contact_sheet
 from .figures import write_figures
@@ -95,10 +95,10 @@ def write_report(
 def _facts(run: Run, environment: Mapping[str, Any], datamodule: DataModule, tested: int) -> str:
     """Return a table of the model, the command, the versions and the data."""
     settings, data = run.settings, datamodule.datasets
-    model, source = settings["model"], settings["data"]
+    source = settings["data"]
     changed = " with uncommitted changes" if environment["git_dirty"] else ""
     facts = {
-        "Model": " ".join(model[key] for key in ("architecture", "backbone") if key in model),
+        "Model": model_name(settings["model"]),
         "Started": environment["started"],
         "Command": environment["command"],
         "Commit": environment["git_commit"] and environment["git_commit"] + changed,
@@ -115,7 +115,7 @@ def _facts(run: Run, environment: Mapping[str, Any], datamodule: DataModule, tes
 def _metrics(run: Run, metrics: Mapping[str, float]) -> str:
     """Return a table of the test metrics and of their validation values, and the curves."""
     curves = run.folder / "curves.png"
-    if not curves.is_file():  # the run is no training
+    if not curves.is_file():  # the run is not a training
         return table(["metric", "result"], list(metrics.items()))
     history = read_metrics(run.metrics)
     rows = []
@@ -151,8 +151,8 @@ def _predictions(
     return sections
 
 
-def print_summary(run: Run, metrics: Mapping[str, float]) -> None:
-    """Print the metrics, the number of unreadable images and the path of the report."""
+def print_summary(run: Run, metrics: Mapping[str, float], *, advice: str | None = None) -> None:
+    """Print the metrics, the number of unreadable images, the path of the report, and advice."""
     console = Console()
     rows = Table("metric", "value")
     for name, value in metrics.items():
@@ -165,3 +165,5 @@ def print_summary(run: Run, metrics: Mapping[str, float]) -> None:
             f"{count} unreadable images were left out: {unreadable}", soft_wrap=True, markup=False
         )
     console.print(f"  {run.folder / 'report.html'}", soft_wrap=True, markup=False)
+    if advice:
+        console.print(advice, soft_wrap=True, markup=False)

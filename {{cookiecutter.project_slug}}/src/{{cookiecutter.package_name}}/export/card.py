@@ -104,7 +104,9 @@ def describe_model(
             "val": len(datasets.val),
             "test": len(datasets.test),
         },
-        "metrics": json.loads(training.results.read_text()) if training.results.is_file() else {},
+        "metrics": json.loads(training.results.read_text(encoding="utf-8"))
+        if training.results.is_file()
+        else {},
         "training": flattened(module.settings.model_dump(mode="json", include=sections)),
         "terms": _terms(module.settings),
         "checkpoint": str(settings.checkpoint),
@@ -129,6 +131,9 @@ def _shares(values: Tensor) -> list[float]:
 def _terms(settings: Settings) -> str:
     """Return a sentence with the source and the terms of use of the pretrained weights."""
     name = settings.model.backbone
+    start = settings.init or settings.model.pretrained
+    if isinstance(start, str) and start != "imagenet":
+        return f"The training began with the weights `{start}`, whose terms apply."
     if not settings.model.pretrained:
         return f"`{name}` was trained from scratch: it contains no weights of others."
     known = timm.get_pretrained_cfg(name)

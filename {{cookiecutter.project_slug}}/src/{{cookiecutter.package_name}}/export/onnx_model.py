@@ -88,6 +88,12 @@ class OnnxNetwork(nn.Module):
             )
         return {key: json.loads(value) for key, value in content.items()}
 
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """The channels, height and width of the input."""
+        channels, height, width = self.session.get_inputs()[0].shape[1:]
+        return channels, height, width
+
     def outputs(self, images: Tensor) -> list[Tensor]:
         """Return the outputs for uint8 images [B, C, H, W], on the device of the images."""
         outputs = self.session.run(None, {"images": images.contiguous().cpu().numpy()})
@@ -122,6 +128,13 @@ def load_module(path: Path, settings: Settings) -> TaskModule:
     if path.suffix != ".onnx":
         return checkpoint_model.load_module(path, settings)
     network = OnnxNetwork(path)
+    shape = [settings.data.channels, *settings.data.input_size]
+    if list(network.shape) != shape:
+        channels, height, width = network.shape
+        raise UsageError(
+            f"{path} takes images of {width} x {height} pixels and {channels} channels.\n"
+            "Leave out data.image_size and data.channels, or export the checkpoint again."
+        )
     module = checkpoint_model.build_module(network.metadata, settings)
     cast("Any", module).network = network
     return module.eval()

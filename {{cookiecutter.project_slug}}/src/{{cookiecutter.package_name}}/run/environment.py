@@ -49,8 +49,7 @@ def environment() -> dict[str, object]:
 
 def command_line() -> str:
     """Return the command as it was typed, quoted for a shell and without secrets."""
-    words = [word.removeprefix("++") for word in sys.argv[1:]]  # ``launch`` adds the prefix
-    return shlex.join([Path(sys.argv[0]).name, *map(without_secrets, words)])
+    return shlex.join([Path(sys.argv[0]).name, *map(without_secrets, sys.argv[1:])])
 
 
 def without_secrets(text: str) -> str:
@@ -58,7 +57,7 @@ def without_secrets(text: str) -> str:
 
     Secrets are the matches of ``PATTERNS``, such as values that are assigned to ``api_key``, and
     the values of environment variables with such names. A path, as in a variable that names a
-    file of credentials, is no secret.
+    file of credentials, is not a secret.
     """
     for name, value in os.environ.items():
         if SECRET.search(name) and len(value) > 7 and not os.path.exists(value):  # noqa: PTH110

@@ -2,6 +2,7 @@
 
 import errno
 import re
+import shlex
 
 from ..errors import UsageError
 from .folder import Run
@@ -22,7 +23,8 @@ def explanation(error: Exception, run: Run) -> str | None:
         error: the error that has ended the command.
         run: the run of the command.
     """
-    if isinstance(error, UsageError):
+    # Lightning's own exception is known by its name, since importing Lightning takes long.
+    if isinstance(error, UsageError) or type(error).__name__ == "MisconfigurationException":
         return str(error)
     text = str(error).strip() or type(error).__name__
     reason = text.splitlines()[0].rstrip(".")
@@ -32,7 +34,7 @@ def explanation(error: Exception, run: Run) -> str | None:
             return f"There is no space left on the disk. Free some.\n{how_to_go_on(run)}"
         if error.errno in NO_ACCESS:
             return (
-                f"{error.filename} cannot be used: {error.strerror}.\n"
+                f"{error.filename or 'A file'} cannot be used: {error.strerror}.\n"
                 "Change its permissions, or name other folders: runs=<folder> for the runs, "
                 "data.root=<folder> for the data."
             )
@@ -55,5 +57,12 @@ def how_to_go_on(run: Run) -> str:
     """Return the command that continues a run, or that it has to start again."""
     if not run.checkpoints:
         return "There is no checkpoint to continue from: start the command again."
-    folder = "" if str(run.folder.parent) == "runs" else f" runs={run.folder.parent}"
-    return f"To continue: uv run train resume={run.id}{folder}"
+    return f"To continue: {resume_command(run)}"
+
+
+def resume_command(run: Run) -> str:
+    """Return the command that continues a run, quoted for a shell."""
+    words = ["uv", "run", "train", f"resume={run.id}"]
+    if str(run.folder.parent) != "runs":
+        words.append(f"runs={run.folder.parent}")
+    return shlex.join(words)

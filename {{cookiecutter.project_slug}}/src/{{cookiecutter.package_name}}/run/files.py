@@ -16,8 +16,10 @@ HIDDEN = re.compile(r"\.[0-9a-f]{32}\..+")  # the names of the files that ``repl
 def replacing(path: Path) -> Iterator[Path]:
     """Yield the path of a hidden file, which replaces ``path`` if the ``with`` block succeeds.
 
-    If the block raises, the hidden file is removed and ``path`` stays as it was.
+    If the block raises, the hidden file is removed and ``path`` stays as it was. The folder of the
+    file is made.
     """
+    path.parent.mkdir(parents=True, exist_ok=True)
     # The suffix stays the same: some writers choose the format by it.
     hidden = path.with_name(f".{uuid4().hex}.{path.name}")
     try:
@@ -28,7 +30,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    r"""Replace a file by UTF-8 text; bytes of a path that are no UTF-8 become ``\udc..``."""
+    r"""Replace a file by UTF-8 text; bytes of a path that are not UTF-8 become ``\udc..``."""
     with replacing(path) as hidden:
         hidden.write_text(text, encoding="utf-8", errors="backslashreplace")
 

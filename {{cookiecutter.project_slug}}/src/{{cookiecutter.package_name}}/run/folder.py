@@ -58,6 +58,17 @@ class Run:
         """The test metrics. A run that has this file is finished."""
         return self.folder / "metrics.json"
 
+    # ~ if cookiecutter.task == "detection" or (cookiecutter.task == "classification" and cookiecutter.scope == "complete")
+    @property
+    def best_threshold(self) -> float | None:
+        """The score threshold with the highest F1 in the test, from ``metrics.json``."""
+        try:
+            best = json.loads(self.results.read_text(encoding="utf-8"))["best_threshold"]
+        except (OSError, ValueError, KeyError, TypeError):  # not tested yet, or damaged
+            return None
+        return best if isinstance(best, float) and 0 < best < 1 else None
+
+    # ~ endif
     @property
     def failure(self) -> Path:
         """The reason why the run has failed, if it has."""
@@ -97,10 +108,9 @@ class Run:
         return tree
 
     def create(self, settings: BaseModel) -> None:
-        """Make the folder, and write settings and environment of the run without secrets."""
+        """Write settings and environment of the run without secrets."""
         self.created.add(self.folder)
         remove_leftovers(self.folder)
-        (self.folder / "predictions").mkdir(parents=True, exist_ok=True)
         self.write_settings(settings)
         write_json(self.folder / "environment.json", environment())
         self.results.unlink(missing_ok=True)  # a resumed run is no longer finished
@@ -113,7 +123,6 @@ class Run:
 
     def fail(self, reason: str) -> None:
         """Write the reason of a failure to ``failure.txt``, without secrets."""
-        self.folder.mkdir(parents=True, exist_ok=True)
         write_text(self.failure, without_secrets(f"{reason}\n"))
 
 
@@ -148,6 +157,27 @@ def find_run(runs: Path, which: str) -> Run:
     return unfinished[-1]
 
 
+# ~ if cookiecutter.scope == "complete"
+def find_checkpoint(runs: Path, name: str) -> Path:
+    """Return the checkpoint of a name: a file, or ``best.ckpt``, else ``last.ckpt``, of a run.
+
+    Args:
+        runs: the folder of all runs.
+        name: the path of a checkpoint, a run id, or the path of a run folder.
+
+    Raises:
+        UsageError: if there is no such checkpoint.
+    """
+    candidates = [Path(name)]
+    for run in (Run(runs / name), Run(Path(name))):
+        candidates += [run.best, run.last]
+    for path in candidates:
+        if path.is_file():
+            return path
+    raise UsageError(f"{name} is neither a checkpoint nor a run with a checkpoint in {runs}/.")
+
+
+# ~ endif
 def read_metrics(path: Path) -> list[dict[str, float]]:
     """Return the rows of ``metrics.csv`` as numbers without empty cells; no rows without a file.
 

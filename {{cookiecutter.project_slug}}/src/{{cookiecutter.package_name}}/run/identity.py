@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from datetime import datetime
 
 RUN_ID = "TRAIN_RUN_ID"  # the environment variable that holds the id of the run
+# ~ if cookiecutter.use_wandb and cookiecutter.scope == "complete"
+VARIED = "TRAIN_VARIED"  # and the one with the settings that vary between the trials of a search
+# ~ endif
 # The environment variables in which launchers store the rank of a process.
 # ~ if cookiecutter.scope == "complete"
 RANKS = ("RANK", "SLURM_PROCID", "GROUP_RANK", "NODE_RANK", "LOCAL_RANK")

@@ -1,9 +1,10 @@
-"""Locks: of all processes that would write the same files, only the holder of the lock does.
+# ~ if cookiecutter.scope == "complete"
+"""File locks, with which only one process at a time writes a run folder or a data set.
 
 A lock is a file with the host and the process id of its holder. The operating system releases it
-when the holder ends, even if it is killed, and on most shared folders for other hosts as well. In
-case a shared folder does not, the time of the file decides for another host: the holder renews it
-every ``HEARTBEAT_SECONDS``, and the lock is free when the time is ``STALE_SECONDS`` old.
+when the holder ends, even if it is killed. Some shared folders do not pass locks on to other hosts.
+The holder therefore updates the modification time of the file every ``HEARTBEAT_SECONDS``; another
+host takes the lock if that time is older than ``STALE_SECONDS``.
 """
 
 import json
@@ -37,7 +38,7 @@ class LockedError(UsageError):
 
 
 @contextmanager
-def owned(run: Run) -> Iterator[None]:
+def locked_run(run: Run) -> Iterator[None]:
     """Lock the folder of a run for the first process of this command, until the block ends.
 
     Raises:
@@ -60,7 +61,7 @@ def owned(run: Run) -> Iterator[None]:
 
 
 @contextmanager
-def exclusive(path: Path) -> Iterator[None]:
+def file_lock(path: Path) -> Iterator[None]:
     """Hold the lock ``path`` until the block ends; wait for it while another process holds it."""
     while True:
         try:
@@ -114,13 +115,14 @@ def _lock(file: IO[str]) -> bool | None:
 
 
 def _is_renewed(path: Path, text: str) -> bool:
-    """Return whether a holder that the system cannot ask renews the file before it is stale."""
+    """Wait up to ``STALE_SECONDS``; return whether the holder on another host updates the file."""
     with suppress(FileNotFoundError):  # released meanwhile
         renewed = path.stat().st_mtime
         age = min(max(time.time() - renewed, 0), STALE_SECONDS)
         end = time.monotonic() + STALE_SECONDS - age
         if age < STALE_SECONDS:
-            log.info("%s: waiting whether %s is still there.", path, _description(text))
+            words = (path, _description(text), STALE_SECONDS)
+            log.info("%s is locked by %s: waiting up to %d seconds for a sign of life.", *words)
         while time.monotonic() < end:
             time.sleep(STALE_SECONDS / 90)
             if path.stat().st_mtime != renewed:
@@ -163,3 +165,53 @@ def _description(text: str) -> str:
     if not holder:
         return "another process"  # it has not written the file yet
     return f"process {holder.get('pid')} on {holder.get('host')} since {holder.get('since')}"
+# ~ else
+"""File locks, with which only one process at a time writes a run folder or a data set."""
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from filelock import FileLock, Timeout
+
+from ..errors import UsageError
+from .folder import Run
+from .identity import is_first
+
+file_lock = FileLock  # a context manager that waits while another process holds the lock
+
+
+@contextmanager
+def locked_run(run: Run) -> Iterator[None]:
+    """Lock the folder of a run for the first process of this command, until the block ends.
+
+    The lock also ends when the process is killed.
+
+    Raises:
+        UsageError: if another command writes the run; the message says what to do.
+    """
+    if not is_first():
+        yield
+        return
+    run.folder.mkdir(parents=True, exist_ok=True)
+    path = run.folder / "run.lock"
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        holder = path.read_text(encoding="utf-8") if path.is_file() else ""
+        raise UsageError(
+            f"The run {run.id} is being written by {holder or 'another process'}.\n"
+            "Wait until that process ends, or end it with Ctrl-C or kill. To continue another run: "
+            "resume=<run id>.\nWithout resume, train starts a new run."
+        ) from None
+    with suppress(PermissionError):  # Windows does not write to locked files
+        path.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
+    try:
+        yield
+    finally:
+        with suppress(PermissionError):  # Windows keeps open files
+            path.unlink(missing_ok=True)
+        lock.release()
+# ~ endif

@@ -1,4 +1,4 @@
-"""Compare the jobs of ``train -m``; ``configs/train.yaml`` names the callback.
+"""Watch the jobs of ``train -m``; ``configs/train.yaml`` names the callback.
 
 Hydra imports this module at the start of every command, so the modules that draw are imported late.
 """
@@ -11,12 +11,20 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
+from ..run.environment import without_secrets
+from ..run.files import write_text
 from ..run.folder import Run
 from ..run.identity import RUN_ID
 
 
 class Multirun(Callback):
-    """Hydra calls this callback when the last job of a multirun has ended."""
+    """Hydra calls this callback before each job and after the last job of a multirun."""
+
+    def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Redact secrets in the file to which Hydra has written the command line."""
+        file = Path(config.hydra.sweep.dir) / "multirun.yaml"
+        if file.is_file():
+            write_text(file, without_secrets(file.read_text(encoding="utf-8")))
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Compare the trainings; exit with status 1 if a job has failed."""

@@ -4,11 +4,13 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from omegaconf import DictConfig, OmegaConf
 from pydantic import Field, model_validator
 
+from ..errors import UsageError
 from ..settings.check import Strict, flattened, problems, refuse, resolved
 from ..settings.tree import Settings
 
@@ -67,6 +69,11 @@ class Search(Settings):
         "which may have log: true (logarithmic scale) or step: 2.",
     )
 
+    @property
+    def epochs(self) -> int:
+        """The number of epochs of each trial; ``check_search`` refuses null."""
+        return self.trainer.max_epochs or 1
+
 
 SEARCH_SETTINGS = Search.model_fields.keys() - Settings.model_fields.keys()
 
@@ -79,8 +86,13 @@ def check_search(config: DictConfig, overrides: Sequence[str]) -> Search:
         overrides: the words of the command line, such as ``seed=1``.
 
     Raises:
-        UsageError: with all mistakes, a line for each.
+        UsageError: with all mistakes, a line for each, or if Optuna is not installed.
     """
+    if find_spec("optuna") is None:
+        raise UsageError(
+            "tune needs the package optuna, which is not installed.\n"
+            "Install it: uv sync --extra tune"
+        )
     tree = resolved(config)
     space = _by_path(tree["space"]) if isinstance(tree.get("space"), dict) else {}
     tree |= {"space": space} if space else {}
@@ -89,6 +101,8 @@ def check_search(config: DictConfig, overrides: Sequence[str]) -> Search:
     ]
     if tree.get("resume") is not None:
         mistakes.append(("resume", "is for train; tune continues the study of the same name"))
+    if tree["trainer"].get("max_epochs", "") is None:
+        mistakes.append(("trainer.max_epochs", "must be a number: all trials have as many epochs"))
     given = {override.lstrip("+~").split("=", 1)[0] for override in overrides}
     training = {name: value for name, value in tree.items() if name not in SEARCH_SETTINGS}
     for key, choice in space.items():

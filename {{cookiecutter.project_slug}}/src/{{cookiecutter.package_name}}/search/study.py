@@ -70,7 +70,7 @@ def run_states(study: Study) -> dict[str, TrialState]:
 
 
 def _pruner(settings: Search) -> BasePruner:
-    epochs = settings.trainer.max_epochs
+    epochs = settings.epochs
     if settings.pruner == "median":
         return MedianPruner(n_warmup_steps=epochs // 4)
     if settings.pruner == "hyperband":

@@ -19,7 +19,11 @@ from optuna.storages import fail_stale_trials
 from optuna.trial import TrialState
 
 from ..run.folder import Run, read_metrics
+# ~ if cookiecutter.use_wandb
+from ..run.identity import RUN_ID, VARIED
+# ~ else
 from ..run.identity import RUN_ID
+# ~ endif
 from ..settings.tree import monitored
 from .compare import compare, read_result
 from .plots import draw_study
@@ -61,6 +65,8 @@ def run_search(settings: Search, overrides: Sequence[str]) -> None:
     study = open_study(settings, folder, lock)
     own = re.compile(rf"[+~]*({'|'.join(SEARCH_SETTINGS)}|runs)\b")
     words = [override.lstrip("+") for override in overrides if not own.match(override)]
+    if not any(word.startswith("trainer.max_epochs=") for word in words):
+        words.append(f"trainer.max_epochs={settings.epochs}")  # each trial has the same number
     received: list[int] = []
 
     def interrupt(signum: int, _frame: FrameType | None) -> None:
@@ -100,9 +106,7 @@ def _run_trials(
         run = Run(folder / trial.user_attrs["run"])
         print(run.id, "started:", *chosen, flush=True)
         try:
-            pruned = train(
-                trial, run, [*words, *chosen], settings.trainer.max_epochs, received=received
-            )
+            pruned = train(trial, run, [*words, *chosen], settings.epochs, received=received)
         except KeyboardInterrupt:
             study.enqueue_trial(trial.params, user_attrs=trial.user_attrs)  # to continue it
             raise
@@ -158,7 +162,11 @@ def train(
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
+            # ~ if cookiecutter.use_wandb
+            env={**os.environ, RUN_ID: run.id, VARIED: ",".join(trial.params)},
+            # ~ else
             env={**os.environ, RUN_ID: run.id},
+            # ~ endif
             process_group=0,  # so that Ctrl-C does not reach it
         )
     reported = 0
@@ -199,6 +207,8 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 def _print_results(study: Study, folder: Path, words: Sequence[str]) -> None:
     states = run_states(study).items()
     ended = [Run(folder / name) for name, state in states if state != TrialState.RUNNING]
+    if not ended:
+        return
     compare([read_result(run) for run in ended], folder, draw_study(study, folder))
     if study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
         best = study.best_trial.user_attrs

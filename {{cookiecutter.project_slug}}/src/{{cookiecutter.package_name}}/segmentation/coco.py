@@ -1,7 +1,8 @@
-"""Draw masks from the polygons and run-length encodings of COCO annotations."""
+"""Read outlines of objects, in the formats of COCO and LabelMe, and draw masks from them."""
 
 import pickle
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,14 @@ import torch
 from faster_coco_eval.core import mask as coco_mask
 from torch import Tensor
 
-from ..data.coco import CocoImage, CocoObject
+from ..data.coco import CocoImage, CocoObject, read_coco
+from ..data.files import folder_of
 from ..data.images import UnreadableImageError, size_conflict
+from ..data.labelme import read_labelme
+from ..data.reading import Reading
+from ..data.split import with_splits
 from ..errors import UsageError
+from ..settings.segmentation import DataSettings
 from .masks import IGNORE_INDEX
 
 
@@ -61,12 +67,39 @@ class CocoMasks:
             try:
                 pixels = _pixels(annotation, image.height, image.width)
             except (IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
-                reason = f"annotation {annotation.id} of {image.source} is no outline: {error}"
+                reason = f"annotation {annotation.id} of {image.source} is not an outline: {error}"
                 raise UnreadableImageError(str(image.path), reason) from error
             outlined.append((annotation, pixels))
         for annotation, pixels in sorted(outlined, key=lambda pair: -int(pair[1].sum())):
             ids[pixels] = IGNORE_INDEX if annotation.crowd else annotation.label + 1
         return torch.from_numpy(ids)
+
+
+def leave_out_beyond(splits: Mapping[str, Sequence[CocoImage]], reading: Reading) -> None:
+    """Remove and count the objects whose polygons are all outside of their image."""
+    for split, images in splits.items():
+        for image in images:
+            beyond = [item for item in image.objects if _is_beyond(image, item)]
+            for item in beyond:
+                image.objects.remove(item)
+                reading.leave_out("objects", "outside of the image", image.source, split=split)
+
+
+def _is_beyond(image: CocoImage, annotation: CocoObject) -> bool:
+    outline = annotation.content.get("segmentation")
+    if not isinstance(outline, list) or not outline:
+        return False
+    for polygon in outline:
+        try:
+            if 0 <= polygon[0] < image.width and 0 <= polygon[1] < image.height:
+                return False  # as of nearly all objects, without a look at the other corners
+            xs, ys = polygon[::2], polygon[1::2]
+            above = max(xs) <= 0 or max(ys) <= 0
+            if not (above or min(xs) >= image.width or min(ys) >= image.height):
+                return False
+        except (IndexError, KeyError, TypeError, ValueError):  # reported when it is checked
+            return False
+    return True
 
 
 def _pixels(annotation: CocoObject, height: int, width: int) -> np.ndarray:
@@ -112,3 +145,47 @@ def _check(image: CocoImage, annotation: CocoObject) -> None:
             raise UsageError(
                 f"{where} has a polygon that is not x, y, x, y ... of three corners at least."
             )
+
+
+def read_outlines(
+    settings: DataSettings, reading: Reading
+) -> tuple[list[str], dict[str, tuple[list[Path], CocoMasks]]]:
+    """Read the classes, and the images and masks by split, of COCO or LabelMe data.
+
+    Raises:
+        UsageError: if a file or an annotation is missing or invalid.
+    """
+    root, missing_images, pixels = settings.root, settings.skip_unreadable, settings.pixels
+    if settings.name == "labelme":
+        names, outlined = read_labelme(root, reading, pixels=pixels, missing_images=missing_images)
+    else:
+        names, outlined = read_coco(
+            root,
+            reading,
+            pixels=pixels,
+            missing_images=missing_images,
+            outside=settings.outside_root,
+        )
+    leave_out_beyond(outlined, reading)
+    splits = with_splits(
+        outlined,
+        settings,
+        reading,
+        path=lambda image: image.path,
+        labels=lambda image: {names[item.label] for item in image.objects},
+    )
+    for split, images in splits.items():
+        objects = [item for image in images for item in image.objects]
+        labels = [item.label for item in objects if not item.crowd]
+        reading.count(split, images=len(images), labels=labels, classes=names)
+    used = (image.path for images in outlined.values() for image in images)
+    reading.add_unused_images(folder_of(root), used, "not among the annotated images")
+    if "background" in names:
+        raise UsageError(
+            f"{root} has a class named background, but all pixels outside of objects have this "
+            "class already.\nRename it, or remove its annotations."
+        )
+    return ["background", *names], {
+        split: ([image.path for image in images], CocoMasks(images))
+        for split, images in splits.items()
+    }

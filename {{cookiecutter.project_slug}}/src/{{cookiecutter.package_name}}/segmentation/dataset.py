@@ -1,6 +1,6 @@
 """Image data sets with a mask for each image."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,9 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ..data.coco import read_coco
 from ..data.datamodule import Datasets
-from ..data.files import folder_of
 from ..data.fit import Fit
 from ..data.images import (
     DecodedImage,
@@ -20,15 +18,15 @@ from ..data.images import (
     UnreadableImageError,
     read_image,
 )
-from ..data.labelme import read_labelme
 from ..data.reading import Reading
 from ..data.split import with_splits
-from ..errors import UsageError
 from ..settings.data import PixelFormat, ShapesSettings
 from ..settings.segmentation import DataSettings
-from .coco import CocoMasks
+# ~ if cookiecutter.scope == "complete"
+from .coco import CocoMasks, read_outlines
+# ~ endif
 from .grey_masks import with_greys
-from .mask_folders import find_pairs
+from .mask_folders import Pair, find_pairs
 from .masks import Classes, read_classes, read_mask
 from .transforms import PairTransform, eval_transform, train_transform
 from .write_shapes import write_shapes
@@ -56,25 +54,32 @@ class Batch(NamedTuple):
 class MaskFiles:
     """Read the mask of an image from an image file."""
 
-    def __init__(self, paths: Sequence[str], classes: Classes) -> None:
-        self.paths = np.array(paths)
+    def __init__(self, pairs: Sequence[Pair], classes: Classes) -> None:
+        self.images = np.array([image for image, _ in pairs])
+        self.paths = np.array([mask for _, mask in pairs])
         self.classes = classes
 
     def __call__(self, index: int, size: tuple[int, int]) -> Tensor:
         """Return the mask of an image of this height and width, a uint8 tensor [H, W]."""
-        return read_mask(*self.record(index), size)
+        return read_mask(*self.record(index), size, str(self.images[index]))
 
     def record(self, index: int) -> tuple[str, Classes]:
         """Return the path of a mask, and the names and colours of the classes."""
         return str(self.paths[index]), self.classes
 
 
+# ~ if cookiecutter.scope == "complete"
+Masks = MaskFiles | CocoMasks
+# ~ else
+Masks = MaskFiles
+# ~ endif
+ImagesAndMasks = Mapping[str, tuple[Sequence[str | Path], Masks]]  # by split
+
+
 class ImageAndMaskFiles:
     """A sequence of decoded images, each with its mask."""
 
-    def __init__(
-        self, paths: np.ndarray, masks: MaskFiles | CocoMasks, pixels: PixelFormat
-    ) -> None:
+    def __init__(self, paths: np.ndarray, masks: Masks, pixels: PixelFormat) -> None:
         self.paths = paths
         self.pixels = pixels
         self.masks = masks
@@ -94,7 +99,7 @@ class MaskDataset(Dataset[Sample | Unreadable]):
     def __init__(
         self,
         images: Sequence[str | Path],
-        masks: MaskFiles | CocoMasks | None,
+        masks: Masks | None,
         transform: PairTransform,
         pixels: PixelFormat,
     ) -> None:
@@ -139,10 +144,15 @@ def build_datasets(settings: DataSettings) -> Datasets:
     """
     reading = Reading()
     root = write_shapes(settings) if isinstance(settings, ShapesSettings) else settings.root
+    # ~ if cookiecutter.scope == "complete"
+    splits: ImagesAndMasks
     if settings.name in {"coco", "labelme"}:
-        names, splits = _read_outlines(settings, reading)
+        names, splits = read_outlines(settings, reading)
     else:
         names, splits = _read_mask_files(settings, root, reading)
+    # ~ else
+    names, splits = _read_mask_files(settings, root, reading)
+    # ~ endif
     evaluation, pixels = eval_transform(settings), settings.pixels
     return Datasets(
         train=MaskDataset(*splits["train"], train_transform(settings), pixels),
@@ -154,54 +164,20 @@ def build_datasets(settings: DataSettings) -> Datasets:
     )
 
 
-ImagesAndMasks = dict[str, tuple[Sequence[str | Path], MaskFiles | CocoMasks]]  # by split
-
-
-def _read_outlines(settings: DataSettings, reading: Reading) -> tuple[list[str], ImagesAndMasks]:
-    root, missing_images = settings.root, settings.skip_unreadable
-    if settings.name == "labelme":
-        names, outlined = read_labelme(root, reading, missing_images=missing_images)
-    else:
-        names, outlined = read_coco(
-            root, reading, missing_images=missing_images, outside=settings.outside_root
-        )
-    splits = with_splits(
-        outlined,
-        settings,
-        reading,
-        path=lambda image: image.path,
-        labels=lambda image: {names[item.label] for item in image.objects},
-    )
-    for split, images in splits.items():
-        objects = [item for image in images for item in image.objects]
-        labels = [item.label for item in objects if not item.crowd]
-        reading.count(split, images=len(images), labels=labels, classes=names)
-    used = (image.path for images in outlined.values() for image in images)
-    reading.add_unused_images(folder_of(root), used, "not among the annotated images")
-    if "background" in names:
-        raise UsageError(
-            f"{root} has a class named background, but all pixels outside of objects have this "
-            "class already.\nRename it, or remove its annotations."
-        )
-    return ["background", *names], {
-        split: ([image.path for image in images], CocoMasks(images))
-        for split, images in splits.items()
-    }
-
-
 def _read_mask_files(
     settings: DataSettings, root: Path, reading: Reading
 ) -> tuple[list[str], ImagesAndMasks]:
-    pairs = find_pairs(root)
+    pairs = find_pairs(root, reading)
     splits = with_splits(pairs, settings, reading, path=lambda pair: pair[0], labels=lambda _: ())
-    trained = [mask for _, mask in splits["train"]]
-    classes = with_greys(read_classes(root / "classes.txt"), trained, reading)
+    names = read_classes(root / "classes.txt")
+    classes = with_greys(names, splits, reading)
+    reading.note_similar(names.names)
     for split, part in splits.items():
         reading.images[split] = len(part)
     used = (path for part in pairs.values() for pair in part for path in pair)
     reading.add_unused_images(root, used, "without a mask, or a mask without an image")
-    return classes.names, {
-        split: ([image for image, _ in part], MaskFiles([mask for _, mask in part], classes))
+    return names.names, {
+        split: ([image for image, _ in part], MaskFiles(part, classes[split]))
         for split, part in splits.items()
     }
 

@@ -1,4 +1,4 @@
-"""Draw images with their targets and predictions, and describe predictions in words."""
+"""Draw images with their targets and predictions, and measure the area of each class."""
 
 import math
 from collections.abc import Sequence
@@ -7,10 +7,11 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from ..evaluation.drawing import to_picture
-from .masks import Prediction, mask_image
+from .masks import Prediction, mask_image, palette
 
 MIN_WIDTH = 256
 FONT_SIZE = 13
+GAP = 6  # pixels between the prediction and the target, and around texts
 STRENGTH = 0.55  # opacity of the colours over the image
 
 
@@ -25,33 +26,60 @@ def draw_prediction(
         prediction: the predicted mask, which is resized to the image.
         classes: the class names.
     """
-    picture = to_picture(image)
-    if picture.width < MIN_WIDTH:
-        factor = math.ceil(MIN_WIDTH / picture.width)
-        size = (picture.width * factor, picture.height * factor)
-        picture = picture.resize(size, Image.Resampling.NEAREST)
-    masks = [(caption(target, prediction, classes), prediction.mask)]
+    picture = _enlarged(image)
+    masks = [("prediction", prediction.mask)]
     if target is not None:
         masks.append(("target", target))
-    tiles = [_overlaid(picture, mask, name) for name, mask in masks]
-    joined = Image.new("RGB", (sum(tile.width for tile in tiles), tiles[0].height))
+    tiles = [_overlaid(picture, mask, title, classes) for title, mask in masks]
+    width = len(tiles) * (picture.width + GAP) - GAP
+    joined = Image.new("RGB", (width, max(tile.height for tile in tiles)), "white")
     for index, tile in enumerate(tiles):
-        joined.paste(tile, (index * tile.width, 0))
+        joined.paste(tile, (index * (picture.width + GAP), 0))
     return joined
 
 
-def draw_target(image: Tensor, target: Tensor, _classes: Sequence[str]) -> Image.Image:
+def draw_target(image: Tensor, target: Tensor, classes: Sequence[str]) -> Image.Image:
     """Draw a mask, uint8 [H, W], over its image, uint8 [C, H, W]."""
-    return Image.blend(to_picture(image), mask_image(target).convert("RGB"), STRENGTH)
+    return _overlaid(_enlarged(image), target, "target", classes)
 
 
-def _overlaid(picture: Image.Image, mask: Tensor, name: str) -> Image.Image:
+def _enlarged(image: Tensor) -> Image.Image:
+    picture = to_picture(image)
+    factor = math.ceil(MIN_WIDTH / picture.width)
+    size = (picture.width * factor, picture.height * factor)
+    return picture.resize(size, Image.Resampling.NEAREST) if factor > 1 else picture
+
+
+def _overlaid(
+    picture: Image.Image, mask: Tensor, title: str, classes: Sequence[str]
+) -> Image.Image:
+    """Draw a mask over a picture, with the names and colours of its classes below."""
     ids = mask_image(mask).resize(picture.size, Image.Resampling.NEAREST)
     colored = Image.blend(picture, ids.convert("RGB"), STRENGTH)
+    colors = palette()
     size = max(FONT_SIZE, picture.width // 32)
-    tile = Image.new("RGB", (picture.width, picture.height + size + 8), "#24292f")
+    texts: list[tuple[str, tuple[int, ...] | None]] = [(title, None)]
+    for label, name, _ in sorted(_areas(mask, classes)):
+        texts.append((name, tuple(colors[3 * label :][:3])))
+    places, left, top = [], float(GAP), picture.height + GAP // 2
+    for text, color in texts:
+        mark = 0 if color is None else size
+        room = picture.width - 2 * GAP - mark
+        font = ImageFont.load_default(size)
+        if font.getlength(text) > room:  # a smaller font, so that no name is cut off
+            font = ImageFont.load_default(0.95 * size * room / font.getlength(text))
+        end = left + mark + font.getlength(text)
+        if end > picture.width - GAP and left > GAP:
+            left, end, top = float(GAP), GAP + end - left, top + size + GAP // 2
+        places.append((text, color, font, (left, top), mark))
+        left = end + 2 * GAP
+    tile = Image.new("RGB", (picture.width, top + size + GAP), "#24292f")
     tile.paste(colored, (0, 0))
-    ImageDraw.Draw(tile).text((6, picture.height + 3), name, "white", ImageFont.load_default(size))
+    pen = ImageDraw.Draw(tile)
+    for text, color, font, (x, y), mark in places:
+        if color is not None:
+            pen.rectangle((x, y + 2, x + mark - 4, y + size - 2), color, outline="white")
+        pen.text((x + mark, y), text, "white", font)
     return tile
 
 
@@ -67,7 +95,14 @@ def describe(prediction: Prediction, classes: Sequence[str]) -> dict[str, object
 
 
 def _shares(prediction: Prediction, classes: Sequence[str]) -> list[tuple[str, float]]:
-    counts = mask_image(prediction.mask).histogram()[: len(classes)]  # without IGNORE_INDEX
-    pairs = zip(classes, counts, strict=True)
-    seen = [(name, count / sum(counts)) for name, count in pairs if count]
-    return sorted(seen, key=lambda pair: -pair[1])
+    """Return the names of the predicted classes with their shares of the area, largest first."""
+    areas = _areas(prediction.mask, classes)
+    total = sum(count for _, _, count in areas)
+    return [(name, count / total) for _, name, count in areas]
+
+
+def _areas(mask: Tensor, classes: Sequence[str]) -> list[tuple[int, str, int]]:
+    """Return label, name and number of pixels of the classes in a mask, the largest first."""
+    counts = mask_image(mask).histogram()[: len(classes)]  # without IGNORE_INDEX
+    rows = zip(range(len(classes)), classes, counts, strict=True)
+    return sorted([row for row in rows if row[2]], key=lambda row: -row[2])

@@ -1,10 +1,12 @@
 """Find images and their mask files, in folders with or without splits."""
 
 import os
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
 from ..data.files import folders_in, images_below, split_folders
+from ..data.reading import Reading
 from ..errors import UsageError
 
 IMAGES = ("images",)
@@ -17,18 +19,18 @@ Or images/a.jpg with masks/a.png, which are then split."""
 Pair = tuple[str, str]  # the paths of an image and of its mask
 
 
-def find_pairs(root: Path) -> dict[str, list[Pair]]:
+def find_pairs(root: Path, reading: Reading) -> dict[str, list[Pair]]:
     """Return the images and their masks by split, matched by file name.
 
-    Without splits, all images are those of train.
+    Without splits, all images are those of train. Images with the same mask are noted.
 
     Raises:
-        UsageError: if a folder or a mask is missing.
+        UsageError: if a folder or a mask is missing, or an image has two masks.
     """
     folders = _find_folders(root)
     if "train" not in folders:
         raise UsageError(f"data.root={root} has no images for train.\n{LAYOUTS}")
-    return {split: _match(*folders[split]) for split in folders}
+    return {split: _match(*folders[split], reading) for split in folders}
 
 
 def _find_folders(root: Path) -> dict[str, tuple[Path, Path]]:
@@ -52,19 +54,32 @@ def _folder(parent: Path, names: Sequence[str]) -> Path:
     return parent / next((present[name] for name in names if name in present), names[0])
 
 
-def _match(images: Path, masks: Path) -> list[Pair]:
+def _match(images: Path, masks: Path, reading: Reading) -> list[Pair]:
     for folder in (images, masks):
         if not folder.is_dir():
             raise UsageError(f"{folder} is missing.\n{LAYOUTS}")
     paths = images_below(images)
     if not paths:
         raise UsageError(f"{images} has no images.")
-    masks_by_name = {_relative_stem(masks, path): path for path in images_below(masks)}
+    files = images_below(masks)
+    array = next((path for path in files if path.lower().endswith(".npy")), None)
+    if array is not None:
+        raise UsageError(
+            f"{array} is not an image file.\nSave masks as PNG, grey or with a palette."
+        )
+    masks_by_name: dict[str, str] = {}
+    for path in files:
+        other = masks_by_name.setdefault(_relative_stem(masks, path), path)
+        if other != path:
+            raise UsageError(f"{other} and {path} may both be the mask of an image.\nKeep one.")
     unmatched = [path for path in paths if _relative_stem(images, path) not in masks_by_name]
     if unmatched:
         raise UsageError(f"{unmatched[0]} has no mask in {masks} ({len(unmatched)} such images).")
-    return [(path, masks_by_name[_relative_stem(images, path)]) for path in paths]
+    pairs = [(path, masks_by_name[_relative_stem(images, path)]) for path in paths]
+    reading.note_shared((mask, path) for path, mask in pairs)
+    return pairs
 
 
 def _relative_stem(folder: Path, path: str) -> str:
-    return path.removeprefix(f"{folder}{os.sep}").rpartition(".")[0]
+    name = path.removeprefix(f"{folder}{os.sep}").rpartition(".")[0]
+    return unicodedata.normalize("NFC", name)  # macOS writes names in the form NFD

@@ -1,5 +1,6 @@
 """Read and write mask files, and read the names and colours of their classes."""
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +16,11 @@ from torchvision.transforms.v2.functional import resize
 
 from ..data.fit import place
 from ..data.images import UnreadableImageError, size_conflict
+from ..data.pixels import ORIENTATION, orientation_of
 from ..data.text import read_text
 from ..errors import UsageError
 from ..evaluation.drawing import class_color
-from ..run.files import replacing
+from ..run.files import replacing, write_text
 from ..settings.segmentation import DataSettings
 
 IGNORE_INDEX = 255  # the id of pixels that the loss and the metrics ignore
@@ -39,9 +41,16 @@ class Classes:
     colors: dict[int, int]  # 0xRRGGBB -> id
     greys: dict[int, int] | None = None  # grey value -> id; without it, the values are the ids
 
+    @property
+    def ids(self) -> dict[int, int]:
+        """The ids of the classes, each as the meaning of itself."""
+        return {index: index for index in range(len(self.names))}
+
 
 def read_classes(path: Path) -> Classes:
     """Read ``classes.txt``: each line is the name of a class, followed by its colour for RGB masks.
+
+    The colour is three numbers, or in the form ``#ff0000``.
 
     Raises:
         UsageError: if the file is missing, names a class twice, or has fewer than two names.
@@ -58,22 +67,29 @@ def read_classes(path: Path) -> Classes:
             red, green, blue = map(int, words[-3:])
             colors[red << 16 | green << 8 | blue] = len(names)
             names.append(" ".join(words[:-3]))
+        elif len(words) > 1 and re.fullmatch("#[0-9a-fA-F]{6}", words[-1]):
+            colors[int(words[-1][1:], 16)] = len(names)
+            names.append(" ".join(words[:-1]))
         elif words:
             names.append(" ".join(words))
     if len(names) < 2:
-        raise UsageError(f"{path} names {len(names)} classes, but there must be two at least.")
+        raise UsageError(f"{path} must name two classes at least, but names {len(names)}.")
     if len({*names}) < len(names):
         raise UsageError(f"{path} names a class twice: {', '.join(names)}.")
     return Classes(names, colors)
 
 
-def read_mask(path: str, classes: Classes, size: tuple[int, int]) -> Tensor:
+def read_mask(
+    path: str, classes: Classes, size: tuple[int, int], image_file: str | None = None
+) -> Tensor:
     """Read the class ids of a mask from its grey values, its palette or its colours.
 
     Args:
         path: the file.
         classes: the names and colours of the classes.
-        size: the height and width of the image.
+        size: the height and width of the image as it is shown.
+        image_file: the file of the image. If its orientation (Exif) turns it by 90 degrees, and the
+            size of the mask is that of the unturned image, the mask is turned in the same way.
 
     Returns:
         uint8 tensor [H, W] of class ids and ``IGNORE_INDEX``.
@@ -87,6 +103,10 @@ def read_mask(path: str, classes: Classes, size: tuple[int, int]) -> Tensor:
             if file.height * file.width != size[0] * size[1]:  # before it is decoded
                 raise ValueError(size_conflict((file.height, file.width), size, "image is"))
             image = ImageOps.exif_transpose(file)
+            if (image.height, image.width) != size and image_file is not None:
+                with Image.open(image_file) as turned:
+                    image.getexif()[ORIENTATION] = orientation_of(turned)
+                image = ImageOps.exif_transpose(image)
             if (image.height, image.width) != size:
                 raise ValueError(size_conflict((image.height, image.width), size, "image is"))
             values, are_colors = mask_values(image, classes)
@@ -134,7 +154,8 @@ def _ids_of_colors(colors: np.ndarray, classes: Classes) -> np.ndarray:
     if (ids < 0).any():
         color = int(colors[ids < 0][0])
         shown = (color >> 16, color >> 8 & 255, color & 255)
-        raise ValueError(f"its colour {shown} is none of classes.txt")
+        lines = "" if classes.colors else ", where no line ends with a colour: road 128 64 128"
+        raise ValueError(f"its colour {shown} is none of classes.txt{lines}")
     return ids
 
 
@@ -150,7 +171,7 @@ def _ids_of_greys(values: np.ndarray, classes: Classes) -> np.ndarray:
     unknown = [value for value in present if value not in known]
     if unknown:
         read = sorted(classes.greys)
-        raise ValueError(f"it holds the values {unknown[:5]}, but training masks hold only {read}")
+        raise ValueError(f"it holds the values {unknown[:5]}, but other masks hold only {read}")
     table = np.zeros(present[-1] + 1, dtype=np.int64)
     for value in present:
         table[value] = known[value]
@@ -165,8 +186,13 @@ def mask_image(mask: Tensor) -> Image.Image:
     bits with fewer colours, and lose ``IGNORE_INDEX``.
     """
     image = Image.fromarray(mask.numpy())
-    image.putpalette([0, 0, 0, *(part for index in range(255) for part in class_color(index))])
+    image.putpalette(palette())
     return image
+
+
+def palette() -> list[int]:
+    """Return red, green and blue of each class id, one after the other."""
+    return [0, 0, 0, *(part for index in range(255) for part in class_color(index))]
 
 
 def restored(prediction: Prediction, size: tuple[int, int], settings: DataSettings) -> Prediction:
@@ -183,17 +209,27 @@ def restored(prediction: Prediction, size: tuple[int, int], settings: DataSettin
 
 def save_results(
     predicted: Iterable[tuple[Path, str, Prediction, tuple[int, int]]],
-    _classes: Sequence[str],
+    classes: Sequence[str],
     folder: Path,
 ) -> None:
     """Write ``masks/<name>.png``: palette images of class ids, in the size of the image files.
 
+    The legend ``masks/classes.txt`` has the name and the colour of each class, in the order of the
+    ids, in the form that ``read_classes`` reads.
+
     Args:
         predicted: the path of each image, the name of its output files, its prediction in the
             size of the image, and this size.
+        classes: the class names.
         folder: the folder in which ``masks/`` is created.
     """
     (folder / "masks").mkdir()
+    colors = palette()
+    lines = [
+        f"{name} {' '.join(map(str, colors[3 * index : 3 * index + 3]))}\n"
+        for index, name in enumerate(classes)
+    ]
+    write_text(folder / "masks" / "classes.txt", "".join(lines))
     for _path, name, prediction, _size in predicted:
         with replacing(folder / "masks" / f"{name}.png") as hidden:
             mask_image(prediction.mask).save(hidden)

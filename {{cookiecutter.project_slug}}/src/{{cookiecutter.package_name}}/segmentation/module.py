@@ -5,6 +5,9 @@ import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
+# ~ if cookiecutter.scope == "complete"
+from torch.nn import functional
+# ~ endif
 from torchmetrics import SumMetric
 from torchmetrics.classification import MulticlassConfusionMatrix
 
@@ -12,6 +15,9 @@ from ..data.datamodule import counted_images
 from ..evaluation.scores import ClassScores, StepResults, rounded
 from ..settings.tree import MONITOR, Settings
 from ..training.backbone import prepare_network
+# ~ if cookiecutter.scope == "complete"
+from ..training.class_weights import weights_tensor
+# ~ endif
 from ..training.logging_step import is_logging_step
 from ..training.optimizer import build_optimizer
 from .dataset import Batch
@@ -23,6 +29,10 @@ from .scoring import score_batch
 class SegmentationModule(LightningModule):
     """Train a segmenter, and measure mean IoU and Dice from a confusion matrix of all pixels."""
 
+    # ~ if cookiecutter.scope == "complete"
+    class_weights: Tensor | None
+
+    # ~ endif
     def __init__(self, settings: Settings, classes: list[str], *, download: bool = True) -> None:
         super().__init__()
         self.settings = settings
@@ -34,7 +44,15 @@ class SegmentationModule(LightningModule):
             download=download,
         )
         prepare_network(self.network, settings, compiled=self.network)
+        # ~ if cookiecutter.scope == "complete"
+        self.register_buffer("class_weights", weights_tensor(settings), persistent=False)
+        self.losses = [
+            self._cross_entropy if name == "cross_entropy" else _loss(name)
+            for name in settings.model.loss
+        ]
+        # ~ else
         self.losses = [_loss(name) for name in settings.model.loss]
+        # ~ endif
         # Lightning's mean would be wrong if processes measure different numbers of images.
         self.loss_sum = SumMetric(nan_strategy="disable")
         self.loss_count = SumMetric(nan_strategy="disable")
@@ -51,6 +69,13 @@ class SegmentationModule(LightningModule):
         """Return the sum of the losses that ``model.loss`` lists, a scalar tensor."""
         return torch.stack([loss(logits, targets) for loss in self.losses]).sum()
 
+    # ~ if cookiecutter.scope == "complete"
+    def _cross_entropy(self, logits: Tensor, targets: Tensor) -> Tensor:
+        return functional.cross_entropy(
+            logits, targets, self.class_weights, ignore_index=IGNORE_INDEX
+        )
+
+    # ~ endif
     def predict_images(self, images: Tensor) -> list[Prediction]:
         """Return a predicted mask [H, W] for each of the uint8 images [B, C, H, W]."""
         return [Prediction(mask) for mask in self(images).argmax(dim=1).to(torch.uint8).cpu()]
@@ -120,8 +145,7 @@ class SegmentationModule(LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Build the optimiser and its learning rate schedule."""
-        steps = int(self.trainer.estimated_stepping_batches)
-        return build_optimizer(self.network, self.settings, steps)
+        return build_optimizer(self.network, self.settings, self.trainer)
 
 
 def overlap(counts: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,14 +1,26 @@
 """The network: a segmentation-models-pytorch architecture with a timm encoder."""
 
+# ~ if cookiecutter.scope == "complete"
+from typing import Self, cast
+
+# ~ else
 from typing import cast
 
+# ~ endif
 import segmentation_models_pytorch as smp
 from torch import Tensor, nn
 
 from ..errors import UsageError
 from ..settings.segmentation import ModelSettings
+# ~ if cookiecutter.scope == "complete"
+from ..training.backbone import Normalisation, check_name, explain_failed_download, normalisation_of
+from ..training.finetuning import keep_frozen_norms
+from ..training.weights import IMAGENET, load_pretrained
+
+# ~ else
 from ..training.backbone import Normalisation, check_name, explain_failed_download, normalisation_of
 
+# ~ endif
 U_SHAPED = {"unet", "unetplusplus", "manet"}
 
 
@@ -25,6 +37,19 @@ class Segmenter(nn.Module):
         """The encoder, a timm model."""
         return cast("nn.Module", self.model.encoder)
 
+    # ~ if cookiecutter.scope == "complete"
+    @property
+    def body(self) -> nn.Module:
+        """The timm model within the encoder."""
+        return cast("nn.Module", getattr(self.backbone, "model", self.backbone))
+
+    def train(self, mode: bool = True) -> Self:  # noqa: FBT001, FBT002
+        """Switch to training or evaluation mode; frozen batch norms stay in evaluation mode."""
+        super().train(mode)
+        keep_frozen_norms(self)
+        return self
+
+    # ~ endif
     def forward(self, images: Tensor) -> Tensor:
         """Compute the logits of each class for each pixel.
 
@@ -55,7 +80,11 @@ def build_network(
         )
     name = settings.backbone
     check_name(name)
-    pretrained = settings.pretrained and download
+    # ~ if cookiecutter.scope == "complete"
+    pretrained = settings.pretrained in IMAGENET and download
+    # ~ else
+    pretrained = bool(settings.pretrained) and download
+    # ~ endif
     with explain_failed_download(name, pretrained=pretrained):
         model = smp.create_model(
             settings.architecture,
@@ -65,9 +94,18 @@ def build_network(
             classes=classes,
             **_decoder(settings),
         )
+    # ~ if cookiecutter.scope == "complete"
+    network = Segmenter(model, normalisation_of(name, channels))
+    if download:
+        load_pretrained(network, pretrained=settings.pretrained, backbone=name)
+    return network
+
+
+    # ~ else
     return Segmenter(model, normalisation_of(name, channels))
 
 
+# ~ endif
 def _decoder(settings: ModelSettings) -> dict[str, list[int]]:
     """Return the decoder channels, which are halved from block to block, as arguments."""
     if settings.architecture.lower() not in U_SHAPED:

@@ -7,7 +7,11 @@ from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
+# ~ if cookiecutter.scope == "complete"
+from ..data.augment import random_steps
+# ~ else
 from ..data.color import color_jitter
+# ~ endif
 from ..data.fit import GREY, Fit
 from ..settings.segmentation import DataSettings
 from .masks import IGNORE_INDEX
@@ -25,10 +29,14 @@ def train_transform(settings: DataSettings) -> PairTransform:
         bilinear = v2.InterpolationMode.BILINEAR
         steps.append(v2.RandomRotation(augment.rotate, interpolation=bilinear, fill=FILL))
     steps.append(Fit(settings, FILL, random=True))
+    # ~ if cookiecutter.scope == "complete"
+    steps += random_steps(augment, settings.channels)
+    # ~ else
     if augment.flip:
         steps.append(v2.RandomHorizontalFlip(augment.flip))
     if augment.color:
         steps.append(color_jitter(augment.color, settings.channels))
+    # ~ endif
     return ImageAndMask(v2.Compose(steps))
 
 

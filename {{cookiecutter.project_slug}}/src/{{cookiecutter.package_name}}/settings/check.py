@@ -103,7 +103,8 @@ def location(details: ErrorDetails) -> Keys:
     keys = [str(part) for part in details["loc"]]
     if len(keys) > 1 and keys[0] == "data":
         del keys[1]
-    return tuple(key for key in keys if key not in {"int", "float", "str", "literal['auto']"})
+    types = ("int", "float", "str", "bool", "constrained-int", "literal[")
+    return tuple(key for key in keys if not (key in types or key.startswith(types[-1])))
 
 
 def _problem(details: ErrorDetails, known: Sequence[str]) -> tuple[str, str]:
@@ -115,7 +116,8 @@ def _problem(details: ErrorDetails, known: Sequence[str]) -> tuple[str, str]:
             return path, f"is not a setting of {group}={member}"
         last = path.rsplit(".", 1)[-1]
         similar = difflib.get_close_matches(path, known, n=1, cutoff=0.6)
-        similar += [setting for setting in known if setting.rsplit(".", 1)[-1] == last]
+        names = {setting.rsplit(".", 1)[-1]: setting for setting in reversed(known)}
+        similar += [names[name] for name in difflib.get_close_matches(last, names, n=1)]
         return path, "is not a setting" + (f"; did you mean {similar[0]}?" if similar else "")
     if details["type"] == "missing":
         return path, "is missing"

@@ -1,19 +1,34 @@
 """The settings of data and model for image classification."""
 
+# ~ if cookiecutter.scope == "complete"
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+# ~ else
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+# ~ endif
 from .check import Strict
+# ~ if cookiecutter.scope == "complete"
+from .data import OwnFolder, ShapesSettings
+from .weights import Freeze, Pretrained
+
+
+# ~ else
 from .data import OwnFolder, ShapesSettings
 
 
+# ~ endif
 class ImageFolderSettings(OwnFolder):
     """Class folders below ``train/ val/ test/``, or class folders that are split here."""
 
     name: Literal["imagefolder"]
 
 
+# ~ if cookiecutter.scope == "complete"
 class CsvSettings(OwnFolder):
     """A CSV file with a row for each image, or the folder that holds it."""
 
@@ -48,15 +63,29 @@ def has_several_labels(data: DataSettings) -> bool:
     return isinstance(data, CsvSettings) and data.multilabel
 
 
+# ~ else
+DataSettings = Annotated[ShapesSettings | ImageFolderSettings, Field(discriminator="name")]
+
+
+# ~ endif
 class ModelSettings(Strict):
     """The network and its regularisation."""
 
     backbone: str = Field(min_length=1, description="Any model of timm.list_models().")
-    pretrained: bool = Field(description="Start from downloaded weights, usually of photos.")
+    # ~ if cookiecutter.scope == "complete"
+    pretrained: Pretrained
+    freeze: Freeze
+    # ~ else
+    pretrained: bool | Literal["imagenet"] = Field(
+        description="true or imagenet: the backbone starts from downloaded weights."
+    )
+    # ~ endif
     drop_rate: float = Field(ge=0, lt=1, description="Dropout before the last layer.")
+    # ~ if cookiecutter.scope == "complete"
     score_threshold: float = Field(
         ge=0, le=1, description="Lowest probability of a predicted label, with data.multilabel."
     )
+    # ~ endif
     label_smoothing: float = Field(
         ge=0, lt=1, description="Share of a target spread over all classes."
     )

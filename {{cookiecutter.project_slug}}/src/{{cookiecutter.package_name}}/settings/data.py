@@ -35,8 +35,23 @@ class AugmentSettings(Strict):
         gt=0, le=1, description="Smallest area of the random crop, as a share; 1 is off."
     )
     flip: float = Field(ge=0, le=1, description="Probability of a left-right flip.")
-    # ~ if cookiecutter.task != "classification"
+    # ~ if cookiecutter.scope == "complete"
+    flip_vertical: float = Field(ge=0, le=1, description="Probability of an upside-down flip.")
+    # ~ endif
+    # ~ if cookiecutter.task != "classification" or cookiecutter.scope == "complete"
     rotate: float = Field(ge=0, le=180, description="Largest rotation in degrees.")
+    # ~ endif
+    # ~ if cookiecutter.scope == "complete"
+    blur: float = Field(ge=0, le=1, description="Probability of a blur.")
+    noise: float = Field(
+        ge=0, le=1, description="Largest standard deviation of noise, as a share of the range."
+    )
+    erase: float = Field(ge=0, le=1, description="Probability that a rectangle becomes grey.")
+    # ~ if cookiecutter.task == "classification"
+    policy: Literal["randaugment", "trivialaugment"] | None = Field(
+        description="Random changes of torchvision in addition, for images of three channels."
+    )
+    # ~ endif
     # ~ endif
     color: float = Field(
         ge=0, le=1, description="Largest change of brightness, contrast, saturation."
@@ -53,10 +68,16 @@ class DataFolder(Strict):
     channels: int = Field(
         ge=1, description="Channels of the images; other numbers than 3 need TIFF or NumPy files."
     )
+    # ~ if cookiecutter.scope == "complete"
     value_range: tuple[float, float] | None = Field(
         description="Values of more than 8 bits that become 0 and 255; null looks for them once."
     )
-    # ~ if cookiecutter.task != "classification"
+    # ~ else
+    value_range: tuple[float, float] | None = Field(
+        description="Values that become 0 and 255, for images of more than 8 bits."
+    )
+    # ~ endif
+    # ~ if cookiecutter.task == "detection" or (cookiecutter.task == "segmentation" and cookiecutter.scope == "complete")
     outside_root: bool = Field(description="Whether annotation files may name images outside root.")
     # ~ endif
     image_size: int | tuple[int, int] = Field(
@@ -73,6 +94,17 @@ class DataFolder(Strict):
         description="Decode each image once, and store it as large as the model needs it."
     )
     cache_folder: Path = Field(description="The folder of the cache, which can be deleted.")
+    # ~ if cookiecutter.task != "segmentation"
+    balance: float = Field(
+        ge=0,
+        le=1,
+        description="How much more often images of rare classes are drawn in training: 0 is off, "
+        "1 makes all classes equally frequent.",
+    )
+    # ~ endif
+    exclude: Path | None = Field(
+        description="A file with the path of an image to leave out in each line, below root."
+    )
     # ~ endif
     skip_unreadable: bool = Field(
         description="Leave out missing and unreadable files, and list them in the run folder."
@@ -125,9 +157,6 @@ class OwnFolder(DataFolder):
     split_file: Path | None = Field(
         description="The split.csv of a run, whose split is used again; null splits anew."
     )
-    exclude: Path | None = Field(
-        description="A file with the path of an image to leave out in each line, below root."
-    )
 
     @field_validator("split")
     @classmethod
@@ -145,7 +174,7 @@ class OwnFolder(DataFolder):
         try:
             re.compile(pattern or "")
         except re.error as error:
-            raise ValueError(f"is no regular expression: {error}") from error
+            raise ValueError(f"is not a regular expression: {error}") from error
         return pattern
 
 

@@ -5,7 +5,9 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from .check import Strict
+# ~ if cookiecutter.scope == "complete"
 from .data import OwnFolder, ShapesSettings
+from .weights import Freeze, Pretrained
 
 
 class BoxFolderSettings(OwnFolder):
@@ -14,17 +16,37 @@ class BoxFolderSettings(OwnFolder):
     name: Literal["coco", "yolo", "voc", "labelme"]
 
 
+# ~ else
+from .data import OwnFolder, ShapesSettings
+
+
+class BoxFolderSettings(OwnFolder):
+    """Annotations of COCO or YOLO."""
+
+    name: Literal["coco", "yolo"]
+
+
+# ~ endif
 DataSettings = Annotated[ShapesSettings | BoxFolderSettings, Field(discriminator="name")]
 
 
 class ModelSettings(Strict):
     """The network, and the threshold of the boxes that are shown."""
 
+    # ~ if cookiecutter.scope == "complete"
     architecture: Literal["fcos", "retinanet", "fasterrcnn", "ssdlite", "dfine"] = Field(
         description="dfine needs packages: uv sync --extra dfine."
     )
+    # ~ endif
     backbone: str = Field(min_length=1, description="Any model of timm.list_models().")
-    pretrained: bool = Field(description="Start from downloaded weights, usually of photos.")
+    # ~ if cookiecutter.scope == "complete"
+    pretrained: Pretrained
+    freeze: Freeze
+    # ~ else
+    pretrained: bool | Literal["imagenet"] = Field(
+        description="true or imagenet: the backbone starts from downloaded weights."
+    )
+    # ~ endif
     # The heads have group norms of 32 groups with two channels at least.
     channels: int = Field(ge=64, multiple_of=32, description="Channels of the feature pyramid.")
     score_threshold: float = Field(

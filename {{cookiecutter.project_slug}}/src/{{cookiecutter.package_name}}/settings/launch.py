@@ -39,6 +39,7 @@ FUNCTIONS = "choice|extend_list|glob|interval|range|shuffle|sort|tag|bool|float|
 PLAIN = re.compile(
     r"[\w.,:/@%+*?|-]*|[{'\"\[].*|.*\$\{.*|(" + FUNCTIONS + r")\(.*\)", flags=re.DOTALL
 )
+NO_NAME = re.compile(r"~?|null|true|false|[\d.]+", flags=re.IGNORECASE)
 
 
 def launch(command: str, model: type[BaseModel], work: Callable[[DictConfig], None]) -> None:
@@ -54,8 +55,12 @@ def launch(command: str, model: type[BaseModel], work: Callable[[DictConfig], No
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # for paths that are no UTF-8
+        sys.stdout.reconfigure(errors="backslashreplace")  # for paths that are not UTF-8
     logging.getLogger("matplotlib").setLevel(logging.WARNING)  # it logs each cache of fonts
+    # ~ if cookiecutter.use_wandb
+    if command != "train":
+        os.environ.pop("WANDB_RUN_ID", None)  # otherwise, the run of a training is overwritten
+    # ~ endif
     if RUN_ID not in os.environ:
         # ~ if cookiecutter.scope == "complete"
         os.environ[RUN_ID] = agreed_run_id(new_run_id())
@@ -72,10 +77,11 @@ def launch(command: str, model: type[BaseModel], work: Callable[[DictConfig], No
     if {"-h", "--help"} & {*words}:
         print_help(command, model, [word for word in words if not word.startswith("-")])
         return
-    sys.argv[1:] = words
+    typed, sys.argv[1:] = sys.argv[1:], words
     failed: list[str] = []  # runs of a multirun
 
     def job(config: DictConfig) -> None:
+        sys.argv[1:] = typed  # for the records of the run
         shared_id = os.environ[RUN_ID]
         hydra_job = HydraConfig.get()
         multirun = hydra_job.mode == RunMode.MULTIRUN
@@ -113,8 +119,10 @@ def _hydra_word(word: str, *, multirun: bool) -> str:
     if not match:
         return word
     key, value = match.groups()
-    if key.startswith("hydra.") or (CONFIGS / key).is_dir():
+    if key.startswith("hydra."):
         return word
+    if (CONFIGS / key).is_dir():  # values that are not file names end in a traceback of Hydra
+        return f"{key}='{value}'" if NO_NAME.fullmatch(value) else word
     listed = "," in value and value[0] not in "[{'\"" and not multirun
     if listed or not PLAIN.fullmatch(value) or not _is_accepted(f"{key}={value}"):
         value = "'" + re.sub(r"(\\*)'", r"\1\1\\'", value) + "'"
@@ -133,7 +141,7 @@ def report(error: Exception | Interrupted, run: Run, *, multirun: bool = False) 
     """Print why a command has ended, and write it into the folder of its run.
 
     Raises:
-        SystemExit: if the reason is no mistake in the code; in a multirun, the other jobs go on
+        SystemExit: if the reason is not a mistake in the code; in a multirun, the other jobs go on
             unless a signal has ended this one.
         Exception: the error itself, if it is a mistake in the code.
     """

@@ -5,7 +5,9 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from .check import Strict
+# ~ if cookiecutter.scope == "complete"
 from .data import OwnFolder, ShapesSettings
+from .weights import Freeze, Pretrained
 
 
 class MaskFolderSettings(OwnFolder):
@@ -14,6 +16,17 @@ class MaskFolderSettings(OwnFolder):
     name: Literal["maskfolder", "coco", "labelme"]
 
 
+# ~ else
+from .data import OwnFolder, ShapesSettings
+
+
+class MaskFolderSettings(OwnFolder):
+    """Images with mask files."""
+
+    name: Literal["maskfolder"]
+
+
+# ~ endif
 DataSettings = Annotated[ShapesSettings | MaskFolderSettings, Field(discriminator="name")]
 
 
@@ -24,7 +37,14 @@ class ModelSettings(Strict):
         min_length=1, description="Any architecture of segmentation-models-pytorch."
     )
     backbone: str = Field(min_length=1, description="Any model of timm.list_models().")
-    pretrained: bool = Field(description="Start from downloaded weights, usually of photos.")
+    # ~ if cookiecutter.scope == "complete"
+    pretrained: Pretrained
+    freeze: Freeze
+    # ~ else
+    pretrained: bool | Literal["imagenet"] = Field(
+        description="true or imagenet: the backbone starts from downloaded weights."
+    )
+    # ~ endif
     decoder_channels: int = Field(
         ge=32,
         multiple_of=16,

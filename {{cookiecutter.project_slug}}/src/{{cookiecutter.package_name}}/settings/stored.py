@@ -20,19 +20,19 @@ from .trackers import TARGET
 log = logging.getLogger(__name__)
 
 CONFIGS = Path(__file__).parents[1] / "configs"
-# What earlier versions did that lacked a setting, where today's default would do something else.
+# Values for settings that older checkpoints lack, where the default would change the result.
 EARLIER = {"data.fit": "{{ 'crop' if cookiecutter.task == 'classification' else 'stretch' }}"}
 
 
 def completed(tree: Mapping[str, Any], model: type[BaseModel], *, source: object) -> dict[str, Any]:
-    """Return settings that an earlier version of this project has stored in today's form.
+    """Convert settings that an earlier version of this project has stored to the current form.
 
-    A setting that the tree lacks gets the value of ``EARLIER`` or today's default, and a setting
-    that no longer exists is left out; a line of log names them.
+    A setting that the tree lacks gets the value of ``EARLIER`` or the current default, and a
+    setting that no longer exists is left out; a line of log names them.
 
     Args:
         tree: the stored settings.
-        model: the settings as they are today.
+        model: the current settings.
         source: the file that holds the tree, for the log; with None nothing is logged.
     """
     complete = copy.deepcopy(dict(tree))
@@ -50,7 +50,8 @@ def completed(tree: Mapping[str, Any], model: type[BaseModel], *, source: object
         elif details["type"] == "missing" and path in EARLIER:
             group[key] = EARLIER[path]
             if source is not None:
-                log.info("%s lacks %s, which was always %s then.", source, path, EARLIER[path])
+                words = (source, path, EARLIER[path])
+                log.info("%s was written before %s existed: %s is used.", *words)
         elif details["type"] == "missing":
             defaults = defaults or _defaults(tree)
             default = _select(defaults, parents)
@@ -62,7 +63,7 @@ def completed(tree: Mapping[str, Any], model: type[BaseModel], *, source: object
             complete["tracking"] = defaults["tracking"]
             removed.append(path)
     if added and source is not None:
-        log.info("%s lacks %s: today's defaults are used.", source, ", ".join(added))
+        log.info("%s lacks %s: the current defaults are used.", source, ", ".join(added))
     if removed and source is not None:
         log.info("%s sets %s, which no longer exists.", source, ", ".join(removed))
     return complete
@@ -94,7 +95,7 @@ def refer_to_split(data: dict[str, Any], files: Sequence[Path], overrides: Seque
 
 
 def _defaults(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """Return today's defaults, with the presets that the tree names, such as ``data=shapes``."""
+    """Return the defaults, with the presets that the tree names, such as ``data=shapes``."""
     names = {group: part.get("name") for group, part in tree.items() if isinstance(part, dict)}
     words = [f"{group}={name}" for group, name in names.items() if _is_preset(group, name)]
     if GlobalHydra.instance().is_initialized():

@@ -1,28 +1,35 @@
 """The types, ranges and explanations of all settings; their values are in ``configs/``."""
 
 # ~ if cookiecutter.scope == "complete"
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+# ~ else
+from collections.abc import Mapping
 # ~ endif
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator
 
 from .check import Strict
-# ~ if cookiecutter.task == "classification"
+# ~ if cookiecutter.task == "classification" and cookiecutter.scope == "complete"
 from .classification import DataSettings, ModelSettings, has_several_labels
+# ~ elif cookiecutter.task == "classification"
+from .classification import DataSettings, ModelSettings
 # ~ elif cookiecutter.task == "detection"
 from .detection import DataSettings, ModelSettings
 # ~ elif cookiecutter.task == "segmentation"
 from .segmentation import DataSettings, ModelSettings
 # ~ endif
 from .trackers import Tracking
+from .trainer import TrainerSettings
 
 # The scores that may decide which checkpoint is the best, with their direction, and the default.
 # ~ if cookiecutter.task == "classification"
 METRICS = {
     "val/accuracy": "max",
+    # ~ if cookiecutter.scope == "complete"
     "val/mAP": "max",  # of images with several labels, in place of the accuracy
+    # ~ endif
     "val/f1": "max",
     "val/loss": "min",
 }
@@ -50,6 +57,15 @@ def monitored(names: Collection[str]) -> str:
 
 
 # ~ endif
+def model_name(model: Mapping[str, Any]) -> str:
+    """Return the architecture and the backbone in settings of ``model``, as far as they exist."""
+    # ~ if cookiecutter.task == "detection" and cookiecutter.scope == "complete"
+    if model.get("pretrained") == "coco":  # the backbone is the detector's own
+        return str(model["architecture"])
+    # ~ endif
+    return " ".join(model[key] for key in ("architecture", "backbone") if key in model)
+
+
 class LoaderSettings(Strict):
     """Batches, and the processes that load them."""
 
@@ -74,6 +90,12 @@ class OptimizerSettings(Strict):
     lr: float = Field(gt=0, description="Learning rate after the warm-up.")
     weight_decay: float = Field(ge=0, description="Decay of weights, not of biases and norms.")
     momentum: float = Field(ge=0, lt=1, description="Momentum of SGD, beta 1 of AdamW.")
+    # ~ if cookiecutter.scope == "complete"
+    backbone_lr: float = Field(gt=0, description="Learning rate of the backbone, a factor of lr.")
+    layer_decay: float | None = Field(
+        gt=0, le=1, description="Factor of the learning rate from a stage to the one before."
+    )
+    # ~ endif
     clip_norm: float | None = Field(
         gt=0, description="Largest norm of the gradients; null does not clip."
     )
@@ -90,6 +112,24 @@ class ScheduleSettings(Strict):
     )
 
 
+# ~ if cookiecutter.scope == "complete" and cookiecutter.task != "detection"
+class LossSettings(Strict):
+    """The weights of the classes in the loss."""
+
+    class_weights: Literal["balanced"] | list[float] | None = Field(
+        description="A weight for each class, or balanced: rare classes count as much as frequent "
+        "ones; null gives each {{ 'pixel' if cookiecutter.task == 'segmentation' else 'image' }} the same weight."
+    )
+
+    @field_validator("class_weights")
+    @classmethod
+    def _positive(cls, weights: str | list[float] | None) -> str | list[float] | None:
+        if isinstance(weights, list) and not (weights and min(weights) > 0):
+            raise ValueError("must be numbers above 0")
+        return weights
+
+
+# ~ endif
 class EMASettings(Strict):
     """An exponential moving average of the weights, which is validated, tested and saved."""
 
@@ -107,61 +147,23 @@ class PicturesSettings(Strict):
     every_n_epochs: int = Field(ge=1, description="Epochs between two sheets.")
 
 
-Batches = Annotated[
-    int | float, Field(gt=0, description="Share (0.1) or number (10) of batches to use.")
-]
-
-
-class TrainerSettings(Strict):
-    """Arguments of Lightning's ``Trainer``, and early stopping."""
-
-    accelerator: Literal["auto", "cpu", "gpu", "mps", "cuda"] = Field(
-        description="Hardware to use."
-    )
-    devices: int | str = Field(description="Number of devices on each machine.")
-    # ~ if cookiecutter.scope == "complete"
-    num_nodes: int = Field(ge=1, description="Number of machines.")
-    # ~ endif
-    strategy: str = Field(description="auto, or ddp for several processes.")
-    precision: Literal["auto", "32-true", "bf16-mixed", "bf16-true"] = Field(
-        description="auto is bf16-mixed on a GPU that supports it, else 32-true."
-    )
-    max_epochs: int = Field(ge=1, description="Epochs of the training.")
-    limit_train_batches: Batches
-    limit_val_batches: Batches
-    limit_test_batches: Batches
-    overfit_batches: int | float = Field(
-        ge=0, description="Train on this share or number of batches only; 0 is off."
-    )
-    log_every_n_steps: int = Field(ge=1, description="Training steps between two rows of metrics.")
-    patience: int | None = Field(
-        ge=1, description="Stop after so many epochs without a better score."
-    )
-    deterministic: bool = Field(description="Use deterministic algorithms only; they are slower.")
-    profiler: Literal["simple", "advanced"] | None = Field(
-        description="Profile the training and write profile.txt into the run folder."
-    )
-    progress: bool = Field(description="Whether progress bars are shown.")
-
-    @field_validator("strategy")
-    @classmethod
-    def _keeps_weights_and_results(cls, strategy: str) -> str:
-        if any(word in strategy for word in ("spawn", "fork", "notebook")):
-            raise ValueError("processes of that kind return no results: use ddp")
-        if any(word in strategy for word in ("fsdp", "deepspeed", "model_parallel")):
-            raise ValueError("checkpoints need whole weights in each process: use ddp")
-        return strategy
-
-
 class Settings(Strict):
     """The whole tree of settings of a training."""
 
     runs: Path = Field(description="Each run gets a folder of its own in this folder.")
     resume: str | None = Field(description="Continue a training: a run id, or auto for the newest.")
+    # ~ if cookiecutter.scope == "complete"
+    init: str | None = Field(
+        description="Start from the weights of a training: a run id or a checkpoint."
+    )
+    # ~ endif
     seed: int = Field(ge=0, lt=2**32, description="Seed of all random numbers.")
     data: DataSettings
     loader: LoaderSettings
     model: ModelSettings
+    # ~ if cookiecutter.scope == "complete" and cookiecutter.task != "detection"
+    loss: LossSettings
+    # ~ endif
     optimizer: OptimizerSettings
     schedule: ScheduleSettings
     ema: EMASettings
@@ -174,7 +176,7 @@ class Settings(Strict):
     @property
     def monitor(self) -> str:
         """The score that decides which checkpoint is the best."""
-        # ~ if cookiecutter.task == "classification"
+        # ~ if cookiecutter.task == "classification" and cookiecutter.scope == "complete"
         return "val/mAP" if has_several_labels(self.data) else MONITOR
 
         # ~ else
@@ -203,13 +205,29 @@ CheckpointFile = Annotated[
     Path,
     BeforeValidator(_existing_file),
     Field(description="Such as runs/<run id>/checkpoints/best.ckpt."),
+    # ~ if cookiecutter.scope == "complete"
+]
+TestTimeAugmentation = Annotated[
+    Literal["none", "flip", "multiscale"],
+    Field(
+        description="Average the predictions for changed copies of an image: flip adds the "
+        "mirrored image; multiscale takes 0.75, 1 and 1.25 of data.image_size."
+    ),
 ]
 
 
+    # ~ else
+]
+
+
+# ~ endif
 class EvaluateSettings(Settings):
     """The settings of ``evaluate``."""
 
     checkpoint: CheckpointFile
+    # ~ if cookiecutter.scope == "complete"
+    tta: TestTimeAugmentation
+    # ~ endif
     split: Literal["train", "val", "test"] = Field(description="The split to measure.")
 
 
@@ -218,6 +236,20 @@ class PredictSettings(Settings):
 
     checkpoint: CheckpointFile
     source: str = Field(description="An image, a folder, or a quoted glob such as 'photos/*.jpg'.")
+    output: Path | None = Field(
+        description="A new folder for the predictions; null writes them into the run folder."
+    )
+    # ~ if cookiecutter.scope == "complete" and cookiecutter.task != "classification"
+    tiles: int | None = Field(
+        ge=32,
+        description="Predict large images in overlapping tiles of so many pixels; null predicts "
+        "each image as a whole.",
+    )
+    # ~ endif
+    # ~ if cookiecutter.scope == "complete"
+    tta: TestTimeAugmentation
+    # ~ endif
+    save: Literal["pictures", "tables", "both"] = Field(description="The files to write.")
 
     @field_validator("source", mode="before")
     @classmethod
@@ -225,3 +257,10 @@ class PredictSettings(Settings):
         if source is None:
             raise ValueError("name the images to predict: source=<file, folder or glob>")
         return source
+
+    @field_validator("output")
+    @classmethod
+    def _overwrites_nothing(cls, output: Path | None) -> Path | None:
+        if output is not None and (output.is_file() or (output.is_dir() and any(output.iterdir()))):
+            raise ValueError(f"{output} exists already: name a new folder")
+        return output

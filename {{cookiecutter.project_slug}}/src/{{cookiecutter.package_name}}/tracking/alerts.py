@@ -7,13 +7,64 @@ from typing import Any, Literal
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from ..errors import NotFiniteError
+from ..errors import NotFiniteError, UsageError
+# ~ if cookiecutter.task == "classification"
+from ..settings.tree import METRICS, MONITOR, Settings, monitored
+# ~ else
 from ..settings.tree import METRICS, monitored
+# ~ endif
 from .client import reason, say
 from .logger import RunLogger
 from .settings import AlertRule
 
+# The metrics that rules may name. Add those that you log yourself.
+NAMES = (
+    "train/loss",
+    "train/lr",
+    "train/grad_norm",
+    *METRICS,
+    # ~ if cookiecutter.task == "detection"
+    "val/mAP_small",
+    "val/mAP_medium",
+    "val/mAP_large",
+    # ~ endif
+    "train/loss_epoch",
+    "perf/images_per_second",
+    "perf/data_wait",
+    "perf/step_ms",
+    "perf/memory_gb",
+)
 COMPARE = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
+
+
+# ~ if cookiecutter.task == "classification"
+def check_rules(rules: Sequence[AlertRule], settings: Settings) -> None:
+    """Check that a training with these settings logs the metric of each rule.
+
+    Raises:
+        UsageError: if it does not; the message has the names of the metrics.
+    """
+    other = MONITOR if settings.monitor == "val/mAP" else "val/mAP"  # of the other kind of labels
+    names = [name for name in NAMES if name != other]
+    # ~ else
+def check_rules(rules: Sequence[AlertRule]) -> None:
+    """Check that a training logs the metric of each rule.
+
+    Raises:
+        UsageError: if it does not; the message has the names of the metrics.
+    """
+    names = list(NAMES)
+    # ~ endif
+    for rule in rules:
+        # ~ if cookiecutter.task == "detection"
+        if rule.metric not in names and not rule.metric.startswith("train/loss_"):
+        # ~ else
+        if rule.metric not in names:
+        # ~ endif
+            raise UsageError(
+                f"tracking.alerts.rules: {rule.metric} is not logged. Name one of these metrics:\n"
+                f"  {', '.join(names)}"
+            )
 
 
 class MetricAlerts(Callback):

@@ -1,31 +1,33 @@
 """Log checkpoints and other files of a run as versioned W&B artifacts."""
 
+# ~ if cookiecutter.scope == "complete"
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-# ~ if cookiecutter.scope == "complete"
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities.model_summary.model_summary import ModelSummary
 
 # ~ else
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 # ~ endif
-from ..settings.tree import METRICS
-from ..training.checkpoint import read_checkpoint
-from .logger import RunLogger
-
+from ..training.checkpoint import read_checkpoint, scores
 # ~ if cookiecutter.scope == "complete"
-MODEL_ACTION = "logging the model"
-WATCH_STEPS = 100
+from .logger import RunLogger
 
 
 class ModelArtifacts(Callback):
-    """Log the checkpoints of a training as artifacts, and describe its model."""
+    """Log the checkpoints of a training as versions of an artifact, and describe its model."""
 
     # ~ else
-MODEL_ACTION = "logging the model"
+from .logger import RunLogger
 
 
 class ModelArtifacts(Callback):
@@ -34,35 +36,32 @@ class ModelArtifacts(Callback):
     # ~ endif
     def __init__(self, logger: RunLogger) -> None:
         self.logger = logger
-        self.logged: dict[str, tuple[int, Any]] = {}  # by alias: time of the file, artifact
+        self.versions: dict[Path, tuple[int, Any]] = {}  # by file: its time, the artifact
 
     # ~ if cookiecutter.scope == "complete"
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Log the size of the model; with ``tracking.watch``, also its weights or gradients."""
-        run, watched = self.logger.experiment, self.logger.tracking.watch
+        """Log the size of the model."""
         with self.logger.guarded("describing the model"):
             size = ModelSummary(pl_module)
             numbers = {"parameters": size.total_parameters, "trainable": size.trainable_parameters}
-            run.config.update({"model_size": numbers | {"megabytes": round(size.model_size, 3)}})
-            if watched:
-                run.watch(pl_module, log=watched, log_freq=WATCH_STEPS, log_graph=False)
+            described = numbers | {"megabytes": round(size.model_size, 3)}
+            self.logger.experiment.config.update({"model_size": described})
 
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Log a new best checkpoint every ``tracking.log_model_every_n_epochs`` epochs."""
-        every = self.logger.tracking.log_model_every_n_epochs
-        if every and (trainer.current_epoch + 1) % every == 0:
-            self._log_checkpoint(self.logger.run.best, "best")
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Log the best checkpoints that the previous epoch has saved, with ``log_model=all``."""
+        if self.logger.tracking.log_model == "all":
+            self._log_best_checkpoints(trainer)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the checkpoints; delete old versions if the settings say so."""
-        self._log_checkpoints()
+        self._log_checkpoints(trainer)
         if self.logger.tracking.prune_models and not self.logger.offline:
             with self.logger.guarded("deleting old models"):
                 self._prune()
 
     def _prune(self) -> None:
         """Delete the versions of this run's model that have no alias."""
-        for _, version in self.logged.values():  # aliases move when the upload has ended
+        for _, version in self.versions.values():  # aliases move when the upload has ended
             version.wait(timeout=self.logger.tracking.finish_timeout)
         run = self.logger.experiment
         name = f"{run.entity}/{run.project}/model-{self.logger.run.id}"
@@ -73,50 +72,49 @@ class ModelArtifacts(Callback):
     # ~ else
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the best checkpoint."""
-        self._log_checkpoints()
+        self._log_checkpoints(trainer)
 
     # ~ endif
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
     ) -> None:
         """Log the checkpoints of a training that fails."""
-        self._log_checkpoints()
+        self._log_checkpoints(trainer)
 
-    def _log_checkpoints(self) -> None:
+    def _log_checkpoints(self, trainer: Trainer) -> None:
+        """Log the checkpoints of a training that has ended."""
         # ~ if cookiecutter.scope == "complete"
-        self._log_checkpoint(self.logger.run.best, "best")
+        if self.logger.tracking.log_model == "best":
+            self._log(self.logger.run.best, ["best"])
         if self.logger.tracking.log_model == "all":
-            self._log_checkpoint(self.logger.run.last, "last")
+            self._log_best_checkpoints(trainer)
+            self._log(self.logger.run.last, ["last"])
+
+    def _log_best_checkpoints(self, trainer: Trainer) -> None:
+        """Log the checkpoints that ``trainer.save_top_k`` keeps; the best has the alias best."""
+        saved = trainer.checkpoint_callback
+        best = saved.best_model_path if isinstance(saved, ModelCheckpoint) else ""
+        for path in sorted(self.logger.run.best.parent.glob("epoch=*.ckpt")):
+            self._log(path, ["best"] if path.name == Path(best).name else [])
 
         # ~ else
-        self._log_checkpoint(self.logger.run.best, "best")
+        if self.logger.tracking.log_model == "best":
+            self._log(self.logger.run.best, ["best"])
 
         # ~ endif
-    def _log_checkpoint(self, path: Path, alias: str) -> None:
+    def _log(self, path: Path, aliases: Sequence[str]) -> None:
         """Log a checkpoint as a version of ``model-<run id>``, unless it is logged already."""
         logger = self.logger
-        if logger.tracking.log_model is None or not path.is_file():
+        modified = path.stat().st_mtime_ns if path.is_file() else 0
+        if not modified or self.versions.get(path, (0, None))[0] == modified:
             return
-        modified = path.stat().st_mtime_ns
-        if alias in self.logged and self.logged[alias][0] == modified:
-            return
-        with logger.guarded(MODEL_ACTION):
+        with logger.guarded("logging the model"):
             checkpoint = read_checkpoint(path)
-            metadata = logger.model_metadata | {"epoch": checkpoint["epoch"]}
-            if alias == "best":
-                metadata |= best_score(checkpoint)
+            metadata = logger.model_metadata | {"epoch": checkpoint["epoch"]} | scores(checkpoint)
             name = f"model-{logger.run.id}"
             files = [path, *([logger.run.split] if logger.run.split.is_file() else [])]
-            version = log_files(logger, "model", name, files, [alias], metadata)
-            self.logged[alias] = (modified, version)
-
-
-def best_score(checkpoint: Mapping[str, Any]) -> dict[str, float]:
-    """Return the best validation score that a checkpoint has stored by its name, if it has one."""
-    for state in checkpoint.get("callbacks", {}).values():
-        if state.get("monitor") in METRICS and state.get("best_model_score") is not None:
-            return {state["monitor"]: float(state["best_model_score"])}
-    return {}
+            version = log_files(logger, "model", name, files, aliases, metadata)
+            self.versions[path] = modified, version
 
 
 def log_files(
@@ -127,7 +125,7 @@ def log_files(
     aliases: Sequence[str] = (),
     metadata: Mapping[str, Any] | None = None,
 ) -> Any:
-    """Log files of the run folder as a version of the W&B artifact ``name`` of the type ``kind``.
+    """Log files as a version of the W&B artifact ``name`` of the type ``kind``.
 
     Returns:
         The artifact, whose upload may not have ended yet.
@@ -136,7 +134,7 @@ def log_files(
     for path in files:
         artifact.add_file(str(path), name=path.name)
     # ~ if cookiecutter.scope == "complete"
-    # If the server is lost, wandb-sync logs these files with the same arguments.
+    # The server may be lost, so it is asked for these artifacts when the run ends.
     logger.artifacts.append(
         {
             "action": "log",
@@ -144,7 +142,8 @@ def log_files(
             "artifact": name,
             "aliases": list(aliases),
             "facts": dict(metadata or {}),
-            "files": [str(path.relative_to(logger.run.folder)) for path in files],
+            "files": [os.path.relpath(path, logger.run.folder) for path in files],
+            "digest": artifact.digest,
         }
     )
     # ~ endif

@@ -1,42 +1,54 @@
-"""Import the package ``wandb`` when it is needed, and read the mode and the API key."""
+"""Import the package ``wandb`` when it is needed, and find out in which mode a run can start."""
 
+import json
 import logging
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib import metadata
-# ~ if cookiecutter.scope == "complete"
+from pathlib import Path
+from ssl import SSLError
+from threading import Thread
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
-# ~ else
-from types import ModuleType
+from pydantic import ValidationError
 
-# ~ endif
+from ..errors import UsageError
 from ..run.environment import without_secrets
+from ..run.folder import Run
 from ..run.identity import is_first
 from .settings import Mode, WandbSettings
 
 log = logging.getLogger(__name__)
 
 # ~ if cookiecutter.scope == "complete"
-HOW_TO_UPLOAD = "To upload it later: uv run wandb-sync"
 TIMEOUT = 20  # seconds before a request of ``public_api`` fails
-
-# ~ else
-HOW_TO_UPLOAD = "To upload it later: uv run wandb sync runs/<run id>/wandb/*run-*"
-
 # ~ endif
-MODES: dict[str, Mode] = {
-    "online": "online", "run": "online", "offline": "offline", "dryrun": "offline",
-}  # fmt: skip
+ANSWER_SECONDS = 3  # for the server to answer at the start of a run
+
+
+def how_to_upload(run: Run) -> str:
+    """Return a sentence with the command that uploads a run later."""
+    # ~ if cookiecutter.scope == "complete"
+    runs = str(run.folder.parent)
+    words = ["uv", "run", "wandb-sync", *([runs] if runs != "runs" else [])]
+    command = shlex.join(words)
+    # ~ else
+    command = f"uv run wandb sync {shlex.quote(str(run.folder / 'wandb'))}/*run-*"
+    # ~ endif
+    return f"To upload it later: {command}"
 
 
 def installed() -> bool:
     """Return whether the package ``wandb`` is installed.
 
-    An attempt to import it is no test, since it succeeds with any folder named ``wandb``.
+    An attempt to import it is not a test, since it succeeds with any folder named ``wandb``.
     """
     try:
         metadata.version("wandb")
@@ -48,11 +60,30 @@ def installed() -> bool:
 def package() -> ModuleType:
     """Import ``wandb`` with its error reports turned off, and return the module."""
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
-    if os.environ.get("WANDB_MODE") == "":
-        del os.environ["WANDB_MODE"]  # wandb refuses an empty mode
+    for name in [name for name, value in os.environ.items() if not value]:
+        if name.startswith("WANDB_"):
+            del os.environ[name]  # some tools pass unset variables as empty texts
     import wandb  # noqa: PLC0415 - it may be missing
 
     return wandb
+
+
+def wandb_settings() -> Any:
+    """Return the settings of W&B itself: its environment variables and its settings files.
+
+    Raises:
+        UsageError: if an environment variable has a value that W&B does not know.
+    """
+    wandb = package()
+    try:
+        return wandb.setup(wandb.Settings(silent=True)).settings
+    except ValidationError as error:
+        raise UsageError(
+            "\n".join(
+                f"WANDB_{str(problem['loc'][0]).upper()}={problem['input']}: {problem['msg']}."
+                for problem in error.errors()
+            )
+        ) from None
 
 
 def wandb_command(*words: str) -> "subprocess.CompletedProcess[str]":
@@ -66,26 +97,71 @@ def wandb_command(*words: str) -> "subprocess.CompletedProcess[str]":
     )
 
 
+def read_records(file: Path) -> list[dict[str, Any]]:
+    """Return the records in a ``.wandb`` file, as W&B's own reader prints them.
+
+    Raises:
+        ValueError: if the file cannot be read.
+    """
+    done = wandb_command("leet", "inspect", "--json", str(file))
+    if done.returncode:
+        raise ValueError((done.stderr + done.stdout).strip().splitlines()[-1])
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+
+
 # ~ if cookiecutter.scope == "complete"
 def public_api(tracking: Mapping[str, Any] | None) -> Any:
     """Return a ``wandb.Api`` whose default project and entity come from the settings."""
+    wandb_settings()
     wandb = package()
-    wandb.setup(wandb.Settings(silent=True))
     names = {key: (tracking or {}).get(key) for key in ("project", "entity")}
     return wandb.Api({key: name for key, name in names.items() if name}, timeout=TIMEOUT)
 
 
 # ~ endif
 def requested_mode(tracking: WandbSettings, environ: Mapping[str, str]) -> Mode | None:
-    """Return the mode that the environment or the settings ask for; None if neither does.
+    """Return the mode that the settings or else W&B's own settings ask for; None if neither does.
 
-    ``WANDB_MODE=disabled`` and ``WANDB_DISABLED=true`` take precedence over the settings.
+    W&B's own settings are ``WANDB_MODE`` and the commands ``wandb offline`` and ``wandb disabled``.
+
+    Raises:
+        UsageError: if W&B does not know the mode in ``WANDB_MODE``.
     """
-    variable = environ.get("WANDB_MODE", "").strip().lower()
+    if tracking.mode is not None:
+        return tracking.mode
     disabled = environ.get("WANDB_DISABLED", "").strip().lower() in {"1", "true", "yes", "on"}
-    if disabled or variable == "disabled":
+    if disabled or environ.get("WANDB_MODE") == "disabled":
         return "disabled"
-    return tracking.mode or MODES.get(variable)
+    if not installed():
+        return None
+    mode = {"dryrun": "offline", "run": "online"}.get(chosen := wandb_settings().mode, chosen)
+    return None if mode == "online" and not environ.get("WANDB_MODE") else cast("Mode", mode)
+
+
+def unreachable(url: str) -> str | None:
+    """Return why the server at ``url`` does not answer; None if it does.
+
+    W&B itself repeats its requests for a long time, which would delay the training. The thread
+    limits the time of the name service, too, which has no timeout.
+    """
+    problems: list[str | None] = [f"no answer from {url} for {ANSWER_SECONDS} s"]
+
+    def ask() -> None:
+        try:
+            urlopen(url, timeout=ANSWER_SECONDS).close()  # noqa: S310 - the address is http(s)
+            problems.append(None)
+        except HTTPError as error:
+            problems.append(f"{url}: {error}" if error.code >= 500 else None)
+        except SSLError:
+            problems.append(None)  # it answers; W&B reports what is wrong
+        except (OSError, ValueError) as error:
+            certificate = isinstance(getattr(error, "reason", None), SSLError)
+            problems.append(None if certificate else f"{url}: {getattr(error, 'reason', error)}")
+
+    thread = Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(ANSWER_SECONDS)
+    return problems[-1]
 
 
 def has_key() -> bool:
@@ -96,6 +172,14 @@ def has_key() -> bool:
     except (wandb.errors.Error, OSError, ValueError) as error:
         log.debug("no usable key: %s", error)
         return False
+
+
+def abandon() -> None:
+    """End the run that W&B has open in this process, whatever state it is in."""
+    wandb = package()
+    for end in (wandb.finish, wandb.teardown):
+        with suppress(Exception, SystemExit):
+            end(exit_code=1)
 
 
 def reason(error: BaseException) -> str:

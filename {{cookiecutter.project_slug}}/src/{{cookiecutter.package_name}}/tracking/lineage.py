@@ -1,18 +1,27 @@
 """Record the lineage data -> run -> model -> predictions as artifacts of a run."""
 
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from ..data.datamodule import Datasets
 from ..data.files import files_below, folder_of
+from ..errors import UsageError
 from ..run.folder import Run
+from ..settings.check import check
+from ..settings.stored import completed
+from ..settings.trackers import split_trackers
 from ..settings.tree import EvaluateSettings, PredictSettings, Settings
+from ..task import build_datasets
 from .artifacts import log_files
+from .client import package
 from .logger import RunLogger
+from .pending import PENDING, postpone
 from .provenance import fingerprint
-from .registry import SOURCE
-from .sync import PENDING, postpone
+from .registry import DATA, SOURCE
+from .settings import WandbSettings
 from .tables import data_table
 
 MAX_REFERENCES = 100_000  # larger data sets are identified by their fingerprint alone
@@ -36,37 +45,96 @@ def log_data(logger: RunLogger, settings: Settings, datasets: Datasets) -> None:
     """Record the version of the data set, and log it as an artifact that the run uses.
 
     The artifact is ``data-<name>`` with a version for each fingerprint. A version that is on the
-    server already is only referred to.
+    server already is only referred to. If the server is lost, ``wandb-sync`` logs it later.
     """
     root = folder_of(settings.data.root)
-    run, name = logger.experiment, f"data-{settings.data.name}"
-    version = fingerprint(root)
+    run, name, version = logger.experiment, f"data-{settings.data.name}", fingerprint(root)
     run.config.update({"data_fingerprint": version})
     logger.model_metadata["data"] = version
-    if logger.tracking.log_data is None:
-        return
-    if not logger.offline:
-        known = f"{run.entity}/{run.project}/{name}:{version}"
-        if logger.wandb.Api().artifact_exists(known, "dataset"):
-            run.use_artifact(known)
-            return
-    metadata = {"fingerprint": version, "root": str(root), "classes": list(datasets.classes)}
-    artifact = logger.wandb.Artifact(name, "dataset", metadata=metadata)
+    source = root.parent / SOURCE
+    if root.name == DATA and source.is_file():
+        use(logger, source.read_text(encoding="utf-8").strip())
+    elif logger.tracking.log_data is not None and logger.offline:
+        run.log_artifact(_data_artifact(logger, settings, datasets, version), aliases=[version])
+        postpone(logger.run, {"action": "use", "artifact": f"{name}:{version}"})
+    elif logger.tracking.log_data is not None:
+        action = {"action": "data", "artifact": name, "version": version}
+        try:
+            known = f"{run.entity}/{run.project}/{name}:{version}"
+            if logger.wandb.Api().artifact_exists(known, "dataset"):
+                run.use_artifact(known)
+                digest = None
+            else:
+                artifact = _data_artifact(logger, settings, datasets, version)
+                digest = artifact.digest
+                run.use_artifact(artifact, aliases=[version])
+        except Exception:
+            postpone(logger.run, action)
+            raise
+        logger.artifacts.append(action | {"digest": digest})
+
+
+def _data_artifact(logger: RunLogger, settings: Settings, datasets: Datasets, version: str) -> Any:
+    """Return the artifact of a data set: its files or references to them, and some samples."""
+    root = folder_of(settings.data.root)
+    metadata = {
+        "fingerprint": version,
+        "log_data": logger.tracking.log_data,
+        "root": str(root.absolute()),
+        "file": str(settings.data.root.relative_to(root)),
+        "classes": list(datasets.classes),
+    }
+    artifact = logger.wandb.Artifact(f"data-{settings.data.name}", "dataset", metadata=metadata)
     if logger.tracking.log_data == "content":
-        artifact.add_dir(str(root))
-    elif sum(1 for _ in files_below(root)) <= MAX_REFERENCES:
+        artifact.add_dir(str(root), name=DATA)
+    elif len(files_below(root)) <= MAX_REFERENCES:
         # Checksums would read every image; the fingerprint replaces them.
         uri = root.absolute().as_uri()
-        artifact.add_reference(uri, checksum=False, max_objects=MAX_REFERENCES)
+        artifact.add_reference(uri, name=DATA, checksum=False, max_objects=MAX_REFERENCES)
     with artifact.new_file("fingerprint.txt") as file:
         file.write(f"{version}\n")
     if logger.tracking.tables.data:
         artifact.add(data_table(logger, datasets, root), "samples")
+    return artifact
+
+
+def log_data_later(run: Run, uploaded: Any, version: str) -> None:
+    """Log the data set of a run whose server was lost before.
+
+    Args:
+        run: the run.
+        uploaded: the W&B run, which is continued.
+        version: the fingerprint of the data set at that time.
+
+    Raises:
+        UsageError: if the data set has changed.
+    """
+    settings = check(completed(run.settings, Settings, source=None), Settings)
+    if fingerprint(folder_of(settings.data.root)) != version:
+        raise UsageError(f"{settings.data.root} has changed since the run")
+    logger = SimpleNamespace(
+        run=run,
+        experiment=uploaded,
+        wandb=package(),
+        tracking=WandbSettings.model_validate(split_trackers(settings.tracking or {})["tracking"]),
+        offline=False,
+        model_metadata={},
+        artifacts=[],
+    )
+    log_data(cast("RunLogger", logger), settings, build_datasets(settings.data))
+
+
+def use(logger: RunLogger, name: str) -> None:
+    """Record that the run uses an artifact; without a server, ``wandb-sync`` records it later."""
+    action = {"action": "use", "artifact": name}
     if logger.offline:
-        run.log_artifact(artifact, aliases=[version])
-        postpone(logger.run, {"action": "use", "artifact": f"{name}:{version}"})
-    else:
-        run.use_artifact(artifact, aliases=[version])
+        postpone(logger.run, action)
+        return
+    try:
+        logger.experiment.use_artifact(name)
+    except Exception:
+        postpone(logger.run, action)
+        raise
 
 
 def log_checkpoint_source(logger: RunLogger, settings: Settings) -> None:
@@ -78,20 +146,17 @@ def log_checkpoint_source(logger: RunLogger, settings: Settings) -> None:
         if source.is_file():
             name = source.read_text(encoding="utf-8").strip()
             logger.experiment.config.update({"checkpoint_artifact": name})
-            if logger.offline:
-                postpone(logger.run, {"action": "use", "artifact": name})
-            else:
-                logger.experiment.use_artifact(name)
+            use(logger, name)
         else:
             trained = Run(settings.checkpoint.absolute().parent.parent)
             if trained.settings_file.is_file():
                 logger.experiment.config.update({"trained_in": trained.id})
 
 
-def log_predictions(logger: RunLogger) -> None:
-    """Log the tables that ``predict`` has written as one artifact."""
-    written = sorted(logger.run.folder.iterdir())
-    tables = [path for path in written if path.suffix in {".csv", ".json"}]
+def log_predictions(logger: RunLogger, folder: Path) -> None:
+    """Log the tables that ``predict`` has written into a folder as one artifact."""
+    tables = [path for path in sorted(folder.iterdir()) if path.suffix in {".csv", ".json"}]
     tables = [path for path in tables if path.name not in {"environment.json", PENDING}]
     with logger.guarded("logging the predictions"):
-        log_files(logger, "predictions", f"predictions-{logger.run.id}", tables)
+        if tables:
+            log_files(logger, "predictions", f"predictions-{logger.run.id}", tables)

@@ -4,13 +4,12 @@ Errors of W&B do not stop a training: it continues without an account, and when 
 server fails.
 """
 
-import json
 import logging
 import os
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import ModuleType
 from typing import Any
 
@@ -19,46 +18,86 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from ..run.environment import redacted, without_secrets
 from ..run.folder import Run, read_rows
-from .client import HOW_TO_UPLOAD, has_key, package, reason, say, wandb_command
+from ..run.identity import is_first
+from ..settings.tree import METRICS
+from .client import (
+    abandon,
+    has_key,
+    how_to_upload,
+    package,
+    read_records,
+    reason,
+    requested_mode,
+    say,
+    unreachable,
+    wandb_settings,
+)
+from .names import SWEEP
 from .settings import Mode, WandbSettings
 
 log = logging.getLogger(__name__)
+
+BY_EPOCH = ("val/", "test/")  # the beginnings of the names of metrics of an epoch
 
 
 class RunLogger(WandbLogger):
     """The logger of a W&B run, whose id is the name of the run folder."""
 
     def __init__(
-        self, tracking: WandbSettings, mode: Mode, run: Run, job: str, config: dict[str, Any]
+        self,
+        tracking: WandbSettings,
+        mode: Mode,
+        run: Run,
+        *,
+        job: str,
+        name: str,
+        config: dict[str, Any],
     ) -> None:
         self.tracking = tracking
         self.run = run
+        self.offline = mode == "offline"  # recorded for a later upload
         self.model_metadata: dict[str, Any] = {}  # of the artifacts of models
-        self.artifacts: list[dict[str, Any]] = []  # see ``artifacts.log_files``
+        # ~ if cookiecutter.scope == "complete"
+        self.artifacts: list[dict[str, Any]] = []  # with their files, see ``log_files``
+        # ~ endif
         self.failures: set[str] = set()
+        self.defined: set[str] = set()  # metrics whose axis is the epoch
         self.logged = metrics_logged(run)  # a resumed training repeats the steps after a checkpoint
+        environ = os.environ
         super().__init__(
-            name=redacted(tracking.name) or run.id,
+            name=redacted(tracking.name) or environ.get("WANDB_NAME") or name,
             id=run.id,
-            resume="allow",
+            resume=None if "WANDB_RESUME" in environ else self._resume(),
             save_dir=run.folder,
-            job_type=tracking.job_type or job,
+            job_type=tracking.job_type or environ.get("WANDB_JOB_TYPE") or job,
             mode=mode,
-            config=config,
+            config={} if SWEEP in environ else config,
+            tags=redacted(tracking.tags) or None,  # None are those of WANDB_TAGS
             settings=self.wandb.Settings(
                 **tracking.model_dump(include={"init_timeout", "finish_timeout"}), silent=True
             ),
-            **redacted(
-                tracking.model_dump(include={"project", "entity", "group", "tags", "notes"})
-            ),
+            **redacted(tracking.model_dump(include={"project", "entity", "group", "notes"})),
         )
         with redacted_command_line():
             _ = self.experiment  # starts the run, or raises; a dummy in processes of rank 1 and up
+        if SWEEP in environ and is_first():
+            # The agent has set its parameters by their dotted names: do not add them again.
+            for key in self.experiment.config.keys():  # noqa: SIM118 - it is not a mapping
+                remove(config, key)
+            self.experiment.config.update(config)
         for handler in logging.getLogger("wandb").handlers:
             # On a full disk each line of wandb's own log would print a traceback.
             handler.handleError = lambda record: None  # type: ignore[method-assign] # noqa: ARG005
         if self.logged:
             self._log_missing_rows()
+
+    def _resume(self) -> str:
+        """Return ``allow`` if the W&B run with this id may exist already, otherwise ``never``.
+
+        ``never`` protects the run of another folder, if ``WANDB_RUN_ID`` was left over.
+        """
+        continued = any(self.run.folder.glob("wandb/*run-*")) or self.run.checkpoints
+        return "allow" if continued or SWEEP in os.environ else "never"
 
     def _log_missing_rows(self) -> None:
         """Log the rows of ``metrics.csv`` that W&B had not yet written when it was killed."""
@@ -73,23 +112,30 @@ class RunLogger(WandbLogger):
         """The package ``wandb``."""
         return package()
 
-    @property
-    def offline(self) -> bool:
-        """Whether the run is recorded for a later upload."""
-        return bool(self.experiment.offline)
-
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
         """Log numbers, images and tables of a training step, unless all have been logged before."""
+        # ~ if cookiecutter.scope == "complete"
         names = [name for name in metrics if not name.startswith("perf/")]
+        # ~ else
+        names = list(metrics)
+        # ~ endif
         if self.logged and all((step, name) in self.logged for name in names):
             return
         with self.guarded("logging"):
+            for name in metrics.keys() - self.defined:
+                if name.startswith(BY_EPOCH):
+                    self.defined.add(name)
+                    # The summary has the last value and, of a score, the best.
+                    summary = f"last,{METRICS[name]}" if name in METRICS else None
+                    self.experiment.define_metric(name, step_metric="epoch", summary=summary)
             super().log_metrics(metrics, step)
 
     @contextmanager
     def guarded(self, action: str) -> Iterator[None]:
-        """Catch errors in the ``with`` block; the first for each action is logged as one line.
+        """Catch errors in the ``with`` block; each is logged as one line when it first occurs.
+
+        Every call of W&B during a run is in such a block, so that no error reaches the training.
 
         Args:
             action: a description of the block for the message, such as ``sending images``.
@@ -102,10 +148,18 @@ class RunLogger(WandbLogger):
         except Exception as error:  # wandb raises many kinds
             if self.tracking.strict:
                 raise
-            if action not in self.failures:
-                self.failures.add(action)
-                say(f"W&B: {action} failed ({reason(error)}); the run goes on without it.")
+            if reason(error) not in self.failures:
+                self.failures.add(reason(error))
+                say(f"W&B: {action} failed ({reason(error)}); the command continues without it.")
             log.debug("%s failed", action, exc_info=True)
+
+
+def remove(tree: dict[str, Any], path: str) -> None:
+    """Remove the value at a dotted path from a nested dictionary, if it has one."""
+    *parents, last = path.split(".")
+    for parent in parents:
+        tree = tree.get(parent, {})
+    tree.pop(last, None)
 
 
 def metrics_logged(run: Run) -> set[tuple[int, str]]:
@@ -115,9 +169,9 @@ def metrics_logged(run: Run) -> set[tuple[int, str]]:
     """
     logged: set[tuple[int, str]] = set()
     for file in run.folder.glob("wandb/*run-*/*.wandb"):
-        for line in wandb_command("leet", "inspect", "--json", str(file)).stdout.splitlines():
-            if line.startswith("{") and "history" in (record := json.loads(line)):
-                row = record["history"]["item"]
+        with suppress(ValueError):  # the file of a run that was killed may be empty
+            for record in read_records(file):
+                row = record.get("history", {}).get("item", {})
                 logged |= {(row.get("trainer/global_step", 0), name) for name in row}
     return logged
 
@@ -133,33 +187,54 @@ def redacted_command_line() -> Iterator[None]:
         sys.argv = words
 
 
-def open_run(
-    tracking: WandbSettings, mode: Mode | None, run: Run, *, job: str, config: dict[str, Any]
-) -> RunLogger:
+def open_run(tracking: WandbSettings, run: Run, **described: Any) -> RunLogger | None:
     """Start a W&B run, offline if there is no API key or the server cannot be reached.
 
     All files of W&B go into the run folder, so that a later upload finds them.
 
+    Args:
+        tracking: the settings of W&B.
+        run: the run of the command.
+        described: job, name and config of the W&B run.
+
+    Returns:
+        The logger of the run; None if tracking is disabled.
+
     Raises:
-        wandb.errors.Error: if the server cannot be reached and ``tracking.strict`` is set.
+        UsageError: if an environment variable has a value that W&B does not know.
+        Exception: what W&B raises if it can neither start nor record a run, or, with
+            ``tracking.strict``, if the server cannot be reached.
     """
     data = run.folder.absolute() / "wandb" / "data"
+    mode = requested_mode(tracking, os.environ)
+    if mode == "disabled":
+        return None
     data.mkdir(parents=True, exist_ok=True)
     os.environ["WANDB_DIR"], os.environ["WANDB_DATA_DIR"] = str(data.parents[1]), str(data)
+    settings = wandb_settings()
+    if mode != "offline" and not has_key() and not (mode and tracking.strict):
+        mode = "offline"
+        say(f"W&B: no API key, so this run is recorded offline. {how_to_upload(run)}")
     wandb = package()
-    wandb.setup(wandb.Settings(silent=True))
-    if mode is None:
-        mode = "online" if has_key() else "offline"
-        if mode == "offline":
-            say(f"W&B: no API key, so this run is recorded offline. {HOW_TO_UPLOAD}")
     before = set(run.folder.glob("wandb/run-*"))
+    if mode != "offline":
+        try:
+            problem = unreachable(settings.base_url) if is_first() else None
+            if problem:
+                raise ConnectionError(problem)
+            return _started(tracking, mode or "online", run, **described)
+        except (wandb.errors.CommError, OSError, ValueError) as error:
+            if tracking.strict:
+                raise
+            for failed in set(run.folder.glob("wandb/run-*")) - before:
+                shutil.rmtree(failed)  # it is empty, and would be uploaded as a crashed run
+            say(f"W&B cannot be reached ({reason(error)}): offline. {how_to_upload(run)}")
+    return _started(tracking, "offline", run, **described)
+
+
+def _started(tracking: WandbSettings, mode: Mode, run: Run, **described: Any) -> RunLogger:
     try:
-        return RunLogger(tracking, mode, run, job, config)
-    except (wandb.errors.Error, OSError, ValueError) as error:
-        if mode != "online" or tracking.strict:
-            raise
-        wandb.teardown()  # otherwise the id counts as in use
-        for failed in set(run.folder.glob("wandb/run-*")) - before:
-            shutil.rmtree(failed)  # it is empty, and would be uploaded as a crashed run
-        say(f"W&B cannot be reached ({reason(error)}): offline. {HOW_TO_UPLOAD}")
-    return RunLogger(tracking, "offline", run, job, config)
+        return RunLogger(tracking, mode, run, **described)
+    except Exception:
+        abandon()  # otherwise the next run would be a part of this one
+        raise

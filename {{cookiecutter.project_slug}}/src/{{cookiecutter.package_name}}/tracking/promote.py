@@ -11,10 +11,11 @@ from ..errors import UsageError
 from ..run.folder import Run
 from ..settings.check import Strict, check
 from ..settings.launch import launch
+from ..settings.tree import monitored
 from .client import has_key, installed, public_api, reason, requested_mode
+from .pending import postpone
 from .registry import PREFIX, link, refuse
 from .settings import WandbSettings
-from .sync import postpone
 
 
 class PromoteSettings(Strict):
@@ -56,7 +57,7 @@ def _promote(config: DictConfig) -> None:
 
 
 def run_promotion(settings: PromoteSettings) -> str:
-    """Link the model; without a server, ``wandb-sync`` links it when it uploads the run.
+    """Link the model; if the server does not, ``wandb-sync`` links it when it uploads the run.
 
     Returns:
         A message for the user.
@@ -73,7 +74,7 @@ def run_promotion(settings: PromoteSettings) -> str:
     name = settings.checkpoint.removeprefix(PREFIX) if is_artifact else f"model-{run.id}:best"
     target = f"wandb-registry-{settings.registry}/{settings.collection}"
     limits: dict[str, Any] = {"min_metric": settings.min_metric, "force": settings.force}
-    mode = requested_mode(settings.tracking, os.environ)
+    mode, problem = requested_mode(settings.tracking, os.environ), "No server"
     if mode == "online" or (mode is None and has_key()):
         try:
             api = public_api(settings.tracking.model_dump())
@@ -81,18 +82,20 @@ def run_promotion(settings: PromoteSettings) -> str:
         except UsageError:
             raise
         except Exception as error:  # wandb raises many kinds
-            raise UsageError(f"checkpoint={settings.checkpoint}: {reason(error)}") from error
+            problem = reason(error)
+            if not has_folder:
+                raise UsageError(f"checkpoint={settings.checkpoint}: {problem}") from error
     if not has_folder:
         raise UsageError(
             f"checkpoint={settings.checkpoint}: without a server, only a run in "
             f"{settings.runs}/ can be promoted.\nLog in: uv run wandb login"
         )
     if not settings.force:
-        from ..training.checkpoint import read_checkpoint  # noqa: PLC0415 - it imports PyTorch
-        from .artifacts import best_score  # noqa: PLC0415
+        from ..training.checkpoint import read_checkpoint, scores  # noqa: PLC0415 - PyTorch
 
-        score = next(iter(best_score(read_checkpoint(run.best)).values()), None)
+        measured = scores(read_checkpoint(run.best))
+        score = measured.get(monitored(measured))
         refuse(run.id, score, settings.min_metric, None, settings.alias)
     action = {"action": "link", "artifact": name, "target": target, "alias": settings.alias}
     postpone(run, action | limits)
-    return f"No server: uv run wandb-sync will make {run.id} {settings.alias} of {target}."
+    return f"{problem}: uv run wandb-sync will make {run.id} {settings.alias} of {target}."

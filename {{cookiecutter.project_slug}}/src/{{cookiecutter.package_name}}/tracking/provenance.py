@@ -28,8 +28,8 @@ def log_changes(logger: RunLogger) -> None:
 def fingerprint(root: Path) -> str:
     """Return a hash of the names and sizes of all files below ``root``: 12 hexadecimal digits.
 
-    The content of annotation files is hashed, too. Images are not read, so the replacement of an
-    image by another of the same number of bytes does not change the fingerprint.
+    The content of annotation files is hashed, too. Images are not read, so an image that is
+    replaced by one of the same size in bytes keeps the fingerprint.
     """
     digest = hashlib.sha256()
     for path in map(Path, files_below(root)):

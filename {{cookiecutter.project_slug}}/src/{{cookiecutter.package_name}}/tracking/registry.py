@@ -1,43 +1,104 @@
-"""Download checkpoints from the W&B server, and link models into its registry."""
+"""Download checkpoints and data sets from the W&B server, and link models into its registry."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
 from ..run.files import write_text
+from ..run.lock import file_lock
 from ..settings.tree import METRICS, MONITOR, monitored
 from .client import installed, public_api, reason
 
 PREFIX = "wandb:"
-SOURCE = "artifact.txt"  # in the folder of a fetched checkpoint: the name of its artifact
+FETCHED = Path("artifacts")  # the folder of fetched artifacts
+SOURCE = "artifact.txt"  # in the folder of a fetched artifact: its name
+DATA = "data"  # in the folder of a fetched data set, and in its artifact: the data themselves
 
 
-def fetch_checkpoint(wanted: str, tracking: Mapping[str, Any] | None) -> Path:
-    """Download the checkpoint ``wandb:<artifact>:<alias>`` into ``artifacts/``; return its path.
+def fetch_checkpoint(
+    wanted: str, tracking: Mapping[str, Any] | None, *, setting: str = "checkpoint"
+) -> Path:
+    """Download the checkpoint ``wandb:<artifact>:<alias>`` unless it is here; return its path.
 
     The name of the artifact may begin with entity and project, or with a registry.
 
     Raises:
         UsageError: if there is no such artifact, or it cannot be reached.
     """
+    folder, _ = _fetch(wanted, tracking, setting, _download)
+    checkpoints = sorted(folder.glob("*.ckpt"))
+    if not checkpoints:
+        raise UsageError(f"{setting}={wanted}: the artifact has no *.ckpt file.")
+    return checkpoints[0]
+
+
+def fetch_data(wanted: str, tracking: Mapping[str, Any] | None) -> Path:
+    """Download the data set ``wandb:<artifact>:<alias>`` unless it is here; return ``data.root``.
+
+    Raises:
+        UsageError: if there is no such artifact, or it cannot be reached.
+    """
+    folder, facts = _fetch(wanted, tracking, "data.root", _download_data)
+    return folder / DATA / str(facts.get("file", ""))
+
+
+def _fetch(
+    wanted: str,
+    tracking: Mapping[str, Any] | None,
+    setting: str,
+    download: Callable[[Any, Path], None],
+) -> tuple[Path, dict[str, Any]]:
+    """Return the folder below ``artifacts/`` with the files of an artifact, and its metadata."""
     if not installed():
-        raise UsageError(f"checkpoint={wanted}: wandb is not installed. Install it: uv sync")
+        raise UsageError(f"{setting}={wanted}: wandb is not installed. Install it: uv sync")
     try:
         artifact = public_api(tracking).artifact(wanted.removeprefix(PREFIX))
-        target = Path("artifacts") / f"{artifact.collection.name}-{artifact.version}"
-        artifact.download(str(target))
+        folder = FETCHED / f"{artifact.collection.name}-{artifact.version}"
+        folder.mkdir(parents=True, exist_ok=True)
+        # The other processes of the same training wait until the first has downloaded all.
+        with file_lock(folder.with_name(f"{folder.name}.lock")):
+            name = f"{artifact.source_qualified_name}\n"
+            if not (folder / SOURCE).is_file() or (folder / SOURCE).read_text("utf-8") != name:
+                download(artifact, folder)
+                write_text(folder / SOURCE, name)
+        return folder, dict(artifact.metadata)
+    except UsageError as error:
+        raise UsageError(f"{setting}={wanted}: {error}") from error
     except Exception as error:  # wandb raises many kinds, ValueError among them
         raise UsageError(
-            f"checkpoint={wanted} cannot be fetched: {reason(error)}\n"
+            f"{setting}={wanted} cannot be fetched: {reason(error)}\n"
             "Name it as wandb:<artifact>:<alias> or wandb:<entity>/<project>/<artifact>:<alias>, "
-            "and log in: uv run wandb login"
+            "and log in: uv run wandb login\n"
+            f"Without the server, name a folder or file on this machine, such as in {FETCHED}/."
         ) from error
-    checkpoints = sorted(target.glob("*.ckpt"))
-    if not checkpoints:
-        raise UsageError(f"checkpoint={wanted}: the artifact has no *.ckpt file.")
-    write_text(target / SOURCE, f"{artifact.source_qualified_name}\n")
-    return checkpoints[0]
+
+
+def _download(artifact: Any, folder: Path) -> None:
+    artifact.download(str(folder))
+
+
+def _download_data(artifact: Any, folder: Path) -> None:
+    """Download a data set into ``folder/data``, or link to it if it is here and has not changed.
+
+    Raises:
+        UsageError: if the artifact only refers to data that are not on this machine.
+    """
+    from .provenance import fingerprint  # noqa: PLC0415 - it imports PyTorch
+
+    facts = artifact.metadata
+    original = Path(facts.get("root", "")).absolute()
+    if facts.get("root") and original.is_dir() and fingerprint(original) == facts["fingerprint"]:
+        (folder / DATA).unlink(missing_ok=True)
+        (folder / DATA).symlink_to(original, target_is_directory=True)
+    elif facts.get("log_data") == "reference":
+        raise UsageError(
+            f"the artifact refers to {original}, which is not on this machine or has changed.\n"
+            "Log the data set with its files, where it is: tracking.log_data=content"
+        )
+    else:
+        has_folder = any(name.startswith(f"{DATA}/") for name in artifact.manifest.entries)
+        artifact.download(str(folder if has_folder else folder / DATA))
 
 
 def link(

@@ -9,7 +9,7 @@ from pydantic import Field, field_validator
 
 from ..settings.check import Strict
 
-Mode = Literal["online", "offline", "disabled"]
+Mode = Literal["online", "offline", "disabled", "shared"]
 
 
 class MediaSettings(Strict):
@@ -19,9 +19,14 @@ class MediaSettings(Strict):
     images: int = Field(ge=0, le=108, description="Validation images to log.")
     every_n_validations: int = Field(ge=1, description="Validations between two logs of images.")
     # ~ if cookiecutter.scope == "complete"
+    every_n_steps: int | None = Field(
+        ge=1, description="Log the images every so many training steps, too; null does not."
+    )
     worst: int = Field(ge=0, le=108, description="Test images with the highest loss to log.")
     video: bool = Field(description="Log the validation images of all epochs as an animation.")
-    clips: int = Field(ge=0, le=32, description="Images of predict to log, and clips of predict.")
+    clips: int = Field(
+        ge=0, le=32, description="Annotated images of predict to log, and as many clips."
+    )
     embeddings: int = Field(ge=0, le=10_000, description="Validation images in the point cloud.")
     # ~ endif
     pixels: int = Field(ge=32, le=4096, description="Largest side of a logged image, in pixels.")
@@ -50,8 +55,8 @@ class AlertSettings(Strict):
     """The events that send an alert."""
 
     rules: list[AlertRule] = Field(
-        description="Rules for metrics, such as {metric: val/loss, op: '>', value: 5, patience: 2, "
-        "level: WARN, once: true}."
+        description="Rules for metrics, such as {metric: train/loss, op: '>', value: 5, "
+        "patience: 2, level: WARN, once: true}."
     )
     not_finite: bool = Field(description="Alert when the loss is not finite.")
     no_improvement: int | None = Field(
@@ -73,13 +78,19 @@ class WandbSettings(Strict):
     entity: str | None = Field(
         description="The user or team that owns the project; null is the default of the account."
     )
-    name: str | None = Field(description="The displayed name of the run; null is the run id.")
+    name: str | None = Field(
+        description="The displayed name of the run; null is WANDB_NAME if it is set, else made of "
+        "model, data, run id and the values that vary in a sweep."
+    )
     group: str | None = Field(description="Runs of a group are shown together.")
-    job_type: str | None = Field(description="The kind of run; null is the name of the command.")
-    tags: list[str] = Field(description="Words that label the run.")
+    job_type: str | None = Field(
+        description="The kind of run; null is WANDB_JOB_TYPE, else the name of the command."
+    )
+    tags: list[str] = Field(description="Words that label the run; [] are those of WANDB_TAGS.")
     notes: str | None = Field(description="A text about the run.")
     mode: Mode | None = Field(
-        description="null is WANDB_MODE if it is set, else online with an API key, offline without."
+        description="null is WANDB_MODE or the choice of `wandb offline`; without these, it is "
+        "online with an API key and offline without."
     )
     strict: bool = Field(description="Fail the run on an error of tracking; false only logs it.")
     init_timeout: float = Field(
@@ -87,25 +98,24 @@ class WandbSettings(Strict):
     )
     finish_timeout: float = Field(gt=0, description="Seconds to wait for the upload at the end.")
     # ~ if cookiecutter.scope == "complete"
-    log_model: Literal["best", "all"] | None = Field(
-        description="Log the best checkpoint; all logs the last, too; null logs none."
-    )
-    log_model_every_n_epochs: int | None = Field(
-        ge=1, description="Epochs between two logs of a new best checkpoint; null is the end only."
+    log_model: Literal["best", "all", "none"] = Field(
+        description="Log the best checkpoint at the end; all logs each of trainer.save_top_k when "
+        "it is saved, and the last."
     )
     prune_models: bool = Field(description="At the end, delete model versions without an alias.")
     log_data: Literal["reference", "content"] | None = Field(
         description="Log the data set by reference, or with its files; null logs none."
     )
     watch: Literal["gradients", "parameters", "all"] | None = Field(
-        description="Log histograms of gradients, parameters or both every 100 steps."
+        description="Log histograms of gradients, parameters or both."
+    )
+    watch_every_n_steps: int = Field(
+        ge=1, description="Steps between two logs of histograms; the first step is logged, too."
     )
     tables: TableSettings
     alerts: AlertSettings
     # ~ else
-    log_model: Literal["best"] | None = Field(
-        description="Log the best checkpoint; null logs none."
-    )
+    log_model: Literal["best", "none"] = Field(description="Log the best checkpoint at the end.")
     # ~ endif
     media: MediaSettings
 
@@ -113,3 +123,8 @@ class WandbSettings(Strict):
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:
         return value or None  # an unset environment variable may be passed as an empty text
+
+    @field_validator("log_model", mode="before")
+    @classmethod
+    def _null_is_none(cls, value: object) -> object:
+        return "none" if value is None else value  # as earlier versions have stored it

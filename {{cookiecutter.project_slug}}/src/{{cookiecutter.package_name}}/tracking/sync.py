@@ -1,4 +1,10 @@
-"""Upload the offline runs in a folder, then carry out their actions that need a server."""
+"""Upload the runs in a folder that the server does not hold completely.
+
+``wandb sync`` sends all rows and files of a run, even if the server has some already: it would then
+have them twice. This command asks the server first and sends what it lacks. It also refuses runs
+whose artifacts have lost files, and afterwards logs artifacts that could not be logged, links
+models and records the artifacts that a run has used.
+"""
 
 import argparse
 import json
@@ -9,34 +15,21 @@ from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
 
-from ..errors import UsageError
-from ..run.files import write_json
 from ..run.folder import Run
-from .client import package, public_api, reason, wandb_command
-from .registry import link
+from .client import package, read_records, reason, wandb_command
+from .pending import PENDING, do_pending, is_file_in, resumed_run
+from .upload_status import (
+    fetch_run,
+    missing_artifacts,
+    missing_files,
+    missing_on_server,
+    rows,
+    times_of_rows,
+)
 
-PENDING = "wandb-pending.json"  # in a run folder: actions that need a server
-COMPLETE = "complete"  # in W&B's folder of an online run: its upload is complete
+COMPLETE = "complete"  # in W&B's folder of a run: the server holds all of it
 RECENT_SECONDS = 60  # a file changed since then, without an exit record, is a running run
 MIN_BYTES = 64  # the file of a run that never started has only a header
-
-
-def postpone(run: Run, action: dict[str, Any]) -> None:
-    """Store an action that needs a server, for ``wandb-sync``.
-
-    The action is ``{"action": "use", "artifact": ...}``, or ``link`` with the arguments of
-    ``registry.link``, or ``log`` with those of ``artifacts.log_files``.
-    """
-    actions = pending(run)
-    if action not in actions:
-        write_json(run.folder / PENDING, [*actions, action])
-
-
-def pending(run: Run) -> list[dict[str, Any]]:
-    """Return the stored actions of a run that need a server."""
-    path = run.folder / PENDING
-    actions: list[dict[str, Any]] = json.loads(path.read_text("utf-8")) if path.is_file() else []
-    return actions
 
 
 def main() -> None:
@@ -75,8 +68,7 @@ def sync(runs: Path) -> list[str]:
 
 
 def _is_uploaded(file: Path) -> bool:
-    marks = [file.with_name(f"{file.name}.synced"), file.parent / COMPLETE]
-    return any(mark.exists() for mark in marks) or file.stat().st_size <= MIN_BYTES
+    return (file.parent / COMPLETE).exists() or file.stat().st_size <= MIN_BYTES
 
 
 def upload(file: Path) -> str | None:
@@ -85,22 +77,96 @@ def upload(file: Path) -> str | None:
     Returns:
         The reason why the run was not uploaded; None if it was.
     """
-    done = wandb_command("leet", "inspect", "--json", str(file))
-    if done.returncode:
-        return f"it cannot be read: {_last_line(done)}"
-    records = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    try:
+        records = read_records(file)
+    except ValueError as error:
+        return f"it cannot be read: {error}"
     recent = time.time() - file.stat().st_mtime < RECENT_SECONDS
     if recent and not any("exit" in record for record in records):
         return "it seems to be still running"
-    missing = missing_files(records, file.parents[2])
+    missing = files_not_in_folder(records, file.parents[2])
     if missing:  # wandb would upload the rest and mark the run as uploaded
         return f"{len(missing)} of its files are missing in its folder, such as {missing[0]}"
-    done = wandb_command("sync", "--include-online", str(file.parent))
-    return None if not done.returncode and _is_uploaded(file) else _last_line(done)
+    try:
+        problem = _send(file, records)
+    except Exception as error:  # noqa: BLE001 - wandb raises many kinds
+        return reason(error)
+    problem = problem or missing_on_server(file)
+    if problem is None:
+        (file.parent / COMPLETE).touch()
+    return problem
 
 
-def missing_files(records: Sequence[Mapping[str, Any]], folder: Path) -> list[str]:
-    """Return the paths in the artifact records of a run that are no files in its folder.
+def _send(file: Path, records: Sequence[Mapping[str, Any]]) -> str | None:
+    """Send what the server lacks of a run; return the reason if that is not possible."""
+    run, written = fetch_run(records), rows(records)
+    held = times_of_rows(run) if run is not None else set()
+    if held.isdisjoint(written):  # the server has nothing of this file
+        files = sorted(file.parents[1].glob("*run-*/*.wandb"))
+        if held and file == files[0]:  # a later file continues the run
+            name = file.parents[2].name
+            return (
+                f"the server has another run with the id {name}. To upload this one with an id "
+                f"of its own: uv run wandb sync --id {name}-2 {file.parent}"
+            )
+        done = wandb_command("sync", "--include-online", "--include-synced", str(file.parent))
+        return _last_line(done) if done.returncode else None
+    _complete(run, file, records, [written[key] for key in sorted(written.keys() - held)])
+    return None
+
+
+def _complete(
+    run: Any, file: Path, records: Sequence[Mapping[str, Any]], lacking: Sequence[Any]
+) -> None:
+    """Send the rows, files and artifacts that the server lacks of a run that it has in part."""
+    folder, artifacts = file.parent / "files", missing_artifacts(run, records)
+    files = missing_files(run, records, folder)
+    if not (lacking or files or artifacts or run.state == "running"):
+        return
+    codes = [record["exit"].get("exit_code", 0) for record in records if "exit" in record]
+    with resumed_run(run, file.parents[1], codes[-1] if codes else 1) as resumed:
+        for row in lacking:
+            resumed.log(_unflattened(row))
+        for name in files:
+            resumed.save(str(folder / name), base_path=str(folder), policy="now")
+        for record in records:
+            if record.get("artifact", {}).get("digest") in artifacts:
+                _log_recorded(resumed, record["artifact"])
+        for record in records:
+            resumed.summary.update(_unflattened(record.get("summary", {}).get("update", {})))
+
+
+def _unflattened(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row in which each image, table and the like is a mapping again.
+
+    W&B's reader prints ``{"a": {"_type": "image-file", "path": ...}}`` as ``a._type`` and
+    ``a.path``. What W&B itself adds to each row is left out, except the time.
+    """
+    media = [key.removesuffix("._type") for key in row if key.endswith("._type")]
+    values: dict[str, Any] = {name: {} for name in media}
+    for key, value in row.items():
+        name = next((name for name in media if key.startswith(f"{name}.")), None)
+        if name is not None:
+            values[name][key.removeprefix(f"{name}.")] = value
+        elif key not in {"_step", "_runtime", "_wandb.runtime"}:
+            values[key] = value
+    return values
+
+
+def _log_recorded(resumed: Any, record: Mapping[str, Any]) -> None:
+    """Log an artifact from the record that the run has of it."""
+    facts = json.loads(record.get("metadata") or "{}")
+    artifact = package().Artifact(record["name"], record["type"], metadata=facts)
+    for entry in record["manifest"]["contents"]:
+        if entry.get("local_path"):
+            artifact.add_file(entry["local_path"], name=entry["path"])
+        else:
+            artifact.add_reference(entry["ref"], name=entry["path"], checksum=False)
+    resumed.log_artifact(artifact, aliases=record.get("aliases")).wait()
+
+
+def files_not_in_folder(records: Sequence[Mapping[str, Any]], folder: Path) -> list[str]:
+    """Return the paths in the artifact records of a run that are not files in its folder.
 
     Files elsewhere are not uploaded: the records may be a stranger's.
     """
@@ -108,75 +174,8 @@ def missing_files(records: Sequence[Mapping[str, Any]], folder: Path) -> list[st
         path
         for record in records
         for entry in record.get("artifact", {}).get("manifest", {}).get("contents", [])
-        if (path := entry.get("local_path")) and not _is_file_in(folder, Path(path))
+        if (path := entry.get("local_path")) and not is_file_in(folder, Path(path))
     ]
-
-
-def _is_file_in(folder: Path, path: Path) -> bool:
-    return path.is_file() and path.resolve().is_relative_to(folder.resolve())
-
-
-def do_pending(run: Run) -> list[str]:
-    """Carry out the pending actions of an uploaded run.
-
-    Returns:
-        A line for each action that failed; these actions stay pending.
-    """
-    failed, problems = [], []
-    for action in pending(run):
-        try:
-            _do(run, **action)
-        except Exception as error:  # noqa: BLE001 - wandb raises many kinds
-            failed.append(action)
-            problems.append(f"{run.folder / PENDING}: {action['action']}: {reason(error)}")
-    if failed:
-        write_json(run.folder / PENDING, failed)
-    else:
-        (run.folder / PENDING).unlink()
-    return problems
-
-
-def _do(run: Run, action: str, artifact: str, **arguments: Any) -> None:
-    """Carry out an action, as described in ``postpone``."""
-    tracking = run.settings["tracking"]
-    api = public_api(tracking)
-    if action == "log":
-        _log_again(run, api.run(f"{tracking['project']}/{run.id}"), artifact, **arguments)
-    elif action == "link":
-        print(f"  {link(api, api.artifact(artifact), **arguments)}")
-    else:
-        version = api.artifact(artifact)
-        api.run(f"{version.entity}/{version.project}/{run.id}").use_artifact(version)
-
-
-def _log_again(
-    run: Run,
-    uploaded: Any,
-    name: str,
-    *,
-    kind: str,
-    files: list[str],
-    aliases: list[str],
-    facts: dict[str, Any],
-) -> None:
-    """Log an artifact of an uploaded run; content that is on the server makes no new version."""
-    wandb = package()
-    code = 0 if uploaded.state == "finished" else 1
-    resumed = wandb.init(
-        entity=uploaded.entity,
-        project=uploaded.project,
-        id=run.id,
-        resume="must",
-        dir=run.folder / "wandb" / "data",
-        settings=wandb.Settings(silent=True),
-    )
-    artifact = wandb.Artifact(name, kind, metadata=facts)
-    for file in files:
-        if not _is_file_in(run.folder, run.folder / file):
-            raise UsageError(f"{file} is no file in {run.folder}")
-        artifact.add_file(str(run.folder / file), name=Path(file).name)
-    resumed.log_artifact(artifact, aliases=aliases or None).wait()
-    resumed.finish(exit_code=code)
 
 
 def _last_line(done: CompletedProcess[str]) -> str:

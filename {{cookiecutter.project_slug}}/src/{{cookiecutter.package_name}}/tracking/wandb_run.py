@@ -1,44 +1,53 @@
 """Open the W&B run of a command, and close it with the right state."""
 
 import os
+import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 # ~ if cookiecutter.scope == "complete"
-from contextlib import contextmanager
 from pathlib import Path
-
-# ~ else
-from contextlib import contextmanager
-
 # ~ endif
+from typing import Any
+
 from lightning.pytorch import Callback
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from ..errors import UsageError
 from ..run.environment import environment, redacted
 from ..run.files import write_text
 from ..run.folder import Run
-from ..settings.tree import METRICS, Settings
 # ~ if cookiecutter.scope == "complete"
-from .alerts import MetricAlerts, alert_failure, send_alert
-from .artifacts import MODEL_ACTION, ModelArtifacts
-from .client import HOW_TO_UPLOAD, installed, reason, requested_mode, say
+from ..settings.tree import PredictSettings, Settings
+# ~ else
+from ..settings.tree import Settings
+# ~ endif
+# ~ if cookiecutter.scope == "complete"
+from .alerts import MetricAlerts, alert_failure, check_rules, send_alert
+from .artifacts import ModelArtifacts
+from .client import abandon, how_to_upload, installed, reason, requested_mode, say
 from .embeddings import EmbeddingCloud
+from .histograms import Histograms
 from .images import ValidationImages, log_drawn_predictions
 from .lineage import DataLineage, log_checkpoint_source, log_predictions
 from .logger import RunLogger, open_run
+from .names import run_name
+from .pending import postpone
 from .provenance import log_changes
 from .settings import WandbSettings
-from .sync import COMPLETE, postpone
+from .sync import COMPLETE
 from .tables import EvaluationTables
+from .upload_status import missing_on_server
 
 
 # ~ else
 from .artifacts import ModelArtifacts
-from .client import HOW_TO_UPLOAD, installed, reason, requested_mode, say
+from .client import abandon, how_to_upload, installed, reason, requested_mode, say
 from .images import ValidationImages
 from .logger import RunLogger, open_run
+from .names import run_name
 from .settings import WandbSettings
 
 
@@ -56,10 +65,17 @@ def wandb_run(
         settings: the settings of the command.
         run: the run of the command; the W&B run has its id, and files in its folder.
         job: the command: ``train``, ``evaluate`` or ``predict``.
+
+    Raises:
+        UsageError: if a setting or an environment variable has a value that does not exist.
     """
-    mode = requested_mode(tracking, os.environ)
-    if mode == "disabled" or not installed():
-        if mode != "disabled":
+    # ~ if cookiecutter.scope == "complete" and cookiecutter.task == "classification"
+    check_rules(tracking.alerts.rules, settings)
+    # ~ elif cookiecutter.scope == "complete"
+    check_rules(tracking.alerts.rules)
+    # ~ endif
+    if not installed():
+        if requested_mode(tracking, os.environ) != "disabled":
             say("wandb is not installed: this run is not tracked. To track: uv sync")
         yield [], []
         return
@@ -67,18 +83,16 @@ def wandb_run(
     config = redacted(settings.model_dump(mode="json", exclude={"tracking"}))
     config["git"] = {"commit": state["git_commit"], "dirty": state["git_dirty"]}
     config["command"] = state["command"]
-    logger = open_run(tracking, mode, run, job=job, config=config)
-    if getattr(rank_zero_only, "rank", 0):  # only the first process has a W&B run
-        yield [logger], []
+    name = run_name(settings, run, job, sys.argv[1:])
+    logger = _opened(tracking, run, job=job, name=name, config=config)
+    if logger is None or getattr(rank_zero_only, "rank", 0) != 0:  # only rank 0 has a W&B run
+        yield [] if logger is None else [logger], []
         return
-    if not logger.offline:
-        say(f"W&B: {logger.experiment.url}")
-        write_text(run.folder / "wandb-url.txt", f"{logger.experiment.url}\n")
     logger.model_metadata |= {"run": run.id, "git_commit": state["git_commit"]}
-    with logger.guarded("defining the metrics"):
-        for name, goal in METRICS.items():
-            # Charts by epoch; the table of runs shows the best value.
-            logger.experiment.define_metric(name, step_metric="epoch", summary=goal)
+    with logger.guarded("showing its address"):
+        if not logger.offline:
+            say(f"W&B: {logger.experiment.url}")
+            write_text(run.folder / "wandb-url.txt", f"{logger.experiment.url}\n")
     callbacks: list[Callback] = [
         ValidationImages(logger),
         ModelArtifacts(logger),
@@ -86,6 +100,7 @@ def wandb_run(
         DataLineage(logger, settings),
         MetricAlerts(logger),
         EmbeddingCloud(logger),
+        Histograms(logger),
         EvaluationTables(logger, settings.data.root),
         # ~ endif
     ]
@@ -97,9 +112,10 @@ def wandb_run(
         # ~ endif
         yield [logger], [] if job == "predict" else callbacks
         # ~ if cookiecutter.scope == "complete"
-        if job == "predict":
-            log_drawn_predictions(logger)
-            log_predictions(logger)
+        if isinstance(settings, PredictSettings):
+            folder = settings.output or run.folder
+            log_drawn_predictions(logger, folder)
+            log_predictions(logger, folder)
         if tracking.alerts.finished:
             send_alert(logger, "Run finished", run.id, "INFO")
         # ~ endif
@@ -107,39 +123,79 @@ def wandb_run(
         error = caught
         raise
     finally:
-        with logger.guarded("closing the run"):
-            _close(logger, error)
+        _close(logger, error)
+
+
+def _opened(tracking: WandbSettings, run: Run, **described: Any) -> RunLogger | None:
+    """Open the run; if W&B cannot even record it, say so and return None."""
+    try:
+        return open_run(tracking, run, **described)
+    except UsageError:
+        raise
+    except Exception as error:  # wandb raises many kinds
+        if tracking.strict:
+            raise
+        hint = " For a run of its own: unset WANDB_RUN_ID" if "WANDB_RUN_ID" in os.environ else ""
+        say(f"W&B: the run cannot be opened ({reason(error)}); it is not tracked.{hint}")
+        return None
 
 
 def _close(logger: RunLogger, error: BaseException | None) -> None:
     """Finish the W&B run with its exit code, and say if the upload is not complete."""
     code = exit_code(error)
-    if error is not None and code:
-        logger.experiment.summary["failure"] = reason(error)
-    # ~ if cookiecutter.scope == "complete"
-    if isinstance(error, Exception):
-        alert_failure(logger, error)
-    if code == 143:
-        logger.experiment.mark_preempting()  # so that a sweep starts the trial again
-    files = Path(logger.experiment.dir)
-    # ~ endif
-    offline = logger.offline
-    began = time.monotonic()
-    logger.experiment.finish(exit_code=code)
-    arrived = time.monotonic() - began < logger.tracking.finish_timeout
-    if offline:
+    with logger.guarded("recording the end of the run"):
+        if error is not None and code:
+            logger.experiment.summary["failure"] = reason(error)
+        # ~ if cookiecutter.scope == "complete"
+        if isinstance(error, Exception):
+            alert_failure(logger, error)
+        if code == 143:
+            logger.experiment.mark_preempting()  # so that a sweep starts the trial again
+        # ~ endif
+    problem: str | None = "it has failed"
+    with logger.guarded("closing the run"):
+        try:
+            problem = _finish(logger, code)
+        except Exception:
+            abandon()
+            raise
+    if problem is None or logger.offline:
         return
     # ~ if cookiecutter.scope == "complete"
-    if arrived:
-        (files.parent / COMPLETE).touch()
-    if not arrived or MODEL_ACTION in logger.failures:
-        for action in logger.artifacts:
-            postpone(logger.run, action)
+    for action in logger.artifacts:
+        postpone(logger.run, action)
     # ~ endif
-    if not arrived:
-        say(f"W&B: the upload is not complete. {HOW_TO_UPLOAD}")
+    say(f"W&B: the upload is not complete ({problem}). {how_to_upload(logger.run)}")
 
 
+def _finish(logger: RunLogger, code: int) -> str | None:
+    # ~ if cookiecutter.scope == "complete"
+    """Finish the W&B run; return what the server lacks of it, None if it holds all."""
+    folder = Path(logger.experiment.dir).parent
+    # ~ else
+    """Finish the W&B run; return why its upload is not complete, None if it is."""
+    # ~ endif
+    began = time.monotonic()
+    logger.experiment.finish(exit_code=code)
+    # ~ if cookiecutter.scope == "complete"
+    if logger.offline:
+        return None
+    # ~ endif
+    if time.monotonic() - began >= logger.tracking.finish_timeout:
+        return f"no answer for {logger.tracking.finish_timeout:g} s"
+    # ~ if cookiecutter.scope == "complete"
+    digests = [action["digest"] for action in logger.artifacts]
+    problem = missing_on_server(next(folder.glob("*.wandb")), digests)
+    if problem is None:
+        (folder / COMPLETE).touch()
+    return problem
+
+
+    # ~ else
+    return None
+
+
+# ~ endif
 def exit_code(error: BaseException | None) -> int:
     """Return the exit code from which W&B derives the state of a run.
 

@@ -9,11 +9,16 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import UsageError
+# ~ if cookiecutter.scope == "complete"
+from ..settings.tree import Settings
+from .finetuning import freeze
+
+
+# ~ else
 from ..settings.tree import Settings
 
-IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
-
+# ~ endif
 class Normalisation(nn.Module):
     """Normalise images in the same way as in the pretraining of the backbone."""
 
@@ -37,6 +42,10 @@ class Normalisation(nn.Module):
         return (images.to(self.mean.dtype) - self.mean) / self.std
 
 
+# ~ if cookiecutter.task != "classification"
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
 def normalisation_of(backbone: str, channels: int) -> Normalisation:
     """Return a timm backbone's normalisation, or ImageNet's if timm has no weights for it."""
     config = timm.get_pretrained_cfg(backbone)
@@ -44,6 +53,7 @@ def normalisation_of(backbone: str, channels: int) -> Normalisation:
     return normalisation_for(mean, std, channels)
 
 
+# ~ endif
 def normalisation_for(mean: Sequence[float], std: Sequence[float], channels: int) -> Normalisation:
     """Repeat mean and standard deviation of RGB for further channels; average them for one.
 
@@ -85,19 +95,30 @@ def explain_failed_download(backbone: str, *, pretrained: bool) -> Iterator[None
         if not pretrained:
             raise
         raise UsageError(
-            f"model.pretrained=true: the weights of {backbone} cannot be downloaded.\n"
+            f"model.pretrained: the weights of {backbone} cannot be downloaded.\n"
             f"  {type(error).__name__}: {str(error).splitlines()[0]}\n"
             "They are downloaded once and then cached: connect to the network for the first run,\n"
             "or point HF_HOME to a cache that contains them and set HF_HUB_OFFLINE=1,\n"
+            # ~ if cookiecutter.task == "detection" and cookiecutter.scope == "complete"
+            "or point TORCH_HOME to a cache that contains those of torchvision,\n"
+            # ~ endif
             "or train from scratch with model.pretrained=false."
         ) from error
 
 
 def prepare_network(network: nn.Module, settings: Settings, *, compiled: nn.Module) -> None:
-    """Apply ``model.channels_last`` to the network, and ``model.compile`` to its part ``compiled``.
+    # ~ if cookiecutter.scope == "complete"
+    """Apply ``model.freeze`` and ``channels_last``, and ``model.compile`` to the part ``compiled``.
+
+    All are done in place, without a change of the state dict.
+    """
+    freeze(network, settings.model.freeze)
+    # ~ else
+    """Apply ``model.channels_last``, and ``model.compile`` to the part ``compiled``.
 
     Both are done in place, without a change of the state dict.
     """
+    # ~ endif
     if settings.model.channels_last:
         network.to(memory_format=torch.channels_last)
     if settings.model.compile:

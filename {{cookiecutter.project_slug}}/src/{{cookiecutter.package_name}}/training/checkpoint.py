@@ -3,13 +3,16 @@
 import io
 import json
 import logging
-from collections.abc import Sequence
+import os
+import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 from torch import Tensor
 
 from ..errors import UsageError
@@ -17,7 +20,7 @@ from ..run.environment import redacted
 from ..run.files import replacing
 from ..run.folder import Run
 from ..run.identity import is_first
-from ..settings.tree import Settings
+from ..settings.tree import METRICS, Settings
 
 log = logging.getLogger(__name__)
 
@@ -48,12 +51,40 @@ class AtomicCheckpoints(TorchCheckpointIO):
         Raises:
             OSError: if it cannot be written; a previous checkpoint remains unchanged.
         """
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
         content = io.BytesIO()
         torch.save(checkpoint, content)
-        with replacing(path) as hidden:
+        with replacing(Path(path)) as hidden:
             hidden.write_bytes(content.getbuffer())
+
+
+class BestCheckpoint(Checkpoint):
+    """Give the best checkpoint that the first ``ModelCheckpoint`` has saved a second, fixed name.
+
+    It is a hard link, which takes no space, or a copy if the file system has no such links.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.source: Path | None = None
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Link the file if another checkpoint is the best now."""
+        saved = trainer.checkpoint_callback
+        if not (trainer.is_global_zero and isinstance(saved, ModelCheckpoint)):
+            return
+        best = Path(saved.best_model_path)
+        if not best.is_file():
+            return
+        if self.path.is_file() and (best == self.source or best.samefile(self.path)):
+            return
+        with replacing(self.path) as hidden:
+            try:
+                os.link(best, hidden)
+            except OSError:
+                shutil.copyfile(best, hidden)
+        self.source = best
+
+    on_validation_end = on_train_epoch_end  # without validation in every epoch
 
 
 class CheckpointContents(Callback):
@@ -66,9 +97,14 @@ class CheckpointContents(Callback):
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Add ``settings``, a nested dict without secrets, and ``classes``, a list of names."""
+        """Add the settings as a nested dict without secrets, the class names and the scores.
+
+        Within an epoch there are no scores, since those of the previous epoch are of other weights.
+        """
         checkpoint["settings"] = redacted(self.settings.model_dump(mode="json", by_alias=True))
         checkpoint["classes"] = list(self.classes)
+        measured = trainer.callback_metrics if trainer.is_last_batch else {}
+        checkpoint["scores"] = {name: float(measured[name]) for name in METRICS if name in measured}
 
 
 def read_checkpoint(path: Path, *, resume: bool = False) -> dict[str, Any]:
@@ -88,13 +124,26 @@ def read_checkpoint(path: Path, *, resume: bool = False) -> dict[str, Any]:
         content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         wrong = _wrong_entries(content, CONTENT | STATE if resume else CONTENT)
     except Exception as error:  # torch raises many types of errors for other files
-        raise UsageError(f"checkpoint={path} cannot be read: {type(error).__name__}.") from error
+        raise UsageError(
+            f"{path} cannot be read as a checkpoint: {type(error).__name__}.\n"
+            "Name a *.ckpt file that this project has written."
+        ) from error
     if wrong:
         raise UsageError(
-            f"checkpoint={path} was not written by this project, or it is damaged: "
+            f"{path} was not written by this project, or it is damaged: "
             f"it has no valid {', '.join(wrong)}."
         )
     return content
+
+
+def scores(checkpoint: Mapping[str, Any]) -> dict[str, float]:
+    """Return the validation scores of the weights in a checkpoint by name, if it has them."""
+    if isinstance(checkpoint.get("scores"), dict):
+        return dict(checkpoint["scores"])
+    for state in checkpoint.get("callbacks", {}).values():  # of an earlier version: of the best
+        if state.get("monitor") in METRICS and state.get("best_model_score") is not None:
+            return {state["monitor"]: float(state["best_model_score"])}
+    return {}
 
 
 def _wrong_entries(content: dict[str, Any], types: dict[str, type]) -> list[str]:

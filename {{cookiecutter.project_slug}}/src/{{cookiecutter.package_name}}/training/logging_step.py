@@ -1,6 +1,16 @@
-"""Decide whether a training step is logged."""
+"""Decide whether a batch ends an optimiser step, and whether the step is logged."""
 
 from lightning.pytorch import Trainer
+
+
+def ends_step(trainer: Trainer, batch_idx: int) -> bool:
+    """Return whether the optimiser makes a step after a batch, see ``accumulate_grad_batches``.
+
+    Args:
+        trainer: a trainer in ``on_train_batch_end``.
+        batch_idx: the number of the batch in its epoch, from 0.
+    """
+    return (batch_idx + 1) % trainer.accumulate_grad_batches == 0 or trainer.is_last_batch
 
 
 def is_logging_step(trainer: Trainer, step: int) -> bool:

@@ -2,33 +2,55 @@
 
 import math
 
+from lightning.pytorch import Trainer
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+# ~ if cookiecutter.scope == "essential"
 from timm.optim import param_groups_weight_decay
+# ~ endif
 from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+# ~ if cookiecutter.scope == "complete"
+from ..errors import UsageError
+from ..settings.tree import Settings
+from .finetuning import parameter_groups
+
+# ~ else
 from ..settings.tree import Settings
 
+# ~ endif
 FUSED_ON = {"cpu", "cuda"}
 
 
 def build_optimizer(
-    network: nn.Module, settings: Settings, steps: int
+    network: nn.Module, settings: Settings, trainer: Trainer
 ) -> OptimizerLRSchedulerConfig:
     """Build the optimiser and its learning rate schedule, a linear warm-up and a cosine decay.
 
     Args:
         network: the network to train; biases and normalisation layers get no weight decay.
         settings: the sections ``optimizer`` and ``schedule`` are used.
-        steps: total number of optimiser steps.
+        trainer: its number of optimiser steps is the length of the schedule.
 
     Returns:
         The return value for ``LightningModule.configure_optimizers``.
+
+    # ~ if cookiecutter.scope == "complete"
+    Raises:
+        UsageError: if ``trainer.val_check_interval`` is longer than an epoch.
+    # ~ endif
     """
     chosen = settings.optimizer
+    # ~ if cookiecutter.scope == "complete"
+    groups = parameter_groups(network, chosen)
+    # ~ else
     groups = param_groups_weight_decay(network, chosen.weight_decay)
-    fused = all(parameter.device.type in FUSED_ON for parameter in network.parameters())
+    # ~ endif
+    # Lightning unscales the gradients of 16-mixed only for optimisers that are not fused.
+    fused = trainer.precision != "16-mixed" and all(
+        parameter.device.type in FUSED_ON for parameter in network.parameters()
+    )
     optimizer: Optimizer
     if chosen.name == "adamw":
         optimizer = AdamW(groups, lr=chosen.lr, betas=(chosen.momentum, 0.999), fused=fused)
@@ -40,6 +62,14 @@ def build_optimizer(
             nesterov=chosen.momentum > 0,
             fused=fused,
         )
+    # ~ if cookiecutter.scope == "complete"
+    try:
+        steps = int(trainer.estimated_stepping_batches)
+    except ValueError as error:  # an epoch has fewer batches
+        raise UsageError(str(error).strip().partition(". ")[0] + ".") from error
+    # ~ else
+    steps = int(trainer.estimated_stepping_batches)
+    # ~ endif
     return {
         "optimizer": optimizer,
         "lr_scheduler": {"scheduler": _schedule(optimizer, settings, steps), "interval": "step"},

@@ -13,6 +13,7 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.profilers import AdvancedProfiler, Profiler, SimpleProfiler
+from rich import get_console
 
 from ..errors import UsageError
 from ..run.folder import Run
@@ -21,9 +22,10 @@ from ..run.processes import check_processes
 # ~ endif
 from ..settings.tree import Settings
 from .callbacks.ema import WeightAverage
-from .callbacks.progress import ProgressBar
+from .callbacks.next_epoch import NextEpoch
+from .callbacks.progress import EpochLines, ProgressBar
 from .callbacks.stability import FiniteLoss, Gradients
-from .checkpoint import AtomicCheckpoints
+from .checkpoint import AtomicCheckpoints, BestCheckpoint
 
 SILENCED_WARNINGS = (  # warnings of Lightning that do not apply here
     ".*many workers.*",
@@ -32,8 +34,12 @@ SILENCED_WARNINGS = (  # warnings of Lightning that do not apply here
     ".*Using `DistributedSampler`.*",  # repeated images are not counted, see counted_images
     ".*sync_dist=True.*",  # the metrics gather the results of all processes themselves
     ".*ended before the epoch ended.*",  # a training that is resumed within an epoch
+    ".*lr_scheduler.step.*before.*",  # 16-mixed skips steps whose gradients have overflowed
     ".*LeafSpec.*",  # Lightning itself calls a deprecated function
+    # ~ if cookiecutter.scope == "complete"
+    ".*in eval mode at the start of training.*",  # frozen batch norms
     ".*have no `val_dataloader`.*",  # speed is measured without validation
+    # ~ endif
 )
 
 
@@ -85,54 +91,68 @@ def _trainer(
     plugins: Sequence[Any],
 ) -> Trainer:
     chosen = settings.trainer
+    terminal = get_console().is_terminal
+    progress: list[Callback] = [ProgressBar() if terminal else EpochLines()]
+    # The other settings have the names of the arguments of the trainer.
+    other = {
+        *("precision", "max_epochs", "max_steps", "profiler"),
+        *("progress", "patience", "save_top_k"),
+    }
+    # ~ if cookiecutter.scope == "complete"
+    arguments = chosen.model_dump(exclude={*other, "extra"}) | (chosen.extra or {})
+    # ~ else
+    arguments = chosen.model_dump(exclude=other)
+    # ~ endif
     return Trainer(
-        accelerator=chosen.accelerator,
-        devices=chosen.devices,
-        # ~ if cookiecutter.scope == "complete"
-        num_nodes=chosen.num_nodes,
-        # ~ endif
-        strategy=chosen.strategy,
+        **arguments,
         precision=_precision(settings),
-        max_epochs=chosen.max_epochs,
-        limit_train_batches=chosen.limit_train_batches,
-        limit_val_batches=chosen.limit_val_batches,
-        limit_test_batches=chosen.limit_test_batches,
-        overfit_batches=chosen.overfit_batches,
-        log_every_n_steps=chosen.log_every_n_steps,
-        deterministic=chosen.deterministic,
+        max_epochs=chosen.max_epochs or -1,  # null is left only where nothing is trained
+        max_steps=chosen.max_steps or -1,
         benchmark=not chosen.deterministic,
         profiler=_profiler(settings, run),
         num_sanity_val_steps=0,
-        enable_progress_bar=chosen.progress,
+        enable_progress_bar=chosen.progress and terminal,
         enable_model_summary=False,
         # Otherwise, Lightning would add a checkpoint callback by default.
         enable_checkpointing=any(isinstance(item, ModelCheckpoint) for item in callbacks),
         logger=list(loggers),
-        callbacks=[*callbacks, *([ProgressBar()] if chosen.progress else [])],
+        callbacks=[*callbacks, *(progress if chosen.progress else [])],
         default_root_dir=run.folder,
         plugins=[*plugins, AtomicCheckpoints()],
     )
 
 
 def step_callbacks(settings: Settings) -> list[Callback]:
-    """Return the callbacks for weight averaging, gradient clipping and a finite loss."""
+    """Return the callbacks of every step, e.g. for weight averaging and gradient clipping."""
     average = settings.ema
     return [
         *([WeightAverage(average.decay, average.every_n_steps)] if average.enabled else []),
         Gradients(settings.optimizer.clip_norm),
         FiniteLoss(),
+        NextEpoch(),
     ]
 
 
 def checkpoint_callbacks(
     settings: Settings, run: Run, *, monitor: str, mode: str
 ) -> list[Callback]:
-    """Return callbacks that save ``best.ckpt`` and ``last.ckpt``, and stop after ``patience``."""
+    """Return callbacks that save checkpoints, and stop after ``patience``.
+
+    The best ``save_top_k`` checkpoints have names such as ``epoch=3-val_loss=0.512.ckpt``. The best
+    of them is also ``best.ckpt``, and the newest checkpoint is ``last.ckpt``.
+    """
     folder = run.best.parent
     callbacks: list[Callback] = [
         ModelCheckpoint(
-            folder, filename="best", monitor=monitor, mode=mode, enable_version_counter=False
+            folder,
+            filename="epoch={epoch}-" + monitor.replace("/", "_") + "={" + monitor + ":.3f}",
+            auto_insert_metric_name=False,
+            monitor=monitor,
+            mode=mode,
+            save_top_k=settings.trainer.save_top_k,
+            enable_version_counter=False,
         ),
+        BestCheckpoint(run.best),
         # ``last.ckpt``, from which training is resumed, is replaced after every epoch.
         ModelCheckpoint(
             folder, filename="last", enable_version_counter=False, save_on_train_epoch_end=True
@@ -143,16 +163,13 @@ def checkpoint_callbacks(
     return callbacks
 
 
-def _precision(settings: Settings) -> Literal["32-true", "bf16-mixed", "bf16-true"]:
+def _precision(settings: Settings) -> Literal["32-true", "16-mixed", "bf16-mixed", "bf16-true"]:
     chosen = settings.trainer
     if chosen.precision != "auto":
         return chosen.precision
-    on_gpu = chosen.accelerator in {"auto", "gpu", "cuda"} and torch.cuda.is_available()
-    return (
-        "bf16-mixed"
-        if on_gpu and torch.cuda.is_bf16_supported(including_emulation=False)
-        else "32-true"
-    )
+    if chosen.accelerator not in {"auto", "gpu", "cuda"} or not torch.cuda.is_available():
+        return "32-true"
+    return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
 
 
 def _profiler(settings: Settings, run: Run) -> Profiler | None:

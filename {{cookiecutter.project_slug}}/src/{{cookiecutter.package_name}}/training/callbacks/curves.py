@@ -5,12 +5,15 @@ from collections import defaultdict
 from pathlib import Path
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ...run.files import replacing
 from ...run.folder import Run, read_metrics
 
 COLUMNS = 3
+MAX_EPOCHS = 6  # epochs at the upper edge
+TITLES = {"lr": "learning rate", "grad_norm": "gradient norm"}
 
 
 class TrainingCurves(Callback):
@@ -37,6 +40,8 @@ class TrainingCurves(Callback):
 def draw_curves(rows: list[dict[str, float]], path: Path) -> None:
     """Plot each metric over the steps, with training and validation in the same axes.
 
+    A metric with a single value is left out if another metric has several.
+
     Args:
         rows: the rows of ``metrics.csv``, see ``read_metrics``.
         path: the PNG file to write; it is not written if there are no metrics.
@@ -44,22 +49,38 @@ def draw_curves(rows: list[dict[str, float]], path: Path) -> None:
     series: dict[str, dict[str, list[tuple[float, float]]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
         for name, value in row.items():
-            if "/" in name and not name.startswith(("test/", "perf/")):
-                split, metric = name.split("/", 1)
+            split, _, metric = name.partition("/")
+            if metric == "loss_epoch":
+                split, metric = f"{split}, mean of the epoch", "loss"
+            if name.startswith(("train/", "val/")):
                 series[metric][split].append((row["step"], value))
+    several = {name: lines for name, lines in series.items() if max(map(len, lines.values())) > 1}
+    series = several or series
     if not series:
         return
     # The loss comes first, then the metrics of the validation.
     order = sorted(series, key=lambda metric: (metric != "loss", "val" not in series[metric]))
     height = math.ceil(len(series) / COLUMNS)
-    figure = Figure(figsize=(4 * COLUMNS, 3 * height), layout="constrained")
+    figure = Figure(figsize=(4 * COLUMNS, 3.2 * height), layout="constrained")
     for position, metric in enumerate(order, start=1):
         axes = figure.add_subplot(height, COLUMNS, position)
         for split, points in series[metric].items():
             steps, values = zip(*points, strict=True)
             axes.plot(steps, values, label=split, marker="." if len(points) < 40 else None)
-        axes.set(title=metric, xlabel="step")
+        axes.set(title=TITLES.get(metric, metric), xlabel="step")
+        _add_epochs(axes, rows)
         axes.legend(frameon=False)
         axes.grid(alpha=0.3)
     with replacing(path) as hidden:
         figure.savefig(hidden, dpi=110)
+
+
+def _add_epochs(axes: Axes, rows: list[dict[str, float]]) -> None:
+    """Show the number of the epoch, from 1, at the last step of some epochs."""
+    trained = [row for row in rows if not any(name.startswith("test/") for name in row)]
+    ends = {int(row["epoch"]) + 1: row["step"] for row in trained if "epoch" in row}
+    chosen = sorted(ends)[-1 :: -math.ceil(len(ends) / MAX_EPOCHS)] if len(ends) > 1 else []
+    if chosen:
+        upper = axes.secondary_xaxis("top")
+        upper.set_ticks([ends[epoch] for epoch in chosen], [str(epoch) for epoch in chosen])
+        upper.set_xlabel("epoch")

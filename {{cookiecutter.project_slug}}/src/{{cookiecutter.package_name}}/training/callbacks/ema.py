@@ -7,6 +7,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
+from ..logging_step import ends_step
+
 _TRAINED = "trained_weights"
 
 
@@ -32,7 +34,6 @@ class WeightAverage(Callback):
         self.updates = 0
         self.average: dict[str, Tensor] = {}
         self._trained: dict[str, Tensor] | None = None  # set while the module has the average
-        self._last_step = -1
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start from the current weights, unless a checkpoint contained an average."""
@@ -41,18 +42,16 @@ class WeightAverage(Callback):
         self.average = {
             name: source[name].detach().clone().to(weights[name].device) for name in weights
         }
-        self._last_step = trainer.global_step
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Update the average, once for each optimiser step."""
-        step = trainer.global_step
-        if step == self._last_step or step % self.every_n_steps:
+        if not ends_step(trainer, batch_idx) or trainer.global_step % self.every_n_steps:
             return
-        self._last_step = step
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        # An update stands for every_n_steps steps; the first mostly replaces the initial weights.
         self._update(pl_module, decay**self.every_n_steps if self.updates > 1 else decay)
 
     @torch.no_grad()

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from ..logging_step import is_logging_step
+from ..logging_step import ends_step, is_logging_step
 
 if sys.platform != "win32":
     import resource
@@ -60,11 +60,17 @@ class Performance(Callback):
         self.waited += self.began - self.ended
         self.seconds += now - self.ended
         self.images += len(batch.images)
-        self.steps += 1
         self.ended = now
+        if not ends_step(trainer, batch_idx):
+            return
+        self.steps += 1
         if is_logging_step(trainer, trainer.global_step):
             pl_module.log_dict(self.measured(trainer, pl_module))
             self._restart()
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Leave out the time of a validation within an epoch."""
+        self.ended = perf_counter()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Add the time until the GPU has finished its last steps."""

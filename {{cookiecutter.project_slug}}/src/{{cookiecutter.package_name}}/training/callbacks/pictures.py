@@ -53,18 +53,22 @@ class PredictionPictures(Callback):
             return
         if (trainer.current_epoch + 1) % self.every_n_epochs:
             return
+        shown = self.predict(trainer, pl_module)
+        for sink in self.sinks if shown else []:
+            sink(trainer, shown)
+
+    def predict(self, trainer: Trainer, pl_module: LightningModule) -> list[PredictedSample]:
+        """Return the samples with their predictions; the list is empty if none can be read."""
         samples = self._samples(trainer)
         if not samples:
-            return
+            return []
         images = torch.stack([sample.image for sample in samples]).to(pl_module.device)
         with torch.no_grad(), trainer.precision_plugin.forward_context():
             predictions = cast("Any", pl_module).predict_images(images)
-        shown = [
+        return [
             PredictedSample(sample.image, sample.target, prediction)
             for sample, prediction in zip(samples, predictions, strict=True)
         ]
-        for sink in self.sinks:
-            sink(trainer, shown)
 
     def _samples(self, trainer: Trainer) -> list[Any]:
         dataset = trainer.datamodule.datasets.val  # type: ignore[attr-defined]

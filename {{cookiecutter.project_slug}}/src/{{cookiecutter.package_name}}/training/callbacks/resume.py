@@ -1,5 +1,6 @@
 """Make a resumed training equal to an uninterrupted training."""
 
+import math
 from typing import Any
 
 import torch
@@ -8,23 +9,32 @@ from lightning.pytorch.trainer.states import TrainerFn
 
 from ...data.datamodule import DataModule
 from ...data.sampler import random_seed
+from ..logging_step import ends_step
 
 
 class ExactResume(Callback):
-    """Continue with the next image, and let random numbers depend on the step instead of the past.
+    """Continue an epoch with its next image, and seed the random numbers of each step.
 
-    A checkpoint has the entry ``position``: an epoch, and how many of its images have been used.
+    They then do not depend on earlier steps. A checkpoint has the entry ``position``: an epoch, and
+    how many of its images have been used.
     """
 
     def __init__(self, datamodule: DataModule) -> None:
         self.data = datamodule
+        self.step_start = 0  # the images of the epoch that were used before the optimiser step
 
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Add ``position``, which after the last batch is the start of the next epoch."""
+        """Add ``position``, which after the last batch is the start of the next epoch.
+
+        Between batches whose gradients are added up, it is the start of the optimiser step, since a
+        checkpoint has no gradients.
+        """
         sampler = self.data.sampler
-        position = {"epoch": sampler.epoch, "images": sampler.images}
+        complete = ends_step(trainer, trainer.fit_loop.batch_idx)
+        images = sampler.images if complete else self.step_start
+        position = {"epoch": sampler.epoch, "images": images}
         if trainer.is_last_batch:
             position = {"epoch": sampler.epoch + 1, "images": 0}
         checkpoint["position"] = position
@@ -55,7 +65,9 @@ class ExactResume(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Set the schedule to the same share of the training; end if early stopping has done so."""
-        step = trainer.current_epoch * int(trainer.num_training_batches) + self.data.sampler.done
+        batches = trainer.accumulate_grad_batches
+        steps = math.ceil(trainer.num_training_batches / batches)
+        step = trainer.current_epoch * steps + self.data.sampler.done // batches
         for config in trainer.lr_scheduler_configs:
             config.scheduler.load_state_dict({"last_epoch": step, "lr_lambdas": []})
         for stopping in trainer.early_stopping_callbacks:
@@ -64,9 +76,12 @@ class ExactResume(Callback):
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Count the images, and seed random operations with the numbers of step and process."""
-        self.data.sampler.images += self.data.sampler.step_images
-        seed = random_seed(self.data.seed, trainer.global_step, trainer.global_rank)
+        """Count the images, and seed random operations with position and number of process."""
+        sampler = self.data.sampler
+        if batch_idx % trainer.accumulate_grad_batches == 0:
+            self.step_start = sampler.images
+        sampler.images += sampler.step_images
+        seed = random_seed(self.data.seed, sampler.epoch, sampler.images, trainer.global_rank)
         # ``torch.manual_seed`` sets all kinds of devices, which takes 100 times as long.
         torch.default_generator.manual_seed(seed)
         if pl_module.device.type == "cuda":

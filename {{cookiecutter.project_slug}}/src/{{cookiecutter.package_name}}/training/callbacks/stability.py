@@ -8,15 +8,16 @@ from torch import nn
 from torch.optim import Optimizer
 
 from ...errors import NotFiniteError
-from ..logging_step import is_logging_step
+from ..logging_step import ends_step, is_logging_step
 
 
 class Gradients(Callback):
     """Clip the norm of the gradients; log the norm before clipping and the learning rate.
 
     It replaces ``Trainer(gradient_clip_val=...)``, which does not support fused optimisers with
-    mixed precision. It is not correct for float16, whose gradients are still scaled when Lightning
-    calls ``on_before_optimizer_step``.
+    mixed precision. With ``16-mixed``, the gradients are unscaled here already, since
+    ``build_optimizer`` then chooses an optimiser that is not fused; in a step that is skipped
+    because they have overflowed, their norm is infinite.
     """
 
     def __init__(self, clip_norm: float | None) -> None:
@@ -29,7 +30,8 @@ class Gradients(Callback):
         norm = nn.utils.clip_grad_norm_(pl_module.parameters(), self.clip_norm or float("inf"))
         if is_logging_step(trainer, trainer.global_step + 1):
             # A CPU tensor, since Lightning would copy a float to the GPU and wait for the copy.
-            learning_rate = torch.tensor(optimizer.param_groups[0]["lr"])
+            # Other groups of parameters may have lower rates than the head of the network.
+            learning_rate = torch.tensor(max(group["lr"] for group in optimizer.param_groups))
             pl_module.log_dict({"train/grad_norm": norm, "train/lr": learning_rate})
 
 
@@ -44,11 +46,12 @@ class FiniteLoss(Callback):
         Raises:
             NotFiniteError: if the loss is not finite; the message suggests settings to change.
         """
-        if not (is_logging_step(trainer, trainer.global_step) or trainer.is_last_batch):
+        logged = ends_step(trainer, batch_idx) and is_logging_step(trainer, trainer.global_step)
+        if not (logged or trainer.is_last_batch):
             return
         loss = outputs["loss"]
         if not torch.isfinite(loss):
             raise NotFiniteError(
                 f"The loss is {float(loss)} at step {trainer.global_step}: training has diverged.\n"
-                "Lower optimizer.lr, set optimizer.clip_norm, or lengthen schedule.warmup."
+                "Lower optimizer.lr, set optimizer.clip_norm, or raise schedule.warmup."
             )

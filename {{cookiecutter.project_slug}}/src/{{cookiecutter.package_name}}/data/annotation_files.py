@@ -1,18 +1,21 @@
 """Find the annotation files of formats with a file for each image, and match them with images."""
 
 import os
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import UsageError
+from ..settings.data import PixelFormat
 from .coco import CocoImage, CocoObject
 from .files import files_below, images_below, split_folders
 from .images import image_size
-from .reading import Reading
+from .reading import MISSING, Reading
 from .text import read_lines
 
+NO_CLASSES = {"__ignore__", "_background_"}  # labels of LabelMe
 CLASS_FILES = ("classes.txt", "labels.txt")
 
 
@@ -25,32 +28,42 @@ class AnnotationFile(NamedTuple):
     objects: list[tuple[str, bool, dict[str, Any]]]  # class, whether it is a crowd, COCO's entry
 
 
-def find_by_split(root: Path, suffix: str) -> dict[str, list[Path]]:
+def find_annotation_files(root: Path, suffix: str, reading: Reading) -> dict[str, list[Path]]:
     """Return the annotation files in the folders of the splits, at any depth.
 
-    Without such folders, all files are those of train.
+    Without such folders, all files are those of train. A folder for test without annotation files
+    is not used.
 
     Raises:
         UsageError: if there is no such folder or no such file, or no folder for train.
     """
     folders = split_folders(root) or {"train": root}
     if "train" not in folders:
-        raise UsageError(f"{root} has a folder {', '.join(folders)}, but none for train.")
+        raise UsageError(
+            f"{root} has folders for {', '.join(folders)}, but none for train.\n"
+            "Add train/, or move all files into one folder to have them split."
+        )
     files = {
         split: [Path(path) for path in files_below(folder) if path.lower().endswith(suffix)]
         for split, folder in folders.items()
     }
+    if not files.get("test", ["unknown"]):
+        reading.note(f"{folders['test']} has no {suffix} file, so it is not used for the test.")
+        del files["test"]
     empty = next((split for split in files if not files[split]), None)
     if empty is not None:
-        raise UsageError(f"{folders[empty]} has no {suffix} file.")
+        raise UsageError(
+            f"{folders[empty]} has no {suffix} file.\nAnnotate its images, or remove the folder."
+        )
     return files
 
 
-def convert_files(
+def to_coco_images(
     files: Mapping[str, Sequence[AnnotationFile]],
     root: Path,
     reading: Reading,
     *,
+    pixels: PixelFormat,
     missing_images: bool,
 ) -> tuple[list[str], dict[str, list[CocoImage]]]:
     """Convert annotation files to COCO's form, and find their images.
@@ -59,6 +72,7 @@ def convert_files(
         files: the annotation files by split.
         root: the folder of the data set.
         reading: counts what is left out.
+        pixels: how image files are read whose size the annotations do not give.
         missing_images: if true, files whose image is missing are left out.
 
     Returns:
@@ -78,9 +92,9 @@ def convert_files(
         for file in contents:
             path = _find_image(file, images)
             if path is not None:
-                splits[split].append(_convert(file, path, index))
+                splits[split].append(_convert(file, path, index, pixels))
             elif missing_images:
-                reading.leave_out("images", "the file is missing", file.path, split=split)
+                reading.leave_out("images", MISSING, file.path, split=split)
             else:
                 raise UsageError(
                     f"{file.path}: its image {file.image} is missing.\n"
@@ -91,19 +105,25 @@ def convert_files(
 
 def _class_names(root: Path, found: Iterable[str]) -> list[str]:
     file = next((root / name for name in CLASS_FILES if (root / name).is_file()), None)
-    if file is None:
-        return sorted(found)
-    return [name for name in read_lines(file) if name not in {"__ignore__", "_background_"}]
+    names = sorted(found) if file is None else read_lines(file)
+    classes = [name for name in names if name not in NO_CLASSES]
+    if not classes:
+        raise UsageError(
+            f"{root} has no annotated object in train, so there is nothing to learn.\n"
+            "Check the annotations of train."
+        )
+    return classes
 
 
 def _stem(path: str) -> str:
-    return os.path.splitext(os.path.basename(path))[0]  # noqa: PTH119, PTH122 - faster than a Path
+    stem = os.path.splitext(os.path.basename(path))[0]  # noqa: PTH119, PTH122 - faster than a Path
+    return unicodedata.normalize("NFC", stem)  # macOS writes names in the form NFD
 
 
 def _find_image(file: AnnotationFile, images: Mapping[str, Sequence[Path]]) -> Path | None:
     """Return the image with the name of the annotation file, or else that which the file names."""
     name = file.image.replace("\\", "/").rpartition("/")[2]
-    candidates = images.get(file.path.stem) or images.get(_stem(name)) or []
+    candidates = images.get(_stem(file.path.name)) or images.get(_stem(name)) or []
     folder = file.path.parent
     for nearer in (
         [path for path in candidates if path.parent == folder],
@@ -119,15 +139,17 @@ def _find_image(file: AnnotationFile, images: Mapping[str, Sequence[Path]]) -> P
     return candidates[0] if candidates else None
 
 
-def _convert(file: AnnotationFile, path: Path, classes: Mapping[str, int]) -> CocoImage:
+def _convert(
+    file: AnnotationFile, path: Path, classes: Mapping[str, int], pixels: PixelFormat
+) -> CocoImage:
     objects = []
     for number, (name, crowd, content) in enumerate(file.objects):
-        if name not in classes:
+        if name not in classes and name not in NO_CLASSES:
             raise UsageError(
                 f"{file.path} has an object of the class {name}, but the classes are "
-                f"{', '.join(classes)}.\nThey are those of the training images, unless classes.txt "
-                "in data.root names a class on each line."
+                f"{', '.join(classes)}.\nThe classes are those of the training images. To name "
+                "them yourself, write classes.txt into data.root, with a class on each line."
             )
-        objects.append(CocoObject(number, classes[name], crowd, content))
-    height, width = file.size if min(file.size) > 0 else image_size(path)
+        objects.append(CocoObject(number, classes.get(name, 0), crowd, content))
+    height, width = file.size if min(file.size) > 0 else image_size(path, pixels)
     return CocoImage(path, width, height, objects, file.path)

@@ -1,0 +1,52 @@
+"""Weigh images, so that those of rare classes are drawn more often in training."""
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+
+import torch
+from torch import Tensor
+
+MAX_EPOCHS = 1 << 20
+
+
+def image_weights(labels: Sequence[Collection[int]], balance: float) -> Tensor | None:
+    """Return the weight with which each training image is drawn; None without balancing.
+
+    The weight of a class is ``f ** -balance``, where ``f`` is the share of the images that have the
+    class. An image has the weight of its rarest class. Images without objects have the weight of
+    the most frequent class.
+
+    Args:
+        labels: the class indices of each image.
+        balance: from 0, no balancing, to 1, at which all classes are drawn equally often if each
+            image has one class.
+
+    Returns:
+        float64 tensor [images], or None if ``balance`` is 0.
+    """
+    if not balance:
+        return None
+    counts = Counter(label for present in labels for label in set(present))
+    weights = {label: (count / len(labels)) ** -balance for label, count in counts.items()}
+    smallest = min(weights.values(), default=1.0)
+    values = [max((weights[label] for label in present), default=smallest) for present in labels]
+    return torch.tensor(values, dtype=torch.float64)
+
+
+def draw_keys(weights: Tensor, count: int, epoch: int, generator: torch.Generator) -> list[int]:
+    """Draw images with replacement, and return their keys for ``SeededSamples``.
+
+    Args:
+        weights: float64 tensor [images].
+        count: the number of images to draw.
+        epoch: the epoch, from 0.
+        generator: the source of the random numbers.
+    """
+    order = torch.multinomial(weights, count, replacement=True, generator=generator).tolist()
+    drawn: Counter[int] = Counter()
+    keys = []
+    for index in order:
+        # An image that is drawn again gets other random transforms, those of an epoch of its own.
+        keys.append((epoch + drawn[index] * MAX_EPOCHS) * len(weights) + index)
+        drawn[index] += 1
+    return keys

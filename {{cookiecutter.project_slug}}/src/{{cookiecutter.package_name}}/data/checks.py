@@ -1,0 +1,96 @@
+"""Check a data set: there is something to learn, and no file is listed twice."""
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from ..errors import UsageError
+from .reading import Reading, number_of
+
+ImageT = TypeVar("ImageT")
+MAX_NAMES = 5  # of classes in a note
+
+
+def note_repeated(
+    images: Mapping[str, Sequence[ImageT]],
+    reading: Reading,
+    path: Callable[[ImageT], str | Path],
+) -> None:
+    """Note files that are listed twice in a split, or in two splits."""
+    paths = {split: [str(path(image)) for image in part] for split, part in images.items()}
+    if len(set().union(*paths.values())) == sum(map(len, paths.values())):
+        return
+    first: dict[str, str] = {}  # the split of each file
+    repeated: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+    for split, names in paths.items():
+        for name in names:
+            if name in first:
+                repeated[first[name], split].append(name)
+            else:
+                first[name] = split
+    for (earlier, split), again in repeated.items():
+        if earlier == split:
+            reading.note(
+                f"{split} lists {number_of(len(again), 'files')} twice, such as {again[0]}. Each "
+                "entry is an image of its own, without the annotations of the other entry."
+            )
+        else:
+            reading.note(
+                f"{earlier} and {split} have {number_of(len(again), 'files')} in common, such as "
+                f"{again[0]}: the scores of {split} will be too good."
+            )
+
+
+def check_learnable(reading: Reading) -> None:
+    """Check that there is something to learn and to measure, and note classes that are absent.
+
+    Splits whose objects have not been counted are not checked.
+
+    Raises:
+        UsageError: if the training split or the validation split has no object, or if all images
+            of the training split have the same class or the same labels.
+    """
+    for split in ("train", "val"):
+        counts = reading.objects.get(split)
+        if counts is not None and not any(counts.values()):
+            verb = "learn" if split == "train" else "measure"
+            if reading.counted == "images":
+                reason, source = f"no image of {', '.join(counts)}", "folders"
+            else:
+                number = number_of(reading.images[split], "images")
+                reason = f"{number}, but not a single annotated object of {', '.join(counts)}"
+                source = "annotations"
+            raise UsageError(
+                f"{split} has {reason}, so there is nothing to {verb}.\n"
+                + "\n".join(reading.lines()[1:])
+                + f"\nCheck the {source} of this split."
+            )
+    trained = reading.objects.get("train", {})
+    present = [name for name, count in trained.items() if count]
+    all_labelled = {trained[name] for name in present} == {reading.images.get("train")}
+    if (len(present) == 1 and reading.counted == "images") or (
+        reading.counted == "labels" and all_labelled
+    ):
+        remedy = "Add images of other classes to train."
+        if reading.new_splits:
+            remedy += (
+                "\nThe images were split at random. If val or test has other classes, try "
+                "data.split_by=null, since it may put all images of a class into one split, or "
+                "data.split_file=null, since that split may be out of date."
+            )
+        raise UsageError(
+            f"All images of train have the class {' and '.join(present)}, so there is nothing to "
+            f"learn.\n{remedy}"
+        )
+    _note_absent(reading, "train", [name for name in trained if name not in present])
+    for split in ("val", "test"):
+        counts = reading.objects.get(split, {})
+        _note_absent(reading, split, [name for name in present if not counts.get(name, 1)])
+
+
+def _note_absent(reading: Reading, split: str, absent: list[str]) -> None:
+    if absent:
+        reason = "they cannot be learned" if split == "train" else "their metrics are undefined"
+        names = ", ".join(absent[:MAX_NAMES]) + (" ..." if len(absent) > MAX_NAMES else "")
+        reading.note(f"{split} has no {reading.counted} of {names}: {reason}.")

@@ -1,0 +1,74 @@
+"""Find the image files that an annotation file names."""
+
+import os
+import unicodedata
+from collections.abc import Iterable, Sequence
+from itertools import product
+from pathlib import Path
+
+from ..errors import UsageError
+
+LOCATED_NAMES = 20  # how many names of an annotation file are tried to find the images
+
+
+def find_images(names: Sequence[str], folders: Sequence[Path]) -> tuple[list[Path], int]:
+    """Find the files that an annotation file names.
+
+    The files are in the first of the folders in which one of the first names exists. If there is
+    none, the names may come from another computer: leading folders of the names are dropped.
+
+    Args:
+        names: the names, relative or absolute; backslashes separate folders, too.
+        folders: the folders in which the files may be.
+
+    Returns:
+        The path of each name, whether such a file exists or not, and how many leading folders of
+        the names were dropped.
+    """
+    names = [name.replace("\\", "/") for name in names]
+    tried = names[:LOCATED_NAMES]
+    for dropped in range(max(name.count("/") for name in tried) + 1):
+        for name, folder in product(tried, folders):
+            if (folder / name.split("/", dropped)[-1]).is_file():
+                paths = [folder / name.split("/", dropped)[-1] for name in names]
+                if dropped == 0 or len(set(paths)) == len(paths):
+                    return paths, dropped
+    folder = next((path for path in folders[1:] if path.is_dir()), folders[0])
+    return [folder / name for name in names], 0
+
+
+def check_inside(root: Path, paths: Iterable[Path], *, source: Path) -> None:
+    """Check that the paths that a file names are in the folder of the data set.
+
+    A link in that folder may lead elsewhere.
+
+    Args:
+        root: the folder of the data set.
+        paths: the paths, absolute or relative to the current folder.
+        source: the file that names them, for the message.
+
+    Raises:
+        UsageError: for the first path outside ``root``.
+    """
+    prefix, whole = f"{root}{os.sep}", f"{os.path.abspath(root)}{os.sep}"  # noqa: PTH100
+    for path in map(str, paths):
+        if path.startswith(prefix) and ".." not in path:
+            continue  # a quick test, since there may be millions of paths
+        inside = os.path.abspath(path).startswith(whole)  # noqa: PTH100
+        if not (inside or Path(path).resolve().is_relative_to(root.resolve())):
+            raise UsageError(
+                f"{source} names {path}, which is outside data.root={root}.\n"
+                "Name a folder that holds both as data.root, or allow it: data.outside_root=true"
+            )
+
+
+def existing_form(path: Path) -> Path:
+    """Return the path with the name of its file in the Unicode form in which the file exists.
+
+    macOS writes names in the form NFD, most other systems in the form NFC. The path is returned as
+    it is if there is no such file in either form.
+    """
+    if path.name.isascii():
+        return path
+    forms = (path.with_name(unicodedata.normalize(form, path.name)) for form in ("NFC", "NFD"))
+    return next((form for form in forms if form.is_file()), path)

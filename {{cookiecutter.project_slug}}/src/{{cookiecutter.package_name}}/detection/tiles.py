@@ -1,0 +1,112 @@
+"""Detect objects in the tiles of a large image, and merge the boxes of the tiles."""
+
+from collections.abc import Sequence
+from itertools import combinations
+
+import torch
+from torch import Tensor
+from torchvision.ops import batched_nms, box_area, box_iou
+
+from ..data.tiles import Tile, tiles_of
+from ..settings.tree import PredictSettings
+from .boxes import Prediction, restored
+from .dataset import model_input
+from .module import DetectionModule
+
+SAME_IOU = 0.5  # of the parts that both tiles see, from which two boxes show the same object
+NMS_IOU = 0.6  # above which the box of the lower score is left out
+COVERED = 0.7  # share of a cut-off box within another box, above which it is left out
+BORDER = 2  # pixels from the border of its tile within which a box counts as cut off
+
+
+def predict_tiles(module: DetectionModule, image: Tensor, settings: PredictSettings) -> Prediction:
+    """Detect objects in an image, uint8 [C, H, W], in tiles of ``settings.tiles`` pixels.
+
+    Returns:
+        The boxes relative to the whole image.
+    """
+    size, batch = (image.shape[1], image.shape[2]), settings.loader.batch_size
+    tiles = tiles_of(size, settings.tiles or max(size))
+    predictions = []
+    for first in range(0, len(tiles), batch):
+        chosen = tiles[first : first + batch]
+        parts = [model_input(image[:, tile.rows, tile.columns], settings.data) for tile in chosen]
+        found = module.predict_images(torch.stack(parts).to(module.device))
+        for tile, prediction in zip(chosen, found, strict=True):
+            predictions.append(restored(prediction, (tile.height, tile.width), settings.data))
+    return predictions[0] if len(tiles) == 1 else merge(predictions, tiles, size)
+
+
+def merge(
+    predictions: Sequence[Prediction], tiles: Sequence[Tile], size: tuple[int, int]
+) -> Prediction:
+    """Merge the boxes of tiles, so that each object of the image has a single box.
+
+    Boxes of one class in different tiles that agree in the part that both tiles see belong to the
+    same object. Of these, the box of the highest score that no border of its tile cuts off is
+    returned, or, if all are cut off, the box around them.
+
+    Args:
+        predictions: the objects of each tile; boxes are relative to the tile.
+        tiles: the tiles of the image.
+        size: the height and width of the image.
+    """
+    boxes = [
+        prediction.boxes * torch.tensor([tile.width, tile.height] * 2)
+        + torch.tensor([tile.left, tile.top] * 2)
+        for prediction, tile in zip(predictions, tiles, strict=True)
+    ]
+    owner = list(range(sum(map(len, boxes))))  # the first box of each object
+    starts = torch.tensor([0, *map(len, boxes)]).cumsum(0).tolist()
+    for (one, a), (two, b) in combinations(enumerate(tiles), 2):
+        left, top = max(a.left, b.left), max(a.top, b.top)
+        right = min(a.left + a.width, b.left + b.width)
+        bottom = min(a.top + a.height, b.top + b.height)
+        if left >= right or top >= bottom:
+            continue
+        lowest, highest = torch.tensor([left, top] * 2), torch.tensor([right, bottom] * 2)
+        seen = [boxes[index].clamp(lowest, highest) for index in (one, two)]
+        same = predictions[one].labels[:, None] == predictions[two].labels
+        for i, j in ((box_iou(*seen) >= SAME_IOU) & same).nonzero().tolist():
+            kept, joined = owner[starts[one] + i], owner[starts[two] + j]
+            owner = [kept if index == joined else index for index in owner]
+    every, scores = torch.cat(boxes), torch.cat([part.scores for part in predictions])
+    labels = torch.cat([part.labels for part in predictions])
+    cut = torch.cat([_cut_off(part, tile, size) for part, tile in zip(boxes, tiles, strict=True)])
+    members, kept = torch.tensor(owner), sorted({*owner})
+    for first in kept:
+        group = (members == first).nonzero().flatten()
+        whole = group[~cut[group]]
+        if len(whole):
+            every[first] = every[whole[scores[whole].argmax()]]
+        else:
+            around = every[group]
+            every[first] = torch.cat([around[:, :2].amin(dim=0), around[:, 2:].amax(dim=0)])
+        cut[first], scores[first] = not len(whole), scores[group].max()
+    every, scores, labels, cut = (part[kept] for part in (every, scores, labels, cut))
+    chosen = batched_nms(every, scores, labels, NMS_IOU)
+    every, scores, labels, cut = (part[chosen] for part in (every, scores, labels, cut))
+    remaining = ~(cut & _within_larger(every, labels))
+    every = every / torch.tensor([size[1], size[0]] * 2)
+    return Prediction(every[remaining], scores[remaining], labels[remaining])
+
+
+def _cut_off(boxes: Tensor, tile: Tile, size: tuple[int, int]) -> Tensor:
+    """Return whether a border of the tile within the image cuts off each box, bool [N]."""
+    near = torch.zeros(len(boxes), dtype=torch.bool)
+    for axis, (start, length) in enumerate(((tile.left, tile.width), (tile.top, tile.height))):
+        if start > 0:
+            near |= boxes[:, axis] < start + BORDER
+        if start + length < size[1 - axis]:
+            near |= boxes[:, axis + 2] > start + length - BORDER
+    return near
+
+
+def _within_larger(boxes: Tensor, labels: Tensor) -> Tensor:
+    """Return whether most of each box is within a larger box of the same class, bool [N]."""
+    areas = box_area(boxes)
+    iou = box_iou(boxes, boxes)
+    shared = iou / (1 + iou) * (areas[:, None] + areas)
+    larger = (areas > areas[:, None]) & (labels == labels[:, None])
+    within: Tensor = (larger & (shared > COVERED * areas[:, None])).any(dim=1)
+    return within

@@ -1,0 +1,72 @@
+"""Segment a large image in tiles, and average the probabilities where tiles overlap."""
+
+from itertools import groupby
+
+import torch
+from torch import Tensor
+from torchvision.transforms.v2 import InterpolationMode
+from torchvision.transforms.v2.functional import resize
+
+from ..data.fit import place
+from ..data.tiles import Tile, tiles_of
+from ..settings.segmentation import DataSettings
+from ..settings.tree import PredictSettings
+from .dataset import model_input
+from .masks import IGNORE_INDEX, Prediction
+from .module import SegmentationModule
+
+
+def predict_tiles(
+    module: SegmentationModule, image: Tensor, settings: PredictSettings
+) -> Prediction:
+    """Segment an image, uint8 [C, H, W], in tiles of ``settings.tiles`` pixels.
+
+    Only the probabilities of a single row of tiles are in memory.
+
+    Returns:
+        The mask of the whole image. Pixels that ``data.fit=crop`` cut off are ``IGNORE_INDEX``.
+    """
+    height, width = image.shape[1:]
+    tiles = tiles_of((height, width), settings.tiles or max(height, width))
+    mask = torch.full((height, width), IGNORE_INDEX, dtype=torch.uint8)
+    sums, top = torch.zeros(len(module.classes), 0, width), 0  # of the image's rows from ``top``
+    for start, row in groupby(tiles, key=lambda tile: tile.top):
+        _choose(sums[:, : start - top], mask[top:start])  # no further tile covers these rows
+        added = torch.zeros(len(module.classes), tiles[0].height, width)
+        added[:, : sums.shape[1] - (start - top)] = sums[:, start - top :]
+        sums, top = added, start
+        in_row = list(row)
+        for first in range(0, len(in_row), settings.loader.batch_size):
+            _add(sums, in_row[first : first + settings.loader.batch_size], module, image, settings)
+    _choose(sums, mask[top:])
+    return Prediction(mask)
+
+
+def _add(
+    sums: Tensor,
+    tiles: list[Tile],
+    module: SegmentationModule,
+    image: Tensor,
+    settings: PredictSettings,
+) -> None:
+    """Add the probabilities of some tiles to those of their row, [classes, tile height, W]."""
+    inputs = [model_input(image[:, tile.rows, tile.columns], settings.data) for tile in tiles]
+    logits = module(torch.stack(inputs).to(module.device))
+    for tile, values in zip(tiles, logits.float().softmax(dim=1).cpu(), strict=True):
+        sums[:, :, tile.columns] += _in_tile(values, (tile.height, tile.width), settings.data)
+
+
+def _in_tile(values: Tensor, size: tuple[int, int], settings: DataSettings) -> Tensor:
+    """Map [classes, H, W] from the model input to a tile; parts that were cut off become 0."""
+    placement = place(size, settings)
+    (rows, columns), (top, left) = placement.resized, placement.corner
+    edges = (-left, left + columns - values.shape[2], -top, top + rows - values.shape[1])
+    part = torch.nn.functional.pad(values, edges)  # a negative number cuts off
+    resized: Tensor = resize(part, list(size), InterpolationMode.NEAREST_EXACT)
+    return resized
+
+
+def _choose(sums: Tensor, mask: Tensor) -> None:
+    """Write the most probable class of each pixel, from [classes, H, W], into a mask [H, W]."""
+    best = sums.max(dim=0)
+    mask.copy_(best.indices.where(best.values > 0, IGNORE_INDEX))

@@ -1,0 +1,94 @@
+"""The settings of Lightning's trainer."""
+
+# ~ if cookiecutter.scope == "complete"
+from typing import Annotated, Any, Literal
+
+# ~ else
+from typing import Annotated, Literal
+
+# ~ endif
+from pydantic import Field, field_validator
+
+from .check import Strict
+
+Batches = Annotated[
+    int | float, Field(gt=0, description="Share (0.1) or number (10) of batches to use.")
+]
+
+
+class TrainerSettings(Strict):
+    """Arguments of Lightning's ``Trainer``, and early stopping."""
+
+    accelerator: Literal["auto", "cpu", "gpu", "mps", "cuda"] = Field(
+        description="Hardware to use."
+    )
+    devices: int | str = Field(description="Number of devices on each machine.")
+    # ~ if cookiecutter.scope == "complete"
+    num_nodes: int = Field(ge=1, description="Number of machines.")
+    # ~ endif
+    strategy: str = Field(description="auto, or ddp for several processes.")
+    # ~ if cookiecutter.scope == "complete"
+    sync_batchnorm: bool = Field(
+        description="Whether batch norms use the batch of all processes together."
+    )
+    # ~ endif
+    precision: Literal["auto", "32-true", "16-mixed", "bf16-mixed", "bf16-true"] = Field(
+        description="auto is bf16-mixed on a GPU that supports it, 16-mixed on another GPU, and "
+        "32-true without a GPU."
+    )
+    max_epochs: int | None = Field(
+        ge=1, description="Epochs of the training; null chooses them by the number of images."
+    )
+    max_steps: int | None = Field(
+        ge=1, description="Optimiser steps after which the training ends before max_epochs."
+    )
+    # ~ if cookiecutter.scope == "complete"
+    max_time: str | None = Field(
+        pattern=r"^\d+:\d\d:\d\d:\d\d$",
+        description="Time after which the training ends, as days:hours:minutes:seconds.",
+    )
+    # ~ endif
+    accumulate_grad_batches: int = Field(
+        ge=1, description="Batches whose gradients are averaged for an optimiser step."
+    )
+    # ~ if cookiecutter.scope == "complete"
+    val_check_interval: int | float = Field(
+        gt=0, description="Validate after this share (0.5) or number (100) of an epoch's batches."
+    )
+    check_val_every_n_epoch: int = Field(ge=1, description="Epochs between two validations.")
+    # ~ endif
+    limit_train_batches: Batches
+    limit_val_batches: Batches
+    limit_test_batches: Batches
+    overfit_batches: int | float = Field(
+        ge=0, description="Train on this share or number of batches only; 0 is off."
+    )
+    log_every_n_steps: int = Field(
+        ge=1, description="Optimiser steps between two rows of metrics; at most an epoch."
+    )
+    patience: int | None = Field(
+        ge=1, description="Stop after so many validations without a better score."
+    )
+    save_top_k: int = Field(
+        ge=1, description="Best checkpoints that remain, in addition to last.ckpt."
+    )
+    deterministic: bool = Field(description="Use deterministic algorithms only; they are slower.")
+    profiler: Literal["simple", "advanced"] | None = Field(
+        description="Profile the training and write profile.txt into the run folder."
+    )
+    progress: bool = Field(description="Whether progress bars are shown.")
+
+    # ~ if cookiecutter.scope == "complete"
+    extra: dict[str, Any] | None = Field(
+        description="Further arguments of Lightning's Trainer, such as trainer.extra.min_epochs=3."
+    )
+
+    # ~ endif
+    @field_validator("strategy")
+    @classmethod
+    def _keeps_weights_and_results(cls, strategy: str) -> str:
+        if any(word in strategy for word in ("spawn", "fork", "notebook")):
+            raise ValueError(f"{strategy} is not supported, since it returns no results: use ddp")
+        if any(word in strategy for word in ("fsdp", "deepspeed", "model_parallel")):
+            raise ValueError(f"{strategy} is not supported, since it divides the weights: use ddp")
+        return strategy

@@ -1,0 +1,155 @@
+"""The command ``wandb-report``: a saved view of the project, and a report that compares runs."""
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+from pydantic import Field
+
+from ..errors import UsageError
+from ..settings.check import Strict, check, flattened
+from ..settings.launch import launch
+from ..settings.tree import METRICS, monitored
+from .client import public_api, reason
+from .settings import WandbSettings
+
+IMAGES = "val/predictions"
+# Entries of a run's configuration that tell nothing about its settings.
+NO_SETTINGS = {"_wandb", "command", "data_fingerprint", "git", "model_size", "resume", "runs"}
+SYSTEM = ("system/cpu", "system/memory_percent", "system/gpu.0.gpu", "perf/images_per_second")
+
+
+class ReportSettings(Strict):
+    """The settings of ``wandb-report``; their defaults are in ``configs/report.yaml``."""
+
+    runs: Path = Field(description="The folder that holds the run folders.")
+    group: str | None = Field(description="Compare the runs of this group (tracking.group).")
+    sweep: str | None = Field(description="Compare the runs of the sweep with this id.")
+    tracking: WandbSettings
+
+
+def main() -> None:
+    """Run the command ``wandb-report``."""
+    launch("report", ReportSettings, _report)
+
+
+def _report(config: DictConfig) -> None:
+    settings = check(config, ReportSettings)
+    if find_spec("wandb_workspaces") is None:
+        raise UsageError(
+            "wandb-report needs the package wandb-workspaces, which is not installed.\n"
+            "Install it: uv sync --extra report"
+        )
+    try:
+        print(*run_report(settings), sep="\n")
+    except UsageError:
+        raise
+    except Exception as error:  # wandb raises many kinds
+        raise UsageError(f"The report cannot be saved: {reason(error)}") from error
+
+
+def run_report(settings: ReportSettings) -> list[str]:
+    """Save a view and a report of the trainings of a group, of a sweep or of the project.
+
+    Returns:
+        The addresses of the view and of the report.
+
+    Raises:
+        UsageError: if there are no such runs.
+    """
+    api = public_api(settings.tracking.model_dump())
+    entity, project = settings.tracking.entity or api.default_entity, settings.tracking.project
+    chosen = {"group": settings.group, "sweep": settings.sweep}
+    filters = {name: value for name, value in chosen.items() if value}
+    runs = list(api.runs(f"{entity}/{project}", filters=filters | {"jobType": "train"}))
+    if not runs:
+        of_what = " ".join(f"{name}={value}" for name, value in filters.items())
+        raise UsageError(f"{of_what or 'wandb-report'}: {entity}/{project} has no such training.")
+    monitor = monitored({name for run in runs for name in dict(run.summary)})
+    place = {"entity": str(entity), "project": str(project)}
+    return [
+        _view(place, monitor).save().url,
+        _comparison(place, filters, monitor, varied([run.config for run in runs])).save().url,
+    ]
+
+
+def varied(configs: Sequence[dict[str, Any]]) -> list[str]:
+    """Return the dotted names of the settings in which runs differ."""
+    chosen = [{key: config[key] for key in config.keys() - NO_SETTINGS} for config in configs]
+    trees = [flattened(tree) for tree in chosen]
+    names = {name for tree in trees for name in tree}
+    return [name for name in sorted(names) if len({repr(tree.get(name)) for tree in trees}) > 1]
+
+
+def _view(place: dict[str, str], monitor: str) -> Any:
+    """Return a workspace with the loss, the score, the validation images and the machine."""
+    import wandb_workspaces.reports.v2 as wr  # noqa: PLC0415 - it may be missing
+    import wandb_workspaces.workspaces as ws  # noqa: PLC0415
+
+    system = [wr.LinePlot(title=name.split("/")[1], y=[name]) for name in SYSTEM]
+    sections = {
+        "Training": [
+            # ~ if cookiecutter.task == "detection"
+            wr.LinePlot(title="Loss", x="epoch", y=["train/loss"]),
+            # ~ else
+            wr.LinePlot(title="Loss", x="epoch", y=["train/loss", "val/loss"]),
+            # ~ endif
+            wr.LinePlot(title=monitor, x="epoch", y=[monitor]),
+        ],
+        "Predictions": [
+            wr.MediaBrowser(media_keys=[IMAGES], grid_x_axis="run", grid_y_axis="index")
+        ],
+        "System": system,
+    }
+    return ws.Workspace(
+        **place,
+        name="Training",
+        sections=[
+            ws.Section(name=name, panels=panels, is_open=name != "System")
+            for name, panels in sections.items()
+        ],
+    )
+
+
+def _comparison(
+    place: dict[str, str], filters: dict[str, str], monitor: str, settings: Sequence[str]
+) -> Any:
+    """Return a report: the best runs, the settings that vary, their importance, and images."""
+    import wandb_workspaces.reports.v2 as wr  # noqa: PLC0415 - it may be missing
+    from wandb_workspaces import expr  # noqa: PLC0415
+
+    chosen = [expr.Metric(name.capitalize()) == value for name, value in filters.items()]
+    best = f"{monitor}.{METRICS[monitor]}"  # in the summary of a run
+    runs = wr.Runset(
+        **place,
+        name="Trainings",
+        filters=expr.And(*chosen, expr.Metric("JobType") == "train"),
+        order=[wr.OrderBy(wr.SummaryMetric(best), ascending=METRICS[monitor] == "min")],
+        pinned_columns=[f"summary:{best}"],
+    )
+    axes = [*(wr.Config(name) for name in settings), wr.SummaryMetric(best)]
+    importance = wr.ParameterImportancePlot(with_respect_to=best)
+    sections = {
+        "Best runs": [
+            wr.BarPlot(title=f"Best {monitor}", metrics=[best], max_bars_to_show=10),
+            wr.LinePlot(title=monitor, x="epoch", y=[monitor], max_runs_to_show=10),
+        ],
+        "Settings that vary": [
+            wr.ParallelCoordinatesPlot(
+                columns=[wr.ParallelCoordinatesPlotColumn(metric=axis) for axis in axes]
+            )
+        ],
+        "Importance of the settings": [importance],
+        "Predictions": [
+            wr.MediaBrowser(media_keys=[IMAGES], grid_x_axis="run", grid_y_axis="index")
+        ],
+    }
+    blocks: list[Any] = [
+        block
+        for title, panels in sections.items()
+        for block in (wr.H1(title), wr.PanelGrid(runsets=[runs], panels=panels))
+    ]
+    name = " ".join(f"{key} {value}" for key, value in filters.items())
+    return wr.Report(**place, title=f"Trainings of {name or place['project']}", blocks=blocks)

@@ -1,0 +1,76 @@
+"""Choose the number of epochs by the size of the training split."""
+
+import math
+
+import torch
+
+from ..data.datamodule import Datasets
+from ..run.failures import resume_command
+from ..run.folder import Run, read_metrics
+from ..settings.data import ShapesSettings
+from ..settings.tree import METRICS, Settings
+
+STEPS = 800  # optimiser steps that a training from random weights needs at least
+EPOCHS = (10, 200)  # the fewest and the most epochs
+# The generated shapes are learned sooner.
+# ~ if cookiecutter.task == "classification"
+SHAPES_EPOCHS = 10
+# ~ else
+SHAPES_EPOCHS = 4
+# ~ endif
+RISING = 1.05  # the score at the end of a training that was too short, relative to earlier epochs
+
+
+def with_epochs(settings: Settings, datasets: Datasets) -> Settings:
+    """Return the settings with a number of epochs if ``trainer.max_epochs`` is null.
+
+    The training then has ``trainer.max_steps`` or, if this is null, about ``STEPS`` steps, within
+    the limits of ``EPOCHS``.
+    """
+    if settings.trainer.max_epochs is not None:
+        return settings
+    batches = max(1, len(datasets.train) // (settings.loader.batch_size * _processes(settings)))
+    steps = math.ceil(batches / settings.trainer.accumulate_grad_batches)
+    if settings.trainer.max_steps is not None:
+        epochs = math.ceil(settings.trainer.max_steps / steps)
+    elif isinstance(settings.data, ShapesSettings):
+        epochs = SHAPES_EPOCHS
+    else:
+        epochs = min(max(math.ceil(STEPS / steps), EPOCHS[0]), EPOCHS[1])
+        datasets.reading.note(
+            f"The training has {epochs} epochs of {steps} steps, since train has "
+            f"{len(datasets.train)} images. To change it: trainer.max_epochs=<number>"
+        )
+    trainer = settings.trainer.model_copy(update={"max_epochs": epochs})
+    return settings.model_copy(update={"trainer": trainer})
+
+
+def _processes(settings: Settings) -> int:
+    """Return the number of processes that share the images of a training."""
+    chosen = settings.trainer
+    if isinstance(chosen.devices, int) and chosen.devices > 0:
+        devices = chosen.devices
+    else:  # auto or all
+        devices = 1 if chosen.accelerator == "cpu" else max(1, torch.cuda.device_count())
+    # ~ if cookiecutter.scope == "complete"
+    devices *= chosen.num_nodes
+    # ~ endif
+    return devices
+
+
+def too_short(settings: Settings, run: Run) -> str | None:
+    """Return advice to train longer if the score was still rising at the end, else None.
+
+    The score counts as rising if its best value in the last fifth of the epochs exceeds its best
+    earlier value by at least 5 %.
+    """
+    name = settings.monitor
+    rows = [row for row in read_metrics(run.metrics) if name in row]
+    scores = [row[name] for row in rows]
+    end = len(scores) - max(1, len(scores) // 5)
+    if end < 1 or METRICS[name] != "max" or max(scores[end:]) < RISING * max(scores[:end]):
+        return None
+    words = [resume_command(run), f"trainer.max_epochs={2 + 2 * int(rows[-1]['epoch'])}"]
+    if settings.trainer.max_steps is not None:
+        words.append(f"trainer.max_steps={2 * settings.trainer.max_steps}")
+    return f"{name} was still rising when the training ended. To train longer:\n  {' '.join(words)}"

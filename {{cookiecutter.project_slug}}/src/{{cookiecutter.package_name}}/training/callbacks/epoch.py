@@ -1,0 +1,53 @@
+"""Log in each epoch, however short it is, and validate when training ends within an epoch."""
+
+import math
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from ..logging_step import ends_step
+
+
+class EpochLog(Callback):
+    """Log ``train/loss_epoch``, the mean loss of an epoch, and at least one step of each epoch."""
+
+    def __init__(self) -> None:
+        self.total: Tensor = torch.zeros(())
+        self.batches = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the sum of the losses in this epoch, and their number."""
+        return {"total": self.total.cpu(), "batches": self.batches}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue the mean of an epoch that is resumed."""
+        self.total, self.batches = state_dict["total"], state_dict["batches"]
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Limit the interval of logging to the number of optimiser steps in an epoch."""
+        steps = math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
+        interval = min(trainer.log_every_n_steps, steps)  # type: ignore[attr-defined]
+        trainer.log_every_n_steps = interval  # type: ignore[attr-defined]
+        self.total = self.total.to(pl_module.device)
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start a new mean; this is not called for an epoch that is resumed."""
+        self.total, self.batches = torch.zeros((), device=pl_module.device), 0
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Add the loss of the batch, without waiting for the device; validate after the last step.
+
+        Lightning divides the loss by ``accumulate_grad_batches``.
+        """
+        self.total = self.total + outputs["loss"].float() * trainer.accumulate_grad_batches
+        self.batches += 1
+        if ends_step(trainer, batch_idx) and trainer.global_step == trainer.max_steps:
+            trainer.should_stop = True  # otherwise, Lightning would end without a validation
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Log the mean loss of the epoch over all processes."""
+        pl_module.log("train/loss_epoch", self.total / max(1, self.batches), sync_dist=True)

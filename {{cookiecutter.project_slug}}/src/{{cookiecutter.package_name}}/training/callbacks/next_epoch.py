@@ -1,0 +1,24 @@
+"""Load the first batches of the next epoch while validation runs."""
+
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from ...data.datamodule import TrainingLoader
+
+
+class NextEpoch(Callback):
+    """After the last step of an epoch, let the workers load the first batches of the next epoch.
+
+    Otherwise, training would wait for its first batches in every epoch. Which images they have, and
+    how these are transformed, depends on the epoch only, see ``TrainingSampler``.
+    """
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Prepare the next epoch, unless training ends."""
+        epoch, loader = trainer.current_epoch + 1, trainer.train_dataloader
+        ends = trainer.max_epochs == epoch or trainer.max_steps == trainer.global_step
+        if trainer.is_last_batch and not ends and isinstance(loader, TrainingLoader):
+            loader.prepare(epoch)

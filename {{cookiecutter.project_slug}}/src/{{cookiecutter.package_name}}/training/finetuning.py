@@ -1,0 +1,115 @@
+"""Exclude stages of a backbone from the training, or train them with lower learning rates."""
+
+import re
+from collections import defaultdict
+from typing import Any, Literal
+
+from timm.optim import param_groups_weight_decay
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from ..errors import UsageError
+from ..settings.tree import OptimizerSettings
+
+
+def freeze(network: nn.Module, which: Literal["none", "backbone"] | int) -> None:
+    """Let parameters of ``network.body`` require no gradient.
+
+    Args:
+        # ~ if cookiecutter.task == "classification"
+        network: its ``body`` is the backbone; the classifier in it is always trained.
+        # ~ else
+        network: its ``body`` is the backbone.
+        # ~ endif
+        which: ``backbone`` for all stages, or the number of stages, from the input.
+
+    Raises:
+        UsageError: if the backbone has fewer stages.
+    """
+    if which == "none":
+        return
+    stages = stages_of(network)
+    count = 1 + max(stages.values())
+    if which != "backbone" and which > count:
+        raise UsageError(f"model.freeze={which}: the backbone has {count} stages.")
+    body: Any = network.body
+    for name, parameter in body.named_parameters():
+        if name in stages and (which == "backbone" or stages[name] < which):
+            parameter.requires_grad = False
+    network.train(network.training)  # puts the frozen batch norms into evaluation mode
+
+
+def keep_frozen_norms(network: nn.Module) -> None:
+    """Switch batch norms whose parameters are frozen to evaluation mode.
+
+    Otherwise, their statistics would follow the training data.
+    """
+    for module in network.modules():
+        if isinstance(module, _BatchNorm) and module.affine and not module.weight.requires_grad:
+            module.eval()
+
+
+def parameter_groups(network: nn.Module, chosen: OptimizerSettings) -> list[dict[str, Any]]:
+    """Return the trained parameters in groups; biases and normalisation get no weight decay.
+
+    The learning rate of ``network.body``, the backbone, is multiplied by ``backbone_lr``. With
+    ``layer_decay``, it is also multiplied by this factor for each stage from there to the output,
+    as in BEiT (Bao et al. 2021, https://arxiv.org/abs/2106.08254).
+    """
+    body: Any = network.body
+    stages, decay = stages_of(network), chosen.layer_decay or 1.0
+    count = 1 + max(stages.values())
+    factors = {
+        id(parameter): chosen.backbone_lr * decay ** (count - stages[name])
+        for name, parameter in body.named_parameters()
+        if name in stages
+    }
+    groups = []
+    for group in param_groups_weight_decay(network, chosen.weight_decay):
+        parameters = defaultdict(list)
+        for parameter in group["params"]:
+            parameters[factors.get(id(parameter), 1.0)].append(parameter)
+        groups += [
+            group | {"params": members, "lr": chosen.lr * factor}
+            for factor, members in parameters.items()
+        ]
+    return groups
+
+
+def stages_of(network: nn.Module) -> dict[str, int]:
+    # ~ if cookiecutter.task == "classification"
+    """Return the stage, from 0, of each parameter of ``network.body`` except its classifier.
+
+    # ~ else
+    """Return the stage, from 0, of each parameter of ``network.body``.
+
+    # ~ endif
+
+    A stage ends where timm takes a feature map: usually where height and width are halved next. In
+    networks of other libraries, it ends with a module ``layer<number>`` or ``stages.<number>``.
+    """
+    body: Any = network.body
+    modules = dict(body.named_modules())
+    info = getattr(body, "feature_info", None)
+    if info is None:
+        ends = [name for name in modules if re.search(r"(^|\.)(layer|stages\.)\d+$", name)]
+    else:
+        ends = [entry["module"] for entry in (info if isinstance(info, list) else info.get_dicts())]
+    # timm may flatten names: stages.0 becomes stages_0.
+    flat = [f"{name.removeprefix('model.').replace('.', '_')}_" for name in modules]
+    last = []  # the place of the last module of each stage
+    for end in ends:
+        start = f"{end.replace('.', '_')}_"
+        last += [place for place, name in enumerate(flat) if name.startswith(start)][-1:]
+    # ~ if cookiecutter.task == "classification"
+    heads = getattr(body, "pretrained_cfg", {}).get("classifier") or ()
+    head_names = tuple(f"{head}." for head in ((heads,) if isinstance(heads, str) else heads))
+    # ~ endif
+    return {
+        key: min(sum(place > end for end in last), max(0, len(last) - 1))
+        for place, (name, module) in enumerate(modules.items())
+        for key, _ in module.named_parameters(name, recurse=False)
+        # ~ if cookiecutter.task == "classification"
+        if not key.startswith(head_names)
+        # ~ endif
+    }

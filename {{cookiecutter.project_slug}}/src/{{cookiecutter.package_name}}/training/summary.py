@@ -1,0 +1,54 @@
+"""The lines that say what a training is about when it starts."""
+
+import logging
+from collections.abc import Sequence
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.loggers import Logger
+
+from ..run.folder import Run
+from ..run.identity import is_first
+from ..settings.tree import Settings, model_name
+
+log = logging.getLogger(__name__)
+
+TASK = "{{ {'classification': 'Image classification', 'detection': 'Object detection', 'segmentation': 'Semantic segmentation'}[cookiecutter.task] }}"
+
+
+def log_start(
+    settings: Settings,
+    run: Run,
+    module: LightningModule,
+    trainer: Trainer,
+    *,
+    classes: Sequence[str],
+    trackers: Sequence[Logger],
+) -> None:
+    """Log the task, the model, the device and the run; the data have lines of their own."""
+    if not is_first():
+        return
+    name = model_name(settings.model.model_dump())
+    total = sum(parameter.numel() for parameter in module.parameters())
+    # ~ if cookiecutter.scope == "complete"
+    trained = sum(p.numel() for p in module.parameters() if p.requires_grad)
+    frozen = "" if trained == total else f", {trained / 1e6:.1f} of them trained"
+    log.info(
+        "%s of %d classes: %s, %.1f million parameters%s.",
+        *(TASK, len(classes), name, total / 1e6, frozen),
+    )
+    # ~ else
+    log.info(
+        "%s of %d classes: %s, %.1f million parameters.", TASK, len(classes), name, total / 1e6
+    )
+    # ~ endif
+    device, processes = trainer.strategy.root_device.type, trainer.world_size
+    log.info("Device: %s%s, %s.", f"{processes} x " * (processes > 1), device, trainer.precision)
+    names = ", ".join(_name_of(type(tracker)) for tracker in trackers)
+    log.info("Run: %s; tracking: %s.", run.folder, names or "none")
+
+
+def _name_of(logger: type[Logger]) -> str:
+    """Return the name of Lightning's logger, of which ``logger`` may be a subclass."""
+    known = (base for base in logger.__mro__ if base.__module__.startswith("lightning."))
+    base = next(known)
+    return (logger if base is Logger else base).__name__.removesuffix("Logger")

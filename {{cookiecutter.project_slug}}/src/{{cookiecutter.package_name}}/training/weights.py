@@ -1,0 +1,116 @@
+"""Start a network from weights: those of timm, or those of a file."""
+
+import logging
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+from timm.models import load_state_dict
+from torch import Tensor, nn
+
+from ..errors import UsageError
+from ..run.identity import is_first
+from .finetuning import stages_of
+
+log = logging.getLogger(__name__)
+
+IMAGENET = (True, "imagenet")  # the values of model.pretrained that stand for timm's weights
+SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".tar")
+MAX_PARTS = 5  # new parts that are named
+
+
+def load_pretrained(network: nn.Module, *, pretrained: bool | str, backbone: str) -> None:
+    """Load the file that ``model.pretrained`` names, and report which parts are loaded.
+
+    The names in the file may be those of the network or of a part of it, such as the backbone.
+
+    Args:
+        network: the network, which has timm's weights already if ``pretrained`` asks for them.
+        pretrained: the setting.
+        backbone: the name of the timm model.
+
+    Raises:
+        UsageError: if the file cannot be read, or nothing in it fits.
+    """
+    if pretrained in IMAGENET:
+        loaded = [f"{_prefix_of_body(network)}{name}" for name in stages_of(network)]
+        report(network, loaded, f"{backbone} of timm")
+    elif isinstance(pretrained, str):
+        weights = _read(Path(pretrained))
+        prefix = max(
+            (f"{name}." if name else "" for name, _ in network.named_modules()),
+            key=lambda prefix: len(_fitting(network, weights, prefix)),
+        )
+        load_fitting(
+            network, {f"{prefix}{name}": value for name, value in weights.items()}, pretrained
+        )
+
+
+def load_fitting(network: nn.Module, weights: Mapping[str, Tensor], source: str) -> None:
+    """Load the weights whose names and shapes fit, and report which parts are new.
+
+    Raises:
+        UsageError: if no weight fits.
+    """
+    fitting = _fitting(network, weights)
+    if not fitting:
+        raise UsageError(
+            f"{source}: no weight has a name and a shape of this network.\n"
+            # ~ if cookiecutter.task == "classification"
+            "Set model.backbone to that of the file, or model.pretrained=false."
+            # ~ else
+            "Set model.architecture and model.backbone to those of the file, or "
+            "model.pretrained=false."
+            # ~ endif
+        )
+    network.load_state_dict(fitting, strict=False)
+    report(network, fitting, source)
+
+
+def report(network: nn.Module, loaded: Collection[str], source: str) -> None:
+    """Log the source of the weights, the share of the loaded parameters, and the new parts."""
+    if not is_first():
+        return
+    sizes = {name: parameter.numel() for name, parameter in network.named_parameters()}
+    new = [name for name in sizes if name not in loaded]
+    parts: list[str] = []
+    for name, _ in network.named_modules():
+        inside = [key for key in sizes if not name or key.startswith(f"{name}.")]
+        known = any(not part or name.startswith(f"{part}.") for part in parts)
+        if inside and not known and all(key in new for key in inside):
+            parts.append(name)
+    parts += [key for key in new if not any(key.startswith(f"{part}.") for part in parts)]
+    named = ", ".join(parts[:MAX_PARTS]) + (" ..." if len(parts) > MAX_PARTS else "")
+    share = 1 - sum(sizes[name] for name in new) / sum(sizes.values())
+    log.info("Weights: %.0f %% from %s; new: %s.", 100 * share, source, named or "nothing")
+
+
+def _fitting(
+    network: nn.Module, weights: Mapping[str, Tensor], prefix: str = ""
+) -> dict[str, Tensor]:
+    own = network.state_dict()
+    return {
+        f"{prefix}{name}": value
+        for name, value in weights.items()
+        if f"{prefix}{name}" in own and own[f"{prefix}{name}"].shape == value.shape
+    }
+
+
+def _prefix_of_body(network: nn.Module) -> str:
+    names = [name for name, module in network.named_modules() if module is network.body]
+    return f"{names[0]}." if names and names[0] else ""
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    """Return the weights of a file, or of the only file with weights in a folder."""
+    files = sorted(file for file in path.glob("*") if file.suffix in SUFFIXES)
+    if path.is_dir() and len(files) != 1:
+        raise UsageError(
+            f"model.pretrained={path}: the folder has {len(files)} weight files. Name one file."
+        )
+    file = files[0] if files else path
+    try:
+        weights: dict[str, Tensor] = load_state_dict(str(file), weights_only=True)
+        return {name.removeprefix("network."): value for name, value in weights.items()}
+    except Exception as error:  # torch raises many types of errors for other files
+        reason = "there is no such file" if not file.is_file() else f"{type(error).__name__}"
+        raise UsageError(f"model.pretrained={path}: {file} cannot be read: {reason}.") from error

@@ -1,0 +1,105 @@
+import pytest
+import torch
+# ~ if cookiecutter.task == "detection"
+from torchvision import tv_tensors
+# ~ endif
+from torchvision.transforms import v2
+
+from {{ cookiecutter.package_name }}.data.augment import Erase, Noise, random_steps
+from {{ cookiecutter.package_name }}.settings.check import check
+from {{ cookiecutter.package_name }}.settings.tree import Settings
+from {{ cookiecutter.package_name }}.task import build_datasets
+
+from small import SHAPES, SMALL, composed
+
+PRESETS = ("none", "light", "strong", "aerial", "industrial")
+
+
+def settings_of(*words):
+    return check(composed(*SMALL, *SHAPES, *words), Settings)
+
+
+def changed(image, *words, seed=0):
+    """The image after the steps of ``augment=none`` and the given overrides."""
+    data = settings_of("augment=none", *words).data
+    torch.manual_seed(seed)
+    return v2.Compose(random_steps(data.augment, data.channels))(image)
+
+
+def test_a_preset_sets_every_value_and_an_override_wins():
+    chosen = {name: settings_of(f"augment={name}").data.augment for name in PRESETS}
+    assert all(chosen[name].model_fields_set == chosen["none"].model_fields_set for name in PRESETS)
+    assert not any(
+        value for name, value in chosen["none"].model_dump().items() if name != "crop_scale"
+    )
+    assert chosen["aerial"].rotate == 180
+    assert settings_of("augment=aerial", "data.augment.rotate=3").data.augment.rotate == 3
+    assert settings_of("augment=strong", "debug=overfit").data.augment == chosen["none"]
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_gives_images_of_the_model_input(workplace, name):
+    settings = settings_of(f"augment={name}")
+    datasets = build_datasets(settings.data)
+    images = [datasets.train[index].image for index in range(8)]
+    assert {(image.shape, image.dtype) for image in images} == {((3, 32, 32), torch.uint8)}
+    datasets.train.transform, plain = datasets.val.transform, images
+    evaluated = [datasets.train[index].image for index in range(8)]
+    assert all(map(torch.equal, plain, evaluated)) == (name == "none")
+
+
+def test_an_image_is_turned_upside_down():
+    image = torch.zeros((3, 4, 6), dtype=torch.uint8)
+    image[:, 0, 1] = 200
+    flipped = changed(image, "data.augment.flip_vertical=1")
+    assert flipped.nonzero().tolist() == [[channel, 3, 1] for channel in range(3)]
+
+
+def test_noise_has_at_most_its_standard_deviation():
+    image = torch.full((3, 64, 64), 128, dtype=torch.uint8)
+    deviations = []
+    for seed in range(20):
+        torch.manual_seed(seed)
+        deviations.append(Noise(0.1)(image).float().std().item())
+    assert 20 < max(deviations) < 26.5
+    assert min(deviations) < 10
+
+
+def test_a_blur_smooths_an_edge_and_keeps_the_rest():
+    image = torch.zeros((3, 32, 32), dtype=torch.uint8)
+    image[..., 16:] = 200
+    blurred = changed(image, "data.augment.blur=1")
+    assert 0 < blurred[0, 16, 15] < 200
+    assert (blurred[0, 16, 0], blurred[0, 16, 31]) == (0, 200)
+
+
+# ~ if cookiecutter.task == "classification"
+@pytest.mark.parametrize("policy", ["randaugment", "trivialaugment"])
+def test_a_policy_changes_images_of_three_channels_and_repeats_itself(policy):
+    image = torch.randint(0, 255, (3, 32, 32), dtype=torch.uint8)
+    word = f"data.augment.policy={policy}"
+    results = [changed(image, word, seed=seed) for seed in range(5)]
+    assert any(not torch.equal(image, result) for result in results)
+    assert torch.equal(changed(image, word, seed=3), results[3])
+
+
+# ~ elif cookiecutter.task == "detection"
+def test_boxes_move_with_a_flip_and_stay_under_the_other_changes():
+    image = tv_tensors.Image(torch.zeros((3, 40, 60), dtype=torch.uint8))
+    boxes = tv_tensors.BoundingBoxes([[5, 2, 20, 10]], format="XYXY", canvas_size=(40, 60))
+    augment = settings_of("augment=industrial", "data.augment.flip=0").data.augment
+    steps = v2.Compose(random_steps(augment.model_copy(update={"flip_vertical": 1.0}), 3))
+    _, moved = steps(image, boxes)
+    assert moved.tolist() == [[5, 30, 20, 38]]
+
+
+# ~ endif
+def test_a_rectangle_is_erased_and_the_rest_stays():
+    image = torch.randint(0, 100, (3, 40, 40), dtype=torch.uint8)
+    torch.manual_seed(1)
+    erased = Erase(1.0)(image)
+    grey = (erased == 128).all(dim=0)
+    rows, columns = grey.any(dim=1).sum(), grey.any(dim=0).sum()
+    assert grey.sum() == rows * columns
+    assert 0.01 < grey.float().mean() < 0.22
+    assert torch.equal(erased[:, ~grey], image[:, ~grey])

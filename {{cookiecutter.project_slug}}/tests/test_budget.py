@@ -1,0 +1,61 @@
+import pytest
+
+from {{ cookiecutter.package_name }}.data.datamodule import Datasets
+from {{ cookiecutter.package_name }}.run.files import write_csv
+from {{ cookiecutter.package_name }}.run.folder import Run
+from {{ cookiecutter.package_name }}.settings.check import check
+from {{ cookiecutter.package_name }}.settings.tree import Settings
+from {{ cookiecutter.package_name }}.task import MONITOR
+from {{ cookiecutter.package_name }}.training.budget import (
+    SHAPES_EPOCHS,
+    too_short,
+    with_epochs,
+)
+
+from small import OWN, composed
+
+
+def epochs(images, *words):
+    settings = check(composed(*words), Settings)
+    datasets = Datasets(range(images), [], [], [], list)
+    chosen = with_epochs(settings, datasets).trainer.max_epochs
+    return chosen, datasets.reading.notes
+
+
+@pytest.mark.parametrize(
+    ("images", "words", "expected"),
+    [
+        (240, (), 54),  # 15 steps
+        (161, (), 80),  # 10
+        (10_000, (), 10),  # 625
+        (9, (), 200),  # a single step
+        (240, ("trainer.accumulate_grad_batches=2",), 100),  # 8
+        (240, ("trainer=ddp", "trainer.devices=3"), 160),  # 5
+    ],
+)
+def test_few_images_are_seen_more_often(images, words, expected):
+    chosen, notes = epochs(images, OWN, "data.root=x", "loader.batch_size=16", *words)
+    assert chosen == expected
+    assert str(chosen) in notes[0]
+
+
+def test_a_number_of_epochs_that_is_given_and_the_shapes_have_their_own():
+    assert epochs(240, OWN, "data.root=x", "trainer.max_epochs=3") == (3, [])
+    assert epochs(2000) == (SHAPES_EPOCHS, [])
+    words = (OWN, "data.root=x", "loader.batch_size=16", "trainer.max_steps=31")
+    assert epochs(240, *words) == (3, [])  # of 15 steps
+
+
+@pytest.mark.parametrize(
+    ("scores", "rising"),
+    [([0.1, 0.2, 0.3, 0.4, 0.5], True), ([0.1, 0.3, 0.5, 0.5, 0.51], False), ([0.5], False)],
+)
+def test_a_score_that_still_rises_at_the_end_is_said(tmp_path, scores, rising):
+    run = Run(tmp_path / "my runs" / "2026-01-01_00-00-00_abcd")
+    run.folder.mkdir(parents=True)
+    rows = [[epoch, 10 * epoch, score] for epoch, score in enumerate(scores)]
+    write_csv(run.metrics, ["epoch", "step", MONITOR], rows)
+    advice = too_short(check(composed(), Settings), run)
+    assert (advice is not None) == rising
+    if rising:
+        assert f"resume={run.id} 'runs={run.folder.parent}' trainer.max_epochs=10" in advice

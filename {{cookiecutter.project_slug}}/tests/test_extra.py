@@ -1,0 +1,72 @@
+"""Rarely used arguments of Lightning's trainer, and checks before the data are read."""
+
+import csv
+from types import SimpleNamespace
+
+import pytest
+
+from {{ cookiecutter.package_name }}.run.folder import Run
+from {{ cookiecutter.package_name }}.settings.check import check
+from {{ cookiecutter.package_name }}.settings.tree import Settings
+from {{ cookiecutter.package_name }}.task import MONITOR
+from {{ cookiecutter.package_name }}.training import trainer
+
+from small import SHAPES, SMALL, composed
+
+
+def test_a_training_ends_when_its_time_is_over(train):
+    run = train("trainer.max_time=00:00:00:01", "trainer.max_epochs=1000")
+    with (run / "metrics.csv").open(newline="") as file:
+        assert 0 < len(list(csv.DictReader(file))) < 4000
+    assert (run / "metrics.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("words", "steps"),
+    [
+        (("trainer.val_check_interval=0.5",), [2, 4, 6, 8]),
+        (("trainer.val_check_interval=3",), [3, 7]),
+        (("trainer.check_val_every_n_epoch=2",), [8]),
+        (("trainer.check_val_every_n_epoch=3",), []),
+    ],
+)
+def test_validation_takes_place_when_it_should(train, words, steps):
+    run = train(*words)
+    with (run / "metrics.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row.get(MONITOR)]
+    assert [int(row["step"]) + 1 for row in rows] == steps
+    assert (run / "metrics.json").is_file()  # without a validation, the last weights are tested
+
+
+def test_an_interval_longer_than_an_epoch_is_refused(train):
+    with pytest.raises(SystemExit) as stopped:
+        train("trainer.val_check_interval=5")
+    assert "`val_check_interval` (5) must be less than or equal to" in str(stopped.value.code)
+
+
+def test_arguments_of_lightnings_trainer_are_passed_on(monkeypatch):
+    monkeypatch.setattr(trainer, "Trainer", SimpleNamespace)
+    words = ("++trainer.extra.reload_dataloaders_every_n_epochs=2", "trainer.sync_batchnorm=true")
+    settings = check(composed(*SMALL, *SHAPES, *words), Settings)
+    built = trainer.build_trainer(settings, Run(settings.runs / "a"), loggers=[], callbacks=[])
+    assert built.reload_dataloaders_every_n_epochs == 2
+    assert built.sync_batchnorm is True
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("++trainer.extra.min_epoch=2", "trainer.extra.min_epoch is not an argument of"),
+        ("++trainer.extra.max_epochs=2", "trainer.extra.max_epochs: trainer.max_epochs sets this"),
+        ("++trainer.extra.gradient_clip_val=1", "gradient_clip_val: optimizer.clip_norm sets this"),
+        ("++trainer.extra.logger=true", "trainer.extra.logger: tracking sets this argument."),
+        ("model.freeze=6", "model.freeze=6: the backbone has 5 stages."),
+    ],
+)
+def test_settings_that_cannot_work_are_refused_before_the_data_are_read(
+    train, workplace, word, message
+):
+    with pytest.raises(SystemExit) as stopped:
+        train(word, "data.root=shapes")
+    assert message in str(stopped.value.code)
+    assert not (workplace / "shapes").exists()

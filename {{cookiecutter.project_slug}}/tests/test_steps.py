@@ -1,0 +1,143 @@
+"""Optimiser steps: accumulated gradients, limits, mixed precision, and what is logged of them."""
+
+import csv
+
+import pytest
+import torch
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.plugins.precision import MixedPrecision
+
+from {{ cookiecutter.package_name }}.data.datamodule import DataModule
+from {{ cookiecutter.package_name }}.run.folder import Run
+from {{ cookiecutter.package_name }}.settings.check import check
+from {{ cookiecutter.package_name }}.settings.tree import Settings
+from {{ cookiecutter.package_name }}.task import MONITOR, TaskModule, build_datasets
+from {{ cookiecutter.package_name }}.training import trainer as trainer_module
+from {{ cookiecutter.package_name }}.training.trainer import build_trainer, step_callbacks
+
+from small import SHAPES, SMALL, composed
+
+BATCHES = 4  # in an epoch of the small training
+
+
+def column(run, name):
+    """Return the numbers of a column of metrics.csv."""
+    with (run / "metrics.csv").open(newline="") as file:
+        return [float(row[name]) for row in csv.DictReader(file) if row.get(name)]
+
+
+def end_of(run):
+    return torch.load(run / "checkpoints/last.ckpt", weights_only=True)
+
+
+def settings_of(*words):
+    return check(composed(*SMALL, *SHAPES, *words), Settings)
+
+
+def test_schedule_average_and_log_count_the_steps_of_accumulated_batches(train):
+    """An epoch of 4 batches has a step of 3 batches and a step of 1: 4 steps in 2 epochs."""
+    words = ("schedule.warmup=0.5", "schedule.final_lr=0", "optimizer.lr=0.006")
+    run = train("trainer.accumulate_grad_batches=3", *words)
+    assert column(run, "train/lr") == pytest.approx([0.002, 0.004, 0.006, 0.003])
+    assert len(column(run, "train/loss")) == len(column(run, "train/grad_norm")) == 4
+    end = end_of(run)
+    assert end["global_step"] == end["trained_weights"]["updates"] == 4
+
+
+def test_each_epoch_logs_a_step_and_its_mean_loss(train):
+    every = train("trainer.log_every_n_steps=1")
+    losses, means = column(every, "train/loss"), column(every, "train/loss_epoch")
+    epochs = [losses[:BATCHES], losses[BATCHES:]]
+    assert means == pytest.approx([sum(epoch) / BATCHES for epoch in epochs], rel=1e-5)
+    seldom = train("trainer.log_every_n_steps=1000")
+    assert column(seldom, "train/loss") == pytest.approx([losses[3], losses[7]])
+    halved = train("trainer.accumulate_grad_batches=2", "optimizer.lr=1e-12")
+    unchanged = train("optimizer.lr=1e-12")
+    assert column(halved, "train/loss_epoch") == pytest.approx(
+        column(unchanged, "train/loss_epoch"), rel=1e-3
+    )
+
+
+def test_a_training_of_few_steps_is_validated_and_follows_its_own_schedule(train):
+    words = ("schedule.warmup=0", "schedule.final_lr=0", "optimizer.lr=0.004")
+    run = train("trainer.max_steps=2", *words)
+    assert column(run, "train/lr") == pytest.approx([0.004, 0.002])
+    assert end_of(run)["global_step"] == 2
+    assert len(column(run, MONITOR)) == 1
+    assert (run / "checkpoints/best.ckpt").is_file()
+    assert (run / "metrics.json").is_file()
+
+
+class Seen(Callback):
+    """The gradients that the optimiser gets, and whether it is fused."""
+
+    def __init__(self):
+        self.norms = []
+        self.fused = None
+
+    def on_before_optimizer_step(self, trainer, pl_module, optimizer):
+        gradients = [p.grad.norm() for p in pl_module.parameters() if p.grad is not None]
+        self.norms.append(torch.stack(gradients).norm().item())
+        self.fused = optimizer.defaults["fused"]
+
+
+def train_steps(tmp_path, settings, **options):
+    """Train for two steps; returns what the optimiser got, the trainer and the logged norm."""
+    datasets = build_datasets(settings.data)
+    torch.manual_seed(0)
+    module = TaskModule(settings, list(datasets.classes))
+    seen = Seen()
+    trainer = Trainer(
+        accelerator="cpu",
+        max_steps=2,
+        log_every_n_steps=1,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        limit_val_batches=0,
+        default_root_dir=tmp_path,
+        callbacks=[*step_callbacks(settings), seen],
+        **options,
+    )
+    data = DataModule(datasets, settings.loader, skip_unreadable=False)
+    trainer.fit(module, datamodule=data)
+    return seen, trainer
+
+
+def test_float16_clips_gradients_that_are_not_scaled(workplace):
+    settings = settings_of("optimizer.clip_norm=0.01", "data.image_size=64")
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0, growth_interval=1)
+    half = MixedPrecision("16-mixed", device="cpu", scaler=scaler)
+    seen, trainer = train_steps(workplace, settings, plugins=[half])
+    whole, exact = train_steps(workplace, settings)
+    assert not seen.fused
+    assert whole.fused
+    assert seen.norms == pytest.approx([0.01] * 2, rel=1e-3)
+    norms = [item.callback_metrics["train/grad_norm"].item() for item in (trainer, exact)]
+    assert norms[0] == pytest.approx(norms[1], rel=0.2)  # 1,024 times as much if it were scaled
+    assert scaler.get_scale() == 4096  # no step was skipped
+
+
+@pytest.mark.parametrize(
+    ("gpu", "bf16", "expected"),
+    [(True, True, "bf16-mixed"), (True, False, "16-mixed"), (False, False, "32-true")],
+)
+def test_the_precision_fits_the_gpu(monkeypatch, gpu, bf16, expected):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: bf16)
+    monkeypatch.setattr(trainer_module, "Trainer", Recorded)
+    for accelerator, precision in (("auto", expected), ("cpu", "32-true")):
+        settings = settings_of(f"trainer.accelerator={accelerator}")
+        assert built(settings).precision == precision
+
+
+class Recorded:
+    """The arguments of a trainer."""
+
+    def __init__(self, **arguments):
+        self.__dict__.update(arguments)
+
+
+def built(settings):
+    return build_trainer(settings, Run(settings.runs / "a"), loggers=[], callbacks=[])
