@@ -1,4 +1,7 @@
-"""Measure all rows, or those whose names hold a word: ``uv run python -m benchmarks [word ...]``."""
+"""Measure all rows, those whose names hold a word, or those of a GPU.
+
+``uv run python -m benchmarks [word ...]``, ``uv run python -m benchmarks gpu``
+"""
 
 import json
 import platform
@@ -13,6 +16,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import track
 
+from . import gpu
 from .pairs import Result
 from .projects import ROOT, WORK, command, project
 from .rows import rows
@@ -58,6 +62,9 @@ def machine() -> str:
 
 def main(words: list[str]) -> None:
     """Measure, print the table, and keep it: as JSON, and in the README."""
+    if words == ["gpu"]:
+        gpu.main(machine)
+        return
     WORK.mkdir(exist_ok=True)
     chosen = [row for row in rows() if not words or any(word in row.name for word in words)]
     if not chosen:

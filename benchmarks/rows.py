@@ -69,6 +69,13 @@ def from_files() -> Taken:
     return trained("classification", "turns", "limit", words, OMP_NUM_THREADS="1", BENCHMARK_BLOCK="2")
 
 
+def fed(source: str, workers: int, batches: int) -> Taken:
+    """Images per second of a training whose model is a wait, in epochs of so many batches."""
+    epochs = 6 if batches < 100 else 3
+    found = figures(project("classification"), "feed.py", source, *map(str, (workers, batches, epochs)))
+    return found["ours"], found["floor"]
+
+
 def loaded() -> Taken:
     """Images per second of reading, cropping and flipping."""
     found = figures(project("classification"), "loader.py")
@@ -113,14 +120,27 @@ def rows() -> list[Row]:
             Row(f"training, {name}", loop, "images/s", 0.98, True, rate),
             Row(f"memory, {name}", loop, "GB", 1.1, False, partial(in_turns, partial(memory, task, words), 2)),
         ]
-    average = partial(trained, "classification", "ema", "memory", ("warmup=8", "steps=240"))
+    feeds = [
+        Row(
+            f"feeding from {source}, workers: {workers}, batches of an epoch: {batches}",
+            "the slower one of loader and waits", "images/s", 0.95, True, partial(fed, source, workers, batches),
+        )
+        for source in ("files", "cache")
+        for workers in (1, 2)
+        for batches in (20, 200)
+    ]  # fmt: skip
+    average, resume = (
+        partial(trained, "classification", which, "memory", ("warmup=8", "steps=240")) for which in ("ema", "resume")
+    )
     return [
         *found,
         Row("from files to steps", "the loop on data in memory", "images/s", 0.95, True, from_files),
+        *feeds,
         Row("loader, one core", "torchcodec's decoder and torchvision's v2 by hand", "images/s", 0.95, True, loaded),
         Row("step with W&B offline", "without", "ms", 1.01, False, partial(tracked, "step")),
         Row("epoch with W&B offline", "without", "ms", 1.03, False, partial(tracked, "epoch")),
         Row("step with EMA", "without", "ms", 1.02, False, average),
+        Row("step with exact resume", "without", "ms", 1.01, False, resume),
         Row("mAP, 500 images x 100", "faster-coco-eval by hand", "s", 1.1, False, partial(in_turns, scored)),
     ]
 

@@ -3,6 +3,7 @@
 ``growth.py folders|coco COUNT WORKERS``, in a project of a task that reads the layout.
 """
 
+import gc
 import json
 import os
 import sys
@@ -42,7 +43,9 @@ class Files:
             if path.suffix == ".txt":
                 path.write_text("0 0.4 0.4 0.5 0.4\n" * OBJECTS, encoding="utf-8")
             else:
-                Image.new(mode, SIZE).save(path)
+                image = Image.new(mode, SIZE)
+                image.paste(1, (0, 0, 10, 10))  # of a mask: pixels of the second class
+                image.save(path)
             self.made[path.suffix] = (path, 1)
         else:
             os.link(source, path)
@@ -116,9 +119,11 @@ def main(layout: str, count: str, workers: str) -> None:
         (write_coco if layout == "coco" else write_folders)(root, int(count))
         settings = settings_of(f"data={name}", f"data.root={root}", f"loader.workers={workers}")
         floor = listing(root)
+        gc.disable()  # as the commands do until the trainer is built
         before, began = held(), perf_counter()
         datasets = build_datasets(settings.data)
         took, after = perf_counter() - began, held()
+        gc.enable()
         loader = DataModule(datasets, settings.loader, skip_unreadable=False).train_dataloader()
         batches = iter(loader)
         images, began = 0, perf_counter()

@@ -15,12 +15,14 @@ from typing import Any
 import torch
 from common import answer, settings_of
 from lightning.fabric.utilities import move_data_to_device
+from lightning.pytorch import Callback, Trainer
 from shape_sorter.data.datamodule import DataModule
 from shape_sorter.diagnostics import bench
 from shape_sorter.diagnostics.settings import BenchSettings
 from shape_sorter.run.folder import Run
 from shape_sorter.task import TaskModule, build_datasets
 from shape_sorter.training.callbacks.ema import WeightAverage
+from shape_sorter.training.callbacks.resume import ExactResume
 from shape_sorter.training.optimizer import build_optimizer
 from torch.nn import functional
 from turns import InTurns, OnAndOff, wait
@@ -50,9 +52,19 @@ class ByHand:
         torch.backends.cudnn.benchmark = True
         self.module = TaskModule(settings, classes, download=False).to(DEVICE)
         self.module.train()
-        self.half = settings.trainer.precision == "bf16-mixed"
+        halves = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
+        self.half = halves.get(settings.trainer.precision)
+        self.scaler = torch.amp.GradScaler(DEVICE.type, enabled=self.half == torch.float16 and DEVICE.type == "cuda")
         self.clip = settings.optimizer.clip_norm or float("inf")
-        parts: Any = build_optimizer(self.module.network, settings, settings.warmup + settings.steps)
+        # Of this trainer only the number of steps and the precision are read.
+        length = Trainer(
+            max_epochs=-1,
+            max_steps=settings.warmup + settings.steps,
+            precision=settings.trainer.precision,
+            logger=False,
+            enable_checkpointing=False,
+        )
+        parts: Any = build_optimizer(self.module.network, settings, length)
         self.optimizer, self.scheduler = parts["optimizer"], parts["lr_scheduler"]["scheduler"]
         self.parameters = list(self.module.network.parameters())
         self.batches = chain.from_iterable(repeat(batches))
@@ -63,11 +75,13 @@ class ByHand:
         for batch in islice(self.batches, steps):
             there = move_data_to_device(batch, DEVICE)
             self.optimizer.zero_grad()
-            with torch.autocast(DEVICE.type, torch.bfloat16, enabled=self.half):
+            with torch.autocast(DEVICE.type, self.half, enabled=self.half is not None):
                 loss = loss_of(self.module, there)
-            loss.backward()
+            self.scaler.scale(loss).backward()
+            self.scaler.unscale_(self.optimizer)
             torch.nn.utils.clip_grad_norm_(self.parameters, self.clip)
-            self.optimizer.step()
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
             self.scheduler.step()
             images += len(batch.images)
         wait()
@@ -91,21 +105,23 @@ def in_turns(settings: BenchSettings, classes: list[str], taken: Any, floor: Any
     turns = InTurns(ByHand(settings, classes, floor), warmup=settings.warmup, block=BLOCK)
     usual = bench.step_callbacks
     bench.step_callbacks = lambda settings: [*usual(settings), turns]
-    bench.train_steps(settings, Run(Path("runs/benchmark")), classes, taken)
+    bench.train_steps("Benchmark", settings, Run(Path("runs/benchmark")), classes, taken)
     return turns
 
 
-def averaging(settings: BenchSettings, classes: list[str], batches: list[Any]) -> OnAndOff:
-    """Train with the average of the weights, and without it in between."""
+def on_and_off(
+    settings: BenchSettings, classes: list[str], batches: list[Any], kind: type[Callback], *more: Callback
+) -> OnAndOff:
+    """Train with the callback of this kind, which the trainer has or ``more`` adds, and without it in between."""
 
     def switch(trainer: Any, on: bool) -> None:
         with_it.extend(one for one in trainer.callbacks if one not in with_it)  # the trainer's own
-        trainer.callbacks = [one for one in with_it if on or not isinstance(one, WeightAverage)]
+        trainer.callbacks = [one for one in with_it if on or not isinstance(one, kind)]
 
     clock = OnAndOff(switch, warmup=settings.warmup, block=BLOCK)
-    with_it = [*bench.step_callbacks(settings), clock]
+    with_it = [*bench.step_callbacks(settings), *more, clock]
     bench.step_callbacks = lambda _: list(with_it)
-    bench.train_steps(settings, Run(Path("runs/benchmark")), classes, batches)
+    bench.train_steps("Benchmark", settings, Run(Path("runs/benchmark")), classes, batches)
     return clock
 
 
@@ -113,7 +129,7 @@ def main(which: str, data: str, *overrides: str) -> None:
     """Print the figures of one of the two, or of both in turns.
 
     Args:
-        which: ours, floor, turns for both; ema for ours with and without the average.
+        which: ours, floor, turns for both; ema or resume for ours with and without the callback.
         data: loader, memory for batches that lie there, alone for the loader without a network;
             limit has ours on the loader, and the floor on memory.
         overrides: of the settings.
@@ -129,8 +145,10 @@ def main(which: str, data: str, *overrides: str) -> None:
     if data in {"memory", "limit"}:
         lying = [move_data_to_device(batch, DEVICE) for batch in islice(batches, bench.BATCHES_IN_MEMORY)]
     taken = lying if data == "memory" else datamodule
-    if which == "ema":
-        on, off = averaging(settings, classes, lying).turns
+    if which in {"ema", "resume"}:
+        kind: Any = WeightAverage if which == "ema" else ExactResume
+        more = () if which == "ema" else (ExactResume(datamodule),)
+        on, off = on_and_off(settings, classes, lying, kind, *more).turns
         return answer(ours=[1000 * one / BLOCK for one in on], floor=[1000 * one / BLOCK for one in off])
     if which == "turns":
         turns = in_turns(settings, classes, taken, lying or batches)
@@ -144,7 +162,8 @@ def main(which: str, data: str, *overrides: str) -> None:
         by_hand(settings.warmup)
         rate = by_hand(settings.steps)
     else:
-        rate = bench.train_steps(settings, Run(Path("runs/benchmark")), classes, taken)["images_per_second"]
+        measured = bench.train_steps("Benchmark", settings, Run(Path("runs/benchmark")), classes, taken)
+        rate = measured["images_per_second"]
     if DEVICE.type == "cuda":
         memory = torch.cuda.max_memory_allocated()
     else:  # of the process that trains; its workers are alike
