@@ -11,8 +11,9 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter, process_time, sleep
-from typing import Any
+from typing import Any, cast
 
+import torch
 from common import answer
 from lightning.pytorch import Callback, Trainer
 from loader import write_photos
@@ -64,6 +65,14 @@ class Feed(Callback):
                 began = perf_counter()
         return MEASURED * self.size / (perf_counter() - began)
 
+    def weight(self, module: Any) -> Tensor:
+        """The only weight that is trained: with a GPU, the processor would not compute the optimiser's step."""
+        first, *others = module.network.parameters()
+        if others[0].requires_grad:
+            module.network.requires_grad_(False)
+            first.requires_grad_(True)
+        return cast("Tensor", first)
+
     def step(self, module: Any) -> Tensor:
         """In place of ``training_step``: like a GPU, the next step is queued while this one is computed.
 
@@ -74,7 +83,7 @@ class Feed(Callback):
         self.free = perf_counter() + self.wait
         if logging or module.trainer.is_last_batch:
             sleep(self.wait)
-        loss: Tensor = next(module.network.parameters()).square().mean()
+        loss: Tensor = self.weight(module).square().mean()
         if logging:
             module.log("train/loss", loss, batch_size=self.size, on_step=True, on_epoch=False)
         return loss
@@ -101,6 +110,7 @@ class Feed(Callback):
 
 def main(source: str, workers: str, batches: str, epochs: str) -> None:
     """Print the figures of both."""
+    torch.set_num_threads(1)  # more of them would wait for each other on cores that the workers use
     write_photos(Path("photos"))
     size = BATCH * int(workers)
     feed, usual = Feed(size, int(batches)), train.step_callbacks

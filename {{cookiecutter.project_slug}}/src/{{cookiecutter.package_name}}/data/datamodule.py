@@ -4,11 +4,13 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from multiprocessing.reduction import ForkingPickler
 from typing import Any, Protocol, cast
 
 import torch
 from lightning.pytorch import LightningDataModule, Trainer
 from torch import Tensor
+from torch.multiprocessing.reductions import reduce_tensor
 from torch.utils.data import DataLoader, Dataset
 
 from ..errors import UsageError
@@ -18,6 +20,7 @@ from .reading import Reading
 from .sampler import SeededSamples, TrainingSampler
 
 MAX_WORKERS = 8
+SMALL = 64 * 1024  # bytes
 
 
 class SizedDataset(Protocol):
@@ -155,6 +158,7 @@ class DataModule(LightningDataModule):
             pin_memory=torch.cuda.is_available(),
             persistent_workers=workers > 0,
             prefetch_factor=4 if workers else None,
+            worker_init_fn=send_small_tensors_by_value,
         )
 
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
@@ -189,6 +193,21 @@ def counted_images(positions: Tensor, trainer: Trainer) -> Tensor:
         bool tensor [B], true for the images that this process measures.
     """
     return positions % trainer.world_size == trainer.global_rank
+
+
+def send_small_tensors_by_value(_: int) -> None:
+    """Let this worker process send small tensors within the message of their batch.
+
+    Otherwise, each tensor is sent as a file of shared memory, for which the training process opens
+    a connection to the worker and waits. A batch of detection has several tensors for each image.
+    """
+
+    def reduce(tensor: Tensor) -> tuple[Any, ...]:
+        if tensor.nbytes > SMALL or tensor.dtype == torch.bfloat16:  # NumPy lacks bfloat16
+            return cast("tuple[Any, ...]", reduce_tensor(tensor))  # type: ignore[no-untyped-call]
+        return torch.from_numpy, (tensor.numpy(),)
+
+    ForkingPickler.register(Tensor, reduce)
 
 
 def usable_workers() -> int:

@@ -33,6 +33,7 @@ class WeightAverage(Callback):
         self.every_n_steps = every_n_steps
         self.updates = 0
         self.average: dict[str, Tensor] = {}
+        self.weights: dict[str, Tensor] = {}  # of the module, which changes them in place
         self._trained: dict[str, Tensor] | None = None  # set while the module has the average
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -43,6 +44,10 @@ class WeightAverage(Callback):
             name: source[name].detach().clone().to(weights[name].device) for name in weights
         }
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """List the weights once, because this takes longer than an update on a GPU."""
+        self.weights = pl_module.state_dict()
+
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
@@ -52,19 +57,18 @@ class WeightAverage(Callback):
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         # An update stands for every_n_steps steps; the first mostly replaces the initial weights.
-        self._update(pl_module, decay**self.every_n_steps if self.updates > 1 else decay)
+        self._update(decay**self.every_n_steps if self.updates > 1 else decay)
 
     @torch.no_grad()
-    def _update(self, module: LightningModule, decay: float) -> None:
-        weights = module.state_dict()
-        averaged = [name for name, value in weights.items() if value.is_floating_point()]
+    def _update(self, decay: float) -> None:
+        averaged = [name for name, value in self.weights.items() if value.is_floating_point()]
         # One call for all tensors is many times faster than a call for each.
         torch._foreach_lerp_(
             [self.average[name] for name in averaged],
-            [weights[name] for name in averaged],
+            [self.weights[name] for name in averaged],
             1 - decay,
         )
-        for name, value in weights.items():
+        for name, value in self.weights.items():
             if not value.is_floating_point():
                 self.average[name].copy_(value)
 
