@@ -13,6 +13,7 @@ from cookiecutter.cli import main
 sys.path.insert(0, str(ROOT / "tools"))
 
 from pasted_lines import check as check_pasted_line
+from pasted_lines import shell
 from random_answers import check, faults, generate, random_answers
 
 TITLES = ("project_name", "description", "author_name")  # the answers that may be any text
@@ -106,6 +107,17 @@ def test_the_line_of_a_refusal_is_pasted_into_a_shell_and_accepted(tmp_path: Pat
 )
 def test_the_line_of_a_refusal_starts_the_same_program(tmp_path: Path, program: str) -> None:
     assert not check_pasted_line(random.Random(0), tmp_path, program)
+
+
+@pytest.mark.slow
+def test_the_line_of_a_refusal_names_the_repository_and_its_checkout(tmp_path: Path) -> None:
+    words = f"git+{ROOT.as_uri()} --checkout HEAD --no-input -o 'an own' project_slug='A B'"
+    refusal = shell(f"cookiecutter {words}", tmp_path, tmp_path)
+    (line,) = (line for line in refusal.stderr.splitlines() if line.startswith("cookiecutter "))
+    assert " --checkout HEAD " in line
+    pasted = shell(line, tmp_path, tmp_path)
+    assert pasted.returncode == 0, pasted.stderr
+    assert (tmp_path / "an own" / "a-b" / "pyproject.toml").is_file()
 
 
 def test_the_checks_of_random_answers_find_a_planted_fault(tmp_path: Path) -> None:
