@@ -105,6 +105,12 @@ def run_prediction(settings: PredictSettings, run: Run) -> Rows:
             false, or if the trainer uses several processes.
     """
     module = load_module(settings.checkpoint, settings)
+    # ~ if cookiecutter.scope == "complete" and cookiecutter.task != "classification"
+    side = settings.data.tiles
+    if settings.tiles is None and side is not None:
+        settings = settings.model_copy(update={"tiles": side})
+        log.info("Tiles, as in the training: tiles=%d. For whole images: data.tiles=null", side)
+    # ~ endif
     # ~ if cookiecutter.scope == "complete"
     if settings.tta != "none":
         changed: Any = module

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -22,10 +22,20 @@ from ..data.labelme import read_labelme
 # ~ endif
 from ..data.reading import Reading
 from ..data.split import with_splits
+# ~ if cookiecutter.scope == "complete"
+from ..data.tiles import TiledImages, note_tiles
+# ~ endif
 from ..settings.data import PixelFormat, ShapesSettings
 from ..settings.detection import DataSettings
+# ~ if cookiecutter.scope == "complete"
+from .boxes import AnnotatedImage, Target, cut, note_cut_boxes
+# ~ else
 from .boxes import AnnotatedImage, Target, note_cut_boxes
+# ~ endif
 from .coco import from_coco
+# ~ if cookiecutter.scope == "complete"
+from .mosaic import Mosaic, join
+# ~ endif
 from .transforms import FitWithBoxes, PairTransform, train_transform
 # ~ if cookiecutter.scope == "complete"
 from .voc import read_voc
@@ -66,6 +76,7 @@ class BoxDataset(Dataset[Sample | Unreadable]):
     ) -> None:
         # Arrays instead of lists of objects, so that worker processes share their memory.
         self.paths = np.array([str(image.path) for image in annotated])
+        self.names = self.paths  # as pictures and reports show them
         self.sizes = np.array([image.size for image in annotated])
         self.faults = {index: image.faults for index, image in enumerate(annotated) if image.faults}
         # The objects of image ``i`` are those from ``starts[i]`` to ``starts[i + 1]``.
@@ -78,12 +89,31 @@ class BoxDataset(Dataset[Sample | Unreadable]):
         self.areas = np.array([annotation.area for annotation in objects], dtype=np.float32)
         self.transform = transform
         self.labelled = labelled
-        self.images = ImageFiles(self.paths, pixels)
+        self.images: Any = ImageFiles(self.paths, pixels)  # a sequence of DecodedImage
 
     def __len__(self) -> int:
         return len(self.paths)
 
+    # ~ if cookiecutter.scope == "complete"
     def __getitem__(self, index: int) -> Sample | Unreadable:
+        sample, transform = self.sample(index), self.transform
+        if not isinstance(transform, Mosaic) or torch.rand(()) >= transform.probability:
+            return sample
+        # The global random state depends on the seed, the epoch and the index, see SeededSamples.
+        chosen = [sample, *map(self.sample, torch.randint(len(self), (3,)).tolist())]
+        pairs = [
+            (part.image, part.target)
+            for part in chosen
+            if isinstance(part, Sample) and part.target is not None
+        ]
+        # An unreadable image is reported when its own turn comes.
+        return Sample(*join(pairs), index) if len(pairs) == 4 else sample
+
+    def sample(self, index: int) -> Sample | Unreadable:
+        """Return a single transformed image."""
+    # ~ else
+    def __getitem__(self, index: int) -> Sample | Unreadable:
+        # ~ endif
         try:
             (image,), size = self.images[index]
         except UnreadableImageError as error:
@@ -147,11 +177,33 @@ def build_datasets(settings: DataSettings) -> Datasets:
         reading.count(split, images=len(annotated), labels=labels, classes=classes)
     used = (image.path for annotated in found.values() for image in annotated)
     reading.add_unused_images(folder_of(root), used, "not among the annotated images")
-    evaluation, pixels = FitWithBoxes(settings), settings.pixels
+    # ~ if cookiecutter.scope == "complete"
+    tiled = {}
+    if settings.tiles is not None:
+        for split, annotated in splits.items():
+            tiled[split], splits[split] = _cut(annotated, settings.tiles, settings.pixels)
+        note_tiles(tiled, settings.tiles, reading)
+    # ~ endif
+    evaluation = FitWithBoxes(settings)
+    transforms: dict[str, PairTransform] = {
+        "train": train_transform(settings),
+        "val": evaluation,
+        "test": evaluation,
+    }
+    # ~ if cookiecutter.scope == "complete"
+    if settings.augment.mosaic:
+        transforms["train"] = Mosaic(transforms["train"], settings.augment.mosaic)
+    # ~ endif
+    datasets = {
+        split: BoxDataset(splits[split], transform, settings.pixels)
+        for split, transform in transforms.items()
+    }
+    # ~ if cookiecutter.scope == "complete"
+    for split, tiles in tiled.items():
+        datasets[split].images, datasets[split].names = tiles, tiles.names
+    # ~ endif
     return Datasets(
-        train=BoxDataset(splits["train"], train_transform(settings), pixels),
-        val=BoxDataset(splits["val"], evaluation, pixels),
-        test=BoxDataset(splits["test"], evaluation, pixels),
+        **datasets,
         classes=classes,
         collate=collate,
         reading=reading,
@@ -164,6 +216,23 @@ def build_datasets(settings: DataSettings) -> Datasets:
     )
 
 
+# ~ if cookiecutter.scope == "complete"
+def _cut(
+    annotated: Sequence[AnnotatedImage], side: int, pixels: PixelFormat
+) -> tuple[TiledImages, list[AnnotatedImage]]:
+    """Divide images larger than ``side`` pixels into overlapping tiles with their annotations."""
+    files = ImageFiles(np.array([str(image.path) for image in annotated]), pixels)
+    tiled = TiledImages(files, side, [image.size for image in annotated])
+    sizes: list[tuple[int, int]] = [(height, width) for height, width in tiled.sizes.tolist()]
+    parts = []
+    for index, file in enumerate(tiled.files.tolist()):
+        readable = any(sizes[file])
+        image = annotated[file]
+        parts.append(cut(image, tiled.tile(index), sizes[file]) if readable else image)
+    return tiled, parts
+
+
+# ~ endif
 def _read_in_pixels(
     settings: DataSettings, root: Path, reading: Reading
 ) -> tuple[list[str], dict[str, list[CocoImage]]]:

@@ -134,7 +134,7 @@ def _predictions(
     run: Run, results: EvaluationResults, datamodule: DataModule, draw: Draw
 ) -> list[tuple[str, str]]:
     """Write ``worst_predictions.png`` and ``best_predictions.png``; return their sections."""
-    paths = cast("Any", datamodule.datasets.test).paths
+    names = cast("Any", datamodule.datasets.test).names
     sections = []
     for name, images in (("worst", results.worst), ("best", results.best)):
         tiles = [
@@ -146,7 +146,7 @@ def _predictions(
         figures = []
         for result, tile in zip(images, tiles, strict=True):
             tile.thumbnail((TILE_PIXELS, TILE_PIXELS))
-            figures.append(image(tile, f"{paths[result.position]}, {LOSS} {result.loss:.3f}"))
+            figures.append(image(tile, f"{names[result.position]}, {LOSS} {result.loss:.3f}"))
         sections.append((f"{name.capitalize()} predictions", grid(figures)))
     return sections
 

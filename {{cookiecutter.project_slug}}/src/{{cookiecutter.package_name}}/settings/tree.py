@@ -242,8 +242,8 @@ class PredictSettings(Settings):
     # ~ if cookiecutter.scope == "complete" and cookiecutter.task != "classification"
     tiles: int | None = Field(
         ge=32,
-        description="Predict large images in overlapping tiles of so many pixels; null predicts "
-        "each image as a whole.",
+        description="Predict large images in overlapping tiles of so many pixels; null takes the "
+        "data.tiles of the training.",
     )
     # ~ endif
     # ~ if cookiecutter.scope == "complete"
