@@ -2,9 +2,10 @@ import json
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
 # ~ if cookiecutter.task == "detection"
 import pytest
+# ~ else
+import numpy as np
 # ~ endif
 import torch
 from PIL import Image
@@ -131,6 +132,8 @@ def test_a_whole_box_replaces_the_parts_of_its_object_but_not_its_neighbours():
     expected = torch.tensor([whole, neighbour]) * torch.tensor([100 / 175, 1, 100 / 175, 1])
     torch.testing.assert_close(merged.boxes, expected)
     torch.testing.assert_close(merged.scores, torch.tensor([0.9, 0.5]))
+
+
 # ~ else
 class Answers(torch.nn.Module):
     """Gives the class of each pixel with the certainty that stands in the next channel."""
@@ -164,9 +167,9 @@ def test_probabilities_are_averaged_where_tiles_overlap():
     mask = predict_tiles(ByTile(), image, settings()).mask  # tiles from 0 to 64 and 48 to 112
     assert mask[:, :48].eq(0).all()
     assert mask[:, 48:].eq(1).all()
+
+
 # ~ endif
-
-
 TILED = (*SMALL, OWN, "data.root=large", "data.image_size=96", "data.tiles=96", "augment=none")
 LEFTS = [0, 52, 104]  # of the tiles of an image of 200 x 96 pixels
 
