@@ -6,12 +6,13 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ..errors import UsageError
-from .files import SUFFIXES, UNSUPPORTED, files_below
 # ~ if cookiecutter.scope == "complete"
+from .files import SUFFIXES, UNSUPPORTED, files_below
 from .videos import VIDEO_SUFFIXES
 
 SUFFIXES_READ = SUFFIXES | VIDEO_SUFFIXES
 # ~ else
+from .files import SUFFIXES, UNSUPPORTED, files_below
 
 SUFFIXES_READ = SUFFIXES
 # ~ endif

@@ -85,7 +85,8 @@ def merge(
     scores, labels = _reduced(scores, owner, len(first), "amax"), labels[first]
     chosen = batched_nms(every, scores, labels, NMS_IOU)
     every, scores, labels, cut = (part[chosen] for part in (every, scores, labels, cut))
-    remaining = ~(cut & _within_larger(every, labels))
+    remaining = torch.ones_like(cut)
+    remaining[cut] = ~_within_larger(every[cut], labels[cut], every, labels)
     every = every / torch.tensor([size[1], size[0]] * 2)
     return Prediction(every[remaining], scores[remaining], labels[remaining])
 
@@ -125,11 +126,11 @@ def _cut_off(boxes: Tensor, tile: Tile, size: tuple[int, int]) -> Tensor:
     return near
 
 
-def _within_larger(boxes: Tensor, labels: Tensor) -> Tensor:
-    """Return whether most of each box is within a larger box of the same class, bool [N]."""
-    areas = box_area(boxes)
-    iou = box_iou(boxes, boxes)
-    shared = iou / (1 + iou) * (areas[:, None] + areas)
-    larger = (areas > areas[:, None]) & (labels == labels[:, None])
-    within: Tensor = (larger & (shared > COVERED * areas[:, None])).any(dim=1)
+def _within_larger(boxes: Tensor, labels: Tensor, others: Tensor, other_labels: Tensor) -> Tensor:
+    """Return whether most of each box is within a larger one of its class in others, bool [N]."""
+    areas, other_areas = box_area(boxes)[:, None], box_area(others)
+    iou = box_iou(boxes, others)
+    shared = iou / (1 + iou) * (areas + other_areas)
+    larger = (other_areas > areas) & (other_labels == labels[:, None])
+    within: Tensor = (larger & (shared > COVERED * areas)).any(dim=1)
     return within
