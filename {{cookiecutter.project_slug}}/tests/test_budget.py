@@ -69,7 +69,7 @@ def test_a_score_that_still_rises_at_the_end_is_said(tmp_path, scores, rising):
     [
         (20_020, 1, "About 2.8 hours to go without validation (0.5 s per step)."),
         (1_700, 1, "About 14 minutes to go without validation (0.5 s per step)."),
-        (100, 3, "About 40 seconds to go without validation (0.5 s per step)."),
+        (101, 3, "About 40 seconds to go without validation (0.5 s per step)."),
     ],
 )
 def test_the_time_left_follows_from_steps_after_the_first(
