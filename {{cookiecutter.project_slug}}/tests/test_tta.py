@@ -21,7 +21,7 @@ def test_evaluate_and_predict_average_over_changed_copies(train, command, own_da
     words = (f"checkpoint={run}/checkpoints/best.ckpt", "trainer=cpu", "tracking=none")
     scores = []
     for tta in ("none", "flip", "multiscale"):
-        evaluated = command("evaluate", *words, f"tta={tta}")
+        evaluated = command("evaluate", *words, "data.image_size=128", f"tta={tta}")
         metrics = json.loads((evaluated / "metrics.json").read_text())
         measured = {name: value for name, value in metrics.items() if name.startswith("test/")}
         scores.append(f"{measured}\n{(evaluated / 'precision_recall.csv').read_text()}")
