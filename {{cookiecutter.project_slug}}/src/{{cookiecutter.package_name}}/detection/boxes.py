@@ -9,25 +9,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-# ~ if cookiecutter.scope == "complete"
-import torch
-from torch import Tensor
-from torchvision.ops import box_area
-
-# ~ else
 from torch import Tensor
 
-# ~ endif
 from ..data.fit import WHOLE, Placement, place
 from ..data.reading import Reading
-# ~ if cookiecutter.scope == "complete"
-from ..data.tiles import Tile
-# ~ endif
 from ..settings.detection import DataSettings
 
-# ~ if cookiecutter.scope == "complete"
-MIN_VISIBLE = 0.3  # share of a box within a tile or a mosaic, below which its object is left out
-# ~ endif
 NO_AREA = "the box has no area"
 BEYOND = "beyond the border"  # marks the faults that ``note_cut_boxes`` counts
 
@@ -80,43 +67,6 @@ class Target(NamedTuple):
         return self._replace(boxes=boxes, labels=labels, crowd=crowd, areas=areas)
 
 
-# ~ if cookiecutter.scope == "complete"
-def within(boxes: Tensor, window: Tensor) -> tuple[Tensor, Tensor]:
-    """Clip boxes to a part of their image.
-
-    Args:
-        boxes: float [N, 4], x1 y1 x2 y2.
-        window: float [4], the part in the same units.
-
-    Returns:
-        The boxes relative to the part, and the share of the area of each box in it, float [N].
-    """
-    start, end = window[:2].repeat(2), window[2:].repeat(2)
-    clipped = boxes.clamp(start, end)
-    return (clipped - start) / (end - start), box_area(clipped) / box_area(boxes)
-
-
-def cut(image: AnnotatedImage, tile: Tile, size: tuple[int, int]) -> AnnotatedImage:
-    """Return the annotations of a tile of an image, whose file has this height and width.
-
-    Objects are left out if the tile shows less than ``MIN_VISIBLE`` of their box; crowds only if it
-    shows nothing of them, so that they are ignored in each tile.
-    """
-    height, width = size
-    window = torch.tensor([tile.left, tile.top, tile.columns.stop, tile.rows.stop]).double()
-    boxes = torch.tensor([item.box for item in image.objects], dtype=torch.float64).reshape(-1, 4)
-    scale = torch.tensor([width, height] * 2)
-    moved, visible = within(boxes * scale, window)
-    larger = height * width / (tile.height * tile.width)
-    objects = [
-        item._replace(box=box, area=item.area * share * larger)
-        for item, box, share in zip(image.objects, moved.tolist(), visible.tolist(), strict=True)
-        if share >= MIN_VISIBLE or (item.crowd and share > 0)
-    ]
-    return AnnotatedImage(image.path, objects, (tile.height, tile.width))
-
-
-# ~ endif
 class Prediction(NamedTuple):
     """The objects that are detected in an image, sorted by descending score."""
 

@@ -23,18 +23,15 @@ from ..data.labelme import read_labelme
 from ..data.reading import Reading
 from ..data.split import with_splits
 # ~ if cookiecutter.scope == "complete"
-from ..data.tiles import TiledImages, note_tiles
+from ..data.tiles import note_tiles
 # ~ endif
 from ..settings.data import PixelFormat, ShapesSettings
 from ..settings.detection import DataSettings
-# ~ if cookiecutter.scope == "complete"
-from .boxes import AnnotatedImage, Target, cut, note_cut_boxes
-# ~ else
 from .boxes import AnnotatedImage, Target, note_cut_boxes
-# ~ endif
 from .coco import from_coco
 # ~ if cookiecutter.scope == "complete"
 from .mosaic import Mosaic, join
+from .tiled_boxes import cut_images
 # ~ endif
 from .transforms import FitWithBoxes, PairTransform, train_transform
 # ~ if cookiecutter.scope == "complete"
@@ -181,7 +178,7 @@ def build_datasets(settings: DataSettings) -> Datasets:
     tiled = {}
     if settings.tiles is not None:
         for split, annotated in splits.items():
-            tiled[split], splits[split] = _cut(annotated, settings.tiles, settings.pixels)
+            tiled[split], splits[split] = cut_images(annotated, settings.tiles, settings.pixels)
         note_tiles(tiled, settings.tiles, reading)
     # ~ endif
     evaluation = FitWithBoxes(settings)
@@ -216,23 +213,6 @@ def build_datasets(settings: DataSettings) -> Datasets:
     )
 
 
-# ~ if cookiecutter.scope == "complete"
-def _cut(
-    annotated: Sequence[AnnotatedImage], side: int, pixels: PixelFormat
-) -> tuple[TiledImages, list[AnnotatedImage]]:
-    """Divide images larger than ``side`` pixels into overlapping tiles with their annotations."""
-    files = ImageFiles(np.array([str(image.path) for image in annotated]), pixels)
-    tiled = TiledImages(files, side, [image.size for image in annotated])
-    sizes: list[tuple[int, int]] = [(height, width) for height, width in tiled.sizes.tolist()]
-    parts = []
-    for index, file in enumerate(tiled.files.tolist()):
-        readable = any(sizes[file])
-        image = annotated[file]
-        parts.append(cut(image, tiled.tile(index), sizes[file]) if readable else image)
-    return tiled, parts
-
-
-# ~ endif
 def _read_in_pixels(
     settings: DataSettings, root: Path, reading: Reading
 ) -> tuple[list[str], dict[str, list[CocoImage]]]:

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2.functional import resize
 
-from .boxes import MIN_VISIBLE, Target, within
+from .boxes import Target
+from .tiled_boxes import MIN_VISIBLE, within
 from .transforms import MIN_SIDE, PairTransform
 
 
