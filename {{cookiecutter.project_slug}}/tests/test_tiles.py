@@ -2,11 +2,10 @@ import json
 from pathlib import Path
 from types import SimpleNamespace
 
-# ~ if cookiecutter.task == "detection"
-import pytest
-# ~ else
+# ~ if cookiecutter.task == "segmentation"
 import numpy as np
 # ~ endif
+import pytest
 import torch
 from PIL import Image
 
@@ -154,19 +153,20 @@ def test_the_classes_of_marked_pixels_come_out_at_their_place():
     assert predict_tiles(Answers(), image, settings()).mask.equal(ids.to(torch.uint8))
 
 
-def test_probabilities_are_averaged_where_tiles_overlap():
+@pytest.mark.parametrize(("one", "other", "border"), [(60, 90, 48), (90, 60, 64)])
+def test_probabilities_are_averaged_where_tiles_overlap(one, other, border):
     class ByTile(Answers):
         def forward(self, images):
             images = images.clone()
             first = images[:, 2, :1, :1] == 1  # the tile whose first pixel is marked
-            images[:, 0], images[:, 1] = torch.where(first, 0, 1), torch.where(first, 60, 90)
+            images[:, 0], images[:, 1] = torch.where(first, 0, 1), torch.where(first, one, other)
             return super().forward(images)
 
     image = torch.zeros(3, 64, 112, dtype=torch.uint8)
     image[2, 0, 0] = 1
     mask = predict_tiles(ByTile(), image, settings()).mask  # tiles from 0 to 64 and 48 to 112
-    assert mask[:, :48].eq(0).all()
-    assert mask[:, 48:].eq(1).all()
+    assert mask[:, :border].eq(0).all()
+    assert mask[:, border:].eq(1).all()
 
 
 # ~ endif
