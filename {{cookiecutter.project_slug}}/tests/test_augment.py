@@ -6,6 +6,11 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from {{ cookiecutter.package_name }}.data.augment import Erase, Noise, random_steps
+# ~ if cookiecutter.task == "detection"
+from {{ cookiecutter.package_name }}.data.sampler import SeededSamples
+from {{ cookiecutter.package_name }}.detection.boxes import Target
+from {{ cookiecutter.package_name }}.detection.mosaic import join
+# ~ endif
 from {{ cookiecutter.package_name }}.settings.check import check
 from {{ cookiecutter.package_name }}.settings.tree import Settings
 from {{ cookiecutter.package_name }}.task import build_datasets
@@ -91,6 +96,59 @@ def test_boxes_move_with_a_flip_and_stay_under_the_other_changes():
     steps = v2.Compose(random_steps(augment.model_copy(update={"flip_vertical": 1.0}), 3))
     _, moved = steps(image, boxes)
     assert moved.tolist() == [[5, 30, 20, 38]]
+
+
+def marked(label, box):
+    """An image of 64 x 64 pixels with a bright rectangle in a channel, and its target."""
+    left, top, right, bottom = box
+    image = torch.zeros((4, 64, 64), dtype=torch.uint8)
+    image[label, top:bottom, left:right] = 200
+    one = torch.ones(1)
+    return image, Target(torch.tensor([box]) / 64, torch.tensor([label]), one < 0, one, (64, 64))
+
+
+def test_the_boxes_of_a_mosaic_are_those_of_its_pixels():
+    boxes = [(24, 24, 60, 56), (4, 24, 40, 56), (24, 4, 60, 40), (4, 4, 40, 40)]
+    labels = []
+    for seed in range(8):
+        torch.manual_seed(seed)
+        image, target = join([marked(label, box) for label, box in enumerate(boxes)])
+        assert image.shape == (4, 64, 64)
+        labels += target.labels.tolist()
+        for label, box in zip(target.labels.tolist(), target.boxes * 64, strict=True):
+            rows, columns = (image[label] > 100).nonzero().T  # the edges are blurred
+            ends = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+            torch.testing.assert_close(box, torch.tensor(ends).float(), atol=0.6, rtol=0)
+    assert {*labels} == {0, 1, 2, 3}
+
+
+def test_a_mosaic_leaves_out_objects_of_which_little_is_seen(monkeypatch):
+    pairs = [marked(label, (0, 0, 20, 20)) for label in range(4)]
+    drawn = torch.tensor([0.0, 0.25, 0.0])  # the part begins in row 16 of 128, and has 64 rows
+    monkeypatch.setattr(torch, "rand", lambda *_: drawn)
+    _, target = join(pairs)
+    assert target.labels.tolist() == [2]  # 4 rows of the first are left, and nothing of the others
+    assert target.boxes.tolist() == [[0, 0.75, 20 / 64, 1]]
+    drawn[1] = 14 / 64
+    assert join(pairs)[1].labels.tolist() == [0, 2]  # 6 rows of the first, that is 0.3
+
+
+def test_mosaics_depend_on_seed_epoch_and_image_only(workplace):
+    settings = settings_of("augment=none", "data.augment.mosaic=0.5")
+    train = build_datasets(settings.data).train
+
+    def images(seed, epoch, order):
+        samples = SeededSamples(train, seed)
+        return {index: samples[epoch * len(train) + index].image for index in order}
+
+    first = images(0, 1, range(12))
+    again = images(0, 1, reversed(range(12)))
+    assert all(torch.equal(first[index], again[index]) for index in first)
+    for other in (images(1, 1, first), images(0, 2, first)):
+        assert not all(torch.equal(first[index], other[index]) for index in first)
+    single = build_datasets(settings_of("augment=none").data).train
+    joined = sum(not torch.equal(first[index], single[index].image) for index in first)
+    assert 2 <= joined <= 10
 
 
 # ~ endif

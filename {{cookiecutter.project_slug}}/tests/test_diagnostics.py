@@ -251,13 +251,22 @@ def test_bench_names_the_slower_of_loader_and_model(limit, command, monkeypatch,
     assert not (run / "checkpoints").exists()
 
 
+COSTS = "Loader and model do not overlap fully, which costs 25.0 ms per batch: "
+
+
 @pytest.mark.parametrize(
-    ("share", "expected"),
-    [(0.95, ""), (0.8, "Loader and model do not overlap fully, which costs 25.0 ms per batch")],
+    ("share", "workers", "expected"),
+    [
+        (0.95, 4, ""),
+        (0.8, 4, f"{COSTS}try a larger loader.batch_size, or fewer loader.workers if all CPUs"),
+        (0.8, 0, f"{COSTS}loader.workers=auto loads images while the model computes."),
+    ],
 )
-def test_bench_names_what_is_lost_between_loader_and_model(share, expected):
-    line = bench.overlap({"share_of_limit": share, "lost_ms": 25})
-    assert line.split(":")[0] == expected
+def test_bench_names_what_is_lost_between_loader_and_model(share, workers, expected):
+    settings = check(small.composed(f"loader.workers={workers}", name="bench"), BenchSettings)
+    line = bench.overlap({"share_of_limit": share, "lost_ms": 25}, settings)
+    assert line.startswith(expected)
+    assert bool(line) == bool(expected)
 
 
 def test_bench_refuses_several_processes(command):

@@ -12,6 +12,7 @@ from PIL import Image
 
 from {{ cookiecutter.package_name }}.evaluation import html_page
 from {{ cookiecutter.package_name }}.evaluation.callback import EvaluationResults
+from {{ cookiecutter.package_name }}.evaluation.drawing import contact_sheet, fit_text
 from {{ cookiecutter.package_name }}.evaluation.figures import write_figures
 from {{ cookiecutter.package_name }}.evaluation.scores import (
     THRESHOLDS,
@@ -145,3 +146,27 @@ def test_a_run_leaves_its_results_as_files_and_as_one_page(train, command):
         for name in ("worst_predictions", "best_predictions", *FIGURES):
             assert (folder / f"{name}.png").is_file()
     assert "best in validation" in (run / "report.html").read_text()
+
+
+def test_a_text_fits_by_a_smaller_font_first_and_then_without_its_middle():
+    text, font = fit_text("a short name", 13, 200)
+    assert (text, font.size) == ("a short name", 13)
+    text, font = fit_text("a name that is longer", 13, 100)
+    assert text == "a name that is longer"
+    assert 9 < font.size < 13
+    assert font.getlength(text) <= 100
+    text, font = fit_text("DJI_0001_" + "x" * 60 + "_end.jpg", 13, 100)
+    assert font.getlength(text) <= 100
+    assert re.fullmatch("DJI_0.*….*nd.jpg", text)
+
+
+def test_the_names_of_the_files_are_below_the_images_of_a_sheet():
+    tiles = [Image.new("RGB", (100, 50), "red"), Image.new("RGB", (100, 40), "red")]
+    plain, named = contact_sheet(tiles), contact_sheet(tiles, ["first.jpg", "x" * 99])
+    assert named.width == plain.width
+    pixels = np.asarray(named)
+    for tile, top in zip(tiles, (8, 8 + 50 + 8 + 18), strict=True):
+        bottom = top + tile.height
+        assert (pixels[top:bottom, 8:108] == (255, 0, 0)).all()
+        assert (pixels[bottom : bottom + 18, 8:108] < 100).any()
+    assert (pixels[:, 108:] == 255).all()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from {{ cookiecutter.package_name }}.predict import output_names
+from {{ cookiecutter.package_name }}.data.sources import output_names
 
 from small import OWN
 
@@ -27,6 +27,33 @@ def test_predictions_are_written_as_pictures_or_tables_into_a_new_folder(train, 
     assert {"predictions.csv", "predictions.json"} <= {
         path.name for path in Path("results/tables").iterdir()
     }
+
+
+def test_a_batch_of_unreadable_images_is_left_out_and_only_unreadable_images_are_refused(
+    train, command, own_data, capsys
+):
+    checkpoint = f"checkpoint={train(OWN, f'data.root={own_data}')}/checkpoints/best.ckpt"
+    source = Path("source")
+    source.mkdir()
+    shutil.copy(next(own_data.rglob("*.jpg")), source / "a.jpg")
+    for name in ("y.jpg", "z.jpg"):
+        (source / name).write_bytes(b"no image")
+    words = (checkpoint, "tracking=none", "trainer=cpu", "data.skip_unreadable=true")
+    words += ("loader.batch_size=2", "save=tables")
+    (source / "b.jpg").write_bytes((source / "a.jpg").read_bytes())
+    capsys.readouterr()
+    run = command("predict", *words, "source=source")
+    assert len(json.loads((run / "predictions.json").read_text())) == 2
+    printed = capsys.readouterr().out
+    assert "Predictions of 2 files:" in printed
+    assert "Left out: 2 unreadable images, source/y.jpg, source/z.jpg" in printed
+    with pytest.raises(SystemExit, match=r"no file can be read. The first is source/y\.jpg"):
+        command("predict", *words, "source='source/[yz].jpg'")
+    capsys.readouterr()
+    command("predict", *words, "source='source/[az].jpg'")
+    printed = capsys.readouterr().out
+    assert "Predictions of 1 file:" in printed
+    assert "Left out: 1 unreadable image, source/z.jpg" in printed
 
 
 def test_outputs_of_equal_names_get_the_position_of_their_source():

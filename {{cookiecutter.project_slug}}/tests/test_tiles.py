@@ -1,11 +1,16 @@
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
-# ~ if cookiecutter.task == "detection"
-import pytest
+# ~ if cookiecutter.task == "segmentation"
+import numpy as np
 # ~ endif
+import pytest
 import torch
+from PIL import Image
 
+from {{ cookiecutter.package_name }}.data import images
+from {{ cookiecutter.package_name }}.data.cache import cache_images
 from {{ cookiecutter.package_name }}.data.tiles import tiles_of
 # ~ if cookiecutter.task == "detection"
 from {{ cookiecutter.package_name }}.detection.boxes import (
@@ -20,11 +25,14 @@ from {{ cookiecutter.package_name }}.segmentation.tiles import (
     predict_tiles,
 )
 # ~ endif
+from {{ cookiecutter.package_name }}.settings.check import check
 from {{ cookiecutter.package_name }}.settings.data import (
     ShapesSettings,
 )
+from {{ cookiecutter.package_name }}.settings.tree import Settings
+from {{ cookiecutter.package_name }}.task import build_datasets
 
-from small import OWN, data_preset
+from small import OWN, SMALL, composed, data_preset
 
 
 def settings(tiles=64):
@@ -123,6 +131,8 @@ def test_a_whole_box_replaces_the_parts_of_its_object_but_not_its_neighbours():
     expected = torch.tensor([whole, neighbour]) * torch.tensor([100 / 175, 1, 100 / 175, 1])
     torch.testing.assert_close(merged.boxes, expected)
     torch.testing.assert_close(merged.scores, torch.tensor([0.9, 0.5]))
+
+
 # ~ else
 class Answers(torch.nn.Module):
     """Gives the class of each pixel with the certainty that stands in the next channel."""
@@ -143,17 +153,184 @@ def test_the_classes_of_marked_pixels_come_out_at_their_place():
     assert predict_tiles(Answers(), image, settings()).mask.equal(ids.to(torch.uint8))
 
 
-def test_probabilities_are_averaged_where_tiles_overlap():
+@pytest.mark.parametrize(("one", "other", "border"), [(60, 90, 48), (90, 60, 64)])
+def test_probabilities_are_averaged_where_tiles_overlap(one, other, border):
     class ByTile(Answers):
         def forward(self, images):
             images = images.clone()
             first = images[:, 2, :1, :1] == 1  # the tile whose first pixel is marked
-            images[:, 0], images[:, 1] = torch.where(first, 0, 1), torch.where(first, 60, 90)
+            images[:, 0], images[:, 1] = torch.where(first, 0, 1), torch.where(first, one, other)
             return super().forward(images)
 
     image = torch.zeros(3, 64, 112, dtype=torch.uint8)
     image[2, 0, 0] = 1
     mask = predict_tiles(ByTile(), image, settings()).mask  # tiles from 0 to 64 and 48 to 112
-    assert mask[:, :48].eq(0).all()
-    assert mask[:, 48:].eq(1).all()
+    assert mask[:, :border].eq(0).all()
+    assert mask[:, border:].eq(1).all()
+
+
 # ~ endif
+TILED = (*SMALL, OWN, "data.root=large", "data.image_size=96", "data.tiles=96", "augment=none")
+LEFTS = [0, 52, 104]  # of the tiles of an image of 200 x 96 pixels
+
+
+# ~ if cookiecutter.task == "detection"
+PLANTED = {  # left, top, right, bottom of the objects in the second image, by their grey
+    50: (3, 5, 20, 30),  # in the first tile only
+    100: (70, 40, 90, 60),  # in the first and the second tile
+    150: (100, 10, 190, 30),  # a part in the second tile is left out, the third shows most
+}
+CROWD = (140, 70, 160, 90)  # a fifth of it is in the second tile
+
+
+def write_large(folder):
+    """Write three splits of a small image and one of 200 x 96 pixels, with a crowd."""
+    (folder / "annotations").mkdir(parents=True)
+    entries = [{"id": 1, "file_name": "a.png", "width": 60, "height": 50}]
+    entries.append({"id": 2, "file_name": "b.png", "width": 200, "height": 96})
+    boxes = [(1, (10, 10, 30, 30), 0)]
+    boxes += [(2, box, 0) for box in PLANTED.values()] + [(2, CROWD, 1)]
+    annotations = [
+        {"id": number, "image_id": image, "category_id": 1, "iscrowd": crowd}
+        | {"bbox": [left, top, right - left, bottom - top]}
+        for number, (image, (left, top, right, bottom), crowd) in enumerate(boxes, start=1)
+    ]
+    content = {"images": entries, "annotations": annotations}
+    content["categories"] = [{"id": 1, "name": "thing"}]
+    for split in ("train", "val", "test"):
+        (folder / split).mkdir()
+        Image.new("RGB", (60, 50)).save(folder / split / "a.png")
+        image = Image.new("RGB", (200, 96))
+        for grey, box in PLANTED.items():
+            image.paste((grey,) * 3, box)
+        image.save(folder / split / "b.png")
+        (folder / "annotations" / f"{split}.json").write_text(json.dumps(content))
+
+
+def test_the_boxes_of_a_tile_are_those_of_its_pixels(workplace):
+    write_large(workplace / "large")
+    data = build_datasets(check(composed(*TILED), Settings).data)
+    for dataset in (data.train, data.val, data.test):
+        samples = [dataset[index] for index in range(len(dataset))]
+        assert len(samples) == 4  # the small image is a tile of its own
+        greys = []
+        for sample in samples[1:]:
+            target = sample.target
+            boxes = (target.boxes * 96).round().int()
+            shown = []
+            for box in boxes[~target.crowd].tolist():
+                left, top, right, bottom = box
+                (grey,) = sample.image[0, top:bottom, left:right].unique().tolist()
+                rows, columns = (sample.image[0] == grey).nonzero().T
+                assert [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1] == box
+                shown.append(grey)
+            greys.append(shown)
+        # 48 of the 90 columns of the widest object are in the second tile, 86 in the third.
+        assert greys == [[50, 100], [100, 150], [150]]
+    crowds = [sample.target.crowd.tolist() for sample in samples[1:]]
+    assert crowds == [[False, False], [False, False, True], [False, True]]
+    areas = samples[2].target.areas.tolist()
+    assert areas == pytest.approx([20 * 20, 48 * 20, 8 * 20])
+
+
+def test_an_object_of_which_a_tile_shows_little_is_left_out(workplace, monkeypatch):
+    monkeypatch.setitem(PLANTED, 150, (130, 10, 190, 30))  # 18 of 60 columns in the second tile
+    monkeypatch.setitem(PLANTED, 100, (79, 40, 99, 60))  # 17 of 20 columns in the first tile
+    write_large(workplace / "large")
+    data = build_datasets(check(composed(*TILED), Settings).data)
+    assert [len(data.val[index].target.labels) for index in (1, 2, 3)] == [2, 3, 2]
+    monkeypatch.setitem(PLANTED, 150, (131, 10, 191, 30))  # 17 of 60
+    write_large(workplace / "other")
+    settings = check(composed(*TILED, "data.root=other"), Settings)
+    data = build_datasets(settings.data)
+    assert [len(data.val[index].target.labels) for index in (1, 2, 3)] == [2, 2, 2]
+
+
+# ~ else
+def write_large(folder):
+    """Write three splits of a small image and one of 200 x 96 pixels, whose grey is its mask."""
+    numbers = np.random.default_rng(0)
+    for split in ("train", "val", "test"):
+        for name, shape in {"a": (50, 60), "b": (96, 200)}.items():
+            mask = numbers.integers(0, 2, shape, dtype=np.uint8)
+            for kind, values in {"images": mask * 200, "masks": mask}.items():
+                (folder / kind / split).mkdir(parents=True, exist_ok=True)
+                Image.fromarray(values).save(folder / kind / split / f"{name}.png")
+    (folder / "classes.txt").write_text("dark\nbright\n")
+
+
+def test_the_mask_of_a_tile_is_that_of_its_pixels(workplace):
+    write_large(workplace / "large")
+    data = build_datasets(check(composed(*TILED), Settings).data)
+    for split in ("train", "val", "test"):
+        dataset = getattr(data, split)
+        samples = [dataset[index] for index in range(len(dataset))]
+        assert len(samples) == 4  # the small image is a tile of its own
+        whole = np.asarray(Image.open(f"large/images/{split}/b.png"))
+        for sample, left in zip(samples[1:], LEFTS, strict=True):
+            assert np.array_equal(sample.image[0], whole[:, left : left + 96])
+            assert torch.equal(sample.target, sample.image[0] // 200)
+
+
+# ~ endif
+def test_tiles_have_names_and_are_counted_and_small_files_are_not_divided(workplace):
+    write_large(workplace / "large")
+    data = build_datasets(check(composed(*TILED), Settings).data)
+    names = [Path(name).name for name in data.train.names]
+    assert names == ["a.png", "b.png (0,0)", "b.png (52,0)", "b.png (104,0)"]
+    counted = "2 images of train give 4 tiles, 2 images of val give 4 tiles"
+    assert any(note.startswith(f"data.tiles=96: {counted}") for note in data.reading.notes)
+
+
+def test_files_are_decoded_once_with_the_cache_and_not_to_know_their_size(workplace, monkeypatch):
+    write_large(workplace / "large")
+    decoded, read = [], images.read_image
+    for module in ("data.images", "{{ cookiecutter.task }}.dataset"):
+        monkeypatch.setattr(
+            f"{{ cookiecutter.package_name }}.{module}.read_image",
+            lambda path, *pixels: decoded.append(path) or read(path, *pixels),
+            raising=False,
+        )
+    settings = check(composed(*TILED, "data.cache=disk"), Settings)
+    datasets = [build_datasets(settings.data) for _ in range(3)]
+    assert decoded == []
+    plain = [datasets[0].train[index] for index in range(4)]
+    assert len(decoded) == 2  # not once for each tile
+    for data in datasets[1:]:
+        cache_images(data, settings)
+    for data in datasets[1:]:
+        for sample, expected in zip(map(data.train.__getitem__, range(4)), plain, strict=True):
+            assert torch.equal(sample.image, expected.image)
+    assert len(decoded) == 4
+
+
+def test_every_command_reads_the_tiles_that_were_trained(train, command, workplace, caplog):
+    caplog.set_level("INFO")
+    write_large(workplace / "large")
+    run = train(*TILED, "loader.batch_size=2", "trainer.max_epochs=1")
+    command("train", f"resume={run.name}", "trainer.max_epochs=2")
+    content = torch.load(run / "checkpoints/last.ckpt", weights_only=True)
+    assert content["global_step"] == 4  # four tiles in two epochs
+    assert content["settings"]["data"]["tiles"] == 96
+    assert "b.png (52,0)" in (run / "report.html").read_text()
+    words = (f"checkpoint={run}/checkpoints/best.ckpt", "trainer=cpu", "tracking=none")
+    evaluated = command("evaluate", *words)
+    assert "4 of 4 images" in (evaluated / "report.html").read_text()
+    words += ("source=large", "save=tables")
+    # ~ if cookiecutter.task == "detection"
+    words += ("model.score_threshold=0",)
+    # ~ endif
+    caplog.clear()
+    results = [
+        (command("predict", *words, *extra) / "predictions.json").read_text()
+        for extra in ([], ["data.tiles=null", "tiles=96"], ["data.tiles=null"])
+    ]
+    (line,) = [text for text in caplog.messages if "tiles=96" in text]
+    assert "data.tiles=null" in line
+    assert results[0] == results[1] != results[2]
+
+
+def test_doctor_checks_files_instead_of_tiles(command, workplace):
+    write_large(workplace / "large")
+    run = command("doctor", *TILED, "steps=0")
+    assert json.loads((run / "doctor.json").read_text())["images"]["train"] == 2

@@ -1,5 +1,6 @@
 import json
 
+import pytest
 import torch
 from torch import nn
 
@@ -8,8 +9,10 @@ from {{ cookiecutter.package_name }}.detection.boxes import (
     Prediction,
 )
 # ~ endif
+from {{ cookiecutter.package_name }}.errors import UsageError
 from {{ cookiecutter.package_name }}.evaluation.tta import (
     AveragedNetwork,
+    scaled_sides,
 )
 
 
@@ -18,7 +21,6 @@ def test_evaluate_and_predict_average_over_changed_copies(train, command, own_da
     words = (f"checkpoint={run}/checkpoints/best.ckpt", "trainer=cpu", "tracking=none")
     scores = []
     for tta in ("none", "flip", "multiscale"):
-        # Scaled sides are multiples of 32, so a smaller image would keep its size.
         evaluated = command("evaluate", *words, "data.image_size=128", f"tta={tta}")
         metrics = json.loads((evaluated / "metrics.json").read_text())
         measured = {name: value for name, value in metrics.items() if name.startswith("test/")}
@@ -26,6 +28,49 @@ def test_evaluate_and_predict_average_over_changed_copies(train, command, own_da
         predicted = command("predict", *words, f"source={own_data}", f"tta={tta}")
         assert len(json.loads((predicted / "predictions.json").read_text())) >= 20
     assert len({*scores}) == 3
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        ((640, 320), [(480, 224), (800, 416)]),
+        ((128, 64), [(96, 32), (160, 96)]),
+        ((32, 32), [(64, 64)]),
+        ((28, 28), [(32, 32), (64, 64)]),
+    ],
+)
+def test_scaled_copies_differ_from_the_image_in_size(size, expected):
+    assert scaled_sides(size) == expected
+
+
+class Fails(nn.Module):
+    """Raises an error for images of other sides than 64 pixels."""
+
+    def __init__(self, error):
+        super().__init__()
+        self.error = error
+
+    def forward(self, images):
+        if images.shape[2] != 64:
+            raise self.error
+        return images
+
+
+@pytest.mark.parametrize(
+    ("error", "about_size"),
+    [
+        (AssertionError("Input height (96) doesn't match model (64)."), True),
+        (RuntimeError("Wrong input shape height=33, width=33."), True),
+        (torch.OutOfMemoryError("Tried to allocate 2 GiB. Size of the pool ..."), False),
+        (RuntimeError("CUDA error: device-side assert triggered"), False),
+    ],
+)
+def test_only_errors_about_the_size_say_that_a_network_has_a_single_size(error, about_size):
+    network = AveragedNetwork(Fails(error), "multiscale")
+    images = torch.zeros(1, 3, 64, 64, dtype=torch.uint8)
+    with pytest.raises(UsageError if about_size else type(error)) as raised:
+        network(images)
+    assert ("a single size only" in str(raised.value)) == about_size
 
 
 # ~ if cookiecutter.task == "classification"

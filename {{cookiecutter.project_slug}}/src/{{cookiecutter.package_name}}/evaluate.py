@@ -1,19 +1,13 @@
 """Test a checkpoint on a split of the data and write the report."""
 
-# ~ if cookiecutter.scope == "complete"
-from dataclasses import replace
-from typing import Any
-
-# ~ else
 from dataclasses import replace
 
-# ~ endif
 from .data.datamodule import DataModule
 from .data.reading import report_reading
 from .evaluation.callback import EvaluationResults
 from .evaluation.report import print_summary, write_report
 # ~ if cookiecutter.scope == "complete"
-from .evaluation.tta import AveragedNetwork
+from .evaluation.tta import average_copies
 from .export.onnx_model import load_module
 from .model import matching_datasets
 # ~ else
@@ -35,14 +29,7 @@ def run_evaluation(settings: EvaluateSettings, run: Run) -> dict[str, float]:
     """
     module = load_module(settings.checkpoint, settings)
     # ~ if cookiecutter.scope == "complete"
-    if settings.tta != "none":
-        changed: Any = module
-        # ~ if cookiecutter.task == "classification"
-        several = module.threshold is not None
-        changed.network = AveragedNetwork(module.network, settings.tta, several=several)
-        # ~ else
-        changed.network = AveragedNetwork(module.network, settings.tta)
-        # ~ endif
+    average_copies(module, settings.tta)
     # ~ endif
     datasets = matching_datasets(settings, module.classes, settings.checkpoint)
     report_reading(datasets.reading, run)

@@ -16,6 +16,7 @@ from {{ cookiecutter.package_name }}.detection.coco import describe, table_rows
 from {{ cookiecutter.package_name }}.detection.draw import draw_prediction
 from {{ cookiecutter.package_name }}.detection.metrics import CocoScores
 from {{ cookiecutter.package_name }}.detection.network import build_network
+from {{ cookiecutter.package_name }}.evaluation.drawing import class_color
 from {{ cookiecutter.package_name }}.model import load_module
 from {{ cookiecutter.package_name }}.run.folder import Run
 from {{ cookiecutter.package_name }}.settings.detection import ModelSettings
@@ -287,6 +288,18 @@ def test_a_drawing_shows_the_box_in_its_place():
     assert drawn.getpixel((200, 200)) == (128, 128, 128)
     for place in ((100, 200), (299, 200), (200, 269)):
         assert drawn.getpixel(place) != (128, 128, 128)
+
+
+def test_a_legend_has_the_colours_of_the_annotation_and_of_the_predicted_classes():
+    image = torch.full((3, 300, 400), 128, dtype=torch.uint8)
+    box = torch.tensor([[0.25, 0.5, 0.75, 0.9]])
+    one = torch.ones(1)
+    target = Target(box, torch.tensor([0]), one < 0, one, (300, 400))
+    drawn = draw_prediction(image, target, Prediction(box, one, torch.tensor([1])), ["a", "b", "c"])
+    legend = drawn.crop((0, 300, 400, drawn.height))
+    colors = {color for _, color in legend.getcolors(1000)}
+    assert [class_color(label) in colors for label in range(3)] == [False, True, False]
+    assert legend.crop((6, 5, 16, 15)).getcolors() == [(100, (255, 255, 255))]
 
 
 def test_boxes_below_the_score_threshold_are_not_predicted(train):

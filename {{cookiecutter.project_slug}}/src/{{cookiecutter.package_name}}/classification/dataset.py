@@ -94,6 +94,7 @@ class ImageDataset(Dataset[Sample | Unreadable]):
     ) -> None:
         # Arrays instead of lists of objects, so that worker processes share their memory.
         self.paths = np.array([str(path) for path, _ in files])
+        self.names = self.paths  # as pictures and reports show them
         self.targets = np.array([target for _, target in files])
         self.transform = transform
         self.images = ImageFiles(self.paths, pixels)

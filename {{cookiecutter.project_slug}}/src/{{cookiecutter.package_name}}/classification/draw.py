@@ -3,10 +3,10 @@
 import math
 from collections.abc import Sequence
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 from torch import Tensor
 
-from ..evaluation.drawing import to_picture
+from ..evaluation.drawing import fit_text, to_picture
 # ~ if cookiecutter.scope == "complete"
 from .dataset import UNLABELLED, Prediction, Target, target_labels
 
@@ -116,22 +116,11 @@ def _captioned(image: Tensor, lines: Sequence[str], color: str) -> Image.Image:
             (picture.width * factor, picture.height * factor), Image.Resampling.NEAREST
         )
     size = max(FONT_SIZE, picture.width // 32)
-    font = ImageFont.load_default(size)
     height = 2 * (size + 6) + 4  # two lines, so that all images of a sheet have the same size
     tile = Image.new("RGB", (picture.width, picture.height + height), color)
     tile.paste(picture, (0, 0))
     pen = ImageDraw.Draw(tile)
     for row, line in enumerate(lines):
-        pen.text(
-            (6, picture.height + 4 + row * (size + 6)),
-            _shortened(line, font, picture.width - 12),
-            "white",
-            font,
-        )
+        text, font = fit_text(line, size, picture.width - 12)
+        pen.text((6, picture.height + 4 + row * (size + 6)), text, "white", font)
     return tile
-
-
-def _shortened(line: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
-    while font.getlength(line) > width and len(line) > 1:
-        line = line[:-2] + "…"
-    return line

@@ -247,7 +247,8 @@ class ClassificationModule(LightningModule):
 
     def predict_step(self, batch: Batch, batch_idx: int) -> list[tuple[int, Prediction]]:
         """Return the index of each image in the data set, and its prediction."""
-        return list(zip(batch.positions.tolist(), self.predict_images(batch.images), strict=True))
+        predictions = self.predict_images(batch.images) if len(batch.images) else []
+        return list(zip(batch.positions.tolist(), predictions, strict=True))
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Build the optimiser and its learning rate schedule."""

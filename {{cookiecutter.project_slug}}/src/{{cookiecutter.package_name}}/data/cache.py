@@ -49,7 +49,7 @@ class CachedImages:
         """Wrap the images of a data set.
 
         Args:
-            images: a sequence of ``DecodedImage``, whose attribute ``paths`` lists the image files.
+            images: a sequence of ``DecodedImage`` with a method ``source``, such as ``ImageFiles``.
             folder: the cache folder, which is created when the first image is stored.
             settings: the ``image_size`` and the ``fit`` that images are stored for.
         """
@@ -82,22 +82,12 @@ class CachedImages:
         """Return the path of a cached image; it depends on the source files and the stored size."""
         fit = (self.settings.input_size, self.settings.fit)
         stored = (*fit, self.pixels.channels, self.pixels.value_range)
-        # ~ if cookiecutter.task == "segmentation"
-        files = [str(self.images.paths[index])]
-        record = self.images.masks.record(index)
-        if isinstance(record, tuple):  # mask file and classes, not a COCO record
-            files.append(record[0])
+        files, record = self.images.source(index)
         digest = hashlib.sha256(repr((stored, record)).encode())
         for file in files:
             with suppress(FileNotFoundError):  # reading the image raises a better error
                 state = Path(file).stat()
                 digest.update(f"{file}\0{state.st_size}\0{state.st_mtime_ns}\0".encode())
-        # ~ else
-        file, digest = self.images.paths[index], hashlib.sha256(repr(stored).encode())
-        with suppress(FileNotFoundError):  # reading the image raises a better error
-            state = Path(file).stat()
-            digest.update(f"{file}\0{state.st_size}\0{state.st_mtime_ns}\0".encode())
-        # ~ endif
         name = digest.hexdigest()[:32]
         return self.folder / name[:2] / name[2:]
 

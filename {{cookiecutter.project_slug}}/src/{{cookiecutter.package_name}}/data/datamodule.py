@@ -165,13 +165,14 @@ class DataModule(LightningDataModule):
         """Record the unreadable images of a batch, or raise an error.
 
         Raises:
-            UsageError: if an image is unreadable without ``skip_unreadable``, or all images are.
+            UsageError: if an image is unreadable without ``skip_unreadable``, or if all images are,
+                except in prediction, where the batch has no results.
         """
         for path, reason in batch.unreadable:
             if not self.skip_unreadable:
                 raise UnreadableImageError(path, reason)
             self.unreadable.add(path)
-        if not len(batch.images):
+        if not len(batch.images) and not (self.trainer and self.trainer.predicting):
             raise UsageError(
                 f"A whole batch of images is unreadable, {batch.unreadable[0].path} among them.\n"
                 "Repair or remove them, or use a larger loader.batch_size."

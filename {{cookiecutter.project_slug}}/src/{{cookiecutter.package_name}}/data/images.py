@@ -58,6 +58,12 @@ class ImageFiles:
     def __len__(self) -> int:
         return len(self.paths)
 
+    # ~ if cookiecutter.scope == "complete"
+    def source(self, index: int) -> tuple[list[str], object]:
+        """Return the files of a picture, and what else its pixels depend on."""
+        return [str(self.paths[index])], None
+
+    # ~ endif
     def __getitem__(self, index: int) -> DecodedImage:
         image = read_image(str(self.paths[index]), self.pixels)
         return DecodedImage((image,), (image.shape[1], image.shape[2]))

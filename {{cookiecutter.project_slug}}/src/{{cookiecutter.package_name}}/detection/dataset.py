@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -22,10 +22,17 @@ from ..data.labelme import read_labelme
 # ~ endif
 from ..data.reading import Reading
 from ..data.split import with_splits
+# ~ if cookiecutter.scope == "complete"
+from ..data.tiles import note_tiles
+# ~ endif
 from ..settings.data import PixelFormat, ShapesSettings
 from ..settings.detection import DataSettings
 from .boxes import AnnotatedImage, Target, note_cut_boxes
 from .coco import from_coco
+# ~ if cookiecutter.scope == "complete"
+from .mosaic import Mosaic, join
+from .tiled_boxes import cut_images
+# ~ endif
 from .transforms import FitWithBoxes, PairTransform, train_transform
 # ~ if cookiecutter.scope == "complete"
 from .voc import read_voc
@@ -66,6 +73,7 @@ class BoxDataset(Dataset[Sample | Unreadable]):
     ) -> None:
         # Arrays instead of lists of objects, so that worker processes share their memory.
         self.paths = np.array([str(image.path) for image in annotated])
+        self.names = self.paths  # as pictures and reports show them
         self.sizes = np.array([image.size for image in annotated])
         self.faults = {index: image.faults for index, image in enumerate(annotated) if image.faults}
         # The objects of image ``i`` are those from ``starts[i]`` to ``starts[i + 1]``.
@@ -78,12 +86,31 @@ class BoxDataset(Dataset[Sample | Unreadable]):
         self.areas = np.array([annotation.area for annotation in objects], dtype=np.float32)
         self.transform = transform
         self.labelled = labelled
-        self.images = ImageFiles(self.paths, pixels)
+        self.images: Any = ImageFiles(self.paths, pixels)  # a sequence of DecodedImage
 
     def __len__(self) -> int:
         return len(self.paths)
 
+    # ~ if cookiecutter.scope == "complete"
     def __getitem__(self, index: int) -> Sample | Unreadable:
+        sample, transform = self.sample(index), self.transform
+        if not isinstance(transform, Mosaic) or torch.rand(()) >= transform.probability:
+            return sample
+        # The global random state depends on the seed, the epoch and the index, see SeededSamples.
+        chosen = [sample, *map(self.sample, torch.randint(len(self), (3,)).tolist())]
+        pairs = [
+            (part.image, part.target)
+            for part in chosen
+            if isinstance(part, Sample) and part.target is not None
+        ]
+        # An unreadable image is reported when its own turn comes.
+        return Sample(*join(pairs), index) if len(pairs) == 4 else sample
+
+    def sample(self, index: int) -> Sample | Unreadable:
+        """Return a single transformed image."""
+    # ~ else
+    def __getitem__(self, index: int) -> Sample | Unreadable:
+        # ~ endif
         try:
             (image,), size = self.images[index]
         except UnreadableImageError as error:
@@ -147,11 +174,33 @@ def build_datasets(settings: DataSettings) -> Datasets:
         reading.count(split, images=len(annotated), labels=labels, classes=classes)
     used = (image.path for annotated in found.values() for image in annotated)
     reading.add_unused_images(folder_of(root), used, "not among the annotated images")
-    evaluation, pixels = FitWithBoxes(settings), settings.pixels
+    # ~ if cookiecutter.scope == "complete"
+    tiled = {}
+    if settings.tiles is not None:
+        for split, annotated in splits.items():
+            tiled[split], splits[split] = cut_images(annotated, settings.tiles, settings.pixels)
+        note_tiles(tiled, settings.tiles, reading)
+    # ~ endif
+    evaluation = FitWithBoxes(settings)
+    transforms: dict[str, PairTransform] = {
+        "train": train_transform(settings),
+        "val": evaluation,
+        "test": evaluation,
+    }
+    # ~ if cookiecutter.scope == "complete"
+    if settings.augment.mosaic:
+        transforms["train"] = Mosaic(transforms["train"], settings.augment.mosaic)
+    # ~ endif
+    datasets = {
+        split: BoxDataset(splits[split], transform, settings.pixels)
+        for split, transform in transforms.items()
+    }
+    # ~ if cookiecutter.scope == "complete"
+    for split, tiles in tiled.items():
+        datasets[split].images, datasets[split].names = tiles, tiles.names
+    # ~ endif
     return Datasets(
-        train=BoxDataset(splits["train"], train_transform(settings), pixels),
-        val=BoxDataset(splits["val"], evaluation, pixels),
-        test=BoxDataset(splits["test"], evaluation, pixels),
+        **datasets,
         classes=classes,
         collate=collate,
         reading=reading,

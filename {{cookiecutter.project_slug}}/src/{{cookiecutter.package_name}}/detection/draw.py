@@ -3,10 +3,10 @@
 import math
 from collections.abc import Sequence
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 from torch import Tensor
 
-from ..evaluation.drawing import class_color, to_picture
+from ..evaluation.drawing import class_color, fit_text, to_picture, with_legend
 from .boxes import Prediction, Target
 
 MIN_WIDTH = 256
@@ -17,6 +17,8 @@ def draw_prediction(
 ) -> Image.Image:
     """Draw the predicted boxes on an image, and the target boxes, if given, in thin white lines.
 
+    With target boxes, a legend of the colours is below the image.
+
     Args:
         image: uint8 tensor [C, H, W].
         target: the annotated objects, or None.
@@ -24,31 +26,32 @@ def draw_prediction(
         classes: the class names.
     """
     picture = _enlarged(to_picture(image))
-    pen = ImageDraw.Draw(picture)
+    pen, objects = ImageDraw.Draw(picture), prediction.labels.tolist()
     width = max(2, picture.width // 250)
     if target is not None:
         for box in _scaled(target.boxes, picture):
             pen.rectangle(box, outline="white", width=max(1, width // 2))
-    font = ImageFont.load_default(max(12, picture.width // 45))
     boxes = _scaled(prediction.boxes, picture)
     # Boxes with low scores first, so that boxes with high scores are on top.
     for box, label, score in reversed(
-        list(zip(boxes, prediction.labels.tolist(), prediction.scores.tolist(), strict=True))
+        list(zip(boxes, objects, prediction.scores.tolist(), strict=True))
     ):
         pen.rectangle(box, outline=class_color(label), width=width)
         text = f"{classes[label]}: {score:.0%}"
-        _write(pen, picture.width, box, text, class_color(label), font)
-    return picture
+        _write(pen, picture.width, box, text, class_color(label))
+    if target is None:  # the boxes have the names of their classes
+        return picture
+    shown = [(classes[label], class_color(label)) for label in sorted({*objects})]
+    return with_legend(picture, [("annotated", "white"), *shown])
 
 
 def draw_target(image: Tensor, target: Target, classes: Sequence[str]) -> Image.Image:
     """Draw the annotated boxes on an image, uint8 [C, H, W]."""
     picture = _enlarged(to_picture(image))
     pen = ImageDraw.Draw(picture)
-    font = ImageFont.load_default(max(12, picture.width // 45))
     for box, label in zip(_scaled(target.boxes, picture), target.labels.tolist(), strict=True):
         pen.rectangle(box, outline=class_color(label), width=max(2, picture.width // 250))
-        _write(pen, picture.width, box, classes[label], class_color(label), font)
+        _write(pen, picture.width, box, classes[label], class_color(label))
     return picture
 
 
@@ -72,12 +75,12 @@ def _write(
     box: tuple[float, float, float, float],
     text: str,
     color: tuple[int, int, int],
-    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
 ) -> None:
     """Write a text on its colour above a box, or in the box at the upper edge of the picture.
 
     At the right edge of the picture, which is ``width`` pixels wide, the text is moved to the left.
     """
+    text, font = fit_text(text, max(12, width // 45), width - 5)
     left, _, right, bottom = pen.textbbox((0, 0), text, font=font)
     above = box[1] - bottom - 2
     x, y = box[0], above if above >= 0 else box[1]

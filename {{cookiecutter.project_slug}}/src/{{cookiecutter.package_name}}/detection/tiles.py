@@ -56,8 +56,8 @@ def merge(
         + torch.tensor([tile.left, tile.top] * 2)
         for prediction, tile in zip(predictions, tiles, strict=True)
     ]
-    owner = list(range(sum(map(len, boxes))))  # the first box of each object
-    starts = torch.tensor([0, *map(len, boxes)]).cumsum(0).tolist()
+    starts = torch.tensor([0, *map(len, boxes)]).cumsum(0)
+    pairs = [torch.empty(0, 2, dtype=torch.int64)]
     for (one, a), (two, b) in combinations(enumerate(tiles), 2):
         left, top = max(a.left, b.left), max(a.top, b.top)
         right = min(a.left + a.width, b.left + b.width)
@@ -67,28 +67,52 @@ def merge(
         lowest, highest = torch.tensor([left, top] * 2), torch.tensor([right, bottom] * 2)
         seen = [boxes[index].clamp(lowest, highest) for index in (one, two)]
         same = predictions[one].labels[:, None] == predictions[two].labels
-        for i, j in ((box_iou(*seen) >= SAME_IOU) & same).nonzero().tolist():
-            kept, joined = owner[starts[one] + i], owner[starts[two] + j]
-            owner = [kept if index == joined else index for index in owner]
+        agreeing = ((box_iou(*seen) >= SAME_IOU) & same).nonzero()
+        pairs.append(agreeing + starts[[one, two]])
     every, scores = torch.cat(boxes), torch.cat([part.scores for part in predictions])
     labels = torch.cat([part.labels for part in predictions])
     cut = torch.cat([_cut_off(part, tile, size) for part, tile in zip(boxes, tiles, strict=True)])
-    members, kept = torch.tensor(owner), sorted({*owner})
-    for first in kept:
-        group = (members == first).nonzero().flatten()
-        whole = group[~cut[group]]
-        if len(whole):
-            every[first] = every[whole[scores[whole].argmax()]]
-        else:
-            around = every[group]
-            every[first] = torch.cat([around[:, :2].amin(dim=0), around[:, 2:].amax(dim=0)])
-        cut[first], scores[first] = not len(whole), scores[group].max()
-    every, scores, labels, cut = (part[kept] for part in (every, scores, labels, cut))
+    owner = _groups(torch.cat(pairs), len(every))
+    is_first = owner == torch.arange(len(every))
+    first, owner = is_first.nonzero().flatten(), (is_first.cumsum(0) - 1)[owner]
+    # Of each object the whole box of the highest score, or the box around all its boxes.
+    order = scores.masked_fill(cut, -1).argsort(descending=True, stable=True)
+    best = order[_reduced(order.argsort(), owner, len(first), "amin")]
+    lowest = _reduced(every[:, :2], owner, len(first), "amin")
+    highest = _reduced(every[:, 2:], owner, len(first), "amax")
+    cut = cut[best]
+    every = torch.where(cut[:, None], torch.cat([lowest, highest], dim=1), every[best])
+    scores, labels = _reduced(scores, owner, len(first), "amax"), labels[first]
     chosen = batched_nms(every, scores, labels, NMS_IOU)
     every, scores, labels, cut = (part[chosen] for part in (every, scores, labels, cut))
-    remaining = ~(cut & _within_larger(every, labels))
+    remaining = torch.ones_like(cut)
+    remaining[cut] = ~_within_larger(every[cut], labels[cut], every, labels)
     every = every / torch.tensor([size[1], size[0]] * 2)
     return Prediction(every[remaining], scores[remaining], labels[remaining])
+
+
+def _groups(pairs: Tensor, count: int) -> Tensor:
+    """Return for each of ``count`` boxes the first box that it is connected with, int64 [count].
+
+    Args:
+        pairs: int64 [M, 2], the boxes that show the same object.
+        count: the number of boxes.
+    """
+    owner = torch.arange(count)
+    while True:
+        lowest = owner[pairs].amin(dim=1)
+        lower = owner.scatter_reduce(0, pairs.T.flatten(), lowest.repeat(2), "amin")
+        lower = lower[lower]
+        if torch.equal(lower, owner):
+            return owner
+        owner = lower
+
+
+def _reduced(values: Tensor, owner: Tensor, count: int, kind: str) -> Tensor:
+    """Return the smallest (``amin``) or largest value (``amax``) of each group, [count, ...]."""
+    index = owner.reshape(-1, *[1] * (values.ndim - 1)).expand_as(values)
+    empty = values.new_zeros(count, *values.shape[1:])
+    return empty.scatter_reduce(0, index, values, kind, include_self=False)
 
 
 def _cut_off(boxes: Tensor, tile: Tile, size: tuple[int, int]) -> Tensor:
@@ -102,11 +126,11 @@ def _cut_off(boxes: Tensor, tile: Tile, size: tuple[int, int]) -> Tensor:
     return near
 
 
-def _within_larger(boxes: Tensor, labels: Tensor) -> Tensor:
-    """Return whether most of each box is within a larger box of the same class, bool [N]."""
-    areas = box_area(boxes)
-    iou = box_iou(boxes, boxes)
-    shared = iou / (1 + iou) * (areas[:, None] + areas)
-    larger = (areas > areas[:, None]) & (labels == labels[:, None])
-    within: Tensor = (larger & (shared > COVERED * areas[:, None])).any(dim=1)
+def _within_larger(boxes: Tensor, labels: Tensor, others: Tensor, other_labels: Tensor) -> Tensor:
+    """Return whether most of each box is within a larger one of its class in others, bool [N]."""
+    areas, other_areas = box_area(boxes)[:, None], box_area(others)
+    iou = box_iou(boxes, others)
+    shared = iou / (1 + iou) * (areas + other_areas)
+    larger = (other_areas > areas) & (other_labels == labels[:, None])
+    within: Tensor = (larger & (shared > COVERED * areas)).any(dim=1)
     return within

@@ -40,7 +40,7 @@ def run_bench(settings: BenchSettings, run: Run) -> None:
     rates = measure_rates(datasets, settings, run)
     write_json(run.folder / "bench.json", rates)
     stages = time_stages(datasets, settings, rates)
-    hints = (advice(stages, rates, settings, Machine.here()), overlap(rates))
+    hints = (advice(stages, rates, settings, Machine.here()), overlap(rates, settings))
     _print_rates(rates, hints, settings, run)
 
 
@@ -148,13 +148,16 @@ def train_steps(
     return {name.removeprefix("perf/"): value for name, value in measured.items()}
 
 
-def overlap(rates: dict[str, float]) -> str:
+def overlap(rates: dict[str, float], settings: BenchSettings) -> str:
     """Return a line on the time lost between loader and model, empty if the limit is reached."""
     if rates["share_of_limit"] >= WELL_OVERLAPPED:
         return ""
+    remedy = "try a larger loader.batch_size, or fewer loader.workers if all CPUs are busy."
+    if settings.loader.workers == 0:
+        remedy = "loader.workers=auto loads images while the model computes."
     return (
         f"Loader and model do not overlap fully, which costs {rates['lost_ms']:.1f} ms per batch: "
-        "try a larger loader.batch_size, or fewer loader.workers if all CPUs are busy."
+        f"{remedy}"
     )
 
 

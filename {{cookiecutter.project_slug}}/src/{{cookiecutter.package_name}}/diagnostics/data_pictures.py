@@ -86,14 +86,12 @@ def draw_augmented(datasets: Datasets, path: Path) -> None:
     train: Any = datasets.train
     spread = torch.linspace(0, len(train) - 1, min(MAX_AUGMENTED, len(train))).long().tolist()
     samples = [train[index] for index in spread]
-    tiles = [
-        draw_target(sample.image, sample.target, datasets.classes)
-        for sample in samples
-        if not isinstance(sample, Unreadable)
-    ]
+    readable = [sample for sample in samples if not isinstance(sample, Unreadable)]
+    tiles = [draw_target(sample.image, sample.target, datasets.classes) for sample in readable]
+    names = [Path(train.names[sample.position]).name for sample in readable]
     if tiles:
         with replacing(path) as hidden:
-            contact_sheet(tiles).save(hidden)
+            contact_sheet(tiles, names).save(hidden)
 
 
 def issues_of_kind(report: DataReport, kind: str) -> list[Issue]:

@@ -46,6 +46,10 @@ def run_doctor(settings: DoctorSettings, run: Run) -> None:
     settings = with_value_range(settings, datasets)
     classes = list(datasets.classes)
     draw_augmented(datasets, run.folder / "augmented.png")
+    # ~ if cookiecutter.task != "classification"
+    if settings.data.tiles is not None:  # files are checked, not tiles
+        datasets = build_datasets(settings.data.model_copy(update={"tiles": None}))
+    # ~ endif
     report = check_data(datasets, progress=settings.trainer.progress)
     _print_report(report, console)
     for sentence in class_advice(report, classes, settings, datasets):

@@ -4,12 +4,15 @@
 import colorsys
 import math
 from collections.abc import Sequence
+from typing import cast
 
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torchvision.transforms.functional import to_pil_image
 
 _GOLDEN_SECTION = 0.618033988749895  # hue step, by which successive classes differ clearly
+NAME_SIZE, MIN_FONT = 13, 9  # usual and smallest size of a text in pixels
+CAPTION = NAME_SIZE + 5  # pixels for a name below an image
 
 
 def class_color(label: int) -> tuple[int, int, int]:
@@ -23,10 +26,14 @@ def class_color(label: int) -> tuple[int, int, int]:
 
 import math
 from collections.abc import Sequence
+from typing import cast
 
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torchvision.transforms.functional import to_pil_image
+
+NAME_SIZE, MIN_FONT = 13, 9  # usual and smallest size of a text in pixels
+CAPTION = NAME_SIZE + 5  # pixels for a name below an image
 
 
 # ~ endif
@@ -40,13 +47,74 @@ def to_picture(image: Tensor) -> Image.Image:
     return picture
 
 
-def contact_sheet(tiles: Sequence[Image.Image], gap: int = 8) -> Image.Image:
-    """Arrange images in an approximately square grid on white, ``gap`` pixels apart."""
+def fit_text(text: str, size: float, width: float) -> tuple[str, ImageFont.FreeTypeFont]:
+    """Return a text and its font so that it is at most ``width`` pixels wide.
+
+    The font has ``size`` pixels if the text fits, otherwise fewer, but at least ``MIN_FONT``. A
+    text that is still too long is shortened in its middle.
+    """
+    length = _font(size).getlength(text)
+    font = _font(size if length <= width else max(0.95 * size * width / length, MIN_FONT))
+    removed, shown = 0, text
+    while font.getlength(shown) > width and removed < len(text):
+        removed += 1
+        left = (len(text) - removed + 1) // 2
+        shown = f"{text[:left]}…{text[left + removed :]}"
+    return shown, font
+
+
+def _font(size: float) -> ImageFont.FreeTypeFont:
+    return cast("ImageFont.FreeTypeFont", ImageFont.load_default(size))
+
+
+# ~ if cookiecutter.task != "classification"
+def with_legend(
+    picture: Image.Image, entries: Sequence[tuple[str, tuple[int, ...] | str | None]], gap: int = 6
+) -> Image.Image:
+    """Add texts below a picture, each after a square of its colour if it has one."""
+    size = max(NAME_SIZE, picture.width // 32)
+    places, left, top = [], float(gap), picture.height + gap // 2
+    for text, color in entries:
+        mark = 0 if color is None else size
+        shown, font = fit_text(text, size, picture.width - 2 * gap - mark)
+        end = left + mark + font.getlength(shown)
+        if end > picture.width - gap and left > gap:
+            left, end = float(gap), gap + end - left
+            top += size + gap // 2
+        places.append((shown, color, font, (left, top), mark))
+        left = end + 2 * gap
+    tile = Image.new("RGB", (picture.width, top + size + gap), "#24292f")
+    tile.paste(picture, (0, 0))
+    pen = ImageDraw.Draw(tile)
+    for text, color, font, (x, y), mark in places:
+        if color is not None:
+            pen.rectangle((x, y + 2, x + mark - 4, y + size - 2), color, outline="white")
+        pen.text((x + mark, y), text, "white", font)
+    return tile
+
+
+# ~ endif
+def contact_sheet(
+    tiles: Sequence[Image.Image], names: Sequence[str] = (), gap: int = 8
+) -> Image.Image:
+    """Arrange images in an approximately square grid on white, ``gap`` pixels apart.
+
+    Args:
+        tiles: the images.
+        names: the texts below the images, such as the names of their files.
+        gap: the distance of the images in pixels.
+    """
     columns = max(1, round(len(tiles) ** 0.5))
     rows = math.ceil(len(tiles) / columns)
-    width, height = max(tile.width for tile in tiles), max(tile.height for tile in tiles)
-    sheet = Image.new("RGB", (columns * (width + gap) + gap, rows * (height + gap) + gap), "white")
+    width = max(tile.width for tile in tiles) + gap
+    height = max(tile.height for tile in tiles) + gap + (CAPTION if names else 0)
+    sheet = Image.new("RGB", (columns * width + gap, rows * height + gap), "white")
+    pen = ImageDraw.Draw(sheet)
     for index, tile in enumerate(tiles):
         row, column = divmod(index, columns)
-        sheet.paste(tile, (gap + column * (width + gap), gap + row * (height + gap)))
+        left, top = gap + column * width, gap + row * height
+        sheet.paste(tile, (left, top))
+        if names:
+            text, font = fit_text(names[index], NAME_SIZE, width - gap)
+            pen.text((left, top + tile.height + 2), text, "black", font)
     return sheet

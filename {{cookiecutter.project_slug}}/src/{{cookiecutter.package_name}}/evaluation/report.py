@@ -3,6 +3,7 @@
 import html
 import json
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, cast
 
 from PIL import Image
@@ -11,6 +12,7 @@ from rich.table import Table
 from torch import Tensor
 
 from ..data.datamodule import DataModule
+from ..data.reading import number_of
 from ..run.files import replacing, write_json, write_text
 from ..run.folder import Run, read_metrics
 from ..settings.tree import METRICS, model_name
@@ -106,7 +108,7 @@ def _facts(run: Run, environment: Mapping[str, Any], datamodule: DataModule, tes
         "Data": f"{source['name']} in {source['root']}",
         "Images": f"{len(data.train):,} for training, {len(data.val):,} for validation",
         "Tested": f"{tested:,} of {len(data.test):,} images",
-        "Unreadable": f"{len(datamodule.unreadable):,} images were left out",
+        "Left out": number_of(len(datamodule.unreadable), "unreadable images"),
         f"{len(data.classes)} classes": ", ".join(data.classes),
     }
     return table([], list(facts.items()))
@@ -134,7 +136,7 @@ def _predictions(
     run: Run, results: EvaluationResults, datamodule: DataModule, draw: Draw
 ) -> list[tuple[str, str]]:
     """Write ``worst_predictions.png`` and ``best_predictions.png``; return their sections."""
-    paths = cast("Any", datamodule.datasets.test).paths
+    names = cast("Any", datamodule.datasets.test).names
     sections = []
     for name, images in (("worst", results.worst), ("best", results.best)):
         tiles = [
@@ -142,11 +144,12 @@ def _predictions(
             for result in images
         ]
         with replacing(run.folder / f"{name}_predictions.png") as hidden:
-            contact_sheet(tiles).save(hidden)
+            shown = [Path(names[result.position]).name for result in images]
+            contact_sheet(tiles, shown).save(hidden)
         figures = []
         for result, tile in zip(images, tiles, strict=True):
             tile.thumbnail((TILE_PIXELS, TILE_PIXELS))
-            figures.append(image(tile, f"{paths[result.position]}, {LOSS} {result.loss:.3f}"))
+            figures.append(image(tile, f"{names[result.position]}, {LOSS} {result.loss:.3f}"))
         sections.append((f"{name.capitalize()} predictions", grid(figures)))
     return sections
 
@@ -162,7 +165,9 @@ def print_summary(run: Run, metrics: Mapping[str, float], *, advice: str | None 
     if unreadable.is_file():
         count = len(unreadable.read_text(encoding="utf-8").splitlines())
         console.print(
-            f"{count} unreadable images were left out: {unreadable}", soft_wrap=True, markup=False
+            f"Left out: {number_of(count, 'unreadable images')}, see {unreadable}",
+            soft_wrap=True,
+            markup=False,
         )
     console.print(f"  {run.folder / 'report.html'}", soft_wrap=True, markup=False)
     if advice:

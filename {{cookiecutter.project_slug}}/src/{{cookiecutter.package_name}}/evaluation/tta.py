@@ -1,5 +1,7 @@
 """Test-time augmentation: predict changed copies of an image, and average the predictions."""
 
+import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,18 +14,39 @@ from torchvision.transforms.v2.functional import resize
 
 from ..errors import UsageError
 
-SCALES = (0.75, 1.0, 1.25)  # of tta=multiscale
 # ~ if cookiecutter.task == "detection"
-STEP = 32  # the sides of scaled images are multiples of it
 SAME_IOU = 0.6  # from which boxes of two copies show the same object
 MAX_BOXES = 300  # in an image
-
-
-# ~ else
-STEP = 32  # the sides of scaled images are multiples of it
-
-
 # ~ endif
+STEP = 32  # the sides of scaled images are multiples of it
+SIZE = re.compile("size|shape|dimension|height|width", re.IGNORECASE)  # in an error about them
+
+
+def average_copies(module: Any, tta: str) -> None:
+    """Let the network of a module average its outputs for changed copies, as ``tta`` says."""
+    if tta != "none":
+        # ~ if cookiecutter.task == "classification"
+        several = module.threshold is not None
+        module.network = AveragedNetwork(module.network, tta, several=several)
+
+
+        # ~ else
+        module.network = AveragedNetwork(module.network, tta)
+
+
+        # ~ endif
+def scaled_sides(size: tuple[int, int]) -> list[tuple[int, int]]:
+    """Return the height and width of the scaled copies of an image of this height and width.
+
+    The sides are multiples of ``STEP``, at most 0.75 and at least 1.25 times those of the image. An
+    image of ``STEP`` pixels has no smaller copy.
+    """
+    smaller = [max(int(0.75 * side) // STEP, 1) * STEP for side in size]
+    larger = [math.ceil(1.25 * side / STEP) * STEP for side in size]
+    copies = [(height, width) for height, width in (smaller, larger)]
+    return [sides for sides in copies if sides != size]
+
+
 class AveragedNetwork(nn.Module):
     """A network that averages its outputs for changed copies of each image.
 
@@ -64,14 +87,13 @@ class AveragedNetwork(nn.Module):
         """
         if self.tta == "flip":
             return self._average([self.network(images), self._mirrored(images)])
-        outputs = []
-        for scale in SCALES:
-            sides = [max(round(side * scale / STEP), 1) * STEP for side in images.shape[-2:]]
-            scaled = images if scale == 1 else resize(images, sides, antialias=True)
+        outputs = [self.network(images)]
+        for sides in scaled_sides((images.shape[2], images.shape[3])):
+            scaled = resize(images, list(sides), antialias=True)
             try:
                 outputs.append(self.network(scaled))
             except Exception as error:  # each library raises its own kind
-                if scale == 1:
+                if isinstance(error, torch.OutOfMemoryError) or not SIZE.search(str(error)):
                     raise
                 raise UsageError(
                     "tta=multiscale: this network accepts images of a single size only.\n"

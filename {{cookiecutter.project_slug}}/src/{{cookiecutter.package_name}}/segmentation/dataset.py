@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,6 +20,9 @@ from ..data.images import (
 )
 from ..data.reading import Reading
 from ..data.split import with_splits
+# ~ if cookiecutter.scope == "complete"
+from ..data.tiles import TiledImages, note_tiles
+# ~ endif
 from ..settings.data import PixelFormat, ShapesSettings
 from ..settings.segmentation import DataSettings
 # ~ if cookiecutter.scope == "complete"
@@ -87,6 +90,14 @@ class ImageAndMaskFiles:
     def __len__(self) -> int:
         return len(self.paths)
 
+    # ~ if cookiecutter.scope == "complete"
+    def source(self, index: int) -> tuple[list[str], object]:
+        """Return the files of an image and of its mask, and what else the mask depends on."""
+        record = self.masks.record(index)
+        masks = [record[0]] if isinstance(record, tuple) else []  # otherwise outlines of COCO
+        return [str(self.paths[index]), *masks], record
+
+    # ~ endif
     def __getitem__(self, index: int) -> DecodedImage:
         image = read_image(str(self.paths[index]), self.pixels)
         size = (image.shape[1], image.shape[2])
@@ -105,14 +116,23 @@ class MaskDataset(Dataset[Sample | Unreadable]):
     ) -> None:
         # Arrays instead of lists of objects, so that worker processes share their memory.
         self.paths = np.array([str(path) for path in images])
+        self.names = self.paths  # as pictures and reports show them
         self.masks = masks
         self.transform = transform
-        self.images: ImageFiles | ImageAndMaskFiles = (
+        self.images: Any = (  # a sequence of DecodedImage
             ImageFiles(self.paths, pixels)
             if masks is None
             else ImageAndMaskFiles(self.paths, masks, pixels)
         )
 
+    # ~ if cookiecutter.scope == "complete"
+    def cut(self, side: int) -> TiledImages:
+        """Read images larger than ``side`` pixels as overlapping tiles, and return all tiles."""
+        self.images = tiled = TiledImages(self.images, side)
+        self.paths, self.names = tiled.paths, tiled.names
+        return tiled
+
+    # ~ endif
     def __len__(self) -> int:
         return len(self.paths)
 
@@ -153,11 +173,19 @@ def build_datasets(settings: DataSettings) -> Datasets:
     # ~ else
     names, splits = _read_mask_files(settings, root, reading)
     # ~ endif
-    evaluation, pixels = eval_transform(settings), settings.pixels
+    evaluation = eval_transform(settings)
+    transforms = {"train": train_transform(settings), "val": evaluation, "test": evaluation}
+    datasets = {
+        split: MaskDataset(*splits[split], transform, settings.pixels)
+        for split, transform in transforms.items()
+    }
+    # ~ if cookiecutter.scope == "complete"
+    if settings.tiles is not None:
+        tiled = {split: dataset.cut(settings.tiles) for split, dataset in datasets.items()}
+        note_tiles(tiled, settings.tiles, reading)
+    # ~ endif
     return Datasets(
-        train=MaskDataset(*splits["train"], train_transform(settings), pixels),
-        val=MaskDataset(*splits["val"], evaluation, pixels),
-        test=MaskDataset(*splits["test"], evaluation, pixels),
+        **datasets,
         classes=names,
         collate=collate,
         reading=reading,

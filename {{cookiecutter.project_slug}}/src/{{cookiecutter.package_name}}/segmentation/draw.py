@@ -3,15 +3,14 @@
 import math
 from collections.abc import Sequence
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 from torch import Tensor
 
-from ..evaluation.drawing import to_picture
+from ..evaluation.drawing import to_picture, with_legend
 from .masks import Prediction, mask_image, palette
 
 MIN_WIDTH = 256
-FONT_SIZE = 13
-GAP = 6  # pixels between the prediction and the target, and around texts
+GAP = 6  # pixels between the prediction and the target
 STRENGTH = 0.55  # opacity of the colours over the image
 
 
@@ -57,30 +56,10 @@ def _overlaid(
     ids = mask_image(mask).resize(picture.size, Image.Resampling.NEAREST)
     colored = Image.blend(picture, ids.convert("RGB"), STRENGTH)
     colors = palette()
-    size = max(FONT_SIZE, picture.width // 32)
-    texts: list[tuple[str, tuple[int, ...] | None]] = [(title, None)]
+    entries: list[tuple[str, tuple[int, ...] | None]] = [(title, None)]
     for label, name, _ in sorted(_areas(mask, classes)):
-        texts.append((name, tuple(colors[3 * label :][:3])))
-    places, left, top = [], float(GAP), picture.height + GAP // 2
-    for text, color in texts:
-        mark = 0 if color is None else size
-        room = picture.width - 2 * GAP - mark
-        font = ImageFont.load_default(size)
-        if font.getlength(text) > room:  # a smaller font, so that no name is cut off
-            font = ImageFont.load_default(0.95 * size * room / font.getlength(text))
-        end = left + mark + font.getlength(text)
-        if end > picture.width - GAP and left > GAP:
-            left, end, top = float(GAP), GAP + end - left, top + size + GAP // 2
-        places.append((text, color, font, (left, top), mark))
-        left = end + 2 * GAP
-    tile = Image.new("RGB", (picture.width, top + size + GAP), "#24292f")
-    tile.paste(colored, (0, 0))
-    pen = ImageDraw.Draw(tile)
-    for text, color, font, (x, y), mark in places:
-        if color is not None:
-            pen.rectangle((x, y + 2, x + mark - 4, y + size - 2), color, outline="white")
-        pen.text((x + mark, y), text, "white", font)
-    return tile
+        entries.append((name, tuple(colors[3 * label :][:3])))
+    return with_legend(colored, entries)
 
 
 def caption(_target: Tensor | None, prediction: Prediction, classes: Sequence[str]) -> str:

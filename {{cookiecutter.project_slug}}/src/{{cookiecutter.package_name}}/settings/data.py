@@ -47,6 +47,11 @@ class AugmentSettings(Strict):
         ge=0, le=1, description="Largest standard deviation of noise, as a share of the range."
     )
     erase: float = Field(ge=0, le=1, description="Probability that a rectangle becomes grey.")
+    # ~ if cookiecutter.task == "detection"
+    mosaic: float = Field(
+        ge=0, le=1, description="Probability that parts of four images make up an image."
+    )
+    # ~ endif
     # ~ if cookiecutter.task == "classification"
     policy: Literal["randaugment", "trivialaugment"] | None = Field(
         description="Random changes of torchvision in addition, for images of three channels."
@@ -90,6 +95,13 @@ class DataFolder(Strict):
     )
     augment: AugmentSettings
     # ~ if cookiecutter.scope == "complete"
+    # ~ if cookiecutter.task != "classification"
+    tiles: int | None = Field(
+        ge=32,
+        description="Read larger images as overlapping tiles of so many pixels, each as an image "
+        "of its own; null reads whole images.",
+    )
+    # ~ endif
     cache: Literal["disk"] | None = Field(
         description="Decode each image once, and store it as large as the model needs it."
     )

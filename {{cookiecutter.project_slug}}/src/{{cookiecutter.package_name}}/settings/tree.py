@@ -211,7 +211,7 @@ TestTimeAugmentation = Annotated[
     Literal["none", "flip", "multiscale"],
     Field(
         description="Average the predictions for changed copies of an image: flip adds the "
-        "mirrored image; multiscale takes 0.75, 1 and 1.25 of data.image_size."
+        "mirrored image; multiscale takes about 0.75, 1 and 1.25 of data.image_size."
     ),
 ]
 
@@ -242,8 +242,8 @@ class PredictSettings(Settings):
     # ~ if cookiecutter.scope == "complete" and cookiecutter.task != "classification"
     tiles: int | None = Field(
         ge=32,
-        description="Predict large images in overlapping tiles of so many pixels; null predicts "
-        "each image as a whole.",
+        description="Predict large images in overlapping tiles of so many pixels; null takes the "
+        "data.tiles of the training.",
     )
     # ~ endif
     # ~ if cookiecutter.scope == "complete"

@@ -49,7 +49,7 @@ def data_table(logger: RunLogger, datasets: Datasets, root: Path) -> Any:
             shown = PredictedSample(sample.image, sample.target, prediction=None)
             rows.append(
                 {
-                    "id": image_id(dataset.paths[index], root),
+                    "id": image_id(dataset.names[index], root),
                     "split": split,
                     "image": picture(logger, shown, classes, text=split),
                     **labels(sample.target, classes),
@@ -87,13 +87,13 @@ class EvaluationTables(Callback):
     ) -> None:
         """Add the images of a batch to the table, up to ``tracking.tables.predictions`` rows."""
         classes: Sequence[str] = cast("TaskModule", pl_module).classes
-        paths = cast("Any", trainer).datamodule.datasets.test.paths
+        names = cast("Any", trainer).datamodule.datasets.test.names
         missing = max(self.logger.tracking.tables.predictions - len(self.rows), 0)
         with self.logger.guarded("adding rows to the table of predictions"):
             for result in outputs["images"][:missing]:
                 self.rows.append(
                     {
-                        "id": image_id(paths[result.position], self.root),
+                        "id": image_id(names[result.position], self.root),
                         "image": picture(self.logger, result, classes),
                         **columns(result, classes),
                         "confidence": round(result.confidence, 6),

@@ -23,7 +23,7 @@ from ..run.processes import check_processes
 from ..settings.tree import Settings
 from .callbacks.ema import WeightAverage
 from .callbacks.next_epoch import NextEpoch
-from .callbacks.progress import EpochLines, ProgressBar
+from .callbacks.progress import EpochLines, ProgressBar, TimeLeft
 from .callbacks.stability import FiniteLoss, Gradients
 from .checkpoint import AtomicCheckpoints, BestCheckpoint
 
@@ -92,7 +92,7 @@ def _trainer(
 ) -> Trainer:
     chosen = settings.trainer
     terminal = get_console().is_terminal
-    progress: list[Callback] = [ProgressBar() if terminal else EpochLines()]
+    progress: list[Callback] = [ProgressBar() if terminal else EpochLines(), TimeLeft()]
     # The other settings have the names of the arguments of the trainer.
     other = {
         *("precision", "max_epochs", "max_steps", "profiler"),

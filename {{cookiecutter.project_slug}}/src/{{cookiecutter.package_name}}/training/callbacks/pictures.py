@@ -22,6 +22,7 @@ class PredictedSample:
     image: Tensor  # uint8 [C, H, W]
     target: Any
     prediction: Any
+    name: str = ""  # the name of the image file
 
 
 Sink = Callable[[Trainer, Sequence[PredictedSample]], None]
@@ -62,11 +63,14 @@ class PredictionPictures(Callback):
         samples = self._samples(trainer)
         if not samples:
             return []
+        names = cast("Any", trainer).datamodule.datasets.val.names
         images = torch.stack([sample.image for sample in samples]).to(pl_module.device)
         with torch.no_grad(), trainer.precision_plugin.forward_context():
             predictions = cast("Any", pl_module).predict_images(images)
         return [
-            PredictedSample(sample.image, sample.target, prediction)
+            PredictedSample(
+                sample.image, sample.target, prediction, Path(names[sample.position]).name
+            )
             for sample, prediction in zip(samples, predictions, strict=True)
         ]
 
@@ -80,4 +84,7 @@ class PredictionPictures(Callback):
     def _write_sheet(self, trainer: Trainer, shown: Sequence[PredictedSample]) -> None:
         path = self.folder / f"epoch_{trainer.current_epoch:03d}.png"
         with replacing(path) as hidden:
-            contact_sheet([self.draw(sample) for sample in shown]).save(hidden)
+            sheet = contact_sheet(
+                [self.draw(sample) for sample in shown], [sample.name for sample in shown]
+            )
+            sheet.save(hidden)
