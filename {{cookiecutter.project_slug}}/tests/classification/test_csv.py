@@ -187,7 +187,7 @@ def test_what_is_read_and_left_out_is_counted(write, tmp_path):
     ]
     several = build_datasets(write(BINARY, multilabel=True)).reading
     assert several.objects["train"] == {"dog": 2, "cat": 1}
-    assert several.notes == [f"{tmp_path}/table.csv: the labels are dog, cat; not used: ['age']."]
+    assert several.notes == [f"{tmp_path}/table.csv: the labels are dog, cat; not used: age."]
 
 
 def test_a_missing_image_is_left_out_and_counted(write):

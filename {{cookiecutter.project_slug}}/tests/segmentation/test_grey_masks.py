@@ -90,6 +90,30 @@ def test_the_pixels_of_the_masks_that_are_looked_at_are_counted(tmp_path):
     looked_at(names(tmp_path, "background\nobject\n"), write(tmp_path, mask, OBJECT), reading)
     pixels = {"background": 6, "object": 4, "ignored": 2}
     assert reading.sampled["train"] == {"masks": 2, "of": 2, "pixels": pixels}
+    (part,) = reading.left_out
+    assert (part.kind, part.count, part.first) == ("pixels", 2, str(tmp_path / "0.png"))
+    assert part.reason == "of id 255 in 2 of 2 masks of train"
+
+
+@pytest.mark.parametrize(
+    ("mode", "text"),
+    [("RGBA", "background 0 0 0\nobject 255 255 255\n"), ("LA", "background\nobject\n")],
+)
+def test_transparent_pixels_are_no_pixels_of_their_colour(tmp_path, mode, text):
+    opacity = Image.fromarray(OBJECT * 255)
+    drawn = Image.fromarray(OBJECT * 255).convert("RGB")
+    (drawn if mode == "RGBA" else drawn.convert("L")).putalpha(opacity)
+    cut_out = Image.merge(mode, [*drawn.convert(mode[:-1]).split(), opacity])
+    filled = Image.merge(mode, [Image.new("L", (3, 2), 255)] * (len(mode) - 1) + [opacity])
+    black, white = write(tmp_path, cut_out, filled)
+    classes = looked_at(names(tmp_path, text), [black])
+    assert ids(black, classes) == OBJECT.tolist()
+    with pytest.raises(UnreadableImageError, match=r"1\.png .*transparent pixels .* not black"):
+        ids(white, classes)
+    reading = Reading()  # such masks are not counted
+    looked_at(names(tmp_path, text), [white], reading)
+    assert reading.sampled["train"]["masks"] == 0
+    assert not reading.notes
 
 
 def test_a_mask_that_contradicts_the_black_and_white_ones_is_named(tmp_path):

@@ -35,7 +35,7 @@ class ListedFiles(NamedTuple):
     """The files below a folder; the paths are sorted."""
 
     images: list[str]
-    unsupported: list[str]  # images of formats that are not read, see UNSUPPORTED
+    unsupported: list[str]  # images of formats that are not read, and files without a suffix
     skipped: list[str]  # hidden files and folders, and links to files that do not exist
 
 
@@ -94,7 +94,7 @@ def list_images(folder: str | Path) -> ListedFiles:
         suffix = path[path.rfind(".") :].lower()  # a Path or os.path.splitext takes longer
         if suffix in SUFFIXES:
             files.images.append(path)
-        elif suffix in UNSUPPORTED:
+        elif suffix in UNSUPPORTED or "." not in path[path.rfind(os.sep) :]:
             files.unsupported.append(path)
     return files
 

@@ -100,14 +100,14 @@ class Reading:
         self.objects[split] = dict(zip(classes, counts, strict=True))
 
     def note_similar(self, classes: Sequence[str]) -> None:
-        """Note class names that differ in case only."""
+        """Note class names that differ in case or spaces only."""
         groups: defaultdict[str, list[str]] = defaultdict(list)
         for name in classes:
-            groups[name.casefold()].append(name)
+            groups["".join(name.casefold().split())].append(name)
         for names in groups.values():
             if len(names) > 1:
                 self.note(
-                    f"The classes {' and '.join(names)} differ in case only. If they are the same "
+                    f"The classes {' and '.join(names)} differ in case or spaces only. If they are the same "
                     "class, give it a single name in the data."
                 )
 
@@ -153,7 +153,8 @@ class Reading:
         for path in listed.unsupported:
             if path not in known:
                 suffix = os.path.splitext(path)[1].lower()  # noqa: PTH122 - faster than a Path
-                self.leave_out("images", f"{suffix} is not read", path)
+                kind, of_kind = ("images", f"{suffix} is") if suffix else ("files", "no suffix,")
+                self.leave_out(kind, f"{of_kind} not read", path)
         for path in listed.skipped:
             self.leave_out("files or folders", "hidden, or a link to nothing", path)
 

@@ -74,7 +74,11 @@ def _match(images: Path, masks: Path, reading: Reading) -> list[Pair]:
             raise UsageError(f"{other} and {path} may both be the mask of an image.\nKeep one.")
     unmatched = [path for path in paths if _relative_stem(images, path) not in masks_by_name]
     if unmatched:
-        raise UsageError(f"{unmatched[0]} has no mask in {masks} ({len(unmatched)} such images).")
+        raise UsageError(
+            f"{unmatched[0]} has no mask in {masks}; such images: {len(unmatched)}.\n"
+            f"A mask has the name of its image: {_relative_stem(images, unmatched[0])}.png. Add the "
+            "masks, rename them, or move the images away."
+        )
     pairs = [(path, masks_by_name[_relative_stem(images, path)]) for path in paths]
     reading.note_shared((mask, path) for path, mask in pairs)
     return pairs
