@@ -69,6 +69,8 @@ def _list(folder: str, files: list[str], listed: list[str], skipped: list[str]) 
         for entry in sorted(entries, key=attrgetter("name")):
             if is_hidden(entry.name):
                 skipped.append(entry.path)
+            elif entry.is_file():
+                files.append(entry.path)
             elif entry.is_dir():
                 if entry.is_symlink():
                     target = os.path.realpath(entry.path)
@@ -76,8 +78,6 @@ def _list(folder: str, files: list[str], listed: list[str], skipped: list[str]) 
                         continue
                     listed.append(target)
                 _list(entry.path, files, listed, skipped)
-            elif entry.is_file():
-                files.append(entry.path)
             elif entry.is_symlink():
                 skipped.append(entry.path)
 

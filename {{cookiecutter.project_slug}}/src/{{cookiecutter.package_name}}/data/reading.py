@@ -118,14 +118,16 @@ class Reading:
         Args:
             files: the annotation file and the image of each pair; an image may be repeated.
         """
-        images: defaultdict[str, set[str]] = defaultdict(set)
+        first: dict[str, str | Path] = {}
+        shared: dict[str, set[str]] = {}
         for file, image in files:
-            images[file].add(str(image))
-        shared = [file for file in images if len(images[file]) > 1]
-        if shared:
+            other = first.setdefault(file, image)
+            if other != image:
+                shared.setdefault(file, {str(other)}).add(str(image))
+        for file, images in [*shared.items()][:1]:
             self.note(
-                f"{', '.join(sorted(images[shared[0]]))} share the annotations {shared[0]}; such "
-                f"files: {len(shared)}. Rename the images, or remove those that are not meant."
+                f"{', '.join(sorted(images))} share the annotations {file}; such files: "
+                f"{len(shared)}. Rename the images, or remove those that are not meant."
             )
 
     # ~ endif
