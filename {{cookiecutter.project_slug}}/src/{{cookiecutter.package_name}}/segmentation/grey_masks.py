@@ -13,7 +13,7 @@ from ..data.reading import Reading
 from ..errors import UsageError
 from ..settings.data import PixelFormat
 from .mask_folders import Pair
-from .masks import IGNORE_INDEX, Classes, mask_values
+from .masks import IGNORE_INDEX, IGNORED_COLOR, Classes, mask_values
 
 SAMPLED = 200  # masks of a split that are looked at; of several objects, fewer if all occur
 
@@ -41,8 +41,9 @@ class SampledMasks:
         counts = Counter[int]()
         for value, count in self.grey.items():
             counts[known.get(value, -1)] += count
+        colors = {IGNORED_COLOR: IGNORE_INDEX, **classes.colors}
         for color, count in self.colored.items():
-            counts[classes.colors.get(color, -1)] += count
+            counts[colors.get(color, -1)] += count
         return counts
 
 
@@ -100,8 +101,9 @@ def _look_at(pairs: Sequence[Pair], classes: Classes, split: str) -> SampledMask
             values, are_colors = _values_of(file, classes)
             seen.looked += 1
             (seen.colored if are_colors else seen.grey).update(values)
-            if IGNORE_INDEX in values and not are_colors:
+            if (IGNORED_COLOR if are_colors else IGNORE_INDEX) in values:
                 seen.first = seen.first or path
+            if IGNORE_INDEX in values and not are_colors:
                 has_ids = bool(values.keys() & {*range(1, count)})
                 seen.mixed |= has_ids
                 if not has_ids:
@@ -131,13 +133,12 @@ def _check_present(masks: SampledMasks, classes: Classes, reading: Reading) -> N
     """Count the pixels by class, and report classes without any."""
     counts = masks.pixels_by_id(classes)
     by_name = {name: counts[index] for index, name in enumerate(classes.names)}
-    pixels = {**by_name, "ignored": counts[IGNORE_INDEX]}
+    ignored = counts[IGNORE_INDEX]
+    pixels = {**by_name, "ignored": ignored}
     reading.sampled[masks.split] = {"masks": masks.looked, "of": masks.total, "pixels": pixels}
-    if counts[IGNORE_INDEX]:
-        reason = f"of id 255 in {masks}"
-        reading.leave_out(
-            "pixels", reason, masks.first, split=masks.split, count=counts[IGNORE_INDEX]
-        )
+    if ignored:
+        reason = "of id 255 in the masks that are decoded at the start"
+        reading.leave_out("pixels", reason, masks.first, split=masks.split, count=ignored)
     absent = [name for name, count in by_name.items() if not count]
     few = len(absent) >= len(classes.names) - 1 and not counts[-1]
     if few and masks.split == "train" and masks.looked == masks.total:

@@ -126,8 +126,11 @@ def mask_values(image: Image.Image, classes: Classes) -> tuple[np.ndarray, bool]
     ``IGNORE_INDEX`` remains unless it has the colour of a class. The indices of any other palette
     count as grey values.
     """
-    if image.mode in {"1", "L", "I", "I;16"}:
-        return np.asarray(image).astype(np.int64), False
+    if image.mode in {"1", "L", "F"} or image.mode.startswith("I"):
+        values = np.asarray(image)
+        if image.mode == "F" and not (values == np.round(values)).all():
+            raise ValueError("its values are not whole numbers")
+        return values.astype(np.int64), False
     if image.mode == "P":
         indices = np.asarray(image).astype(np.int64)
         colors = _packed(np.array(image.getpalette("RGB"), dtype=np.int64).reshape(-1, 3))
