@@ -107,8 +107,8 @@ class Reading:
         for names in groups.values():
             if len(names) > 1:
                 self.note(
-                    f"The classes {' and '.join(names)} differ in case or spaces only. If they are the same "
-                    "class, give it a single name in the data."
+                    f"The classes {' and '.join(names)} differ in case or spaces only. If they "
+                    "are the same class, give it a single name in the data."
                 )
 
     # ~ if cookiecutter.task != "classification"
