@@ -96,8 +96,8 @@ def _look_at(pairs: Sequence[Pair], classes: Classes, split: str) -> SampledMask
             if file.width * file.height > PixelFormat().max_pixels:
                 continue
             turned = _orientation(image)
-            if turned > 1 and (turned < 5 or file.width == file.height) and _orientation(path) == 1:
-                seen.ambiguous.append(path)
+            if turned > 1 and (turned < 5 or file.width == file.height):
+                seen.ambiguous += [path] if orientation_of(file) == 1 else []
             values, are_colors = _values_of(file, classes)
             seen.looked += 1
             (seen.colored if are_colors else seen.grey).update(values)
