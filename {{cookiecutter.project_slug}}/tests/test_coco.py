@@ -226,7 +226,9 @@ def test_images_without_objects_stay(tmp_path):
             "annotation 1004 has no category_id",
         ),
         (lambda content: content["annotations"][4].pop("id"), "number 4 of its annotations"),
-        (lambda content: content["images"][4].update(id="104"), "4 of .* has the id '104', not"),
+        (lambda content: content["images"][4].update(id="a4"), "4 of .* has the id 'a4', which is"),
+        (lambda content: content["images"][4].update(id=1.5), "4 of .* has the id 1.5, which is"),
+        (lambda content: content["categories"][1].update(name=" red "), "different names"),
         (lambda content: content["images"][4].pop("file_name"), "image 104 has no file_name"),
         (
             lambda content: content["images"][4].update(file_name="gone.jpg"),
@@ -237,6 +239,21 @@ def test_images_without_objects_stay(tmp_path):
 def test_what_is_wrong_is_named(tmp_path, change, said):
     with pytest.raises(UsageError, match=rf"train\.json.*{said}"):
         read(spoiled(tmp_path, change))
+
+
+@pytest.mark.parametrize("kind", [str, float])
+def test_ids_may_be_texts_or_floats(tmp_path, kind):
+    def change(content):
+        for entry in content["annotations"]:
+            entry["image_id"] = kind(entry["image_id"])
+        content["annotations"][3]["category_id"] = kind(90)
+        content["images"][3]["id"] = kind(103)
+
+    classes, splits = read(spoiled(tmp_path, change))
+    assert [image.path.stem for image in splits["train"]] == [*"0123456789"]
+    labels = [item.label for image in splits["train"] for item in image.objects]
+    assert labels == [0, 0, 0, 1, 0, 0, 0, 0, 0, 0]
+    assert classes == ["red", "green"]
 
 
 def test_missing_images_can_be_left_out_and_are_counted(tmp_path):
@@ -259,6 +276,24 @@ def test_names_match_in_any_unicode_form(tmp_path, written, stored):
     name = unicodedata.normalize(stored, "h\u00fcndin.jpg")
     file = (root / "train" / "3.jpg").rename(root / "train" / name)
     assert read(root)[1]["train"][3].path == file
+
+
+@pytest.mark.parametrize(("written", "stored"), [("NFC", "NFD"), ("NFD", "NFC")])
+def test_folders_match_in_any_unicode_form(tmp_path, written, stored):
+    def change(content):
+        for entry in content["images"]:
+            folder = unicodedata.normalize(written, "h\u00fcndin")
+            entry["file_name"] = f"{folder}/{entry['file_name']}"
+
+    root = spoiled(tmp_path / "data", lambda content: None)
+    content = json.loads((root / "annotations" / "train.json").read_text())
+    change(content)
+    (root / "annotations" / "train.json").write_text(json.dumps(content))
+    folder = tmp_path / "moved"
+    (root / "train").rename(folder)
+    (root / "train").mkdir()
+    folder.rename(root / "train" / unicodedata.normalize(stored, "h\u00fcndin"))
+    assert all(image.path.is_file() for image in read(root)[1]["train"])
 
 
 def test_splits_of_different_categories_are_refused(tmp_path):

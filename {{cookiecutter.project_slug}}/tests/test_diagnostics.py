@@ -15,6 +15,7 @@ from {{ cookiecutter.package_name }}.diagnostics.settings import (
     BenchSettings,
     DoctorSettings,
 )
+from {{ cookiecutter.package_name }}.errors import UsageError
 from {{ cookiecutter.package_name }}.settings.check import check
 from {{ cookiecutter.package_name }}.task import TaskModule
 
@@ -165,8 +166,32 @@ def test_doctor_finds_nothing_wrong_with_the_generated_data_and_times_it(command
     assert list(report["milliseconds"]) == ["storage", "decode", "augment", "copy", "step"]
     assert min(report["milliseconds"].values()) >= 0
     printed = capsys.readouterr().out
+    assert "Data: train 40 images" in printed
     assert "No problems found: all images can be read" in printed
     assert report["advice"] in printed
+
+
+def test_doctor_says_what_training_says_of_the_data(command, capsys, monkeypatch):
+    def refuse(reading):
+        assert reading.images["val"] == 20
+        reading.note("said later")
+        raise UsageError("nothing to learn")
+
+    def build(settings):
+        datasets = build_datasets(settings)
+        datasets.reading.note("a note")
+        datasets.reading.leave_out("images", "too old", "a.jpg")
+        return datasets
+
+    build_datasets = doctor.build_datasets
+    monkeypatch.setattr(doctor, "build_datasets", build)
+    monkeypatch.setattr(doctor, "check_learnable", refuse)
+    run = command("doctor", *QUICK, *small.SHAPES, "steps=0")
+    printed = capsys.readouterr().out
+    assert "Left out: 1 image (too old; the first is a.jpg).\na note\n\nnothing to learn" in printed
+    report = json.loads((run / "doctor.json").read_text())
+    assert report["left_out"][0]["reason"] == "too old"
+    assert report["notes"] == ["a note", "said later"]
 
 
 STAGES = {"storage": 1.0, "decode": 1.0, "augment": 1.0, "copy": 0.0, "step": 1.0}

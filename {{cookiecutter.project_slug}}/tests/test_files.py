@@ -10,6 +10,7 @@ from {{ cookiecutter.package_name }}.data.files import (
     list_images,
     split_folders,
 )
+from {{ cookiecutter.package_name }}.data.reading import Reading
 from {{ cookiecutter.package_name }}.data.sources import find_sources
 from {{ cookiecutter.package_name }}.errors import UsageError
 
@@ -52,14 +53,19 @@ def test_hidden_and_system_files_are_no_data_and_unsupported_images_are_counted(
     touch(
         root, "a.jpg", "._a.jpg", ".ipynb_checkpoints/a.jpg", "__MACOSX/cat/a.jpg", "@eaDir/b.jpg"
     )
-    touch(root, "cat/b.CR2", "cat/c.jxl", "cat/notes.txt")
+    touch(root, "cat/b.CR2", "cat/c.jxl", "cat/notes.txt", "v1.2/photo")
     (root / "gone.jpg").symlink_to(root / "nowhere.jpg")
     listed = list_images(root)
     assert below(root, listed.images) == ["a.jpg"]
-    assert below(root, listed.unsupported) == ["cat/b.CR2", "cat/c.jxl"]
+    assert below(root, listed.unsupported) == ["cat/b.CR2", "cat/c.jxl", "v1.2/photo"]
     skipped = ["._a.jpg", ".ipynb_checkpoints", "@eaDir", "__MACOSX", "gone.jpg"]
     assert below(root, listed.skipped) == skipped
-    assert folders_in(root) == ["cat"]
+    assert folders_in(root) == ["cat", "v1.2"]
+    reading = Reading()
+    reading.add_unused_images(root, [root / "a.jpg"], "unused")
+    reasons = [(part.kind, part.reason, part.count) for part in reading.left_out]
+    assert ("files", "no suffix, not read", 1) in reasons
+    assert ("images", ".cr2 is not read", 1) in reasons
 
 
 def test_links_to_folders_are_followed_once_and_never_in_a_circle(tmp_path):

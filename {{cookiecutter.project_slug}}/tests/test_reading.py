@@ -86,11 +86,12 @@ def test_a_random_split_that_leaves_one_class_for_train_can_be_made_again():
         check_learnable(reading)
 
 
-def test_classes_that_differ_in_case_only_are_noted():
+@pytest.mark.parametrize("other", ["Cat", " cat"])
+def test_classes_that_differ_in_case_or_spaces_only_are_noted(other):
     reading = Reading()
-    reading.count("train", images=3, labels=[0, 1, 2], classes=["Cat", "cat", "dog"])
+    reading.count("train", images=3, labels=[0, 1, 2], classes=[other, "cat", "dog"])
     (note,) = reading.notes
-    assert note.startswith("The classes Cat and cat differ in case only. If they are the same")
+    assert note.startswith(f"The classes {other} and cat differ in case or spaces only. If they")
 
 
 def test_numbers_and_nouns_agree():

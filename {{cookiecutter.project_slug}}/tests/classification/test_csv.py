@@ -187,7 +187,13 @@ def test_what_is_read_and_left_out_is_counted(write, tmp_path):
     ]
     several = build_datasets(write(BINARY, multilabel=True)).reading
     assert several.objects["train"] == {"dog": 2, "cat": 1}
-    assert several.notes == [f"{tmp_path}/table.csv: the labels are dog, cat; not used: ['age']."]
+    assert several.notes == [f"{tmp_path}/table.csv: the labels are dog, cat; not used: age."]
+
+
+def test_a_label_that_may_be_missing_is_noted(write, tmp_path):
+    reading = build_datasets(write(SPLIT.replace("dog", "NaN"))).reading
+    assert reading.notes[0].startswith(f"{tmp_path}: NaN is read as the name of a class. Some")
+    assert reading.objects["train"] == {"NaN": 1, "cat": 1}
 
 
 def test_a_missing_image_is_left_out_and_counted(write):

@@ -218,6 +218,12 @@ def test_classes_that_cannot_be_split_are_named(own_data, change, message):
         build_datasets(folder(own_data))
 
 
+def test_a_folder_around_the_class_folders_is_named(own_data, tmp_path):
+    around = own_data.rename(tmp_path / "around").parent
+    with pytest.raises(UsageError, match=rf"has 1\.\n.* data\.root={around / 'around'}$"):
+        build_datasets(folder(around))
+
+
 @pytest.fixture
 def loader_with_a_broken_image(own_data):
     """The validation images of a folder in which one is broken, as the training gets them."""

@@ -91,6 +91,39 @@ def test_names_match_in_any_unicode_form(root, written, stored):
     assert not data.reading.left_out
 
 
+@pytest.mark.parametrize(("written", "stored"), [("NFC", "NFD"), ("NFD", "NFC")])
+def test_folders_match_in_any_unicode_form(root, written, stored):
+    for kind, form in (("images", written), ("labels", stored)):
+        (root / kind / "train").rename(root / kind / unicodedata.normalize(form, "h\u00fcndin"))
+    named = unicodedata.normalize(stored, "h\u00fcndin")
+    (root / "data.yaml").write_text(YAML.replace("images/train", f"images/{named}"))
+    assert datasets(root).train.target(0, (20, 40)).labels.tolist() == [1, 0]
+
+
+def test_comments_are_no_classes(root):
+    (root / "data.yaml").unlink()
+    (root / "classes.txt").write_text("# the classes\ncat\n#\n")  # the last is a class
+    data = datasets(root)
+    assert data.classes == ["cat", "#"]
+    assert data.val.target(0, (20, 40)).labels.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("0 1.2 0.5 0.2 0.4", "the box is outside of the image"),
+        ("0 1.1 0.1 1.3 0.1 1.3 0.4", "the box is outside of the image"),
+        ("0 0.5 0.5 -0.2 0.4", "the box has no area"),
+    ],
+)
+def test_a_box_without_area_in_the_image_is_counted_once(root, line, reason):
+    (root / "labels" / "train" / "1.txt").write_text(f"{line}\n")
+    reading = datasets(root).reading
+    assert [(part.reason, part.count) for part in reading.left_out] == [(reason, 1)]
+    assert not any("cut off" in note for note in reading.notes)
+    assert reading.objects["train"] == {"cat": 1, "dog": 1}
+
+
 @pytest.mark.parametrize(
     ("names", "message"),
     [

@@ -90,6 +90,30 @@ def test_the_pixels_of_the_masks_that_are_looked_at_are_counted(tmp_path):
     looked_at(names(tmp_path, "background\nobject\n"), write(tmp_path, mask, OBJECT), reading)
     pixels = {"background": 6, "object": 4, "ignored": 2}
     assert reading.sampled["train"] == {"masks": 2, "of": 2, "pixels": pixels}
+    (part,) = reading.left_out
+    assert (part.kind, part.count, part.first) == ("pixels", 2, str(tmp_path / "0.png"))
+    assert part.reason == "of id 255 in the masks that are decoded at the start"
+
+
+@pytest.mark.parametrize(
+    ("mode", "text"),
+    [("RGBA", "background 0 0 0\nobject 255 255 255\n"), ("LA", "background\nobject\n")],
+)
+def test_transparent_pixels_are_no_pixels_of_their_colour(tmp_path, mode, text):
+    opacity = Image.fromarray(OBJECT * 255)
+    drawn = Image.fromarray(OBJECT * 255).convert("RGB")
+    (drawn if mode == "RGBA" else drawn.convert("L")).putalpha(opacity)
+    cut_out = Image.merge(mode, [*drawn.convert(mode[:-1]).split(), opacity])
+    filled = Image.merge(mode, [Image.new("L", (3, 2), 255)] * (len(mode) - 1) + [opacity])
+    black, white = write(tmp_path, cut_out, filled)
+    classes = looked_at(names(tmp_path, text), [black])
+    assert ids(black, classes) == OBJECT.tolist()
+    with pytest.raises(UnreadableImageError, match=r"1\.png .*transparent pixels .* not black"):
+        ids(white, classes)
+    reading = Reading()  # such masks are not counted
+    looked_at(names(tmp_path, text), [white], reading)
+    assert reading.sampled["train"]["masks"] == 0
+    assert not reading.notes
 
 
 def test_a_mask_that_contradicts_the_black_and_white_ones_is_named(tmp_path):
@@ -132,6 +156,11 @@ def test_index_255_of_a_palette_is_ignored_unless_it_has_the_colour_of_a_class(t
     colors = [(0, 0, 0), (128, 64, 128), *[(9, 9, 9)] * 253, (224, 224, 192)]
     paths = write(tmp_path, palette([[0, 1, 255], [0, 0, 0]], *colors))
     assert ids(paths[0], classes) == [[0, 1, 255], [0, 0, 0]]
+    reading = Reading()
+    looked_at(classes, paths, reading)
+    pixels = {"background": 4, "object": 1, "ignored": 1}
+    assert reading.sampled["train"]["pixels"] == pixels
+    assert [(part.count, part.first) for part in reading.left_out] == [(1, paths[0])]
     paths = write(tmp_path, palette([[0, 1, 2], [0, 0, 0]], *colors))
     with pytest.raises(UnreadableImageError, match=r"its colour \(9, 9, 9\) is none"):
         ids(paths[0], classes)
@@ -141,6 +170,21 @@ def test_a_palette_of_greys_counts_as_grey_values(tmp_path):
     classes = names(tmp_path, "background 0 0 0\nobject 128 64 128\n")
     paths = write(tmp_path, palette(OBJECT, *[(grey, grey, grey) for grey in range(256)]))
     assert ids(paths[0], looked_at(classes, paths)) == OBJECT.tolist()
+
+
+@pytest.mark.parametrize("kind", ["<u2", ">u2", "<i4", "<f4"])
+def test_ids_of_every_type_are_read_and_never_rounded_or_cut_off(tmp_path, kind):
+    def write_tiff(values):
+        Image.fromarray(values.astype(kind)).save(tmp_path / "a.tif")
+        return str(tmp_path / "a.tif")
+
+    classes = names(tmp_path, "background\nobject\n")
+    assert ids(write_tiff(OBJECT), classes) == OBJECT.tolist()
+    with pytest.raises(UnreadableImageError, match=r"a\.tif .* holds the ids \[300\]"):
+        ids(write_tiff(OBJECT * 300.0), classes)
+    for value in (0.5, np.nan) if kind == "<f4" else ():
+        with pytest.raises(UnreadableImageError, match=r"a\.tif .* not whole numbers"):
+            ids(write_tiff(OBJECT * value), classes)
 
 
 def test_a_class_in_no_training_mask_is_reported(tmp_path):

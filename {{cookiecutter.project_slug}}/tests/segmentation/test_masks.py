@@ -121,7 +121,9 @@ def test_a_mask_of_another_size_is_named(own_data):
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 def test_class_names_are_read_with_and_without_colours(tmp_path, encoding):
     path = tmp_path / "classes.txt"
-    path.write_text("road 128 64 128\nside walk 1 2 3\nsky\nred #Ff0010\n", encoding=encoding)
+    path.write_text(
+        "# the names\nroad 128 64 128\nside walk 1 2 3\nsky\nred #Ff0010\n", encoding=encoding
+    )
     classes = read_classes(path)
     assert classes.names == ["road", "side walk", "sky", "red"]
     assert classes.colors == {0x804080: 0, 0x010203: 1, 0xFF0010: 3}
@@ -133,7 +135,7 @@ def test_class_names_are_read_with_and_without_colours(tmp_path, encoding):
         ("classes.txt", "Write a class name in each line"),
         ("images/train", "has no images for train"),
         ("masks/test", "masks/test is missing"),
-        ("masks/train/3.png", r"3\.jpg has no mask"),
+        ("masks/train/3.png", r"3\.jpg has no mask in .*: 1\.\n.*: 3\.png\. Add the masks"),
     ],
 )
 def test_a_missing_file_or_folder_is_named(own_data, name, message):

@@ -126,6 +126,35 @@ def test_an_outline_outside_of_the_image_is_left_out_and_counted(tmp_path, left)
     assert ("objects", "outside of the image", "train") in parts
 
 
+SQUARE = [4, 6, 24, 6, 24, 22, 4, 22]
+
+
+@pytest.mark.parametrize(
+    ("outline", "drawn"),
+    [
+        ([[4, 6, 24, 26, 4, 6]], 0),
+        ([[4, 6, 24, 6, 14, 6]], 0),
+        ([[4, 6, 5, 6, 5, 7, 4, 7]], 1),
+        ([[4, 6, 14, 6, 24, 6, 24, 22, 14, 22, 4, 22]], 320),
+        ([[-9, 6, -2, 6, -2, 9], SQUARE], 320),
+        ({"size": [HEIGHT, WIDTH], "counts": [HEIGHT * WIDTH]}, 0),
+        ({"size": [HEIGHT, WIDTH], "counts": [5, 3, HEIGHT * WIDTH - 8]}, 3),
+    ],
+    ids=["there and back", "line", "pixel", "corners in a line", "beyond", "no runs", "few runs"],
+)
+def test_an_outline_without_a_pixel_is_left_out_and_counted(tmp_path, outline, drawn):
+    def change(split, content):
+        content["annotations"][0]["segmentation"] = outline
+
+    write_coco(tmp_path, change)
+    datasets = build_datasets(folder(tmp_path))
+    masks = datasets.train.masks
+    assert int((masks(0, (HEIGHT, WIDTH)) == 1).sum()) == drawn
+    assert datasets.reading.objects["train"]["red"] == (10 if drawn else 9)
+    parts = [(part.reason, part.count, part.split) for part in datasets.reading.left_out]
+    assert (("without any pixel", 1, "train") in parts) == (not drawn)
+
+
 def folder(root):
     settings = data_preset("coco") | {"root": root, "image_size": 32}
     settings["augment"] = settings["augment"] | {"crop_scale": 1, "flip": 0, "color": 0}

@@ -58,6 +58,12 @@ def read_csv(
     classes = columns[0].labels if columns[0].binary else _sorted_classes(labels)
     if len(classes) < (1 if settings.multilabel else 2):
         raise UsageError(f"{folder}: there must be two classes, but there is only {classes}.")
+    for name in classes:
+        if name.lower() in {"nan", "null"}:
+            reading.note(
+                f"{folder}: {name} is read as the name of a class. Some programs write it for a "
+                "missing label: if it is one, remove these rows."
+            )
     index = {name: position for position, name in enumerate(classes)}
     by_split: dict[str, list[tuple[str, Any]]] = {}
     for image in images:

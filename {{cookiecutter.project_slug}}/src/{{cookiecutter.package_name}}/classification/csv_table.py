@@ -130,8 +130,8 @@ def find_columns(rows: Sequence[Row], settings: CsvSettings, reading: Reading) -
     binary = [name for name in others if _is_binary(rows, name)]
     if labels is None and settings.multilabel:
         labels = binary
-        unused = [name for name in others if name not in binary]
-        reading.note(f"{file}: the labels are {', '.join(binary)}; not used: {unused or 'none'}.")
+        unused = ", ".join(name for name in others if name not in binary) or "none"
+        reading.note(f"{file}: the labels are {', '.join(binary)}; not used: {unused}.")
     if not path or not labels:
         kind = "label" if path else "path"
         hint = f"Name it: data.{kind}_column=<column>"

@@ -280,9 +280,11 @@ def _scan_splits(folders: dict[str, Path]) -> ClassesAndSplits:
 def _class_folders(folder: Path) -> list[str]:
     names = folders_in(folder)
     if len(names) < 2:
+        remedy = "Put the images of each class into a folder of its own there."
+        if names and len(folders_in(folder / names[0])) > 1:
+            remedy = f"To read the class folders in its only folder: data.root={folder / names[0]}"
         raise UsageError(
-            f"{folder} must have two class folders at least, but has {len(names)}.\n"
-            "Put the images of each class into a folder of its own there."
+            f"{folder} must have two class folders at least, but has {len(names)}.\n{remedy}"
         )
     return names
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from ..errors import UsageError
 from ..settings.data import PixelFormat
-from .coco_files import CocoFile, find_annotations, read_file, required
+from .coco_files import CocoFile, find_annotations, read_file, required, to_id
 from .files import folder_of
 from .image_paths import check_inside, existing_form, find_images
 from .images import RGB, image_size
@@ -88,7 +88,7 @@ def read_coco(
 
 def _names(content: CocoFile) -> dict[int, str]:
     return {
-        key: str(required(content.path, "category", entry, "name"))
+        key: str(required(content.path, "category", entry, "name")).strip()
         for key, entry in sorted(content.categories.items())
     }
 
@@ -118,7 +118,9 @@ def _class_names(contents: Sequence[CocoFile], reading: Reading) -> dict[int, st
     file, categories = contents[0].path, contents[0].categories
     all_names = _names(contents[0])
     used = {
-        entry.get("category_id") for content in contents for entry in content.annotations.values()
+        to_id(entry.get("category_id"))
+        for content in contents
+        for entry in content.annotations.values()
     }
     parents = {
         key
@@ -190,17 +192,16 @@ def _images(
     file, index = content.path, {key: label for label, key in enumerate(classes)}
     objects: dict[int, list[CocoObject]] = {key: [] for key in content.images}
     for key, entry in content.annotations.items():
-        for field, known in (("image_id", objects), ("category_id", index)):
-            if required(file, "annotation", entry, field) not in known:
-                kind = field.removesuffix("_id")
-                raise UsageError(
-                    f"{file}: annotation {key} belongs to {kind} {entry[field]!r}, "
-                    "which the file does not have."
-                )
+        image, category = to_id(entry.get("image_id")), to_id(entry.get("category_id"))
+        if image not in objects or category not in index:
+            kind = "category" if image in objects else "image"
+            value = required(file, "annotation", entry, f"{kind}_id")
+            raise UsageError(
+                f"{file}: annotation {key} belongs to {kind} {value!r}, which the file does not "
+                f"have.\nAdd this {kind}, or remove the annotation."
+            )
         crowd = _is_crowd(file, entry) and not (file in used_crowds and entry.get("segmentation"))
-        objects[entry["image_id"]].append(
-            CocoObject(key, index[entry["category_id"]], crowd, entry)
-        )
+        objects[image].append(CocoObject(key, index[category], crowd, entry))
     if content.annotations and all(map(_is_in_shares, content.annotations.values())):
         raise UsageError(
             f"{file}: all coordinates are from 0 to 1, like shares of width and height, but those "

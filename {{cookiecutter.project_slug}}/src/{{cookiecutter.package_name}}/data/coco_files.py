@@ -2,6 +2,7 @@
 
 import json
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -105,14 +106,27 @@ def _by_id(file: Path, content: Any, kind: str) -> dict[int, dict[str, Any]]:
         raise UsageError(f"{file} has no list of {kind}: it is not a COCO annotation file.")
     by_id: dict[int, dict[str, Any]] = {}
     for position, entry in enumerate(entries):
-        if not isinstance(entry, dict) or not isinstance(entry.get("id"), int):
-            shown = entry.get("id") if isinstance(entry, dict) else None
-            reason = f"the id {shown!r}, not a whole number" if shown else "no whole number as id"
+        shown = entry.get("id") if isinstance(entry, dict) else None
+        key = to_id(shown)
+        if key is None:
+            reason = "no id" if shown is None else f"the id {shown!r}, which is not a whole number"
             raise UsageError(f"{file}: number {position} of its {kind} has {reason}.")
-        if entry["id"] in by_id:
-            raise UsageError(f"{file}: two of its {kind} have the id {entry['id']}.")
-        by_id[entry["id"]] = entry
+        if key in by_id:
+            raise UsageError(
+                f"{file}: two of its {kind} have the id {key}.\nGive each of them an id of its own."
+            )
+        by_id[key] = entry
     return by_id
+
+
+def to_id(value: Any) -> int | None:
+    """Return an id, which some tools write as text or as ``1.0``, as a whole number, or None."""
+    if type(value) is int:
+        return value
+    with suppress(TypeError, ValueError, OverflowError):
+        if not isinstance(value, bool) and int(float(value)) == float(value):
+            return int(value)
+    return None
 
 
 def required(file: Path, kind: str, entry: dict[str, Any], field: str) -> Any:

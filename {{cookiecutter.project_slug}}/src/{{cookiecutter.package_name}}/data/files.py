@@ -35,7 +35,7 @@ class ListedFiles(NamedTuple):
     """The files below a folder; the paths are sorted."""
 
     images: list[str]
-    unsupported: list[str]  # images of formats that are not read, see UNSUPPORTED
+    unsupported: list[str]  # images of formats that are not read, and files without a suffix
     skipped: list[str]  # hidden files and folders, and links to files that do not exist
 
 
@@ -69,6 +69,8 @@ def _list(folder: str, files: list[str], listed: list[str], skipped: list[str]) 
         for entry in sorted(entries, key=attrgetter("name")):
             if is_hidden(entry.name):
                 skipped.append(entry.path)
+            elif entry.is_file():
+                files.append(entry.path)
             elif entry.is_dir():
                 if entry.is_symlink():
                     target = os.path.realpath(entry.path)
@@ -76,8 +78,6 @@ def _list(folder: str, files: list[str], listed: list[str], skipped: list[str]) 
                         continue
                     listed.append(target)
                 _list(entry.path, files, listed, skipped)
-            elif entry.is_file():
-                files.append(entry.path)
             elif entry.is_symlink():
                 skipped.append(entry.path)
 
@@ -94,7 +94,7 @@ def list_images(folder: str | Path) -> ListedFiles:
         suffix = path[path.rfind(".") :].lower()  # a Path or os.path.splitext takes longer
         if suffix in SUFFIXES:
             files.images.append(path)
-        elif suffix in UNSUPPORTED:
+        elif suffix in UNSUPPORTED or "." not in path[path.rfind(os.sep) :]:
             files.unsupported.append(path)
     return files
 

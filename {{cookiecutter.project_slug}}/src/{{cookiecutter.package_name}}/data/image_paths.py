@@ -29,7 +29,7 @@ def find_images(names: Sequence[str], folders: Sequence[Path]) -> tuple[list[Pat
     tried = names[:LOCATED_NAMES]
     for dropped in range(max(name.count("/") for name in tried) + 1):
         for name, folder in product(tried, folders):
-            if (folder / name.split("/", dropped)[-1]).is_file():
+            if existing_form(folder / name.split("/", dropped)[-1]).is_file():
                 paths = [folder / name.split("/", dropped)[-1] for name in names]
                 if dropped == 0 or len(set(paths)) == len(paths):
                     return paths, dropped
@@ -63,12 +63,13 @@ def check_inside(root: Path, paths: Iterable[Path], *, source: Path) -> None:
 
 
 def existing_form(path: Path) -> Path:
-    """Return the path with the name of its file in the Unicode form in which the file exists.
+    """Return the path with its names in the Unicode form in which the file or folder exists.
 
-    macOS writes names in the form NFD, most other systems in the form NFC. The path is returned as
-    it is if there is no such file in either form.
+    macOS writes names in the form NFD, most other systems in the form NFC. A name is returned as it
+    is if it exists in neither form.
     """
-    if path.name.isascii():
+    if str(path).isascii() or path.exists():
         return path
-    forms = (path.with_name(unicodedata.normalize(form, path.name)) for form in ("NFC", "NFD"))
-    return next((form for form in forms if form.is_file()), path)
+    folder = existing_form(path.parent)
+    forms = [unicodedata.normalize(form, path.name) for form in ("NFC", "NFD")]
+    return next((folder / name for name in forms if (folder / name).exists()), folder / path.name)

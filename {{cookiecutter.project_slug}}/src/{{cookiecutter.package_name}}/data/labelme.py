@@ -61,7 +61,10 @@ def _parse(path: Path, reading: Reading, split: str) -> AnnotationFile:
         raise UsageError(f"{path} is not valid JSON: {error}.") from error
     shapes = content.get("shapes") if isinstance(content, dict) else None
     if not isinstance(shapes, list):
-        raise UsageError(f"{path} is not a LabelMe file: it has no list of shapes.")
+        raise UsageError(
+            f"{path} is not a LabelMe file: it has no list of shapes.\n"
+            "Move other JSON files out of the folder of the data set."
+        )
     objects: defaultdict[tuple[str, str], list[Outline]] = defaultdict(list)
     for number, shape in enumerate(shapes):
         try:
@@ -70,7 +73,10 @@ def _parse(path: Path, reading: Reading, split: str) -> AnnotationFile:
             if not name:
                 raise ValueError("label")
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise UsageError(f"{path}: shape {number} has no label, or no valid points.") from error
+            raise UsageError(
+                f"{path}: shape {number} has no label, or no valid points.\n"
+                "Correct or remove it in LabelMe."
+            ) from error
         if outline is None or name in NO_CLASSES:
             reason = f"shapes of the type {kind}, which are not read"
             reason = reason if outline is None else f"{name}, which is not a class"

@@ -100,15 +100,15 @@ class Reading:
         self.objects[split] = dict(zip(classes, counts, strict=True))
 
     def note_similar(self, classes: Sequence[str]) -> None:
-        """Note class names that differ in case only."""
+        """Note class names that differ in case or spaces only."""
         groups: defaultdict[str, list[str]] = defaultdict(list)
         for name in classes:
-            groups[name.casefold()].append(name)
+            groups["".join(name.casefold().split())].append(name)
         for names in groups.values():
             if len(names) > 1:
                 self.note(
-                    f"The classes {' and '.join(names)} differ in case only. If they are the same "
-                    "class, give it a single name in the data."
+                    f"The classes {' and '.join(names)} differ in case or spaces only. If they "
+                    "are the same class, give it a single name in the data."
                 )
 
     # ~ if cookiecutter.task != "classification"
@@ -118,14 +118,16 @@ class Reading:
         Args:
             files: the annotation file and the image of each pair; an image may be repeated.
         """
-        images: defaultdict[str, set[str]] = defaultdict(set)
+        first: dict[str, str | Path] = {}
+        shared: dict[str, set[str]] = {}
         for file, image in files:
-            images[file].add(str(image))
-        shared = [file for file in images if len(images[file]) > 1]
-        if shared:
+            other = first.setdefault(file, image)
+            if other != image:
+                shared.setdefault(file, {str(other)}).add(str(image))
+        for file, images in [*shared.items()][:1]:
             self.note(
-                f"{', '.join(sorted(images[shared[0]]))} share the annotations {shared[0]}; such "
-                f"files: {len(shared)}. Rename the images, or remove those that are not meant."
+                f"{', '.join(sorted(images))} share the annotations {file}; such files: "
+                f"{len(shared)}. Rename the images, or remove those that are not meant."
             )
 
     # ~ endif
@@ -153,7 +155,8 @@ class Reading:
         for path in listed.unsupported:
             if path not in known:
                 suffix = os.path.splitext(path)[1].lower()  # noqa: PTH122 - faster than a Path
-                self.leave_out("images", f"{suffix} is not read", path)
+                kind, of_kind = ("images", f"{suffix} is") if suffix else ("files", "no suffix,")
+                self.leave_out(kind, f"{of_kind} not read", path)
         for path in listed.skipped:
             self.leave_out("files or folders", "hidden, or a link to nothing", path)
 

@@ -184,7 +184,10 @@ def _cut(groups: Groups, shares: Shares, parts: dict[str, list[int]]) -> None:
         limit = len(groups) - (number - position)  # leaves a group for each later split
         chosen: Groups = []
         remaining: Groups = []
-        for group in groups:
+        for index, group in enumerate(groups):
+            if size >= target:  # no group brings it closer
+                remaining += groups[index:]
+                break
             closer = abs(size + len(group) - target) < abs(size - target)
             if closer and len(chosen) < limit:
                 chosen.append(group)

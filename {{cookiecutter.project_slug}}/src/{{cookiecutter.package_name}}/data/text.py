@@ -45,8 +45,12 @@ def read_text(path: str | Path) -> str:
 
 
 def read_lines(path: str | Path) -> list[str]:
-    """Return the lines of a text file without surrounding spaces; empty lines are left out."""
-    return [line.strip() for line in read_text(path).splitlines() if line.strip()]
+    """Return the lines of a text file without surrounding spaces.
+
+    Empty lines and comments, which start with ``#`` and a space, are left out.
+    """
+    lines = (line.strip() for line in read_text(path).splitlines())
+    return [line for line in lines if line and not line.startswith("# ")]
 # ~ else
     return text
 # ~ endif

@@ -16,6 +16,7 @@ from ..data.reading import Reading
 from ..settings.detection import DataSettings
 
 NO_AREA = "the box has no area"
+OUTSIDE = "the box is outside of the image"
 BEYOND = "beyond the border"  # marks the faults that ``note_cut_boxes`` counts
 
 

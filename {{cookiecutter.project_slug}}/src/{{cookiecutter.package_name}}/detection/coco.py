@@ -12,10 +12,9 @@ from ..data.coco import CocoImage, CocoObject
 from ..data.reading import Reading
 from ..errors import UsageError
 from ..run.files import write_json
-from .boxes import BEYOND, NO_AREA, AnnotatedImage, AnnotatedObject, Prediction
+from .boxes import BEYOND, NO_AREA, OUTSIDE, AnnotatedImage, AnnotatedObject, Prediction
 
 SLACK_PIXELS = 1  # a box may exceed the image by this much, because of rounding
-OUTSIDE = "the box is outside of the image"
 
 
 def from_coco(images: Sequence[CocoImage], reading: Reading, split: str) -> list[AnnotatedImage]:

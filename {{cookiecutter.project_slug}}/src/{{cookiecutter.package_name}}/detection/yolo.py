@@ -12,7 +12,7 @@ from ..data.image_paths import check_inside, existing_form, find_images
 from ..data.reading import MISSING, Reading
 from ..data.text import read_lines, read_text
 from ..errors import UsageError
-from .boxes import BEYOND, NO_AREA, AnnotatedImage, AnnotatedObject
+from .boxes import BEYOND, NO_AREA, OUTSIDE, AnnotatedImage, AnnotatedObject
 from .yolo_files import (
     EXAMPLE,
     class_names,
@@ -132,7 +132,7 @@ def _check_objects(file: Path, splits: dict[str, list[AnnotatedImage]], reading:
 def _resolve(base: Path, name: str) -> Path | None:
     # Some tools write ../train/images for train/images in the folder of data.yaml.
     candidates = (base / name, base / name.removeprefix("../"))
-    return next((path for path in candidates if path.exists()), None)
+    return next((path for path in map(existing_form, candidates) if path.exists()), None)
 
 
 def _images(
@@ -204,19 +204,23 @@ def _read_image(image: Path, labels: Labels) -> AnnotatedImage:
         except ValueError as error:
             raise UsageError(
                 f"{file}, line {number}: {line!r} is not a class index with the four numbers of a "
-                "box, or with the corners of a polygon, all from 0 to 1."
+                "box, or with the corners of a polygon, all from 0 to 1.\nBoxes in pixels must be "
+                "divided by the width and the height of the image; other numbers, such as a "
+                "confidence, must be removed."
             ) from error
         if label not in range(labels.classes):
             raise UsageError(
                 f"{file}, line {number}: class index {label:g} is not valid: the classes are "
-                f"numbered from 0 to {labels.classes - 1}."
+                f"numbered from 0 to {labels.classes - 1}.\nCorrect it, or name the class."
             )
         width, height = box[2] - box[0], box[3] - box[1]
         if min(width, height) > 0:
             objects.append(AnnotatedObject(box, int(label), width * height))
         else:
-            faults.append(f"{name}, line {number}: {NO_AREA}")
-            labels.reading.leave_out("objects", NO_AREA, file, split=labels.split)
+            reason = OUTSIDE if beyond > SLACK and min(values[2:4]) > 0 else NO_AREA
+            faults.append(f"{name}, line {number}: {reason}")
+            labels.reading.leave_out("objects", reason, file, split=labels.split)
+            continue
         if beyond > SLACK:
             faults.append(f"{name}, line {number}: the box is {BEYOND}")
         if len(values) > 4 + labels.keypoints:

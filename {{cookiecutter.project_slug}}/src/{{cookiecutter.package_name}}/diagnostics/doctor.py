@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,11 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from ..data.checks import check_learnable
 from ..data.datamodule import Datasets
 from ..data.files import relative_names
 from ..data.value_range import with_value_range
+from ..errors import UsageError
 from ..run.files import write_json, write_text
 from ..run.folder import Run
 from ..settings.data import OwnFolder
@@ -44,7 +47,12 @@ def run_doctor(settings: DoctorSettings, run: Run) -> None:
     console = Console(soft_wrap=True, highlight=False, markup=False)
     datasets = build_datasets(settings.data)
     settings = with_value_range(settings, datasets)
-    classes = list(datasets.classes)
+    classes, reading = list(datasets.classes), datasets.reading
+    console.print("\n".join(reading.lines()))
+    try:
+        check_learnable(reading)
+    except UsageError as error:
+        console.print(f"\n{error}")
     draw_augmented(datasets, run.folder / "augmented.png")
     # ~ if cookiecutter.task != "classification"
     if settings.data.tiles is not None:  # files are checked, not tiles
@@ -71,6 +79,8 @@ def run_doctor(settings: DoctorSettings, run: Run) -> None:
             for split, counts in report.counts.items()
         },
         "issues": [issue._asdict() for issue in report.issues],
+        "left_out": [asdict(part) for part in reading.left_out],
+        "notes": reading.notes,
     }
     # ~ if cookiecutter.task == "segmentation"
     content["ignored_pixels"] = {
@@ -128,13 +138,11 @@ def _time_training(
 
 
 def _print_report(report: DataReport, console: Console) -> None:
-    sizes = ", ".join(f"{split} {count}" for split, count in report.images.items())
-    console.print(f"\nImages: {sizes}")
     pixels = Counter(map(tuple, np.concatenate([*report.sizes.values()]).tolist()))
     if pixels:
         (height, width), count = pixels.most_common(1)[0]
         more = f" for {count}; there are {len(pixels)} sizes" if len(pixels) > 1 else ""
-        console.print(f"Size of the images: {width} x {height} pixels{more}.")
+        console.print(f"\nSize of the images: {width} x {height} pixels{more}.")
     for kind, count in Counter(issue.kind for issue in report.issues).items():
         console.print(f"\n{KINDS[kind].format(count)}")
         for issue in issues_of_kind(report, kind)[:MAX_PRINTED]:

@@ -2,6 +2,7 @@
 
 import pickle
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,9 @@ from ..data.split import with_splits
 from ..errors import UsageError
 from ..settings.segmentation import DataSettings
 from .masks import IGNORE_INDEX
+
+INVALID = (IndexError, KeyError, RuntimeError, TypeError, ValueError)  # what no outline raises
+FEW_RUNS = 8  # run lengths, or characters of compressed ones, which may be those of no pixel
 
 
 class CocoMasks:
@@ -66,7 +70,7 @@ class CocoMasks:
         for annotation in image.objects:
             try:
                 pixels = _pixels(annotation, image.height, image.width)
-            except (IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
+            except INVALID as error:
                 reason = f"annotation {annotation.id} of {image.source} is not an outline: {error}"
                 raise UnreadableImageError(str(image.path), reason) from error
             outlined.append((annotation, pixels))
@@ -75,43 +79,60 @@ class CocoMasks:
         return torch.from_numpy(ids)
 
 
-def leave_out_beyond(splits: Mapping[str, Sequence[CocoImage]], reading: Reading) -> None:
-    """Remove and count the objects whose polygons are all outside of their image."""
+def leave_out_empty(splits: Mapping[str, Sequence[CocoImage]], reading: Reading) -> None:
+    """Remove and count the objects whose outline holds no pixel of their image."""
     for split, images in splits.items():
         for image in images:
-            beyond = [item for item in image.objects if _is_beyond(image, item)]
-            for item in beyond:
+            empty = []
+            for item in image.objects:
+                with suppress(*INVALID):  # reported when it is checked or drawn
+                    if reason := _why_empty(image, item):
+                        empty.append((item, reason))
+            for item, reason in empty:
                 image.objects.remove(item)
-                reading.leave_out("objects", "outside of the image", image.source, split=split)
+                if not item.crowd:  # has been counted
+                    reading.leave_out("objects", reason, image.source, split=split)
 
 
-def _is_beyond(image: CocoImage, annotation: CocoObject) -> bool:
+def _why_empty(image: CocoImage, annotation: CocoObject) -> str:
+    """Return why no pixel is drawn for an object, or an empty text if there are pixels.
+
+    Drawing takes long, so polygons that are clearly within the image are not drawn.
+    """
     outline = annotation.content.get("segmentation")
-    if not isinstance(outline, list) or not outline:
-        return False
-    for polygon in outline:
-        try:
-            if 0 <= polygon[0] < image.width and 0 <= polygon[1] < image.height:
-                return False  # as of nearly all objects, without a look at the other corners
-            xs, ys = polygon[::2], polygon[1::2]
-            above = max(xs) <= 0 or max(ys) <= 0
-            if not (above or min(xs) >= image.width or min(ys) >= image.height):
-                return False
-        except (IndexError, KeyError, TypeError, ValueError):  # reported when it is checked
-            return False
-    return True
+    if not outline or (isinstance(outline, dict) and len(outline["counts"]) > FEW_RUNS):
+        return ""
+    if isinstance(outline, list):
+        first, width, height = outline[0], image.width, image.height
+        (x, y), step = first[:2], len(first) // 6 * 2
+        # A triangle of three corners that lie apart, which is thicker than about a pixel.
+        x1, y1 = first[step] - x, first[step + 1] - y
+        x2, y2 = first[2 * step] - x, first[2 * step + 1] - y
+        thick = abs(x1 * y2 - x2 * y1) > abs(x1) + abs(y1) + abs(x2) + abs(y2)
+        if thick and 0 <= x < width and 0 <= y < height:
+            return ""
+        xs = [value for polygon in outline for value in polygon[::2]]
+        ys = [value for polygon in outline for value in polygon[1::2]]
+        if max(xs) <= 0 or max(ys) <= 0 or min(xs) >= width or min(ys) >= height:
+            return "outside of the image"
+    runs = _runs(annotation, image.height, image.width)
+    return "" if coco_mask.area(runs) else "without any pixel"
 
 
 def _pixels(annotation: CocoObject, height: int, width: int) -> np.ndarray:
-    outline = annotation.content["segmentation"]
-    if isinstance(outline, dict) and isinstance(outline["counts"], str):
-        runs = {**outline, "counts": outline["counts"].encode()}
-    else:
-        _check_numbers(outline, height, width)
-        parts = coco_mask.frPyObjects(outline, height, width)
-        runs = coco_mask.merge(parts) if isinstance(parts, list) else parts
+    runs = _runs(annotation, height, width)
     pixels: np.ndarray = coco_mask.decode(runs).astype(bool).reshape(height, width)
     return pixels
+
+
+def _runs(annotation: CocoObject, height: int, width: int) -> Any:
+    """Return the compressed run lengths of an outline."""
+    outline = annotation.content["segmentation"]
+    if isinstance(outline, dict) and isinstance(outline["counts"], str):
+        return {**outline, "counts": outline["counts"].encode()}
+    _check_numbers(outline, height, width)
+    parts = coco_mask.frPyObjects(outline, height, width)
+    return coco_mask.merge(parts) if isinstance(parts, list) else parts
 
 
 def _check_numbers(outline: Any, height: int, width: int) -> None:
@@ -166,7 +187,7 @@ def read_outlines(
             missing_images=missing_images,
             outside=settings.outside_root,
         )
-    leave_out_beyond(outlined, reading)
+    leave_out_empty(outlined, reading)
     splits = with_splits(
         outlined,
         settings,

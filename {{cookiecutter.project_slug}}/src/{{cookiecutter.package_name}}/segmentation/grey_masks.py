@@ -13,7 +13,7 @@ from ..data.reading import Reading
 from ..errors import UsageError
 from ..settings.data import PixelFormat
 from .mask_folders import Pair
-from .masks import IGNORE_INDEX, Classes, mask_values
+from .masks import IGNORE_INDEX, IGNORED_COLOR, Classes, mask_values
 
 SAMPLED = 200  # masks of a split that are looked at; of several objects, fewer if all occur
 
@@ -24,9 +24,10 @@ class SampledMasks:
 
     split: str
     total: int  # masks of the split
-    looked: int = 0  # masks that were looked at
+    looked: int = 0  # masks that were decoded
     grey: Counter[int] = field(default_factory=Counter)  # number of pixels by value
     colored: Counter[int] = field(default_factory=Counter)  # and by colour
+    first: str = ""  # the first mask that holds 255
     white: list[str] = field(default_factory=list)  # masks of 255, without an id except 0
     mixed: bool = False  # whether a mask holds 255 and an id other than 0
     ambiguous: list[str] = field(default_factory=list)  # masks that may lack an orientation
@@ -40,8 +41,9 @@ class SampledMasks:
         counts = Counter[int]()
         for value, count in self.grey.items():
             counts[known.get(value, -1)] += count
+        colors = {IGNORED_COLOR: IGNORE_INDEX, **classes.colors}
         for color, count in self.colored.items():
-            counts[classes.colors.get(color, -1)] += count
+            counts[colors.get(color, -1)] += count
         return counts
 
 
@@ -91,14 +93,16 @@ def _look_at(pairs: Sequence[Pair], classes: Classes, split: str) -> SampledMask
         image, path = pairs[index]
         # A damaged file is reported by the data loader.
         with suppress(OSError, SyntaxError, ValueError), Image.open(path) as file:
-            seen.looked += 1
             if file.width * file.height > PixelFormat().max_pixels:
                 continue
             turned = _orientation(image)
-            if turned > 1 and (turned < 5 or file.width == file.height) and _orientation(path) == 1:
-                seen.ambiguous.append(path)
+            if turned > 1 and (turned < 5 or file.width == file.height):
+                seen.ambiguous += [path] if orientation_of(file) == 1 else []
             values, are_colors = _values_of(file, classes)
+            seen.looked += 1
             (seen.colored if are_colors else seen.grey).update(values)
+            if (IGNORED_COLOR if are_colors else IGNORE_INDEX) in values:
+                seen.first = seen.first or path
             if IGNORE_INDEX in values and not are_colors:
                 has_ids = bool(values.keys() & {*range(1, count)})
                 seen.mixed |= has_ids
@@ -129,16 +133,20 @@ def _check_present(masks: SampledMasks, classes: Classes, reading: Reading) -> N
     """Count the pixels by class, and report classes without any."""
     counts = masks.pixels_by_id(classes)
     by_name = {name: counts[index] for index, name in enumerate(classes.names)}
-    pixels = {**by_name, "ignored": counts[IGNORE_INDEX]}
+    ignored = counts[IGNORE_INDEX]
+    pixels = {**by_name, "ignored": ignored}
     reading.sampled[masks.split] = {"masks": masks.looked, "of": masks.total, "pixels": pixels}
+    if ignored:
+        reason = "of id 255 in the masks that are decoded at the start"
+        reading.leave_out("pixels", reason, masks.first, split=masks.split, count=ignored)
     absent = [name for name, count in by_name.items() if not count]
     few = len(absent) >= len(classes.names) - 1 and not counts[-1]
     if few and masks.split == "train" and masks.looked == masks.total:
         raise UsageError(
-            f"The {masks} hold no pixel of {', '.join(absent)}, so nothing can be learned.\n"
+            f"{masks} hold no pixel of {', '.join(absent)}, so nothing can be learned.\n"
             f"Their values are {sorted(masks.grey)[:8]}; line 1 of classes.txt names the value 0."
         )
-    if absent:
+    if absent and masks.looked:
         reading.note(f"{masks} have no pixel of {', '.join(absent)}.")
 
 

@@ -68,18 +68,25 @@ def _match(images: Path, masks: Path, reading: Reading) -> list[Pair]:
             f"{array} is not an image file.\nSave masks as PNG, grey or with a palette."
         )
     masks_by_name: dict[str, str] = {}
-    for path in files:
-        other = masks_by_name.setdefault(_relative_stem(masks, path), path)
+    for name, path in zip(_relative_stems(masks, files), files, strict=True):
+        other = masks_by_name.setdefault(name, path)
         if other != path:
             raise UsageError(f"{other} and {path} may both be the mask of an image.\nKeep one.")
-    unmatched = [path for path in paths if _relative_stem(images, path) not in masks_by_name]
+    named = [*zip(_relative_stems(images, paths), paths, strict=True)]
+    unmatched = [(name, path) for name, path in named if name not in masks_by_name]
     if unmatched:
-        raise UsageError(f"{unmatched[0]} has no mask in {masks} ({len(unmatched)} such images).")
-    pairs = [(path, masks_by_name[_relative_stem(images, path)]) for path in paths]
+        raise UsageError(
+            f"{unmatched[0][1]} has no mask in {masks}; such images: {len(unmatched)}.\n"
+            f"A mask has the name of its image: {unmatched[0][0]}.png. Add the masks, rename them, "
+            "or move the images away."
+        )
+    pairs = [(path, masks_by_name[name]) for name, path in named]
     reading.note_shared((mask, path) for path, mask in pairs)
     return pairs
 
 
-def _relative_stem(folder: Path, path: str) -> str:
-    name = path.removeprefix(f"{folder}{os.sep}").rpartition(".")[0]
-    return unicodedata.normalize("NFC", name)  # macOS writes names in the form NFD
+def _relative_stems(folder: Path, paths: Sequence[str]) -> list[str]:
+    prefix = f"{folder}{os.sep}"
+    names = [path.removeprefix(prefix).rpartition(".")[0] for path in paths]
+    # macOS writes names in the form NFD.
+    return [name if name.isascii() else unicodedata.normalize("NFC", name) for name in names]

@@ -50,7 +50,8 @@ class Classes:
 def read_classes(path: Path) -> Classes:
     """Read ``classes.txt``: each line is the name of a class, followed by its colour for RGB masks.
 
-    The colour is three numbers, or in the form ``#ff0000``.
+    The colour is three numbers, or in the form ``#ff0000``. Lines that start with ``#`` and a space
+    are comments.
 
     Raises:
         UsageError: if the file is missing, names a class twice, or has fewer than two names.
@@ -63,6 +64,8 @@ def read_classes(path: Path) -> Classes:
     names: list[str] = []
     colors = {}
     for words in map(str.split, read_text(path).splitlines()):
+        if words[:1] == ["#"]:
+            continue
         if len(words) > 3 and all(word.isdigit() for word in words[-3:]):
             red, green, blue = map(int, words[-3:])
             colors[red << 16 | green << 8 | blue] = len(names)
@@ -123,8 +126,11 @@ def mask_values(image: Image.Image, classes: Classes) -> tuple[np.ndarray, bool]
     ``IGNORE_INDEX`` remains unless it has the colour of a class. The indices of any other palette
     count as grey values.
     """
-    if image.mode in {"1", "L", "I", "I;16"}:
-        return np.asarray(image).astype(np.int64), False
+    if image.mode in {"1", "L", "F"} or image.mode.startswith("I"):
+        values = np.asarray(image)
+        if image.mode == "F" and not (values == np.round(values)).all():
+            raise ValueError("its values are not whole numbers")
+        return values.astype(np.int64), False
     if image.mode == "P":
         indices = np.asarray(image).astype(np.int64)
         colors = _packed(np.array(image.getpalette("RGB"), dtype=np.int64).reshape(-1, 3))
@@ -137,6 +143,13 @@ def mask_values(image: Image.Image, classes: Classes) -> tuple[np.ndarray, bool]
             table[IGNORE_INDEX] = IGNORED_COLOR
         return table[indices], True
     pixels = np.asarray(image.convert("RGB")).astype(np.int64)
+    if image.mode in {"LA", "PA", "RGBA"}:
+        opaque = np.asarray(image.getchannel("A")) == 255
+        if pixels[~opaque].any():
+            raise ValueError(
+                "it has transparent pixels that are not black, so their class is not known: save "
+                "it without transparency"
+            )
     if not classes.colors and (pixels == pixels[..., :1]).all():  # a grey mask with three channels
         return pixels[..., 0], False
     return _packed(pixels), True
