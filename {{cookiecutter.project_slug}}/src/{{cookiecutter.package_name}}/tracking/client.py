@@ -22,7 +22,7 @@ from pydantic import ValidationError
 from ..errors import UsageError
 from ..run.environment import without_secrets
 from ..run.folder import Run
-from ..run.identity import is_first
+from ..run.identity import is_first, unset_empty_variables
 from .settings import Mode, WandbSettings
 
 log = logging.getLogger(__name__)
@@ -59,9 +59,7 @@ def installed() -> bool:
 def package() -> ModuleType:
     """Import ``wandb`` with its error reports turned off, and return the module."""
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
-    for name in [name for name, value in os.environ.items() if not value]:
-        if name.startswith("WANDB_"):
-            del os.environ[name]  # some tools pass unset variables as empty texts
+    unset_empty_variables()
     import wandb  # noqa: PLC0415 - it may be missing
 
     return wandb
