@@ -29,6 +29,7 @@ def test_a_training_and_its_evaluation_arrive(server, tracked, caplog):
     trained = server.runs[run.name]
     assert (trained.state, trained.tags, trained.group) == ("finished", ["a-tag"], "a-group")
     assert trained.project == "shape-sorter"
+    assert not (run / "team").exists()
     link = (run / "wandb-url.txt").read_text().strip()
     assert link.endswith(f"/runs/{run.name}")
     assert link in caplog.text

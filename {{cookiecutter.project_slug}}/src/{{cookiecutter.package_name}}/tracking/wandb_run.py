@@ -189,6 +189,7 @@ def _finish(logger: RunLogger, code: int) -> str | None:
         return None
     if time.monotonic() - began >= logger.tracking.finish_timeout:
         return f"no answer for {logger.tracking.finish_timeout:g} s"
+    os.environ["WANDB_DIR"] = os.environ["WANDB_DATA_DIR"]  # W&B's API makes an empty folder there
     # ~ if cookiecutter.scope == "complete"
     digests = [action["digest"] for action in logger.artifacts]
     problem = missing_on_server(next(folder.glob("*.wandb")), digests)
