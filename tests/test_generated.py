@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from conftest import ROOT, Bake, Project, installed
 from PIL import Image
 
@@ -309,6 +310,45 @@ def test_tracking_works_with_a_server(project: Project, tmp_path: Path) -> None:
     pass_online(project, tmp_path, *words)
 
 
+def test_tracking_of_an_essential_project_works_with_a_server(essential_detection: Project, tmp_path: Path) -> None:
+    pass_online(essential_detection, tmp_path)
+
+
+# Inside the project: a server, and the scripts of the workflow with the variables that GitHub gives them.
+WORKFLOW = """
+import json, os, subprocess, sys
+sys.path.insert(0, sys.argv[1])
+from server import Server
+with Server() as server:
+    unset = {"WANDB_ENTITY": "", "WANDB_PROJECT": ""}  # as GitHub passes variables that do not exist
+    environ = os.environ | {"WANDB_API_KEY": "0" * 40, "WANDB_BASE_URL": server.url} | unset
+    for script in sys.argv[2:]:
+        subprocess.run(["bash", "-e", "-c", script], env=environ, check=True, stdout=sys.stderr)
+    print(json.dumps([[run.id, run.state, run.project] for run in server.runs.values()]))
+"""
+
+
+def test_the_workflow_trains_with_a_key_and_says_so_without_one(tracked: Project, tmp_path: Path) -> None:
+    steps = yaml.safe_load(tracked.text(".github/workflows/train.yml"))["jobs"]["train"]["steps"]
+    scripts = {step["name"]: step["run"] for step in steps if "name" in step}
+    output, summary = tmp_path / "output", tmp_path / "summary"
+    files = {"GITHUB_OUTPUT": str(output), "GITHUB_STEP_SUMMARY": str(summary)}
+    asks = scripts["Say so where there is no key"]
+    done = tracked.run("bash", "-e", "-c", asks, **files, WANDB_API_KEY="")
+    assert "::notice title=No training::" in done.stdout
+    assert not output.exists()
+    overrides = " ".join((*SMALL, "debug=fast", "runs=runs/workflow"))
+    link = scripts["Link and metrics"].replace("runs/*", "runs/workflow/*")  # other tests have runs there
+    words = ("python", "-c", WORKFLOW, ROOT / "tests" / "standin", asks, scripts["Train"], link)
+    done = tracked.run("uv", "run", "--no-sync", *words, **files, OVERRIDES=overrides)
+    assert done.returncode == 0, done.stderr[-3000:]
+    ((run, state, name),) = json.loads(done.stdout)
+    assert (state, name) == ("finished", "shape-sorter")
+    assert output.read_text(encoding="utf-8") == "there=true\n"
+    assert f"/team/shape-sorter/runs/{run}" in summary.read_text(encoding="utf-8")
+    assert "test/accuracy" in summary.read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("release", ["oldest", "pre-release"])
 def test_tracking_works_with_another_release_of_wandb(tracked: Project, tmp_path: Path, release: str) -> None:
     if release == "pre-release" and "TRY_PRE_RELEASE" not in os.environ:
@@ -332,7 +372,11 @@ def pass_online(project: Project, tmp_path: Path, *words: str) -> None:
     tests, standin = tmp_path / "tests", ROOT / "tests" / "standin"
     online = tests / "tracking" / "online"
     shutil.copytree(project.folder / "tests", tests, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copytree(standin / "project", online)
+    if project.answers["scope"] == "essential":
+        shutil.copytree(standin / "essential", online)
+        shutil.copy(standin / "project" / "conftest.py", online)
+    else:
+        shutil.copytree(standin / "project", online)
     shutil.copytree(standin / "server", online / "server")
     shutil.copy(standin / "test_server.py", online)
     options = ("-q", "-n2", "-c", "pyproject.toml", "--rootdir", tests, "-p", "no:cacheprovider")

@@ -246,6 +246,12 @@ def test_torch_without_cuda_comes_from_an_index_for_nothing_else(project: Projec
     assert {source["index"] for source in uv["sources"].values()} == {index["name"]}
 
 
+def test_the_modules_that_the_sorting_of_imports_names_exist(project: Project) -> None:
+    sorting = tomllib.loads(project.text("pyproject.toml"))["tool"]["ruff"]["lint"]["isort"]
+    for module in sorting["known-local-folder"]:
+        assert [*(project.folder / "tests").rglob(f"{module}.py")], module
+
+
 def test_a_key_is_handed_on_only_where_it_is_wanted(project: Project) -> None:
     if is_off(project, "use_wandb"):
         return

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -183,27 +184,41 @@ def test_a_trial_that_cannot_work_says_why_and_the_search_goes_on(tracked: Proje
     assert assert_allowed(sweep, propose(sweep, [failed])[0]) != settings
 
 
-# Inside the project: a server, the sweep and its agent, as a user would start them.
+# Inside the project: a server, the sweep and its agent, started by the lines of the documentation.
 AGENT = """
 import json, os, subprocess, sys
 sys.path.insert(0, sys.argv[1])
 from server import Server
-sweep = sys.argv[2]
+start, work = sys.argv[2:]
 with Server(run_cap=3) as server:
-    environ = os.environ | server.environment()
-    environ |= {"WANDB_ENTITY": "team", "WANDB_PROJECT": "own", "UV_NO_SYNC": "1"}
-    wandb = [sys.executable, "-m", "wandb"]
-    said = subprocess.run([*wandb, "sweep", sweep], env=environ, check=True, capture_output=True, text=True)
-    (name,) = server.sweeps
-    done = subprocess.run([*wandb, "agent", f"team/own/{name}"], env=environ, capture_output=True, text=True)
+    environ = os.environ | server.environment() | {"UV_NO_SYNC": "1"}
+    said = subprocess.run(start, shell=True, env=environ, check=True, capture_output=True, text=True)
+    ((name, sweep),) = server.sweeps.items()
+    work = work.replace("<sweep id>", name)
+    done = subprocess.run(work, shell=True, env=environ, capture_output=True, text=True)
     runs = {
         run.id: {"state": run.state, "sweep": run.sweep, "history": run.history, "config": run.config,
-                 "summary": run.summary, "given": server.sweeps[name].runs.get(run.id)}
+                 "summary": run.summary, "given": sweep.runs.get(run.id), "project": run.project}
         for run in server.runs.values()
     }
     print(done.stdout, done.stderr)
     print("\\n" + json.dumps({"code": done.returncode, "runs": runs, "unknown": server.unknown}, default=str))
 """
+
+
+@pytest.mark.parametrize("scope", OPTIONS["scope"])
+def test_the_documentation_starts_a_sweep_and_its_agents(bake: Bake, scope: str) -> None:
+    start, work = documented(bake(use_wandb=True, scope=scope))
+    assert "wandb sweep sweep.yaml" in start
+    assert "wandb agent <entity>/<project>/<sweep id>" in work
+
+
+def documented(project: Project) -> list[str]:
+    """The different lines of the documentation that start a sweep and an agent, without comments."""
+    texts = [path.read_text(encoding="utf-8") for path in sorted((project.folder / "docs").glob("*.md"))]
+    lines = [line.split("  #")[0].strip() for text in texts for line in text.splitlines()]
+    found = [line for line in lines if re.match(r"(\w+=\S+ )*uv run wandb (sweep|agent) ", line)]
+    return list(dict.fromkeys(found))
 
 
 def test_an_agent_runs_a_sweep_and_a_failed_trial_does_not_stop_it(tracked: Project) -> None:
@@ -217,11 +232,14 @@ def test_an_agent_runs_a_sweep_and_a_failed_trial_does_not_stop_it(tracked: Proj
     sweep["parameters"] = {"model.backbone": {"values": names}, "optimizer.lr": {"values": rates}}
     path = tracked.folder / "small-sweep.yaml"
     path.write_text(yaml.safe_dump(sweep), encoding="utf-8")
-    done = tracked.run("uv", "run", "--no-sync", "python", "-c", AGENT, ROOT / "tests" / "standin", path)
+    start, work = documented(tracked)
+    words = [start.replace("sweep.yaml", path.name), work.replace("<entity>/<project>", "team/shape-sorter")]
+    done = tracked.run("uv", "run", "--no-sync", "python", "-c", AGENT, ROOT / "tests" / "standin", *words)
     assert done.returncode == 0, done.stderr[-3000:]
     told = json.loads(done.stdout.splitlines()[-1])
     assert told["code"] == 0
     assert told["unknown"] == []
+    assert {run["project"] for run in told["runs"].values()} == {"shape-sorter"}
     tried = {tuple(run["given"].values()): run for run in told["runs"].values() if run["given"]}
     good, diverged = tried["test_resnet", 0.001], tried["test_resnet", 1e30]
     assert good["state"] == "finished"

@@ -7,6 +7,7 @@ from PIL import Image
 
 from {{ cookiecutter.package_name }}.run.files import write_json, write_text
 from {{ cookiecutter.package_name }}.run.folder import Run
+from {{ cookiecutter.package_name }}.run.identity import RUN_ID
 from {{ cookiecutter.package_name }}.search.compare import (
     compare,
     label,
@@ -142,3 +143,15 @@ def test_secrets_of_the_command_line_are_redacted_in_the_file_of_hydra(tmp_path)
     file.write_text("overrides:\n- optimizer.lr=0.1,0.2\n- note=ghp_0123456789abcdefghij\n")
     Multirun().on_job_start(OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path)}}}))
     assert file.read_text() == "overrides:\n- optimizer.lr=0.1,0.2\n- note=***\n"
+
+
+def test_secrets_are_removed_from_the_files_of_jobs_that_have_ended(tmp_path, monkeypatch):
+    monkeypatch.setenv(RUN_ID, "a-run")
+    jobs = tmp_path / "slurm" / "7_0"
+    jobs.mkdir(parents=True)
+    (jobs / "7_0_submitted.pkl").write_bytes(b"ghp_0123456789abcdefghij")
+    (jobs / "7_0_0_log.out").write_text("note=ghp_0123456789abcdefghij\nEpoch 1\n")
+    hydra = {"sweep": {"dir": str(tmp_path)}, "job": {"config_name": "bench"}}
+    Multirun().on_multirun_end(OmegaConf.create({"hydra": hydra, "runs": str(tmp_path)}))
+    (log,) = jobs.iterdir()
+    assert log.read_text() == "note=***\nEpoch 1\n"

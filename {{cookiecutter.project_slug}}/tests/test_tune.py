@@ -42,6 +42,8 @@ if "resume" in words:
 else:
     with (run / "words").open("a") as file:
         file.writelines(f"{key}={words[key]}\\n" for key in words)
+if "data.root" in words:
+    print("The data are in", words["data.root"])
 if words.get("model.backbone") == "broken":
     sys.exit("There is no such backbone.")
 (run / "checkpoints").mkdir(exist_ok=True)
@@ -254,6 +256,20 @@ def test_a_search_runs_all_trials_and_prints_how_to_train_the_best_again(search,
     }
     best = f"uv run train trainer.max_epochs=2 data=shapes seed=5 optimizer.lr={max(rates)}"
     assert best in capsys.readouterr().out
+
+
+def test_secrets_of_the_command_line_are_redacted_in_what_a_search_leaves_and_prints(
+    search, capsys
+):
+    token = "ghp_0123456789abcdefghij"
+    _, folder = search("trials=1", f"data.root=photos/{token}")
+    (log,) = folder.glob("*/train.log")
+    assert log.read_text() == "The data are in photos/***\n"
+    printed = capsys.readouterr().out
+    assert "data.root=photos/***" in printed
+    assert token not in printed
+    written = [file for file in folder.rglob("*") if file.is_file() and file.name != "words"]
+    assert not [file for file in written if token.encode() in file.read_bytes()]
 
 
 def test_a_study_in_parts_has_the_trials_of_an_unbroken_study(search):

@@ -20,7 +20,13 @@ def of_type(server, kind):
 
 def test_a_training_an_evaluation_and_a_prediction_arrive_with_their_lineage(server, tracked, own_data, caplog):
     caplog.set_level("INFO")
-    run = tracked(OWN, f"data.root={own_data}", "tracking.tags=[a-tag]", "tracking.alerts.finished=true")
+    run = tracked(
+        OWN,
+        f"data.root={own_data}",
+        "tracking.tags=[a-tag]",
+        "tracking.alerts.finished=true",
+        "tracking.watch=all",
+    )
     link = (run / "wandb-url.txt").read_text().strip()
     assert link.endswith(f"/runs/{run.name}")
     assert link in caplog.text
@@ -30,6 +36,10 @@ def test_a_training_an_evaluation_and_a_prediction_arrive_with_their_lineage(ser
     scores = [row[MONITOR] for row in trained.history if MONITOR in row]
     assert [row["epoch"] for row in trained.history if MONITOR in row] == [0, 1]
     assert any(name.startswith("media/images/val/") for name in trained.files)
+    assert any(name.startswith("media/object3D/val/embeddings") for name in trained.files)
+    names = {name for row in trained.history for name in row}
+    assert {"train/lr", "train/grad_norm", "val/predictions", "val/epochs", "val/embeddings"} <= names
+    assert {name.split("/")[0] for name in names} >= {"gradients", "parameters"}
     assert [(alert.run, alert.title) for alert in server.alerts] == [(run.name, "Run finished")]
     (model,) = of_type(server, "model")
     assert set(model.aliases) == {"best", "latest"}
@@ -62,6 +72,22 @@ def test_a_training_an_evaluation_and_a_prediction_arrive_with_their_lineage(ser
     assert KEY.encode() not in server.bodies()
     for path in run.parent.rglob("*"):
         assert not path.is_file() or KEY.encode() not in path.read_bytes(), path
+
+
+def test_a_training_starts_from_the_weights_of_an_artifact_which_is_an_input_of_the_run(server, tracked, caplog):
+    caplog.set_level("INFO")
+    words = ("trainer.max_epochs=1", "tracking.log_data=null")
+    first = tracked(*words)
+    (model,) = of_type(server, "model")
+    run = tracked(*words, f"init=wandb:model-{first.name}:best")
+    assert "Weights: 100 % from " in caplog.text
+    trained = server.runs[run.name]
+    assert trained.used == [model]
+    assert trained.config["checkpoint_artifact"].endswith(f"model-{first.name}:v0")
+    own = tracked(*words, f"init={first.name}")
+    assert server.runs[own.name].config["trained_in"] == first.name
+    with pytest.raises(SystemExit, match="init=wandb:no-such-model:best cannot be fetched"):
+        tracked(*words, "init=wandb:no-such-model:best")
 
 
 def test_a_data_set_is_a_version_for_each_fingerprint(server, tracked, monkeypatch, workplace):

@@ -9,6 +9,8 @@ import torch
 import wandb
 from PIL import Image
 
+from {{ cookiecutter.package_name }}.run.folder import read_metrics
+from {{ cookiecutter.package_name }}.task import MONITOR
 from {{ cookiecutter.package_name }}.tracking import images
 from {{ cookiecutter.package_name }}.tracking.embeddings import first_three_components
 
@@ -34,6 +36,24 @@ def test_an_animation_of_photographs_is_small(tmp_path):
     with Image.open(path) as frames:
         assert (frames.n_frames, frames.size) == (60, (512, 384))
     assert path.stat().st_size < 5e6
+
+
+def test_a_damaged_sheet_is_left_out_of_the_animation_with_a_line(tracked, caplog):
+    caplog.set_level("INFO")
+    run = tracked()
+    sheet = run / "predictions" / "epoch_000.png"
+    sheet.write_bytes(sheet.read_bytes()[:200])
+    (run / "predictions" / "epochs.webp").write_bytes(b"RIFF")
+    tracked(f"resume={run.name}", "trainer.max_epochs=3")
+    (line,) = [text for text in caplog.messages if "left out of the animation" in text]
+    assert str(sheet) in line
+    with Image.open(run / "predictions" / "epochs.webp") as frames:
+        assert frames.n_frames == 2
+    assert [row["epoch"] for row in read_metrics(run / "metrics.csv") if MONITOR in row] == [
+        0,
+        1,
+        2,
+    ]
 
 
 def test_images_and_clips_of_predict_are_logged(tmp_path):

@@ -161,10 +161,12 @@ def test_the_commands_that_turn_wandb_off_are_obeyed(workplace, mode):
 
 
 def test_names_and_tags_come_from_the_environment(tracked, monkeypatch):
-    for name, value in {"NAME": "mine", "TAGS": "a,b", "JOB_TYPE": "probe"}.items():
+    values = {"NAME": "mine", "TAGS": "a,b", "JOB_TYPE": "probe", "PROJECT": "", "ENTITY": ""}
+    for name, value in values.items():
         monkeypatch.setenv(f"WANDB_{name}", value)
     record = started(tracked("trainer.max_epochs=1"))
     assert (record["display_name"], record["job_type"]) == ("mine", "probe")
+    assert record["project"] == "{{ cookiecutter.project_slug }}"  # empty is unset
     assert record["tags"] == ["a", "b"]
 
 
@@ -219,6 +221,11 @@ def test_train_evaluate_and_predict_each_record_a_run_without_a_key(
     tracked, own_data, caplog, monkeypatch
 ):
     caplog.set_level("INFO")
+    asked, modes, original = [], [], wandb.init
+    monkeypatch.setattr(client, "urlopen", lambda *words, **_: asked.append(words))
+    monkeypatch.setattr(
+        wandb, "init", lambda **words: modes.append(words["mode"]) or original(**words)
+    )
     trained = tracked(OWN, f"data.root={own_data}", "trainer.max_epochs=1")
     assert "no API key, so this run is recorded offline" in caplog.text
     assert "; tracking: Wandb." in caplog.text
@@ -231,6 +238,8 @@ def test_train_evaluate_and_predict_each_record_a_run_without_a_key(
         assert (started(run)["job_type"], exit_code(run)) == (job, 0)
     for run in (trained, evaluated):
         assert any(TEST in row for row in history(run))
+    assert not asked  # without a key, there is nothing to wait for
+    assert modes == ["offline"] * 3
 
 
 def test_settings_of_earlier_versions_are_read(monkeypatch):

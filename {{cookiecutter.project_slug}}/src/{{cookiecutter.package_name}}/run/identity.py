@@ -29,6 +29,15 @@ def new_run_id() -> str:
     return f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{secrets.token_hex(2)}"
 
 
+# ~ if cookiecutter.use_wandb
+def unset_empty_variables() -> None:
+    """Remove empty variables ``WANDB_...``: some tools pass variables that are not set as such."""
+    for name in [name for name, value in os.environ.items() if not value]:
+        if name.startswith("WANDB_"):
+            del os.environ[name]
+
+
+# ~ endif
 def is_first(environ: Mapping[str, str] = os.environ) -> bool:
     """Return whether this process has rank 0; only that process writes files and prints."""
     return all(environ.get(name, "0") == "0" for name in RANKS)

@@ -28,6 +28,11 @@ class Multirun(Callback):
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Compare the trainings; exit with status 1 if a job has failed."""
+        for file in Path(config.hydra.sweep.dir).glob("slurm/*/*"):
+            if file.suffix == ".pkl":
+                file.unlink()  # it holds the command line of a job, which has ended
+            elif file.is_file():
+                write_text(file, without_secrets(file.read_text("utf-8", errors="replace")))
         runs, prefix = Path(config.runs), f"{os.environ[RUN_ID]}-"
         suffixes = [folder.name.removeprefix(prefix) for folder in runs.glob(f"{prefix}*")]
         numbers = sorted(filter(str.isdigit, suffixes), key=int)

@@ -18,6 +18,8 @@ from optuna.samplers import TPESampler
 from optuna.storages import fail_stale_trials
 from optuna.trial import TrialState
 
+from ..run.environment import without_secrets
+from ..run.files import write_text
 from ..run.folder import Run, read_metrics
 # ~ if cookiecutter.use_wandb
 from ..run.identity import RUN_ID, VARIED
@@ -185,11 +187,12 @@ def train(
                 raise KeyboardInterrupt
     finally:
         stop(process)
+        printed = without_secrets((run.folder / LOG).read_text(encoding="utf-8", errors="replace"))
+        write_text(run.folder / LOG, printed)
     if not (pruned or run.results.is_file() or run.failure.is_file()):
         status = process.returncode
         ending = f"exit status {status}" if status >= 0 else signal.Signals(-status).name
-        printed = (run.folder / LOG).read_text(encoding="utf-8", errors="replace").strip()
-        last_line = printed.rsplit("\n", 1)[-1]
+        last_line = printed.strip().rsplit("\n", 1)[-1]
         run.fail(f"The training ended with {ending}: {last_line}")
     return pruned
 
@@ -213,4 +216,5 @@ def _print_results(study: Study, folder: Path, words: Sequence[str]) -> None:
     if study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
         best = study.best_trial.user_attrs
         print(f"\nThis command trains the best run, {best['run']}, again:\n")
-        print(f"  {shlex.join(['uv', 'run', 'train', *words, *best['settings']])}\n")
+        again = ["uv", "run", "train", *map(without_secrets, words), *best["settings"]]
+        print(f"  {shlex.join(again)}\n")

@@ -23,7 +23,11 @@ from pydantic import BaseModel
 
 from ..run.failures import explanation, how_to_go_on
 from ..run.folder import Run
+# ~ if cookiecutter.use_wandb
+from ..run.identity import RUN_ID, is_first, new_run_id, unset_empty_variables
+# ~ else
 from ..run.identity import RUN_ID, is_first, new_run_id
+# ~ endif
 # ~ if cookiecutter.scope == "complete"
 from ..run.processes import agreed_run_id
 # ~ endif
@@ -58,6 +62,7 @@ def launch(command: str, model: type[BaseModel], work: Callable[[DictConfig], No
         sys.stdout.reconfigure(errors="backslashreplace")  # for paths that are not UTF-8
     logging.getLogger("matplotlib").setLevel(logging.WARNING)  # it logs each cache of fonts
     # ~ if cookiecutter.use_wandb
+    unset_empty_variables()
     if command != "train":
         os.environ.pop("WANDB_RUN_ID", None)  # otherwise, the run of a training is overwritten
     # ~ endif

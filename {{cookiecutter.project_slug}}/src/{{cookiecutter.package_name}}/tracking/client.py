@@ -22,14 +22,12 @@ from pydantic import ValidationError
 from ..errors import UsageError
 from ..run.environment import without_secrets
 from ..run.folder import Run
-from ..run.identity import is_first
+from ..run.identity import is_first, unset_empty_variables
 from .settings import Mode, WandbSettings
 
 log = logging.getLogger(__name__)
 
-# ~ if cookiecutter.scope == "complete"
 TIMEOUT = 20  # seconds before a request of ``public_api`` fails
-# ~ endif
 ANSWER_SECONDS = 3  # for the server to answer at the start of a run
 
 
@@ -40,7 +38,8 @@ def how_to_upload(run: Run) -> str:
     words = ["uv", "run", "wandb-sync", *([runs] if runs != "runs" else [])]
     command = shlex.join(words)
     # ~ else
-    command = f"uv run wandb sync {shlex.quote(str(run.folder / 'wandb'))}/*run-*"
+    folder = shlex.quote(str(run.folder / "wandb"))
+    command = f"uv run wandb sync --include-online --include-synced {folder}/*run-*"
     # ~ endif
     return f"To upload it later: {command}"
 
@@ -60,9 +59,7 @@ def installed() -> bool:
 def package() -> ModuleType:
     """Import ``wandb`` with its error reports turned off, and return the module."""
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
-    for name in [name for name, value in os.environ.items() if not value]:
-        if name.startswith("WANDB_"):
-            del os.environ[name]  # some tools pass unset variables as empty texts
+    unset_empty_variables()
     import wandb  # noqa: PLC0415 - it may be missing
 
     return wandb
@@ -97,6 +94,12 @@ def wandb_command(*words: str) -> "subprocess.CompletedProcess[str]":
     )
 
 
+def last_line(done: "subprocess.CompletedProcess[str]") -> str:
+    """Return the last line that a command of wandb has printed."""
+    lines = (done.stderr + done.stdout).strip().splitlines()
+    return lines[-1] if lines else f"wandb ended with {done.returncode}"
+
+
 def read_records(file: Path) -> list[dict[str, Any]]:
     """Return the records in a ``.wandb`` file, as W&B's own reader prints them.
 
@@ -105,12 +108,11 @@ def read_records(file: Path) -> list[dict[str, Any]]:
     """
     done = wandb_command("leet", "inspect", "--json", str(file))
     if done.returncode:
-        raise ValueError((done.stderr + done.stdout).strip().splitlines()[-1])
+        raise ValueError(last_line(done))
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
 
 
-# ~ if cookiecutter.scope == "complete"
-def public_api(tracking: Mapping[str, Any] | None) -> Any:
+def public_api(tracking: Mapping[str, Any] | None = None) -> Any:
     """Return a ``wandb.Api`` whose default project and entity come from the settings."""
     wandb_settings()
     wandb = package()
@@ -118,7 +120,6 @@ def public_api(tracking: Mapping[str, Any] | None) -> Any:
     return wandb.Api({key: name for key, name in names.items() if name}, timeout=TIMEOUT)
 
 
-# ~ endif
 def requested_mode(tracking: WandbSettings, environ: Mapping[str, str]) -> Mode | None:
     """Return the mode that the settings or else W&B's own settings ask for; None if neither does.
 

@@ -23,6 +23,9 @@ from ..evaluation.drawing import to_picture
 from ..evaluation.scores import ImageResult
 from ..task import caption
 from ..training.callbacks.pictures import PredictedSample, PredictionPictures
+# ~ if cookiecutter.scope == "complete"
+from .client import reason, say
+# ~ endif
 # ~ if cookiecutter.task == "classification"
 from .logger import RunLogger
 
@@ -151,7 +154,7 @@ def write_animation(sheets: Sequence[Path], path: Path, pixels: int) -> None:
     chosen = np.linspace(0, len(sheets) - 1, min(len(sheets), MAX_FRAMES)).round().astype(int)
     with ThreadPoolExecutor() as threads:  # decoding takes most of the time
         paths = [sheets[index] for index in chosen]
-        frames = list(threads.map(lambda sheet: shrunk(Image.open(sheet), pixels), paths))
+        frames = [frame for frame in threads.map(lambda path: _frame(path, pixels), paths) if frame]
     frames[0].save(
         path,
         save_all=True,
@@ -160,6 +163,15 @@ def write_animation(sheets: Sequence[Path], path: Path, pixels: int) -> None:
         loop=0,
         method=0,  # the fastest
     )
+
+
+def _frame(sheet: Path, pixels: int) -> Image.Image | None:
+    try:
+        with Image.open(sheet) as image:
+            return shrunk(image, pixels)
+    except (OSError, SyntaxError) as error:  # Pillow raises both for a damaged PNG
+        say(f"{sheet} cannot be read and is left out of the animation: {reason(error)}")
+        return None
 
 
 def log_drawn_predictions(logger: RunLogger, folder: Path) -> None:

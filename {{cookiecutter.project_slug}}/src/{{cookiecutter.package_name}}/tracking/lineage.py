@@ -138,17 +138,21 @@ def use(logger: RunLogger, name: str) -> None:
 
 
 def log_checkpoint_source(logger: RunLogger, settings: Settings) -> None:
-    """Record the artifact or the run that the checkpoint of ``evaluate`` or ``predict`` is from."""
-    if not isinstance(settings, EvaluateSettings | PredictSettings):
+    """Record the artifact or the run that ``checkpoint`` or ``init`` is from."""
+    if isinstance(settings, EvaluateSettings | PredictSettings):
+        checkpoint = settings.checkpoint
+    elif settings.init:
+        checkpoint = Path(settings.init)
+    else:
         return
-    source = settings.checkpoint.with_name(SOURCE)
+    source = checkpoint.with_name(SOURCE)
     with logger.guarded("recording the checkpoint"):
         if source.is_file():
             name = source.read_text(encoding="utf-8").strip()
             logger.experiment.config.update({"checkpoint_artifact": name})
             use(logger, name)
         else:
-            trained = Run(settings.checkpoint.absolute().parent.parent)
+            trained = Run(checkpoint.absolute().parent.parent)
             if trained.settings_file.is_file():
                 logger.experiment.config.update({"trained_in": trained.id})
 

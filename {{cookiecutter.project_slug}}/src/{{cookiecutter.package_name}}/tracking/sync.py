@@ -12,11 +12,10 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from subprocess import CompletedProcess
 from typing import Any
 
 from ..run.folder import Run
-from .client import package, read_records, reason, wandb_command
+from .client import last_line, package, read_records, reason, wandb_command
 from .pending import PENDING, do_pending, is_file_in, resumed_run
 from .upload_status import (
     fetch_run,
@@ -110,7 +109,7 @@ def _send(file: Path, records: Sequence[Mapping[str, Any]]) -> str | None:
                 f"of its own: uv run wandb sync --id {name}-2 {file.parent}"
             )
         done = wandb_command("sync", "--include-online", "--include-synced", str(file.parent))
-        return _last_line(done) if done.returncode else None
+        return last_line(done) if done.returncode else None
     _complete(run, file, records, [written[key] for key in sorted(written.keys() - held)])
     return None
 
@@ -176,8 +175,3 @@ def files_not_in_folder(records: Sequence[Mapping[str, Any]], folder: Path) -> l
         for entry in record.get("artifact", {}).get("manifest", {}).get("contents", [])
         if (path := entry.get("local_path")) and not is_file_in(folder, Path(path))
     ]
-
-
-def _last_line(done: CompletedProcess[str]) -> str:
-    lines = (done.stderr + done.stdout).strip().splitlines()
-    return lines[-1] if lines else f"wandb ended with {done.returncode}"

@@ -5,21 +5,18 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .client import package, read_records, reason, wandb_settings
+from .client import package, public_api, read_records, reason
 
-TIMEOUT = 20  # seconds before a request to the server fails
 RETRY_DELAYS = (0, 1, 3)  # seconds before each request, since the server shows new data late
 
 
 def fetch_run(records: Sequence[Mapping[str, Any]]) -> Any | None:
     """Return the run of these records on the server, or None if the server has no such run."""
-    wandb_settings()
-    wandb = package()
     started = next(record["run"] for record in records if "run" in record)
     place = [started[key] for key in ("entity", "project", "run_id") if started.get(key)]
     try:
-        return wandb.Api(timeout=TIMEOUT).run("/".join(place))
-    except (ValueError, wandb.errors.CommError) as error:  # the class depends on the version
+        return public_api().run("/".join(place))
+    except (ValueError, package().errors.CommError) as error:  # the class depends on the version
         if "Could not find" in str(error):
             return None
         raise

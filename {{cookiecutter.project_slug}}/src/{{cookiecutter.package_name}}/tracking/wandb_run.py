@@ -44,7 +44,15 @@ from .upload_status import missing_on_server
 
 # ~ else
 from .artifacts import ModelArtifacts
-from .client import abandon, how_to_upload, installed, reason, requested_mode, say
+from .client import (
+    abandon,
+    how_to_upload,
+    installed,
+    public_api,
+    reason,
+    requested_mode,
+    say,
+)
 from .images import ValidationImages
 from .logger import RunLogger, open_run
 from .names import run_name
@@ -169,20 +177,19 @@ def _close(logger: RunLogger, error: BaseException | None) -> None:
 
 
 def _finish(logger: RunLogger, code: int) -> str | None:
+    """Finish the W&B run; return why its upload is not complete, None if it is."""
     # ~ if cookiecutter.scope == "complete"
-    """Finish the W&B run; return what the server lacks of it, None if it holds all."""
     folder = Path(logger.experiment.dir).parent
     # ~ else
-    """Finish the W&B run; return why its upload is not complete, None if it is."""
+    path = logger.experiment.path
     # ~ endif
     began = time.monotonic()
     logger.experiment.finish(exit_code=code)
-    # ~ if cookiecutter.scope == "complete"
     if logger.offline:
         return None
-    # ~ endif
     if time.monotonic() - began >= logger.tracking.finish_timeout:
         return f"no answer for {logger.tracking.finish_timeout:g} s"
+    os.environ["WANDB_DIR"] = os.environ["WANDB_DATA_DIR"]  # W&B's API makes an empty folder there
     # ~ if cookiecutter.scope == "complete"
     digests = [action["digest"] for action in logger.artifacts]
     problem = missing_on_server(next(folder.glob("*.wandb")), digests)
@@ -192,7 +199,12 @@ def _finish(logger: RunLogger, code: int) -> str | None:
 
 
     # ~ else
-    return None
+    # A run that the server has refused, such as after a change of the key, ends as quickly.
+    try:
+        ended = public_api().run(path).state != "running"
+    except Exception as error:  # noqa: BLE001 - wandb raises many kinds
+        return reason(error)
+    return None if ended else "the server has not received the end of the run"
 
 
 # ~ endif
