@@ -200,7 +200,7 @@ def send_small_tensors_by_value(_: int) -> None:
     """Let this worker process send small tensors within the message of their batch.
 
     Otherwise, each tensor is sent as a file of shared memory, for which the training process opens
-    a connection to the worker and waits. A batch of detection has several tensors for each image.
+    a connection to the worker and waits.
     """
 
     def reduce(tensor: Tensor) -> tuple[Any, ...]:
