@@ -67,9 +67,9 @@ def test_a_score_that_still_rises_at_the_end_is_said(tmp_path, scores, rising):
 @pytest.mark.parametrize(
     ("total", "batches", "expected"),
     [
-        (20_020, 1, "About 2.8 hours to go without validation (0.5 s per step)."),
-        (1_700, 1, "About 14 minutes to go without validation (0.5 s per step)."),
-        (101, 3, "About 40 seconds to go without validation (0.5 s per step)."),
+        (20_020, 1, "Estimated time left: 2.8 hours without validation (0.5 s per step)."),
+        (1_700, 1, "Estimated time left: 14 minutes without validation (0.5 s per step)."),
+        (101, 3, "Estimated time left: 40 seconds without validation (0.5 s per step)."),
     ],
 )
 def test_the_time_left_follows_from_steps_after_the_first(
@@ -106,7 +106,7 @@ def test_the_time_left_follows_from_a_short_first_epoch_and_is_said_once(monkeyp
             timer.on_train_batch_end(trainer, None, None, None, batch)
         clock[0] += 10  # with validation
         timer.on_train_epoch_end(trainer, None)
-    assert caplog.messages == ["About 4 minutes to go (10 s per epoch)."]
+    assert caplog.messages == ["Estimated time left: 4 minutes (10 s per epoch)."]
     last = progress.TimeLeft()
     trainer.current_epoch = 23
     last.on_train_epoch_start(trainer, None)

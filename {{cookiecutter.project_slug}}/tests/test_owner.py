@@ -193,8 +193,8 @@ MEMORY = ("loader.batch_size", "trainer.precision")
         (RuntimeError("DataLoader worker (pid(s) 7) exited unexpectedly"), ("loader.workers",)),
         (OSError(errno.EROFS, "Read-only file system", "runs/a"), ("runs/a", "runs=<folder>")),
         (PermissionError(errno.EACCES, "Permission denied", "x"), ("x cannot be used",)),
-        (OSError(errno.ENOSPC, "No space"), ("no space left", "start the command again")),
-        (OSError("Caught OSError.\n[Errno 28] No space left"), ("no space left",)),
+        (OSError(errno.ENOSPC, "No space"), ("disk is full", "start the command again")),
+        (OSError("Caught OSError.\n[Errno 28] No space left"), ("disk is full",)),
     ],
     ids=str,
 )

@@ -108,7 +108,7 @@ def test_a_box_beyond_the_border_is_cut_off_and_noted(tmp_path):
     datasets = build_datasets(folder(tmp_path))
     assert corners(datasets.train, 3) == [[0, 10, 48, 22]]
     (note,) = datasets.reading.notes
-    assert "Boxes of train that are cut off at the border of their image: 1 of 10" in note
+    assert "Boxes of train that extend beyond their image and were cut off: 1 of 10" in note
     assert f"the first in {tmp_path}/train/3.jpg: annotation 1003 is beyond" in note
 
 

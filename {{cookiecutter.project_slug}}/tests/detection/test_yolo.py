@@ -71,14 +71,14 @@ def test_what_the_label_files_lack_is_noted(root):
     labels.write_text("0 0.1 0.1 0.3 0.1 0.3 0.4 0.1 0.4\n0 0.1 0.1 0.3 0.1 0.3 0.4\n")
     assert not any("Lines of train" in note for note in datasets(root).reading.notes)
     Image.new("RGB", (40, 20)).save(train / "0.png")
-    shared = f"{train / '0.jpg'}, {train / '0.png'} share the annotations {labels}; such files: 1."
+    shared = f"{train / '0.jpg'}, {train / '0.png'} share the annotation file {labels}."
     assert any(note.startswith(shared) for note in datasets(root).reading.notes)
 
 
 def test_a_cut_box_is_noted(root):
     (root / "labels" / "train" / "1.txt").write_text("1 0.95 0.5 0.2 0.4\n")
     notes = datasets(root).reading.notes
-    assert any("train that are cut off at the border of their image: 1 of 3" in n for n in notes)
+    assert any("train that extend beyond their image and were cut off: 1 of 3" in n for n in notes)
 
 
 @pytest.mark.parametrize(("written", "stored"), [("NFC", "NFD"), ("NFD", "NFC")])
@@ -275,7 +275,7 @@ def test_an_invalid_line_is_named(root, line, message):
     ("content", "message"),
     [
         (None, r"data\.yaml is missing"),
-        ("names: [a, a]\ntrain: x\n", "has no names, or not a different one"),
+        ("names: [a, a]\ntrain: x\n", "must list a unique name for each class"),
         ("names: [a, b]\nval: images/val\n", "has no train"),
         ("names: [a, b]\ntrain: images/nowhere\nval: images/val\n", "there is no .*nowhere"),
         ("names: [a", "is not valid YAML"),

@@ -189,7 +189,8 @@ def test_files_of_one_name_are_reported_or_refused(own_data):
     train = own_data / "images" / "train"
     shutil.copy(train / "3.jpg", train / "3.jpeg")
     (note,) = build_datasets(folder(own_data)).reading.notes
-    assert re.match(r".*/3\.jpeg, .*/3\.jpg share the annotations .*/3\.png; such files: 1", note)
+    shared = r".*/3\.jpeg, .*/3\.jpg share the annotation file .*/3\.png\. Number .* files: 1"
+    assert re.match(shared, note)
     Image.new("L", (48, 40)).save(own_data / "masks" / "train" / "3.tif")
     with pytest.raises(UsageError, match=r"3\.png and .*3\.tif may both be the mask"):
         build_datasets(folder(own_data))

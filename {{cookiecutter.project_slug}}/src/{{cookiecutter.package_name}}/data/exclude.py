@@ -51,7 +51,7 @@ def without_excluded(
         remaining[split] = chosen
     if unknown:
         reading.note(
-            f"Lines of {settings.exclude} name no image of the data, such as {min(unknown)}: "
-            f"{len(unknown)}."
+            f"{settings.exclude}: {len(unknown)} lines name no image of the data set, such as "
+            f"{min(unknown)}."
         )
     return remaining

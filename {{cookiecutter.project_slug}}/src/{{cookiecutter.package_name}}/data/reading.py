@@ -126,8 +126,9 @@ class Reading:
                 shared.setdefault(file, {str(other)}).add(str(image))
         for file, images in [*shared.items()][:1]:
             self.note(
-                f"{', '.join(sorted(images))} share the annotations {file}; such files: "
-                f"{len(shared)}. Rename the images, or remove those that are not meant."
+                f"{', '.join(sorted(images))} share the annotation file {file}. "
+                f"Number of shared files: {len(shared)}. "
+                "Rename the images, or remove those that are not meant."
             )
 
     # ~ endif

@@ -46,9 +46,9 @@ def note_cut_boxes(splits: Mapping[str, Sequence[AnnotatedImage]], reading: Read
             path, fault = cut[0]
             boxes = sum(len(image.objects) for image in images)
             reading.note(
-                f"Boxes of {split} that are cut off at the border of their image: {len(cut)} of "
-                f"{boxes}, the first in {path}: {fault}. Corners in place of width and height "
-                "look like this, too."
+                f"Boxes of {split} that extend beyond their image and were cut off: {len(cut)} of "
+                f"{boxes}, the first in {path}: {fault}. Check that the "
+                "boxes have a width and a height, not a second corner."
             )
 
 

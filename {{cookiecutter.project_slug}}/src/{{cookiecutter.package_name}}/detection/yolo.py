@@ -102,7 +102,7 @@ def _note_labels(labels: Labels, images: int) -> None:
     if {*labels.polygons} == {6}:
         labels.reading.note(
             f"Lines of {labels.split} with 7 numbers: {labels.polygons[6]}. They are read as "
-            "triangles. If they are boxes with two more numbers, remove these."
+            "triangles. If they are boxes followed by two other numbers, remove those two numbers."
         )
 
 

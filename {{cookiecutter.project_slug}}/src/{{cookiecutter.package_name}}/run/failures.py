@@ -31,7 +31,7 @@ def explanation(error: Exception, run: Run) -> str | None:
     if isinstance(error, OSError):
         # An error in a process that loads images arrives as text.
         if error.errno in FULL_DISK or f"[Errno {errno.ENOSPC}]" in text:
-            return f"There is no space left on the disk. Free some.\n{how_to_go_on(run)}"
+            return f"The disk is full. Free some space.\n{how_to_go_on(run)}"
         if error.errno in NO_ACCESS:
             return (
                 f"{error.filename or 'A file'} cannot be used: {error.strerror}.\n"
@@ -46,7 +46,7 @@ def explanation(error: Exception, run: Run) -> str | None:
         )
     if isinstance(error, MemoryError) or OUT_OF_MEMORY.search(text):
         return (
-            f"The memory is full: {reason}.\n"
+            f"Out of memory: {reason}.\n"
             "Lower loader.batch_size, data.image_size or loader.workers, or set "
             f"trainer.precision=bf16-mixed.\n{how_to_go_on(run)}"
         )

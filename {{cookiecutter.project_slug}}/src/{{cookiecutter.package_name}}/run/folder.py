@@ -45,7 +45,7 @@ class Run:
 
     @property
     def metrics(self) -> Path:
-        """All logged metrics, one row for each step at which something was logged."""
+        """All logged metrics, a row each time metrics are logged."""
         return self.folder / "metrics.csv"
 
     @property

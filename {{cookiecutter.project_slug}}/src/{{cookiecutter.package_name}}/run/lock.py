@@ -122,7 +122,7 @@ def _is_renewed(path: Path, text: str) -> bool:
         end = time.monotonic() + STALE_SECONDS - age
         if age < STALE_SECONDS:
             words = (path, _description(text), STALE_SECONDS)
-            log.info("%s is locked by %s: waiting up to %d seconds for a sign of life.", *words)
+            log.info("%s is locked by %s: waiting %d seconds to see if it still runs.", *words)
         while time.monotonic() < end:
             time.sleep(STALE_SECONDS / 90)
             if path.stat().st_mtime != renewed:

@@ -75,7 +75,7 @@ class DataFolder(Strict):
     )
     # ~ if cookiecutter.scope == "complete"
     value_range: tuple[float, float] | None = Field(
-        description="Values of more than 8 bits that become 0 and 255; null looks for them once."
+        description="Values of more than 8 bits that become 0 and 255; null finds them in images."
     )
     # ~ else
     value_range: tuple[float, float] | None = Field(

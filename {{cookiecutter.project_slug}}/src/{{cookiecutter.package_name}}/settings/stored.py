@@ -155,7 +155,7 @@ def overridden(
 
 
 def check_trackers(stored: object, composed: object, *, source: Path, folder: Path) -> None:
-    """Check that stored trackers build no class and write to no folder that the user does not know.
+    """Check that stored trackers build no class and write to no folder that the user has not named.
 
     Args:
         stored: the trackers that a run has stored.

@@ -33,8 +33,8 @@ class TrainerSettings(Strict):
     )
     # ~ endif
     precision: Literal["auto", "32-true", "16-mixed", "bf16-mixed", "bf16-true"] = Field(
-        description="auto is bf16-mixed on a GPU that supports it, 16-mixed on another GPU, and "
-        "32-true without a GPU."
+        description="auto is bf16-mixed on a GPU that supports it, 16-mixed on another NVIDIA GPU, "
+        "and 32-true without a GPU."
     )
     max_epochs: int | None = Field(
         ge=1, description="Epochs of the training; null chooses them by the number of images."

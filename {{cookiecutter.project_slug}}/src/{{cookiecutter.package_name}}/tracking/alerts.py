@@ -93,9 +93,9 @@ class MetricAlerts(Callback):
                 text = f"{rule.metric} is {values[-1]:.4g} in {run}"
                 send_alert(self.logger, title, text, rule.level)
         monitor = monitored(metrics)
-        epochs, scores = settings.no_improvement, self.values[monitor]
-        if epochs and scores and is_stagnant(scores, METRICS[monitor], epochs):
-            text = f"{monitor} of {run} has not improved for {epochs} epochs"
+        count, scores = settings.no_improvement, self.values[monitor]
+        if count and scores and is_stagnant(scores, METRICS[monitor], count):
+            text = f"{monitor} of {run} has not improved for {count} validations"
             send_alert(self.logger, "No improvement", text, "WARN")
 
 

@@ -134,7 +134,7 @@ def log_files(
     for path in files:
         artifact.add_file(str(path), name=path.name)
     # ~ if cookiecutter.scope == "complete"
-    # The server may be lost, so it is asked for these artifacts when the run ends.
+    # The connection may break, so the end of the run checks that the server has these artifacts.
     logger.artifacts.append(
         {
             "action": "log",

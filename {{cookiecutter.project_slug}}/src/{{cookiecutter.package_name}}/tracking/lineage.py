@@ -99,7 +99,7 @@ def _data_artifact(logger: RunLogger, settings: Settings, datasets: Datasets, ve
 
 
 def log_data_later(run: Run, uploaded: Any, version: str) -> None:
-    """Log the data set of a run whose server was lost before.
+    """Log the data set of a run that had lost its connection to the server.
 
     Args:
         run: the run.

@@ -16,8 +16,10 @@ class MediaSettings(Strict):
     """The number and the size of the images that are logged."""
 
     # W&B shows at most 108 images of a key.
-    images: int = Field(ge=0, le=108, description="Validation images to log.")
-    every_n_validations: int = Field(ge=1, description="Validations between two logs of images.")
+    images: int = Field(
+        ge=0, le=108, description="Validation images to log, at most pictures.count."
+    )
+    every_n_validations: int = Field(ge=1, description="Epochs between two logs of images.")
     # ~ if cookiecutter.scope == "complete"
     every_n_steps: int | None = Field(
         ge=1, description="Log the images every so many training steps, too; null does not."
@@ -25,7 +27,7 @@ class MediaSettings(Strict):
     worst: int = Field(ge=0, le=108, description="Test images with the highest loss to log.")
     video: bool = Field(description="Log the validation images of all epochs as an animation.")
     clips: int = Field(
-        ge=0, le=32, description="Annotated images of predict to log, and as many clips."
+        ge=0, le=32, description="Most annotated images of predict to log, and most clips."
     )
     embeddings: int = Field(ge=0, le=10_000, description="Validation images in the point cloud.")
     # ~ endif
@@ -60,7 +62,7 @@ class AlertSettings(Strict):
     )
     not_finite: bool = Field(description="Alert when the loss is not finite.")
     no_improvement: int | None = Field(
-        ge=1, description="Alert after so many epochs without a better score."
+        ge=1, description="Alert after so many validations without a better score."
     )
     failed: bool = Field(description="Alert when the run fails.")
     finished: bool = Field(description="Alert when the run finishes.")
@@ -86,7 +88,7 @@ class WandbSettings(Strict):
     job_type: str | None = Field(
         description="The kind of run; null is WANDB_JOB_TYPE, else the name of the command."
     )
-    tags: list[str] = Field(description="Words that label the run; [] are those of WANDB_TAGS.")
+    tags: list[str] = Field(description="Labels of the run; [] uses those in WANDB_TAGS.")
     notes: str | None = Field(description="A text about the run.")
     mode: Mode | None = Field(
         description="null is WANDB_MODE or the choice of `wandb offline`; without these, it is "
@@ -94,7 +96,7 @@ class WandbSettings(Strict):
     )
     strict: bool = Field(description="Fail the run on an error of tracking; false only logs it.")
     init_timeout: float = Field(
-        gt=0, description="Seconds to wait for the server before the run is recorded offline."
+        gt=0, description="Seconds to open the run, after which it is recorded offline."
     )
     finish_timeout: float = Field(gt=0, description="Seconds to wait for the upload at the end.")
     # ~ if cookiecutter.scope == "complete"

@@ -1,4 +1,4 @@
-"""The lines that say what a training is about when it starts."""
+"""Log a summary of a training when it starts."""
 
 import logging
 from collections.abc import Sequence

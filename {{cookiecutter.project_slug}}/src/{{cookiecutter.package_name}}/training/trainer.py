@@ -138,7 +138,7 @@ def checkpoint_callbacks(
 ) -> list[Callback]:
     """Return callbacks that save checkpoints, and stop after ``patience``.
 
-    The best ``save_top_k`` checkpoints have names such as ``epoch=3-val_loss=0.512.ckpt``. The best
+    The best ``save_top_k`` checkpoints have names such as ``epoch=3-<score>=0.512.ckpt``. The best
     of them is also ``best.ckpt``, and the newest checkpoint is ``last.ckpt``.
     """
     folder = run.best.parent

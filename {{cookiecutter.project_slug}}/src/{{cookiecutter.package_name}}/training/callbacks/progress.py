@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 TIMED_STEPS = 20  # optimiser steps after which the time of the training is estimated
 OTHER_COLUMNS = 40  # characters of a line to the left of the metrics
 
-# Short names and formats of metrics, the most important first: the last are left out without room.
+# Short names and formats of metrics, the most important first; a short line drops the last ones.
 SHORT: dict[str, tuple[str, Callable[[float], str]]] = {
     "train/loss": ("loss", "{:.3f}".format),
     # ~ if cookiecutter.scope == "complete"
@@ -133,7 +133,7 @@ class TimeLeft(Callback):
         self.said = True
         if seconds <= 0 or not trainer.is_global_zero:
             return
-        line = f"About {_rounded(seconds)} to go {detail}."
+        line = f"Estimated time left: {_rounded(seconds)} {detail}."
         if get_console().is_terminal:
             get_console().print(line)  # above the bar
         else:

@@ -64,7 +64,7 @@ class ExactResume(Callback):
             checkpoint["callbacks"].get(stopping.state_key, {})["patience"] = stopping.patience
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Set the schedule to the same share of the training; end if early stopping has done so."""
+        """Set the schedule to the step of this position; end if early stopping has done so."""
         batches = trainer.accumulate_grad_batches
         steps = math.ceil(trainer.num_training_batches / batches)
         step = trainer.current_epoch * steps + self.data.sampler.done // batches
