@@ -81,6 +81,15 @@ def test_testing_and_predicting_a_checkpoint_on_the_same_trainer_use_the_average
     assert module.seen["predict"] == [expected]
 
 
+def test_the_average_of_weights_of_16_bits_moves_by_less_than_their_precision(tmp_path):
+    module = Drifting().bfloat16()
+    trainer = trainer_in(tmp_path)
+    trainer.fit(module, BATCHES, ONE)
+    (average,) = trainer.callbacks[0].average.values()
+    assert average.dtype == torch.float32
+    torch.testing.assert_close(average, torch.tensor([by_hand(STEPS, 0.5)]))
+
+
 def test_the_state_dict_of_a_checkpoint_is_the_average(tmp_path):
     trainer = trainer_in(tmp_path)
     trainer.fit(Drifting(), BATCHES, ONE)

@@ -47,11 +47,19 @@ def test_a_number_of_epochs_that_is_given_and_the_shapes_have_their_own():
     assert epochs(2000) == (SHAPES_EPOCHS, [])
     words = (OWN, "data.root=x", "loader.batch_size=16", "trainer.max_steps=31")
     assert epochs(240, *words) == (3, [])  # of 15 steps
+    assert epochs(240, *words, "trainer.limit_train_batches=10") == (4, [])
+    assert epochs(240, *words, "trainer.limit_train_batches=0.4") == (6, [])
+    assert epochs(240, *words, "trainer.overfit_batches=1") == (31, [])
 
 
 @pytest.mark.parametrize(
     ("scores", "rising"),
-    [([0.1, 0.2, 0.3, 0.4, 0.5], True), ([0.1, 0.3, 0.5, 0.5, 0.51], False), ([0.5], False)],
+    [
+        ([0.1, 0.2, 0.3, 0.4, 0.5], True),
+        ([0.1, 0.3, 0.5, 0.5, 0.51], False),
+        ([0.5], False),
+        ([0, 0], False),
+    ],
 )
 def test_a_score_that_still_rises_at_the_end_is_said(tmp_path, scores, rising):
     run = Run(tmp_path / "my runs" / "2026-01-01_00-00-00_abcd")
@@ -107,6 +115,9 @@ def test_the_time_left_follows_from_a_short_first_epoch_and_is_said_once(monkeyp
         clock[0] += 10  # with validation
         timer.on_train_epoch_end(trainer, None)
     assert caplog.messages == ["Estimated time left: 4 minutes (10 s per epoch)."]
+    resumed = progress.TimeLeft()  # within an epoch, which has no start then
+    resumed.on_train_epoch_end(trainer, None)
+    assert len(caplog.messages) == 1
     last = progress.TimeLeft()
     trainer.current_epoch = 23
     last.on_train_epoch_start(trainer, None)

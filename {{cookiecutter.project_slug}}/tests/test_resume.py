@@ -201,6 +201,8 @@ RANDOM = ("data.augment.color=0.3", "data.augment.rotate=20")
         (5, ("model.freeze=1", "optimizer.backbone_lr=0.5")),
         # An epoch of 4 batches has an optimiser step of 3 and a step of 1.
         (4, ("trainer.accumulate_grad_batches=3", "trainer.val_check_interval=0.5")),
+        # Training ends within an epoch; Lightning must not repeat the end of the epoch before.
+        (6, ("trainer.max_steps=10",)),
         # ~ else
         (5, ()),
         # An epoch of 4 batches has an optimiser step of 3 and a step of 1.
@@ -226,7 +228,30 @@ def test_an_epoch_goes_on_with_another_batch_size(interrupted, command):
     assert [steps.count(epoch) for epoch in "012"] == [4, 2 + 4, 8]
 
 
+def test_a_training_that_max_steps_ended_within_an_epoch_goes_on_with_the_next(train, command):
+    run = train("trainer.max_epochs=4", "trainer.max_steps=6", "trainer.patience=9")
+    command("train", f"resume={run.name}", "trainer.max_steps=13")
+    rows = rows_of(run)
+    assert [row["epoch"] for row in rows if MONITOR in row] == ["0", "1", "2", "3"]
+    steps = [row["epoch"] for row in rows if "train/loss" in row]
+    assert [steps.count(epoch) for epoch in "0123"] == [4, 2, 4, 3]
+
+
 # ~ endif
+def test_a_resumed_training_uses_the_weight_decay_of_the_command(train, command):
+    run = train("trainer.max_epochs=1")
+    command("train", f"resume={run.name}", "trainer.max_epochs=2", "optimizer.weight_decay=0.03")
+    end = torch.load(run / "checkpoints/last.ckpt", weights_only=True)
+    groups = end["optimizer_states"][0]["param_groups"]
+    assert {group["weight_decay"] for group in groups} == {0, 0.03}
+
+
+def test_a_resumed_training_keeps_its_kind_of_optimizer(train, command):
+    run = train("trainer.max_epochs=1")
+    with pytest.raises(SystemExit, match=r"optimizer\.name=sgd cannot be changed"):
+        command("train", f"resume={run.name}", "trainer.max_epochs=2", "optimizer.name=sgd")
+
+
 def test_a_resumed_training_with_more_epochs_follows_the_longer_schedule(train, command):
     long = train("trainer.max_epochs=3", "schedule.warmup=0.4")
     run = train("trainer.max_epochs=1", "schedule.warmup=0.1")

@@ -29,6 +29,7 @@ from .settings.check import check, resolved
 from .settings.data import SHAPES_ROOT
 from .settings.launch import launch, report
 from .settings.stored import (
+    check_same_optimizer,
     check_trackers,
     completed,
     overridden,
@@ -85,6 +86,7 @@ def _train(config: DictConfig) -> None:
         overrides = without_presets(_overrides(), stored, composed)
         refer_to_split(stored["data"], [run.split], overrides)
         tree = overridden(stored, composed, overrides)
+        check_same_optimizer(stored, tree)
         check_trackers(
             tree.get("tracking"),
             composed.get("tracking"),

@@ -125,7 +125,7 @@ class ClassificationModule(LightningModule):
         loss = self.loss(
             self(images).float(),
             targets,
-            weight=self.class_weights,
+            weight=None if self.class_weights is None else self.class_weights.float(),
             label_smoothing=self.settings.model.label_smoothing,
         )
             # ~ else

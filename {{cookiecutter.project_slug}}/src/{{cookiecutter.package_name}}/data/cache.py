@@ -120,7 +120,8 @@ def read_decoded(path: Path) -> DecodedImage:
     """
     content = np.fromfile(path, dtype=np.uint8)
     channels, height, width, *size = content[:HEADER_BYTES].view(np.int32).tolist()
-    if not 0 < channels * height * width <= len(content) - HEADER_BYTES:
+    length, area = len(content) - HEADER_BYTES, height * width
+    if not 0 < channels * area <= length or length % area:
         raise ValueError(f"{path} is truncated")
     # Each part after the image has a single channel.
     values, pixels = channels * height * width, torch.from_numpy(content[HEADER_BYTES:])

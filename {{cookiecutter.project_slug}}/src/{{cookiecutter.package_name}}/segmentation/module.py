@@ -71,9 +71,8 @@ class SegmentationModule(LightningModule):
 
     # ~ if cookiecutter.scope == "complete"
     def _cross_entropy(self, logits: Tensor, targets: Tensor) -> Tensor:
-        return functional.cross_entropy(
-            logits, targets, self.class_weights, ignore_index=IGNORE_INDEX
-        )
+        weights = None if self.class_weights is None else self.class_weights.float()
+        return functional.cross_entropy(logits, targets, weights, ignore_index=IGNORE_INDEX)
 
     # ~ endif
     def predict_images(self, images: Tensor) -> list[Prediction]:

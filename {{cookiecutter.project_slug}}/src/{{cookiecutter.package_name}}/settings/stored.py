@@ -231,6 +231,20 @@ def without_presets(
     return words
 
 
+def check_same_optimizer(stored: Mapping[str, Any], tree: Mapping[str, Any]) -> None:
+    """Check that the settings of a resumed run have its optimiser, whose state a checkpoint holds.
+
+    Raises:
+        UsageError: if they have another one.
+    """
+    before, after = (settings["optimizer"]["name"] for settings in (stored, tree))
+    if before != after:
+        raise UsageError(
+            f"optimizer.name={after} cannot be changed when a run is resumed: its checkpoint holds "
+            f"the state of {before}. Leave it out, or start a new training."
+        )
+
+
 def _copy(path: str, source: Mapping[str, Any], target: dict[str, Any]) -> None:
     """Copy the value at a dotted path; a value that the source lacks is deleted."""
     *parents, key = path.split(".")

@@ -1,5 +1,6 @@
 """Record the lineage data -> run -> model -> predictions as artifacts of a run."""
 
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -162,5 +163,7 @@ def log_predictions(logger: RunLogger, folder: Path) -> None:
     tables = [path for path in sorted(folder.iterdir()) if path.suffix in {".csv", ".json"}]
     tables = [path for path in tables if path.name not in {"environment.json", PENDING}]
     with logger.guarded("logging the predictions"):
+        if folder.resolve() != logger.run.folder.resolve():  # wandb-sync reads the run folder only
+            tables = [Path(shutil.copy2(path, logger.run.folder)) for path in tables]
         if tables:
             log_files(logger, "predictions", f"predictions-{logger.run.id}", tables)

@@ -54,7 +54,9 @@ def _fetch(
         raise UsageError(f"{setting}={wanted}: wandb is not installed. Install it: uv sync")
     try:
         artifact = public_api(tracking).artifact(wanted.removeprefix(PREFIX))
-        folder = FETCHED / f"{artifact.collection.name}-{artifact.version}"
+        # Artifacts of other projects may have the same name; their files must not be mixed.
+        version = f"{artifact.version}-{artifact.digest[:8]}"
+        folder = FETCHED / f"{artifact.collection.name}-{version}"
         folder.mkdir(parents=True, exist_ok=True)
         # The other processes of the same training wait until the first has downloaded all.
         with file_lock(folder.with_name(f"{folder.name}.lock")):

@@ -29,7 +29,9 @@ def with_epochs(settings: Settings, datasets: Datasets) -> Settings:
     """
     if settings.trainer.max_epochs is not None:
         return settings
-    batches = max(1, len(datasets.train) // (settings.loader.batch_size * _processes(settings)))
+    batches = len(datasets.train) // (settings.loader.batch_size * _processes(settings))
+    limit = settings.trainer.overfit_batches or settings.trainer.limit_train_batches
+    batches = max(1, min(batches, limit) if isinstance(limit, int) else int(batches * limit))
     steps = math.ceil(batches / settings.trainer.accumulate_grad_batches)
     if settings.trainer.max_steps is not None:
         epochs = math.ceil(settings.trainer.max_steps / steps)
@@ -68,7 +70,7 @@ def too_short(settings: Settings, run: Run) -> str | None:
     rows = [row for row in read_metrics(run.metrics) if name in row]
     scores = [row[name] for row in rows]
     end = len(scores) - max(1, len(scores) // 5)
-    if end < 1 or METRICS[name] != "max" or max(scores[end:]) < RISING * max(scores[:end]):
+    if end < 1 or METRICS[name] != "max" or max(scores[end:]) <= RISING * max(scores[:end]):
         return None
     words = [resume_command(run), f"trainer.max_epochs={2 + 2 * int(rows[-1]['epoch'])}"]
     if settings.trainer.max_steps is not None:

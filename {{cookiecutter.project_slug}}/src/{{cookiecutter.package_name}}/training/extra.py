@@ -18,6 +18,7 @@ OTHER_SETTINGS = {
     "enable_progress_bar": "trainer.progress",
     "gradient_clip_algorithm": "optimizer.clip_norm",
     "gradient_clip_val": "optimizer.clip_norm",
+    "fast_dev_run": "debug=fast",
     "logger": "tracking",
     "num_sanity_val_steps": "train.py",
     "plugins": "train.py",

@@ -41,7 +41,8 @@ class WeightAverage(Callback):
         weights = pl_module.state_dict()
         source = self.average or weights
         self.average = {
-            name: source[name].detach().clone().to(weights[name].device) for name in weights
+            name: _precise(source[name].detach().clone().to(weights[name].device))
+            for name in weights
         }
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -65,7 +66,7 @@ class WeightAverage(Callback):
         # One call for all tensors is many times faster than a call for each.
         torch._foreach_lerp_(
             [self.average[name] for name in averaged],
-            [self.weights[name] for name in averaged],
+            [_precise(self.weights[name]) for name in averaged],
             1 - decay,
         )
         for name, value in self.weights.items():
@@ -107,6 +108,11 @@ class WeightAverage(Callback):
         """When training resumes, restore the average and the trained weights."""
         if trainer.state.fn == TrainerFn.FITTING and _TRAINED in checkpoint:
             # The trainer has already loaded ``state_dict``, the average, into the module.
-            self.average = {name: value.clone() for name, value in pl_module.state_dict().items()}
+            self.average = dict(checkpoint["state_dict"])
             self.updates = checkpoint[_TRAINED]["updates"]
             pl_module.load_state_dict(checkpoint[_TRAINED]["weights"])
+
+
+def _precise(value: Tensor) -> Tensor:
+    """Return a floating-point tensor in at least 32 bits: 16 would round small updates off."""
+    return value.float() if value.is_floating_point() and value.itemsize < 4 else value

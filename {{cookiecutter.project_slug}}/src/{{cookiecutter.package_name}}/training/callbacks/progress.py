@@ -98,7 +98,7 @@ class TimeLeft(Callback):
     """
 
     def __init__(self) -> None:
-        self.epoch_began = 0.0
+        self.epoch_began: float | None = None  # None in an epoch that is resumed
         self.first_step: int | None = None  # the step before the first one of this process
         self.timed_from: tuple[int, float] | None = None  # a step and its time
         self.said = False
@@ -107,6 +107,7 @@ class TimeLeft(Callback):
         """Start the clock of the first epoch."""
         if self.first_step is None:
             self.first_step, self.epoch_began = trainer.global_step, perf_counter()
+            self.timed_from = None  # a resumed epoch is not timed
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -124,7 +125,7 @@ class TimeLeft(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Say how long it takes after a first epoch of few steps, with its validation."""
-        if not self.said:
+        if not self.said and self.epoch_began is not None:
             seconds = perf_counter() - self.epoch_began
             left = ((trainer.max_epochs or 0) - trainer.current_epoch - 1) * seconds
             self._say(trainer, left, f"({seconds:.2g} s per epoch)")

@@ -11,6 +11,9 @@ from ...data.datamodule import DataModule
 from ...data.sampler import random_seed
 from ..logging_step import ends_step
 
+# Settings of parameter groups that a checkpoint replaces, although a resumed run may change them.
+GROUP_SETTINGS = ("weight_decay", "betas", "momentum")
+
 
 class ExactResume(Callback):
     """Continue an epoch with its next image, and seed the random numbers of each step.
@@ -22,6 +25,8 @@ class ExactResume(Callback):
     def __init__(self, datamodule: DataModule) -> None:
         self.data = datamodule
         self.step_start = 0  # the images of the epoch that were used before the optimiser step
+        self.groups: list[dict[str, Any]] = []
+        self.max_steps = -1
 
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
@@ -35,7 +40,9 @@ class ExactResume(Callback):
         complete = ends_step(trainer, trainer.fit_loop.batch_idx)
         images = sampler.images if complete else self.step_start
         position = {"epoch": sampler.epoch, "images": images}
-        if trainer.is_last_batch:
+        progress = trainer.fit_loop.epoch_progress.current
+        # An epoch may end before its last batch: by max_steps, max_time or early stopping.
+        if trainer.is_last_batch or progress.processed == progress.started:
             position = {"epoch": sampler.epoch + 1, "images": 0}
         checkpoint["position"] = position
 
@@ -63,8 +70,24 @@ class ExactResume(Callback):
         for stopping in trainer.early_stopping_callbacks:
             checkpoint["callbacks"].get(stopping.state_key, {})["patience"] = stopping.patience
 
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Keep what Lightning must not restore from a checkpoint.
+
+        That is the settings of the optimiser, and ``max_steps``, with which Lightning would repeat
+        the end of the last epoch.
+        """
+        self.groups = [
+            {key: group[key] for key in GROUP_SETTINGS if key in group}
+            for group in trainer.optimizers[0].param_groups
+        ]
+        loop = trainer.fit_loop.epoch_loop
+        self.max_steps, loop.max_steps = loop.max_steps, -1
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Set the schedule to the step of this position; end if early stopping has done so."""
+        trainer.fit_loop.epoch_loop.max_steps = self.max_steps
+        for group, settings in zip(trainer.optimizers[0].param_groups, self.groups, strict=True):
+            group.update(settings)
         batches = trainer.accumulate_grad_batches
         steps = math.ceil(trainer.num_training_batches / batches)
         step = trainer.current_epoch * steps + self.data.sampler.done // batches
