@@ -40,7 +40,7 @@ class ExactResume(Callback):
         complete = ends_step(trainer, trainer.fit_loop.batch_idx)
         images = sampler.images if complete else self.step_start
         position = {"epoch": sampler.epoch, "images": images}
-        progress = trainer.fit_loop.epoch_progress.current
+        progress: Any = trainer.fit_loop.epoch_progress.current
         # An epoch may end before its last batch: by max_steps, max_time or early stopping.
         if trainer.is_last_batch or progress.processed == progress.started:
             position = {"epoch": sampler.epoch + 1, "images": 0}
