@@ -41,7 +41,7 @@ class ExactResume(Callback):
         images = sampler.images if complete else self.step_start
         position = {"epoch": sampler.epoch, "images": images}
         progress: Any = trainer.fit_loop.epoch_progress.current
-        # An epoch may end before its last batch: by max_steps, max_time or early stopping.
+        # An epoch may end before its last batch, for example by early stopping.
         if trainer.is_last_batch or progress.processed == progress.started:
             position = {"epoch": sampler.epoch + 1, "images": 0}
         checkpoint["position"] = position
