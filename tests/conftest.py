@@ -79,6 +79,22 @@ class Project:
         )
 
 
+def remember_compiled_templates() -> None:
+    """Compile each file of the template once in a session, which is three quarters of the time of a bake."""
+    compile_source = StrictEnvironment.compile
+    known: dict[tuple[object, ...], Any] = {}
+
+    def compiled(self: StrictEnvironment, source: Any, *args: Any, **options: Any) -> Any:
+        key = (self.line_statement_prefix, self.keep_trailing_newline, source, *args, *options.items())
+        if key not in known:
+            known[key] = compile_source(self, source, *args, **options)
+        return known[key]
+
+    StrictEnvironment.compile = compiled  # type: ignore[method-assign]
+
+
+remember_compiled_templates()
+
 Bake = Callable[..., Project]
 Load = Callable[..., ModuleType]
 
