@@ -3,10 +3,27 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
+from PIL import Image
 
 from {{ cookiecutter.package_name }} import cli
 
 from small import SHAPES, SMALL, run_command, write_own_data
+
+
+@pytest.fixture(autouse=True)
+def blank_figures(request, monkeypatch):
+    """Write blank pictures in place of figures, unless the test is marked with ``figures``.
+
+    Drawing them with Matplotlib takes most of the time of a small training.
+    """
+
+    def save(figure, file, dpi):
+        size = [round(inches * dpi) for inches in figure.get_size_inches()]
+        Image.new("RGB", size, "white").save(file, format="PNG")
+
+    if request.node.get_closest_marker("figures") is None:
+        monkeypatch.setattr(Figure, "savefig", save)
 
 
 @pytest.fixture

@@ -109,6 +109,7 @@ def test_of_a_hundred_runs_the_best_are_printed_and_all_are_written(make_run, tm
         assert (tmp_path / name).read_text().count("run-") == 100
 
 
+@pytest.mark.figures
 def test_the_picture_has_a_panel_for_each_setting_that_differs(make_run, tmp_path):
     values = [0.1, None, "x" * 50]
     trees = [{"seed": index % 2, "a": {"b": values[index % 3]}} for index in range(9)]

@@ -93,6 +93,7 @@ def write_faulty(root):
 
 
 # ~ endif
+@pytest.mark.figures
 def test_doctor_prints_draws_and_lists_every_issue(command, tmp_path, capsys):
     root = tmp_path / "photos"
     planted = write_faulty(root)

@@ -85,6 +85,7 @@ def test_batches_add_up_and_only_the_extreme_images_are_kept():
     assert kept.untyped_storage().nbytes() == kept.nbytes  # not the whole batch
 
 
+@pytest.mark.figures
 @pytest.mark.parametrize("number", [2, 100])
 def test_figures_are_legible_whatever_the_number_of_classes(tmp_path, number):
     names = ["_a $5 & <b>", *(f"class {index}" for index in range(1, number))]

@@ -31,6 +31,7 @@ def test_shapes_are_not_drawn_into_a_folder_of_other_files(train, own_data):
     assert sorted(own_data.rglob("*")) == before
 
 
+@pytest.mark.figures
 def test_a_training_writes_all_files_of_a_run(train):
     run = train()
     written = {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()}

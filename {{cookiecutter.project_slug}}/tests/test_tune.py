@@ -233,6 +233,7 @@ def test_hydra_reads_a_word_as_the_value(value):
     assert config.resume == value
 
 
+@pytest.mark.figures
 def test_a_search_runs_all_trials_and_prints_how_to_train_the_best_again(search, capsys):
     trials, folder = search("trials=4", "study=rates", "data=shapes", "seed=5")
     assert states_of(trials) == ["COMPLETE"] * 4
