@@ -144,7 +144,9 @@ class PicturesSettings(Strict):
     """Sheets of validation images with predictions: ``predictions/epoch_*.png``."""
 
     count: int = Field(ge=1, le=64, description="Validation images on a sheet.")
-    every_n_epochs: int = Field(ge=1, description="Epochs between two sheets.")
+    every_n_epochs: int = Field(
+        ge=1, description="Draw a sheet after the validations of every so many epochs."
+    )
 
 
 class Settings(Strict):

@@ -109,13 +109,13 @@ def is_due(rule: AlertRule, values: Sequence[float], *, sent: bool) -> bool:
     return all(COMPARE[rule.op](value, rule.value) for value in values[-rule.patience :])
 
 
-def is_stagnant(values: Sequence[float], goal: str, epochs: int) -> bool:
-    """Return whether the best value was reached exactly ``epochs`` validations ago.
+def is_stagnant(values: Sequence[float], goal: str, validations: int) -> bool:
+    """Return whether the best value was reached exactly ``validations`` validations ago.
 
     An exact comparison reports the lack of improvement once. ``goal`` is ``max`` or ``min``.
     """
     best = max(values) if goal == "max" else min(values)
-    return len(values) - 1 - values.index(best) == epochs
+    return len(values) - 1 - values.index(best) == validations
 
 
 def alert_failure(logger: RunLogger, error: Exception) -> None:

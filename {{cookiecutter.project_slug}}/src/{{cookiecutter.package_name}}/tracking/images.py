@@ -87,7 +87,7 @@ class ValidationImages(Callback):
     # ~ endif
 
     def send(self, trainer: Trainer, samples: Sequence[PredictedSample]) -> None:
-        """Log the samples of every ``tracking.media.every_n_validations``-th validation."""
+        """Log the samples in every ``tracking.media.every_n_validations``-th epoch."""
         media = self.logger.tracking.media
         if (trainer.current_epoch + 1) % media.every_n_validations or not media.images:
             return

@@ -19,7 +19,11 @@ class MediaSettings(Strict):
     images: int = Field(
         ge=0, le=108, description="Validation images to log, at most pictures.count."
     )
-    every_n_validations: int = Field(ge=1, description="Epochs between two logs of images.")
+    every_n_validations: int = Field(
+        ge=1,
+        description="Log the images after the validations of every so many epochs, if these draw "
+        "a sheet, see pictures.every_n_epochs.",
+    )
     # ~ if cookiecutter.scope == "complete"
     every_n_steps: int | None = Field(
         ge=1, description="Log the images every so many training steps, too; null does not."
