@@ -34,6 +34,9 @@ def epochs(images, *words):
         (9, (), 200),  # a single step
         (240, ("trainer.accumulate_grad_batches=2",), 100),  # 8
         (240, ("trainer=ddp", "trainer.devices=3"), 160),  # 5
+        (240, ("trainer=ddp", "trainer.devices='0,2,5'"), 160),
+        (240, ("trainer=ddp", "trainer.devices='1,'"), 54),
+        (240, ("trainer=ddp", "trainer.devices='2'"), 115),  # 7
     ],
 )
 def test_few_images_are_seen_more_often(images, words, expected):

@@ -35,10 +35,16 @@ Rows = list[dict[str, object]]
 
 # ~ else
 from .task import (
+    # ~ if cookiecutter.task == "detection"
     UNLABELLED,
+    # ~ endif
     TaskModule,
     describe,
+    # ~ if cookiecutter.task == "segmentation"
+    draw_frame,
+    # ~ else
     draw_prediction,
+    # ~ endif
     model_input,
     predict_tiles,
     restored,
@@ -111,4 +117,8 @@ def _annotated_frames(
             entry = describe(prediction, module.classes)
             # ~ endif
             rows.append({"image": f"{path}#{index}", **entry})
+            # ~ if cookiecutter.task == "segmentation"
+            yield draw_frame(frame, prediction, module.classes)
+            # ~ else
             yield draw_prediction(frame, UNLABELLED, prediction, module.classes)
+            # ~ endif

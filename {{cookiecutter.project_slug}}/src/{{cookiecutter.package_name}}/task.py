@@ -26,6 +26,9 @@ Results:
 # ~ endif
 - ``draw_prediction(image, target, prediction, classes)``, ``draw_target(image, target, classes)``:
   pictures.
+# ~ if cookiecutter.scope == "complete" and cookiecutter.task == "segmentation"
+- ``draw_frame(image, prediction, classes)``: the picture of a frame of a video.
+# ~ endif
 - ``caption(target, prediction, classes)``: a line of text.
 # ~ if cookiecutter.task == "detection"
 - ``describe(prediction, classes, size)``: an entry of ``predictions.json``; ``table_rows(entry)``:
@@ -74,7 +77,11 @@ from .segmentation.dataset import (
     model_input,
     unlabelled_images,
 )
+# ~ if cookiecutter.scope == "complete"
+from .segmentation.draw import caption, describe, draw_frame, draw_prediction, draw_target
+# ~ else
 from .segmentation.draw import caption, describe, draw_prediction, draw_target
+# ~ endif
 from .segmentation.masks import restored, save_results
 from .segmentation.module import SegmentationModule as TaskModule
 # ~ if cookiecutter.scope == "complete"
@@ -92,6 +99,9 @@ __all__ = [
     "caption",
     "collate",
     "describe",
+    # ~ if cookiecutter.scope == "complete" and cookiecutter.task == "segmentation"
+    "draw_frame",
+    # ~ endif
     "draw_prediction",
     "draw_target",
     "model_input",

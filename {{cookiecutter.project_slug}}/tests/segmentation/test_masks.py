@@ -17,6 +17,9 @@ from {{ cookiecutter.package_name }}.segmentation.dataset import build_datasets
 from {{ cookiecutter.package_name }}.segmentation.draw import (
     GAP,
     MIN_WIDTH,
+    # ~ if cookiecutter.scope == "complete"
+    draw_frame,
+    # ~ endif
     draw_prediction,
 )
 from {{ cookiecutter.package_name }}.segmentation.masks import (
@@ -232,6 +235,19 @@ def test_an_image_and_its_mask_are_transformed_in_the_same_way(seed, left, top):
     assert not len(outside) or (outside < 155).float().mean() > 0.9
 
 
+# ~ if cookiecutter.scope == "complete"
+def test_all_frames_of_a_video_have_the_same_size_and_a_legend_of_all_classes():
+    names = ["background", *(f"class with a long name {index}" for index in range(1, 6))]
+    image = torch.zeros(3, 32, 32, dtype=torch.uint8)
+    pictures = [draw_frame(image, Prediction(image[0] + label), names) for label in range(6)]
+    assert len({picture.size for picture in pictures}) == 1
+    for picture in pictures:
+        legend = picture.crop((0, MIN_WIDTH, picture.width, picture.height))
+        shown = {color for _, color in legend.getcolors(1 << 16)}
+        assert {tuple(palette()[3 * label :][:3]) for label in range(6)} <= shown
+
+
+# ~ endif
 def test_a_drawing_names_the_classes_of_each_mask_in_their_colours():
     predicted, target = torch.zeros(2, 32, 32, dtype=torch.uint8)
     predicted[8:], target[8:] = 1, 2

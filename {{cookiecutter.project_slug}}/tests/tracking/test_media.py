@@ -38,6 +38,17 @@ def test_an_animation_of_photographs_is_small(tmp_path):
     assert path.stat().st_size < 5e6
 
 
+def test_sheets_of_different_heights_are_frames_of_one_size(tmp_path):
+    sheets = [tmp_path / f"{height}.png" for height in (40, 60, 50)]
+    for sheet in sheets:
+        Image.new("RGB", (100, int(sheet.stem)), "red").save(sheet)
+    path = tmp_path / "animation.webp"
+    images.write_animation(sheets, path, 512)
+    with Image.open(path) as frames:
+        assert (frames.n_frames, frames.size) == (3, (100, 60))
+        assert min(frames.convert("RGB").getpixel((50, 55))) > 200  # white below the first
+
+
 def test_a_damaged_sheet_is_left_out_of_the_animation_with_a_line(tracked, caplog):
     caplog.set_level("INFO")
     run = tracked()

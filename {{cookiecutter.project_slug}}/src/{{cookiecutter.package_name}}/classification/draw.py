@@ -1,6 +1,5 @@
 """Draw images with their targets and predictions, and write predictions as rows of a table."""
 
-import math
 from collections.abc import Sequence
 
 from PIL import Image, ImageDraw
@@ -109,12 +108,7 @@ def describe(prediction: Prediction, classes: Sequence[str]) -> dict[str, object
 
 
 def _captioned(image: Tensor, lines: Sequence[str], color: str) -> Image.Image:
-    picture = to_picture(image)
-    if picture.width < MIN_WIDTH:
-        factor = math.ceil(MIN_WIDTH / picture.width)
-        picture = picture.resize(
-            (picture.width * factor, picture.height * factor), Image.Resampling.NEAREST
-        )
+    picture = to_picture(image, MIN_WIDTH)
     size = max(FONT_SIZE, picture.width // 32)
     height = 2 * (size + 6) + 4  # two lines, so that all images of a sheet have the same size
     tile = Image.new("RGB", (picture.width, picture.height + height), color)

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 from ..errors import UsageError
 from ..settings.data import PixelFormat
-from .coco_files import CocoFile, find_annotations, read_file, required, to_id
+from .coco_files import CocoFile, find_annotations, image_files, read_file, required, to_id
 from .files import folder_of
-from .image_paths import check_inside, existing_form, find_images
+from .image_paths import check_inside
 from .images import RGB, image_size
 from .reading import MISSING, Reading, number_of
 
@@ -66,7 +66,7 @@ def read_coco(
     used_crowds = _crowds_that_are_objects(contents, reading)
     splits = {}
     for split, content in contents.items():
-        paths, missing = _paths(content, root, reading)
+        paths, missing = image_files(content, root, reading)
         if missing and not missing_images:
             key, path = next(iter(missing.items()))
             raise UsageError(
@@ -231,27 +231,6 @@ def _size(entry: dict[str, Any], path: Path, pixels: PixelFormat) -> tuple[int, 
         if min(height, width) > 0:
             return height, width
     return image_size(path, pixels)
-
-
-def _paths(
-    content: CocoFile, root: Path, reading: Reading
-) -> tuple[dict[int, Path], dict[int, Path]]:
-    """Return the files of the images by id: those that exist, and those that are missing."""
-    file, images = content.path, content.images
-    names = {key: str(required(file, "image", entry, "file_name")) for key, entry in images.items()}
-    stem = file.stem.removeprefix("instances_")
-    folders = [file.parent, root / stem, root / "images" / stem, root / "images", root]
-    folders.append(file.parent / "images")
-    located, dropped = find_images(list(names.values()), folders)
-    paths = dict(zip(names, located, strict=True))
-    if dropped:
-        name = next(iter(names.values()))
-        reading.note(f"{file} names {name}, which is read as {located[0]}.")
-    missing = {key: path for key, path in paths.items() if not path.is_file()}
-    if missing:
-        paths |= {key: existing_form(path) for key, path in missing.items()}
-        missing = {key: path for key, path in missing.items() if not paths[key].is_file()}
-    return {key: path for key, path in paths.items() if key not in missing}, missing
 
 
 def _listed(names: dict[int, str]) -> str:

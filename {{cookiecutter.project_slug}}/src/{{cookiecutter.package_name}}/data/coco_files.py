@@ -1,4 +1,4 @@
-"""Find and parse the COCO annotation files of a data set, with or without splits."""
+"""Find and parse the COCO annotation files of a data set, and find the images that they name."""
 
 import json
 import re
@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 from ..errors import UsageError
 from .files import SPLIT_NAMES, is_hidden, split_folders
+from .image_paths import existing_form, find_images
+from .reading import Reading
 from .text import read_text
 
 IN_SPLIT = "_annotations.coco.json"  # as Roboflow writes it into the folder of each split
@@ -134,3 +136,24 @@ def required(file: Path, kind: str, entry: dict[str, Any], field: str) -> Any:
     if entry.get(field) is None:
         raise UsageError(f"{file}: {kind} {entry['id']} has no {field}.")
     return entry[field]
+
+
+def image_files(
+    content: CocoFile, root: Path, reading: Reading
+) -> tuple[dict[int, Path], dict[int, Path]]:
+    """Return the files of the images by id: those that exist, and those that are missing."""
+    file, images = content.path, content.images
+    names = {key: str(required(file, "image", entry, "file_name")) for key, entry in images.items()}
+    stem = file.stem.removeprefix("instances_")
+    folders = [file.parent, root / stem, root / "images" / stem, root / "images", root]
+    folders.append(file.parent / "images")
+    located, dropped = find_images(list(names.values()), folders)
+    paths = dict(zip(names, located, strict=True))
+    if dropped:
+        name = next(iter(names.values()))
+        reading.note(f"{file} names {name}, which is read as {located[0]}.")
+    missing = {key: path for key, path in paths.items() if not path.is_file()}
+    if missing:
+        paths |= {key: existing_form(path) for key, path in missing.items()}
+        missing = {key: path for key, path in missing.items() if not paths[key].is_file()}
+    return {key: path for key, path in paths.items() if key not in missing}, missing

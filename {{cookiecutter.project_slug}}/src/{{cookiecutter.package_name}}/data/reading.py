@@ -19,8 +19,10 @@ from .files import SPLIT_NAMES, list_images
 
 log = logging.getLogger(__name__)
 
-MAX_PRINTED = 3  # reasons; environment.json lists all
+# ~ if cookiecutter.scope == "complete" or cookiecutter.task == "detection"
 MISSING = "the file is missing"
+# ~ endif
+MAX_PRINTED = 3  # reasons; environment.json lists all
 
 
 @dataclass

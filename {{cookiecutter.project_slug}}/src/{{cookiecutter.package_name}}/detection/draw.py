@@ -1,6 +1,5 @@
 """Draw images with their targets and predictions."""
 
-import math
 from collections.abc import Sequence
 
 from PIL import Image, ImageDraw
@@ -25,7 +24,7 @@ def draw_prediction(
         prediction: the predicted boxes with their scores and labels.
         classes: the class names.
     """
-    picture = _enlarged(to_picture(image))
+    picture = to_picture(image, MIN_WIDTH)
     pen, objects = ImageDraw.Draw(picture), prediction.labels.tolist()
     width = max(2, picture.width // 250)
     if target is not None:
@@ -47,18 +46,12 @@ def draw_prediction(
 
 def draw_target(image: Tensor, target: Target, classes: Sequence[str]) -> Image.Image:
     """Draw the annotated boxes on an image, uint8 [C, H, W]."""
-    picture = _enlarged(to_picture(image))
+    picture = to_picture(image, MIN_WIDTH)
     pen = ImageDraw.Draw(picture)
     for box, label in zip(_scaled(target.boxes, picture), target.labels.tolist(), strict=True):
         pen.rectangle(box, outline=class_color(label), width=max(2, picture.width // 250))
         _write(pen, picture.width, box, classes[label], class_color(label))
     return picture
-
-
-def _enlarged(picture: Image.Image) -> Image.Image:
-    factor = math.ceil(MIN_WIDTH / picture.width)
-    size = (picture.width * factor, picture.height * factor)
-    return picture.resize(size, Image.Resampling.NEAREST) if factor > 1 else picture
 
 
 def _scaled(boxes: Tensor, picture: Image.Image) -> list[tuple[float, float, float, float]]:

@@ -37,14 +37,17 @@ CAPTION = NAME_SIZE + 5  # pixels for a name below an image
 
 
 # ~ endif
-def to_picture(image: Tensor) -> Image.Image:
+def to_picture(image: Tensor, min_width: int = 0) -> Image.Image:
     """Return a picture in RGB of an image, uint8 [C, H, W]: of its first three channels.
 
-    With fewer than three channels, the picture is grey and shows the first one.
+    With fewer than three channels, the picture is grey and shows the first one. A picture that is
+    less than ``min_width`` pixels wide is enlarged by a whole factor.
     """
     colors = image[:3] if len(image) >= 3 else image[:1].expand(3, -1, -1)
     picture: Image.Image = to_pil_image(colors)
-    return picture
+    factor = math.ceil(min_width / picture.width)
+    size = (picture.width * factor, picture.height * factor)
+    return picture.resize(size, Image.Resampling.NEAREST) if factor > 1 else picture
 
 
 def fit_text(text: str, size: float, width: float) -> tuple[str, ImageFont.FreeTypeFont]:
@@ -69,10 +72,10 @@ def _font(size: float) -> ImageFont.FreeTypeFont:
 
 # ~ if cookiecutter.task != "classification"
 def with_legend(
-    picture: Image.Image, entries: Sequence[tuple[str, tuple[int, ...] | str | None]], gap: int = 6
+    picture: Image.Image, entries: Sequence[tuple[str, tuple[int, ...] | str | None]]
 ) -> Image.Image:
     """Add texts below a picture, each after a square of its colour if it has one."""
-    size = max(NAME_SIZE, picture.width // 32)
+    gap, size = 6, max(NAME_SIZE, picture.width // 32)
     places, left, top = [], float(gap), picture.height + gap // 2
     for text, color in entries:
         mark = 0 if color is None else size
@@ -94,16 +97,14 @@ def with_legend(
 
 
 # ~ endif
-def contact_sheet(
-    tiles: Sequence[Image.Image], names: Sequence[str] = (), gap: int = 8
-) -> Image.Image:
-    """Arrange images in an approximately square grid on white, ``gap`` pixels apart.
+def contact_sheet(tiles: Sequence[Image.Image], names: Sequence[str] = ()) -> Image.Image:
+    """Arrange images in an approximately square grid on white.
 
     Args:
         tiles: the images.
         names: the texts below the images, such as the names of their files.
-        gap: the distance of the images in pixels.
     """
+    gap = 8  # pixels between the images
     columns = max(1, round(len(tiles) ** 0.5))
     rows = math.ceil(len(tiles) / columns)
     width = max(tile.width for tile in tiles) + gap

@@ -1,7 +1,6 @@
 """Draw images with their targets and predictions, and measure the area of each class."""
 
-import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from PIL import Image
 from torch import Tensor
@@ -25,11 +24,11 @@ def draw_prediction(
         prediction: the predicted mask, which is resized to the image.
         classes: the class names.
     """
-    picture = _enlarged(image)
+    picture = to_picture(image, MIN_WIDTH)
     masks = [("prediction", prediction.mask)]
     if target is not None:
         masks.append(("target", target))
-    tiles = [_overlaid(picture, mask, title, classes) for title, mask in masks]
+    tiles = [_overlaid(picture, mask, title, _present(mask, classes)) for title, mask in masks]
     width = len(tiles) * (picture.width + GAP) - GAP
     joined = Image.new("RGB", (width, max(tile.height for tile in tiles)), "white")
     for index, tile in enumerate(tiles):
@@ -39,25 +38,34 @@ def draw_prediction(
 
 def draw_target(image: Tensor, target: Tensor, classes: Sequence[str]) -> Image.Image:
     """Draw a mask, uint8 [H, W], over its image, uint8 [C, H, W]."""
-    return _overlaid(_enlarged(image), target, "target", classes)
+    return _overlaid(to_picture(image, MIN_WIDTH), target, "target", _present(target, classes))
 
 
-def _enlarged(image: Tensor) -> Image.Image:
-    picture = to_picture(image)
-    factor = math.ceil(MIN_WIDTH / picture.width)
-    size = (picture.width * factor, picture.height * factor)
-    return picture.resize(size, Image.Resampling.NEAREST) if factor > 1 else picture
+# ~ if cookiecutter.scope == "complete"
+def draw_frame(image: Tensor, prediction: Prediction, classes: Sequence[str]) -> Image.Image:
+    """Draw the predicted mask over a frame of a video, uint8 [C, H, W].
+
+    The legend has all classes, so that all frames of a video have the same size.
+    """
+    picture = to_picture(image, MIN_WIDTH)
+    return _overlaid(picture, prediction.mask, "prediction", enumerate(classes))
+
+
+# ~ endif
+def _present(mask: Tensor, classes: Sequence[str]) -> list[tuple[int, str]]:
+    """Return the labels and the names of the classes in a mask."""
+    return [(label, name) for label, name, _ in sorted(_areas(mask, classes))]
 
 
 def _overlaid(
-    picture: Image.Image, mask: Tensor, title: str, classes: Sequence[str]
+    picture: Image.Image, mask: Tensor, title: str, legend: Iterable[tuple[int, str]]
 ) -> Image.Image:
-    """Draw a mask over a picture, with the names and colours of its classes below."""
+    """Draw a mask over a picture, with the names and colours of the classes in ``legend`` below."""
     ids = mask_image(mask).resize(picture.size, Image.Resampling.NEAREST)
     colored = Image.blend(picture, ids.convert("RGB"), STRENGTH)
     colors = palette()
     entries: list[tuple[str, tuple[int, ...] | None]] = [(title, None)]
-    for label, name, _ in sorted(_areas(mask, classes)):
+    for label, name in legend:
         entries.append((name, tuple(colors[3 * label :][:3])))
     return with_legend(colored, entries)
 

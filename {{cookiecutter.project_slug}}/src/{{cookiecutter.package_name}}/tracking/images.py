@@ -150,11 +150,14 @@ def write_animation(sheets: Sequence[Path], path: Path, pixels: int) -> None:
     """Write image files as an animated WebP with at most ``MAX_FRAMES`` frames, spread evenly.
 
     The longer side has at most ``pixels`` pixels. A GIF of photographs has fifteen times the size.
+    Frames have one size: smaller sheets, whose legends have fewer lines, get a white margin.
     """
     chosen = np.linspace(0, len(sheets) - 1, min(len(sheets), MAX_FRAMES)).round().astype(int)
     with ThreadPoolExecutor() as threads:  # decoding takes most of the time
         paths = [sheets[index] for index in chosen]
-        frames = [frame for frame in threads.map(lambda path: _frame(path, pixels), paths) if frame]
+        width, height = (max(sides) for sides in zip(*threads.map(_size, paths), strict=True))
+        drawn = threads.map(lambda path: _frame(path, (width, height), pixels), paths)
+        frames = [frame for frame in drawn if frame]
     frames[0].save(
         path,
         save_all=True,
@@ -165,10 +168,20 @@ def write_animation(sheets: Sequence[Path], path: Path, pixels: int) -> None:
     )
 
 
-def _frame(sheet: Path, pixels: int) -> Image.Image | None:
+def _size(sheet: Path) -> tuple[int, int]:
     try:
         with Image.open(sheet) as image:
-            return shrunk(image, pixels)
+            return image.size
+    except (OSError, SyntaxError):  # reported when it is decoded
+        return 0, 0
+
+
+def _frame(sheet: Path, size: tuple[int, int], pixels: int) -> Image.Image | None:
+    try:
+        with Image.open(sheet) as image:
+            frame = Image.new("RGB", size, "white")
+            frame.paste(image)
+            return shrunk(frame, pixels)
     except (OSError, SyntaxError) as error:  # Pillow raises both for a damaged PNG
         say(f"{sheet} cannot be read and is left out of the animation: {reason(error)}")
         return None

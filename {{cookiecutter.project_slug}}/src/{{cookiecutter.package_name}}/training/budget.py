@@ -50,8 +50,11 @@ def with_epochs(settings: Settings, datasets: Datasets) -> Settings:
 def _processes(settings: Settings) -> int:
     """Return the number of processes that share the images of a training."""
     chosen = settings.trainer
-    if isinstance(chosen.devices, int) and chosen.devices > 0:
-        devices = chosen.devices
+    text = str(chosen.devices)
+    if "," in text:  # the indices of the devices
+        devices = len(text.strip(",").split(","))
+    elif text.isdecimal():
+        devices = max(1, int(text))
     else:  # auto or all
         devices = 1 if chosen.accelerator == "cpu" else max(1, torch.cuda.device_count())
     # ~ if cookiecutter.scope == "complete"
