@@ -5,6 +5,7 @@ import torch
 from PIL import Image
 
 from {{ cookiecutter.package_name }}.detection.dataset import build_datasets
+from {{ cookiecutter.package_name }}.detection.size_checks import check_files
 from {{ cookiecutter.package_name }}.errors import UsageError
 from {{ cookiecutter.package_name }}.settings.detection import BoxFolderSettings
 
@@ -186,6 +187,50 @@ def test_an_invalid_file_is_named(root, xml, message):
     (root / "Annotations" / "a.xml").write_text(xml)
     with pytest.raises(UsageError, match=message):
         datasets(root)
+
+
+@pytest.mark.parametrize(
+    ("declared", "encoding"),
+    [
+        ("GBK", "gbk"),
+        ("gb2312", "gb18030"),
+        ("Big5", "big5"),
+        ("utf-16", "utf-8"),  # as tools write it that convert the text afterwards
+        ("utf-16", "utf-16"),
+        ("utf-8", "utf-8-sig"),
+    ],
+)
+def test_the_declared_encoding_is_read(root, declared, encoding):
+    xml = f'<?xml version="1.0" encoding="{declared}"?>\n<annotation>{SIZE}'
+    xml += f"{voc_object('中文', (1, 1, 40, 10))}</annotation>"
+    for path in (root / "Annotations").iterdir():
+        path.write_bytes(xml.encode(encoding))
+    assert datasets(root).classes == ["中文"]
+
+
+@pytest.mark.parametrize("head", ["", '<?xml version="1.0" encoding="utf-8"?>'])
+def test_a_file_of_another_encoding_is_named(root, head):
+    xml = f"{head}<annotation>{SIZE}{voc_object('中文', (1, 1, 40, 10))}</annotation>"
+    (root / "Annotations" / "a.xml").write_bytes(xml.encode("gbk"))
+    with pytest.raises(UsageError, match=r"a\.xml is not UTF-8 text.*\n.*save it as UTF-8"):
+        datasets(root)
+
+
+def test_a_size_in_decimals_is_read(root):
+    size = SIZE.replace("40", "40.0").replace("20", "20.0")
+    write_image(root / "JPEGImages" / "a.jpg", root / "Annotations" / "a.xml", size=size)
+    assert datasets(root).train.sizes.tolist() == [[20, 40], [20, 40]]
+
+
+def test_an_image_of_another_size_is_named_before_the_first_step(root):
+    exif = Image.Exif()
+    exif[0x112] = 6
+    check_files(datasets(root))
+    Image.new("RGB", (20, 40)).save(root / "JPEGImages" / "b.jpg", exif=exif)  # shown 40 x 20
+    check_files(datasets(root))
+    Image.new("RGB", (40, 20)).save(root / "JPEGImages" / "d.jpg", exif=exif)
+    with pytest.raises(UsageError, match=r"d\.jpg .* 20 x 40 pixels, but its annotations say 40"):
+        check_files(datasets(root))
 
 
 def test_a_class_that_is_not_in_train_is_named(root):

@@ -1,6 +1,7 @@
 """Read data sets in Pascal VOC's format: an XML file of boxes for each image."""
 
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,12 @@ from ..data.coco import CocoImage
 from ..data.files import folders_in, split_of
 from ..data.images import RGB
 from ..data.reading import Reading
-from ..data.text import read_lines
+from ..data.text import read_lines, read_text
 from ..errors import UsageError
 from ..settings.data import PixelFormat
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
+ENCODING = re.compile(rb"""<\?xml[^>]*?\sencoding\s*=\s*["']([\w.:-]+)["']""")
 
 
 def read_voc(
@@ -116,9 +118,23 @@ def _annotation(line: str, annotations: Path) -> Path:
     return next((path for path in paths if path.is_file()), annotations / f"{first}.xml")
 
 
+def _text(path: Path) -> str:
+    """Return the text of an XML file in the encoding that its first line declares, or in UTF-8.
+
+    The XML parser of Python knows few encodings, and no Chinese, Japanese or Korean ones.
+    """
+    content = path.read_bytes()
+    declared = ENCODING.match(content)
+    # A declaration in single bytes cannot be one of UTF-16, as some tools write it.
+    if declared is None or declared[1].lower().startswith(b"utf"):
+        return read_text(path)
+    name = declared[1].decode().lower()
+    return content.decode("gb18030" if name in {"gb2312", "gbk"} else name)
+
+
 def _parse(path: Path) -> AnnotationFile:
     try:
-        tree = ET.fromstring(path.read_bytes())  # noqa: S314 - it reads no external entities
+        tree = ET.fromstring(_text(path))  # noqa: S314 - it reads no external entities
     except (ET.ParseError, LookupError, ValueError) as error:
         raise UsageError(
             f"{path} is not valid XML: {error}.\n"
@@ -127,7 +143,7 @@ def _parse(path: Path) -> AnnotationFile:
     if tree.tag != "annotation":
         raise UsageError(f"{path} is not a Pascal VOC file: it begins with <{tree.tag}>.")
     try:
-        size = tuple(int(tree.findtext(f"size/{side}") or 0) for side in ("height", "width"))
+        size = tuple(int(float(tree.findtext(f"size/{side}") or 0)) for side in ("height", "width"))
         objects = [_object(item) for item in tree.iter("object")]
     except ValueError as error:
         raise UsageError(
