@@ -73,35 +73,45 @@ def test_a_fresh_project_has_nothing_for_its_hooks_to_mend(stripped: Project) ->
     assert done.stdout.count("Passed") >= 6
 
 
-# Tests that do not depend on the task and take long: they run in the project `stripped` only.
+# Tests that do not depend on the task: they run in the project `stripped` only.
 SHARED = (
+    "test_average",
     "test_budget",
+    "test_checkpoints",
     "test_compare",
     "test_extra",
+    "test_files",
+    "test_images",
     "test_loggers",
+    "test_metrics_file",
     "test_owner",
+    "test_pixels",
     "test_preemption",
+    "test_resume",  # test_resume.py kills trainings of each task
     "test_slurm",
     "test_speed",
     "test_split",
     "test_steps",
+    "test_text",
     "test_tune",
     "test_untrusted",
 )
 # Tests of tracking that do not depend on the task: they run in the project `tracked` only.
 TRACKING = ("test_lineage", "test_media", "test_promote", "test_sweep", "test_sync")
 # The tests of the modules that differ in an essential project.
-CORE = ("tests/test_settings.py", "tests/test_training.py")
+CORE = ("test_settings", "test_training")
+CORE_OF_CLASSIFICATION = (*CORE, "test_evaluation", "test_loggers", "test_owner", "test_performance", "test_predict")
 
 
 def own_tests(project: Project) -> list[str]:
     """Choose the tests of a project that have not run in another one already."""
     task, tracked = project.answers["task"], project.answers["use_wandb"]
     tracking = ["tests/tracking"] if tracked else []
+    if project.answers["scope"] == "essential":
+        core = CORE_OF_CLASSIFICATION if task == "classification" else CORE
+        return [*(f"tests/{name}.py" for name in core), f"tests/{task}", *tracking]
     if task == "classification":
         return [*tracking, "tests/test_processes.py"] if tracked else ["tests"]
-    if project.answers["scope"] == "essential":
-        return [*CORE, f"tests/{task}", *tracking]
     shared = [project.folder / "tests" / f"{name}.py" for name in SHARED]
     shared += [project.folder / "tests" / "tracking" / f"{name}.py" for name in TRACKING]
     assert all(path.is_file() for path in shared)

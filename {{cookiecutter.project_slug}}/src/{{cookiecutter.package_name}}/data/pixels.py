@@ -13,7 +13,7 @@ from torchcodec.decoders import decode_png
 from ..settings.data import PixelFormat
 
 Image.MAX_IMAGE_PIXELS = None  # data.max_pixels takes the place of Pillow's limit
-BITS_PER_SAMPLE, ORIENTATION = 258, 274  # tags of TIFF, the second also of Exif
+BITS_PER_SAMPLE, PHOTOMETRIC, ORIENTATION = 258, 262, 274  # tags of TIFF, the last also of Exif
 UNREADABLE = (OSError, RuntimeError, SyntaxError, ValueError)  # what decoders raise
 TOLERANCE = 0.01  # floats from 0 to 1 may exceed these bounds by this much, and are cut off
 with suppress(ImportError):  # an optional package
@@ -50,7 +50,8 @@ def opened(path: str, pixels: PixelFormat) -> Iterator[Image.Image | np.ndarray]
     with file:
         _check_size(file.height, file.width, pixels)
         if file.mode.startswith(("I", "F")):  # grey
-            yield np.asarray(ImageOps.exif_transpose(file))[..., None]
+            values = np.asarray(ImageOps.exif_transpose(file))[..., None]
+            yield 65535 - values if _is_negative(file) else values
         elif file.format == "PNG" and _png_bits(path) == 16:  # Pillow would drop 8 of them
             image = decode_png(path, mode="UNCHANGED", output_dtype="auto")
             yield image.permute(1, 2, 0).numpy()
@@ -58,6 +59,12 @@ def opened(path: str, pixels: PixelFormat) -> Iterator[Image.Image | np.ndarray]
             yield _read_tiff(path, pixels)
         else:
             yield file
+
+
+def _is_negative(file: Image.Image) -> bool:
+    """Return whether 0 is white in 16 bits, which Pillow leaves as it is, unlike in 8 bits."""
+    is_tiff = isinstance(file, TiffImageFile) and file.mode.startswith("I;16")
+    return is_tiff and file.tag_v2.get(PHOTOMETRIC) == 0
 
 
 def _png_bits(path: str) -> int:
