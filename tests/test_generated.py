@@ -100,18 +100,16 @@ SHARED = (
 TRACKING = ("test_lineage", "test_media", "test_promote", "test_sweep", "test_sync")
 # The tests of the modules that differ in an essential project.
 CORE = ("test_settings", "test_training")
-CORE_OF_CLASSIFICATION = (*CORE, "test_evaluation", "test_loggers", "test_owner", "test_performance", "test_predict")
 
 
 def own_tests(project: Project) -> list[str]:
     """Choose the tests of a project that have not run in another one already."""
     task, tracked = project.answers["task"], project.answers["use_wandb"]
     tracking = ["tests/tracking"] if tracked else []
-    if project.answers["scope"] == "essential":
-        core = CORE_OF_CLASSIFICATION if task == "classification" else CORE
-        return [*(f"tests/{name}.py" for name in core), f"tests/{task}", *tracking]
     if task == "classification":
         return [*tracking, "tests/test_processes.py"] if tracked else ["tests"]
+    if project.answers["scope"] == "essential":
+        return [*(f"tests/{name}.py" for name in CORE), f"tests/{task}", *tracking]
     shared = [project.folder / "tests" / f"{name}.py" for name in SHARED]
     shared += [project.folder / "tests" / "tracking" / f"{name}.py" for name in TRACKING]
     assert all(path.is_file() for path in shared)
