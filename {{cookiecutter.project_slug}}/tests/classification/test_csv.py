@@ -104,10 +104,11 @@ def test_each_split_may_have_its_file(write, tmp_path):
         (LISTS.replace("dog; cat", "dog|cat"), ["cat", "dog"], {}),
         (LISTS.replace("dog; cat", '"dog,cat"'), ["cat", "dog"], {}),
         (LISTS.replace("dog; cat", "dog / cat"), ["cat", "dog"], {"label_separator": "/"}),
+        (LISTS.replace("dog; cat", "dog cat"), ["cat", "dog"], {"label_separator": " "}),
         (BINARY, ["dog", "cat"], {}),
         (BINARY, ["cat", "dog"], {"label_column": ["cat", "dog"]}),
     ],
-    ids=["semicolon", "bar", "comma", "named separator", "binary", "named columns"],
+    ids=["semicolon", "bar", "comma", "named separator", "space", "binary", "named columns"],
 )
 def test_several_labels_become_a_vector(write, text, classes, changes):
     names, read = contents(write(text, multilabel=True, **changes))
@@ -118,6 +119,11 @@ def test_several_labels_become_a_vector(write, text, classes, changes):
 
     train = {"a": vector("cat", "dog"), "b": vector("dog")}
     assert read == {"train": train, "val": {"c": vector()}, "test": {"d": vector("cat")}}
+
+
+def test_names_of_classes_may_share_a_word(write):
+    classes, _ = contents(write(SPLIT.replace("dog", "red cat")))
+    assert classes == ["cat", "red cat"]
 
 
 def test_classes_that_are_numbers_are_in_the_order_of_their_values(write):
@@ -161,6 +167,8 @@ def test_unsplit_images_are_split_by_the_seed_with_every_label_in_each_split(wri
         (SPLIT.replace("split", "class"), "several columns .* the label: label, class", {}),
         (SPLIT, "no column 'breed', but path, label, split", {"label_column": "breed"}),
         (LISTS.replace(",,", ",cat,"), "line 2: 'dog; cat' may be several labels", {}),
+        (LISTS.replace("; ", " ").replace(",,", ",cat,"), "line 2: 'dog cat' may be several", {}),
+        (LISTS.replace("; ", "/").replace(",,", ",cat,"), '="/"', {"multilabel": True}),
         (LISTS.replace("dog; cat", "['dog']"), "line 2: .* list of Python", {"multilabel": True}),
         (BINARY, "If each of dog, cat is a label: data.multilabel=true", {}),
         (BINARY.replace("c.png,0", "c.png,-1"), "line 4: dog is '-1', but", {"multilabel": True}),

@@ -17,6 +17,7 @@ from ..settings.classification import CsvSettings
 from .csv_table import Columns, Row, binary_labels, find_columns, find_files, read_rows
 
 SEPARATORS = ";|,"
+UNLIKELY_SEPARATORS = " /"  # which names of classes have, too
 
 
 class LabelledImage(NamedTuple):
@@ -97,6 +98,8 @@ def _labels(rows: Sequence[Row], columns: Columns, settings: CsvSettings) -> lis
                 if cell.startswith("[") and cell.endswith("]"):
                     raise row.error(f"{cell} is a list of Python", "Write the labels as cat;dog.")
             separator = next((sign for sign in SEPARATORS if any(sign in c for c in cells)), None)
+            if separator is None:
+                _refuse_several_labels(rows, cells)
         split = [cell.split(separator) if separator else [cell] for cell in cells]
         return [[name.strip() for name in names if name.strip()] for names in split]
     for row, cell in zip(rows, cells, strict=True):
@@ -112,15 +115,26 @@ def _labels(rows: Sequence[Row], columns: Columns, settings: CsvSettings) -> lis
 
 
 def _refuse_several_labels(rows: Sequence[Row], cells: Sequence[str]) -> None:
-    """Raise an error if the labels are probably lists, i.e. have parts in common."""
-    for sign in SEPARATORS:
-        parts = [{part.strip() for part in cell.split(sign)} for cell in set(cells)]
+    """Raise an error if the labels are probably lists.
+
+    These have parts in common; those at a space or ``/`` must all be labels by themselves, since
+    the names of classes may share a word.
+    """
+    whole = set(cells)
+    for sign in SEPARATORS + UNLIKELY_SEPARATORS:
+        parts = [{part.strip() for part in cell.split(sign)} for cell in whole]
         counts = Counter(part for names in parts for part in names)
         for row, cell in zip(rows, cells, strict=True):
-            if sign in cell and any(counts[part.strip()] > 1 for part in cell.split(sign)):
+            names = {part.strip() for part in cell.split(sign)}
+            if sign in UNLIKELY_SEPARATORS:
+                are_labels, separator = names <= whole, f" 'data.label_separator=\"{sign}\"'"
+            else:
+                are_labels, separator = any(counts[name] > 1 for name in names), ""
+            if sign in cell and are_labels:
                 raise row.error(
                     f"{cell!r} may be several labels",
-                    "If it is: data.multilabel=true. If it is a single name: data.label_separator=",
+                    f"If it is: data.multilabel=true{separator}. If it is a single name: "
+                    "data.label_separator=",
                 )
 
 
