@@ -147,6 +147,14 @@ def test_corrected_boxes_are_listed_by_their_line(root):
     assert train.target(1, (20, 40)).boxes[:, 2].tolist() == pytest.approx([1.0, 0.001])
 
 
+def test_a_repeated_line_is_read_once_and_counted(root):
+    (root / "labels" / "train" / "1.txt").write_text("0 0.5 0.5 0.2 0.2\n" * 3)
+    data = datasets(root)
+    assert len(data.train.target(1, (20, 40)).boxes) == 1
+    (part,) = data.reading.left_out
+    assert (part.kind, part.reason, part.count) == ("objects", "repeated", 2)
+
+
 @pytest.mark.parametrize("split", ["train", "val"])
 def test_an_inverted_box_is_left_out_and_counted(root, split):
     (root / "labels" / split / "1.txt").write_text("0 0.5 0.5 -0.2 -0.2\n0 0.5 0.5 0.2 0.2\n")

@@ -194,10 +194,15 @@ def _read_image(image: Path, labels: Labels) -> AnnotatedImage:
         labels.missing.append(image)
         return AnnotatedImage(image, objects=[])
     objects, faults, name = [], [], file.rpartition(os.sep)[2]
+    known: set[str] = set()
     for number, line in enumerate(lines, start=1):
         words = line.split()
         if not words:
             continue
+        if line in known:
+            labels.reading.leave_out("objects", "repeated", file, split=labels.split)
+            continue
+        known.add(line)
         try:
             label, *values = map(float, words)
             box, beyond = _box(values[:4] if len(values) == 4 + labels.keypoints else values)
