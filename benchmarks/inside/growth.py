@@ -41,7 +41,8 @@ class Files:
         path.parent.mkdir(parents=True, exist_ok=True)
         if links >= MAX_LINKS:
             if path.suffix == ".txt":
-                path.write_text("0 0.4 0.4 0.5 0.4\n" * OBJECTS, encoding="utf-8")
+                lines = (f"0 0.4 0.4 0.5 0.{index + 1}\n" for index in range(OBJECTS))
+                path.write_text("".join(lines), encoding="utf-8")
             else:
                 image = Image.new(mode, SIZE)
                 image.paste(1, (0, 0, 10, 10))  # of a mask: pixels of the second class
@@ -134,7 +135,7 @@ def main(layout: str, count: str, workers: str) -> None:
         rate = images / (perf_counter() - began)
         private = [held(worker.pid) for worker in getattr(batches, "_workers", [])]
         answer(
-            listing=floor, found=took, megabytes=after - before, rate=rate, worker=max(private, default=0.0)
+            listing=floor, found=took, megabytes=max(after - before, 0.0), rate=rate, worker=max(private, default=0.0)
         )  # fmt: skip
 
 

@@ -63,8 +63,8 @@ def opened(path: str, pixels: PixelFormat) -> Iterator[Image.Image | np.ndarray]
 
 def _is_negative(file: Image.Image) -> bool:
     """Return whether 0 is white in 16 bits, which Pillow leaves as it is, unlike in 8 bits."""
-    is_tiff = isinstance(file, TiffImageFile) and file.mode.startswith("I;16")
-    return is_tiff and file.tag_v2.get(PHOTOMETRIC) == 0
+    is_grey = file.mode.startswith("I;16")
+    return is_grey and isinstance(file, TiffImageFile) and file.tag_v2.get(PHOTOMETRIC) == 0
 
 
 def _png_bits(path: str) -> int:
