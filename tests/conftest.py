@@ -90,7 +90,7 @@ def remember_compiled_templates() -> None:
             known[key] = compile_source(self, source, *args, **options)
         return known[key]
 
-    StrictEnvironment.compile = compiled  # type: ignore[method-assign]
+    StrictEnvironment.compile = compiled
 
 
 remember_compiled_templates()
