@@ -40,6 +40,7 @@ def test_a_resumed_training_continues_the_file_without_the_steps_that_it_repeats
     assert read_metrics(path) == [{"step": 0, "train/loss": 7.0}]  # a new training, a new file
 
 
+@pytest.mark.figures
 def test_curves_are_drawn_of_all_metrics_or_not_at_all(tmp_path):
     draw_curves([{"step": 1.0, "test/loss": 1.0}], tmp_path / "curves.png")
     assert not list(tmp_path.iterdir())

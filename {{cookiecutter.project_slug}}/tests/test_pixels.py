@@ -62,11 +62,13 @@ def test_colours_of_16_bits_keep_their_low_bits(tmp_path):
     assert read_image(tmp_path / "a.png", TWELVE_BITS)[:, 0, 0].tolist() == [255, 255, 255]
 
 
-def test_a_tiff_file_of_16_bits_whose_white_is_zero_is_not_read_as_a_negative(tmp_path):
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_a_tiff_file_of_16_bits_whose_white_is_zero_is_not_read_as_a_negative(tmp_path, order):
     values = np.uint16([[0, 65535, 257]])
-    tifffile.imwrite(tmp_path / "a.tif", values, photometric="miniswhite")
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, values, photometric="miniswhite", byteorder=order)
     pixels = PixelFormat(value_range=(0, 65535))
-    assert read_image(tmp_path / "a.tif", pixels)[0].tolist() == [[255, 0, 254]]
+    assert read_image(path, pixels)[0].tolist() == [[255, 0, 254]]
 
 
 def write_png_of_16_bits(path, color):

@@ -193,6 +193,7 @@ RANDOM = ("data.augment.color=0.3", "data.augment.rotate=20")
 
 
 # ~ endif
+@pytest.mark.figures
 @pytest.mark.parametrize("end", ENDS)
 @pytest.mark.parametrize(
     ("step", "words"),

@@ -19,9 +19,6 @@ from .data.split import record_split
 # ~ if cookiecutter.scope == "complete"
 from .data.value_range import with_value_range
 # ~ endif
-# ~ if cookiecutter.task == "detection"
-from .detection.size_checks import check_files
-# ~ endif
 from .evaluation.callback import EvaluationResults
 from .evaluation.report import print_summary, write_report
 # ~ if cookiecutter.scope == "complete"
@@ -29,9 +26,6 @@ from .model import start_from
 # ~ endif
 from .run.folder import Run
 from .run.identity import is_first
-# ~ if cookiecutter.task == "segmentation"
-from .segmentation.mask_checks import check_files
-# ~ endif
 from .settings.tree import Settings
 from .task import METRICS, TaskModule, build_datasets, draw_prediction
 from .training.budget import too_short, with_epochs
@@ -78,10 +72,6 @@ def run_training(settings: Settings, run: Run) -> dict[str, float]:
     # ~ endif
     seed_everything(settings.seed, workers=True, verbose=False)
     datasets = build_datasets(settings.data)
-    # ~ if cookiecutter.task != "classification"
-    if not settings.data.skip_unreadable:
-        check_files(datasets)
-    # ~ endif
     # ~ if cookiecutter.scope == "complete"
     settings = with_value_range(settings, datasets)
     # ~ if cookiecutter.task != "detection"

@@ -5,7 +5,6 @@ import torch
 from PIL import Image
 
 from {{ cookiecutter.package_name }}.detection.dataset import build_datasets
-from {{ cookiecutter.package_name }}.detection.size_checks import check_files
 from {{ cookiecutter.package_name }}.errors import UsageError
 from {{ cookiecutter.package_name }}.settings.detection import BoxFolderSettings
 
@@ -220,17 +219,6 @@ def test_a_size_in_decimals_is_read(root):
     size = SIZE.replace("40", "40.0").replace("20", "20.0")
     write_image(root / "JPEGImages" / "a.jpg", root / "Annotations" / "a.xml", size=size)
     assert datasets(root).train.sizes.tolist() == [[20, 40], [20, 40]]
-
-
-def test_an_image_of_another_size_is_named_before_the_first_step(root):
-    exif = Image.Exif()
-    exif[0x112] = 6
-    check_files(datasets(root))
-    Image.new("RGB", (20, 40)).save(root / "JPEGImages" / "b.jpg", exif=exif)  # shown 40 x 20
-    check_files(datasets(root))
-    Image.new("RGB", (40, 20)).save(root / "JPEGImages" / "d.jpg", exif=exif)
-    with pytest.raises(UsageError, match=r"d\.jpg .* 20 x 40 pixels, but its annotations say 40"):
-        check_files(datasets(root))
 
 
 def test_a_class_that_is_not_in_train_is_named(root):

@@ -22,7 +22,6 @@ from {{ cookiecutter.package_name }}.segmentation.draw import (
     # ~ endif
     draw_prediction,
 )
-from {{ cookiecutter.package_name }}.segmentation.mask_checks import check_files
 from {{ cookiecutter.package_name }}.segmentation.masks import (
     Classes,
     Prediction,
@@ -120,23 +119,6 @@ def test_a_mask_of_another_size_is_named(own_data):
     reason = r"3\.png cannot be read: it is 10 x 10 pixels, but its image is 48 x 40"
     with pytest.raises(UsageError, match=reason):
         [module.on_before_batch_transfer(batch, 0) for batch in module.val_dataloader()]
-
-
-@pytest.mark.parametrize(
-    ("mask", "reason"),
-    [
-        (Image.new("L", (10, 10)), "it is 10 x 10 pixels, but its image is 48 x 40"),
-        (Image.new("L", (40, 48)), "it is 40 x 48 pixels, but its image is 48 x 40"),
-        (Image.new("L", (48, 40), 7), r"it holds the ids \[7\], but the classes end at 1"),
-        (None, "cannot identify image file"),
-    ],
-)
-def test_a_wrong_mask_of_any_split_is_named_before_the_first_step(own_data, mask, reason):
-    path = own_data / "masks" / "val" / "3.png"
-    check_files(build_datasets(folder(own_data)))
-    path.write_bytes(b"") if mask is None else mask.save(path)
-    with pytest.raises(UnreadableImageError, match=rf"3\.png cannot be read: {reason}"):
-        check_files(build_datasets(folder(own_data)))
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])

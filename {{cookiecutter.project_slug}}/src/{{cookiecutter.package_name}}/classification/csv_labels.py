@@ -125,12 +125,14 @@ def _refuse_several_labels(rows: Sequence[Row], cells: Sequence[str]) -> None:
         parts = [{part.strip() for part in cell.split(sign)} for cell in whole]
         counts = Counter(part for names in parts for part in names)
         for row, cell in zip(rows, cells, strict=True):
+            if sign not in cell:
+                continue
             names = {part.strip() for part in cell.split(sign)}
             if sign in UNLIKELY_SEPARATORS:
                 are_labels, separator = names <= whole, f" 'data.label_separator=\"{sign}\"'"
             else:
                 are_labels, separator = any(counts[name] > 1 for name in names), ""
-            if sign in cell and are_labels:
+            if are_labels:
                 raise row.error(
                     f"{cell!r} may be several labels",
                     f"If it is: data.multilabel=true{separator}. If it is a single name: "

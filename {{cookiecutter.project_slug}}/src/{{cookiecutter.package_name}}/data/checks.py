@@ -5,20 +5,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-# ~ if cookiecutter.task == "detection" or (cookiecutter.task == "segmentation" and cookiecutter.scope == "complete")
-import numpy as np
-
-# ~ endif
 from ..errors import UsageError
-# ~ if cookiecutter.task == "detection" or (cookiecutter.task == "segmentation" and cookiecutter.scope == "complete")
-from .images import UnreadableImageError, header_size, size_conflict
-# ~ endif
 from .reading import Reading, number_of
 
 ImageT = TypeVar("ImageT")
-# ~ if cookiecutter.task != "classification"
-CHECKED = 2_000  # files whose headers are read, which takes less than a second
-# ~ endif
 MAX_NAMES = 5  # of classes in a note
 
 
@@ -52,27 +42,6 @@ def note_repeated(
             )
 
 
-# ~ if cookiecutter.task == "detection" or (cookiecutter.task == "segmentation" and cookiecutter.scope == "complete")
-def check_sizes(annotated: Mapping[str, tuple[int, int]]) -> None:
-    """Check by the headers of image files that they have the size that their annotations say.
-
-    At most ``CHECKED`` files are opened, evenly spaced.
-
-    Args:
-        annotated: the height and width by path.
-
-    Raises:
-        UnreadableImageError: for the first file of another size.
-    """
-    paths = [*annotated]
-    for index in np.linspace(0, len(paths) - 1, min(CHECKED, len(paths))).astype(int):
-        path = paths[index]
-        size = header_size(path) or annotated[path]
-        if size != annotated[path]:
-            raise UnreadableImageError(path, size_conflict(size, annotated[path]))
-
-
-# ~ endif
 def check_learnable(reading: Reading) -> None:
     """Check that there is something to learn and to measure, and note classes that are absent.
 

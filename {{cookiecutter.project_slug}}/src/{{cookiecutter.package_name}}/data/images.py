@@ -16,9 +16,6 @@ from ..settings.data import PixelFormat
 from .pixels import UNREADABLE, opened, orientation_of, to_channels, upright
 
 RGB = PixelFormat()
-# ~ if cookiecutter.task == "detection" or (cookiecutter.task == "segmentation" and cookiecutter.scope == "complete")
-METADATA = {"exif", "xmp", "XML:com.adobe.xmp"}  # Pillow's names of what may turn an image
-# ~ endif
 # Markers of a JPEG file (ITU T.81, table B.1): those of its size, and those to skip.
 JPEG_SIZES = {b"\xff\xc0", b"\xff\xc1", b"\xff\xc2"}
 JPEG_SKIPPED = {bytes([0xFF, code]) for code in (0xC4, 0xDB, 0xDD, 0xFE, *range(0xE0, 0xF0))}
@@ -152,22 +149,6 @@ def size_conflict(
             "the pixels as they are shown, or remove it from both"
         )
     return reason
-
-
-# ~ endif
-# ~ if cookiecutter.task == "detection" or (cookiecutter.task == "segmentation" and cookiecutter.scope == "complete")
-def header_size(path: str) -> tuple[int, int] | None:
-    """Return the height and width of an image as it is shown, without decoding it.
-
-    Returns:
-        None if Pillow does not read the header of the file.
-    """
-    with suppress(*UNREADABLE), Image.open(path) as image:
-        # Pillow turns TIFF, and decodes a PNG to look for an orientation.
-        has_metadata = image.format != "TIFF" and not METADATA.isdisjoint(image.info)
-        turned = has_metadata and orientation_of(image) >= 5
-        return (image.width, image.height) if turned else (image.height, image.width)
-    return None
 
 
 # ~ endif

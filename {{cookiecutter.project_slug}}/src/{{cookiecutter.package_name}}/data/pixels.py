@@ -99,6 +99,8 @@ def _read_tiff(path: str, pixels: PixelFormat) -> np.ndarray:
         if np.prod(series.shape) > pixels.max_pixels * pixels.channels:
             raise ValueError(f"it is larger than data.max_pixels={pixels.max_pixels} allows")
         values = _channels_last(series.asarray(), pixels.channels)
+        if values.dtype == np.uint16 and file.pages[0].photometric == 0:  # 0 is white
+            values = 65535 - values
         tag = file.pages[0].tags.get(ORIENTATION)
     return upright(values, int(tag.value) if tag else 1)
 

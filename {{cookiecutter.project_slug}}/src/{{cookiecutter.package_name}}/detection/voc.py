@@ -145,7 +145,7 @@ def _parse(path: Path) -> AnnotationFile:
     try:
         size = tuple(int(float(tree.findtext(f"size/{side}") or 0)) for side in ("height", "width"))
         objects = [_object(item) for item in tree.iter("object")]
-    except ValueError as error:
+    except (OverflowError, ValueError) as error:
         raise UsageError(
             f"{path}: {error}.\nEach object needs a name and a bndbox of {', '.join(CORNERS)}."
         ) from error

@@ -31,37 +31,20 @@ class SampledMasks:
     white: list[str] = field(default_factory=list)  # masks of 255, without an id except 0
     mixed: bool = False  # whether a mask holds 255 and an id other than 0
     ambiguous: list[str] = field(default_factory=list)  # masks that may lack an orientation
-    holders: dict[int, str] = field(default_factory=dict)  # the first mask with each value
-    damaged: str | None = None  # the first mask whose values cannot be read
 
     def __str__(self) -> str:
         return f"{self.looked} of {self.total} masks of {self.split}"
 
     def pixels_by_id(self, classes: Classes) -> Counter[int]:
         """Return the number of pixels of each class id and of ``IGNORE_INDEX``; -1 if unknown."""
+        known = {IGNORE_INDEX: IGNORE_INDEX, **(classes.greys or classes.ids)}
         counts = Counter[int]()
-        for values, known in self._meanings(classes):
-            for value, count in values.items():
-                counts[known.get(value, -1)] += count
+        for value, count in self.grey.items():
+            counts[known.get(value, -1)] += count
+        colors = {IGNORED_COLOR: IGNORE_INDEX, **classes.colors}
+        for color, count in self.colored.items():
+            counts[colors.get(color, -1)] += count
         return counts
-
-    def with_unknown(self, classes: Classes) -> str | None:
-        """Return the first mask with a value or a colour of no class, or None."""
-        unknown = [
-            value
-            for values, known in self._meanings(classes)
-            for value in values
-            if value not in known
-        ]
-        return min((self.holders[value] for value in unknown), default=None)
-
-    def _meanings(self, classes: Classes) -> list[tuple[Counter[int], dict[int, int]]]:
-        """Return the numbers of pixels, and the ids, by grey value and by colour."""
-        greys = {IGNORE_INDEX: IGNORE_INDEX, **(classes.greys or classes.ids)}
-        return [
-            (self.grey, greys),
-            (self.colored, {IGNORED_COLOR: IGNORE_INDEX, **classes.colors}),
-        ]
 
 
 def with_greys(
@@ -108,26 +91,23 @@ def _look_at(pairs: Sequence[Pair], classes: Classes, split: str) -> SampledMask
     seen = SampledMasks(split, len(pairs))
     for index in np.linspace(0, len(pairs) - 1, min(SAMPLED, len(pairs))).astype(int):
         image, path = pairs[index]
-        try:
-            with Image.open(path) as file:
-                if file.width * file.height > PixelFormat().max_pixels:
-                    continue
-                turned = _orientation(image)
-                if turned > 1 and (turned < 5 or file.width == file.height):
-                    seen.ambiguous += [path] if orientation_of(file) == 1 else []
-                values, are_colors = _values_of(file, classes)
-                seen.looked += 1
-                (seen.colored if are_colors else seen.grey).update(values)
-                seen.holders = dict.fromkeys(values, path) | seen.holders
-                if (IGNORED_COLOR if are_colors else IGNORE_INDEX) in values:
-                    seen.first = seen.first or path
-                if IGNORE_INDEX in values and not are_colors:
-                    has_ids = bool(values.keys() & {*range(1, count)})
-                    seen.mixed |= has_ids
-                    if not has_ids:
-                        seen.white.append(path)
-        except (OSError, SyntaxError, ValueError):
-            seen.damaged = seen.damaged or path
+        # A damaged file is reported by the data loader.
+        with suppress(OSError, SyntaxError, ValueError), Image.open(path) as file:
+            if file.width * file.height > PixelFormat().max_pixels:
+                continue
+            turned = _orientation(image)
+            if turned > 1 and (turned < 5 or file.width == file.height):
+                seen.ambiguous += [path] if orientation_of(file) == 1 else []
+            values, are_colors = _values_of(file, classes)
+            seen.looked += 1
+            (seen.colored if are_colors else seen.grey).update(values)
+            if (IGNORED_COLOR if are_colors else IGNORE_INDEX) in values:
+                seen.first = seen.first or path
+            if IGNORE_INDEX in values and not are_colors:
+                has_ids = bool(values.keys() & {*range(1, count)})
+                seen.mixed |= has_ids
+                if not has_ids:
+                    seen.white.append(path)
         # Of two classes, 255 may be ignored in some masks and an object in others.
         if count > 2 and seen.pixels_by_id(classes).keys() >= {*range(count)}:
             break
@@ -156,8 +136,6 @@ def _check_present(masks: SampledMasks, classes: Classes, reading: Reading) -> N
     ignored = counts[IGNORE_INDEX]
     pixels = {**by_name, "ignored": ignored}
     reading.sampled[masks.split] = {"masks": masks.looked, "of": masks.total, "pixels": pixels}
-    if refused := masks.damaged or masks.with_unknown(classes):
-        reading.sampled[masks.split]["refused"] = refused
     if ignored:
         reason = "of id 255 in the masks that are decoded at the start"
         reading.leave_out("pixels", reason, masks.first, split=masks.split, count=ignored)
