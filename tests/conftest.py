@@ -195,10 +195,10 @@ def essential_segmentation(bake: Bake, segmentation: Project) -> Project:
     return guest(bake(fresh=True, scope="essential", task="segmentation"), segmentation)
 
 
-# The environment that each of these fixtures brings.
+# The group of tests to which each of these fixtures belongs.
 ENVIRONMENTS = {
     "stripped": "stripped",
-    "essential": "stripped",
+    "essential": "essential",  # a group of its own, for processes that end at the same time
     "tracked": "tracked",
     "detection": "detection",
     "essential_detection": "detection",
@@ -207,6 +207,7 @@ ENVIRONMENTS = {
 }
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep the tests of one environment, or of one row of the matrix, in one process: ``-n 2 --dist loadgroup``."""
     for item in items:

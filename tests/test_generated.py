@@ -77,6 +77,7 @@ def test_a_fresh_project_has_nothing_for_its_hooks_to_mend(stripped: Project) ->
 SHARED = (
     "test_average",
     "test_budget",
+    "test_channels",
     "test_checkpoints",
     "test_compare",
     "test_extra",
@@ -97,9 +98,7 @@ SHARED = (
     "test_untrusted",
 )
 # Tests of tracking that do not depend on the task: they run in the project `tracked` only.
-TRACKING = ("test_lineage", "test_media", "test_promote", "test_sweep", "test_sync")
-# The tests of the modules that differ in an essential project.
-CORE = ("test_settings", "test_training")
+TRACKING = ("test_alerts", "test_lineage", "test_media", "test_promote", "test_runs", "test_sweep", "test_sync")
 
 
 def own_tests(project: Project) -> list[str]:
@@ -109,7 +108,7 @@ def own_tests(project: Project) -> list[str]:
     if task == "classification":
         return [*tracking, "tests/test_processes.py"] if tracked else ["tests"]
     if project.answers["scope"] == "essential":
-        return [*(f"tests/{name}.py" for name in CORE), f"tests/{task}", *tracking]
+        return ["tests/test_settings.py", f"tests/{task}", *tracking]
     shared = [project.folder / "tests" / f"{name}.py" for name in SHARED]
     shared += [project.folder / "tests" / "tracking" / f"{name}.py" for name in TRACKING]
     assert all(path.is_file() for path in shared)
