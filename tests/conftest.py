@@ -198,10 +198,10 @@ def essential_segmentation(bake: Bake, segmentation: Project) -> Project:
 # The group of tests to which each of these fixtures belongs.
 ENVIRONMENTS = {
     "stripped": "stripped",
-    "essential": "essential",  # a group of its own, for processes that end at the same time
+    "essential": "essential",  # groups of their own, for processes that end at the same time
     "tracked": "tracked",
     "detection": "detection",
-    "essential_detection": "detection",
+    "essential_detection": "essential_detection",
     "segmentation": "segmentation",
     "essential_segmentation": "segmentation",
 }

@@ -95,21 +95,29 @@ SHARED = (
     "test_split",
     "test_steps",
     "test_text",
+    "test_training",  # the tests of each task train, too, and so do those below
     "test_tune",
     "test_untrusted",
 )
 # Tests of tracking that do not depend on the task: they run in the project `tracked` only.
 TRACKING = ("test_alerts", "test_lineage", "test_media", "test_promote", "test_runs", "test_sweep", "test_sync")
 
+# The tests of the modules that differ in an essential project.
+ESSENTIAL = (
+    *("test_budget", "test_checkpoints", "test_evaluation", "test_loggers", "test_owner", "test_performance"),
+    *("test_predict", "test_reading", "test_settings", "test_split", "test_training", "test_untrusted"),
+)
+
 
 def own_tests(project: Project) -> list[str]:
     """Choose the tests of a project that have not run in another one already."""
     task, tracked = project.answers["task"], project.answers["use_wandb"]
     tracking = ["tests/tracking"] if tracked else []
+    if project.answers["scope"] == "essential":
+        core = ESSENTIAL if task == "classification" else ("test_settings",)
+        return [*(f"tests/{name}.py" for name in core), f"tests/{task}", *tracking]
     if task == "classification":
         return [*tracking, "tests/test_processes.py"] if tracked else ["tests"]
-    if project.answers["scope"] == "essential":
-        return ["tests/test_settings.py", f"tests/{task}", *tracking]
     shared = [project.folder / "tests" / f"{name}.py" for name in SHARED]
     shared += [project.folder / "tests" / "tracking" / f"{name}.py" for name in TRACKING]
     assert all(path.is_file() for path in shared)
