@@ -8,9 +8,11 @@ import torch
 import yaml
 from PIL import Image
 
-from {{ cookiecutter.package_name }}.task import METRICS, MONITOR
+from {{ cookiecutter.package_name }}.settings.check import check
+from {{ cookiecutter.package_name }}.settings.tree import Settings
+from {{ cookiecutter.package_name }}.task import METRICS, MONITOR, build_datasets
 
-from small import OWN, SMALL
+from small import OWN, SMALL, composed
 
 FIGURES = ("confusion_matrix", "per_class", "precision_recall", "thresholds")
 
@@ -166,6 +168,17 @@ def test_unreadable_images_are_counted_and_listed(train, own_data):
     run = train(*overrides, "data.skip_unreadable=true", "loader.batch_size=5")
     assert json.loads((run / "metrics.json").read_text())["unreadable_images"] == 1
     assert (run / "unreadable.txt").read_text() == f"{broken}\n"
+
+
+def test_a_fault_of_all_test_images_is_reported_before_the_first_step(train, own_data):
+    overrides = (OWN, f"data.root={own_data}")
+    settings = check(composed(*overrides, "tracking=none"), Settings)
+    for path in build_datasets(settings.data).test.paths:
+        Path(path).write_bytes(b"no image")
+    with pytest.raises(SystemExit, match=r"cannot be read: cannot identify image file"):
+        train(*overrides, "trainer.max_epochs=1")
+    (run,) = Path("runs").iterdir()
+    assert not (run / "metrics.csv").exists()
 
 
 @pytest.mark.parametrize(

@@ -94,6 +94,7 @@ def run_training(settings: Settings, run: Run) -> dict[str, float]:
         skip_unreadable=settings.data.skip_unreadable,
         seed=settings.seed,
     )
+    datamodule.check_samples()
     resumed, step = resumable_checkpoint(run) or (None, 0)
     # ~ if cookiecutter.scope == "complete"
     from_scratch = resumed is None and settings.init is None

@@ -15,12 +15,13 @@ from torch.utils.data import DataLoader, Dataset
 
 from ..errors import UsageError
 from ..settings.tree import LoaderSettings
-from .images import UnreadableImageError
+from .images import Unreadable, UnreadableImageError
 from .reading import Reading
 from .sampler import SeededSamples, TrainingSampler
 
 MAX_WORKERS = 8
 SMALL = 64 * 1024  # bytes
+SAMPLED = 8  # images of a split that are read before training
 
 
 class SizedDataset(Protocol):
@@ -121,6 +122,21 @@ class DataModule(LightningDataModule):
         )
 
         # ~ endif
+
+    def check_samples(self) -> None:
+        """Read a few images of val and test, so that their faults are reported before training.
+
+        Otherwise, a fault of all images of a split, such as masks of another size, would be
+        reported after the first epoch or, in test, after the last one.
+
+        Raises:
+            UnreadableImageError: if an image is unreadable without ``skip_unreadable``.
+        """
+        for dataset in (self.datasets.val, self.datasets.test):
+            for index in range(0, len(dataset), max(1, len(dataset) // SAMPLED)):
+                sample = dataset[index]
+                if isinstance(sample, Unreadable) and not self.skip_unreadable:
+                    raise UnreadableImageError(*sample)
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Return a loader of the training split, shuffled; an incomplete last batch is dropped."""
