@@ -62,10 +62,13 @@ class Project:
             for name, value in os.environ.items()
             # What belongs to the tests' own environment must not leak into the project's.
             if not name.startswith(("WANDB_", "TRAIN_", "PYTEST_", "UV_INTERNAL_"))
-            and name not in {"VIRTUAL_ENV", "UV"}
+            # Without bytecode, each command would compile the whole package.
+            and name not in {"VIRTUAL_ENV", "UV", "PYTHONDONTWRITEBYTECODE"}
         }
         if "PYTEST_XDIST_WORKER" in os.environ:  # each worker has a core
             inherited["OMP_NUM_THREADS"] = "1"
+        # Projects of one environment share what mypy knows of its packages.
+        inherited["MYPY_CACHE_DIR"] = str((self.environment or self.folder / ".venv") / "mypy")
         if self.environment:
             inherited |= {"UV_PROJECT_ENVIRONMENT": str(self.environment), "PYTHONPATH": str(self.folder / "src")}
         return subprocess.run(

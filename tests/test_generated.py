@@ -29,8 +29,8 @@ MONITORS = {"classification": "val/accuracy", "detection": "val/mAP", "segmentat
 # A metric on the embedded data: at most so much without training, at least so much after it.
 LEARNED = {
     "classification": ("accuracy", 0.35, 0.95),  # five classes
-    "detection": ("mAP_50", 0.25, 0.90),
-    "segmentation": ("mIoU", 0.25, 0.80),  # 0.84; another order of the images gave 0.92
+    "detection": ("mAP_50", 0.25, 0.50),  # 0.66 after two epochs
+    "segmentation": ("mIoU", 0.25, 0.50),  # 0.68 after two epochs
 }
 
 TASKS = ["stripped", "detection", "segmentation"]
@@ -62,8 +62,7 @@ def column(run: Path, name: str) -> list[float]:
 def test_a_fresh_project_passes_its_own_checks(project: Project) -> None:
     use(project, "ruff", "check")
     use(project, "ruff", "format", "--check")
-    # Projects of one environment share what mypy knows of its packages.
-    use(project, "mypy", MYPY_CACHE_DIR=str((project.environment or project.folder / ".venv") / "mypy"))
+    use(project, "mypy")
 
 
 def test_a_fresh_project_has_nothing_for_its_hooks_to_mend(stripped: Project) -> None:
@@ -74,7 +73,7 @@ def test_a_fresh_project_has_nothing_for_its_hooks_to_mend(stripped: Project) ->
     assert done.stdout.count("Passed") >= 6
 
 
-# Tests that do not depend on the task: they run in the project `stripped` only.
+# Tests that do not depend on the task: they run in the project `stripped` only, or where it is said.
 SHARED = (
     "test_average",
     "test_budget",
@@ -89,6 +88,7 @@ SHARED = (
     "test_owner",
     "test_pixels",
     "test_preemption",
+    "test_processes",  # in `tracked`
     "test_resume",  # test_resume.py kills trainings of each task
     "test_slurm",
     "test_speed",
@@ -117,7 +117,8 @@ def own_tests(project: Project) -> list[str]:
         core = ESSENTIAL if task == "classification" else ("test_settings",)
         return [*(f"tests/{name}.py" for name in core), f"tests/{task}", *tracking]
     if task == "classification":
-        return [*tracking, "tests/test_processes.py"] if tracked else ["tests"]
+        processes = "tests/test_processes.py"
+        return [*tracking, processes] if tracked else ["tests", f"--ignore={project.folder / processes}"]
     shared = [project.folder / "tests" / f"{name}.py" for name in SHARED]
     shared += [project.folder / "tests" / "tracking" / f"{name}.py" for name in TRACKING]
     assert all(path.is_file() for path in shared)
@@ -134,12 +135,14 @@ def test_a_fresh_project_passes_its_own_tests(project: Project) -> None:
 
 @pytest.fixture(scope="session")
 def learned() -> Callable[[Project], Path]:
-    """Train a project with its defaults, once; returns the run folder."""
+    """Train a project with its defaults but for the number of epochs, once; returns the run folder."""
     runs: dict[Path, Path] = {}
 
     def run(project: Project) -> Path:
         if project.folder not in runs:
-            done = use(project, "train", "tracking=none")
+            # Two epochs of the larger networks learn these data, four take ten minutes of a core.
+            words = () if project.answers["task"] == "classification" else ("trainer.max_epochs=2",)
+            done = use(project, "train", "tracking=none", *words)
             run = runs[project.folder] = newest(project)
             assert str(run.relative_to(project.folder) / "report.html") in done.stdout
             assert (run / "curves.png").is_file()
@@ -319,7 +322,7 @@ def test_a_tracked_project_trains_without_the_package(tracked: Project) -> None:
         installed(tracked)
 
 
-@pytest.mark.parametrize("project", ["tracked", "detection", "segmentation"], indirect=True)
+@pytest.mark.parametrize("project", ["tracked", "detection"], indirect=True)
 def test_tracking_works_with_a_server(project: Project, tmp_path: Path) -> None:
     # The others do not depend on the task.
     words = () if project.answers["task"] == "classification" else ("-k", "lineage")
@@ -395,7 +398,8 @@ def pass_online(project: Project, tmp_path: Path, *words: str) -> None:
         shutil.copytree(standin / "project", online)
     shutil.copytree(standin / "server", online / "server")
     shutil.copy(standin / "test_server.py", online)
-    options = ("-q", "-n2", "-c", "pyproject.toml", "--rootdir", tests, "-p", "no:cacheprovider")
+    # More processes than cores, since the tests wait for servers that do not answer.
+    options = ("-q", "-n3", "-c", "pyproject.toml", "--rootdir", tests, "-p", "no:cacheprovider")
     # A server that is lost is waited for in vain once for each table and artifact.
     use(project, "pytest", *options, *words, online, OMP_NUM_THREADS="1", WANDB_HTTP_TIMEOUT="2")
 

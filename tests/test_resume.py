@@ -13,9 +13,9 @@ PROCESSES = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "loa
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("stripped", ("--kills=4", *RANDOM)),
-        ("detection", ("--kills=4", "loader.workers=2", "model.architecture=fasterrcnn", "data.augment.rotate=20")),
-        ("segmentation", ("--kills=4", *TRACKED)),
+        ("stripped", ("--kills=3", *RANDOM)),
+        ("detection", ("--kills=3", "loader.workers=2", "model.architecture=fasterrcnn", "data.augment.rotate=20")),
+        ("segmentation", ("--kills=2", *TRACKED)),
         ("essential", ("--kills=2", "ema.enabled=false")),
         ("stripped", ("--kills=2", *PROCESSES)),
     ],

@@ -71,8 +71,14 @@ def test_a_tiff_file_of_16_bits_whose_white_is_zero_is_not_read_as_a_negative(tm
     assert read_image(path, pixels)[0].tolist() == [[255, 0, 254]]
 
 
-def write_png_of_16_bits(path, color):
-    """Write 2 x 2 pixels with an opacity, which Pillow cannot write."""
+def test_colours_of_16_bits_are_turned_as_exif_says(tmp_path):
+    write_png_of_16_bits(tmp_path / "a.png", (960, 0, 0, 65535), (0, 960, 0, 65535), orientation=3)
+    red, green, _ = read_image(tmp_path / "a.png", TWELVE_BITS)[:, :, 0].tolist()
+    assert (red, green) == ([0, 60], [60, 0])  # upside down
+
+
+def write_png_of_16_bits(path, *colors, orientation=1):
+    """Write two rows of 2 pixels, each of a color with an opacity, which Pillow cannot write."""
     import struct
     import zlib
 
@@ -80,9 +86,13 @@ def write_png_of_16_bits(path, color):
         checksum = struct.pack(">I", zlib.crc32(name + content))
         return struct.pack(">I", len(content)) + name + content + checksum
 
-    rows = 2 * (b"\0" + 2 * struct.pack(">4H", *color))
+    first, *_, last = colors * 2
+    rows = b"".join(b"\0" + 2 * struct.pack(">4H", *color) for color in (first, last))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
     parts = [
         chunk(b"IHDR", struct.pack(">IIBBBBB", 2, 2, 16, 6, 0, 0, 0)),
+        chunk(b"eXIf", exif.tobytes().removeprefix(b"Exif\0\0")),
         chunk(b"IDAT", zlib.compress(rows)),
         chunk(b"IEND", b""),
     ]

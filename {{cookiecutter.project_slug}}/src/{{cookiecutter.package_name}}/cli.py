@@ -176,6 +176,9 @@ def _settings_of_checkpoint(config: DictConfig, model: type[SettingsT]) -> Setti
 
         config.checkpoint = str(fetch_checkpoint(config.checkpoint, config.tracking))
     # ~ endif
+    path = Path(config.checkpoint)
+    if not path.is_file():  # before PyTorch is imported
+        raise UsageError(f"checkpoint={path}: there is no such file.")
     # ~ if cookiecutter.scope == "complete"
     from .export.onnx_model import read_checkpoint
 
@@ -183,9 +186,6 @@ def _settings_of_checkpoint(config: DictConfig, model: type[SettingsT]) -> Setti
     from .training.checkpoint import read_checkpoint
 
     # ~ endif
-    path = Path(config.checkpoint)
-    if not path.is_file():  # before PyTorch is imported
-        raise UsageError(f"checkpoint={path}: there is no such file.")
     stored: dict[str, Any] = read_checkpoint(path)["settings"]
     stored = completed(stored, Settings, source=path)
     groups = {"data": stored["data"], "model": stored["model"]}

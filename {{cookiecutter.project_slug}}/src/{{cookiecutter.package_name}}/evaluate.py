@@ -21,8 +21,8 @@ from .training.metrics_file import MetricsFile
 from .training.trainer import build_trainer
 
 
-def run_evaluation(settings: EvaluateSettings, run: Run) -> dict[str, float]:
-    """Test the checkpoint on ``settings.split``, write the report and return the metrics by name.
+def run_evaluation(settings: EvaluateSettings, run: Run) -> None:
+    """Test the checkpoint on ``settings.split``, and write the report.
 
     Raises:
         UsageError: if the classes of the data differ from those of the checkpoint.
@@ -63,4 +63,3 @@ def run_evaluation(settings: EvaluateSettings, run: Run) -> dict[str, float]:
                 draw=draw_prediction,
             )
             print_summary(run, metrics)
-    return metrics

@@ -84,11 +84,8 @@ Predicted = tuple[Path, Any, tuple[int, int]]  # an image, its prediction, its h
 
 
 # ~ endif
-def run_prediction(settings: PredictSettings, run: Run) -> Rows:
+def run_prediction(settings: PredictSettings, run: Run) -> None:
     """Predict the files of ``settings.source``; write annotated copies and tables.
-
-    Returns:
-        The entries of ``predictions.json``, each with the path of an image and its prediction.
 
     Raises:
         UsageError: if there are no files, if a file is unreadable and ``data.skip_unreadable`` is
@@ -126,7 +123,6 @@ def run_prediction(settings: PredictSettings, run: Run) -> Rows:
         if settings.save != "pictures":
             _write_tables(rows, folder)
     _print_summary(folder, len(names), unreadable)
-    return rows
 
 
 def _predict_images(

@@ -49,15 +49,12 @@ from .training.summary import log_start
 from .training.trainer import build_trainer, checkpoint_callbacks, step_callbacks
 
 
-def run_training(settings: Settings, run: Run) -> dict[str, float]:
+def run_training(settings: Settings, run: Run) -> None:
     """Train a model, test its best checkpoint and write the report.
 
     Args:
         settings: the settings of the training.
         run: the run to write; if its folder contains checkpoints, training is resumed.
-
-    Returns:
-        The test metrics by name.
 
     Raises:
         UsageError: if the data or the settings are invalid.
@@ -137,7 +134,6 @@ def run_training(settings: Settings, run: Run) -> dict[str, float]:
             scores = module.scores_by_class()
             write_report(run, metrics, results, scores, datamodule=datamodule, draw=draw_prediction)
             print_summary(run, metrics, advice=too_short(settings, run))
-    return dict(metrics)
 
 
 def _make_callbacks(settings: Settings, run: Run, module: TaskModule) -> list[Callback]:

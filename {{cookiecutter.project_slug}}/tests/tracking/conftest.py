@@ -63,6 +63,7 @@ def recorded(tmp_path_factory):
     )
     with pytest.MonkeyPatch.context() as patched:
         without_account(patched, folder)
+        teardown()  # the service of an earlier test writes to the folder of that test
         for name in (cli.RUN_ID, cli.RUN_SETTINGS):
             patched.setenv(name, "")
             patched.delenv(name)

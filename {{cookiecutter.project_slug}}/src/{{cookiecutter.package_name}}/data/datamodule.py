@@ -133,7 +133,8 @@ class DataModule(LightningDataModule):
             UnreadableImageError: if an image is unreadable without ``skip_unreadable``.
         """
         for dataset in (self.datasets.val, self.datasets.test):
-            for index in range(0, len(dataset), max(1, len(dataset) // SAMPLED)):
+            count = min(SAMPLED, len(dataset))
+            for index in torch.linspace(0, len(dataset) - 1, count).long().tolist():
                 sample = dataset[index]
                 if isinstance(sample, Unreadable) and not self.skip_unreadable:
                     raise UnreadableImageError(*sample)

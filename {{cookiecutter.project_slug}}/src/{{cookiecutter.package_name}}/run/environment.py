@@ -43,7 +43,7 @@ def environment() -> dict[str, object]:
         "git_dirty": bool(git_output("status", "--porcelain")) if commit else None,
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "packages": {name: _version(name) for name in VERSIONS_OF},
+        "packages": {name: metadata.version(name) for name in VERSIONS_OF},
     }
 
 
@@ -85,13 +85,6 @@ def redacted(value: Any, *, tracker: bool = False) -> Any:
     if isinstance(value, list | tuple):
         return [redacted(item, tracker=tracker) for item in value]
     return without_secrets(value) if isinstance(value, str) else value
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def git_output(*arguments: str) -> str | None:

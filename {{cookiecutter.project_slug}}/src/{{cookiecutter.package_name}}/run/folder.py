@@ -15,7 +15,7 @@ from .environment import environment, redacted, without_secrets
 from .files import remove_leftovers, write_json, write_text
 
 
-@dataclass(frozen=True)
+@dataclass
 class Run:
     """A run of a command, identified by its folder ``runs/<run id>``."""
 
@@ -23,40 +23,15 @@ class Run:
 
     created: ClassVar[set[Path]] = set()  # the folders that this process has created or continued
 
-    @property
-    def id(self) -> str:
-        """The name of the folder, which identifies the run everywhere."""
-        return self.folder.name
-
-    @property
-    def settings_file(self) -> Path:
-        """The settings of the run, with all interpolations resolved."""
-        return self.folder / "config.yaml"
-
-    @property
-    def best(self) -> Path:
-        """The checkpoint with the best validation score."""
-        return self.folder / "checkpoints" / "best.ckpt"
-
-    @property
-    def last(self) -> Path:
-        """The newest checkpoint."""
-        return self.folder / "checkpoints" / "last.ckpt"
-
-    @property
-    def metrics(self) -> Path:
-        """All logged metrics, a row each time metrics are logged."""
-        return self.folder / "metrics.csv"
-
-    @property
-    def split(self) -> Path:
-        """The split of each image, if the data have no splits of their own."""
-        return self.folder / "split.csv"
-
-    @property
-    def results(self) -> Path:
-        """The test metrics. A run that has this file is finished."""
-        return self.folder / "metrics.json"
+    def __post_init__(self) -> None:
+        self.id = self.folder.name  # identifies the run everywhere
+        self.settings_file = self.folder / "config.yaml"  # with all interpolations resolved
+        self.best = self.folder / "checkpoints" / "best.ckpt"  # of the best validation score
+        self.last = self.folder / "checkpoints" / "last.ckpt"  # the newest
+        self.metrics = self.folder / "metrics.csv"  # a row each time metrics are logged
+        self.split = self.folder / "split.csv"  # if the data have no splits of their own
+        self.results = self.folder / "metrics.json"  # of the test; the run is then finished
+        self.failure = self.folder / "failure.txt"  # the reason why the run has failed, if it has
 
     # ~ if cookiecutter.task == "detection" or (cookiecutter.task == "classification" and cookiecutter.scope == "complete")
     @property
@@ -69,11 +44,6 @@ class Run:
         return best if isinstance(best, float) and 0 < best < 1 else None
 
     # ~ endif
-    @property
-    def failure(self) -> Path:
-        """The reason why the run has failed, if it has."""
-        return self.folder / "failure.txt"
-
     @property
     def checkpoints(self) -> list[Path]:
         """The checkpoints that exist, the one to resume from first."""

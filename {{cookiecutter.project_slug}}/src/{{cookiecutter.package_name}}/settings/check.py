@@ -103,8 +103,8 @@ def location(details: ErrorDetails) -> Keys:
     keys = [str(part) for part in details["loc"]]
     if len(keys) > 1 and keys[0] == "data":
         del keys[1]
-    types = ("int", "float", "str", "bool", "constrained-int", "literal[")
-    return tuple(key for key in keys if not (key in types or key.startswith(types[-1])))
+    members = ("int", "float", "str", "bool", "constrained-int", "literal[")
+    return tuple(key for key in keys if not (key in members or key.startswith(members[-1])))
 
 
 def _problem(details: ErrorDetails, known: Sequence[str]) -> tuple[str, str]:

@@ -66,12 +66,16 @@ class AugmentSettings(Strict):
 class DataFolder(Strict):
     """A folder of images."""
 
+    # ~ if cookiecutter.task == "detection" or cookiecutter.scope == "complete"
     root: Path = Field(description="The folder of the data set, or the file that describes it.")
+    # ~ else
+    root: Path = Field(description="The folder of the data set.")
+    # ~ endif
     max_pixels: int = Field(
         ge=1, description="Larger images, width times height, are refused before they are decoded."
     )
     channels: int = Field(
-        ge=1, description="Channels of the images; other numbers than 3 need TIFF or NumPy files."
+        ge=1, description="Channels of the images; more than 4 need TIFF or NumPy files."
     )
     # ~ if cookiecutter.scope == "complete"
     value_range: tuple[float, float] | None = Field(

@@ -77,8 +77,7 @@ class MetricAlerts(Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Send the alerts that the metrics of this validation cause."""
-        if not trainer.sanity_checking:
-            self.check(trainer.callback_metrics)
+        self.check(trainer.callback_metrics)
 
     def check(self, metrics: Mapping[str, Any]) -> None:
         """Add the metrics of a validation, and send the alerts that they cause."""

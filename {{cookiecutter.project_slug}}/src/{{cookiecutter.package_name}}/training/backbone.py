@@ -55,10 +55,7 @@ def normalisation_of(backbone: str, channels: int) -> Normalisation:
 
 # ~ endif
 def normalisation_for(mean: Sequence[float], std: Sequence[float], channels: int) -> Normalisation:
-    """Repeat mean and standard deviation of RGB for further channels; average them for one.
-
-    timm does the same with the weights of the first layer.
-    """
+    """Repeat mean and standard deviation of RGB for further channels; average them for one."""
     if channels == 1:
         return Normalisation([sum(mean) / len(mean)], [sum(std) / len(std)])
     chosen = [index % len(mean) for index in range(channels)]

@@ -65,8 +65,37 @@ def build_trainer(
     check_processes(settings.trainer.devices, settings.trainer.num_nodes)
     # ~ endif
     _enable_garbage_collection()
+    chosen = settings.trainer
+    terminal = get_console().is_terminal
+    progress: list[Callback] = [ProgressBar() if terminal else EpochLines(), TimeLeft()]
+    # The other settings have the names of the arguments of the trainer.
+    other = {
+        *("precision", "max_epochs", "max_steps", "profiler"),
+        *("progress", "patience", "save_top_k"),
+    }
+    # ~ if cookiecutter.scope == "complete"
+    arguments = chosen.model_dump(exclude={*other, "extra"}) | (chosen.extra or {})
+    # ~ else
+    arguments = chosen.model_dump(exclude=other)
+    # ~ endif
     try:
-        return _trainer(settings, run, loggers, callbacks, plugins)
+        return Trainer(
+            **arguments,
+            precision=_precision(settings),
+            max_epochs=chosen.max_epochs or -1,  # null is left only where nothing is trained
+            max_steps=chosen.max_steps or -1,
+            benchmark=not chosen.deterministic,
+            profiler=_profiler(settings, run),
+            num_sanity_val_steps=0,
+            enable_progress_bar=chosen.progress and terminal,
+            enable_model_summary=False,
+            # Otherwise, Lightning would add a checkpoint callback by default.
+            enable_checkpointing=any(isinstance(item, ModelCheckpoint) for item in callbacks),
+            logger=list(loggers),
+            callbacks=[*callbacks, *(progress if chosen.progress else [])],
+            default_root_dir=run.folder,
+            plugins=[*plugins, AtomicCheckpoints()],
+        )
     # There is no GPU, or trainer.devices or trainer.strategy is no value that Lightning knows.
     except (MisconfigurationException, TypeError, ValueError) as error:
         raise UsageError(f"The trainer cannot be built: {error}") from error
@@ -81,45 +110,6 @@ def _enable_garbage_collection() -> None:
         gc.freeze()
         atexit.register(gc.unfreeze)  # otherwise, extension modules report leaks at exit
     gc.enable()
-
-
-def _trainer(
-    settings: Settings,
-    run: Run,
-    loggers: Sequence[Logger],
-    callbacks: Sequence[Callback],
-    plugins: Sequence[Any],
-) -> Trainer:
-    chosen = settings.trainer
-    terminal = get_console().is_terminal
-    progress: list[Callback] = [ProgressBar() if terminal else EpochLines(), TimeLeft()]
-    # The other settings have the names of the arguments of the trainer.
-    other = {
-        *("precision", "max_epochs", "max_steps", "profiler"),
-        *("progress", "patience", "save_top_k"),
-    }
-    # ~ if cookiecutter.scope == "complete"
-    arguments = chosen.model_dump(exclude={*other, "extra"}) | (chosen.extra or {})
-    # ~ else
-    arguments = chosen.model_dump(exclude=other)
-    # ~ endif
-    return Trainer(
-        **arguments,
-        precision=_precision(settings),
-        max_epochs=chosen.max_epochs or -1,  # null is left only where nothing is trained
-        max_steps=chosen.max_steps or -1,
-        benchmark=not chosen.deterministic,
-        profiler=_profiler(settings, run),
-        num_sanity_val_steps=0,
-        enable_progress_bar=chosen.progress and terminal,
-        enable_model_summary=False,
-        # Otherwise, Lightning would add a checkpoint callback by default.
-        enable_checkpointing=any(isinstance(item, ModelCheckpoint) for item in callbacks),
-        logger=list(loggers),
-        callbacks=[*callbacks, *(progress if chosen.progress else [])],
-        default_root_dir=run.folder,
-        plugins=[*plugins, AtomicCheckpoints()],
-    )
 
 
 def step_callbacks(settings: Settings) -> list[Callback]:

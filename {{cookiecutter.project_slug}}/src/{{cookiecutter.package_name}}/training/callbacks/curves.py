@@ -22,19 +22,14 @@ class TrainingCurves(Callback):
     def __init__(self, run: Run) -> None:
         self.run = run
 
-    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Plot the metrics after the last epoch."""
-        self._draw(trainer)
-
-    def on_exception(
-        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    def on_fit_end(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException | None = None
     ) -> None:
-        """Plot the metrics of the steps before the exception."""
-        self._draw(trainer)
-
-    def _draw(self, trainer: Trainer) -> None:
+        """Plot the metrics after the last epoch, or those of the steps before an exception."""
         if trainer.is_global_zero:
             draw_curves(read_metrics(self.run.metrics), self.run.folder / "curves.png")
+
+    on_exception = on_fit_end
 
 
 def draw_curves(rows: list[dict[str, float]], path: Path) -> None:

@@ -81,17 +81,15 @@ class WeightAverage(Callback):
             }
             pl_module.load_state_dict(self.average)
 
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Restore the trained weights."""
+    def on_validation_end(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException | None = None
+    ) -> None:
+        """Restore the trained weights, also if an exception interrupts validation."""
         if self._trained is not None:
             pl_module.load_state_dict(self._trained)
             self._trained = None
 
-    def on_exception(
-        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
-    ) -> None:
-        """Restore the trained weights if validation was interrupted."""
-        self.on_validation_end(trainer, pl_module)
+    on_exception = on_validation_end
 
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]

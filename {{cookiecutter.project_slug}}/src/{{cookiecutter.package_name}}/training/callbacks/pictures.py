@@ -50,9 +50,7 @@ class PredictionPictures(Callback):
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Predict the samples with the current, possibly averaged weights, and call the sinks."""
-        if trainer.sanity_checking or not trainer.is_global_zero:
-            return
-        if (trainer.current_epoch + 1) % self.every_n_epochs:
+        if not trainer.is_global_zero or (trainer.current_epoch + 1) % self.every_n_epochs:
             return
         shown = self.predict(trainer, pl_module)
         for sink in self.sinks if shown else []:
