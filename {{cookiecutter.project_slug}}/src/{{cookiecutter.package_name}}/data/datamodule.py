@@ -126,7 +126,7 @@ class DataModule(LightningDataModule):
     def check_samples(self) -> None:
         """Read a few images of val and test, so that their faults are reported before training.
 
-        Otherwise, a fault of all images of a split, such as masks of another size, would be
+        Otherwise, a fault of all images of a split, such as a wrong number of channels, would be
         reported after the first epoch or, in test, after the last one.
 
         Raises:
