@@ -10,6 +10,7 @@ from pathlib import Path
 
 ANSWERS = json.loads(r"""{{ cookiecutter | tojson }}""")
 SET_ASIDE = ".set-aside"  # as in pre_gen
+MARK = "This folder was empty before the project was generated.\n"
 NOTICE = "HOOKS_DID_NOT_RUN.md"
 
 
@@ -39,7 +40,9 @@ def strip(root, answers):
             parent.rmdir()
     for path in paths:
         for parent in path.parents:
-            (parent / SET_ASIDE).unlink(missing_ok=True)
+            mark = parent / SET_ASIDE
+            if mark.is_file() and mark.read_bytes() == MARK.encode():
+                mark.unlink()
 
 
 def put_back(root, answers):

@@ -15,6 +15,7 @@ MINIMUM_COOKIECUTTER = (2, 7)
 LONGEST = {"project_slug": 64, "package_name": 40}
 LONGEST_TEXT = 200
 SET_ASIDE = ".set-aside"  # the end of a name until post_gen gives the path its own name back
+MARK = "This folder was empty before the project was generated.\n"  # as in post_gen
 NOTICE = "HOOKS_DID_NOT_RUN.md"  # a file of the template, which post_gen removes
 # Parameters of cookiecutter's command that the line to paste brings itself or cannot have.
 NOT_KEPT = {"template", "extra_context", "no_input", "replay", "replay_file"}
@@ -222,14 +223,42 @@ def left_out(answers):
     return sorted(path.format(**answers) for path in paths)
 
 
+def of_options(answers):
+    """The paths, relative to the project, of all files that some answers leave out."""
+    lists = (paths for by_answers in answers["_left_out"].values() for paths in by_answers.values())
+    return sorted({path.format(**answers) for paths in lists for path in paths})
+
+
+def obstacles(root, answers, declined):
+    """A line for each path that would stop cookiecutter, or in whose place it would silently write no file."""
+    reasons = {}
+    for template in Path(answers.get("_repo_dir") or os.devnull).glob("*cookiecutter.project_slug*"):
+        for source in (path for path in template.rglob("*") if path.is_file()):
+            parts = source.relative_to(template).parts
+            parts = [answers["package_name"] if "cookiecutter.package_name" in part else part for part in parts]
+            path = root.joinpath(*parts)
+            # A declined path is set aside before cookiecutter writes.
+            for folder in (root.joinpath(*parts[:depth]) for depth in range(1, len(parts))):
+                if not os.path.lexists(folder) or declined.intersection([folder, *folder.parents]):
+                    continue
+                if not folder.is_dir():
+                    reasons[folder] = "is a file or a link to nothing, but the project has a folder there"
+                elif not os.access(folder, os.W_OK):
+                    reasons[folder] = "is read-only, but files are written there"
+            if path.is_dir() and declined.isdisjoint([path, *path.parents]):
+                reasons[path] = "is a folder, but the project has a file there"
+    return ["    %s %s" % (path.relative_to(root), reason) for path, reason in sorted(reasons.items())]
+
+
 def set_aside(root, answers):
     """Rename what stands where cookiecutter writes a file that is left out, or copies one in spite of `-s`.
 
-    post_gen gives each its name back. An empty file marks a folder that is empty now, and NOTICE stays empty if
+    post_gen gives each its name back. The file MARK marks a folder that is empty now, and NOTICE stays empty if
     cookiecutter skips files that exist: post_gen cannot know either.
     """
     paths = [root / name for name in left_out(answers)]
-    interrupted = [aside(path) for path in paths if os.path.lexists(aside(path))]
+    in_the_way = obstacles(root, answers, set(paths))
+    interrupted = [aside(root / name) for name in of_options(answers) if os.path.lexists(aside(root / name))]
     for pattern in answers["_copy_without_render"]:
         paths += root.glob(pattern)
         interrupted += root.glob(pattern + SET_ASIDE)
@@ -237,6 +266,8 @@ def set_aside(root, answers):
         names = ["    %s" % path.relative_to(root) for path in interrupted]
         end = ["", "What has one of their names without %s was written by that generation." % SET_ASIDE]
         return refuse("an interrupted generation set these paths of yours aside. Rename them:", "", *names, *end)
+    if in_the_way:
+        return refuse("paths are in the way. Move them, and start again:", "", *in_the_way)
     renamed, marks = [], []
     try:
         for path in paths:
@@ -246,7 +277,7 @@ def set_aside(root, answers):
                 renamed.append(path)
             elif folder != root and not any(folder.iterdir()):
                 marks.append(folder / SET_ASIDE)
-                marks[-1].touch()
+                marks[-1].write_text(MARK, encoding="utf-8")
         (root / NOTICE).write_text("", encoding="utf-8")
     except OSError as error:
         for path in renamed:

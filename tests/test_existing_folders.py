@@ -125,25 +125,69 @@ def test_skipping_existing_files_keeps_all_edits_and_overwriting_replaces_them(t
     assert own.read_text() == "mine"
 
 
+@pytest.mark.parametrize("next_answer", [False, True])
 def test_an_interrupted_generation_loses_nothing_and_the_next_says_where_it_is(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], next_answer: bool
 ) -> None:
     root = tmp_path / "shape-sorter"
     root.mkdir()
     (root / "Dockerfile").write_text("mine")
-    (root / "docs").write_text("a file where the template writes into a folder, which stops cookiecutter")
-    with pytest.raises(OSError, match="docs"):
-        generate(tmp_path, use_docker=False)
-    (root / "docs").unlink()
+
+    def killed(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("cookiecutter.generate.generate_file", killed)
+        with pytest.raises(KeyboardInterrupt):
+            generate(tmp_path, use_docker=False)
     interrupted = state(root)
     with pytest.raises(Exception, match="Hook script failed"):
-        generate(tmp_path, use_docker=False)
+        generate(tmp_path, use_docker=next_answer)
     assert "    Dockerfile.set-aside\n" in capfd.readouterr().err
     assert state(root) == interrupted
     shutil.move(root / "Dockerfile.set-aside", root / "Dockerfile")
     generate(tmp_path, use_docker=False)
     assert (root / "Dockerfile").read_text() == "mine"
     assert not [name for name in state(root) if name.endswith(".set-aside")]
+
+
+@pytest.mark.parametrize("skip", [False, True])
+@pytest.mark.parametrize(
+    ("name", "kind", "reason"),
+    [
+        ("docs", "file", "docs is a file or a link to nothing"),
+        ("data", "link", "data is a file or a link to nothing"),  # of Docker, which is declined
+        ("README.md", "folder", "README.md is a folder"),
+        ("src/shape_sorter/training/callbacks/curves.py", "folder", "curves.py is a folder"),
+    ],
+)
+def test_a_path_that_is_in_the_way_is_named_before_anything_is_changed(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], name: str, kind: str, reason: str, skip: bool
+) -> None:
+    root = tmp_path / "shape-sorter"
+    path = root / name
+    path.parent.mkdir(parents=True)
+    if kind == "file":
+        path.write_text("mine")
+    elif kind == "link":
+        path.symlink_to(tmp_path / "not mounted")
+    else:
+        path.mkdir()
+    (root / "Dockerfile").write_text("mine")
+    before = state(root)
+    with pytest.raises(Exception, match="Hook script failed"):
+        generate(tmp_path, use_docker=False, skip_if_file_exists=skip)
+    assert reason in capfd.readouterr().err
+    assert state(root) == before
+
+
+def test_a_file_of_the_user_that_is_named_like_a_mark_stays(tmp_path: Path) -> None:
+    own = [tmp_path / ".set-aside", tmp_path / "shape-sorter" / "docs" / ".set-aside"]
+    for path in own:
+        path.parent.mkdir(exist_ok=True, parents=True)
+        path.write_text("mine")
+    generate(tmp_path, use_docker=False)
+    assert [path.read_text() for path in own] == ["mine", "mine"]
 
 
 def test_a_path_that_cannot_be_set_aside_stops_the_generation_with_everything_as_it_was(
