@@ -300,7 +300,7 @@ def test_a_failed_trial_has_a_reason_and_the_search_continues(search):
 
 @pytest.mark.parametrize("pruner", ["median", "hyperband"])
 def test_bad_trials_are_pruned(search, pruner):
-    slow = ("trainer.max_epochs=9", "ema.decay=0.08")
+    slow = ("trainer.max_epochs=9", "ema.decay=0.15")
     trials, folder = search("trials=9", f"pruner={pruner}", *slow)
     pruned = {trial.user_attrs["run"] for trial in trials if trial.state == TrialState.PRUNED}
     assert set(states_of(trials)) == {"PRUNED", "COMPLETE"}
