@@ -201,10 +201,10 @@ def essential_segmentation(bake: Bake, segmentation: Project) -> Project:
 # The group of tests to which each of these fixtures belongs.
 ENVIRONMENTS = {
     "stripped": "stripped",
-    "essential": "essential",  # groups of their own, for processes that end at the same time
+    "essential": "stripped",
     "tracked": "tracked",
     "detection": "detection",
-    "essential_detection": "essential_detection",
+    "essential_detection": "detection",
     "segmentation": "segmentation",
     "essential_segmentation": "segmentation",
 }
