@@ -91,7 +91,6 @@ def run_training(settings: Settings, run: Run) -> None:
         skip_unreadable=settings.data.skip_unreadable,
         seed=settings.seed,
     )
-    datamodule.check_samples()
     resumed, step = resumable_checkpoint(run) or (None, 0)
     # ~ if cookiecutter.scope == "complete"
     from_scratch = resumed is None and settings.init is None
@@ -125,6 +124,7 @@ def run_training(settings: Settings, run: Run) -> None:
             # ~ endif
         )
         log_start(settings, run, module, trainer, classes=datasets.classes, trackers=loggers)
+        datamodule.check_samples()
         trainer.fit(module, datamodule=datamodule, ckpt_path=resumed, weights_only=True)
         tested = run.best if run.best.is_file() else run.last  # if there was no validation
         (metrics,) = trainer.test(
