@@ -118,7 +118,7 @@ def own_tests(project: Project) -> list[str]:
     task, tracked = project.answers["task"], project.answers["use_wandb"]
     tracking = ["tests/tracking"] if tracked else []
     if project.answers["scope"] == "essential":
-        core = ESSENTIAL if task == "classification" else ("test_settings",)
+        core = ESSENTIAL if task == "classification" else ()
         return [*(f"tests/{name}.py" for name in core), f"tests/{task}", *tracking]
     if task == "classification":
         processes = "tests/test_processes.py"
