@@ -39,8 +39,8 @@ def strip(root, answers):
                 break
             parent.rmdir()
     for path in paths:
-        for parent in path.parents:
-            mark = parent / SET_ASIDE
+        for parent in path.relative_to(root).parents:
+            mark = root / parent / SET_ASIDE
             if mark.is_file() and mark.read_bytes() == MARK.encode():
                 mark.unlink()
 

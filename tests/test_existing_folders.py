@@ -181,6 +181,19 @@ def test_a_path_that_is_in_the_way_is_named_before_anything_is_changed(
     assert state(root) == before
 
 
+def test_a_read_only_folder_is_named_before_anything_is_changed(
+    load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "Dockerfile").write_text("mine")
+    hook = load("pre_gen_project.py", use_docker=False)
+    before = state(tmp_path)
+    monkeypatch.setattr(os, "access", lambda path, _: Path(path).name != "data")  # root may write everywhere
+    assert hook.set_aside(tmp_path, hook.ANSWERS | {"_repo_dir": str(ROOT)}) == 1
+    assert "    data is read-only" in capsys.readouterr().err
+    assert state(tmp_path) == before
+
+
 def test_a_file_of_the_user_that_is_named_like_a_mark_stays(tmp_path: Path) -> None:
     own = [tmp_path / ".set-aside", tmp_path / "shape-sorter" / "docs" / ".set-aside"]
     for path in own:
