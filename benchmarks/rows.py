@@ -132,8 +132,13 @@ def rows() -> list[Row]:
     average, resume = (
         partial(trained, "classification", which, "memory", ("warmup=8", "steps=240")) for which in ("ema", "resume")
     )
+    accumulated = partial(
+        trained, "classification", "turns", "loader", (*BY_HAND, *EACH, "trainer.accumulate_grad_batches=2"),
+        BENCHMARK_BLOCK="2",
+    )  # fmt: skip
     return [
         *found,
+        Row("training, two batches a step", loop, "images/s", 0.98, True, accumulated),
         Row("from files to steps", "the loop on data in memory", "images/s", 0.95, True, from_files),
         *feeds,
         Row("loader, one core", "torchcodec's decoder and torchvision's v2 by hand", "images/s", 0.95, True, loaded),

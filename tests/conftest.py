@@ -198,21 +198,26 @@ def essential_segmentation(bake: Bake, segmentation: Project) -> Project:
     return guest(bake(fresh=True, scope="essential", task="segmentation"), segmentation)
 
 
-# The group of tests to which each of these fixtures belongs.
+# The group of tests to which each of these fixtures belongs, the groups that take longest first.
 ENVIRONMENTS = {
     "stripped": "stripped",
     "essential": "stripped",
-    "tracked": "tracked",
     "detection": "detection",
     "essential_detection": "detection",
     "segmentation": "segmentation",
     "essential_segmentation": "segmentation",
+    "tracked": "tracked",
 }
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of one environment, or of one row of the matrix, in one process: ``-n 2 --dist loadgroup``."""
+    """Keep the tests of one environment, or of one row of the matrix, in one process: ``-n 2 --dist loadgroup``.
+
+    The groups that take longest come first, so that both processes end at about the same time.
+    """
+    order = [*dict.fromkeys(ENVIRONMENTS.values())]
+    ranks: dict[pytest.Item, int] = {}
     for item in items:
         if not isinstance(item, pytest.Function):
             continue
@@ -222,3 +227,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         rows = [str(value) for value in parameters if isinstance(value, dict)]
         for group in [*groups, *rows][:1]:
             item.add_marker(pytest.mark.xdist_group(group))
+        ranks[item] = order.index(groups[0]) if groups else len(order)
+    items.sort(key=lambda item: ranks.get(item, len(order)))

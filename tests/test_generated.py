@@ -5,10 +5,8 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -167,36 +165,6 @@ def test_the_defaults_learn_the_embedded_data(project: Project, learned: Callabl
     for picture in run.rglob("*.png"):
         with Image.open(picture) as image:
             assert len(image.convert("RGB").getcolors(1 << 24) or []) > 10, "an empty picture"
-
-
-def test_a_killed_training_resumes_in_its_folder(stripped: Project) -> None:
-    runs = stripped.folder / "runs"
-    before = set(runs.glob("*"))
-    log = stripped.folder / "killed.log"
-    with log.open("w") as output:
-        process = subprocess.Popen(
-            ["uv", "run", "--no-sync", "train", *SMALL, "trainer.max_epochs=50"],
-            cwd=stripped.folder,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
-    try:
-        deadline = time.monotonic() + 300
-        while not any((run / "checkpoints" / "last.ckpt").is_file() for run in set(runs.glob("*")) - before):
-            assert process.poll() is None, log.read_text()
-            assert time.monotonic() < deadline, log.read_text()
-            time.sleep(0.2)
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-    (run,) = set(runs.glob("*")) - before
-    epochs = len(column(run, "val/accuracy")) + 2
-    use(stripped, "train", "resume=auto", f"trainer.max_epochs={epochs}")
-    assert newest(stripped) == run
-    assert (run / "metrics.json").is_file()
-    with (run / "metrics.csv").open(newline="") as file:
-        assert [int(row["epoch"]) for row in csv.DictReader(file) if row["val/accuracy"]] == list(range(epochs))
 
 
 @pytest.mark.parametrize("project", TASKS, indirect=True)
@@ -407,18 +375,6 @@ def pass_online(project: Project, tmp_path: Path, *words: str) -> None:
     options = ("-q", "-n3", "-c", "pyproject.toml", "--rootdir", tests, "-p", "no:cacheprovider")
     # A server that is lost is waited for in vain once for each table and artifact.
     use(project, "pytest", *options, *words, online, OMP_NUM_THREADS="1", WANDB_HTTP_TIMEOUT="2")
-
-
-def test_a_tree_without_hooks_still_trains(stripped: Project, tmp_path: Path) -> None:
-    from cookiecutter.main import cookiecutter
-
-    cookiecutter(str(ROOT), no_input=True, output_dir=str(tmp_path), accept_hooks=False)
-    code = "import sys; sys.path.insert(0, sys.argv.pop(1)); from shape_sorter.cli import train; train()"
-    python = stripped.folder / ".venv" / ("Scripts" if sys.platform == "win32" else "bin") / "python"
-    unstripped = Project(tmp_path / "shape-sorter", stripped.answers)
-    done = unstripped.run(python, "-c", code, unstripped.folder / "src", *SMALL, "debug=fast", **NO_SERVER)
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert (newest(unstripped) / "metrics.json").is_file()
 
 
 def test_detection_works_without_a_tracker(bake: Bake, detection: Project, tmp_path: Path) -> None:

@@ -283,7 +283,7 @@ def test_without_hooks_the_project_compiles_and_says_that_nothing_was_removed(tm
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("host", "scope"), [("detection", "essential"), ("segmentation", "complete")])
+@pytest.mark.parametrize(("host", "scope"), [("detection", "essential"), ("stripped", "complete")])
 def test_without_hooks_the_project_trains(
     request: pytest.FixtureRequest, tmp_path: Path, host: str, scope: str
 ) -> None:

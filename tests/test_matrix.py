@@ -12,7 +12,7 @@ import pytest
 import yaml
 from conftest import OPTIONS, ROOT, Bake, Project
 from matrix import ESSENTIAL_TRACES, SHARED_TRACES, TASK_TRACES, TRACES, choices, declinable, name, rows
-from workflows import read_yaml, refused, workflow_faults
+from workflows import read_yaml, refused, refused_file, workflow_faults
 
 ROWS = rows()
 
@@ -184,7 +184,7 @@ def test_workflows_pass_their_checkers(project: Project) -> None:
     assert [path.name for path in workflows] == ["ci.yml", "train.yml"][: 2 if in_depth else 1]
     for path in workflows:
         assert not workflow_faults(path)
-    assert not refused("check-jsonschema", "--builtin-schema", "vendor.dependabot", folder / "dependabot.yml")
+    assert not refused_file(folder / "dependabot.yml", "check-jsonschema", "--builtin-schema", "vendor.dependabot")
     ecosystems = [one["package-ecosystem"] for one in read_yaml(folder / "dependabot.yml")["updates"]]
     assert ecosystems == ["github-actions", "uv", "docker"][: 2 if is_off(project, "use_docker") else 3]
 
@@ -212,9 +212,9 @@ def test_containers_pass_their_checkers(project: Project) -> None:
     if is_off(project, "use_docker"):
         assert not (project.folder / "Dockerfile").exists()
         return
-    assert not refused("hadolint", project.folder / "Dockerfile")
+    assert not refused_file(project.folder / "Dockerfile", "hadolint")
     compose = project.folder / "compose.yaml"
-    assert not refused("check-jsonschema", "--builtin-schema", "vendor.compose-spec", compose)
+    assert not refused_file(compose, "check-jsonschema", "--builtin-schema", "vendor.compose-spec")
     services = read_yaml(compose)["services"]
     assert ("train-gpu" in services) is (project.answers["accelerator"] == "cuda")
     opened = json.loads(project.text(".devcontainer/devcontainer.json"))

@@ -14,6 +14,18 @@ def refused(*words: str | Path) -> str:
     return "" if done.returncode == 0 else done.stdout + done.stderr or f"exit {done.returncode}"
 
 
+CHECKED: set[tuple[str, ...]] = set()  # commands and texts that passed: projects share many of their files
+
+
+def refused_file(path: Path, *words: str) -> str:
+    """What a checker says of a file, unless it has passed a file of this name and text already."""
+    check = (*words, path.name, path.read_text(encoding="utf-8"))
+    said = "" if check in CHECKED else refused(*words, path)
+    if not said:
+        CHECKED.add(check)
+    return said
+
+
 def read_yaml(path: Path) -> Any:
     return yaml.safe_load(path.read_text(encoding="utf-8"))
 
@@ -23,9 +35,9 @@ def workflow_faults(path: Path) -> str:
     return "\n".join(
         said
         for said in (
-            refused("check-jsonschema", "--builtin-schema", "vendor.github-workflows", path),
-            refused("zizmor", "--offline", "--no-progress", path),
-            refused("act", "--validate", "--strict", "--workflows", path),
+            refused_file(path, "check-jsonschema", "--builtin-schema", "vendor.github-workflows"),
+            refused_file(path, "zizmor", "--offline", "--no-progress"),
+            refused_file(path, "act", "--validate", "--strict", "--workflows"),
             *unknown_names(read_yaml(path)),
         )
         if said
