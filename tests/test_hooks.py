@@ -289,6 +289,6 @@ def test_without_hooks_the_project_trains(
 ) -> None:
     environment: Project = request.getfixturevalue(host)
     project = guest(unstripped(tmp_path, scope=scope, task=environment.answers["task"]), environment)
-    done = project.run("uv", "run", "--no-sync", "train", "debug=fast")
+    done = project.run("uv", "run", "--no-sync", "train", "debug=fast", "data.train_images=100", "data.val_images=20")
     assert done.returncode == 0, done.stderr
     assert [*(project.folder / "runs").glob("*/report.html")]
