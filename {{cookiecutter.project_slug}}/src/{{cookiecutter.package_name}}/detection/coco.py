@@ -36,6 +36,7 @@ def from_coco(images: Sequence[CocoImage], reading: Reading, split: str) -> list
             x, y, width, height = bbox = _bbox(image, annotation)
             key = (annotation.label, annotation.crowd, *bbox)
             if key in known:
+                faults.append(f"annotation {annotation.id} is repeated")
                 if not annotation.crowd:  # has been counted
                     reading.leave_out("objects", "repeated", image.source, split=split)
                 continue
