@@ -136,7 +136,7 @@ def test_class_names_are_read_with_and_without_colours(tmp_path, encoding):
     "line", ["side walk,1,2,3", "side walk: 1, 2, 3", "side walk (1, 2, 3)", "side walk;1;2;3;"]
 )
 def test_colours_may_be_separated_by_commas(tmp_path, line):
-    (tmp_path / "classes.txt").write_text(f"cat, dog\n{line}\n")
+    (tmp_path / "classes.txt").write_text(f"name,r,g,b\ncat, dog\n{line}\n")
     classes = read_classes(tmp_path / "classes.txt")
     assert classes == Classes(["cat, dog", "side walk"], {0x010203: 1})
 

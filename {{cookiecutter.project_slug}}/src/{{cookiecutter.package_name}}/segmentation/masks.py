@@ -26,6 +26,7 @@ from ..settings.segmentation import DataSettings
 IGNORE_INDEX = 255  # the id of pixels that the loss and the metrics ignore
 IGNORED_COLOR = 1 << 24  # stands for their colour in a palette; it has more than 24 bits
 AMBIGUOUS = -1  # stands for the id of a colour that several classes have
+HEADER = re.compile(r"\w+[ ,;]+r(ed)?[ ,;]+g(reen)?[ ,;]+b(lue)?", re.IGNORECASE)
 # A name and its colour: road 128 64 128, road: (128, 64, 128) or road #804080.
 COLORED = re.compile(
     r"(.+?)[ ,;:]+(?:#([0-9a-f]{6})|[(\[]?(\d+)[ ,;]+(\d+)[ ,;]+(\d+)[)\]]?)[ ,;]*",
@@ -74,6 +75,8 @@ def read_classes(path: Path) -> Classes:
         if not words or words[0] == "#":
             continue
         name = " ".join(words)
+        if not names and HEADER.fullmatch(name):
+            continue
         if match := COLORED.fullmatch(name):
             name, code, *parts = match.groups()
             red, green, blue = [*bytes.fromhex(code)] if code else [*map(int, parts)]
