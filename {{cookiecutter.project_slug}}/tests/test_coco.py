@@ -117,12 +117,16 @@ def test_crowds_are_objects_if_there_are_only_crowds_with_masks(tmp_path, change
     )
 
 
-def test_a_crowd_that_is_no_number_is_refused(tmp_path):
-    with pytest.raises(UsageError, match="annotation 1004 has iscrowd='maybe'"):
-        read(spoiled(tmp_path, lambda content: content["annotations"][4].update(iscrowd="maybe")))
+@pytest.mark.parametrize("value", ["maybe", float("inf")])
+def test_a_crowd_that_is_no_number_is_refused(tmp_path, value):
+    with pytest.raises(UsageError, match=f"annotation 1004 has iscrowd={value!r}"):
+        read(spoiled(tmp_path, lambda content: content["annotations"][4].update(iscrowd=value)))
 
 
-@pytest.mark.parametrize("size", [{"width": 0, "height": 0}, {"width": None}, {"height": "?"}])
+@pytest.mark.parametrize(
+    "size",
+    [{"width": 0, "height": 0}, {"width": None}, {"height": "?"}, {"height": float("inf")}],
+)
 def test_a_size_that_is_missing_comes_from_the_file(tmp_path, size):
     _, splits = read(spoiled(tmp_path, lambda content: content["images"][4].update(size)))
     assert (splits["train"][4].width, splits["train"][4].height) == (48, 40)
@@ -278,6 +282,25 @@ def test_names_match_in_any_unicode_form(tmp_path, written, stored):
     assert read(root)[1]["train"][3].path == file
 
 
+def test_names_in_the_form_of_urls_are_read(tmp_path):
+    def change(content):
+        for index in (3, 4):
+            content["images"][index]["file_name"] = f"my%20cats/h%C3%BCndin%20{index}.jpg"
+        content["images"][5]["file_name"] = "100%25.jpg"  # this is its name
+
+    root = spoiled(tmp_path / "data", lambda content: None)
+    (root / "train" / "my cats").mkdir()
+    for index in (3, 4):
+        file = root / "train" / "my cats" / f"h\u00fcndin {index}.jpg"
+        (root / "train" / f"{index}.jpg").rename(file)
+    (root / "train" / "5.jpg").rename(root / "train" / "100%25.jpg")
+    content = json.loads((root / "annotations" / "train.json").read_text())
+    change(content)
+    (root / "annotations" / "train.json").write_text(json.dumps(content))
+    names = [image.path.name for image in read(root)[1]["train"][3:6]]
+    assert names == ["h\u00fcndin 3.jpg", "h\u00fcndin 4.jpg", "100%25.jpg"]
+
+
 @pytest.mark.parametrize(("written", "stored"), [("NFC", "NFD"), ("NFD", "NFC")])
 def test_folders_match_in_any_unicode_form(tmp_path, written, stored):
     def change(content):
@@ -302,9 +325,10 @@ def test_splits_of_different_categories_are_refused(tmp_path):
         read(change)
 
 
-def test_a_file_that_is_no_json_is_named(tmp_path):
+@pytest.mark.parametrize("text", ["{", "[" * 100_000], ids=["incomplete", "deep"])
+def test_a_file_that_is_no_json_is_named(tmp_path, text):
     write_coco(tmp_path)
-    (tmp_path / "annotations" / "val.json").write_text("{")
+    (tmp_path / "annotations" / "val.json").write_text(text)
     with pytest.raises(UsageError, match=r"val\.json is not valid JSON"):
         read(tmp_path)
 

@@ -78,6 +78,9 @@ def test_shapes_of_a_group_are_one_object(tmp_path):
     (image,) = read_labelme(tmp_path, Reading())[1]["train"]
     # ~ if cookiecutter.task == "detection"
     assert contents(image) == [(0, [2, 3, 34, 15]), (1, [20, 5, 10, 10])]
+    write_file(tmp_path, "a", [POLYGON | {"group_id": ""}, other | {"group_id": ""}])
+    (image,) = read_labelme(tmp_path, Reading())[1]["train"]
+    assert len(image.objects) == 2
 
 
     # ~ else

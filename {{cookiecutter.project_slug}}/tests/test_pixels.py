@@ -126,6 +126,7 @@ def test_values_without_a_scale_are_named(tmp_path, values, reason):
         ([np.float32([[0, 0.5]]), np.float32([[0, 1]])], None),
         ([np.float32([[-2, 0.5]]), np.float32([[0, np.nan]])], (-2, 0.5)),
         ([np.uint8([[0, 200]])], None),
+        ([np.complex64([[0, 1j]]), np.zeros((1, 2), [("red", "u1")])], None),
     ],
 )
 def test_the_range_is_found_over_all_images(tmp_path, images, expected):
@@ -231,6 +232,38 @@ def test_images_of_many_channels_are_read(tmp_path, suffix, channels, first):
     image = read_image(path, PixelFormat(channels=channels))
     assert image.permute(1, 2, 0).tolist() == values.tolist()
     assert image_size(path, PixelFormat(channels=channels)) == (8, 12)
+
+
+def write_pages(path, *pages):
+    """Write a TIFF file of several pages."""
+    images = [Image.fromarray(page) for page in pages]
+    images[0].save(path, save_all=True, append_images=images[1:])
+    return path
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_the_pages_of_a_tiff_file_are_channels(tmp_path, kind):
+    pages = [np.full((4, 6), value, kind) for value in (10, 20, 30, 40, 50)]
+    pixels = PixelFormat(value_range=(0, 255))
+    image = read_image(write_pages(tmp_path / "a.tif", *pages[:3]), pixels)
+    assert image.permute(1, 2, 0).tolist() == [[[10, 20, 30]] * 6] * 4
+    assert image_size(tmp_path / "a.tif") == (4, 6)
+    with pytest.raises(UnreadableImageError, match=r"5 x 4 x 6 values, but data\.channels=3"):
+        read_image(write_pages(tmp_path / "b.tif", *pages), pixels)
+
+
+def test_a_smaller_page_of_a_tiff_file_is_no_part_of_the_image(tmp_path):
+    pages = [np.full((4, 6, 3), 10, np.uint8), np.full((2, 3, 3), 99, np.uint8)]
+    image = read_image(write_pages(tmp_path / "a.tif", *pages))
+    assert (image.shape, image.unique().tolist()) == ((3, 4, 6), [10])
+
+
+def test_a_fourth_channel_of_a_tiff_file_is_not_left_out(tmp_path):
+    values = np.zeros((4, 6, 4), np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", values, photometric="rgb", extrasamples=["unspecified"])
+    with pytest.raises(UnreadableImageError, match=r"x 4 values, but data\.channels=3"):
+        read_image(tmp_path / "a.tif")
+    assert read_image(tmp_path / "a.tif", PixelFormat(channels=4)).shape == (4, 4, 6)
 
 
 def test_one_channel_is_read_from_grey_files_only(tmp_path):

@@ -91,7 +91,7 @@ def test_classes_that_differ_in_case_or_spaces_only_are_noted(other):
     reading = Reading()
     reading.count("train", images=3, labels=[0, 1, 2], classes=[other, "cat", "dog"])
     (note,) = reading.notes
-    assert note.startswith(f"The classes {other} and cat differ in case or spaces only. If they")
+    assert note.startswith(f"The classes {other} and cat differ in case, spaces or invis")
 
 
 def test_numbers_and_nouns_agree():

@@ -76,8 +76,26 @@ SINGLE = (["cat", "dog"], {"train": {"a": 0, "b": 1}, "val": {"c": 0}, "test": {
         (SPLIT.replace(".png", ""), {}),
         (SPLIT + "\n\na.png,cat,train\n", {}),
         (SPLIT.replace("\n", "\r"), {}),
+        ("sep=;\n" + SPLIT.replace(",", ";"), {}),
+        ("sep=,\n" + SPLIT, {"encoding": "utf-8-sig"}),
+        (SPLIT.replace(",", "|"), {}),
+        (SPLIT.replace("a.png", "%61.png"), {}),
     ],
-    ids=["plain", "mark", "UTF-16", "semicolons", "tabs", "named", "no suffix", "repeated", "CR"],
+    ids=[
+        "plain",
+        "mark",
+        "UTF-16",
+        "semicolons",
+        "tabs",
+        "named",
+        "no suffix",
+        "repeated",
+        "CR",
+        "Excel",
+        "Excel with mark",
+        "bars",
+        "URL",
+    ],
 )
 def test_each_form_of_a_table_gives_the_same_targets(write, text, changes):
     assert contents(write(text, **changes)) == SINGLE
@@ -124,6 +142,18 @@ def test_several_labels_become_a_vector(write, text, classes, changes):
 def test_names_of_classes_may_share_a_word(write):
     classes, _ = contents(write(SPLIT.replace("dog", "red cat")))
     assert classes == ["cat", "red cat"]
+
+
+def test_few_words_that_make_up_many_labels_are_probably_lists(write):
+    sky, ground = ("clear", "haze"), ("road", "farm", "water")
+    cells = [f"{first} {second}" for first in sky for second in ground]
+    names = [str(index) for index in range(len(cells) + 1)]
+    rows = [f"{name}.png,{cell}" for name, cell in zip(names, cells, strict=False)]
+    colored = write("\n".join(["path,tags", *rows]), names, split=[0.5, 0.5, 0])
+    assert len(contents(colored)[0]) == 6  # names of two words each, such as "red car"
+    rows.append(f"{names[-1]}.png,clear road water")
+    with pytest.raises(UsageError, match="line 2: 'clear road' may be several labels"):
+        build_datasets(write("\n".join(["path,tags", *rows]), names))
 
 
 def test_classes_that_are_numbers_are_in_the_order_of_their_values(write):

@@ -137,6 +137,20 @@ def test_a_missing_folder_is_named(tmp_path):
             lambda root: [(root / name).rename(root / f"fold_{name}") for name in SPLITS],
             "hold folders of the same names, blue, red: they look like splits, not like classes",
         ),
+        (
+            lambda root: (
+                [(root / name).rename(root / f"{name}_set") for name in SPLITS]
+                + [shutil.rmtree(root / "val_set" / "red")]
+            ),
+            "test_set, train_set, val_set, .* blue, red: they look like splits, not like classes",
+        ),
+        (
+            lambda root: (
+                [(root / name).rename(root / f"fold_{name}") for name in SPLITS]
+                + [shutil.copytree(root / "fold_train" / "red", root / "fold_train" / "rose")]
+            ),
+            "fold_val, .* blue, red, rose: they look like splits, not like classes",
+        ),
         (lambda root: [path.unlink() for path in (root / "train" / "red").iterdir()], "no images"),
         (
             lambda root: (
@@ -149,6 +163,8 @@ def test_a_missing_folder_is_named(tmp_path):
     ids=[
         "different classes",
         "splits of other names",
+        "splits of other names without a class",
+        "splits of other names with a further class",
         "a class without training images",
         "no classes",
     ],
@@ -202,6 +218,25 @@ def test_a_class_without_images_in_val_is_noted(own_data):
     check_learnable(datasets.reading)
     assert datasets.val.targets.tolist() == [1] * 10
     assert datasets.reading.notes == ["val has no images of blue: their metrics are undefined."]
+
+
+def test_classes_may_have_folders_of_their_own(own_data):
+    for label, part in (("blue", "light"), ("blue", "dark"), ("red", "light")):
+        (own_data / label / part).mkdir()
+        shutil.copy(own_data / label / "0.jpg", own_data / label / part)
+    for path in own_data.glob("*/*.jpg"):
+        path.rename(path.parent / "light" / path.name)
+    datasets = build_datasets(folder(own_data))
+    assert datasets.classes == ["blue", "red"]
+    assert len(datasets.train) + len(datasets.val) + len(datasets.test) == 21
+
+
+@pytest.mark.parametrize("other", ["b\u00fcndel", "Bu\u0308ndel", "bu\u0308ndel\u200b"])
+def test_classes_that_look_the_same_are_noted(own_data, other):
+    (own_data / "blue").rename(own_data / "bu\u0308ndel")
+    (own_data / "red").rename(own_data / other)
+    notes = build_datasets(folder(own_data)).reading.notes
+    assert any("differ in case, spaces or invisible characters only" in note for note in notes)
 
 
 @pytest.mark.parametrize(

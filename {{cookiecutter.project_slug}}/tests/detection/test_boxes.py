@@ -131,6 +131,28 @@ def test_a_box_without_area_is_left_out_and_counted(tmp_path, bbox, reason, spli
     assert sum(datasets.reading.objects[split].values()) == 9
 
 
+def test_a_repeated_object_is_left_out_and_counted(tmp_path):
+    def change(split, content):
+        first = content["annotations"][0]
+        content["annotations"] += [
+            first | {"id": 1, "score": 0.5},
+            first | {"id": 2, "category_id": 90},
+            first | {"id": 3, "bbox": [4, 6, 20, 15]},
+        ]
+
+    write_coco(tmp_path, lambda split, content: split == "val" and change(split, content))
+    datasets = build_datasets(folder(tmp_path))
+    assert datasets.val.target(0, (40, 48)).labels.tolist() == [0, 1, 0]
+    (part,) = datasets.reading.left_out
+    assert (part.kind, part.reason, part.split, part.count) == ("objects", "repeated", "val", 1)
+
+
+@pytest.mark.parametrize("area", [None, 0, -3, float("nan"), float("inf")])
+def test_an_area_that_is_no_area_is_that_of_the_box(tmp_path, area):
+    train = spoiled(tmp_path, area=area)
+    assert (train.areas * 40 * 48).tolist() == pytest.approx([20 * 16] * 10)
+
+
 @pytest.mark.parametrize("bbox", [None, [1, 2, 3], [1, 2, 3, "4"], [1, 2, 3, float("nan")]])
 def test_a_box_that_is_not_four_numbers_is_named(tmp_path, bbox):
     with pytest.raises(UsageError, match=r"train\.json: annotation 1003 has the bbox"):

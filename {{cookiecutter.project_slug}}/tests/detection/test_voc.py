@@ -77,6 +77,15 @@ def test_corners_count_from_zero_if_one_is_zero(root):
     assert data.reading.notes[0].startswith(note)
 
 
+def test_corners_that_look_like_shares_are_refused(root):
+    for name in "abcd":
+        objects = [voc_object("cat", (0.1, 0.2, 0.5, 1))]
+        path = root / "Annotations" / f"{name}.xml"
+        write_image(root / "JPEGImages" / f"{name}.jpg", path, objects=objects)
+    with pytest.raises(UsageError, match=r"\.xml: the corners .* at most 1, like shares of width"):
+        datasets(root)
+
+
 def test_suffixes_may_be_in_upper_case(root):
     for path in (root / "Annotations").iterdir():
         path.rename(path.with_suffix(".XML"))

@@ -75,6 +75,24 @@ def test_what_the_label_files_lack_is_noted(root):
     assert any(note.startswith(shared) for note in datasets(root).reading.notes)
 
 
+def test_boxes_with_key_points_are_noted_unless_they_are_described(root):
+    box, rest = "0 0.5 0.5 0.2 0.4", "1 0.3 0.4 0.2 0.3"
+    for split in ("train", "val"):
+        (root / "labels" / split / "0.txt").write_text(
+            f"{box} 0.45 0.35 0.55 0.35 0 0 0.45 0.6\n{rest} 0.35 0.35 0.3 0.35 0.35 0.5 0.25 0.5\n"
+        )
+    note = "Lines of train with 13 numbers: 2. They are read as polygons."
+    (found,) = (text for text in datasets(root).reading.notes if text.startswith(note))
+    assert found.endswith("kpt_shape: [4, 2]")
+    (root / "data.yaml").write_text(YAML + "kpt_shape: [4, 2]\n")
+    data = datasets(root)
+    assert not any("numbers" in text for text in data.reading.notes)
+    assert data.train.boxes[0].tolist() == pytest.approx([0.4, 0.3, 0.6, 0.7])
+    (root / "data.yaml").write_text(YAML)
+    (root / "labels" / "train" / "0.txt").write_text("0 0.1 0.1 0.3 0.1 0.3 0.4 0.1 0.4\n")
+    assert not any(text.startswith("Lines of train") for text in datasets(root).reading.notes)
+
+
 def test_a_cut_box_is_noted(root):
     (root / "labels" / "train" / "1.txt").write_text("1 0.95 0.5 0.2 0.4\n")
     notes = datasets(root).reading.notes

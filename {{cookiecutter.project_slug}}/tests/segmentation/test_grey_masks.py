@@ -199,6 +199,30 @@ def test_a_class_in_no_training_mask_is_reported(tmp_path):
         looked_at(names(tmp_path, "background\nobject\n"), paths)
 
 
+def test_masks_of_jpeg_are_reported(tmp_path):
+    path, reading = str(tmp_path / "a.jpg"), Reading()
+    Image.fromarray(np.repeat(np.uint8([[20, 40]] * 16), 8, axis=1)).save(path, quality=95)
+    looked_at(names(tmp_path, "\n".join(map(str, range(60)))), [path], reading)
+    assert f"1 of 1 masks of train are JPEG files, such as {path}. JPEG" in reading.notes[-1]
+
+
+def test_masks_of_different_palettes_are_reported_unless_the_colours_are_named(tmp_path):
+    masks = [mask_image(torch.from_numpy(ids)) for ids in (OBJECT, OBJECT, 1 - OBJECT)]
+    masks[2].putpalette([*masks[0].getpalette()[3:6], 0, 0, 0])
+    paths, text = write(tmp_path, *masks), "background\nobject\n"
+    reading = Reading()
+    looked_at(names(tmp_path, text), paths[:2], reading)
+    assert not reading.notes
+    looked_at(names(tmp_path, text), paths, reading)
+    expected = f"Masks of train have different palettes, such as {paths[0]} and {paths[2]}. Their"
+    assert reading.notes[0].startswith(expected)
+    reading = Reading()
+    color = " ".join(map(str, masks[0].getpalette()[3:6]))
+    classes = looked_at(names(tmp_path, f"background 0 0 0\nobject {color}\n"), paths, reading)
+    assert ids(paths[0], classes) == ids(paths[2], classes) == OBJECT.tolist()
+    assert not reading.notes
+
+
 def test_no_more_masks_are_looked_at_than_show_all_classes(tmp_path, monkeypatch):
     opened, load = [], Image.open
     monkeypatch.setattr(Image, "open", lambda path: opened.append(path) or load(path))

@@ -133,6 +133,40 @@ def test_class_names_are_read_with_and_without_colours(tmp_path, encoding):
 
 
 @pytest.mark.parametrize(
+    "line", ["side walk,1,2,3", "side walk: 1, 2, 3", "side walk (1, 2, 3)", "side walk;1;2;3;"]
+)
+def test_colours_may_be_separated_by_commas(tmp_path, line):
+    (tmp_path / "classes.txt").write_text(f"name,r,g,b\ncat, dog\n{line}\n")
+    classes = read_classes(tmp_path / "classes.txt")
+    assert classes == Classes(["cat, dog", "side walk"], {0x010203: 1})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a 1 2 300\nb\n", "the numbers of 'a 1 2 300' must end at 255"),
+        ("only\n", "must name 2 to 255 classes, but names 1:"),
+        ("\n".join(map(str, range(256))), "must name 2 to 255 classes, but names 256: the id 255"),
+        ("a\nb\na\n", "names a class twice: a, b, a"),
+    ],
+)
+def test_classes_without_an_id_or_a_colour_are_refused(tmp_path, text, message):
+    (tmp_path / "classes.txt").write_text(text)
+    with pytest.raises(UsageError, match=rf"classes\.txt:? {message}"):
+        read_classes(tmp_path / "classes.txt")
+
+
+def test_a_colour_of_two_classes_is_refused_where_colours_tell_the_class(tmp_path):
+    (tmp_path / "classes.txt").write_text("sky 0 0 0\nroad 1 2 3\nego car 0 0 0\n")
+    classes = read_classes(tmp_path / "classes.txt")
+    Image.fromarray(np.array([[0, 1, 2]], np.uint8)).save(tmp_path / "a.png")
+    assert read_mask(str(tmp_path / "a.png"), classes, (1, 3)).tolist() == [[0, 1, 2]]
+    Image.new("RGB", (3, 1)).save(tmp_path / "a.png")
+    with pytest.raises(UnreadableImageError, match=r"\(0, 0, 0\) is that of several classes"):
+        read_mask(str(tmp_path / "a.png"), classes, (1, 3))
+
+
+@pytest.mark.parametrize(
     ("name", "message"),
     [
         ("classes.txt", "Write a class name in each line"),

@@ -161,6 +161,21 @@ def folder(root):
     return MaskFolderSettings.model_validate(settings)
 
 
+@pytest.mark.parametrize(
+    ("categories", "message"),
+    [(["red", "Background"], "class named Background"), ([*map(str, range(255))], "has 255 cl")],
+)
+def test_classes_without_an_id_of_their_own_are_refused(tmp_path, categories, message):
+    def change(split, content):
+        content["categories"] = [
+            {"id": 7 + index, "name": name} for index, name in enumerate(categories)
+        ]
+
+    write_coco(tmp_path, change)
+    with pytest.raises(UsageError, match=message):
+        build_datasets(folder(tmp_path))
+
+
 def test_the_target_of_a_sample_is_the_mask_of_its_image(tmp_path):
     write_coco(tmp_path)
     datasets = build_datasets(folder(tmp_path))

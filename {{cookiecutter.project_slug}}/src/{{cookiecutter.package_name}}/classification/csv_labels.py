@@ -60,7 +60,7 @@ def read_csv(
     if len(classes) < (1 if settings.multilabel else 2):
         raise UsageError(f"{folder}: there must be two classes, but there is only {classes}.")
     for name in classes:
-        if name.lower() in {"nan", "null"}:
+        if name.lower() in {"#n/a", "n/a", "na", "nan", "null"}:
             reading.note(
                 f"{folder}: {name} is read as the name of a class. Some programs write it for a "
                 "missing label: if it is one, remove these rows."
@@ -117,19 +117,23 @@ def _labels(rows: Sequence[Row], columns: Columns, settings: CsvSettings) -> lis
 def _refuse_several_labels(rows: Sequence[Row], cells: Sequence[str]) -> None:
     """Raise an error if the labels are probably lists.
 
-    These have parts in common; those at a space or ``/`` must all be labels by themselves, since
-    the names of classes may share a word.
+    These have parts in common. Since the names of classes may share a word, those at a space or
+    ``/`` must all be labels by themselves, or few words must make up many lists of several lengths.
     """
     whole = set(cells)
     for sign in SEPARATORS + UNLIKELY_SEPARATORS:
         parts = [{part.strip() for part in cell.split(sign)} for cell in whole]
         counts = Counter(part for names in parts for part in names)
+        several = [names for names in parts if len(names) > 1]
+        lengths = {*map(len, several)}
+        few_words = len(several) > len(set().union(*several)) and len(lengths) > 1
         for row, cell in zip(rows, cells, strict=True):
             if sign not in cell:
                 continue
             names = {part.strip() for part in cell.split(sign)}
             if sign in UNLIKELY_SEPARATORS:
-                are_labels, separator = names <= whole, f" 'data.label_separator=\"{sign}\"'"
+                are_labels = few_words or names <= whole
+                separator = f" 'data.label_separator=\"{sign}\"'"
             else:
                 are_labels, separator = any(counts[name] > 1 for name in names), ""
             if are_labels:

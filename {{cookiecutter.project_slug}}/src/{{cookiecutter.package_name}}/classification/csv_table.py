@@ -82,20 +82,21 @@ def find_files(root: Path) -> dict[str, Path]:
 def read_rows(file: Path) -> list[Row]:
     """Return the rows of a file below its header, without empty lines.
 
-    The columns are separated by the character of ``,``, ``;`` and tab that the header has most.
+    The columns are separated by the character of ``,``, ``;``, tab and ``|`` that the first line
+    has most. A first line such as ``sep=;``, which Excel reads, is no header.
 
     Raises:
         UsageError: if a row has another number of cells than the header, or there are no rows.
     """
     text = read_text(file).replace("\r\n", "\n").replace("\r", "\n")  # of old Macs
-    header = text.lstrip().split("\n", 1)[0]
-    reader = csv.reader(io.StringIO(text), delimiter=max(",;\t", key=header.count), strict=True)
+    first = text.lstrip().split("\n", 1)[0]
+    reader = csv.reader(io.StringIO(text), delimiter=max(",;\t|", key=first.count), strict=True)
     names: list[str] = []
     rows = []
     try:
         for values in reader:
             cells = [value.strip() for value in values]
-            if not any(cells):
+            if not any(cells) or (not names and cells[0].lower() == "sep="):
                 continue
             if not names:
                 names = cells

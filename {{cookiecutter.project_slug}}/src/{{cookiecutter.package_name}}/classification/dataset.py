@@ -1,6 +1,7 @@
 """Image data sets with a class label for each image."""
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +15,7 @@ from torch.utils.data import Dataset
 from ..data.balance import image_weights
 # ~ endif
 from ..data.datamodule import Datasets
-from ..data.files import SUFFIXES, folders_in, images_below, split_folders
+from ..data.files import SUFFIXES, folders_in, images_below, split_folders, split_of
 from ..data.fit import Fit
 from ..data.images import ImageFiles, Unreadable, UnreadableImageError
 from ..data.reading import Reading
@@ -241,16 +242,23 @@ def _find_split_folders(root: Path) -> dict[str, Path]:
             f"without splits, put the images of {next(iter(found.values()))} into it directly."
         )
     inner = [folders_in(root / name) for name in names]
-    if len(names) > 1 and len(inner[0]) > 1 and all(folders == inner[0] for folders in inner):
+    most = max(inner, key=len, default=[])
+    same = len(names) > 1 and all(len(part) > 1 and {*part} <= {*most} for part in inner)
+    if same or (len(names) > 1 and all(inner) and all(map(_has_split_word, names))):
         files = (entry.name for name in names for entry in os.scandir(root / name))
         if not any(Path(name).suffix.lower() in SUFFIXES for name in files):
             raise UsageError(
                 f"{root} has the folders {', '.join(names)}, which all hold folders of the same "
-                f"names, {', '.join(inner[0])}: they look like splits, not like classes.\n"
+                f"names, {', '.join(most)}: they look like splits, not like classes.\n"
                 "Name the splits train, val and test; if they are classes, put the images of each "
                 "class into its folder directly."
             )
     return {}
+
+
+def _has_split_word(name: str) -> bool:
+    """Return whether a name contains the word for a split, such as ``training_set``."""
+    return any(map(split_of, re.split("[^a-z]+", name.lower())))
 
 
 def _scan_splits(folders: dict[str, Path]) -> ClassesAndSplits:

@@ -176,7 +176,7 @@ def _is_crowd(file: Path, entry: dict[str, Any]) -> bool:
     value = entry.get("iscrowd") or 0
     try:
         return bool(int(value))  # some tools write a text
-    except (TypeError, ValueError) as error:
+    except (OverflowError, TypeError, ValueError) as error:
         raise UsageError(
             f"{file}: annotation {entry['id']} has iscrowd={value!r}, which is neither 0 nor 1."
         ) from error
@@ -226,7 +226,7 @@ def _is_in_shares(entry: dict[str, Any]) -> bool:
 
 def _size(entry: dict[str, Any], path: Path, pixels: PixelFormat) -> tuple[int, int]:
     """Return the height and width of an image, from its file if its entry has no valid size."""
-    with suppress(KeyError, TypeError, ValueError):
+    with suppress(KeyError, OverflowError, TypeError, ValueError):
         height, width = int(entry["height"]), int(entry["width"])
         if min(height, width) > 0:
             return height, width

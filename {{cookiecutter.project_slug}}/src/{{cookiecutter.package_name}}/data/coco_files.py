@@ -92,7 +92,7 @@ def read_file(file: Path) -> CocoFile:
     """Parse an annotation file, or raise a UsageError if it is not one or has no images."""
     try:
         content = json.loads(read_text(file))
-    except ValueError as error:
+    except (RecursionError, ValueError) as error:
         raise UsageError(f"{file} is not valid JSON: {error}.") from error
     categories, images, annotations = (
         _by_id(file, content, kind) for kind in ("categories", "images", "annotations")

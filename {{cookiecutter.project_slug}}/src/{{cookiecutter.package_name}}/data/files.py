@@ -23,7 +23,10 @@ UNSUPPORTED = frozenset({
     ".ico", ".j2k", ".jfif", ".jp2", ".jpe", ".jxl", ".nef", ".npy", ".npz", ".orf", ".pbm", ".pcx",
     ".pgm", ".pnm", ".ppm", ".psd", ".raf", ".raw", ".rw2", ".svg", ".tga",
 })  # fmt: skip
-SYSTEM_FOLDERS = frozenset({"$RECYCLE.BIN", "@eaDir", "__MACOSX"})  # of Windows, Synology, macOS
+SYSTEM_FOLDERS = frozenset({  # of Windows, macOS, Linux and network storage, in lower case
+    "#recycle", "#snapshot", "$recycle.bin", "@eadir", "@recycle", "__macosx", "lost+found",
+    "recycler", "system volume information",
+})  # fmt: skip
 SPLIT_NAMES = {
     "train": ("train", "training"),
     "val": ("val", "valid", "validation", "dev"),
@@ -44,7 +47,7 @@ def is_hidden(name: str) -> bool:
 
     Examples are ``.ipynb_checkpoints``, ``._001.jpg`` and ``__MACOSX``, but not ``..jpg``.
     """
-    return (name.startswith(".") and not name.startswith("..")) or name in SYSTEM_FOLDERS
+    return (name.startswith(".") and not name.startswith("..")) or name.lower() in SYSTEM_FOLDERS
 
 
 def files_below(folder: str | Path, skipped: list[str] | None = None) -> list[str]:

@@ -5,6 +5,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from itertools import product
 from pathlib import Path
+from urllib.parse import unquote
 
 from ..errors import UsageError
 
@@ -63,13 +64,16 @@ def check_inside(root: Path, paths: Iterable[Path], *, source: Path) -> None:
 
 
 def existing_form(path: Path) -> Path:
-    """Return the path with its names in the Unicode form in which the file or folder exists.
+    """Return the path with its names in the form in which the file or folder exists.
 
-    macOS writes names in the form NFD, most other systems in the form NFC. A name is returned as it
-    is if it exists in neither form.
+    macOS writes names in the Unicode form NFD, most other systems in the form NFC, and some
+    programs as in URLs, such as ``my%20cat.jpg``. A name is returned as it is if it exists in no
+    form.
     """
-    if str(path).isascii() or path.exists():
+    text = str(path)
+    if (text.isascii() and "%" not in text) or path.exists():
         return path
     folder = existing_form(path.parent)
-    forms = [unicodedata.normalize(form, path.name) for form in ("NFC", "NFD")]
+    names = (path.name, unquote(path.name))
+    forms = [unicodedata.normalize(form, name) for name in names for form in ("NFC", "NFD")]
     return next((folder / name for name in forms if (folder / name).exists()), folder / path.name)

@@ -57,7 +57,7 @@ def read_labelme(
 def _parse(path: Path, reading: Reading, split: str) -> AnnotationFile:
     try:
         content = json.loads(read_text(path))
-    except ValueError as error:
+    except (RecursionError, ValueError) as error:
         raise UsageError(f"{path} is not valid JSON: {error}.") from error
     shapes = content.get("shapes") if isinstance(content, dict) else None
     if not isinstance(shapes, list):
@@ -86,10 +86,11 @@ def _parse(path: Path, reading: Reading, split: str) -> AnnotationFile:
         # ~ else
         if outline and name != "_background_":
         # ~ endif
-            objects[name, f"shape {number}" if group is None else f"group {group}"].append(outline)
+            own = group is None or group == ""
+            objects[name, f"shape {number}" if own else f"group {group}"].append(outline)
     try:
         size = (int(content.get("imageHeight") or 0), int(content.get("imageWidth") or 0))
-    except (TypeError, ValueError) as error:
+    except (OverflowError, TypeError, ValueError) as error:
         raise UsageError(f"{path}: imageHeight and imageWidth must be numbers.") from error
     return AnnotationFile(
         path,

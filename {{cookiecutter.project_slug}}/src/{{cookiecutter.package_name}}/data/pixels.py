@@ -14,6 +14,7 @@ from ..settings.data import PixelFormat
 
 Image.MAX_IMAGE_PIXELS = None  # data.max_pixels takes the place of Pillow's limit
 BITS_PER_SAMPLE, PHOTOMETRIC, ORIENTATION = 258, 262, 274  # tags of TIFF, the last also of Exif
+KIND_OF_PAGE, SAMPLES = 254, 277  # further tags of TIFF
 UNREADABLE = (OSError, RuntimeError, SyntaxError, ValueError)  # what decoders raise
 TOLERANCE = 0.01  # floats from 0 to 1 may exceed these bounds by this much, and are cut off
 with suppress(ImportError):  # an optional package
@@ -49,7 +50,9 @@ def opened(path: str, pixels: PixelFormat) -> Iterator[Image.Image | np.ndarray]
         return
     with file:
         _check_size(file.height, file.width, pixels)
-        if file.mode.startswith(("I", "F")):  # grey
+        if isinstance(file, TiffImageFile) and _has_more(file):
+            yield _read_tiff(path, pixels)
+        elif file.mode.startswith(("I", "F")):  # grey
             values = np.asarray(ImageOps.exif_transpose(file))[..., None]
             yield 65535 - values if _is_negative(file) else values
         elif file.format == "PNG" and _png_bits(path) == 16:  # Pillow would drop 8 of them
@@ -65,6 +68,21 @@ def _is_negative(file: Image.Image) -> bool:
     """Return whether 0 is white in 16 bits, which Pillow leaves as it is, unlike in 8 bits."""
     is_grey = file.mode.startswith("I;16")
     return is_grey and isinstance(file, TiffImageFile) and file.tag_v2.get(PHOTOMETRIC) == 0
+
+
+def _has_more(file: TiffImageFile) -> bool:
+    """Return whether Pillow would leave out a channel, or further pages of the same size."""
+    if file.tag_v2.get(SAMPLES, 1) > len(file.getbands()):
+        return True
+    size = file.size
+    try:
+        file.seek(1)
+        # A page that is a smaller copy, or tells the opacity, is not a part of the image.
+        return file.size == size and not file.tag_v2.get(KIND_OF_PAGE, 0) & 5
+    except EOFError:
+        return False
+    finally:
+        file.seek(0)
 
 
 def _png_bits(path: str) -> int:
@@ -92,7 +110,7 @@ def _read_tiff(path: str, pixels: PixelFormat) -> np.ndarray:
         tifffile = import_module("tifffile")
     except ImportError as error:
         raise ValueError(
-            "its channels or bits need the package tifffile: uv sync --extra tiff"
+            "its channels, pages or bits need the package tifffile: uv sync --extra tiff"
         ) from error
     with tifffile.TiffFile(path) as file:
         series = file.series[0]

@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import re
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -102,15 +103,18 @@ class Reading:
         self.objects[split] = dict(zip(classes, counts, strict=True))
 
     def note_similar(self, classes: Sequence[str]) -> None:
-        """Note class names that differ in case or spaces only."""
+        """Note class names that differ in case, spaces or invisible characters only."""
         groups: defaultdict[str, list[str]] = defaultdict(list)
         for name in classes:
-            groups["".join(name.casefold().split())].append(name)
+            letters = unicodedata.normalize("NFKC", name).casefold()
+            shown = "".join(letter for letter in letters if letter.isprintable())
+            groups[shown.replace(" ", "")].append(name)
         for names in groups.values():
             if len(names) > 1:
                 self.note(
-                    f"The classes {' and '.join(names)} differ in case or spaces only. If they "
-                    "are the same class, give it a single name in the data."
+                    f"The classes {' and '.join(names)} differ in case, spaces or "
+                    "invisible characters only. If they are the same class, give it a single name "
+                    "in the data."
                 )
 
     # ~ if cookiecutter.task != "classification"

@@ -53,7 +53,9 @@ def find_value_range(paths: Sequence[str], pixels: PixelFormat) -> tuple[float, 
         if path.lower().endswith((".jpg", ".jpeg")):
             continue
         with suppress(*UNREADABLE), opened(path, pixels) as values:  # reported by the data loader
-            if not isinstance(values, np.ndarray) or values.dtype in (np.uint8, np.bool_):
+            if not isinstance(values, np.ndarray) or values.dtype == np.uint8:
+                continue
+            if values.dtype.kind not in "fiu":
                 continue
             numbers = values[np.isfinite(values)]
             low, high = min(low, float(numbers.min())), max(high, float(numbers.max()))

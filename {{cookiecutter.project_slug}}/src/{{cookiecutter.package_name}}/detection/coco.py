@@ -31,8 +31,16 @@ def from_coco(images: Sequence[CocoImage], reading: Reading, split: str) -> list
     annotated = []
     for image in images:
         objects, faults = [], []
+        known: set[tuple[object, ...]] = set()
         for annotation in image.objects:
             x, y, width, height = bbox = _bbox(image, annotation)
+            key = (annotation.label, annotation.crowd, *bbox)
+            if key in known:
+                faults.append(f"annotation {annotation.id} is repeated")
+                if not annotation.crowd:  # has been counted
+                    reading.leave_out("objects", "repeated", image.source, split=split)
+                continue
+            known.add(key)
             right, bottom = x + width, y + height
             x1, y1 = max(x, 0), max(y, 0)
             x2, y2 = min(right, image.width), min(bottom, image.height)
@@ -51,6 +59,7 @@ def from_coco(images: Sequence[CocoImage], reading: Reading, split: str) -> list
                 raise UsageError(
                     f"{image.source}: the area of annotation {annotation.id} is not a number."
                 ) from error
+            area = area if 0 < area < math.inf else width * height
             share = area / (image.width * image.height)
             objects.append(AnnotatedObject(box, annotation.label, share, annotation.crowd))
         size = (image.height, image.width)

@@ -58,8 +58,18 @@ def read_voc(
 
 
 def _shift_if_from_zero(files: Sequence[AnnotationFile], reading: Reading) -> None:
-    """Correct the boxes, which are read as if corners count from 1, if a corner is less than 1."""
+    """Correct the boxes, which are read as if corners count from 1, if a corner is less than 1.
+
+    Raises:
+        UsageError: if all corners are shares of the image.
+    """
     boxes = [entry["bbox"] for file in files for _, _, entry in file.objects]
+    if boxes and all(max(x + width, y + height) <= 1 for x, y, width, height in boxes):
+        raise UsageError(
+            f"{files[0].path}: the corners of this and all other files are at most 1, like shares "
+            "of width and height, but those of Pascal VOC are pixels.\n"
+            "Multiply x by the width and y by the height of the image."
+        )
     if not boxes or min(min(box[:2]) for box in boxes) >= 0:
         return
     sources = (file for file in files for _, _, entry in file.objects if min(entry["bbox"][:2]) < 0)

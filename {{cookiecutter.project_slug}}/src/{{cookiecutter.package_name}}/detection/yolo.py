@@ -35,6 +35,7 @@ class Labels(NamedTuple):
     keypoints: int  # numbers of the key points that follow a box
     missing: list[Path]  # images without a label file
     polygons: Counter[int]  # number of polygons by their number of values
+    poses: Counter[int]  # those of them that may be boxes with key points
     reading: Reading
 
 
@@ -84,7 +85,7 @@ def read_yolo(
             reading.leave_out("images", MISSING, path, split=split)
         if not outside:
             check_inside(folder, paths, source=file)
-        labels = Labels(split, len(classes), keypoints, [], Counter(), reading)
+        labels = Labels(split, len(classes), keypoints, [], Counter(), Counter(), reading)
         splits[split] = [_read_image(path, labels) for path in paths]
         _note_labels(labels, len(paths))
     _check_objects(file, splits, reading)
@@ -103,6 +104,13 @@ def _note_labels(labels: Labels, images: int) -> None:
         labels.reading.note(
             f"Lines of {labels.split} with 7 numbers: {labels.polygons[6]}. They are read as "
             "triangles. If they are boxes followed by two other numbers, remove those two numbers."
+        )
+    elif len(labels.polygons) == 1 and labels.poses == labels.polygons:
+        ((values, count),) = labels.polygons.items()
+        labels.reading.note(
+            f"Lines of {labels.split} with {values + 1} numbers: {count}. They are read as "
+            "polygons. If they are boxes followed by key points, write into data.yaml how many "
+            f"points there are, and the numbers of each: kpt_shape: [{values // 2 - 2}, 2]"
         )
 
 
@@ -230,6 +238,7 @@ def _read_image(image: Path, labels: Labels) -> AnnotatedImage:
             faults.append(f"{name}, line {number}: the box is {BEYOND}")
         if len(values) > 4 + labels.keypoints:
             labels.polygons[len(values)] += 1
+            labels.poses[len(values)] += _may_have_keypoints(values)
     return AnnotatedImage(image, objects, faults=tuple(faults))
 
 
@@ -252,3 +261,17 @@ def _box(values: list[float]) -> tuple[list[float], float]:
     if beyond > 0:
         corners = [min(max(corner, 0.0), 1.0) for corner in corners]
     return corners, beyond
+
+
+def _may_have_keypoints(values: list[float]) -> bool:
+    """Return whether values may be a box within the image, and points within the box."""
+    x, y, width, height = values[:4]
+    points = [
+        [*zip(values[4::size], values[5::size], strict=True)]
+        for size in (2, 3)
+        if (len(values) - 4) % size == 0
+    ]
+    return max(x + width / 2, y + height / 2) <= 1 and any(
+        all(abs(a - x) <= width / 2 and abs(b - y) <= height / 2 for a, b in part if a or b)
+        for part in points
+    )

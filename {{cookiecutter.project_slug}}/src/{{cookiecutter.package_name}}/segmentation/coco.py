@@ -201,10 +201,16 @@ def read_outlines(
         reading.count(split, images=len(images), labels=labels, classes=names)
     used = (image.path for images in outlined.values() for image in images)
     reading.add_unused_images(folder_of(root), used, "not among the annotated images")
-    if "background" in names:
+    background = next((name for name in names if name.casefold() == "background"), None)
+    if background is not None:
         raise UsageError(
-            f"{root} has a class named background, but all pixels outside of objects have this "
+            f"{root} has a class named {background}, but all pixels outside of objects have this "
             "class already.\nRename it, or remove its annotations."
+        )
+    if len(names) >= IGNORE_INDEX:
+        raise UsageError(
+            f"{root} has {len(names)} classes, but masks have {IGNORE_INDEX} ids at most, one of "
+            "them for the background.\nRemove or join classes."
         )
     return ["background", *names], {
         split: ([image.path for image in images], CocoMasks(images))

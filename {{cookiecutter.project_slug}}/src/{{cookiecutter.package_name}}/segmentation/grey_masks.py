@@ -13,7 +13,7 @@ from ..data.reading import Reading
 from ..errors import UsageError
 from ..settings.data import PixelFormat
 from .mask_folders import Pair
-from .masks import IGNORE_INDEX, IGNORED_COLOR, Classes, mask_values
+from .masks import AMBIGUOUS, IGNORE_INDEX, IGNORED_COLOR, Classes, mask_values
 
 SAMPLED = 200  # masks of a split that are looked at; of several objects, fewer if all occur
 
@@ -31,6 +31,8 @@ class SampledMasks:
     white: list[str] = field(default_factory=list)  # masks of 255, without an id except 0
     mixed: bool = False  # whether a mask holds 255 and an id other than 0
     ambiguous: list[str] = field(default_factory=list)  # masks that may lack an orientation
+    lossy: list[str] = field(default_factory=list)  # masks whose format changes values
+    indexed: bool = False  # whether the indices of a palette are the ids
 
     def __str__(self) -> str:
         return f"{self.looked} of {self.total} masks of {self.split}"
@@ -83,14 +85,21 @@ def with_greys(
                 f"are turned (Exif), such as {masks.ambiguous[0]}. They are read as they are "
                 "stored: if they are for the unturned pixels, turn them like the images."
             )
+        if masks.lossy:
+            reading.note(
+                f"{len(masks.lossy)} of {masks.looked} masks of {split} are JPEG files, such as "
+                f"{masks.lossy[0]}. JPEG changes values, most at edges, so that pixels may get "
+                "another class. Make the masks anew as PNG."
+            )
+        if masks.indexed:
+            _note_palettes(pairs[split], masks, 3 * len(classes.names), reading)
     return {"test": by_split.get("val", by_split["train"]), **by_split}
 
 
 def _look_at(pairs: Sequence[Pair], classes: Classes, split: str) -> SampledMasks:
     count = len(classes.names)
     seen = SampledMasks(split, len(pairs))
-    for index in np.linspace(0, len(pairs) - 1, min(SAMPLED, len(pairs))).astype(int):
-        image, path = pairs[index]
+    for image, path in _sampled(pairs):
         # A damaged file is reported by the data loader.
         with suppress(OSError, SyntaxError, ValueError), Image.open(path) as file:
             if file.width * file.height > PixelFormat().max_pixels:
@@ -100,6 +109,8 @@ def _look_at(pairs: Sequence[Pair], classes: Classes, split: str) -> SampledMask
                 seen.ambiguous += [path] if orientation_of(file) == 1 else []
             values, are_colors = _values_of(file, classes)
             seen.looked += 1
+            seen.lossy += [path] if file.format in {"JPEG", "MPO"} else []
+            seen.indexed |= file.mode == "P" and not are_colors
             (seen.colored if are_colors else seen.grey).update(values)
             if (IGNORED_COLOR if are_colors else IGNORE_INDEX) in values:
                 seen.first = seen.first or path
@@ -112,6 +123,40 @@ def _look_at(pairs: Sequence[Pair], classes: Classes, split: str) -> SampledMask
         if count > 2 and seen.pixels_by_id(classes).keys() >= {*range(count)}:
             break
     return seen
+
+
+def _sampled(pairs: Sequence[Pair]) -> list[Pair]:
+    places = np.linspace(0, len(pairs) - 1, min(SAMPLED, len(pairs))).astype(int)
+    return [pairs[index] for index in places]
+
+
+def _note_palettes(
+    pairs: Sequence[Pair], masks: SampledMasks, length: int, reading: Reading
+) -> None:
+    """Note masks of other palettes, whose indices may stand for other classes.
+
+    Programs that make files smaller give each mask a palette of its own.
+
+    Args:
+        pairs: the images and masks of a split.
+        masks: the values of these masks.
+        length: how many bytes of the palettes have the colours of the classes.
+        reading: gets the note.
+    """
+    known: list[tuple[bytes, str]] = []
+    for _, path in _sampled(pairs):
+        with suppress(OSError, SyntaxError, ValueError), Image.open(path) as file:
+            if file.mode == "P" and file.palette is not None:
+                colors = bytes(file.palette.palette)[:length]
+                for other, first in known:
+                    if not (colors.startswith(other) or other.startswith(colors)):
+                        reading.note(
+                            f"Masks of {masks.split} have different palettes, such as {first} and "
+                            f"{path}. Their indices are read as ids. If their colours tell the "
+                            "classes, add them to classes.txt: road 128 64 128"
+                        )
+                        return
+                known.append((colors, path))
 
 
 def _orientation(path: str) -> int:
@@ -162,7 +207,11 @@ def _meaning(
         mixed: whether a mask of any split holds 255 and an id other than 0: 255 is then ignored.
     """
     grey = {*masks.grey}
-    named = {color & 255: index for color, index in classes.colors.items() if _is_grey(color)}
+    named = {
+        color & 255: index
+        for color, index in classes.colors.items()
+        if _is_grey(color) and index != AMBIGUOUS
+    }
     if grey & {*range(1, len(classes.names))}:
         in_some = len(classes.names) == 2 and masks.white and not mixed
         return _white_in_some(masks, classes, named, reading) if in_some else None

@@ -25,6 +25,13 @@ from ..settings.segmentation import DataSettings
 
 IGNORE_INDEX = 255  # the id of pixels that the loss and the metrics ignore
 IGNORED_COLOR = 1 << 24  # stands for their colour in a palette; it has more than 24 bits
+AMBIGUOUS = -1  # stands for the id of a colour that several classes have
+HEADER = re.compile(r"\w+[ ,;]+r(ed)?[ ,;]+g(reen)?[ ,;]+b(lue)?", re.IGNORECASE)
+# A name and its colour: road 128 64 128, road: (128, 64, 128) or road #804080.
+COLORED = re.compile(
+    r"(.+?)[ ,;:]+(?:#([0-9a-f]{6})|[(\[]?(\d+)[ ,;]+(\d+)[ ,;]+(\d+)[)\]]?)[ ,;]*",
+    re.ASCII | re.IGNORECASE,
+)
 
 
 class Prediction(NamedTuple):
@@ -38,7 +45,7 @@ class Classes:
     """The names of the classes by id, and their colours in RGB masks."""
 
     names: list[str]
-    colors: dict[int, int]  # 0xRRGGBB -> id
+    colors: dict[int, int]  # 0xRRGGBB -> id, or AMBIGUOUS
     greys: dict[int, int] | None = None  # grey value -> id; without it, the values are the ids
 
     @property
@@ -50,11 +57,12 @@ class Classes:
 def read_classes(path: Path) -> Classes:
     """Read ``classes.txt``: each line is the name of a class, followed by its colour for RGB masks.
 
-    The colour is three numbers, or in the form ``#ff0000``. Lines that start with ``#`` and a space
-    are comments.
+    The colour is three numbers, which commas may separate, or in the form ``#ff0000``. Lines that
+    start with ``#`` and a space are comments.
 
     Raises:
-        UsageError: if the file is missing, names a class twice, or has fewer than two names.
+        UsageError: if the file is missing, names a class twice, or has too few names, or more than
+            there are ids.
     """
     if not path.is_file():
         raise UsageError(
@@ -62,21 +70,26 @@ def read_classes(path: Path) -> Classes:
             "for RGB masks, add the colour after the name: road 128 64 128"
         )
     names: list[str] = []
-    colors = {}
+    colors: dict[int, int] = {}
     for words in map(str.split, read_text(path).splitlines()):
-        if words[:1] == ["#"]:
+        if not words or words[0] == "#":
             continue
-        if len(words) > 3 and all(word.isdigit() for word in words[-3:]):
-            red, green, blue = map(int, words[-3:])
-            colors[red << 16 | green << 8 | blue] = len(names)
-            names.append(" ".join(words[:-3]))
-        elif len(words) > 1 and re.fullmatch("#[0-9a-fA-F]{6}", words[-1]):
-            colors[int(words[-1][1:], 16)] = len(names)
-            names.append(" ".join(words[:-1]))
-        elif words:
-            names.append(" ".join(words))
-    if len(names) < 2:
-        raise UsageError(f"{path} must name two classes at least, but names {len(names)}.")
+        name = " ".join(words)
+        if not names and HEADER.fullmatch(name):
+            continue
+        if match := COLORED.fullmatch(name):
+            name, code, *parts = match.groups()
+            red, green, blue = [*bytes.fromhex(code)] if code else [*map(int, parts)]
+            if max(red, green, blue) > 255:
+                raise UsageError(f"{path}: the numbers of {' '.join(words)!r} must end at 255.")
+            color = red << 16 | green << 8 | blue
+            colors[color] = AMBIGUOUS if color in colors else len(names)
+        names.append(name)
+    if not 2 <= len(names) <= IGNORE_INDEX:
+        raise UsageError(
+            f"{path} must name 2 to {IGNORE_INDEX} classes, but names {len(names)}: the id "
+            f"{IGNORE_INDEX} is that of ignored pixels."
+        )
     if len({*names}) < len(names):
         raise UsageError(f"{path} names a class twice: {', '.join(names)}.")
     return Classes(names, colors)
@@ -167,6 +180,8 @@ def _ids_of_colors(colors: np.ndarray, classes: Classes) -> np.ndarray:
     if (ids < 0).any():
         color = int(colors[ids < 0][0])
         shown = (color >> 16, color >> 8 & 255, color & 255)
+        if color in classes.colors:
+            raise ValueError(f"its colour {shown} is that of several classes in classes.txt")
         lines = "" if classes.colors else ", where no line ends with a colour: road 128 64 128"
         raise ValueError(f"its colour {shown} is none of classes.txt{lines}")
     return ids
