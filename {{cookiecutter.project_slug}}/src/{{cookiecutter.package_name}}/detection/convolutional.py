@@ -17,13 +17,13 @@ from ..settings.detection import ModelSettings
 # ~ if cookiecutter.scope == "complete"
 from .architectures import BUILDERS, heads_of
 from .boxes import Prediction, Target
+from .coco_pretrained import published_detector
 from .feature_maps import TimmFeatures
-from .published import published_detector
 
 
 # ~ else
+from .architectures import fcos
 from .boxes import Prediction, Target
-from .fcos import fcos
 from .feature_maps import TimmFeatures
 
 

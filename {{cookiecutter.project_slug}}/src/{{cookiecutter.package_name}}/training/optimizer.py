@@ -14,7 +14,7 @@ from torch.optim.lr_scheduler import LambdaLR
 # ~ if cookiecutter.scope == "complete"
 from ..errors import UsageError
 from ..settings.tree import Settings
-from .finetuning import parameter_groups
+from .parameter_groups import parameter_groups
 
 # ~ else
 from ..settings.tree import Settings

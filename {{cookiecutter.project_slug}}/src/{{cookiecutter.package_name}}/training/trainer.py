@@ -22,7 +22,7 @@ from ..run.processes import check_processes
 # ~ endif
 from ..settings.tree import Settings
 from .callbacks.ema import WeightAverage
-from .callbacks.next_epoch import NextEpoch
+from .callbacks.prefetch import NextEpoch
 from .callbacks.progress import EpochLines, ProgressBar, TimeLeft
 from .callbacks.stability import FiniteLoss, Gradients
 from .checkpoint import AtomicCheckpoints, BestCheckpoint

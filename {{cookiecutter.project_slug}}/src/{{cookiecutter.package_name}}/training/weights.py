@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ..errors import UsageError
 from ..run.identity import is_first
-from .finetuning import stages_of
+from .parameter_groups import stages_of
 
 log = logging.getLogger(__name__)
 
