@@ -1,7 +1,13 @@
 """Read text files of any common encoding: annotations, class names and lists of images."""
 
 import codecs
+# ~ if cookiecutter.task == "detection" or (cookiecutter.task == "segmentation" and cookiecutter.scope == "complete")
+import json
+# ~ endif
 from pathlib import Path
+# ~ if cookiecutter.task == "detection" or (cookiecutter.task == "segmentation" and cookiecutter.scope == "complete")
+from typing import Any
+# ~ endif
 
 from ..errors import UsageError
 
@@ -44,6 +50,20 @@ def read_text(path: str | Path) -> str:
     return text
 
 
+# ~ if cookiecutter.task != "classification"
+def read_json(path: str | Path) -> Any:
+    """Return the content of a JSON file.
+
+    Raises:
+        UsageError: if the file cannot be read as text, or is not valid JSON.
+    """
+    try:
+        return json.loads(read_text(path))
+    except ValueError as error:
+        raise UsageError(f"{path} is not valid JSON: {error}.") from error
+
+
+# ~ endif
 def read_lines(path: str | Path) -> list[str]:
     """Return the lines of a text file without surrounding spaces.
 
