@@ -53,7 +53,7 @@ def run_training(settings: Settings, run: Run) -> None:
     """Train a model, test its best checkpoint and write the report.
 
     Args:
-        settings: the settings of the training.
+        settings: the settings of the training run.
         run: the run to write; if its folder contains checkpoints, training is resumed.
 
     Raises:
