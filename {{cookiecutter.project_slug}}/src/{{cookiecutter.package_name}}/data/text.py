@@ -3,12 +3,13 @@
 import codecs
 # ~ if cookiecutter.task == "detection" or (cookiecutter.task == "segmentation" and cookiecutter.scope == "complete")
 import json
-# ~ endif
 from pathlib import Path
-# ~ if cookiecutter.task == "detection" or (cookiecutter.task == "segmentation" and cookiecutter.scope == "complete")
 from typing import Any
-# ~ endif
 
+# ~ else
+from pathlib import Path
+
+# ~ endif
 from ..errors import UsageError
 
 MARKS = {  # byte order marks at the start of a file

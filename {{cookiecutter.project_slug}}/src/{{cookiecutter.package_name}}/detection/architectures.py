@@ -27,9 +27,18 @@ from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 from ..settings.detection import ModelSettings
 from .feature_maps import FeaturePyramid, FeaturesAt
 
-MIN_SCORE = 0.01  # boxes with lower scores hardly change mAP, but take time
 # ~ if cookiecutter.scope == "complete"
 GROUPS = 32  # number of groups of the group normalisation in the heads
+# ~ endif
+MIN_SCORE = 0.01  # boxes with lower scores hardly change mAP, but take time
+
+
+def fcos(settings: ModelSettings, classes: int, features: FeaturesAt) -> Any:
+    """Build FCOS (Tian et al. 2019, https://arxiv.org/abs/1904.01355) on a feature pyramid."""
+    top = LastLevelP6P7(settings.channels, settings.channels)
+    pyramid = FeaturePyramid(settings, 8, top, features)
+    # ~ if cookiecutter.scope == "complete"
+    return FCOS(pyramid, classes, score_thresh=MIN_SCORE)
 
 
 class _StridedFeatures(nn.Module):
@@ -59,15 +68,6 @@ def _downsampling(before: int, after: int) -> nn.Sequential:
         block(inner, inner, kernel_size=3, stride=2, groups=inner),
         block(inner, after, kernel_size=1),
     )
-# ~ endif
-
-
-def fcos(settings: ModelSettings, classes: int, features: FeaturesAt) -> Any:
-    """Build FCOS (Tian et al. 2019, https://arxiv.org/abs/1904.01355) on a feature pyramid."""
-    top = LastLevelP6P7(settings.channels, settings.channels)
-    pyramid = FeaturePyramid(settings, 8, top, features)
-    return FCOS(pyramid, classes, score_thresh=MIN_SCORE)
-# ~ if cookiecutter.scope == "complete"
 
 
 def _retinanet(settings: ModelSettings, classes: int, features: FeaturesAt) -> Any:
@@ -108,4 +108,6 @@ def heads_of(model: Any) -> list[nn.Module]:
     if isinstance(model, FasterRCNN):
         return [model.rpn.head, model.roi_heads.box_predictor]
     return [model.head]
+# ~ else
+    return FCOS(pyramid, classes, score_thresh=MIN_SCORE)
 # ~ endif
