@@ -78,7 +78,6 @@ def test_a_fresh_project_has_nothing_for_its_hooks_to_mend(stripped: Project) ->
 # Tests that do not depend on the task: they run in the project `stripped` only, or where it is said.
 SHARED = (
     "test_average",
-    "test_budget",
     "test_channels",
     "test_checkpoints",
     "test_compare",
@@ -99,6 +98,7 @@ SHARED = (
     "test_steps",
     "test_text",
     "test_training",  # the tests of each task train, too, and so do those below
+    "test_training_length",
     "test_tune",
     "test_untrusted",
 )
@@ -112,7 +112,14 @@ ONCE = {
 }
 
 # The tests of the modules that differ most in an essential project.
-ESSENTIAL = ("test_budget", "test_evaluation", "test_predict", "test_reading", "test_settings", "test_training")
+ESSENTIAL = (
+    "test_evaluation",
+    "test_predict",
+    "test_reading",
+    "test_settings",
+    "test_training",
+    "test_training_length",
+)
 
 
 def own_tests(project: Project) -> list[str]:

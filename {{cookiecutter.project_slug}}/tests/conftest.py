@@ -15,7 +15,7 @@ from small import SHAPES, SMALL, run_command, write_own_data
 def blank_figures(request, monkeypatch):
     """Write blank pictures in place of figures, unless the test is marked with ``figures``.
 
-    Drawing them with Matplotlib takes most of the time of a small training.
+    Drawing them with Matplotlib takes most of the time of a small training run.
     """
 
     def save(figure, file, dpi):
@@ -44,7 +44,7 @@ def command(workplace, monkeypatch) -> Callable[..., Path]:
 
 @pytest.fixture
 def train(command) -> Callable[..., Path]:
-    """A training of seconds, on shapes unless other data are named."""
+    """A training run of seconds, on shapes unless other data are named."""
 
     def run(*overrides):
         shapes = () if any(word.startswith("data=") for word in overrides) else SHAPES

@@ -1,4 +1,4 @@
-"""Which checkpoints a training leaves, given its scores."""
+"""Which checkpoints a training run leaves, given its scores."""
 
 import os
 

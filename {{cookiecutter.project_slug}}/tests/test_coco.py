@@ -428,5 +428,5 @@ def test_coordinates_that_look_like_shares_are_refused(tmp_path):
             annotation["bbox"] = [0.1, 0.2, 0.25, 0.4]
 
     write_coco(tmp_path, change)
-    with pytest.raises(UsageError, match="from 0 to 1, like shares of width and height"):
+    with pytest.raises(UsageError, match="from 0 to 1, so relative to width and height"):
         read(tmp_path)

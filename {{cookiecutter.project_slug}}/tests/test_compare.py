@@ -21,7 +21,7 @@ from {{ cookiecutter.package_name }}.settings.tree import MONITOR
 
 @pytest.fixture
 def make_run(tmp_path):
-    """A run folder as a training leaves it: its settings, its scores, and how it ended."""
+    """A run folder as a training run leaves it: its settings, its scores, and how it ended."""
 
     def make(name, settings=None, scores=(), *, finished=True, failure=None):
         run = Run(tmp_path / "runs" / name)

@@ -38,7 +38,7 @@ def load_tracked(*words):
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
-    """A folder with a training and its two exports, made once."""
+    """A folder with a training run and its two exports, made once."""
     folder = tmp_path_factory.mktemp("exported")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)

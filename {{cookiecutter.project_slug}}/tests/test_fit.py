@@ -86,7 +86,7 @@ def shares(edges, size):
 # ~ endif
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
-    """The checkpoint of a short training, made once."""
+    """The checkpoint of a short training run, made once."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("trained"))
         run = run_command(patch, "train", *SMALL, *SHAPES, "trainer.max_epochs=1")

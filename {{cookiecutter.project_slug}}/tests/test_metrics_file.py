@@ -37,7 +37,7 @@ def test_a_resumed_training_continues_the_file_without_the_steps_that_it_repeats
         (3, 13.0),
     ]
     assert MetricsFile(path).log_metrics({"train/loss": 7.0}, 0) is None
-    assert read_metrics(path) == [{"step": 0, "train/loss": 7.0}]  # a new training, a new file
+    assert read_metrics(path) == [{"step": 0, "train/loss": 7.0}]  # a new training run, a new file
 
 
 @pytest.mark.figures

@@ -201,7 +201,7 @@ def test_the_progress_bar_shows_logged_metrics_by_short_names_in_one_line(monkey
         assert bar.get_metrics(trainer, None) == {}
         assert bar.text.startswith(f"loss {loss}")
     # ~ if cookiecutter.scope == "complete"
-    assert bar.text == "loss 0.500 val/score 0.250 images/s 841"  # "waits 10%" has no room
+    assert bar.text == "loss 0.500 val/score 0.250 images/s 841"  # "data wait 10%" has no room
     # ~ else
     assert bar.text == "loss 0.500 val/score 0.250"
     # ~ endif

@@ -105,7 +105,7 @@ def test_processes_of_torchrun_agree_on_the_id_of_one_of_them():
 def test_tasks_of_srun_take_the_id_of_their_step():
     step = {"SLURM_JOB_ID": "42", "SLURM_STEP_ID": "0", "SLURM_NTASKS": "2"}
     assert agreed_run_id("own", step) == "slurm-42.0"
-    # A shell on a cluster starts as many trainings as somebody types.
+    # A shell on a cluster starts as many training runs as somebody types.
     assert agreed_run_id("own", step | {"SLURM_NTASKS": "1"}) == "own"
     assert agreed_run_id("own", {"SLURM_JOB_ID": "42", "SLURM_NTASKS": "2"}) == "own"
 

@@ -10,7 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from {{ cookiecutter.package_name }}.settings.check import check
 from {{ cookiecutter.package_name }}.settings.tree import Settings
 from {{ cookiecutter.package_name }}.task import TaskModule
-from {{ cookiecutter.package_name }}.training.finetuning import (
+from {{ cookiecutter.package_name }}.training.parameter_groups import (
     parameter_groups,
     stages_of,
 )

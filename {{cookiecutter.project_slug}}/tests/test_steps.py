@@ -17,7 +17,7 @@ from {{ cookiecutter.package_name }}.training.trainer import build_trainer, step
 
 from small import SHAPES, SMALL, composed
 
-BATCHES = 4  # in an epoch of the small training
+BATCHES = 4  # in an epoch of the small training run
 
 
 def column(run, name):

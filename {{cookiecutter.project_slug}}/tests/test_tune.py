@@ -28,7 +28,7 @@ from small import SHAPES, SMALL
 
 RATE = "+space.optimizer.lr={low: 0.001, high: 0.1, log: true}"
 
-# Replaces `train`: a training of milliseconds, whose score is the learning rate.
+# Replaces `train`: a training run of milliseconds, whose score is the learning rate.
 FAKE_TRAIN = """
 import os, sys, time
 from pathlib import Path
@@ -61,7 +61,7 @@ if words.get("model.backbone") == "killed":
 (run / "metrics.json").write_text("{}")
 """.replace("SCORE", MONITOR)
 
-# `tune` in a process of its own, with fast trainings and a fast heartbeat.
+# `tune` in a process of its own, with fast training runs and a fast heartbeat.
 FAKE_TUNE = """
 import sys
 from {{ cookiecutter.package_name }} import cli
@@ -124,7 +124,7 @@ def start_search(workplace):
 
 
 def first_run(epochs, folder=Path("runs/tune/first")):
-    """Wait until a training has logged some epochs, and return its run folder."""
+    """Wait until a training run has logged some epochs, and return its run folder."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         for path in folder.glob("*/metrics.csv"):
@@ -376,7 +376,7 @@ def test_a_killed_search_is_continued_without_a_second_training(start_search, wo
         os.kill(int((run / "pids").read_text()), signal.SIGKILL)
     second = start_search("trials=1")
     assert "started" in second.stdout.readline()
-    time.sleep(0.5)  # for a training that should not start yet
+    time.sleep(0.5)  # for a training run that should not start yet
     hold.unlink()
     assert second.wait() == 0
     assert [row["state"] for row in rows_of(run.parent)] == ["finished"]

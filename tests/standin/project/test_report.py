@@ -63,7 +63,7 @@ def test_a_view_is_saved_and_a_report_compares_a_group(server, tracked, compare)
     (images,) = panels(view.spec, "Media Browser")
     assert images["mediaKeys"] == ["val/predictions"]
 
-    assert compared.title == "Trainings of group rates"
+    assert compared.title == "Training runs of group rates"
     assert all(BEST.split(".")[1] in server.runs[run].summary[MONITOR] for run in server.runs)
     (axes,) = panels(compared.spec, "Parallel Coordinates Plot")
     assert [axis["accessor"] for axis in axes["columns"]] == ["config:optimizer.value.lr", f"summary:{BEST}"]
@@ -81,7 +81,7 @@ def test_a_view_is_saved_and_a_report_compares_a_group(server, tracked, compare)
 
 @pytest.mark.usefixtures("server")
 def test_runs_that_do_not_exist_are_named(compare):
-    with pytest.raises(SystemExit, match="group=nothing: team/shape-sorter has no such training"):
+    with pytest.raises(SystemExit, match="group=nothing: team/shape-sorter has no such run"):
         compare("group=nothing")
 
 

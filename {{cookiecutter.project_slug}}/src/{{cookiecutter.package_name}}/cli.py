@@ -71,8 +71,8 @@ def _train(config: DictConfig) -> None:
     # ~ if cookiecutter.scope == "complete"
     if config.get("resume") and config.get("init"):
         raise UsageError(
-            "resume and init cannot be used together: resume continues a training in its folder, "
-            "init starts a new training from its weights. Leave out one of them."
+            "resume and init cannot be used together: resume continues a run in its folder, "
+            "init starts a new run from the weights of another one. Leave out one of them."
         )
     # ~ endif
     if config.get("resume"):
@@ -190,7 +190,8 @@ def _settings_of_checkpoint(config: DictConfig, model: type[SettingsT]) -> Setti
     stored = completed(stored, Settings, source=path)
     groups = {"data": stored["data"], "model": stored["model"]}
     if groups["data"].get("name") == "shapes":
-        groups["data"]["root"] = SHAPES_ROOT  # shapes are drawn, but not where a file says
+        # The shapes may be generated again, but never in a folder that a checkpoint names.
+        groups["data"]["root"] = SHAPES_ROOT
     if groups["data"].get("split_file"):  # the run folder may have been moved
         files = [Run(folder).split for folder in path.absolute().parents[:2]]
         refer_to_split(groups["data"], files, overrides)
@@ -220,18 +221,18 @@ def _with_data_here(settings: SettingsT) -> SettingsT:
 # ~ endif
 # ~ if cookiecutter.task == "detection" or (cookiecutter.task == "classification" and cookiecutter.scope == "complete")
 def _use_best_threshold(groups: dict[str, Any], config: DictConfig, checkpoint: Path) -> None:
-    """Replace the default score threshold by the best threshold of the test of the training."""
+    """Replace the default score threshold by the best threshold of the training run's test."""
     # ~ if cookiecutter.task == "classification"
     if not groups["data"].get("multilabel"):
         return
     # ~ endif
     best = Run(checkpoint.absolute().parent.parent).best_threshold
     given = any("model.score_threshold=" in word for word in _overrides())
-    # A threshold that was given to the training is kept, too.
+    # A threshold that the training run was given is kept, too.
     if best and not given and groups["model"]["score_threshold"] == config.model.score_threshold:
         groups["model"]["score_threshold"] = best
         logging.getLogger(__name__).info(
-            "model.score_threshold=%g, which had the highest F1 in the test of the training.", best
+            "model.score_threshold=%g, which had the highest F1 in the training run's test.", best
         )
 
 
@@ -260,7 +261,7 @@ def export() -> None:
 
 
 def bench() -> None:
-    """Measure the speed of a training, of its loader alone and of its model alone."""
+    """Measure the speed of a training run, of its loader alone and of its model alone."""
     from .diagnostics.settings import BenchSettings
 
     def work(config: DictConfig) -> None:
@@ -277,7 +278,7 @@ def bench() -> None:
 
 
 def doctor() -> None:
-    """Check the data, and find the setting that limits the speed of a training."""
+    """Check the data, and find the setting that limits the speed of a training run."""
     from .diagnostics.settings import DoctorSettings
 
     def work(config: DictConfig) -> None:

@@ -49,7 +49,7 @@ def build_module(content: Mapping[str, Any], settings: Settings | None = None) -
         content: the checkpoint, of which ``settings`` and ``classes`` are used.
         settings: if given, its section ``model`` replaces the stored section.
     """
-    # The trackers of the training are not needed to load its weights.
+    # The trackers of the training run are not needed to load its weights.
     tree = content["settings"] | {"tracking": None}
     stored = check(completed(tree, Settings, source=None), Settings)
     if settings is not None:
@@ -61,8 +61,8 @@ def build_module(content: Mapping[str, Any], settings: Settings | None = None) -
 def start_from(module: TaskModule, path: Path) -> None:
     """Load the weights of a checkpoint, averaged if it has an average, into a new module.
 
-    If the classes differ, the layers whose shapes depend on their number start anew, and so does
-    everything else that does not fit. A line of log names the new parts.
+    If the classes differ, the layers whose shapes depend on their number keep their random
+    initialisation, as do all weights whose name or shape does not match. The log lists them.
 
     Raises:
         UsageError: if the file is not a checkpoint of this project, or has another network.

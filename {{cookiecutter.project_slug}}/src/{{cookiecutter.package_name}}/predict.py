@@ -96,7 +96,7 @@ def run_prediction(settings: PredictSettings, run: Run) -> None:
     side = settings.data.tiles
     if settings.tiles is None and side is not None:
         settings = settings.model_copy(update={"tiles": side})
-        log.info("Tiles, as in the training: tiles=%d. For whole images: data.tiles=null", side)
+        log.info("Tiles, as in the training run: tiles=%d. For whole images: data.tiles=null", side)
     # ~ endif
     # ~ if cookiecutter.scope == "complete"
     average_copies(module, settings.tta)

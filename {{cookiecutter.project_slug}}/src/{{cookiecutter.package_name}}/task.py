@@ -1,4 +1,6 @@
-"""The interface of the task: shared code imports these names and nothing else of its package.
+"""The interface of the task: the names through which shared code uses it.
+
+The last section of ``docs/recipes.md`` lists the other files that depend on the task.
 
 Data:
 
@@ -15,11 +17,14 @@ Model: ``TaskModule(settings, classes, download=True)``, a LightningModule with
 - ``test_step``, which returns ``evaluation.scores.StepResults``;
 - ``scores_by_class()``: the metrics of each class in the last test.
 
+``METRICS`` are the scores that may decide which checkpoint is the best, ``MONITOR`` is the default.
+
 Results:
 
 # ~ if cookiecutter.task != "classification"
 - ``restored(prediction, size, settings.data)``: the prediction of a model input, mapped back to the
   image file of that height and width.
+- ``save_results(predicted, classes, folder)``: writes further files of ``predict``.
 # ~ endif
 # ~ if cookiecutter.scope == "complete" and cookiecutter.task != "classification"
 - ``predict_tiles(module, image, settings)``: the prediction of a large uint8 image [C, H, W].

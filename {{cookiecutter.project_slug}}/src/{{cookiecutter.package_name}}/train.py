@@ -28,7 +28,6 @@ from .run.folder import Run
 from .run.identity import is_first
 from .settings.tree import Settings
 from .task import METRICS, TaskModule, build_datasets, draw_prediction
-from .training.budget import too_short, with_epochs
 from .training.callbacks.curves import TrainingCurves
 from .training.callbacks.epoch import EpochLog
 # ~ if cookiecutter.scope == "complete"
@@ -47,13 +46,14 @@ from .training.loggers import open_trackers
 from .training.metrics_file import MetricsFile
 from .training.summary import log_start
 from .training.trainer import build_trainer, checkpoint_callbacks, step_callbacks
+from .training.training_length import too_short, with_epochs
 
 
 def run_training(settings: Settings, run: Run) -> None:
     """Train a model, test its best checkpoint and write the report.
 
     Args:
-        settings: the settings of the training.
+        settings: the settings of the training run.
         run: the run to write; if its folder contains checkpoints, training is resumed.
 
     Raises:

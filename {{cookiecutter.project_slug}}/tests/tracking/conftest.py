@@ -36,7 +36,7 @@ def tracked(command):
 
 @pytest.fixture(scope="session")
 def recorded(tmp_path_factory):
-    """The folder of a training that logs everything, for tests that only read."""
+    """The folder of a training run that logs everything, for tests that only read."""
     folder = tmp_path_factory.mktemp("recorded")
     overrides = (
         *TRACKED,

@@ -1,4 +1,4 @@
-"""A training of seconds with ``tracking=wandb``, without the account of this machine."""
+"""A training run of seconds with ``tracking=wandb``, without the account of this machine."""
 
 import os
 import sys

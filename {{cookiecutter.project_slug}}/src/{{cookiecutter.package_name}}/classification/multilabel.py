@@ -26,7 +26,7 @@ def binary_cross_entropy(
         logits: float tensor [B, classes].
         targets: tensor [B, classes] of values from 0 to 1; a row of ``ignore_index`` has no loss.
         weight: weights of the classes, float tensor [classes].
-        label_smoothing: share of each target that is replaced by 1/2.
+        label_smoothing: fraction of each target that is replaced by 1/2.
         ignore_index: the value that marks the rows to ignore.
         reduction: ``mean`` of the images, or ``none`` for a tensor [B].
     """

@@ -18,7 +18,7 @@ from ..training.backbone import (
     explain_failed_download,
     normalisation_for,
 )
-from ..training.finetuning import keep_frozen_norms
+from ..training.parameter_groups import keep_frozen_norms
 from ..training.weights import IMAGENET, load_pretrained
 
 

@@ -117,7 +117,7 @@ class Preemption(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """End the test immediately, since the checkpoint of the training is saved already.
+        """End the test immediately, since the checkpoint of the training run is saved already.
 
         Raises:
             PreemptedError: if this process has received a signal, or all have agreed to end.

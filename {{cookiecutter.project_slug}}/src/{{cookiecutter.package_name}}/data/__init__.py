@@ -1,1 +1,1 @@
-"""Data loading for all tasks: image files, the generated data set, batches."""
+"""Data loading: image files, the generated data set, batches."""

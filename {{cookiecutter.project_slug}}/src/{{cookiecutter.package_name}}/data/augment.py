@@ -1,4 +1,4 @@
-"""Random changes of training images, which are the same for all tasks."""
+"""Random changes of training images."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ from .color import color_jitter
 
 # ~ endif
 BLUR = (0.3, 2.0)  # standard deviation of the blur in pixels
-ERASED = (0.02, 0.2)  # area of the erased rectangle as a share of the image
+ERASED = (0.02, 0.2)  # area of the erased rectangle, as a fraction of the image
 
 
 def random_steps(augment: AugmentSettings, channels: int) -> list[nn.Module]:
@@ -64,7 +64,7 @@ class Noise(nn.Module):
     """Add Gaussian noise whose strength is drawn for each image.
 
     Args:
-        strength: the largest standard deviation, as a share of the range of values.
+        strength: the largest standard deviation, as a fraction of the range of values.
     """
 
     def __init__(self, strength: float) -> None:

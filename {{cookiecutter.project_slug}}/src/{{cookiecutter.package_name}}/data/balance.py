@@ -12,9 +12,9 @@ MAX_EPOCHS = 1 << 20
 def image_weights(labels: Sequence[Collection[int]], balance: float) -> Tensor | None:
     """Return the weight with which each training image is drawn; None without balancing.
 
-    The weight of a class is ``f ** -balance``, where ``f`` is the share of the images that have the
-    class. An image has the weight of its rarest class. Images without objects have the weight of
-    the most frequent class.
+    The weight of a class is ``f ** -balance``, where ``f`` is the fraction of the images that have
+    the class. An image has the weight of its rarest class. Images without objects have the weight
+    of the most frequent class.
 
     Args:
         labels: the class indices of each image.
@@ -46,7 +46,8 @@ def draw_keys(weights: Tensor, count: int, epoch: int, generator: torch.Generato
     drawn: Counter[int] = Counter()
     keys = []
     for index in order:
-        # An image that is drawn again gets other random transforms, those of an epoch of its own.
+        # An image that is drawn again is transformed differently: its key stands for an epoch that
+        # is never trained.
         keys.append((epoch + drawn[index] * MAX_EPOCHS) * len(weights) + index)
         drawn[index] += 1
     return keys

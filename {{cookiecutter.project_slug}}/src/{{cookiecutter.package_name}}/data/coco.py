@@ -204,7 +204,7 @@ def _images(
         objects[image].append(CocoObject(key, index[category], crowd, entry))
     if content.annotations and all(map(_is_in_shares, content.annotations.values())):
         raise UsageError(
-            f"{file}: all coordinates are from 0 to 1, like shares of width and height, but those "
+            f"{file}: all coordinates are from 0 to 1, so relative to width and height, but those "
             "of COCO are pixels.\nMultiply x by the width and y by the height of the image."
         )
     images = []

@@ -1,6 +1,5 @@
 """Find and parse the COCO annotation files of a data set, and find the images that they name."""
 
-import json
 import re
 from contextlib import suppress
 from pathlib import Path
@@ -8,9 +7,9 @@ from typing import Any, NamedTuple
 
 from ..errors import UsageError
 from .files import SPLIT_NAMES, is_hidden, split_folders
-from .image_paths import existing_form, find_images
+from .image_paths import existing_files, find_images
 from .reading import Reading
-from .text import read_text
+from .text import read_json
 
 IN_SPLIT = "_annotations.coco.json"  # as Roboflow writes it into the folder of each split
 LAYOUTS = """These layouts are read, each with a file for train, for val and, optionally, for test:
@@ -90,10 +89,7 @@ def _json_files(root: Path) -> list[Path]:
 
 def read_file(file: Path) -> CocoFile:
     """Parse an annotation file, or raise a UsageError if it is not one or has no images."""
-    try:
-        content = json.loads(read_text(file))
-    except (RecursionError, ValueError) as error:
-        raise UsageError(f"{file} is not valid JSON: {error}.") from error
+    content = read_json(file)
     categories, images, annotations = (
         _by_id(file, content, kind) for kind in ("categories", "images", "annotations")
     )
@@ -148,12 +144,10 @@ def image_files(
     folders = [file.parent, root / stem, root / "images" / stem, root / "images", root]
     folders.append(file.parent / "images")
     located, dropped = find_images(list(names.values()), folders)
-    paths = dict(zip(names, located, strict=True))
     if dropped:
         name = next(iter(names.values()))
         reading.note(f"{file} names {name}, which is read as {located[0]}.")
-    missing = {key: path for key, path in paths.items() if not path.is_file()}
-    if missing:
-        paths |= {key: existing_form(path) for key, path in missing.items()}
-        missing = {key: path for key, path in missing.items() if not paths[key].is_file()}
+    files, absent = existing_files(located)
+    paths, absent_files = dict(zip(names, files, strict=True)), set(absent)
+    missing = {key: path for key, path in paths.items() if absent and path in absent_files}
     return {key: path for key, path in paths.items() if key not in missing}, missing

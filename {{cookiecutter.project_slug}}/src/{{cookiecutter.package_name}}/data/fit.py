@@ -19,8 +19,8 @@ ASPECTS = (3 / 4, 4 / 3)  # range of the random crop's aspect ratio, relative to
 class Placement(NamedTuple):
     """The place of an image in the model input: the image is resized, and then centred there.
 
-    Where the resized image is smaller than the input, the input is padded; where it is larger, the
-    image is cut off.
+    Where the resized image is smaller than the input, the input is padded; where the resized image
+    is larger, its edges are cut off.
     """
 
     size: tuple[int, int]  # height and width of the model input
@@ -43,16 +43,16 @@ class Placement(NamedTuple):
         return functional.pad(part, padding, fill=fill) if any(padding) else part
 
     def to_input(self, points: Tensor) -> Tensor:
-        """Map points from shares of the image to shares of the input, clipped to the input.
+        """Map points from the image to the input, and clip them to the input.
 
         Args:
-            points: float tensor [N, 4] of x, y, x, y, from 0 to 1.
+            points: float tensor [N, 4] of x, y, x, y, in relative coordinates (0 to 1).
         """
         scale, shift = self._scale_and_shift(points)
         return (points * scale + shift).clamp(0, 1)
 
     def to_image(self, points: Tensor) -> Tensor:
-        """Map points, as in ``to_input``, from shares of the input to shares of the image."""
+        """Map points, relative as in ``to_input``, from the input to the image."""
         scale, shift = self._scale_and_shift(points)
         return ((points - shift) / scale).clamp(0, 1)
 
@@ -90,7 +90,7 @@ class Fit(torch.nn.Module):
 
     Args:
         settings: its ``image_size``, its ``fit`` and, for random parts, its ``augment.crop_scale``,
-            the smallest share of the area of the image.
+            the smallest fraction of the area of the image.
         fill: the padding by the type of a tensor; that of images is grey by default.
         random: whether to fit a random part unless ``augment.crop_scale`` is 1.
     """

@@ -38,6 +38,14 @@ def find_images(names: Sequence[str], folders: Sequence[Path]) -> tuple[list[Pat
     return [folder / name for name in names], 0
 
 
+def existing_files(paths: list[Path]) -> tuple[list[Path], list[Path]]:
+    """Return the paths in the form in which the files exist, and those that are missing."""
+    if all(path.is_file() for path in paths):
+        return paths, []
+    paths = [existing_form(path) for path in paths]
+    return paths, [path for path in paths if not path.is_file()]
+
+
 def check_inside(root: Path, paths: Iterable[Path], *, source: Path) -> None:
     """Check that the paths that a file names are in the folder of the data set.
 

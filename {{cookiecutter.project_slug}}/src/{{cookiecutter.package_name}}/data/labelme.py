@@ -1,6 +1,5 @@
 """Read LabelMe's JSON files, one for each image."""
 
-import json
 import math
 from collections import defaultdict
 from collections.abc import Sequence
@@ -12,7 +11,7 @@ from .annotation_files import NO_CLASSES, AnnotationFile, find_annotation_files,
 from .coco import CocoImage
 from .images import RGB
 from .reading import Reading
-from .text import read_text
+from .text import read_json
 
 CIRCLE_CORNERS = 64
 
@@ -55,10 +54,7 @@ def read_labelme(
 
 
 def _parse(path: Path, reading: Reading, split: str) -> AnnotationFile:
-    try:
-        content = json.loads(read_text(path))
-    except (RecursionError, ValueError) as error:
-        raise UsageError(f"{path} is not valid JSON: {error}.") from error
+    content = read_json(path)
     shapes = content.get("shapes") if isinstance(content, dict) else None
     if not isinstance(shapes, list):
         raise UsageError(

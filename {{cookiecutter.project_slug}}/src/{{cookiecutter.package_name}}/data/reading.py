@@ -44,8 +44,7 @@ class Reading:
     Attributes:
         images: the number of images that are used, by split.
         objects: the number of annotated objects that are used, by split and class.
-        counted: what ``objects`` counts: "images" if each has one label, "labels", "objects" or
-            "pixels".
+        counted: what ``objects`` counts, in the plural.
         notes: sentences that the user must know, each with the file and the reason.
         sampled: further numbers by split, if only some of the files were opened to count them.
         new_splits: the splits that ``data.split`` makes, because the data have no images for val.

@@ -1,4 +1,4 @@
-"""The order of the training images and their random transforms, which a resumed training repeats.
+"""The order of the training images and their random transforms, which a resumed run repeats.
 
 Both depend on the seed, the epoch and the image only: not on the number of workers, and not on how
 often the training was started.
@@ -102,7 +102,7 @@ class SeededSamples(Dataset[Any]):
 
     Its keys are ``epoch * size + index``, so that worker processes know the epoch. PyTorch's global
     random state is set, also that of the main process if there are no workers; transforms that draw
-    from NumPy or Python's ``random`` are not reproduced in a resumed training.
+    from NumPy or Python's ``random`` are not reproduced in a resumed training run.
     """
 
     def __init__(self, dataset: Any, seed: int) -> None:

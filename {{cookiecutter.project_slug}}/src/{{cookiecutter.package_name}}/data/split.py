@@ -42,10 +42,10 @@ def with_splits(
 
     Args:
         images: the images by split; those of data without splits are the images of train.
-        settings: the shares, the seed, the pattern of groups, the file of an earlier split.
+        settings: the fractions, the seed, the pattern of groups, the file of an earlier split.
         reading: notes how the images are split, and counts images that are not in that file.
         path: returns the path of an image.
-        labels: returns the names of the classes in an image; each gets its share of every split.
+        labels: returns the names of the classes in an image; each is in every split in proportion.
 
     Raises:
         UsageError: if there are too few images to split, the pattern does not match an image, the
@@ -134,7 +134,7 @@ def random_split(
         names: the path of each image below ``data.root``.
         labels: the names of the classes in each image.
         settings: the seed and the pattern of groups.
-        shares: the shares of the splits; no share for the test makes no test split.
+        shares: the fractions of images in the splits; 0 for the test makes no test split.
 
     Returns:
         The indices of the images by split.

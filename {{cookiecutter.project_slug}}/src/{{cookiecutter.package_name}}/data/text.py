@@ -1,8 +1,15 @@
 """Read text files of any common encoding: annotations, class names and lists of images."""
 
 import codecs
+# ~ if cookiecutter.task == "detection" or (cookiecutter.task == "segmentation" and cookiecutter.scope == "complete")
+import json
+from pathlib import Path
+from typing import Any
+
+# ~ else
 from pathlib import Path
 
+# ~ endif
 from ..errors import UsageError
 
 MARKS = {  # byte order marks at the start of a file
@@ -44,6 +51,20 @@ def read_text(path: str | Path) -> str:
     return text
 
 
+# ~ if cookiecutter.task != "classification"
+def read_json(path: str | Path) -> Any:
+    """Return the content of a JSON file.
+
+    Raises:
+        UsageError: if the file cannot be read as text, or is not valid JSON.
+    """
+    try:
+        return json.loads(read_text(path))
+    except (RecursionError, ValueError) as error:
+        raise UsageError(f"{path} is not valid JSON: {error}.") from error
+
+
+# ~ endif
 def read_lines(path: str | Path) -> list[str]:
     """Return the lines of a text file without surrounding spaces.
 

@@ -9,7 +9,7 @@ from ..settings.data import PixelFormat
 from .images import DecodedImage, UnreadableImageError, image_size, size_conflict
 from .reading import Reading, number_of
 
-OVERLAP = 0.25  # smallest overlap of neighbouring tiles, as a share of the tile's side
+OVERLAP = 0.25  # smallest overlap of neighbouring tiles, as a fraction of the tile's side
 
 
 class Tile(NamedTuple):

@@ -1,3 +1,4 @@
+# ~ if cookiecutter.scope == "complete"
 """The detectors of torchvision that ``model.architecture`` names."""
 
 from collections import OrderedDict
@@ -6,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
-from torchvision.models.detection import FasterRCNN, RetinaNet
+from torchvision.models.detection import FCOS, FasterRCNN, RetinaNet
 from torchvision.models.detection.anchor_utils import DefaultBoxGenerator
 from torchvision.models.detection.retinanet import RetinaNetHead
 from torchvision.models.detection.ssd import SSD
@@ -14,11 +15,30 @@ from torchvision.models.detection.ssdlite import SSDLiteHead
 from torchvision.ops import Conv2dNormActivation
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool, LastLevelP6P7
 
+# ~ else
+"""FCOS of torchvision with a timm backbone."""
+
+from typing import Any
+
+from torchvision.models.detection import FCOS
+from torchvision.ops.feature_pyramid_network import LastLevelP6P7
+
+# ~ endif
 from ..settings.detection import ModelSettings
-from .fcos import MIN_SCORE, fcos
 from .feature_maps import FeaturePyramid, FeaturesAt
 
+# ~ if cookiecutter.scope == "complete"
 GROUPS = 32  # number of groups of the group normalisation in the heads
+# ~ endif
+MIN_SCORE = 0.01  # boxes with lower scores hardly change mAP, but take time
+
+
+def fcos(settings: ModelSettings, classes: int, features: FeaturesAt) -> Any:
+    """Build FCOS (Tian et al. 2019, https://arxiv.org/abs/1904.01355) on a feature pyramid."""
+    top = LastLevelP6P7(settings.channels, settings.channels)
+    pyramid = FeaturePyramid(settings, 8, top, features)
+    # ~ if cookiecutter.scope == "complete"
+    return FCOS(pyramid, classes, score_thresh=MIN_SCORE)
 
 
 class _StridedFeatures(nn.Module):
@@ -88,3 +108,6 @@ def heads_of(model: Any) -> list[nn.Module]:
     if isinstance(model, FasterRCNN):
         return [model.rpn.head, model.roi_heads.box_predictor]
     return [model.head]
+# ~ else
+    return FCOS(pyramid, classes, score_thresh=MIN_SCORE)
+# ~ endif

@@ -2,7 +2,8 @@
 
 Boxes are ``x1 y1 x2 y2`` relative to the width and height of an image, from 0 to 1, so that they do
 not depend on its size. In annotations and results this is the image file, in batches it is the
-model input, in which the file has a ``Placement``. Only COCO files and drawings use pixels.
+model input, in which the file has a ``Placement``. Code that needs pixels, such as readers of files
+and drawings, converts them.
 """
 
 from collections.abc import Mapping, Sequence

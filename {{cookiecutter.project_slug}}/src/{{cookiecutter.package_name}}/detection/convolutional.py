@@ -1,5 +1,5 @@
 # ~ if cookiecutter.scope == "complete"
-"""torchvision's detectors with a timm backbone."""
+"""torchvision's detectors with a timm backbone or, with ``pretrained=coco``, their own."""
 
 # ~ else
 """torchvision's FCOS with a timm backbone."""
@@ -17,13 +17,13 @@ from ..settings.detection import ModelSettings
 # ~ if cookiecutter.scope == "complete"
 from .architectures import BUILDERS, heads_of
 from .boxes import Prediction, Target
+from .coco_pretrained import published_detector
 from .feature_maps import TimmFeatures
-from .published import published_detector
 
 
 # ~ else
+from .architectures import fcos
 from .boxes import Prediction, Target
-from .fcos import fcos
 from .feature_maps import TimmFeatures
 
 
@@ -60,7 +60,7 @@ class ConvolutionalDetector(nn.Module):
         self.model.head.register_forward_hook(_in_float)
         # ~ endif
         # ~ if cookiecutter.scope == "complete"
-        # Mean and standard deviation of the images on which a published detector was trained.
+        # Mean and standard deviation of the images that a COCO-pretrained detector was trained on.
         transform = self.model.transform
         self.statistics: tuple[Sequence[float], Sequence[float]]
         self.statistics = (transform.image_mean, transform.image_std)

@@ -30,8 +30,8 @@ from ..settings.detection import DataSettings
 from .boxes import AnnotatedImage, Target, note_cut_boxes
 from .coco import from_coco
 # ~ if cookiecutter.scope == "complete"
+from .cut_tiles import cut_images
 from .mosaic import Mosaic, join
-from .tiled_boxes import cut_images
 # ~ endif
 from .transforms import FitWithBoxes, PairTransform, train_transform
 # ~ if cookiecutter.scope == "complete"

@@ -16,8 +16,10 @@ log = logging.getLogger(__name__)
 
 # Indices of COCOeval's precision [IoU threshold, recall, class, object size, number of boxes].
 _SIZES = {"": 0, "_small": 1, "_medium": 2, "_large": 3}
-_ALL_BOXES = 2  # 100, of at most 1, 10 and 100 boxes in an image
+_ALL_BOXES = 2  # index of 100 in COCOeval's maxDets, which are 1, 10 and 100 boxes in an image
 _THRESHOLDS = {"_50": 0, "_75": 5}  # of the IoU thresholds 0.50, 0.55 ... 0.95
+
+NOTHING_FOUND = {"mAP": 0.0, "mAP_50": 0.0, "mAP_75": 0.0}  # the scores without detections
 
 
 class ImageObjects(NamedTuple):
@@ -94,7 +96,7 @@ def evaluate(images: dict[int, ImageObjects], classes: Sequence[str]) -> Scores:
     if not truth["annotations"] or not detected:
         present = {entry["category_id"] for entry in truth["annotations"]}
         none = [0.0 if label in present else None for label in range(len(classes))]
-        return Scores({"mAP": 0.0, "mAP_50": 0.0, "mAP_75": 0.0}, {"AP": none})
+        return Scores({**NOTHING_FOUND}, {"AP": none})
     objects = COCO(truth)
     detections = objects.loadRes(detected)
     evaluation = COCOeval_faster(objects, detections, "bbox", print_function=log.debug)
@@ -111,9 +113,8 @@ def _scores(precision: np.ndarray) -> Scores:
         f"mAP{name}": _mean(precision[threshold, :, :, 0, _ALL_BOXES])
         for name, threshold in _THRESHOLDS.items()
     }
-    # Without an object that counts, as with crowds only, nothing is known of any size.
-    overall = {"mAP": 0.0, "mAP_50": 0.0, "mAP_75": 0.0}
-    overall |= {name: value for name, value in values.items() if value is not None}
+    # If all annotations are crowds, COCOeval reports no value for any object size.
+    overall = NOTHING_FOUND | {name: value for name, value in values.items() if value is not None}
     by_class: ClassScores = {
         f"AP{name}": [
             _mean(values) for values in precision[..., size, _ALL_BOXES].transpose(2, 0, 1)

@@ -7,7 +7,7 @@ from torch import Tensor
 from torchvision.transforms.v2.functional import resize
 
 from .boxes import Target
-from .tiled_boxes import MIN_VISIBLE, within
+from .cut_tiles import MIN_VISIBLE, within
 from .transforms import MIN_SIDE, PairTransform
 
 

@@ -1,4 +1,4 @@
-"""The network: a detector with a timm backbone that takes uint8 images."""
+"""The network: a detector that takes uint8 images and normalises them."""
 
 # ~ if cookiecutter.scope == "complete"
 from collections.abc import Sequence
@@ -22,11 +22,11 @@ from ..training.backbone import (
     normalisation_for,
     normalisation_of,
 )
-from ..training.finetuning import keep_frozen_norms
+from ..training.parameter_groups import keep_frozen_norms
 from ..training.weights import IMAGENET, load_fitting, load_pretrained
 from .boxes import Prediction, Target
+from .coco_pretrained import coco_weights
 from .convolutional import ConvolutionalDetector
-from .published import coco_weights
 from .transformer import TransformerDetector
 
 
@@ -38,7 +38,7 @@ from .convolutional import ConvolutionalDetector
 
 # ~ endif
 class Detector(nn.Module):
-    """A detector, preceded by the image normalisation of its backbone's pretraining."""
+    """A detector, preceded by the image normalisation that its pretrained weights need."""
 
     # ~ if cookiecutter.scope == "complete"
     def __init__(
@@ -96,8 +96,8 @@ def build_network(
     """Build the network that the settings specify, without downloads if ``download`` is false.
 
     # ~ if cookiecutter.scope == "complete"
-    ``dfine`` has no more queries than its feature maps have positions for images of ``image_size``,
-    height and width in pixels.
+    ``image_size``, height and width in pixels, limits the number of queries of ``dfine`` to the
+    number of positions of its feature maps.
 
     # ~ endif
     Raises:

@@ -13,10 +13,11 @@ from .boxes import Prediction, restored
 from .dataset import model_input
 from .module import DetectionModule
 
-SAME_IOU = 0.5  # of the parts that both tiles see, from which two boxes show the same object
-NMS_IOU = 0.6  # above which the box of the lower score is left out
-COVERED = 0.7  # share of a cut-off box within another box, above which it is left out
-BORDER = 2  # pixels from the border of its tile within which a box counts as cut off
+# Minimum IoU of two boxes of the same object, within the overlap of their tiles.
+SAME_IOU = 0.5
+NMS_IOU = 0.6  # of two boxes with a higher IoU, the one of the lower score is left out
+COVERED = 0.7  # a cut-off box is left out if a larger fraction of it is within another box
+BORDER = 2  # pixels; a box that is closer to the border of its tile counts as cut off
 
 
 def predict_tiles(module: DetectionModule, image: Tensor, settings: PredictSettings) -> Prediction:

@@ -11,8 +11,8 @@ from ..errors import UsageError
 from ..settings.detection import ModelSettings
 from ..training.weights import IMAGENET
 from .boxes import Prediction, Target
+from .coco_pretrained import DFINE_BACKBONE, DFINE_CONFIG
 from .feature_maps import levels_of
-from .published import DFINE_BACKBONE, DFINE_CONFIG
 
 STRIDES = [8, 16, 32]
 MAX_QUERIES = 300  # upper limit; there are fewer if the feature maps have fewer positions

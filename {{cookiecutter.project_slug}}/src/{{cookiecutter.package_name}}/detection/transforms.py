@@ -17,7 +17,7 @@ from ..settings.detection import DataSettings
 from .boxes import Target
 
 PairTransform = Callable[[Tensor, Target | None], tuple[Tensor, Target | None]]
-MIN_SIDE = 2.0  # pixels; objects whose cropped box is narrower or lower are dropped
+MIN_SIDE = 2.0  # pixels; objects whose cropped box is narrower or shorter are dropped
 
 
 def train_transform(settings: DataSettings) -> PairTransform:

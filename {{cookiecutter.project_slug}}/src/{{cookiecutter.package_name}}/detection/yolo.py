@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..data.files import folder_of, images_below
-from ..data.image_paths import check_inside, existing_form, find_images
+from ..data.image_paths import check_inside, existing_files, existing_form, find_images
 from ..data.reading import MISSING, Reading
 from ..data.text import read_lines, read_text
 from ..errors import UsageError
@@ -24,7 +24,7 @@ from .yolo_files import (
     text_of,
 )
 
-SLACK = 0.005  # a box may exceed the image by this share of its side, because of rounding
+SLACK = 0.005  # a box may exceed the image by this fraction of its side, because of rounding
 
 
 class Labels(NamedTuple):
@@ -156,10 +156,7 @@ def _images(
             continue
         lines = read_lines(source)
         paths, _ = find_images(lines, [source.parent, base]) if lines else ([], 0)
-        absent = [path for path in paths if not path.is_file()]
-        if absent:
-            paths = [existing_form(path) for path in paths]
-            absent = [path for path in paths if not path.is_file()]
+        paths, absent = existing_files(paths)
         if absent and not missing_images:
             raise UsageError(
                 f"{source} names {absent[0]}, which is missing ({len(absent)} of {len(paths)} "

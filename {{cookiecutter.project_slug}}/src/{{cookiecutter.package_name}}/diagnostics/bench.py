@@ -1,4 +1,4 @@
-"""The command ``bench``: measure the speed of a training, of its loader and of its model."""
+"""The command ``bench``: measure the speed of a training run, of its loader and of its model."""
 
 import math
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ from .profiling import Machine, advice, time_stages
 from .settings import BenchSettings
 
 BATCHES_IN_MEMORY = 8  # repeated to time the model alone
-WELL_OVERLAPPED = 0.95  # share of the limit from which nothing is said about the overlap
+WELL_OVERLAPPED = 0.95  # if training reaches this fraction of the limit, no hint is printed
 
 
 def run_bench(settings: BenchSettings, run: Run) -> None:
@@ -45,7 +45,7 @@ def run_bench(settings: BenchSettings, run: Run) -> None:
 
 
 def measure_rates(datasets: Datasets, settings: BenchSettings, run: Run) -> dict[str, float]:
-    """Time the loader alone, the model alone, and a training with both.
+    """Time the loader alone, the model alone, and a training run with both.
 
     Returns:
         The metrics of ``Performance`` for the training, without ``perf/`` in their names; the

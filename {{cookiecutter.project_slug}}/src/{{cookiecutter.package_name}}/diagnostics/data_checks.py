@@ -66,7 +66,7 @@ class CheckedImage(NamedTuple):
     size: tuple[int, int]  # height and width
     counts: np.ndarray  # int64 [classes]
     # ~ if cookiecutter.task == "detection"
-    sides: np.ndarray  # float32 [N, 2], width and height of each box as a share of the image
+    sides: np.ndarray  # float32 [N, 2], width and height of each box, relative to the image
     # ~ endif
     issues: list[tuple[str, str]]  # kind and reason
 

@@ -23,7 +23,7 @@ TILE_SIZE = 256  # pixels
 
 
 def draw_class_balance(report: DataReport, classes: Sequence[str], path: Path) -> None:
-    """Draw the share of each class in each split as bars."""
+    """Draw the fraction of each class in each split as bars."""
     figure = Figure(figsize=(7, min(2 + 0.3 * len(classes), 24)), layout="constrained")
     axes = figure.subplots()
     thickness = 0.8 / len(report.counts)
@@ -31,7 +31,7 @@ def draw_class_balance(report: DataReport, classes: Sequence[str], path: Path) -
         rows = np.arange(len(classes)) + place * thickness
         axes.barh(rows, counts / max(counts.sum(), 1), thickness, label=f"{split}, {counts.sum()}")
     axes.set_yticks(np.arange(len(classes)) + 0.4 - thickness / 2, classes)
-    axes.set(xlabel=f"share of the {COUNTED}")
+    axes.set(xlabel=f"fraction of the {COUNTED}")
     axes.invert_yaxis()
     axes.grid(axis="x", alpha=0.3)
     figure.legend(loc="outside upper center", ncols=3, frameon=False)
@@ -56,7 +56,7 @@ def draw_issues(report: DataReport, datasets: Datasets, path: Path) -> None:
 
 def draw_sizes(report: DataReport, path: Path) -> None:
     # ~ if cookiecutter.task == "detection"
-    """Draw the width and the height of each image, and of each box as a share of its image."""
+    """Draw the width and the height of each image, and of each box relative to its image."""
     figure = Figure(figsize=(9, 4.5), layout="constrained")
     axes, boxes = figure.subplots(ncols=2)
     for split, sides in report.sides.items():

@@ -37,7 +37,7 @@ WRITTEN = ("issues.png", "class_balance.png", "sizes.png", "augmented.png", "exc
 
 
 def run_doctor(settings: DoctorSettings, run: Run) -> None:
-    """Check the data, time the stages of a training, and write ``doctor.json`` and pictures.
+    """Check the data, time the stages of a training run, and write ``doctor.json`` and pictures.
 
     The training is not timed with ``steps=0``.
 
@@ -123,7 +123,7 @@ def excluded_images(issues: Sequence[Issue], root: Path) -> str:
 def _time_training(
     datasets: Datasets, settings: DoctorSettings, run: Run, console: Console
 ) -> dict[str, Any]:
-    """Time the stages of a training, print them, and name the setting that limits the speed."""
+    """Time the stages of a training run, print them, and name the setting that limits the speed."""
     # Unreadable images have been reported.
     data = settings.data.model_copy(update={"skip_unreadable": True})
     rates = measure_rates(datasets, settings.model_copy(update={"data": data}), run)

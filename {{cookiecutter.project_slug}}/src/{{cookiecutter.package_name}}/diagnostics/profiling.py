@@ -40,7 +40,7 @@ def time_stages(
 
     Args:
         datasets: up to ``MAX_IMAGES`` training images are read.
-        settings: the settings of the training.
+        settings: the settings of the training run.
         rates: the result of ``bench.measure_rates``.
 
     Returns:
@@ -96,8 +96,8 @@ def advice(
     Args:
         stages: the result of ``time_stages``.
         rates: the result of ``bench.measure_rates``.
-        settings: the settings of the training.
-        machine: the machine of the training.
+        settings: the settings of the training run.
+        machine: the machine of the training run.
     """
     wait = rates["data_wait"]
     if rates["loader_images_per_second"] < rates["model_images_per_second"] or wait > 0.1:

@@ -8,11 +8,11 @@ from ..settings.tree import Settings
 class BenchSettings(Settings):
     """The settings of ``bench`` and ``doctor``."""
 
-    warmup: int = Field(ge=1, description="Training steps before the measurement.")
-    steps: int = Field(ge=1, description="Training steps that are measured.")
+    warmup: int = Field(ge=1, description="Training batches before the measurement.")
+    steps: int = Field(ge=1, description="Training batches that are measured.")
 
 
 class DoctorSettings(BenchSettings):
     """The settings of ``doctor``."""
 
-    steps: int = Field(ge=0, description="Training steps that are measured; 0: data checks only.")
+    steps: int = Field(ge=0, description="Training batches that are measured; 0: data checks only.")

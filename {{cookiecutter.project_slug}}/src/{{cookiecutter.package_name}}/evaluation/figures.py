@@ -47,7 +47,7 @@ def class_table(counts: ScoreCounts, scores: ClassScores) -> dict[str, Sequence[
 
 
 def _confusion_matrix(counts: ScoreCounts, path: Path) -> None:
-    """Plot targets in rows and predictions in columns, coloured by the share of the row."""
+    """Plot targets in rows and predictions in columns, coloured by the fraction of the row."""
     names, matrix = counts.confusion_names, counts.confusion
     confused = matrix.sum(axis=0) + matrix.sum(axis=1) - 2 * matrix.diagonal()
     shown, note = _lowest(-confused, MAX_CELLS, "most confused")
@@ -56,7 +56,7 @@ def _confusion_matrix(counts: ScoreCounts, path: Path) -> None:
     figure = Figure((side + 1, side), layout="constrained")
     axes = figure.subplots()
     image = axes.imshow(shares[np.ix_(shown, shown)], cmap="Blues", vmin=0, vmax=1)
-    figure.colorbar(image, ax=axes, label="share of the targets", shrink=0.8)
+    figure.colorbar(image, ax=axes, label="fraction of the targets", shrink=0.8)
     axes.set(title=f"Confusion matrix{note}", xlabel="prediction", ylabel="target")
     labels = [_label(names[index]) for index in shown]
     axes.set_xticks(range(len(shown)), labels, rotation=60, ha="right", rotation_mode="anchor")

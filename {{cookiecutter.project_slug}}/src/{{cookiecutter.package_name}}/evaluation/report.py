@@ -117,7 +117,7 @@ def _facts(run: Run, environment: Mapping[str, Any], datamodule: DataModule, tes
 def _metrics(run: Run, metrics: Mapping[str, float]) -> str:
     """Return a table of the test metrics and of their validation values, and the curves."""
     curves = run.folder / "curves.png"
-    if not curves.is_file():  # the run is not a training
+    if not curves.is_file():  # only `train` writes curves
         return table(["metric", "result"], list(metrics.items()))
     history = read_metrics(run.metrics)
     rows = []

@@ -15,7 +15,7 @@ from torchvision.transforms.v2.functional import resize
 from ..errors import UsageError
 
 # ~ if cookiecutter.task == "detection"
-SAME_IOU = 0.6  # from which boxes of two copies show the same object
+SAME_IOU = 0.6  # minimum IoU of boxes of the same object in two copies
 MAX_BOXES = 300  # in an image
 # ~ endif
 STEP = 32  # the sides of scaled images are multiples of it

@@ -173,7 +173,7 @@ def model_card(description: Mapping[str, Any]) -> str:
         else "np.dstack([fit(plane) for plane in planes])",
         run_code=run_code,
         use_code=task_export.use_code(description["postprocessing"]).strip(),
-        metric_list=metrics or "Unknown: the checkpoint is not in the folder of its training.",
+        metric_list=metrics or "Unknown: the checkpoint is not in the folder of its training run.",
         setting_list=_bullets(description["training"]),
         difference=f"{description['agreement']['max_difference']:.1e}",
     )

@@ -75,7 +75,7 @@ def run_export(settings: ExportSettings, run: Run) -> Path:
             raise UsageError(
                 f"{path.name} is not kept: it differs from the checkpoint by {difference:.1e} on "
                 f"{len(images)} images, by more than {TOLERANCE:.0e}.\n"
-                "Try another format or another backbone: format=torch, format=onnx."
+                f"{_remedy(settings)}"
             )
     description["agreement"] = {"images": len(images), "max_difference": difference}
     write_json(run.folder / "model.json", description)
@@ -134,8 +134,13 @@ def write_graph(
         raise UsageError(
             f"model.backbone={settings.model.backbone} cannot be exported with "
             f"format={settings.format}: {type(error).__name__}: {str(error).splitlines()[0]}\n"
-            "Try another format or another backbone: format=torch, format=onnx."
+            f"{_remedy(settings)}"
         ) from error
+
+
+def _remedy(settings: ExportSettings) -> str:
+    other = "torch" if settings.format == "onnx" else "onnx"
+    return f"Try format={other}, or another model.backbone."
 
 
 @contextmanager

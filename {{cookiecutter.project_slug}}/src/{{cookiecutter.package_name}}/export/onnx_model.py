@@ -75,7 +75,7 @@ class OnnxNetwork(nn.Module):
 
     @cached_property
     def metadata(self) -> dict[str, Any]:
-        """The description of the model as in ``model.json``, and the settings of the training.
+        """The entries of ``model.json`` except ``agreement``, and ``settings`` of the training run.
 
         Raises:
             UsageError: if the file was not exported by this project.

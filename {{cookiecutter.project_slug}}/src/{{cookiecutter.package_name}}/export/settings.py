@@ -22,7 +22,7 @@ class ExportSettings(Settings):
     @classmethod
     def _not_exported(cls, checkpoint: object) -> object:
         if str(checkpoint).endswith(".onnx"):
-            raise ValueError("is exported already; name a checkpoint of a training: *.ckpt")
+            raise ValueError("is exported already; name a checkpoint of a training run: *.ckpt")
         return checkpoint
 
     @field_validator("format")

@@ -161,7 +161,7 @@ def read_metrics(path: Path) -> list[dict[str, float]]:
     except (ValueError, TypeError, csv.Error) as error:
         raise UsageError(
             f"{path} is damaged: {error}.\n"
-            "Repair it, or move it away: a resumed training then begins a new file."
+            "Repair it, or move it away: a resumed training run then begins a new file."
         ) from error
     return rows
 

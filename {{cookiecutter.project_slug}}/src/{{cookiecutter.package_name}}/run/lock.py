@@ -105,7 +105,7 @@ def _lock(file: IO[str]) -> bool | None:
     if sys.platform == "win32":
         return None
     try:
-        # Not flock: processes that load images would inherit the lock of a killed training.
+        # Not flock: processes that load images would inherit the lock of a killed training run.
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except (BlockingIOError, PermissionError):
         return False

@@ -27,7 +27,7 @@ class Multirun(Callback):
             write_text(file, without_secrets(file.read_text(encoding="utf-8")))
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Compare the trainings; exit with status 1 if a job has failed."""
+        """Compare the training runs; exit with status 1 if a job has failed."""
         for file in Path(config.hydra.sweep.dir).glob("slurm/*/*"):
             if file.suffix == ".pkl":
                 file.unlink()  # it holds the command line of a job, which has ended

@@ -47,7 +47,7 @@ class Range(Strict):
 
 
 class Search(Settings):
-    """The settings of a training, and of the search for better ones."""
+    """The settings of a training run, and of the search for better ones."""
 
     study: str = Field(
         pattern=r"^[A-Za-z0-9][\w.-]*$",
@@ -83,7 +83,7 @@ def check_search(config: DictConfig, overrides: Sequence[str]) -> Search:
 
     Args:
         config: the composed settings.
-        overrides: the words of the command line, such as ``seed=1``.
+        overrides: the command-line overrides, such as ``seed=1``.
 
     Raises:
         UsageError: with all mistakes, a line for each, or if Optuna is not installed.

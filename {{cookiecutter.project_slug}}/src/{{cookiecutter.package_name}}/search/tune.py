@@ -36,9 +36,9 @@ if sys.platform != "win32":
     import fcntl
 
 TRAIN = [str(Path(sys.executable).with_name("train"))]
-LOG = "train.log"  # the output of a training, in its run folder
+LOG = "train.log"  # the output of a training run, in its run folder
 POLL_SECONDS = 1
-STOP_SECONDS = 60  # for a training to save a checkpoint before it is killed
+STOP_SECONDS = 60  # for a training run to save a checkpoint before it is killed
 STOP_SIGNALS = [
     signal.SIGINT,
     signal.SIGTERM,
@@ -55,8 +55,8 @@ def run_search(settings: Search, overrides: Sequence[str]) -> None:
 
     Args:
         settings: the settings of the search.
-        overrides: the words of the command line; all but the settings of the search itself are
-            passed to the trainings.
+        overrides: those of the command line; all but the settings of the search itself are
+            passed to the training runs.
 
     Raises:
         UsageError: if the study exists with another search space or another score.
@@ -141,8 +141,8 @@ def train(
     Args:
         trial: the trial that gets the scores.
         run: the run to train; if it has a checkpoint, its training is continued.
-        words: the settings, as on the command line of ``train``.
-        epochs: the epochs of the training, which is not pruned after the last epoch.
+        words: the overrides of the command line of ``train``.
+        epochs: the number of epochs of the run, which is not pruned after the last one.
         received: the signals that this process has received; the first stops the training.
 
     Returns:
@@ -154,7 +154,7 @@ def train(
     run.folder.mkdir(parents=True, exist_ok=True)
     with (run.folder / LOG).open("a", encoding="utf-8") as log:
         if sys.platform != "win32":
-            # A training inherits this lock with its output. If its search was killed, wait for it.
+            # A training run inherits this lock with its output. If its search was killed, wait.
             fcntl.flock(log, fcntl.LOCK_EX)
         if run.results.is_file():
             return False
@@ -182,7 +182,7 @@ def train(
                 trial.report(row[monitored(row)], int(row["epoch"]))
             if reported < len(rows) < epochs:
                 pruned = trial.should_prune()
-            reported = max(reported, len(rows))  # a resumed training removes rows
+            reported = max(reported, len(rows))  # a resumed training run removes rows
             if received:
                 raise KeyboardInterrupt
     finally:

@@ -76,13 +76,13 @@ def caption(_target: Tensor | None, prediction: Prediction, classes: Sequence[st
 
 
 def describe(prediction: Prediction, classes: Sequence[str]) -> dict[str, object]:
-    """Return the columns of the table of predictions: the share of the image for each class."""
+    """Return the columns of the table of predictions: the fraction of the image for each class."""
     shares = dict(_shares(prediction, classes))
     return {name: round(shares.get(name, 0.0), 6) for name in classes}
 
 
 def _shares(prediction: Prediction, classes: Sequence[str]) -> list[tuple[str, float]]:
-    """Return the names of the predicted classes with their shares of the area, largest first."""
+    """Return the names of the predicted classes with their fractions of the area, largest first."""
     areas = _areas(prediction.mask, classes)
     total = sum(count for _, _, count in areas)
     return [(name, count / total) for _, name, count in areas]

@@ -17,7 +17,7 @@ mask.paste(Image.fromarray(logits[0].argmax(0).astype(np.uint8)), (-left, -top))
 mask = mask.resize(image.size, Image.Resampling.NEAREST)
 pixels = mask.histogram()[:255]
 for index, name in enumerate(description["classes"]):
-    print(name, pixels[index] / sum(pixels))  # share of the image
+    print(name, pixels[index] / sum(pixels))  # fraction of the image
 """
 
 

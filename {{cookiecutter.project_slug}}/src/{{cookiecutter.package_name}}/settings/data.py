@@ -32,7 +32,7 @@ class AugmentSettings(Strict):
     """Random changes to training images, made by the loader's workers."""
 
     crop_scale: float = Field(
-        gt=0, le=1, description="Smallest area of the random crop, as a share; 1 is off."
+        gt=0, le=1, description="Smallest area of the random crop, as a fraction; 1 is off."
     )
     flip: float = Field(ge=0, le=1, description="Probability of a left-right flip.")
     # ~ if cookiecutter.scope == "complete"
@@ -44,7 +44,7 @@ class AugmentSettings(Strict):
     # ~ if cookiecutter.scope == "complete"
     blur: float = Field(ge=0, le=1, description="Probability of a blur.")
     noise: float = Field(
-        ge=0, le=1, description="Largest standard deviation of noise, as a share of the range."
+        ge=0, le=1, description="Largest standard deviation of noise, as a fraction of the range."
     )
     erase: float = Field(ge=0, le=1, description="Probability that a rectangle becomes grey.")
     # ~ if cookiecutter.task == "detection"
@@ -79,11 +79,12 @@ class DataFolder(Strict):
     )
     # ~ if cookiecutter.scope == "complete"
     value_range: tuple[float, float] | None = Field(
-        description="Values of more than 8 bits that become 0 and 255; null finds them in images."
+        description="[low,high] becomes [0,255] in images of more than 8 bits; null estimates it "
+        "from training images."
     )
     # ~ else
     value_range: tuple[float, float] | None = Field(
-        description="Values that become 0 and 255, for images of more than 8 bits."
+        description="[low,high] becomes [0,255] in images of more than 8 bits."
     )
     # ~ endif
     # ~ if cookiecutter.task == "detection" or (cookiecutter.task == "segmentation" and cookiecutter.scope == "complete")
@@ -94,16 +95,16 @@ class DataFolder(Strict):
         f"[height,width]. {SIDES}."
     )
     fit: Literal["letterbox", "stretch", "crop"] = Field(
-        description="How images get this size: with grey margins, by stretching, or with their "
-        "edges cut off."
+        description="How images are resized to image_size: letterbox pads with grey, stretch "
+        "ignores the aspect ratio, crop cuts off the edges."
     )
     augment: AugmentSettings
     # ~ if cookiecutter.scope == "complete"
     # ~ if cookiecutter.task != "classification"
     tiles: int | None = Field(
         ge=32,
-        description="Read larger images as overlapping tiles of so many pixels, each as an image "
-        "of its own; null reads whole images.",
+        description="Read larger images as overlapping tiles of this side length in pixels, each "
+        "as an image of its own; null reads whole images.",
     )
     # ~ endif
     cache: Literal["disk"] | None = Field(
@@ -164,7 +165,7 @@ class OwnFolder(DataFolder):
     """A folder of the user's own images, which is split if it has no splits."""
 
     split: tuple[float, float, float] = Field(
-        description="Shares of images for train, val and test, if the data have no splits."
+        description="Fractions of images for train, val and test, if the data have no splits."
     )
     split_seed: int = Field(ge=0, lt=2**32, description="Seed of the split.")
     split_by: str | None = Field(
@@ -179,7 +180,7 @@ class OwnFolder(DataFolder):
     def _shares(cls, split: tuple[float, float, float]) -> tuple[float, float, float]:
         if min(split) < 0 or split[0] == 0 or split[1] == 0 or abs(sum(split) - 1) > 1e-6:
             raise ValueError(
-                "must be three shares that sum to 1, such as [0.8,0.1,0.1]; only the last, "
+                "must be three fractions that sum to 1, such as [0.8,0.1,0.1]; only the last, "
                 "for the test, may be 0"
             )
         return split

@@ -70,7 +70,7 @@ def print_help(command: str, model: type[BaseModel], overrides: Sequence[str]) -
 def _shared(names: list[str]) -> str:
     if not names:
         return ""
-    sentence = f"And these settings of a training (uv run train --help): {', '.join(names)}."
+    sentence = f"And these settings of a training run (uv run train --help): {', '.join(names)}."
     return "\n" + textwrap.fill(sentence, WIDTH) + "\n"
 
 

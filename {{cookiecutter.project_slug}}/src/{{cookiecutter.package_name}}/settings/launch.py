@@ -64,7 +64,7 @@ def launch(command: str, model: type[BaseModel], work: Callable[[DictConfig], No
     # ~ if cookiecutter.use_wandb
     unset_empty_variables()
     if command != "train":
-        os.environ.pop("WANDB_RUN_ID", None)  # otherwise, the run of a training is overwritten
+        os.environ.pop("WANDB_RUN_ID", None)  # otherwise, a training run is overwritten
     # ~ endif
     if RUN_ID not in os.environ:
         # ~ if cookiecutter.scope == "complete"
@@ -113,7 +113,7 @@ def launch(command: str, model: type[BaseModel], work: Callable[[DictConfig], No
 
 
 def _hydra_word(word: str, *, multirun: bool) -> str:
-    """Rewrite an override so that Hydra accepts it and our own check reports all mistakes together.
+    """Rewrite an override for Hydra, so that ``settings.check`` can report all mistakes together.
 
     Hydra stops at the first unknown key; with ``++key=value`` it accepts the key, and ``check``
     then suggests the nearest known one. Config groups (``data=...``) and Hydra's own settings stay

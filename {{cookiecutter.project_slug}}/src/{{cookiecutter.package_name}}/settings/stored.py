@@ -80,12 +80,12 @@ def _replace_fractions(data: Any) -> None:
 
 # ~ endif
 def refer_to_split(data: dict[str, Any], files: Sequence[Path], overrides: Sequence[str]) -> None:
-    """Let stored settings of data refer to the split that their training has written.
+    """Let stored settings of data refer to the split that their training run has written.
 
     Args:
         data: the stored settings, which are changed.
         files: the places where the file may be; the first that exists is used.
-        overrides: the words of the command line; ``data.split=...`` and the like split anew.
+        overrides: the command-line overrides; ``data.split=...`` and the like split anew.
     """
     file = next((path for path in files if path.is_file()), None)
     if any(word.lstrip("+").startswith("data.split") for word in overrides):
@@ -130,7 +130,7 @@ def overridden(
     Args:
         stored: groups of settings that take the place of the composed ones.
         composed: all settings of this command, with the overrides applied.
-        overrides: the words of the command line, such as ``optimizer.lr=0.1`` or ``data=shapes``.
+        overrides: the command-line overrides, such as ``optimizer.lr=0.1`` or ``data=shapes``.
         keep: dotted paths that keep their stored value although their group is overridden.
 
     Raises:
@@ -192,7 +192,7 @@ def without_presets(
     ``trainer.accelerator``. Any other preset names its whole group.
 
     Args:
-        overrides: the words of the command line.
+        overrides: the command-line overrides.
         stored: the settings of the run.
         composed: all settings of this command, with the overrides applied.
 
@@ -241,7 +241,7 @@ def check_same_optimizer(stored: Mapping[str, Any], tree: Mapping[str, Any]) -> 
     if before != after:
         raise UsageError(
             f"optimizer.name={after} cannot be changed when a run is resumed: its checkpoint holds "
-            f"the state of {before}. Leave it out, or start a new training."
+            f"the state of {before}. Leave it out, or start a new training run."
         )
 
 

@@ -12,7 +12,7 @@ from pydantic import Field, field_validator
 from .check import Strict
 
 Batches = Annotated[
-    int | float, Field(gt=0, description="Share (0.1) or number (10) of batches to use.")
+    int | float, Field(gt=0, description="Fraction (0.1) or number (10) of batches to use.")
 ]
 
 
@@ -33,11 +33,12 @@ class TrainerSettings(Strict):
     )
     # ~ endif
     precision: Literal["auto", "32-true", "16-mixed", "bf16-mixed", "bf16-true"] = Field(
-        description="auto is bf16-mixed on a GPU that supports it, 16-mixed on another NVIDIA GPU, "
-        "and 32-true without a GPU."
+        description="auto is bf16-mixed on an NVIDIA GPU that supports it, 16-mixed on another "
+        "NVIDIA GPU, and 32-true on other devices."
     )
     max_epochs: int | None = Field(
-        ge=1, description="Epochs of the training; null chooses them by the number of images."
+        ge=1,
+        description="Number of epochs; null derives it from max_steps or the number of images.",
     )
     max_steps: int | None = Field(
         ge=1, description="Optimiser steps after which the training ends before max_epochs."
@@ -53,7 +54,8 @@ class TrainerSettings(Strict):
     )
     # ~ if cookiecutter.scope == "complete"
     val_check_interval: int | float = Field(
-        gt=0, description="Validate after this share (0.5) or number (100) of an epoch's batches."
+        gt=0,
+        description="Validate after this fraction (0.5) or number (100) of an epoch's batches.",
     )
     check_val_every_n_epoch: int = Field(ge=1, description="Epochs between two validations.")
     # ~ endif
@@ -61,13 +63,13 @@ class TrainerSettings(Strict):
     limit_val_batches: Batches
     limit_test_batches: Batches
     overfit_batches: int | float = Field(
-        ge=0, description="Train on this share or number of batches only; 0 is off."
+        ge=0, description="Train on this fraction or number of batches only; 0 is off."
     )
     log_every_n_steps: int = Field(
         ge=1, description="Optimiser steps between two rows of metrics; at most an epoch."
     )
     patience: int | None = Field(
-        ge=1, description="Stop after so many validations without a better score."
+        ge=1, description="Validations without a better score after which the training stops."
     )
     save_top_k: int = Field(
         ge=1, description="Best checkpoints that remain, in addition to last.ckpt."

@@ -1,4 +1,4 @@
-"""The types, ranges and explanations of all settings; their values are in ``configs/``."""
+"""The settings of ``train``, ``evaluate`` and ``predict``; their values are in ``configs/``."""
 
 # ~ if cookiecutter.scope == "complete"
 from collections.abc import Collection, Mapping
@@ -91,9 +91,12 @@ class OptimizerSettings(Strict):
     weight_decay: float = Field(ge=0, description="Decay of weights, not of biases and norms.")
     momentum: float = Field(ge=0, lt=1, description="Momentum of SGD, beta 1 of AdamW.")
     # ~ if cookiecutter.scope == "complete"
-    backbone_lr: float = Field(gt=0, description="Learning rate of the backbone, a factor of lr.")
+    backbone_lr: float = Field(gt=0, description="Factor of the learning rate for the backbone.")
     layer_decay: float | None = Field(
-        gt=0, le=1, description="Factor of the learning rate from a stage to the one before."
+        gt=0,
+        le=1,
+        description="Layer-wise decay: each backbone stage, from the last to the first, gets this "
+        "factor once more; null is off.",
     )
     # ~ endif
     clip_norm: float | None = Field(
@@ -105,10 +108,10 @@ class ScheduleSettings(Strict):
     """The learning rate of each step: a linear warm-up, then half a cosine down to ``final_lr``."""
 
     warmup: float = Field(
-        ge=0, lt=1, description="Share of all steps in which the learning rate rises."
+        ge=0, lt=1, description="Fraction of all steps in which the learning rate rises."
     )
     final_lr: float = Field(
-        ge=0, le=1, description="Last learning rate, as a share of optimizer.lr."
+        ge=0, le=1, description="Last learning rate, as a fraction of optimizer.lr."
     )
 
 
@@ -135,7 +138,7 @@ class EMASettings(Strict):
 
     enabled: bool = Field(description="Whether the weights are averaged.")
     decay: float = Field(
-        gt=0, lt=1, description="Share of the average that remains after each step."
+        gt=0, lt=1, description="Fraction of the average that remains after each step."
     )
     every_n_steps: int = Field(ge=1, description="Steps between two updates of the average.")
 
@@ -145,18 +148,18 @@ class PicturesSettings(Strict):
 
     count: int = Field(ge=1, le=64, description="Validation images on a sheet.")
     every_n_epochs: int = Field(
-        ge=1, description="Draw a sheet after the validations of every so many epochs."
+        ge=1, description="Draw a sheet every n epochs, after the validation."
     )
 
 
 class Settings(Strict):
-    """The whole tree of settings of a training."""
+    """The whole tree of settings of a training run."""
 
     runs: Path = Field(description="Each run gets a folder of its own in this folder.")
-    resume: str | None = Field(description="Continue a training: a run id, or auto for the newest.")
+    resume: str | None = Field(description="Continue a run: a run id, or auto for the newest.")
     # ~ if cookiecutter.scope == "complete"
     init: str | None = Field(
-        description="Start from the weights of a training: a run id or a checkpoint."
+        description="Start from the weights of a training run: a run id or a checkpoint."
     )
     # ~ endif
     seed: int = Field(ge=0, lt=2**32, description="Seed of all random numbers.")
@@ -244,8 +247,8 @@ class PredictSettings(Settings):
     # ~ if cookiecutter.scope == "complete" and cookiecutter.task != "classification"
     tiles: int | None = Field(
         ge=32,
-        description="Predict large images in overlapping tiles of so many pixels; null takes the "
-        "data.tiles of the training.",
+        description="Predict large images in overlapping tiles of this side length in pixels; null "
+        "takes the data.tiles of the training run.",
     )
     # ~ endif
     # ~ if cookiecutter.scope == "complete"

@@ -1,4 +1,4 @@
-"""The settings of a model that say from which weights it starts, and which of them are trained."""
+"""The settings of a model for its initial weights, and for those that are not trained."""
 
 from collections.abc import Sequence
 from typing import Annotated, Literal
@@ -34,14 +34,14 @@ OPTIMISED = ("model.freeze", "optimizer.backbone_lr", "optimizer.layer_decay")
 
 
 def check_optimizer_unchanged(overrides: Sequence[str], run_id: str) -> None:
-    """Check that a training can be resumed with the state of its optimiser.
+    """Check that a run can be resumed with the state of its optimiser.
 
     Args:
-        overrides: the words of the command line.
-        run_id: the training to resume.
+        overrides: the command-line overrides.
+        run_id: the run to resume.
 
     Raises:
-        UsageError: if a word changes which parameters the optimiser has.
+        UsageError: if an override changes which parameters the optimiser has.
     """
     for word in (override.lstrip("+") for override in overrides):
         if word.startswith(OPTIMISED):

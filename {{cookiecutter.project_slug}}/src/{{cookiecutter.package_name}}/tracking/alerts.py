@@ -1,4 +1,4 @@
-"""Send W&B alerts about metrics, a training without improvement, and failures."""
+"""Send W&B alerts about metrics, a training run without improvement, and failures."""
 
 import operator
 from collections import defaultdict
@@ -39,7 +39,7 @@ COMPARE = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator
 
 # ~ if cookiecutter.task == "classification"
 def check_rules(rules: Sequence[AlertRule], settings: Settings) -> None:
-    """Check that a training with these settings logs the metric of each rule.
+    """Check that a training run with these settings logs the metric of each rule.
 
     Raises:
         UsageError: if it does not; the message has the names of the metrics.
@@ -48,7 +48,7 @@ def check_rules(rules: Sequence[AlertRule], settings: Settings) -> None:
     names = [name for name in NAMES if name != other]
     # ~ else
 def check_rules(rules: Sequence[AlertRule]) -> None:
-    """Check that a training logs the metric of each rule.
+    """Check that a training run logs the metric of each rule.
 
     Raises:
         UsageError: if it does not; the message has the names of the metrics.

@@ -24,7 +24,7 @@ from .logger import RunLogger
 
 
 class ModelArtifacts(Callback):
-    """Log the checkpoints of a training as versions of an artifact, and describe its model."""
+    """Log the checkpoints of a training run as versions of an artifact, and describe its model."""
 
     # ~ else
 from .logger import RunLogger
@@ -78,11 +78,11 @@ class ModelArtifacts(Callback):
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
     ) -> None:
-        """Log the checkpoints of a training that fails."""
+        """Log the checkpoints of a training run that fails."""
         self._log_checkpoints(trainer)
 
     def _log_checkpoints(self, trainer: Trainer) -> None:
-        """Log the checkpoints of a training that has ended."""
+        """Log the checkpoints of a training run that has ended."""
         # ~ if cookiecutter.scope == "complete"
         if self.logger.tracking.log_model == "best":
             self._log(self.logger.run.best, ["best"])

@@ -17,7 +17,7 @@ NO_CLASS = (128, 128, 128)  # grey
 
 
 class EmbeddingCloud(Callback):
-    """Log the embeddings of validation images at the end of a training."""
+    """Log the embeddings of validation images at the end of a training run."""
 
     def __init__(self, logger: RunLogger) -> None:
         self.logger = logger

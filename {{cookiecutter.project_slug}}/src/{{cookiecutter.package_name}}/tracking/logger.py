@@ -1,6 +1,6 @@
 """Lightning's logger for W&B, with an offline fallback.
 
-Errors of W&B do not stop a training: it continues without an account, and when the network or the
+Errors of W&B do not stop training: it continues without an account, and when the network or the
 server fails.
 """
 
@@ -62,7 +62,7 @@ class RunLogger(WandbLogger):
         # ~ endif
         self.failures: set[str] = set()
         self.defined: set[str] = set()  # metrics whose axis is the epoch
-        self.logged = metrics_logged(run)  # a resumed training repeats the steps after a checkpoint
+        self.logged = metrics_logged(run)  # a resumed run repeats the steps after a checkpoint
         environ = os.environ
         super().__init__(
             name=redacted(tracking.name) or environ.get("WANDB_NAME") or name,

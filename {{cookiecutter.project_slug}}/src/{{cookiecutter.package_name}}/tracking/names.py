@@ -25,8 +25,8 @@ def run_name(settings: Settings, run: Run, job: str, words: Sequence[str]) -> st
         settings: the settings of the command.
         run: the run of the command.
         job: the command, which the name begins with unless it is ``train``.
-        words: the words of the command line. In a multirun, those with several values vary; all
-            that the agent of a sweep has given vary.
+        words: the command-line overrides. In a multirun, those with several values vary; all that
+            the agent of a sweep has given vary.
     """
     tree: dict[str, Any] = flattened(settings.model_dump(mode="json", exclude={"tracking"}))
     varied = [(key.rsplit(".", 1)[-1], tree[key]) for key in varied_keys(words) if key in tree]

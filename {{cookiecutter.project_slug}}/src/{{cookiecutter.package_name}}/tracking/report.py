@@ -51,7 +51,7 @@ def _report(config: DictConfig) -> None:
 
 
 def run_report(settings: ReportSettings) -> list[str]:
-    """Save a view and a report of the trainings of a group, of a sweep or of the project.
+    """Save a view and a report of the training runs of a group, of a sweep or of the project.
 
     Returns:
         The addresses of the view and of the report.
@@ -66,7 +66,7 @@ def run_report(settings: ReportSettings) -> list[str]:
     runs = list(api.runs(f"{entity}/{project}", filters=filters | {"jobType": "train"}))
     if not runs:
         of_what = " ".join(f"{name}={value}" for name, value in filters.items())
-        raise UsageError(f"{of_what or 'wandb-report'}: {entity}/{project} has no such training.")
+        raise UsageError(f"{of_what or 'wandb-report'}: {entity}/{project} has no such run.")
     monitor = monitored({name for run in runs for name in dict(run.summary)})
     place = {"entity": str(entity), "project": str(project)}
     return [
@@ -124,7 +124,7 @@ def _comparison(
     best = f"{monitor}.{METRICS[monitor]}"  # in the summary of a run
     runs = wr.Runset(
         **place,
-        name="Trainings",
+        name="Training runs",
         filters=expr.And(*chosen, expr.Metric("JobType") == "train"),
         order=[wr.OrderBy(wr.SummaryMetric(best), ascending=METRICS[monitor] == "min")],
         pinned_columns=[f"summary:{best}"],
@@ -152,4 +152,4 @@ def _comparison(
         for block in (wr.H1(title), wr.PanelGrid(runsets=[runs], panels=panels))
     ]
     name = " ".join(f"{key} {value}" for key, value in filters.items())
-    return wr.Report(**place, title=f"Trainings of {name or place['project']}", blocks=blocks)
+    return wr.Report(**place, title=f"Training runs of {name or place['project']}", blocks=blocks)

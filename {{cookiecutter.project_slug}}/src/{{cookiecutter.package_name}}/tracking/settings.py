@@ -21,17 +21,19 @@ class MediaSettings(Strict):
     )
     every_n_validations: int = Field(
         ge=1,
-        description="Log the images after the validations of every so many epochs, if these draw "
-        "a sheet, see pictures.every_n_epochs.",
+        description="Log images every n epochs, of those that draw a sheet (see "
+        "pictures.every_n_epochs).",
     )
     # ~ if cookiecutter.scope == "complete"
     every_n_steps: int | None = Field(
-        ge=1, description="Log the images every so many training steps, too; null does not."
+        ge=1, description="Also log images every n training steps; null is off."
     )
     worst: int = Field(ge=0, le=108, description="Test images with the highest loss to log.")
     video: bool = Field(description="Log the validation images of all epochs as an animation.")
     clips: int = Field(
-        ge=0, le=32, description="Most annotated images of predict to log, and most clips."
+        ge=0,
+        le=32,
+        description="Maximum number of annotated images, and of video clips, that predict logs.",
     )
     embeddings: int = Field(ge=0, le=10_000, description="Validation images in the point cloud.")
     # ~ endif
@@ -66,7 +68,7 @@ class AlertSettings(Strict):
     )
     not_finite: bool = Field(description="Alert when the loss is not finite.")
     no_improvement: int | None = Field(
-        ge=1, description="Alert after so many validations without a better score."
+        ge=1, description="Alert after this number of validations without a better score."
     )
     failed: bool = Field(description="Alert when the run fails.")
     finished: bool = Field(description="Alert when the run finishes.")
@@ -110,7 +112,7 @@ class WandbSettings(Strict):
     )
     prune_models: bool = Field(description="At the end, delete model versions without an alias.")
     log_data: Literal["reference", "content"] | None = Field(
-        description="Log the data set by reference, or with its files; null logs none."
+        description="Log the data set by reference, or with its files; null: do not log it."
     )
     watch: Literal["gradients", "parameters", "all"] | None = Field(
         description="Log histograms of gradients, parameters or both."

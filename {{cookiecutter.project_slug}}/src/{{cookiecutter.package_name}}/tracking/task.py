@@ -145,7 +145,7 @@ def box_data(
     """Return boxes in the format of ``wandb.Image``, without boxes that are not finite.
 
     Args:
-        boxes: float tensor [N, 4] of x1, y1, x2, y2 as shares of the image; clipped to the image.
+        boxes: float tensor [N, 4] of x1, y1, x2, y2 in relative coordinates (0 to 1); clipped.
         labels: integer tensor [N] of indices in ``classes``.
         classes: the names of the classes.
         scores: float tensor [N], or None for the boxes of a target.

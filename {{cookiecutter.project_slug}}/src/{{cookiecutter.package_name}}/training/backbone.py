@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ..errors import UsageError
 # ~ if cookiecutter.scope == "complete"
 from ..settings.tree import Settings
-from .finetuning import freeze
+from .parameter_groups import freeze
 
 
 # ~ else

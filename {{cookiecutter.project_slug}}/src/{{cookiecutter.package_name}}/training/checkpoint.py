@@ -99,7 +99,7 @@ class CheckpointContents(Callback):
     ) -> None:
         """Add the settings as a nested dict without secrets, the class names and the scores.
 
-        Within an epoch there are no scores, since those of the previous epoch are of other weights.
+        Checkpoints saved within an epoch have no scores: the latest scores belong to older weights.
         """
         checkpoint["settings"] = redacted(self.settings.model_dump(mode="json", by_alias=True))
         checkpoint["classes"] = list(self.classes)

@@ -14,7 +14,7 @@ from torch.optim.lr_scheduler import LambdaLR
 # ~ if cookiecutter.scope == "complete"
 from ..errors import UsageError
 from ..settings.tree import Settings
-from .finetuning import parameter_groups
+from .parameter_groups import parameter_groups
 
 # ~ else
 from ..settings.tree import Settings
@@ -81,7 +81,7 @@ def _schedule(optimizer: Optimizer, settings: Settings, steps: int) -> LambdaLR:
     floor = settings.schedule.final_lr
 
     def factor(step: int) -> float:
-        """Return the learning rate of a step, counted from 0, as a share of ``optimizer.lr``."""
+        """Return the factor of the learning rate of each group in a step, counted from 0."""
         if step < warmup:
             return (step + 1) / (warmup + 1)
         progress = min(1.0, (step - warmup) / max(1, steps - warmup))

@@ -1,4 +1,4 @@
-"""Log a summary of a training when it starts."""
+"""Log a summary of a training run when it starts."""
 
 import logging
 from collections.abc import Sequence

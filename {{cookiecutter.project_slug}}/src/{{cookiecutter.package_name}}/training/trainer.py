@@ -22,7 +22,7 @@ from ..run.processes import check_processes
 # ~ endif
 from ..settings.tree import Settings
 from .callbacks.ema import WeightAverage
-from .callbacks.next_epoch import NextEpoch
+from .callbacks.prefetch import NextEpoch
 from .callbacks.progress import EpochLines, ProgressBar, TimeLeft
 from .callbacks.stability import FiniteLoss, Gradients
 from .checkpoint import AtomicCheckpoints, BestCheckpoint
@@ -33,7 +33,7 @@ SILENCED_WARNINGS = (  # warnings of Lightning that do not apply here
     ".*exists and is not empty.*",  # the folder of a resumed run
     ".*Using `DistributedSampler`.*",  # repeated images are not counted, see counted_images
     ".*sync_dist=True.*",  # the metrics gather the results of all processes themselves
-    ".*ended before the epoch ended.*",  # a training that is resumed within an epoch
+    ".*ended before the epoch ended.*",  # a training run that is resumed within an epoch
     ".*lr_scheduler.step.*before.*",  # 16-mixed skips steps whose gradients have overflowed
     ".*LeafSpec.*",  # Lightning itself calls a deprecated function
     # ~ if cookiecutter.scope == "complete"
@@ -82,7 +82,7 @@ def build_trainer(
         return Trainer(
             **arguments,
             precision=_precision(settings),
-            max_epochs=chosen.max_epochs or -1,  # null is left only where nothing is trained
+            max_epochs=chosen.max_epochs or -1,  # null only in commands that do not train
             max_steps=chosen.max_steps or -1,
             benchmark=not chosen.deterministic,
             profiler=_profiler(settings, run),

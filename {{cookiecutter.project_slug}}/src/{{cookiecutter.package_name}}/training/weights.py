@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ..errors import UsageError
 from ..run.identity import is_first
-from .finetuning import stages_of
+from .parameter_groups import stages_of
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ def load_fitting(network: nn.Module, weights: Mapping[str, Tensor], source: str)
 
 
 def report(network: nn.Module, loaded: Collection[str], source: str) -> None:
-    """Log the source of the weights, the share of the loaded parameters, and the new parts."""
+    """Log the source of the weights, the percentage of loaded parameters, and the new parts."""
     if not is_first():
         return
     sizes = {name: parameter.numel() for name, parameter in network.named_parameters()}

@@ -1,4 +1,4 @@
-"""Plot the metrics of a training over its steps."""
+"""Plot the metrics of a training run over its steps."""
 
 import math
 from collections import defaultdict

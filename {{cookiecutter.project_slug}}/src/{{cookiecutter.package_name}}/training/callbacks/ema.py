@@ -1,4 +1,4 @@
-"""Exponential moving average (EMA) of the weights, which is validated and saved instead."""
+"""Exponential moving average (EMA) of the weights, which validation and checkpoints use."""
 
 from typing import Any
 
@@ -15,9 +15,10 @@ _TRAINED = "trained_weights"
 class WeightAverage(Callback):
     """Exponential moving average of all floating-point weights and buffers.
 
-    After each optimiser step, ``average = d * average + (1 - d) * weights``, with
-    ``d = min(decay, (1 + n) / (10 + n))`` after ``n`` updates: the warm-up of TensorFlow's
-    ``ExponentialMovingAverage``, which reduces the influence of the initial weights.
+    Every ``every_n_steps`` optimiser steps, ``average = d * average + (1 - d) * weights``, with
+    ``d = min(decay, (1 + n) / (10 + n))`` in update ``n``: the warm-up of TensorFlow's
+    ``ExponentialMovingAverage``, which reduces the influence of the initial weights. From the
+    second update on, ``d ** every_n_steps`` takes the place of ``d``.
 
     Validation uses the average. The ``state_dict`` of a checkpoint also contains the average, so
     that tests and predictions need no special case; the weights with which training continues
@@ -52,7 +53,7 @@ class WeightAverage(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Update the average, once for each optimiser step."""
+        """Update the average every ``every_n_steps`` optimiser steps."""
         if not ends_step(trainer, batch_idx) or trainer.global_step % self.every_n_steps:
             return
         self.updates += 1
@@ -112,5 +113,5 @@ class WeightAverage(Callback):
 
 
 def _precise(value: Tensor) -> Tensor:
-    """Return a floating-point tensor in at least 32 bits: 16 would round small updates off."""
+    """Return a floating-point tensor in 32 bits or more; in 16, rounding loses small updates."""
     return value.float() if value.is_floating_point() and value.itemsize < 4 else value

@@ -16,10 +16,10 @@ if sys.platform != "win32":
 class Performance(Callback):
     """Log ``perf/...``, which are means of wall-clock time over the steps since the last log.
 
-    Validation and the first ``skip`` steps, which start workers and select kernels, are excluded.
-    The GPU is synchronised only after these steps and at the end: in between, it is a few steps
-    behind at most, which hardly changes a mean over many steps. This must be the last callback of
-    the trainer, since the time of later callbacks would count as waiting for data.
+    Validation and the first ``skip`` batches, which start workers and select kernels, are excluded.
+    The GPU is synchronised after the skipped batches and at the end only; between them, the CPU
+    runs at most a few steps ahead, which hardly changes a mean over many steps. The time of
+    callbacks that follow this one, such as the progress bar, counts as waiting for data.
     """
 
     def __init__(self, *, skip: int = 1) -> None:
@@ -49,7 +49,7 @@ class Performance(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Add the time of the step, and log the means at logging steps."""
+        """Add the time of the batch, and log the means at logging steps."""
         self.seen += 1
         if self.seen <= self.skip:
             if self.seen == self.skip:
@@ -82,7 +82,7 @@ class Performance(Callback):
         """Return the means over the steps since the last log.
 
         Returns:
-            ``perf/images_per_second`` of all processes together; ``perf/data_wait``, the share of
+            ``perf/images_per_second`` of all processes together; ``perf/data_wait``, the part of
             the time spent waiting for data; ``perf/step_ms``; and ``perf/memory_gb``.
         """
         return {

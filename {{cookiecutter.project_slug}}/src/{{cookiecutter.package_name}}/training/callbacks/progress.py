@@ -1,4 +1,4 @@
-"""Show the progress of a training: a bar for each epoch, or a line where there is no terminal."""
+"""Show the progress of training: a bar for each epoch, or a line where there is no terminal."""
 
 import logging
 from collections.abc import Callable
@@ -24,7 +24,7 @@ from ..logging_step import is_logging_step
 
 log = logging.getLogger(__name__)
 
-TIMED_STEPS = 20  # optimiser steps after which the time of the training is estimated
+TIMED_STEPS = 20  # optimiser steps after which the remaining time is estimated
 OTHER_COLUMNS = 40  # characters of a line to the left of the metrics
 
 # Short names and formats of metrics, the most important first; a short line drops the last ones.
@@ -32,7 +32,7 @@ SHORT: dict[str, tuple[str, Callable[[float], str]]] = {
     "train/loss": ("loss", "{:.3f}".format),
     # ~ if cookiecutter.scope == "complete"
     "perf/images_per_second": ("images/s", "{:.0f}".format),
-    "perf/data_wait": ("waits", "{:.0%}".format),
+    "perf/data_wait": ("data wait", "{:.0%}".format),
     "perf/memory_gb": ("memory", "{:.1f}GB".format),
     # ~ endif
 }

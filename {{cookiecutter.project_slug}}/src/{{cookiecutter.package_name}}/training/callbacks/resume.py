@@ -1,4 +1,4 @@
-"""Make a resumed training equal to an uninterrupted training."""
+"""Make a resumed training run equal to an uninterrupted one."""
 
 import math
 from typing import Any
@@ -16,10 +16,10 @@ GROUP_SETTINGS = ("weight_decay", "betas", "momentum")
 
 
 class ExactResume(Callback):
-    """Continue an epoch with its next image, and seed the random numbers of each step.
+    """Continue an epoch with its next image, and seed PyTorch before every batch.
 
-    They then do not depend on earlier steps. A checkpoint has the entry ``position``: an epoch, and
-    how many of its images have been used.
+    Random numbers therefore do not depend on earlier batches. The checkpoint entry ``position``
+    holds the epoch and the number of its images that have been used.
     """
 
     def __init__(self, datamodule: DataModule) -> None:
@@ -58,8 +58,8 @@ class ExactResume(Callback):
         if trainer.state.fn != TrainerFn.FITTING:
             return
         sampler = self.data.sampler
-        next_epoch = {"epoch": checkpoint["epoch"] + 1, "images": 0}
-        position = checkpoint.get("position", next_epoch)  # earlier versions have no position
+        following = {"epoch": checkpoint["epoch"] + 1, "images": 0}
+        position = checkpoint.get("position", following)  # earlier versions have no position
         sampler.epoch = position["epoch"]
         # There must be a batch left: after the last batch, Lightning would not validate.
         sampler.images = min(position["images"], sampler.padded - sampler.step_images)
@@ -84,7 +84,7 @@ class ExactResume(Callback):
         self.max_steps, loop.max_steps = loop.max_steps, -1
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Set the schedule to the step of this position; end if early stopping has done so."""
+        """Move the learning rate schedule to this step; stop if early stopping had done so."""
         trainer.fit_loop.epoch_loop.max_steps = self.max_steps
         for group, settings in zip(trainer.optimizers[0].param_groups, self.groups, strict=True):
             group.update(settings)
@@ -99,7 +99,7 @@ class ExactResume(Callback):
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Count the images, and seed random operations with position and number of process."""
+        """Count the images, and seed PyTorch with the position and the rank of this process."""
         sampler = self.data.sampler
         if batch_idx % trainer.accumulate_grad_batches == 0:
             self.step_start = sampler.images

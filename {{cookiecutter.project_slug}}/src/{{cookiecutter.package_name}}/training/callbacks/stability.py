@@ -1,4 +1,4 @@
-"""Clip the gradients, and stop a training that diverges."""
+"""Clip the gradients, and stop a training run that diverges."""
 
 from typing import Any
 

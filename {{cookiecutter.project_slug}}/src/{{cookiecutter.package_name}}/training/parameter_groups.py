@@ -1,4 +1,4 @@
-"""Exclude stages of a backbone from the training, or train them with lower learning rates."""
+"""The parameters to train in groups, with learning rates by stage; frozen stages have none."""
 
 import re
 from collections import defaultdict
@@ -53,8 +53,9 @@ def parameter_groups(network: nn.Module, chosen: OptimizerSettings) -> list[dict
     """Return the trained parameters in groups; biases and normalisation get no weight decay.
 
     The learning rate of ``network.body``, the backbone, is multiplied by ``backbone_lr``. With
-    ``layer_decay``, it is also multiplied by this factor for each stage from there to the output,
-    as in BEiT (Bao et al. 2021, https://arxiv.org/abs/2106.08254).
+    ``layer_decay``, that of each stage, counted from 0, is also multiplied by
+    ``layer_decay ** (stages - stage)``, as in BEiT (Bao et al. 2021,
+    https://arxiv.org/abs/2106.08254); the last stage gets the factor once.
     """
     body: Any = network.body
     stages, decay = stages_of(network), chosen.layer_decay or 1.0

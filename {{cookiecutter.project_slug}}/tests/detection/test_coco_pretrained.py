@@ -8,9 +8,9 @@ import torch
 from torchvision.models import detection, get_model_builder, get_model_weights, list_models
 
 # ~ if cookiecutter.scope == "complete"
-from {{ cookiecutter.package_name }}.detection import published
+from {{ cookiecutter.package_name }}.detection import coco_pretrained
 # ~ endif
-from {{ cookiecutter.package_name }}.detection.published import PUBLISHED
+from {{ cookiecutter.package_name }}.detection.coco_pretrained import PUBLISHED
 from {{ cookiecutter.package_name }}.settings.check import check
 from {{ cookiecutter.package_name }}.settings.tree import Settings, model_name
 from {{ cookiecutter.package_name }}.task import TaskModule
@@ -44,11 +44,13 @@ def write_weights(architecture, folder, monkeypatch):
     if architecture == "dfine":
         from transformers import DFineConfig, DFineForObjectDetection, HGNetV2Config
 
-        backbone = HGNetV2Config(**published.DFINE_BACKBONE)
-        config = DFineConfig(num_labels=80, backbone_config=backbone, **published.DFINE_CONFIG)
+        backbone = HGNetV2Config(**coco_pretrained.DFINE_BACKBONE)
+        config = DFineConfig(
+            num_labels=80, backbone_config=backbone, **coco_pretrained.DFINE_CONFIG
+        )
         model = DFineForObjectDetection(config)
         model.save_pretrained(folder / "dfine")
-        monkeypatch.setattr(published, "DFINE", str(folder / "dfine"))
+        monkeypatch.setattr(coco_pretrained, "DFINE", str(folder / "dfine"))
         return model.state_dict()
     # ~ endif
     name = PUBLISHED[architecture]

@@ -5,7 +5,7 @@ from typing import Any
 from torch import Tensor
 from torchvision.models import get_model_builder, get_model_weights
 
-from .fcos import MIN_SCORE
+from .architectures import MIN_SCORE
 
 # The builder of torchvision for each architecture.
 PUBLISHED = {

@@ -12,7 +12,7 @@ from ..data.tiles import Tile, TiledImages
 from ..settings.data import PixelFormat
 from .boxes import AnnotatedImage
 
-MIN_VISIBLE = 0.3  # share of a box within a tile or a mosaic, below which its object is left out
+MIN_VISIBLE = 0.3  # objects with a smaller fraction of their box in a tile or mosaic are left out
 
 
 def cut_images(
@@ -38,7 +38,8 @@ def within(boxes: Tensor, window: Tensor) -> tuple[Tensor, Tensor]:
         window: float [4], the part in the same units.
 
     Returns:
-        The boxes relative to the part, and the share of the area of each box in it, float [N].
+        The boxes relative to the part, and the fraction of the area of each that is in it, float
+        [N].
     """
     start, end = window[:2].repeat(2), window[2:].repeat(2)
     clipped = boxes.clamp(start, end)

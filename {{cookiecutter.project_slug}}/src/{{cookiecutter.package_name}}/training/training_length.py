@@ -1,4 +1,4 @@
-"""Choose the number of epochs by the size of the training split."""
+"""The number of epochs, from the size of the training split, and advice to train longer."""
 
 import math
 
@@ -10,7 +10,7 @@ from ..run.folder import Run, read_metrics
 from ..settings.data import ShapesSettings
 from ..settings.tree import METRICS, Settings
 
-STEPS = 800  # optimiser steps that a training from random weights needs at least
+STEPS = 800  # optimiser steps that a training run from random weights needs at least
 EPOCHS = (10, 200)  # the fewest and the most epochs
 # The generated shapes are learned sooner.
 # ~ if cookiecutter.task == "classification"
@@ -18,14 +18,14 @@ SHAPES_EPOCHS = 10
 # ~ else
 SHAPES_EPOCHS = 4
 # ~ endif
-RISING = 1.05  # the score at the end of a training that was too short, relative to earlier epochs
+RISING = 1.05  # a run was too short if its last scores exceed all earlier ones by this factor
 
 
 def with_epochs(settings: Settings, datasets: Datasets) -> Settings:
     """Return the settings with a number of epochs if ``trainer.max_epochs`` is null.
 
-    The training then has ``trainer.max_steps`` or, if this is null, about ``STEPS`` steps, within
-    the limits of ``EPOCHS``.
+    The number of optimiser steps is then ``trainer.max_steps`` or, if this is null, about
+    ``STEPS``, within the limits of ``EPOCHS``.
     """
     if settings.trainer.max_epochs is not None:
         return settings
@@ -48,7 +48,7 @@ def with_epochs(settings: Settings, datasets: Datasets) -> Settings:
 
 
 def _processes(settings: Settings) -> int:
-    """Return the number of processes that share the images of a training."""
+    """Return the number of processes that share the images of a training run."""
     chosen = settings.trainer
     text = str(chosen.devices)
     if "," in text:  # the indices of the devices
@@ -58,11 +58,14 @@ def _processes(settings: Settings) -> int:
     else:  # auto or all
         devices = 1 if chosen.accelerator == "cpu" else max(1, torch.cuda.device_count())
     # ~ if cookiecutter.scope == "complete"
-    devices *= chosen.num_nodes
-    # ~ endif
+    return devices * chosen.num_nodes
+
+
+    # ~ else
     return devices
 
 
+    # ~ endif
 def too_short(settings: Settings, run: Run) -> str | None:
     """Return advice to train longer if the score was still rising at the end, else None.
 

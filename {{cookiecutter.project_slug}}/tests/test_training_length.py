@@ -8,12 +8,12 @@ from {{ cookiecutter.package_name }}.run.folder import Run
 from {{ cookiecutter.package_name }}.settings.check import check
 from {{ cookiecutter.package_name }}.settings.tree import Settings
 from {{ cookiecutter.package_name }}.task import MONITOR
-from {{ cookiecutter.package_name }}.training.budget import (
+from {{ cookiecutter.package_name }}.training.callbacks import progress
+from {{ cookiecutter.package_name }}.training.training_length import (
     SHAPES_EPOCHS,
     too_short,
     with_epochs,
 )
-from {{ cookiecutter.package_name }}.training.callbacks import progress
 
 from small import OWN, composed
 
