@@ -5,6 +5,7 @@ import io
 import json
 import os
 import shlex
+import socket
 import subprocess
 import sys
 import threading
@@ -218,15 +219,23 @@ def test_a_server_that_takes_too_long_counts_as_unreachable(monkeypatch, delay, 
     assert problem == (f"no answer from http://a for {patience} s" if delay else None)
 
 
+@pytest.fixture
+def silent_server():
+    """A server that never answers; ``accept`` raises ``BlockingIOError`` unless it was asked."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0)
+        yield server
+
+
 def test_train_evaluate_and_predict_each_record_a_run_without_a_key(
-    tracked, own_data, caplog, monkeypatch
+    tracked, own_data, caplog, monkeypatch, silent_server
 ):
     caplog.set_level("INFO")
-    asked, modes, original = [], [], wandb.init
-    monkeypatch.setattr(client, "urlopen", lambda *words, **_: asked.append(words))
+    modes, original = [], wandb.init
     monkeypatch.setattr(
         wandb, "init", lambda **words: modes.append(words["mode"]) or original(**words)
     )
+    monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{silent_server.getsockname()[1]}")
     trained = tracked(OWN, f"data.root={own_data}", "trainer.max_epochs=1")
     assert "no API key, so this run is recorded offline" in caplog.text
     assert "; tracking: Wandb." in caplog.text
@@ -239,8 +248,9 @@ def test_train_evaluate_and_predict_each_record_a_run_without_a_key(
         assert (started(run)["job_type"], exit_code(run)) == (job, 0)
     for run in (trained, evaluated):
         assert any(TEST in row for row in history(run))
-    assert not asked  # without a key, there is nothing to wait for
     assert modes == ["offline"] * 3
+    with pytest.raises(BlockingIOError):  # no connection: there is nothing to wait for
+        silent_server.accept()
 
 
 def test_settings_of_earlier_versions_are_read(monkeypatch):

@@ -11,6 +11,7 @@ from {{ cookiecutter.package_name }}.settings.check import check
 from {{ cookiecutter.package_name }}.settings.launch import CONFIGS, RUN_ID
 from {{ cookiecutter.package_name }}.settings.tree import Settings
 from {{ cookiecutter.package_name }}.task import METRICS, MONITOR, TaskModule
+from {{ cookiecutter.package_name }}.training.budget import EPOCHS, SHAPES_EPOCHS
 
 ROOT = Path(__file__).parents[2]
 # ~ if cookiecutter.scope == "complete"
@@ -59,6 +60,12 @@ def test_every_network_can_be_built(sweep):
 def test_the_file_names_the_project_of_single_runs(sweep):
     tracking = composed([]).tracking
     assert sweep["project"] == tracking["project"] == "{{ cookiecutter.project_slug }}"
+
+
+def test_bad_runs_can_end_before_the_shortest_training_does():
+    early = yaml.safe_load((ROOT / "sweep.yaml").read_text(encoding="utf-8"))["early_terminate"]
+    assert early["type"] == "hyperband"
+    assert 1 < early["min_iter"] < min(SHAPES_EPOCHS, *EPOCHS)
 
 
 def test_the_metric_is_the_one_that_decides_the_best_checkpoint(sweep):
