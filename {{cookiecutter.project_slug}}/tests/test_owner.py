@@ -169,8 +169,7 @@ def test_a_checkpoint_with_values_of_a_wrong_type_is_refused(tmp_path, wrong):
 
 
 @pytest.mark.parametrize(
-    "damaged",
-    [b"step,a\n1,x\n", b"step,a\n1,2,3\n", b"a\n1\n", b"step\n\xff\n", b"step\n1\0"],
+    "damaged", [b"step,a\n1,x\n", b"step,a\n1,2,3\n", b"a\n1\n", b"step\n\xff\n", b"step\n1\0"]
 )
 def test_a_damaged_table_of_metrics_is_named_with_the_fix(tmp_path, damaged):
     path = tmp_path / "metrics.csv"

@@ -61,10 +61,12 @@ def test_the_defaults_are_valid_as_stored():
 def test_all_mistakes_are_reported_together():
     with pytest.raises(UsageError) as caught:
         settings(
-            "optimizer.lr=-1", "++model.bakbone=resnet50", "trainer.max_epochs=many", "++dta=shapes"
+            *("optimizer.lr=-1", "++model.bakbone=resnet50", "trainer.max_epochs=many"),
+            *("++dta=shapes", "++optimizer.int=1"),
         )
     message = str(caught.value)
-    assert "4 settings are wrong" in message
+    assert "5 settings are wrong" in message
+    assert "optimizer.int " in message
     assert "model.bakbone" in message
     assert "did you mean model.backbone?" in message
     assert "dta" in message
@@ -166,11 +168,7 @@ def test_settings_of_an_earlier_version_get_the_defaults_of_today(caplog):
     lines = [record.getMessage() for record in caplog.records]
     assert sorted(
         lines[0].removesuffix(": the current defaults are used.").split(" lacks ")[1].split(", ")
-    ) == [
-        "data.augment",
-        "ema",
-        "optimizer.momentum",
-    ]
+    ) == ["data.augment", "ema", "optimizer.momentum"]
     assert (
         lines[1]
         == "old/config.yaml sets data.colours, optimizer.dampening, which no longer exists."

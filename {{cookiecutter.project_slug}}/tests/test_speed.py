@@ -20,10 +20,7 @@ def clock(monkeypatch):
 
 def test_steps_are_timed_without_the_first_and_without_validation(clock):
     logged = {}
-    module = SimpleNamespace(
-        device=torch.device("cpu"),
-        log_dict=logged.update,
-    )
+    module = SimpleNamespace(device=torch.device("cpu"), log_dict=logged.update)
     callback = Performance()
     trainer = SimpleNamespace(
         log_every_n_steps=5, world_size=2, global_step=0, accumulate_grad_batches=1

@@ -261,12 +261,12 @@ def _write_tables(rows: Rows, folder: Path) -> None:
 
 
 def _print_summary(folder: Path, files: int, unreadable: Sequence[str]) -> None:
-    console = Console()
+    console = Console(soft_wrap=True, markup=False)
     console.print(f"Predictions of {number_of(files - len(unreadable), 'files')}:")
     for path in (folder / "predictions", folder / "predictions.csv"):
         if path.exists():
-            console.print(f"  {path}", soft_wrap=True, markup=False)
+            console.print(f"  {path}")
     if unreadable:
         listed = ", ".join(unreadable[:5])
         left_out = number_of(len(unreadable), "unreadable images")
-        console.print(f"Left out: {left_out}, {listed}", soft_wrap=True, markup=False)
+        console.print(f"Left out: {left_out}, {listed}")

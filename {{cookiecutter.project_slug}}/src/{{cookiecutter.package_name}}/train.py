@@ -86,10 +86,7 @@ def run_training(settings: Settings, run: Run) -> None:
         cache_images(datasets, settings)
     # ~ endif
     datamodule = DataModule(
-        datasets,
-        settings.loader,
-        skip_unreadable=settings.data.skip_unreadable,
-        seed=settings.seed,
+        datasets, settings.loader, skip_unreadable=settings.data.skip_unreadable, seed=settings.seed
     )
     resumed, step = resumable_checkpoint(run) or (None, 0)
     # ~ if cookiecutter.scope == "complete"
@@ -123,7 +120,7 @@ def run_training(settings: Settings, run: Run) -> None:
             plugins=slurm_plugins(),
             # ~ endif
         )
-        log_start(settings, run, module, trainer, classes=datasets.classes, trackers=loggers)
+        log_start(settings, run, module, trainer, trackers=loggers)
         datamodule.check_samples()
         trainer.fit(module, datamodule=datamodule, ckpt_path=resumed, weights_only=True)
         tested = run.best if run.best.is_file() else run.last  # if there was no validation

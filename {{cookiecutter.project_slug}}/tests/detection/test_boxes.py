@@ -35,11 +35,7 @@ def shapes(root, **changes):
 
 
 def folder(root, **changes):
-    settings = data_preset("coco") | {
-        "root": root,
-        "image_size": 32,
-        "augment": AUGMENT,
-    }
+    settings = data_preset("coco") | {"root": root, "image_size": 32, "augment": AUGMENT}
     return BoxFolderSettings.model_validate(settings | changes)
 
 

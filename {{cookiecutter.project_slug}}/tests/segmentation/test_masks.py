@@ -54,11 +54,7 @@ def shapes(root, **changes):
 
 
 def folder(root, **changes):
-    settings = data_preset("maskfolder") | {
-        "root": root,
-        "image_size": 32,
-        "augment": AUGMENT,
-    }
+    settings = data_preset("maskfolder") | {"root": root, "image_size": 32, "augment": AUGMENT}
     return MaskFolderSettings.model_validate(settings | changes)
 
 

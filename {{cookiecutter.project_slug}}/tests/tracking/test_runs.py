@@ -29,16 +29,7 @@ from {{ cookiecutter.package_name }}.tracking import client
 from {{ cookiecutter.package_name }}.tracking.names import run_name
 from {{ cookiecutter.package_name }}.tracking.settings import WandbSettings
 
-from reading import (
-    artifacts,
-    config,
-    entries,
-    exit_code,
-    history,
-    records,
-    started,
-    summary,
-)
+from reading import artifacts, config, entries, exit_code, history, records, started, summary
 from small import OWN, SHAPES, composed
 from tracked import KEY, PLAIN, TRACKED
 

@@ -125,8 +125,8 @@ def collate(samples: list[Sample | Unreadable]) -> Batch:
     readable = [sample for sample in samples if isinstance(sample, Sample)]
     return Batch(
         torch.stack([sample.image for sample in readable]) if readable else torch.empty(0),
-        torch.tensor([sample.target for sample in readable]),
-        torch.tensor([sample.position for sample in readable]),
+        torch.tensor([sample.target for sample in readable], dtype=torch.int64),
+        torch.tensor([sample.position for sample in readable], dtype=torch.int64),
         [sample for sample in samples if isinstance(sample, Unreadable)],
     )
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
@@ -19,9 +20,9 @@ from ..evaluation.scores import ClassScores, StepResults, rounded
 from ..settings.classification import has_several_labels
 # ~ endif
 from ..settings.tree import Settings
-from ..training.backbone import prepare_network
 # ~ if cookiecutter.scope == "complete"
 from ..training.class_weights import weights_tensor
+from ..training.finetuning import freeze
 # ~ endif
 from ..training.logging_step import is_logging_step
 from ..training.optimizer import build_optimizer
@@ -64,9 +65,13 @@ class ClassificationModule(LightningModule):
             channels=settings.data.channels,
             download=download,
         )
-        prepare_network(self.network, settings, compiled=self.network)
+        if settings.model.channels_last:
+            self.network.to(memory_format=torch.channels_last)
+        if settings.model.compile:
+            self.network.compile()  # in place: the names in the state dict stay
         self.mix = _mixing(settings, count)
         # ~ if cookiecutter.scope == "complete"
+        freeze(self.network, settings.model.freeze)
         several = has_several_labels(settings.data)
         self.threshold = settings.model.score_threshold if several else None
         self.loss = binary_cross_entropy if several else functional.cross_entropy

@@ -2,9 +2,7 @@
 
 from pathlib import Path
 
-import numpy as np
-
-from ..data.shapes import CLASSES, draw_shape, write_once
+from ..data.shapes import CLASSES, Images, draw_shape, write_once
 from ..settings.data import ShapesSettings
 
 _VERSION = 2  # increase it when the same settings draw different images
@@ -17,12 +15,12 @@ def write_shapes(settings: ShapesSettings) -> Path:
         The folder, which contains ``train/``, ``val/`` and ``test/``.
     """
 
-    def write(folder: Path, split: str, index: int, rng: np.random.Generator) -> None:
-        kind = CLASSES[index % len(CLASSES)]
-        path = folder / split / kind / f"{index:05d}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draw_shape(rng, kind, settings.input_size).save(path)
+    def write(folder: Path, images: Images) -> None:
+        for split, index, rng in images:
+            kind = CLASSES[index % len(CLASSES)]
+            path = folder / split / kind / f"{index:05d}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            draw_shape(rng, kind, settings.input_size).save(path)
 
-    return write_once(
-        settings.root, settings.counts, ["folders", _VERSION, settings.image_size], write
-    )
+    recipe = ["folders", _VERSION, settings.image_size]
+    return write_once(settings.root, settings.counts, recipe, write)

@@ -19,11 +19,7 @@ from .slurm import requeue
 log = logging.getLogger(__name__)
 
 # Schedulers send SIGTERM to end a job; slurm/train.sbatch requests SIGUSR1 before the time limit.
-SIGNALS = [
-    signal.SIGINT,
-    signal.SIGTERM,
-    *([signal.SIGUSR1] if hasattr(signal, "SIGUSR1") else []),
-]
+SIGNALS = [signal.SIGINT, signal.SIGTERM, *([signal.SIGUSR1] if hasattr(signal, "SIGUSR1") else [])]
 
 
 class PreemptedError(Interrupted):

@@ -13,9 +13,7 @@ MAX_NAMES = 5  # of classes in a note
 
 
 def note_repeated(
-    images: Mapping[str, Sequence[ImageT]],
-    reading: Reading,
-    path: Callable[[ImageT], str | Path],
+    images: Mapping[str, Sequence[ImageT]], reading: Reading, path: Callable[[ImageT], str | Path]
 ) -> None:
     """Note files that are listed twice in a split, or in two splits."""
     paths = {split: [str(path(image)) for image in part] for split, part in images.items()}

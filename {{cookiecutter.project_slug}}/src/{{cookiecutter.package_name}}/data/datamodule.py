@@ -84,12 +84,7 @@ class DataModule(LightningDataModule):
     """Data loaders for training, validation, test and prediction; training depends on ``seed``."""
 
     def __init__(
-        self,
-        datasets: Datasets,
-        settings: LoaderSettings,
-        *,
-        skip_unreadable: bool,
-        seed: int = 0,
+        self, datasets: Datasets, settings: LoaderSettings, *, skip_unreadable: bool, seed: int = 0
     ) -> None:
         super().__init__()
         self.datasets = datasets

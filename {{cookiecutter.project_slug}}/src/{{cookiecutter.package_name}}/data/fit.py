@@ -96,11 +96,7 @@ class Fit(torch.nn.Module):
     """
 
     def __init__(
-        self,
-        settings: DataFolder,
-        fill: Mapping[type, int] | None = None,
-        *,
-        random: bool = False,
+        self, settings: DataFolder, fill: Mapping[type, int] | None = None, *, random: bool = False
     ) -> None:
         super().__init__()
         self.settings = settings

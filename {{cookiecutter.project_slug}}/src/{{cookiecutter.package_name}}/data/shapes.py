@@ -5,12 +5,12 @@ import json
 import math
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw
-from rich.progress import track
+from rich.progress import Progress
 
 from ..errors import UsageError
 from ..run.lock import file_lock
@@ -26,14 +26,11 @@ _EMPTY = 0.1  # share of images without any shape
 _MAX_HIDDEN = 0.2  # largest share of a shape that later shapes may cover
 # ~ endif
 _SEEDS = {"train": 0, "val": 1, "test": 2}
+Images = Iterable[tuple[str, int, np.random.Generator]]  # split, index, random numbers of each
 
 
 def write_once(
-    root: Path,
-    counts: dict[str, int],
-    recipe: object,
-    write: Callable[[Path, str, int, np.random.Generator], None],
-    finish: Callable[[Path], None] | None = None,
+    root: Path, counts: dict[str, int], recipe: object, write: Callable[[Path, Images], None]
 ) -> Path:
     """Draw a data set, unless it exists already.
 
@@ -44,9 +41,7 @@ def write_once(
         root: the parent folder of the data set.
         counts: number of images by split.
         recipe: all other values that determine the images; it must be JSON serialisable.
-        write: writes an image; its arguments are the folder, the split, the index of the image and
-            a random number generator.
-        finish: writes the annotation files of all images; its argument is the folder.
+        write: writes all files into a folder, given the images to draw.
 
     Returns:
         The folder of the data set.
@@ -70,29 +65,21 @@ def write_once(
         if not folder.is_dir():
             for leftover in root.glob(".drawing-*"):  # of a process that was killed
                 shutil.rmtree(leftover)
-            _draw(folder, counts, write, finish)
+            temporary = folder.with_name(f".drawing-{folder.name}")
+            temporary.mkdir()
+            jobs = [(split, index) for split, count in counts.items() for index in range(count)]
+            try:
+                with Progress(transient=True) as progress:
+                    drawn = progress.track(jobs, description=f"Drawing shapes into {folder}")
+                    images = (
+                        (split, index, np.random.default_rng([_SEEDS[split], index]))
+                        for split, index in drawn
+                    )
+                    write(temporary, images)
+                temporary.rename(folder)
+            finally:
+                shutil.rmtree(temporary, ignore_errors=True)
     return folder
-
-
-def _draw(
-    folder: Path,
-    counts: dict[str, int],
-    write: Callable[[Path, str, int, np.random.Generator], None],
-    finish: Callable[[Path], None] | None,
-) -> None:
-    temporary = folder.with_name(f".drawing-{folder.name}")
-    temporary.mkdir()
-    jobs = [(split, index) for split, count in counts.items() for index in range(count)]
-    try:
-        for split, index in track(
-            jobs, description=f"Drawing shapes into {folder}", transient=True
-        ):
-            write(temporary, split, index, np.random.default_rng([_SEEDS[split], index]))
-        if finish is not None:
-            finish(temporary)
-        temporary.rename(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 # ~ if cookiecutter.task == "classification"
@@ -167,27 +154,16 @@ def outline(
     Raises:
         KeyError: if ``kind`` is not an element of ``CLASSES``.
     """
-    corners, inner, upright = {
+    count, inner, upright = {  # vertices, distance of every second one, direction of the first
         "circle": (48, 1.0, 0.0),
         "square": (4, 1.0, math.pi / 4),
         "triangle": (3, 1.0, -math.pi / 2),
-        "star": (5, 0.4, -math.pi / 2),
-        "cross": (4, 0.0, 0.0),
+        "star": (10, 0.4, -math.pi / 2),
+        "cross": (4, 1.0, 0.0),
     }[kind]
-    if kind == "cross":
-        arm = 0.3
-        quarter = [(1.0, -arm), (1.0, arm), (arm, arm)]
-        turns = [(math.cos(k * math.pi / 2), math.sin(k * math.pi / 2)) for k in range(4)]
-        plane = [(x * c - y * s, x * s + y * c) for c, s in turns for x, y in quarter]
-    else:
-        count = corners if inner == 1.0 else 2 * corners
-        reach = [1.0 if index % 2 == 0 else inner for index in range(count)]
-        plane = [
-            (r * math.cos(2 * math.pi * i / count), r * math.sin(2 * math.pi * i / count))
-            for i, r in enumerate(reach)
-        ]
-    cos, sin = math.cos(angle + upright), math.sin(angle + upright)
-    return [
-        (center[0] + radius * (x * cos - y * sin), center[1] + radius * (x * sin + y * cos))
-        for x, y in plane
-    ]
+    points = np.exp(2j * math.pi * np.arange(count) / count)  # complex numbers x + y * 1j
+    points[1::2] *= inner
+    if kind == "cross":  # three corners of each arm
+        points = np.outer(points, [1 - 0.3j, 1 + 0.3j, 0.3 + 0.3j]).ravel()
+    points = complex(*center) + radius * np.exp(1j * (angle + upright)) * points
+    return [(point.real, point.imag) for point in points.tolist()]

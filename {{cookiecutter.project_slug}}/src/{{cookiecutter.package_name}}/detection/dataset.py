@@ -140,7 +140,7 @@ def collate(samples: list[Sample | Unreadable]) -> Batch:
     return Batch(
         torch.stack([sample.image for sample in readable]) if readable else torch.empty(0),
         [sample.target for sample in readable if sample.target is not None],
-        torch.tensor([sample.position for sample in readable]),
+        torch.tensor([sample.position for sample in readable], dtype=torch.int64),
         [sample for sample in samples if isinstance(sample, Unreadable)],
     )
 
@@ -225,11 +225,7 @@ def _read_in_pixels(
         return read_labelme(root, reading, pixels=pixels, missing_images=missing_images)
     # ~ endif
     return read_coco(
-        root,
-        reading,
-        pixels=pixels,
-        missing_images=missing_images,
-        outside=settings.outside_root,
+        root, reading, pixels=pixels, missing_images=missing_images, outside=settings.outside_root
     )
 
 

@@ -8,7 +8,9 @@ from torch import Tensor
 from ..data.datamodule import counted_images
 from ..evaluation.scores import ClassScores, StepResults, rounded
 from ..settings.tree import MONITOR, Settings
-from ..training.backbone import prepare_network
+# ~ if cookiecutter.scope == "complete"
+from ..training.finetuning import freeze
+# ~ endif
 from ..training.logging_step import is_logging_step
 from ..training.optimizer import build_optimizer
 from .boxes import Prediction, without_padding
@@ -34,7 +36,13 @@ class DetectionModule(LightningModule):
             channels=settings.data.channels,
             download=download,
         )
-        prepare_network(self.network, settings, compiled=self.network.backbone)
+        # ~ if cookiecutter.scope == "complete"
+        freeze(self.network, settings.model.freeze)
+        # ~ endif
+        if settings.model.channels_last:
+            self.network.to(memory_format=torch.channels_last)
+        if settings.model.compile:
+            self.network.backbone.compile()  # in place: the names in the state dict stay
         self.scores = CocoScores(classes)
 
     def forward(self, images: Tensor) -> list[Prediction]:

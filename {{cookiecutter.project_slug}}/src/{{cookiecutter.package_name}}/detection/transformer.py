@@ -100,10 +100,7 @@ class TransformerDetector(nn.Module):
     def losses(self, images: Tensor, targets: Sequence[Target]) -> dict[str, Tensor]:
         """Return the loss, a scalar tensor by name, for normalised images [B, C, H, W]."""
         labels = [
-            {
-                "class_labels": target.labels,
-                "boxes": box_convert(target.boxes, "xyxy", "cxcywh"),
-            }
+            {"class_labels": target.labels, "boxes": box_convert(target.boxes, "xyxy", "cxcywh")}
             for target in targets
         ]
         return {"matched": self.model(images, labels=labels).loss}

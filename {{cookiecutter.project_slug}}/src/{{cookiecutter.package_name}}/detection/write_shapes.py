@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..data.shapes import CLASSES, draw_shapes, write_once
+from ..data.shapes import CLASSES, Images, draw_shapes, write_once
 from ..settings.data import ShapesSettings
 
 _VERSION = 1  # increase it when the same settings draw different images
@@ -21,43 +21,38 @@ def write_shapes(settings: ShapesSettings) -> Path:
         The folder, which contains ``annotations/<split>.json`` and ``<split>/`` for each split.
     """
     height, width = settings.input_size
-    images: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    annotations: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    categories = [{"id": index, "name": name} for index, name in enumerate(CLASSES, start=1)]
 
-    def write(folder: Path, split: str, index: int, rng: np.random.Generator) -> None:
-        image, shapes = draw_shapes(rng, settings.input_size, _MAX_SHAPES)
-        path = folder / split / f"{index:05d}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        image.save(path)
-        entry = {"id": index + 1, "file_name": path.name, "width": width, "height": height}
-        images[split].append(entry)
-        for kind, pixels in shapes:
-            annotations[split].append(
-                {
-                    "id": len(annotations[split]) + 1,
-                    "image_id": index + 1,
-                    "category_id": CLASSES.index(kind) + 1,
-                    "bbox": _bbox(pixels),
-                    "area": int(pixels.sum()),
-                    "iscrowd": 0,
-                }
-            )
-
-    def finish(folder: Path) -> None:
+    def write(folder: Path, images: Images) -> None:
+        files: dict[str, dict[str, list[dict[str, Any]]]] = defaultdict(
+            lambda: {"images": [], "annotations": [], "categories": categories}
+        )
+        for split, index, rng in images:
+            image, shapes = draw_shapes(rng, settings.input_size, _MAX_SHAPES)
+            path = folder / split / f"{index:05d}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            image.save(path)
+            entry = {"id": index + 1, "file_name": path.name, "width": width, "height": height}
+            files[split]["images"].append(entry)
+            objects = files[split]["annotations"]
+            for kind, pixels in shapes:
+                objects.append(
+                    {
+                        "id": len(objects) + 1,
+                        "image_id": index + 1,
+                        "category_id": CLASSES.index(kind) + 1,
+                        "bbox": _bbox(pixels),
+                        "area": int(pixels.sum()),
+                        "iscrowd": 0,
+                    }
+                )
         (folder / "annotations").mkdir()
-        categories = [{"id": index, "name": name} for index, name in enumerate(CLASSES, start=1)]
-        for split, listed in images.items():
-            content = {
-                "images": listed,
-                "annotations": annotations[split],
-                "categories": categories,
-            }
+        for split, content in files.items():
             path = folder / "annotations" / f"{split}.json"
             path.write_text(json.dumps(content), encoding="utf-8")
 
-    return write_once(
-        settings.root, settings.counts, ["boxes", _VERSION, settings.image_size], write, finish
-    )
+    recipe = ["boxes", _VERSION, settings.image_size]
+    return write_once(settings.root, settings.counts, recipe, write)
 
 
 def _bbox(pixels: np.ndarray) -> list[int]:

@@ -98,11 +98,7 @@ def _time_loader(datamodule: DataModule, settings: BenchSettings) -> tuple[float
 
 
 def train_steps(
-    name: str,
-    settings: BenchSettings,
-    run: Run,
-    classes: list[str],
-    data: DataModule | list[Any],
+    name: str, settings: BenchSettings, run: Run, classes: list[str], data: DataModule | list[Any]
 ) -> dict[str, float]:
     """Train for ``warmup + steps`` batches, as ``train`` does but without validation.
 

@@ -27,11 +27,7 @@ TASK = "{{ cookiecutter.task }}"
 LOSS = "{{ '1 - F1' if cookiecutter.task == 'detection' else 'cross-entropy' }}"
 TILE_PIXELS = 480  # maximum length of the longer side of a prediction in the report
 FIGURES = (
-    (
-        "Confusion matrix",
-        "confusion_matrix",
-        "Rows are targets, columns are predictions.",
-    ),
+    ("Confusion matrix", "confusion_matrix", "Rows are targets, columns are predictions."),
     (
         "Thresholds",
         "thresholds",
@@ -156,7 +152,7 @@ def _predictions(
 
 def print_summary(run: Run, metrics: Mapping[str, float], *, advice: str | None = None) -> None:
     """Print the metrics, the number of unreadable images, the path of the report, and advice."""
-    console = Console()
+    console = Console(soft_wrap=True, markup=False)
     rows = Table("metric", "value")
     for name, value in metrics.items():
         rows.add_row(name, f"{value:.4f}")
@@ -164,11 +160,7 @@ def print_summary(run: Run, metrics: Mapping[str, float], *, advice: str | None 
     unreadable = run.folder / "unreadable.txt"
     if unreadable.is_file():
         count = len(unreadable.read_text(encoding="utf-8").splitlines())
-        console.print(
-            f"Left out: {number_of(count, 'unreadable images')}, see {unreadable}",
-            soft_wrap=True,
-            markup=False,
-        )
-    console.print(f"  {run.folder / 'report.html'}", soft_wrap=True, markup=False)
+        console.print(f"Left out: {number_of(count, 'unreadable images')}, see {unreadable}")
+    console.print(f"  {run.folder / 'report.html'}")
     if advice:
-        console.print(advice, soft_wrap=True, markup=False)
+        console.print(advice)

@@ -54,10 +54,7 @@ class CardTemplate(Template):
 
 
 def describe_model(
-    module: TaskModule,
-    datasets: Datasets,
-    outputs: Sequence[Tensor],
-    settings: ExportSettings,
+    module: TaskModule, datasets: Datasets, outputs: Sequence[Tensor], settings: ExportSettings
 ) -> dict[str, Any]:
     """Return the entries of ``model.json`` about input, outputs, training and data of a model.
 

@@ -66,7 +66,7 @@ def run_export(settings: ExportSettings, run: Run) -> Path:
         "exported_in": run.id,
     }
     stored = module.settings.model_copy(update={"tracking": None}).model_dump(mode="json")
-    console = Console()
+    console = Console(soft_wrap=True, markup=False)
     with replacing(path) as hidden:
         with console.status(f"Exporting {settings.checkpoint}"):
             write_graph(graph, settings, hidden, {**description, "settings": stored})
@@ -82,7 +82,7 @@ def run_export(settings: ExportSettings, run: Run) -> Path:
     write_text(run.folder / "MODEL_CARD.md", model_card(description))
     console.print(f"It agrees with the checkpoint to {difference:.1e} on {len(images)} images.")
     for written in (path, run.folder / "model.json", run.folder / "MODEL_CARD.md"):
-        console.print(f"  {written}", soft_wrap=True, markup=False)
+        console.print(f"  {written}")
     return path
 
 

@@ -52,7 +52,7 @@ def agreed_run_id(proposed: str, environ: Mapping[str, str] = os.environ) -> str
                 "torchrun gives its processes no store, so they cannot agree on a run id.\n"
                 "Set TRAIN_RUN_ID to a name for the run."
             )
-        from torch.distributed import TCPStore  # type: ignore[attr-defined]
+        from torch.distributed import TCPStore  # type: ignore[attr-defined] # noqa: PLC0415
 
         address, port = environ["MASTER_ADDR"], int(environ["MASTER_PORT"])
         store = TCPStore(address, port, timeout=timedelta(minutes=1))

@@ -11,13 +11,7 @@ from torch.utils.data import Dataset
 
 from ..data.datamodule import Datasets
 from ..data.fit import Fit
-from ..data.images import (
-    DecodedImage,
-    ImageFiles,
-    Unreadable,
-    UnreadableImageError,
-    read_image,
-)
+from ..data.images import DecodedImage, ImageFiles, Unreadable, UnreadableImageError, read_image
 from ..data.reading import Reading
 from ..data.split import with_splits
 # ~ if cookiecutter.scope == "complete"
@@ -151,7 +145,7 @@ def collate(samples: list[Sample | Unreadable]) -> Batch:
     return Batch(
         torch.stack([sample.image for sample in readable]) if readable else torch.empty(0),
         torch.stack(targets) if targets else torch.empty(0),
-        torch.tensor([sample.position for sample in readable]),
+        torch.tensor([sample.position for sample in readable], dtype=torch.int64),
         [sample for sample in samples if isinstance(sample, Unreadable)],
     )
 
@@ -184,12 +178,7 @@ def build_datasets(settings: DataSettings) -> Datasets:
         tiled = {split: dataset.cut(settings.tiles) for split, dataset in datasets.items()}
         note_tiles(tiled, settings.tiles, reading)
     # ~ endif
-    return Datasets(
-        **datasets,
-        classes=names,
-        collate=collate,
-        reading=reading,
-    )
+    return Datasets(**datasets, classes=names, collate=collate, reading=reading)
 
 
 def _read_mask_files(

@@ -14,9 +14,9 @@ from torchmetrics.classification import MulticlassConfusionMatrix
 from ..data.datamodule import counted_images
 from ..evaluation.scores import ClassScores, StepResults, rounded
 from ..settings.tree import MONITOR, Settings
-from ..training.backbone import prepare_network
 # ~ if cookiecutter.scope == "complete"
 from ..training.class_weights import weights_tensor
+from ..training.finetuning import freeze
 # ~ endif
 from ..training.logging_step import is_logging_step
 from ..training.optimizer import build_optimizer
@@ -38,13 +38,14 @@ class SegmentationModule(LightningModule):
         self.settings = settings
         self.classes = classes
         self.network = build_network(
-            settings.model,
-            classes=len(classes),
-            channels=settings.data.channels,
-            download=download,
+            settings.model, classes=len(classes), channels=settings.data.channels, download=download
         )
-        prepare_network(self.network, settings, compiled=self.network)
+        if settings.model.channels_last:
+            self.network.to(memory_format=torch.channels_last)
+        if settings.model.compile:
+            self.network.compile()  # in place: the names in the state dict stay
         # ~ if cookiecutter.scope == "complete"
+        freeze(self.network, settings.model.freeze)
         self.register_buffer("class_weights", weights_tensor(settings), persistent=False)
         self.losses = [
             self._cross_entropy if name == "cross_entropy" else _loss(name)

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..data.shapes import CLASSES, draw_shapes, write_once
+from ..data.shapes import CLASSES, Images, draw_shapes, write_once
 from ..settings.data import ShapesSettings
 from .masks import mask_image
 
@@ -21,20 +21,18 @@ def write_shapes(settings: ShapesSettings) -> Path:
         The folder, which contains ``images/``, ``masks/`` and ``classes.txt``.
     """
 
-    def write(folder: Path, split: str, index: int, rng: np.random.Generator) -> None:
-        image, shapes = draw_shapes(rng, settings.input_size, _MAX_SHAPES)
-        ids = np.zeros(settings.input_size, dtype=np.uint8)
-        for kind, pixels in shapes:
-            ids[pixels] = _NAMES.index(kind)
-        mask = mask_image(torch.from_numpy(ids))
-        for name, picture in (("images", image), ("masks", mask)):
-            path = folder / name / split / f"{index:05d}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            picture.save(path)
-
-    def finish(folder: Path) -> None:
+    def write(folder: Path, images: Images) -> None:
+        for split, index, rng in images:
+            image, shapes = draw_shapes(rng, settings.input_size, _MAX_SHAPES)
+            ids = np.zeros(settings.input_size, dtype=np.uint8)
+            for kind, pixels in shapes:
+                ids[pixels] = _NAMES.index(kind)
+            mask = mask_image(torch.from_numpy(ids))
+            for name, picture in (("images", image), ("masks", mask)):
+                path = folder / name / split / f"{index:05d}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                picture.save(path)
         (folder / "classes.txt").write_text("\n".join(_NAMES) + "\n", encoding="utf-8")
 
-    return write_once(
-        settings.root, settings.counts, ["masks", _VERSION, settings.image_size], write, finish
-    )
+    recipe = ["masks", _VERSION, settings.image_size]
+    return write_once(settings.root, settings.counts, recipe, write)

@@ -103,6 +103,8 @@ def location(details: ErrorDetails) -> Keys:
     keys = [str(part) for part in details["loc"]]
     if len(keys) > 1 and keys[0] == "data":
         del keys[1]
+    if details["type"] in {"missing", "extra_forbidden"}:
+        return tuple(keys)  # the last is the name of a setting, even if it is "int"
     members = ("int", "float", "str", "bool", "constrained-int", "literal[")
     return tuple(key for key in keys if not (key in members or key.startswith(members[-1])))
 

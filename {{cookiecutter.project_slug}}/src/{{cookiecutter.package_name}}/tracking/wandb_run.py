@@ -44,15 +44,7 @@ from .upload_status import missing_on_server
 
 # ~ else
 from .artifacts import ModelArtifacts
-from .client import (
-    abandon,
-    how_to_upload,
-    installed,
-    public_api,
-    reason,
-    requested_mode,
-    say,
-)
+from .client import abandon, how_to_upload, installed, public_api, reason, requested_mode, say
 from .images import ValidationImages
 from .logger import RunLogger, open_run
 from .names import run_name

@@ -9,16 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import UsageError
-# ~ if cookiecutter.scope == "complete"
-from ..settings.tree import Settings
-from .parameter_groups import freeze
 
 
-# ~ else
-from ..settings.tree import Settings
-
-
-# ~ endif
 class Normalisation(nn.Module):
     """Normalise images in the same way as in the pretraining of the backbone."""
 
@@ -101,22 +93,3 @@ def explain_failed_download(backbone: str, *, pretrained: bool) -> Iterator[None
             # ~ endif
             "or train from scratch with model.pretrained=false."
         ) from error
-
-
-def prepare_network(network: nn.Module, settings: Settings, *, compiled: nn.Module) -> None:
-    # ~ if cookiecutter.scope == "complete"
-    """Apply ``model.freeze`` and ``channels_last``, and ``model.compile`` to the part ``compiled``.
-
-    All are done in place, without a change of the state dict.
-    """
-    freeze(network, settings.model.freeze)
-    # ~ else
-    """Apply ``model.channels_last``, and ``model.compile`` to the part ``compiled``.
-
-    Both are done in place, without a change of the state dict.
-    """
-    # ~ endif
-    if settings.model.channels_last:
-        network.to(memory_format=torch.channels_last)
-    if settings.model.compile:
-        compiled.compile()

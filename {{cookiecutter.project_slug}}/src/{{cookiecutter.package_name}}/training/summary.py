@@ -2,8 +2,9 @@
 
 import logging
 from collections.abc import Sequence
+from typing import Any
 
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import Logger
 
 from ..run.folder import Run
@@ -16,30 +17,22 @@ TASK = "{{ {'classification': 'Image classification', 'detection': 'Object detec
 
 
 def log_start(
-    settings: Settings,
-    run: Run,
-    module: LightningModule,
-    trainer: Trainer,
-    *,
-    classes: Sequence[str],
-    trackers: Sequence[Logger],
+    settings: Settings, run: Run, module: Any, trainer: Trainer, *, trackers: Sequence[Logger]
 ) -> None:
     """Log the task, the model, the device and the run; the data have lines of their own."""
     if not is_first():
         return
     name = model_name(settings.model.model_dump())
-    total = sum(parameter.numel() for parameter in module.parameters())
+    classes, total = len(module.classes), sum(part.numel() for part in module.parameters())
     # ~ if cookiecutter.scope == "complete"
     trained = sum(p.numel() for p in module.parameters() if p.requires_grad)
     frozen = "" if trained == total else f", {trained / 1e6:.1f} of them trained"
     log.info(
         "%s of %d classes: %s, %.1f million parameters%s.",
-        *(TASK, len(classes), name, total / 1e6, frozen),
+        *(TASK, classes, name, total / 1e6, frozen),
     )
     # ~ else
-    log.info(
-        "%s of %d classes: %s, %.1f million parameters.", TASK, len(classes), name, total / 1e6
-    )
+    log.info("%s of %d classes: %s, %.1f million parameters.", TASK, classes, name, total / 1e6)
     # ~ endif
     device, processes = trainer.strategy.root_device.type, trainer.world_size
     log.info("Device: %s%s, %s.", f"{processes} x " * (processes > 1), device, trainer.precision)
