@@ -11,7 +11,7 @@ from {{ cookiecutter.package_name }}.settings.check import check
 from {{ cookiecutter.package_name }}.settings.launch import CONFIGS, RUN_ID
 from {{ cookiecutter.package_name }}.settings.tree import Settings
 from {{ cookiecutter.package_name }}.task import METRICS, MONITOR, TaskModule
-from {{ cookiecutter.package_name }}.training.budget import EPOCHS, SHAPES_EPOCHS
+from {{ cookiecutter.package_name }}.training.training_length import EPOCHS, SHAPES_EPOCHS
 
 ROOT = Path(__file__).parents[2]
 # ~ if cookiecutter.scope == "complete"

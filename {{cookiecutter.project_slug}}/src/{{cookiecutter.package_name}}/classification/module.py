@@ -22,10 +22,12 @@ from ..settings.classification import has_several_labels
 from ..settings.tree import Settings
 # ~ if cookiecutter.scope == "complete"
 from ..training.class_weights import weights_tensor
-from ..training.finetuning import freeze
 # ~ endif
 from ..training.logging_step import is_logging_step
 from ..training.optimizer import build_optimizer
+# ~ if cookiecutter.scope == "complete"
+from ..training.parameter_groups import freeze
+# ~ endif
 from .dataset import UNLABELLED, Batch, Prediction
 # ~ if cookiecutter.scope == "complete"
 from .multilabel import LabelMetrics, binary_cross_entropy

@@ -8,11 +8,11 @@ from torch import Tensor
 from ..data.datamodule import counted_images
 from ..evaluation.scores import ClassScores, StepResults, rounded
 from ..settings.tree import MONITOR, Settings
-# ~ if cookiecutter.scope == "complete"
-from ..training.finetuning import freeze
-# ~ endif
 from ..training.logging_step import is_logging_step
 from ..training.optimizer import build_optimizer
+# ~ if cookiecutter.scope == "complete"
+from ..training.parameter_groups import freeze
+# ~ endif
 from .boxes import Prediction, without_padding
 from .dataset import Batch
 from .metrics import CocoScores, Scores

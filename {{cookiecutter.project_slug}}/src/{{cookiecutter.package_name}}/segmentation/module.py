@@ -16,10 +16,12 @@ from ..evaluation.scores import ClassScores, StepResults, rounded
 from ..settings.tree import MONITOR, Settings
 # ~ if cookiecutter.scope == "complete"
 from ..training.class_weights import weights_tensor
-from ..training.finetuning import freeze
 # ~ endif
 from ..training.logging_step import is_logging_step
 from ..training.optimizer import build_optimizer
+# ~ if cookiecutter.scope == "complete"
+from ..training.parameter_groups import freeze
+# ~ endif
 from .dataset import Batch
 from .masks import IGNORE_INDEX, Prediction
 from .network import build_network
