@@ -149,6 +149,20 @@ def test_a_training_that_is_ended_by_a_signal_is_recorded_whole(workplace, sent,
     assert artifacts(run, "model")
 
 
+def test_a_trial_that_the_server_stops_ends_early_and_arrives_whole(server, workplace, monkeypatch):
+    """As the server stops a trial of a sweep with ``early_terminate``; wandb asks every 15 seconds."""
+    monkeypatch.setenv("WANDB_RUN_ID", "a-trial")
+    process = start("trainer.max_epochs=2000", "tracking.media.images=0", "tracking.log_data=null")
+    wait_until(lambda: list(workplace.glob("runs/*/checkpoints/last.ckpt")), process)
+    server.stop.add("a-trial")
+    process.communicate(timeout=300)
+    received = server.runs["a-trial"]
+    assert received.state == "failed"
+    assert "SIGINT" in received.summary["failure"]
+    assert len([row for row in received.history if MONITOR in row]) == epochs(workplace) < 2000
+    assert list(workplace.glob("runs/a-trial/wandb/*/complete"))
+
+
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL])
 def test_the_server_receives_a_training_that_is_ended_by_a_signal(server, workplace, sent):
     run, before = interrupted(workplace, sent)
