@@ -357,6 +357,22 @@ def test_a_failed_training_is_recorded_as_failed_with_the_reason(tracked, workpl
     assert "Error" in summary(run)["failure"]
 
 
+def test_an_interrupt_while_the_run_starts_does_not_record_it_as_finished(
+    tracked, workplace, monkeypatch
+):
+    start = wandb.init
+
+    def interrupted(*words, **options):
+        start(*words, **options)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(wandb, "init", interrupted)
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        tracked()
+    (run,) = (workplace / "runs").iterdir()
+    assert exit_code(run) == 1
+
+
 def test_each_job_of_a_multirun_is_a_run(command, workplace):
     command("train", *TRACKED, *SHAPES, "-m", "seed=1,2", "trainer.max_epochs=1")
     wandb.teardown()

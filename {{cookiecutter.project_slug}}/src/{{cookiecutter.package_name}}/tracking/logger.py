@@ -235,6 +235,6 @@ def open_run(tracking: WandbSettings, run: Run, **described: Any) -> RunLogger |
 def _started(tracking: WandbSettings, mode: Mode, run: Run, **described: Any) -> RunLogger:
     try:
         return RunLogger(tracking, mode, run, **described)
-    except Exception:
+    except BaseException:  # an interrupted run must not end as finished
         abandon()  # otherwise the next run would be a part of this one
         raise

@@ -89,10 +89,6 @@ def wandb_run(
         yield [] if logger is None else [logger], []
         return
     logger.model_metadata |= {"run": run.id, "git_commit": state["git_commit"]}
-    with logger.guarded("showing its address"):
-        if not logger.offline:
-            say(f"W&B: {logger.experiment.url}")
-            write_text(run.folder / "wandb-url.txt", f"{logger.experiment.url}\n")
     callbacks: list[Callback] = [
         ValidationImages(logger),
         ModelArtifacts(logger),
@@ -106,6 +102,10 @@ def wandb_run(
     ]
     error: BaseException | None = None
     try:
+        with logger.guarded("showing its address"):
+            if not logger.offline:
+                say(f"W&B: {logger.experiment.url}")
+                write_text(run.folder / "wandb-url.txt", f"{logger.experiment.url}\n")
         # ~ if cookiecutter.scope == "complete"
         log_changes(logger)
         log_checkpoint_source(logger, settings)
