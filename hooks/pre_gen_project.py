@@ -232,6 +232,8 @@ def of_options(answers):
 def obstacles(root, answers, declined):
     """A line for each path that would stop cookiecutter, or in whose place it would silently write no file."""
     reasons = {}
+    if not any(root.iterdir()):  # looking for each file of the template takes time
+        return []
     for template in Path(answers.get("_repo_dir") or os.devnull).glob("*cookiecutter.project_slug*"):
         for source in (path for path in template.rglob("*") if path.is_file()):
             parts = source.relative_to(template).parts
