@@ -105,6 +105,20 @@ def test_flipping_averages_the_probabilities_of_a_model_that_answers_by_position
     torch.testing.assert_close(logits.softmax(dim=1), torch.full((2, 2, 32, 32), 0.5))
 
 
+def test_the_mirrored_image_is_predicted_and_its_probabilities_are_averaged():
+    def shifted(images):
+        """Return the logits of two classes: the brightness of the pixel on the left, and 0."""
+        left = images[:, :1].float().roll(1, dims=3)
+        return torch.cat([left, torch.zeros_like(left)], dim=1)
+
+    image = torch.tensor([[1, 0, 3, 2]], dtype=torch.uint8).expand(1, 3, 1, 4)
+    from_left, from_right = torch.tensor([2.0, 1, 0, 3]), torch.tensor([0.0, 3, 2, 1])
+    network = nn.Identity()
+    network.forward = shifted
+    averaged = AveragedNetwork(network, "flip")(image).softmax(dim=1)[0, 0, 0]
+    torch.testing.assert_close(averaged, (from_left.sigmoid() + from_right.sigmoid()) / 2)
+
+
 def test_the_masks_of_all_scales_come_out_in_the_size_of_the_image():
     logits = AveragedNetwork(ByPosition(), "multiscale")(
         torch.zeros(1, 3, 64, 128, dtype=torch.uint8)
