@@ -109,3 +109,30 @@ def test_listing_files_does_not_call_stat_for_each(tmp_path, monkeypatch):
     assert len(files_below(tmp_path)) == 20
     assert not calls
     assert len([path for path in tmp_path.iterdir() if path.stat()]) == len(calls) == 20
+
+
+def test_the_images_of_a_folder_are_the_same_when_taken_from_the_listing_of_the_data(tmp_path):
+    touch(tmp_path, "a/1.jpg", "a/b/2.jpg", "a.jpg", "a b/3.jpg", "ab/4.jpg", ".hidden/5.jpg")
+    touch(tmp_path, "a/\U0010ffff.jpg", "empty/notes.txt")
+    names = ["a", "a/b", "a b", "ab", "empty", ".hidden", "."]
+    listed = list_images(tmp_path)
+    found = below(tmp_path, listed.images_in(tmp_path / "a"))
+    assert found == ["a/1.jpg", "a/b/2.jpg", "a/\U0010ffff.jpg"]
+    for name in names:
+        assert listed.images_in(tmp_path / name) == images_below(tmp_path / name)
+    (tmp_path / "ab" / "link").symlink_to(tmp_path / "a", target_is_directory=True)
+    listed = list_images(tmp_path)
+    assert below(tmp_path, listed.images_in(tmp_path / "ab"))[-1] == "ab/link/\U0010ffff.jpg"
+    for name in names:
+        assert listed.images_in(tmp_path / name) == images_below(tmp_path / name)
+
+
+def test_the_files_of_a_data_set_are_listed_once(tmp_path, monkeypatch):
+    touch(tmp_path, "a/1.jpg", "b/2.jpg", "c/3.jpg")
+    reading, opened, scandir = Reading(), [], os.scandir
+    monkeypatch.setattr(os, "scandir", lambda path: opened.append(path) or scandir(path))
+    used = reading.listed(tmp_path).images_in(tmp_path / "a")
+    used += reading.listed(tmp_path).images_in(tmp_path / "b")
+    reading.add_unused_images(tmp_path, used, "unused")
+    assert sorted(map(str, opened)) == [str(tmp_path), *(f"{tmp_path}/{name}" for name in "abc")]
+    assert [(part.count, part.first) for part in reading.left_out] == [(1, f"{tmp_path}/c/3.jpg")]

@@ -6,14 +6,11 @@ import pytest
 import torch
 from PIL import Image
 
-from {{ cookiecutter.package_name }}.classification.dataset import (
-    SPLITS,
-    build_datasets,
-    collate,
-)
+from {{ cookiecutter.package_name }}.classification.dataset import build_datasets, collate
 from {{ cookiecutter.package_name }}.data.checks import check_learnable
 from {{ cookiecutter.package_name }}.data.datamodule import DataModule
 from {{ cookiecutter.package_name }}.data.images import UnreadableImageError
+from {{ cookiecutter.package_name }}.data.split import SPLITS
 from {{ cookiecutter.package_name }}.errors import UsageError
 from {{ cookiecutter.package_name }}.settings.classification import ImageFolderSettings
 from {{ cookiecutter.package_name }}.settings.data import ShapesSettings

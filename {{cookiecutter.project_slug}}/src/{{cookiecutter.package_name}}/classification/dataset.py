@@ -15,11 +15,11 @@ from torch.utils.data import Dataset
 from ..data.balance import image_weights
 # ~ endif
 from ..data.datamodule import Datasets
-from ..data.files import SUFFIXES, folders_in, images_below, split_folders, split_of
+from ..data.files import SUFFIXES, ListedFiles, folders_in, split_folders, split_of
 from ..data.fit import Fit
 from ..data.images import ImageFiles, Unreadable, UnreadableImageError
 from ..data.reading import Reading
-from ..data.split import SPLITS, with_splits
+from ..data.split import with_splits
 from ..errors import UsageError
 # ~ if cookiecutter.scope == "complete"
 from ..settings.classification import CsvSettings, DataSettings, has_several_labels
@@ -114,9 +114,9 @@ class ImageDataset(Dataset[Sample | Unreadable]):
 # ~ if cookiecutter.scope == "complete"
 def target_labels(target: Target | np.ndarray) -> list[int]:
     """Return the classes of a target in ascending order; none for ``UNLABELLED``."""
-    if not isinstance(target, int):
-        return [label for label, value in enumerate(target) if value]
-    return [] if target == UNLABELLED else [target]
+    if isinstance(target, int):
+        return [] if target == UNLABELLED else [target]
+    return [label for label, value in enumerate(target) if value]
 
 
 # ~ endif
@@ -142,17 +142,17 @@ def build_datasets(settings: DataSettings) -> Datasets:
     # ~ else
     reading = Reading(counted="images")
     # ~ endif
-    root, reason = settings.root, "in no class folder of a split"
-    if isinstance(settings, ShapesSettings):
-        root = write_shapes(settings)
-        classes, found = _scan_splits({split: root / split for split in SPLITS})
+    root = write_shapes(settings) if isinstance(settings, ShapesSettings) else settings.root
+    reason = "in no class folder of a split"
     # ~ if cookiecutter.scope == "complete"
-    elif isinstance(settings, CsvSettings):
+    if isinstance(settings, CsvSettings):
         classes, found = read_csv(settings, reading)
         root, reason = image_folder(root, found), "not named in the CSV file"
-    # ~ endif
     else:
-        classes, found = read_image_folders(root)
+        classes, found = read_image_folders(root, reading)
+    # ~ else
+    classes, found = read_image_folders(root, reading)
+    # ~ endif
     images = with_splits(
         found,
         settings,
@@ -183,7 +183,7 @@ def build_datasets(settings: DataSettings) -> Datasets:
         reading=reading,
         # ~ if cookiecutter.scope == "complete"
         weights=image_weights(
-            [target_labels(target) for _, target in images["train"]], settings.balance
+            (target_labels(target) for _, target in images["train"]), settings.balance
         ),
         # ~ endif
     )
@@ -204,7 +204,7 @@ def model_input(image: Tensor, settings: DataSettings) -> Tensor:
 ClassesAndSplits = tuple[list[str], dict[str, list[tuple[str, Any]]]]
 
 
-def read_image_folders(root: Path) -> ClassesAndSplits:
+def read_image_folders(root: Path, reading: Reading) -> ClassesAndSplits:
     """List the images of the folders of the splits, or of class folders without splits.
 
     Returns:
@@ -214,7 +214,8 @@ def read_image_folders(root: Path) -> ClassesAndSplits:
     Raises:
         UsageError: if a folder is missing or empty, or train lacks a class of another split.
     """
-    return _scan_splits(_find_split_folders(root) or {"train": root})
+    folders = _find_split_folders(root) or {"train": root}
+    return _scan_splits(folders, reading.listed(root))
 
 
 def _find_split_folders(root: Path) -> dict[str, Path]:
@@ -261,9 +262,9 @@ def _has_split_word(name: str) -> bool:
     return any(map(split_of, re.split("[^a-z]+", name.lower())))
 
 
-def _scan_splits(folders: dict[str, Path]) -> ClassesAndSplits:
+def _scan_splits(folders: dict[str, Path], listed: ListedFiles) -> ClassesAndSplits:
     classes = _class_folders(folders["train"])
-    images = {}
+    images: dict[str, list[tuple[str, Any]]] = {}
     for split, folder in folders.items():
         names = folders_in(folder)
         extra = [name for name in names if name not in classes]
@@ -275,13 +276,15 @@ def _scan_splits(folders: dict[str, Path]) -> ClassesAndSplits:
                 f"Only in train: {', '.join(lacking) or 'none'}.\n"
                 "Each class needs a folder in train, by the same name."
             )
-        list_class = _images_of if split == "train" else images_below
-        images[split] = [
-            (path, target)
-            for target, name in enumerate(classes)
-            if name in names
-            for path in list_class(folder / name)
-        ]
+        images[split] = []
+        for target, name in enumerate(classes):
+            paths = listed.images_in(folder / name) if name in names else []
+            if split == "train" and not paths:
+                raise UsageError(
+                    f"{folder / name} has no images.\nAdd some, or remove this class from all "
+                    f"splits; these are read: {' '.join(sorted(SUFFIXES))}"
+                )
+            images[split] += [(path, target) for path in paths]
     return classes, images
 
 
@@ -295,13 +298,3 @@ def _class_folders(folder: Path) -> list[str]:
             f"{folder} must have two class folders at least, but has {len(names)}.\n{remedy}"
         )
     return names
-
-
-def _images_of(folder: Path) -> list[str]:
-    paths = images_below(folder)
-    if not paths:
-        raise UsageError(
-            f"{folder} has no images.\nAdd some, or remove this class from all splits; "
-            f"these are read: {' '.join(sorted(SUFFIXES))}"
-        )
-    return paths

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from ..errors import UsageError
 from ..settings.data import PixelFormat
 from .coco import CocoImage, CocoObject
-from .files import files_below, images_below, split_folders
+from .files import files_below, split_folders
 from .images import image_size
 from .reading import MISSING, Reading
 from .text import read_lines
@@ -85,7 +85,7 @@ def to_coco_images(
     classes = _class_names(root, {name for file in files["train"] for name, _, _ in file.objects})
     index = {name: label for label, name in enumerate(classes)}
     images: defaultdict[str, list[Path]] = defaultdict(list)
-    for name in images_below(root):
+    for name in reading.listed(root).images:
         images[_stem(name)].append(Path(name))
     splits: dict[str, list[CocoImage]] = {split: [] for split in files}
     for split, contents in files.items():

@@ -1,7 +1,7 @@
 """Weigh images, so that those of rare classes are drawn more often in training."""
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable
 
 import torch
 from torch import Tensor
@@ -9,7 +9,7 @@ from torch import Tensor
 MAX_EPOCHS = 1 << 20
 
 
-def image_weights(labels: Sequence[Collection[int]], balance: float) -> Tensor | None:
+def image_weights(labels: Iterable[Collection[int]], balance: float) -> Tensor | None:
     """Return the weight with which each training image is drawn; None without balancing.
 
     The weight of a class is ``f ** -balance``, where ``f`` is the fraction of the images that have
@@ -26,10 +26,11 @@ def image_weights(labels: Sequence[Collection[int]], balance: float) -> Tensor |
     """
     if not balance:
         return None
-    counts = Counter(label for present in labels for label in set(present))
-    weights = {label: (count / len(labels)) ** -balance for label, count in counts.items()}
+    images = [set(present) for present in labels]
+    counts = Counter(label for present in images for label in present)
+    weights = {label: (count / len(images)) ** -balance for label, count in counts.items()}
     smallest = min(weights.values(), default=1.0)
-    values = [max((weights[label] for label in present), default=smallest) for present in labels]
+    values = [max((weights[label] for label in present), default=smallest) for present in images]
     return torch.tensor(values, dtype=torch.float64)
 
 

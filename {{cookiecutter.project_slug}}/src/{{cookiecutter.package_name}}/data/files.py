@@ -1,6 +1,7 @@
 """List the image files, the class folders and the split folders of a data set."""
 
 import os
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from importlib.util import find_spec
 from operator import attrgetter
@@ -40,6 +41,21 @@ class ListedFiles(NamedTuple):
     images: list[str]
     unsupported: list[str]  # images of formats that are not read, and files without a suffix
     skipped: list[str]  # hidden files and folders, and links to files that do not exist
+    repeated: list[str]  # links that are not followed, since they lead to other listed folders
+
+    def images_in(self, folder: str | Path) -> list[str]:
+        """Return the images below one of the folders, as ``images_below`` does."""
+        if self.repeated:  # such a link may lead from this folder to another one
+            return images_below(folder)
+        parts = Path(folder).parts
+
+        def beginning(path: str) -> tuple[str, ...]:
+            return Path(path).parts[: len(parts)]
+
+        # The paths are sorted by their parts: a/1.jpg is before a.jpg.
+        first = bisect_left(self.images, parts, key=beginning)
+        end = bisect_right(self.images, parts, key=beginning)
+        return self.images[first:end] or images_below(folder)
 
 
 def is_hidden(name: str) -> bool:
@@ -50,7 +66,9 @@ def is_hidden(name: str) -> bool:
     return (name.startswith(".") and not name.startswith("..")) or name.lower() in SYSTEM_FOLDERS
 
 
-def files_below(folder: str | Path, skipped: list[str] | None = None) -> list[str]:
+def files_below(
+    folder: str | Path, skipped: list[str] | None = None, repeated: list[str] | None = None
+) -> list[str]:
     """Return the sorted paths of all files below a folder, except hidden files and folders.
 
     Links are followed, unless they lead to a folder that is listed anyway, or to a folder around
@@ -60,29 +78,35 @@ def files_below(folder: str | Path, skipped: list[str] | None = None) -> list[st
     Args:
         folder: the folder, whose own name may be that of a hidden folder.
         skipped: a list to which hidden files and folders and broken links are appended.
+        repeated: a list to which links to folders are appended that are not followed.
     """
     files: list[str] = []
     listed = [os.path.realpath(folder)]
-    _list(str(folder), files, listed, [] if skipped is None else skipped)
+    skipped = [] if skipped is None else skipped
+    repeated = [] if repeated is None else repeated
+
+    def add(folder: str) -> None:
+        with os.scandir(folder) as entries:
+            for entry in sorted(entries, key=attrgetter("name")):
+                if entry.is_file() and not entry.name.startswith("."):  # most entries, so first
+                    files.append(entry.path)
+                elif is_hidden(entry.name):
+                    skipped.append(entry.path)
+                elif entry.is_file():
+                    files.append(entry.path)
+                elif entry.is_dir():
+                    if entry.is_symlink():
+                        target = os.path.realpath(entry.path)
+                        if any(_overlap(target, other) for other in listed):
+                            repeated.append(entry.path)
+                            continue
+                        listed.append(target)
+                    add(entry.path)
+                elif entry.is_symlink():
+                    skipped.append(entry.path)
+
+    add(str(folder))
     return files
-
-
-def _list(folder: str, files: list[str], listed: list[str], skipped: list[str]) -> None:
-    with os.scandir(folder) as entries:
-        for entry in sorted(entries, key=attrgetter("name")):
-            if is_hidden(entry.name):
-                skipped.append(entry.path)
-            elif entry.is_file():
-                files.append(entry.path)
-            elif entry.is_dir():
-                if entry.is_symlink():
-                    target = os.path.realpath(entry.path)
-                    if any(_overlap(target, other) for other in listed):
-                        continue
-                    listed.append(target)
-                _list(entry.path, files, listed, skipped)
-            elif entry.is_symlink():
-                skipped.append(entry.path)
 
 
 def _overlap(first: str, second: str) -> bool:
@@ -92,8 +116,8 @@ def _overlap(first: str, second: str) -> bool:
 
 def list_images(folder: str | Path) -> ListedFiles:
     """List the images below a folder, and the files that are left out."""
-    files = ListedFiles([], [], [])
-    for path in files_below(folder, files.skipped):
+    files = ListedFiles([], [], [], [])
+    for path in files_below(folder, files.skipped, files.repeated):
         suffix = path[path.rfind(".") :].lower()  # a Path or os.path.splitext takes longer
         if suffix in SUFFIXES:
             files.images.append(path)

@@ -16,7 +16,7 @@ import numpy as np
 from ..run.files import write_json
 from ..run.folder import Run
 from ..run.identity import is_first
-from .files import SPLIT_NAMES, list_images
+from .files import SPLIT_NAMES, ListedFiles, list_images
 
 log = logging.getLogger(__name__)
 
@@ -57,11 +57,18 @@ class Reading:
     sampled: dict[str, dict[str, Any]] = field(default_factory=dict)
     new_splits: Sequence[str] = ()
     _left_out: dict[tuple[str, str, str], LeftOut] = field(default_factory=dict)
+    _listed: dict[Path, ListedFiles] = field(default_factory=dict)
 
     @property
     def left_out(self) -> list[LeftOut]:
         """What was left out, grouped by kind, reason and split."""
         return list(self._left_out.values())
+
+    def listed(self, root: Path) -> ListedFiles:
+        """List the files below a folder, once until ``add_unused_images`` has counted them."""
+        if root not in self._listed:
+            self._listed[root] = list_images(root)
+        return self._listed[root]
 
     def leave_out(
         self, kind: str, reason: str, file: str | Path, *, split: str = "", count: int = 1
@@ -147,14 +154,14 @@ class Reading:
             used: the paths of all image files that are used.
             reason: why an image is not used.
         """
-        prefix = f"{root}{os.sep}"
-        known = {
-            path
-            if path.startswith(prefix) and ".." not in path
-            else os.path.join(root, os.path.relpath(path, root))  # noqa: PTH118 - a string
-            for path in map(str, used)
-        }
-        listed = list_images(root)
+        listed = self.listed(root)
+        self._listed.clear()  # the names of all files need much memory
+        known = {*map(str, used)}
+        # Paths such as root/../root/a.jpg
+        known.update(
+            os.path.join(root, os.path.relpath(path, root))  # noqa: PTH118 - a string
+            for path in known.difference(listed.images)
+        )
         for path in listed.images:
             if path not in known:
                 self.leave_out("images", reason, path)

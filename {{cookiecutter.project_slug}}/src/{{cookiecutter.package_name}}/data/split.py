@@ -5,6 +5,7 @@ import random
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TypeVar
 
@@ -71,11 +72,12 @@ def with_splits(
         shares = (train / (train + val), val / (train + val), 0.0)
         reading.new_splits = SPLITS[:2]
     unsplit = images["train"]
-    names = relative_names(map(path, unsplit), settings.root)
+    paths = [*map(path, unsplit)]
     if settings.split_file:
+        names = relative_names(paths, settings.root)
         parts = _read_split(settings.split_file, names, reading)
     else:
-        parts = random_split(names, [*map(labels, unsplit)], settings, shares)
+        parts = random_split(paths, [*map(labels, unsplit)], settings, shares)
     splits = {split: [unsplit[index] for index in sorted(parts[split])] for split in SPLITS}
     sizes = ", ".join(f"{len(part)} for {split}" for split, part in splits.items() if part)
     reading.note(f"{settings.root} has no images for val: those of train are split, {sizes}.")
@@ -103,12 +105,12 @@ def record_split(settings: Settings, datasets: Datasets, run: Run) -> Settings:
     return settings.model_copy(update={"data": data})
 
 
-def _group(names: Sequence[str], pattern: str | None) -> Groups:
+def _group(paths: Sequence[str | Path], root: Path, pattern: str | None) -> Groups:
     """Return the images of each group; without a pattern, an image is a group of its own."""
     if pattern is None:
-        return [[index] for index in range(len(names))]
+        return [[index] for index in range(len(paths))]
     groups: defaultdict[str, list[int]] = defaultdict(list)
-    for index, name in enumerate(names):
+    for index, name in enumerate(relative_names(paths, root)):
         # A pattern with a slash is about folders, any other about the name of the file.
         text = name if "/" in pattern else name.rpartition("/")[2]
         match = re.search(pattern, text)
@@ -123,7 +125,10 @@ def _group(names: Sequence[str], pattern: str | None) -> Groups:
 
 
 def random_split(
-    names: Sequence[str], labels: Sequence[Collection[str]], settings: OwnFolder, shares: Shares
+    paths: Sequence[str | Path],
+    labels: Sequence[Collection[str]],
+    settings: OwnFolder,
+    shares: Shares,
 ) -> dict[str, list[int]]:
     """Split images at random, separately for each class, with the images of a group together.
 
@@ -131,9 +136,9 @@ def random_split(
     trained on, unless there are no other images for val.
 
     Args:
-        names: the path of each image below ``data.root``.
+        paths: the path of each image.
         labels: the names of the classes in each image.
-        settings: the seed and the pattern of groups.
+        settings: the seed and the pattern of groups, for the paths below ``data.root``.
         shares: the fractions of images in the splits; 0 for the test makes no test split.
 
     Returns:
@@ -142,9 +147,12 @@ def random_split(
     Raises:
         UsageError: if there are too few images, or the pattern does not match an image.
     """
-    groups = _group(names, settings.split_by)
-    classes = [{label for index in group for label in labels[index]} for group in groups]
-    counts = Counter(label for present in classes for label in present)
+    groups = _group(paths, settings.root, settings.split_by)
+    classes = [
+        set().union(*(labels[index] for index in group)) if len(group) > 1 else labels[group[0]]
+        for group in groups
+    ]
+    counts = Counter(chain.from_iterable(classes))
     strata: defaultdict[str, Groups] = defaultdict(list)
     for group, present in zip(groups, classes, strict=True):
         if len(present) > 1:
@@ -167,9 +175,9 @@ def random_split(
         _cut(rare, shares, parts)
     if not parts["val"]:
         count = number_of(len(groups), "groups")
-        grouped = f" in {count} (data.split_by)" if len(groups) < len(names) else ""
+        grouped = f" in {count} (data.split_by)" if len(groups) < len(paths) else ""
         raise UsageError(
-            f"Too few images to split into {number} parts: {len(names)}{grouped}.\n"
+            f"Too few images to split into {number} parts: {len(paths)}{grouped}.\n"
             "Add images, or provide folders or files for the splits."
         )
     return parts

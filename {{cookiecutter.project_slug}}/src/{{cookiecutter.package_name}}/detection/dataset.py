@@ -206,7 +206,7 @@ def build_datasets(settings: DataSettings) -> Datasets:
         reading=reading,
         # ~ if cookiecutter.scope == "complete"
         weights=image_weights(
-            [[item.label for item in image.objects if not item.crowd] for image in splits["train"]],
+            ([item.label for item in image.objects if not item.crowd] for image in splits["train"]),
             settings.balance,
         ),
         # ~ endif

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ..data.files import folder_of, images_below
+from ..data.files import ListedFiles, folder_of
 from ..data.image_paths import check_inside, existing_files, existing_form, find_images
 from ..data.reading import MISSING, Reading
 from ..data.text import read_lines, read_text
@@ -80,7 +80,8 @@ def read_yolo(
             continue
         if absent:
             raise UsageError(f"{file} names {absent[0]}, but there is no {base / absent[0]}.")
-        paths, missing = _images(file, base, entry, missing_images=missing_images)
+        listed = reading.listed(folder)
+        paths, missing = _images(file, base, entry, listed, missing_images=missing_images)
         for path in missing:
             reading.leave_out("images", MISSING, path, split=split)
         if not outside:
@@ -144,7 +145,7 @@ def _resolve(base: Path, name: str) -> Path | None:
 
 
 def _images(
-    file: Path, base: Path, entry: object, *, missing_images: bool
+    file: Path, base: Path, entry: object, listed: ListedFiles, *, missing_images: bool
 ) -> tuple[list[Path], list[Path]]:
     """Return the images of a split, and those that a list names, but whose file is missing."""
     images: list[Path] = []
@@ -152,7 +153,7 @@ def _images(
     for name in paths_of(entry):
         source = _resolve(base, name) or base
         if source.is_dir():
-            images += map(Path, images_below(source))
+            images += map(Path, listed.images_in(source))
             continue
         lines = read_lines(source)
         paths, _ = find_images(lines, [source.parent, base]) if lines else ([], 0)

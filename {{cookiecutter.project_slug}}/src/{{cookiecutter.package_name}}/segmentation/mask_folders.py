@@ -5,7 +5,7 @@ import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..data.files import folders_in, images_below, split_folders
+from ..data.files import ListedFiles, folders_in, split_folders
 from ..data.reading import Reading
 from ..errors import UsageError
 
@@ -30,7 +30,8 @@ def find_pairs(root: Path, reading: Reading) -> dict[str, list[Pair]]:
     folders = _find_folders(root)
     if "train" not in folders:
         raise UsageError(f"data.root={root} has no images for train.\n{LAYOUTS}")
-    return {split: _match(*folders[split], reading) for split in folders}
+    listed = reading.listed(root)
+    return {split: _match(*folders[split], listed, reading) for split in folders}
 
 
 def _find_folders(root: Path) -> dict[str, tuple[Path, Path]]:
@@ -54,14 +55,14 @@ def _folder(parent: Path, names: Sequence[str]) -> Path:
     return parent / next((present[name] for name in names if name in present), names[0])
 
 
-def _match(images: Path, masks: Path, reading: Reading) -> list[Pair]:
+def _match(images: Path, masks: Path, listed: ListedFiles, reading: Reading) -> list[Pair]:
     for folder in (images, masks):
         if not folder.is_dir():
             raise UsageError(f"{folder} is missing.\n{LAYOUTS}")
-    paths = images_below(images)
+    paths = listed.images_in(images)
     if not paths:
         raise UsageError(f"{images} has no images.")
-    files = images_below(masks)
+    files = listed.images_in(masks)
     array = next((path for path in files if path.lower().endswith(".npy")), None)
     if array is not None:
         raise UsageError(
