@@ -138,7 +138,8 @@ def build_datasets(settings: DataSettings) -> Datasets:
         UsageError: if a folder is missing or empty, or the splits have different classes.
     """
     # ~ if cookiecutter.scope == "complete"
-    reading = Reading(counted="labels" if has_several_labels(settings) else "images")
+    several = has_several_labels(settings)
+    reading = Reading(counted="labels" if several else "images")
     # ~ else
     reading = Reading(counted="images")
     # ~ endif
@@ -159,14 +160,18 @@ def build_datasets(settings: DataSettings) -> Datasets:
         reading,
         path=lambda file: file[0],
         # ~ if cookiecutter.scope == "complete"
-        labels=lambda file: [classes[label] for label in target_labels(file[1])],
+        labels=lambda file: [
+            classes[label] for label in (target_labels(file[1]) if several else [file[1]])
+        ],
         # ~ else
         labels=lambda file: [classes[file[1]]],
         # ~ endif
     )
     for split, files in images.items():
         # ~ if cookiecutter.scope == "complete"
-        labels = [label for _, target in files for label in target_labels(target)]
+        labels = [target for _, target in files]
+        if several:
+            labels = [label for target in labels for label in target_labels(target)]
         # ~ else
         labels = [target for _, target in files]
         # ~ endif
