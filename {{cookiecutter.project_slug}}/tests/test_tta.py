@@ -12,6 +12,9 @@ from {{ cookiecutter.package_name }}.detection.boxes import (
 from {{ cookiecutter.package_name }}.errors import UsageError
 from {{ cookiecutter.package_name }}.evaluation.tta import (
     AveragedNetwork,
+    # ~ if cookiecutter.task == "detection"
+    merge,
+    # ~ endif
     scaled_sides,
 )
 
@@ -153,4 +156,21 @@ def test_boxes_of_all_scales_are_one_and_an_object_of_a_single_copy_counts_less(
     images[:] = 0
     (found,) = AveragedNetwork(ByPosition(), "multiscale")(images)
     assert found.labels.tolist() == [0]
+
+
+def test_a_box_is_averaged_with_those_of_its_class_also_if_another_class_is_nearer():
+    first = Prediction(
+        torch.tensor([[0.1, 0.1, 0.5, 0.5], [0.1, 0.1, 0.6, 0.5]]),
+        torch.tensor([0.8, 0.6]),
+        torch.tensor([0, 1]),
+    )
+    second = Prediction(
+        torch.tensor([[0.1, 0.1, 0.51, 0.5]]), torch.tensor([0.5]), torch.tensor([1])
+    )
+    merged = merge([first, second])
+    assert merged.labels.tolist() == [1, 0]
+    torch.testing.assert_close(merged.scores, torch.tensor([0.55, 0.4]))
+    right = (0.6 * 0.6 + 0.5 * 0.51) / 1.1
+    expected = torch.tensor([[0.1, 0.1, right, 0.5], [0.1, 0.1, 0.5, 0.5]])
+    torch.testing.assert_close(merged.boxes, expected)
 # ~ endif

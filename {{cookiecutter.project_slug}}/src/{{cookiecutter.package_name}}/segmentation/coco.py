@@ -2,7 +2,6 @@
 
 import pickle
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -85,9 +84,12 @@ def leave_out_empty(splits: Mapping[str, Sequence[CocoImage]], reading: Reading)
         for image in images:
             empty = []
             for item in image.objects:
-                with suppress(*INVALID):  # reported when it is checked or drawn
-                    if reason := _why_empty(image, item):
-                        empty.append((item, reason))
+                try:
+                    reason = _why_empty(image, item)
+                except INVALID:
+                    continue  # reported when it is checked or drawn
+                if reason:
+                    empty.append((item, reason))
             for item, reason in empty:
                 image.objects.remove(item)
                 if not item.crowd:  # has been counted
@@ -148,24 +150,29 @@ def _check_numbers(outline: Any, height: int, width: int) -> None:
 
 def _check(image: CocoImage, annotation: CocoObject) -> None:
     outline = annotation.content.get("segmentation")
-    where = f"{image.source}: annotation {annotation.id}"
     if outline is None or outline == []:
         raise UsageError(
-            f"{where} has no segmentation.\n"
+            f"{_where(image, annotation)} has no segmentation.\n"
             "Masks need the outline of each object: polygons or run lengths."
         )
     if isinstance(outline, dict):
         if outline.get("size") != [image.height, image.width] or not outline.get("counts"):
             raise UsageError(
-                f"{where} has run lengths for a size of {outline.get('size')}, but its image is "
-                f"{[image.height, image.width]} (height, width)."
+                f"{_where(image, annotation)} has run lengths for a size of "
+                f"{outline.get('size')}, but its image is {[image.height, image.width]} "
+                "(height, width)."
             )
         return
     for polygon in outline if isinstance(outline, list) else [None]:
         if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
             raise UsageError(
-                f"{where} has a polygon that is not x, y, x, y ... of three corners at least."
+                f"{_where(image, annotation)} has a polygon that is not x, y, x, y ... of three "
+                "corners at least."
             )
+
+
+def _where(image: CocoImage, annotation: CocoObject) -> str:
+    return f"{image.source}: annotation {annotation.id}"
 
 
 def read_outlines(
