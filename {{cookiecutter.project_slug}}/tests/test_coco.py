@@ -233,6 +233,7 @@ def test_images_without_objects_stay(tmp_path):
         (lambda content: content["images"][4].update(id="a4"), "4 of .* has the id 'a4', which is"),
         (lambda content: content["images"][4].update(id=1.5), "4 of .* has the id 1.5, which is"),
         (lambda content: content["categories"][1].update(name=" red "), "unique names"),
+        (lambda content: content["categories"][1].update(name=" "), "unique names"),
         (lambda content: content["images"][4].pop("file_name"), "image 104 has no file_name"),
         (
             lambda content: content["images"][4].update(file_name="gone.jpg"),

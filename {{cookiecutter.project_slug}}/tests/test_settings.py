@@ -228,6 +228,8 @@ def run(*words, folder):
         (["optimizer="], "adamw"),
         (["resume=auto"], "no unfinished run"),
         (["optimizer.lr=0"], "greater than 0"),
+        (["photos/a.png"], "photos/a.png has no ="),
+        (["--cfg", "job", "resnet50"], "resnet50 has no ="),
     ],
 )
 def test_help_and_refused_settings_do_not_import_pytorch(words, expected, tmp_path):

@@ -302,6 +302,7 @@ def test_an_invalid_line_is_named(root, line, message):
     [
         (None, r"data\.yaml is missing"),
         ("names: [a, a]\ntrain: x\n", "must list a unique name for each class"),
+        ("names: [a, '']\ntrain: x\n", "must list a unique name for each class"),
         ("names: [a, b]\nval: images/val\n", "has no train"),
         ("names: [a, b]\ntrain: images/nowhere\nval: images/val\n", "there is no .*nowhere"),
         ("names: [a", "is not valid YAML"),

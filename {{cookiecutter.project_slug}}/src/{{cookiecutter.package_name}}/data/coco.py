@@ -139,7 +139,7 @@ def _class_names(contents: Sequence[CocoFile], reading: Reading) -> dict[int, st
             "supercategory of others and has no annotation."
         )
     names = {key: name for key, name in all_names.items() if key not in parents}
-    if not names or len(set(names.values())) < len(names):
+    if not names or len({*names.values()} - {""}) < len(names):
         raise UsageError(f"{file} must have categories of unique names, not {_listed(names)}")
     for content in contents[1:]:
         if _names(content) != all_names:

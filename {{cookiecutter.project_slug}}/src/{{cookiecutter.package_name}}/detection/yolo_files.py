@@ -109,7 +109,7 @@ def class_names(file: Path, content: Any) -> list[str]:
                 f"{min({*ids} - {*names})}: unused"
             )
         names = [names[index] for index in ids]
-    if not isinstance(names, list) or not names or len({*map(str, names)}) < len(names):
+    if not isinstance(names, list) or not names or len({*map(str, names)} - {""}) < len(names):
         raise UsageError(f"{file} must list a unique name for each class under names.\n{EXAMPLE}")
     if text_of(content.get("nc")) not in {"", str(len(names))}:
         raise UsageError(

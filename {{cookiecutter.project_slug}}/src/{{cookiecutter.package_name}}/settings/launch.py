@@ -6,11 +6,12 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 # ~ if cookiecutter.scope == "complete"
 from importlib.util import find_spec
 # ~ endif
+from itertools import pairwise
 from pathlib import Path
 
 import hydra
@@ -82,6 +83,7 @@ def launch(command: str, model: type[BaseModel], work: Callable[[DictConfig], No
     if {"-h", "--help"} & {*words}:
         print_help(command, model, [word for word in words if not word.startswith("-")])
         return
+    _refuse_bare_words(command, [word for word in words if word not in switches])
     typed, sys.argv[1:] = sys.argv[1:], words
     failed: list[str] = []  # runs of a multirun
 
@@ -110,6 +112,16 @@ def launch(command: str, model: type[BaseModel], work: Callable[[DictConfig], No
         hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=command)(job)()
     if failed:
         sys.exit(1)
+
+
+def _refuse_bare_words(command: str, words: Sequence[str]) -> None:
+    for before, word in pairwise(["", *words]):
+        of_option = before.startswith("-")  # such as --cfg job
+        if "=" not in word and not word.startswith(("-", "~")) and not of_option:
+            sys.exit(
+                f"\n{word} has no =, but settings are written as <setting>=<value>. "
+                f"`uv run {command} --help` lists them.\n"
+            )
 
 
 def _hydra_word(word: str, *, multirun: bool) -> str:

@@ -16,7 +16,8 @@ def ends_step(trainer: Trainer, batch_idx: int) -> bool:
 def is_logging_step(trainer: Trainer, step: int) -> bool:
     """Return whether a step is logged: step 1 and each multiple of ``log_every_n_steps``.
 
-    Lightning discards the values of other steps, but this takes about 1 % of the time of a step.
+    The progress bar shows both, the loggers record the multiples. Lightning discards the values of
+    other steps, but this takes about 1 % of the time of a step.
 
     Args:
         trainer: its ``log_every_n_steps`` is used.
