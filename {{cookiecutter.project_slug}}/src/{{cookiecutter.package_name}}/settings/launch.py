@@ -83,7 +83,7 @@ def launch(command: str, model: type[BaseModel], work: Callable[[DictConfig], No
     if {"-h", "--help"} & {*words}:
         print_help(command, model, [word for word in words if not word.startswith("-")])
         return
-    _refuse_bare_words(command, [word for word in words if word not in switches])
+    _refuse_bare_words([word for word in words if word not in switches])
     typed, sys.argv[1:] = sys.argv[1:], words
     failed: list[str] = []  # runs of a multirun
 
@@ -114,13 +114,13 @@ def launch(command: str, model: type[BaseModel], work: Callable[[DictConfig], No
         sys.exit(1)
 
 
-def _refuse_bare_words(command: str, words: Sequence[str]) -> None:
+def _refuse_bare_words(words: Sequence[str]) -> None:
     for before, word in pairwise(["", *words]):
         of_option = before.startswith("-")  # such as --cfg job
         if "=" not in word and not word.startswith(("-", "~")) and not of_option:
             sys.exit(
                 f"\n{word} has no =, but settings are written as <setting>=<value>. "
-                f"`uv run {command} --help` lists them.\n"
+                "--help lists them.\n"
             )
 
 
