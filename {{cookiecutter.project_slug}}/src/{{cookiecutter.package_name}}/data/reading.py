@@ -157,13 +157,14 @@ class Reading:
         listed = self.listed(root)
         self._listed.clear()  # the names of all files need much memory
         known = {*map(str, used)}
-        # Paths such as root/../root/a.jpg
+        # Paths that are written in another way, such as photos/../photos/a.jpg
         known.update(
             os.path.join(root, os.path.relpath(path, root))  # noqa: PTH118 - a string
             for path in known.difference(listed.images)
         )
-        for path in (path for path in listed.images if path not in known):
-            self.leave_out("images", reason, path)
+        for path in listed.images:
+            if path not in known:
+                self.leave_out("images", reason, path)
         for path in listed.unsupported:
             if path not in known:
                 suffix = os.path.splitext(path)[1].lower()  # noqa: PTH122 - faster than a Path

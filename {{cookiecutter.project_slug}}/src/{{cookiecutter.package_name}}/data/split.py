@@ -149,7 +149,9 @@ def random_split(
     """
     groups = _group(paths, settings.root, settings.split_by)
     classes = [
-        set().union(*(labels[index] for index in group)) if len(group) > 1 else labels[group[0]]
+        labels[group[0]]  # no copy where each image is a group
+        if len(group) == 1
+        else {label for index in group for label in labels[index]}
         for group in groups
     ]
     counts = Counter(chain.from_iterable(classes))
