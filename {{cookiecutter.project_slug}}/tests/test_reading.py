@@ -2,12 +2,17 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
 
 from {{ cookiecutter.package_name }}.data import reading as data_reading
-from {{ cookiecutter.package_name }}.data.checks import check_learnable
+from {{ cookiecutter.package_name }}.data.checks import (
+    check_learnable,
+    check_outside_runs,
+    note_frames,
+)
 from {{ cookiecutter.package_name }}.data.reading import (
     Reading,
     number_of,
@@ -86,12 +91,49 @@ def test_a_random_split_that_leaves_one_class_for_train_can_be_made_again():
         check_learnable(reading)
 
 
-@pytest.mark.parametrize("other", ["Cat", " cat"])
-def test_classes_that_differ_in_case_or_spaces_only_are_noted(other):
+@pytest.mark.parametrize(("name", "other"), [("Cat", "cat"), (" cat", "cat"), ("1.0", "1")])
+def test_classes_that_may_be_the_same_are_noted(name, other):
     reading = Reading()
-    reading.count("train", images=3, labels=[0, 1, 2], classes=[other, "cat", "dog"])
+    reading.count("train", images=4, labels=[0, 1, 2, 3], classes=[name, other, "dog", "1.5"])
     (note,) = reading.notes
-    assert note.startswith(f"The classes {other} and cat differ in case, spaces or invis")
+    assert note.startswith(f"The classes {name} and {other} differ in case, spaces, invis")
+
+
+def test_animations_and_pages_are_noted(tmp_path):
+    image = Image.new("RGB", (8, 8))
+    for name, frames in {"a.gif": 1, "b.gif": 3, "c.tif": 2, "d.webp": 1, "e.png": 1}.items():
+        others = [Image.new("RGB", (8, 8), (number, 9, 9)) for number in range(1, frames)]
+        several = {"save_all": True, "append_images": others} if others else {}
+        image.save(tmp_path / name, **several)
+    (tmp_path / "f.gif").write_text("damaged")
+    reading = Reading()
+    paths = sorted(map(str, tmp_path.iterdir()))
+    note_frames({"train": paths[:1], "val": paths[3:4]}, reading)
+    assert reading.notes == []
+    note_frames({"train": paths[:2], "val": paths[2:]}, reading)
+    (note,) = reading.notes
+    assert note.startswith(f"2 of 5 files have several frames or pages, such as {paths[1]}.")
+
+
+@pytest.mark.parametrize("root", [".", "{folder}"])
+def test_pictures_of_runs_are_no_data(own_data, monkeypatch, root):
+    monkeypatch.chdir(own_data)
+    root = Path(root.format(folder=own_data))
+    run = root / "runs" / "20260101" / "predictions"
+    for name, part in {"a.png": run, "b.png": root / "runs_of_me"}.items():
+        part.mkdir(parents=True)
+        Image.new("RGB", (8, 8)).save(part / name)
+
+    def splits(*paths):
+        return SimpleNamespace(**{name: SimpleNamespace(paths=map(str, paths)) for name in SPLITS})
+
+    check_outside_runs(splits(root / "runs_of_me" / "b.png"), root, Path("runs"))
+    check_outside_runs(splits(run / "a.png"), run, Path("runs"))
+    with pytest.raises(UsageError, match=r"a\.png would be read as an image of train, but runs is"):
+        check_outside_runs(splits(run / "a.png"), root, Path("runs"))
+    path = f"{root}/runs/20260101/predictions/a.png"  # with ./, as os.scandir returns it
+    with pytest.raises(UsageError, match=r"would be read as an image of train"):
+        check_outside_runs(splits(path), root, root / "runs")
 
 
 def test_numbers_and_nouns_agree():

@@ -12,7 +12,7 @@ from .clusters.preemption import Preemption, requeued_if_preempted
 from .clusters.slurm import slurm_plugins
 from .data.cache import cache_images
 # ~ endif
-from .data.checks import check_learnable
+from .data.checks import check_learnable, check_outside_runs
 from .data.datamodule import DataModule
 from .data.reading import report_reading
 from .data.split import record_split
@@ -79,6 +79,7 @@ def run_training(settings: Settings, run: Run) -> None:
     if is_first():
         run.write_settings(settings)
     check_learnable(datasets.reading)
+    check_outside_runs(datasets, settings.data.root, settings.runs)
     report_reading(datasets.reading, run)
     settings = record_split(settings, datasets, run)
     # ~ if cookiecutter.scope == "complete"

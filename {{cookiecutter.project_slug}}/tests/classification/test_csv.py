@@ -101,6 +101,13 @@ def test_each_form_of_a_table_gives_the_same_targets(write, text, changes):
     assert contents(write(text, **changes)) == SINGLE
 
 
+def test_a_column_of_fastai_tells_the_validation_images(write):
+    rows = "a.png,cat,False\nb.png,dog,False\nc.png,cat,True\nd.png,dog,True\n"
+    validation = {"c": 0, "d": 1}
+    splits = {"train": {"a": 0, "b": 1}, "val": validation, "test": validation}
+    assert contents(write(f"path,label,is_valid\n{rows}")) == (["cat", "dog"], splits)
+
+
 def test_the_root_may_be_the_file_and_images_may_be_in_folders(write, tmp_path):
     settings = write(SPLIT, ("pets/a", "pets/b", "pets/old/c", "d"), root=tmp_path / "table.csv")
     assert contents(settings) == SINGLE

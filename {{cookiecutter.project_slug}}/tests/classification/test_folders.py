@@ -148,6 +148,13 @@ def test_a_missing_folder_is_named(tmp_path):
             ),
             "fold_val, .* blue, red, rose: they look like splits, not like classes",
         ),
+        (
+            lambda root: (
+                [(root / name).rename(root / f"fold{place}") for place, name in enumerate(SPLITS)]
+                + [shutil.rmtree(root / "fold0" / "red"), shutil.rmtree(root / "fold1" / "blue")]
+            ),
+            "fold0, fold1, fold2, .*: they look like splits, not like classes",
+        ),
         (lambda root: [path.unlink() for path in (root / "train" / "red").iterdir()], "no images"),
         (
             lambda root: (
@@ -162,6 +169,7 @@ def test_a_missing_folder_is_named(tmp_path):
         "splits of other names",
         "splits of other names without a class",
         "splits of other names with a further class",
+        "folds of other classes",
         "a class without training images",
         "no classes",
     ],
@@ -233,7 +241,7 @@ def test_classes_that_look_the_same_are_noted(own_data, other):
     (own_data / "blue").rename(own_data / "bu\u0308ndel")
     (own_data / "red").rename(own_data / other)
     notes = build_datasets(folder(own_data)).reading.notes
-    assert any("differ in case, spaces or invisible characters only" in note for note in notes)
+    assert any("differ in case, spaces, invisible characters or the" in note for note in notes)
 
 
 @pytest.mark.parametrize(

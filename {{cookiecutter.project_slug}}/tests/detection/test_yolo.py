@@ -306,6 +306,7 @@ def test_an_invalid_line_is_named(root, line, message):
         ("names: [a, b]\nval: images/val\n", "has no train"),
         ("names: [a, b]\ntrain: images/nowhere\nval: images/val\n", "there is no .*nowhere"),
         ("names: [a", "is not valid YAML"),
+        ("names:\n  0: a\n  0: b\ntrain: images/train\n", "0 occurs 2 times in the same mapping"),
     ],
 )
 def test_an_invalid_data_yaml_is_named(root, content, message):

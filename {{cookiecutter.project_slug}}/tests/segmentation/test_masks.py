@@ -105,6 +105,15 @@ def test_an_unknown_id_is_named(tmp_path):
         read_mask(str(tmp_path / "a.png"), TWO, (1, 2))
 
 
+@pytest.mark.parametrize("suffix", ["tif", "gif", "png"])
+def test_a_mask_of_several_pages_is_refused(tmp_path, suffix):
+    first, second = Image.new("L", (2, 1), 1), Image.new("L", (2, 1), 0)
+    path = tmp_path / f"a.{suffix}"
+    first.save(path, save_all=True, append_images=[second])
+    with pytest.raises(UnreadableImageError, match="it has 2 pages or frames, but"):
+        read_mask(str(path), TWO, (1, 2))
+
+
 def test_a_mask_of_another_size_is_named(own_data):
     Image.new("L", (10, 10)).save(own_data / "masks" / "val" / "3.png")
     module = DataModule(

@@ -14,7 +14,7 @@ from ..data.image_paths import check_inside, existing_form, find_images
 from ..data.reading import MISSING, Reading
 from ..errors import UsageError
 from ..settings.classification import CsvSettings
-from .csv_table import Columns, Row, binary_labels, find_columns, find_files, read_rows
+from .csv_table import BINARY, Columns, Row, binary_labels, find_columns, find_files, read_rows
 
 SEPARATORS = ";|,"
 UNLIKELY_SEPARATORS = " /"  # which names of classes have, too
@@ -175,10 +175,13 @@ def _images(
 
 
 def _named_split(row: Row, column: str) -> str:
-    split = split_of(row.cells[column])
+    cell = row.cells[column]
+    if column.lower() == "is_valid" and cell.lower() in BINARY:
+        return "val" if BINARY[cell.lower()] else "train"
+    split = split_of(cell)
     if split is None:
         raise row.error(
-            f"{column} is {row.cells[column]!r}, which is not a split",
+            f"{column} is {cell!r}, which is not a split",
             "Write train, val or test, or rename the column.",
         )
     return split

@@ -19,7 +19,7 @@ PATH_COLUMNS = (
 LABEL_COLUMNS = (
     "label", "labels", "class", "classes", "class_name", "category", "categories", "tags", "target",
 )  # fmt: skip
-SPLIT_COLUMNS = ("split", "subset", "set", "partition")
+SPLIT_COLUMNS = ("split", "subset", "set", "partition", "is_valid")  # the last one of fastai
 BINARY = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
 
 

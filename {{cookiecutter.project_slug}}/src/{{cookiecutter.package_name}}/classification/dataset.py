@@ -263,8 +263,9 @@ def _find_split_folders(root: Path) -> dict[str, Path]:
 
 
 def _has_split_word(name: str) -> bool:
-    """Return whether a name contains the word for a split, such as ``training_set``."""
-    return any(map(split_of, re.split("[^a-z]+", name.lower())))
+    """Return whether a name may be that of a split, such as ``training_set`` or ``fold1``."""
+    words = re.split("[^a-z]+", name.lower())
+    return any(map(split_of, words)) or words in (["fold", ""], ["split", ""])
 
 
 def _scan_splits(folders: dict[str, Path], listed: ListedFiles) -> ClassesAndSplits:
@@ -286,8 +287,8 @@ def _scan_splits(folders: dict[str, Path], listed: ListedFiles) -> ClassesAndSpl
             paths = listed.images_in(folder / name) if name in names else []
             if split == "train" and not paths:
                 raise UsageError(
-                    f"{folder / name} has no images.\nAdd some, or remove this class from all "
-                    f"splits; these are read: {' '.join(sorted(SUFFIXES))}"
+                    f"{folder / name} has no images.\nAdd some, or move this folder away, if it is "
+                    f"no class; these are read: {' '.join(sorted(SUFFIXES))}"
                 )
             images[split] += [(path, target) for path in paths]
     return classes, images

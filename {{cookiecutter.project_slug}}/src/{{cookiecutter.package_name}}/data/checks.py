@@ -1,22 +1,25 @@
 """Check a data set: there is something to learn, and no file is listed twice."""
 
+import os
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
+
+from PIL import Image
 
 from ..errors import UsageError
+from .datamodule import Datasets
+from .files import folder_of
+from .pixels import UNREADABLE
 from .reading import Reading, number_of
 
-ImageT = TypeVar("ImageT")
 MAX_NAMES = 5  # of classes in a note
+OPENED = 200  # files whose frames are counted
 
 
-def note_repeated(
-    images: Mapping[str, Sequence[ImageT]], reading: Reading, path: Callable[[ImageT], str | Path]
-) -> None:
+def note_repeated(paths: Mapping[str, Sequence[str]], reading: Reading) -> None:
     """Note files that are listed twice in a split, or in two splits."""
-    paths = {split: [str(path(image)) for image in part] for split, part in images.items()}
     if len(set().union(*paths.values())) == sum(map(len, paths.values())):
         return
     first: dict[str, str] = {}  # the split of each file
@@ -38,6 +41,48 @@ def note_repeated(
                 f"{earlier} and {split} have {number_of(len(again), 'files')} in common, such as "
                 f"{again[0]}: the scores of {split} will be too good."
             )
+
+
+def note_frames(paths: Mapping[str, Sequence[str]], reading: Reading) -> None:
+    """Note animations and TIFF files of several pages; of many files, only some are opened."""
+    suffixes = (".gif", ".tif", ".tiff", ".webp")
+    files = [path for part in paths.values() for path in part if path.lower().endswith(suffixes)]
+    opened = files[:: len(files) // OPENED + 1]
+    several: list[str] = []
+    for path in opened:
+        with suppress(*UNREADABLE), Image.open(path) as file:  # the data loader reports it
+            several += [path] if getattr(file, "n_frames", 1) > 1 else []
+    if several:
+        reading.note(
+            f"{len(several)} of {number_of(len(opened), 'files')} have several frames or pages, "
+            f"such as {several[0]}. The first frame is used; pages of a TIFF file are read as the "
+            "channels of a single image. If each is an image, save it as a file of its own."
+        )
+
+
+def check_outside_runs(datasets: Datasets, root: Path, runs: Path) -> None:
+    """Check that no picture that a run has written is read as an image of the data set.
+
+    Args:
+        datasets: the data sets of the splits.
+        root: the folder of the data set, or its annotation file.
+        runs: the folder of the runs.
+
+    Raises:
+        UsageError: for the first image below ``runs`` if that folder is below ``root``.
+    """
+    inside = os.path.relpath(runs, folder_of(root))
+    if inside.startswith(os.pardir):
+        return
+    folder = os.path.normpath(folder_of(root) / inside) + os.sep
+    for split in ("train", "val", "test"):
+        for path in map(os.path.normpath, getattr(datasets, split).paths):
+            if path.startswith(folder):
+                raise UsageError(
+                    f"{path} would be read as an image of {split}, but {runs} is the folder of the "
+                    "runs.\nMove the data into a folder of their own and name it as data.root, or "
+                    "write the runs elsewhere: runs=<folder>"
+                )
 
 
 def check_learnable(reading: Reading) -> None:

@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 # ~ if cookiecutter.scope == "complete" or cookiecutter.task == "detection"
 MISSING = "the file is missing"
 # ~ endif
+NUMBER = re.compile(r"\d+(\.\d*)?")
 MAX_PRINTED = 3  # reasons; environment.json lists all
 
 
@@ -109,18 +110,20 @@ class Reading:
         self.objects[split] = dict(zip(classes, counts, strict=True))
 
     def note_similar(self, classes: Sequence[str]) -> None:
-        """Note class names that differ in case, spaces or invisible characters only."""
+        """Note class names that may mean the same class, such as ``cat`` and ``Cat``."""
         groups: defaultdict[str, list[str]] = defaultdict(list)
         for name in classes:
             letters = unicodedata.normalize("NFKC", name).casefold()
-            shown = "".join(letter for letter in letters if letter.isprintable())
-            groups[shown.replace(" ", "")].append(name)
+            shown = "".join(letter for letter in letters if letter.isprintable()).replace(" ", "")
+            if NUMBER.fullmatch(shown):
+                shown = str(float(shown))
+            groups[shown].append(name)
         for names in groups.values():
             if len(names) > 1:
                 self.note(
-                    f"The classes {' and '.join(names)} differ in case, spaces or "
-                    "invisible characters only. If they are the same class, give it a single name "
-                    "in the data."
+                    f"The classes {' and '.join(names)} differ in case, spaces, invisible "
+                    "characters or the form of a number only. If they are the same class, give it "
+                    "a single name in the data."
                 )
 
     # ~ if cookiecutter.task != "classification"

@@ -15,7 +15,7 @@ from ..run.folder import Run
 from ..run.identity import is_first
 from ..settings.data import DataFolder, OwnFolder
 from ..settings.tree import Settings
-from .checks import note_repeated
+from .checks import note_frames, note_repeated
 from .datamodule import Datasets
 # ~ if cookiecutter.scope == "complete"
 from .exclude import without_excluded
@@ -55,7 +55,9 @@ def with_splits(
     # ~ if cookiecutter.scope == "complete"
     images = without_excluded(images, settings, reading, path)
     # ~ endif
-    note_repeated(images, reading, path)
+    paths = {split: [str(path(image)) for image in part] for split, part in images.items()}
+    note_repeated(paths, reading)
+    note_frames(paths, reading)
     if "val" in images or not isinstance(settings, OwnFolder):
         for name in ("split_by", "split_file"):
             if getattr(settings, name, None) is not None:
@@ -72,12 +74,11 @@ def with_splits(
         shares = (train / (train + val), val / (train + val), 0.0)
         reading.new_splits = SPLITS[:2]
     unsplit = images["train"]
-    paths = [*map(path, unsplit)]
     if settings.split_file:
-        names = relative_names(paths, settings.root)
+        names = relative_names(paths["train"], settings.root)
         parts = _read_split(settings.split_file, names, reading)
     else:
-        parts = random_split(paths, [*map(labels, unsplit)], settings, shares)
+        parts = random_split(paths["train"], [*map(labels, unsplit)], settings, shares)
     splits = {split: [unsplit[index] for index in sorted(parts[split])] for split in SPLITS}
     sizes = ", ".join(f"{len(part)} for {split}" for split, part in splits.items() if part)
     reading.note(f"{settings.root} has no images for val: those of train are split, {sizes}.")

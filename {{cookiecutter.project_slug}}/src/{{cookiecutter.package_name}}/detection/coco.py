@@ -15,6 +15,7 @@ from ..run.files import write_json
 from .boxes import BEYOND, NO_AREA, OUTSIDE, AnnotatedImage, AnnotatedObject, Prediction
 
 SLACK_PIXELS = 1  # a box may exceed the image by this much, because of rounding
+MANY = 10  # boxes, of which it is no coincidence if all have the same property
 
 
 def from_coco(images: Sequence[CocoImage], reading: Reading, split: str) -> list[AnnotatedImage]:
@@ -67,11 +68,49 @@ def from_coco(images: Sequence[CocoImage], reading: Reading, split: str) -> list
     return annotated
 
 
+def check_sizes(images: Sequence[CocoImage], reading: Reading, split: str) -> None:
+    """Check that the last two numbers of the boxes are width and height, not a second corner.
+
+    Args:
+        images: the images of a split.
+        reading: gets a note if all of ``MANY`` boxes or more could be corners.
+        split: the name of the split.
+
+    Raises:
+        UsageError: if the areas of all boxes are those between corners.
+    """
+    count, are_corners = 0, True
+    for image in images:
+        for annotation in image.objects:
+            x, y, right, bottom = bbox = _bbox(image, annotation)
+            area, between = annotation.content.get("area"), (right - x) * (bottom - y)
+            area = area if isinstance(area, int | float) else 0
+            if right <= x or bottom <= y or area > 1.01 * between:
+                return  # no corner
+            count += 1
+            are_corners = are_corners and area > 0.99 * between and (x, y) != (0, 0)
+    if not count:
+        return
+    found = f"{image.source}: each box of {split} may be two corners, such as {bbox}"
+    if are_corners:
+        raise UsageError(
+            f"{found}, whose area is given as {area}.\nCOCO's boxes are [x, y, width, height]: "
+            "subtract the first corner from the second one."
+        )
+    if count >= MANY:
+        reading.note(
+            f"{found}. They are read as [x, y, width, height]: check this in the pictures of "
+            "predictions, which show the boxes, too."
+        )
+
+
 def _bbox(image: CocoImage, annotation: CocoObject) -> list[float]:
     bbox = annotation.content.get("bbox")
     try:
-        if isinstance(bbox, list) and len(bbox) == 4 and all(map(math.isfinite, bbox)):
-            return bbox
+        # Python counts True and False as 1 and 0.
+        numbers = bbox if isinstance(bbox, list) and bool not in map(type, bbox) else []
+        if len(numbers) == 4 and all(map(math.isfinite, numbers)):
+            return numbers
     except TypeError:  # a text, for example
         pass
     raise UsageError(

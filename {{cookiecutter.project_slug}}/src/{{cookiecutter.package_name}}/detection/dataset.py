@@ -28,7 +28,7 @@ from ..data.tiles import note_tiles
 from ..settings.data import PixelFormat, ShapesSettings
 from ..settings.detection import DataSettings
 from .boxes import AnnotatedImage, Target, note_cut_boxes
-from .coco import from_coco
+from .coco import check_sizes, from_coco
 # ~ if cookiecutter.scope == "complete"
 from .cut_tiles import cut_images
 from .mosaic import Mosaic, join
@@ -224,9 +224,12 @@ def _read_in_pixels(
     if settings.name == "labelme":
         return read_labelme(root, reading, pixels=pixels, missing_images=missing_images)
     # ~ endif
-    return read_coco(
+    classes, images = read_coco(
         root, reading, pixels=pixels, missing_images=missing_images, outside=settings.outside_root
     )
+    for split, part in images.items():
+        check_sizes(part, reading, split)
+    return classes, images
 
 
 def unlabelled_images(paths: Sequence[Path], settings: DataSettings) -> BoxDataset:

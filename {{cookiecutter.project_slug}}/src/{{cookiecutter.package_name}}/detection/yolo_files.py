@@ -1,5 +1,6 @@
 """Read ``data.yaml`` of YOLO data, and find what it does not describe."""
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -67,11 +68,26 @@ def text_of(value: object) -> str:
     return "" if text in {"null", "Null", "NULL", "~"} else text
 
 
+class _TextLoader(yaml.BaseLoader):
+    """Reads all values as text, so that a class may be named "no" or "1.0"."""
+
+    def construct_mapping(
+        self,
+        node: yaml.MappingNode,
+        deep: bool = False,  # noqa: FBT001, FBT002 - as in PyYAML
+    ) -> dict[str, Any]:
+        """Return a mapping; a repeated key, of which PyYAML takes the last value, is an error."""
+        keys = Counter(str(key.value) for key, _ in node.value)
+        for key, count in keys.items():
+            if count > 1:
+                raise yaml.YAMLError(f"{key} occurs {count} times in the same mapping")
+        return super().construct_mapping(node, deep)
+
+
 def read_yaml(file: Path) -> Any:
     """Return the content of ``data.yaml``, with all values as text."""
     try:
-        # All values are read as text, so that a class may be named "no" or "1.0".
-        return yaml.load(read_text(file), Loader=yaml.BaseLoader)  # noqa: S506
+        return yaml.load(read_text(file), Loader=_TextLoader)  # noqa: S506
     except FileNotFoundError as error:
         raise UsageError(f"{file} is missing.\n{EXAMPLE}") from error
     except yaml.YAMLError as error:

@@ -10,7 +10,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from ..data.checks import check_learnable
+from ..data.checks import check_learnable, check_outside_runs
 from ..data.datamodule import Datasets
 from ..data.files import relative_names
 from ..data.value_range import with_value_range
@@ -51,6 +51,7 @@ def run_doctor(settings: DoctorSettings, run: Run) -> None:
     console.print("\n".join(reading.lines()))
     try:
         check_learnable(reading)
+        check_outside_runs(datasets, settings.data.root, settings.runs)
     except UsageError as error:
         console.print(f"\n{error}")
     draw_augmented(datasets, run.folder / "augmented.png")

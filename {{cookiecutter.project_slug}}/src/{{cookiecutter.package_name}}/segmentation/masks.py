@@ -111,11 +111,13 @@ def read_mask(
         uint8 tensor [H, W] of class ids and ``IGNORE_INDEX``.
 
     Raises:
-        UnreadableImageError: if the file is damaged, has another size than the image, or has ids
-            or colours of no class.
+        UnreadableImageError: if the file is damaged, has several pages or another size than the
+            image, or has ids or colours of no class.
     """
     try:
         with Image.open(path) as file:
+            if (pages := getattr(file, "n_frames", 1)) > 1:
+                raise ValueError(f"it has {pages} pages or frames, but a mask must have one")
             if file.height * file.width != size[0] * size[1]:  # before it is decoded
                 raise ValueError(size_conflict((file.height, file.width), size, "image is"))
             image = ImageOps.exif_transpose(file)
