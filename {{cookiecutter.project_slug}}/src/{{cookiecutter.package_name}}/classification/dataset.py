@@ -154,17 +154,18 @@ def build_datasets(settings: DataSettings) -> Datasets:
     # ~ else
     classes, found = read_image_folders(root, reading)
     # ~ endif
+    names = [[name] for name in classes]
     images = with_splits(
         found,
         settings,
         reading,
         path=lambda file: file[0],
         # ~ if cookiecutter.scope == "complete"
-        labels=lambda file: [
-            classes[label] for label in (target_labels(file[1]) if several else [file[1]])
-        ],
+        labels=lambda file: (
+            [classes[label] for label in target_labels(file[1])] if several else names[file[1]]
+        ),
         # ~ else
-        labels=lambda file: [classes[file[1]]],
+        labels=lambda file: names[file[1]],
         # ~ endif
     )
     for split, files in images.items():

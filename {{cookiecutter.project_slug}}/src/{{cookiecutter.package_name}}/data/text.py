@@ -1,12 +1,14 @@
 """Read text files of any common encoding: annotations, class names and lists of images."""
 
-import codecs
 # ~ if cookiecutter.task == "detection" or (cookiecutter.task == "segmentation" and cookiecutter.scope == "complete")
-import json
+import codecs
 from pathlib import Path
 from typing import Any
 
+from pydantic_core import from_json
+
 # ~ else
+import codecs
 from pathlib import Path
 
 # ~ endif
@@ -59,8 +61,9 @@ def read_json(path: str | Path) -> Any:
         UsageError: if the file cannot be read as text, or is not valid JSON.
     """
     try:
-        return json.loads(read_text(path))
-    except (RecursionError, ValueError) as error:
+        # This takes half the time of Python's json, and is in pydantic anyway.
+        return from_json(read_text(path), cache_strings="keys")
+    except ValueError as error:
         raise UsageError(f"{path} is not valid JSON: {error}.") from error
 
 

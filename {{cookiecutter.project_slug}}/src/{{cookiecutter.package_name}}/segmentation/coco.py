@@ -36,7 +36,7 @@ class CocoMasks:
             for annotation in image.objects:
                 _check(image, annotation)
         # An array of bytes instead of objects, so that worker processes share its memory.
-        packed = [pickle.dumps(image) for image in images]
+        packed = [pickle.dumps(_plain(image)) for image in images]
         self.ends = np.cumsum([len(content) for content in packed])
         self.packed = np.frombuffer(b"".join(packed), dtype=np.uint8)
 
@@ -47,8 +47,11 @@ class CocoMasks:
         """Return the annotations of an image."""
         start = int(self.ends[index - 1]) if index else 0
         packed = self.packed[start : int(self.ends[index])]
-        image: CocoImage = pickle.loads(packed.tobytes())  # noqa: S301 - pickled in __init__
-        return image
+        path, width, height, source, objects = pickle.loads(packed.tobytes())  # noqa: S301 - ours
+        annotations = [
+            CocoObject(*values, {"segmentation": outline}) for *values, outline in objects
+        ]
+        return CocoImage(Path(path), width, height, annotations, Path(source))
 
     def __call__(self, index: int, size: tuple[int, int]) -> Tensor:
         """Return the mask of an image, a uint8 tensor [H, W] of class ids and ``IGNORE_INDEX``.
@@ -76,6 +79,12 @@ class CocoMasks:
         for annotation, pixels in sorted(outlined, key=lambda pair: -int(pair[1].sum())):
             ids[pixels] = IGNORE_INDEX if annotation.crowd else annotation.label + 1
         return torch.from_numpy(ids)
+
+
+def _plain(image: CocoImage) -> tuple[Any, ...]:
+    """Return what masks need of an image, without objects of classes, which are slow to pickle."""
+    objects = [(*item[:3], item.content["segmentation"]) for item in image.objects]
+    return str(image.path), image.width, image.height, str(image.source), objects
 
 
 def leave_out_empty(splits: Mapping[str, Sequence[CocoImage]], reading: Reading) -> None:
