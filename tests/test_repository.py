@@ -26,6 +26,22 @@ def test_ci_runs_the_command_of_the_readme() -> None:
     assert workflow["jobs"]["whole"]["steps"][-1]["run"] == ".ci/run"
 
 
+def test_no_command_to_paste_has_a_placeholder_that_a_shell_takes_for_a_redirection() -> None:
+    project = ROOT / "{{cookiecutter.project_slug}}"
+    pages = [ROOT / "README.md", project / "README.md", *sorted(project.glob("docs/*.md"))]
+    shown = [path for path in pages if path.name != "tracking.md"]  # has a form of its own
+    lines = [
+        line.partition(" #")[0]
+        for page in shown
+        for block in re.findall(r"```sh\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+        for line in block.splitlines()
+    ]
+    configs = [path.read_text(encoding="utf-8") for path in project.rglob("configs/*.yaml")]
+    lines += [line for text in configs for line in text.splitlines() if line.lstrip().startswith("uv run")]
+    assert len(lines) > 50
+    assert [line for line in lines if re.search("<[a-z]", line)] == []
+
+
 def test_the_readme_explains_every_prompt() -> None:
     table = README[README.index("## The prompts") : README.index("Without questions")]
     assert set(re.findall(r"`([a-z_]+)`", table)) & set(OPTIONS) == set(OPTIONS)
@@ -34,7 +50,7 @@ def test_the_readme_explains_every_prompt() -> None:
 def test_the_readme_generates_a_project_from_a_clone_and_from_a_url(tmp_path: Path) -> None:
     sources = re.findall(r"^uvx cookiecutter@[\d.]+ (\S+)", README, re.MULTILINE)
     here = [
-        source.replace("https://<host>/<owner>/cookiecutter-lightning-cv.git", f"file://{ROOT}").replace(
+        source.replace("https://HOST/OWNER/cookiecutter-lightning-cv.git", f"file://{ROOT}").replace(
             "path/to/cookiecutter-lightning-cv", str(ROOT)
         )
         for source in sources

@@ -147,7 +147,7 @@ def test_each_file_says_how_to_start_it(bake: Bake, name: str) -> None:
     comment = lines[: lines.index("program: train")]
     assert all(line.startswith("# ") for line in comment)
     assert f"uv run wandb sweep {name}" in "\n".join(comment)
-    assert "uv run wandb agent <entity>/<project>/<sweep id>" in "\n".join(comment)
+    assert "uv run wandb agent ENTITY/PROJECT/SWEEP_ID" in "\n".join(comment)
 
 
 def test_bayes_goes_on_from_what_the_runs_report(tracked: Project, propose: Propose) -> None:

@@ -195,6 +195,9 @@ def test_help_explains_every_setting():
     known |= tracker_fields(values["tracking"] or {})
     paths = [path for path in flattened(values) if not path.endswith(("name", "_target_"))]
     assert [path for path in paths if not known[path].description] == []
+    # A default in the code would be missing from --help and --cfg job: values are in configs/.
+    hidden = [".".join(path) for path, field in fields(Settings) if not field.is_required()]
+    assert hidden == ["tracking"]
 
 
 def run(*words, folder):
@@ -218,6 +221,7 @@ def run(*words, folder):
     ("words", "expected"),
     [
         (["--help"], "Learning rate after the warm-up. [> 0]"),
+        (["--help"], "in the main process. [an integer, auto]"),
         (["--help", "trainer=gpu", "seed=7"], "seed=7"),
         (["--help", "trainer=gpus"], "gpu"),
         (["--cfg", "job"], "backbone: resnet10t"),

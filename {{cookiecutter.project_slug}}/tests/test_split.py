@@ -76,7 +76,10 @@ def test_an_image_of_several_classes_counts_for_the_rarest_so_each_split_has_eve
 
 def test_a_test_split_of_the_data_stays_and_train_is_split_in_two(tmp_path):
     names = [f"{index}.jpg" for index in range(18)]
-    parts = split(names, tmp_path, test=["t.jpg"])
+    reading = Reading()
+    parts = split(names, tmp_path, reading=reading, test=["t.jpg"])
+    (line,) = reading.notes
+    assert line.endswith("has no images for val, so 18 images are split: 16 for train, 2 for val.")
     assert [len(parts[part]) for part in SPLITS] == [16, 2, 1]
     assert parts["test"] == ["t.jpg"]
 

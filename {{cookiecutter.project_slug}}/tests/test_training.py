@@ -84,10 +84,13 @@ def test_resume_auto_continues_the_newest_unfinished_run_in_its_folder(train, co
     )
 
 
-def test_a_finished_run_is_continued_by_its_id(train, command):
+def test_a_finished_run_is_continued_by_its_id(train, command, capsys):
     run = train()
     again = command("train", f"resume={run.name}", "trainer.max_epochs=3")
     assert again == run
+    best = run / "checkpoints" / "best.ckpt"
+    epoch = torch.load(best, weights_only=True)["epoch"]
+    assert f"Tested: {best}, saved in epoch {epoch} " in capsys.readouterr().out
     assert epochs_with(run, MONITOR) == [0, 1, 2]
 
 
@@ -218,11 +221,14 @@ def test_a_training_runs_with_other_settings(train, overrides):
 
 
 @pytest.mark.parametrize("preset", ["fast", "limit", "overfit", "profile"])
-def test_debug_presets_train(command, preset):
+def test_debug_presets_train(command, preset, caplog):
+    caplog.set_level("INFO")
     prefixes = ("model.", "loader.workers", "trainer.progress", "tracking")
     tiny = [word for word in SMALL if word.startswith(prefixes)]
     images = ("data.train_images=100", "data.val_images=50", "data.test_images=50")
     run = command("train", f"debug={preset}", *tiny, *images, "loader.batch_size=5")
+    part, used = "Only a part of these images is used: ", "trainer.limit_train_batches=1, "
+    assert (part in caplog.text, used in caplog.text) == (True, preset == "fast")
     if preset == "profile":
         assert any(run.glob("*profile*"))
     if preset == "overfit":

@@ -35,7 +35,7 @@ from .training.callbacks.performance import Performance
 # ~ endif
 from .training.callbacks.pictures import PredictedSample, PredictionPictures
 from .training.callbacks.resume import ExactResume
-from .training.checkpoint import CheckpointContents, resumable_checkpoint
+from .training.checkpoint import CheckpointContents, read_checkpoint, resumable_checkpoint
 # ~ if cookiecutter.scope == "complete" and cookiecutter.task != "detection"
 from .training.class_weights import with_class_weights
 # ~ endif
@@ -131,7 +131,13 @@ def run_training(settings: Settings, run: Run) -> None:
         if trainer.is_global_zero:
             scores = module.scores_by_class()
             write_report(run, metrics, results, scores, datamodule=datamodule, draw=draw_prediction)
-            print_summary(run, metrics, advice=too_short(settings, run))
+            epoch = read_checkpoint(tested)["epoch"]
+            print_summary(
+                run,
+                metrics,
+                tested=f"{tested}, saved in epoch {epoch} (the first is 0)",
+                advice=too_short(settings, run),
+            )
 
 
 def _make_callbacks(settings: Settings, run: Run, module: TaskModule) -> list[Callback]:

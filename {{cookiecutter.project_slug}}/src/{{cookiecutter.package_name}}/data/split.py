@@ -81,7 +81,8 @@ def with_splits(
         parts = random_split(paths["train"], [*map(labels, unsplit)], settings, shares)
     splits = {split: [unsplit[index] for index in sorted(parts[split])] for split in SPLITS}
     sizes = ", ".join(f"{len(part)} for {split}" for split, part in splits.items() if part)
-    reading.note(f"{settings.root} has no images for val: those of train are split, {sizes}.")
+    count = number_of(sum(map(len, splits.values())), "images")
+    reading.note(f"{settings.root} has no images for val, so {count} are split: {sizes}.")
     return {**splits, "test": images.get("test") or splits["test"] or splits["val"]}
 
 

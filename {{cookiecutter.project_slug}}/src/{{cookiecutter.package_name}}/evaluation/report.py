@@ -20,8 +20,13 @@ from .callback import EvaluationResults
 from .drawing import contact_sheet
 from .figures import write_figures
 from .html_page import grid, image, page, table
+# ~ if cookiecutter.task == "detection" or (cookiecutter.task == "classification" and cookiecutter.scope == "complete")
 from .scores import THRESHOLDS, ClassScores, best_threshold
 
+# ~ else
+from .scores import ClassScores
+
+# ~ endif
 TASK = "{{ cookiecutter.task }}"
 # The loss by which the best and the worst images are chosen, see scoring.py of the task.
 LOSS = "{{ '1 - F1' if cookiecutter.task == 'detection' else 'cross-entropy' }}"
@@ -63,7 +68,9 @@ def write_report(
     if skipped:
         write_text(run.folder / "unreadable.txt", "\n".join(skipped) + "\n")
     write_figures(counts, scores, run.folder)
+    # ~ if cookiecutter.task == "detection" or (cookiecutter.task == "classification" and cookiecutter.scope == "complete")
     best = best_threshold(counts.curves().mean().f1)
+    # ~ endif
     by_class = {
         f"{name}_by_class": dict(zip(counts.classes, values, strict=True))
         for name, values in scores.items()
@@ -83,7 +90,9 @@ def write_report(
     write_text(run.folder / "report.html", page(f"{TASK.capitalize()}: {run.id}", sections))
     content: dict[str, object] = {
         **metrics,
+        # ~ if cookiecutter.task == "detection" or (cookiecutter.task == "classification" and cookiecutter.scope == "complete")
         "best_threshold": None if best is None else float(THRESHOLDS[best]),
+        # ~ endif
         **by_class,
         "unreadable_images": len(skipped),
     }
@@ -150,13 +159,17 @@ def _predictions(
     return sections
 
 
-def print_summary(run: Run, metrics: Mapping[str, float], *, advice: str | None = None) -> None:
-    """Print the metrics, the number of unreadable images, the path of the report, and advice."""
+def print_summary(
+    run: Run, metrics: Mapping[str, float], *, tested: str | None = None, advice: str | None = None
+) -> None:
+    """Print the metrics, the tested checkpoint, what is left out, the report's path, and advice."""
     console = Console(soft_wrap=True, markup=False)
     rows = Table("metric", "value")
     for name, value in metrics.items():
         rows.add_row(name, f"{value:.4f}")
     console.print(rows)
+    if tested:
+        console.print(f"Tested: {tested}")
     unreadable = run.folder / "unreadable.txt"
     if unreadable.is_file():
         count = len(unreadable.read_text(encoding="utf-8").splitlines())

@@ -122,7 +122,7 @@ def find_run(runs: Path, which: str) -> Run:
         raise UsageError(
             f"resume=auto: there is no unfinished run with a checkpoint in {runs}/.\n"
             "Start a new run without resume, or continue a finished run by its id:\n"
-            "  resume=<run id> trainer.max_epochs=20"
+            "  resume=RUN_ID trainer.max_epochs=20"
         )
     return unfinished[-1]
 

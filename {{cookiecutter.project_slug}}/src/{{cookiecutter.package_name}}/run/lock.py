@@ -54,7 +54,7 @@ def locked_run(run: Run) -> Iterator[None]:
         raise LockedError(
             f"The run {run.id} is being written by {error}.\n"
             "Wait until that process ends, or end it with Ctrl-C or kill. To continue another run: "
-            "resume=<run id>.\nWithout resume, train starts a new run."
+            "resume=RUN_ID.\nWithout resume, train starts a new run."
         ) from None
     with _held(lock):
         yield
@@ -204,7 +204,7 @@ def locked_run(run: Run) -> Iterator[None]:
         raise UsageError(
             f"The run {run.id} is being written by {holder or 'another process'}.\n"
             "Wait until that process ends, or end it with Ctrl-C or kill. To continue another run: "
-            "resume=<run id>.\nWithout resume, train starts a new run."
+            "resume=RUN_ID.\nWithout resume, train starts a new run."
         ) from None
     with suppress(PermissionError):  # Windows does not write to locked files
         path.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")

@@ -5,7 +5,8 @@ import sys
 import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from typing import Any, Literal, cast, get_args, get_origin
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin
 
 import annotated_types
 from hydra import compose, initialize_config_dir
@@ -20,6 +21,14 @@ from .trackers import tracker_fields
 
 WIDTH = 100
 NO_BREAK = "\u00a0"  # a space at which lines are not broken
+UNIONS = {Union, UnionType}
+KINDS: dict[Any, str] = {
+    bool: "true, false",
+    int: "an integer",
+    float: "a number",
+    str: "a text",
+    list[float]: "a list of numbers",
+}
 SIGNS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<", "multiple_of": "a multiple of"}
 HELP = """\
 {header}
@@ -107,7 +116,25 @@ def _entry(name: str, text: str) -> str:
 
 def _range(field: FieldInfo) -> str:
     """Return the values that a setting may have, in brackets; an empty text without limits."""
-    choices = [str(choice) for choice in _choices(field.annotation)]
+    parts = [*_values(field.annotation), *_limits(field)]
+    if parts and type(None) in get_args(field.annotation):
+        parts.append("null")
+    return f"[{', '.join(parts)}]" if parts else ""
+
+
+def _values(annotation: Any) -> Iterator[str]:
+    """Yield the values that a type lists, and the kinds of values that it allows in addition."""
+    if get_origin(annotation) is Literal:
+        yield from map(str, get_args(annotation))
+    parts = get_args(annotation) if get_origin(annotation) in UNIONS else ()
+    if any(get_origin(part) is Literal for part in parts):
+        for part in parts:
+            kind, *annotated = get_args(part) if get_origin(part) is Annotated else (part,)
+            limits = [limit for field in annotated for limit in _limits(field)]
+            yield from limits or [KINDS[kind]] if kind in KINDS else _values(kind)
+
+
+def _limits(field: FieldInfo) -> Iterator[str]:
     bounds = [
         f"{SIGNS[name]}{NO_BREAK}{getattr(limit, name)}"
         for limit in field.metadata
@@ -115,15 +142,5 @@ def _range(field: FieldInfo) -> str:
         for name in SIGNS
         if getattr(limit, name, None) is not None
     ]
-    parts = [*choices, *([f"{NO_BREAK}and{NO_BREAK}".join(bounds)] if bounds else [])]
-    if parts and type(None) in get_args(field.annotation):
-        parts.append("null")
-    return f"[{', '.join(parts)}]" if parts else ""
-
-
-def _choices(annotation: Any) -> Iterator[object]:
-    if get_origin(annotation) is Literal:
-        yield from get_args(annotation)
-    elif get_origin(annotation) is not list:
-        for part in get_args(annotation):
-            yield from _choices(part)
+    if bounds:
+        yield f"{NO_BREAK}and{NO_BREAK}".join(bounds)

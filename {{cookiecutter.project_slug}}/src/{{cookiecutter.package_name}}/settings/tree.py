@@ -196,7 +196,7 @@ class Settings(Strict):
 
 def _existing_file(checkpoint: object) -> object:
     if checkpoint is None:
-        raise ValueError("name a checkpoint: checkpoint=runs/<run id>/checkpoints/best.ckpt")
+        raise ValueError("name a checkpoint: checkpoint=runs/RUN_ID/checkpoints/best.ckpt")
     # ~ if cookiecutter.use_wandb and cookiecutter.scope == "complete"
     if str(checkpoint).startswith("wandb:"):
         return checkpoint  # downloaded after the other settings have been checked
@@ -209,7 +209,7 @@ def _existing_file(checkpoint: object) -> object:
 CheckpointFile = Annotated[
     Path,
     BeforeValidator(_existing_file),
-    Field(description="Such as runs/<run id>/checkpoints/best.ckpt."),
+    Field(description="Such as runs/RUN_ID/checkpoints/best.ckpt."),
     # ~ if cookiecutter.scope == "complete"
 ]
 TestTimeAugmentation = Annotated[

@@ -14,6 +14,8 @@ from ..settings.tree import Settings, model_name
 log = logging.getLogger(__name__)
 
 TASK = "{{ {'classification': 'Image classification', 'detection': 'Object detection', 'segmentation': 'Semantic segmentation'}[cookiecutter.task] }}"
+BATCHES = {"limit_train_batches", "limit_val_batches", "limit_test_batches", "overfit_batches"}
+ALL = {"1.0", "0", "0.0"}  # their values with which all images are used
 
 
 def log_start(
@@ -36,6 +38,11 @@ def log_start(
     # ~ endif
     device, processes = trainer.strategy.root_device.type, trainer.world_size
     log.info("Device: %s%s, %s.", f"{processes} x " * (processes > 1), device, trainer.precision)
+    chosen = settings.trainer.model_dump(include=BATCHES)
+    # 1.0 stands for all batches, but 1 for a single batch.
+    limits = [f"trainer.{name}={value}" for name, value in chosen.items() if f"{value}" not in ALL]
+    if limits:
+        log.info("Only a part of these images is used: %s.", ", ".join(limits))
     names = ", ".join(_name_of(type(tracker)) for tracker in trackers)
     log.info("Run: %s; tracking: %s.", run.folder, names or "none")
 

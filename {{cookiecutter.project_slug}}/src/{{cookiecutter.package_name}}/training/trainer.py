@@ -35,6 +35,7 @@ SILENCED_WARNINGS = (  # warnings of Lightning that do not apply here
     ".*sync_dist=True.*",  # the metrics gather the results of all processes themselves
     ".*ended before the epoch ended.*",  # a training run that is resumed within an epoch
     ".*lr_scheduler.step.*before.*",  # 16-mixed skips steps whose gradients have overflowed
+    ".*requested to overfit.*",  # debug=overfit: the order of the two batches does not matter
     ".*LeafSpec.*",  # Lightning itself calls a deprecated function
     # ~ if cookiecutter.scope == "complete"
     ".*in eval mode at the start of training.*",  # frozen batch norms
