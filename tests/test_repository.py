@@ -29,10 +29,9 @@ def test_ci_runs_the_command_of_the_readme() -> None:
 def test_no_command_to_paste_has_a_placeholder_that_a_shell_takes_for_a_redirection() -> None:
     project = ROOT / "{{cookiecutter.project_slug}}"
     pages = [ROOT / "README.md", project / "README.md", *sorted(project.glob("docs/*.md"))]
-    shown = [path for path in pages if path.name != "tracking.md"]  # has a form of its own
     lines = [
         line.partition(" #")[0]
-        for page in shown
+        for page in pages
         for block in re.findall(r"```sh\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)
         for line in block.splitlines()
     ]

@@ -194,7 +194,7 @@ with Server(run_cap=3) as server:
     environ = os.environ | server.environment() | {"UV_NO_SYNC": "1"}
     said = subprocess.run(start, shell=True, env=environ, check=True, capture_output=True, text=True)
     ((name, sweep),) = server.sweeps.items()
-    work = work.replace("<sweep id>", name)
+    work = work.replace("SWEEP_ID", name)
     done = subprocess.run(work, shell=True, env=environ, capture_output=True, text=True)
     runs = {
         run.id: {"state": run.state, "sweep": run.sweep, "history": run.history, "config": run.config,
@@ -210,7 +210,7 @@ with Server(run_cap=3) as server:
 def test_the_documentation_starts_a_sweep_and_its_agents(bake: Bake, scope: str) -> None:
     start, work = documented(bake(use_wandb=True, scope=scope))
     assert "wandb sweep sweep.yaml" in start
-    assert "wandb agent <entity>/<project>/<sweep id>" in work
+    assert "wandb agent ENTITY/PROJECT/SWEEP_ID" in work
 
 
 def documented(project: Project) -> list[str]:
@@ -233,7 +233,7 @@ def test_an_agent_runs_a_sweep_and_a_failed_trial_does_not_stop_it(tracked: Proj
     path = tracked.folder / "small-sweep.yaml"
     path.write_text(yaml.safe_dump(sweep), encoding="utf-8")
     start, work = documented(tracked)
-    words = [start.replace("sweep.yaml", path.name), work.replace("<entity>/<project>", "team/shape-sorter")]
+    words = [start.replace("sweep.yaml", path.name), work.replace("ENTITY/PROJECT", "team/shape-sorter")]
     done = tracked.run("uv", "run", "--no-sync", "python", "-c", AGENT, ROOT / "tests" / "standin", *words)
     assert done.returncode == 0, done.stderr[-3000:]
     told = json.loads(done.stdout.splitlines()[-1])

@@ -40,7 +40,7 @@ class PromoteSettings(Strict):
     @classmethod
     def _is_given(cls, value: object) -> object:
         if value is None:
-            raise ValueError("is missing, as in: checkpoint=<run id> alias=production")
+            raise ValueError("is missing, as in: checkpoint=RUN_ID alias=production")
         return value
 
 
