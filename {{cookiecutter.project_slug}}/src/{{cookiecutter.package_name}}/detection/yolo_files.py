@@ -1,7 +1,7 @@
 """Read ``data.yaml`` of YOLO data, and find what it does not describe."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +75,7 @@ class _TextLoader(yaml.BaseLoader):
         self,
         node: yaml.MappingNode,
         deep: bool = False,  # noqa: FBT001, FBT002 - as in PyYAML
-    ) -> dict[str, Any]:
+    ) -> dict[Hashable, Any]:
         """Return a mapping; a repeated key, of which PyYAML takes the last value, is an error."""
         keys = Counter(str(key.value) for key, _ in node.value)
         for key, count in keys.items():

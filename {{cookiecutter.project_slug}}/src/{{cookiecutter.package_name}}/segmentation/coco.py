@@ -49,7 +49,8 @@ class CocoMasks:
         packed = self.packed[start : int(self.ends[index])]
         path, width, height, source, objects = pickle.loads(packed.tobytes())  # noqa: S301 - ours
         annotations = [
-            CocoObject(*values, {"segmentation": outline}) for *values, outline in objects
+            CocoObject(key, label, crowd, {"segmentation": outline})
+            for key, label, crowd, outline in objects
         ]
         return CocoImage(Path(path), width, height, annotations, Path(source))
 
