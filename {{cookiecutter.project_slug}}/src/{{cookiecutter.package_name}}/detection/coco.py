@@ -15,7 +15,7 @@ from ..run.files import write_json
 from .boxes import BEYOND, NO_AREA, OUTSIDE, AnnotatedImage, AnnotatedObject, Prediction
 
 SLACK_PIXELS = 1  # a box may exceed the image by this much, because of rounding
-MANY = 10  # boxes, of which it is no coincidence if all have the same property
+MANY = 10  # boxes; if fewer look like two corners, this may be by chance
 
 
 def from_coco(images: Sequence[CocoImage], reading: Reading, split: str) -> list[AnnotatedImage]:
