@@ -48,8 +48,9 @@ def ask(monkeypatch):
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
 @pytest.mark.parametrize("step", [STEPS + 1, 2 * STEPS - 1])
 def test_a_training_saves_and_ends_within_an_epoch_and_goes_on(
-    train, workplace, ask, monkeypatch, signum, step
+    train, workplace, ask, caplog, signum, step
 ):
+    caplog.set_level("INFO")
     before = signal.getsignal(signal.SIGTERM)
     ask(step, signum)
     with pytest.raises(SystemExit) as ended:
@@ -57,6 +58,7 @@ def test_a_training_saves_and_ends_within_an_epoch_and_goes_on(
     assert ended.value.code == (130 if signum == signal.SIGINT else 143)
     assert signal.getsignal(signal.SIGTERM) == before
     (run,) = (workplace / "runs").iterdir()
+    assert f"{run.name}/checkpoints/last.ckpt at step {step + 1}; ending." in caplog.text
     assert steps_of(run) == step + 1
     assert int(rows_of(run)[-1]["step"]) == step
     assert not (run / "metrics.json").exists()

@@ -90,8 +90,6 @@ class Preemption(Callback):
         # that is resumed from a checkpoint of this moment would not run the validation.
         if not trainer.is_last_batch:
             trainer.save_checkpoint(self.checkpoint)
-            if trainer.is_global_zero:
-                log.info("Saved %s at step %d; ending.", self.checkpoint, trainer.global_step)
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
@@ -102,6 +100,8 @@ class Preemption(Callback):
             PreemptedError: if a checkpoint has been saved because of a signal.
         """
         if self.ending:
+            if trainer.is_global_zero:
+                log.info("Saved %s at step %d; ending.", self.checkpoint, trainer.global_step)
             self._end()
 
     def on_test_batch_end(
