@@ -227,6 +227,13 @@ def test_masks_in_subfolders_belong_to_the_images_in_the_same_subfolders(own_dat
     assert places.count("here") == places.count("there") == 1
 
 
+def test_the_current_folder_may_be_the_folder_of_the_data(own_data, monkeypatch):
+    monkeypatch.chdir(own_data)
+    datasets = build_datasets(folder(Path()))
+    assert [Path(path).name for path in datasets.train.paths[:2]] == ["0.jpg", "1.jpg"]
+    assert pairs_of(datasets.val, Path())[1] == ["images/val/1.jpg", "masks/val/1.png"]
+
+
 def test_files_of_one_name_are_reported_or_refused(own_data):
     train = own_data / "images" / "train"
     shutil.copy(train / "3.jpg", train / "3.jpeg")

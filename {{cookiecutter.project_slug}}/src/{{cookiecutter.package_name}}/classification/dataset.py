@@ -220,11 +220,11 @@ def read_image_folders(root: Path, reading: Reading) -> ClassesAndSplits:
     Raises:
         UsageError: if a folder is missing or empty, or train lacks a class of another split.
     """
-    folders = _find_split_folders(root) or {"train": root}
+    folders = _find_split_folders(root, reading) or {"train": root}
     return _scan_splits(folders, reading.listed(root))
 
 
-def _find_split_folders(root: Path) -> dict[str, Path]:
+def _find_split_folders(root: Path, reading: Reading) -> dict[str, Path]:
     """Return the folders of train and of other splits; none if ``root`` has class folders."""
     # A folder of images is a class, even if it is named train.
     found = {split: path for split, path in split_folders(root).items() if folders_in(path)}
@@ -248,18 +248,19 @@ def _find_split_folders(root: Path) -> dict[str, Path]:
             "are splits or classes.\nName the splits train, val and test. For class folders "
             f"without splits, put the images of {next(iter(found.values()))} into it directly."
         )
+    depth = str(root).count(os.sep) + 2  # of the images in class folders
+    if any(path.count(os.sep) == depth for path in reading.listed(root).images):
+        return {}
     inner = [folders_in(root / name) for name in names]
     most = max(inner, key=len, default=[])
     same = len(names) > 1 and all(len(part) > 1 and {*part} <= {*most} for part in inner)
     if same or (len(names) > 1 and all(inner) and all(map(_has_split_word, names))):
-        files = (entry.name for name in names for entry in os.scandir(root / name))
-        if not any(Path(name).suffix.lower() in SUFFIXES for name in files):
-            raise UsageError(
-                f"{root} has the folders {', '.join(names)}, which all hold folders of the same "
-                f"names, {', '.join(most)}: they look like splits, not like classes.\n"
-                "Name the splits train, val and test; if they are classes, put the images of each "
-                "class into its folder directly."
-            )
+        raise UsageError(
+            f"{root} has the folders {', '.join(names)}, which all hold folders of the same "
+            f"names, {', '.join(most)}: they look like splits, not like classes.\n"
+            "Name the splits train, val and test; if they are classes, put the images of each "
+            "class into its folder directly."
+        )
     return {}
 
 

@@ -68,26 +68,29 @@ def _match(images: Path, masks: Path, listed: ListedFiles, reading: Reading) -> 
         raise UsageError(
             f"{array} is not an image file.\nSave masks as PNG, grey or with a palette."
         )
-    masks_by_name: dict[str, str] = {}
-    for name, path in zip(_relative_stems(masks, files), files, strict=True):
-        other = masks_by_name.setdefault(name, path)
+    stems = _relative_stems(masks, files)
+    masks_by_name = dict(zip(stems, files, strict=True))
+    for name, path in zip(stems, files, strict=True) if len(masks_by_name) < len(files) else ():
+        other = masks_by_name[name]
         if other != path:
-            raise UsageError(f"{other} and {path} may both be the mask of an image.\nKeep one.")
-    named = [*zip(_relative_stems(images, paths), paths, strict=True)]
-    unmatched = [(name, path) for name, path in named if name not in masks_by_name]
+            raise UsageError(f"{path} and {other} may both be the mask of an image.\nKeep one.")
+    names = _relative_stems(images, paths)
+    unmatched = [index for index, name in enumerate(names) if name not in masks_by_name]
     if unmatched:
         raise UsageError(
-            f"{unmatched[0][1]} has no mask in {masks}; such images: {len(unmatched)}.\n"
-            f"A mask has the name of its image: {unmatched[0][0]}.png. Add the masks, rename them, "
-            "or move the images away."
+            f"{paths[unmatched[0]]} has no mask in {masks}; such images: {len(unmatched)}.\n"
+            f"A mask has the name of its image: {names[unmatched[0]]}.png. Add the masks, rename "
+            "them, or move the images away."
         )
-    pairs = [(path, masks_by_name[name]) for name, path in named]
-    reading.note_shared((mask, path) for path, mask in pairs)
-    return pairs
+    matching = [masks_by_name[name] for name in names]
+    if len({*names}) < len(names):
+        reading.note_shared(zip(matching, paths, strict=True))
+    return [*zip(paths, matching, strict=True)]
 
 
 def _relative_stems(folder: Path, paths: Sequence[str]) -> list[str]:
     prefix = f"{folder}{os.sep}"
-    names = [path.removeprefix(prefix).rpartition(".")[0] for path in paths]
+    start = paths[0].index(prefix) + len(prefix) if paths else 0  # a path may begin with ./
+    names = [path[start : path.rfind(".")] for path in paths]
     # macOS writes names in the form NFD.
     return [name if name.isascii() else unicodedata.normalize("NFC", name) for name in names]
