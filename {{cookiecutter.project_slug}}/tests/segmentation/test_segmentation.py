@@ -5,12 +5,17 @@ import pytest
 import torch
 import yaml
 from PIL import Image
+from torch import nn
 
 from {{ cookiecutter.package_name }}.model import load_module
 from {{ cookiecutter.package_name }}.segmentation.masks import read_classes
 from {{ cookiecutter.package_name }}.segmentation.module import overlap
+from {{ cookiecutter.package_name }}.segmentation.network import build_network
+from {{ cookiecutter.package_name }}.settings.check import check
 from {{ cookiecutter.package_name }}.settings.tree import Settings
 from {{ cookiecutter.package_name }}.task import build_datasets
+
+from small import composed
 
 
 def scores_by_hand(targets, predictions, classes):
@@ -97,6 +102,20 @@ def test_predict_writes_masks_of_the_size_of_the_images(train, command, own_data
     assert {*legend.colors} >= {int("{:02x}{:02x}{:02x}".format(*expected), 16)}
     for row in json.loads((result / "predictions.json").read_text()):
         assert row["blue"] + row["red"] == pytest.approx(1, abs=1e-5)
+
+
+ARCHITECTURES = ["unet", "unetplusplus", "manet", "fpn", "pan", "upernet", "segformer"]
+
+
+@pytest.mark.parametrize("name", [*ARCHITECTURES, "deeplabv3", "deeplabv3plus"])
+def test_decoder_channels_is_the_width_of_the_decoder_of_every_architecture(name):
+    model = check(composed(), Settings).model
+    widths = []
+    for channels in (80, 112):
+        chosen = model.model_copy(update={"architecture": name, "decoder_channels": channels})
+        layers = build_network(chosen, classes=2).model.decoder.modules()
+        widths.append({layer.out_channels for layer in layers if isinstance(layer, nn.Conv2d)})
+    assert [width in found for found in widths for width in (80, 112)] == [True, False, False, True]
 
 
 def test_an_unknown_architecture_lists_the_known_ones(train):

@@ -17,13 +17,12 @@ from ..training.backbone import Normalisation, check_name, explain_failed_downlo
 from ..training.parameter_groups import keep_frozen_norms
 from ..training.weights import IMAGENET, load_pretrained
 
+
 # ~ else
 from ..training.backbone import Normalisation, check_name, explain_failed_download, normalisation_of
 
+
 # ~ endif
-U_SHAPED = {"unet", "unetplusplus", "manet"}
-
-
 class Segmenter(nn.Module):
     """A segmentation model, preceded by the image normalisation of its encoder's pretraining."""
 
@@ -106,8 +105,20 @@ def build_network(
 
 
 # ~ endif
-def _decoder(settings: ModelSettings) -> dict[str, list[int]]:
-    """Return the decoder channels, which are halved from block to block, as arguments."""
-    if settings.architecture.lower() not in U_SHAPED:
-        return {}
-    return {"decoder_channels": [max(settings.decoder_channels >> step, 16) for step in range(5)]}
+def _decoder(settings: ModelSettings) -> dict[str, int | list[int]]:
+    """Return ``model.decoder_channels`` as arguments of the architecture."""
+    channels = settings.decoder_channels
+    match settings.architecture.lower():
+        case "unet" | "unetplusplus" | "manet":  # halved from block to block
+            return {"decoder_channels": [max(channels >> step, 16) for step in range(5)]}
+        case "fpn":  # the second number must be a multiple of 32
+            half = max(channels // 64, 1) * 32
+            return {"decoder_pyramid_channels": channels, "decoder_segmentation_channels": half}
+        case "deeplabv3" | "deeplabv3plus" | "pan" | "upernet":
+            return {"decoder_channels": channels}
+        case "segformer":
+            return {"decoder_segmentation_channels": channels}
+        case "dpt":
+            return {"decoder_fusion_channels": channels}
+        case _:  # linknet and pspnet have none
+            return {}

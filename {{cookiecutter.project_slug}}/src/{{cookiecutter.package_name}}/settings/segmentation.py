@@ -48,7 +48,7 @@ class ModelSettings(Strict):
     decoder_channels: int = Field(
         ge=32,
         multiple_of=16,
-        description="Channels of the widest layer of unet, unetplusplus and manet.",
+        description="Channels of the widest layer of the decoder (not: linknet, pspnet).",
     )
     loss: list[Literal["cross_entropy", "dice", "focal"]] = Field(
         min_length=1, description="Losses that are summed: cross_entropy, dice, focal."
