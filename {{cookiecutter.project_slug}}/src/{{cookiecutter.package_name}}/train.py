@@ -19,8 +19,8 @@ from .data.split import record_split
 # ~ if cookiecutter.scope == "complete"
 from .data.value_range import with_value_range
 # ~ endif
-from .evaluation.callback import EvaluationResults
 from .evaluation.report import print_summary, write_report
+from .evaluation.results import EvaluationResults
 # ~ if cookiecutter.scope == "complete"
 from .model import start_from
 # ~ endif
