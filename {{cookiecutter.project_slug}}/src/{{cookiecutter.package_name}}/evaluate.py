@@ -9,9 +9,9 @@ from .evaluation.results import EvaluationResults
 # ~ if cookiecutter.scope == "complete"
 from .evaluation.tta import average_copies
 from .export.onnx_model import load_module
-from .model import matching_datasets
+from .load_model import matching_datasets
 # ~ else
-from .model import load_module, matching_datasets
+from .load_model import load_module, matching_datasets
 # ~ endif
 from .run.folder import Run
 from .settings.tree import EvaluateSettings

@@ -44,7 +44,7 @@ from .evaluation.tta import average_copies
 from .export.onnx_model import load_module
 from .predict_videos import predict_videos
 # ~ else
-from .model import load_module
+from .load_model import load_module
 # ~ endif
 from .run.files import replacing, write_csv, write_json
 from .run.folder import Run

@@ -22,7 +22,7 @@ from .data.value_range import with_value_range
 from .evaluation.report import print_summary, write_report
 from .evaluation.results import EvaluationResults
 # ~ if cookiecutter.scope == "complete"
-from .model import start_from
+from .load_model import start_from
 # ~ endif
 from .run.folder import Run
 from .run.identity import is_first

@@ -6,7 +6,7 @@ import torch
 import yaml
 from PIL import Image
 
-from {{ cookiecutter.package_name }}.model import load_module
+from {{ cookiecutter.package_name }}.load_model import load_module
 from {{ cookiecutter.package_name }}.segmentation.masks import read_classes
 from {{ cookiecutter.package_name }}.segmentation.module import overlap
 from {{ cookiecutter.package_name }}.settings.tree import Settings
