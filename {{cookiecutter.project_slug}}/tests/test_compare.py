@@ -16,7 +16,7 @@ from {{ cookiecutter.package_name }}.search.compare import (
 )
 from {{ cookiecutter.package_name }}.search.multirun import Multirun
 from {{ cookiecutter.package_name }}.search.plots import draw_scores
-from {{ cookiecutter.package_name }}.settings.tree import MONITOR
+from {{ cookiecutter.package_name }}.settings.schema import MONITOR
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ from {{ cookiecutter.package_name }}.segmentation.module import SegmentationModu
 from {{ cookiecutter.package_name }}.segmentation.transforms import eval_transform
 # ~ endif
 from {{ cookiecutter.package_name }}.settings.check import check
-from {{ cookiecutter.package_name }}.settings.tree import Settings
+from {{ cookiecutter.package_name }}.settings.schema import Settings
 
 from small import SHAPES, SMALL, composed, run_command
 

@@ -16,7 +16,7 @@ from {{ cookiecutter.package_name }}.errors import UsageError
 # ~ if cookiecutter.task == "segmentation"
 from {{ cookiecutter.package_name }}.segmentation.coco import CocoMasks
 # ~ endif
-from {{ cookiecutter.package_name }}.settings.tree import DataSettings
+from {{ cookiecutter.package_name }}.settings.schema import DataSettings
 from {{ cookiecutter.package_name }}.task import build_datasets
 
 from small import data_preset

@@ -20,7 +20,7 @@ from {{ cookiecutter.package_name }}.data.reading import (
 from {{ cookiecutter.package_name }}.errors import UsageError
 from {{ cookiecutter.package_name }}.run.folder import Run
 from {{ cookiecutter.package_name }}.settings.check import check
-from {{ cookiecutter.package_name }}.settings.tree import Settings
+from {{ cookiecutter.package_name }}.settings.schema import Settings
 from {{ cookiecutter.package_name }}.task import build_datasets
 
 # ~ if cookiecutter.task == "detection"

@@ -18,6 +18,7 @@ from {{ cookiecutter.package_name }}.settings.check import (
     problems,
     resolved,
 )
+from {{ cookiecutter.package_name }}.settings.schema import PredictSettings, Settings
 from {{ cookiecutter.package_name }}.settings.stored import (
     CONFIGS,
     completed,
@@ -25,7 +26,6 @@ from {{ cookiecutter.package_name }}.settings.stored import (
     without_presets,
 )
 from {{ cookiecutter.package_name }}.settings.trackers import tracker_fields
-from {{ cookiecutter.package_name }}.settings.tree import PredictSettings, Settings
 
 from small import OWN, composed
 

@@ -28,6 +28,7 @@ from .run.lock import locked_run
 from .settings.check import check, resolved
 from .settings.data import SHAPES_ROOT
 from .settings.launch import launch, report
+from .settings.schema import EvaluateSettings, PredictSettings, Settings
 from .settings.stored import (
     check_same_optimizer,
     check_trackers,
@@ -37,11 +38,9 @@ from .settings.stored import (
     without_presets,
 )
 # ~ if cookiecutter.scope == "complete"
-from .settings.tree import EvaluateSettings, PredictSettings, Settings
 from .settings.weights import check_optimizer_unchanged
 
 # ~ else
-from .settings.tree import EvaluateSettings, PredictSettings, Settings
 
 # ~ endif
 SettingsT = TypeVar("SettingsT", bound=Settings)

@@ -14,7 +14,7 @@ from .load_model import matching_datasets
 from .load_model import load_module, matching_datasets
 # ~ endif
 from .run.folder import Run
-from .settings.tree import EvaluateSettings
+from .settings.schema import EvaluateSettings
 from .task import draw_prediction
 from .training.loggers import open_trackers
 from .training.metrics_file import MetricsFile

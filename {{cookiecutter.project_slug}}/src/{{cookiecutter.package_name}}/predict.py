@@ -48,7 +48,7 @@ from .load_model import load_module
 # ~ endif
 from .run.files import replacing, write_csv, write_json
 from .run.folder import Run
-from .settings.tree import PredictSettings
+from .settings.schema import PredictSettings
 from .task import (
     UNLABELLED,
     TaskModule,

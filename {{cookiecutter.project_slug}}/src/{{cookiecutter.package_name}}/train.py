@@ -26,7 +26,7 @@ from .load_model import start_from
 # ~ endif
 from .run.folder import Run
 from .run.identity import is_first
-from .settings.tree import Settings
+from .settings.schema import Settings
 from .task import METRICS, TaskModule, build_datasets, draw_prediction
 from .training.callbacks.curves import TrainingCurves
 from .training.callbacks.epoch import EpochLog

@@ -9,7 +9,7 @@ from PIL import Image
 from {{ cookiecutter.package_name }}.load_model import load_module
 from {{ cookiecutter.package_name }}.segmentation.masks import read_classes
 from {{ cookiecutter.package_name }}.segmentation.module import overlap
-from {{ cookiecutter.package_name }}.settings.tree import Settings
+from {{ cookiecutter.package_name }}.settings.schema import Settings
 from {{ cookiecutter.package_name }}.task import build_datasets
 
 

@@ -22,8 +22,8 @@ from {{ cookiecutter.package_name }}.run.identity import RUN_ID, VARIED, new_run
 from {{ cookiecutter.package_name }}.run.identity import RUN_ID, new_run_id
 # ~ endif
 from {{ cookiecutter.package_name }}.settings.check import check, resolved
+from {{ cookiecutter.package_name }}.settings.schema import Settings
 from {{ cookiecutter.package_name }}.settings.stored import completed
-from {{ cookiecutter.package_name }}.settings.tree import Settings
 from {{ cookiecutter.package_name }}.task import METRICS, MONITOR
 from {{ cookiecutter.package_name }}.tracking import client
 from {{ cookiecutter.package_name }}.tracking.names import run_name

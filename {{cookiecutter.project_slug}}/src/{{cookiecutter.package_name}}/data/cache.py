@@ -14,7 +14,7 @@ from torchvision.transforms.v2.functional import resize
 
 from ..run.files import replacing
 from ..settings.data import DataFolder
-from ..settings.tree import Settings
+from ..settings.schema import Settings
 from .datamodule import Datasets
 from .fit import place
 from .images import DecodedImage

@@ -14,7 +14,7 @@ from ..run.files import write_csv
 from ..run.folder import Run
 from ..run.identity import is_first
 from ..settings.data import DataFolder, OwnFolder
-from ..settings.tree import Settings
+from ..settings.schema import Settings
 from .checks import note_frames, note_repeated
 from .datamodule import Datasets
 # ~ if cookiecutter.scope == "complete"

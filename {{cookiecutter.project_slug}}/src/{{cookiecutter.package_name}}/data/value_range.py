@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ..settings.data import PixelFormat
-from ..settings.tree import Settings
+from ..settings.schema import Settings
 from .datamodule import Datasets
 from .pixels import TOLERANCE, UNREADABLE, opened
 

@@ -15,7 +15,7 @@ from ..data.datamodule import DataModule
 from ..data.reading import number_of
 from ..run.files import replacing, write_json, write_text
 from ..run.folder import Run, read_metrics
-from ..settings.tree import METRICS, model_name
+from ..settings.schema import METRICS, model_name
 from .drawing import contact_sheet
 from .figures import write_figures
 from .html_page import grid, image, page, table

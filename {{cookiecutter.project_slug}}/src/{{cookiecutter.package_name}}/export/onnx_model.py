@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from .. import load_model
 from ..errors import UsageError
-from ..settings.tree import Settings
+from ..settings.schema import Settings
 from ..task import TaskModule, task_export
 from ..training import checkpoint
 

@@ -26,7 +26,7 @@ from ..run.identity import RUN_ID, VARIED
 # ~ else
 from ..run.identity import RUN_ID
 # ~ endif
-from ..settings.tree import monitored
+from ..settings.schema import monitored
 from .compare import compare, read_result
 from .plots import draw_study
 from .search_space import SEARCH_SETTINGS, Search, hydra_value, suggest

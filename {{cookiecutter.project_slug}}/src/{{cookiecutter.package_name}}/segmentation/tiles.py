@@ -9,8 +9,8 @@ from torchvision.transforms.v2.functional import resize
 
 from ..data.fit import place
 from ..data.tiles import Tile, tiles_of
+from ..settings.schema import PredictSettings
 from ..settings.segmentation import DataSettings
-from ..settings.tree import PredictSettings
 from .dataset import model_input
 from .masks import IGNORE_INDEX, Prediction
 from .module import SegmentationModule

@@ -19,7 +19,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from ..run.environment import redacted, without_secrets
 from ..run.folder import Run, read_rows
 from ..run.identity import is_first
-from ..settings.tree import METRICS
+from ..settings.schema import METRICS
 from .client import (
     abandon,
     has_key,

@@ -13,7 +13,7 @@ from ..run.folder import Run
 from ..run.identity import VARIED
 # ~ endif
 from ..settings.check import flattened
-from ..settings.tree import Settings, model_name
+from ..settings.schema import Settings, model_name
 
 SWEEP = "WANDB_SWEEP_ID"  # the variable that the agent of a sweep sets
 

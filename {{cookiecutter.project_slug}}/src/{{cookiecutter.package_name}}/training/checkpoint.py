@@ -20,7 +20,7 @@ from ..run.environment import redacted
 from ..run.files import replacing
 from ..run.folder import Run
 from ..run.identity import is_first
-from ..settings.tree import METRICS, Settings
+from ..settings.schema import METRICS, Settings
 
 log = logging.getLogger(__name__)
 

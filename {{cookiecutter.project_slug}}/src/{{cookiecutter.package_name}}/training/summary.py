@@ -9,7 +9,7 @@ from lightning.pytorch.loggers import Logger
 
 from ..run.folder import Run
 from ..run.identity import is_first
-from ..settings.tree import Settings, model_name
+from ..settings.schema import Settings, model_name
 
 log = logging.getLogger(__name__)
 

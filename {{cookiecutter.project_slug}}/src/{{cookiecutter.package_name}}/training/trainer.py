@@ -20,7 +20,7 @@ from ..run.folder import Run
 # ~ if cookiecutter.scope == "complete"
 from ..run.processes import check_processes
 # ~ endif
-from ..settings.tree import Settings
+from ..settings.schema import Settings
 from .callbacks.ema import WeightAverage
 from .callbacks.prefetch import NextEpoch
 from .callbacks.progress import EpochLines, ProgressBar, TimeLeft
