@@ -7,7 +7,7 @@ from PIL import Image
 
 from {{ cookiecutter.package_name }}.run.files import write_json, write_text
 from {{ cookiecutter.package_name }}.run.folder import Run
-from {{ cookiecutter.package_name }}.run.identity import RUN_ID
+from {{ cookiecutter.package_name }}.run.run_id import RUN_ID
 from {{ cookiecutter.package_name }}.search.compare import (
     compare,
     label,

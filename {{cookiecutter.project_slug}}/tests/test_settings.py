@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from {{ cookiecutter.package_name }}.errors import UsageError
 from {{ cookiecutter.package_name }}.run.folder import Run
-from {{ cookiecutter.package_name }}.run.identity import RUN_ID
+from {{ cookiecutter.package_name }}.run.run_id import RUN_ID
 from {{ cookiecutter.package_name }}.settings.check import (
     check,
     fields,

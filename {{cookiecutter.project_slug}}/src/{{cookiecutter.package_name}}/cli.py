@@ -23,8 +23,8 @@ from .run.folder import Run, find_checkpoint, find_run, read_metrics
 # ~ else
 from .run.folder import Run, find_run, read_metrics
 # ~ endif
-from .run.identity import RUN_ID, is_first
 from .run.lock import locked_run
+from .run.run_id import RUN_ID, is_first
 from .settings.check import check, resolved
 from .settings.data import SHAPES_ROOT
 from .settings.launch import launch, report

@@ -22,9 +22,9 @@ from ..run.environment import without_secrets
 from ..run.files import write_text
 from ..run.folder import Run, read_metrics
 # ~ if cookiecutter.use_wandb
-from ..run.identity import RUN_ID, VARIED
+from ..run.run_id import RUN_ID, VARIED
 # ~ else
-from ..run.identity import RUN_ID
+from ..run.run_id import RUN_ID
 # ~ endif
 from ..settings.schema import monitored
 from .compare import compare, read_result

@@ -10,7 +10,7 @@ from hydra.errors import HydraException
 
 from ..run.folder import Run
 # ~ if cookiecutter.scope == "complete"
-from ..run.identity import VARIED
+from ..run.run_id import VARIED
 # ~ endif
 from ..settings.check import flattened
 from ..settings.schema import Settings, model_name
