@@ -13,13 +13,13 @@ from torch.distributed import TCPStore
 
 from {{ cookiecutter.package_name }}.errors import UsageError
 from {{ cookiecutter.package_name }}.run.processes import agreed_run_id
-from {{ cookiecutter.package_name }}.run.run_id import RANKS, is_first
+from {{ cookiecutter.package_name }}.run.rank import RANKS, is_first
 # ~ else
 from pathlib import Path
 
 import pytest
 
-from {{ cookiecutter.package_name }}.run.run_id import RANKS, is_first
+from {{ cookiecutter.package_name }}.run.rank import RANKS, is_first
 # ~ endif
 from {{ cookiecutter.package_name }}.task import MONITOR
 

@@ -24,7 +24,8 @@ from .run.folder import Run, find_checkpoint, find_run, read_metrics
 from .run.folder import Run, find_run, read_metrics
 # ~ endif
 from .run.lock import locked_run
-from .run.run_id import RUN_ID, is_first
+from .run.rank import is_first
+from .run.run_id import RUN_ID
 from .settings.check import check, resolved
 from .settings.data import SHAPES_ROOT
 from .settings.launch import launch, report

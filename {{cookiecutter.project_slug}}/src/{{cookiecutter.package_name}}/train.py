@@ -25,7 +25,7 @@ from .evaluation.results import EvaluationResults
 from .load_model import start_from
 # ~ endif
 from .run.folder import Run
-from .run.run_id import is_first
+from .run.rank import is_first
 from .settings.schema import Settings
 from .task import METRICS, TaskModule, build_datasets, draw_prediction
 from .training.callbacks.curves import TrainingCurves

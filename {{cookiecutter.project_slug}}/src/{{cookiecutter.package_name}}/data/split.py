@@ -12,7 +12,7 @@ from typing import TypeVar
 from ..errors import UsageError
 from ..run.files import write_csv
 from ..run.folder import Run
-from ..run.run_id import is_first
+from ..run.rank import is_first
 from ..settings.data import DataFolder, OwnFolder
 from ..settings.schema import Settings
 from .checks import note_frames, note_repeated

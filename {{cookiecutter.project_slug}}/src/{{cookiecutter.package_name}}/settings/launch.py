@@ -28,9 +28,11 @@ from ..run.folder import Run
 from ..run.processes import agreed_run_id
 # ~ endif
 # ~ if cookiecutter.use_wandb
-from ..run.run_id import RUN_ID, is_first, new_run_id, unset_empty_variables
+from ..run.rank import is_first
+from ..run.run_id import RUN_ID, new_run_id, unset_empty_variables
 # ~ else
-from ..run.run_id import RUN_ID, is_first, new_run_id
+from ..run.rank import is_first
+from ..run.run_id import RUN_ID, new_run_id
 # ~ endif
 from ..run.signals import Interrupted, interruptible
 from .help import print_help

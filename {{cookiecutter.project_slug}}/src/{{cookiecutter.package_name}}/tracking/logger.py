@@ -18,7 +18,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from ..run.environment import redacted, without_secrets
 from ..run.folder import Run, read_rows
-from ..run.run_id import is_first
+from ..run.rank import is_first
 from ..settings.schema import METRICS
 from .client import (
     abandon,

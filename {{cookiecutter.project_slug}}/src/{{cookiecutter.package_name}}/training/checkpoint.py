@@ -19,7 +19,7 @@ from ..errors import UsageError
 from ..run.environment import redacted
 from ..run.files import replacing
 from ..run.folder import Run
-from ..run.run_id import is_first
+from ..run.rank import is_first
 from ..settings.schema import METRICS, Settings
 
 log = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import Logger
 
 from ..run.folder import Run
-from ..run.run_id import is_first
+from ..run.rank import is_first
 from ..settings.schema import Settings, model_name
 
 log = logging.getLogger(__name__)
