@@ -12,7 +12,7 @@ from .settings.stored import completed
 from .task import TaskModule, build_datasets
 # ~ if cookiecutter.scope == "complete"
 from .training.checkpoint import read_checkpoint
-from .training.weights import load_fitting
+from .training.initial_weights import load_fitting
 
 
 # ~ else
