@@ -28,6 +28,9 @@ from .run.rank import is_first
 from .run.run_id import RUN_ID
 from .settings.check import check, resolved
 from .settings.data import SHAPES_ROOT
+# ~ if cookiecutter.scope == "complete"
+from .settings.fine_tuning import check_optimizer_unchanged
+# ~ endif
 from .settings.launch import launch, report
 from .settings.schema import EvaluateSettings, PredictSettings, Settings
 from .settings.stored import (
@@ -38,12 +41,7 @@ from .settings.stored import (
     refer_to_split,
     without_presets,
 )
-# ~ if cookiecutter.scope == "complete"
-from .settings.weights import check_optimizer_unchanged
 
-# ~ else
-
-# ~ endif
 SettingsT = TypeVar("SettingsT", bound=Settings)
 
 # Settings of the data that a model was made for: other data do not change them.
