@@ -22,9 +22,10 @@ from ..run.processes import check_processes
 # ~ endif
 from ..settings.schema import Settings
 from .callbacks.ema import WeightAverage
+from .callbacks.finite_loss import FiniteLoss
+from .callbacks.gradients import Gradients
 from .callbacks.prefetch import NextEpoch
 from .callbacks.progress import EpochLines, ProgressBar, TimeLeft
-from .callbacks.stability import FiniteLoss, Gradients
 from .checkpoint import AtomicCheckpoints, BestCheckpoint
 
 SILENCED_WARNINGS = (  # warnings of Lightning that do not apply here
