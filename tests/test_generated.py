@@ -115,7 +115,7 @@ ONCE = {
 ESSENTIAL = (
     "test_evaluation",
     "test_predict",
-    "test_reading",
+    "test_reading_summary",
     "test_settings",
     "test_training",
     "test_training_length",

@@ -10,7 +10,7 @@ from {{ cookiecutter.package_name }}.data.files import (
     list_images,
     split_folders,
 )
-from {{ cookiecutter.package_name }}.data.reading import Reading
+from {{ cookiecutter.package_name }}.data.reading_summary import Reading
 from {{ cookiecutter.package_name }}.data.sources import find_sources
 from {{ cookiecutter.package_name }}.errors import UsageError
 

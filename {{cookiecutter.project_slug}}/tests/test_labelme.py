@@ -11,7 +11,7 @@ from PIL import Image
 from pydantic import TypeAdapter
 
 from {{ cookiecutter.package_name }}.data.labelme import read_labelme
-from {{ cookiecutter.package_name }}.data.reading import Reading
+from {{ cookiecutter.package_name }}.data.reading_summary import Reading
 from {{ cookiecutter.package_name }}.errors import UsageError
 # ~ if cookiecutter.task == "segmentation"
 from {{ cookiecutter.package_name }}.segmentation.coco import CocoMasks

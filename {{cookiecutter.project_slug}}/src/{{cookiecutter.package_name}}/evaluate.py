@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from .data.datamodule import DataModule
-from .data.reading import report_reading
+from .data.reading_summary import report_reading
 from .evaluation.report import print_summary, write_report
 from .evaluation.results import EvaluationResults
 # ~ if cookiecutter.scope == "complete"

@@ -36,7 +36,7 @@ from .data.images import UnreadableImageError, image_size, read_image
 # ~ else
 from .data.images import image_size, read_image
 # ~ endif
-from .data.reading import number_of
+from .data.reading_summary import number_of
 from .data.sources import find_sources, output_names
 from .errors import UsageError
 # ~ if cookiecutter.scope == "complete"

@@ -14,7 +14,7 @@ from .data.cache import cache_images
 # ~ endif
 from .data.checks import check_learnable, check_outside_runs
 from .data.datamodule import DataModule
-from .data.reading import report_reading
+from .data.reading_summary import report_reading
 from .data.split import record_split
 # ~ if cookiecutter.scope == "complete"
 from .data.value_range import with_value_range

@@ -12,7 +12,7 @@ from ..settings.data import PixelFormat
 from .coco import CocoImage, CocoObject
 from .files import files_below, split_folders
 from .images import image_size
-from .reading import MISSING, Reading
+from .reading_summary import MISSING, Reading
 from .text import read_lines
 
 NO_CLASSES = {"__ignore__", "_background_"}  # labels of LabelMe

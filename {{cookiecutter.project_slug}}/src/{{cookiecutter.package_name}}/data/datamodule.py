@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from ..errors import UsageError
 from ..settings.schema import LoaderSettings
 from .images import Unreadable, UnreadableImageError
-from .reading import Reading
+from .reading_summary import Reading
 from .sampler import SeededSamples, TrainingSampler
 
 MAX_WORKERS = 8

@@ -7,7 +7,7 @@ from typing import TypeVar
 from ..errors import UsageError
 from ..settings.data import DataFolder
 from .files import relative_names
-from .reading import Reading
+from .reading_summary import Reading
 from .text import read_lines
 
 ImageT = TypeVar("ImageT")

@@ -21,7 +21,7 @@ from .datamodule import Datasets
 from .exclude import without_excluded
 # ~ endif
 from .files import relative_names
-from .reading import Reading, number_of
+from .reading_summary import Reading, number_of
 
 SPLITS = ("train", "val", "test")
 Groups = list[list[int]]  # the indices of the images of each group

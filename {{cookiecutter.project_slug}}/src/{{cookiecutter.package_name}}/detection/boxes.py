@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from ..data.reading import Reading
+from ..data.reading_summary import Reading
 from ..data.resize import WHOLE, Placement, place
 from ..settings.detection import DataSettings
 

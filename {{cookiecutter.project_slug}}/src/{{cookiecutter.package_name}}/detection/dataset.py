@@ -19,7 +19,7 @@ from ..data.images import ImageFiles, Unreadable, UnreadableImageError, size_con
 # ~ if cookiecutter.scope == "complete"
 from ..data.labelme import read_labelme
 # ~ endif
-from ..data.reading import Reading
+from ..data.reading_summary import Reading
 from ..data.resize import Fit
 from ..data.split import with_splits
 # ~ if cookiecutter.scope == "complete"

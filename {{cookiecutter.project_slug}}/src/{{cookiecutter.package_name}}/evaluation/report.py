@@ -12,7 +12,7 @@ from rich.table import Table
 from torch import Tensor
 
 from ..data.datamodule import DataModule
-from ..data.reading import number_of
+from ..data.reading_summary import number_of
 from ..run.files import replacing, write_json, write_text
 from ..run.folder import Run, read_metrics
 from ..settings.schema import METRICS, model_name
