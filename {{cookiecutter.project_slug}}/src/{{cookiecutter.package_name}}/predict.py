@@ -29,6 +29,7 @@ from rich.progress import track
 
 from .data.datamodule import DataModule, Datasets
 from .data.files import SUFFIXES
+from .data.files_to_predict import find_sources, output_names
 # ~ if cookiecutter.task == "classification"
 from .data.images import read_image
 # ~ elif cookiecutter.scope == "complete"
@@ -37,7 +38,6 @@ from .data.images import UnreadableImageError, image_size, read_image
 from .data.images import image_size, read_image
 # ~ endif
 from .data.reading_summary import number_of
-from .data.sources import find_sources, output_names
 from .errors import UsageError
 # ~ if cookiecutter.scope == "complete"
 from .evaluation.tta import average_copies
