@@ -83,12 +83,12 @@ SHARED = (
     "test_compare",
     "test_extra",
     "test_files",
+    "test_image_formats",
     "test_images",
     "test_loggers",
     "test_metrics_file",
     "test_owner",
     "test_performance",
-    "test_pixels",
     "test_preemption",
     "test_processes",  # in `tracked`
     "test_resume",  # test_resume.py kills trainings of each task

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from PIL import Image
 
-from ..data.pixels import orientation_of
+from ..data.image_formats import orientation_of
 from ..data.reading_summary import Reading
 from ..errors import UsageError
 from ..settings.data import PixelFormat

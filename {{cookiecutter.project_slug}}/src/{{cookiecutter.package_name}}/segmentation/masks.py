@@ -14,8 +14,8 @@ from torch.nn.functional import pad
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2.functional import resize
 
+from ..data.image_formats import ORIENTATION, orientation_of
 from ..data.images import UnreadableImageError, size_conflict
-from ..data.pixels import ORIENTATION, orientation_of
 from ..data.resize import place
 from ..data.text import read_text
 from ..errors import UsageError
