@@ -96,7 +96,7 @@ SHARED = (
     "test_speed",
     "test_split",
     "test_steps",
-    "test_text",
+    "test_text_files",
     "test_training",  # the tests of each task train, too, and so do those below
     "test_training_length",
     "test_tune",

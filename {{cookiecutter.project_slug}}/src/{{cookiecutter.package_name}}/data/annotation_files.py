@@ -13,7 +13,7 @@ from .coco import CocoImage, CocoObject
 from .files import files_below, split_folders
 from .images import image_size
 from .reading_summary import MISSING, Reading
-from .text import read_lines
+from .text_files import read_lines
 
 NO_CLASSES = {"__ignore__", "_background_"}  # labels of LabelMe
 CLASS_FILES = ("classes.txt", "labels.txt")

@@ -11,7 +11,7 @@ from .annotation_files import NO_CLASSES, AnnotationFile, find_annotation_files,
 from .coco import CocoImage
 from .images import RGB
 from .reading_summary import Reading
-from .text import read_json
+from .text_files import read_json
 
 CIRCLE_CORNERS = 64
 

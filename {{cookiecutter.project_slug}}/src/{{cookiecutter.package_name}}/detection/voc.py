@@ -12,7 +12,7 @@ from ..data.coco import CocoImage
 from ..data.files import folders_in, split_of
 from ..data.images import RGB
 from ..data.reading_summary import Reading
-from ..data.text import read_lines, read_text
+from ..data.text_files import read_lines, read_text
 from ..errors import UsageError
 from ..settings.data import PixelFormat
 
