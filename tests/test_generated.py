@@ -83,12 +83,12 @@ SHARED = (
     "test_compare",
     "test_extra",
     "test_files",
+    "test_image_formats",
     "test_images",
     "test_loggers",
     "test_metrics_file",
     "test_owner",
     "test_performance",
-    "test_pixels",
     "test_preemption",
     "test_processes",  # in `tracked`
     "test_resume",  # test_resume.py kills trainings of each task
@@ -96,7 +96,7 @@ SHARED = (
     "test_speed",
     "test_split",
     "test_steps",
-    "test_text",
+    "test_text_files",
     "test_training",  # the tests of each task train, too, and so do those below
     "test_training_length",
     "test_tune",
@@ -115,7 +115,7 @@ ONCE = {
 ESSENTIAL = (
     "test_evaluation",
     "test_predict",
-    "test_reading",
+    "test_reading_summary",
     "test_settings",
     "test_training",
     "test_training_length",

@@ -12,7 +12,7 @@ from {{ cookiecutter.package_name }}.detection.boxes import Target
 from {{ cookiecutter.package_name }}.detection.mosaic import join
 # ~ endif
 from {{ cookiecutter.package_name }}.settings.check import check
-from {{ cookiecutter.package_name }}.settings.tree import Settings
+from {{ cookiecutter.package_name }}.settings.schema import Settings
 from {{ cookiecutter.package_name }}.task import build_datasets
 
 from small import SHAPES, SMALL, composed

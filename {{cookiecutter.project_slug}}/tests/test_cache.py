@@ -14,7 +14,7 @@ from {{ cookiecutter.package_name }}.data.cache import cache_images
 from {{ cookiecutter.package_name }}.data.datamodule import SAMPLED
 from {{ cookiecutter.package_name }}.data.images import Unreadable
 from {{ cookiecutter.package_name }}.settings.check import check
-from {{ cookiecutter.package_name }}.settings.tree import Settings
+from {{ cookiecutter.package_name }}.settings.schema import Settings
 from {{ cookiecutter.package_name }}.task import build_datasets
 
 import small

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from {{ cookiecutter.package_name }}.data.coco import read_coco
-from {{ cookiecutter.package_name }}.data.reading import Reading
+from {{ cookiecutter.package_name }}.data.reading_summary import Reading
 from {{ cookiecutter.package_name }}.errors import UsageError
 
 from coco_data import write_coco, write_unsplit

@@ -7,7 +7,7 @@ from PIL import Image
 
 from {{ cookiecutter.package_name }}.run.files import write_json, write_text
 from {{ cookiecutter.package_name }}.run.folder import Run
-from {{ cookiecutter.package_name }}.run.identity import RUN_ID
+from {{ cookiecutter.package_name }}.run.run_id import RUN_ID
 from {{ cookiecutter.package_name }}.search.compare import (
     compare,
     label,
@@ -16,7 +16,7 @@ from {{ cookiecutter.package_name }}.search.compare import (
 )
 from {{ cookiecutter.package_name }}.search.multirun import Multirun
 from {{ cookiecutter.package_name }}.search.plots import draw_scores
-from {{ cookiecutter.package_name }}.settings.tree import MONITOR
+from {{ cookiecutter.package_name }}.settings.schema import MONITOR
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from {{ cookiecutter.package_name }}.data.datamodule import Datasets
-from {{ cookiecutter.package_name }}.data.reading import Reading
+from {{ cookiecutter.package_name }}.data.reading_summary import Reading
 from {{ cookiecutter.package_name }}.diagnostics import bench, doctor
 from {{ cookiecutter.package_name }}.diagnostics.data_checks import COUNTED, DataReport
 from {{ cookiecutter.package_name }}.diagnostics.profiling import Machine, advice

@@ -10,8 +10,8 @@ from {{ cookiecutter.package_name }}.data.files import (
     list_images,
     split_folders,
 )
-from {{ cookiecutter.package_name }}.data.reading import Reading
-from {{ cookiecutter.package_name }}.data.sources import find_sources
+from {{ cookiecutter.package_name }}.data.files_to_predict import find_sources
+from {{ cookiecutter.package_name }}.data.reading_summary import Reading
 from {{ cookiecutter.package_name }}.errors import UsageError
 
 

@@ -11,12 +11,12 @@ from PIL import Image
 from pydantic import TypeAdapter
 
 from {{ cookiecutter.package_name }}.data.labelme import read_labelme
-from {{ cookiecutter.package_name }}.data.reading import Reading
+from {{ cookiecutter.package_name }}.data.reading_summary import Reading
 from {{ cookiecutter.package_name }}.errors import UsageError
 # ~ if cookiecutter.task == "segmentation"
 from {{ cookiecutter.package_name }}.segmentation.coco import CocoMasks
 # ~ endif
-from {{ cookiecutter.package_name }}.settings.tree import DataSettings
+from {{ cookiecutter.package_name }}.settings.schema import DataSettings
 from {{ cookiecutter.package_name }}.task import build_datasets
 
 from small import data_preset

@@ -24,10 +24,10 @@ from {{ cookiecutter.package_name }}.data.datamodule import DataModule
 from {{ cookiecutter.package_name }}.run.folder import read_metrics
 from {{ cookiecutter.package_name }}.settings import launch
 from {{ cookiecutter.package_name }}.settings.check import check
-from {{ cookiecutter.package_name }}.settings.tree import Settings
+from {{ cookiecutter.package_name }}.settings.schema import Settings
 from {{ cookiecutter.package_name }}.task import MONITOR, TaskModule, build_datasets
+from {{ cookiecutter.package_name }}.training.callbacks.gradients import Gradients
 from {{ cookiecutter.package_name }}.training.callbacks.progress import ProgressBar
-from {{ cookiecutter.package_name }}.training.callbacks.stability import Gradients
 
 from small import SHAPES, SMALL, composed
 

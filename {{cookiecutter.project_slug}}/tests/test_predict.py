@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from {{ cookiecutter.package_name }}.data.sources import output_names
+from {{ cookiecutter.package_name }}.data.files_to_predict import output_names
 
 from small import OWN
 

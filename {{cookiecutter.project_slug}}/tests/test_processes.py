@@ -12,14 +12,14 @@ import pytest
 from torch.distributed import TCPStore
 
 from {{ cookiecutter.package_name }}.errors import UsageError
-from {{ cookiecutter.package_name }}.run.identity import RANKS, is_first
 from {{ cookiecutter.package_name }}.run.processes import agreed_run_id
+from {{ cookiecutter.package_name }}.run.rank import RANKS, is_first
 # ~ else
 from pathlib import Path
 
 import pytest
 
-from {{ cookiecutter.package_name }}.run.identity import RANKS, is_first
+from {{ cookiecutter.package_name }}.run.rank import RANKS, is_first
 # ~ endif
 from {{ cookiecutter.package_name }}.task import MONITOR
 

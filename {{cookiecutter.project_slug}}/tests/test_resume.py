@@ -18,7 +18,7 @@ from {{ cookiecutter.package_name }}.data.datamodule import (
 )
 from {{ cookiecutter.package_name }}.data.sampler import TrainingSampler
 from {{ cookiecutter.package_name }}.settings.check import check
-from {{ cookiecutter.package_name }}.settings.tree import Settings
+from {{ cookiecutter.package_name }}.settings.schema import Settings
 from {{ cookiecutter.package_name }}.task import (
     MONITOR,
     TaskModule,

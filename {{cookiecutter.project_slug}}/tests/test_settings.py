@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from {{ cookiecutter.package_name }}.errors import UsageError
 from {{ cookiecutter.package_name }}.run.folder import Run
-from {{ cookiecutter.package_name }}.run.identity import RUN_ID
+from {{ cookiecutter.package_name }}.run.run_id import RUN_ID
 from {{ cookiecutter.package_name }}.settings.check import (
     check,
     fields,
@@ -18,6 +18,7 @@ from {{ cookiecutter.package_name }}.settings.check import (
     problems,
     resolved,
 )
+from {{ cookiecutter.package_name }}.settings.schema import PredictSettings, Settings
 from {{ cookiecutter.package_name }}.settings.stored import (
     CONFIGS,
     completed,
@@ -25,7 +26,6 @@ from {{ cookiecutter.package_name }}.settings.stored import (
     without_presets,
 )
 from {{ cookiecutter.package_name }}.settings.trackers import tracker_fields
-from {{ cookiecutter.package_name }}.settings.tree import PredictSettings, Settings
 
 from small import OWN, composed
 

@@ -29,7 +29,7 @@ from {{ cookiecutter.package_name }}.settings.check import check
 from {{ cookiecutter.package_name }}.settings.data import (
     ShapesSettings,
 )
-from {{ cookiecutter.package_name }}.settings.tree import Settings
+from {{ cookiecutter.package_name }}.settings.schema import Settings
 from {{ cookiecutter.package_name }}.task import build_datasets
 
 from small import OWN, SMALL, composed, data_preset

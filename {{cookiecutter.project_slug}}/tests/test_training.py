@@ -9,7 +9,7 @@ import yaml
 from PIL import Image
 
 from {{ cookiecutter.package_name }}.settings.check import check
-from {{ cookiecutter.package_name }}.settings.tree import Settings
+from {{ cookiecutter.package_name }}.settings.schema import Settings
 from {{ cookiecutter.package_name }}.task import METRICS, MONITOR, build_datasets
 
 from small import OWN, SMALL, composed

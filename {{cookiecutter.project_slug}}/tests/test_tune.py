@@ -22,7 +22,7 @@ from {{ cookiecutter.package_name }}.search.search_space import (
     suggest,
 )
 from {{ cookiecutter.package_name }}.settings import launch
-from {{ cookiecutter.package_name }}.settings.tree import MONITOR
+from {{ cookiecutter.package_name }}.settings.schema import MONITOR
 
 from small import SHAPES, SMALL
 

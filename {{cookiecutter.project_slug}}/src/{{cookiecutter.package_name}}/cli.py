@@ -23,11 +23,16 @@ from .run.folder import Run, find_checkpoint, find_run, read_metrics
 # ~ else
 from .run.folder import Run, find_run, read_metrics
 # ~ endif
-from .run.identity import RUN_ID, is_first
 from .run.lock import locked_run
+from .run.rank import is_first
+from .run.run_id import RUN_ID
 from .settings.check import check, resolved
 from .settings.data import SHAPES_ROOT
+# ~ if cookiecutter.scope == "complete"
+from .settings.fine_tuning import check_optimizer_unchanged
+# ~ endif
 from .settings.launch import launch, report
+from .settings.schema import EvaluateSettings, PredictSettings, Settings
 from .settings.stored import (
     check_same_optimizer,
     check_trackers,
@@ -36,14 +41,7 @@ from .settings.stored import (
     refer_to_split,
     without_presets,
 )
-# ~ if cookiecutter.scope == "complete"
-from .settings.tree import EvaluateSettings, PredictSettings, Settings
-from .settings.weights import check_optimizer_unchanged
 
-# ~ else
-from .settings.tree import EvaluateSettings, PredictSettings, Settings
-
-# ~ endif
 SettingsT = TypeVar("SettingsT", bound=Settings)
 
 # Settings of the data that a model was made for: other data do not change them.

@@ -3,18 +3,18 @@
 from dataclasses import replace
 
 from .data.datamodule import DataModule
-from .data.reading import report_reading
-from .evaluation.callback import EvaluationResults
+from .data.reading_summary import report_reading
 from .evaluation.report import print_summary, write_report
+from .evaluation.results import EvaluationResults
 # ~ if cookiecutter.scope == "complete"
 from .evaluation.tta import average_copies
 from .export.onnx_model import load_module
-from .model import matching_datasets
+from .load_model import matching_datasets
 # ~ else
-from .model import load_module, matching_datasets
+from .load_model import load_module, matching_datasets
 # ~ endif
 from .run.folder import Run
-from .settings.tree import EvaluateSettings
+from .settings.schema import EvaluateSettings
 from .task import draw_prediction
 from .training.loggers import open_trackers
 from .training.metrics_file import MetricsFile

@@ -29,6 +29,7 @@ from rich.progress import track
 
 from .data.datamodule import DataModule, Datasets
 from .data.files import SUFFIXES
+from .data.files_to_predict import find_sources, output_names
 # ~ if cookiecutter.task == "classification"
 from .data.images import read_image
 # ~ elif cookiecutter.scope == "complete"
@@ -36,19 +37,18 @@ from .data.images import UnreadableImageError, image_size, read_image
 # ~ else
 from .data.images import image_size, read_image
 # ~ endif
-from .data.reading import number_of
-from .data.sources import find_sources, output_names
+from .data.reading_summary import number_of
 from .errors import UsageError
 # ~ if cookiecutter.scope == "complete"
 from .evaluation.tta import average_copies
 from .export.onnx_model import load_module
 from .predict_videos import predict_videos
 # ~ else
-from .model import load_module
+from .load_model import load_module
 # ~ endif
 from .run.files import replacing, write_csv, write_json
 from .run.folder import Run
-from .settings.tree import PredictSettings
+from .settings.schema import PredictSettings
 from .task import (
     UNLABELLED,
     TaskModule,

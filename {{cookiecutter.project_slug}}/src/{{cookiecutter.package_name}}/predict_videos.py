@@ -26,7 +26,7 @@ from torch import Tensor
 # ~ endif
 from .data.videos import VIDEO_SUFFIXES, count_frames, frames_per_second, read_frames, write_video
 from .errors import UsageError
-from .settings.tree import PredictSettings
+from .settings.schema import PredictSettings
 # ~ if cookiecutter.task == "classification"
 from .task import UNLABELLED, TaskModule, describe, draw_prediction, model_input
 

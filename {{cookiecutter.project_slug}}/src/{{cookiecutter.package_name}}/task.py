@@ -93,7 +93,7 @@ from .segmentation.module import SegmentationModule as TaskModule
 from .segmentation.tiles import predict_tiles
 # ~ endif
 # ~ endif
-from .settings.tree import METRICS, MONITOR
+from .settings.schema import METRICS, MONITOR
 
 __all__ = [
     "METRICS",

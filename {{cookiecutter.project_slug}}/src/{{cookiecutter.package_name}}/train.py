@@ -14,19 +14,19 @@ from .data.cache import cache_images
 # ~ endif
 from .data.checks import check_learnable, check_outside_runs
 from .data.datamodule import DataModule
-from .data.reading import report_reading
+from .data.reading_summary import report_reading
 from .data.split import record_split
 # ~ if cookiecutter.scope == "complete"
 from .data.value_range import with_value_range
 # ~ endif
-from .evaluation.callback import EvaluationResults
 from .evaluation.report import print_summary, write_report
+from .evaluation.results import EvaluationResults
 # ~ if cookiecutter.scope == "complete"
-from .model import start_from
+from .load_model import start_from
 # ~ endif
 from .run.folder import Run
-from .run.identity import is_first
-from .settings.tree import Settings
+from .run.rank import is_first
+from .settings.schema import Settings
 from .task import METRICS, TaskModule, build_datasets, draw_prediction
 from .training.callbacks.curves import TrainingCurves
 from .training.callbacks.epoch import EpochLog

@@ -7,7 +7,7 @@ from {{ cookiecutter.package_name }}.classification.dataset import build_dataset
 from {{ cookiecutter.package_name }}.data.checks import check_learnable
 from {{ cookiecutter.package_name }}.errors import UsageError
 from {{ cookiecutter.package_name }}.settings.classification import CsvSettings
-from {{ cookiecutter.package_name }}.settings.tree import Settings
+from {{ cookiecutter.package_name }}.settings.schema import Settings
 
 from small import composed, data_preset
 

@@ -14,7 +14,7 @@ from {{ cookiecutter.package_name }}.data.split import SPLITS
 from {{ cookiecutter.package_name }}.errors import UsageError
 from {{ cookiecutter.package_name }}.settings.classification import ImageFolderSettings
 from {{ cookiecutter.package_name }}.settings.data import ShapesSettings
-from {{ cookiecutter.package_name }}.settings.tree import LoaderSettings
+from {{ cookiecutter.package_name }}.settings.schema import LoaderSettings
 
 from small import data_preset
 

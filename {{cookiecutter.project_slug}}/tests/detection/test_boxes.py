@@ -14,7 +14,7 @@ from {{ cookiecutter.package_name }}.detection.transforms import OnBoxes, train_
 from {{ cookiecutter.package_name }}.errors import UsageError
 from {{ cookiecutter.package_name }}.settings.data import ShapesSettings
 from {{ cookiecutter.package_name }}.settings.detection import BoxFolderSettings
-from {{ cookiecutter.package_name }}.settings.tree import LoaderSettings
+from {{ cookiecutter.package_name }}.settings.schema import LoaderSettings
 
 from coco_data import write_coco
 from small import data_preset

@@ -12,7 +12,7 @@ from {{ cookiecutter.package_name }}.detection import coco_pretrained
 # ~ endif
 from {{ cookiecutter.package_name }}.detection.coco_pretrained import PUBLISHED
 from {{ cookiecutter.package_name }}.settings.check import check
-from {{ cookiecutter.package_name }}.settings.tree import Settings, model_name
+from {{ cookiecutter.package_name }}.settings.schema import Settings, model_name
 from {{ cookiecutter.package_name }}.task import TaskModule
 
 from small import SMALL, composed

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from {{ cookiecutter.package_name }}.data.images import UnreadableImageError
-from {{ cookiecutter.package_name }}.data.reading import Reading
+from {{ cookiecutter.package_name }}.data.reading_summary import Reading
 from {{ cookiecutter.package_name }}.errors import UsageError
 from {{ cookiecutter.package_name }}.segmentation.grey_masks import with_greys
 from {{ cookiecutter.package_name }}.segmentation.masks import (

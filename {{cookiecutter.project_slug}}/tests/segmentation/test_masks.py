@@ -32,8 +32,8 @@ from {{ cookiecutter.package_name }}.segmentation.masks import (
 )
 from {{ cookiecutter.package_name }}.segmentation.transforms import train_transform
 from {{ cookiecutter.package_name }}.settings.data import ShapesSettings
+from {{ cookiecutter.package_name }}.settings.schema import LoaderSettings
 from {{ cookiecutter.package_name }}.settings.segmentation import MaskFolderSettings
-from {{ cookiecutter.package_name }}.settings.tree import LoaderSettings
 
 from small import data_preset, write_unsplit_data
 

@@ -5,7 +5,7 @@ from faster_coco_eval.core import mask as coco_mask
 
 from {{ cookiecutter.package_name }}.data.coco import read_coco
 from {{ cookiecutter.package_name }}.data.images import UnreadableImageError
-from {{ cookiecutter.package_name }}.data.reading import Reading
+from {{ cookiecutter.package_name }}.data.reading_summary import Reading
 from {{ cookiecutter.package_name }}.errors import UsageError
 from {{ cookiecutter.package_name }}.segmentation.coco import CocoMasks
 from {{ cookiecutter.package_name }}.segmentation.dataset import build_datasets

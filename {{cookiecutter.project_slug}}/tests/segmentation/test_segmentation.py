@@ -7,12 +7,12 @@ import yaml
 from PIL import Image
 from torch import nn
 
-from {{ cookiecutter.package_name }}.model import load_module
+from {{ cookiecutter.package_name }}.load_model import load_module
 from {{ cookiecutter.package_name }}.segmentation.masks import read_classes
 from {{ cookiecutter.package_name }}.segmentation.module import overlap
 from {{ cookiecutter.package_name }}.segmentation.network import build_network
 from {{ cookiecutter.package_name }}.settings.check import check
-from {{ cookiecutter.package_name }}.settings.tree import Settings
+from {{ cookiecutter.package_name }}.settings.schema import Settings
 from {{ cookiecutter.package_name }}.task import build_datasets
 
 from small import composed

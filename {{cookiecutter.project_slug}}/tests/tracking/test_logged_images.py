@@ -8,7 +8,7 @@ import torch
 import yaml
 from PIL import Image
 
-from {{ cookiecutter.package_name }}.settings.tree import Settings
+from {{ cookiecutter.package_name }}.settings.schema import Settings
 from {{ cookiecutter.package_name }}.task import build_datasets
 from {{ cookiecutter.package_name }}.tracking.task import box_data
 
@@ -18,7 +18,7 @@ import torch
 import yaml
 from PIL import Image
 
-from {{ cookiecutter.package_name }}.settings.tree import Settings
+from {{ cookiecutter.package_name }}.settings.schema import Settings
 from {{ cookiecutter.package_name }}.task import build_datasets
 from {{ cookiecutter.package_name }}.tracking.task import overlay
 

@@ -17,13 +17,13 @@ import yaml
 
 from {{ cookiecutter.package_name }}.run.folder import Run
 # ~ if cookiecutter.scope == "complete"
-from {{ cookiecutter.package_name }}.run.identity import RUN_ID, VARIED, new_run_id
+from {{ cookiecutter.package_name }}.run.run_id import RUN_ID, VARIED, new_run_id
 # ~ else
-from {{ cookiecutter.package_name }}.run.identity import RUN_ID, new_run_id
+from {{ cookiecutter.package_name }}.run.run_id import RUN_ID, new_run_id
 # ~ endif
 from {{ cookiecutter.package_name }}.settings.check import check, resolved
+from {{ cookiecutter.package_name }}.settings.schema import Settings
 from {{ cookiecutter.package_name }}.settings.stored import completed
-from {{ cookiecutter.package_name }}.settings.tree import Settings
 from {{ cookiecutter.package_name }}.task import METRICS, MONITOR
 from {{ cookiecutter.package_name }}.tracking import client
 from {{ cookiecutter.package_name }}.tracking.names import run_name

@@ -9,7 +9,7 @@ from hydra import compose, initialize_config_dir
 
 from {{ cookiecutter.package_name }}.settings.check import check
 from {{ cookiecutter.package_name }}.settings.launch import CONFIGS, RUN_ID
-from {{ cookiecutter.package_name }}.settings.tree import Settings
+from {{ cookiecutter.package_name }}.settings.schema import Settings
 from {{ cookiecutter.package_name }}.task import METRICS, MONITOR, TaskModule
 from {{ cookiecutter.package_name }}.training.training_length import EPOCHS, SHAPES_EPOCHS
 

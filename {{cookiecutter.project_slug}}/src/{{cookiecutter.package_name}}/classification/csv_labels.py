@@ -11,7 +11,7 @@ import numpy as np
 
 from ..data.files import SUFFIXES, folder_of, images_below, split_of
 from ..data.image_paths import check_inside, existing_form, find_images
-from ..data.reading import MISSING, Reading
+from ..data.reading_summary import MISSING, Reading
 from ..errors import UsageError
 from ..settings.classification import CsvSettings
 from .csv_table import BINARY, Columns, Row, binary_labels, find_columns, find_files, read_rows

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..data.files import split_of
-from ..data.reading import Reading
-from ..data.text import read_text
+from ..data.reading_summary import Reading
+from ..data.text_files import read_text
 from ..errors import UsageError
 from ..settings.classification import CsvSettings
 

@@ -16,9 +16,9 @@ from ..data.balance import image_weights
 # ~ endif
 from ..data.datamodule import Datasets
 from ..data.files import SUFFIXES, ListedFiles, folders_in, split_folders, split_of
-from ..data.fit import Fit
 from ..data.images import ImageFiles, Unreadable, UnreadableImageError
-from ..data.reading import Reading
+from ..data.reading_summary import Reading
+from ..data.resize import Fit
 from ..data.split import with_splits
 from ..errors import UsageError
 # ~ if cookiecutter.scope == "complete"

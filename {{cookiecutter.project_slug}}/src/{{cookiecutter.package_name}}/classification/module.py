@@ -19,7 +19,7 @@ from ..evaluation.scores import ClassScores, StepResults, rounded
 # ~ if cookiecutter.scope == "complete"
 from ..settings.classification import has_several_labels
 # ~ endif
-from ..settings.tree import Settings
+from ..settings.schema import Settings
 # ~ if cookiecutter.scope == "complete"
 from ..training.class_weights import weights_tensor
 # ~ endif

@@ -18,8 +18,8 @@ from ..training.backbone import (
     explain_failed_download,
     normalisation_for,
 )
+from ..training.initial_weights import IMAGENET, load_pretrained
 from ..training.parameter_groups import keep_frozen_norms
-from ..training.weights import IMAGENET, load_pretrained
 
 
 # ~ else

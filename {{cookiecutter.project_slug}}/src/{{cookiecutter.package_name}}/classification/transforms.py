@@ -11,7 +11,7 @@ from ..data.augment import random_steps
 # ~ else
 from ..data.color import color_jitter
 # ~ endif
-from ..data.fit import Fit
+from ..data.resize import Fit
 from ..settings.classification import DataSettings
 
 Transform = Callable[[Tensor], Tensor]

@@ -11,7 +11,7 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from ..run.identity import is_first
+from ..run.rank import is_first
 from ..run.signals import Interrupted
 from ..training.logging_step import ends_step, is_logging_step
 from .slurm import requeue

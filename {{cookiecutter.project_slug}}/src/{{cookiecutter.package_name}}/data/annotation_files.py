@@ -12,8 +12,8 @@ from ..settings.data import PixelFormat
 from .coco import CocoImage, CocoObject
 from .files import files_below, split_folders
 from .images import image_size
-from .reading import MISSING, Reading
-from .text import read_lines
+from .reading_summary import MISSING, Reading
+from .text_files import read_lines
 
 NO_CLASSES = {"__ignore__", "_background_"}  # labels of LabelMe
 CLASS_FILES = ("classes.txt", "labels.txt")

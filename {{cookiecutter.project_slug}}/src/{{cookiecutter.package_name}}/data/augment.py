@@ -10,7 +10,7 @@ from torchvision.transforms import v2
 from ..settings.data import AugmentSettings
 # ~ if cookiecutter.task == "classification"
 from .color import color_jitter
-from .fit import GREY
+from .resize import GREY
 
 # ~ else
 from .color import color_jitter

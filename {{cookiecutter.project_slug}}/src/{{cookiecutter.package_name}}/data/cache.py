@@ -14,10 +14,10 @@ from torchvision.transforms.v2.functional import resize
 
 from ..run.files import replacing
 from ..settings.data import DataFolder
-from ..settings.tree import Settings
+from ..settings.schema import Settings
 from .datamodule import Datasets
-from .fit import place
 from .images import DecodedImage
+from .resize import place
 
 HEADER_BYTES = 20  # channels, height and width, and those of the original image, int32 each
 

@@ -11,8 +11,8 @@ from PIL import Image
 from ..errors import UsageError
 from .datamodule import Datasets
 from .files import folder_of
-from .pixels import UNREADABLE
-from .reading import Reading, number_of
+from .image_formats import UNREADABLE
+from .reading_summary import Reading, number_of
 
 MAX_NAMES = 5  # of classes in a note
 OPENED = 200  # files whose frames are counted

@@ -12,7 +12,7 @@ from .coco_files import CocoFile, find_annotations, image_files, read_file, requ
 from .files import folder_of
 from .image_paths import check_inside
 from .images import RGB, image_size
-from .reading import MISSING, Reading, number_of
+from .reading_summary import MISSING, Reading, number_of
 
 
 class CocoObject(NamedTuple):

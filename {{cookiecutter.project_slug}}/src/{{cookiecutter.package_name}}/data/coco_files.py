@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 from ..errors import UsageError
 from .files import SPLIT_NAMES, is_hidden, split_folders
 from .image_paths import existing_files, find_images
-from .reading import Reading
-from .text import read_json
+from .reading_summary import Reading
+from .text_files import read_json
 
 IN_SPLIT = "_annotations.coco.json"  # as Roboflow writes it into the folder of each split
 LAYOUTS = """These layouts are read, each with a file for train, for val and, optionally, for test:

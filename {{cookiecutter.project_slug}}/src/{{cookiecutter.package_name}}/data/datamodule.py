@@ -14,9 +14,9 @@ from torch.multiprocessing.reductions import reduce_tensor
 from torch.utils.data import DataLoader, Dataset
 
 from ..errors import UsageError
-from ..settings.tree import LoaderSettings
+from ..settings.schema import LoaderSettings
 from .images import Unreadable, UnreadableImageError
-from .reading import Reading
+from .reading_summary import Reading
 from .sampler import SeededSamples, TrainingSampler
 
 MAX_WORKERS = 8

@@ -7,8 +7,8 @@ from typing import TypeVar
 from ..errors import UsageError
 from ..settings.data import DataFolder
 from .files import relative_names
-from .reading import Reading
-from .text import read_lines
+from .reading_summary import Reading
+from .text_files import read_lines
 
 ImageT = TypeVar("ImageT")
 

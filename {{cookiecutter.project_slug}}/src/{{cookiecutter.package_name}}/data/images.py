@@ -13,7 +13,7 @@ from torchcodec.decoders import decode_jpeg
 
 from ..errors import UsageError
 from ..settings.data import PixelFormat
-from .pixels import UNREADABLE, opened, orientation_of, to_channels, upright
+from .image_formats import UNREADABLE, opened, orientation_of, to_channels, upright
 
 RGB = PixelFormat()
 # Markers of a JPEG file (ITU T.81, table B.1): those of its size, and those to skip.

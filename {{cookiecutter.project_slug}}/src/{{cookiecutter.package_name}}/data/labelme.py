@@ -10,8 +10,8 @@ from ..settings.data import PixelFormat
 from .annotation_files import NO_CLASSES, AnnotationFile, find_annotation_files, to_coco_images
 from .coco import CocoImage
 from .images import RGB
-from .reading import Reading
-from .text import read_json
+from .reading_summary import Reading
+from .text_files import read_json
 
 CIRCLE_CORNERS = 64
 

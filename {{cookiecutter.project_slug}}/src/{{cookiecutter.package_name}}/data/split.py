@@ -12,16 +12,16 @@ from typing import TypeVar
 from ..errors import UsageError
 from ..run.files import write_csv
 from ..run.folder import Run
-from ..run.identity import is_first
+from ..run.rank import is_first
 from ..settings.data import DataFolder, OwnFolder
-from ..settings.tree import Settings
+from ..settings.schema import Settings
 from .checks import note_frames, note_repeated
 from .datamodule import Datasets
 # ~ if cookiecutter.scope == "complete"
 from .exclude import without_excluded
 # ~ endif
 from .files import relative_names
-from .reading import Reading, number_of
+from .reading_summary import Reading, number_of
 
 SPLITS = ("train", "val", "test")
 Groups = list[list[int]]  # the indices of the images of each group

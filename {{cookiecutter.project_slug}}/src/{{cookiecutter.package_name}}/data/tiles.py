@@ -7,7 +7,7 @@ import numpy as np
 
 from ..settings.data import PixelFormat
 from .images import DecodedImage, UnreadableImageError, image_size, size_conflict
-from .reading import Reading, number_of
+from .reading_summary import Reading, number_of
 
 OVERLAP = 0.25  # smallest overlap of neighbouring tiles, as a fraction of the tile's side
 

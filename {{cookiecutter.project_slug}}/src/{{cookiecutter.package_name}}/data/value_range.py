@@ -7,9 +7,9 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ..settings.data import PixelFormat
-from ..settings.tree import Settings
+from ..settings.schema import Settings
 from .datamodule import Datasets
-from .pixels import TOLERANCE, UNREADABLE, opened
+from .image_formats import TOLERANCE, UNREADABLE, opened
 
 SettingsT = TypeVar("SettingsT", bound=Settings)
 SAMPLED = 100  # images in which the range is looked for

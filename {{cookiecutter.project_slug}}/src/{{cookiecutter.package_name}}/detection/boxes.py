@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from ..data.fit import WHOLE, Placement, place
-from ..data.reading import Reading
+from ..data.reading_summary import Reading
+from ..data.resize import WHOLE, Placement, place
 from ..settings.detection import DataSettings
 
 NO_AREA = "the box has no area"

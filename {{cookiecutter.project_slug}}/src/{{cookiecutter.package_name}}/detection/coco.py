@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..data.coco import CocoImage, CocoObject
-from ..data.reading import Reading
+from ..data.reading_summary import Reading
 from ..errors import UsageError
 from ..run.files import write_json
 from .boxes import BEYOND, NO_AREA, OUTSIDE, AnnotatedImage, AnnotatedObject, Prediction

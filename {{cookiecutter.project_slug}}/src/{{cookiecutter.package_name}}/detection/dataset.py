@@ -15,12 +15,12 @@ from ..data.balance import image_weights
 from ..data.coco import CocoImage, read_coco
 from ..data.datamodule import Datasets
 from ..data.files import folder_of
-from ..data.fit import Fit
 from ..data.images import ImageFiles, Unreadable, UnreadableImageError, size_conflict
 # ~ if cookiecutter.scope == "complete"
 from ..data.labelme import read_labelme
 # ~ endif
-from ..data.reading import Reading
+from ..data.reading_summary import Reading
+from ..data.resize import Fit
 from ..data.split import with_splits
 # ~ if cookiecutter.scope == "complete"
 from ..data.tiles import note_tiles

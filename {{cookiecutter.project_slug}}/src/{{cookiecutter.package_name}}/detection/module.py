@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ..data.datamodule import counted_images
 from ..evaluation.scores import ClassScores, StepResults, rounded
-from ..settings.tree import MONITOR, Settings
+from ..settings.schema import MONITOR, Settings
 from ..training.logging_step import is_logging_step
 from ..training.optimizer import build_optimizer
 # ~ if cookiecutter.scope == "complete"

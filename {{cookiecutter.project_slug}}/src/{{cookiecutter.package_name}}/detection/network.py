@@ -22,8 +22,8 @@ from ..training.backbone import (
     normalisation_for,
     normalisation_of,
 )
+from ..training.initial_weights import IMAGENET, load_fitting, load_pretrained
 from ..training.parameter_groups import keep_frozen_norms
-from ..training.weights import IMAGENET, load_fitting, load_pretrained
 from .boxes import Prediction, Target
 from .coco_pretrained import coco_weights
 from .convolutional import ConvolutionalDetector

@@ -8,7 +8,7 @@ from torch import Tensor
 from torchvision.ops import batched_nms, box_area, box_iou
 
 from ..data.tiles import Tile, tiles_of
-from ..settings.tree import PredictSettings
+from ..settings.schema import PredictSettings
 from .boxes import Prediction, restored
 from .dataset import model_input
 from .module import DetectionModule

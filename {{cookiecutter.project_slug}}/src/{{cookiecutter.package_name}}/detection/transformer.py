@@ -9,7 +9,7 @@ from torchvision.ops import box_convert
 
 from ..errors import UsageError
 from ..settings.detection import ModelSettings
-from ..training.weights import IMAGENET
+from ..training.initial_weights import IMAGENET
 from .boxes import Prediction, Target
 from .coco_pretrained import DFINE_BACKBONE, DFINE_CONFIG
 from .feature_maps import levels_of

@@ -12,7 +12,7 @@ from ..data.augment import random_steps
 # ~ else
 from ..data.color import color_jitter
 # ~ endif
-from ..data.fit import GREY, Fit, place
+from ..data.resize import GREY, Fit, place
 from ..settings.detection import DataSettings
 from .boxes import Target
 

@@ -11,8 +11,8 @@ from ..data.annotation_files import AnnotationFile, find_annotation_files, to_co
 from ..data.coco import CocoImage
 from ..data.files import folders_in, split_of
 from ..data.images import RGB
-from ..data.reading import Reading
-from ..data.text import read_lines, read_text
+from ..data.reading_summary import Reading
+from ..data.text_files import read_lines, read_text
 from ..errors import UsageError
 from ..settings.data import PixelFormat
 

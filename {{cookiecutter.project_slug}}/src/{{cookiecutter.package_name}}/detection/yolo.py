@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from ..data.files import ListedFiles, folder_of
 from ..data.image_paths import check_inside, existing_files, existing_form, find_images
-from ..data.reading import MISSING, Reading
-from ..data.text import read_lines, read_text
+from ..data.reading_summary import MISSING, Reading
+from ..data.text_files import read_lines, read_text
 from ..errors import UsageError
 from .boxes import BEYOND, NO_AREA, OUTSIDE, AnnotatedImage, AnnotatedObject
 from .yolo_files import (

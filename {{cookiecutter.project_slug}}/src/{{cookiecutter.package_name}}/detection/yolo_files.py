@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from ..data.files import SPLIT_NAMES, split_folders
-from ..data.text import read_text
+from ..data.text_files import read_text
 from ..errors import UsageError
 
 EXAMPLE = """data.yaml must contain the names of the classes; without splits, the images are split:

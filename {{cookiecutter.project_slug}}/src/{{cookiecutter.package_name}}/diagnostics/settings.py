@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from ..settings.tree import Settings
+from ..settings.schema import Settings
 
 
 class BenchSettings(Settings):

@@ -12,14 +12,14 @@ from rich.table import Table
 from torch import Tensor
 
 from ..data.datamodule import DataModule
-from ..data.reading import number_of
+from ..data.reading_summary import number_of
 from ..run.files import replacing, write_json, write_text
 from ..run.folder import Run, read_metrics
-from ..settings.tree import METRICS, model_name
-from .callback import EvaluationResults
+from ..settings.schema import METRICS, model_name
 from .drawing import contact_sheet
 from .figures import write_figures
 from .html_page import grid, image, page, table
+from .results import EvaluationResults
 # ~ if cookiecutter.task == "detection" or (cookiecutter.task == "classification" and cookiecutter.scope == "complete")
 from .scores import THRESHOLDS, ClassScores, best_threshold
 

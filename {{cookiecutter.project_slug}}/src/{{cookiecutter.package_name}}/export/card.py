@@ -13,7 +13,7 @@ from torch import Tensor
 from ..data.datamodule import Datasets
 from ..run.folder import Run
 from ..settings.check import flattened
-from ..settings.tree import Settings
+from ..settings.schema import Settings
 from ..task import TaskModule, task_export
 from .settings import ONNX_PACKAGES, ExportSettings
 

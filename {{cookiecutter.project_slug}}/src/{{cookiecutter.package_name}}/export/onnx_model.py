@@ -9,9 +9,9 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from .. import model as checkpoint_model
+from .. import load_model
 from ..errors import UsageError
-from ..settings.tree import Settings
+from ..settings.schema import Settings
 from ..task import TaskModule, task_export
 from ..training import checkpoint
 
@@ -126,7 +126,7 @@ def load_module(path: Path, settings: Settings) -> TaskModule:
         UsageError: if the file is neither, or was not written by this project.
     """
     if path.suffix != ".onnx":
-        return checkpoint_model.load_module(path, settings)
+        return load_model.load_module(path, settings)
     network = OnnxNetwork(path)
     shape = [settings.data.channels, *settings.data.input_size]
     if list(network.shape) != shape:
@@ -135,6 +135,6 @@ def load_module(path: Path, settings: Settings) -> TaskModule:
             f"{path} takes images of {width} x {height} pixels and {channels} channels.\n"
             "Leave out data.image_size and data.channels, or export the checkpoint again."
         )
-    module = checkpoint_model.build_module(network.metadata, settings)
+    module = load_model.build_module(network.metadata, settings)
     cast("Any", module).network = network
     return module.eval()

@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from ..settings.tree import CheckpointFile, Settings
+from ..settings.schema import CheckpointFile, Settings
 
 ONNX_PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 

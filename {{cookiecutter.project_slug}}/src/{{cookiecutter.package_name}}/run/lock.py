@@ -22,7 +22,7 @@ from typing import IO
 
 from ..errors import UsageError
 from .folder import Run
-from .identity import is_first
+from .rank import is_first
 
 if sys.platform != "win32":
     import fcntl
@@ -177,7 +177,7 @@ from filelock import FileLock, Timeout
 
 from ..errors import UsageError
 from .folder import Run
-from .identity import is_first
+from .rank import is_first
 
 file_lock = FileLock  # a context manager that waits while another process holds the lock
 

@@ -15,7 +15,7 @@ from ..evaluation.html_page import image, page, table
 from ..run.files import write_csv, write_text
 from ..run.folder import Run, read_metrics
 from ..settings.check import flattened
-from ..settings.tree import METRICS, MONITOR, monitored
+from ..settings.schema import METRICS, MONITOR, monitored
 
 NOT_COMPARED = {"resume", "runs"}  # these settings do not affect the result
 PRINTED_RUNS = 20  # results.csv and report.html have all runs

@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from ..run.environment import without_secrets
 from ..run.files import write_text
 from ..run.folder import Run
-from ..run.identity import RUN_ID
+from ..run.run_id import RUN_ID
 
 
 class Multirun(Callback):

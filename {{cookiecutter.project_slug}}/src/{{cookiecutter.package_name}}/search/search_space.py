@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from ..errors import UsageError
 from ..settings.check import Strict, flattened, problems, refuse, resolved
-from ..settings.tree import Settings
+from ..settings.schema import Settings
 
 if TYPE_CHECKING:
     from optuna import Trial

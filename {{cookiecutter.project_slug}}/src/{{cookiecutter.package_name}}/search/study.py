@@ -14,7 +14,7 @@ from optuna.trial import TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from ..errors import UsageError
-from ..settings.tree import METRICS
+from ..settings.schema import METRICS
 from .search_space import Search
 
 HEARTBEAT_SECONDS = 15

@@ -22,11 +22,11 @@ from ..run.environment import without_secrets
 from ..run.files import write_text
 from ..run.folder import Run, read_metrics
 # ~ if cookiecutter.use_wandb
-from ..run.identity import RUN_ID, VARIED
+from ..run.run_id import RUN_ID, VARIED
 # ~ else
-from ..run.identity import RUN_ID
+from ..run.run_id import RUN_ID
 # ~ endif
-from ..settings.tree import monitored
+from ..settings.schema import monitored
 from .compare import compare, read_result
 from .plots import draw_study
 from .search_space import SEARCH_SETTINGS, Search, hydra_value, suggest

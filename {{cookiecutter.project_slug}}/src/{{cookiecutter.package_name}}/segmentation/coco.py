@@ -14,7 +14,7 @@ from ..data.coco import CocoImage, CocoObject, read_coco
 from ..data.files import folder_of
 from ..data.images import UnreadableImageError, size_conflict
 from ..data.labelme import read_labelme
-from ..data.reading import Reading
+from ..data.reading_summary import Reading
 from ..data.split import with_splits
 from ..errors import UsageError
 from ..settings.segmentation import DataSettings

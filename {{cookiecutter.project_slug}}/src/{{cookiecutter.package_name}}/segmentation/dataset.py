@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ..data.datamodule import Datasets
-from ..data.fit import Fit
 from ..data.images import DecodedImage, ImageFiles, Unreadable, UnreadableImageError, read_image
-from ..data.reading import Reading
+from ..data.reading_summary import Reading
+from ..data.resize import Fit
 from ..data.split import with_splits
 # ~ if cookiecutter.scope == "complete"
 from ..data.tiles import TiledImages, note_tiles

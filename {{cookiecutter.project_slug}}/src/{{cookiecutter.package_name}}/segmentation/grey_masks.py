@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from PIL import Image
 
-from ..data.pixels import orientation_of
-from ..data.reading import Reading
+from ..data.image_formats import orientation_of
+from ..data.reading_summary import Reading
 from ..errors import UsageError
 from ..settings.data import PixelFormat
 from .mask_folders import Pair

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..data.files import ListedFiles, folders_in, split_folders
-from ..data.reading import Reading
+from ..data.reading_summary import Reading
 from ..errors import UsageError
 
 IMAGES = ("images",)

@@ -14,10 +14,10 @@ from torch.nn.functional import pad
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2.functional import resize
 
-from ..data.fit import place
+from ..data.image_formats import ORIENTATION, orientation_of
 from ..data.images import UnreadableImageError, size_conflict
-from ..data.pixels import ORIENTATION, orientation_of
-from ..data.text import read_text
+from ..data.resize import place
+from ..data.text_files import read_text
 from ..errors import UsageError
 from ..evaluation.drawing import class_color
 from ..run.files import replacing, write_text

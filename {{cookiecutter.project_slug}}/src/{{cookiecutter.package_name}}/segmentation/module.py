@@ -13,7 +13,7 @@ from torchmetrics.classification import MulticlassConfusionMatrix
 
 from ..data.datamodule import counted_images
 from ..evaluation.scores import ClassScores, StepResults, rounded
-from ..settings.tree import MONITOR, Settings
+from ..settings.schema import MONITOR, Settings
 # ~ if cookiecutter.scope == "complete"
 from ..training.class_weights import weights_tensor
 # ~ endif

@@ -14,8 +14,8 @@ from ..errors import UsageError
 from ..settings.segmentation import ModelSettings
 # ~ if cookiecutter.scope == "complete"
 from ..training.backbone import Normalisation, check_name, explain_failed_download, normalisation_of
+from ..training.initial_weights import IMAGENET, load_pretrained
 from ..training.parameter_groups import keep_frozen_norms
-from ..training.weights import IMAGENET, load_pretrained
 
 
 # ~ else

@@ -7,10 +7,10 @@ from torch import Tensor
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2.functional import resize
 
-from ..data.fit import place
+from ..data.resize import place
 from ..data.tiles import Tile, tiles_of
+from ..settings.schema import PredictSettings
 from ..settings.segmentation import DataSettings
-from ..settings.tree import PredictSettings
 from .dataset import model_input
 from .masks import IGNORE_INDEX, Prediction
 from .module import SegmentationModule

@@ -12,7 +12,7 @@ from ..data.augment import random_steps
 # ~ else
 from ..data.color import color_jitter
 # ~ endif
-from ..data.fit import GREY, Fit
+from ..data.resize import GREY, Fit
 from ..settings.segmentation import DataSettings
 from .masks import IGNORE_INDEX
 

@@ -14,7 +14,7 @@ from pydantic import Field
 from .check import Strict
 # ~ if cookiecutter.scope == "complete"
 from .data import OwnFolder, ShapesSettings
-from .weights import Freeze, Pretrained
+from .fine_tuning import Freeze, Pretrained
 
 
 # ~ else

@@ -9,9 +9,9 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from ..errors import NotFiniteError, UsageError
 # ~ if cookiecutter.task == "classification"
-from ..settings.tree import METRICS, MONITOR, Settings, monitored
+from ..settings.schema import METRICS, MONITOR, Settings, monitored
 # ~ else
-from ..settings.tree import METRICS, monitored
+from ..settings.schema import METRICS, monitored
 # ~ endif
 from .client import reason, say
 from .logger import RunLogger

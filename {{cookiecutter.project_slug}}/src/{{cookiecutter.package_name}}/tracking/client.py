@@ -22,7 +22,8 @@ from pydantic import ValidationError
 from ..errors import UsageError
 from ..run.environment import without_secrets
 from ..run.folder import Run
-from ..run.identity import is_first, unset_empty_variables
+from ..run.rank import is_first
+from ..run.run_id import unset_empty_variables
 from .settings import Mode, WandbSettings
 
 log = logging.getLogger(__name__)

@@ -12,9 +12,9 @@ from ..data.files import files_below, folder_of
 from ..errors import UsageError
 from ..run.folder import Run
 from ..settings.check import check
+from ..settings.schema import EvaluateSettings, PredictSettings, Settings
 from ..settings.stored import completed
 from ..settings.trackers import split_trackers
-from ..settings.tree import EvaluateSettings, PredictSettings, Settings
 from ..task import build_datasets
 from .artifacts import log_files
 from .client import package

@@ -18,8 +18,8 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from ..run.environment import redacted, without_secrets
 from ..run.folder import Run, read_rows
-from ..run.identity import is_first
-from ..settings.tree import METRICS
+from ..run.rank import is_first
+from ..settings.schema import METRICS
 from .client import (
     abandon,
     has_key,

@@ -10,10 +10,10 @@ from hydra.errors import HydraException
 
 from ..run.folder import Run
 # ~ if cookiecutter.scope == "complete"
-from ..run.identity import VARIED
+from ..run.run_id import VARIED
 # ~ endif
 from ..settings.check import flattened
-from ..settings.tree import Settings, model_name
+from ..settings.schema import Settings, model_name
 
 SWEEP = "WANDB_SWEEP_ID"  # the variable that the agent of a sweep sets
 

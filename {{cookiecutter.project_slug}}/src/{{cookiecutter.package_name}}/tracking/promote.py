@@ -11,7 +11,7 @@ from ..errors import UsageError
 from ..run.folder import Run
 from ..settings.check import Strict, check
 from ..settings.launch import launch
-from ..settings.tree import monitored
+from ..settings.schema import monitored
 from .client import has_key, installed, public_api, reason, requested_mode
 from .pending import postpone
 from .registry import PREFIX, link, refuse

@@ -7,7 +7,7 @@ from typing import Any
 from ..errors import UsageError
 from ..run.files import write_text
 from ..run.lock import file_lock
-from ..settings.tree import METRICS, MONITOR, monitored
+from ..settings.schema import METRICS, MONITOR, monitored
 from .client import installed, public_api, reason
 
 PREFIX = "wandb:"

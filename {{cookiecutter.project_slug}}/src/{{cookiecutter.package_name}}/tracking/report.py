@@ -11,7 +11,7 @@ from pydantic import Field
 from ..errors import UsageError
 from ..settings.check import Strict, check, flattened
 from ..settings.launch import launch
-from ..settings.tree import METRICS, monitored
+from ..settings.schema import METRICS, monitored
 from .client import public_api, reason
 from .settings import WandbSettings
 

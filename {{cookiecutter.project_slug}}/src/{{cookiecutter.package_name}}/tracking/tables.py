@@ -14,7 +14,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from ..data.datamodule import Datasets
 from ..data.files import folder_of
 from ..data.images import Unreadable, image_size
-from ..evaluation.callback import EvaluationResults
+from ..evaluation.results import EvaluationResults
 from ..task import TaskModule
 from ..training.callbacks.pictures import PredictedSample
 from .charts import confusion_matrix, precision_recall, score_histograms, table

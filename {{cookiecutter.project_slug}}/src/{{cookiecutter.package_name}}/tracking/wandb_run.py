@@ -20,9 +20,9 @@ from ..run.environment import environment, redacted
 from ..run.files import write_text
 from ..run.folder import Run
 # ~ if cookiecutter.scope == "complete"
-from ..settings.tree import PredictSettings, Settings
+from ..settings.schema import PredictSettings, Settings
 # ~ else
-from ..settings.tree import Settings
+from ..settings.schema import Settings
 # ~ endif
 # ~ if cookiecutter.scope == "complete"
 from .alerts import MetricAlerts, alert_failure, check_rules, send_alert

@@ -19,8 +19,8 @@ from ..errors import UsageError
 from ..run.environment import redacted
 from ..run.files import replacing
 from ..run.folder import Run
-from ..run.identity import is_first
-from ..settings.tree import METRICS, Settings
+from ..run.rank import is_first
+from ..settings.schema import METRICS, Settings
 
 log = logging.getLogger(__name__)
 

@@ -13,13 +13,13 @@ from ..data.images import UnreadableImageError
 # ~ endif
 from ..errors import UsageError
 # ~ if cookiecutter.task == "segmentation"
-from ..settings.tree import Settings
+from ..settings.schema import Settings
 
 SAMPLED = 200  # masks whose pixels are counted
 
 
 # ~ else
-from ..settings.tree import Settings
+from ..settings.schema import Settings
 
 
 # ~ endif

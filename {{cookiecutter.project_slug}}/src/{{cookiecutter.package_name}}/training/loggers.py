@@ -13,8 +13,8 @@ from ..errors import UsageError
 from ..run.environment import redacted
 from ..run.folder import Run
 from ..settings.check import flattened
+from ..settings.schema import Settings
 from ..settings.trackers import TARGET, split_trackers
-from ..settings.tree import Settings
 
 
 @contextmanager

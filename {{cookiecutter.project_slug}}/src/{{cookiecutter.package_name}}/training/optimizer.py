@@ -13,11 +13,11 @@ from torch.optim.lr_scheduler import LambdaLR
 
 # ~ if cookiecutter.scope == "complete"
 from ..errors import UsageError
-from ..settings.tree import Settings
+from ..settings.schema import Settings
 from .parameter_groups import parameter_groups
 
 # ~ else
-from ..settings.tree import Settings
+from ..settings.schema import Settings
 
 # ~ endif
 FUSED_ON = {"cpu", "cuda"}

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..errors import UsageError
-from ..settings.tree import OptimizerSettings
+from ..settings.schema import OptimizerSettings
 
 
 def freeze(network: nn.Module, which: Literal["none", "backbone"] | int) -> None:

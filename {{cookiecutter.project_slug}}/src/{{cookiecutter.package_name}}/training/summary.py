@@ -8,8 +8,8 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import Logger
 
 from ..run.folder import Run
-from ..run.identity import is_first
-from ..settings.tree import Settings, model_name
+from ..run.rank import is_first
+from ..settings.schema import Settings, model_name
 
 log = logging.getLogger(__name__)
 

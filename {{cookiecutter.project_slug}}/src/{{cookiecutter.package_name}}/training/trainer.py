@@ -20,11 +20,12 @@ from ..run.folder import Run
 # ~ if cookiecutter.scope == "complete"
 from ..run.processes import check_processes
 # ~ endif
-from ..settings.tree import Settings
+from ..settings.schema import Settings
 from .callbacks.ema import WeightAverage
+from .callbacks.finite_loss import FiniteLoss
+from .callbacks.gradients import Gradients
 from .callbacks.prefetch import NextEpoch
 from .callbacks.progress import EpochLines, ProgressBar, TimeLeft
-from .callbacks.stability import FiniteLoss, Gradients
 from .checkpoint import AtomicCheckpoints, BestCheckpoint
 
 SILENCED_WARNINGS = (  # warnings of Lightning that do not apply here

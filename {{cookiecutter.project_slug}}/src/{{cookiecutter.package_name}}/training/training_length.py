@@ -8,7 +8,7 @@ from ..data.datamodule import Datasets
 from ..run.failures import resume_command
 from ..run.folder import Run, read_metrics
 from ..settings.data import ShapesSettings
-from ..settings.tree import METRICS, Settings
+from ..settings.schema import METRICS, Settings
 
 STEPS = 800  # optimiser steps that a training run from random weights needs at least
 EPOCHS = (10, 200)  # the fewest and the most epochs

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..run.files import write_json
 from ..run.folder import Run
-from ..run.identity import is_first
+from ..run.rank import is_first
 from .files import SPLIT_NAMES, ListedFiles, list_images
 
 log = logging.getLogger(__name__)

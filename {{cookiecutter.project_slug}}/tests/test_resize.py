@@ -11,13 +11,13 @@ import torch
 # ~ if cookiecutter.task == "classification"
 import yaml
 
-from {{ cookiecutter.package_name }}.data.fit import Fit, place
+from {{ cookiecutter.package_name }}.data.resize import Fit, place
 from {{ cookiecutter.package_name }}.errors import UsageError
 # ~ elif cookiecutter.task == "detection"
 import yaml
 from PIL import Image
 
-from {{ cookiecutter.package_name }}.data.fit import Fit, place
+from {{ cookiecutter.package_name }}.data.resize import Fit, place
 from {{ cookiecutter.package_name }}.detection.boxes import Prediction, Target
 from {{ cookiecutter.package_name }}.detection.metrics import CocoScores
 from {{ cookiecutter.package_name }}.detection.module import DetectionModule
@@ -27,14 +27,14 @@ from {{ cookiecutter.package_name }}.errors import UsageError
 import yaml
 from PIL import Image
 
-from {{ cookiecutter.package_name }}.data.fit import Fit, place
+from {{ cookiecutter.package_name }}.data.resize import Fit, place
 from {{ cookiecutter.package_name }}.errors import UsageError
 from {{ cookiecutter.package_name }}.segmentation.masks import Prediction
 from {{ cookiecutter.package_name }}.segmentation.module import SegmentationModule
 from {{ cookiecutter.package_name }}.segmentation.transforms import eval_transform
 # ~ endif
 from {{ cookiecutter.package_name }}.settings.check import check
-from {{ cookiecutter.package_name }}.settings.tree import Settings
+from {{ cookiecutter.package_name }}.settings.schema import Settings
 
 from small import SHAPES, SMALL, composed, run_command
 

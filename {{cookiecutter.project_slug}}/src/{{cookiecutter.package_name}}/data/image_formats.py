@@ -1,4 +1,4 @@
-"""Open image files of any depth and number of channels, and convert their values to 8 bits."""
+"""Open image files of any format, depth and number of channels, and convert them to 8 bits."""
 
 import struct
 from collections.abc import Iterator

@@ -1,6 +1,6 @@
 import pytest
 
-from {{ cookiecutter.package_name }}.data.text import read_text
+from {{ cookiecutter.package_name }}.data.text_files import read_text
 from {{ cookiecutter.package_name }}.errors import UsageError
 
 

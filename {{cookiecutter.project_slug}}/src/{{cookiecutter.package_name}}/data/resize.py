@@ -1,4 +1,4 @@
-"""Fit images of any shape into the model input: ``data.image_size`` and ``data.fit``."""
+"""Resize images of any shape to the model input: ``data.image_size`` and ``data.fit``."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple

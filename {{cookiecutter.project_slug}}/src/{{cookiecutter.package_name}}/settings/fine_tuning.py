@@ -1,4 +1,4 @@
-"""The settings of a model for its initial weights, and for those that are not trained."""
+"""The settings of fine-tuning: the weights to start from, and those that are not trained."""
 
 from collections.abc import Sequence
 from typing import Annotated, Literal

@@ -7,20 +7,20 @@ from types import SimpleNamespace
 import pytest
 from PIL import Image
 
-from {{ cookiecutter.package_name }}.data import reading as data_reading
 from {{ cookiecutter.package_name }}.data.checks import (
     check_learnable,
     check_outside_runs,
     note_frames,
 )
-from {{ cookiecutter.package_name }}.data.reading import (
+from {{ cookiecutter.package_name }}.data.reading_summary import (
     Reading,
     number_of,
+    report_reading,
 )
 from {{ cookiecutter.package_name }}.errors import UsageError
 from {{ cookiecutter.package_name }}.run.folder import Run
 from {{ cookiecutter.package_name }}.settings.check import check
-from {{ cookiecutter.package_name }}.settings.tree import Settings
+from {{ cookiecutter.package_name }}.settings.schema import Settings
 from {{ cookiecutter.package_name }}.task import build_datasets
 
 # ~ if cookiecutter.task == "detection"
@@ -160,7 +160,7 @@ def test_the_account_is_logged_in_two_lines_and_written_in_full(tmp_path, caplog
     reading.leave_out("objects", "without area", "2.txt", split="val")
     reading.note("There is no test.")
     (tmp_path / "environment.json").write_text('{"command": "train"}')
-    data_reading.report_reading(reading, Run(tmp_path))
+    report_reading(reading, Run(tmp_path))
     assert caplog.messages == [
         "Data: train 9 images with 3 objects, val 9 images with 1 object.",
         "Left out: 3 objects (without area; the first is 0.txt).",

@@ -7,12 +7,12 @@ from typing import Any
 from .data.datamodule import Datasets
 from .errors import UsageError
 from .settings.check import check
+from .settings.schema import Settings
 from .settings.stored import completed
-from .settings.tree import Settings
 from .task import TaskModule, build_datasets
 # ~ if cookiecutter.scope == "complete"
 from .training.checkpoint import read_checkpoint
-from .training.weights import load_fitting
+from .training.initial_weights import load_fitting
 
 
 # ~ else
