@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from {{ cookiecutter.package_name }}.task import MONITOR
-from {{ cookiecutter.package_name }}.tracking import provenance
+from {{ cookiecutter.package_name }}.tracking import lineage, registry
 
 from reading import artifacts, config, entries, history, logged
 from tracked import PLAIN
@@ -18,7 +18,7 @@ from tracked import PLAIN
 def test_data_and_model_are_described(recorded):
     stored = config(recorded)
     root = recorded.parents[1] / "data" / "shapes"
-    assert stored["data_fingerprint"] == provenance.fingerprint(root)
+    assert stored["data_fingerprint"] == registry.fingerprint(root)
     assert stored["model_size"]["trainable"] == stored["model_size"]["parameters"] > 1000
     assert any(name.startswith("gradients/") for row in history(recorded) for name in row)
     assert len(logged(recorded, "test/worst")[0]["filenames"]) == 3
@@ -60,14 +60,14 @@ def test_the_fingerprint_changes_with_names_sizes_and_annotations(tmp_path):
     image, labels = tmp_path / "1.jpg", tmp_path / "labels.json"
     image.write_bytes(b"12")
     labels.write_text("{}")
-    seen = [provenance.fingerprint(tmp_path)]
-    assert provenance.fingerprint(tmp_path) == seen[0]
+    seen = [registry.fingerprint(tmp_path)]
+    assert registry.fingerprint(tmp_path) == seen[0]
     labels.write_text("[]")
-    seen.append(provenance.fingerprint(tmp_path))
+    seen.append(registry.fingerprint(tmp_path))
     image.write_bytes(b"123")
-    seen.append(provenance.fingerprint(tmp_path))
+    seen.append(registry.fingerprint(tmp_path))
     image.rename(tmp_path / "2.jpg")
-    seen.append(provenance.fingerprint(tmp_path))
+    seen.append(registry.fingerprint(tmp_path))
     assert len(set(seen)) == 4
 
 
@@ -81,7 +81,7 @@ def test_uncommitted_changes_are_summarised_by_file(workplace):
     saved = []
     run = SimpleNamespace(save=lambda path, **_: saved.append(path))
     folder = SimpleNamespace(folder=workplace)
-    provenance.log_changes(SimpleNamespace(run=folder, experiment=run, guarded=nullcontext))
+    lineage.log_changes(SimpleNamespace(run=folder, experiment=run, guarded=nullcontext))
     assert saved == [str(workplace / "uncommitted.txt")]
     summary = (workplace / "uncommitted.txt").read_text()
     assert {"M own.py", "?? new.py"} <= {line.strip() for line in summary.splitlines()}

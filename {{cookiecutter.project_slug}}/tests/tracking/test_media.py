@@ -38,6 +38,21 @@ def test_an_animation_of_photographs_is_small(tmp_path):
     assert path.stat().st_size < 5e6
 
 
+def test_the_unchanged_parts_of_an_animation_are_stored_once(tmp_path):
+    torch.manual_seed(0)
+    photo = Image.fromarray((255 * torch.rand(300, 400, 3)).byte().numpy())
+    sheets = [tmp_path / f"{index}.png" for index in range(20)]
+    for index, sheet in enumerate(sheets):
+        photo.paste("white", (8 * index, 0, 8 * index + 8, 8))  # the change of an epoch
+        photo.save(sheet)
+    path, single = tmp_path / "animation.webp", tmp_path / "single.webp"
+    images.write_animation(sheets, path, 512)
+    photo.save(single, method=0)
+    with Image.open(path) as frames:
+        assert frames.n_frames == 20
+    assert path.stat().st_size < 1.2 * single.stat().st_size
+
+
 def test_sheets_of_different_heights_are_frames_of_one_size(tmp_path):
     sheets = [tmp_path / f"{height}.png" for height in (40, 60, 50)]
     for sheet in sheets:
@@ -54,6 +69,8 @@ def test_a_damaged_sheet_is_left_out_of_the_animation_with_a_line(tracked, caplo
     run = tracked()
     sheet = run / "predictions" / "epoch_000.png"
     sheet.write_bytes(sheet.read_bytes()[:200])
+    red = Image.new("RGB", (64, 64), "red")  # WebP joins equal frames, and these may be equal
+    red.save(run / "predictions" / "epoch_001.png")
     (run / "predictions" / "epochs.webp").write_bytes(b"RIFF")
     tracked(f"resume={run.name}", "trainer.max_epochs=3")
     (line,) = [text for text in caplog.messages if "left out of the animation" in text]

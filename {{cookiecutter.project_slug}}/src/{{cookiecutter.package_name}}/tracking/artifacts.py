@@ -1,8 +1,8 @@
+# ~ if cookiecutter.scope == "complete"
 """Log checkpoints and other files of a run as versioned W&B artifacts."""
 
-# ~ if cookiecutter.scope == "complete"
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,35 +10,17 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities.model_summary.model_summary import ModelSummary
 
-# ~ else
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
-
-from lightning.pytorch import Callback, LightningModule, Trainer
-
-# ~ endif
 from ..training.checkpoint import read_checkpoint, scores
-# ~ if cookiecutter.scope == "complete"
 from .logger import RunLogger
 
 
 class ModelArtifacts(Callback):
     """Log the checkpoints of a training run as versions of an artifact, and describe its model."""
 
-    # ~ else
-from .logger import RunLogger
-
-
-class ModelArtifacts(Callback):
-    """Log the best checkpoint as an artifact when the training ends or fails."""
-
-    # ~ endif
     def __init__(self, logger: RunLogger) -> None:
         self.logger = logger
         self.versions: dict[Path, tuple[int, Any]] = {}  # by file: its time, the artifact
 
-    # ~ if cookiecutter.scope == "complete"
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the size of the model."""
         with self.logger.guarded("describing the model"):
@@ -69,12 +51,6 @@ class ModelArtifacts(Callback):
             if not version.aliases:
                 version.delete()
 
-    # ~ else
-    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Log the best checkpoint."""
-        self._log_checkpoints(trainer)
-
-    # ~ endif
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
     ) -> None:
@@ -83,7 +59,6 @@ class ModelArtifacts(Callback):
 
     def _log_checkpoints(self, trainer: Trainer) -> None:
         """Log the checkpoints of a training run that has ended."""
-        # ~ if cookiecutter.scope == "complete"
         if self.logger.tracking.log_model == "best":
             self._log(self.logger.run.best, ["best"])
         if self.logger.tracking.log_model == "all":
@@ -97,12 +72,7 @@ class ModelArtifacts(Callback):
         for path in sorted(self.logger.run.best.parent.glob("epoch=*.ckpt")):
             self._log(path, ["best"] if path.name == Path(best).name else [])
 
-        # ~ else
-        if self.logger.tracking.log_model == "best":
-            self._log(self.logger.run.best, ["best"])
-
-        # ~ endif
-    def _log(self, path: Path, aliases: Sequence[str]) -> None:
+    def _log(self, path: Path, aliases: list[str]) -> None:
         """Log a checkpoint as a version of ``model-<run id>``, unless it is logged already."""
         logger = self.logger
         modified = path.stat().st_mtime_ns if path.is_file() else 0
@@ -122,29 +92,68 @@ def log_files(
     kind: str,
     name: str,
     files: Sequence[Path],
-    aliases: Sequence[str] = (),
-    metadata: Mapping[str, Any] | None = None,
+    aliases: list[str],
+    metadata: dict[str, Any],
 ) -> Any:
     """Log files as a version of the W&B artifact ``name`` of the type ``kind``.
 
     Returns:
         The artifact, whose upload may not have ended yet.
     """
-    artifact = logger.wandb.Artifact(name, kind, metadata=dict(metadata or {}))
+    artifact = logger.wandb.Artifact(name, kind, metadata=metadata)
     for path in files:
         artifact.add_file(str(path), name=path.name)
-    # ~ if cookiecutter.scope == "complete"
     # The connection may break, so the end of the run checks that the server has these artifacts.
     logger.artifacts.append(
         {
             "action": "log",
             "kind": kind,
             "artifact": name,
-            "aliases": list(aliases),
-            "facts": dict(metadata or {}),
+            "aliases": aliases,
+            "facts": metadata,
             "files": [os.path.relpath(path, logger.run.folder) for path in files],
             "digest": artifact.digest,
         }
     )
-    # ~ endif
-    return logger.experiment.log_artifact(artifact, aliases=list(aliases) or None)
+    return logger.experiment.log_artifact(artifact, aliases=aliases or None)
+# ~ else
+"""Log the best checkpoint of a run as a versioned W&B artifact."""
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from ..training.checkpoint import read_checkpoint, scores
+from .logger import RunLogger
+
+
+class ModelArtifacts(Callback):
+    """Log the best checkpoint as an artifact when the training ends or fails."""
+
+    def __init__(self, logger: RunLogger) -> None:
+        self.logger = logger
+        self.logged = False
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Log the best checkpoint."""
+        self._log()
+
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        """Log the best checkpoint of a training run that fails."""
+        self._log()
+
+    def _log(self) -> None:
+        """Log the checkpoint as a version of ``model-<run id>``, unless it is logged already."""
+        logger, run = self.logger, self.logger.run
+        if logger.tracking.log_model == "none" or self.logged or not run.best.is_file():
+            return
+        with logger.guarded("logging the model"):
+            checkpoint = read_checkpoint(run.best)
+            metadata = logger.model_metadata | {"epoch": checkpoint["epoch"]} | scores(checkpoint)
+            artifact = logger.wandb.Artifact(f"model-{run.id}", "model", metadata=metadata)
+            for path in (run.best, run.split):
+                if path.is_file():
+                    artifact.add_file(str(path), name=path.name)
+            logger.experiment.log_artifact(artifact, aliases=["best"])
+            self.logged = True
+# ~ endif

@@ -28,7 +28,9 @@ from .settings import Mode, WandbSettings
 
 log = logging.getLogger(__name__)
 
+# ~ if cookiecutter.scope == "complete"
 TIMEOUT = 20  # seconds before a request of ``public_api`` fails
+# ~ endif
 ANSWER_SECONDS = 3  # for the server to answer at the start of a run
 
 
@@ -113,6 +115,7 @@ def read_records(file: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
 
 
+# ~ if cookiecutter.scope == "complete"
 def public_api(tracking: Mapping[str, Any] | None = None) -> Any:
     """Return a ``wandb.Api`` whose default project and entity come from the settings."""
     wandb_settings()
@@ -121,6 +124,7 @@ def public_api(tracking: Mapping[str, Any] | None = None) -> Any:
     return wandb.Api({key: name for key, name in names.items() if name}, timeout=TIMEOUT)
 
 
+# ~ endif
 def requested_mode(tracking: WandbSettings, environ: Mapping[str, str]) -> Mode | None:
     """Return the mode that the settings or else W&B's own settings ask for; None if neither does.
 

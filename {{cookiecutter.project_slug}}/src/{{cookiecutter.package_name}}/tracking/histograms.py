@@ -3,16 +3,10 @@
 ``wandb.watch`` would log them within the backward pass, where an error of W&B ends the training.
 """
 
-from typing import Any
-
-import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from torch import Tensor
 from torch.optim import Optimizer
 
 from .logger import RunLogger
-
-BINS = 64
 
 
 class Histograms(Callback):
@@ -30,22 +24,11 @@ class Histograms(Callback):
         if watched is None or (step % every and step != 1):
             return
         with self.logger.guarded("logging histograms"):
-            tensors: dict[str, Tensor] = {}
+            values = {}
             for name, weights in pl_module.named_parameters():
-                if watched != "gradients":
-                    tensors[f"parameters/{name}"] = weights
-                if watched != "parameters" and weights.grad is not None:
-                    tensors[f"gradients/{name}"] = weights.grad
-            values = {name: self._histogram(tensor) for name, tensor in tensors.items()}
+                for kind, tensor in (("parameters", weights), ("gradients", weights.grad)):
+                    if tensor is not None and watched in {kind, "all"}:
+                        numbers = tensor.detach().double().cpu()  # float32 can be too coarse
+                        finite = numbers[numbers.isfinite()].numpy()
+                        values[f"{kind}/{name}"] = self.logger.wandb.Histogram(finite)
             self.logger.log_metrics(values, trainer.global_step)
-
-    def _histogram(self, tensor: Tensor) -> Any:
-        numbers = tensor.detach().float().flatten().cpu()
-        numbers = numbers[numbers.isfinite()]
-        if not len(numbers):
-            numbers = torch.zeros(1)
-        low, high = numbers.min().item(), numbers.max().item()
-        if low == high:
-            low, high = low - 0.5, high + 0.5
-        counts, edges = torch.histogram(numbers, BINS, range=(low, high))
-        return self.logger.wandb.Histogram(np_histogram=(counts.int().tolist(), edges.tolist()))

@@ -156,7 +156,9 @@ def write_animation(sheets: Sequence[Path], path: Path, pixels: int) -> None:
     with ThreadPoolExecutor() as threads:  # decoding takes most of the time
         paths = [sheets[index] for index in chosen]
         width, height = (max(sides) for sides in zip(*threads.map(_size, paths), strict=True))
-        drawn = threads.map(lambda path: _frame(path, (width, height), pixels), paths)
+        scale = min(1, pixels / max(width, height, 1))
+        size = round(width * scale), round(height * scale)
+        drawn = threads.map(lambda path: _frame(path, size, scale), paths)
         frames = [frame for frame in drawn if frame]
     frames[0].save(
         path,
@@ -165,6 +167,7 @@ def write_animation(sheets: Sequence[Path], path: Path, pixels: int) -> None:
         duration=FRAME_MILLISECONDS,
         loop=0,
         method=0,  # the fastest
+        kmax=0,  # no key frames: each frame would be encoded twice
     )
 
 
@@ -176,12 +179,14 @@ def _size(sheet: Path) -> tuple[int, int]:
         return 0, 0
 
 
-def _frame(sheet: Path, size: tuple[int, int], pixels: int) -> Image.Image | None:
+def _frame(sheet: Path, size: tuple[int, int], scale: float) -> Image.Image | None:
     try:
         with Image.open(sheet) as image:
             frame = Image.new("RGB", size, "white")
-            frame.paste(image)
-            return shrunk(frame, pixels)
+            small = round(image.width * scale), round(image.height * scale)
+            # Half the time of the default filter, at the same sharpness.
+            frame.paste(image.resize(small, Image.Resampling.HAMMING, reducing_gap=1.5))
+            return frame
     except (OSError, SyntaxError) as error:  # Pillow raises both for a damaged PNG
         say(f"{sheet} cannot be read and is left out of the animation: {reason(error)}")
         return None

@@ -1,4 +1,4 @@
-"""Record the lineage data -> run -> model -> predictions as artifacts of a run."""
+"""Record what a run is made from, and the lineage data -> run -> model -> predictions."""
 
 import shutil
 from pathlib import Path
@@ -10,6 +10,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from ..data.datamodule import Datasets
 from ..data.files import files_below, folder_of
 from ..errors import UsageError
+from ..run.environment import git_output
+from ..run.files import write_text
 from ..run.folder import Run
 from ..settings.check import check
 from ..settings.schema import EvaluateSettings, PredictSettings, Settings
@@ -20,8 +22,7 @@ from .artifacts import log_files
 from .client import package
 from .logger import RunLogger
 from .pending import PENDING, postpone
-from .provenance import fingerprint
-from .registry import DATA, SOURCE
+from .registry import DATA, SOURCE, fingerprint
 from .settings import WandbSettings
 from .tables import data_table
 
@@ -158,6 +159,19 @@ def log_checkpoint_source(logger: RunLogger, settings: Settings) -> None:
                 logger.experiment.config.update({"trained_in": trained.id})
 
 
+def log_changes(logger: RunLogger) -> None:
+    """Log a summary of the uncommitted changes as ``uncommitted.txt``.
+
+    The changes themselves are not logged, because they may contain secrets.
+    """
+    files, lines = git_output("status", "--short"), git_output("diff", "--stat", "HEAD")
+    if files:
+        path = logger.run.folder / "uncommitted.txt"
+        with logger.guarded("sending the summary of the uncommitted changes"):
+            write_text(path, f"{files}\n\n{lines or ''}\n")
+            logger.experiment.save(str(path), base_path=str(path.parent), policy="now")
+
+
 def log_predictions(logger: RunLogger, folder: Path) -> None:
     """Log the tables that ``predict`` has written into a folder as one artifact."""
     tables = [path for path in sorted(folder.iterdir()) if path.suffix in {".csv", ".json"}]
@@ -166,4 +180,4 @@ def log_predictions(logger: RunLogger, folder: Path) -> None:
         if folder.resolve() != logger.run.folder.resolve():  # wandb-sync reads the run folder only
             tables = [Path(shutil.copy2(path, logger.run.folder)) for path in tables]
         if tables:
-            log_files(logger, "predictions", f"predictions-{logger.run.id}", tables)
+            log_files(logger, "predictions", f"predictions-{logger.run.id}", tables, [], {})

@@ -1,9 +1,12 @@
 """Download checkpoints and data sets from the W&B server, and link models into its registry."""
 
+import hashlib
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..data.files import files_below
 from ..errors import UsageError
 from ..run.files import write_text
 from ..run.lock import file_lock
@@ -14,6 +17,7 @@ PREFIX = "wandb:"
 FETCHED = Path("artifacts")  # the folder of fetched artifacts
 SOURCE = "artifact.txt"  # in the folder of a fetched artifact: its name
 DATA = "data"  # in the folder of a fetched data set, and in its artifact: the data themselves
+ANNOTATIONS = {".json", ".txt", ".yaml", ".yml", ".csv"}
 
 
 def fetch_checkpoint(
@@ -26,7 +30,7 @@ def fetch_checkpoint(
     Raises:
         UsageError: if there is no such artifact, or it cannot be reached.
     """
-    folder, _ = _fetch(wanted, tracking, setting, _download)
+    folder, _ = _fetch(wanted, tracking, setting, lambda artifact, to: artifact.download(str(to)))
     checkpoints = sorted(folder.glob("*.ckpt"))
     if not checkpoints:
         raise UsageError(f"{setting}={wanted}: the artifact has no *.ckpt file.")
@@ -76,18 +80,12 @@ def _fetch(
         ) from error
 
 
-def _download(artifact: Any, folder: Path) -> None:
-    artifact.download(str(folder))
-
-
 def _download_data(artifact: Any, folder: Path) -> None:
     """Download a data set into ``folder/data``, or link to it if it is here and has not changed.
 
     Raises:
         UsageError: if the artifact only refers to data that are not on this machine.
     """
-    from .provenance import fingerprint  # noqa: PLC0415 - it imports PyTorch
-
     facts = artifact.metadata
     original = Path(facts.get("root", "")).absolute()
     if facts.get("root") and original.is_dir() and fingerprint(original) == facts["fingerprint"]:
@@ -101,6 +99,20 @@ def _download_data(artifact: Any, folder: Path) -> None:
     else:
         has_folder = any(name.startswith(f"{DATA}/") for name in artifact.manifest.entries)
         artifact.download(str(folder if has_folder else folder / DATA))
+
+
+def fingerprint(root: Path) -> str:
+    """Return a hash of the names and sizes of all files below ``root``: 12 hexadecimal digits.
+
+    The content of annotation files is hashed, too. Images are not read, so an image that is
+    replaced by one of the same size in bytes keeps the fingerprint.
+    """
+    digest = hashlib.sha256()
+    for path in map(Path, files_below(root)):
+        digest.update(os.fsencode(f"{path.relative_to(root).as_posix()}\0{path.stat().st_size}\0"))
+        if path.suffix.lower() in ANNOTATIONS:
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 def link(

@@ -31,11 +31,10 @@ from .client import abandon, how_to_upload, installed, reason, requested_mode, s
 from .embeddings import EmbeddingCloud
 from .histograms import Histograms
 from .images import ValidationImages, log_drawn_predictions
-from .lineage import DataLineage, log_checkpoint_source, log_predictions
+from .lineage import DataLineage, log_changes, log_checkpoint_source, log_predictions
 from .logger import RunLogger, open_run
 from .names import run_name
 from .pending import postpone
-from .provenance import log_changes
 from .settings import WandbSettings
 from .sync import COMPLETE
 from .tables import EvaluationTables
@@ -44,7 +43,7 @@ from .upload_status import missing_on_server
 
 # ~ else
 from .artifacts import ModelArtifacts
-from .client import abandon, how_to_upload, installed, public_api, reason, requested_mode, say
+from .client import abandon, how_to_upload, installed, reason, requested_mode, say
 from .images import ValidationImages
 from .logger import RunLogger, open_run
 from .names import run_name
@@ -193,7 +192,7 @@ def _finish(logger: RunLogger, code: int) -> str | None:
     # ~ else
     # A run that the server has refused, such as after a change of the key, ends as quickly.
     try:
-        ended = public_api().run(path).state != "running"
+        ended = logger.wandb.Api(timeout=20).run(path).state != "running"
     except Exception as error:  # noqa: BLE001 - wandb raises many kinds
         return reason(error)
     return None if ended else "the server has not received the end of the run"
