@@ -90,7 +90,7 @@ def test_a_finished_run_is_continued_by_its_id(train, command, capsys):
     assert again == run
     best = run / "checkpoints" / "best.ckpt"
     epoch = torch.load(best, weights_only=True)["epoch"]
-    assert f"Tested: {best}, saved in epoch {epoch} " in capsys.readouterr().out
+    assert f"Tested: {best}, saved in epoch {epoch}\n" in capsys.readouterr().out
     assert epochs_with(run, MONITOR) == [0, 1, 2]
 
 
