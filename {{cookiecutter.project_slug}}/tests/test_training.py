@@ -309,7 +309,8 @@ def test_a_refused_training_leaves_no_run_folder(train, workplace, own_data, set
 
 
 def test_a_crash_while_data_are_read_leaves_its_reason(train, workplace, monkeypatch):
-    monkeypatch.setattr("{{ cookiecutter.package_name }}.train.build_datasets", lambda data: 1 / 0)
+    read = "{{ cookiecutter.package_name }}.train.build_datasets"
+    monkeypatch.setattr(read, lambda data: 1 / 0)
     with pytest.raises(SystemExit):
         train()
     (failure,) = workplace.glob("runs/*/failure.txt")
