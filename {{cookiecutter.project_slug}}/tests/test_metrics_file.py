@@ -1,4 +1,5 @@
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from {{ cookiecutter.package_name }}.run.folder import read_metrics
@@ -46,6 +47,21 @@ def test_curves_are_drawn_of_all_metrics_or_not_at_all(tmp_path):
     assert not list(tmp_path.iterdir())
     draw_curves([{"step": 1.0, "train/loss": 1.0, "val/f1": 1.0}], tmp_path / "curves.png")
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_curves_number_epochs_as_the_file_does(tmp_path, monkeypatch):
+    drawn = []
+
+    def save(figure, file, dpi):
+        drawn.append(figure)
+        file.touch()
+
+    monkeypatch.setattr(Figure, "savefig", save)
+    rows = [{"epoch": n // 2, "step": float(n), "train/loss": 1.0} for n in range(6)]
+    draw_curves(rows, tmp_path / "curves.png")
+    (upper,) = drawn[0].axes[0].child_axes
+    assert [label.get_text() for label in upper.get_xticklabels()] == ["2", "1", "0"]
+    assert upper.get_xticks().tolist() == [5, 3, 1]
 
 
 def test_a_metric_with_a_single_value_has_no_curve_beside_others(tmp_path):

@@ -222,6 +222,7 @@ def run(*words, folder):
     [
         (["--help"], "Learning rate after the warm-up. [> 0]"),
         (["--help"], "in the main process. [an integer, auto]"),
+        (["--help"], "Devices on each machine: a number, auto, or indices: 0,1."),
         (["--help", "trainer=gpu", "seed=7"], "seed=7"),
         (["--help", "trainer=gpus"], "gpu"),
         (["--cfg", "job"], "backbone: resnet10t"),

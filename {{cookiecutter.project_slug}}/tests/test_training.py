@@ -90,7 +90,7 @@ def test_a_finished_run_is_continued_by_its_id(train, command, capsys):
     assert again == run
     best = run / "checkpoints" / "best.ckpt"
     epoch = torch.load(best, weights_only=True)["epoch"]
-    assert f"Tested: {best}, saved in epoch {epoch} " in capsys.readouterr().out
+    assert f"Tested: {best}, saved in epoch {epoch}\n" in capsys.readouterr().out
     assert epochs_with(run, MONITOR) == [0, 1, 2]
 
 
@@ -180,8 +180,7 @@ def test_a_fault_of_all_test_images_is_reported_before_the_first_step(train, own
         Path(path).write_bytes(b"no image")
     with pytest.raises(SystemExit, match=r"cannot be read: cannot identify image file"):
         train(*overrides, "trainer.max_epochs=1")
-    (run,) = Path("runs").iterdir()
-    assert not (run / "metrics.csv").exists()
+    assert not [*Path("runs").iterdir()]
 
 
 @pytest.mark.parametrize(
@@ -299,6 +298,32 @@ def test_a_full_disk_keeps_the_previous_checkpoint_and_is_reported(train, workpl
     assert len(names) == 3
     train("resume=auto", "trainer.max_epochs=3")
     assert [int(row["epoch"]) for row in metrics_of(run) if row[MONITOR]] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("setting", ["data.root=empty", "model.backbone=resnet5"])
+def test_a_refused_training_leaves_no_run_folder(train, workplace, own_data, setting):
+    (workplace / "empty").mkdir()
+    with pytest.raises(SystemExit):
+        train(OWN, f"data.root={own_data}", setting)
+    assert not [*workplace.glob("runs/*")]
+
+
+def test_a_crash_while_data_are_read_leaves_its_reason(train, workplace, monkeypatch):
+    read = "{{ cookiecutter.package_name }}.train.build_datasets"
+    monkeypatch.setattr(read, lambda data: 1 / 0)
+    with pytest.raises(SystemExit):
+        train()
+    (failure,) = workplace.glob("runs/*/failure.txt")
+    assert "ZeroDivisionError" in failure.read_text()
+
+
+def test_a_refused_resume_keeps_all_files_of_the_run(train, command, own_data):
+    run = train(OWN, f"data.root={own_data}", "trainer.max_epochs=1")
+    before = {path for path in run.rglob("*") if path.name != "metrics.json"}
+    own_data.rename("moved")
+    with pytest.raises(SystemExit):
+        command("train", f"resume={run.name}", "trainer.max_epochs=2")
+    assert {*run.rglob("*")} == before | {run / "failure.txt"}
 
 
 def test_a_wrong_backbone_suggests_near_ones(train):

@@ -125,19 +125,14 @@ def run_training(settings: Settings, run: Run) -> None:
         datamodule.check_samples()
         trainer.fit(module, datamodule=datamodule, ckpt_path=resumed, weights_only=True)
         tested = run.best if run.best.is_file() else run.last  # if there was no validation
-        (metrics,) = trainer.test(
-            module, datamodule=datamodule, ckpt_path=tested, weights_only=True, verbose=False
-        )
+        content = read_checkpoint(tested)
+        module.load_state_dict(content["state_dict"])
+        (metrics,) = trainer.test(module, datamodule=datamodule, verbose=False)
         if trainer.is_global_zero:
             scores = module.scores_by_class()
             write_report(run, metrics, results, scores, datamodule=datamodule, draw=draw_prediction)
-            epoch = read_checkpoint(tested)["epoch"]
-            print_summary(
-                run,
-                metrics,
-                tested=f"{tested}, saved in epoch {epoch} (the first is 0)",
-                advice=too_short(settings, run),
-            )
+            print(f"Tested: {tested}, saved in epoch {content['epoch']}")
+            print_summary(run, metrics, advice=too_short(settings, run))
 
 
 def _make_callbacks(settings: Settings, run: Run, module: TaskModule) -> list[Callback]:

@@ -159,17 +159,13 @@ def _predictions(
     return sections
 
 
-def print_summary(
-    run: Run, metrics: Mapping[str, float], *, tested: str | None = None, advice: str | None = None
-) -> None:
-    """Print the metrics, the tested checkpoint, what is left out, the report's path, and advice."""
+def print_summary(run: Run, metrics: Mapping[str, float], *, advice: str | None = None) -> None:
+    """Print the metrics, the number of unreadable images, the path of the report, and advice."""
     console = Console(soft_wrap=True, markup=False)
     rows = Table("metric", "value")
     for name, value in metrics.items():
         rows.add_row(name, f"{value:.4f}")
     console.print(rows)
-    if tested:
-        console.print(f"Tested: {tested}")
     unreadable = run.folder / "unreadable.txt"
     if unreadable.is_file():
         count = len(unreadable.read_text(encoding="utf-8").splitlines())

@@ -95,6 +95,16 @@ class Run:
         """Write the reason of a failure to ``failure.txt``, without secrets."""
         write_text(self.failure, without_secrets(f"{reason}\n"))
 
+    def removed_unused(self) -> bool:
+        """Remove the folder if it holds only settings, environment and split; return whether."""
+        written = set(self.folder.iterdir())
+        if not written <= {self.settings_file, self.folder / "environment.json", self.split}:
+            return False
+        for path in written:
+            path.unlink()
+        self.folder.rmdir()
+        return True
+
 
 def find_run(runs: Path, which: str) -> Run:
     """Return the training to resume.

@@ -22,6 +22,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from pydantic import BaseModel
 
+from ..errors import UsageError
 from ..run.failures import explanation, how_to_go_on
 from ..run.folder import Run
 # ~ if cookiecutter.scope == "complete"
@@ -159,6 +160,8 @@ def _is_accepted(word: str) -> bool:
 def report(error: Exception | Interrupted, run: Run, *, multirun: bool = False) -> None:
     """Print why a command has ended, and write it into the folder of its run.
 
+    If the command was refused before it has written a result, the folder is removed instead.
+
     Raises:
         SystemExit: if the reason is not a mistake in the code; in a multirun, the other jobs go on
             unless a signal has ended this one.
@@ -169,9 +172,11 @@ def report(error: Exception | Interrupted, run: Run, *, multirun: bool = False) 
             print(f"\n{run.id} was {error}. {how_to_go_on(run)}\n", file=sys.stderr)
         raise error
     message = explanation(error, run)
+    refused = isinstance(error, UsageError) and not multirun
     if run.folder in Run.created or (multirun and not run.folder.is_dir()):
         with suppress(OSError):  # the disk may be full
-            run.fail(message or f"{type(error).__name__}: {error}")
+            if not (refused and run.removed_unused()):
+                run.fail(message or f"{type(error).__name__}: {error}")
     if multirun:
         trace = error if message is None else None
         log.error("\n%s failed: %s\n", run.id, message or error, exc_info=trace)

@@ -22,7 +22,9 @@ class TrainerSettings(Strict):
     accelerator: Literal["auto", "cpu", "gpu", "mps", "cuda"] = Field(
         description="Hardware to use."
     )
-    devices: int | str = Field(description="Number of devices on each machine.")
+    devices: int | str = Field(
+        description="Devices on each machine: a number, auto, or indices: 0,1."
+    )
     # ~ if cookiecutter.scope == "complete"
     num_nodes: int = Field(ge=1, description="Number of machines.")
     # ~ endif

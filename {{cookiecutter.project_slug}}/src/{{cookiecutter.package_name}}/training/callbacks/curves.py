@@ -71,9 +71,9 @@ def draw_curves(rows: list[dict[str, float]], path: Path) -> None:
 
 
 def _add_epochs(axes: Axes, rows: list[dict[str, float]]) -> None:
-    """Show the number of the epoch, from 1, at the last step of some epochs."""
+    """Show the number of the epoch, from 0, at the last step of some epochs."""
     trained = [row for row in rows if not any(name.startswith("test/") for name in row)]
-    ends = {int(row["epoch"]) + 1: row["step"] for row in trained if "epoch" in row}
+    ends = {int(row["epoch"]): row["step"] for row in trained if "epoch" in row}
     chosen = sorted(ends)[-1 :: -math.ceil(len(ends) / MAX_EPOCHS)] if len(ends) > 1 else []
     if chosen:
         upper = axes.secondary_xaxis("top")

@@ -25,6 +25,7 @@ from ..logging_step import is_logging_step
 log = logging.getLogger(__name__)
 
 TIMED_STEPS = 20  # optimiser steps after which the remaining time is estimated
+SHORT_EPOCH, MAX_LINES = 5, 10  # the seconds of a short epoch, and the lines of such epochs
 OTHER_COLUMNS = 40  # characters of a line to the left of the metrics
 
 # Short names and formats of metrics, the most important first; a short line drops the last ones.
@@ -151,7 +152,10 @@ def _rounded(seconds: float) -> str:
 
 
 class EpochLines(Callback):
-    """Log a line for each epoch: its mean loss, the scores of the validation, and its time."""
+    """Log a line for each epoch: its mean loss, the scores of the validation, and its time.
+
+    Of short epochs, about ``MAX_LINES`` have a line, and the last one always has.
+    """
 
     def __init__(self) -> None:
         self.began = perf_counter()
@@ -162,13 +166,14 @@ class EpochLines(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the line of the epoch, after its validation."""
-        if not trainer.is_global_zero:
+        epoch, last = trainer.current_epoch, (trainer.max_epochs or 1) - 1
+        seconds = perf_counter() - self.began
+        skipped = seconds < SHORT_EPOCH and (epoch + 1) % (last // MAX_LINES + 1)
+        if not trainer.is_global_zero or (skipped and epoch != last and not trainer.should_stop):
             return
         metrics: dict[str, Any] = {"loss": trainer.callback_metrics.get("train/loss_epoch")}
         metrics |= trainer.progress_bar_metrics
         values = [
             f"{name} {float(value):.3f}" for name, value in metrics.items() if value is not None
         ]
-        seconds = perf_counter() - self.began
-        epoch = trainer.current_epoch + 1
-        log.info("Epoch %d/%d: %s, %.0f s", epoch, trainer.max_epochs, ", ".join(values), seconds)
+        log.info("Epoch %d/%d: %s, %.0f s", epoch, last, ", ".join(values), seconds)
