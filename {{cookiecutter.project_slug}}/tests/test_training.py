@@ -8,9 +8,11 @@ import torch
 import yaml
 from PIL import Image
 
+from {{ cookiecutter.package_name }}.errors import NotFiniteError
 from {{ cookiecutter.package_name }}.settings.check import check
 from {{ cookiecutter.package_name }}.settings.schema import Settings
 from {{ cookiecutter.package_name }}.task import METRICS, MONITOR, build_datasets
+from {{ cookiecutter.package_name }}.training.callbacks.finite_loss import FiniteLoss
 
 from small import OWN, SMALL, composed
 
@@ -315,6 +317,19 @@ def test_a_crash_while_data_are_read_leaves_its_reason(train, workplace, monkeyp
         train()
     (failure,) = workplace.glob("runs/*/failure.txt")
     assert "ZeroDivisionError" in failure.read_text()
+
+
+def test_a_loss_that_is_not_finite_in_the_first_step_leaves_its_reason(
+    train, workplace, monkeypatch
+):
+    def diverge(*_):
+        raise NotFiniteError("The loss is nan.")
+
+    monkeypatch.setattr(FiniteLoss, "on_train_batch_end", diverge)
+    with pytest.raises(SystemExit):
+        train()
+    (failure,) = workplace.glob("runs/*/failure.txt")
+    assert "The loss is nan." in failure.read_text()
 
 
 def test_a_refused_resume_keeps_all_files_of_the_run(train, command, own_data):

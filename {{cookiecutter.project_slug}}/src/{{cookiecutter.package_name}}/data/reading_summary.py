@@ -165,8 +165,9 @@ class Reading:
             os.path.join(root, os.path.relpath(path, root))  # noqa: PTH118 - a string
             for path in known.difference(listed.images)
         )
-        for path in [path for path in listed.images if path not in known]:
-            self.leave_out("images", reason, path)
+        for path in listed.images:
+            if path not in known:
+                self.leave_out("images", reason, path)
         for path in listed.unsupported:
             if path not in known:
                 suffix = os.path.splitext(path)[1].lower()  # noqa: PTH122 - faster than a Path

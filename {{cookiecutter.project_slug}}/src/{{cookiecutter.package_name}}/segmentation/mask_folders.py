@@ -70,7 +70,7 @@ def _match(images: Path, masks: Path, listed: ListedFiles, reading: Reading) -> 
         )
     stems = _relative_stems(masks, files)
     masks_by_name = dict(zip(stems, files, strict=True))
-    for name, path in zip(stems, files, strict=True) if len(masks_by_name) < len(files) else ():
+    for name, path in zip(stems, files, strict=True):
         other = masks_by_name[name]
         if other != path:
             raise UsageError(f"{path} and {other} may both be the mask of an image.\nKeep one.")

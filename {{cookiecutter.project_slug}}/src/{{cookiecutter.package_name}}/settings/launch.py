@@ -22,7 +22,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from pydantic import BaseModel
 
-from ..errors import UsageError
+from ..errors import NotFiniteError, UsageError
 from ..run.failures import explanation, how_to_go_on
 from ..run.folder import Run
 # ~ if cookiecutter.scope == "complete"
@@ -172,7 +172,8 @@ def report(error: Exception | Interrupted, run: Run, *, multirun: bool = False) 
             print(f"\n{run.id} was {error}. {how_to_go_on(run)}\n", file=sys.stderr)
         raise error
     message = explanation(error, run)
-    refused = isinstance(error, UsageError) and not multirun
+    diverged = isinstance(error, NotFiniteError)  # training had begun
+    refused = isinstance(error, UsageError) and not diverged and not multirun
     if run.folder in Run.created or (multirun and not run.folder.is_dir()):
         with suppress(OSError):  # the disk may be full
             if not (refused and run.removed_unused()):
