@@ -13,6 +13,7 @@ from {{ cookiecutter.package_name }}.settings.check import check
 from {{ cookiecutter.package_name }}.settings.schema import Settings
 from {{ cookiecutter.package_name }}.task import MONITOR, TaskModule, build_datasets
 from {{ cookiecutter.package_name }}.training import trainer as trainer_module
+from {{ cookiecutter.package_name }}.training.callbacks.epoch import EpochLog
 from {{ cookiecutter.package_name }}.training.trainer import build_trainer, step_callbacks
 
 from small import SHAPES, SMALL, composed
@@ -56,6 +57,29 @@ def test_each_epoch_logs_a_step_and_its_mean_loss(train):
     assert column(halved, "train/loss_epoch") == pytest.approx(
         column(unchanged, "train/loss_epoch"), rel=1e-3
     )
+
+
+def test_each_process_resumes_the_mean_loss_of_its_own_images(monkeypatch):
+    def gather(totals, own):
+        for total, value in zip(totals, (torch.tensor(5.0), own), strict=True):
+            total.copy_(value)
+
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
+    monkeypatch.setattr(torch.distributed, "get_rank", lambda: 1)
+    monkeypatch.setattr(torch.distributed, "all_gather", gather)
+    second, resumed = EpochLog(), EpochLog()
+    second.total, second.batches = torch.tensor(3.0), 2
+    state = second.state_dict()
+    for rank, total in ((0, 5.0), (1, 3.0)):
+        monkeypatch.setattr(torch.distributed, "get_rank", lambda rank=rank: rank)
+        resumed.load_state_dict(state)
+        assert (float(resumed.total), resumed.batches) == (total, 2)
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: False)
+    resumed.load_state_dict(state)  # a single process goes on
+    assert float(resumed.total) == 4
+    resumed.load_state_dict({"total": torch.tensor(7.0), "batches": 1})  # of an earlier version
+    assert float(resumed.total) == 7
 
 
 def test_a_training_of_few_steps_is_validated_and_follows_its_own_schedule(train):

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from torch import Tensor
+from torch import Tensor, distributed
 
 from ..logging_step import ends_step
 
@@ -18,12 +18,21 @@ class EpochLog(Callback):
         self.batches = 0
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the sum of the losses in this epoch, and their number."""
-        return {"total": self.total.cpu(), "batches": self.batches}
+        """Return the sum of the losses in this epoch for each process, and their number.
+
+        All processes must call this method, since it gathers their sums.
+        """
+        totals, (processes, _) = [self.total], _processes()
+        if processes > 1:
+            totals = [torch.zeros_like(self.total) for _ in range(processes)]
+            distributed.all_gather(totals, self.total)
+        return {"total": torch.stack(totals).cpu(), "batches": self.batches}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue the mean of an epoch that is resumed."""
-        self.total, self.batches = state_dict["total"], state_dict["batches"]
+        totals, self.batches = state_dict["total"].reshape(-1), state_dict["batches"]
+        processes, rank = _processes()
+        self.total = totals[rank] if len(totals) == processes else totals.mean()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Limit the interval of logging to the number of optimiser steps in an epoch."""
@@ -51,3 +60,10 @@ class EpochLog(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the mean loss of the epoch over all processes."""
         pl_module.log("train/loss_epoch", self.total / max(1, self.batches), sync_dist=True)
+
+
+def _processes() -> tuple[int, int]:
+    """Return the number of processes that train together, and the rank of this process."""
+    if distributed.is_available() and distributed.is_initialized():
+        return distributed.get_world_size(), distributed.get_rank()
+    return 1, 0
