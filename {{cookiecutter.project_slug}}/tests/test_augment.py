@@ -6,10 +6,15 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from {{ cookiecutter.package_name }}.data.augment import Erase, Noise, random_steps
-# ~ if cookiecutter.task == "detection"
+# ~ if cookiecutter.task != "classification"
 from {{ cookiecutter.package_name }}.data.sampler import SeededSamples
+# ~ endif
+# ~ if cookiecutter.task == "detection"
 from {{ cookiecutter.package_name }}.detection.boxes import Target
 from {{ cookiecutter.package_name }}.detection.mosaic import join
+# ~ elif cookiecutter.task == "segmentation"
+from {{ cookiecutter.package_name }}.segmentation.copy_paste import paste
+from {{ cookiecutter.package_name }}.segmentation.masks import IGNORE_INDEX
 # ~ endif
 from {{ cookiecutter.package_name }}.settings.check import check
 from {{ cookiecutter.package_name }}.settings.schema import Settings
@@ -133,8 +138,46 @@ def test_a_mosaic_leaves_out_objects_of_which_little_is_seen(monkeypatch):
     assert join(pairs)[1].labels.tolist() == [0, 2]  # 6 rows of the first, that is 0.3
 
 
-def test_mosaics_depend_on_seed_epoch_and_image_only(workplace):
+# ~ elif cookiecutter.task == "segmentation"
+def scene(value, background, **objects):
+    """An image of one value with its mask; objects are rows of the mask."""
+    image = torch.full((3, 5, 4), value, dtype=torch.uint8)
+    mask = torch.full((5, 4), background, dtype=torch.uint8)
+    for row, label in objects.items():
+        mask[int(row[-1])] = label
+    return image, mask
+
+
+def test_objects_are_pasted_with_their_pixels_and_their_mask():
+    target, source = scene(10, 0, row0=1), scene(90, 0, row0=2, row1=3, row2=IGNORE_INDEX)
+    pasted = set()
+    for seed in range(12):
+        torch.manual_seed(seed)
+        image, mask = paste([target, source], 0.5)
+        for row, (before, after) in enumerate([(1, 2), (0, 3), *[(0, None)] * 3]):
+            is_new = mask[row, 0] == after
+            assert (mask[row] == (after if is_new else before)).all()
+            assert (image[:, row] == (90 if is_new else 10)).all()
+        pasted.add(tuple(mask[:2, 0].tolist()))
+    assert pasted == {(1, 0), (1, 3), (2, 0), (2, 3)}
+    assert target[1][0].tolist() == [1] * 4  # the original is not changed
+
+
+def test_an_image_of_a_single_class_has_no_object_to_paste():
+    for source in (scene(90, 5), scene(90, IGNORE_INDEX)):
+        image, mask = paste([scene(10, 0), source], 1.0)
+        assert (image == 10).all()
+        assert (mask == 0).all()
+
+
+# ~ endif
+# ~ if cookiecutter.task != "classification"
+def test_joined_images_depend_on_seed_epoch_and_image_only(workplace):
+    # ~ if cookiecutter.task == "detection"
     settings = settings_of("augment=none", "data.augment.mosaic=0.5")
+    # ~ else
+    settings = settings_of("augment=none", "data.augment.copy_paste=0.2")
+    # ~ endif
     train = build_datasets(settings.data).train
 
     def images(seed, epoch, order):

@@ -21,6 +21,7 @@ from ..settings.data import PixelFormat, ShapesSettings
 from ..settings.segmentation import DataSettings
 # ~ if cookiecutter.scope == "complete"
 from .coco import CocoMasks, read_outlines
+from .copy_paste import IMAGES, CopyPaste, paste
 # ~ endif
 from .grey_masks import with_greys
 from .mask_folders import Pair, find_pairs
@@ -130,7 +131,26 @@ class MaskDataset(Dataset[Sample | Unreadable]):
     def __len__(self) -> int:
         return len(self.paths)
 
+    # ~ if cookiecutter.scope == "complete"
     def __getitem__(self, index: int) -> Sample | Unreadable:
+        sample, transform = self.sample(index), self.transform
+        if not (isinstance(transform, CopyPaste) and isinstance(sample, Sample)):
+            return sample
+        # The global random state depends on the seed, the epoch and the index, see SeededSamples.
+        chosen = [sample, *map(self.sample, torch.randint(len(self), (IMAGES,)).tolist())]
+        pairs = [
+            (part.image, part.target)
+            for part in chosen
+            if isinstance(part, Sample) and part.target is not None
+        ]
+        # An unreadable image is reported when its own turn comes.
+        return Sample(*paste(pairs, transform.probability), index)
+
+    def sample(self, index: int) -> Sample | Unreadable:
+        """Return a single transformed image."""
+    # ~ else
+    def __getitem__(self, index: int) -> Sample | Unreadable:
+        # ~ endif
         try:
             (image, *masks), _ = self.images[index]
         except UnreadableImageError as error:
@@ -168,7 +188,12 @@ def build_datasets(settings: DataSettings) -> Datasets:
     names, splits = _read_mask_files(settings, root, reading)
     # ~ endif
     evaluation = eval_transform(settings)
-    transforms = {"train": train_transform(settings), "val": evaluation, "test": evaluation}
+    training = train_transform(settings)
+    # ~ if cookiecutter.scope == "complete"
+    if settings.augment.copy_paste:
+        training = CopyPaste(training, settings.augment.copy_paste)
+    # ~ endif
+    transforms = {"train": training, "val": evaluation, "test": evaluation}
     datasets = {
         split: MaskDataset(*splits[split], transform, settings.pixels)
         for split, transform in transforms.items()

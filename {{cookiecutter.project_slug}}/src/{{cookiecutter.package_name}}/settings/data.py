@@ -52,6 +52,11 @@ class AugmentSettings(Strict):
         ge=0, le=1, description="Probability that parts of four images make up an image."
     )
     # ~ endif
+    # ~ if cookiecutter.task == "segmentation"
+    copy_paste: float = Field(
+        ge=0, le=1, description="Probability that a class of another image is pasted into an image."
+    )
+    # ~ endif
     # ~ if cookiecutter.task == "classification"
     policy: Literal["randaugment", "trivialaugment"] | None = Field(
         description="Random changes of torchvision in addition, for images of three channels."

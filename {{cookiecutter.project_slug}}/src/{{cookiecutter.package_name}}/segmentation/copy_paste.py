@@ -1,0 +1,52 @@
+"""Paste objects of other training images into an image (``data.augment.copy_paste``).
+
+With few images, a network learns each scene by heart. Objects in front of scenes that are not their
+own make it look at their shape. As in ClassMix (Olsson et al., 2021), an object is all pixels of a
+class.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from .masks import IGNORE_INDEX
+from .transforms import PairTransform
+
+IMAGES = 2  # the number of images whose objects are pasted into an image
+
+
+class CopyPaste:
+    """A transform of training images, into which the data set pastes objects of other images.
+
+    Args:
+        transform: the transform of a single image.
+        probability: that of each class of another image.
+    """
+
+    def __init__(self, transform: PairTransform, probability: float) -> None:
+        self.transform = transform
+        self.probability = probability
+
+    def __call__(self, image: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Transform a single image, uint8 [C, H, W], and its mask, uint8 [H, W]."""
+        return self.transform(image, mask)
+
+
+def paste(pairs: Sequence[tuple[Tensor, Tensor]], probability: float) -> tuple[Tensor, Tensor]:
+    """Return the first image and its mask with objects of the other images, at the same places.
+
+    The class with the most pixels is the background of an image, which is not pasted.
+
+    Args:
+        pairs: the images, uint8 [C, H, W] each, with their masks, uint8 [H, W].
+        probability: that of each other class.
+    """
+    (image, mask), *others = pairs
+    for source, labels in others:
+        pixels = labels[labels != IGNORE_INDEX].bincount(minlength=1)  # of each class
+        pixels[pixels.argmax()] = 0
+        objects = pixels.nonzero()[:, 0]
+        pasted = torch.isin(labels, objects[torch.rand(len(objects)) < probability])
+        image, mask = torch.where(pasted, source, image), torch.where(pasted, labels, mask)
+    return image, mask
