@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 import unicodedata
 from pathlib import Path
@@ -52,6 +53,20 @@ def test_annotations_beside_the_images_are_read(tmp_path):
     (tmp_path / "val").rename(tmp_path / "valid")
     _, splits = read(tmp_path)
     assert splits["val"][0].path == tmp_path / "valid" / "0.jpg"
+
+
+def test_reading_annotations_does_not_call_stat_for_each_image(tmp_path, monkeypatch):
+    write_coco(tmp_path)
+    calls, stat = [], os.stat
+
+    def counted_stat(path, **options):
+        calls.append(Path(path).name)
+        return stat(path, **options)
+
+    monkeypatch.setattr(os, "stat", counted_stat)
+    _, splits = read(tmp_path)
+    assert sum(map(len, splits.values())) == 30
+    assert {name for name in calls if name.endswith(".jpg")} <= {"0.jpg"}  # by which they are found
 
 
 def test_images_may_lie_below_a_folder_of_their_own(tmp_path):

@@ -4,7 +4,6 @@ import os
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from importlib.util import find_spec
-from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -86,24 +85,29 @@ def files_below(
     repeated = [] if repeated is None else repeated
 
     def add(folder: str) -> None:
+        names: list[str] = []
+        others: dict[str, os.DirEntry[str]] = {}  # folders, hidden files, broken links
         with os.scandir(folder) as entries:
-            for entry in sorted(entries, key=attrgetter("name")):
-                if entry.is_file() and not entry.name.startswith("."):  # most entries, so first
-                    files.append(entry.path)
-                elif is_hidden(entry.name):
-                    skipped.append(entry.path)
-                elif entry.is_file():
-                    files.append(entry.path)
-                elif entry.is_dir():
-                    if entry.is_symlink():
-                        target = os.path.realpath(entry.path)
-                        if any(_overlap(target, other) for other in listed):
-                            repeated.append(entry.path)
-                            continue
-                        listed.append(target)
-                    add(entry.path)
-                elif entry.is_symlink():
-                    skipped.append(entry.path)
+            for entry in entries:
+                names.append(entry.name)
+                if not entry.is_file() or (entry.name[0] == "." and is_hidden(entry.name)):
+                    others[entry.name] = entry
+        start = os.path.join(folder, "")  # noqa: PTH118 - a string
+        # Paths that are made in order lie together in memory, so all that reads them is faster.
+        for name in sorted(names):
+            other = others.get(name)
+            if other is None:
+                files.append(f"{start}{name}")
+            elif other.is_dir() and not is_hidden(name):
+                if other.is_symlink():
+                    target = os.path.realpath(other.path)
+                    if any(_overlap(target, known) for known in listed):
+                        repeated.append(other.path)
+                        continue
+                    listed.append(target)
+                add(other.path)
+            elif other.is_symlink() or is_hidden(name):
+                skipped.append(other.path)
 
     add(str(folder))
     return files

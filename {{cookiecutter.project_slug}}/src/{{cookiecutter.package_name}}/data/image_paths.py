@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from ..errors import UsageError
+from .files import ListedFiles
 
 LOCATED_NAMES = 20  # how many names of an annotation file are tried to find the images
 
@@ -38,9 +39,13 @@ def find_images(names: Sequence[str], folders: Sequence[Path]) -> tuple[list[Pat
     return [folder / name for name in names], 0
 
 
-def existing_files(paths: list[Path]) -> tuple[list[Path], list[Path]]:
-    """Return the paths in the form in which the files exist, and those that are missing."""
-    if all(path.is_file() for path in paths):
+def existing_files(paths: list[Path], listed: ListedFiles) -> tuple[list[Path], list[Path]]:
+    """Return the paths in the form in which the files exist, and those that are missing.
+
+    Only files that are not among the listed images need a system call, which may take long.
+    """
+    known = {*listed.images}
+    if all(str(path) in known or path.is_file() for path in paths):
         return paths, []
     paths = [existing_form(path) for path in paths]
     return paths, [path for path in paths if not path.is_file()]

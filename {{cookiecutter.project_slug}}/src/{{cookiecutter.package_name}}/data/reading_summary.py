@@ -160,12 +160,14 @@ class Reading:
         listed = self.listed(root)
         self._listed.clear()  # the names of all files need much memory
         known = {*map(str, used)}
-        # Paths that are written in another way, such as photos/../photos/a.jpg
-        known.update(
-            os.path.join(root, os.path.relpath(path, root))  # noqa: PTH118 - a string
-            for path in known.difference(listed.images)
-        )
-        for path in listed.images:
+        unused = [path for path in listed.images if path not in known]
+        if len(known) + len(unused) > len(listed.images):
+            # Paths that are written in another way, such as photos/../photos/a.jpg
+            known.update(
+                os.path.join(root, os.path.relpath(path, root))  # noqa: PTH118 - a string
+                for path in known.difference(listed.images)
+            )
+        for path in unused:
             if path not in known:
                 self.leave_out("images", reason, path)
         for path in listed.unsupported:

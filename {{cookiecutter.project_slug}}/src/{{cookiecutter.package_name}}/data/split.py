@@ -157,26 +157,27 @@ def random_split(
         for group in groups
     ]
     counts = Counter(chain.from_iterable(classes))
-    strata: defaultdict[str, Groups] = defaultdict(list)
-    for group, present in zip(groups, classes, strict=True):
+    strata: defaultdict[str, list[int]] = defaultdict(list)  # the numbers of the groups
+    for group, present in enumerate(classes):
         if len(present) > 1:
             rarest = min(present, key=lambda label: (counts[label], label))
         else:
             rarest = next(iter(present), "")
         strata[rarest].append(group)
     parts: dict[str, list[int]] = {split: [] for split in SPLITS}
+    sizes = [*map(len, groups)]
     number = 3 if shares[2] else 2
-    rare: Groups = []
+    rare: list[int] = []
     for name, stratum in strata.items():
         random.Random(f"{settings.split_seed}/{name}").shuffle(stratum)  # noqa: S311 - no secrets
         if len(stratum) < number:
             rare += stratum
         else:
-            _cut(stratum, shares, parts)
+            _cut(stratum, sizes, shares, parts)
     if parts["val"] or len(rare) < number:
-        parts["train"] += [index for group in rare for index in group]
+        parts["train"] += rare
     else:
-        _cut(rare, shares, parts)
+        _cut(rare, sizes, shares, parts)
     if not parts["val"]:
         count = number_of(len(groups), "groups")
         grouped = f" in {count} (data.split_by)" if len(groups) < len(paths) else ""
@@ -184,34 +185,39 @@ def random_split(
             f"Too few images to split into {number} parts: {len(paths)}{grouped}.\n"
             "Add images, or provide folders or files for the splits."
         )
-    return parts
+    return {
+        split: [index for group in sorted(part) for index in groups[group]]
+        for split, part in parts.items()
+    }
 
 
-def _cut(groups: Groups, shares: Shares, parts: dict[str, list[int]]) -> None:
+def _cut(
+    groups: list[int], sizes: Sequence[int], shares: Shares, parts: dict[str, list[int]]
+) -> None:
     """Add groups to the splits, at least one to each; the training split gets what remains."""
-    images = sum(map(len, groups))
+    images = sum(sizes[group] for group in groups)
     number = 3 if shares[2] else 2
     for position in range(1, number):
         target, size = max(1, round(shares[position] * images)), 0
         limit = len(groups) - (number - position)  # leaves a group for each later split
-        chosen: Groups = []
-        remaining: Groups = []
+        chosen: list[int] = []
+        remaining: list[int] = []
         for index, group in enumerate(groups):
             if size >= target:  # no group brings it closer
                 remaining += groups[index:]
                 break
-            closer = abs(size + len(group) - target) < abs(size - target)
+            closer = abs(size + sizes[group] - target) < abs(size - target)
             if closer and len(chosen) < limit:
                 chosen.append(group)
-                size += len(group)
+                size += sizes[group]
             else:
                 remaining.append(group)
         if not chosen:  # each group is larger than twice the target
-            chosen = [min(remaining, key=len)]
+            chosen = [min(remaining, key=sizes.__getitem__)]
             remaining.remove(chosen[0])
-        parts[SPLITS[position]] += [index for group in chosen for index in group]
+        parts[SPLITS[position]] += chosen
         groups = remaining
-    parts["train"] += [index for group in groups for index in group]
+    parts["train"] += groups
 
 
 def _read_split(file: Path, names: Sequence[str], reading: Reading) -> dict[str, list[int]]:

@@ -1,6 +1,7 @@
 """Image data sets with a mask for each image."""
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -216,7 +217,7 @@ def _read_mask_files(
     reading.note_similar(names.names)
     for split, part in splits.items():
         reading.images[split] = len(part)
-    used = (path for part in pairs.values() for pair in part for path in pair)
+    used = chain.from_iterable(chain(*pairs.values()))
     reading.add_unused_images(root, used, "without a mask, or a mask without an image")
     return names.names, {
         split: ([image for image, _ in part], MaskFiles(part, classes[split]))

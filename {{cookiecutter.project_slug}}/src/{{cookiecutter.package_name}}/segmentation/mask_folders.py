@@ -63,7 +63,7 @@ def _match(images: Path, masks: Path, listed: ListedFiles, reading: Reading) -> 
     if not paths:
         raise UsageError(f"{images} has no images.")
     files = listed.images_in(masks)
-    array = next((path for path in files if path.lower().endswith(".npy")), None)
+    array = next((path for path in files if path[-4:].lower() == ".npy"), None)
     if array is not None:
         raise UsageError(
             f"{array} is not an image file.\nSave masks as PNG, grey or with a palette."
