@@ -56,12 +56,13 @@ def test_hidden_and_system_files_are_no_data_and_unsupported_images_are_counted(
     touch(root, "#recycle/a.jpg", "$Recycle.Bin/a.jpg", "System Volume Information/a.jpg")
     touch(root, "cat/b.CR2", "cat/c.jxl", "cat/notes.txt", "v1.2/photo")
     (root / "gone.jpg").symlink_to(root / "nowhere.jpg")
+    (root / "itself.jpg").symlink_to(root / "itself.jpg")
     listed = list_images(root)
     assert below(root, listed.images) == ["a.jpg"]
     assert below(root, listed.unsupported) == ["cat/b.CR2", "cat/c.jxl", "v1.2/photo"]
     assert below(root, listed.skipped) == [
         "#recycle", "$Recycle.Bin", "._a.jpg", ".ipynb_checkpoints", "@eaDir",
-        "System Volume Information", "__MACOSX", "gone.jpg",
+        "System Volume Information", "__MACOSX", "gone.jpg", "itself.jpg",
     ]  # fmt: skip
     assert folders_in(root) == ["cat", "v1.2"]
     reading = Reading()

@@ -2,7 +2,7 @@
 
 import os
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
@@ -90,7 +90,7 @@ def files_below(
         with os.scandir(folder) as entries:
             for entry in entries:
                 names.append(entry.name)
-                if not entry.is_file() or (entry.name[0] == "." and is_hidden(entry.name)):
+                if not _is(entry.is_file) or (entry.name[0] == "." and is_hidden(entry.name)):
                     others[entry.name] = entry
         start = os.path.join(folder, "")  # noqa: PTH118 - a string
         # Paths that are made in order lie together in memory, so all that reads them is faster.
@@ -98,7 +98,7 @@ def files_below(
             other = others.get(name)
             if other is None:
                 files.append(f"{start}{name}")
-            elif other.is_dir() and not is_hidden(name):
+            elif _is(other.is_dir) and not is_hidden(name):
                 if other.is_symlink():
                     target = os.path.realpath(other.path)
                     if any(_overlap(target, known) for known in listed):
@@ -111,6 +111,14 @@ def files_below(
 
     add(str(folder))
     return files
+
+
+def _is(kind: Callable[[], bool]) -> bool:
+    """Return whether an entry of a folder is of this kind; a link to itself is of none."""
+    try:
+        return kind()
+    except OSError:
+        return False
 
 
 def _overlap(first: str, second: str) -> bool:
@@ -143,7 +151,7 @@ def folders_in(folder: str | Path) -> list[str]:
     """
     try:
         with os.scandir(folder) as entries:
-            folders = [entry.name for entry in entries if entry.is_dir()]
+            folders = [entry.name for entry in entries if _is(entry.is_dir)]
     except (FileNotFoundError, NotADirectoryError) as error:
         raise UsageError(
             f"{folder}: there is no such folder.\nSet data.root to the folder that holds the data."
