@@ -163,11 +163,12 @@ def test_objects_are_pasted_with_their_pixels_and_their_mask():
     assert target[1][0].tolist() == [1] * 4  # the original is not changed
 
 
-def test_an_image_of_a_single_class_has_no_object_to_paste():
-    for source in (scene(90, 5), scene(90, IGNORE_INDEX)):
-        image, mask = paste([scene(10, 0), source], 1.0)
-        assert (image == 10).all()
-        assert (mask == 0).all()
+def test_the_background_is_never_pasted_however_small_it_is():
+    for source in (scene(90, 0), scene(90, IGNORE_INDEX), scene(90, 2, row0=0, row1=0)):
+        image, mask = paste([scene(10, 1), source], 1.0)
+        objects = source[1] == 2
+        assert torch.equal(image[0], torch.where(objects, 90, 10).byte())
+        assert torch.equal(mask, torch.where(objects, 2, 1).byte())
 
 
 # ~ endif

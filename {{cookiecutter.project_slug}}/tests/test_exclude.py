@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from {{ cookiecutter.package_name }}.data.exclude import without_excluded
@@ -23,6 +25,12 @@ def test_images_that_a_file_lists_are_left_out_and_counted(tmp_path):
     (left_out,) = reading.left_out
     assert (left_out.count, left_out.reason) == (2, f"in {listed}")
     assert "lines name no image of the data set, such as 33.jpg" in reading.notes[0]
+
+
+def test_an_absolute_path_is_known_below_a_relative_root(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("exclude.txt").write_text(f"{tmp_path}/1.jpg\n")
+    assert excluded(["1.jpg", "2.jpg"], Path("exclude.txt"), Reading()) == ["2.jpg"]
 
 
 @pytest.mark.parametrize(

@@ -189,7 +189,8 @@ def test_the_metrics_compare_boxes_in_the_file_without_the_padding(case):
         shares(edges, size), nothing.long(), nothing.bool(), torch.tensor([100.0]), size
     )
     _, fitted = FitWithBoxes(settings)(drawn(size, edges), target)
-    assert (fitted.size, fitted.areas.tolist()) == (size, [100])
+    left = min(1, settings.input_size[0] / place(size, settings).resized[0])
+    assert (fitted.size, fitted.areas.tolist()) == (size, pytest.approx([100 * left]))
     boxes = fitted.boxes.clone()
     boxes[:, 1], boxes[:, 3] = 0, 1  # from border to border of the input
     scores = CocoScores(["a"])
@@ -210,6 +211,15 @@ def test_objects_that_are_cut_off_are_left_out():
     _, fitted = FitWithBoxes(data("crop", (64, 64)))(drawn(SIZE, BLOCK), target)
     assert fitted.labels.tolist() == [1]
     torch.testing.assert_close(fitted.boxes, shares((0, 0, 16, 32), (64, 64)))
+
+
+def test_an_object_of_which_little_is_left_is_ignored():
+    boxes = torch.cat([shares(edges, SIZE) for edges in ((0, 0, 9, 8), (0, 0, 16, 8))])
+    target = Target(boxes, torch.tensor([0, 1]), torch.zeros(2) > 0, torch.ones(2), SIZE)
+    _, fitted = FitWithBoxes(data("crop", (64, 64)))(drawn(SIZE, BLOCK), target)
+    assert fitted.labels.tolist() == [0, 1]
+    assert fitted.crowd.tolist() == [True, False]
+    torch.testing.assert_close(fitted.areas, torch.tensor([1 / 9, 8 / 16]))
 
 
 # ~ elif cookiecutter.task == "segmentation"
@@ -235,6 +245,15 @@ def test_predicted_masks_lie_on_the_object_in_the_file(checkpoint, command, monk
     (row,) = json.loads((run / "predictions.json").read_text())
     share = (expected == 1).sum() / (expected < 255).sum()
     assert row["circle"] == pytest.approx(share, abs=1e-5)
+
+
+@pytest.mark.parametrize("fit", ["letterbox", "stretch", "crop"])
+def test_a_mask_is_reduced_about_the_centre_of_its_image(fit):
+    rows, columns = torch.meshgrid(torch.arange(96), torch.arange(96), indexing="ij")
+    disc = ((rows - 47.5) ** 2 + (columns - 47.5) ** 2 < 30**2).byte()
+    _, ids = eval_transform(data(fit, (32, 32)))(disc.expand(3, -1, -1), disc)
+    assert torch.equal(ids, ids.flip(0))
+    assert torch.equal(ids, ids.flip(1))
 
 
 def test_padding_is_ignored_by_loss_and_metrics(case):

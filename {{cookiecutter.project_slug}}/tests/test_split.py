@@ -11,6 +11,7 @@ import yaml
 from {{ cookiecutter.package_name }}.data.reading_summary import Reading
 from {{ cookiecutter.package_name }}.data.split import SPLITS, with_splits
 from {{ cookiecutter.package_name }}.errors import UsageError
+from {{ cookiecutter.package_name }}.settings import launch
 from {{ cookiecutter.package_name }}.settings.check import check
 from {{ cookiecutter.package_name }}.settings.data import OwnFolder
 from {{ cookiecutter.package_name }}.settings.schema import Settings
@@ -204,6 +205,25 @@ def test_a_resumed_run_keeps_its_split(train, command, tmp_path):
     command("train", f"resume={run.name}", "trainer.max_epochs=2")
     assert files_by_split(run) == written
     assert files_tested(run) == {name for name, part in written.items() if part == "test"}
+
+
+def test_a_run_that_is_continued_by_its_id_keeps_its_split(train, command, tmp_path, monkeypatch):
+    write_unsplit_data(tmp_path / "photos")
+    words = (OWN, f"data.root={tmp_path / 'photos'}", "trainer.max_epochs=1")
+    run = train(*words)
+    written = files_by_split(run)
+    write_unsplit_data(tmp_path / "photos", count=24)
+    (run / "metrics.json").unlink()  # as if a scheduler had stopped it before the test
+    monkeypatch.setattr(launch, "new_run_id", lambda: run.name)
+    assert train(*words) == run
+    assert files_by_split(run) == written
+
+
+def test_a_file_that_is_listed_twice_is_in_one_split(tmp_path):
+    names = [f"{index % 30}.jpg" for index in range(60)]
+    parts = split(names, tmp_path)
+    assert sum(len({*part}) for part in parts.values()) == 30
+    assert [len(parts[part]) for part in SPLITS] == [48, 6, 6]
 
 
 def test_files_that_are_listed_twice_or_in_two_splits_are_noted(tmp_path):

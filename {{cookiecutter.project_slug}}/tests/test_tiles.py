@@ -11,16 +11,25 @@ from PIL import Image
 
 from {{ cookiecutter.package_name }}.data import images
 from {{ cookiecutter.package_name }}.data.cache import cache_images
-from {{ cookiecutter.package_name }}.data.tiles import tiles_of
 # ~ if cookiecutter.task == "detection"
+from {{ cookiecutter.package_name }}.data.tiles import (
+    Tile,
+    tiles_of,
+)
 from {{ cookiecutter.package_name }}.detection.boxes import (
+    AnnotatedImage,
+    AnnotatedObject,
     Prediction,
+)
+from {{ cookiecutter.package_name }}.detection.cut_tiles import (
+    cut,
 )
 from {{ cookiecutter.package_name }}.detection.tiles import (
     merge,
     predict_tiles,
 )
 # ~ else
+from {{ cookiecutter.package_name }}.data.tiles import tiles_of
 from {{ cookiecutter.package_name }}.segmentation.tiles import (
     predict_tiles,
 )
@@ -244,6 +253,14 @@ def test_an_object_of_which_a_tile_shows_little_is_left_out(workplace, monkeypat
     settings = check(composed(*TILED, "data.root=other"), Settings)
     data = build_datasets(settings.data)
     assert [len(data.val[index].target.labels) for index in (1, 2, 3)] == [2, 2, 2]
+
+
+def test_an_object_larger_than_a_tile_is_in_the_tiles_that_it_fills():
+    box = (0.3, 0.3, 0.9, 0.9)
+    image = AnnotatedImage(Path("a.jpg"), [AnnotatedObject(box, 0, 0.36)], (1000, 1000))
+    filled = cut(image, Tile(400, 400, 100, 100), (1000, 1000))
+    assert [item.box for item in filled.objects] == [[0, 0, 1, 1]]
+    assert not cut(image, Tile(230, 230, 100, 100), (1000, 1000)).objects  # 30 x 30 pixels of it
 
 
 # ~ else

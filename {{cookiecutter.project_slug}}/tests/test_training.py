@@ -9,6 +9,8 @@ import yaml
 from PIL import Image
 
 from {{ cookiecutter.package_name }}.errors import NotFiniteError
+from {{ cookiecutter.package_name }}.run.folder import Run
+from {{ cookiecutter.package_name }}.settings import launch
 from {{ cookiecutter.package_name }}.settings.check import check
 from {{ cookiecutter.package_name }}.settings.schema import Settings
 from {{ cookiecutter.package_name }}.task import METRICS, MONITOR, build_datasets
@@ -110,6 +112,17 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(train, command):
     ends = [torch.load(run / "checkpoints/last.ckpt", weights_only=True) for run in (whole, half)]
     assert ends[0]["global_step"] == ends[1]["global_step"]
     assert ends[0]["trained_weights"]["updates"] == ends[1]["trained_weights"]["updates"]
+
+
+def test_no_command_writes_into_the_folder_of_a_training(train, command, monkeypatch):
+    run = train()
+    contents = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    monkeypatch.setattr(launch, "new_run_id", lambda: run.name)
+    monkeypatch.setattr(Run, "created", set())  # as in another process
+    with pytest.raises(SystemExit) as stopped:
+        command("evaluate", f"checkpoint={run}/checkpoints/best.ckpt")
+    assert "holds the results of another command" in str(stopped.value.code)
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == contents
 
 
 def test_evaluate_measures_a_split(train, command):

@@ -74,6 +74,15 @@ def test_settings_are_stored_without_secrets_and_resumed_with_those_of_the_comma
     assert overridden(run.settings, config, [])["tracking"]["mine"] == tracker
 
 
+def test_paths_and_patterns_of_the_data_are_stored_as_they_are(workplace):
+    words = ("data=shapes", "data.root='photos_key=3/token:4'", "runs='pwd=1'")
+    settings = check(composed(*words), Settings)
+    run = Run(workplace / "runs" / "one")
+    run.create(settings)
+    assert run.settings["data"]["root"] == "photos_key=3/token:4"
+    assert run.settings["runs"] == "pwd=1"
+
+
 def test_a_stranger_reads_no_environment_runs_no_code_and_chooses_no_folder(
     train, command, workplace, monkeypatch
 ):

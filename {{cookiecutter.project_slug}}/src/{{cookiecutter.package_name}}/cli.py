@@ -107,6 +107,10 @@ def _train(config: DictConfig) -> None:
             settings = settings.model_copy(update={"init": str(checkpoint)})
         # ~ endif
         run = Run(settings.runs / os.environ[RUN_ID])
+        if run.split.is_file() and getattr(settings.data, "split_file", "") is None:
+            # A run that is continued by its id keeps its split also if there are new images.
+            data = settings.data.model_copy(update={"split_file": run.split})
+            settings = settings.model_copy(update={"data": data})
         # ~ if cookiecutter.use_wandb
         if run.results.is_file() and run.id == os.environ.get("WANDB_RUN_ID"):
             raise UsageError(
@@ -240,6 +244,11 @@ def _use_best_threshold(groups: dict[str, Any], config: DictConfig, checkpoint: 
 def _create_run(settings: Settings) -> Run:
     run = Run(settings.runs / os.environ[RUN_ID])
     if is_first():
+        if run.results.is_file() or run.checkpoints:
+            raise UsageError(
+                f"{RUN_ID}={run.id}: {run.folder} holds the results of another command.\n"
+                f"They would be replaced: unset the variable {RUN_ID} for this command."
+            )
         run.create(settings)
     return run
 

@@ -19,6 +19,7 @@ from .datamodule import Datasets
 from .images import DecodedImage
 from .resize import place
 
+VERSION = 2  # increase it if the same file gives other pixels than before
 HEADER_BYTES = 20  # channels, height and width, and those of the original image, int32 each
 
 
@@ -81,7 +82,7 @@ class CachedImages:
     def _path(self, index: int) -> Path:
         """Return the path of a cached image; it depends on the source files and the stored size."""
         fit = (self.settings.input_size, self.settings.fit)
-        stored = (*fit, self.pixels.channels, self.pixels.value_range)
+        stored = (VERSION, *fit, self.pixels.channels, self.pixels.value_range)
         files, record = self.images.source(index)
         digest = hashlib.sha256(repr((stored, record)).encode())
         for file in files:
@@ -98,7 +99,7 @@ def shrink(decoded: DecodedImage, size: tuple[int, int]) -> DecodedImage:
     if math.prod(image.shape[1:]) <= math.prod(size):
         return decoded
     image = resize(image, list(size), antialias=True)
-    ids = [resize(part, list(size), InterpolationMode.NEAREST) for part in aligned]
+    ids = [resize(part, list(size), InterpolationMode.NEAREST_EXACT) for part in aligned]
     return DecodedImage((image, *ids), decoded.size)
 
 

@@ -40,7 +40,7 @@ def without_excluded(
         chosen = []
         relative = relative_names(map(path, part), settings.root)
         for image, name in zip(part, relative, strict=True):
-            names = {name, str(path(image))} & listed
+            names = {name, str(path(image)), str(Path(path(image)).absolute())} & listed
             unknown -= names
             if names:
                 reading.leave_out("images", f"in {settings.exclude}", path(image), split=split)

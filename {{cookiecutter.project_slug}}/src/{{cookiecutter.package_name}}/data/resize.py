@@ -6,13 +6,22 @@ from typing import Any, NamedTuple
 import torch
 # ~ if cookiecutter.task == "detection"
 from torch import Tensor
-# ~ endif
 from torchvision.transforms import RandomResizedCrop
+# ~ elif cookiecutter.task == "segmentation"
+from torch import Tensor
+from torchvision import tv_tensors
+from torchvision.transforms import InterpolationMode, RandomResizedCrop
+# ~ else
+from torchvision.transforms import RandomResizedCrop
+# ~ endif
 from torchvision.transforms.v2 import functional
 
 from ..settings.data import DataFolder
 
 GREY = 128  # of the pixels that ``letterbox`` adds
+# ~ if cookiecutter.task == "segmentation"
+NEAREST = InterpolationMode.NEAREST_EXACT  # of masks
+# ~ endif
 ASPECTS = (3 / 4, 4 / 3)  # range of the random crop's aspect ratio, relative to that of the image
 
 
@@ -35,7 +44,15 @@ class Placement(NamedTuple):
     def apply(self, part: Any, fill: int) -> Any:
         """Resize and centre an image or an aligned tensor of torchvision; padding is ``fill``."""
         (height, width), (rows, columns), (top, left) = self.size, self.resized, self.corner
+        # ~ if cookiecutter.task == "segmentation"
+        if isinstance(part, tv_tensors.Mask):  # torchvision's NEAREST would move it by half a pixel
+            ids = functional.resize(part.as_subclass(Tensor)[None], [rows, columns], NEAREST)
+            part = tv_tensors.Mask(ids[0])
+        else:
+            part = functional.resize(part, [rows, columns], antialias=True)
+        # ~ else
         part = functional.resize(part, [rows, columns], antialias=True)
+        # ~ endif
         if rows > height or columns > width:
             return functional.crop(part, -top, -left, height, width)
         padding = [left, top, width - columns - left, height - rows - top]

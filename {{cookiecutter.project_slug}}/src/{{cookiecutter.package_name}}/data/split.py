@@ -108,10 +108,12 @@ def record_split(settings: Settings, datasets: Datasets, run: Run) -> Settings:
 
 
 def _group(paths: Sequence[str | Path], root: Path, pattern: str | None) -> Groups:
-    """Return the images of each group; without a pattern, an image is a group of its own."""
-    if pattern is None:
-        return [[index] for index in range(len(paths))]
+    """Return the images of each group; without a pattern, each file is a group of its own."""
     groups: defaultdict[str, list[int]] = defaultdict(list)
+    if pattern is None:
+        for index, path in enumerate(paths):  # a file may be listed twice
+            groups[str(path)].append(index)
+        return [*groups.values()]
     for index, name in enumerate(relative_names(paths, root)):
         # A pattern with a slash is about folders, any other about the name of the file.
         text = name if "/" in pattern else name.rpartition("/")[2]

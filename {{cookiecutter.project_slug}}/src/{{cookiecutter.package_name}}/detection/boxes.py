@@ -21,6 +21,10 @@ OUTSIDE = "the box is outside of the image"
 BEYOND = "beyond the border"  # marks the faults that ``note_cut_boxes`` counts
 
 
+# Of objects that are cut off, those of whose box a smaller fraction is left are not looked for.
+MIN_VISIBLE = 0.3
+
+
 class AnnotatedObject(NamedTuple):
     """An object as it is read from an annotation file."""
 

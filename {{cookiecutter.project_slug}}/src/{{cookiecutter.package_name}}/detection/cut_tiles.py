@@ -10,9 +10,7 @@ from torchvision.ops import box_area
 from ..data.images import ImageFiles
 from ..data.tiles import Tile, TiledImages
 from ..settings.data import PixelFormat
-from .boxes import AnnotatedImage
-
-MIN_VISIBLE = 0.3  # objects with a smaller fraction of their box in a tile or mosaic are left out
+from .boxes import MIN_VISIBLE, AnnotatedImage
 
 
 def cut_images(
@@ -49,18 +47,23 @@ def within(boxes: Tensor, window: Tensor) -> tuple[Tensor, Tensor]:
 def cut(image: AnnotatedImage, tile: Tile, size: tuple[int, int]) -> AnnotatedImage:
     """Return the annotations of a tile of an image, whose file has this height and width.
 
-    Objects are left out if the tile shows less than ``MIN_VISIBLE`` of their box; crowds only if it
-    shows nothing of them, so that they are ignored in each tile.
+    Objects are left out if the tile shows less than ``MIN_VISIBLE`` of their box, or of the largest
+    part of it that fits into a tile; crowds only if it shows nothing of them, so that they are
+    ignored in each tile.
     """
     height, width = size
     window = torch.tensor([tile.left, tile.top, tile.columns.stop, tile.rows.stop]).double()
     boxes = torch.tensor([item.box for item in image.objects], dtype=torch.float64).reshape(-1, 4)
     scale = torch.tensor([width, height] * 2)
     moved, visible = within(boxes * scale, window)
+    sides = (boxes[:, 2:] - boxes[:, :2]) * scale[:2]
+    fitting = (torch.tensor([tile.width, tile.height]) / sides).clamp(max=1).prod(dim=1)
     larger = height * width / (tile.height * tile.width)
     objects = [
         item._replace(box=box, area=item.area * share * larger)
-        for item, box, share in zip(image.objects, moved.tolist(), visible.tolist(), strict=True)
-        if share >= MIN_VISIBLE or (item.crowd and share > 0)
+        for item, box, share, most in zip(
+            image.objects, moved.tolist(), visible.tolist(), fitting.tolist(), strict=True
+        )
+        if share >= MIN_VISIBLE * most or (item.crowd and share > 0)
     ]
     return AnnotatedImage(image.path, objects, (tile.height, tile.width))

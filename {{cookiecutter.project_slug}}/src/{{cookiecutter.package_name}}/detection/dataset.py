@@ -20,7 +20,7 @@ from ..data.images import ImageFiles, Unreadable, UnreadableImageError, size_con
 from ..data.labelme import read_labelme
 # ~ endif
 from ..data.reading_summary import Reading
-from ..data.resize import Fit
+from ..data.resize import Fit, place
 from ..data.split import with_splits
 # ~ if cookiecutter.scope == "complete"
 from ..data.tiles import note_tiles
@@ -33,7 +33,7 @@ from .coco import check_sizes, from_coco
 from .cut_tiles import cut_images
 from .mosaic import Mosaic, join
 # ~ endif
-from .transforms import FitWithBoxes, PairTransform, train_transform
+from .transforms import MIN_SIDE, FitWithBoxes, PairTransform, train_transform
 # ~ if cookiecutter.scope == "complete"
 from .voc import read_voc
 # ~ endif
@@ -195,6 +195,7 @@ def build_datasets(settings: DataSettings) -> Datasets:
         split: BoxDataset(splits[split], transform, settings.pixels)
         for split, transform in transforms.items()
     }
+    _note_small(datasets["train"], settings, reading)
     # ~ if cookiecutter.scope == "complete"
     for split, tiles in tiled.items():
         datasets[split].images, datasets[split].names = tiles, tiles.names
@@ -211,6 +212,25 @@ def build_datasets(settings: DataSettings) -> Datasets:
         ),
         # ~ endif
     )
+
+
+def _note_small(train: BoxDataset, settings: DataSettings, reading: Reading) -> None:
+    """Note how many objects training drops unless a random crop enlarges them.
+
+    Images of unknown size, as those of YOLO, are not counted.
+    """
+    sizes, indices = np.unique(train.sizes, axis=0, return_inverse=True)
+    resized = [place(tuple(size), settings).resized if all(size) else (0, 0) for size in sizes]
+    pixels = np.array(resized, dtype=np.float32).reshape(-1, 2)[indices.reshape(-1)]
+    sides = (train.boxes[:, 2:] - train.boxes[:, :2]) * np.repeat(
+        pixels[:, ::-1], np.diff(train.starts), axis=0
+    )
+    small = int(((sides < MIN_SIDE).any(axis=1) & (sides > 0).all(axis=1) & ~train.crowd).sum())
+    if small:
+        reading.note(
+            f"{small} of {len(sides)} objects of train are narrower or lower than {MIN_SIDE:g} "
+            "pixels in the model input, and are not learned. A larger data.image_size shows them."
+        )
 
 
 def _read_in_pixels(

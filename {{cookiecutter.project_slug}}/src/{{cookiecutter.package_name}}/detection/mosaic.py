@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2.functional import resize
 
-from .boxes import Target
-from .cut_tiles import MIN_VISIBLE, within
+from .boxes import MIN_VISIBLE, Target
+from .cut_tiles import within
 from .transforms import MIN_SIDE, PairTransform
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 from torchvision import tv_tensors
+from torchvision.ops import box_area
 from torchvision.transforms import v2
 
 # ~ if cookiecutter.scope == "complete"
@@ -14,10 +15,10 @@ from ..data.color import color_jitter
 # ~ endif
 from ..data.resize import GREY, Fit, place
 from ..settings.detection import DataSettings
-from .boxes import Target
+from .boxes import MIN_VISIBLE, Target
 
 PairTransform = Callable[[Tensor, Target | None], tuple[Tensor, Target | None]]
-MIN_SIDE = 2.0  # pixels; objects whose cropped box is narrower or shorter are dropped
+MIN_SIDE = 2.0  # pixels of the model input; training drops objects that are narrower or lower
 
 
 def train_transform(settings: DataSettings) -> PairTransform:
@@ -47,13 +48,22 @@ class FitWithBoxes(torch.nn.Module):
         self.fit = Fit(settings)
 
     def forward(self, image: Tensor, target: Target | None) -> tuple[Tensor, Target | None]:
-        """Fit an image, uint8 [C, H, W]; objects that are cut off completely are left out."""
+        """Fit an image, uint8 [C, H, W]; objects that are cut off completely are left out.
+
+        An object of whose box less than ``MIN_VISIBLE`` is left becomes a crowd, which is ignored.
+        """
         fitted = self.fit(image)
         if target is None:
             return fitted, target
         placement = place((image.shape[1], image.shape[2]), self.fit.settings)
         boxes = placement.to_input(target.boxes)
-        target = target._replace(boxes=boxes, placement=placement)
+        left = box_area(placement.to_image(boxes)) / box_area(target.boxes)
+        target = target._replace(
+            boxes=boxes,
+            placement=placement,
+            crowd=target.crowd | (left < MIN_VISIBLE),
+            areas=target.areas * left,
+        )
         return fitted, target.select((boxes[:, 2:] > boxes[:, :2]).all(dim=1))
 
 

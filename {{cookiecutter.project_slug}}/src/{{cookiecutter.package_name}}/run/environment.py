@@ -6,7 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
@@ -16,6 +16,7 @@ VERSIONS_OF = ("torch", "torchvision", "lightning", "timm", "torchmetrics", "hyd
 REDACTED = "***"
 SECRET = re.compile(r"key(?!error)|token|secret|passw|pwd|credential|authorization", re.IGNORECASE)
 NAME = rf"(?:{SECRET.pattern})[\w.-]*"
+NO_SECRETS = ("runs", "init", "data", "model")  # settings whose texts are paths and names
 # Each pattern matches a secret and, as its group, the text in front of it, which stays.
 PATTERNS = [
     re.compile(pattern, re.IGNORECASE | re.DOTALL)
@@ -26,6 +27,11 @@ PATTERNS = [
         r"()\bsk-[\w-]{20,}",
         r"(\bbearer\s+)[\w.~+/=-]+",
         r"((?:^|\s)(?:-u|--user)[\s=]*)\S+:\S+",  # of curl
+    )
+]
+ASSIGNMENTS = [
+    re.compile(pattern, re.IGNORECASE | re.DOTALL)
+    for pattern in (
         rf"(--[\w-]*{NAME}\s+)(?:\"[^\"]*\"|'[^']*'|\S+)",
         # A value on the same line or the next, in quotes, or a block of YAML.
         rf"({NAME}[\"']?\s*[:=]\s*)(?:[>|][-+]?\s.*|\"[^\"]*\"[^\n]*|'[^']*'[^\n]*|[^\n]+)",
@@ -55,20 +61,26 @@ def command_line() -> str:
 def without_secrets(text: str) -> str:
     """Return the text with secrets replaced by ``***``.
 
-    Secrets are the matches of ``PATTERNS``, such as values that are assigned to ``api_key``, and
-    the values of environment variables with such names. A path, as in a variable that names a
+    Secrets are the matches of ``PATTERNS``, values that are assigned to names such as ``api_key``,
+    and the values of environment variables with such names. A path, as in a variable that names a
     file of credentials, is not a secret.
     """
+    return _without(text, [*PATTERNS, *ASSIGNMENTS])
+
+
+def _without(text: str, patterns: Sequence[re.Pattern[str]]) -> str:
     for name, value in os.environ.items():
         if SECRET.search(name) and len(value) > 7 and not os.path.exists(value):  # noqa: PTH110
             text = text.replace(value, REDACTED)
-    for pattern in PATTERNS:
+    for pattern in patterns:
         text = pattern.sub(rf"\1{REDACTED}", text)
     return text
 
 
 def redacted(value: Any, *, tracker: bool = False) -> Any:
     """Return settings, a tree of plain values, with the secrets in their texts redacted.
+
+    A path such as ``photos_key=3`` in the settings of the data has no secret.
 
     Args:
         value: the tree, or a part of it.
@@ -79,12 +91,22 @@ def redacted(value: Any, *, tracker: bool = False) -> Any:
         return {
             name: REDACTED
             if tracker and isinstance(item, str | int) and SECRET.search(name)
+            else _paths(item)
+            if name in NO_SECRETS and not tracker
             else redacted(item, tracker=tracker or name == "tracking")
             for name, item in value.items()
         }
     if isinstance(value, list | tuple):
         return [redacted(item, tracker=tracker) for item in value]
     return without_secrets(value) if isinstance(value, str) else value
+
+
+def _paths(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _paths(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [*map(_paths, value)]
+    return _without(value, PATTERNS) if isinstance(value, str) else value
 
 
 def git_output(*arguments: str) -> str | None:

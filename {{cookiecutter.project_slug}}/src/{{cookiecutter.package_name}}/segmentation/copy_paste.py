@@ -36,7 +36,7 @@ class CopyPaste:
 def paste(pairs: Sequence[tuple[Tensor, Tensor]], probability: float) -> tuple[Tensor, Tensor]:
     """Return the first image and its mask with objects of the other images, at the same places.
 
-    The class with the most pixels is the background of an image, which is not pasted.
+    The class with the id 0 is not pasted: it is usually the background.
 
     Args:
         pairs: the images, uint8 [C, H, W] each, with their masks, uint8 [H, W].
@@ -44,9 +44,8 @@ def paste(pairs: Sequence[tuple[Tensor, Tensor]], probability: float) -> tuple[T
     """
     (image, mask), *others = pairs
     for source, labels in others:
-        pixels = labels[labels != IGNORE_INDEX].bincount(minlength=1)  # of each class
-        pixels[pixels.argmax()] = 0
-        objects = pixels.nonzero()[:, 0]
+        pixels = labels[labels != IGNORE_INDEX].bincount()  # of each class
+        objects = pixels[1:].nonzero()[:, 0] + 1
         pasted = torch.isin(labels, objects[torch.rand(len(objects)) < probability])
         image, mask = torch.where(pasted, source, image), torch.where(pasted, labels, mask)
     return image, mask
