@@ -20,6 +20,7 @@ from {{ cookiecutter.package_name }}.search.search_space import (
     check_search,
     hydra_value,
     suggest,
+    training_words,
 )
 from {{ cookiecutter.package_name }}.settings import launch
 from {{ cookiecutter.package_name }}.settings.schema import MONITOR
@@ -81,7 +82,9 @@ def settings_of(*overrides):
 
 def open_study(*overrides, folder=Path("runs/tune/first")):
     folder.mkdir(parents=True, exist_ok=True)
-    return study.open_study(settings_of(*overrides), folder, FileLock(folder / "study.lock"))
+    settings = settings_of(*overrides)
+    words = training_words(settings, overrides)
+    return study.open_study(settings, words, folder, FileLock(folder / "study.lock"))
 
 
 @pytest.fixture
@@ -339,7 +342,32 @@ def test_a_study_with_another_space_is_refused(search):
         search("trials=2", space=(RATE.replace("0.1", "0.2"), "+space.seed=[1,2]"))
     assert "optimizer.lr: {'low': 0.001, 'high': 0.1" in str(caught.value)
     assert "now {'low': 0.001, 'high': 0.2" in str(caught.value)
-    assert "seed: None, now [1, 2]" in str(caught.value)
+    assert "seed: not given, now [1, 2]" in str(caught.value)
+
+
+def test_a_study_with_other_settings_of_its_training_runs_is_refused(search):
+    search("trials=1", "data.image_size=64")
+    search("trials=2", "pruner=null", "data.image_size=64")
+    with pytest.raises(UsageError) as caught:
+        search("trials=3", "seed=5", "data.image_size=128")
+    assert "\n  data.image_size: 64, now 128\n" in str(caught.value)
+    assert "\n  seed: not given, now 5\n" in str(caught.value)
+    assert "study=<name>, or restore these settings" in str(caught.value)
+    trials, _ = search("trials=3", "data.image_size=64")
+    assert len(trials) == 3
+
+
+def test_a_study_of_an_earlier_version_is_continued(search, monkeypatch):
+    kept = optuna.Study.set_user_attr
+    with monkeypatch.context() as earlier:
+        earlier.setattr(
+            optuna.Study,
+            "set_user_attr",
+            lambda self, key, value: None if key == "fixed" else kept(self, key, value),
+        )
+        search("trials=1", "seed=4")
+    trials, _ = search("trials=2", "seed=5")
+    assert len(trials) == 2
 
 
 def test_a_study_with_a_run_in_another_folder_is_refused(workplace):
