@@ -224,14 +224,22 @@ def _use_best_threshold(groups: dict[str, Any], config: DictConfig, checkpoint: 
     if not groups["data"].get("multilabel"):
         return
     # ~ endif
-    best = Run(checkpoint.absolute().parent.parent).best_threshold
+    run = Run(checkpoint.absolute().parent.parent)
+    best = run.best_threshold
     given = any("model.score_threshold=" in word for word in _overrides())
+    default = config.model.score_threshold
     # A threshold that the training run was given is kept, too.
-    if best and not given and groups["model"]["score_threshold"] == config.model.score_threshold:
+    if given or groups["model"]["score_threshold"] != default:
+        return
+    log = logging.getLogger(__name__)
+    if best:
         groups["model"]["score_threshold"] = best
-        logging.getLogger(__name__).info(
+        log.info(
             "model.score_threshold=%g, which had the highest F1 in the training run's test.", best
         )
+    else:
+        words = (default, run.results)
+        log.info("model.score_threshold=%g, the default: no best threshold is in %s.", *words)
 
 
 # ~ endif
