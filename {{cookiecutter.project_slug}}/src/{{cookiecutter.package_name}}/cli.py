@@ -184,8 +184,8 @@ def _settings_of_checkpoint(config: DictConfig, model: type[SettingsT]) -> Setti
     from .training.checkpoint import read_checkpoint
 
     # ~ endif
-    stored: dict[str, Any] = read_checkpoint(path)["settings"]
-    stored = completed(stored, Settings, source=path)
+    content = read_checkpoint(path)
+    stored: dict[str, Any] = completed(content["settings"], Settings, source=path)
     groups = {"data": stored["data"], "model": stored["model"]}
     if groups["data"].get("name") == "shapes":
         # The shapes may be generated again, but never in a folder that a checkpoint names.
@@ -194,8 +194,20 @@ def _settings_of_checkpoint(config: DictConfig, model: type[SettingsT]) -> Setti
         files = [Run(folder).split for folder in path.absolute().parents[:2]]
         refer_to_split(groups["data"], files, overrides)
     # ~ if cookiecutter.task == "detection" or (cookiecutter.task == "classification" and cookiecutter.scope == "complete")
+    # ~ if cookiecutter.scope == "complete"
+    # ~ if cookiecutter.task == "detection"
+    exported = content.get("postprocessing", {}).get("shown_from")  # by an ONNX file
+    # ~ else
+    exported = content.get("postprocessing", {}).get("threshold")  # by an ONNX file
+    # ~ endif
+    if model is not EvaluateSettings and exported is not None:
+        groups["model"]["score_threshold"] = exported
+    elif model is not EvaluateSettings:
+        _use_best_threshold(groups, config, path)
+    # ~ else
     if model is not EvaluateSettings:
         _use_best_threshold(groups, config, path)
+    # ~ endif
     # ~ endif
     tree = overridden(groups, resolved(config), overrides, keep=KEPT)
     # ~ if cookiecutter.use_wandb and cookiecutter.scope == "complete"

@@ -280,6 +280,12 @@ def test_predict_uses_the_best_threshold_of_the_test_unless_one_is_given(
     checkpoint = run / "checkpoints/best.ckpt"
     assert threshold(checkpoint) == 0.07
     assert threshold(checkpoint, "model.score_threshold=0.5") == 0.5
+    # ~ if cookiecutter.scope == "complete"
+    exported = command("export", f"checkpoint={checkpoint}", *words[1:]) / "model.onnx"
+    assert threshold(exported) == 0.07
+    measured = command("evaluate", f"checkpoint={exported}", *words[1:])
+    assert Run(measured).settings["model"]["score_threshold"] == 0.5  # as with the checkpoint
+    # ~ endif
     assert "no best threshold" not in caplog.text
     assert threshold(checkpoint.rename("moved.ckpt")) == 0.5
     (line,) = [text for text in caplog.messages if "no best threshold is in" in text]
