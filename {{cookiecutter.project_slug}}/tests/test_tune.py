@@ -51,8 +51,9 @@ if words.get("model.backbone") == "broken":
 (run / "checkpoints" / "last.ckpt").touch()
 metrics = run / "metrics.csv"
 lines = metrics.read_text().splitlines() if metrics.exists() else ["epoch,step,SCORE"]
-for epoch in range(len(lines) - 1, int(words["trainer.max_epochs"])):
-    lines.append(f"{epoch},{epoch},{words['optimizer.lr']}")
+validations = int(1 / float(words.get("trainer.val_check_interval", 1)))  # in each epoch
+for row in range(len(lines) - 1, validations * int(words["trainer.max_epochs"])):
+    lines.append(f"{row // validations},{row},{words['optimizer.lr']}")
     metrics.write_text("\\n".join([*lines, ""]))
     time.sleep(float(words.get("ema.decay", 0)))
 while Path("hold").exists():
@@ -301,9 +302,13 @@ def test_a_failed_trial_has_a_reason_and_the_search_continues(search):
         assert row["reason"].endswith(reason.strip())
 
 
-@pytest.mark.parametrize("pruner", ["median", "hyperband"])
-def test_bad_trials_are_pruned(search, pruner):
-    slow = ("trainer.max_epochs=9", "ema.decay=0.15")
+@pytest.mark.parametrize(
+    ("pruner", "interval", "pause"),
+    [("median", 1, 0.15), ("hyperband", 1, 0.15), ("median", 0.25, 0.04)],
+)
+@pytest.mark.filterwarnings("error:The reported value is ignored")
+def test_bad_trials_are_pruned(search, pruner, interval, pause):
+    slow = ("trainer.max_epochs=9", f"trainer.val_check_interval={interval}", f"ema.decay={pause}")
     trials, folder = search("trials=9", f"pruner={pruner}", *slow)
     pruned = {trial.user_attrs["run"] for trial in trials if trial.state == TrialState.PRUNED}
     assert set(states_of(trials)) == {"PRUNED", "COMPLETE"}

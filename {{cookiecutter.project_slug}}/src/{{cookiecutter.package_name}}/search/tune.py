@@ -173,12 +173,15 @@ def train(
         while process.returncode is None and not pruned:
             with suppress(subprocess.TimeoutExpired):
                 process.wait(POLL_SECONDS)
-            rows = [row for row in read_metrics(run.metrics) if monitored(row) in row]
-            for row in rows[reported:]:
-                trial.report(row[monitored(row)], int(row["epoch"]))
-            if reported < len(rows) < epochs:
+            scores: dict[int, float] = {}  # of each epoch, the first: there may be several
+            for row in read_metrics(run.metrics):
+                if monitored(row) in row:
+                    scores.setdefault(int(row["epoch"]), row[monitored(row)])
+            for epoch in list(scores)[reported:]:
+                trial.report(scores[epoch], epoch)
+            if reported < len(scores) and max(scores) + 1 < epochs:
                 pruned = trial.should_prune()
-            reported = max(reported, len(rows))  # a resumed training run removes rows
+            reported = max(reported, len(scores))  # a resumed training run removes rows
             if received:
                 raise KeyboardInterrupt
     finally:
