@@ -20,6 +20,7 @@ from {{ cookiecutter.package_name }}.search.search_space import (
     check_search,
     hydra_value,
     suggest,
+    training_words,
 )
 from {{ cookiecutter.package_name }}.settings import launch
 from {{ cookiecutter.package_name }}.settings.schema import MONITOR
@@ -50,8 +51,9 @@ if words.get("model.backbone") == "broken":
 (run / "checkpoints" / "last.ckpt").touch()
 metrics = run / "metrics.csv"
 lines = metrics.read_text().splitlines() if metrics.exists() else ["epoch,step,SCORE"]
-for epoch in range(len(lines) - 1, int(words["trainer.max_epochs"])):
-    lines.append(f"{epoch},{epoch},{words['optimizer.lr']}")
+validations = int(1 / float(words.get("trainer.val_check_interval", 1)))  # in each epoch
+for row in range(len(lines) - 1, validations * int(words["trainer.max_epochs"])):
+    lines.append(f"{row // validations},{row},{words['optimizer.lr']}")
     metrics.write_text("\\n".join([*lines, ""]))
     time.sleep(float(words.get("ema.decay", 0)))
 while Path("hold").exists():
@@ -81,7 +83,9 @@ def settings_of(*overrides):
 
 def open_study(*overrides, folder=Path("runs/tune/first")):
     folder.mkdir(parents=True, exist_ok=True)
-    return study.open_study(settings_of(*overrides), folder, FileLock(folder / "study.lock"))
+    settings = settings_of(*overrides)
+    words = training_words(settings, overrides)
+    return study.open_study(settings, words, folder, FileLock(folder / "study.lock"))
 
 
 @pytest.fixture
@@ -298,9 +302,13 @@ def test_a_failed_trial_has_a_reason_and_the_search_continues(search):
         assert row["reason"].endswith(reason.strip())
 
 
-@pytest.mark.parametrize("pruner", ["median", "hyperband"])
-def test_bad_trials_are_pruned(search, pruner):
-    slow = ("trainer.max_epochs=9", "ema.decay=0.15")
+@pytest.mark.parametrize(
+    ("pruner", "interval", "pause"),
+    [("median", 1, 0.15), ("hyperband", 1, 0.15), ("median", 0.25, 0.04)],
+)
+@pytest.mark.filterwarnings("error:The reported value is ignored")
+def test_bad_trials_are_pruned(search, pruner, interval, pause):
+    slow = ("trainer.max_epochs=9", f"trainer.val_check_interval={interval}", f"ema.decay={pause}")
     trials, folder = search("trials=9", f"pruner={pruner}", *slow)
     pruned = {trial.user_attrs["run"] for trial in trials if trial.state == TrialState.PRUNED}
     assert set(states_of(trials)) == {"PRUNED", "COMPLETE"}
@@ -339,7 +347,32 @@ def test_a_study_with_another_space_is_refused(search):
         search("trials=2", space=(RATE.replace("0.1", "0.2"), "+space.seed=[1,2]"))
     assert "optimizer.lr: {'low': 0.001, 'high': 0.1" in str(caught.value)
     assert "now {'low': 0.001, 'high': 0.2" in str(caught.value)
-    assert "seed: None, now [1, 2]" in str(caught.value)
+    assert "seed: not given, now [1, 2]" in str(caught.value)
+
+
+def test_a_study_with_other_settings_of_its_training_runs_is_refused(search):
+    search("trials=1", "data.image_size=64")
+    search("trials=2", "pruner=null", "data.image_size=64")
+    with pytest.raises(UsageError) as caught:
+        search("trials=3", "seed=5", "data.image_size=128")
+    assert "\n  data.image_size: 64, now 128\n" in str(caught.value)
+    assert "\n  seed: not given, now 5\n" in str(caught.value)
+    assert "study=<name>, or restore these settings" in str(caught.value)
+    trials, _ = search("trials=3", "data.image_size=64")
+    assert len(trials) == 3
+
+
+def test_a_study_of_an_earlier_version_is_continued(search, monkeypatch):
+    kept = optuna.Study.set_user_attr
+    with monkeypatch.context() as earlier:
+        earlier.setattr(
+            optuna.Study,
+            "set_user_attr",
+            lambda self, key, value: None if key == "fixed" else kept(self, key, value),
+        )
+        search("trials=1", "seed=4")
+    trials, _ = search("trials=2", "seed=5")
+    assert len(trials) == 2
 
 
 def test_a_study_with_a_run_in_another_folder_is_refused(workplace):

@@ -188,8 +188,8 @@ def _settings_of_checkpoint(config: DictConfig, model: type[SettingsT]) -> Setti
     from .training.checkpoint import read_checkpoint
 
     # ~ endif
-    stored: dict[str, Any] = read_checkpoint(path)["settings"]
-    stored = completed(stored, Settings, source=path)
+    content = read_checkpoint(path)
+    stored: dict[str, Any] = completed(content["settings"], Settings, source=path)
     groups = {"data": stored["data"], "model": stored["model"]}
     if groups["data"].get("name") == "shapes":
         # The shapes may be generated again, but never in a folder that a checkpoint names.
@@ -198,8 +198,20 @@ def _settings_of_checkpoint(config: DictConfig, model: type[SettingsT]) -> Setti
         files = [Run(folder).split for folder in path.absolute().parents[:2]]
         refer_to_split(groups["data"], files, overrides)
     # ~ if cookiecutter.task == "detection" or (cookiecutter.task == "classification" and cookiecutter.scope == "complete")
+    # ~ if cookiecutter.scope == "complete"
+    # ~ if cookiecutter.task == "detection"
+    exported = content.get("postprocessing", {}).get("shown_from")  # by an ONNX file
+    # ~ else
+    exported = content.get("postprocessing", {}).get("threshold")  # by an ONNX file
+    # ~ endif
+    if model is not EvaluateSettings and exported is not None:
+        groups["model"]["score_threshold"] = exported
+    elif model is not EvaluateSettings:
+        _use_best_threshold(groups, config, path)
+    # ~ else
     if model is not EvaluateSettings:
         _use_best_threshold(groups, config, path)
+    # ~ endif
     # ~ endif
     tree = overridden(groups, resolved(config), overrides, keep=KEPT)
     # ~ if cookiecutter.use_wandb and cookiecutter.scope == "complete"
@@ -228,14 +240,22 @@ def _use_best_threshold(groups: dict[str, Any], config: DictConfig, checkpoint: 
     if not groups["data"].get("multilabel"):
         return
     # ~ endif
-    best = Run(checkpoint.absolute().parent.parent).best_threshold
+    run = Run(checkpoint.absolute().parent.parent)
+    best = run.best_threshold
     given = any("model.score_threshold=" in word for word in _overrides())
+    default = config.model.score_threshold
     # A threshold that the training run was given is kept, too.
-    if best and not given and groups["model"]["score_threshold"] == config.model.score_threshold:
+    if given or groups["model"]["score_threshold"] != default:
+        return
+    log = logging.getLogger(__name__)
+    if best:
         groups["model"]["score_threshold"] = best
-        logging.getLogger(__name__).info(
+        log.info(
             "model.score_threshold=%g, which had the highest F1 in the training run's test.", best
         )
+    else:
+        words = (default, run.results)
+        log.info("model.score_threshold=%g, the default: no best threshold is in %s.", *words)
 
 
 # ~ endif

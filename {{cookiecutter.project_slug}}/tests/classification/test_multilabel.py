@@ -125,6 +125,9 @@ def test_a_model_of_several_labels_is_trained_tested_and_used(train, command, st
     rules = json.loads((exported / "model.json").read_text())["postprocessing"]
     assert (rules["activation"], rules["threshold"]) == ("sigmoid", threshold)
     assert "1 / (1 + np.exp(-logits[0]))" in (exported / "MODEL_CARD.md").read_text()
+    plain = command("evaluate", f"checkpoint={exported}/model.onnx", "tracking=none", "trainer=cpu")
+    tested = json.loads((plain / "metrics.json").read_text())
+    assert tested["f1_at_0.5_by_class"] == pytest.approx(measured["f1_at_0.5_by_class"])
     again = predicted(command, f"checkpoint={exported}/model.onnx", striped)
     assert again["labels"] == row["labels"]
     assert float(again["p_red"]) == pytest.approx(float(row["p_red"]), abs=1e-4)

@@ -264,7 +264,10 @@ def test_a_label_at_the_right_edge_of_an_image_is_not_cut():
     assert widths[0] == widths[1] > 40
 
 
-def test_predict_uses_the_best_threshold_of_the_test_unless_one_is_given(train, command, own_data):
+def test_predict_uses_the_best_threshold_of_the_test_unless_one_is_given(
+    train, command, own_data, caplog
+):
+    caplog.set_level("INFO")
     run = train("trainer.max_epochs=1")
     metrics = json.loads((run / "metrics.json").read_text())
     (run / "metrics.json").write_text(json.dumps(metrics | {"best_threshold": 0.07}))
@@ -277,7 +280,16 @@ def test_predict_uses_the_best_threshold_of_the_test_unless_one_is_given(train, 
     checkpoint = run / "checkpoints/best.ckpt"
     assert threshold(checkpoint) == 0.07
     assert threshold(checkpoint, "model.score_threshold=0.5") == 0.5
+    # ~ if cookiecutter.scope == "complete"
+    exported = command("export", f"checkpoint={checkpoint}", *words[1:]) / "model.onnx"
+    assert threshold(exported) == 0.07
+    measured = command("evaluate", f"checkpoint={exported}", *words[1:])
+    assert Run(measured).settings["model"]["score_threshold"] == 0.5  # as with the checkpoint
+    # ~ endif
+    assert "no best threshold" not in caplog.text
     assert threshold(checkpoint.rename("moved.ckpt")) == 0.5
+    (line,) = [text for text in caplog.messages if "no best threshold is in" in text]
+    assert line.startswith("model.score_threshold=0.5, the default: ")
 
 
 def test_a_drawing_shows_the_box_in_its_place():

@@ -129,7 +129,7 @@ def _time_training(
     data = settings.data.model_copy(update={"skip_unreadable": True})
     rates = measure_rates(datasets, settings.model_copy(update={"data": data}), run)
     stages = time_stages(datasets, settings, rates)
-    table = Table("stage of one image, in one process", "ms")
+    table = Table("stage of one image that was read before, in one process", "ms")
     for stage, milliseconds in stages.items():
         table.add_row(stage, f"{milliseconds:.2f}")
     console.print(table)

@@ -44,8 +44,9 @@ def time_stages(
         rates: the result of ``bench.measure_rates``.
 
     Returns:
-        ``storage`` (reading the bytes of the file; 0 with ``data.cache``), ``decode`` (with its
-        annotations, or reading the cache), ``augment``, ``copy`` to the device, and ``step``.
+        ``storage`` (reading the bytes of a file once more, which the memory may hold since its
+        first reading; 0 with ``data.cache``), ``decode`` (with its annotations, or reading the
+        cache), ``augment``, ``copy`` to the device, and ``step``.
     """
     train: Any = datasets.train
     spread = torch.linspace(0, len(train) - 1, min(MAX_IMAGES, len(train))).long().tolist()

@@ -18,6 +18,9 @@ from ..load_model import load_module, matching_datasets
 from ..run.files import replacing, write_json, write_text
 from ..run.folder import Run
 from ..task import task_export
+# ~ if cookiecutter.task != "segmentation"
+from ..training.checkpoint import read_checkpoint
+# ~ endif
 from .card import describe_model, model_card
 from .onnx_model import DYNAMIC_SHAPES, OnnxNetwork, write_onnx
 from .settings import ExportSettings
@@ -66,6 +69,11 @@ def run_export(settings: ExportSettings, run: Run) -> Path:
         "exported_in": run.id,
     }
     stored = module.settings.model_copy(update={"tracking": None}).model_dump(mode="json")
+    # ~ if cookiecutter.task != "segmentation"
+    # `postprocessing` has the threshold of the export, which `predict` uses.
+    trained = read_checkpoint(settings.checkpoint)["settings"]["model"]
+    stored["model"]["score_threshold"] = trained.get("score_threshold", 0.5)
+    # ~ endif
     console = Console(soft_wrap=True, markup=False)
     with replacing(path) as hidden:
         with console.status(f"Exporting {settings.checkpoint}"):

@@ -115,6 +115,15 @@ def check_search(config: DictConfig, overrides: Sequence[str]) -> Search:
     return Search.model_validate(tree)
 
 
+def training_words(settings: Search, overrides: Sequence[str]) -> list[str]:
+    """Return the overrides for all training runs: all but those of the search itself."""
+    own = re.compile(rf"[+~]*({'|'.join(SEARCH_SETTINGS)}|runs)\b")
+    words = [override.lstrip("+") for override in overrides if not own.match(override)]
+    if not any(word.startswith("trainer.max_epochs=") for word in words):
+        words.append(f"trainer.max_epochs={settings.epochs}")  # each trial has the same number
+    return words
+
+
 def _by_path(space: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Return the lists and ranges of a nested space by their paths, such as ``optimizer.lr``."""
     flat: dict[str, Any] = {}

@@ -2,6 +2,7 @@
 
 import secrets
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import optuna
@@ -14,6 +15,7 @@ from optuna.trial import TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from ..errors import UsageError
+from ..run.environment import without_secrets
 from ..settings.schema import METRICS
 from .search_space import Search
 
@@ -21,18 +23,19 @@ HEARTBEAT_SECONDS = 15
 STALE_SECONDS = 60  # without a heartbeat, after which another process continues the trial
 
 
-def open_study(settings: Search, folder: Path, lock: FileLock) -> Study:
+def open_study(settings: Search, words: Sequence[str], folder: Path, lock: FileLock) -> Study:
     """Create a study, or load it if it exists.
 
     Args:
         settings: the settings of the search.
+        words: the overrides that all training runs get.
         folder: the folder of the database file, unless ``storage`` names a server.
         lock: a lock that is held during the call, because two processes cannot create the tables
             at the same time.
 
     Raises:
-        UsageError: if the study exists with another search space or another score, if it names a
-            run in another folder, or if the database cannot be opened.
+        UsageError: if the study exists with another search space, another score or other words,
+            if it names a run in another folder, or if the database cannot be opened.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.filterwarnings("ignore", category=ExperimentalWarning)  # about the heartbeat
@@ -53,7 +56,7 @@ def open_study(settings: Search, folder: Path, lock: FileLock) -> Study:
             pruner=_pruner(settings),
             load_if_exists=True,
         )
-        _check_space(study, settings)
+        _check_unchanged(study, settings, words)
     for name in (study.user_attrs["id"], *run_states(study)):
         if Path(name).name != name:
             raise UsageError(f"The study {settings.study} has a run {name!r} in another folder.")
@@ -78,17 +81,25 @@ def _pruner(settings: Search) -> BasePruner:
     return NopPruner()
 
 
-def _check_space(study: Study, settings: Search) -> None:
-    """Store the search space of a new study, or compare it with that of an existing study."""
-    now = {"score": settings.monitor, **settings.model_dump(mode="json")["space"]}
-    before = study.user_attrs.get("space")
-    if before is None:
+def _check_unchanged(study: Study, settings: Search, words: Sequence[str]) -> None:
+    """Store the space and the words of a new study, or compare them with those of an old one."""
+    space = {"score": settings.monitor, **settings.model_dump(mode="json")["space"]}
+    parts = [without_secrets(word).partition("=") for word in words]
+    fixed = {key: value for key, _, value in parts}
+    if "space" not in study.user_attrs:
         study.set_user_attr("id", f"{settings.study}_{secrets.token_hex(2)}")  # unique
-        study.set_user_attr("space", now)
-    elif before != now:
-        keys = [key for key in {**before, **now} if before.get(key) != now.get(key)]
-        changes = "".join(f"\n  {key}: {before.get(key)}, now {now.get(key)}" for key in keys)
+        study.set_user_attr("fixed", fixed)
+        study.set_user_attr("space", space)
+    # A study of an earlier version has no fixed settings.
+    before = {**study.user_attrs["space"], **study.user_attrs.get("fixed", fixed)}
+    now = {**space, **fixed}
+    keys = [key for key in {**before, **now} if before.get(key) != now.get(key)]
+    if keys:
+        changes = "".join(
+            f"\n  {key}: {before.get(key, 'not given')}, now {now.get(key, 'not given')}"
+            for key in keys
+        )
         raise UsageError(
-            f"The study {settings.study} exists with another search space:\n{changes}\n\n"
-            "Start another study with study=<name>, or restore the search space."
+            f"The study {settings.study} exists with other settings:\n{changes}\n\n"
+            "Start another study with study=<name>, or restore these settings."
         )

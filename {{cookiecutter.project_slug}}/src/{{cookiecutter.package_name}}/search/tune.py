@@ -1,7 +1,6 @@
 """Search for better settings: Optuna proposes them, and a ``train`` process trains with each."""
 
 import os
-import re
 import shlex
 import signal
 import subprocess
@@ -29,7 +28,7 @@ from ..run.run_id import RUN_ID
 from ..settings.schema import monitored
 from .compare import compare, read_result
 from .plots import draw_study
-from .search_space import SEARCH_SETTINGS, Search, hydra_value, suggest
+from .search_space import Search, hydra_value, suggest, training_words
 from .study import open_study, run_states
 
 if sys.platform != "win32":
@@ -59,16 +58,13 @@ def run_search(settings: Search, overrides: Sequence[str]) -> None:
             passed to the training runs.
 
     Raises:
-        UsageError: if the study exists with another search space or another score.
+        UsageError: if the study exists with another search space, another score or other words.
     """
     folder = settings.runs / "tune" / settings.study
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / "study.lock")
-    study = open_study(settings, folder, lock)
-    own = re.compile(rf"[+~]*({'|'.join(SEARCH_SETTINGS)}|runs)\b")
-    words = [override.lstrip("+") for override in overrides if not own.match(override)]
-    if not any(word.startswith("trainer.max_epochs=") for word in words):
-        words.append(f"trainer.max_epochs={settings.epochs}")  # each trial has the same number
+    words = training_words(settings, overrides)
+    study = open_study(settings, words, folder, lock)
     received: list[int] = []
 
     def interrupt(signum: int, _frame: FrameType | None) -> None:
@@ -177,12 +173,15 @@ def train(
         while process.returncode is None and not pruned:
             with suppress(subprocess.TimeoutExpired):
                 process.wait(POLL_SECONDS)
-            rows = [row for row in read_metrics(run.metrics) if monitored(row) in row]
-            for row in rows[reported:]:
-                trial.report(row[monitored(row)], int(row["epoch"]))
-            if reported < len(rows) < epochs:
+            scores: dict[int, float] = {}  # of each epoch, the first: there may be several
+            for row in read_metrics(run.metrics):
+                if monitored(row) in row:
+                    scores.setdefault(int(row["epoch"]), row[monitored(row)])
+            for epoch in list(scores)[reported:]:
+                trial.report(scores[epoch], epoch)
+            if reported < len(scores) and max(scores) + 1 < epochs:
                 pruned = trial.should_prune()
-            reported = max(reported, len(rows))  # a resumed training run removes rows
+            reported = max(reported, len(scores))  # a resumed training run removes rows
             if received:
                 raise KeyboardInterrupt
     finally:
