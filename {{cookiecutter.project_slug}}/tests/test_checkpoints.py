@@ -40,7 +40,9 @@ def fit(tmp_path, monkeypatch):
             accelerator="cpu",
             max_epochs=epochs,
             limit_train_batches=validations,
+            # ~ if cookiecutter.scope == "complete"
             val_check_interval=1 / validations,
+            # ~ endif
             limit_val_batches=1,
             num_sanity_val_steps=0,
             logger=False,
@@ -97,6 +99,7 @@ def test_without_hard_links_the_best_checkpoint_is_copied(fit, monkeypatch):
     assert named.read_bytes() == (folder / "best.ckpt").read_bytes()
 
 
+# ~ if cookiecutter.scope == "complete"
 @pytest.mark.parametrize("scores", [(0.5001, 0.5004), (0.5004, 0.5001)])
 def test_two_validations_in_an_epoch_have_files_of_their_own(fit, scores):
     folder = fit(1, "trainer.save_top_k=2", scores=scores, validations=2)
@@ -106,6 +109,7 @@ def test_two_validations_in_an_epoch_have_files_of_their_own(fit, scores):
     assert best.read_bytes() == (folder / "best.ckpt").read_bytes()
 
 
+# ~ endif
 @pytest.mark.parametrize("name", ["best.ckpt", "epoch=1-val_score=0.500.ckpt"])
 def test_a_run_of_a_version_with_other_names_is_continued(fit, name):
     folder = fit(2)
