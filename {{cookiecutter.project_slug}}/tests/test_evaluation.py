@@ -20,6 +20,8 @@ from {{ cookiecutter.package_name }}.evaluation.scores import (
     ScoreCounts,
     best_threshold,
 )
+from {{ cookiecutter.package_name }}.run.files import write_csv
+from {{ cookiecutter.package_name }}.task import MONITOR
 
 FIGURES = ("confusion_matrix", "precision_recall", "thresholds", "per_class")
 
@@ -151,6 +153,19 @@ def test_a_run_leaves_its_results_as_files_and_as_one_page(train, command):
         for name in ("worst_predictions", "best_predictions", *FIGURES):
             assert (folder / f"{name}.png").is_file()
     assert "best in validation" in (run / "report.html").read_text()
+
+
+def test_the_report_names_the_first_of_the_best_epochs_whose_checkpoint_is_kept(train, command):
+    run = train("trainer.max_epochs=3")
+    rows = table(run / "metrics.csv")
+    for row in rows:
+        row[MONITOR] = row[MONITOR] and ("0.25" if row["epoch"] == "0" else "0.5")
+    write_csv(run / "metrics.csv", [*rows[0]], [[*row.values()] for row in rows])
+    command("train", f"resume={run.name}")
+    cells = "".join(f"<td class=number>{value}</td>" for value in (0.5, 1, 0.5))
+    name = MONITOR.replace("val/", "test/")
+    page = (run / "report.html").read_text()
+    assert re.search(f"<td>{name}</td><td class=number>[^<]*</td>{cells}", page)
 
 
 def test_a_text_fits_by_a_smaller_font_first_and_then_without_its_middle():

@@ -4,6 +4,7 @@ import csv
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from {{ cookiecutter.package_name }}.run.folder import Run
 from {{ cookiecutter.package_name }}.settings.check import check
@@ -27,6 +28,7 @@ def test_a_training_ends_when_its_time_is_over(train):
         (("trainer.val_check_interval=0.5",), [2, 4, 6, 8]),
         (("trainer.val_check_interval=3",), [3, 7]),
         (("trainer.check_val_every_n_epoch=2",), [8]),
+        (("trainer.check_val_every_n_epoch=2", "trainer.max_epochs=3"), [8]),
         (("trainer.check_val_every_n_epoch=3",), []),
     ],
 )
@@ -35,6 +37,11 @@ def test_validation_takes_place_when_it_should(train, words, steps):
     with (run / "metrics.csv").open(newline="") as file:
         rows = [row for row in csv.DictReader(file) if row.get(MONITOR)]
     assert [int(row["step"]) + 1 for row in rows] == steps
+    measured = {int(row["step"]) + 1: float(row[MONITOR]) for row in rows}
+    for path in (run / "checkpoints").iterdir():
+        content = torch.load(path, weights_only=True)
+        expected = measured.get(content["global_step"])
+        assert content["scores"].get(MONITOR) == (expected and pytest.approx(expected))
     assert (run / "metrics.json").is_file()  # without a validation, the last weights are tested
 
 

@@ -2,10 +2,12 @@
 import csv
 import os
 import signal
+from pathlib import Path
 from time import monotonic, sleep
 
 # ~ else
 import csv
+from pathlib import Path
 from time import monotonic, sleep
 
 # ~ endif
@@ -259,6 +261,28 @@ def test_a_resumed_training_with_more_epochs_follows_the_longer_schedule(train, 
     command("train", f"resume={run.name}", "trainer.max_epochs=3", "schedule.warmup=0.4")
     rates = [[row["train/lr"] for row in rows_of(run) if "train/lr" in row] for run in (run, long)]
     assert rates[0][5:] == rates[1][5:]  # the first step still has its own
+
+
+def test_a_worse_epoch_does_not_replace_the_best_checkpoint_of_a_moved_run(
+    train, command, tmp_path, monkeypatch
+):
+    run = train()
+    last = run / "checkpoints" / "last.ckpt"
+    content = torch.load(last, weights_only=True)
+    (state,) = (state for state in content["callbacks"].values() if state.get("best_k_models"))
+    best, high = state["best_model_path"], torch.tensor(2.0)
+    state |= {"best_model_score": high, "kth_value": high, "best_k_models": {best: high}}
+    torch.save(content, last)
+    elsewhere = tmp_path / "elsewhere"
+    (elsewhere / "runs").mkdir(parents=True)
+    run.rename(elsewhere / "runs" / run.name)
+    monkeypatch.chdir(elsewhere)
+    kept = (run / "checkpoints" / "best.ckpt").read_bytes()
+    command("train", f"resume={run.name}", "trainer.max_epochs=3")
+    assert (run / "checkpoints" / "best.ckpt").read_bytes() == kept
+    assert (run / "checkpoints" / Path(best).name).read_bytes() == kept
+    assert torch.load(last, weights_only=True)["epoch"] == 2
+    assert len([*(run / "checkpoints").iterdir()]) == 3
 
 
 def test_a_training_that_early_stopping_has_ended_is_not_continued(train, command):

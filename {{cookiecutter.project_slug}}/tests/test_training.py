@@ -41,7 +41,7 @@ def test_shapes_are_not_drawn_into_a_folder_of_other_files(train, own_data):
 def test_a_training_writes_all_files_of_a_run(train):
     run = train()
     written = {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()}
-    (named,) = (run / "checkpoints").glob("epoch=*-val_*=*.ckpt")
+    (named,) = (run / "checkpoints").glob("epoch=*-step=*-val_*=*.ckpt")
     assert written == {
         f"checkpoints/{named.name}",
         "checkpoints/best.ckpt",

@@ -130,7 +130,7 @@ def _metrics(run: Run, metrics: Mapping[str, float]) -> str:
         key = f"val/{name.split('/', 1)[-1]}"
         scores = [(row[key], int(row["epoch"])) for row in history if key in row]
         choose = min if METRICS.get(key) == "min" else max
-        best, epoch = choose(scores, default=(None, None))
+        best, epoch = choose(scores, default=(None, None), key=lambda pair: pair[0])
         last = scores[-1][0] if scores else None
         rows.append([name, value, best, epoch, last])
     header = ["metric", "result", "best in validation", "in epoch", "last in validation"]

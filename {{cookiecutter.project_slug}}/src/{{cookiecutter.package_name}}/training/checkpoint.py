@@ -93,17 +93,22 @@ class CheckpointContents(Callback):
     def __init__(self, settings: Settings, classes: Sequence[str]) -> None:
         self.settings = settings
         self.classes = classes
+        self.measured_step = -1
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Keep the step of the weights that the scores belong to."""
+        self.measured_step = trainer.global_step
 
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Add the settings as a nested dict without secrets, the class names and the scores.
 
-        Checkpoints saved within an epoch have no scores: the latest scores belong to older weights.
+        Checkpoints without a validation of their weights have no scores.
         """
         checkpoint["settings"] = redacted(self.settings.model_dump(mode="json", by_alias=True))
         checkpoint["classes"] = list(self.classes)
-        measured = trainer.callback_metrics if trainer.is_last_batch else {}
+        measured = trainer.callback_metrics if trainer.global_step == self.measured_step else {}
         checkpoint["scores"] = {name: float(measured[name]) for name in METRICS if name in measured}
 
 

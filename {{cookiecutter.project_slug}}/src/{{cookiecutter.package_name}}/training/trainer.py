@@ -130,14 +130,14 @@ def checkpoint_callbacks(
 ) -> list[Callback]:
     """Return callbacks that save checkpoints, and stop after ``patience``.
 
-    The best ``save_top_k`` checkpoints have names such as ``epoch=3-<score>=0.512.ckpt``. The best
-    of them is also ``best.ckpt``, and the newest checkpoint is ``last.ckpt``.
+    The best ``save_top_k`` checkpoints have names such as ``epoch=3-step=80-<score>=0.512.ckpt``.
+    The best of them is also ``best.ckpt``, and the newest checkpoint is ``last.ckpt``.
     """
-    folder = run.best.parent
+    folder, score = run.best.parent, monitor.replace("/", "_") + "={" + monitor + ":.3f}"
     callbacks: list[Callback] = [
         ModelCheckpoint(
             folder,
-            filename="epoch={epoch}-" + monitor.replace("/", "_") + "={" + monitor + ":.3f}",
+            filename="epoch={epoch}-step={step}-" + score,
             auto_insert_metric_name=False,
             monitor=monitor,
             mode=mode,

@@ -1,10 +1,12 @@
 """Make a resumed training run equal to an uninterrupted one."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.trainer.states import TrainerFn
 
 from ...data.datamodule import DataModule
@@ -53,7 +55,8 @@ class ExactResume(Callback):
 
         Lightning counts batches. The count is replaced, so that the epoch ends after its last image
         if the batch size or the number of processes has changed. The state of the learning rate is
-        removed, see ``on_train_start``, and early stopping uses the current patience.
+        removed, see ``on_train_start``, early stopping uses the current patience, and the best
+        checkpoints are those in the current folder of the run.
         """
         if trainer.state.fn != TrainerFn.FITTING:
             return
@@ -69,6 +72,10 @@ class ExactResume(Callback):
         checkpoint["lr_schedulers"] = []
         for stopping in trainer.early_stopping_callbacks:
             checkpoint["callbacks"].get(stopping.state_key, {})["patience"] = stopping.patience
+        for saved in trainer.checkpoint_callbacks:
+            state = checkpoint["callbacks"].get(saved.state_key)
+            if state and isinstance(saved, ModelCheckpoint):
+                _move_checkpoints(state, str(saved.dirpath))
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keep what Lightning must not restore from a checkpoint.
@@ -120,3 +127,21 @@ class ExactResume(Callback):
         if trainer.world_size > 1:
             for buffer in pl_module.buffers():
                 torch.distributed.broadcast(buffer, src=0)
+
+
+def _move_checkpoints(state: dict[str, Any], folder: str) -> None:
+    """Set the folder in the state of a ``ModelCheckpoint``, since the run may have been moved.
+
+    Otherwise, Lightning would forget the best scores. Files that are not there are left out.
+    """
+    if state["dirpath"] == folder:
+        return
+
+    def moved(path: str) -> str:
+        new = Path(folder, Path(path).name)
+        return str(new) if new.is_file() else ""
+
+    for name in ("best_model_path", "kth_best_model_path", "last_model_path"):
+        state[name] = moved(state[name])
+    best = {moved(path): score for path, score in state["best_k_models"].items()}
+    state |= {"dirpath": folder, "best_k_models": {path: best[path] for path in best if path}}
