@@ -1,5 +1,6 @@
 """The record of a run: its identity, settings, metrics and best model, and how it ended."""
 
+import csv
 import importlib.metadata
 import io
 import json
@@ -29,7 +30,18 @@ from {{ cookiecutter.package_name }}.tracking import client
 from {{ cookiecutter.package_name }}.tracking.names import run_name
 from {{ cookiecutter.package_name }}.tracking.settings import WandbSettings
 
-from reading import artifacts, config, entries, exit_code, history, records, started, summary
+from reading import (
+    artifacts,
+    config,
+    entries,
+    exit_code,
+    file_of,
+    history,
+    nested,
+    records,
+    started,
+    summary,
+)
 from small import OWN, SHAPES, composed
 from tracked import KEY, PLAIN, TRACKED
 
@@ -355,6 +367,27 @@ def test_a_failed_training_is_recorded_as_failed_with_the_reason(tracked, workpl
     (run,) = (workplace / "runs").iterdir()
     assert exit_code(run) == 1
     assert "Error" in summary(run)["failure"]
+
+
+def test_the_rows_of_a_run_that_was_killed_before_wandb_wrote_them_are_logged_on_resume(tracked):
+    run = tracked("trainer.max_epochs=1")
+    file_of(run).write_bytes(file_of(run).read_bytes()[:7])  # W&B writes rows seconds later
+    tracked(f"resume={run.name}", "trainer.max_epochs=2")
+    assert [row["epoch"] for row in history(run) if MONITOR in row] == [0, 1]
+
+
+def test_the_best_score_in_the_summary_of_a_resumed_run_is_that_of_all_its_sessions(tracked):
+    run = tracked("trainer.max_epochs=1")
+    path = run / "metrics.csv"
+    rows = list(csv.DictReader(path.read_text().splitlines()))
+    with path.open("w", newline="") as file:
+        table = csv.DictWriter(file, rows[0])
+        table.writeheader()
+        table.writerows(row | {MONITOR: row[MONITOR] and 2} for row in rows)
+    tracked(f"resume={run.name}", "trainer.max_epochs=2")
+    (last,) = [row[MONITOR] for row in history(run) if MONITOR in row]
+    scores = nested(summary(run))[MONITOR]
+    assert (scores["last"], scores[METRICS[MONITOR]]) == (last, 2)
 
 
 def test_an_interrupt_while_the_run_starts_does_not_record_it_as_finished(
