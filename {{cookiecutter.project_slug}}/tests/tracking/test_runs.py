@@ -6,6 +6,9 @@ import io
 import json
 import os
 import shlex
+# ~ if cookiecutter.scope == "complete"
+import signal
+# ~ endif
 import socket
 import subprocess
 import sys
@@ -16,6 +19,9 @@ import pytest
 import wandb
 import yaml
 
+# ~ if cookiecutter.scope == "complete"
+from {{ cookiecutter.package_name }}.clusters.preemption import Preemption
+# ~ endif
 from {{ cookiecutter.package_name }}.run.folder import Run
 # ~ if cookiecutter.scope == "complete"
 from {{ cookiecutter.package_name }}.run.run_id import RUN_ID, VARIED, new_run_id
@@ -390,6 +396,26 @@ def test_the_best_score_in_the_summary_of_a_resumed_run_is_that_of_all_its_sessi
     assert (scores["last"], scores[METRICS[MONITOR]]) == (last, 2)
 
 
+# ~ if cookiecutter.scope == "complete"
+@pytest.mark.parametrize("sweep", [False, True])
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_sweep_does_not_start_a_trial_again_that_it_has_ended(
+    tracked, workplace, monkeypatch, sweep, sent
+):
+    if sweep:
+        monkeypatch.setenv("WANDB_SWEEP_ID", "abc")
+    monkeypatch.setattr(
+        Preemption, "on_before_optimizer_step", lambda *_: os.kill(os.getpid(), sent)
+    )
+    with pytest.raises(SystemExit, match=sent.name):
+        tracked()
+    (run,) = (workplace / "runs").iterdir()
+    assert exit_code(run) == 143
+    ended_by_the_sweep = sweep and sent == signal.SIGTERM
+    assert bool(records(run, "preempting")) is not ended_by_the_sweep
+
+
+# ~ endif
 def test_an_interrupt_while_the_run_starts_does_not_record_it_as_finished(
     tracked, workplace, monkeypatch
 ):
