@@ -158,6 +158,7 @@ def test_a_training_that_was_preempted_or_resumed_goes_on_in_its_run(server, tra
     tracked(f"resume={name}", "trainer.max_epochs=3")
     assert list(server.runs) == [name]
     assert run.state == "finished"
+    assert "failure" not in run.summary
     assert [row["epoch"] for row in run.history if MONITOR in row] == [0, 1, 2]
     steps = [row["_step"] for row in run.history]
     assert steps == sorted(set(steps))

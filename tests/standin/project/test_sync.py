@@ -1,11 +1,16 @@
 """``wandb-sync``: a run is marked as uploaded only if all of it has arrived."""
 
+import os
+import signal
+
 import pytest
+import wandb
 from reading import artifacts, entries, file_of, history, logged
 from server import Server
+from shape_sorter.clusters.preemption import Preemption
 from shape_sorter.run.folder import Run
 from shape_sorter.task import MONITOR
-from shape_sorter.tracking import images, lineage, pending, promote, sync
+from shape_sorter.tracking import images, lineage, pending, promote, sync, upload_status
 from shape_sorter.tracking.client import wandb_command
 from tracked import KEY
 
@@ -73,6 +78,46 @@ def test_the_server_gets_only_what_it_lacks_of_a_run(server, offline, workplace)
     server.alerts.clear()
     server.runs.clear()  # another server, which knows nothing
     received()
+
+
+def test_an_earlier_session_that_is_completed_does_not_change_the_end_of_the_run(
+    server, tracked, workplace, monkeypatch
+):
+    def preempt(_callback, trainer, *_):
+        if trainer.global_step == 5:  # in the second epoch
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Preemption, "on_before_optimizer_step", preempt)
+        with pytest.raises(SystemExit):
+            tracked()
+    tracked("resume=auto")
+    ((name, held),) = server.runs.items()
+    times, metrics = {row["_timestamp"] for row in held.history}, {**held.summary}
+    first, second = (file.parent for file in upload_status.sessions(workplace / "runs" / name / "wandb"))
+    del held.history[2]  # of the first session
+    held.history = [row | {"_step": step} for step, row in enumerate(held.history)]
+    (first / sync.COMPLETE).unlink(missing_ok=True)
+    assert sync.sync(workplace / "runs") == []
+    assert held.state == "finished"
+    assert {row["_timestamp"] for row in held.history} == times
+    own = {key for key in metrics if not key.startswith("_")}
+    assert {key: held.summary.get(key) for key in own} == {key: metrics[key] for key in own}
+    assert "failure" not in held.summary
+    held.exit_code = 1  # the end of the second session was lost
+    (second / sync.COMPLETE).unlink()
+    assert sync.sync(workplace / "runs") == []
+    assert held.state == "finished"
+
+
+def test_a_run_that_went_on_online_after_an_offline_session_is_uploaded(server, offline, tracked, workplace):
+    run = offline()
+    tracked(f"resume={run.name}", "trainer.max_epochs=2")
+    held = server.runs[run.name]
+    assert [row["epoch"] for row in held.history if MONITOR in row] == [1]
+    assert sync.sync(workplace / "runs") == []
+    assert sorted(row["epoch"] for row in held.history if MONITOR in row) == [0, 1]
+    assert held.state == "finished"
 
 
 def test_runs_of_two_folders_with_the_same_id_are_not_mixed(server, offline, tracked, workplace, monkeypatch, caplog):
@@ -225,3 +270,30 @@ def test_a_version_whose_checkpoint_is_not_among_the_best_any_more_is_left_out(s
     assert sync.sync(workplace / "runs") == []
     assert "epoch=7.ckpt does not exist any more" in capsys.readouterr().out
     assert len([artifact for artifact in server.artifacts if artifact.type == "model"]) == 1
+
+
+def test_weights_that_have_changed_are_left_out_and_the_aliases_stay_with_the_newest(
+    server, tracked, workplace, capsys
+):
+    run = tracked("trainer.max_epochs=1", "tracking.log_model=none")
+    files = [run / "checkpoints" / f"{name}.ckpt" for name in ("epoch=7", "epoch=8", "replaced")]
+
+    def waiting(path, epoch):
+        """As if the server had not received this checkpoint."""
+        path.write_bytes(b"of epoch %d" % epoch)
+        artifact = wandb.Artifact("a-model", "model")
+        artifact.add_file(str(path), name=path.name)
+        action = {"action": "log", "kind": "model", "artifact": f"model-{run.name}", "aliases": ["best"]}
+        place = {"files": [f"checkpoints/{path.name}"], "digest": artifact.digest}
+        pending.postpone(Run(run), action | place | {"facts": {"epoch": epoch}})
+
+    waiting(files[1], 8)
+    assert sync.sync(workplace / "runs") == []  # the newer one has arrived
+    for path, epoch in zip([files[2], *files[:2]], (6, 7, 8), strict=True):
+        waiting(path, epoch)
+    files[2].write_bytes(b"of another epoch")
+    assert sync.sync(workplace / "runs") == []
+    assert f"replaced.ckpt has changed since: this version of model-{run.name}" in capsys.readouterr().out
+    models = [artifact for artifact in server.artifacts if artifact.type == "model"]
+    assert sorted(model.metadata["epoch"] for model in models) == [7, 8]
+    assert [model.metadata["epoch"] for model in models if "best" in model.aliases] == [8]

@@ -8,10 +8,10 @@ from pathlib import Path
 
 
 def file_of(run):
-    """W&B's file in the run folder; that of the offline run, if an online run has failed before."""
+    """W&B's file of the newest session of a run, of an offline one if there is one."""
     folder = Path(run) / "wandb"
-    (path,) = [*folder.glob("offline-run-*/*.wandb")] or folder.glob("run-*/*.wandb")
-    return path
+    files = [*folder.glob("offline-run-*/*.wandb")] or [*folder.glob("run-*/*.wandb")]
+    return max(files)
 
 
 def records(run, kind):

@@ -9,7 +9,7 @@ from {{ cookiecutter.package_name }}.task import METRICS, MONITOR
 from {{ cookiecutter.package_name }}.tracking import alerts
 from {{ cookiecutter.package_name }}.tracking.settings import AlertRule
 
-from reading import records
+from reading import history, records
 
 
 @pytest.mark.parametrize(
@@ -44,6 +44,16 @@ def test_a_training_without_improvement_is_reported_once(monkeypatch):
         checked.check({MONITOR: sign * score})
     assert titles == ["No improvement"]
     assert alerts.is_stagnant([1.0, 0.5, 0.7, 0.6], "min", 2)
+
+
+def test_a_rule_on_the_mean_loss_of_an_epoch_sees_each_epoch_once(tracked):
+    run = tracked(
+        "tracking.alerts.rules=[{metric: train/loss_epoch, op: '>', value: -1, once: false}]"
+    )
+    losses = [row["train/loss_epoch"] for row in history(run) if "train/loss_epoch" in row]
+    texts = [alert["text"] for alert in records(run, "alert")]
+    assert len(losses) == 2
+    assert texts == [f"train/loss_epoch is {loss:.4g} in {run.name}" for loss in losses]
 
 
 def test_alerts_are_recorded_with_an_offline_run(recorded):

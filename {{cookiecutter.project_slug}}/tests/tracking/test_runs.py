@@ -1,10 +1,14 @@
 """The record of a run: its identity, settings, metrics and best model, and how it ended."""
 
+import csv
 import importlib.metadata
 import io
 import json
 import os
 import shlex
+# ~ if cookiecutter.scope == "complete"
+import signal
+# ~ endif
 import socket
 import subprocess
 import sys
@@ -15,6 +19,9 @@ import pytest
 import wandb
 import yaml
 
+# ~ if cookiecutter.scope == "complete"
+from {{ cookiecutter.package_name }}.clusters.preemption import Preemption
+# ~ endif
 from {{ cookiecutter.package_name }}.run.folder import Run
 # ~ if cookiecutter.scope == "complete"
 from {{ cookiecutter.package_name }}.run.run_id import RUN_ID, VARIED, new_run_id
@@ -29,7 +36,18 @@ from {{ cookiecutter.package_name }}.tracking import client
 from {{ cookiecutter.package_name }}.tracking.names import run_name
 from {{ cookiecutter.package_name }}.tracking.settings import WandbSettings
 
-from reading import artifacts, config, entries, exit_code, history, records, started, summary
+from reading import (
+    artifacts,
+    config,
+    entries,
+    exit_code,
+    file_of,
+    history,
+    nested,
+    records,
+    started,
+    summary,
+)
 from small import OWN, SHAPES, composed
 from tracked import KEY, PLAIN, TRACKED
 
@@ -357,6 +375,47 @@ def test_a_failed_training_is_recorded_as_failed_with_the_reason(tracked, workpl
     assert "Error" in summary(run)["failure"]
 
 
+def test_the_rows_of_a_run_that_was_killed_before_wandb_wrote_them_are_logged_on_resume(tracked):
+    run = tracked("trainer.max_epochs=1")
+    file_of(run).write_bytes(file_of(run).read_bytes()[:7])  # W&B writes rows seconds later
+    tracked(f"resume={run.name}", "trainer.max_epochs=2")
+    assert [row["epoch"] for row in history(run) if MONITOR in row] == [0, 1]
+
+
+def test_the_best_score_in_the_summary_of_a_resumed_run_is_that_of_all_its_sessions(tracked):
+    run = tracked("trainer.max_epochs=1")
+    path = run / "metrics.csv"
+    rows = list(csv.DictReader(path.read_text().splitlines()))
+    with path.open("w", newline="") as file:
+        table = csv.DictWriter(file, rows[0])
+        table.writeheader()
+        table.writerows(row | {MONITOR: row[MONITOR] and 2} for row in rows)
+    tracked(f"resume={run.name}", "trainer.max_epochs=2")
+    (last,) = [row[MONITOR] for row in history(run) if MONITOR in row]
+    scores = nested(summary(run))[MONITOR]
+    assert (scores["last"], scores[METRICS[MONITOR]]) == (last, 2)
+
+
+# ~ if cookiecutter.scope == "complete"
+@pytest.mark.parametrize("sweep", [False, True])
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_sweep_does_not_start_a_trial_again_that_it_has_ended(
+    tracked, workplace, monkeypatch, sweep, sent
+):
+    if sweep:
+        monkeypatch.setenv("WANDB_SWEEP_ID", "abc")
+    monkeypatch.setattr(
+        Preemption, "on_before_optimizer_step", lambda *_: os.kill(os.getpid(), sent)
+    )
+    with pytest.raises(SystemExit, match=sent.name):
+        tracked()
+    (run,) = (workplace / "runs").iterdir()
+    assert exit_code(run) == 143
+    ended_by_the_sweep = sweep and sent == signal.SIGTERM
+    assert bool(records(run, "preempting")) is not ended_by_the_sweep
+
+
+# ~ endif
 def test_an_interrupt_while_the_run_starts_does_not_record_it_as_finished(
     tracked, workplace, monkeypatch
 ):

@@ -17,6 +17,8 @@ from .client import reason, say
 from .logger import RunLogger
 from .settings import AlertRule
 
+EPOCH_LOSS = "train/loss_epoch"  # known only after the validation of the epoch
+
 # The metrics that rules may name. Add those that you log yourself.
 NAMES = (
     "train/loss",
@@ -28,7 +30,7 @@ NAMES = (
     "val/mAP_medium",
     "val/mAP_large",
     # ~ endif
-    "train/loss_epoch",
+    EPOCH_LOSS,
     "perf/images_per_second",
     "perf/data_wait",
     "perf/step_ms",
@@ -68,7 +70,7 @@ def check_rules(rules: Sequence[AlertRule]) -> None:
 
 
 class MetricAlerts(Callback):
-    """Send the alerts of ``tracking.alerts`` that depend on the metrics of a validation."""
+    """Send the alerts of ``tracking.alerts`` that depend on the metrics of a training run."""
 
     def __init__(self, logger: RunLogger) -> None:
         self.logger = logger
@@ -77,23 +79,33 @@ class MetricAlerts(Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Send the alerts that the metrics of this validation cause."""
-        self.check(trainer.callback_metrics)
+        metrics = trainer.callback_metrics
+        self.check({name: metrics[name] for name in metrics if name != EPOCH_LOSS})
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Send the alerts that the mean loss of the previous epoch causes."""
+        metrics = trainer.callback_metrics
+        self.check({name: metrics[name] for name in metrics if name == EPOCH_LOSS})
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Send the alerts that the mean loss of the last epoch causes."""
+        self.on_train_epoch_start(trainer, pl_module)
 
     def check(self, metrics: Mapping[str, Any]) -> None:
-        """Add the metrics of a validation, and send the alerts that they cause."""
+        """Add new values of metrics, and send the alerts that they cause."""
         for name, value in metrics.items():
             self.values[name].append(float(value))
         settings, run = self.logger.tracking.alerts, self.logger.run.id
         for index, rule in enumerate(settings.rules):
             values = self.values[rule.metric]
-            if is_due(rule, values, sent=index in self.sent):
+            if rule.metric in metrics and is_due(rule, values, sent=index in self.sent):
                 self.sent.add(index)
                 title = f"{rule.metric} {rule.op} {rule.value:g}"
                 text = f"{rule.metric} is {values[-1]:.4g} in {run}"
                 send_alert(self.logger, title, text, rule.level)
         monitor = monitored(metrics)
         count, scores = settings.no_improvement, self.values[monitor]
-        if count and scores and is_stagnant(scores, METRICS[monitor], count):
+        if count and monitor in metrics and is_stagnant(scores, METRICS[monitor], count):
             text = f"{monitor} of {run} has not improved for {count} validations"
             send_alert(self.logger, "No improvement", text, "WARN")
 

@@ -8,6 +8,7 @@ import logging
 import os
 import shutil
 import sys
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from types import ModuleType
@@ -62,7 +63,9 @@ class RunLogger(WandbLogger):
         # ~ endif
         self.failures: set[str] = set()
         self.defined: set[str] = set()  # metrics whose axis is the epoch
+        self.scores: dict[str, list[float]] = defaultdict(list)  # of all sessions, by metric
         self.logged = metrics_logged(run)  # a resumed run repeats the steps after a checkpoint
+        resumed = any(run.folder.glob("wandb/*run-*"))
         environ = os.environ
         super().__init__(
             name=redacted(tracking.name) or environ.get("WANDB_NAME") or name,
@@ -88,7 +91,7 @@ class RunLogger(WandbLogger):
         for handler in logging.getLogger("wandb").handlers:
             # On a full disk each line of wandb's own log would print a traceback.
             handler.handleError = lambda record: None  # type: ignore[method-assign] # noqa: ARG005
-        if self.logged:
+        if resumed:
             self._log_missing_rows()
 
     def _resume(self) -> str:
@@ -120,6 +123,9 @@ class RunLogger(WandbLogger):
         # ~ else
         names = list(metrics)
         # ~ endif
+        scores = METRICS.keys() & metrics.keys()
+        for name in scores:
+            self.scores[name].append(float(metrics[name]))
         if self.logged and all((step, name) in self.logged for name in names):
             return
         with self.guarded("logging"):
@@ -130,6 +136,10 @@ class RunLogger(WandbLogger):
                     summary = f"last,{METRICS[name]}" if name in METRICS else None
                     self.experiment.define_metric(name, step_metric="epoch", summary=summary)
             super().log_metrics(metrics, step)
+            for name in scores:  # of W&B's own, the best is that since the run was resumed
+                best = {"max": max, "min": min}[METRICS[name]](self.scores[name])
+                values = {"last": self.scores[name][-1], METRICS[name]: best}
+                self.experiment.summary[name] = values
 
     @contextmanager
     def guarded(self, action: str) -> Iterator[None]:

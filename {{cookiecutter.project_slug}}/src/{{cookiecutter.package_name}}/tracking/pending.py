@@ -41,9 +41,10 @@ def do_pending(run: Run) -> list[str]:
         A line for each action that failed; these actions stay pending.
     """
     failed, problems = [], []
+    logged: set[str] = set()  # the names of artifacts of which a version was logged
     for action in pending(run):
         try:
-            _do(run, **action)
+            _do(run, logged, **action)
         except Exception as error:  # noqa: BLE001 - wandb raises many kinds
             failed.append(action)
             problems.append(f"{run.folder / PENDING}: {action['action']}: {reason(error)}")
@@ -54,17 +55,19 @@ def do_pending(run: Run) -> list[str]:
     return problems
 
 
-def _do(run: Run, action: str, artifact: str, **arguments: Any) -> None:
+def _do(run: Run, logged: set[str], action: str, artifact: str, **arguments: Any) -> None:
     """Carry out an action, as described in ``postpone``."""
     tracking = run.settings["tracking"]
     api = public_api(tracking)
     if action == "log":
-        _log_again(run, api.run(f"{tracking['project']}/{run.id}"), artifact, **arguments)
+        uploaded = api.run(f"{tracking['project']}/{run.id}")
+        if _log_again(run, uploaded, artifact, again=artifact in logged, **arguments):
+            logged.add(artifact)
     elif action == "data":
         from .lineage import log_data_later  # noqa: PLC0415 - it imports PyTorch
 
         uploaded = api.run(f"{tracking['project']}/{run.id}")
-        with resumed_run(uploaded, run.folder / "wandb", _exit_code(uploaded)) as resumed:
+        with resumed_run(uploaded, run.folder / "wandb", exit_code_on_server(uploaded)) as resumed:
             log_data_later(run, resumed, arguments["version"])
     elif action == "link":
         print(f"  {link(api, api.artifact(artifact), **arguments)}")
@@ -83,24 +86,46 @@ def _log_again(
     aliases: list[str],
     facts: dict[str, Any],
     digest: str,
-) -> None:
-    """Log an artifact of an uploaded run, unless the server has it."""
-    if digest in {held.digest for held in uploaded.logged_artifacts()}:
-        return
+    again: bool,
+) -> bool:
+    """Log an artifact of an uploaded run, unless the server has it.
+
+    Args:
+        run: the run.
+        uploaded: the run on the server.
+        name: the name of the artifact.
+        kind: its type.
+        files: its files, relative to the run folder.
+        aliases: its aliases.
+        facts: its metadata.
+        digest: the digest of the version, which the files may not have any more.
+        again: log it even if the server has it: an earlier version has got its aliases.
+
+    Returns:
+        Whether the artifact was logged.
+    """
+    held = digest in {version.digest for version in uploaded.logged_artifacts()}
+    if held and not again:
+        return False
     lost = [file for file in files if not (run.folder / file).is_file()]
     if lost:  # such as a checkpoint that is no longer among the best
         print(f"  {lost[0]} does not exist any more: this version of {name} is not logged.")
-        return
+        return False
     artifact = package().Artifact(name, kind, metadata=facts)
     for file in files:
         if not is_file_in(run.folder, run.folder / file):
             raise UsageError(f"{file} is not a file in {run.folder}")
         artifact.add_file(str(run.folder / file), name=Path(file).name)
-    with resumed_run(uploaded, run.folder / "wandb", _exit_code(uploaded)) as resumed:
+    if artifact.digest != digest:  # such as the best checkpoint before a better one
+        print(f"  {files[0]} has changed since: this version of {name} is not logged.")
+        return False
+    with resumed_run(uploaded, run.folder / "wandb", exit_code_on_server(uploaded)) as resumed:
         resumed.log_artifact(artifact, aliases=aliases or None).wait()
+    return True
 
 
-def _exit_code(uploaded: Any) -> int:
+def exit_code_on_server(uploaded: Any) -> int:
+    """Return the exit code from which W&B derives the state that an uploaded run has."""
     return 0 if uploaded.state == "finished" else 1
 
 

@@ -10,25 +10,28 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
 from ..run.folder import Run
 from .client import last_line, package, read_records, reason, wandb_command
-from .pending import PENDING, do_pending, is_file_in, resumed_run
+from .pending import PENDING, do_pending, exit_code_on_server, is_file_in, resumed_run
 from .upload_status import (
+    exit_code,
     fetch_run,
+    is_newest,
+    is_unfinished,
     missing_artifacts,
     missing_files,
     missing_on_server,
     rows,
+    sessions,
     times_of_rows,
 )
 
 COMPLETE = "complete"  # in W&B's folder of a run: the server holds all of it
 RECENT_SECONDS = 60  # a file changed since then, without an exit record, is a running run
-MIN_BYTES = 64  # the file of a run that never started has only a header
 
 
 def main() -> None:
@@ -48,7 +51,8 @@ def sync(runs: Path) -> list[str]:
         A line for each run or action that failed, with the reason.
     """
     remaining, incomplete = [], set()
-    files = [file for file in sorted(runs.glob("*/wandb/*run-*/*.wandb")) if not _is_uploaded(file)]
+    recorded = [file for folder in sorted(runs.glob("*/wandb")) for file in sessions(folder)]
+    files = [file for file in recorded if not (file.parent / COMPLETE).exists()]
     for file in files:
         print(f"  {file.parent}")
         problem = upload(file)
@@ -64,10 +68,6 @@ def sync(runs: Path) -> list[str]:
     if remaining:
         print("To be done:", *remaining, sep="\n  ")
     return remaining
-
-
-def _is_uploaded(file: Path) -> bool:
-    return (file.parent / COMPLETE).exists() or file.stat().st_size <= MIN_BYTES
 
 
 def upload(file: Path) -> str | None:
@@ -100,18 +100,25 @@ def _send(file: Path, records: Sequence[Mapping[str, Any]]) -> str | None:
     """Send what the server lacks of a run; return the reason if that is not possible."""
     run, written = fetch_run(records), rows(records)
     held = times_of_rows(run) if run is not None else set()
-    if held.isdisjoint(written):  # the server has nothing of this file
-        files = sorted(file.parents[1].glob("*run-*/*.wandb"))
-        if held and file == files[0]:  # a later file continues the run
-            name = file.parents[2].name
-            return (
-                f"the server has another run with the id {name}. To upload this one with an id "
-                f"of its own: uv run wandb sync --id {name}-2 {file.parent}"
-            )
+    if held and not any(_is_known(other, held) for other in sessions(file.parents[1])):
+        name = file.parents[2].name
+        return (
+            f"the server has another run with the id {name}. To upload this one with an id "
+            f"of its own: uv run wandb sync --id {name}-2 {file.parent}"
+        )
+    if held.isdisjoint(written):  # the server has nothing of this session
         done = wandb_command("sync", "--include-online", "--include-synced", str(file.parent))
         return last_line(done) if done.returncode else None
     _complete(run, file, records, [written[key] for key in sorted(written.keys() - held)])
     return None
+
+
+def _is_known(file: Path, held: Set[float]) -> bool:
+    """Return whether the server holds rows of a session, given the times of the rows it holds."""
+    try:
+        return not held.isdisjoint(rows(read_records(file)))
+    except ValueError:
+        return False
 
 
 def _complete(
@@ -120,10 +127,15 @@ def _complete(
     """Send the rows, files and artifacts that the server lacks of a run that it has in part."""
     folder, artifacts = file.parent / "files", missing_artifacts(run, records)
     files = missing_files(run, records, folder)
-    if not (lacking or files or artifacts or run.state == "running"):
+    ended = run.state != "running" and not is_unfinished(run, file, records)
+    if ended and not (lacking or files or artifacts):
         return
-    codes = [record["exit"].get("exit_code", 0) for record in records if "exit" in record]
-    with resumed_run(run, file.parents[1], codes[-1] if codes else 1) as resumed:
+    if is_newest(file):
+        code = exit_code(records)
+        summaries = [record.get("summary", {}).get("update", {}) for record in records]
+    else:  # a later session has written its own
+        code, summaries = exit_code_on_server(run), [run.summary_metrics]
+    with resumed_run(run, file.parents[1], code) as resumed:
         for row in lacking:
             resumed.log(_unflattened(row))
         for name in files:
@@ -131,8 +143,8 @@ def _complete(
         for record in records:
             if record.get("artifact", {}).get("digest") in artifacts:
                 _log_recorded(resumed, record["artifact"])
-        for record in records:
-            resumed.summary.update(_unflattened(record.get("summary", {}).get("update", {})))
+        for summary in summaries:
+            resumed.summary.update(_unflattened(summary))
 
 
 def _unflattened(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -147,7 +159,7 @@ def _unflattened(row: Mapping[str, Any]) -> dict[str, Any]:
         name = next((name for name in media if key.startswith(f"{name}.")), None)
         if name is not None:
             values[name][key.removeprefix(f"{name}.")] = value
-        elif key not in {"_step", "_runtime", "_wandb.runtime"}:
+        elif key not in {"_step", "_runtime", "_wandb", "_wandb.runtime"}:
             values[key] = value
     return values
 

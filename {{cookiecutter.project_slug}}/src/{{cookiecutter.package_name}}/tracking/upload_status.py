@@ -7,7 +7,30 @@ from typing import Any
 
 from .client import package, public_api, read_records, reason
 
+MIN_BYTES = 64  # the file of a session that never started has only a header
 RETRY_DELAYS = (0, 1, 3)  # seconds before each request, since the server shows new data late
+
+
+def sessions(folder: Path) -> list[Path]:
+    """Return the files of the sessions of a run in its folder of W&B, the oldest first."""
+    files = [file for file in folder.glob("*run-*/*.wandb") if file.stat().st_size > MIN_BYTES]
+    return sorted(files, key=lambda file: file.parent.name.removeprefix("offline-"))
+
+
+def is_newest(file: Path) -> bool:
+    """Return whether a file is that of the newest session of its run."""
+    return file == sessions(file.parents[1])[-1]
+
+
+def exit_code(records: Sequence[Mapping[str, Any]]) -> int:
+    """Return the exit code of a session; it is 1 if the session was killed."""
+    codes = [record["exit"].get("exit_code", 0) for record in records if "exit" in record]
+    return codes[-1] if codes else 1
+
+
+def is_unfinished(run: Any, file: Path, records: Sequence[Mapping[str, Any]]) -> bool:
+    """Return whether the server does not know that the newest session has ended without error."""
+    return run.state != "finished" and is_newest(file) and exit_code(records) == 0
 
 
 def fetch_run(records: Sequence[Mapping[str, Any]]) -> Any | None:
@@ -65,7 +88,7 @@ def missing_on_server(file: Path, digests: Collection[str] = ()) -> str | None:
         records = read_records(file)
         for delay in RETRY_DELAYS:
             time.sleep(delay)
-            problem = _missing(fetch_run(records), records, file.parent / "files", digests)
+            problem = _missing(fetch_run(records), records, file, digests)
             if problem is None:
                 break
     except Exception as error:  # noqa: BLE001 - wandb raises many kinds
@@ -74,17 +97,17 @@ def missing_on_server(file: Path, digests: Collection[str] = ()) -> str | None:
 
 
 def _missing(
-    run: Any, records: Sequence[Mapping[str, Any]], folder: Path, digests: Collection[str]
+    run: Any, records: Sequence[Mapping[str, Any]], file: Path, digests: Collection[str]
 ) -> str | None:
     if run is None:
         return "the server has no such run"
-    if run.state == "running":
+    if run.state == "running" or is_unfinished(run, file, records):
         return "the server has not received the end of the run"
     written = rows(records)
     lacking = len(written.keys() - times_of_rows(run)) if written else 0
     if lacking:
         return f"the server lacks {lacking} of {len(written)} rows"
-    files = missing_files(run, records, folder)
+    files = missing_files(run, records, file.parent / "files")
     if files:
         return f"the server lacks {len(files)} files, such as {files[0]}"
     lost = missing_artifacts(run, records, digests)

@@ -1,6 +1,9 @@
 """Open the W&B run of a command, and close it with the right state."""
 
 import os
+# ~ if cookiecutter.scope == "complete"
+import signal
+# ~ endif
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -33,7 +36,7 @@ from .histograms import Histograms
 from .images import ValidationImages, log_drawn_predictions
 from .lineage import DataLineage, log_changes, log_checkpoint_source, log_predictions
 from .logger import RunLogger, open_run
-from .names import run_name
+from .names import SWEEP, run_name
 from .pending import postpone
 from .settings import WandbSettings
 from .sync import COMPLETE
@@ -145,11 +148,15 @@ def _close(logger: RunLogger, error: BaseException | None) -> None:
     with logger.guarded("recording the end of the run"):
         if error is not None and code:
             logger.experiment.summary["failure"] = reason(error)
+        elif not code and "failure" in logger.experiment.summary.keys():  # noqa: SIM118
+            del logger.experiment.summary["failure"]  # of the session that this one has continued
         # ~ if cookiecutter.scope == "complete"
         if isinstance(error, Exception):
             alert_failure(logger, error)
-        if code == 143:
-            logger.experiment.mark_preempting()  # so that a sweep starts the trial again
+        # A sweep starts a preempted trial again. It ends trials itself, by SIGTERM.
+        ended = SWEEP in os.environ and getattr(error, "signum", signal.SIGTERM) == signal.SIGTERM
+        if code == 143 and not ended:
+            logger.experiment.mark_preempting()
         # ~ endif
     problem: str | None = "it has failed"
     with logger.guarded("closing the run"):
