@@ -67,7 +67,7 @@ def test_settings_are_stored_without_secrets_and_resumed_with_those_of_the_comma
     settings, checkpoint = check(config, Settings), {}
     run = Run(workplace / "runs" / "one")
     run.create(settings)
-    trainer = SimpleNamespace(is_last_batch=False)
+    trainer = SimpleNamespace(global_step=1)
     CheckpointContents(settings, ["a"]).on_save_checkpoint(trainer, None, checkpoint)
     stored = {"_target_": "some.Logger", "api_token": "***", "pin_key": "***", "url": "a://***@c"}
     assert run.settings["tracking"] == checkpoint["settings"]["tracking"] == {"mine": stored}
