@@ -109,9 +109,11 @@ def record_split(settings: Settings, datasets: Datasets, run: Run) -> Settings:
 
 def _group(paths: Sequence[str | Path], root: Path, pattern: str | None) -> Groups:
     """Return the images of each group; without a pattern, each file is a group of its own."""
+    if pattern is None and len({*paths}) == len(paths):
+        return [[index] for index in range(len(paths))]
     groups: defaultdict[str, list[int]] = defaultdict(list)
     if pattern is None:
-        for index, path in enumerate(paths):  # a file may be listed twice
+        for index, path in enumerate(paths):  # some files are listed twice
             groups[str(path)].append(index)
         return [*groups.values()]
     for index, name in enumerate(relative_names(paths, root)):
