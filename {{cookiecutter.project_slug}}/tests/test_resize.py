@@ -4,6 +4,7 @@ import json
 import numpy as np
 # ~ elif cookiecutter.task == "detection"
 import json
+from pathlib import Path
 
 # ~ endif
 import pytest
@@ -17,8 +18,15 @@ from {{ cookiecutter.package_name }}.errors import UsageError
 import yaml
 from PIL import Image
 
+from {{ cookiecutter.package_name }}.data.reading_summary import Reading
 from {{ cookiecutter.package_name }}.data.resize import Fit, place
-from {{ cookiecutter.package_name }}.detection.boxes import Prediction, Target
+from {{ cookiecutter.package_name }}.detection.boxes import (
+    AnnotatedImage,
+    AnnotatedObject,
+    Prediction,
+    Target,
+)
+from {{ cookiecutter.package_name }}.detection.dataset import BoxDataset, _note_small
 from {{ cookiecutter.package_name }}.detection.metrics import CocoScores
 from {{ cookiecutter.package_name }}.detection.module import DetectionModule
 from {{ cookiecutter.package_name }}.detection.transforms import FitWithBoxes
@@ -211,6 +219,18 @@ def test_objects_that_are_cut_off_are_left_out():
     _, fitted = FitWithBoxes(data("crop", (64, 64)))(drawn(SIZE, BLOCK), target)
     assert fitted.labels.tolist() == [1]
     torch.testing.assert_close(fitted.boxes, shares((0, 0, 16, 32), (64, 64)))
+
+
+def test_objects_that_are_too_small_to_be_learned_are_counted():
+    settings, reading = data("letterbox", (64, 64)), Reading()
+    thin, wide = (AnnotatedObject((0, 0, width, 0.5), 0, 0.1) for width in (0.03, 0.04))
+    images = [
+        AnnotatedImage(Path("a.jpg"), [thin, wide], (100, 100)),
+        AnnotatedImage(Path("b.jpg"), [thin, thin], (0, 0)),  # of unknown size
+    ]
+    _note_small(BoxDataset(images, FitWithBoxes(settings), settings.pixels), settings, reading)
+    (note,) = reading.notes
+    assert note.startswith("1 of 4 objects of train are narrower or lower than 2 pixels")
 
 
 def test_an_object_of_which_little_is_left_is_ignored():
