@@ -45,7 +45,7 @@ def note_repeated(paths: Mapping[str, Sequence[str]], reading: Reading) -> None:
 
 def note_frames(paths: Mapping[str, Sequence[str]], reading: Reading) -> None:
     """Note animations and TIFF files of several pages; of many files, only some are opened."""
-    ends = {".gif", ".tif", "tiff", "webp"}
+    ends = {".gif", ".tif", "tiff", "webp"}  # slices are compared faster than suffixes
     files = [path for part in paths.values() for path in part if path[-4:].lower() in ends]
     opened = files[:: len(files) // OPENED + 1]
     several: list[str] = []
