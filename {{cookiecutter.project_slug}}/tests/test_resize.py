@@ -221,16 +221,19 @@ def test_objects_that_are_cut_off_are_left_out():
     torch.testing.assert_close(fitted.boxes, shares((0, 0, 16, 32), (64, 64)))
 
 
-def test_objects_that_are_too_small_to_be_learned_are_counted():
+def test_objects_that_are_too_small_to_be_learned_are_counted(tmp_path):
     settings, reading = data("letterbox", (64, 64)), Reading()
+    Image.new("RGB", (50, 100)).save(tmp_path / "b.png")
     thin, wide = (AnnotatedObject((0, 0, width, 0.5), 0, 0.1) for width in (0.03, 0.04))
     images = [
         AnnotatedImage(Path("a.jpg"), [thin, wide], (100, 100)),
-        AnnotatedImage(Path("b.jpg"), [thin, thin], (0, 0)),  # of unknown size
+        # Of unknown size: 64 pixels of the input are high, but only 32 are wide.
+        AnnotatedImage(tmp_path / "b.png", [thin, wide], (0, 0)),
+        AnnotatedImage(tmp_path / "missing.png", [thin], (0, 0)),
     ]
     _note_small(BoxDataset(images, FitWithBoxes(settings), settings.pixels), settings, reading)
     (note,) = reading.notes
-    assert note.startswith("1 of 4 objects of train are narrower or lower than 2 pixels")
+    assert note.startswith("3 of 5 objects of train are narrower or lower than 2 pixels")
 
 
 def test_an_object_of_which_little_is_left_is_ignored():

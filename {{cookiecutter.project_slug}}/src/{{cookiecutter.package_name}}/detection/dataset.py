@@ -1,6 +1,7 @@
 """Image data sets with bounding boxes of the objects in each image."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ from ..data.balance import image_weights
 from ..data.coco import CocoImage, read_coco
 from ..data.datamodule import Datasets
 from ..data.files import folder_of
-from ..data.images import ImageFiles, Unreadable, UnreadableImageError, size_conflict
+from ..data.images import ImageFiles, Unreadable, UnreadableImageError, image_size, size_conflict
 # ~ if cookiecutter.scope == "complete"
 from ..data.labelme import read_labelme
 # ~ endif
@@ -41,6 +42,8 @@ from .write_shapes import write_shapes
 from .yolo import read_yolo
 
 UNLABELLED = None
+MAX_OPENED = 500  # images whose size is read to count objects that are too small
+ELONGATED = 4  # ratio of the sides up to which the small objects of an image are counted
 
 
 class Sample(NamedTuple):
@@ -217,19 +220,28 @@ def build_datasets(settings: DataSettings) -> Datasets:
 def _note_small(train: BoxDataset, settings: DataSettings, reading: Reading) -> None:
     """Note how many objects training drops unless a random crop enlarges them.
 
-    Images of unknown size, as those of YOLO, are not counted.
+    Where the annotations have no sizes of images, as in YOLO format, the files of at most
+    ``MAX_OPENED`` images with narrow or low boxes are opened for it.
     """
-    sizes, indices = np.unique(train.sizes, axis=0, return_inverse=True)
-    resized = [place(tuple(size), settings).resized if all(size) else (0, 0) for size in sizes]
+    owners = np.repeat(np.arange(len(train)), np.diff(train.starts))  # the image of each object
+    relative = train.boxes[:, 2:] - train.boxes[:, :2]
+    narrow = (relative < ELONGATED * MIN_SIDE / min(settings.input_size)).any(axis=1)
+    unknown = np.unique(owners[narrow & ~train.sizes[owners].any(axis=1)])
+    sizes = train.sizes.copy()
+    places = np.linspace(0, len(unknown) - 1, min(MAX_OPENED, len(unknown))).astype(int)
+    for index in unknown[places]:
+        with suppress(UnreadableImageError):  # reported when its turn comes
+            sizes[index] = image_size(train.paths[index], settings.pixels)
+    distinct, indices = np.unique(sizes, axis=0, return_inverse=True)
+    resized = [place(tuple(size), settings).resized if all(size) else (0, 0) for size in distinct]
     pixels = np.array(resized, dtype=np.float32).reshape(-1, 2)[indices.reshape(-1)]
-    sides = (train.boxes[:, 2:] - train.boxes[:, :2]) * np.repeat(
-        pixels[:, ::-1], np.diff(train.starts), axis=0
-    )
+    sides = relative * pixels[owners, ::-1]
     small = int(((sides < MIN_SIDE).any(axis=1) & (sides > 0).all(axis=1) & ~train.crowd).sum())
     if small:
         reading.note(
-            f"{small} of {len(sides)} objects of train are narrower or lower than {MIN_SIDE:g} "
-            "pixels in the model input, and are not learned. A larger data.image_size shows them."
+            f"{'At least ' if len(unknown) > MAX_OPENED else ''}{small} of {len(sides)} objects of "
+            f"train are narrower or lower than {MIN_SIDE:g} pixels in the model input, and are not "
+            "learned. A larger data.image_size shows them."
         )
 
 
