@@ -30,7 +30,7 @@ DATA = {"classification": "imagefolder", "detection": "coco", "segmentation": "m
 SHORT = {
     "classification": ("data.image_size=32", "trainer.max_epochs=9"),
     "detection": ("data.image_size=128", "trainer.max_epochs=30"),
-    "segmentation": ("data.image_size=128", "trainer.max_epochs=36"),
+    "segmentation": ("data.image_size=128", "trainer.max_epochs=30"),
 }
 SEEDS = {"classification": (0, 1, 2), "detection": (0,), "segmentation": (0,)}
 WHITE = 110  # brightness from which a pixel belongs to a digit
