@@ -15,7 +15,7 @@ SKEWED = [[0]] * 900 + [[1]] * 100
 def epoch_of(weights, images=0, count=1000, epoch=0):
     """The keys of an epoch, from the given number of used images."""
     sampler = TrainingSampler(range(count), 10, 1, world_size=1, rank=0)
-    sampler.weights, sampler.epoch, sampler.images = weights, epoch, images
+    sampler.weights, sampler.epoch, sampler.used_images = weights, epoch, images
     return list(sampler)
 
 

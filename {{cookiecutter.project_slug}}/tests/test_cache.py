@@ -11,7 +11,7 @@ from torchvision.transforms.v2.functional import resize
 
 from {{ cookiecutter.package_name }}.data import images
 from {{ cookiecutter.package_name }}.data.cache import cache_images
-from {{ cookiecutter.package_name }}.data.datamodule import SAMPLED
+from {{ cookiecutter.package_name }}.data.datamodule import CHECKED
 from {{ cookiecutter.package_name }}.data.images import Unreadable
 from {{ cookiecutter.package_name }}.settings.check import check
 from {{ cookiecutter.package_name }}.settings.schema import Settings
@@ -91,7 +91,7 @@ def test_a_later_training_decodes_only_the_test_split(decoded, command):
     first = len(decoded)
     command("train", *words, "seed=1")
     test = len(datasets_of().test)
-    checked = min(SAMPLED, test)  # before the first step
+    checked = min(CHECKED, test)  # before the first step
     assert len(decoded) - first == test + checked
     assert first > 2 * test
 

@@ -40,7 +40,7 @@ def batches(epoch, images=0, world_size=1, batch_size=5, seed=1):
         for rank in range(world_size)
     ]
     for sampler in samplers:
-        sampler.epoch, sampler.images = epoch, images
+        sampler.epoch, sampler.used_images = epoch, images
     shares = [[key % len(IMAGES) for key in sampler] for sampler in samplers]
     size = samplers[0].batch_size
     return [

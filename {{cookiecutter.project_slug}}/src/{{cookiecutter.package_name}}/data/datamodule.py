@@ -21,7 +21,7 @@ from .sampler import SeededSamples, TrainingSampler
 
 MAX_WORKERS = 8
 SMALL = 64 * 1024  # bytes
-SAMPLED = 8  # images of a split that are read before training
+CHECKED = 8  # images of val and of test that are read before training
 
 
 class SizedDataset(Protocol):
@@ -67,10 +67,10 @@ class TrainingLoader(DataLoader[Any]):
         """Let the workers fill their queue for an epoch; the epoch of the sampler is unchanged."""
         sampler = self.sampler
         if self.num_workers and isinstance(sampler, TrainingSampler):
-            current = sampler.epoch, sampler.images
+            current = sampler.epoch, sampler.used_images
             sampler.set_epoch(epoch)
             self.prepared = epoch, super().__iter__()
-            sampler.epoch, sampler.images = current
+            sampler.epoch, sampler.used_images = current
 
     def __iter__(self) -> Any:
         """Return an iterator over the batches of the current epoch of the sampler."""
@@ -128,7 +128,7 @@ class DataModule(LightningDataModule):
             UnreadableImageError: if an image is unreadable without ``skip_unreadable``.
         """
         for dataset in (self.datasets.val, self.datasets.test):
-            count = min(SAMPLED, len(dataset))
+            count = min(CHECKED, len(dataset))
             for index in torch.linspace(0, len(dataset) - 1, count).long().tolist():
                 sample = dataset[index]
                 if isinstance(sample, Unreadable) and not self.skip_unreadable:

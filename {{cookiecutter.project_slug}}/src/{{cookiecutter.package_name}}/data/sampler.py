@@ -42,14 +42,16 @@ class TrainingSampler(DistributedSampler[int]):
     With weights, the images of an epoch are drawn with replacement.
 
     # ~ endif
-    Lightning replaces other samplers than a ``DistributedSampler``, and calls ``set_epoch``.
+    It is a ``DistributedSampler`` since Lightning would replace any other sampler.
 
     Attributes:
-        epoch: the epoch, from 0.
-        images: how many images of the epoch have been used; the sampler starts with the next image.
-        batch_size: images in a batch of one process.
-        step_images: images in a batch of all processes.
-        steps: number of batches in an epoch.
+        size: the number of images in the data set.
+        epoch: the number of the epoch, from 0.
+        used_images: how many images of the epoch have been used; iteration starts with the next.
+        batch_size: the number of images in a batch of one process.
+        images_per_batch: the number of images in a batch of all processes together.
+        images_per_epoch: the number of images in an epoch; it exceeds ``size`` if a batch does.
+        batches: the number of batches in an epoch.
     """
 
     def __init__(
@@ -58,41 +60,43 @@ class TrainingSampler(DistributedSampler[int]):
         super().__init__(dataset, num_replicas=world_size, rank=rank, seed=seed)
         self.size = len(dataset)  # type: ignore[arg-type]
         self.batch_size = min(batch_size, self.num_samples)
-        self.step_images = world_size * self.batch_size
-        self.padded = max(self.size, self.step_images)
-        self.steps = self.padded // self.step_images
+        self.images_per_batch = world_size * self.batch_size
+        self.images_per_epoch = max(self.size, self.images_per_batch)
+        self.batches = self.images_per_epoch // self.images_per_batch
         # ~ if cookiecutter.scope == "complete" and cookiecutter.task != "segmentation"
         self.weights: Tensor | None = None  # float64 [images]
         # ~ endif
-        self.images = 0
+        self.used_images = 0
 
     def __len__(self) -> int:
-        return self.steps * self.batch_size
+        return self.batches * self.batch_size
 
     @property
-    def done(self) -> int:
+    def used_batches(self) -> int:
         """The number of batches of the epoch that have been used."""
-        return self.steps - (self.padded - self.images) // self.step_images
+        remaining = (self.images_per_epoch - self.used_images) // self.images_per_batch
+        return self.batches - remaining
 
     def set_epoch(self, epoch: int) -> None:
         """Go to the start of an epoch, unless the sampler is within this epoch already."""
         if epoch != self.epoch:
-            self.epoch, self.images = epoch, 0
+            self.epoch, self.used_images = epoch, 0
 
     def __iter__(self) -> Iterator[int]:
         """Yield ``epoch * size + index``, the keys of ``SeededSamples``, for the remaining images.
 
-        If there are fewer images than processes need for a batch, the first images are repeated.
+        If there are fewer images than ``images_per_batch``, the first images are repeated.
         """
         generator = torch.Generator().manual_seed(random_seed(self.seed, self.epoch))
         order = torch.randperm(self.size, generator=generator).tolist()
-        order = (order * math.ceil(self.padded / self.size))[: self.padded]
+        order = (order * math.ceil(self.images_per_epoch / self.size))[: self.images_per_epoch]
         keys = [self.epoch * self.size + index for index in order]
         # ~ if cookiecutter.scope == "complete" and cookiecutter.task != "segmentation"
         if self.weights is not None:
-            keys = draw_keys(self.weights, self.padded, self.epoch, generator)
+            keys = draw_keys(self.weights, self.images_per_epoch, self.epoch, generator)
         # ~ endif
-        for start in range(self.images, self.padded - self.step_images + 1, self.step_images):
+        end = self.images_per_epoch - self.images_per_batch + 1
+        for start in range(self.used_images, end, self.images_per_batch):
             first = start + self.rank * self.batch_size
             yield from keys[first : first + self.batch_size]
 

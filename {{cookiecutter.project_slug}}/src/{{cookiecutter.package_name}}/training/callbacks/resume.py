@@ -13,7 +13,7 @@ from ...data.datamodule import DataModule
 from ...data.sampler import random_seed
 from ..logging_step import ends_step
 
-# Settings of parameter groups that a checkpoint replaces, although a resumed run may change them.
+# The settings of the optimiser that a resumed run may change, although Lightning restores them.
 GROUP_SETTINGS = ("weight_decay", "betas", "momentum")
 
 
@@ -26,7 +26,7 @@ class ExactResume(Callback):
 
     def __init__(self, datamodule: DataModule) -> None:
         self.data = datamodule
-        self.step_start = 0  # the images of the epoch that were used before the optimiser step
+        self.images_before_step = 0  # how many images of the epoch earlier optimiser steps used
         self.groups: list[dict[str, Any]] = []
         self.max_steps = -1
 
@@ -40,7 +40,7 @@ class ExactResume(Callback):
         """
         sampler = self.data.sampler
         complete = ends_step(trainer, trainer.fit_loop.batch_idx)
-        images = sampler.images if complete else self.step_start
+        images = sampler.used_images if complete else self.images_before_step
         position = {"epoch": sampler.epoch, "images": images}
         progress: Any = trainer.fit_loop.epoch_progress.current
         # An epoch may end before its last batch, for example by early stopping.
@@ -61,14 +61,16 @@ class ExactResume(Callback):
         if trainer.state.fn != TrainerFn.FITTING:
             return
         sampler = self.data.sampler
-        following = {"epoch": checkpoint["epoch"] + 1, "images": 0}
-        position = checkpoint.get("position", following)  # earlier versions have no position
+        next_epoch = {"epoch": checkpoint["epoch"] + 1, "images": 0}
+        position = checkpoint.get("position", next_epoch)  # earlier versions have no position
         sampler.epoch = position["epoch"]
         # There must be a batch left: after the last batch, Lightning would not validate.
-        sampler.images = min(position["images"], sampler.padded - sampler.step_images)
-        if sampler.images:
+        last_batch = sampler.images_per_epoch - sampler.images_per_batch
+        sampler.used_images = min(position["images"], last_batch)
+        if sampler.used_images:
             counts = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"]
-            counts.update(dict.fromkeys(counts, sampler.done), completed=sampler.done - 1)
+            used = sampler.used_batches
+            counts.update(dict.fromkeys(counts, used), completed=used - 1)
         checkpoint["lr_schedulers"] = []
         for stopping in trainer.early_stopping_callbacks:
             checkpoint["callbacks"].get(stopping.state_key, {})["patience"] = stopping.patience
@@ -97,7 +99,7 @@ class ExactResume(Callback):
             group.update(settings)
         batches = trainer.accumulate_grad_batches
         steps = math.ceil(trainer.num_training_batches / batches)
-        step = trainer.current_epoch * steps + self.data.sampler.done // batches
+        step = trainer.current_epoch * steps + self.data.sampler.used_batches // batches
         for config in trainer.lr_scheduler_configs:
             config.scheduler.load_state_dict({"last_epoch": step, "lr_lambdas": []})
         for stopping in trainer.early_stopping_callbacks:
@@ -109,9 +111,10 @@ class ExactResume(Callback):
         """Count the images, and seed PyTorch with the position and the rank of this process."""
         sampler = self.data.sampler
         if batch_idx % trainer.accumulate_grad_batches == 0:
-            self.step_start = sampler.images
-        sampler.images += sampler.step_images
-        seed = random_seed(self.data.seed, sampler.epoch, sampler.images, trainer.global_rank)
+            self.images_before_step = sampler.used_images
+        sampler.used_images += sampler.images_per_batch
+        place = (sampler.epoch, sampler.used_images, trainer.global_rank)
+        seed = random_seed(self.data.seed, *place)
         # ``torch.manual_seed`` sets all kinds of devices, which takes 100 times as long.
         torch.default_generator.manual_seed(seed)
         if pl_module.device.type == "cuda":
