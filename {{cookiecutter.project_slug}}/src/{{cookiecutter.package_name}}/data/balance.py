@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 import torch
 from torch import Tensor
 
-MAX_EPOCHS = 1 << 20
+MAX_EPOCHS = 1 << 20  # more than any training run has
 
 
 def image_weights(labels: Iterable[Collection[int]], balance: float) -> Tensor | None:

@@ -20,15 +20,16 @@ from .images import DecodedImage
 from .resize import place
 
 VERSION = 2  # increase it if the same file gives other pixels than before
-HEADER_BYTES = 20  # channels, height and width, and those of the original image, int32 each
+HEADER_BYTES = 20  # channels, height, width, and height and width of the image file, int32 each
 
 
 def cache_images(datasets: Datasets, settings: Settings) -> None:
     """Read the images of the training and validation splits through the cache.
 
-    Training images are stored in their aspect ratio, large enough that the smallest random crop has
-    as many pixels as its place in the model input. Validation images are resized in the same way as
-    by their transform, so that the model input is identical to that without the cache.
+    Training images keep their aspect ratio. They are stored larger than the model input, by the
+    factor ``1 / sqrt(augment.crop_scale)`` for each side, so that even the smallest random crop has
+    as many pixels as the part of the model input that it fills. Validation images are stored as
+    their transform would resize them, so that the model input is the same as without the cache.
     """
     data = settings.data
     sides = [math.ceil(side / math.sqrt(data.augment.crop_scale)) for side in data.input_size]

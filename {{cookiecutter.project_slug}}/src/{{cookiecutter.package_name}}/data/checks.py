@@ -15,7 +15,7 @@ from .image_formats import UNREADABLE
 from .reading_summary import Reading, number_of
 
 MAX_NAMES = 5  # of classes in a note
-OPENED = 200  # files whose frames are counted
+MAX_OPENED = 200  # files whose frames are counted
 
 
 def note_repeated(paths: Mapping[str, Sequence[str]], reading: Reading) -> None:
@@ -47,7 +47,7 @@ def note_frames(paths: Mapping[str, Sequence[str]], reading: Reading) -> None:
     """Note animations and TIFF files of several pages; of many files, only some are opened."""
     ends = {".gif", ".tif", "tiff", "webp"}  # slices are compared faster than suffixes
     files = [path for part in paths.values() for path in part if path[-4:].lower() in ends]
-    opened = files[:: len(files) // OPENED + 1]
+    opened = files[:: len(files) // MAX_OPENED + 1]
     several: list[str] = []
     for path in opened:
         with suppress(*UNREADABLE), Image.open(path) as file:  # the data loader reports it

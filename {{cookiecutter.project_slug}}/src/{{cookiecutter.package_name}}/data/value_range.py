@@ -12,7 +12,7 @@ from .datamodule import Datasets
 from .image_formats import TOLERANCE, UNREADABLE, opened
 
 SettingsT = TypeVar("SettingsT", bound=Settings)
-SAMPLED = 100  # images in which the range is looked for
+MAX_READ = 100  # training images from whose values the range is estimated
 
 
 def with_value_range(settings: SettingsT, datasets: Datasets) -> SettingsT:
@@ -28,7 +28,7 @@ def with_value_range(settings: SettingsT, datasets: Datasets) -> SettingsT:
     if bounds is None:
         return settings
     datasets.reading.note(
-        f"data.value_range=[{bounds[0]:g},{bounds[1]:g}], as {min(SAMPLED, len(train))} of "
+        f"data.value_range=[{bounds[0]:g},{bounds[1]:g}], as {min(MAX_READ, len(train))} of "
         f"{len(train)} training images show: these values become 0 and 255, and values beyond them "
         "are cut off. Set it if you know better bounds."
     )
@@ -40,7 +40,7 @@ def with_value_range(settings: SettingsT, datasets: Datasets) -> SettingsT:
 
 
 def find_value_range(paths: Sequence[str], pixels: PixelFormat) -> tuple[float, float] | None:
-    """Look for the range of the values of a data set in up to ``SAMPLED`` of its images.
+    """Look for the range of the values of a data set in up to ``MAX_READ`` of its images.
 
     Returns:
         None if values have 8 bits, or are floats from 0 to 1. For whole numbers from 0, the range
@@ -48,7 +48,7 @@ def find_value_range(paths: Sequence[str], pixels: PixelFormat) -> tuple[float, 
         and the largest value.
     """
     low, high, whole = np.inf, -np.inf, False
-    for index in np.linspace(0, len(paths) - 1, min(SAMPLED, len(paths))).astype(int):
+    for index in np.linspace(0, len(paths) - 1, min(MAX_READ, len(paths))).astype(int):
         path = str(paths[index])
         if path.lower().endswith((".jpg", ".jpeg")):
             continue

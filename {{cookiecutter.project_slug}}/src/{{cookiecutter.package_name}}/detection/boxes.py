@@ -19,19 +19,22 @@ from ..settings.detection import DataSettings
 NO_AREA = "the box has no area"
 OUTSIDE = "the box is outside of the image"
 BEYOND = "beyond the border"  # marks the faults that ``note_cut_boxes`` counts
-
-
-# Of objects that are cut off, those of whose box a smaller fraction is left are not looked for.
+# The smallest fraction of a box that must remain where a crop, a tile or a mosaic cuts it off.
+# Objects of which less remains are not trained on, and detecting them is not a mistake.
 MIN_VISIBLE = 0.3
 
 
 class AnnotatedObject(NamedTuple):
-    """An object as it is read from an annotation file."""
+    """An object as it is read from an annotation file.
+
+    A crowd is a box around objects that are not annotated separately, as in COCO. Crowds are not
+    trained on. In the metrics, a crowd need not be detected, and a box in a crowd is not a mistake.
+    """
 
     box: Sequence[float]  # x1 y1 x2 y2
     label: int
     area: float  # relative to the area of the image
-    crowd: bool = False  # whether the box surrounds many objects that are not annotated separately
+    crowd: bool = False
 
 
 class AnnotatedImage(NamedTuple):
@@ -62,7 +65,7 @@ class Target(NamedTuple):
 
     boxes: Tensor  # float32 [N, 4]
     labels: Tensor  # int64 [N]
-    crowd: Tensor  # bool [N]; crowds are ignored by training and metrics
+    crowd: Tensor  # bool [N], see AnnotatedObject
     areas: Tensor  # float32 [N], in pixels of the image file, for COCO's small, medium and large
     size: tuple[int, int]  # height and width of the image file
     placement: Placement = WHOLE  # of the image file in the image that the boxes belong to

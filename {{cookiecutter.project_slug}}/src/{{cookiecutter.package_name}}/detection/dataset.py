@@ -32,7 +32,7 @@ from .boxes import AnnotatedImage, Target, note_cut_boxes
 from .coco import check_sizes, from_coco
 # ~ if cookiecutter.scope == "complete"
 from .cut_tiles import cut_images
-from .mosaic import Mosaic, join
+from .mosaic import join
 # ~ endif
 from .transforms import MIN_SIDE, FitWithBoxes, PairTransform, train_transform
 # ~ if cookiecutter.scope == "complete"
@@ -96,8 +96,8 @@ class BoxDataset(Dataset[Sample | Unreadable]):
 
     # ~ if cookiecutter.scope == "complete"
     def __getitem__(self, index: int) -> Sample | Unreadable:
-        sample, transform = self.sample(index), self.transform
-        if not isinstance(transform, Mosaic) or torch.rand(()) >= transform.probability:
+        sample, probability = self.sample(index), getattr(self.transform, "mosaic", 0.0)
+        if not probability or torch.rand(()) >= probability:
             return sample
         # The global random state depends on the seed, the epoch and the index, see SeededSamples.
         chosen = [sample, *map(self.sample, torch.randint(len(self), (3,)).tolist())]
@@ -190,10 +190,6 @@ def build_datasets(settings: DataSettings) -> Datasets:
         "val": evaluation,
         "test": evaluation,
     }
-    # ~ if cookiecutter.scope == "complete"
-    if settings.augment.mosaic:
-        transforms["train"] = Mosaic(transforms["train"], settings.augment.mosaic)
-    # ~ endif
     datasets = {
         split: BoxDataset(splits[split], transform, settings.pixels)
         for split, transform in transforms.items()

@@ -8,32 +8,15 @@ from torchvision.transforms.v2.functional import resize
 
 from .boxes import MIN_VISIBLE, Target
 from .cut_tiles import within
-from .transforms import MIN_SIDE, PairTransform
-
-
-class Mosaic:
-    """A transform of training images, four of which the data set may join to a mosaic.
-
-    Args:
-        transform: the transform of a single image.
-        probability: that of a mosaic in place of a single image.
-    """
-
-    def __init__(self, transform: PairTransform, probability: float) -> None:
-        self.transform = transform
-        self.probability = probability
-
-    def __call__(self, image: Tensor, target: Target | None) -> tuple[Tensor, Target | None]:
-        """Transform a single image, uint8 [C, H, W], and its target."""
-        return self.transform(image, target)
+from .transforms import MIN_SIDE
 
 
 def join(pairs: Sequence[tuple[Tensor, Target]]) -> tuple[Tensor, Target]:
     """Put four images into two rows, and resize a random part of them to one image.
 
-    The part has from one to two times the sides of an image, so that it shows all four images, and
-    objects become smaller, but keep their shape. Objects of whose box less than ``MIN_VISIBLE`` is
-    in the part are left out.
+    The height and the width of the part are those of an image, times a random factor from 1 to 2.
+    It therefore shows some of each image, and objects keep their shape, but become smaller. Objects
+    of whose box less than ``MIN_VISIBLE`` is in the part are left out.
 
     Args:
         pairs: the images, uint8 [C, H, W] each, with their targets.

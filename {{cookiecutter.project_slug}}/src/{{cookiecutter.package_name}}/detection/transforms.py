@@ -37,7 +37,7 @@ def train_transform(settings: DataSettings) -> PairTransform:
     if augment.color:
         steps.append(color_jitter(augment.color, settings.channels))
     # ~ endif
-    return OnBoxes(v2.Compose([*steps, v2.ClampBoundingBoxes()]))
+    return OnBoxes(v2.Compose([*steps, v2.ClampBoundingBoxes()]){{ ", augment.mosaic" if cookiecutter.scope == "complete" }})
 
 
 class FitWithBoxes(torch.nn.Module):
@@ -70,8 +70,11 @@ class FitWithBoxes(torch.nn.Module):
 class OnBoxes(torch.nn.Module):
     """Apply a torchvision transform to an image and to its boxes."""
 
-    def __init__(self, transform: torch.nn.Module) -> None:
+    def __init__(self, transform: torch.nn.Module{{ ", mosaic: float = 0.0" if cookiecutter.scope == "complete" }}) -> None:
         super().__init__()
+        # ~ if cookiecutter.scope == "complete"
+        self.mosaic = mosaic  # the probability with which the data set joins the image with others
+        # ~ endif
         self.transform = transform
 
     def forward(self, image: Tensor, target: Target | None) -> tuple[Tensor, Target | None]:

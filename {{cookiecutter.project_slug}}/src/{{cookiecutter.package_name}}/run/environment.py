@@ -17,7 +17,8 @@ REDACTED = "***"
 SECRET = re.compile(r"key(?!error)|token|secret|passw|pwd|credential|authorization", re.IGNORECASE)
 NAME = rf"(?:{SECRET.pattern})[\w.-]*"
 NO_SECRETS = ("runs", "init", "data", "model")  # settings whose texts are paths and names
-# Each pattern matches a secret and, as its group, the text in front of it, which stays.
+# Each pattern matches a secret and, as its group, the text in front of it, which stays. These
+# secrets have a form of their own; those of ASSIGNMENTS are known by the name in front of them.
 PATTERNS = [
     re.compile(pattern, re.IGNORECASE | re.DOTALL)
     for pattern in (
@@ -37,6 +38,7 @@ ASSIGNMENTS = [
         rf"({NAME}[\"']?\s*[:=]\s*)(?:[>|][-+]?\s.*|\"[^\"]*\"[^\n]*|'[^']*'[^\n]*|[^\n]+)",
     )
 ]
+ALL_PATTERNS = [*PATTERNS, *ASSIGNMENTS]
 
 
 def environment() -> dict[str, object]:
@@ -58,17 +60,13 @@ def command_line() -> str:
     return shlex.join([Path(sys.argv[0]).name, *map(without_secrets, sys.argv[1:])])
 
 
-def without_secrets(text: str) -> str:
+def without_secrets(text: str, patterns: Sequence[re.Pattern[str]] = ALL_PATTERNS) -> str:
     """Return the text with secrets replaced by ``***``.
 
-    Secrets are the matches of ``PATTERNS``, values that are assigned to names such as ``api_key``,
-    and the values of environment variables with such names. A path, as in a variable that names a
-    file of credentials, is not a secret.
+    Secrets are the matches of ``patterns``, by default also values that are assigned to names such
+    as ``api_key``, and the values of environment variables with such names. A path, as in a
+    variable that names a file of credentials, is not a secret.
     """
-    return _without(text, [*PATTERNS, *ASSIGNMENTS])
-
-
-def _without(text: str, patterns: Sequence[re.Pattern[str]]) -> str:
     for name, value in os.environ.items():
         if SECRET.search(name) and len(value) > 7 and not os.path.exists(value):  # noqa: PTH110
             text = text.replace(value, REDACTED)
@@ -77,7 +75,9 @@ def _without(text: str, patterns: Sequence[re.Pattern[str]]) -> str:
     return text
 
 
-def redacted(value: Any, *, tracker: bool = False) -> Any:
+def redacted(
+    value: Any, *, tracker: bool = False, patterns: Sequence[re.Pattern[str]] = ALL_PATTERNS
+) -> Any:
     """Return settings, a tree of plain values, with the secrets in their texts redacted.
 
     A path such as ``photos_key=3`` in the settings of the data has no secret.
@@ -86,29 +86,33 @@ def redacted(value: Any, *, tracker: bool = False) -> Any:
         value: the tree, or a part of it.
         tracker: whether ``value`` belongs to an experiment tracker. Its arguments with names such
             as ``api_key`` are redacted as a whole.
+        patterns: the secrets to look for, see ``without_secrets``.
     """
     if isinstance(value, Mapping):
         return {
             name: REDACTED
             if tracker and isinstance(item, str | int) and SECRET.search(name)
-            else _paths(item)
-            if name in NO_SECRETS and not tracker
-            else redacted(item, tracker=tracker or name == "tracking")
+            else redacted(
+                item,
+                tracker=tracker or name == "tracking",
+                patterns=PATTERNS if name in NO_SECRETS and not tracker else patterns,
+            )
             for name, item in value.items()
         }
     if isinstance(value, list | tuple):
-        return [redacted(item, tracker=tracker) for item in value]
-    return without_secrets(value) if isinstance(value, str) else value
+        return [redacted(item, tracker=tracker, patterns=patterns) for item in value]
+    return without_secrets(value, patterns) if isinstance(value, str) else value
 
 
-def _paths(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {name: _paths(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [*map(_paths, value)]
-    return _without(value, PATTERNS) if isinstance(value, str) else value
+# ~ if cookiecutter.use_wandb
+def unset_empty_variables() -> None:
+    """Remove empty variables ``WANDB_...``: some tools pass variables that are not set as such."""
+    for name in [name for name, value in os.environ.items() if not value]:
+        if name.startswith("WANDB_"):
+            del os.environ[name]
 
 
+# ~ endif
 def git_output(*arguments: str) -> str | None:
     """Return the output of git; None if it fails, for instance outside a repository."""
     try:

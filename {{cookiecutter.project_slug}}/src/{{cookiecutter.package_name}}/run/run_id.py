@@ -12,15 +12,6 @@ VARIED = "TRAIN_VARIED"  # the environment variable with the settings that vary 
 RUN_ID = "TRAIN_RUN_ID"  # the environment variable that holds the id of the run
 
 
-# ~ if cookiecutter.use_wandb
-def unset_empty_variables() -> None:
-    """Remove empty variables ``WANDB_...``: some tools pass variables that are not set as such."""
-    for name in [name for name, value in os.environ.items() if not value]:
-        if name.startswith("WANDB_"):
-            del os.environ[name]
-
-
-# ~ endif
 def new_run_id() -> str:
     """Return a unique run id that begins with the date and the time, so that ids sort by time."""
     # ~ if cookiecutter.use_wandb

@@ -20,8 +20,8 @@ from ..errors import UsageError
 from ..settings.segmentation import DataSettings
 from .masks import IGNORE_INDEX
 
-INVALID = (IndexError, KeyError, RuntimeError, TypeError, ValueError)  # what no outline raises
-FEW_RUNS = 8  # run lengths, or characters of compressed ones, which may be those of no pixel
+INVALID = (IndexError, KeyError, RuntimeError, TypeError, ValueError)  # for an invalid outline
+FEW_RUNS = 8  # an outline of at most as many run lengths or characters may hold no pixel
 
 
 class CocoMasks:
@@ -66,7 +66,7 @@ class CocoMasks:
         """
         image = self.record(index)
         if (image.height, image.width) != size:
-            reason = size_conflict(size, (image.height, image.width), "annotations say")
+            reason = size_conflict(size, (image.height, image.width))
             raise UnreadableImageError(str(image.path), reason)
         ids = np.zeros((image.height, image.width), dtype=np.uint8)
         outlined = []

@@ -11,26 +11,8 @@ import torch
 from torch import Tensor
 
 from .masks import IGNORE_INDEX
-from .transforms import PairTransform
 
-IMAGES = 2  # the number of images whose objects are pasted into an image
-
-
-class CopyPaste:
-    """A transform of training images, into which the data set pastes objects of other images.
-
-    Args:
-        transform: the transform of a single image.
-        probability: that of each class of another image.
-    """
-
-    def __init__(self, transform: PairTransform, probability: float) -> None:
-        self.transform = transform
-        self.probability = probability
-
-    def __call__(self, image: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Transform a single image, uint8 [C, H, W], and its mask, uint8 [H, W]."""
-        return self.transform(image, mask)
+SOURCES = 2  # the number of images whose objects are pasted into an image
 
 
 def paste(pairs: Sequence[tuple[Tensor, Tensor]], probability: float) -> tuple[Tensor, Tensor]:
@@ -40,7 +22,7 @@ def paste(pairs: Sequence[tuple[Tensor, Tensor]], probability: float) -> tuple[T
 
     Args:
         pairs: the images, uint8 [C, H, W] each, with their masks, uint8 [H, W].
-        probability: that of each other class.
+        probability: the probability that a class of another image is pasted.
     """
     (image, mask), *others = pairs
     for source, labels in others:

@@ -22,7 +22,7 @@ from ..settings.data import PixelFormat, ShapesSettings
 from ..settings.segmentation import DataSettings
 # ~ if cookiecutter.scope == "complete"
 from .coco import CocoMasks, read_outlines
-from .copy_paste import IMAGES, CopyPaste, paste
+from .copy_paste import SOURCES, paste
 # ~ endif
 from .grey_masks import with_greys
 from .mask_folders import Pair, find_pairs
@@ -134,18 +134,18 @@ class MaskDataset(Dataset[Sample | Unreadable]):
 
     # ~ if cookiecutter.scope == "complete"
     def __getitem__(self, index: int) -> Sample | Unreadable:
-        sample, transform = self.sample(index), self.transform
-        if not (isinstance(transform, CopyPaste) and isinstance(sample, Sample)):
+        sample, probability = self.sample(index), getattr(self.transform, "copy_paste", 0.0)
+        if not probability or isinstance(sample, Unreadable):
             return sample
         # The global random state depends on the seed, the epoch and the index, see SeededSamples.
-        chosen = [sample, *map(self.sample, torch.randint(len(self), (IMAGES,)).tolist())]
+        chosen = [sample, *map(self.sample, torch.randint(len(self), (SOURCES,)).tolist())]
         pairs = [
             (part.image, part.target)
             for part in chosen
             if isinstance(part, Sample) and part.target is not None
         ]
         # An unreadable image is reported when its own turn comes.
-        return Sample(*paste(pairs, transform.probability), index)
+        return Sample(*paste(pairs, probability), index)
 
     def sample(self, index: int) -> Sample | Unreadable:
         """Return a single transformed image."""
@@ -189,12 +189,7 @@ def build_datasets(settings: DataSettings) -> Datasets:
     names, splits = _read_mask_files(settings, root, reading)
     # ~ endif
     evaluation = eval_transform(settings)
-    training = train_transform(settings)
-    # ~ if cookiecutter.scope == "complete"
-    if settings.augment.copy_paste:
-        training = CopyPaste(training, settings.augment.copy_paste)
-    # ~ endif
-    transforms = {"train": training, "val": evaluation, "test": evaluation}
+    transforms = {"train": train_transform(settings), "val": evaluation, "test": evaluation}
     datasets = {
         split: MaskDataset(*splits[split], transform, settings.pixels)
         for split, transform in transforms.items()

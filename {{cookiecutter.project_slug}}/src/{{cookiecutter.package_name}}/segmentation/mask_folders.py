@@ -9,8 +9,8 @@ from ..data.files import ListedFiles, folders_in, split_folders
 from ..data.reading_summary import Reading
 from ..errors import UsageError
 
-IMAGES = ("images",)
-MASKS = ("masks", "labels", "annotations")  # the first that exists is used
+IMAGE_FOLDERS = ("images",)
+MASK_FOLDERS = ("masks", "labels", "annotations")  # the first that exists is used
 LAYOUTS = """One of these layouts is read, with the same for val and, optionally, for test:
   images/train/a.jpg with masks/train/a.png
   train/images/a.jpg with train/masks/a.png
@@ -36,10 +36,10 @@ def find_pairs(root: Path, reading: Reading) -> dict[str, list[Pair]]:
 
 def _find_folders(root: Path) -> dict[str, tuple[Path, Path]]:
     """Return the folders of images and of masks by split."""
-    images, masks = _folder(root, IMAGES), _folder(root, MASKS)
+    images, masks = _folder(root, IMAGE_FOLDERS), _folder(root, MASK_FOLDERS)
     if not images.is_dir():
         return {
-            split: (_folder(folder, IMAGES), _folder(folder, MASKS))
+            split: (_folder(folder, IMAGE_FOLDERS), _folder(folder, MASK_FOLDERS))
             for split, folder in split_folders(root).items()
         }
     splits = split_folders(images)

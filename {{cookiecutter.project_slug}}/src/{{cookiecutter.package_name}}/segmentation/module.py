@@ -167,7 +167,9 @@ def overlap(counts: Tensor) -> tuple[Tensor, Tensor]:
 
 def _loss(name: str) -> nn.Module:
     losses: dict[str, nn.Module] = {
+        # ~ if cookiecutter.scope == "essential"
         "cross_entropy": nn.CrossEntropyLoss(ignore_index=IGNORE_INDEX),
+        # ~ endif
         "dice": smp.losses.DiceLoss("multiclass", ignore_index=IGNORE_INDEX),
         "focal": smp.losses.FocalLoss("multiclass", ignore_index=IGNORE_INDEX),
     }

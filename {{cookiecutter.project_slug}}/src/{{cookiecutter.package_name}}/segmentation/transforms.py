@@ -37,7 +37,7 @@ def train_transform(settings: DataSettings) -> PairTransform:
     if augment.color:
         steps.append(color_jitter(augment.color, settings.channels))
     # ~ endif
-    return ImageAndMask(v2.Compose(steps))
+    return ImageAndMask(v2.Compose(steps){{ ", augment.copy_paste" if cookiecutter.scope == "complete" }})
 
 
 def eval_transform(settings: DataSettings) -> PairTransform:
@@ -48,8 +48,11 @@ def eval_transform(settings: DataSettings) -> PairTransform:
 class ImageAndMask(torch.nn.Module):
     """Apply a torchvision transform to an image and, if given, to its mask."""
 
-    def __init__(self, transform: torch.nn.Module) -> None:
+    def __init__(self, transform: torch.nn.Module{{ ", copy_paste: float = 0.0" if cookiecutter.scope == "complete" }}) -> None:
         super().__init__()
+        # ~ if cookiecutter.scope == "complete"
+        self.copy_paste = copy_paste  # the probability of ``paste``, which the data set calls
+        # ~ endif
         self.transform = transform
 
     def forward(self, image: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:

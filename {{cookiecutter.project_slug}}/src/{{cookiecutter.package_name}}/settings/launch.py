@@ -23,18 +23,16 @@ from omegaconf import DictConfig
 from pydantic import BaseModel
 
 from ..errors import NotFiniteError, UsageError
+# ~ if cookiecutter.use_wandb
+from ..run.environment import unset_empty_variables
+# ~ endif
 from ..run.failures import explanation, how_to_go_on
 from ..run.folder import Run
 # ~ if cookiecutter.scope == "complete"
 from ..run.processes import agreed_run_id
 # ~ endif
-# ~ if cookiecutter.use_wandb
-from ..run.rank import is_first
-from ..run.run_id import RUN_ID, new_run_id, unset_empty_variables
-# ~ else
 from ..run.rank import is_first
 from ..run.run_id import RUN_ID, new_run_id
-# ~ endif
 from ..run.signals import Interrupted, interruptible
 from .help import print_help
 from .stored import CONFIGS

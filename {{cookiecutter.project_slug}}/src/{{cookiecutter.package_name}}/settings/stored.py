@@ -20,15 +20,15 @@ from .trackers import TARGET
 log = logging.getLogger(__name__)
 
 CONFIGS = Path(__file__).parents[1] / "configs"
-# Values for settings that older checkpoints lack, where the default would change the result.
-EARLIER = {"data.fit": "{{ 'crop' if cookiecutter.task == 'classification' else 'stretch' }}"}
+# How versions without a setting behaved, where the current default would change their results.
+FORMER_VALUES = {"data.fit": "{{ 'crop' if cookiecutter.task == 'classification' else 'stretch' }}"}
 
 
 def completed(tree: Mapping[str, Any], model: type[BaseModel], *, source: object) -> dict[str, Any]:
     """Convert settings that an earlier version of this project has stored to the current form.
 
-    A setting that the tree lacks gets the value of ``EARLIER`` or the current default, and a
-    setting that no longer exists is left out; a line of log names them.
+    A setting that the tree lacks gets the value of ``FORMER_VALUES`` or the current default, and a
+    setting that no longer exists is left out. The log names these settings.
 
     Args:
         tree: the stored settings.
@@ -47,10 +47,10 @@ def completed(tree: Mapping[str, Any], model: type[BaseModel], *, source: object
         if details["type"] == "extra_forbidden":
             del group[key]
             removed.append(path)
-        elif details["type"] == "missing" and path in EARLIER:
-            group[key] = EARLIER[path]
+        elif details["type"] == "missing" and path in FORMER_VALUES:
+            group[key] = FORMER_VALUES[path]
             if source is not None:
-                words = (source, path, EARLIER[path])
+                words = (source, path, FORMER_VALUES[path])
                 log.info("%s was written before %s existed: %s is used.", *words)
         elif details["type"] == "missing":
             defaults = defaults or _defaults(tree)
@@ -131,7 +131,8 @@ def overridden(
         stored: groups of settings that take the place of the composed ones.
         composed: all settings of this command, with the overrides applied.
         overrides: the command-line overrides, such as ``optimizer.lr=0.1`` or ``data=shapes``.
-        keep: dotted paths that keep their stored value although their group is overridden.
+        keep: settings whose stored values remain if the command line names only their group, as
+            ``data=shapes`` does.
 
     Raises:
         UsageError: if the command line names a preset of several groups, such as ``debug=fast``.
@@ -214,11 +215,11 @@ def without_presets(
             continue
         words.append(override)
         before, after = flattened({group: stored.get(group)}), flattened({group: composed[group]})
-        explicit = tuple(f"{key}." for key in [*named, f"{group}.name"] if key != group)
+        named_paths = tuple(f"{key}." for key in [*named, f"{group}.name"] if key != group)
         lost = [
             f"  {path}: {json.dumps(before[path])} -> {json.dumps(after[path])}"
             for path in sorted(before.keys() & after.keys())
-            if before[path] != after[path] and not f"{path}.".startswith(explicit)
+            if before[path] != after[path] and not f"{path}.".startswith(named_paths)
         ]
         if lost:
             raise UsageError(

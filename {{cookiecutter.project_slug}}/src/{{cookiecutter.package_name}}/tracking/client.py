@@ -20,10 +20,9 @@ from urllib.request import urlopen
 from pydantic import ValidationError
 
 from ..errors import UsageError
-from ..run.environment import without_secrets
+from ..run.environment import unset_empty_variables, without_secrets
 from ..run.folder import Run
 from ..run.rank import is_first
-from ..run.run_id import unset_empty_variables
 from .settings import Mode, WandbSettings
 
 log = logging.getLogger(__name__)

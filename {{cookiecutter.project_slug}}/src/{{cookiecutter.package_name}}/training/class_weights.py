@@ -15,7 +15,7 @@ from ..errors import UsageError
 # ~ if cookiecutter.task == "segmentation"
 from ..settings.schema import Settings
 
-SAMPLED = 200  # masks whose pixels are counted
+MAX_COUNTED = 200  # training masks whose pixels are counted
 
 
 # ~ else
@@ -66,7 +66,7 @@ def _count(datasets: Datasets) -> np.ndarray:
     counts = np.zeros(len(datasets.classes), dtype=np.int64)
     images = datasets.train.images  # type: ignore[attr-defined]
     total = len(datasets.train)
-    chosen = np.linspace(0, total - 1, min(SAMPLED, total)).astype(int)
+    chosen = np.linspace(0, total - 1, min(MAX_COUNTED, total)).astype(int)
     for index in track(chosen, description="Counting pixels", transient=True):
         try:
             (_, mask), _ = images[index]

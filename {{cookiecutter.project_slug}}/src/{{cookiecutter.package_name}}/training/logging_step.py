@@ -4,20 +4,20 @@ from lightning.pytorch import Trainer
 
 
 def ends_step(trainer: Trainer, batch_idx: int) -> bool:
-    """Return whether the optimiser makes a step after a batch, see ``accumulate_grad_batches``.
+    """Return whether a batch is the last one of an optimiser step.
 
     Args:
-        trainer: a trainer in ``on_train_batch_end``.
+        trainer: its ``accumulate_grad_batches`` is the number of batches of a step.
         batch_idx: the number of the batch in its epoch, from 0.
     """
     return (batch_idx + 1) % trainer.accumulate_grad_batches == 0 or trainer.is_last_batch
 
 
 def is_logging_step(trainer: Trainer, step: int) -> bool:
-    """Return whether a step is logged: step 1 and each multiple of ``log_every_n_steps``.
+    """Return whether a step is the first, or a multiple of ``log_every_n_steps``.
 
-    The progress bar shows both, the loggers record the multiples. Lightning discards the values of
-    other steps, but this takes about 1 % of the time of a step.
+    Lightning's loggers record the metrics of the multiples only, and the progress bar shows those
+    of step 1, too. To log the metrics of other steps would take about 1 % of their time in vain.
 
     Args:
         trainer: its ``log_every_n_steps`` is used.

@@ -24,8 +24,8 @@ class MetricsFile(Logger):
 
         Args:
             path: the CSV file.
-            resumed_step: the step at which training is resumed. Existing rows of this step and of
-                later steps are deleted.
+            resumed_step: how many optimiser steps the resumed training run has made. Rows of later
+                steps are deleted; in the file, the first step has the number 0.
         """
         super().__init__()
         self.path = path

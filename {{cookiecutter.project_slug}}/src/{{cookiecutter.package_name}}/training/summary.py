@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 TASK = "{{ {'classification': 'Image classification', 'detection': 'Object detection', 'segmentation': 'Semantic segmentation'}[cookiecutter.task] }}"
 BATCHES = {"limit_train_batches", "limit_val_batches", "limit_test_batches", "overfit_batches"}
-ALL = {"1.0", "0", "0.0"}  # values that do not take a part: all batches, or no such step at all
+ALL = {"1.0", "0", "0.0"}  # values of these settings with which all batches are used
 
 
 def log_start(

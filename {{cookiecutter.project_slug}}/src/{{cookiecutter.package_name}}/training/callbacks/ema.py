@@ -15,10 +15,10 @@ _TRAINED = "trained_weights"
 class WeightAverage(Callback):
     """Exponential moving average of all floating-point weights and buffers.
 
-    Every ``every_n_steps`` optimiser steps, ``average = d * average + (1 - d) * weights``, with
-    ``d = min(decay, (1 + n) / (10 + n))`` in update ``n``: the warm-up of TensorFlow's
-    ``ExponentialMovingAverage``, which reduces the influence of the initial weights. From the
-    second update on, ``d ** every_n_steps`` takes the place of ``d``.
+    Every ``every_n_steps`` optimiser steps, ``average = d * average + (1 - d) * weights``. In
+    update ``n``, ``d`` is ``min(decay, (1 + n) / (10 + n)) ** every_n_steps``: the warm-up of
+    TensorFlow's ``ExponentialMovingAverage``, as if the average were updated in every step. The
+    first update has no exponent, so that it mostly replaces the initial weights.
 
     Validation uses the average. The ``state_dict`` of a checkpoint also contains the average, so
     that tests and predictions need no special case; the weights with which training continues
@@ -58,7 +58,6 @@ class WeightAverage(Callback):
             return
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        # An update stands for every_n_steps steps; the first mostly replaces the initial weights.
         self._update(decay**self.every_n_steps if self.updates > 1 else decay)
 
     @torch.no_grad()

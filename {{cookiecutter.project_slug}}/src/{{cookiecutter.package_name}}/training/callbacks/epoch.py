@@ -1,4 +1,4 @@
-"""Log in each epoch, however short it is, and validate when training ends within an epoch."""
+"""Log the mean loss of each epoch, and validate when ``trainer.max_steps`` ends training."""
 
 import math
 from typing import Any
@@ -11,7 +11,7 @@ from ..logging_step import ends_step
 
 
 class EpochLog(Callback):
-    """Log ``train/loss_epoch``, the mean loss of an epoch, and at least one step of each epoch."""
+    """Log ``train/loss_epoch``, the mean loss of an epoch, and log a step of each epoch."""
 
     def __init__(self) -> None:
         self.total: Tensor = torch.zeros(())
