@@ -44,7 +44,7 @@ from .settings.stored import (
 
 SettingsT = TypeVar("SettingsT", bound=Settings)
 
-# Settings of the data that a model was made for: other data do not change them.
+# Settings of the data on which a model depends: a preset such as data=shapes keeps them.
 KEPT = ("data.image_size", "data.fit", "data.channels", "data.value_range")
 RUN_SETTINGS = "TRAIN_RUN_SETTINGS"  # the environment variable with the path of a run's config.yaml
 

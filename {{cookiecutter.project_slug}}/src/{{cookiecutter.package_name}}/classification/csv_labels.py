@@ -17,7 +17,7 @@ from ..settings.classification import CsvSettings
 from .csv_table import BINARY, Columns, Row, binary_labels, find_columns, find_files, read_rows
 
 SEPARATORS = ";|,"
-UNLIKELY_SEPARATORS = " /"  # which names of classes have, too
+UNLIKELY_SEPARATORS = " /"  # names of classes may contain them, too
 
 
 class LabelledImage(NamedTuple):

@@ -15,7 +15,7 @@ from .images import image_size
 from .reading_summary import MISSING, Reading
 from .text_files import read_lines
 
-NO_CLASSES = {"__ignore__", "_background_"}  # labels of LabelMe
+NO_CLASSES = {"__ignore__", "_background_"}  # labels of LabelMe that name no class
 CLASS_FILES = ("classes.txt", "labels.txt")
 
 

@@ -147,7 +147,7 @@ def image_files(
     if dropped:
         name = next(iter(names.values()))
         reading.note(f"{file} names {name}, which is read as {located[0]}.")
-    files, absent = existing_files(located, reading.listed(root))
+    files, absent = existing_files(located, reading.listed(root).images)
     paths, absent_files = dict(zip(names, files, strict=True)), set(absent)
     missing = {key: path for key, path in paths.items() if absent and path in absent_files}
     return {key: path for key, path in paths.items() if key not in missing}, missing

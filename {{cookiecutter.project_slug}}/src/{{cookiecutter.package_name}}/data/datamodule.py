@@ -20,7 +20,7 @@ from .reading_summary import Reading
 from .sampler import SeededSamples, TrainingSampler
 
 MAX_WORKERS = 8
-SMALL = 64 * 1024  # bytes
+SMALL = 64 * 1024  # bytes of a tensor that is sent by value
 CHECKED = 8  # images of val and of test that are read before training
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from ..errors import UsageError
-from .files import ListedFiles
 
 LOCATED_NAMES = 20  # how many names of an annotation file are tried to find the images
 
@@ -39,18 +38,20 @@ def find_images(names: Sequence[str], folders: Sequence[Path]) -> tuple[list[Pat
     return [folder / name for name in names], 0
 
 
-def existing_files(paths: list[Path], listed: ListedFiles) -> tuple[list[Path], list[Path]]:
+# ~ if cookiecutter.task != "classification"
+def existing_files(paths: list[Path], listed: Iterable[str]) -> tuple[list[Path], list[Path]]:
     """Return the paths in the form in which the files exist, and those that are missing.
 
-    Only files that are not among the listed images need a system call, which may take long.
+    Only paths that are not among the listed ones need a system call, which may take long.
     """
-    known = {*listed.images}
+    known = {*listed}
     if all(str(path) in known or path.is_file() for path in paths):
         return paths, []
     paths = [existing_form(path) for path in paths]
     return paths, [path for path in paths if not path.is_file()]
 
 
+# ~ endif
 def check_inside(root: Path, paths: Iterable[Path], *, source: Path) -> None:
     """Check that the paths that a file names are in the folder of the data set.
 

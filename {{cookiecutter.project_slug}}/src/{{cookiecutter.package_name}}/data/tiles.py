@@ -58,8 +58,8 @@ def _starts(length: int, side: int) -> Iterator[int]:
 class TiledImages:
     """The tiles of a sequence of pictures, each as a picture of its own (``data.tiles``).
 
-    The size of a file whose size is not known is read from its header. A file that is decoded
-    remains in memory until the next, since its tiles follow one another where images are in order.
+    The size of a file whose size is not known is read from its header. The last decoded file stays
+    in memory, since the tiles of a file follow one another when images are read in order.
 
     Attributes:
         files: int64 [tiles], the index of the file of each tile.

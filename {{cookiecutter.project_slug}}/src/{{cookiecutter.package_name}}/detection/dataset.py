@@ -43,7 +43,7 @@ from .yolo import read_yolo
 
 UNLABELLED = None
 MAX_OPENED = 500  # images whose size is read to count objects that are too small
-ELONGATED = 4  # ratio of the sides up to which the small objects of an image are counted
+ELONGATED = 4  # aspect ratio of an image up to which all of its small objects are found
 
 
 class Sample(NamedTuple):
@@ -106,7 +106,7 @@ class BoxDataset(Dataset[Sample | Unreadable]):
             for part in chosen
             if isinstance(part, Sample) and part.target is not None
         ]
-        # An unreadable image is reported when its own turn comes.
+        # An unreadable image prevents a mosaic here: it is reported as a sample of its own.
         return Sample(*join(pairs), index) if len(pairs) == 4 else sample
 
     def sample(self, index: int) -> Sample | Unreadable:
@@ -226,7 +226,7 @@ def _note_small(train: BoxDataset, settings: DataSettings, reading: Reading) -> 
     sizes = train.sizes.copy()
     places = np.linspace(0, len(unknown) - 1, min(MAX_OPENED, len(unknown))).astype(int)
     for index in unknown[places]:
-        with suppress(UnreadableImageError):  # reported when its turn comes
+        with suppress(UnreadableImageError):  # the data loader reports it
             sizes[index] = image_size(train.paths[index], settings.pixels)
     distinct, indices = np.unique(sizes, axis=0, return_inverse=True)
     resized = [place(tuple(size), settings).resized if all(size) else (0, 0) for size in distinct]

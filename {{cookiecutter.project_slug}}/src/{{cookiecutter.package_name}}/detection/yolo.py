@@ -157,7 +157,7 @@ def _images(
             continue
         lines = read_lines(source)
         paths, _ = find_images(lines, [source.parent, base]) if lines else ([], 0)
-        paths, absent = existing_files(paths, listed)
+        paths, absent = existing_files(paths, listed.images)
         if absent and not missing_images:
             raise UsageError(
                 f"{source} names {absent[0]}, which is missing ({len(absent)} of {len(paths)} "

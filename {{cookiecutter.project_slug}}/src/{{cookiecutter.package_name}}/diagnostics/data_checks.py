@@ -87,8 +87,8 @@ class DataReport:
 def check_data(datasets: Datasets, *, progress: bool) -> DataReport:
     """Read every image once without transforms, and return the issues and the statistics.
 
-    The transforms of ``datasets`` are replaced by ``identity`` for good. A test split that equals
-    the validation split is not read again.
+    The transforms of ``datasets`` remain replaced by ``identity``. A test split that equals the
+    validation split is not read again.
     """
     report = DataReport()
     known: dict[bytes, tuple[str, str, bytes]] = {}  # split, path and annotations by pixels

@@ -19,7 +19,7 @@ SAME_IOU = 0.6  # minimum IoU of boxes of the same object in two copies
 MAX_BOXES = 300  # in an image
 # ~ endif
 STEP = 32  # the sides of scaled images are multiples of it
-SIZE = re.compile("size|shape|dimension|height|width", re.IGNORECASE)  # in an error about them
+SIZE = re.compile("size|shape|dimension|height|width", re.IGNORECASE)  # in an error
 
 
 def average_copies(module: Any, tta: str) -> None:

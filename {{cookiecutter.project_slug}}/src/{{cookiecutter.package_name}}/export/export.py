@@ -25,8 +25,8 @@ from .card import describe_model, model_card
 from .onnx_model import DYNAMIC_SHAPES, OnnxNetwork, write_onnx
 from .settings import ExportSettings
 
-TOLERANCE = 1e-4  # of the absolute difference of outputs
-MAX_IMAGES = 32  # to compare the outputs on
+TOLERANCE = 1e-4  # largest absolute difference of outputs
+MAX_IMAGES = 32  # images on which the outputs are compared
 FILE_NAMES = {"onnx": "model.onnx", "torch": "model.pt2"}
 
 

@@ -34,7 +34,7 @@ def open_study(settings: Search, words: Sequence[str], folder: Path, lock: FileL
             at the same time.
 
     Raises:
-        UsageError: if the study exists with another search space, another score or other words,
+        UsageError: if the study exists with another search space, score or overrides,
             if it names a run in another folder, or if the database cannot be opened.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)

@@ -58,7 +58,7 @@ def run_search(settings: Search, overrides: Sequence[str]) -> None:
             passed to the training runs.
 
     Raises:
-        UsageError: if the study exists with another search space, another score or other words.
+        UsageError: if the study exists with another search space, score or overrides.
     """
     folder = settings.runs / "tune" / settings.study
     folder.mkdir(parents=True, exist_ok=True)

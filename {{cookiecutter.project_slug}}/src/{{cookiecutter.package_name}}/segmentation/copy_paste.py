@@ -1,8 +1,7 @@
 """Paste objects of other training images into an image (``data.augment.copy_paste``).
 
-With few images, a network learns each scene by heart. Objects in front of scenes that are not their
-own make it look at their shape. As in ClassMix (Olsson et al., 2021), an object is all pixels of a
-class.
+With few images, a network memorises the scenes. Objects that are pasted into other scenes make it
+learn their shape instead. As in ClassMix (Olsson et al., 2021), an object is all pixels of a class.
 """
 
 from collections.abc import Sequence

@@ -144,7 +144,7 @@ class MaskDataset(Dataset[Sample | Unreadable]):
             for part in chosen
             if isinstance(part, Sample) and part.target is not None
         ]
-        # An unreadable image is reported when its own turn comes.
+        # An unreadable image is left out here: it is reported as a sample of its own.
         return Sample(*paste(pairs, probability), index)
 
     def sample(self, index: int) -> Sample | Unreadable:

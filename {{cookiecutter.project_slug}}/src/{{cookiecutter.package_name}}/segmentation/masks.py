@@ -24,7 +24,7 @@ from ..run.files import replacing, write_text
 from ..settings.segmentation import DataSettings
 
 IGNORE_INDEX = 255  # the id of pixels that the loss and the metrics ignore
-IGNORED_COLOR = 1 << 24  # stands for their colour in a palette; it has more than 24 bits
+IGNORED_COLOR = 1 << 24  # stands for the colour of a palette at that index; no RGB colour
 AMBIGUOUS = -1  # stands for the id of a colour that several classes have
 HEADER = re.compile(r"\w+[ ,;]+r(ed)?[ ,;]+g(reen)?[ ,;]+b(lue)?", re.IGNORECASE)
 # A name and its colour: road 128 64 128, road: (128, 64, 128) or road #804080.

@@ -58,7 +58,7 @@ def monitored(names: Collection[str]) -> str:
 
 # ~ endif
 def model_name(model: Mapping[str, Any]) -> str:
-    """Return the architecture and the backbone in settings of ``model``, as far as they exist."""
+    """Return the architecture and the backbone of a network, or the one that its settings have."""
     # ~ if cookiecutter.task == "detection" and cookiecutter.scope == "complete"
     if model.get("pretrained") == "coco":  # the backbone is the detector's own
         return str(model["architecture"])

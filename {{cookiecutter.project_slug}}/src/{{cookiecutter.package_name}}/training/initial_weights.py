@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 IMAGENET = (True, "imagenet")  # the values of model.pretrained that stand for timm's weights
 SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".tar")
-MAX_PARTS = 5  # new parts that are named
+MAX_PARTS = 5  # how many parts with new weights the log names
 
 
 def load_pretrained(network: nn.Module, *, pretrained: bool | str, backbone: str) -> None:

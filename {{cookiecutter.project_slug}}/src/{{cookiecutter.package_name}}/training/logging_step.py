@@ -17,7 +17,7 @@ def is_logging_step(trainer: Trainer, step: int) -> bool:
     """Return whether a step is the first, or a multiple of ``log_every_n_steps``.
 
     Lightning's loggers record the metrics of the multiples only, and the progress bar shows those
-    of step 1, too. To log the metrics of other steps would take about 1 % of their time in vain.
+    of step 1, too. The metrics of other steps would be discarded, but to log them takes time.
 
     Args:
         trainer: its ``log_every_n_steps`` is used.

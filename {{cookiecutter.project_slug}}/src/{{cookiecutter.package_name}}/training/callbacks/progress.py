@@ -25,7 +25,8 @@ from ..logging_step import is_logging_step
 log = logging.getLogger(__name__)
 
 TIMED_STEPS = 20  # optimiser steps after which the remaining time is estimated
-SHORT_EPOCH, MAX_LINES = 5, 10  # the seconds of a short epoch, and the lines of such epochs
+SHORT_EPOCH = 5  # seconds; of the lines of shorter epochs, only about MAX_LINES are logged
+MAX_LINES = 10
 OTHER_COLUMNS = 40  # characters of a line to the left of the metrics
 
 # Short names and formats of metrics, the most important first; a short line drops the last ones.
