@@ -137,6 +137,9 @@ def test_evaluate_measures_a_split(train, command):
     measured = json.loads((result / "metrics.json").read_text())
     best = max(float(row[MONITOR]) for row in metrics_of(run) if row[MONITOR])
     assert measured[MONITOR] == pytest.approx(best, abs=1e-6)
+    (row,) = metrics_of(result)
+    assert {name.partition("/")[0] for name in row} == {"epoch", "step", "val"}
+    assert float(row[MONITOR]) == measured[MONITOR]
 
 
 def test_predict_draws_and_tabulates(train, command, own_data):
@@ -186,6 +189,26 @@ def test_unreadable_images_are_counted_and_listed(train, own_data):
     run = train(*overrides, "data.skip_unreadable=true", "loader.batch_size=5")
     assert json.loads((run / "metrics.json").read_text())["unreadable_images"] == 1
     assert (run / "unreadable.txt").read_text() == f"{broken}\n"
+
+
+def test_a_resumed_training_still_lists_what_it_left_out_but_not_in_the_test(
+    train, command, own_data
+):
+    overrides = (OWN, f"data.root={own_data}", "tracking=none")
+    datasets = build_datasets(check(composed(*overrides), Settings).data)
+    images = [Path(str(split.paths[0])) for split in (datasets.test, datasets.train)]
+    contents = [image.read_bytes() for image in images]
+    for image in images:
+        image.write_bytes(b"no image")
+    size = len(datasets.train) // 2
+    run = train(*overrides, "data.skip_unreadable=true", f"loader.batch_size={size}")
+    listed = run / "unreadable.txt"
+    assert {*listed.read_text().splitlines()} == {*map(str, images)}
+    for image, content in zip(images, contents, strict=True):
+        image.write_bytes(content)
+    command("train", f"resume={run.name}", "trainer.max_epochs=3")
+    assert listed.read_text() == f"{images[1]}\n"
+    assert json.loads((run / "metrics.json").read_text())["unreadable_images"] == 1
 
 
 def test_a_fault_of_all_test_images_is_reported_before_the_first_step(train, own_data):
