@@ -16,7 +16,7 @@ from {{ cookiecutter.package_name }}.settings.schema import Settings
 from {{ cookiecutter.package_name }}.task import METRICS, MONITOR, build_datasets
 from {{ cookiecutter.package_name }}.training.callbacks.finite_loss import FiniteLoss
 
-from small import OWN, SMALL, composed
+from small import OWN, SMALL, composed, write_unsplit_data
 
 FIGURES = ("confusion_matrix", "per_class", "precision_recall", "thresholds")
 
@@ -368,13 +368,28 @@ def test_a_loss_that_is_not_finite_in_the_first_step_leaves_its_reason(
     assert "The loss is nan." in failure.read_text()
 
 
-def test_a_refused_resume_keeps_all_files_of_the_run(train, command, own_data):
-    run = train(OWN, f"data.root={own_data}", "trainer.max_epochs=1")
-    before = {path for path in run.rglob("*") if path.name != "metrics.json"}
-    own_data.rename("moved")
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("data.root=nowhere",),
+        ("model.backbone=test_resnet2",),
+        ("trainer.max_epochs=1",),  # Lightning refuses fewer epochs than there were
+        ("loader.workers=1", "data.root=damaged", "data.split=[0.5,0.3,0.2]"),
+    ],
+)
+def test_a_resume_that_is_refused_changes_no_file_of_the_run(train, command, own_data, words):
+    run = train(OWN, f"data.root={own_data}", "trainer.max_epochs=3")
+    (run / "failure.txt").touch()
+    write_unsplit_data(Path("damaged"))
+    for path in Path("damaged").rglob("*.jpg"):
+        path.write_bytes(b"no image")
+    before = {path: path.is_file() and path.read_bytes() for path in run.rglob("*")}
     with pytest.raises(SystemExit):
-        command("train", f"resume={run.name}", "trainer.max_epochs=2")
-    assert {*run.rglob("*")} == before | {run / "failure.txt"}
+        command("train", f"resume={run.name}", *words)
+    assert {path: path.is_file() and path.read_bytes() for path in run.rglob("*")} == before
+    command("train", f"resume={run.name}", "trainer.max_epochs=4")
+    assert not (run / "failure.txt").exists()
+    assert epochs_with(run, MONITOR) == [0, 1, 2, 3]
 
 
 def test_a_wrong_backbone_suggests_near_ones(train):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 # ~ endif
 from lightning.pytorch import Callback, seed_everything
+from lightning.pytorch.callbacks import LambdaCallback
 from PIL.Image import Image
 
 # ~ if cookiecutter.scope == "complete"
@@ -109,6 +110,7 @@ def run_training(settings: Settings, run: Run) -> None:
             run,
             loggers=[MetricsFile(run.metrics, resumed_step=step), *loggers],
             callbacks=[
+                LambdaCallback(on_train_batch_end=lambda *_: run.begin()),
                 *_make_callbacks(settings, run, module),
                 ExactResume(datamodule),
                 results,
@@ -129,6 +131,7 @@ def run_training(settings: Settings, run: Run) -> None:
         module.load_state_dict(content["state_dict"])
         (metrics,) = trainer.test(module, datamodule=datamodule, verbose=False)
         if trainer.is_global_zero:
+            run.begin()  # also if there was no step left
             scores = module.scores_by_class()
             write_report(run, metrics, results, scores, datamodule=datamodule, draw=draw_prediction)
             print(f"Tested: {tested}, saved in epoch {content['epoch']}")
