@@ -231,13 +231,19 @@ def test_an_epoch_goes_on_with_another_batch_size(interrupted, command):
     assert [steps.count(epoch) for epoch in "012"] == [4, 2 + 4, 8]
 
 
-def test_a_training_that_max_steps_ended_within_an_epoch_goes_on_with_the_next(train, command):
-    run = train("trainer.max_epochs=4", "trainer.max_steps=6", "trainer.patience=9")
+@pytest.mark.parametrize(
+    ("epochs", "expected"), [("4", [4, 2, 4, 3]), ("null", [4, 2, 4, 3]), ("2", [4, 2])]
+)
+def test_a_training_that_max_steps_ended_within_an_epoch_goes_on_with_the_next(
+    train, command, epochs, expected
+):
+    run = train(f"trainer.max_epochs={epochs}", "trainer.max_steps=6", "trainer.patience=9")
     command("train", f"resume={run.name}", "trainer.max_steps=13")
     rows = rows_of(run)
-    assert [row["epoch"] for row in rows if MONITOR in row] == ["0", "1", "2", "3"]
+    numbers = [str(epoch) for epoch in range(len(expected))]
+    assert [row["epoch"] for row in rows if MONITOR in row] == numbers
     steps = [row["epoch"] for row in rows if "train/loss" in row]
-    assert [steps.count(epoch) for epoch in "0123"] == [4, 2, 4, 3]
+    assert [steps.count(epoch) for epoch in numbers] == expected
 
 
 # ~ endif

@@ -76,9 +76,10 @@ def run_training(settings: Settings, run: Run) -> None:
     settings = with_class_weights(settings, datasets)
     # ~ endif
     # ~ endif
-    settings = with_epochs(settings, datasets)
-    if is_first():
-        run.write_settings(settings)
+    resumed, step, epochs = resumable_checkpoint(run) or (None, 0, 0)
+    given, settings = settings, with_epochs(settings, datasets, step=step, epochs=epochs)
+    if is_first():  # a resume with other steps derives the number of epochs again
+        run.write_settings(given if given.trainer.max_steps else settings)
     check_learnable(datasets.reading)
     check_outside_runs(datasets, settings.data.root, settings.runs)
     report_reading(datasets.reading, run)
@@ -90,7 +91,6 @@ def run_training(settings: Settings, run: Run) -> None:
     datamodule = DataModule(
         datasets, settings.loader, skip_unreadable=settings.data.skip_unreadable, seed=settings.seed
     )
-    resumed, step = resumable_checkpoint(run) or (None, 0)
     # ~ if cookiecutter.scope == "complete"
     from_scratch = resumed is None and settings.init is None
     module = TaskModule(settings, list(datasets.classes), download=from_scratch)

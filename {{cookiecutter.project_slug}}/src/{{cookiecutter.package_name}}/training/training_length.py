@@ -21,11 +21,19 @@ SHAPES_EPOCHS = 4
 RISING = 1.05  # a run was too short if its last scores exceed all earlier ones by this factor
 
 
-def with_epochs(settings: Settings, datasets: Datasets) -> Settings:
+def with_epochs(
+    settings: Settings, datasets: Datasets, *, step: int = 0, epochs: int = 0
+) -> Settings:
     """Return the settings with a number of epochs if ``trainer.max_epochs`` is null.
 
     The number of optimiser steps is then ``trainer.max_steps`` or, if this is null, about
     ``STEPS``, within the limits of ``EPOCHS``.
+
+    Args:
+        settings: the settings of the training run.
+        datasets: the data, of which the training split is counted.
+        step: the steps that a resumed training run has made.
+        epochs: the epochs that it has begun, also those that it did not end.
     """
     if settings.trainer.max_epochs is not None:
         return settings
@@ -34,7 +42,7 @@ def with_epochs(settings: Settings, datasets: Datasets) -> Settings:
     batches = max(1, min(batches, limit) if isinstance(limit, int) else int(batches * limit))
     steps = math.ceil(batches / settings.trainer.accumulate_grad_batches)
     if settings.trainer.max_steps is not None:
-        epochs = math.ceil(settings.trainer.max_steps / steps)
+        epochs += max(0, math.ceil((settings.trainer.max_steps - step) / steps))
     elif isinstance(settings.data, ShapesSettings):
         epochs = SHAPES_EPOCHS
     else:
