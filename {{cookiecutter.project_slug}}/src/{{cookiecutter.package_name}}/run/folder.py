@@ -23,8 +23,8 @@ class Run:
     folder: Path
 
     created: ClassVar[set[Path]] = set()  # the folders that this process has created or continued
-    # The earlier files of a folder that this process continues, until its first step.
-    replaced: ClassVar[dict[Path, dict[Path, bytes]]] = {}
+    # The earlier files of a folder that this process continues, until its first step; None: absent.
+    replaced: ClassVar[dict[Path, dict[Path, bytes | None]]] = {}
 
     def __post_init__(self) -> None:
         self.id = self.folder.name  # identifies the run everywhere
@@ -87,7 +87,8 @@ class Run:
         """
         self.created.add(self.folder)
         files = (self.settings_file, self.folder / "environment.json", self.split)
-        self.replaced[self.folder] = {path: path.read_bytes() for path in files if path.is_file()}
+        earlier = {path: path.read_bytes() if path.is_file() else None for path in files}
+        self.replaced[self.folder] = earlier
         if not self.checkpoints:
             self.begin()
         remove_leftovers(self.folder)
@@ -104,6 +105,9 @@ class Run:
         """Put the earlier files of a run back if it has ended before ``begin``; return whether."""
         earlier = self.replaced.pop(self.folder, None)
         for path, content in (earlier or {}).items():
+            if content is None:
+                path.unlink(missing_ok=True)
+                continue
             with suppress(OSError), replacing(path) as hidden:  # the disk may be full
                 hidden.write_bytes(content)
         return earlier is not None
