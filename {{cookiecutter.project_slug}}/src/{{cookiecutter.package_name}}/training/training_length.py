@@ -10,7 +10,8 @@ from ..run.folder import Run, read_metrics
 from ..settings.data import ShapesSettings
 from ..settings.schema import METRICS, Settings
 
-STEPS = 800  # optimiser steps that a training run from random weights needs at least
+# Optimiser steps that a training run from random weights needs at least.
+STEPS = {{ 1200 if cookiecutter.task == 'segmentation' else 800 }}
 EPOCHS = (10, 200)  # the fewest and the most epochs
 # The generated shapes are learned sooner.
 # ~ if cookiecutter.task == "classification"
