@@ -14,7 +14,7 @@ from torch.nn.functional import pad
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2.functional import resize
 
-from ..data.image_formats import ORIENTATION, orientation_of
+from ..data.image_formats import ORIENTATION, open_image, orientation_of
 from ..data.images import UnreadableImageError, size_conflict
 from ..data.resize import place
 from ..data.text_files import read_text
@@ -115,7 +115,7 @@ def read_mask(
             image, or has ids or colours of no class.
     """
     try:
-        with Image.open(path) as file:
+        with open_image(path) as file:
             if (pages := getattr(file, "n_frames", 1)) > 1:
                 raise ValueError(f"it has {pages} pages or frames, but a mask must have one")
             if file.height * file.width != size[0] * size[1]:  # before it is decoded
