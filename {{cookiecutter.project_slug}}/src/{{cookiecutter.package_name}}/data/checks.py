@@ -4,6 +4,7 @@ import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 
 from PIL import Image
@@ -20,6 +21,9 @@ OPENED = 200  # files whose frames are counted
 
 def note_repeated(paths: Mapping[str, Sequence[str]], reading: Reading) -> None:
     """Note files that are listed twice in a split, or in two splits."""
+    names = [*chain.from_iterable(paths.values())]
+    if len({name.startswith(os.sep) for name in names}) > 1 or any("/../" in name for name in names):
+        paths = {split: [*map(os.path.abspath, part)] for split, part in paths.items()}
     if len(set().union(*paths.values())) == sum(map(len, paths.values())):
         return
     first: dict[str, str] = {}  # the split of each file
