@@ -22,7 +22,8 @@ OPENED = 200  # files whose frames are counted
 def note_repeated(paths: Mapping[str, Sequence[str]], reading: Reading) -> None:
     """Note files that are listed twice in a split, or in two splits."""
     names = [*chain.from_iterable(paths.values())]
-    if len({name.startswith(os.sep) for name in names}) > 1 or any("/../" in name for name in names):
+    mixed = len({name.startswith(os.sep) for name in names}) > 1
+    if mixed or any("/../" in name for name in names):
         paths = {split: [*map(os.path.abspath, part)] for split, part in paths.items()}
     if len(set().union(*paths.values())) == sum(map(len, paths.values())):
         return

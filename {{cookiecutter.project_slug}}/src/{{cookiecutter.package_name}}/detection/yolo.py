@@ -20,7 +20,7 @@ from .yolo_files import (
     find_entries,
     keypoint_values,
     paths_of,
-    read_yaml,
+    read_description,
     text_of,
 )
 
@@ -65,7 +65,7 @@ def read_yolo(
     """
     file = find_description(root)
     folder = folder_of(root)
-    content = read_yaml(file) if file.suffix in {".yaml", ".yml"} else {"names": read_lines(file)}
+    content = read_description(file)
     classes, keypoints = class_names(file, content), keypoint_values(file, content)
     base = folder / (text_of(content.get("path")) or ".")
     base = base if base.is_dir() else folder
@@ -200,17 +200,17 @@ def _read_image(image: Path, labels: Labels) -> AnnotatedImage:
         labels.missing.append(image)
         return AnnotatedImage(image, objects=[])
     objects, faults, name = [], [], file.rpartition(os.sep)[2]
-    known: set[str] = set()
+    known: set[tuple[float, ...]] = set()
     for number, line in enumerate(lines, start=1):
         words = line.split()
         if not words:
             continue
-        if line in known:
-            labels.reading.leave_out("objects", "repeated", file, split=labels.split)
-            continue
-        known.add(line)
         try:
-            label, *values = map(float, words)
+            label, *values = numbers = (*map(float, words),)
+            if numbers in known:
+                labels.reading.leave_out("objects", "repeated", file, split=labels.split)
+                continue
+            known.add(numbers)
             box, beyond = _box(values[:4] if len(values) == 4 + labels.keypoints else values)
         except ValueError as error:
             raise UsageError(
@@ -234,7 +234,7 @@ def _read_image(image: Path, labels: Labels) -> AnnotatedImage:
             continue
         if beyond > SLACK:
             faults.append(f"{name}, line {number}: the box is {BEYOND}")
-        if len(values) > 4 + labels.keypoints:
+        if len(values) not in {4, 4 + labels.keypoints}:
             labels.polygons[len(values)] += 1
             labels.poses[len(values)] += _may_have_keypoints(values)
     return AnnotatedImage(image, objects, faults=tuple(faults))
