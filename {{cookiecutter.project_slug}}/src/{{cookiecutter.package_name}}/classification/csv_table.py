@@ -94,7 +94,9 @@ def read_rows(file: Path) -> list[Row]:
     """
     text = read_text(file).replace("\r\n", "\n").replace("\r", "\n")  # of old Macs
     first = text.lstrip().split("\n", 1)[0]
-    reader = csv.reader(io.StringIO(text), delimiter=max(",;\t|", key=first.count), strict=True, skipinitialspace=True)
+    delimiter = max(",;\t|", key=first.count)
+    lines = io.StringIO(text)
+    reader = csv.reader(lines, delimiter=delimiter, strict=True, skipinitialspace=True)
     names: list[str] = []
     rows = []
     try:

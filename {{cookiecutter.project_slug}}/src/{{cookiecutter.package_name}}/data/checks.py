@@ -21,9 +21,9 @@ OPENED = 200  # files whose frames are counted
 
 def note_repeated(paths: Mapping[str, Sequence[str]], reading: Reading) -> None:
     """Note files that are listed twice in a split, or in two splits."""
-    names = [*chain.from_iterable(paths.values())]
-    mixed = len({name.startswith(os.sep) for name in names}) > 1
-    if mixed or any("/../" in name for name in names):
+    listed = [*chain.from_iterable(paths.values())]
+    mixed = len({path.startswith(os.sep) for path in listed}) > 1
+    if mixed or any("/../" in path for path in listed):
         paths = {split: [*map(os.path.abspath, part)] for split, part in paths.items()}
     if len(set().union(*paths.values())) == sum(map(len, paths.values())):
         return
