@@ -256,6 +256,12 @@ def test_classes_may_have_folders_of_their_own(own_data):
     assert any(line.startswith(note) for line in datasets.reading.notes)
 
 
+def test_a_class_whose_name_is_not_utf_8_is_refused(own_data):
+    (own_data / "red").rename(own_data / "r\udcf6d")
+    with pytest.raises(UsageError, match=r"rename r\\udcf6d, a name that is not UTF-8"):
+        build_datasets(folder(own_data))
+
+
 @pytest.mark.parametrize("other", ["b\u00fcndel", "Bu\u0308ndel", "bu\u0308ndel\u200b"])
 def test_classes_that_look_the_same_are_noted(own_data, other):
     (own_data / "blue").rename(own_data / "bu\u0308ndel")

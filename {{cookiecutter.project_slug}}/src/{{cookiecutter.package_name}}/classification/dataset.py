@@ -313,6 +313,10 @@ def _class_folders(folder: Path) -> list[str]:
         raise UsageError(
             f"{folder} must have two class folders at least, but has {len(names)}.\n{remedy}"
         )
+    for name in names:
+        shown = name.encode(errors="backslashreplace").decode()
+        if shown != name:
+            raise UsageError(f"{folder}: rename {shown}, a name that is not UTF-8.")
     if all(map(split_of, names)):
         raise UsageError(
             f"The class folders of {folder} would be {', '.join(names)}, which are splits.\n"
