@@ -217,7 +217,7 @@ def _images(
 
 
 def _is_in_shares(numbers: Any) -> bool:
-    """Return whether all coordinates of a box, or of the first of polygons, are from 0 to 1."""
+    """Return whether all numbers of a list, or of its first list, are from 0 to 1."""
     if isinstance(numbers, list) and numbers and isinstance(numbers[0], list):
         numbers = numbers[0]
     if not isinstance(numbers, list) or not numbers:
