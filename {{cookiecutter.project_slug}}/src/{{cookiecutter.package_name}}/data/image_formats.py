@@ -15,7 +15,7 @@ from ..settings.data import PixelFormat
 Image.MAX_IMAGE_PIXELS = None  # data.max_pixels takes the place of Pillow's limit
 BITS_PER_SAMPLE, PHOTOMETRIC, ORIENTATION = 258, 262, 274  # tags of TIFF, the last also of Exif
 KIND_OF_PAGE, SAMPLES = 254, 277  # further tags of TIFF
-UNREADABLE = (OSError, RuntimeError, SyntaxError, ValueError)  # what decoders raise
+UNREADABLE = (OSError, RuntimeError, SyntaxError, ValueError)  # errors of decoders
 TOLERANCE = 0.01  # floats from 0 to 1 may exceed these bounds by this much, and are cut off
 with suppress(ImportError):  # an optional package
     import_module("pillow_heif").register_heif_opener()
@@ -50,7 +50,7 @@ def opened(path: str, pixels: PixelFormat) -> Iterator[Image.Image | np.ndarray]
         return
     with file:
         _check_size(file.height, file.width, pixels)
-        if isinstance(file, TiffImageFile) and _has_more(file):
+        if isinstance(file, TiffImageFile) and _needs_tifffile(file):
             yield _read_tiff(path, pixels)
         elif file.mode.startswith(("I", "F")):  # grey
             values = np.asarray(ImageOps.exif_transpose(file))[..., None]
@@ -78,7 +78,7 @@ def _is_negative(file: Image.Image) -> bool:
     return is_grey and isinstance(file, TiffImageFile) and file.tag_v2.get(PHOTOMETRIC) == 0
 
 
-def _has_more(file: TiffImageFile) -> bool:
+def _needs_tifffile(file: TiffImageFile) -> bool:
     """Return whether Pillow would leave out a channel, or further pages of the same size."""
     if file.tag_v2.get(SAMPLES, 1) > len(file.getbands()):
         return True

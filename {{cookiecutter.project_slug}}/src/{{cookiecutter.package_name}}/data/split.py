@@ -46,7 +46,7 @@ def with_splits(
         settings: the fractions, the seed, the pattern of groups, the file of an earlier split.
         reading: notes how the images are split, and counts images that are not in that file.
         path: returns the path of an image.
-        labels: returns the names of the classes in an image; each is in every split in proportion.
+        labels: returns the names of the classes in an image; a split keeps their frequencies.
 
     Raises:
         UsageError: if there are too few images to split, the pattern does not match an image, the
@@ -138,8 +138,8 @@ def random_split(
 ) -> dict[str, list[int]]:
     """Split images at random, separately for each class, with the images of a group together.
 
-    A group counts for the rarest of its classes. A class of fewer groups than splits is only
-    trained on, unless there are no other images for val.
+    A group of several classes belongs to the rarest of them. A class of fewer groups than splits is
+    only trained on, unless there are no other images for val.
 
     Args:
         paths: the path of each image.

@@ -70,26 +70,26 @@ def merge(
         same = predictions[one].labels[:, None] == predictions[two].labels
         agreeing = ((box_iou(*seen) >= SAME_IOU) & same).nonzero()
         pairs.append(agreeing + starts[[one, two]])
-    every, scores = torch.cat(boxes), torch.cat([part.scores for part in predictions])
+    all_boxes, scores = torch.cat(boxes), torch.cat([part.scores for part in predictions])
     labels = torch.cat([part.labels for part in predictions])
     cut = torch.cat([_cut_off(part, tile, size) for part, tile in zip(boxes, tiles, strict=True)])
-    owner = _groups(torch.cat(pairs), len(every))
-    is_first = owner == torch.arange(len(every))
+    owner = _groups(torch.cat(pairs), len(all_boxes))
+    is_first = owner == torch.arange(len(all_boxes))
     first, owner = is_first.nonzero().flatten(), (is_first.cumsum(0) - 1)[owner]
     # Of each object the whole box of the highest score, or the box around all its boxes.
     order = scores.masked_fill(cut, -1).argsort(descending=True, stable=True)
     best = order[_reduced(order.argsort(), owner, len(first), "amin")]
-    lowest = _reduced(every[:, :2], owner, len(first), "amin")
-    highest = _reduced(every[:, 2:], owner, len(first), "amax")
+    lowest = _reduced(all_boxes[:, :2], owner, len(first), "amin")
+    highest = _reduced(all_boxes[:, 2:], owner, len(first), "amax")
     cut = cut[best]
-    every = torch.where(cut[:, None], torch.cat([lowest, highest], dim=1), every[best])
+    merged = torch.where(cut[:, None], torch.cat([lowest, highest], dim=1), all_boxes[best])
     scores, labels = _reduced(scores, owner, len(first), "amax"), labels[first]
-    chosen = batched_nms(every, scores, labels, NMS_IOU)
-    every, scores, labels, cut = (part[chosen] for part in (every, scores, labels, cut))
+    chosen = batched_nms(merged, scores, labels, NMS_IOU)
+    merged, scores, labels, cut = (part[chosen] for part in (merged, scores, labels, cut))
     remaining = torch.ones_like(cut)
-    remaining[cut] = ~_within_larger(every[cut], labels[cut], every, labels)
-    every = every / torch.tensor([size[1], size[0]] * 2)
-    return Prediction(every[remaining], scores[remaining], labels[remaining])
+    remaining[cut] = ~_within_larger(merged[cut], labels[cut], merged, labels)
+    merged = merged / torch.tensor([size[1], size[0]] * 2)
+    return Prediction(merged[remaining], scores[remaining], labels[remaining])
 
 
 def _groups(pairs: Tensor, count: int) -> Tensor:

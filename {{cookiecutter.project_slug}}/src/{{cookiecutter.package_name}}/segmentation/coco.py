@@ -83,7 +83,7 @@ class CocoMasks:
 
 
 def _plain(image: CocoImage) -> tuple[Any, ...]:
-    """Return what masks need of an image, without objects of classes, which are slow to pickle."""
+    """Return what masks need of an image, in tuples and lists only: these are pickled faster."""
     objects = [(*item[:3], item.content["segmentation"]) for item in image.objects]
     return str(image.path), image.width, image.height, str(image.source), objects
 

@@ -29,8 +29,8 @@ Freeze = Annotated[
     Field(description="What is not trained: backbone, or its first stages, such as 2."),
 ]
 
-# Settings that decide into which groups the optimiser divides the parameters.
-OPTIMISED = ("model.freeze", "optimizer.backbone_lr", "optimizer.layer_decay")
+# Settings that determine the groups of parameters, and so the form of the optimiser's state.
+UNCHANGEABLE = ("model.freeze", "optimizer.backbone_lr", "optimizer.layer_decay")
 
 
 def check_optimizer_unchanged(overrides: Sequence[str], run_id: str) -> None:
@@ -44,7 +44,7 @@ def check_optimizer_unchanged(overrides: Sequence[str], run_id: str) -> None:
         UsageError: if an override changes which parameters the optimiser has.
     """
     for word in (override.lstrip("+") for override in overrides):
-        if word.startswith(OPTIMISED):
+        if word.startswith(UNCHANGEABLE):
             raise UsageError(
                 f"{word} cannot be changed when a run is resumed, since the state of the optimiser "
                 "would not fit. Leave it out, or start a new run from the same weights: "

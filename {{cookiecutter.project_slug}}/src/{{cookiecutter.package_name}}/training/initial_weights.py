@@ -1,4 +1,4 @@
-"""Start a network from weights: those of timm, or those of a file."""
+"""Load the initial weights of a network: those of timm, or those of a file."""
 
 import logging
 from collections.abc import Collection, Mapping

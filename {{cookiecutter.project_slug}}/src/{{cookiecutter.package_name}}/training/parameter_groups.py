@@ -1,4 +1,4 @@
-"""The parameters to train in groups, with learning rates by stage; frozen stages have none."""
+"""Divide the parameters into groups with learning rates by stage, and freeze the first stages."""
 
 import re
 from collections import defaultdict
