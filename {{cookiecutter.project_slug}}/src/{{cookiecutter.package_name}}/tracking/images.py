@@ -37,7 +37,7 @@ from .task import overlay
 # ~ if cookiecutter.scope == "complete"
 KEY = "val/predictions"
 CAPTION = 60  # characters of a caption: W&B shows it in one line below the image
-MAX_FRAMES = 60
+MAX_FRAMES = 30  # most of the time is spent on decoding the sheets
 FRAME_MILLISECONDS = 400
 CLIPS = {".mp4", ".gif", ".webm"}
 
@@ -153,7 +153,7 @@ def write_animation(sheets: Sequence[Path], path: Path, pixels: int) -> None:
     Frames have one size: smaller sheets, whose legends have fewer lines, get a white margin.
     """
     chosen = np.linspace(0, len(sheets) - 1, min(len(sheets), MAX_FRAMES)).round().astype(int)
-    with ThreadPoolExecutor() as threads:  # decoding takes most of the time
+    with ThreadPoolExecutor() as threads:
         paths = [sheets[index] for index in chosen]
         width, height = (max(sides) for sides in zip(*threads.map(_size, paths), strict=True))
         scale = min(1, pixels / max(width, height, 1))
