@@ -21,7 +21,7 @@ class Run:
 
     folder: Path
 
-    created: ClassVar[set[Path]] = set()  # the folders that this process has created or continued
+    written_here: ClassVar[set[Path]] = set()  # the run folders that this process writes into
 
     def __post_init__(self) -> None:
         self.id = self.folder.name  # identifies the run everywhere
@@ -79,7 +79,7 @@ class Run:
 
     def create(self, settings: BaseModel) -> None:
         """Write settings and environment of the run without secrets."""
-        self.created.add(self.folder)
+        self.written_here.add(self.folder)
         remove_leftovers(self.folder)
         self.write_settings(settings)
         write_json(self.folder / "environment.json", environment())

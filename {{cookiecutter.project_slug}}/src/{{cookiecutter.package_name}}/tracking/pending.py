@@ -86,15 +86,8 @@ def _log_if_lost(
 ) -> None:
     """Log an artifact unless the server has it; files that have changed since are left out.
 
-    Args:
-        run: the run.
-        remote: the run on the server.
-        name: the name of the artifact.
-        kind: its type.
-        files: its files, relative to the run folder.
-        aliases: its aliases.
-        facts: its metadata.
-        digest: the digest that its files had.
+    Its ``files`` are relative to the run folder, ``facts`` are its metadata, and ``remote`` is the
+    run on the server.
     """
     if digest in {held.digest for held in remote.logged_artifacts()}:
         return
