@@ -1,6 +1,7 @@
 """``wandb-sync``: a run is marked as uploaded only if all of it has arrived."""
 
 import os
+import shutil
 import signal
 
 import pytest
@@ -141,6 +142,13 @@ def test_an_offline_session_that_arrives_after_a_later_one_leaves_summary_state_
     before, config = received(), dict(held.config)
     assert {row["epoch"] for row in held.history if MONITOR in row} == {1, 2}
     assert len(server.alerts) == 1
+    newest = upload_status.sessions(workplace / "runs" / name / "wandb")[-1]
+    running = newest.parents[1] / f"run-99999999_000000-{name}"
+    running.mkdir()
+    (running / newest.name).write_bytes(newest.read_bytes()[:2000])
+    assert [problem.count("still running") for problem in sync.sync(workplace / "runs")][:2] == [1, 1]
+    shutil.rmtree(running)
+    assert received() == before
     assert sync.sync(workplace / "runs") == []
     assert 0 in {artifact.metadata["epoch"] for artifact in server.artifacts if artifact.type == "model"}
     assert received() == before

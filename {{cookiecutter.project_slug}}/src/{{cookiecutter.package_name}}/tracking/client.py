@@ -38,8 +38,7 @@ def how_to_upload(run: Run) -> str:
     """Return a sentence with the command that uploads a run later."""
     # ~ if cookiecutter.scope == "complete"
     runs = str(run.folder.parent)
-    words = ["uv", "run", "wandb-sync", *([runs] if runs != "runs" else [])]
-    command = shlex.join(words)
+    command = shlex.join(["uv", "run", "wandb-sync", *([runs] if runs != "runs" else [])])
     # ~ else
     folder = shlex.quote(str(run.folder / "wandb"))
     command = f"uv run wandb sync --include-online --include-synced {folder}/*run-*"
