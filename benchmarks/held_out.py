@@ -29,8 +29,8 @@ DATA = {"classification": "imagefolder", "detection": "coco", "segmentation": "m
 # Shorter and smaller than the defaults, so that a row takes minutes on two cores.
 SHORT = {
     "classification": ("data.image_size=32", "trainer.max_epochs=9"),
-    "detection": ("data.image_size=128", "trainer.max_epochs=30"),
-    "segmentation": ("data.image_size=128", "trainer.max_epochs=36"),
+    "detection": ("data.image_size=128", "trainer.max_epochs=20"),
+    "segmentation": ("data.image_size=128", "trainer.max_epochs=24"),
 }
 SEEDS = {"classification": (0, 1, 2), "detection": (0,), "segmentation": (0,)}
 WHITE = 110  # brightness from which a pixel belongs to a digit

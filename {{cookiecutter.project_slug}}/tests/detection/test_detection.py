@@ -120,6 +120,14 @@ def test_a_detector_takes_images_with_and_without_objects(network, channels):
         assert not len(boxes) or 0 <= boxes.min() <= boxes.max() <= 1
 
 
+def test_the_boxes_of_a_new_fcos_have_an_area_so_that_their_loss_has_a_gradient():
+    images = torch.randint(0, 255, (2, 3, *SIZE), dtype=torch.uint8)
+    with torch.inference_mode():
+        first, second = build().eval()(images)
+    boxes = torch.cat([first.boxes, second.boxes]) * torch.tensor([SIZE[1], SIZE[0]] * 2)
+    assert (boxes[:, 2:] - boxes[:, :2]).min() > 8  # pixels, the smallest stride
+
+
 def test_the_loss_of_a_detector_decreases_on_two_images(network):
     images = torch.zeros(2, 3, *SIZE, dtype=torch.uint8)
     objects = targets()

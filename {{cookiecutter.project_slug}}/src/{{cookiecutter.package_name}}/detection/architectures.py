@@ -20,6 +20,7 @@ from torchvision.ops.feature_pyramid_network import LastLevelMaxPool, LastLevelP
 
 from typing import Any
 
+from torch import nn
 from torchvision.models.detection import FCOS
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
@@ -30,6 +31,7 @@ from .feature_maps import FeaturePyramid, FeaturesAt
 # ~ if cookiecutter.scope == "complete"
 GROUPS = 32  # number of groups of the group normalisation in the heads
 # ~ endif
+START = 2.0  # distance from a position to each side of its box in a new network
 MIN_SCORE = 0.01  # boxes with lower scores hardly change mAP, but take time
 
 
@@ -37,8 +39,12 @@ def fcos(settings: ModelSettings, classes: int, features: FeaturesAt) -> Any:
     """Build FCOS (Tian et al. 2019, https://arxiv.org/abs/1904.01355) on a feature pyramid."""
     top = LastLevelP6P7(settings.channels, settings.channels)
     pyramid = FeaturePyramid(settings, 8, top, features)
+    model = FCOS(pyramid, classes, score_thresh=MIN_SCORE)
+    # torchvision begins with distances of about 0, and a ReLU may then keep all of them at 0: the
+    # boxes have no area, and the loss has no gradient. The unit is the stride of the feature map.
+    nn.init.constant_(model.head.regression_head.bbox_reg.bias, START)
     # ~ if cookiecutter.scope == "complete"
-    return FCOS(pyramid, classes, score_thresh=MIN_SCORE)
+    return model
 
 
 class _StridedFeatures(nn.Module):
@@ -109,5 +115,5 @@ def heads_of(model: Any) -> list[nn.Module]:
         return [model.rpn.head, model.roi_heads.box_predictor]
     return [model.head]
 # ~ else
-    return FCOS(pyramid, classes, score_thresh=MIN_SCORE)
+    return model
 # ~ endif
