@@ -14,16 +14,20 @@ from torch.distributed import TCPStore
 from {{ cookiecutter.package_name }}.errors import UsageError
 from {{ cookiecutter.package_name }}.run.processes import agreed_run_id
 from {{ cookiecutter.package_name }}.run.rank import RANKS, is_first
+from {{ cookiecutter.package_name }}.settings.check import check
+from {{ cookiecutter.package_name }}.settings.schema import Settings
 # ~ else
 from pathlib import Path
 
 import pytest
 
 from {{ cookiecutter.package_name }}.run.rank import RANKS, is_first
+from {{ cookiecutter.package_name }}.settings.check import check
+from {{ cookiecutter.package_name }}.settings.schema import Settings
 # ~ endif
-from {{ cookiecutter.package_name }}.task import MONITOR
+from {{ cookiecutter.package_name }}.task import MONITOR, build_datasets
 
-from small import SHAPES, SMALL
+from small import OWN, SHAPES, SMALL, composed, write_unsplit_data
 
 BIN = Path(sys.executable).parent
 DDP = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.progress=false")
@@ -74,6 +78,18 @@ def test_two_processes_share_a_run_and_get_the_metrics_of_a_single_process(comma
     # ~ endif
     assert MONITOR in expected
     assert metrics == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_unreadable_images_of_all_processes_are_listed(workplace):
+    write_unsplit_data(workplace / "photos", count=40)
+    words = ("data.root=photos", "data.skip_unreadable=true", "tracking=none")
+    datasets = build_datasets(check(composed(OWN, *words), Settings).data)
+    broken = [str(path) for path in datasets.test.paths[:2]]  # one for each process
+    for path in broken:
+        Path(path).write_bytes(b"no image")
+    run = run_in_processes(BIN / "train", *SMALL, OWN, *words, *DDP, "trainer.max_epochs=1")
+    assert (run / "unreadable.txt").read_text().splitlines() == sorted(broken)
+    assert json.loads((run / "metrics.json").read_text())["unreadable_images"] == 2
 
 
 # ~ if cookiecutter.scope == "complete"

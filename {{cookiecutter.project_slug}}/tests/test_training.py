@@ -16,7 +16,7 @@ from {{ cookiecutter.package_name }}.settings.schema import Settings
 from {{ cookiecutter.package_name }}.task import METRICS, MONITOR, build_datasets
 from {{ cookiecutter.package_name }}.training.callbacks.finite_loss import FiniteLoss
 
-from small import OWN, SMALL, composed
+from small import OWN, SMALL, composed, write_unsplit_data
 
 FIGURES = ("confusion_matrix", "per_class", "precision_recall", "thresholds")
 
@@ -137,6 +137,9 @@ def test_evaluate_measures_a_split(train, command):
     measured = json.loads((result / "metrics.json").read_text())
     best = max(float(row[MONITOR]) for row in metrics_of(run) if row[MONITOR])
     assert measured[MONITOR] == pytest.approx(best, abs=1e-6)
+    (row,) = metrics_of(result)
+    assert {name.partition("/")[0] for name in row} == {"epoch", "step", "val"}
+    assert float(row[MONITOR]) == measured[MONITOR]
 
 
 def test_predict_draws_and_tabulates(train, command, own_data):
@@ -186,6 +189,26 @@ def test_unreadable_images_are_counted_and_listed(train, own_data):
     run = train(*overrides, "data.skip_unreadable=true", "loader.batch_size=5")
     assert json.loads((run / "metrics.json").read_text())["unreadable_images"] == 1
     assert (run / "unreadable.txt").read_text() == f"{broken}\n"
+
+
+def test_a_resumed_training_still_lists_what_it_left_out_but_not_in_the_test(
+    train, command, own_data
+):
+    overrides = (OWN, f"data.root={own_data}", "tracking=none")
+    datasets = build_datasets(check(composed(*overrides), Settings).data)
+    images = [Path(str(split.paths[0])) for split in (datasets.test, datasets.train)]
+    contents = [image.read_bytes() for image in images]
+    for image in images:
+        image.write_bytes(b"no image")
+    size = len(datasets.train) // 2
+    run = train(*overrides, "data.skip_unreadable=true", f"loader.batch_size={size}")
+    listed = run / "unreadable.txt"
+    assert {*listed.read_text().splitlines()} == {*map(str, images)}
+    for image, content in zip(images, contents, strict=True):
+        image.write_bytes(content)
+    command("train", f"resume={run.name}", "trainer.max_epochs=3")
+    assert listed.read_text() == f"{images[1]}\n"
+    assert json.loads((run / "metrics.json").read_text())["unreadable_images"] == 1
 
 
 def test_a_fault_of_all_test_images_is_reported_before_the_first_step(train, own_data):
@@ -345,13 +368,28 @@ def test_a_loss_that_is_not_finite_in_the_first_step_leaves_its_reason(
     assert "The loss is nan." in failure.read_text()
 
 
-def test_a_refused_resume_keeps_all_files_of_the_run(train, command, own_data):
-    run = train(OWN, f"data.root={own_data}", "trainer.max_epochs=1")
-    before = {path for path in run.rglob("*") if path.name != "metrics.json"}
-    own_data.rename("moved")
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("data.root=nowhere",),
+        ("model.backbone=test_resnet2",),
+        ("trainer.max_epochs=1",),  # Lightning refuses fewer epochs than there were
+        ("loader.workers=1", "data.root=damaged", "data.split=[0.5,0.3,0.2]"),
+    ],
+)
+def test_a_resume_that_is_refused_changes_no_file_of_the_run(train, command, own_data, words):
+    run = train(OWN, f"data.root={own_data}", "trainer.max_epochs=3")
+    (run / "failure.txt").touch()
+    write_unsplit_data(Path("damaged"))
+    for path in Path("damaged").rglob("*.jpg"):
+        path.write_bytes(b"no image")
+    before = {path: path.is_file() and path.read_bytes() for path in run.rglob("*")}
     with pytest.raises(SystemExit):
-        command("train", f"resume={run.name}", "trainer.max_epochs=2")
-    assert {*run.rglob("*")} == before | {run / "failure.txt"}
+        command("train", f"resume={run.name}", *words)
+    assert {path: path.is_file() and path.read_bytes() for path in run.rglob("*")} == before
+    command("train", f"resume={run.name}", "trainer.max_epochs=4")
+    assert not (run / "failure.txt").exists()
+    assert epochs_with(run, MONITOR) == [0, 1, 2, 3]
 
 
 def test_a_wrong_backbone_suggests_near_ones(train):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 # ~ endif
 from lightning.pytorch import Callback, seed_everything
+from lightning.pytorch.callbacks import LambdaCallback
 from PIL.Image import Image
 
 # ~ if cookiecutter.scope == "complete"
@@ -75,9 +76,10 @@ def run_training(settings: Settings, run: Run) -> None:
     settings = with_class_weights(settings, datasets)
     # ~ endif
     # ~ endif
-    settings = with_epochs(settings, datasets)
-    if is_first():
-        run.write_settings(settings)
+    resumed, step, epochs = resumable_checkpoint(run) or (None, 0, 0)
+    given, settings = settings, with_epochs(settings, datasets, step=step, epochs=epochs)
+    if is_first():  # a resume with other steps derives the number of epochs again
+        run.write_settings(given if given.trainer.max_steps else settings)
     check_learnable(datasets.reading)
     check_outside_runs(datasets, settings.data.root, settings.runs)
     report_reading(datasets.reading, run)
@@ -89,7 +91,6 @@ def run_training(settings: Settings, run: Run) -> None:
     datamodule = DataModule(
         datasets, settings.loader, skip_unreadable=settings.data.skip_unreadable, seed=settings.seed
     )
-    resumed, step = resumable_checkpoint(run) or (None, 0)
     # ~ if cookiecutter.scope == "complete"
     from_scratch = resumed is None and settings.init is None
     module = TaskModule(settings, list(datasets.classes), download=from_scratch)
@@ -109,6 +110,7 @@ def run_training(settings: Settings, run: Run) -> None:
             run,
             loggers=[MetricsFile(run.metrics, resumed_step=step), *loggers],
             callbacks=[
+                LambdaCallback(on_train_batch_end=lambda *_: run.begin()),
                 *_make_callbacks(settings, run, module),
                 ExactResume(datamodule),
                 results,
@@ -129,6 +131,7 @@ def run_training(settings: Settings, run: Run) -> None:
         module.load_state_dict(content["state_dict"])
         (metrics,) = trainer.test(module, datamodule=datamodule, verbose=False)
         if trainer.is_global_zero:
+            run.begin()  # also if there was no step left
             scores = module.scores_by_class()
             write_report(run, metrics, results, scores, datamodule=datamodule, draw=draw_prediction)
             print(f"Tested: {tested}, saved in epoch {content['epoch']}")

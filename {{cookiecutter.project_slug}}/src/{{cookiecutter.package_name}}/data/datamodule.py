@@ -9,7 +9,7 @@ from typing import Any, Protocol, cast
 
 import torch
 from lightning.pytorch import LightningDataModule, Trainer
-from torch import Tensor
+from torch import Tensor, distributed
 from torch.multiprocessing.reductions import reduce_tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -172,6 +172,23 @@ class DataModule(LightningDataModule):
             prefetch_factor=4 if workers else None,
             worker_init_fn=send_small_tensors_by_value,
         )
+
+    def share_unreadable(self) -> None:
+        """Give the unreadable images of each process to all, which must all call this method."""
+        processes = self.trainer.world_size if self.trainer else 1
+        if self.skip_unreadable and processes > 1:
+            gathered: list[Any] = [None] * processes
+            distributed.all_gather_object(gathered, self.unreadable)
+            self.unreadable.update(*gathered)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the unreadable images, which a resumed training may not read again."""
+        self.share_unreadable()
+        return {"unreadable": sorted(self.unreadable)} if self.unreadable else {}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Add the unreadable images of the training that is resumed."""
+        self.unreadable.update(state_dict["unreadable"])
 
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Record the unreadable images of a batch, or raise an error.

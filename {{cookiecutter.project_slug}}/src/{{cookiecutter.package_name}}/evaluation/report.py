@@ -65,8 +65,10 @@ def write_report(
         draw: draws an image with its target and its prediction.
     """
     counts, skipped = results.counts, sorted(datamodule.unreadable)
+    unreadable = run.folder / "unreadable.txt"
+    unreadable.unlink(missing_ok=True)  # of an earlier test
     if skipped:
-        write_text(run.folder / "unreadable.txt", "\n".join(skipped) + "\n")
+        write_text(unreadable, "\n".join(skipped) + "\n")
     write_figures(counts, scores, run.folder)
     # ~ if cookiecutter.task == "detection" or (cookiecutter.task == "classification" and cookiecutter.scope == "complete")
     best = best_threshold(counts.curves().mean().f1)

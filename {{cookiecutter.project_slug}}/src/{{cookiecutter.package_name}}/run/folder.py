@@ -2,6 +2,7 @@
 
 import csv
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -12,7 +13,7 @@ from pydantic import BaseModel
 
 from ..errors import UsageError
 from .environment import environment, redacted, without_secrets
-from .files import remove_leftovers, write_json, write_text
+from .files import remove_leftovers, replacing, write_json, write_text
 
 
 @dataclass
@@ -22,6 +23,8 @@ class Run:
     folder: Path
 
     written_here: ClassVar[set[Path]] = set()  # the run folders that this process writes into
+    # The earlier files of a folder that this process continues, until its first step; None: absent.
+    replaced: ClassVar[dict[Path, dict[Path, bytes | None]]] = {}
 
     def __post_init__(self) -> None:
         self.id = self.folder.name  # identifies the run everywhere
@@ -78,13 +81,36 @@ class Run:
         return tree
 
     def create(self, settings: BaseModel) -> None:
-        """Write settings and environment of the run without secrets."""
+        """Write settings and environment of the run without secrets.
+
+        Those of a run with checkpoints are kept for ``restored``, until ``begin`` is called.
+        """
         self.written_here.add(self.folder)
+        files = (self.settings_file, self.folder / "environment.json", self.split)
+        earlier = {path: path.read_bytes() if path.is_file() else None for path in files}
+        self.replaced[self.folder] = earlier
+        if not self.checkpoints:
+            self.begin()
         remove_leftovers(self.folder)
         self.write_settings(settings)
         write_json(self.folder / "environment.json", environment())
-        self.results.unlink(missing_ok=True)  # a resumed run is no longer finished
-        self.failure.unlink(missing_ok=True)
+
+    def begin(self) -> None:
+        """Remove the results of a run that is continued: it is neither finished nor failed now."""
+        if self.replaced.pop(self.folder, None) is not None:
+            self.results.unlink(missing_ok=True)
+            self.failure.unlink(missing_ok=True)
+
+    def restored(self) -> bool:
+        """Put the earlier files of a run back if it has ended before ``begin``; return whether."""
+        earlier = self.replaced.pop(self.folder, None)
+        for path, content in (earlier or {}).items():
+            if content is None:
+                path.unlink(missing_ok=True)
+                continue
+            with suppress(OSError), replacing(path) as hidden:  # the disk may be full
+                hidden.write_bytes(content)
+        return earlier is not None
 
     def write_settings(self, settings: BaseModel) -> None:
         """Write the settings without secrets."""

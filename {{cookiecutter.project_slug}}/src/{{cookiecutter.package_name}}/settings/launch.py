@@ -160,13 +160,15 @@ def _is_accepted(word: str) -> bool:
 def report(error: Exception | Interrupted, run: Run, *, multirun: bool = False) -> None:
     """Print why a command has ended, and write it into the folder of its run.
 
-    If the command was refused before it has written a result, the folder is removed instead.
+    If the command was refused before it has written a result, the folder is removed instead. A run
+    whose training has not continued stays as it was.
 
     Raises:
         SystemExit: if the reason is not a mistake in the code; in a multirun, the other jobs go on
             unless a signal has ended this one.
         Exception: the error itself, if it is a mistake in the code.
     """
+    unchanged = run.restored() and not multirun
     if isinstance(error, Interrupted):
         if is_first():
             print(f"\n{run.id} was {error}. {how_to_go_on(run)}\n", file=sys.stderr)
@@ -176,7 +178,7 @@ def report(error: Exception | Interrupted, run: Run, *, multirun: bool = False) 
     refused = isinstance(error, UsageError) and not diverged and not multirun
     if run.folder in Run.written_here or (multirun and not run.folder.is_dir()):
         with suppress(OSError):  # the disk may be full
-            if not (refused and run.removed_unused()):
+            if not (unchanged or (refused and run.removed_unused())):
                 run.fail(message or f"{type(error).__name__}: {error}")
     if multirun:
         trace = error if message is None else None

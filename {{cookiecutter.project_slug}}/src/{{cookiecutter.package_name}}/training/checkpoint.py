@@ -164,10 +164,11 @@ def _wrong_entries(content: dict[str, Any], types: dict[str, type]) -> list[str]
     return wrong
 
 
-def resumable_checkpoint(run: Run) -> tuple[Path, int] | None:
-    """Return the checkpoint from which a run is resumed, and its step; None for a new run.
+def resumable_checkpoint(run: Run) -> tuple[Path, int, int] | None:
+    """Return the checkpoint from which a run is resumed, its step, and the number of its epochs.
 
-    It is ``last.ckpt``, or ``best.ckpt`` if the former is missing or damaged.
+    It is ``last.ckpt``, or ``best.ckpt`` if the former is missing or damaged. The last epoch counts
+    although it may not have ended. A new run has no checkpoint: the result is None.
 
     Raises:
         UsageError: if no checkpoint of the run can be read.
@@ -175,13 +176,14 @@ def resumable_checkpoint(run: Run) -> tuple[Path, int] | None:
     problems = [] if run.last.is_file() else [f"There is no {run.last}."]
     for path in run.checkpoints:
         try:
-            step = int(read_checkpoint(path, resume=True)["global_step"])
+            content = read_checkpoint(path, resume=True)
         except UsageError as error:
             problems.append(str(error))
             continue
+        step = content["global_step"]
         if problems and is_first():
             log.warning("%s\nTraining continues from %s, step %d.", "\n".join(problems), path, step)
-        return path, step
+        return path, step, content["epoch"] + 1
     if not run.checkpoints:
         return None
     raise UsageError(

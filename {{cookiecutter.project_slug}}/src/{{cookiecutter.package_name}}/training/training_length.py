@@ -10,7 +10,8 @@ from ..run.folder import Run, read_metrics
 from ..settings.data import ShapesSettings
 from ..settings.schema import METRICS, Settings
 
-STEPS = 800  # optimiser steps that a training run from random weights needs at least
+# Optimiser steps that a training run from random weights needs at least.
+STEPS = {{ 1200 if cookiecutter.task == 'segmentation' else 800 }}
 EPOCHS = (10, 200)  # the fewest and the most epochs
 # The generated shapes are learned sooner.
 # ~ if cookiecutter.task == "classification"
@@ -21,11 +22,19 @@ SHAPES_EPOCHS = 4
 RISING = 1.05  # a run was too short if its last scores exceed all earlier ones by this factor
 
 
-def with_epochs(settings: Settings, datasets: Datasets) -> Settings:
+def with_epochs(
+    settings: Settings, datasets: Datasets, *, step: int = 0, epochs: int = 0
+) -> Settings:
     """Return the settings with a number of epochs if ``trainer.max_epochs`` is null.
 
     The number of optimiser steps is then ``trainer.max_steps`` or, if this is null, about
     ``STEPS``, within the limits of ``EPOCHS``.
+
+    Args:
+        settings: the settings of the training run.
+        datasets: the data, of which the training split is counted.
+        step: the steps that a resumed training run has made.
+        epochs: the epochs that it has begun, also those that it did not end.
     """
     if settings.trainer.max_epochs is not None:
         return settings
@@ -34,7 +43,7 @@ def with_epochs(settings: Settings, datasets: Datasets) -> Settings:
     batches = max(1, min(batches, limit) if isinstance(limit, int) else int(batches * limit))
     steps = math.ceil(batches / settings.trainer.accumulate_grad_batches)
     if settings.trainer.max_steps is not None:
-        epochs = math.ceil(settings.trainer.max_steps / steps)
+        epochs += max(0, math.ceil((settings.trainer.max_steps - step) / steps))
     elif isinstance(settings.data, ShapesSettings):
         epochs = SHAPES_EPOCHS
     else:

@@ -132,14 +132,17 @@ class ExactResume(Callback):
 def _move_checkpoints(state: dict[str, Any], folder: str) -> None:
     """Set the folder in the state of a ``ModelCheckpoint``, since the run may have been moved.
 
-    Otherwise, Lightning would forget the best scores. Files that are not there are left out.
+    Otherwise, Lightning would forget the best scores. Files that are not there are left out, but
+    the best one is there as ``best.ckpt``, too.
     """
     if state["dirpath"] == folder:
         return
+    best_path = state["best_model_path"]
 
     def moved(path: str) -> str:
         new = Path(folder, Path(path).name)
-        return str(new) if new.is_file() else ""
+        names = (new.name, "best.ckpt") if path == best_path else (new.name,)
+        return str(new) if any(new.with_name(name).is_file() for name in names) else ""
 
     for name in ("best_model_path", "kth_best_model_path", "last_model_path"):
         state[name] = moved(state[name])
