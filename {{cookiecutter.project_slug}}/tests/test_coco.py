@@ -438,10 +438,13 @@ def test_links_and_absolute_names_in_the_data_set_are_read(tmp_path, monkeypatch
         assert len(read(place)[1]["train"]) == 10
 
 
-def test_coordinates_that_look_like_shares_are_refused(tmp_path):
+@pytest.mark.parametrize(
+    "outline", [{"bbox": [0.1, 0.2, 0.25, 0.4]}, {"segmentation": [[0.1, 0.2, 0.4, 0.2, 0.4, 1]]}]
+)
+def test_coordinates_that_look_like_shares_are_refused(tmp_path, outline):
     def change(split, content):
         for annotation in content["annotations"]:
-            annotation["bbox"] = [0.1, 0.2, 0.25, 0.4]
+            annotation.update(outline)
 
     write_coco(tmp_path, change)
     with pytest.raises(UsageError, match="from 0 to 1, so relative to width and height"):

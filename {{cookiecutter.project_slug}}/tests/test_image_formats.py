@@ -198,6 +198,20 @@ def test_the_orientation_is_applied_in_every_format(tmp_path, suffix):
     assert_shown(tmp_path / f"a.{suffix}")
 
 
+@pytest.mark.parametrize("mode", ["L", "P", "RGBA", "I;16"])
+def test_the_orientation_of_a_tiff_file_that_pillow_maps_is_applied(tmp_path, mode):
+    values = np.arange(24, dtype=np.uint8).reshape(4, 6)
+    image = Image.fromarray(values.astype(np.uint16)) if mode == "I;16" else Image.fromarray(values)
+    if mode == "P":
+        image.putpalette([index // 3 for index in range(768)])
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    (image.convert("RGBA") if mode == "RGBA" else image).save(tmp_path / "a.tif", exif=exif)
+    shown = read_image(tmp_path / "a.tif", PixelFormat(value_range=(0, 255)))
+    assert shown.tolist() == [np.rot90(values, -1).tolist()] * 3
+    assert image_size(tmp_path / "a.tif") == (6, 4)
+
+
 def assert_shown(path):
     image = read_image(path)
     assert image.shape == (3, WIDTH, HEIGHT)

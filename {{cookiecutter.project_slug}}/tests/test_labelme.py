@@ -130,6 +130,12 @@ def test_the_image_may_lie_elsewhere_and_the_file_may_have_no_size(tmp_path):
     assert (image.width, image.height) == (40, 20)
 
 
+def test_points_that_look_like_shares_are_refused(tmp_path):
+    write_file(tmp_path, "a", [POLYGON | {"points": [[0.1, 0.2], [0.5, 0.2], [0.5, 1]]}])
+    with pytest.raises(UsageError, match=r"a\.json: all points are at most 1, like shares"):
+        read_labelme(tmp_path, Reading())
+
+
 def test_an_image_of_the_same_name_twice_is_refused(tmp_path):
     write_file(tmp_path / "a", "1", [POLYGON])
     (tmp_path / "a" / "1.json").rename(tmp_path / "1.json")

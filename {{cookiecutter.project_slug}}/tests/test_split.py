@@ -8,6 +8,7 @@ from itertools import chain
 import pytest
 import yaml
 
+from {{ cookiecutter.package_name }}.data.checks import note_repeated
 from {{ cookiecutter.package_name }}.data.reading_summary import Reading
 from {{ cookiecutter.package_name }}.data.split import SPLITS, with_splits
 from {{ cookiecutter.package_name }}.errors import UsageError
@@ -234,3 +235,14 @@ def test_files_that_are_listed_twice_or_in_two_splits_are_noted(tmp_path):
     twice, leak = reading.notes[:2]
     assert twice.startswith(f"train lists 1 file twice, such as {tmp_path / '1.jpg'}")
     assert leak.startswith(f"train and test have 1 file in common, such as {tmp_path / '0.jpg'}")
+
+
+def test_files_that_are_listed_in_several_forms_are_noted(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    reading = Reading()
+    paths = {"train": ["a/0.jpg", "1.jpg", "b/../1.jpg"], "val": [str(tmp_path / "a" / "0.jpg")]}
+    note_repeated(paths, reading)
+    assert [note.partition(", such as ")[0] for note in reading.notes] == [
+        "train lists 1 file twice",
+        "train and val have 1 file in common",
+    ]

@@ -11,6 +11,11 @@ def test_text_is_read_as_utf_8_or_by_its_mark(tmp_path, encoding):
     assert read_text(tmp_path / "a.txt") == "b\u00e2timent\n\u732b\n"
 
 
+def test_marks_within_a_file_that_was_joined_of_others_are_no_text(tmp_path):
+    (tmp_path / "a.txt").write_bytes(b"\xef\xbb\xbfcat\r\n\xef\xbb\xbfdog\n")
+    assert read_text(tmp_path / "a.txt") == "cat\r\ndog\n"
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [

@@ -80,6 +80,8 @@ SINGLE = (["cat", "dog"], {"train": {"a": 0, "b": 1}, "val": {"c": 0}, "test": {
         ("sep=,\n" + SPLIT, {"encoding": "utf-8-sig"}),
         (SPLIT.replace(",", "|"), {}),
         (SPLIT.replace("a.png", "%61.png"), {}),
+        (SPLIT.replace(",cat,", ', "cat",'), {}),
+        (SPLIT.replace("b.png", "\ufeffb.png"), {}),
     ],
     ids=[
         "plain",
@@ -95,10 +97,17 @@ SINGLE = (["cat", "dog"], {"train": {"a": 0, "b": 1}, "val": {"c": 0}, "test": {
         "Excel with mark",
         "bars",
         "URL",
+        "quotes after a space",
+        "joined files with marks",
     ],
 )
 def test_each_form_of_a_table_gives_the_same_targets(write, text, changes):
     assert contents(write(text, **changes)) == SINGLE
+
+
+def test_hidden_tables_are_not_read(write, tmp_path):
+    (tmp_path / "._table.csv").write_bytes(b"\0\5\x16\7")
+    assert contents(write(SPLIT)) == SINGLE
 
 
 def test_a_column_of_fastai_tells_the_validation_images(write):

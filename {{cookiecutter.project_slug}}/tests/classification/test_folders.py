@@ -155,6 +155,22 @@ def test_a_missing_folder_is_named(tmp_path):
             ),
             "fold0, fold1, fold2, .*: they look like splits, not like classes",
         ),
+        (
+            lambda root: (
+                shutil.rmtree(root / "val"),
+                (root / "train").rename(root / "Trainingsdaten"),
+                (root / "test").rename(root / "Testdaten"),
+                (root / "Testdaten" / "red").rename(root / "Testdaten" / "rose"),
+            ),
+            "Testdaten, Trainingsdaten, .*: they look like splits, not like classes",
+        ),
+        (
+            lambda root: (
+                [shutil.move(root / name, root / "train" / name) for name in ("val", "test")]
+                + [shutil.rmtree(root / "train" / name) for name in ("blue", "red")]
+            ),
+            r"would be test, val, which are splits\.\n.*data\.root=.*train",
+        ),
         (lambda root: [path.unlink() for path in (root / "train" / "red").iterdir()], "no images"),
         (
             lambda root: (
@@ -170,6 +186,8 @@ def test_a_missing_folder_is_named(tmp_path):
         "splits of other names without a class",
         "splits of other names with a further class",
         "folds of other classes",
+        "splits of other names and classes",
+        "splits in a folder named after a split",
         "a class without training images",
         "no classes",
     ],
@@ -234,6 +252,14 @@ def test_classes_may_have_folders_of_their_own(own_data):
     datasets = build_datasets(folder(own_data))
     assert datasets.classes == ["blue", "red"]
     assert len(datasets.train) + len(datasets.val) + len(datasets.test) == 21
+    note = f"The classes are the folders of {own_data}, blue, red, not those in them, such as dark,"
+    assert any(line.startswith(note) for line in datasets.reading.notes)
+
+
+def test_a_class_whose_name_is_not_utf_8_is_refused(own_data):
+    (own_data / "red").rename(own_data / "r\udcf6d")
+    with pytest.raises(UsageError, match=r"rename r\\udcf6d, a name that is not UTF-8"):
+        build_datasets(folder(own_data))
 
 
 @pytest.mark.parametrize("other", ["b\u00fcndel", "Bu\u0308ndel", "bu\u0308ndel\u200b"])

@@ -110,6 +110,18 @@ def test_the_lists_of_voc_are_the_splits(root):
     assert names(datasets(root).test) == ["c.jpg"]
 
 
+def test_a_list_of_train_and_val_is_split_and_names_have_any_case(root):
+    lists = root / "ImageSets" / "Main"
+    (lists / "val.txt").unlink()
+    (lists / "train.txt").unlink()
+    (lists / "trainval.txt").write_text("a\nb\nc\n")
+    lists.rename(root / "ImageSets" / "main")
+    (root / "ImageSets").rename(root / "imagesets")
+    data = datasets(root)
+    assert sorted(names(data.train) + names(data.val)) == ["a.jpg", "b.jpg", "c.jpg"]
+    assert names(data.test) == ["d.jpg"]
+
+
 def test_names_in_a_list_may_have_spaces(root):
     for path in (root / "Annotations" / "b.xml", root / "JPEGImages" / "b.jpg"):
         path.rename(path.with_stem("b 1"))

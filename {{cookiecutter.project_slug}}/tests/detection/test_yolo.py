@@ -93,6 +93,15 @@ def test_boxes_with_key_points_are_noted_unless_they_are_described(root):
     assert not any(text.startswith("Lines of train") for text in datasets(root).reading.notes)
 
 
+def test_boxes_that_look_like_corners_are_noted(root):
+    corners = [f"0 0.4{digit} 0.4 0.6{digit} 0.7\n" for digit in range(10)]
+    for split in ("train", "val"):
+        (root / "labels" / split / "0.txt").write_text("".join(corners))
+    (root / "labels" / "val" / "1.txt").write_text("0 0.5 0.5 0.2 0.4\n")
+    notes = [note for note in datasets(root).reading.notes if "may be two corners" in note]
+    assert [note.partition(" may ")[0] for note in notes] == ["Each box of train"]
+
+
 def test_a_cut_box_is_noted(root):
     (root / "labels" / "train" / "1.txt").write_text("1 0.95 0.5 0.2 0.4\n")
     notes = datasets(root).reading.notes
@@ -166,7 +175,9 @@ def test_corrected_boxes_are_listed_by_their_line(root):
 
 
 def test_a_repeated_line_is_read_once_and_counted(root):
-    (root / "labels" / "train" / "1.txt").write_text("0 0.5 0.5 0.2 0.2\n" * 3)
+    (root / "labels" / "train" / "1.txt").write_text(
+        "0 0.5 0.5 0.2 0.2\n0 0.5 0.5 0.2 0.2 \n0\t0.50 0.500 0.2 0.2\n"
+    )
     data = datasets(root)
     assert len(data.train.target(1, (20, 40)).boxes) == 1
     (part,) = data.reading.left_out
@@ -188,6 +199,9 @@ def test_key_points_are_no_corners(root):
     (root / "labels" / "train" / "0.txt").write_text("1 0.5 0.5 0.2 0.4 0.1 0.1 0.9 0.9\n")
     expected = torch.tensor([[0.4, 0.3, 0.6, 0.7]])
     torch.testing.assert_close(datasets(root).train.target(0, (20, 40)).boxes, expected)
+    (root / "data.yaml").write_text(f"kpt_shape: [2, 3]\n{YAML}")
+    (root / "labels" / "train" / "0.txt").write_text("1 0.5 0.5 0.2 0.4 0.5 0.5 0.5 0.5\n")
+    assert any("of train with 9 numbers: 1." in note for note in datasets(root).reading.notes)
 
 
 @pytest.mark.parametrize(
@@ -196,6 +210,7 @@ def test_key_points_are_no_corners(root):
         ("[no, yes]", ["no", "yes"]),
         ("{0: off, 1: 'on'}", ["off", "on"]),
         ("[1.0, null]", ["1.0", "null"]),
+        ("['cat ', ' dog']", ["cat", "dog"]),
     ],
 )
 def test_names_are_text(root, names, classes):
@@ -306,6 +321,8 @@ def test_an_invalid_line_is_named(root, line, message):
         ("names: [a, b]\nval: images/val\n", "has no train"),
         ("names: [a, b]\ntrain: images/nowhere\nval: images/val\n", "there is no .*nowhere"),
         ("names: [a", "is not valid YAML"),
+        ("names:\n- 0: a\n- 1: b\ntrain: images/train\n", "must list a unique name for each class"),
+        (f"{YAML}valid: images/train\n", "names other images for val as valid: images/train"),
         ("names:\n  0: a\n  0: b\ntrain: images/train\n", "0 occurs 2 times in the same mapping"),
     ],
 )
@@ -331,6 +348,21 @@ def test_images_outside_the_data_set_are_refused_unless_they_are_allowed(root, k
     with pytest.raises(UsageError, match=r"data\.yaml names .*jpg, which is outside data\.root"):
         datasets(data)
     assert len(datasets(data, outside_root=True).train) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("obj.data", "classes = 2\ntrain = train.txt\n"), ("train.txt", "images/train/0.jpg\n")],
+)
+def test_a_file_of_paths_is_no_list_of_classes(root, name, content):
+    (root / name).write_text(content)
+    with pytest.raises(UsageError, match=rf"{name} is not a list of class names"):
+        datasets(root / name)
+
+
+def test_the_root_may_be_a_file_with_a_suffix_in_upper_case(root):
+    (root / "data.yaml").rename(root / "MINE.YAML")
+    assert datasets(root / "MINE.YAML").classes == ["cat", "dog"]
 
 
 def test_the_absolute_path_of_the_data_set_itself_is_read(root):

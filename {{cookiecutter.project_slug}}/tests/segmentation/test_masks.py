@@ -153,6 +153,9 @@ def test_colours_may_be_separated_by_commas(tmp_path, line):
         ("only\n", "must name 2 to 255 classes, but names 1:"),
         ("\n".join(map(str, range(256))), "must name 2 to 255 classes, but names 256: the id 255"),
         ("a\nb\na\n", "names a class twice: a, b, a"),
+        ("1 road\n0 sky\n", "the class '1 road' begins with 1, but its id is 0, as its line says"),
+        ("id,name\n0,sky\n1,road\n", "the class '0,sky' begins with 0, but its id is 1"),
+        ("1: sky\n2: road\n", "the class '1: sky' begins with 1, but its id is 0"),
     ],
 )
 def test_classes_without_an_id_or_a_colour_are_refused(tmp_path, text, message):

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..data.files import split_of
+from ..data.files import is_hidden, split_of
 from ..data.reading_summary import Reading
 from ..data.text_files import read_text
 from ..errors import UsageError
@@ -65,7 +65,11 @@ def find_files(root: Path) -> dict[str, Path]:
             f"data.root={root}: there is no such file or folder.\n"
             "Name the CSV file, or the folder that holds it."
         )
-    files = sorted(path for path in root.iterdir() if path.suffix.lower() in {".csv", ".tsv"})
+    files = sorted(
+        path
+        for path in root.iterdir()
+        if path.suffix.lower() in {".csv", ".tsv"} and not is_hidden(path.name)
+    )
     if len(files) == 1:
         return {"train": files[0]}
     if not files:
@@ -90,7 +94,9 @@ def read_rows(file: Path) -> list[Row]:
     """
     text = read_text(file).replace("\r\n", "\n").replace("\r", "\n")  # of old Macs
     first = text.lstrip().split("\n", 1)[0]
-    reader = csv.reader(io.StringIO(text), delimiter=max(",;\t|", key=first.count), strict=True)
+    delimiter = max(",;\t|", key=first.count)
+    lines = io.StringIO(text)
+    reader = csv.reader(lines, delimiter=delimiter, strict=True, skipinitialspace=True)
     names: list[str] = []
     rows = []
     try:

@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 # ~ if cookiecutter.scope == "complete"
 from ..data.balance import image_weights
 # ~ endif
+from ..data.checks import MAX_NAMES
 from ..data.datamodule import Datasets
 from ..data.files import SUFFIXES, ListedFiles, folders_in, split_folders, split_of
 from ..data.images import ImageFiles, Unreadable, UnreadableImageError
@@ -261,13 +262,20 @@ def _find_split_folders(root: Path, reading: Reading) -> dict[str, Path]:
             "Name the splits train, val and test; if they are classes, put the images of each "
             "class into its folder directly."
         )
+    if len(most) > 1:
+        reading.note(
+            f"The classes are the folders of {root}, {', '.join(names[:MAX_NAMES])}, not those in "
+            f"them, such as {', '.join(most[:MAX_NAMES])}. If the first are splits, name them "
+            "train, val and test."
+        )
     return {}
 
 
 def _has_split_word(name: str) -> bool:
-    """Return whether a name may be that of a split, such as ``training_set`` or ``fold1``."""
+    """Return whether a name may be that of a split, such as ``trainset`` or ``fold1``."""
     words = re.split("[^a-z]+", name.lower())
-    return any(map(split_of, words)) or words in (["fold", ""], ["split", ""])
+    starts = any(word.startswith(("train", "val", "test")) for word in words)
+    return starts or any(map(split_of, words)) or words in (["fold", ""], ["split", ""])
 
 
 def _scan_splits(folders: dict[str, Path], listed: ListedFiles) -> ClassesAndSplits:
@@ -304,5 +312,14 @@ def _class_folders(folder: Path) -> list[str]:
             remedy = f"To read the class folders in its only folder: data.root={folder / names[0]}"
         raise UsageError(
             f"{folder} must have two class folders at least, but has {len(names)}.\n{remedy}"
+        )
+    for name in names:
+        shown = name.encode(errors="backslashreplace").decode()
+        if shown != name:
+            raise UsageError(f"{folder}: rename {shown}, a name that is not UTF-8.")
+    if all(map(split_of, names)):
+        raise UsageError(
+            f"The class folders of {folder} would be {', '.join(names)}, which are splits.\n"
+            f"To read these splits: data.root={folder}"
         )
     return names

@@ -4,6 +4,7 @@ import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 
 from PIL import Image
@@ -20,6 +21,10 @@ OPENED = 200  # files whose frames are counted
 
 def note_repeated(paths: Mapping[str, Sequence[str]], reading: Reading) -> None:
     """Note files that are listed twice in a split, or in two splits."""
+    listed = [*chain.from_iterable(paths.values())]
+    mixed = len({path.startswith(os.sep) for path in listed}) > 1
+    if mixed or any("/../" in path for path in listed):
+        paths = {split: [*map(os.path.abspath, part)] for split, part in paths.items()}
     if len(set().union(*paths.values())) == sum(map(len, paths.values())):
         return
     first: dict[str, str] = {}  # the split of each file

@@ -202,7 +202,9 @@ def _images(
             )
         crowd = _is_crowd(file, entry) and not (file in used_crowds and entry.get("segmentation"))
         objects[image].append(CocoObject(key, index[category], crowd, entry))
-    if content.annotations and all(map(_is_in_shares, content.annotations.values())):
+    entries = content.annotations.values()
+    kinds = ("bbox", "segmentation") if entries else ()
+    if any(all(_is_in_shares(entry.get(kind)) for entry in entries) for kind in kinds):
         raise UsageError(
             f"{file}: all coordinates are from 0 to 1, so relative to width and height, but those "
             "of COCO are pixels.\nMultiply x by the width and y by the height of the image."
@@ -214,11 +216,10 @@ def _images(
     return images
 
 
-def _is_in_shares(entry: dict[str, Any]) -> bool:
-    """Return whether all coordinates of an object are from 0 to 1."""
-    numbers = entry.get("bbox")
-    if not numbers and isinstance(entry.get("segmentation"), list):
-        numbers = next(iter(entry["segmentation"]), None)
+def _is_in_shares(numbers: Any) -> bool:
+    """Return whether all numbers of a list, or of its first list, are from 0 to 1."""
+    if isinstance(numbers, list) and numbers and isinstance(numbers[0], list):
+        numbers = numbers[0]
     if not isinstance(numbers, list) or not numbers:
         return False
     return all(isinstance(number, int | float) and 0 <= number <= 1 for number in numbers)

@@ -42,7 +42,7 @@ def opened(path: str, pixels: PixelFormat) -> Iterator[Image.Image | np.ndarray]
         yield _read_tiff(path, pixels)
         return
     try:
-        file = Image.open(path)
+        file = open_image(path)
     except UnidentifiedImageError:
         if not is_tiff:
             raise
@@ -62,6 +62,14 @@ def opened(path: str, pixels: PixelFormat) -> Iterator[Image.Image | np.ndarray]
             yield _read_tiff(path, pixels)
         else:
             yield file
+
+
+def open_image(path: str) -> Image.Image:
+    """Open an image file with Pillow, which reads its pixels later."""
+    file = Image.open(path)
+    if isinstance(file, TiffImageFile) and file.tag_v2.get(ORIENTATION) in (5, 6, 7, 8):
+        file.filename = ""  # otherwise Pillow exchanges width and height before it maps the pixels
+    return file
 
 
 def _is_negative(file: Image.Image) -> bool:

@@ -37,7 +37,7 @@ def read_text(path: str | Path) -> str:
         raise UsageError(f"{path} cannot be read: {error.strerror}.") from error
     encoding = next((name for mark, name in MARKS.items() if content.startswith(mark)), "utf-8")
     try:
-        text = content.decode(encoding)
+        text = content.decode(encoding).replace("\n\ufeff", "\n")  # marks of joined files
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise UsageError(

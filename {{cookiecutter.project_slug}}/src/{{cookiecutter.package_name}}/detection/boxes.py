@@ -18,6 +18,7 @@ from ..settings.detection import DataSettings
 
 NO_AREA = "the box has no area"
 OUTSIDE = "the box is outside of the image"
+MANY = 10  # boxes; if fewer look like two corners, this may be by chance
 BEYOND = "beyond the border"  # marks the faults that ``note_cut_boxes`` counts
 
 

@@ -12,10 +12,9 @@ from ..data.coco import CocoImage, CocoObject
 from ..data.reading_summary import Reading
 from ..errors import UsageError
 from ..run.files import write_json
-from .boxes import BEYOND, NO_AREA, OUTSIDE, AnnotatedImage, AnnotatedObject, Prediction
+from .boxes import BEYOND, MANY, NO_AREA, OUTSIDE, AnnotatedImage, AnnotatedObject, Prediction
 
 SLACK_PIXELS = 1  # a box may exceed the image by this much, because of rounding
-MANY = 10  # boxes; if fewer look like two corners, this may be by chance
 
 
 def from_coco(images: Sequence[CocoImage], reading: Reading, split: str) -> list[AnnotatedImage]:

@@ -84,28 +84,30 @@ def _shift_if_from_zero(files: Sequence[AnnotationFile], reading: Reading) -> No
 def _voc_folder(root: Path) -> Path:
     """Return the folder that holds the annotations, which may be ``VOCdevkit/VOC2012``."""
     years = [name for name in folders_in(root) if name.upper().startswith("VOC")]
-    return root / years[0] if len(years) == 1 and _annotations(root) is None else root
+    return root / years[0] if len(years) == 1 and _below(root, "annotations") is None else root
 
 
-def _annotations(root: Path) -> Path | None:
-    names = [name for name in folders_in(root) if name.lower() == "annotations"]
-    return root / names[0] if names else None
+def _below(root: Path | None, name: str) -> Path | None:
+    """Return the folder of this name, in any case of letters, if there is one."""
+    names = [other for other in folders_in(root) if other.lower() == name] if root else []
+    return root / names[0] if root and names else None
 
 
 def _find(root: Path, reading: Reading) -> dict[str, list[Path]]:
     """Return the XML files by split."""
-    annotations = _annotations(root)
+    annotations = _below(root, "annotations")
     if annotations is None:
         return find_annotation_files(root, ".xml", reading)
-    lists = {
-        split: path
-        for path in sorted((root / "ImageSets" / "Main").glob("*.txt"))
-        if (split := split_of(path.stem))
-    }
+    main = _below(_below(root, "imagesets"), "main")
+    files = sorted(main.glob("*.txt")) if main else []
+    lists = {split: path for path in files if (split := split_of(path.stem))}
+    both = [path for path in files if path.stem == "trainval"]
+    if both and not {"train", "val"} & {*lists}:
+        lists = {"train": both[0], **lists}  # val is split off
     if not lists:
         return find_annotation_files(annotations, ".xml", reading)
     if "train" not in lists:
-        raise UsageError(f"{root / 'ImageSets' / 'Main'} has no train.txt.")
+        raise UsageError(f"{main} has no train.txt.")
     return {split: _listed(path, annotations) for split, path in lists.items()}
 
 

@@ -12,7 +12,7 @@ from ..data.image_paths import check_inside, existing_files, existing_form, find
 from ..data.reading_summary import MISSING, Reading
 from ..data.text_files import read_lines, read_text
 from ..errors import UsageError
-from .boxes import BEYOND, NO_AREA, OUTSIDE, AnnotatedImage, AnnotatedObject
+from .boxes import BEYOND, MANY, NO_AREA, OUTSIDE, AnnotatedImage, AnnotatedObject
 from .yolo_files import (
     EXAMPLE,
     class_names,
@@ -20,7 +20,7 @@ from .yolo_files import (
     find_entries,
     keypoint_values,
     paths_of,
-    read_yaml,
+    read_description,
     text_of,
 )
 
@@ -65,7 +65,7 @@ def read_yolo(
     """
     file = find_description(root)
     folder = folder_of(root)
-    content = read_yaml(file) if file.suffix in {".yaml", ".yml"} else {"names": read_lines(file)}
+    content = read_description(file)
     classes, keypoints = class_names(file, content), keypoint_values(file, content)
     base = folder / (text_of(content.get("path")) or ".")
     base = base if base.is_dir() else folder
@@ -89,6 +89,7 @@ def read_yolo(
         labels = Labels(split, len(classes), keypoints, [], Counter(), Counter(), reading)
         splits[split] = [_read_image(path, labels) for path in paths]
         _note_labels(labels, len(paths))
+        _note_corners(split, splits[split], reading)
     _check_objects(file, splits, reading)
     _count_unused_labels([image.path for images in splits.values() for image in images], reading)
     return classes, splits
@@ -112,6 +113,17 @@ def _note_labels(labels: Labels, images: int) -> None:
             f"Lines of {labels.split} with {values + 1} numbers: {count}. They are read as "
             "polygons. If they are boxes followed by key points, write into data.yaml how many "
             f"points there are, and the numbers of each: kpt_shape: [{values // 2 - 2}, 2]"
+        )
+
+
+def _note_corners(split: str, images: Sequence[AnnotatedImage], reading: Reading) -> None:
+    """Note boxes that are all wider and higher than their centre is far from the upper left."""
+    boxes = [item.box for image in images for item in image.objects]
+    if len(boxes) >= MANY and all(x2 > 3 * x1 and y2 > 3 * y1 for x1, y1, x2, y2 in boxes):
+        reading.note(
+            f"Each box of {split} may be two corners, since its third and fourth number exceed the "
+            "first and second one. They are read as width and height: check this in the pictures "
+            "of predictions, which show the boxes, too."
         )
 
 
@@ -200,17 +212,17 @@ def _read_image(image: Path, labels: Labels) -> AnnotatedImage:
         labels.missing.append(image)
         return AnnotatedImage(image, objects=[])
     objects, faults, name = [], [], file.rpartition(os.sep)[2]
-    known: set[str] = set()
+    known: set[tuple[float, ...]] = set()
     for number, line in enumerate(lines, start=1):
         words = line.split()
         if not words:
             continue
-        if line in known:
-            labels.reading.leave_out("objects", "repeated", file, split=labels.split)
-            continue
-        known.add(line)
         try:
-            label, *values = map(float, words)
+            label, *values = numbers = (*map(float, words),)
+            if numbers in known:
+                labels.reading.leave_out("objects", "repeated", file, split=labels.split)
+                continue
+            known.add(numbers)
             box, beyond = _box(values[:4] if len(values) == 4 + labels.keypoints else values)
         except ValueError as error:
             raise UsageError(
@@ -234,7 +246,7 @@ def _read_image(image: Path, labels: Labels) -> AnnotatedImage:
             continue
         if beyond > SLACK:
             faults.append(f"{name}, line {number}: the box is {BEYOND}")
-        if len(values) > 4 + labels.keypoints:
+        if len(values) not in {4, 4 + labels.keypoints}:
             labels.polygons[len(values)] += 1
             labels.poses[len(values)] += _may_have_keypoints(values)
     return AnnotatedImage(image, objects, faults=tuple(faults))

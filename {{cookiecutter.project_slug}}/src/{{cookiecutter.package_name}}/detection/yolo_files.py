@@ -7,8 +7,8 @@ from typing import Any
 
 import yaml
 
-from ..data.files import SPLIT_NAMES, split_folders
-from ..data.text_files import read_text
+from ..data.files import SPLIT_NAMES, SUFFIXES, split_folders
+from ..data.text_files import read_lines, read_text
 from ..errors import UsageError
 
 EXAMPLE = """data.yaml must contain the names of the classes; without splits, the images are split:
@@ -43,12 +43,15 @@ def find_entries(content: Mapping[str, Any], root: Path) -> dict[str, object]:
         content: the content of ``data.yaml``, whose entries need not exist.
         root: the folder to which entries are relative; without entries, it is searched.
     """
-    named = {
-        split: content[word]
-        for split, words in SPLIT_NAMES.items()
-        for word in words
-        if text_of(content.get(word))
-    }
+    named: dict[str, object] = {}
+    for split, words in SPLIT_NAMES.items():
+        for word in words:
+            entry = content.get(word)
+            if text_of(entry) and named.setdefault(split, entry) != entry:
+                raise UsageError(
+                    f"data.yaml names other images for {split} as {word}: {entry}.\n"
+                    "Keep one of the entries."
+                )
     if named:
         return named
     folder = root / "images" if (root / "images").is_dir() else root
@@ -84,8 +87,18 @@ class _TextLoader(yaml.BaseLoader):
         return super().construct_mapping(node, deep)
 
 
-def read_yaml(file: Path) -> Any:
-    """Return the content of ``data.yaml``, with all values as text."""
+def read_description(file: Path) -> Any:
+    """Return the content of ``data.yaml``, with all values as text, or the names of another file.
+
+    Raises:
+        UsageError: if the file is missing, or is neither valid YAML nor a list of names.
+    """
+    suffix = file.suffix.lower()
+    if suffix not in {".yaml", ".yml"}:
+        names = read_lines(file) if suffix in {".txt", ".names"} else []
+        if not names or Path(names[0]).suffix.lower() in SUFFIXES:
+            raise UsageError(f"{file} is not a list of class names.\n{EXAMPLE}")
+        return {"names": names}
     try:
         return yaml.load(read_text(file), Loader=_TextLoader)  # noqa: S506
     except FileNotFoundError as error:
@@ -125,11 +138,13 @@ def class_names(file: Path, content: Any) -> list[str]:
                 f"{min({*ids} - {*names})}: unused"
             )
         names = [names[index] for index in ids]
-    if not isinstance(names, list) or not names or len({*map(str, names)} - {""}) < len(names):
+    listed = names if isinstance(names, list) else []
+    classes = [name.strip() for name in listed if isinstance(name, str)]
+    if not classes or len({*classes} - {""}) < len(listed):
         raise UsageError(f"{file} must list a unique name for each class under names.\n{EXAMPLE}")
-    if text_of(content.get("nc")) not in {"", str(len(names))}:
+    if text_of(content.get("nc")) not in {"", str(len(classes))}:
         raise UsageError(
-            f"{file}: nc is {content['nc']}, but names has {len(names)} classes.\n"
+            f"{file}: nc is {content['nc']}, but names has {len(classes)} classes.\n"
             "Correct names, or remove nc."
         )
-    return [str(name) for name in names]
+    return classes

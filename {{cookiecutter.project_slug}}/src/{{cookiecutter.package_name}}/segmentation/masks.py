@@ -14,7 +14,7 @@ from torch.nn.functional import pad
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2.functional import resize
 
-from ..data.image_formats import ORIENTATION, orientation_of
+from ..data.image_formats import ORIENTATION, open_image, orientation_of
 from ..data.images import UnreadableImageError, size_conflict
 from ..data.resize import place
 from ..data.text_files import read_text
@@ -27,6 +27,7 @@ IGNORE_INDEX = 255  # the id of pixels that the loss and the metrics ignore
 IGNORED_COLOR = 1 << 24  # stands for their colour in a palette; it has more than 24 bits
 AMBIGUOUS = -1  # stands for the id of a colour that several classes have
 HEADER = re.compile(r"\w+[ ,;]+r(ed)?[ ,;]+g(reen)?[ ,;]+b(lue)?", re.IGNORECASE)
+NUMBER = re.compile(r"\d+(?=[ ,;:.)]+\D)", re.ASCII)  # in front of a name
 # A name and its colour: road 128 64 128, road: (128, 64, 128) or road #804080.
 COLORED = re.compile(
     r"(.+?)[ ,;:]+(?:#([0-9a-f]{6})|[(\[]?(\d+)[ ,;]+(\d+)[ ,;]+(\d+)[)\]]?)[ ,;]*",
@@ -92,7 +93,23 @@ def read_classes(path: Path) -> Classes:
         )
     if len({*names}) < len(names):
         raise UsageError(f"{path} names a class twice: {', '.join(names)}.")
+    _check_numbers(path, names)
     return Classes(names, colors)
+
+
+def _check_numbers(path: Path, names: Sequence[str]) -> None:
+    """Refuse numbers in front of the names, also below a header, that are not those of the ids."""
+    matches = [NUMBER.match(name) for name in names]
+    numbers = sorted(int(match[0]) for match in matches if match)
+    count = len(numbers)
+    if count < max(2, len(names) - 1) or numbers not in ([*range(count)], [*range(1, count + 1)]):
+        return  # numbers that are parts of names
+    for index, match in enumerate(matches):
+        if match and int(match[0]) != index:
+            raise UsageError(
+                f"{path}: the class {names[index]!r} begins with {match[0]}, but its id is "
+                f"{index}, as its line says.\nWrite only the names, that of id 0 on the first line."
+            )
 
 
 def read_mask(
@@ -115,7 +132,7 @@ def read_mask(
             image, or has ids or colours of no class.
     """
     try:
-        with Image.open(path) as file:
+        with open_image(path) as file:
             if (pages := getattr(file, "n_frames", 1)) > 1:
                 raise ValueError(f"it has {pages} pages or frames, but a mask must have one")
             if file.height * file.width != size[0] * size[1]:  # before it is decoded
