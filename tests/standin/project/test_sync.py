@@ -1,17 +1,20 @@
 """``wandb-sync``: a run is marked as uploaded only if all of it has arrived."""
 
 import os
+import shutil
 import signal
 
 import pytest
 import wandb
 from reading import artifacts, entries, file_of, history, logged
 from server import Server
+from shape_sorter import train
 from shape_sorter.clusters.preemption import Preemption
 from shape_sorter.run.folder import Run
 from shape_sorter.task import MONITOR
 from shape_sorter.tracking import images, lineage, pending, promote, sync, upload_status
 from shape_sorter.tracking.client import wandb_command
+from shape_sorter.training import trainer
 from tracked import KEY
 
 
@@ -110,14 +113,49 @@ def test_an_earlier_session_that_is_completed_does_not_change_the_end_of_the_run
     assert held.state == "finished"
 
 
-def test_a_run_that_went_on_online_after_an_offline_session_is_uploaded(server, offline, tracked, workplace):
-    run = offline()
-    tracked(f"resume={run.name}", "trainer.max_epochs=2")
-    held = server.runs[run.name]
-    assert [row["epoch"] for row in held.history if MONITOR in row] == [1]
+def test_an_offline_session_that_arrives_after_a_later_one_leaves_summary_state_and_aliases_to_it(
+    server, offline, tracked, workplace, monkeypatch
+):
+    def end(_callback, trainer, *_):
+        if trainer.global_step == 5:  # in the second epoch
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def always_better(settings, run, **_):
+        return callbacks(settings, run, monitor="epoch", mode="max")
+
+    callbacks = trainer.checkpoint_callbacks
+    monkeypatch.setattr(train, "checkpoint_callbacks", always_better)
+    words = ("tracking.log_model=all", "tracking.alerts.rules=[{metric: train/loss, op: '>', value: -1}]")
+    with monkeypatch.context() as patched:
+        patched.setattr(Preemption, "on_before_optimizer_step", end)
+        with pytest.raises(SystemExit):
+            offline("trainer.max_epochs=2", *words)
+    tracked("resume=auto", "trainer.max_epochs=3", *words)
+
+    def received():
+        """The summary without W&B's own values, the state, and the epoch and digest of each alias."""
+        models = [artifact for artifact in server.artifacts if artifact.type == "model"]
+        aliases = {alias: (model.metadata["epoch"], model.digest) for model in models for alias in model.aliases}
+        return {key: held.summary[key] for key in held.summary if key[0] != "_"}, held.state, aliases
+
+    ((name, held),) = server.runs.items()
+    before, config = received(), dict(held.config)
+    assert {row["epoch"] for row in held.history if MONITOR in row} == {1, 2}
+    assert len(server.alerts) == 1
+    newest = upload_status.sessions(workplace / "runs" / name / "wandb")[-1]
+    running = newest.parents[1] / f"run-99999999_000000-{name}"
+    running.mkdir()
+    (running / newest.name).write_bytes(newest.read_bytes()[:2000])
+    assert [problem.count("still running") for problem in sync.sync(workplace / "runs")][:2] == [1, 1]
+    shutil.rmtree(running)
+    assert received() == before
     assert sync.sync(workplace / "runs") == []
-    assert sorted(row["epoch"] for row in held.history if MONITOR in row) == [0, 1]
-    assert held.state == "finished"
+    assert 0 in {artifact.metadata["epoch"] for artifact in server.artifacts if artifact.type == "model"}
+    assert received() == before
+    assert held.config == config
+    assert sorted(row["epoch"] for row in held.history if MONITOR in row) == [0, 1, 2]
+    assert before[1:] == ("finished", {alias: before[2][alias] for alias in ("best", "last", "latest")})
+    assert [alert.run for alert in server.alerts] == [name, name]
 
 
 def test_runs_of_two_folders_with_the_same_id_are_not_mixed(server, offline, tracked, workplace, monkeypatch, caplog):
@@ -289,11 +327,11 @@ def test_weights_that_have_changed_are_left_out_and_the_aliases_stay_with_the_ne
 
     waiting(files[1], 8)
     assert sync.sync(workplace / "runs") == []  # the newer one has arrived
-    for path, epoch in zip([files[2], *files[:2]], (6, 7, 8), strict=True):
-        waiting(path, epoch)
+    waiting(files[2], 6)
+    waiting(files[0], 7)
     files[2].write_bytes(b"of another epoch")
     assert sync.sync(workplace / "runs") == []
     assert f"replaced.ckpt has changed since: this version of model-{run.name}" in capsys.readouterr().out
     models = [artifact for artifact in server.artifacts if artifact.type == "model"]
     assert sorted(model.metadata["epoch"] for model in models) == [7, 8]
-    assert [model.metadata["epoch"] for model in models if "best" in model.aliases] == [8]
+    assert {model.metadata["epoch"]: set(model.aliases) for model in models} == {7: set(), 8: {"best", "latest"}}

@@ -22,7 +22,7 @@ class Run:
 
     folder: Path
 
-    created: ClassVar[set[Path]] = set()  # the folders that this process has created or continued
+    written_here: ClassVar[set[Path]] = set()  # the run folders that this process writes into
     # The earlier files of a folder that this process continues, until its first step; None: absent.
     replaced: ClassVar[dict[Path, dict[Path, bytes | None]]] = {}
 
@@ -85,7 +85,7 @@ class Run:
 
         Those of a run with checkpoints are kept for ``restored``, until ``begin`` is called.
         """
-        self.created.add(self.folder)
+        self.written_here.add(self.folder)
         files = (self.settings_file, self.folder / "environment.json", self.split)
         earlier = {path: path.read_bytes() if path.is_file() else None for path in files}
         self.replaced[self.folder] = earlier

@@ -174,7 +174,7 @@ def report(error: Exception | Interrupted, run: Run, *, multirun: bool = False) 
     message = explanation(error, run)
     diverged = isinstance(error, NotFiniteError)  # training had begun
     refused = isinstance(error, UsageError) and not diverged and not multirun
-    if run.folder in Run.created or (multirun and not run.folder.is_dir()):
+    if run.folder in Run.written_here or (multirun and not run.folder.is_dir()):
         with suppress(OSError):  # the disk may be full
             if not (unchanged or (refused and run.removed_unused())):
                 run.fail(message or f"{type(error).__name__}: {error}")

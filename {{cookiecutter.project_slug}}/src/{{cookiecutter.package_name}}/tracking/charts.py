@@ -49,15 +49,9 @@ def score_histograms(logger: RunLogger, counts: ScoreCounts) -> dict[str, Any]:
 
 
 def confusion_matrix(logger: RunLogger, matrix: np.ndarray, names: Sequence[str]) -> Any:
-    """Return a chart of a confusion matrix, at most of the first ``MAX_CLASSES`` classes.
+    """Return a chart of the counts [targets, predictions], at most of ``MAX_CLASSES`` classes.
 
-    ``wandb.plot.confusion_matrix`` takes the label of each sample; this function makes the same
-    chart from counts.
-
-    Args:
-        logger: the logger of the run.
-        matrix: int array [targets, predictions] of counts.
-        names: the names of the rows and columns.
+    ``wandb.plot.confusion_matrix`` takes the label of each sample instead of counts.
     """
     shown = names[:MAX_CLASSES]
     title = "Confusion matrix"

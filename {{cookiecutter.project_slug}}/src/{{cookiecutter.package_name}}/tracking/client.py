@@ -14,7 +14,7 @@ from ssl import SSLError
 from threading import Thread
 from types import ModuleType
 from typing import Any, cast
-from urllib.error import HTTPError
+from urllib.error import URLError
 from urllib.request import urlopen
 
 from pydantic import ValidationError
@@ -37,8 +37,7 @@ def how_to_upload(run: Run) -> str:
     """Return a sentence with the command that uploads a run later."""
     # ~ if cookiecutter.scope == "complete"
     runs = str(run.folder.parent)
-    words = ["uv", "run", "wandb-sync", *([runs] if runs != "runs" else [])]
-    command = shlex.join(words)
+    command = shlex.join(["uv", "run", "wandb-sync", *([runs] if runs != "runs" else [])])
     # ~ else
     folder = shlex.quote(str(run.folder / "wandb"))
     command = f"uv run wandb sync --include-online --include-synced {folder}/*run-*"
@@ -155,13 +154,11 @@ def unreachable(url: str) -> str | None:
         try:
             urlopen(url, timeout=ANSWER_SECONDS).close()  # noqa: S310 - the address is http(s)
             problems.append(None)
-        except HTTPError as error:
-            problems.append(f"{url}: {error}" if error.code >= 500 else None)
-        except SSLError:
-            problems.append(None)  # it answers; W&B reports what is wrong
         except (OSError, ValueError) as error:
-            certificate = isinstance(getattr(error, "reason", None), SSLError)
-            problems.append(None if certificate else f"{url}: {getattr(error, 'reason', error)}")
+            cause = error.reason if type(error) is URLError else error
+            # With these errors, it answers: W&B reports what is wrong.
+            answers = isinstance(cause, SSLError) or getattr(cause, "code", 500) < 500
+            problems.append(None if answers else f"{url}: {cause}")
 
     thread = Thread(target=ask, daemon=True)
     thread.start()

@@ -52,13 +52,9 @@ def _points(datamodule: DataModule, module: TaskModule, limit: int) -> np.ndarra
 
 
 def first_three_components(vectors: Tensor) -> np.ndarray:
-    """Project vectors on their first three principal components, scaled to -1 to 1.
+    """Return the first three principal components [N, 3] of vectors [N, D], from -1 to 1.
 
-    Args:
-        vectors: float tensor [N, D].
-
-    Returns:
-        Float array [N, 3], with zeros for missing components.
+    Missing components are zeros.
     """
     centred = (vectors - vectors.mean(dim=0)).double()
     _, _, directions = torch.linalg.svd(centred, full_matrices=False)

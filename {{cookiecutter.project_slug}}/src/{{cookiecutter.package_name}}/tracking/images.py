@@ -17,8 +17,13 @@ from typing import Any, cast
 import numpy as np
 # ~ endif
 from lightning.pytorch import Callback, LightningModule, Trainer
+# ~ if cookiecutter.scope == "complete"
+from PIL import Image, ImageOps
+
+# ~ else
 from PIL import Image
 
+# ~ endif
 from ..evaluation.drawing import to_picture
 from ..evaluation.scores import ImageResult
 from ..task import caption
@@ -37,7 +42,7 @@ from .task import overlay
 # ~ if cookiecutter.scope == "complete"
 KEY = "val/predictions"
 CAPTION = 60  # characters of a caption: W&B shows it in one line below the image
-MAX_FRAMES = 60
+MAX_FRAMES = 30  # most of the time is spent on decoding the sheets
 FRAME_MILLISECONDS = 400
 CLIPS = {".mp4", ".gif", ".webm"}
 
@@ -149,17 +154,18 @@ def picture(
 def write_animation(sheets: Sequence[Path], path: Path, pixels: int) -> None:
     """Write image files as an animated WebP with at most ``MAX_FRAMES`` frames, spread evenly.
 
-    The longer side has at most ``pixels`` pixels. A GIF of photographs has fifteen times the size.
-    Frames have one size: smaller sheets, whose legends have fewer lines, get a white margin.
+    A frame is at most ``pixels`` wide. A GIF of photographs has fifteen times the size. Frames have
+    one size: smaller sheets, whose legends have fewer lines, get a white margin.
     """
     chosen = np.linspace(0, len(sheets) - 1, min(len(sheets), MAX_FRAMES)).round().astype(int)
-    with ThreadPoolExecutor() as threads:  # decoding takes most of the time
-        paths = [sheets[index] for index in chosen]
-        width, height = (max(sides) for sides in zip(*threads.map(_size, paths), strict=True))
-        scale = min(1, pixels / max(width, height, 1))
-        size = round(width * scale), round(height * scale)
-        drawn = threads.map(lambda path: _frame(path, size, scale), paths)
-        frames = [frame for frame in drawn if frame]
+    with ThreadPoolExecutor() as threads:
+        read = threads.map(lambda index: _reduced(sheets[index], pixels), chosen)
+        small = [image for image in read if image]
+    width, height = (max(sides) for sides in zip(*(image.size for image in small), strict=True))
+    frames = [
+        ImageOps.expand(image, (0, 0, width - image.width, height - image.height), "white")
+        for image in small
+    ]
     frames[0].save(
         path,
         save_all=True,
@@ -171,22 +177,12 @@ def write_animation(sheets: Sequence[Path], path: Path, pixels: int) -> None:
     )
 
 
-def _size(sheet: Path) -> tuple[int, int]:
+def _reduced(sheet: Path, width: int) -> Image.Image | None:
     try:
         with Image.open(sheet) as image:
-            return image.size
-    except (OSError, SyntaxError):  # reported when it is decoded
-        return 0, 0
-
-
-def _frame(sheet: Path, size: tuple[int, int], scale: float) -> Image.Image | None:
-    try:
-        with Image.open(sheet) as image:
-            frame = Image.new("RGB", size, "white")
-            small = round(image.width * scale), round(image.height * scale)
             # Half the time of the default filter, at the same sharpness.
-            frame.paste(image.resize(small, Image.Resampling.HAMMING, reducing_gap=1.5))
-            return frame
+            image.thumbnail((width, image.height), Image.Resampling.HAMMING, reducing_gap=1.5)
+            return image.convert("RGB")
     except (OSError, SyntaxError) as error:  # Pillow raises both for a damaged PNG
         say(f"{sheet} cannot be read and is left out of the animation: {reason(error)}")
         return None

@@ -46,41 +46,42 @@ class DataLineage(Callback):
 def log_data(logger: RunLogger, settings: Settings, datasets: Datasets) -> None:
     """Record the version of the data set, and log it as an artifact that the run uses.
 
-    The artifact is ``data-<name>`` with a version for each fingerprint. A version that is on the
-    server already is only referred to. If the server is lost, ``wandb-sync`` logs it later.
+    The artifact is ``data-<name>``, and the fingerprint of the data is the alias of a version. A
+    version that is on the server already is only referred to. If the server is lost,
+    ``wandb-sync`` logs it later.
     """
     root = folder_of(settings.data.root)
-    run, name, version = logger.experiment, f"data-{settings.data.name}", fingerprint(root)
-    run.config.update({"data_fingerprint": version})
-    logger.model_metadata["data"] = version
+    run, name, data_id = logger.experiment, f"data-{settings.data.name}", fingerprint(root)
+    run.config.update({"data_fingerprint": data_id})
+    logger.model_metadata["data"] = data_id
     source = root.parent / SOURCE
     if root.name == DATA and source.is_file():
         use(logger, source.read_text(encoding="utf-8").strip())
     elif logger.tracking.log_data is not None and logger.offline:
-        run.log_artifact(_data_artifact(logger, settings, datasets, version), aliases=[version])
-        postpone(logger.run, {"action": "use", "artifact": f"{name}:{version}"})
+        run.log_artifact(_data_artifact(logger, settings, datasets, data_id), aliases=[data_id])
+        postpone(logger.run, {"action": "use", "artifact": f"{name}:{data_id}"})
     elif logger.tracking.log_data is not None:
-        action = {"action": "data", "artifact": name, "version": version}
+        action = {"action": "data", "artifact": name, "version": data_id}
         try:
-            known = f"{run.entity}/{run.project}/{name}:{version}"
+            known = f"{run.entity}/{run.project}/{name}:{data_id}"
             if logger.wandb.Api().artifact_exists(known, "dataset"):
                 run.use_artifact(known)
                 digest = None
             else:
-                artifact = _data_artifact(logger, settings, datasets, version)
+                artifact = _data_artifact(logger, settings, datasets, data_id)
                 digest = artifact.digest
-                run.use_artifact(artifact, aliases=[version])
+                run.use_artifact(artifact, aliases=[data_id])
         except Exception:
             postpone(logger.run, action)
             raise
         logger.artifacts.append(action | {"digest": digest})
 
 
-def _data_artifact(logger: RunLogger, settings: Settings, datasets: Datasets, version: str) -> Any:
+def _data_artifact(logger: RunLogger, settings: Settings, datasets: Datasets, data_id: str) -> Any:
     """Return the artifact of a data set: its files or references to them, and some samples."""
     root = folder_of(settings.data.root)
     metadata = {
-        "fingerprint": version,
+        "fingerprint": data_id,
         "log_data": logger.tracking.log_data,
         "root": str(root.absolute()),
         "file": str(settings.data.root.relative_to(root)),
@@ -94,29 +95,24 @@ def _data_artifact(logger: RunLogger, settings: Settings, datasets: Datasets, ve
         uri = root.absolute().as_uri()
         artifact.add_reference(uri, name=DATA, checksum=False, max_objects=MAX_REFERENCES)
     with artifact.new_file("fingerprint.txt") as file:
-        file.write(f"{version}\n")
+        file.write(f"{data_id}\n")
     if logger.tracking.tables.data:
         artifact.add(data_table(logger, datasets, root), "samples")
     return artifact
 
 
-def log_data_later(run: Run, uploaded: Any, version: str) -> None:
-    """Log the data set of a run that had lost its connection to the server.
-
-    Args:
-        run: the run.
-        uploaded: the W&B run, which is continued.
-        version: the fingerprint of the data set at that time.
+def log_data_later(run: Run, resumed: Any, data_id: str) -> None:
+    """Log the data set of a run that had lost its connection, into the W&B run ``resumed``.
 
     Raises:
-        UsageError: if the data set has changed.
+        UsageError: if the fingerprint of the data set is no longer ``data_id``.
     """
     settings = check(completed(run.settings, Settings, source=None), Settings)
-    if fingerprint(folder_of(settings.data.root)) != version:
+    if fingerprint(folder_of(settings.data.root)) != data_id:
         raise UsageError(f"{settings.data.root} has changed since the run")
     logger = SimpleNamespace(
         run=run,
-        experiment=uploaded,
+        experiment=resumed,
         wandb=package(),
         tracking=WandbSettings.model_validate(split_trackers(settings.tracking or {})["tracking"]),
         offline=False,

@@ -65,12 +65,13 @@ class RunLogger(WandbLogger):
         self.defined: set[str] = set()  # metrics whose axis is the epoch
         self.scores: dict[str, list[float]] = defaultdict(list)  # of all sessions, by metric
         self.logged = metrics_logged(run)  # a resumed run repeats the steps after a checkpoint
-        resumed = any(run.folder.glob("wandb/*run-*"))
-        environ = os.environ
+        resumed, environ = any(run.folder.glob("wandb/*run-*")), os.environ
+        # "never" protects the run of another folder, if WANDB_RUN_ID was left over.
+        resume = "allow" if resumed or run.checkpoints or SWEEP in environ else "never"
         super().__init__(
             name=redacted(tracking.name) or environ.get("WANDB_NAME") or name,
             id=run.id,
-            resume=None if "WANDB_RESUME" in environ else self._resume(),
+            resume=None if "WANDB_RESUME" in environ else resume,
             save_dir=run.folder,
             job_type=tracking.job_type or environ.get("WANDB_JOB_TYPE") or job,
             mode=mode,
@@ -81,8 +82,12 @@ class RunLogger(WandbLogger):
             ),
             **redacted(tracking.model_dump(include={"project", "entity", "group", "notes"})),
         )
-        with redacted_command_line():
+        words = sys.argv
+        sys.argv = [words[0], *map(without_secrets, words[1:])]  # W&B records them
+        try:
             _ = self.experiment  # starts the run, or raises; a dummy in processes of rank 1 and up
+        finally:
+            sys.argv = words
         if SWEEP in environ and is_first():
             # The agent has set its parameters by their dotted names: do not add them again.
             for key in self.experiment.config.keys():  # noqa: SIM118 - it is not a mapping
@@ -93,14 +98,6 @@ class RunLogger(WandbLogger):
             handler.handleError = lambda record: None  # type: ignore[method-assign] # noqa: ARG005
         if resumed:
             self._log_missing_rows()
-
-    def _resume(self) -> str:
-        """Return ``allow`` if the W&B run with this id may exist already, otherwise ``never``.
-
-        ``never`` protects the run of another folder, if ``WANDB_RUN_ID`` was left over.
-        """
-        continued = any(self.run.folder.glob("wandb/*run-*")) or self.run.checkpoints
-        return "allow" if continued or SWEEP in os.environ else "never"
 
     def _log_missing_rows(self) -> None:
         """Log the rows of ``metrics.csv`` that W&B had not yet written when it was killed."""
@@ -184,17 +181,6 @@ def metrics_logged(run: Run) -> set[tuple[int, str]]:
                 row = record.get("history", {}).get("item", {})
                 logged |= {(row.get("trainer/global_step", 0), name) for name in row}
     return logged
-
-
-@contextmanager
-def redacted_command_line() -> Iterator[None]:
-    """Redact secrets in ``sys.argv``, which W&B records."""
-    words = sys.argv
-    sys.argv = [words[0], *map(without_secrets, words[1:])]
-    try:
-        yield
-    finally:
-        sys.argv = words
 
 
 def open_run(tracking: WandbSettings, run: Run, **described: Any) -> RunLogger | None:

@@ -1,7 +1,7 @@
 """Actions of a run that need a server: stored without one, and carried out by ``wandb-sync``."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ def postpone(run: Run, action: dict[str, Any]) -> None:
 
     The action is ``{"action": "use", "artifact": ...}``, or ``link`` with the arguments of
     ``registry.link``, ``log`` with those of ``artifacts.log_files``, or ``data`` with the
-    fingerprint of the data set.
+    ``version`` of the data set, which is its fingerprint.
     """
     actions = pending(run)
     if action not in actions:
@@ -41,10 +41,9 @@ def do_pending(run: Run) -> list[str]:
         A line for each action that failed; these actions stay pending.
     """
     failed, problems = [], []
-    logged: set[str] = set()  # the names of artifacts of which a version was logged
     for action in pending(run):
         try:
-            _do(run, logged, **action)
+            _do(run, **action)
         except Exception as error:  # noqa: BLE001 - wandb raises many kinds
             failed.append(action)
             problems.append(f"{run.folder / PENDING}: {action['action']}: {reason(error)}")
@@ -55,30 +54,28 @@ def do_pending(run: Run) -> list[str]:
     return problems
 
 
-def _do(run: Run, logged: set[str], action: str, artifact: str, **arguments: Any) -> None:
+def _do(run: Run, action: str, artifact: str, **arguments: Any) -> None:
     """Carry out an action, as described in ``postpone``."""
     tracking = run.settings["tracking"]
     api = public_api(tracking)
     if action == "log":
-        uploaded = api.run(f"{tracking['project']}/{run.id}")
-        if _log_again(run, uploaded, artifact, again=artifact in logged, **arguments):
-            logged.add(artifact)
+        _log_if_lost(run, api.run(f"{tracking['project']}/{run.id}"), artifact, **arguments)
     elif action == "data":
         from .lineage import log_data_later  # noqa: PLC0415 - it imports PyTorch
 
-        uploaded = api.run(f"{tracking['project']}/{run.id}")
-        with resumed_run(uploaded, run.folder / "wandb", exit_code_on_server(uploaded)) as resumed:
+        remote = api.run(f"{tracking['project']}/{run.id}")
+        with resumed_run(remote, run.folder / "wandb", exit_code_on_server(remote)) as resumed:
             log_data_later(run, resumed, arguments["version"])
     elif action == "link":
         print(f"  {link(api, api.artifact(artifact), **arguments)}")
     else:
-        version = api.artifact(artifact)
-        api.run(f"{version.entity}/{version.project}/{run.id}").use_artifact(version)
+        used = api.artifact(artifact)
+        api.run(f"{used.entity}/{used.project}/{run.id}").use_artifact(used)
 
 
-def _log_again(
+def _log_if_lost(
     run: Run,
-    uploaded: Any,
+    remote: Any,
     name: str,
     *,
     kind: str,
@@ -86,31 +83,18 @@ def _log_again(
     aliases: list[str],
     facts: dict[str, Any],
     digest: str,
-    again: bool,
-) -> bool:
-    """Log an artifact of an uploaded run, unless the server has it.
+) -> None:
+    """Log an artifact unless the server has it; files that have changed since are left out.
 
-    Args:
-        run: the run.
-        uploaded: the run on the server.
-        name: the name of the artifact.
-        kind: its type.
-        files: its files, relative to the run folder.
-        aliases: its aliases.
-        facts: its metadata.
-        digest: the digest of the version, which the files may not have any more.
-        again: log it even if the server has it: an earlier version has got its aliases.
-
-    Returns:
-        Whether the artifact was logged.
+    Its ``files`` are relative to the run folder, ``facts`` are its metadata, and ``remote`` is the
+    run on the server.
     """
-    held = digest in {version.digest for version in uploaded.logged_artifacts()}
-    if held and not again:
-        return False
+    if digest in {held.digest for held in remote.logged_artifacts()}:
+        return
     lost = [file for file in files if not (run.folder / file).is_file()]
     if lost:  # such as a checkpoint that is no longer among the best
         print(f"  {lost[0]} does not exist any more: this version of {name} is not logged.")
-        return False
+        return
     artifact = package().Artifact(name, kind, metadata=facts)
     for file in files:
         if not is_file_in(run.folder, run.folder / file):
@@ -118,25 +102,44 @@ def _log_again(
         artifact.add_file(str(run.folder / file), name=Path(file).name)
     if artifact.digest != digest:  # such as the best checkpoint before a better one
         print(f"  {files[0]} has changed since: this version of {name} is not logged.")
-        return False
-    with resumed_run(uploaded, run.folder / "wandb", exit_code_on_server(uploaded)) as resumed:
-        resumed.log_artifact(artifact, aliases=aliases or None).wait()
-    return True
+        return
+    with resumed_run(remote, run.folder / "wandb", exit_code_on_server(remote)) as resumed:
+        log_version(resumed, artifact, aliases)
 
 
-def exit_code_on_server(uploaded: Any) -> int:
-    """Return the exit code from which W&B derives the state that an uploaded run has."""
-    return 0 if uploaded.state == "finished" else 1
+def log_version(resumed: Any, artifact: Any, aliases: Sequence[str]) -> None:
+    """Log a version of an artifact; a version of a later epoch keeps its aliases.
+
+    W&B gives the alias ``latest`` to the version that arrives last, so it is given back.
+    """
+    api, name = public_api(), f"{resumed.entity}/{resumed.project}/{artifact.name}"
+    kept = {}
+    for alias in {*aliases, "latest"} if "epoch" in artifact.metadata else ():
+        if api.artifact_exists(f"{name}:{alias}"):
+            holder = api.artifact(f"{name}:{alias}")
+            if holder.metadata.get("epoch", -1) > artifact.metadata["epoch"]:
+                kept[alias] = f"{name}:{holder.version}"
+    given = [alias for alias in aliases if alias not in kept]
+    resumed.log_artifact(artifact, aliases=given or None).wait()
+    if "latest" in kept:
+        newest = api.artifact(kept["latest"])
+        newest.aliases.append("latest")
+        newest.save()
+
+
+def exit_code_on_server(remote: Any) -> int:
+    """Return the exit code from which W&B derives the state that a run has on the server."""
+    return 0 if remote.state == "finished" else 1
 
 
 @contextmanager
-def resumed_run(uploaded: Any, folder: Path, code: int) -> Iterator[Any]:
-    """Continue an uploaded run, whose new files go into ``folder``, and end it with ``code``."""
+def resumed_run(remote: Any, folder: Path, code: int) -> Iterator[Any]:
+    """Continue a run on the server, with new files in ``folder``, and end it with ``code``."""
     wandb = package()
     resumed = wandb.init(
-        entity=uploaded.entity,
-        project=uploaded.project,
-        id=uploaded.id,
+        entity=remote.entity,
+        project=remote.project,
+        id=remote.id,
         resume="must",
         dir=folder / "data",
         settings=wandb.Settings(silent=True, console="off"),

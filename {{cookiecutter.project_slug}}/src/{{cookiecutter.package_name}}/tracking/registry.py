@@ -59,8 +59,8 @@ def _fetch(
     try:
         artifact = public_api(tracking).artifact(wanted.removeprefix(PREFIX))
         # Artifacts of other projects may have the same name; their files must not be mixed.
-        version = f"{artifact.version}-{artifact.digest[:8]}"
-        folder = FETCHED / f"{artifact.collection.name}-{version}"
+        parts = artifact.collection.name, artifact.version, artifact.digest[:8]
+        folder = FETCHED / "-".join(parts)
         folder.mkdir(parents=True, exist_ok=True)
         # The other processes of the same training wait until the first has downloaded all.
         with file_lock(folder.with_name(f"{folder.name}.lock")):

@@ -15,7 +15,12 @@ from ..settings.schema import METRICS, monitored
 from .client import public_api, reason
 from .settings import WandbSettings
 
-IMAGES = "val/predictions"
+# The arguments of the panel with the validation images.
+PICTURES: dict[str, Any] = {
+    "media_keys": ["val/predictions"],
+    "grid_x_axis": "run",
+    "grid_y_axis": "index",
+}
 # Entries of a run's configuration that tell nothing about its settings.
 NO_SETTINGS = {"_wandb", "command", "data_fingerprint", "git", "model_size", "resume", "runs"}
 SYSTEM = ("system/cpu", "system/memory_percent", "system/gpu.0.gpu", "perf/images_per_second")
@@ -88,7 +93,6 @@ def _view(place: dict[str, str], monitor: str) -> Any:
     import wandb_workspaces.reports.v2 as wr  # noqa: PLC0415 - it may be missing
     import wandb_workspaces.workspaces as ws  # noqa: PLC0415
 
-    system = [wr.LinePlot(title=name.split("/")[1], y=[name]) for name in SYSTEM]
     sections = {
         "Training": [
             # ~ if cookiecutter.task == "detection"
@@ -98,10 +102,8 @@ def _view(place: dict[str, str], monitor: str) -> Any:
             # ~ endif
             wr.LinePlot(title=monitor, x="epoch", y=[monitor]),
         ],
-        "Predictions": [
-            wr.MediaBrowser(media_keys=[IMAGES], grid_x_axis="run", grid_y_axis="index")
-        ],
-        "System": system,
+        "Predictions": [wr.MediaBrowser(**PICTURES)],
+        "System": [wr.LinePlot(title=name.split("/")[1], y=[name]) for name in SYSTEM],
     }
     return ws.Workspace(
         **place,
@@ -130,7 +132,6 @@ def _comparison(
         pinned_columns=[f"summary:{best}"],
     )
     axes = [*(wr.Config(name) for name in settings), wr.SummaryMetric(best)]
-    importance = wr.ParameterImportancePlot(with_respect_to=best)
     sections = {
         "Best runs": [
             wr.BarPlot(title=f"Best {monitor}", metrics=[best], max_bars_to_show=10),
@@ -141,10 +142,8 @@ def _comparison(
                 columns=[wr.ParallelCoordinatesPlotColumn(metric=axis) for axis in axes]
             )
         ],
-        "Importance of the settings": [importance],
-        "Predictions": [
-            wr.MediaBrowser(media_keys=[IMAGES], grid_x_axis="run", grid_y_axis="index")
-        ],
+        "Importance of the settings": [wr.ParameterImportancePlot(with_respect_to=best)],
+        "Predictions": [wr.MediaBrowser(**PICTURES)],
     }
     blocks: list[Any] = [
         block

@@ -16,7 +16,14 @@ from typing import Any
 
 from ..run.folder import Run
 from .client import last_line, package, read_records, reason, wandb_command
-from .pending import PENDING, do_pending, exit_code_on_server, is_file_in, resumed_run
+from .pending import (
+    PENDING,
+    do_pending,
+    exit_code_on_server,
+    is_file_in,
+    log_version,
+    resumed_run,
+)
 from .upload_status import (
     exit_code,
     fetch_run,
@@ -76,13 +83,14 @@ def upload(file: Path) -> str | None:
     Returns:
         The reason why the run was not uploaded; None if it was.
     """
+    newest = sessions(file.parents[1])[-1]
+    recent = time.time() - newest.stat().st_mtime < RECENT_SECONDS
     try:
         records = read_records(file)
+        if recent and not any("exit" in record for record in read_records(newest)):
+            return "it seems to be still running"
     except ValueError as error:
         return f"it cannot be read: {error}"
-    recent = time.time() - file.stat().st_mtime < RECENT_SECONDS
-    if recent and not any("exit" in record for record in records):
-        return "it seems to be still running"
     missing = files_not_in_folder(records, file.parents[2])
     if missing:  # wandb would upload the rest and mark the run as uploaded
         return f"{len(missing)} of its files are missing in its folder, such as {missing[0]}"
@@ -98,18 +106,19 @@ def upload(file: Path) -> str | None:
 
 def _send(file: Path, records: Sequence[Mapping[str, Any]]) -> str | None:
     """Send what the server lacks of a run; return the reason if that is not possible."""
-    run, written = fetch_run(records), rows(records)
+    run, written, ordered = fetch_run(records), rows(records), sessions(file.parents[1])
     held = times_of_rows(run) if run is not None else set()
-    if held and not any(_is_known(other, held) for other in sessions(file.parents[1])):
+    known = [index for index, other in enumerate(ordered) if _is_known(other, held)]
+    if held and not known:
         name = file.parents[2].name
         return (
             f"the server has another run with the id {name}. To upload this one with an id "
             f"of its own: uv run wandb sync --id {name}-2 {file.parent}"
         )
-    if held.isdisjoint(written):  # the server has nothing of this session
+    if max(known, default=-1) < ordered.index(file):  # nothing of this session or a later one
         done = wandb_command("sync", "--include-online", "--include-synced", str(file.parent))
         return last_line(done) if done.returncode else None
-    _complete(run, file, records, [written[key] for key in sorted(written.keys() - held)])
+    _send_missing(run, file, records, [written[key] for key in sorted(written.keys() - held)])
     return None
 
 
@@ -121,10 +130,13 @@ def _is_known(file: Path, held: Set[float]) -> bool:
         return False
 
 
-def _complete(
+def _send_missing(
     run: Any, file: Path, records: Sequence[Mapping[str, Any]], lacking: Sequence[Any]
 ) -> None:
-    """Send the rows, files and artifacts that the server lacks of a run that it has in part."""
+    """Send the rows, files and artifacts that the server lacks of a session.
+
+    ``wandb sync`` would send all of it, and replace what a later session has left in the run.
+    """
     folder, artifacts = file.parent / "files", missing_artifacts(run, records)
     files = missing_files(run, records, folder)
     ended = run.state != "running" and not is_unfinished(run, file, records)
@@ -143,6 +155,9 @@ def _complete(
         for record in records:
             if record.get("artifact", {}).get("digest") in artifacts:
                 _log_recorded(resumed, record["artifact"])
+            if "alert" in record and len(lacking) == len(rows(records)):  # nothing has arrived
+                alert = record["alert"]
+                resumed.alert(alert["title"], alert["text"], alert["level"])
         for summary in summaries:
             resumed.summary.update(_unflattened(summary))
 
@@ -173,7 +188,7 @@ def _log_recorded(resumed: Any, record: Mapping[str, Any]) -> None:
             artifact.add_file(entry["local_path"], name=entry["path"])
         else:
             artifact.add_reference(entry["ref"], name=entry["path"], checksum=False)
-    resumed.log_artifact(artifact, aliases=record.get("aliases")).wait()
+    log_version(resumed, artifact, record.get("aliases", []))
 
 
 def files_not_in_folder(records: Sequence[Mapping[str, Any]], folder: Path) -> list[str]:

@@ -12,7 +12,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from ..data.datamodule import Datasets
-from ..data.files import folder_of
+from ..data.files import relative_names
 from ..data.images import Unreadable, image_size
 from ..evaluation.results import EvaluationResults
 from ..task import TaskModule
@@ -21,12 +21,6 @@ from .charts import confusion_matrix, precision_recall, score_histograms, table
 from .images import picture
 from .logger import RunLogger
 from .task import columns, labels
-
-
-def image_id(path: str, root: Path) -> str:
-    """Return the path of an image relative to the data folder, or absolute if it is outside."""
-    whole, folder = Path(path).absolute(), root.absolute()
-    return (whole.relative_to(folder) if whole.is_relative_to(folder) else whole).as_posix()
 
 
 def data_table(logger: RunLogger, datasets: Datasets, root: Path) -> Any:
@@ -49,7 +43,7 @@ def data_table(logger: RunLogger, datasets: Datasets, root: Path) -> Any:
             shown = PredictedSample(sample.image, sample.target, prediction=None)
             rows.append(
                 {
-                    "id": image_id(dataset.names[index], root),
+                    "id": relative_names([dataset.names[index]], root)[0],
                     "split": split,
                     "image": picture(logger, shown, classes, text=split),
                     **labels(sample.target, classes),
@@ -67,7 +61,7 @@ class EvaluationTables(Callback):
 
     def __init__(self, logger: RunLogger, root: Path) -> None:
         self.logger = logger
-        self.root = folder_of(root)
+        self.root = root
         self.rows: list[dict[str, Any]] = []
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -93,7 +87,7 @@ class EvaluationTables(Callback):
             for result in outputs["images"][:missing]:
                 self.rows.append(
                     {
-                        "id": image_id(names[result.position], self.root),
+                        "id": relative_names([names[result.position]], self.root)[0],
                         "image": picture(self.logger, result, classes),
                         **columns(result, classes),
                         "confidence": round(result.confidence, 6),

@@ -92,15 +92,7 @@ def columns(result: ImageResult, classes: Sequence[str]) -> dict[str, Any]:
 
 
 def embed(module: DetectionModule, images: Tensor) -> Tensor:
-    """Return the spatial means of all feature maps of the backbone, concatenated.
-
-    Args:
-        module: the trained module.
-        images: uint8 tensor [B, C, H, W].
-
-    Returns:
-        Float tensor [B, D], where D is the sum of the channels of all feature maps.
-    """
+    """Return the spatial means [B, D] of all feature maps of uint8 images [B, C, H, W]."""
     outputs: list[Any] = []
     backbone = module.network.backbone
     hook = backbone.register_forward_hook(lambda *arguments: outputs.append(arguments[-1]))

@@ -77,11 +77,8 @@ def missing_artifacts(
 def missing_on_server(file: Path, digests: Collection[str] = ()) -> str | None:
     """Return what the server lacks of a run that has ended; None if it holds all of it.
 
-    W&B's own mark, the file ``.synced``, only says that an upload has been tried.
-
-    Args:
-        file: the ``.wandb`` file of the run.
-        digests: the digests of further artifacts that the run has logged.
+    W&B's own mark, the file ``.synced``, only says that an upload has been tried. ``digests`` are
+    those of artifacts that the run has logged and ``file`` may not record.
     """
     problem = None
     try:
