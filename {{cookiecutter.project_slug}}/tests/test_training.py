@@ -118,7 +118,7 @@ def test_no_command_writes_into_the_folder_of_a_training(train, command, monkeyp
     run = train()
     contents = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     monkeypatch.setattr(launch, "new_run_id", lambda: run.name)
-    monkeypatch.setattr(Run, "created", set())  # as in another process
+    monkeypatch.setattr(Run, "written_here", set())  # as in another process
     with pytest.raises(SystemExit) as stopped:
         command("evaluate", f"checkpoint={run}/checkpoints/best.ckpt")
     assert "holds the results of another command" in str(stopped.value.code)
