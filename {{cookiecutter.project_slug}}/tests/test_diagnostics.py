@@ -1,6 +1,7 @@
 import json
 import re
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from PIL import Image
 from {{ cookiecutter.package_name }}.data.datamodule import Datasets
 from {{ cookiecutter.package_name }}.data.reading_summary import Reading
 from {{ cookiecutter.package_name }}.diagnostics import bench, doctor
-from {{ cookiecutter.package_name }}.diagnostics.data_checks import COUNTED, DataReport
+from {{ cookiecutter.package_name }}.diagnostics.data_checks import COUNTED, DataReport, Issue
 from {{ cookiecutter.package_name }}.diagnostics.profiling import Machine, advice
 from {{ cookiecutter.package_name }}.diagnostics.settings import (
     BenchSettings,
@@ -109,7 +110,7 @@ def test_doctor_prints_draws_and_lists_every_issue(command, tmp_path, capsys):
     assert len(issues) == 4
     assert "train has 46 images of ant, but 2 of bee" in printed
     excluded = (run / "exclude.txt").read_text().splitlines()
-    wrong = ["train/ant/0.png", "val/bee/other.bmp", "train/ant/broken.png", "train/ant/again.png"]
+    wrong = ["train/ant/0.png", "val/bee/other.bmp", "train/ant/again.png", "train/ant/broken.png"]
     assert excluded == wrong
     without = [*QUICK, small.OWN, f"data.root={root}", "steps=0"]
     again = command("doctor", *without, f"data.exclude={run}/exclude.txt")
@@ -193,6 +194,23 @@ def test_doctor_says_what_training_says_of_the_data(command, capsys, monkeypatch
     report = json.loads((run / "doctor.json").read_text())
     assert report["left_out"][0]["reason"] == "too old"
     assert report["notes"] == ["a note", "said later"]
+
+
+@pytest.mark.parametrize(
+    ("issues", "expected"),
+    [
+        ([("leak", "val", "b"), ("leak", "test", "c")], ["a", "b"]),
+        ([("leak", "val", "b"), ("leak", "val", "c"), ("duplicate", "train", "d")], list("abd")),
+        ([("duplicate", "train", "b"), ("duplicate", "train", "c")], ["b", "c"]),
+        ([("leak", "val", "b"), ("contradiction", "test", "c")], ["a", "b", "c"]),
+    ],
+)
+def test_one_of_all_images_with_the_same_pixels_is_kept(issues, expected):
+    found = [Issue(kind, split, 0, f"root/{path}", "", "root/a") for kind, split, path in issues]
+    found.append(Issue("annotation", "train", 0, "root/a", "small"))
+    excluded = doctor.excluded_images(found, Path("root")).splitlines()
+    assert sorted(set(excluded) - {"# a  annotation"}) == expected
+    assert ("# a  annotation" in excluded) == ("a" not in expected)
 
 
 STAGES = {"storage": 1.0, "decode": 1.0, "augment": 1.0, "copy": 0.0, "step": 1.0}

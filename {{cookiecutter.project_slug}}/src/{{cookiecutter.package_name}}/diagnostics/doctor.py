@@ -1,6 +1,6 @@
 """The command ``doctor``: check the data, and find the setting that limits the speed."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -101,18 +101,24 @@ def run_doctor(settings: DoctorSettings, run: Run) -> None:
 def excluded_images(issues: Sequence[Issue], root: Path) -> str:
     """Return the paths of the images that ``data.exclude`` should leave out, one in each line.
 
-    Of several images with the same pixels, the one in test is kept, otherwise the one in val,
-    otherwise the one in train. Images with suspicious annotations are comments.
+    Of all images with the same pixels, one in test is kept, otherwise one in val, otherwise one in
+    train; none if their annotations differ. Images with suspicious annotations are comments.
     """
+    repeated: dict[str, list[Issue]] = defaultdict(list)  # by the first image with these pixels
     reasons: dict[str, str] = {}
     for issue in issues:
-        paths = [issue.path]
-        if issue.kind == "leak":
-            paths = [issue.same]  # the image of the earlier split, train before val before test
-        elif issue.kind == "contradiction":
-            paths = [issue.same, issue.path]
-        for path in paths:
-            reasons.setdefault(path, issue.kind)
+        if issue.same:
+            repeated[issue.same].append(issue)
+    for first, others in repeated.items():
+        # Leaks are in the order of the splits: train before val before test.
+        kept = [first, *(issue.path for issue in others if issue.kind == "leak")][-1]
+        contradicted = any(issue.kind == "contradiction" for issue in others)
+        for path in (first, *(issue.path for issue in others)):
+            if contradicted or path != kept:
+                reasons[path] = "repeated"
+    for issue in issues:
+        if not issue.same:
+            reasons.setdefault(issue.path, issue.kind)
     names = relative_names(reasons, root)
     lines = (
         f"# {name}  {kind}" if kind == "annotation" else name
