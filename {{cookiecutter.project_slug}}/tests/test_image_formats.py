@@ -328,6 +328,15 @@ def test_pictures_show_the_first_three_channels_or_grey():
     assert to_picture(image[:2]).getpixel((0, 0)) == (10, 10, 10)
 
 
+@pytest.mark.parametrize(
+    ("size", "shown"),
+    [((600, 1), (60_000, 100)), ((2, 200), (4, 400)), ((1, 70_000), (1, 60_000))],
+)
+def test_pictures_of_any_shape_fit_into_a_jpeg_file(size, shown):
+    picture = to_picture(torch.zeros(3, *size, dtype=torch.uint8), 256)
+    assert (picture.height, picture.width) == shown
+
+
 def test_avif_is_read_where_pillow_reads_it(tmp_path):
     if ".avif" not in SUFFIXES:
         pytest.skip("This Pillow has no AVIF.")

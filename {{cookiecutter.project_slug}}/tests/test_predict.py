@@ -21,6 +21,8 @@ def test_predictions_are_written_as_pictures_or_tables_into_a_new_folder(train, 
     assert len(list(Path("results/pictures/predictions").glob("*.jpg"))) == 1
     with pytest.raises(SystemExit, match="results/pictures exists already"):
         command("predict", *words, "output=results/pictures")
+    with pytest.raises(SystemExit, match="name the images to predict"):
+        command("predict", checkpoint, "source=", "tracking=none")
     run = command("predict", *words, "save=tables", "output=results/tables")
     for folder in (run, Path("results/tables")):
         assert not (folder / "predictions").exists()

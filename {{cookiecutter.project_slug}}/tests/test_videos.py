@@ -1,5 +1,6 @@
 import json
 import sys
+from pathlib import Path
 
 import av
 import pytest
@@ -86,8 +87,7 @@ def test_predict_annotates_videos_and_images(train, command, own_data, clip):
     run = train(OWN, f"data.root={own_data}")
     clip.rename(own_data / "clip.mp4")
     Image.new("RGB", (60, 40)).save(own_data / "clip.png")  # of the same name
-    result = command(
-        "predict",
+    words = (
         f"checkpoint={run}/checkpoints/best.ckpt",
         f"source={own_data}/clip.*",
         "loader.batch_size=10",
@@ -95,6 +95,7 @@ def test_predict_annotates_videos_and_images(train, command, own_data, clip):
         "trainer=cpu",
         "trainer.progress=false",
     )
+    result = command("predict", *words)
     pictures = sorted(path.name for path in (result / "predictions").iterdir())
     assert pictures == ["00001_clip.jpg", "clip.mp4"]
     with av.open(str(result / "predictions" / "clip.mp4")) as video:
@@ -105,3 +106,7 @@ def test_predict_annotates_videos_and_images(train, command, own_data, clip):
         str(own_data / "clip.png"),
         *(f"{own_data / 'clip.mp4'}#{index}" for index in range(FRAMES)),
     ]
+    (own_data / "clip.avi").write_bytes(b"no video")  # found before the other files are predicted
+    with pytest.raises(SystemExit, match=r"clip\.avi cannot be read as a video"):
+        command("predict", *words, "output=results")
+    assert not Path("results").exists()

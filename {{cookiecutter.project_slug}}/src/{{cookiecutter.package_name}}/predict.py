@@ -42,7 +42,7 @@ from .errors import UsageError
 # ~ if cookiecutter.scope == "complete"
 from .evaluation.tta import average_copies
 from .export.onnx_model import load_module
-from .predict_videos import predict_videos
+from .predict_videos import check_videos, predict_videos
 # ~ else
 from .load_model import load_module
 # ~ endif
@@ -102,6 +102,9 @@ def run_prediction(settings: PredictSettings, run: Run) -> None:
     average_copies(module, settings.tta)
     # ~ endif
     names = output_names(find_sources(settings.source))
+    # ~ if cookiecutter.scope == "complete"
+    check_videos(names, settings)
+    # ~ endif
     folder = settings.output or run.folder
     folder.mkdir(parents=True, exist_ok=True)
     with open_trackers(settings, run, job="predict") as (loggers, callbacks):

@@ -2,12 +2,12 @@
 
 from collections import deque
 # ~ if cookiecutter.task == "classification"
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 
 # ~ else
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -68,6 +68,22 @@ def _predict_frames(
 
 
 # ~ endif
+def check_videos(paths: Iterable[Path], settings: PredictSettings) -> None:
+    """Open each of the videos, so that a fault is reported before all files are predicted.
+
+    Raises:
+        UsageError: if a video cannot be read, or the model needs images of other channels.
+    """
+    for path in paths:
+        if path.suffix.lower() in VIDEO_SUFFIXES:
+            if settings.data.channels != 3:
+                raise UsageError(
+                    f"{path} has 3 channels, but data.channels={settings.data.channels}.\n"
+                    "Leave it out of source."
+                )
+            count_frames(path, settings.data.max_pixels)
+
+
 def predict_videos(
     names: Mapping[Path, str],
     module: TaskModule,
@@ -80,11 +96,6 @@ def predict_videos(
     rows: Rows = []
     for path, name in names.items():
         if path.suffix.lower() in VIDEO_SUFFIXES:
-            if settings.data.channels != 3:
-                raise UsageError(
-                    f"{path} has 3 channels, but data.channels={settings.data.channels}.\n"
-                    "Leave it out of source."
-                )
             pictures = _annotated_frames(path, rows, module, trainer, settings)
             if settings.save == "tables":
                 deque(pictures, maxlen=0)

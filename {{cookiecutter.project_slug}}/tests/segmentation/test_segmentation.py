@@ -8,12 +8,12 @@ from PIL import Image
 from torch import nn
 
 from {{ cookiecutter.package_name }}.load_model import load_module
-from {{ cookiecutter.package_name }}.segmentation.masks import read_classes
+from {{ cookiecutter.package_name }}.segmentation.masks import Prediction, read_classes
 from {{ cookiecutter.package_name }}.segmentation.module import overlap
 from {{ cookiecutter.package_name }}.segmentation.network import build_network
 from {{ cookiecutter.package_name }}.settings.check import check
 from {{ cookiecutter.package_name }}.settings.schema import Settings
-from {{ cookiecutter.package_name }}.task import build_datasets
+from {{ cookiecutter.package_name }}.task import build_datasets, describe
 
 from small import composed
 
@@ -136,3 +136,8 @@ def test_ignored_pixels_do_not_change_the_loss(train, loss):
         changed[:, :, :8] = torch.randn_like(changed[:, :, :8])
         loss = module.losses[0]
         torch.testing.assert_close(loss(logits, targets), loss(changed, targets))
+
+
+def test_a_class_named_image_does_not_take_the_column_of_the_path():
+    prediction = Prediction(torch.tensor([[0, 1], [1, 1]], dtype=torch.uint8))
+    assert describe(prediction, ["image", "sky"]) == {"image (class)": 0.25, "sky": 0.75}

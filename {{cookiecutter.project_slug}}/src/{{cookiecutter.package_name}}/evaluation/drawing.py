@@ -13,6 +13,7 @@ from torchvision.transforms.functional import to_pil_image
 _GOLDEN_SECTION = 0.618033988749895  # hue step, by which successive classes differ clearly
 NAME_SIZE, MIN_FONT = 13, 9  # usual and smallest size of a text in pixels
 CAPTION = NAME_SIZE + 5  # pixels for a name below an image
+MAX_SIDE = 60_000  # pixels of a picture; JPEG allows 65,500, with a legend
 
 
 def class_color(label: int) -> tuple[int, int, int]:
@@ -34,6 +35,7 @@ from torchvision.transforms.functional import to_pil_image
 
 NAME_SIZE, MIN_FONT = 13, 9  # usual and smallest size of a text in pixels
 CAPTION = NAME_SIZE + 5  # pixels for a name below an image
+MAX_SIDE = 60_000  # pixels of a picture; JPEG allows 65,500, with a legend
 
 
 # ~ endif
@@ -41,13 +43,17 @@ def to_picture(image: Tensor, min_width: int = 0) -> Image.Image:
     """Return a picture in RGB of an image, uint8 [C, H, W]: of its first three channels.
 
     With fewer than three channels, the picture is grey and shows the first one. A picture that is
-    less than ``min_width`` pixels wide is enlarged by a whole factor.
+    less than ``min_width`` pixels wide is enlarged by a whole factor. No side of the picture is
+    longer than ``MAX_SIDE``.
     """
     colors = image[:3] if len(image) >= 3 else image[:1].expand(3, -1, -1)
     picture: Image.Image = to_pil_image(colors)
-    factor = math.ceil(min_width / picture.width)
-    size = (picture.width * factor, picture.height * factor)
-    return picture.resize(size, Image.Resampling.NEAREST) if factor > 1 else picture
+    factor = min(math.ceil(min_width / picture.width), MAX_SIDE // picture.height)
+    if factor > 1:
+        size = (picture.width * factor, picture.height * factor)
+        return picture.resize(size, Image.Resampling.NEAREST)
+    picture.thumbnail((MAX_SIDE, MAX_SIDE))
+    return picture
 
 
 def fit_text(text: str, size: float, width: float) -> tuple[str, ImageFont.FreeTypeFont]:

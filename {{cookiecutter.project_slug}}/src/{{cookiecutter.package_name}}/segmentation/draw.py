@@ -78,7 +78,11 @@ def caption(_target: Tensor | None, prediction: Prediction, classes: Sequence[st
 def describe(prediction: Prediction, classes: Sequence[str]) -> dict[str, object]:
     """Return the columns of the table of predictions: the fraction of the image for each class."""
     shares = dict(_shares(prediction, classes))
-    return {name: round(shares.get(name, 0.0), 6) for name in classes}
+    return {
+        # The column `image` has the path.
+        f"{name} (class)" if name == "image" else name: round(shares.get(name, 0.0), 6)
+        for name in classes
+    }
 
 
 def _shares(prediction: Prediction, classes: Sequence[str]) -> list[tuple[str, float]]:

@@ -259,7 +259,7 @@ class PredictSettings(Settings):
     @field_validator("source", mode="before")
     @classmethod
     def _named(cls, source: object) -> object:
-        if source is None:
+        if not source:
             raise ValueError("name the images to predict: source=<file, folder or glob>")
         return source
 
