@@ -16,8 +16,9 @@ import torch
 from PIL import Image
 
 from {{ cookiecutter.package_name }}.export import export
-from {{ cookiecutter.package_name }}.export.card import model_card
+from {{ cookiecutter.package_name }}.export.card import model_card, metrics_of_test
 from {{ cookiecutter.package_name }}.load_model import load_module
+from {{ cookiecutter.package_name }}.run.folder import Run
 from {{ cookiecutter.package_name }}.task import build_datasets, model_input, task_export
 from {{ cookiecutter.package_name }}.training.checkpoint import read_checkpoint
 
@@ -211,6 +212,14 @@ def test_the_model_card_tells_data_metrics_settings_and_terms():
         assert line in card("onnx")
 
 
+def test_metrics_of_other_weights_than_those_of_the_file_are_not_told(tmp_path):
+    training = Run(Path("runs/training"))
+    assert metrics_of_test(training, training.best) == json.loads(training.results.read_text())
+    content = read_checkpoint(training.best)
+    torch.save({**content, "global_step": content["global_step"] + 1}, tmp_path / "later.ckpt")
+    assert metrics_of_test(training, tmp_path / "later.ckpt") == {}
+
+
 def test_predict_and_evaluate_take_an_onnx_file_for_a_checkpoint(command):
     def results(checkpoint):
         words = (f"checkpoint={checkpoint}", *PLAIN)
@@ -261,16 +270,22 @@ def test_a_compiled_model_is_exported_uncompiled(command, monkeypatch):
     monkeypatch.setattr(torch.nn.Module, "compile", None)  # a call would fail
     run = command("export", "checkpoint=compiled.ckpt", "format=torch")
     assert description(run.name)["trained_in"] is None
-    assert "Unknown: the checkpoint is not in the folder" in card(run.name)
+    assert "Unknown: its training run has not tested this checkpoint." in card(run.name)
 
 
 def test_a_network_that_cannot_be_traced_is_refused_in_one_line(refusal, monkeypatch):
     def depends_on_values(graph, images):
         return (images,) * len(task_export.OUTPUTS) if images.max() else ()
 
+    def fails(*_words, **_options):
+        raise AssertionError
+
     monkeypatch.setattr(export.Graph, "forward", depends_on_values)
     message = refusal("export", f"checkpoint={CHECKPOINT}", "format=torch")
     assert "model.backbone=test_resnet cannot be exported with format=torch" in message
+    monkeypatch.setattr(torch.export, "export", fails)
+    message = refusal("export", f"checkpoint={CHECKPOINT}", "format=torch")
+    assert "with format=torch: AssertionError: \nTry" in message
 
 
 def test_without_its_data_a_checkpoint_is_not_exported(refusal, own_data):

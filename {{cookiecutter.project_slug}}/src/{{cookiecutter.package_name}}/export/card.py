@@ -15,6 +15,7 @@ from ..run.folder import Run
 from ..settings.check import flattened
 from ..settings.schema import Settings
 from ..task import TaskModule, task_export
+from ..training.checkpoint import read_checkpoint
 from .settings import ONNX_PACKAGES, ExportSettings
 
 # How `data.fit` resizes images: in words, and in Python code for the model card.
@@ -101,15 +102,23 @@ def describe_model(
             "val": len(datasets.val),
             "test": len(datasets.test),
         },
-        "metrics": json.loads(training.results.read_text(encoding="utf-8"))
-        if training.results.is_file()
-        else {},
+        "metrics": metrics_of_test(training, settings.checkpoint),
         "training": flattened(module.settings.model_dump(mode="json", include=sections)),
         "terms": _terms(module.settings),
         "checkpoint": str(settings.checkpoint),
         "trained_in": training.id if training.settings_file.is_file() else None,
         "versions": {package: version(package) for package in packages},
     }
+
+
+def metrics_of_test(training: Run, checkpoint: Path) -> dict[str, Any]:
+    """Return the metrics of the test of a training run; none if it has tested other weights."""
+    tested = training.best if training.best.is_file() else training.last
+    if not (training.results.is_file() and tested.is_file()):
+        return {}
+    metrics: dict[str, Any] = json.loads(training.results.read_text(encoding="utf-8"))
+    steps = {read_checkpoint(path).get("global_step") for path in (tested, checkpoint)}
+    return metrics if len(steps) == 1 else {}
 
 
 def _colors(settings: Settings) -> str:
@@ -170,7 +179,7 @@ def model_card(description: Mapping[str, Any]) -> str:
         else "np.dstack([fit(plane) for plane in planes])",
         run_code=run_code,
         use_code=task_export.use_code(description["postprocessing"]).strip(),
-        metric_list=metrics or "Unknown: the checkpoint is not in the folder of its training run.",
+        metric_list=metrics or "Unknown: its training run has not tested this checkpoint.",
         setting_list=_bullets(description["training"]),
         difference=f"{description['agreement']['max_difference']:.1e}",
     )

@@ -141,7 +141,7 @@ def write_graph(
     except Exception as error:  # PyTorch raises many kinds if it cannot trace or convert a network
         raise UsageError(
             f"model.backbone={settings.model.backbone} cannot be exported with "
-            f"format={settings.format}: {type(error).__name__}: {str(error).splitlines()[0]}\n"
+            f"format={settings.format}: {f'{type(error).__name__}: {error}'.splitlines()[0]}\n"
             f"{_remedy(settings)}"
         ) from error
 
