@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from {{ cookiecutter.package_name }}.export import export
-from {{ cookiecutter.package_name }}.export.card import model_card, metrics_of_test
+from {{ cookiecutter.package_name }}.export.card import metrics_of_test, model_card
 from {{ cookiecutter.package_name }}.load_model import load_module
 from {{ cookiecutter.package_name }}.run.folder import Run
 from {{ cookiecutter.package_name }}.task import build_datasets, model_input, task_export
