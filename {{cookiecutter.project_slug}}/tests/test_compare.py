@@ -111,7 +111,7 @@ def test_of_a_hundred_runs_the_best_are_printed_and_all_are_written(make_run, tm
 
 @pytest.mark.figures
 def test_the_picture_has_a_panel_for_each_setting_that_differs(make_run, tmp_path):
-    values = [0.1, None, "x" * 50]
+    values = [0.1, None, "a$_$" + "x" * 46]
     trees = [{"seed": index % 2, "a": {"b": values[index % 3]}} for index in range(9)]
     results = [read_result(make_run(f"{index}", tree, [index])) for index, tree in enumerate(trees)]
     failed = read_result(make_run("failed", failure="Why?"))

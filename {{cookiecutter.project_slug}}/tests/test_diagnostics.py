@@ -11,6 +11,7 @@ from {{ cookiecutter.package_name }}.data.datamodule import Datasets
 from {{ cookiecutter.package_name }}.data.reading_summary import Reading
 from {{ cookiecutter.package_name }}.diagnostics import bench, doctor
 from {{ cookiecutter.package_name }}.diagnostics.data_checks import COUNTED, DataReport, Issue
+from {{ cookiecutter.package_name }}.diagnostics.data_pictures import draw_class_balance
 from {{ cookiecutter.package_name }}.diagnostics.profiling import Machine, advice
 from {{ cookiecutter.package_name }}.diagnostics.settings import (
     BenchSettings,
@@ -151,6 +152,15 @@ def test_the_advice_for_a_class_that_a_split_lacks_can_be_pasted(overrides, line
         f"val has no dog. Add {COUNTED}, or choose other splits.",
         f"To split the images in another way:\n  {line}",
     ]
+
+
+@pytest.mark.figures
+def test_names_of_classes_are_no_formulas(tmp_path):
+    report = DataReport(counts={"train": np.array([5, 4]), "val": np.array([1, 1])})
+    for classes in (["cat", "dog"], ["a$_$", "dog"]):
+        draw_class_balance(report, classes, tmp_path / f"{classes[0]}.png")
+    with Image.open(tmp_path / "a$_$.png") as drawn, Image.open(tmp_path / "cat.png") as other:
+        assert drawn.size == other.size
 
 
 def test_doctor_checks_the_data_alone_without_steps(command, monkeypatch):

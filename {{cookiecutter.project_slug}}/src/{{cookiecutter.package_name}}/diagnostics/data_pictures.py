@@ -30,7 +30,8 @@ def draw_class_balance(report: DataReport, classes: Sequence[str], path: Path) -
     for place, (split, counts) in enumerate(report.counts.items()):
         rows = np.arange(len(classes)) + place * thickness
         axes.barh(rows, counts / max(counts.sum(), 1), thickness, label=f"{split}, {counts.sum()}")
-    axes.set_yticks(np.arange(len(classes)) + 0.4 - thickness / 2, classes)
+    centres = np.arange(len(classes)) + 0.4 - thickness / 2
+    axes.set_yticks(centres, classes, parse_math=False)  # a name may hold any characters
     axes.set(xlabel=f"fraction of the {COUNTED}")
     axes.invert_yaxis()
     axes.grid(axis="x", alpha=0.3)

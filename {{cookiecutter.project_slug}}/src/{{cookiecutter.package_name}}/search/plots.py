@@ -19,6 +19,7 @@ mpl.use("Agg")
 MAX_SETTINGS = 8  # more panels in a row cannot be read
 
 
+@plt.rc_context({"text.parse_math": False})  # a text may hold any characters
 def draw_scores(results: Sequence[Result], path: Path) -> dict[Path, str]:
     """Draw the best score of each run by each setting that varies.
 
