@@ -19,7 +19,6 @@ mpl.use("Agg")
 MAX_SETTINGS = 8  # more panels in a row cannot be read
 
 
-@plt.rc_context({"text.parse_math": False})  # a text may hold any characters
 def draw_scores(results: Sequence[Result], path: Path) -> dict[Path, str]:
     """Draw the best score of each run by each setting that varies.
 
@@ -27,18 +26,19 @@ def draw_scores(results: Sequence[Result], path: Path) -> dict[Path, str]:
         The PNG file and its caption.
     """
     keys = varied_settings(results)[:MAX_SETTINGS] or ["seed"]
-    size = (3.5 * len(keys), 4)
-    _, grid = plt.subplots(1, len(keys), figsize=size, squeeze=False, sharey=True)
     scored = [result for result in results if result.score is not None]
-    for axes, key in zip(grid[0], keys, strict=True):
-        points = sorted((*_order(result.settings.get(key)), result.score) for result in scored)
-        # Matplotlib places texts on an axis in the order of the points.
-        axes.scatter([text for _, _, text, _ in points], [score for *_, score in points])
-        axes.set_xlabel(key)
-        axes.tick_params("x", rotation=45)
-        axes.grid(alpha=0.3)
-    grid[0, 0].set_ylabel(results[0].monitor)
-    _save(path)
+    # A value of a setting may hold any characters.
+    with plt.rc_context({"text.parse_math": False, "figure.figsize": (3.5 * len(keys), 4)}):
+        _, grid = plt.subplots(1, len(keys), squeeze=False, sharey=True)
+        for axes, key in zip(grid[0], keys, strict=True):
+            points = sorted((*_order(result.settings.get(key)), result.score) for result in scored)
+            # Matplotlib places texts on an axis in the order of the points.
+            axes.scatter([text for _, _, text, _ in points], [score for *_, score in points])
+            axes.set_xlabel(key)
+            axes.tick_params("x", rotation=45)
+            axes.grid(alpha=0.3)
+        grid[0, 0].set_ylabel(results[0].monitor)
+        _save(path)
     return {path: "The best score of each run by each setting that varies"}
 
 
