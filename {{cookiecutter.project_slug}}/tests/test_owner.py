@@ -21,7 +21,7 @@ from {{ cookiecutter.package_name }}.run import lock
 from {{ cookiecutter.package_name }}.run.failures import explanation
 from {{ cookiecutter.package_name }}.run.files import remove_leftovers, replacing
 from {{ cookiecutter.package_name }}.run.folder import Run, find_run, read_metrics
-from {{ cookiecutter.package_name }}.run.signals import Interrupted
+from {{ cookiecutter.package_name }}.run.signals import Interrupted, interruptible
 from {{ cookiecutter.package_name }}.task import MONITOR
 from {{ cookiecutter.package_name }}.training.backbone import check_name
 from {{ cookiecutter.package_name }}.training.checkpoint import (
@@ -48,6 +48,18 @@ def run(tmp_path):
 def epochs_of(run):
     with run.metrics.open(newline="") as file:
         return [int(row["epoch"]) for row in csv.DictReader(file) if row.get(MONITOR)]
+
+
+class SignalledInDestructor:
+    def __del__(self):
+        signal.raise_signal(signal.SIGTERM)
+
+
+def test_a_signal_within_a_destructor_whose_errors_python_ignores_ends_the_command():
+    with interruptible():
+        SignalledInDestructor()  # deleted at once
+        with pytest.raises(Interrupted):
+            time.sleep(10)
 
 
 # ~ if cookiecutter.scope == "complete"

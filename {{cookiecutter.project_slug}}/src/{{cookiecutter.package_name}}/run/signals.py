@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Timer
 from types import FrameType, TracebackType
 
 
@@ -44,6 +45,15 @@ def interruptible() -> Iterator[None]:
             os.write(2, b"\nEnded at once.\n")
             os._exit(128 + signum)
 
+    def send_again(ignored: "sys.UnraisableHookArgs") -> None:
+        # Python ignores errors in destructors and in callbacks of forks, where a signal may arrive.
+        nonlocal received
+        if isinstance(ignored.exc_value, Interrupted):
+            received = False
+            Timer(0.1, os.kill, (main_process, ignored.exc_value.signum)).start()
+        else:
+            earlier_hook(ignored)
+
     # nohup and background jobs of a shell ignore signals, which stays so.
     caught = [
         signum
@@ -51,6 +61,7 @@ def interruptible() -> Iterator[None]:
         if signal.getsignal(signum) != signal.SIG_IGN
     ]
     earlier = {signum: signal.signal(signum, receive) for signum in caught}
+    earlier_hook, sys.unraisablehook = sys.unraisablehook, send_again
     try:
         yield
     except Interrupted:
@@ -58,6 +69,7 @@ def interruptible() -> Iterator[None]:
         earlier[signal.SIGINT] = signal.SIG_DFL
         raise
     finally:
+        sys.unraisablehook = earlier_hook
         for signum, handler in earlier.items():
             signal.signal(signum, handler)
 
