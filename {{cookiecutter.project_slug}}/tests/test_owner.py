@@ -11,6 +11,8 @@ import sys
 import threading
 # ~ endif
 import time
+from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -31,6 +33,8 @@ from {{ cookiecutter.package_name }}.training.checkpoint import (
 
 HOLD = """
 import sys, time
+from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from {{ cookiecutter.package_name }}.run.folder import Run
 from {{ cookiecutter.package_name }}.run.lock import locked_run
@@ -55,9 +59,29 @@ class SignalledInDestructor:
         signal.raise_signal(signal.SIGTERM)
 
 
-def test_a_signal_within_a_destructor_whose_errors_python_ignores_ends_the_command():
+def signalled_and_ignored():
+    with suppress(BaseException):
+        signal.raise_signal(signal.SIGTERM)
+
+
+def signalled_in_an_import(monkeypatch, folder):
+    (folder / "signalled.py").write_text(
+        "import signal\ntry:\n    signal.raise_signal(signal.SIGTERM)\n"
+        "except BaseException as error:\n    raise ImportError from error\n"
+    )
+    monkeypatch.syspath_prepend(folder)
+    import_module("signalled")
+
+
+@pytest.mark.parametrize("where", ["destructor", "ignored", "import"])
+def test_a_signal_ends_the_command_where_its_exception_would_be_lost(where, monkeypatch, tmp_path):
     with interruptible():
-        SignalledInDestructor()  # deleted at once
+        if where == "destructor":
+            SignalledInDestructor()  # deleted at once
+        elif where == "ignored":
+            signalled_and_ignored()
+        else:
+            signalled_in_an_import(monkeypatch, tmp_path)
         with pytest.raises(Interrupted):
             time.sleep(10)
 

@@ -4,43 +4,43 @@ Only modules that import quickly are imported at the top, so that ``--help`` and
 answered at once. PyTorch is imported after the settings have been checked.
 """
 
-from .run import signals  # first, for Ctrl-C during the other imports
+from .run.signals import Interrupted, ended_at_once, interruptible
 
-# isort: split
-# ~ if cookiecutter.task == "detection" or (cookiecutter.task == "classification" and cookiecutter.scope == "complete")
-import logging
-# ~ endif
-import os
-from pathlib import Path
-from typing import Any, TypeVar
+with ended_at_once():
+    # ~ if cookiecutter.task == "detection" or (cookiecutter.task == "classification" and cookiecutter.scope == "complete")
+    import logging
+    # ~ endif
+    import os
+    from pathlib import Path
+    from typing import Any, TypeVar
 
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
+    from hydra.core.hydra_config import HydraConfig
+    from omegaconf import DictConfig
 
-from .errors import UsageError
-# ~ if cookiecutter.scope == "complete"
-from .run.folder import Run, find_checkpoint, find_run, read_metrics
-# ~ else
-from .run.folder import Run, find_run, read_metrics
-# ~ endif
-from .run.lock import locked_run
-from .run.rank import is_first
-from .run.run_id import RUN_ID
-from .settings.check import check, resolved
-from .settings.data import SHAPES_ROOT
-# ~ if cookiecutter.scope == "complete"
-from .settings.fine_tuning import check_optimizer_unchanged
-# ~ endif
-from .settings.launch import launch, report
-from .settings.schema import EvaluateSettings, PredictSettings, Settings
-from .settings.stored import (
-    check_same_optimizer,
-    check_trackers,
-    completed,
-    overridden,
-    refer_to_split,
-    without_presets,
-)
+    from .errors import UsageError
+    # ~ if cookiecutter.scope == "complete"
+    from .run.folder import Run, find_checkpoint, find_run, read_metrics
+    # ~ else
+    from .run.folder import Run, find_run, read_metrics
+    # ~ endif
+    from .run.lock import locked_run
+    from .run.rank import is_first
+    from .run.run_id import RUN_ID
+    from .settings.check import check, resolved
+    from .settings.data import SHAPES_ROOT
+    # ~ if cookiecutter.scope == "complete"
+    from .settings.fine_tuning import check_optimizer_unchanged
+    # ~ endif
+    from .settings.launch import launch, report
+    from .settings.schema import EvaluateSettings, PredictSettings, Settings
+    from .settings.stored import (
+        check_same_optimizer,
+        check_trackers,
+        completed,
+        overridden,
+        refer_to_split,
+        without_presets,
+    )
 
 SettingsT = TypeVar("SettingsT", bound=Settings)
 
@@ -57,11 +57,11 @@ def train() -> None:
     # Lightning has started this process with a rank above 0: the run exists already.
     run = Run(Path(os.environ[RUN_SETTINGS]).parent)
     try:
-        with signals.interruptible():
+        with interruptible():
             from .train import run_training
 
             run_training(check(run.settings, Settings), run)
-    except (Exception, signals.Interrupted) as error:  # noqa: BLE001 - raised unless explained
+    except (Exception, Interrupted) as error:  # noqa: BLE001 - raised unless explained
         report(error, run)
 
 

@@ -1,16 +1,18 @@
 """End a command on Ctrl-C or SIGTERM, with the exit code 128 + the number of the signal.
 
-``cli.py`` imports this module before all others, so that Ctrl-C during their imports causes no
-traceback either.
+Python raises an exception where a signal has arrived. Within an import, the exception may be lost
+or replaced there: compiled modules clear errors, and some modules try several imports. For this
+reason, no exception is raised during imports.
 """
 
 import os
 import signal
 import sys
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import Timer
-from types import FrameType, TracebackType
+from threading import Timer, current_thread, main_thread
+from types import FrameType
 
 
 class Interrupted(SystemExit):
@@ -25,34 +27,79 @@ class Interrupted(SystemExit):
 
 
 @contextmanager
+def ended_at_once() -> Iterator[None]:
+    """End the process on the first Ctrl-C in the block, which has nothing to finish."""
+
+    def end(signum: int, _frame: FrameType | None) -> None:
+        os.write(2, b"\nEnded by Ctrl-C.\n")
+        os._exit(128 + signum)
+
+    earlier = signal.getsignal(signal.SIGINT)
+    if current_thread() is not main_thread() or earlier is not signal.default_int_handler:
+        yield
+        return
+    signal.signal(signal.SIGINT, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, earlier)
+
+
+class _Receiver:
+    """Raises ``Interrupted`` for a signal, again if the exception is lost."""
+
+    def __init__(self) -> None:
+        self.main_process = os.getpid()
+        self.received = False
+        self.is_sent_again = False
+        self.ended = False
+
+    def receive(self, signum: int, frame: FrameType | None) -> None:
+        if os.getpid() != self.main_process:
+            return  # a process that loads images: the main process ends it
+        if self.received and not self.is_sent_again:
+            if signum == signal.SIGINT:
+                os.write(2, b"\nEnded at once.\n")
+                os._exit(128 + signum)
+            return
+        self.received, self.is_sent_again = True, False
+        if _is_import(frame):
+            self._send_later(signum)
+        else:
+            raise self._interrupted(signum)
+
+    def _interrupted(self, signum: int) -> Interrupted:
+        error = Interrupted(signum)
+        weakref.finalize(error, self._send_later, signum).atexit = False
+        return error
+
+    def _send_later(self, signum: int) -> None:
+        if not self.ended:
+            timer = Timer(0.1, self._send, (signum,))
+            timer.daemon = True
+            timer.start()
+
+    def _send(self, signum: int) -> None:
+        if not self.ended:
+            self.is_sent_again = True
+            os.kill(self.main_process, signum)
+
+
+@contextmanager
 def interruptible() -> Iterator[None]:
     """Raise ``Interrupted`` in the block when Ctrl-C or SIGTERM arrives for the first time.
+
+    During an import, it is raised as soon as the import has ended. If the exception is lost, for
+    example in a destructor, it is raised again.
 
     Another Ctrl-C ends the process at once. Another SIGTERM is ignored, because launchers may send
     it twice.
     """
-    main_process = os.getpid()
-    received = False
+    receiver = _Receiver()
 
-    def receive(signum: int, _frame: FrameType | None) -> None:
-        nonlocal received
-        if os.getpid() != main_process:
-            return  # a process that loads images: the main process ends it
-        if not received:
-            received = True
-            raise Interrupted(signum)
-        if signum == signal.SIGINT:
-            os.write(2, b"\nEnded at once.\n")
-            os._exit(128 + signum)
-
-    def send_again(ignored: "sys.UnraisableHookArgs") -> None:
-        # Python ignores errors in destructors and in callbacks of forks, where a signal may arrive.
-        nonlocal received
-        if isinstance(ignored.exc_value, Interrupted):
-            received = False
-            Timer(0.1, os.kill, (main_process, ignored.exc_value.signum)).start()
-        else:
-            earlier_hook(ignored)
+    def ignore(unraisable: "sys.UnraisableHookArgs") -> None:
+        if not isinstance(unraisable.exc_value, Interrupted):
+            earlier_hook(unraisable)
 
     # nohup and background jobs of a shell ignore signals, which stays so.
     caught = [
@@ -60,8 +107,8 @@ def interruptible() -> Iterator[None]:
         for signum in (signal.SIGINT, signal.SIGTERM)
         if signal.getsignal(signum) != signal.SIG_IGN
     ]
-    earlier = {signum: signal.signal(signum, receive) for signum in caught}
-    earlier_hook, sys.unraisablehook = sys.unraisablehook, send_again
+    earlier = {signum: signal.signal(signum, receiver.receive) for signum in caught}
+    earlier_hook, sys.unraisablehook = sys.unraisablehook, ignore
     try:
         yield
     except Interrupted:
@@ -69,18 +116,15 @@ def interruptible() -> Iterator[None]:
         earlier[signal.SIGINT] = signal.SIG_DFL
         raise
     finally:
+        receiver.ended = True
         sys.unraisablehook = earlier_hook
         for signum, handler in earlier.items():
             signal.signal(signum, handler)
 
 
-def _without_traceback(
-    kind: type[BaseException], error: BaseException, trace: TracebackType | None
-) -> None:
-    if issubclass(kind, KeyboardInterrupt):
-        print("\nEnded by Ctrl-C.", file=sys.stderr)
-    else:
-        sys.__excepthook__(kind, error, trace)
-
-
-sys.excepthook = _without_traceback
+def _is_import(frame: FrameType | None) -> bool:
+    while frame:
+        if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
+            return True
+        frame = frame.f_back
+    return False

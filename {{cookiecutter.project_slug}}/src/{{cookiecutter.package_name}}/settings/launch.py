@@ -33,7 +33,7 @@ from ..run.processes import agreed_run_id
 # ~ endif
 from ..run.rank import is_first
 from ..run.run_id import RUN_ID, new_run_id
-from ..run.signals import Interrupted, interruptible
+from ..run.signals import Interrupted, ended_at_once, interruptible
 from .help import print_help
 from .stored import CONFIGS
 
@@ -59,32 +59,9 @@ def launch(command: str, model: type[BaseModel], work: Callable[[DictConfig], No
         model: the settings of the command, for ``--help``.
         work: checks the composed settings and runs the command.
     """
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # for paths that are not UTF-8
-    logging.getLogger("matplotlib").setLevel(logging.WARNING)  # it logs each cache of fonts
-    # ~ if cookiecutter.use_wandb
-    unset_empty_variables()
-    if command != "train":
-        os.environ.pop("WANDB_RUN_ID", None)  # otherwise, a training run is overwritten
-    # ~ endif
-    if RUN_ID not in os.environ:
-        # ~ if cookiecutter.scope == "complete"
-        os.environ[RUN_ID] = agreed_run_id(new_run_id())
-        # ~ else
-        os.environ[RUN_ID] = new_run_id()
-        # ~ endif
-    # ~ if cookiecutter.scope == "complete"
-    if "hydra/launcher=slurm" in sys.argv and not find_spec("submitit"):
-        sys.exit("\nhydra/launcher=slurm needs another package: uv sync --extra slurm\n")
-    # ~ endif
-    switches = {"-m", "--multirun"}
-    words = sorted(sys.argv[1:], key=lambda word: word not in switches)  # Hydra wants them first
-    words = [_hydra_word(word, multirun=words[0] in switches) for word in words]
-    if {"-h", "--help"} & {*words}:
-        print_help(command, model, [word for word in words if not word.startswith("-")])
+    words = _prepared(command, model)
+    if words is None:
         return
-    _refuse_bare_words([word for word in words if word not in switches])
     typed, sys.argv[1:] = sys.argv[1:], words
     failed: list[str] = []  # runs of a multirun
 
@@ -113,6 +90,38 @@ def launch(command: str, model: type[BaseModel], work: Callable[[DictConfig], No
         hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=command)(job)()
     if failed:
         sys.exit(1)
+
+
+@ended_at_once()
+def _prepared(command: str, model: type[BaseModel]) -> list[str] | None:
+    """Prepare the process; return the words for Hydra, or None if the help has been printed."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # for paths that are not UTF-8
+    logging.getLogger("matplotlib").setLevel(logging.WARNING)  # it logs each cache of fonts
+    # ~ if cookiecutter.use_wandb
+    unset_empty_variables()
+    if command != "train":
+        os.environ.pop("WANDB_RUN_ID", None)  # otherwise, a training run is overwritten
+    # ~ endif
+    if RUN_ID not in os.environ:
+        # ~ if cookiecutter.scope == "complete"
+        os.environ[RUN_ID] = agreed_run_id(new_run_id())
+        # ~ else
+        os.environ[RUN_ID] = new_run_id()
+        # ~ endif
+    # ~ if cookiecutter.scope == "complete"
+    if "hydra/launcher=slurm" in sys.argv and not find_spec("submitit"):
+        sys.exit("\nhydra/launcher=slurm needs another package: uv sync --extra slurm\n")
+    # ~ endif
+    switches = {"-m", "--multirun"}
+    words = sorted(sys.argv[1:], key=lambda word: word not in switches)  # Hydra wants them first
+    words = [_hydra_word(word, multirun=words[0] in switches) for word in words]
+    if {"-h", "--help"} & {*words}:
+        print_help(command, model, [word for word in words if not word.startswith("-")])
+        return None
+    _refuse_bare_words([word for word in words if word not in switches])
+    return words
 
 
 def _refuse_bare_words(words: Sequence[str]) -> None:
