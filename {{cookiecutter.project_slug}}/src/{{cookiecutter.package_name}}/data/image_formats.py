@@ -137,7 +137,7 @@ def _channels_last(values: np.ndarray, channels: int) -> np.ndarray:
         return values[..., None]
     if values.ndim == 3 and values.shape[2] in {channels, 1}:
         return values
-    if values.ndim == 3 and values.shape[0] == channels < values.shape[2]:
+    if values.ndim == 3 and values.shape[0] in {channels, 1} and values.shape[0] < values.shape[2]:
         return np.moveaxis(values, 0, 2)
     shape = " x ".join(map(str, values.shape))
     raise ValueError(f"it has {shape} values, but data.channels={channels}")
