@@ -302,6 +302,13 @@ def test_one_channel_is_read_from_grey_files_only(tmp_path):
             read_image(tmp_path / name, grey)
 
 
+def test_a_palette_with_opacity_has_four_channels(tmp_path):
+    image = Image.new("P", (6, 4), 1)
+    image.putpalette([0, 0, 0, 10, 20, 30])
+    image.save(tmp_path / "a.png", transparency=bytes([255, 40]))
+    assert read_image(tmp_path / "a.png", PixelFormat(4))[:, 0, 0].tolist() == [10, 20, 30, 40]
+
+
 def test_a_file_with_another_number_of_channels_is_named(tmp_path):
     for name, values in (("a.npy", np.zeros((4, 6, 3), np.uint8)), ("a.tif", quadrants())):
         path = write(tmp_path / name, values)

@@ -201,7 +201,8 @@ def _bands(image: Image.Image, *, rgb: bool) -> np.ndarray:
             image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
         return np.array(image.convert("RGB"))
     if image.mode in {"1", "P", "PA"}:
-        image = image.convert({"1": "L", "P": "RGB", "PA": "RGBA"}[image.mode])
+        color = "RGBA" if image.has_transparency_data else "RGB"
+        image = image.convert("L" if image.mode == "1" else color)
     values = np.array(image)
     return values if values.ndim == 3 else values[..., None]
 
