@@ -97,8 +97,8 @@ def test_files_that_links_show_twice_are_noted(tmp_path):
         reading = Reading()
         reading.add_unused_images(tmp_path, [tmp_path / name for name in used], "unused")
         assert len(reading.notes) == notes
-        for note in reading.notes:
-            assert note.startswith(f"{tmp_path / 'val'} is a link. Files that are used twice through links: 1.")
+        expected = f"{tmp_path / 'val'} is a link. Files that are used twice through links: 1."
+        assert all(note.startswith(expected) for note in reading.notes)
 
 
 def test_split_folders_are_found_by_their_usual_names_in_any_case(tmp_path):

@@ -16,7 +16,7 @@ SUFFIXES = frozenset({
     *([".avif"] if features.check("avif") else []),
     *([".heic", ".heif"] if find_spec("pillow_heif") else []),
 })  # fmt: skip
-# Images and videos that are not read unless SUFFIXES has them, too. They are counted, so that their
+# Images and films that are not read unless SUFFIXES has them, too. They are counted, so that their
 # loss is not overlooked.
 UNSUPPORTED = frozenset({
     ".apng", ".arw", ".avi", ".avif", ".cr2", ".cr3", ".dcm", ".dng", ".exr", ".fits", ".hdr",
