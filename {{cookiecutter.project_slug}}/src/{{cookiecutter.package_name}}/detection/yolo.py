@@ -155,10 +155,9 @@ def _check_objects(file: Path, splits: dict[str, list[AnnotatedImage]], reading:
 
 
 def _resolve(base: Path, name: str) -> Path | None:
-    """Return the file or folder that ``data.yaml`` names, or None if there is none.
+    """Return what ``data.yaml`` names; a path of another computer is found by its last parts.
 
-    Some tools write ../train/images for train/images in the folder of data.yaml. A path of another
-    computer is found by its last parts, if one of them names a split.
+    One of these parts must name a split. Some tools write ../train/images for train/images.
     """
     parts = name.split("/")
     ends = (parts[start:] for start in range(1, len(parts)))

@@ -55,9 +55,7 @@ class CocoMasks:
         return CocoImage(Path(path), width, height, annotations, Path(source))
 
     def __call__(self, index: int, size: tuple[int, int]) -> Tensor:
-        """Return the mask of an image, whose file has the given height and width.
-
-        It is a uint8 tensor [H, W] of class ids and ``IGNORE_INDEX``.
+        """Return the mask of an image of this size, uint8 [H, W] of ids and ``IGNORE_INDEX``.
 
         Raises:
             UnreadableImageError: if the annotations are for another size, or an outline is invalid.
