@@ -175,9 +175,10 @@ def test_a_name_in_two_folders_that_do_not_exist_is_missing(tmp_path):
         ({"id": 0, "name": "colour"}, "colour", ["red", "green"]),
         ({"id": 0, "name": "red"}, "red", ["red", "green"]),  # the same name as its child
         ({"id": 0, "name": "blue"}, "none", ["blue", "red", "green"]),
+        ({"id": 0, "name": "_Background_"}, "none", ["red", "green"]),
     ],
 )
-def test_an_unused_parent_of_categories_is_no_class(tmp_path, parent, of_children, classes):
+def test_an_unused_parent_or_background_is_no_class(tmp_path, parent, of_children, classes):
     def change(_, content):
         for entry in content["categories"]:
             entry["supercategory"] = of_children
@@ -339,6 +340,19 @@ def test_splits_of_different_categories_are_refused(tmp_path):
     change = spoiled(tmp_path, lambda content: content["categories"][1].update(id=91), "val")
     with pytest.raises(UsageError, match=r"val\.json.*different categories:\n  7 red, 91 green"):
         read(change)
+
+
+def test_a_split_may_list_fewer_categories(tmp_path):
+    def change(content):
+        red = content["categories"][0]["id"]
+        content["categories"] = content["categories"][:1]
+        content["annotations"] = [
+            entry for entry in content["annotations"] if entry["category_id"] == red
+        ]
+
+    names, splits = read(spoiled(tmp_path, change, "val"))
+    assert names == ["red", "green"]
+    assert {item.label for image in splits["val"] for item in image.objects} == {0}
 
 
 @pytest.mark.parametrize("text", ["{", "[" * 100_000], ids=["incomplete", "deep"])

@@ -151,7 +151,7 @@ def test_the_advice_for_a_class_that_a_split_lacks_can_be_pasted(overrides, line
     overrides = (small.OWN, "data.root=x", "tracking=none", *overrides)
     settings = check(small.composed(*overrides, name="doctor"), DoctorSettings)
     reading = Reading(new_splits=("train", "val"))
-    datasets = Datasets([], [], [], ["cat", "dog"], list, reading)
+    datasets = Datasets([], [], [], ["cat", "dog"], list, reading=reading)
     assert [*doctor.class_advice(report, ["cat", "dog"], settings, datasets)] == [
         f"val has no dog. Add {COUNTED}, or choose other splits.",
         f"To split the images in another way:\n  {line}",

@@ -54,12 +54,13 @@ def test_hidden_and_system_files_are_no_data_and_unsupported_images_are_counted(
         root, "a.jpg", "._a.jpg", ".ipynb_checkpoints/a.jpg", "__MACOSX/cat/a.jpg", "@eaDir/b.jpg"
     )
     touch(root, "#recycle/a.jpg", "$Recycle.Bin/a.jpg", "System Volume Information/a.jpg")
-    touch(root, "cat/b.CR2", "cat/c.jxl", "cat/notes.txt", "v1.2/photo")
+    touch(root, "cat/b.CR2", "cat/c.jxl", "cat/film.mp4", "cat/notes.txt", "v1.2/photo")
     (root / "gone.jpg").symlink_to(root / "nowhere.jpg")
     (root / "itself.jpg").symlink_to(root / "itself.jpg")
     listed = list_images(root)
     assert below(root, listed.images) == ["a.jpg"]
-    assert below(root, listed.unsupported) == ["cat/b.CR2", "cat/c.jxl", "v1.2/photo"]
+    unsupported = ["cat/b.CR2", "cat/c.jxl", "cat/film.mp4", "v1.2/photo"]
+    assert below(root, listed.unsupported) == unsupported
     assert below(root, listed.skipped) == [
         "#recycle", "$Recycle.Bin", "._a.jpg", ".ipynb_checkpoints", "@eaDir",
         "System Volume Information", "__MACOSX", "gone.jpg", "itself.jpg",
@@ -87,6 +88,17 @@ def test_links_to_folders_are_followed_once_and_never_in_a_circle(tmp_path):
     (tmp_path / "elsewhere" / "circle").symlink_to(tmp_path, target_is_directory=True)
     assert below(root, images_below(root)) == ["a/1.jpg", "b/2.jpg", "c/3.jpg"]
     assert folders_in(root) == ["a", "again", "b", "c", "d", "up"]
+
+
+def test_files_that_links_show_twice_are_noted(tmp_path):
+    touch(tmp_path, "train/1.jpg", "train/2.jpg")
+    (tmp_path / "val").symlink_to(tmp_path / "train", target_is_directory=True)
+    for used, notes in ((["train/1.jpg", "val/1.jpg"], 1), (["train/1.jpg", "val/2.jpg"], 0)):
+        reading = Reading()
+        reading.add_unused_images(tmp_path, [tmp_path / name for name in used], "unused")
+        assert len(reading.notes) == notes
+        expected = f"{tmp_path / 'val'} is a link. Files that are used twice through links: 1."
+        assert all(note.startswith(expected) for note in reading.notes)
 
 
 def test_split_folders_are_found_by_their_usual_names_in_any_case(tmp_path):

@@ -134,6 +134,11 @@ def test_the_range_is_found_over_all_images(tmp_path, images, expected):
     assert find_value_range(paths, PixelFormat()) == expected
 
 
+def test_opacity_is_no_part_of_the_range(tmp_path):
+    write_png_of_16_bits(tmp_path / "a.png", (0, 960, 3200, 65535))
+    assert find_value_range([str(tmp_path / "a.png")], PixelFormat()) == (0, 4095)
+
+
 def test_a_range_is_looked_for_in_a_limited_number_of_images(tmp_path, monkeypatch):
     path = str(write(tmp_path / "a.npy", np.uint16([[0, 1000]])))
     opened = []
@@ -248,6 +253,13 @@ def test_images_of_many_channels_are_read(tmp_path, suffix, channels, first):
     assert image_size(path, PixelFormat(channels=channels)) == (8, 12)
 
 
+def test_a_single_plane_of_numpy_is_grey(tmp_path):
+    path = write(tmp_path / "a.npy", np.full((1, 4, 6), 9, np.uint8))
+    image = read_image(path)
+    assert image.shape == (3, 4, 6)
+    assert image.unique().tolist() == [9]
+
+
 def write_pages(path, *pages):
     """Write a TIFF file of several pages."""
     images = [Image.fromarray(page) for page in pages]
@@ -288,6 +300,13 @@ def test_one_channel_is_read_from_grey_files_only(tmp_path):
         Image.new("RGB", (6, 4)).save(tmp_path / name)
         with pytest.raises(UnreadableImageError, match=reason):
             read_image(tmp_path / name, grey)
+
+
+def test_a_palette_with_opacity_has_four_channels(tmp_path):
+    image = Image.new("P", (6, 4), 1)
+    image.putpalette([0, 0, 0, 10, 20, 30])
+    image.save(tmp_path / "a.png", transparency=bytes([255, 40]))
+    assert read_image(tmp_path / "a.png", PixelFormat(4))[:, 0, 0].tolist() == [10, 20, 30, 40]
 
 
 def test_a_file_with_another_number_of_channels_is_named(tmp_path):

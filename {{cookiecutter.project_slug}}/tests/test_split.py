@@ -113,6 +113,8 @@ def test_images_of_a_group_stay_together(tmp_path, pattern, name):
 def test_an_image_without_a_group_is_named(tmp_path):
     with pytest.raises(UsageError, match=r"split_by=film\\d does not match b\.jpg"):
         split(["film1.jpg", "b.jpg"], tmp_path, split_by=r"film\d")
+    with pytest.raises(UsageError, match=r"does not match 1\.jpg"):  # but an empty text
+        split(["a.jpg", "1.jpg", "2.jpg"], tmp_path, split_by="^[a-z]*")
 
 
 def test_too_few_images_are_refused(tmp_path):

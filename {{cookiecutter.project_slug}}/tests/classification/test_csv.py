@@ -3,6 +3,7 @@ import unicodedata
 import pytest
 from PIL import Image
 
+from {{ cookiecutter.package_name }}.classification.csv_labels import _sorted_classes
 from {{ cookiecutter.package_name }}.classification.dataset import build_datasets
 from {{ cookiecutter.package_name }}.data.checks import check_learnable
 from {{ cookiecutter.package_name }}.errors import UsageError
@@ -178,6 +179,11 @@ def test_classes_that_are_numbers_are_in_the_order_of_their_values(write):
         ["9", "10"],
         {"train": {"a": 1, "b": 0}, "val": {"c": 0}, "test": {"c": 0}},
     )
+
+
+def test_classes_of_the_same_value_are_in_the_same_order_in_every_process():
+    names = ["1", "01", "001", "0001", "00001", "0"]
+    assert _sorted_classes([[name] for name in names]) == ["0", "00001", "0001", "001", "01", "1"]
 
 
 def test_unsplit_images_are_split_by_the_seed_with_every_label_in_each_split(write):

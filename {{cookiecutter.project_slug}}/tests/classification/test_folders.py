@@ -224,6 +224,21 @@ def test_without_test_images_those_of_validation_are_tested(own_data):
     assert any("test" in note for note in datasets.reading.notes)
 
 
+def test_a_folder_of_other_images_beside_the_training_images_is_left_out_and_counted(own_data):
+    split(own_data)
+    shutil.rmtree(own_data / "val")
+    (own_data / "test" / "red").rename(own_data / "unlabelled")
+    shutil.rmtree(own_data / "test")
+    (own_data / "unlabelled").rename(own_data / "test")
+    datasets = build_datasets(folder(own_data))
+    assert datasets.classes == ["blue", "red"]
+    used = paths(datasets.train) | paths(datasets.val) | paths(datasets.test)
+    assert {Path(path).relative_to(own_data).parts[0] for path in used} == {"train"}
+    assert [(part.count, part.reason) for part in datasets.reading.left_out] == [
+        (10, "in no class folder of a split")
+    ]
+
+
 def test_without_validation_images_a_part_of_each_class_of_train_is_used(own_data):
     split(own_data)
     shutil.rmtree(own_data / "val")

@@ -334,6 +334,21 @@ def test_an_invalid_data_yaml_is_named(root, content, message):
         datasets(root)
 
 
+@pytest.mark.parametrize("prefix", ["/content/pets/", "C:\\pets\\", "pets/"])
+def test_the_folders_of_another_computer_are_found_by_their_last_parts(root, prefix):
+    (root / "data.yaml").write_text(
+        f"train: {prefix}images/train\nval: {prefix}images/val\ntest: {prefix}images/test\n"
+        "names: [cat, dog]\n"
+    )
+    found = datasets(root)
+    assert {Path(path).parent for path in found.val.paths} == {root / "images" / "val"}
+    name = f"{prefix}images/train".replace("\\", "/")
+    assert f"{root / 'data.yaml'} names {name}, which is read as {root / 'images' / 'train'}." in (
+        found.reading.notes
+    )
+    assert any("images/test, which does not exist" in note for note in found.reading.notes)
+
+
 @pytest.mark.parametrize("kind", ["path", "train", "list"])
 def test_images_outside_the_data_set_are_refused_unless_they_are_allowed(root, kind):
     data = root / "data"

@@ -172,6 +172,23 @@ def test_a_palette_of_greys_counts_as_grey_values(tmp_path):
     assert ids(paths[0], looked_at(classes, paths)) == OBJECT.tolist()
 
 
+@pytest.mark.parametrize("suffix", ["gif", "png"])
+def test_a_palette_of_the_ids_in_grey_is_read_by_its_greys(tmp_path, suffix):
+    stored = np.array([[0, 2, 2], [0, 255, 3]], np.uint8)
+    classes, reading = names(tmp_path, "a\nb\nc\nd\n"), Reading()
+    paths = [str(tmp_path / f"{index}.{suffix}") for index in range(2)]
+    for path, values in zip(paths, (stored, stored[:, ::-1] % 255), strict=True):
+        image = Image.fromarray(values)
+        (image if suffix == "gif" else image.quantize(4)).save(path)
+        with Image.open(path) as file:
+            assert file.mode == "P"
+    assert ids(paths[0], looked_at(classes, paths, reading)) == stored.tolist()
+    assert reading.notes == ["2 of 2 masks of train have no pixel of b."]
+    # Black and white may be the colours of any ids.
+    paths = write(tmp_path, palette(1 - OBJECT, (255, 255, 255), (0, 0, 0)))
+    assert ids(paths[0], looked_at(classes, paths)) == (1 - OBJECT).tolist()
+
+
 @pytest.mark.parametrize("kind", ["<u2", ">u2", "<i4", "<f4"])
 def test_ids_of_every_type_are_read_and_never_rounded_or_cut_off(tmp_path, kind):
     def write_tiff(values):
@@ -197,6 +214,9 @@ def test_a_class_in_no_training_mask_is_reported(tmp_path):
     write(tmp_path, np.zeros((2, 3), np.uint8), np.zeros((2, 3), np.uint8))
     with pytest.raises(UsageError, match="hold no pixel of object, so nothing can be learned"):
         looked_at(names(tmp_path, "background\nobject\n"), paths)
+    both = write(tmp_path, OBJECT, np.zeros((2, 3), np.uint8))
+    with pytest.raises(UsageError, match=r"val hold no pixel of object, .* can be measured"):
+        looked_at(names(tmp_path, "background\nobject\n"), both[:1], val=both[1:])
 
 
 def test_masks_of_jpeg_are_reported(tmp_path):

@@ -170,6 +170,7 @@ def test_classes_without_an_id_of_their_own_are_refused(tmp_path, categories, me
         content["categories"] = [
             {"id": 7 + index, "name": name} for index, name in enumerate(categories)
         ]
+        content["annotations"][0]["category_id"] = 8
 
     write_coco(tmp_path, change)
     with pytest.raises(UsageError, match=message):

@@ -260,4 +260,5 @@ def image_folder(root: Path, splits: Mapping[str, Sequence[tuple[str, Any]]]) ->
 def _sorted_classes(labels: Sequence[Sequence[str]]) -> list[str]:
     """Return the different labels in the order of their names, or of their values if numbers."""
     names = {name for row in labels for name in row}
-    return sorted(names, key=int if all(name.isdecimal() for name in names) else None)
+    numbers = all(name.isdecimal() for name in names)
+    return sorted(names, key=lambda name: (int(name) if numbers else 0, name))

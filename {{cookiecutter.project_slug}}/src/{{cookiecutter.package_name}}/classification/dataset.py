@@ -34,19 +34,15 @@ from .csv_labels import image_folder, read_csv
 from .transforms import Transform, train_transform
 from .write_shapes import write_shapes
 
-UNLABELLED = -1
-
-
 # ~ if cookiecutter.scope == "complete"
 # The index of the class, or UNLABELLED; if images may have several labels, 0 or 1 for each class.
 Target = int | list[int]
-
-
 # ~ else
 Target = int  # the index of the class, or UNLABELLED
-
-
 # ~ endif
+UNLABELLED = -1
+
+
 class Sample(NamedTuple):
     """A transformed image of a data set and its target."""
 
@@ -170,12 +166,10 @@ def build_datasets(settings: DataSettings) -> Datasets:
         # ~ endif
     )
     for split, files in images.items():
-        # ~ if cookiecutter.scope == "complete"
         labels = [target for _, target in files]
+        # ~ if cookiecutter.scope == "complete"
         if several:
             labels = [label for target in labels for label in target_labels(target)]
-        # ~ else
-        labels = [target for _, target in files]
         # ~ endif
         reading.count(split, images=len(files), labels=labels, classes=classes)
     used = (path for files in found.values() for path, _ in files)
@@ -230,7 +224,7 @@ def _find_split_folders(root: Path, reading: Reading) -> dict[str, Path]:
     # A folder of images is a class, even if it is named train.
     found = {split: path for split, path in split_folders(root).items() if folders_in(path)}
     names = folders_in(root)
-    if "train" in found and (len(found) > 1 or len(names) == 1):
+    if "train" in found and (len(found) > 1 or all(map(split_of, names))):
         return found
     splits = [path.name for path in split_folders(root).values()]
     if len(splits) > 1 and sorted(splits) == names and not found:

@@ -35,13 +35,10 @@ def image_weights(labels: Iterable[Collection[int]], balance: float) -> Tensor |
 
 
 def draw_keys(weights: Tensor, count: int, epoch: int, generator: torch.Generator) -> list[int]:
-    """Draw images with replacement, and return their keys for ``SeededSamples``.
+    """Draw images with replacement by their weights, float64 [images].
 
-    Args:
-        weights: float64 tensor [images].
-        count: the number of images to draw.
-        epoch: the epoch, from 0.
-        generator: the source of the random numbers.
+    Returns:
+        The keys of the images for ``SeededSamples`` in this epoch, which counts from 0.
     """
     order = torch.multinomial(weights, count, replacement=True, generator=generator).tolist()
     drawn: Counter[int] = Counter()

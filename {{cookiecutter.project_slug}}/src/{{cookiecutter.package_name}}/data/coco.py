@@ -113,7 +113,8 @@ def _check_annotated(contents: dict[str, CocoFile], reading: Reading) -> None:
 def _class_names(contents: Sequence[CocoFile], reading: Reading) -> dict[int, str]:
     """Return the names of the categories by id, in the order of the ids.
 
-    A category without annotations in any split is left out if it is the supercategory of another.
+    A category without annotations in any split is left out if it is the supercategory of another,
+    or the background.
     """
     file, categories = contents[0].path, contents[0].categories
     all_names = _names(contents[0])
@@ -122,27 +123,30 @@ def _class_names(contents: Sequence[CocoFile], reading: Reading) -> dict[int, st
         for content in contents
         for entry in content.annotations.values()
     }
-    parents = {
+    unused = [
         key
         for key, name in all_names.items()
         if key not in used
-        and any(
-            entry.get("supercategory") == name
-            for other, entry in categories.items()
-            if other != key
+        and (
+            name.strip("_").casefold() == "background"
+            or any(
+                entry.get("supercategory") == name
+                for other, entry in categories.items()
+                if other != key
+            )
         )
-    }
-    for key in sorted(parents):
-        reading.leave_out("categories", "supercategories without annotations", file)
+    ]
+    for key in unused:
+        reading.leave_out("categories", "background or supercategories without annotations", file)
         reading.note(
-            f"{file}: category {key} {all_names[key]} is not used as a class, since it is the "
-            "supercategory of others and has no annotation."
+            f"{file}: category {key} {all_names[key]} is not used as a class, since it has no "
+            "annotation and is the background or the supercategory of others."
         )
-    names = {key: name for key, name in all_names.items() if key not in parents}
+    names = {key: name for key, name in all_names.items() if key not in unused}
     if not names or len({*names.values()} - {""}) < len(names):
         raise UsageError(f"{file} must have categories of unique names, not {_listed(names)}")
     for content in contents[1:]:
-        if _names(content) != all_names:
+        if not _names(content).items() <= all_names.items():
             raise UsageError(
                 f"{content.path} and the annotations for train have different categories:\n"
                 f"  {_listed(_names(content))}\n  {_listed(all_names)}"

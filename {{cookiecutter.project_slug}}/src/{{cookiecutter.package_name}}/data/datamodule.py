@@ -47,15 +47,9 @@ class Datasets:
     classes: Sequence[str]
     collate: Callable[[list[Any]], Any]
     # ~ if cookiecutter.scope == "complete" and cookiecutter.task != "segmentation"
-    reading: Reading = field(default_factory=Reading)
     weights: Tensor | None = None  # float64 [training images], see ``image_weights``
-
-
-    # ~ else
-    reading: Reading = field(default_factory=Reading)
-
-
     # ~ endif
+    reading: Reading = field(default_factory=Reading)
 
 
 class TrainingLoader(DataLoader[Any]):

@@ -16,12 +16,13 @@ SUFFIXES = frozenset({
     *([".avif"] if features.check("avif") else []),
     *([".heic", ".heif"] if find_spec("pillow_heif") else []),
 })  # fmt: skip
-# Image files that are not read unless SUFFIXES has them, too. They are counted, so that their loss
-# is not overlooked.
+# Images and films that are not read unless SUFFIXES has them, too. They are counted, so that their
+# loss is not overlooked.
 UNSUPPORTED = frozenset({
-    ".apng", ".arw", ".avif", ".cr2", ".cr3", ".dcm", ".dng", ".exr", ".hdr", ".heic", ".heif",
-    ".ico", ".j2k", ".jfif", ".jp2", ".jpe", ".jxl", ".nef", ".npy", ".npz", ".orf", ".pbm", ".pcx",
-    ".pgm", ".pnm", ".ppm", ".psd", ".raf", ".raw", ".rw2", ".svg", ".tga",
+    ".apng", ".arw", ".avi", ".avif", ".cr2", ".cr3", ".dcm", ".dng", ".exr", ".fits", ".hdr",
+    ".heic", ".heif", ".ico", ".j2k", ".jfif", ".jp2", ".jpe", ".jxl", ".m4v", ".mkv", ".mov",
+    ".mp4", ".mpo", ".nef", ".nii", ".npy", ".npz", ".orf", ".pbm", ".pcx", ".pgm", ".pnm", ".ppm",
+    ".psd", ".raf", ".raw", ".rw2", ".svg", ".tga", ".webm",
 })  # fmt: skip
 SYSTEM_FOLDERS = frozenset({  # of Windows, macOS, Linux and network storage, in lower case
     "#recycle", "#snapshot", "$recycle.bin", "@eadir", "@recycle", "__macosx", "lost+found",

@@ -137,7 +137,7 @@ def _channels_last(values: np.ndarray, channels: int) -> np.ndarray:
         return values[..., None]
     if values.ndim == 3 and values.shape[2] in {channels, 1}:
         return values
-    if values.ndim == 3 and values.shape[0] == channels < values.shape[2]:
+    if values.ndim == 3 and values.shape[0] in {channels, 1} and values.shape[0] < values.shape[2]:
         return np.moveaxis(values, 0, 2)
     shape = " x ".join(map(str, values.shape))
     raise ValueError(f"it has {shape} values, but data.channels={channels}")
@@ -201,7 +201,8 @@ def _bands(image: Image.Image, *, rgb: bool) -> np.ndarray:
             image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
         return np.array(image.convert("RGB"))
     if image.mode in {"1", "P", "PA"}:
-        image = image.convert({"1": "L", "P": "RGB", "PA": "RGBA"}[image.mode])
+        color = "RGBA" if image.has_transparency_data else "RGB"
+        image = image.convert("L" if image.mode == "1" else color)
     values = np.array(image)
     return values if values.ndim == 3 else values[..., None]
 

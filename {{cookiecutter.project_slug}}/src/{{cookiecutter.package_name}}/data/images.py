@@ -134,12 +134,9 @@ def _decode_jpeg(content: bytes, max_pixels: int) -> Tensor:
 def size_conflict(
     size: tuple[int, int], annotated: tuple[int, int], source: str = "annotations say"
 ) -> str:
-    """Explain that the size of a file differs from the size that it should have.
+    """Explain that the height and width of a file, as it is shown, are not the annotated ones.
 
-    Args:
-        size: the height and width of the file as it is shown.
-        annotated: the height and width that it should have.
-        source: where that size comes from, with a verb.
+    ``source`` is where these come from, with a verb.
     """
     shown, expected = (f"{width} x {height}" for height, width in (size, annotated))
     reason = f"it is {shown} pixels, but its {source} {expected}"

@@ -128,11 +128,7 @@ class Reading:
 
     # ~ if cookiecutter.task != "classification"
     def note_shared(self, files: Iterable[tuple[str, str | Path]]) -> None:
-        """Note images that share an annotation file.
-
-        Args:
-            files: the annotation file and the image of each pair; an image may be repeated.
-        """
+        """Note images that share an annotation file, from pairs of that file and an image."""
         first: dict[str, str | Path] = {}
         shared: dict[str, set[str]] = {}
         for file, image in files:
@@ -167,6 +163,12 @@ class Reading:
                 os.path.join(root, os.path.relpath(path, root))  # noqa: PTH118 - a string
                 for path in known.difference(listed.images)
             )
+        for link in listed.repeated[:1]:
+            if again := len(known) - len({*map(os.path.realpath, known)}):
+                self.note(
+                    f"{link} is a link. Files that are used twice through links: {again}. The "
+                    "scores of a split with images of another split will be too good."
+                )
         for path in unused:
             if path not in known:
                 self.leave_out("images", reason, path)

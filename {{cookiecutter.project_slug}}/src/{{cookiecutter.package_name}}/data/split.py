@@ -121,7 +121,7 @@ def _group(paths: Sequence[str | Path], root: Path, pattern: str | None) -> Grou
         text = name if "/" in pattern else name.rpartition("/")[2]
         match = re.search(pattern, text)
         key = match and (match[1] if match.re.groups else match[0])
-        if key is None:
+        if not key:  # an empty match is none
             raise UsageError(
                 f"data.split_by={pattern} does not match {text}, so its group is not known.\n"
                 "Name a pattern that matches each image, such as data.split_by='^[a-z]+'"

@@ -57,6 +57,8 @@ def find_value_range(paths: Sequence[str], pixels: PixelFormat) -> tuple[float, 
                 continue
             if values.dtype.kind not in "fiu":
                 continue
+            if pixels.channels == 3 and values.shape[2] in {2, 4}:
+                values = values[..., :-1]  # without the opacity  # noqa: PLW2901
             numbers = values[np.isfinite(values)]
             low, high = min(low, float(numbers.min())), max(high, float(numbers.max()))
             whole = whole or values.dtype.kind in "iu"

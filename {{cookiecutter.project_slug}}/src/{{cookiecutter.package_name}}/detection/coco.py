@@ -20,10 +20,7 @@ SLACK_PIXELS = 1  # a box may exceed the image by this much, because of rounding
 def from_coco(images: Sequence[CocoImage], reading: Reading, split: str) -> list[AnnotatedImage]:
     """Convert the boxes of COCO annotations, and clip them to their images.
 
-    Args:
-        images: the images of a split.
-        reading: counts the boxes without an area within their image, which are left out.
-        split: the name of the split.
+    Boxes without an area within their image are left out and counted.
 
     Raises:
         UsageError: if the ``bbox`` of an annotation is not a list of four numbers.
@@ -70,10 +67,7 @@ def from_coco(images: Sequence[CocoImage], reading: Reading, split: str) -> list
 def check_sizes(images: Sequence[CocoImage], reading: Reading, split: str) -> None:
     """Check that the last two numbers of the boxes are width and height, not a second corner.
 
-    Args:
-        images: the images of a split.
-        reading: gets a note if all of ``MANY`` boxes or more could be corners.
-        split: the name of the split.
+    If all of ``MANY`` boxes or more could be corners, but their areas do not tell, this is noted.
 
     Raises:
         UsageError: if the areas of all boxes are those between corners.

@@ -95,9 +95,7 @@ def merge(
 def _groups(pairs: Tensor, count: int) -> Tensor:
     """Return for each of ``count`` boxes the first box that it is connected with, int64 [count].
 
-    Args:
-        pairs: int64 [M, 2], the boxes that show the same object.
-        count: the number of boxes.
+    The pairs, int64 [M, 2], are boxes that show the same object.
     """
     owner = torch.arange(count)
     while True:

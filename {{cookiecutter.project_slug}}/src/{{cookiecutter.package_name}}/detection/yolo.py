@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ..data.files import ListedFiles, folder_of
+from ..data.files import ListedFiles, folder_of, split_of
 from ..data.image_paths import check_inside, existing_files, existing_form, find_images
 from ..data.reading_summary import MISSING, Reading
 from ..data.text_files import read_lines, read_text
@@ -74,12 +74,16 @@ def read_yolo(
         raise UsageError(f"{file} has no train.\n{EXAMPLE}")
     splits: dict[str, list[AnnotatedImage]] = {}
     for split, entry in entries.items():
-        absent = [name for name in paths_of(entry) if _resolve(base, name) is None]
+        found = {name: _resolve(base, name) for name in paths_of(entry)}
+        absent = [name for name, path in found.items() if path is None]
         if split == "test" and absent:
             reading.note(f"{file} names {absent[0]}, which does not exist.")
             continue
         if absent:
             raise UsageError(f"{file} names {absent[0]}, but there is no {base / absent[0]}.")
+        for name, path in found.items():
+            if path not in {base / name, base / name.removeprefix("../")}:
+                reading.note(f"{file} names {name}, which is read as {path}.")
         listed = reading.listed(folder)
         paths, missing = _images(file, base, entry, listed, missing_images=missing_images)
         for path in missing:
@@ -151,8 +155,14 @@ def _check_objects(file: Path, splits: dict[str, list[AnnotatedImage]], reading:
 
 
 def _resolve(base: Path, name: str) -> Path | None:
-    # Some tools write ../train/images for train/images in the folder of data.yaml.
-    candidates = (base / name, base / name.removeprefix("../"))
+    """Return what ``data.yaml`` names; a path of another computer is found by its last parts.
+
+    One of these parts must name a split. Some tools write ../train/images for train/images.
+    """
+    parts = name.split("/")
+    ends = (parts[start:] for start in range(1, len(parts)))
+    moved = ("/".join(end) for end in ends if any(split_of(Path(part).stem) for part in end))
+    candidates = (base / path for path in (name, name.removeprefix("../"), *moved))
     return next((path for path in map(existing_form, candidates) if path.exists()), None)
 
 

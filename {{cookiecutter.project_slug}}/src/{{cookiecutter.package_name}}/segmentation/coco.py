@@ -55,11 +55,7 @@ class CocoMasks:
         return CocoImage(Path(path), width, height, annotations, Path(source))
 
     def __call__(self, index: int, size: tuple[int, int]) -> Tensor:
-        """Return the mask of an image, a uint8 tensor [H, W] of class ids and ``IGNORE_INDEX``.
-
-        Args:
-            index: the index of the image.
-            size: the height and width of the image file.
+        """Return the mask of an image of this size, uint8 [H, W] of ids and ``IGNORE_INDEX``.
 
         Raises:
             UnreadableImageError: if the annotations are for another size, or an outline is invalid.

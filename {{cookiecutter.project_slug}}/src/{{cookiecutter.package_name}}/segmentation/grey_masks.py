@@ -13,7 +13,7 @@ from ..data.reading_summary import Reading
 from ..errors import UsageError
 from ..settings.data import PixelFormat
 from .mask_folders import Pair
-from .masks import AMBIGUOUS, IGNORE_INDEX, IGNORED_COLOR, Classes, mask_values
+from .masks import AMBIGUOUS, IGNORE_INDEX, IGNORED_COLOR, Classes, has_ids_in_grey, mask_values
 
 MAX_DECODED = 200  # masks of a split; fewer if all classes have been found
 
@@ -64,7 +64,8 @@ def with_greys(
         reading: notes the meaning of 255, and gets the number of pixels by class.
 
     Raises:
-        UsageError: if 255 can mean several classes, or all training masks hold a single class.
+        UsageError: if 255 can mean several classes, or all masks of train, or of val, hold a single
+            class.
     """
     splits = [split for split in pairs if split != "test" or pairs["test"] != pairs["val"]]
     decoded = {split: _decode(pairs[split], classes, split) for split in splits}
@@ -91,7 +92,7 @@ def with_greys(
                 "another class. Make the masks anew as PNG."
             )
         if masks.has_palette:
-            _note_palettes(pairs[split], split, 3 * len(classes.names), reading)
+            _note_palettes(pairs[split], split, classes, reading)
     return {"test": by_split.get("val", by_split["train"]), **by_split}
 
 
@@ -129,22 +130,16 @@ def _evenly_spaced(pairs: Sequence[Pair]) -> list[Pair]:
     return [pairs[index] for index in places]
 
 
-def _note_palettes(pairs: Sequence[Pair], split: str, length: int, reading: Reading) -> None:
+def _note_palettes(pairs: Sequence[Pair], split: str, classes: Classes, reading: Reading) -> None:
     """Note masks that have different palettes, in which an index may stand for different classes.
 
     Programs that make files smaller give each mask a palette of its own.
-
-    Args:
-        pairs: the images and masks of a split.
-        split: the name of the split.
-        length: how many bytes of the palettes have the colours of the classes.
-        reading: gets the note.
     """
     known: list[tuple[bytes, str]] = []
     for _, path in _evenly_spaced(pairs):
         with suppress(OSError, SyntaxError, ValueError), Image.open(path) as file:
-            if file.mode == "P" and file.palette is not None:
-                colors = bytes(file.palette.palette)[:length]
+            if file.mode == "P" and file.palette and not has_ids_in_grey(file, classes):
+                colors = bytes(file.palette.palette)[: 3 * len(classes.names)]
                 for other, first in known:
                     if not (colors.startswith(other) or other.startswith(colors)):
                         reading.note(
@@ -183,10 +178,12 @@ def _check_present(masks: DecodedMasks, classes: Classes, reading: Reading) -> N
         reading.leave_out("pixels", reason, masks.first_ignored, split=masks.split, count=ignored)
     absent = [name for name, count in by_name.items() if not count]
     one_class = len(absent) >= len(classes.names) - 1 and not counts[-1]
-    if one_class and masks.split == "train" and masks.decoded == masks.total:
+    if one_class and masks.split != "test" and masks.decoded == masks.total:
+        verb = "learned" if masks.split == "train" else "measured"
         raise UsageError(
-            f"{masks} hold no pixel of {', '.join(absent)}, so nothing can be learned.\n"
-            f"Their values are {sorted(masks.greys)[:8]}; line 1 of classes.txt names the value 0."
+            f"{masks} hold no pixel of {', '.join(absent)}, so nothing can be {verb}.\n"
+            f"Their values are {sorted(masks.greys)[:8]}; line 1 of classes.txt names the value 0. "
+            f"If this is right, move images of other classes to {masks.split}."
         )
     if absent and masks.decoded:
         reading.note(f"{masks} have no pixel of {', '.join(absent)}.")
@@ -195,13 +192,9 @@ def _check_present(masks: DecodedMasks, classes: Classes, reading: Reading) -> N
 def _ids_by_grey(
     masks: DecodedMasks, classes: Classes, reading: Reading, *, ids_and_255: bool
 ) -> dict[int, int] | None:
-    """Return the id of each grey value, or None if the values are the ids.
+    """Return the id of each grey value in the masks of a split, or None if the values are the ids.
 
-    Args:
-        masks: the masks of a split.
-        classes: the names and colours of the classes.
-        reading: notes the meaning of 255.
-        ids_and_255: whether 255 is ignored, since a mask of any split holds it and an id above 0.
+    With ``ids_and_255``, 255 is ignored, since a mask of any split holds it and an id above 0.
     """
     present = {*masks.greys}
     listed = {

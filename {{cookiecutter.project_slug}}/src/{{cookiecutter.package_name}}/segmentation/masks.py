@@ -164,10 +164,11 @@ def mask_values(image: Image.Image, classes: Classes) -> tuple[np.ndarray, bool]
             raise ValueError("its values are not whole numbers")
         return values.astype(np.int64), False
     if image.mode == "P":
+        if has_ids_in_grey(image, classes):
+            return np.asarray(image.convert("L")).astype(np.int64), False
         indices = np.asarray(image).astype(np.int64)
-        colors = _packed(np.array(image.getpalette("RGB"), dtype=np.int64).reshape(-1, 3))
-        is_grey = (colors == np.arange(len(colors)) * 0x010101).all()
-        if is_grey or not classes.colors.keys() & {*colors.tolist()}:
+        colors = _colors_of_palette(image)
+        if not classes.colors.keys() & {*colors.tolist()}:
             return indices, False
         table = np.zeros(256, dtype=np.int64)
         table[: len(colors)] = colors
@@ -185,6 +186,20 @@ def mask_values(image: Image.Image, classes: Classes) -> tuple[np.ndarray, bool]
     if not classes.colors and (pixels == pixels[..., :1]).all():  # a grey mask with three channels
         return pixels[..., 0], False
     return _packed(pixels), True
+
+
+def has_ids_in_grey(image: Image.Image, classes: Classes) -> bool:
+    """Return whether the colours of a palette are ids in grey, as programs write smaller files."""
+    colors = _colors_of_palette(image)
+    greys = colors & 255
+    present = {*greys.tolist()} - {0, IGNORE_INDEX}
+    in_order = (greys == np.arange(len(greys))).all()
+    are_ids = in_order or (present and present <= classes.ids.keys())
+    return bool(are_ids and (colors == greys * 0x010101).all())
+
+
+def _colors_of_palette(image: Image.Image) -> np.ndarray:
+    return _packed(np.array(image.getpalette("RGB"), dtype=np.int64).reshape(-1, 3))
 
 
 def _packed(colors: np.ndarray) -> np.ndarray:
