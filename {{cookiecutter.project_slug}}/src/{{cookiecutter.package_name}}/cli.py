@@ -250,9 +250,9 @@ def _use_best_threshold(groups: dict[str, Any], config: DictConfig, checkpoint: 
     log = logging.getLogger(__name__)
     if best:
         groups["model"]["score_threshold"] = best
-        log.info(
-            "model.score_threshold=%g, which had the highest F1 in the training run's test.", best
-        )
+        tested = run.best if run.best.is_file() else run.last
+        words = (best, tested.name)
+        log.info("model.score_threshold=%g, which had the highest F1 in the test of %s.", *words)
     else:
         words = (default, run.results)
         log.info("model.score_threshold=%g, the default: no best threshold is in %s.", *words)
@@ -264,7 +264,7 @@ def _use_best_threshold(groups: dict[str, Any], config: DictConfig, checkpoint: 
 def _create_run(settings: Settings) -> Run:
     run = Run(settings.runs / os.environ[RUN_ID])
     if is_first():
-        if run.results.is_file() or run.checkpoints:
+        if run.results.is_file() or run.checkpoints or any(run.folder.glob("predictions*")):
             raise UsageError(
                 f"{RUN_ID}={run.id}: {run.folder} holds the results of another command.\n"
                 f"They would be replaced: unset the variable {RUN_ID} for this command."
