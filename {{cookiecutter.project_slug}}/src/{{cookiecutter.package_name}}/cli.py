@@ -250,9 +250,9 @@ def _use_best_threshold(groups: dict[str, Any], config: DictConfig, checkpoint: 
     log = logging.getLogger(__name__)
     if best:
         groups["model"]["score_threshold"] = best
-        tested = run.best if run.best.is_file() else run.last
-        words = (best, tested.name)
-        log.info("model.score_threshold=%g, which had the highest F1 in the test of %s.", *words)
+        log.info(
+            "model.score_threshold=%g, which had the highest F1 in the training run's test.", best
+        )
     else:
         words = (default, run.results)
         log.info("model.score_threshold=%g, the default: no best threshold is in %s.", *words)
