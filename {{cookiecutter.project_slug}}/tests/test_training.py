@@ -171,6 +171,38 @@ def test_another_network_than_that_of_the_checkpoint_is_refused(train, command):
     assert "holds another network" in str(stopped.value.code)
 
 
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [("model.backbone=resnet10t", "holds another network"), ("seed=0", "was trained on")],
+)
+def test_a_run_with_another_network_or_other_classes_is_not_resumed(train, command, word, message):
+    run = train("trainer.max_epochs=1")
+    last = run / "checkpoints" / "last.ckpt"
+    content = torch.load(last, weights_only=True)
+    if message == "was trained on":  # as if the folder of a class had been renamed since then
+        torch.save(content | {"classes": content["classes"][::-1]}, last)
+    with pytest.raises(SystemExit) as stopped:
+        command("train", f"resume={run.name}", "trainer.max_epochs=2", word)
+    assert message in str(stopped.value.code)
+    assert (run / "metrics.json").is_file()
+
+
+def test_predict_does_not_replace_the_predictions_of_another_command(
+    train, command, own_data, monkeypatch
+):
+    run = train("trainer.max_epochs=1")
+    words = (f"checkpoint={run}/checkpoints/best.ckpt", "tracking=none", "trainer=cpu")
+    first = command("predict", f"source={own_data}", *words)
+    table = (first / "predictions.csv").read_text()
+    monkeypatch.setattr(launch, "new_run_id", lambda: first.name)
+    monkeypatch.setattr(Run, "written_here", set())  # as in another process
+    (image, *_) = own_data.rglob("*.jpg")
+    with pytest.raises(SystemExit) as stopped:
+        command("predict", f"source={image}", *words)
+    assert "holds the results of another command" in str(stopped.value.code)
+    assert (first / "predictions.csv").read_text() == table
+
+
 def test_predict_in_several_processes_is_refused(train, command, own_data):
     run = train("trainer.max_epochs=1")
     words = (f"checkpoint={run}/checkpoints/best.ckpt", f"source={own_data}", "tracking=none")

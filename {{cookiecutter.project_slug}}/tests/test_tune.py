@@ -169,6 +169,7 @@ def states_of(trials):
         (["+space.seed={low: 1.0, high: 3.0}"], "number with a fractional part"),
         (["+space.optimizer.name=[sgd,adam]"], "space.optimizer.name  is 'adam': input should be"),
         (["+space.ema.decay={low: 0.9, high: 1.0}"], "space.ema.decay  is 1.0: input should be"),
+        (["+space.trainer.max_epochs=[2,4]"], "space.trainer.max_epochs  is one number for all"),
         ([RATE, "optimizer.lr=0.1"], "space.optimizer.lr  is also on the command line"),
         ([RATE, "study=a/b"], "study  is 'a/b': string should match pattern"),
         ([RATE, "pruner=best"], "pruner  is 'best': input should be 'median' or 'hyperband'"),

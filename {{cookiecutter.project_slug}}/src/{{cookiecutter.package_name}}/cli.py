@@ -264,7 +264,7 @@ def _use_best_threshold(groups: dict[str, Any], config: DictConfig, checkpoint: 
 def _create_run(settings: Settings) -> Run:
     run = Run(settings.runs / os.environ[RUN_ID])
     if is_first():
-        if run.results.is_file() or run.checkpoints:
+        if run.results.is_file() or run.checkpoints or any(run.folder.glob("predictions*")):
             raise UsageError(
                 f"{RUN_ID}={run.id}: {run.folder} holds the results of another command.\n"
                 f"They would be replaced: unset the variable {RUN_ID} for this command."

@@ -32,6 +32,11 @@ def load_module(path: Path, settings: Settings | None = None) -> TaskModule:
     """
     content = read_checkpoint(path)
     module = build_module(content, settings)
+    _load_weights(module, content, path)
+    return module.eval()
+
+
+def _load_weights(module: TaskModule, content: Mapping[str, Any], path: Path) -> None:
     try:
         module.load_state_dict(content["state_dict"])
     except RuntimeError as error:  # names or shapes of weights differ
@@ -39,7 +44,17 @@ def load_module(path: Path, settings: Settings | None = None) -> TaskModule:
             f"{path} holds another network than the settings of model describe.\n"
             "Leave out the settings that change the network, such as model.backbone."
         ) from error
-    return module.eval()
+
+
+def check_resumed(module: TaskModule, path: Path) -> None:
+    """Check that the checkpoint from which a run is resumed has its classes and its network.
+
+    Raises:
+        UsageError: if they differ.
+    """
+    content = read_checkpoint(path)
+    _check_classes(module.classes, content["classes"], module.settings, path)
+    _load_weights(module, content, path)
 
 
 def build_module(content: Mapping[str, Any], settings: Settings | None = None) -> TaskModule:
@@ -101,9 +116,15 @@ def matching_datasets(settings: Settings, classes: Sequence[str], checkpoint: Pa
         UsageError: if the classes differ from ``classes``, or the data are invalid.
     """
     datasets = build_datasets(settings.data)
-    if list(datasets.classes) != list(classes):
-        raise UsageError(
-            f"{settings.data.root} has the classes {', '.join(datasets.classes)},\n"
-            f"but {checkpoint} was trained on {', '.join(classes)}."
-        )
+    _check_classes(datasets.classes, classes, settings, checkpoint)
     return datasets
+
+
+def _check_classes(
+    found: Sequence[str], trained: Sequence[str], settings: Settings, checkpoint: Path
+) -> None:
+    if list(found) != list(trained):
+        raise UsageError(
+            f"{settings.data.root} has the classes {', '.join(found)},\n"
+            f"but {checkpoint} was trained on {', '.join(trained)}."
+        )

@@ -23,7 +23,9 @@ from .data.value_range import with_value_range
 from .evaluation.report import print_summary, write_report
 from .evaluation.results import EvaluationResults
 # ~ if cookiecutter.scope == "complete"
-from .load_model import start_from
+from .load_model import check_resumed, start_from
+# ~ else
+from .load_model import check_resumed
 # ~ endif
 from .run.folder import Run
 from .run.rank import is_first
@@ -94,10 +96,14 @@ def run_training(settings: Settings, run: Run) -> None:
     # ~ if cookiecutter.scope == "complete"
     from_scratch = resumed is None and settings.init is None
     module = TaskModule(settings, list(datasets.classes), download=from_scratch)
-    if resumed is None and settings.init is not None:
-        start_from(module, Path(settings.init))
     # ~ else
     module = TaskModule(settings, list(datasets.classes), download=resumed is None)
+    # ~ endif
+    if resumed is not None:
+        check_resumed(module, resumed)
+    # ~ if cookiecutter.scope == "complete"
+    elif settings.init is not None:
+        start_from(module, Path(settings.init))
     # ~ endif
     results = EvaluationResults()
     # ~ if cookiecutter.scope == "complete"

@@ -300,6 +300,30 @@ def test_predict_uses_the_best_threshold_of_the_test_unless_one_is_given(
     assert line.startswith("model.score_threshold=0.5, the default: ")
 
 
+# ~ if cookiecutter.scope == "complete"
+@pytest.mark.parametrize("architecture", ARCHITECTURES[:-1])  # dfine has no anchors
+def test_anchors_are_exact_in_bfloat16(architecture):
+    network = build(architecture=architecture).eval()
+    detector = network.model.model
+    # ~ else
+def test_anchors_are_exact_in_bfloat16():
+    network = build().eval()
+    detector = network.model.model
+    # ~ endif
+    found = []
+    # ~ if cookiecutter.scope == "complete"
+    anchors = getattr(detector, "rpn", detector).anchor_generator
+    # ~ else
+    anchors = detector.anchor_generator
+    # ~ endif
+    anchors.register_forward_hook(lambda _module, _inputs, outputs: found.append(outputs[0]))
+    image = torch.zeros(1, 3, 64, 1120, dtype=torch.uint8)
+    for enabled in (True, False):
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            network(image)
+    assert torch.equal(*found)
+
+
 def test_a_drawing_shows_the_box_in_its_place():
     image = torch.full((3, 300, 400), 128, dtype=torch.uint8)
     box = torch.tensor([[0.25, 0.5, 0.75, 0.9]])

@@ -54,11 +54,14 @@ class ConvolutionalDetector(nn.Module):
         # bfloat16 is too coarse to rank scores, so boxes and scores are computed in float32.
         for head in heads_of(self.model):
             head.register_forward_hook(_in_float)
+        anchors = getattr(self.model, "rpn", self.model).anchor_generator
         # ~ else
         self.model: Any = fcos(settings, classes, features)
         # bfloat16 is too coarse to rank scores, so boxes and scores are computed in float32.
         self.model.head.register_forward_hook(_in_float)
+        anchors = self.model.anchor_generator
         # ~ endif
+        anchors.register_forward_pre_hook(_from_float)  # anchors have the type of the feature maps
         # ~ if cookiecutter.scope == "complete"
         # Mean and standard deviation of the images that a COCO-pretrained detector was trained on.
         transform = self.model.transform
@@ -132,6 +135,10 @@ class _NoResizing(nn.Module):
 
 def _in_float(_module: nn.Module, _inputs: object, outputs: object) -> object:
     return _to_float(outputs)
+
+
+def _from_float(_module: nn.Module, inputs: tuple[ImageList, list[Tensor]]) -> object:
+    return inputs[0], _to_float(inputs[1])
 
 
 def _to_float(outputs: Any) -> Any:

@@ -103,6 +103,8 @@ def check_search(config: DictConfig, overrides: Sequence[str]) -> Search:
         mistakes.append(("resume", "is for train; tune continues the study of the same name"))
     if tree["trainer"].get("max_epochs", "") is None:
         mistakes.append(("trainer.max_epochs", "must be a number: all trials have as many epochs"))
+    if "trainer.max_epochs" in space:
+        mistakes.append(("space.trainer.max_epochs", "is one number for all trials: leave it out"))
     given = {override.lstrip("+~").split("=", 1)[0] for override in overrides}
     training = {name: value for name, value in tree.items() if name not in SEARCH_SETTINGS}
     for key, choice in space.items():

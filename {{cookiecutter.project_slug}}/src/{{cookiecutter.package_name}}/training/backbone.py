@@ -83,9 +83,10 @@ def explain_failed_download(backbone: str, *, pretrained: bool) -> Iterator[None
     except (OSError, RuntimeError) as error:
         if not pretrained:
             raise
+        reason = str(error).partition("\n")[0]
         raise UsageError(
             f"model.pretrained: the weights of {backbone} cannot be downloaded.\n"
-            f"  {type(error).__name__}: {str(error).splitlines()[0]}\n"
+            f"  {type(error).__name__}: {reason}\n"
             "They are downloaded once and then cached: connect to the network for the first run,\n"
             "or point HF_HOME to a cache that contains them and set HF_HUB_OFFLINE=1,\n"
             # ~ if cookiecutter.task == "detection" and cookiecutter.scope == "complete"

@@ -5,7 +5,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -141,7 +141,8 @@ def read_checkpoint(path: Path, *, resume: bool = False) -> dict[str, Any]:
     return content
 
 
-def scores(checkpoint: Mapping[str, Any]) -> dict[str, float]:
+# ~ if cookiecutter.use_wandb
+def scores(checkpoint: dict[str, Any]) -> dict[str, float]:
     """Return the validation scores of the weights in a checkpoint by name, if it has them."""
     if isinstance(checkpoint.get("scores"), dict):
         return dict(checkpoint["scores"])
@@ -151,6 +152,7 @@ def scores(checkpoint: Mapping[str, Any]) -> dict[str, float]:
     return {}
 
 
+# ~ endif
 def _wrong_entries(content: dict[str, Any], types: dict[str, type]) -> list[str]:
     """Return the names of the entries that are missing or have values of a wrong type."""
     wrong = [name for name, kind in types.items() if not isinstance(content.get(name), kind)]

@@ -101,7 +101,9 @@ class ExactResume(Callback):
         steps = math.ceil(trainer.num_training_batches / batches)
         step = trainer.current_epoch * steps + self.data.sampler.used_batches // batches
         for config in trainer.lr_scheduler_configs:
-            config.scheduler.load_state_dict({"last_epoch": step, "lr_lambdas": []})
+            scheduler: Any = config.scheduler
+            scheduler.last_epoch = step - 1
+            scheduler.step()
         for stopping in trainer.early_stopping_callbacks:
             trainer.should_stop |= stopping.wait_count >= stopping.patience
 
