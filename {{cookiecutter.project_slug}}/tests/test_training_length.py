@@ -30,22 +30,30 @@ def epochs(images, *words):
     [
         (10_000, (), 10),  # 625 steps in an epoch
         (9, (), 200),  # a single step
-        # ~ if cookiecutter.task == "segmentation"
-        (240, (), 80),  # 15
-        (161, (), 120),  # 10
-        (240, ("trainer.accumulate_grad_batches=2",), 150),  # 8
-        (400, ("trainer=ddp", "trainer.devices=3"), 150),  # 8
-        (400, ("trainer=ddp", "trainer.devices='0,2,5'"), 150),
-        (240, ("trainer=ddp", "trainer.devices='1,'"), 80),
-        (240, ("trainer=ddp", "trainer.devices='2'"), 172),  # 7
-        # ~ else
-        (240, (), 54),  # 15
+        # ~ if cookiecutter.task == "classification"
+        (240, (), 54),  # 15 steps
         (161, (), 80),  # 10
         (240, ("trainer.accumulate_grad_batches=2",), 100),  # 8
         (240, ("trainer=ddp", "trainer.devices=3"), 160),  # 5
         (240, ("trainer=ddp", "trainer.devices='0,2,5'"), 160),
         (240, ("trainer=ddp", "trainer.devices='1,'"), 54),
         (240, ("trainer=ddp", "trainer.devices='2'"), 115),  # 7
+        # ~ elif cookiecutter.task == "detection"
+        (240, (), 34),  # 15 steps
+        (161, (), 50),  # 10
+        (240, ("trainer.accumulate_grad_batches=2",), 63),  # 8
+        (240, ("trainer=ddp", "trainer.devices=3"), 100),  # 5
+        (240, ("trainer=ddp", "trainer.devices='0,2,5'"), 100),
+        (240, ("trainer=ddp", "trainer.devices='1,'"), 34),
+        (240, ("trainer=ddp", "trainer.devices='2'"), 72),  # 7
+        # ~ else
+        (240, (), 67),  # 15 steps
+        (161, (), 100),  # 10
+        (240, ("trainer.accumulate_grad_batches=2",), 125),  # 8
+        (240, ("trainer=ddp", "trainer.devices=3"), 200),  # 5
+        (240, ("trainer=ddp", "trainer.devices='0,2,5'"), 200),
+        (240, ("trainer=ddp", "trainer.devices='1,'"), 67),
+        (240, ("trainer=ddp", "trainer.devices='2'"), 143),  # 7
         # ~ endif
     ],
 )
