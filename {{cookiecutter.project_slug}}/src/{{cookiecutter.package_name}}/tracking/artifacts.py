@@ -104,17 +104,10 @@ def log_files(
     for path in files:
         artifact.add_file(str(path), name=path.name)
     # The connection may break, so the end of the run checks that the server has these artifacts.
-    logger.artifacts.append(
-        {
-            "action": "log",
-            "kind": kind,
-            "artifact": name,
-            "aliases": aliases,
-            "facts": metadata,
-            "files": [os.path.relpath(path, logger.run.folder) for path in files],
-            "digest": artifact.digest,
-        }
-    )
+    paths = [os.path.relpath(path, logger.run.folder) for path in files]
+    action: dict[str, Any] = {"action": "log", "kind": kind, "artifact": name, "aliases": aliases}
+    action |= {"facts": metadata, "files": paths, "digest": artifact.digest}
+    logger.artifacts.append(action)
     return logger.experiment.log_artifact(artifact, aliases=aliases or None)
 # ~ else
 """Log the best checkpoint of a run as a versioned W&B artifact."""

@@ -101,13 +101,10 @@ class EvaluationTables(Callback):
         logger, results = self.logger, _results(trainer)
         counts, scores = results.counts, cast("TaskModule", pl_module).scores_by_class()
         with logger.guarded("sending the evaluation"):
-            by_class = [
-                dict(zip(["class", *scores], row, strict=True))
-                for row in zip(counts.classes, *scores.values(), strict=True)
-            ]
+            by_class = [list(row) for row in zip(counts.classes, *scores.values(), strict=True)]
             values: dict[str, Any] = {
                 "precision_recall": precision_recall(logger, counts),
-                "by_class": table(logger, by_class),
+                "by_class": logger.wandb.Table(columns=["class", *scores], data=by_class),
                 **score_histograms(logger, counts),
                 "confusion_matrix": confusion_matrix(
                     logger, counts.confusion, counts.confusion_names
