@@ -113,11 +113,10 @@ def log_version(resumed: Any, artifact: Any, aliases: Sequence[str]) -> None:
 def keep_latest(remote: Any) -> None:
     """Give the alias ``latest``, which the last upload has, to the model of a run's last epoch."""
     models = [held for held in remote.logged_artifacts() if held.type == "model"]
-    ranked = [(held.metadata.get("epoch", -1), "latest" in held.aliases) for held in models]
-    newest = models[ranked.index(max(ranked))] if models else None
-    if newest is not None and "latest" not in newest.aliases:
-        newest.aliases.append("latest")
-        newest.save()
+    models.sort(key=lambda held: (held.metadata.get("epoch", -1), int(held.version[1:])))
+    if models and "latest" not in models[-1].aliases:
+        models[-1].aliases.append("latest")
+        models[-1].save()
 
 
 @contextmanager
