@@ -33,8 +33,8 @@ from {{ cookiecutter.package_name }}.settings.schema import Settings
 from {{ cookiecutter.package_name }}.settings.stored import completed
 from {{ cookiecutter.package_name }}.task import METRICS, MONITOR
 from {{ cookiecutter.package_name }}.tracking import client
-from {{ cookiecutter.package_name }}.tracking.names import run_name
 from {{ cookiecutter.package_name }}.tracking.settings import WandbSettings
+from {{ cookiecutter.package_name }}.tracking.wandb_run import run_name
 
 from reading import (
     artifacts,

@@ -1,5 +1,7 @@
 """``wandb-sync`` without a server: what is not uploaded, and why."""
 
+import os
+import signal
 import sys
 from pathlib import Path
 
@@ -35,3 +37,12 @@ def test_a_folder_that_does_not_exist_is_named(workplace, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["wandb-sync", "nowhere"])
     with pytest.raises(SystemExit, match="nowhere is not a folder"):
         sync.main()
+
+
+def test_ctrl_c_ends_the_command_with_a_line(workplace, monkeypatch, capsys):
+    monkeypatch.setattr(sync, "sync", lambda _runs: os.kill(os.getpid(), signal.SIGINT))
+    monkeypatch.setattr(sys, "argv", ["wandb-sync", str(workplace)])
+    with pytest.raises(SystemExit) as ended:
+        sync.main()
+    assert ended.value.code == 130
+    assert "wandb-sync was ended by SIGINT" in capsys.readouterr().err

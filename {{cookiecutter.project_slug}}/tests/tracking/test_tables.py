@@ -13,7 +13,7 @@ import pytest
 # ~ endif
 import wandb
 
-from {{ cookiecutter.package_name }}.tracking.charts import confusion_matrix
+from {{ cookiecutter.package_name }}.tracking.tables import confusion_matrix
 
 # ~ if cookiecutter.task == "classification"
 from reading import artifacts, entries, logged, read_table, table

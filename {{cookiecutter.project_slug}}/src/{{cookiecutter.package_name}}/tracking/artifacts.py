@@ -19,7 +19,7 @@ class ModelArtifacts(Callback):
 
     def __init__(self, logger: RunLogger) -> None:
         self.logger = logger
-        self.versions: dict[Path, tuple[int, Any]] = {}  # by file: its time, the artifact
+        self.versions: dict[tuple[Path, int], Any] = {}  # by file and its time: the artifact
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the size of the model."""
@@ -43,7 +43,7 @@ class ModelArtifacts(Callback):
 
     def _prune(self) -> None:
         """Delete the versions of this run's model that have no alias."""
-        for _, version in self.versions.values():  # aliases move when the upload has ended
+        for version in self.versions.values():  # aliases move when the upload has ended
             version.wait(timeout=self.logger.tracking.finish_timeout)
         run = self.logger.experiment
         name = f"{run.entity}/{run.project}/model-{self.logger.run.id}"
@@ -75,8 +75,7 @@ class ModelArtifacts(Callback):
     def _log(self, path: Path, aliases: list[str]) -> None:
         """Log a checkpoint as a version of ``model-<run id>``, unless it is logged already."""
         logger = self.logger
-        modified = path.stat().st_mtime_ns if path.is_file() else 0
-        if not modified or self.versions.get(path, (0, None))[0] == modified:
+        if not path.is_file() or (path, path.stat().st_mtime_ns) in self.versions:
             return
         with logger.guarded("logging the model"):
             checkpoint = read_checkpoint(path)
@@ -84,7 +83,7 @@ class ModelArtifacts(Callback):
             name = f"model-{logger.run.id}"
             files = [path, *([logger.run.split] if logger.run.split.is_file() else [])]
             version = log_files(logger, "model", name, files, aliases, metadata)
-            self.versions[path] = modified, version
+            self.versions[path, path.stat().st_mtime_ns] = version
 
 
 def log_files(
@@ -104,17 +103,10 @@ def log_files(
     for path in files:
         artifact.add_file(str(path), name=path.name)
     # The connection may break, so the end of the run checks that the server has these artifacts.
-    logger.artifacts.append(
-        {
-            "action": "log",
-            "kind": kind,
-            "artifact": name,
-            "aliases": aliases,
-            "facts": metadata,
-            "files": [os.path.relpath(path, logger.run.folder) for path in files],
-            "digest": artifact.digest,
-        }
-    )
+    paths = [os.path.relpath(path, logger.run.folder) for path in files]
+    action: dict[str, Any] = {"action": "log", "kind": kind, "artifact": name, "aliases": aliases}
+    action |= {"facts": metadata, "files": paths, "digest": artifact.digest}
+    logger.artifacts.append(action)
     return logger.experiment.log_artifact(artifact, aliases=aliases or None)
 # ~ else
 """Log the best checkpoint of a run as a versioned W&B artifact."""

@@ -27,9 +27,6 @@ from .settings import Mode, WandbSettings
 
 log = logging.getLogger(__name__)
 
-# ~ if cookiecutter.scope == "complete"
-TIMEOUT = 20  # seconds before a request of ``public_api`` fails
-# ~ endif
 ANSWER_SECONDS = 3  # for the server to answer at the start of a run
 
 
@@ -84,21 +81,23 @@ def wandb_settings() -> Any:
         ) from None
 
 
-def wandb_command(*words: str) -> "subprocess.CompletedProcess[str]":
-    """Run a command of wandb's command line, without error reports; its output is captured."""
-    return subprocess.run(  # noqa: S603 - the command line of wandb
+def wandb_command(*words: str) -> str:
+    """Run a command of wandb's command line, without error reports, and return its output.
+
+    Raises:
+        ValueError: if the command fails, with the last line that it has printed.
+    """
+    done = subprocess.run(  # noqa: S603 - the command line of wandb
         [sys.executable, "-m", "wandb", *words],
         capture_output=True,
         text=True,
         check=False,
         env=os.environ | {"WANDB_ERROR_REPORTING": "false"},
     )
-
-
-def last_line(done: "subprocess.CompletedProcess[str]") -> str:
-    """Return the last line that a command of wandb has printed."""
-    lines = (done.stderr + done.stdout).strip().splitlines()
-    return lines[-1] if lines else f"wandb ended with {done.returncode}"
+    if done.returncode:
+        lines = (done.stderr + done.stdout).strip().splitlines()
+        raise ValueError(lines[-1] if lines else f"wandb ended with {done.returncode}")
+    return done.stdout
 
 
 def read_records(file: Path) -> list[dict[str, Any]]:
@@ -107,10 +106,8 @@ def read_records(file: Path) -> list[dict[str, Any]]:
     Raises:
         ValueError: if the file cannot be read.
     """
-    done = wandb_command("leet", "inspect", "--json", str(file))
-    if done.returncode:
-        raise ValueError(last_line(done))
-    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    printed = wandb_command("leet", "inspect", "--json", str(file))
+    return [json.loads(line) for line in printed.splitlines() if line.startswith("{")]
 
 
 # ~ if cookiecutter.scope == "complete"
@@ -119,7 +116,7 @@ def public_api(tracking: Mapping[str, Any] | None = None) -> Any:
     wandb_settings()
     wandb = package()
     names = {key: (tracking or {}).get(key) for key in ("project", "entity")}
-    return wandb.Api({key: name for key, name in names.items() if name}, timeout=TIMEOUT)
+    return wandb.Api({key: name for key, name in names.items() if name}, timeout=20)
 
 
 # ~ endif
@@ -171,8 +168,7 @@ def has_key() -> bool:
     wandb = package()
     try:
         return bool(wandb.login(prompt=False, verify=False))
-    except (wandb.errors.Error, OSError, ValueError) as error:
-        log.debug("no usable key: %s", error)
+    except (wandb.errors.Error, OSError, ValueError):
         return False
 
 

@@ -14,7 +14,7 @@ from ..run.environment import git_output
 from ..run.files import write_text
 from ..run.folder import Run
 from ..settings.check import check
-from ..settings.schema import EvaluateSettings, PredictSettings, Settings
+from ..settings.schema import Settings
 from ..settings.stored import completed
 from ..settings.trackers import split_trackers
 from ..task import build_datasets
@@ -61,20 +61,19 @@ def log_data(logger: RunLogger, settings: Settings, datasets: Datasets) -> None:
         run.log_artifact(_data_artifact(logger, settings, datasets, data_id), aliases=[data_id])
         postpone(logger.run, {"action": "use", "artifact": f"{name}:{data_id}"})
     elif logger.tracking.log_data is not None:
-        action = {"action": "data", "artifact": name, "version": data_id}
+        action = {"action": "data", "artifact": name, "version": data_id, "digest": None}
         try:
             known = f"{run.entity}/{run.project}/{name}:{data_id}"
             if logger.wandb.Api().artifact_exists(known, "dataset"):
                 run.use_artifact(known)
-                digest = None
             else:
                 artifact = _data_artifact(logger, settings, datasets, data_id)
-                digest = artifact.digest
+                action["digest"] = artifact.digest
                 run.use_artifact(artifact, aliases=[data_id])
         except Exception:
             postpone(logger.run, action)
             raise
-        logger.artifacts.append(action | {"digest": digest})
+        logger.artifacts.append(action)
 
 
 def _data_artifact(logger: RunLogger, settings: Settings, datasets: Datasets, data_id: str) -> Any:
@@ -137,12 +136,10 @@ def use(logger: RunLogger, name: str) -> None:
 
 def log_checkpoint_source(logger: RunLogger, settings: Settings) -> None:
     """Record the artifact or the run that ``checkpoint`` or ``init`` is from."""
-    if isinstance(settings, EvaluateSettings | PredictSettings):
-        checkpoint = settings.checkpoint
-    elif settings.init:
-        checkpoint = Path(settings.init)
-    else:
+    given = getattr(settings, "checkpoint", settings.init)
+    if not given:
         return
+    checkpoint = Path(given)
     source = checkpoint.with_name(SOURCE)
     with logger.guarded("recording the checkpoint"):
         if source.is_file():

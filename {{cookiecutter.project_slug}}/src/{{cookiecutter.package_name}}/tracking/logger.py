@@ -33,27 +33,18 @@ from .client import (
     unreachable,
     wandb_settings,
 )
-from .names import SWEEP
 from .settings import Mode, WandbSettings
 
 log = logging.getLogger(__name__)
 
+SWEEP = "WANDB_SWEEP_ID"  # the variable that the agent of a sweep sets
 BY_EPOCH = ("val/", "test/")  # the beginnings of the names of metrics of an epoch
 
 
 class RunLogger(WandbLogger):
     """The logger of a W&B run, whose id is the name of the run folder."""
 
-    def __init__(
-        self,
-        tracking: WandbSettings,
-        mode: Mode,
-        run: Run,
-        *,
-        job: str,
-        name: str,
-        config: dict[str, Any],
-    ) -> None:
+    def __init__(self, tracking: WandbSettings, mode: Mode, run: Run, **described: Any) -> None:
         self.tracking = tracking
         self.run = run
         self.offline = mode == "offline"  # recorded for a later upload
@@ -69,35 +60,36 @@ class RunLogger(WandbLogger):
         # "never" protects the run of another folder, if WANDB_RUN_ID was left over.
         resume = "allow" if resumed or run.checkpoints or SWEEP in environ else "never"
         super().__init__(
-            name=redacted(tracking.name) or environ.get("WANDB_NAME") or name,
             id=run.id,
             resume=None if "WANDB_RESUME" in environ else resume,
             save_dir=run.folder,
-            job_type=tracking.job_type or environ.get("WANDB_JOB_TYPE") or job,
             mode=mode,
-            config={} if SWEEP in environ else config,
             tags=redacted(tracking.tags) or None,  # None are those of WANDB_TAGS
             settings=self.wandb.Settings(
                 **tracking.model_dump(include={"init_timeout", "finish_timeout"}), silent=True
             ),
             **redacted(tracking.model_dump(include={"project", "entity", "group", "notes"})),
+            **described | ({"config": {}} if SWEEP in environ else {}),
         )
         words = sys.argv
         sys.argv = [words[0], *map(without_secrets, words[1:])]  # W&B records them
         try:
             _ = self.experiment  # starts the run, or raises; a dummy in processes of rank 1 and up
+            if SWEEP in environ and is_first():
+                # The agent has set its parameters by their dotted names: do not add them again.
+                for key in self.experiment.config.keys():  # noqa: SIM118 - it is not a mapping
+                    remove(described["config"], key)
+                self.experiment.config.update(described["config"])
+            if resumed:
+                self._log_missing_rows()
+        except BaseException:  # an interrupted run must not end as finished
+            abandon()  # otherwise the next run would be a part of this one
+            raise
         finally:
             sys.argv = words
-        if SWEEP in environ and is_first():
-            # The agent has set its parameters by their dotted names: do not add them again.
-            for key in self.experiment.config.keys():  # noqa: SIM118 - it is not a mapping
-                remove(config, key)
-            self.experiment.config.update(config)
         for handler in logging.getLogger("wandb").handlers:
             # On a full disk each line of wandb's own log would print a traceback.
             handler.handleError = lambda record: None  # type: ignore[method-assign] # noqa: ARG005
-        if resumed:
-            self._log_missing_rows()
 
     def _log_missing_rows(self) -> None:
         """Log the rows of ``metrics.csv`` that W&B had not yet written when it was killed."""
@@ -191,7 +183,7 @@ def open_run(tracking: WandbSettings, run: Run, **described: Any) -> RunLogger |
     Args:
         tracking: the settings of W&B.
         run: the run of the command.
-        described: job, name and config of the W&B run.
+        described: name, job type and config of the W&B run.
 
     Returns:
         The logger of the run; None if tracking is disabled.
@@ -218,19 +210,11 @@ def open_run(tracking: WandbSettings, run: Run, **described: Any) -> RunLogger |
             problem = unreachable(settings.base_url) if is_first() else None
             if problem:
                 raise ConnectionError(problem)
-            return _started(tracking, mode or "online", run, **described)
+            return RunLogger(tracking, mode or "online", run, **described)
         except (wandb.errors.CommError, OSError, ValueError) as error:
             if tracking.strict:
                 raise
             for failed in set(run.folder.glob("wandb/run-*")) - before:
                 shutil.rmtree(failed)  # it is empty, and would be uploaded as a crashed run
             say(f"W&B cannot be reached ({reason(error)}): offline. {how_to_upload(run)}")
-    return _started(tracking, "offline", run, **described)
-
-
-def _started(tracking: WandbSettings, mode: Mode, run: Run, **described: Any) -> RunLogger:
-    try:
-        return RunLogger(tracking, mode, run, **described)
-    except BaseException:  # an interrupted run must not end as finished
-        abandon()  # otherwise the next run would be a part of this one
-        raise
+    return RunLogger(tracking, "offline", run, **described)

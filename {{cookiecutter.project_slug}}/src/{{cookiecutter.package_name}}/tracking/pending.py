@@ -1,16 +1,16 @@
 """Actions of a run that need a server: stored without one, and carried out by ``wandb-sync``."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ..errors import UsageError
 from ..run.files import write_json
 from ..run.folder import Run
 from .client import package, public_api, reason
 from .registry import link
+from .upload_status import Session, sessions
 
 PENDING = "wandb-pending.json"  # in a run folder: the actions
 
@@ -58,84 +58,75 @@ def _do(run: Run, action: str, artifact: str, **arguments: Any) -> None:
     """Carry out an action, as described in ``postpone``."""
     tracking = run.settings["tracking"]
     api = public_api(tracking)
+    if action == "link":
+        print(f"  {link(api, api.artifact(artifact), **arguments)}")
+        return
+    remote = api.run(f"{tracking['project']}/{run.id}")
     if action == "log":
-        _log_if_lost(run, api.run(f"{tracking['project']}/{run.id}"), artifact, **arguments)
+        _log_if_lost(run, remote, artifact, arguments)
+        keep_latest(remote)
     elif action == "data":
         from .lineage import log_data_later  # noqa: PLC0415 - it imports PyTorch
 
-        remote = api.run(f"{tracking['project']}/{run.id}")
-        with resumed_run(remote, run.folder / "wandb", exit_code_on_server(remote)) as resumed:
+        with resumed_run(remote, run.folder / "wandb") as resumed:
             log_data_later(run, resumed, arguments["version"])
-    elif action == "link":
-        print(f"  {link(api, api.artifact(artifact), **arguments)}")
     else:
-        used = api.artifact(artifact)
-        api.run(f"{used.entity}/{used.project}/{run.id}").use_artifact(used)
+        remote.use_artifact(api.artifact(artifact))
 
 
-def _log_if_lost(
-    run: Run,
-    remote: Any,
-    name: str,
-    *,
-    kind: str,
-    files: list[str],
-    aliases: list[str],
-    facts: dict[str, Any],
-    digest: str,
-) -> None:
+def _log_if_lost(run: Run, remote: Any, name: str, stored: Mapping[str, Any]) -> None:
     """Log an artifact unless the server has it; files that have changed since are left out.
 
-    Its ``files`` are relative to the run folder, ``facts`` are its metadata, and ``remote`` is the
-    run on the server.
+    ``stored`` are the arguments of ``artifacts.log_files`` with the digest of the artifact, and
+    ``remote`` is the run on the server.
     """
-    if digest in {held.digest for held in remote.logged_artifacts()}:
+    if stored["digest"] in {held.digest for held in remote.logged_artifacts()}:
         return
-    lost = [file for file in files if not (run.folder / file).is_file()]
-    if lost:  # such as a checkpoint that is no longer among the best
-        print(f"  {lost[0]} does not exist any more: this version of {name} is not logged.")
+    artifact = package().Artifact(name, stored["kind"], metadata=stored["facts"])
+    for file in stored["files"]:  # relative to the run folder
+        path = run.folder / file
+        if not is_file_in(run.folder, path):  # such as a checkpoint that is not among the best now
+            print(f"  {file} is not in the run folder: this version of {name} is not logged.")
+            return
+        artifact.add_file(str(path), name=path.name)
+    if artifact.digest != stored["digest"]:  # such as the best checkpoint before a better one
+        print(f"  {stored['files'][0]} has changed since: this version of {name} is not logged.")
         return
-    artifact = package().Artifact(name, kind, metadata=facts)
-    for file in files:
-        if not is_file_in(run.folder, run.folder / file):
-            raise UsageError(f"{file} is not a file in {run.folder}")
-        artifact.add_file(str(run.folder / file), name=Path(file).name)
-    if artifact.digest != digest:  # such as the best checkpoint before a better one
-        print(f"  {files[0]} has changed since: this version of {name} is not logged.")
-        return
-    with resumed_run(remote, run.folder / "wandb", exit_code_on_server(remote)) as resumed:
-        log_version(resumed, artifact, aliases)
+    with resumed_run(remote, run.folder / "wandb") as resumed:
+        log_version(resumed, artifact, stored["aliases"])
 
 
 def log_version(resumed: Any, artifact: Any, aliases: Sequence[str]) -> None:
-    """Log a version of an artifact; a version of a later epoch keeps its aliases.
+    """Log a version of an artifact; a version of a later epoch keeps its aliases."""
+    api, epoch = public_api(), artifact.metadata.get("epoch")
 
-    W&B gives the alias ``latest`` to the version that arrives last, so it is given back.
-    """
-    api, name = public_api(), f"{resumed.entity}/{resumed.project}/{artifact.name}"
-    kept = {}
-    for alias in {*aliases, "latest"} if "epoch" in artifact.metadata else ():
-        if api.artifact_exists(f"{name}:{alias}"):
-            holder = api.artifact(f"{name}:{alias}")
-            if holder.metadata.get("epoch", -1) > artifact.metadata["epoch"]:
-                kept[alias] = f"{name}:{holder.version}"
-    given = [alias for alias in aliases if alias not in kept]
+    def is_kept(alias: str) -> bool:
+        name = f"{resumed.entity}/{resumed.project}/{artifact.name}:{alias}"
+        if epoch is None or not api.artifact_exists(name):
+            return False
+        return bool(api.artifact(name).metadata.get("epoch", -1) > epoch)
+
+    given = [alias for alias in aliases if not is_kept(alias)]
     resumed.log_artifact(artifact, aliases=given or None).wait()
-    if "latest" in kept:
-        newest = api.artifact(kept["latest"])
-        newest.aliases.append("latest")
-        newest.save()
 
 
-def exit_code_on_server(remote: Any) -> int:
-    """Return the exit code from which W&B derives the state that a run has on the server."""
-    return 0 if remote.state == "finished" else 1
+def keep_latest(remote: Any) -> None:
+    """Give the alias ``latest``, which the last upload has, to the model of a run's last epoch."""
+    models = [held for held in remote.logged_artifacts() if held.type == "model"]
+    models.sort(key=lambda held: (held.metadata.get("epoch", -1), int(held.version[1:])))
+    if models and "latest" not in models[-1].aliases:
+        models[-1].aliases.append("latest")
+        models[-1].save()
 
 
 @contextmanager
-def resumed_run(remote: Any, folder: Path, code: int) -> Iterator[Any]:
-    """Continue a run on the server, with new files in ``folder``, and end it with ``code``."""
+def resumed_run(remote: Any, folder: Path) -> Iterator[Any]:
+    """Continue a run on the server, and end it with the exit code of its newest session.
+
+    W&B derives the state of the run from the code. ``folder`` is W&B's folder of the run.
+    """
     wandb = package()
+    codes = [Session(file).exit_code for file in sessions(folder)[-1:]]
     resumed = wandb.init(
         entity=remote.entity,
         project=remote.project,
@@ -147,7 +138,7 @@ def resumed_run(remote: Any, folder: Path, code: int) -> Iterator[Any]:
     try:
         yield resumed
     finally:
-        resumed.finish(exit_code=code)
+        resumed.finish(exit_code=codes[0] if codes else int(remote.state != "finished"))
 
 
 def is_file_in(folder: Path, path: Path) -> bool:

@@ -93,26 +93,21 @@ def _view(place: dict[str, str], monitor: str) -> Any:
     import wandb_workspaces.reports.v2 as wr  # noqa: PLC0415 - it may be missing
     import wandb_workspaces.workspaces as ws  # noqa: PLC0415
 
-    sections = {
-        "Training": [
-            # ~ if cookiecutter.task == "detection"
-            wr.LinePlot(title="Loss", x="epoch", y=["train/loss"]),
-            # ~ else
-            wr.LinePlot(title="Loss", x="epoch", y=["train/loss", "val/loss"]),
-            # ~ endif
-            wr.LinePlot(title=monitor, x="epoch", y=[monitor]),
-        ],
-        "Predictions": [wr.MediaBrowser(**PICTURES)],
-        "System": [wr.LinePlot(title=name.split("/")[1], y=[name]) for name in SYSTEM],
-    }
-    return ws.Workspace(
-        **place,
-        name="Training",
-        sections=[
-            ws.Section(name=name, panels=panels, is_open=name != "System")
-            for name, panels in sections.items()
-        ],
-    )
+    training = [
+        # ~ if cookiecutter.task == "detection"
+        wr.LinePlot(title="Loss", x="epoch", y=["train/loss"]),
+        # ~ else
+        wr.LinePlot(title="Loss", x="epoch", y=["train/loss", "val/loss"]),
+        # ~ endif
+        wr.LinePlot(title=monitor, x="epoch", y=[monitor]),
+    ]
+    machine = [wr.LinePlot(title=name.split("/")[1], y=[name]) for name in SYSTEM]
+    sections = [
+        ws.Section(name="Training", panels=training, is_open=True),
+        ws.Section(name="Predictions", panels=[wr.MediaBrowser(**PICTURES)], is_open=True),
+        ws.Section(name="System", panels=machine, is_open=False),
+    ]
+    return ws.Workspace(**place, name="Training", sections=sections)
 
 
 def _comparison(

@@ -127,11 +127,6 @@ class WandbSettings(Strict):
     # ~ endif
     media: MediaSettings
 
-    @field_validator("project", "entity", "mode", mode="before")
-    @classmethod
-    def _empty_is_unset(cls, value: object) -> object:
-        return value or None  # an unset environment variable may be passed as an empty text
-
     @field_validator("log_model", mode="before")
     @classmethod
     def _null_is_none(cls, value: object) -> object:

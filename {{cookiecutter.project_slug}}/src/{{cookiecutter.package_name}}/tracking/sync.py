@@ -10,34 +10,16 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import Any
 
 from ..run.folder import Run
-from .client import last_line, package, read_records, reason, wandb_command
-from .pending import (
-    PENDING,
-    do_pending,
-    exit_code_on_server,
-    is_file_in,
-    log_version,
-    resumed_run,
-)
-from .upload_status import (
-    exit_code,
-    fetch_run,
-    is_newest,
-    is_unfinished,
-    missing_artifacts,
-    missing_files,
-    missing_on_server,
-    rows,
-    sessions,
-    times_of_rows,
-)
+from ..run.signals import Interrupted, interruptible
+from .client import package, reason, wandb_command
+from .pending import PENDING, do_pending, is_file_in, keep_latest, log_version, resumed_run
+from .upload_status import COMPLETE, Session, missing_on_server, sessions, times_of_rows
 
-COMPLETE = "complete"  # in W&B's folder of a run: the server holds all of it
 RECENT_SECONDS = 60  # a file changed since then, without an exit record, is a running run
 
 
@@ -48,7 +30,12 @@ def main() -> None:
     runs: Path = parser.parse_args().runs
     if not runs.is_dir():
         sys.exit(f"\n{runs} is not a folder. Name the folder of the runs: wandb-sync runs\n")
-    sys.exit(1 if sync(runs) else 0)
+    try:
+        with interruptible():
+            sys.exit(1 if sync(runs) else 0)
+    except Interrupted as error:
+        print(f"\nwandb-sync was {error}. The same command uploads the rest.\n", file=sys.stderr)
+        raise
 
 
 def sync(runs: Path) -> list[str]:
@@ -78,85 +65,79 @@ def sync(runs: Path) -> list[str]:
 
 
 def upload(file: Path) -> str | None:
-    """Upload a run if it has ended and all files of its artifacts exist.
+    """Upload a session if its run has ended and all files of its artifacts exist.
 
     Returns:
-        The reason why the run was not uploaded; None if it was.
+        The reason why the session was not uploaded; None if it was.
     """
     newest = sessions(file.parents[1])[-1]
     recent = time.time() - newest.stat().st_mtime < RECENT_SECONDS
     try:
-        records = read_records(file)
-        if recent and not any("exit" in record for record in read_records(newest)):
+        session = Session(file)
+        if recent and not Session(newest).has_ended:
             return "it seems to be still running"
     except ValueError as error:
         return f"it cannot be read: {error}"
-    missing = files_not_in_folder(records, file.parents[2])
+    missing = files_not_in_folder(session, file.parents[2])
     if missing:  # wandb would upload the rest and mark the run as uploaded
         return f"{len(missing)} of its files are missing in its folder, such as {missing[0]}"
     try:
-        problem = _send(file, records)
+        return _send(session) or missing_on_server(file)
     except Exception as error:  # noqa: BLE001 - wandb raises many kinds
         return reason(error)
-    problem = problem or missing_on_server(file)
-    if problem is None:
-        (file.parent / COMPLETE).touch()
-    return problem
 
 
-def _send(file: Path, records: Sequence[Mapping[str, Any]]) -> str | None:
-    """Send what the server lacks of a run; return the reason if that is not possible."""
-    run, written, ordered = fetch_run(records), rows(records), sessions(file.parents[1])
+def _send(session: Session) -> str | None:
+    """Send what the server lacks of a session; return the reason if that is not possible."""
+    file, run = session.file, session.fetch_run()
+    ordered = sessions(file.parents[1])
     held = times_of_rows(run) if run is not None else set()
-    known = [index for index, other in enumerate(ordered) if _is_known(other, held)]
+    known = {other for other in ordered if held and _is_known(other, held)}
     if held and not known:
         name = file.parents[2].name
         return (
             f"the server has another run with the id {name}. To upload this one with an id "
             f"of its own: uv run wandb sync --id {name}-2 {file.parent}"
         )
-    if max(known, default=-1) < ordered.index(file):  # nothing of this session or a later one
-        done = wandb_command("sync", "--include-online", "--include-synced", str(file.parent))
-        return last_line(done) if done.returncode else None
-    _send_missing(run, file, records, [written[key] for key in sorted(written.keys() - held)])
+    if known.isdisjoint(ordered[ordered.index(file) :]):  # nothing of this or of a later session
+        wandb_command("sync", "--include-online", "--include-synced", str(file.parent))
+    else:
+        _send_missing(session, run, held)
+        keep_latest(run)
     return None
 
 
 def _is_known(file: Path, held: Set[float]) -> bool:
     """Return whether the server holds rows of a session, given the times of the rows it holds."""
     try:
-        return not held.isdisjoint(rows(read_records(file)))
+        return not held.isdisjoint(Session(file).rows)
     except ValueError:
         return False
 
 
-def _send_missing(
-    run: Any, file: Path, records: Sequence[Mapping[str, Any]], lacking: Sequence[Any]
-) -> None:
+def _send_missing(session: Session, run: Any, held: Set[float]) -> None:
     """Send the rows, files and artifacts that the server lacks of a session.
 
     ``wandb sync`` would send all of it, and replace what a later session has left in the run.
     """
-    folder, artifacts = file.parent / "files", missing_artifacts(run, records)
-    files = missing_files(run, records, folder)
-    ended = run.state != "running" and not is_unfinished(run, file, records)
-    if ended and not (lacking or files or artifacts):
+    lacking = sorted(session.rows.keys() - held)
+    folder, files = session.file.parent / "files", session.missing_files(run)
+    artifacts = session.missing_artifacts(run)
+    if session.end_has_arrived(run) and not (lacking or files or artifacts):
         return
-    if is_newest(file):
-        code = exit_code(records)
-        summaries = [record.get("summary", {}).get("update", {}) for record in records]
-    else:  # a later session has written its own
-        code, summaries = exit_code_on_server(run), [run.summary_metrics]
-    with resumed_run(run, file.parents[1], code) as resumed:
-        for row in lacking:
-            resumed.log(_unflattened(row))
+    summaries = [record.get("update", {}) for record in session.recorded("summary")]
+    if not session.is_newest:
+        summaries = [run.summary_metrics]  # of a later session
+    with resumed_run(run, session.file.parents[1]) as resumed:
+        for time_of_row in lacking:
+            resumed.log(_unflattened(session.rows[time_of_row]))
         for name in files:
             resumed.save(str(folder / name), base_path=str(folder), policy="now")
-        for record in records:
-            if record.get("artifact", {}).get("digest") in artifacts:
-                _log_recorded(resumed, record["artifact"])
-            if "alert" in record and len(lacking) == len(rows(records)):  # nothing has arrived
-                alert = record["alert"]
+        for record in session.recorded("artifact"):
+            if record.get("digest") in artifacts:
+                _log_recorded(resumed, record)
+        if len(lacking) == len(session.rows):  # nothing has arrived
+            for alert in session.recorded("alert"):
                 resumed.alert(alert["title"], alert["text"], alert["level"])
         for summary in summaries:
             resumed.summary.update(_unflattened(summary))
@@ -191,14 +172,14 @@ def _log_recorded(resumed: Any, record: Mapping[str, Any]) -> None:
     log_version(resumed, artifact, record.get("aliases", []))
 
 
-def files_not_in_folder(records: Sequence[Mapping[str, Any]], folder: Path) -> list[str]:
-    """Return the paths in the artifact records of a run that are not files in its folder.
+def files_not_in_folder(session: Session, folder: Path) -> list[str]:
+    """Return the paths in the artifact records of a session that are not files in a folder.
 
     Files elsewhere are not uploaded: the records may be a stranger's.
     """
     return [
         path
-        for record in records
-        for entry in record.get("artifact", {}).get("manifest", {}).get("contents", [])
+        for record in session.recorded("artifact")
+        for entry in record.get("manifest", {}).get("contents", [])
         if (path := entry.get("local_path")) and not is_file_in(folder, Path(path))
     ]

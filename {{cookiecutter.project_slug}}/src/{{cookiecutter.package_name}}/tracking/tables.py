@@ -1,13 +1,14 @@
-"""Tables of images: samples of the data set, and the predictions of a test.
+"""Tables and charts: samples of the data set, and the predictions and the scores of a test.
 
-Both tables can be joined by their column ``id``, the path of the image below the data folder.
+The tables of images can be joined by their column ``id``, the path below the data folder.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import copy
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
@@ -15,12 +16,14 @@ from ..data.datamodule import Datasets
 from ..data.files import relative_names
 from ..data.images import Unreadable, image_size
 from ..evaluation.results import EvaluationResults
+from ..evaluation.scores import BINS, ScoreCounts
 from ..task import TaskModule
 from ..training.callbacks.pictures import PredictedSample
-from .charts import confusion_matrix, precision_recall, score_histograms, table
 from .images import picture
 from .logger import RunLogger
 from .task import columns, labels
+
+MAX_CLASSES = 100  # in a confusion matrix: more are illegible, and its table has classes² rows
 
 
 def data_table(logger: RunLogger, datasets: Datasets, root: Path) -> Any:
@@ -101,17 +104,14 @@ class EvaluationTables(Callback):
         logger, results = self.logger, _results(trainer)
         counts, scores = results.counts, cast("TaskModule", pl_module).scores_by_class()
         with logger.guarded("sending the evaluation"):
-            by_class = [
-                dict(zip(["class", *scores], row, strict=True))
-                for row in zip(counts.classes, *scores.values(), strict=True)
-            ]
+            by_class = [list(row) for row in zip(counts.classes, *scores.values(), strict=True)]
             values: dict[str, Any] = {
                 "precision_recall": precision_recall(logger, counts),
-                "by_class": table(logger, by_class),
-                **score_histograms(logger, counts),
+                "by_class": logger.wandb.Table(columns=["class", *scores], data=by_class),
                 "confusion_matrix": confusion_matrix(
                     logger, counts.confusion, counts.confusion_names
                 ),
+                **score_histograms(logger, counts),
             }
             if self.rows:
                 values["predictions"] = table(logger, self.rows)
@@ -125,3 +125,63 @@ class EvaluationTables(Callback):
 def _results(trainer: Trainer) -> EvaluationResults:
     callbacks = cast("Any", trainer).callbacks
     return next(callback for callback in callbacks if isinstance(callback, EvaluationResults))
+
+
+def table(logger: RunLogger, rows: Sequence[Mapping[str, Any]]) -> Any:
+    """Return a table of at least one row; the keys of the first row are the columns."""
+    return logger.wandb.Table(columns=list(rows[0]), data=[[*row.values()] for row in rows])
+
+
+def precision_recall(logger: RunLogger, counts: ScoreCounts) -> Any:
+    """Return a chart with the precision-recall curve of each class, by falling threshold."""
+    curves = counts.curves()
+    points = [
+        (name, recall, precision)
+        for name, recalls, precisions in zip(
+            counts.classes, curves.recall, curves.precision, strict=True
+        )
+        for recall, precision in zip(recalls[::-1], precisions[::-1], strict=True)
+        if not np.isnan(precision)
+    ]
+    return logger.wandb.plot_table(
+        vega_spec_name="wandb/area-under-curve/v0",
+        data_table=logger.wandb.Table(columns=["class", "recall", "precision"], data=points),
+        fields={"x": "recall", "y": "precision", "class": "class"},
+        string_fields={
+            "title": "Precision over recall",
+            "x-axis-title": "recall",
+            "y-axis-title": "precision",
+        },
+    )
+
+
+def score_histograms(logger: RunLogger, counts: ScoreCounts) -> dict[str, Any]:
+    """Return histograms of the scores of correct and of wrong predictions of all classes."""
+    edges = np.linspace(0, 1, BINS + 1)
+    return {
+        f"scores_{name}": logger.wandb.Histogram(np_histogram=(values.sum(axis=0), edges))
+        for name, values in (("right", counts.correct), ("wrong", counts.wrong))
+    }
+
+
+def confusion_matrix(logger: RunLogger, matrix: np.ndarray, names: Sequence[str]) -> Any:
+    """Return a chart of the counts [targets, predictions], at most of ``MAX_CLASSES`` classes.
+
+    ``wandb.plot.confusion_matrix`` takes the label of each sample instead of counts.
+    """
+    shown = names[:MAX_CLASSES]
+    title = "Confusion matrix"
+    if len(shown) < len(names):
+        title += f" of the first {len(shown)} of {len(names)} classes"
+    columns = ["Actual", "Predicted", "nPredictions"]
+    cells = [
+        (target, prediction, int(matrix[row, column]))
+        for row, target in enumerate(shown)
+        for column, prediction in enumerate(shown)
+    ]
+    return logger.wandb.plot_table(
+        vega_spec_name="wandb/confusion_matrix/v1",
+        data_table=logger.wandb.Table(columns=columns, data=cells),
+        fields={name: name for name in columns},
+        string_fields={"title": title},
+    )

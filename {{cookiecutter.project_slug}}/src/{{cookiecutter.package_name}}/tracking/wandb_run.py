@@ -7,12 +7,14 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 # ~ if cookiecutter.scope == "complete"
 from pathlib import Path
 # ~ endif
 from typing import Any
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 from lightning.pytorch import Callback
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
@@ -23,9 +25,13 @@ from ..run.environment import environment, redacted
 from ..run.files import write_text
 from ..run.folder import Run
 # ~ if cookiecutter.scope == "complete"
-from ..settings.schema import PredictSettings, Settings
+from ..run.run_id import VARIED
+# ~ endif
+from ..settings.check import flattened
+# ~ if cookiecutter.scope == "complete"
+from ..settings.schema import PredictSettings, Settings, model_name
 # ~ else
-from ..settings.schema import Settings
+from ..settings.schema import Settings, model_name
 # ~ endif
 # ~ if cookiecutter.scope == "complete"
 from .alerts import MetricAlerts, alert_failure, check_rules, send_alert
@@ -35,11 +41,9 @@ from .embeddings import EmbeddingCloud
 from .histograms import Histograms
 from .images import ValidationImages, log_drawn_predictions
 from .lineage import DataLineage, log_changes, log_checkpoint_source, log_predictions
-from .logger import RunLogger, open_run
-from .names import SWEEP, run_name
+from .logger import SWEEP, RunLogger, open_run
 from .pending import postpone
 from .settings import WandbSettings
-from .sync import COMPLETE
 from .tables import EvaluationTables
 from .upload_status import missing_on_server
 
@@ -48,8 +52,7 @@ from .upload_status import missing_on_server
 from .artifacts import ModelArtifacts
 from .client import abandon, how_to_upload, installed, reason, requested_mode, say
 from .images import ValidationImages
-from .logger import RunLogger, open_run
-from .names import run_name
+from .logger import SWEEP, RunLogger, open_run
 from .settings import WandbSettings
 
 
@@ -85,8 +88,10 @@ def wandb_run(
     config = redacted(settings.model_dump(mode="json", exclude={"tracking"}))
     config["git"] = {"commit": state["git_commit"], "dirty": state["git_dirty"]}
     config["command"] = state["command"]
-    name = run_name(settings, run, job, sys.argv[1:])
-    logger = _opened(tracking, run, job=job, name=name, config=config)
+    name = redacted(tracking.name) or os.environ.get("WANDB_NAME")
+    name = name or run_name(settings, run, job, sys.argv[1:])
+    job_type = tracking.job_type or os.environ.get("WANDB_JOB_TYPE") or job
+    logger = _opened(tracking, run, name=name, job_type=job_type, config=config)
     if logger is None or getattr(rank_zero_only, "rank", 0) != 0:  # only rank 0 has a W&B run
         yield [] if logger is None else [logger], []
         return
@@ -102,7 +107,6 @@ def wandb_run(
         EvaluationTables(logger, settings.data.root),
         # ~ endif
     ]
-    error: BaseException | None = None
     try:
         with logger.guarded("showing its address"):
             if not logger.offline:
@@ -121,21 +125,18 @@ def wandb_run(
         if tracking.alerts.finished:
             send_alert(logger, "Run finished", run.id, "INFO")
         # ~ endif
-    except BaseException as caught:
-        error = caught
-        raise
-    finally:
+    except BaseException as error:
         _close(logger, error)
+        raise
+    _close(logger, None)
 
 
 def _opened(tracking: WandbSettings, run: Run, **described: Any) -> RunLogger | None:
     """Open the run; if W&B cannot even record it, say so and return None."""
     try:
         return open_run(tracking, run, **described)
-    except UsageError:
-        raise
     except Exception as error:  # wandb raises many kinds
-        if tracking.strict:
+        if tracking.strict or isinstance(error, UsageError):
             raise
         hint = " For a run of its own: unset WANDB_RUN_ID" if "WANDB_RUN_ID" in os.environ else ""
         say(f"W&B: the run cannot be opened ({reason(error)}); it is not tracked.{hint}")
@@ -190,10 +191,7 @@ def _finish(logger: RunLogger, code: int) -> str | None:
     os.environ["WANDB_DIR"] = os.environ["WANDB_DATA_DIR"]  # W&B's API makes an empty folder there
     # ~ if cookiecutter.scope == "complete"
     digests = [action["digest"] for action in logger.artifacts]
-    problem = missing_on_server(next(folder.glob("*.wandb")), digests)
-    if problem is None:
-        (folder / COMPLETE).touch()
-    return problem
+    return missing_on_server(next(folder.glob("*.wandb")), digests)
 
 
     # ~ else
@@ -209,13 +207,47 @@ def _finish(logger: RunLogger, code: int) -> str | None:
 def exit_code(error: BaseException | None) -> int:
     """Return the exit code from which W&B derives the state of a run.
 
-    0 is finished, 130 interrupted, 143 terminated, any other failed. Lightning turns Ctrl-C into
-    ``SystemExit(1)`` and SIGTERM into a ``SystemExit`` of its own.
+    0 is finished, 130 interrupted, 143 terminated, any other failed. Lightning may turn SIGTERM
+    into a ``SystemExit`` of its own.
     """
     if error is None:
         return 0
     if isinstance(error, SIGTERMException):
         return 143
-    if KeyboardInterrupt in {type(error), type(error.__context__)}:
-        return 130
     return error.code if isinstance(error, SystemExit) and isinstance(error.code, int) else 1
+
+
+def run_name(settings: Settings, run: Run, job: str, words: Sequence[str]) -> str:
+    """Return task, model, data, the values that vary in a sweep, and the end of the run id.
+
+    Args:
+        settings: the settings of the command.
+        run: the run of the command.
+        job: the command, which the name begins with unless it is ``train``.
+        words: the command-line overrides. In a multirun, those with several values vary; all that
+            the agent of a sweep has given vary.
+    """
+    tree: dict[str, Any] = flattened(settings.model_dump(mode="json", exclude={"tracking"}))
+    varied = [(key.rsplit(".", 1)[-1], tree[key]) for key in varied_keys(words) if key in tree]
+    texts = [
+        f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}"
+        for key, value in varied
+    ]
+    task = "{{ cookiecutter.task }}"
+    parts = [task, model_name(settings.model.model_dump()), settings.data.name, *texts]
+    return " ".join([*([] if job == "train" else [job]), *parts, run.id.rsplit("_", 1)[-1]])
+
+
+def varied_keys(words: Sequence[str]) -> list[str]:
+    """Return the keys of the overrides whose values differ between the runs of a sweep."""
+    # ~ if cookiecutter.scope == "complete"
+    if VARIED in os.environ:
+        return os.environ[VARIED].split(",")
+    # ~ endif
+    parser, keys = OverridesParser.create(), []
+    for word in words:
+        with suppress(HydraException):  # a word such as --multirun is not an override
+            override = parser.parse_override(word)
+            if override.is_sweep_override() or SWEEP in os.environ:
+                keys.append(override.key_or_group)
+    return keys
