@@ -5,21 +5,18 @@
 """Predict images with a checkpoint; write annotated copies and a table."""
 
 # ~ endif
-# ~ if cookiecutter.task == "classification"
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import Any, cast
-
-# ~ else
-# ~ if cookiecutter.scope == "complete"
+# ~ if cookiecutter.scope == "complete" and cookiecutter.task != "classification"
 import logging
 # ~ endif
+# ~ if cookiecutter.task == "classification"
+from collections.abc import Iterable, Mapping, Sequence
+# ~ else
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+# ~ endif
 from pathlib import Path
 from typing import Any, cast
 
-# ~ endif
 # ~ if cookiecutter.scope == "complete" and cookiecutter.task != "classification"
 import torch
 # ~ endif

@@ -121,17 +121,18 @@ def predict_videos(
 def _frames(path: Path, settings: PredictSettings) -> Iterator[Tensor]:
     """Yield the frames of a video; with ``data.skip_unreadable``, those before its first fault."""
     limit, count = settings.data.max_pixels, 0
-    total = count_frames(path, limit) or 0
+    total = count_frames(path, limit)
     reason = f"its header says {total}"
+    frames = read_frames(path, limit)
     try:
-        for frame in read_frames(path, limit):
+        for frame in track(frames, description=path.name, total=total, transient=True):
             count += 1
             yield frame
     except UnreadableImageError as error:
         if not settings.data.skip_unreadable:
             raise
         total, reason = count + 1, error.unreadable.reason
-    if count < total:
+    if total is not None and count < total:
         log.warning("%s: only %d frames can be read: %s", path, count, reason)
 
 
@@ -139,10 +140,8 @@ def _annotated_frames(
     path: Path, rows: Rows, module: TaskModule, trainer: Trainer, settings: PredictSettings
 ) -> Iterator[Image]:
     """Yield each frame with its prediction drawn, and append its entry to ``rows``."""
-    total = count_frames(path, settings.data.max_pixels)
     frames = enumerate(_frames(path, settings))
-    progress = track(frames, description=path.name, total=total, transient=True)
-    while batch := list(islice(progress, settings.loader.batch_size)):
+    while batch := list(islice(frames, settings.loader.batch_size)):
         # ~ if cookiecutter.task == "classification"
         images = torch.stack([model_input(frame, settings.data) for _, frame in batch])
         with torch.inference_mode(), trainer.precision_plugin.forward_context():

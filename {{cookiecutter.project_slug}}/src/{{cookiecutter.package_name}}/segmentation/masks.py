@@ -240,8 +240,7 @@ def mask_image(mask: Tensor) -> Image.Image:
 
 def palette() -> list[int]:
     """Return red, green and blue of each id, one after the other; ``IGNORE_INDEX`` is white."""
-    colors = [(0, 0, 0), *map(class_color, range(IGNORE_INDEX - 1)), (255, 255, 255)]
-    return [*chain(*colors)]
+    return [0, 0, 0, *chain(*map(class_color, range(IGNORE_INDEX - 1))), 255, 255, 255]
 
 
 def without_padding(prediction: Prediction, image: Tensor, target: Tensor) -> Prediction:
