@@ -1,11 +1,12 @@
-# ~ if cookiecutter.task == "segmentation"
+# ~ if cookiecutter.task != "classification"
 import json
-
-import numpy as np
-# ~ elif cookiecutter.task == "detection"
-import json
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
+# ~ endif
+# ~ if cookiecutter.task == "segmentation"
+import numpy as np
 # ~ endif
 import pytest
 import torch
@@ -37,13 +38,21 @@ from PIL import Image
 
 from {{ cookiecutter.package_name }}.data.resize import Fit, place
 from {{ cookiecutter.package_name }}.errors import UsageError
+from {{ cookiecutter.package_name }}.segmentation.dataset import Batch
 from {{ cookiecutter.package_name }}.segmentation.masks import Prediction
 from {{ cookiecutter.package_name }}.segmentation.module import SegmentationModule
+from {{ cookiecutter.package_name }}.segmentation.scoring import score_batch
 from {{ cookiecutter.package_name }}.segmentation.transforms import eval_transform
 # ~ endif
 from {{ cookiecutter.package_name }}.settings.check import check
+# ~ if cookiecutter.task == "classification"
 from {{ cookiecutter.package_name }}.settings.schema import Settings
 
+# ~ else
+from {{ cookiecutter.package_name }}.settings.schema import Settings
+from {{ cookiecutter.package_name }}.training.callbacks.pictures import PredictionPictures
+
+# ~ endif
 from small import SHAPES, SMALL, composed, run_command
 
 PLAIN = ("tracking=none", "trainer=cpu")
@@ -167,6 +176,26 @@ def test_a_size_that_the_network_cannot_take_is_refused(size):
         check(composed(*SMALL, f"data.image_size={size}"), Settings)
 
 
+# ~ if cookiecutter.task != "classification"
+def pictured(image, target, prediction):
+    """The prediction that is drawn for a validation image, if this is that of the network."""
+    sample = SimpleNamespace(image=image, target=target, position=0)
+
+    class Images(list):
+        names = ("a.png",)
+
+    datasets = SimpleNamespace(val=Images([sample]))
+    trainer = SimpleNamespace(
+        datamodule=SimpleNamespace(datasets=datasets),
+        precision_plugin=SimpleNamespace(forward_context=nullcontext),
+    )
+    module = SimpleNamespace(device="cpu", predict_images=lambda _: [prediction])
+    pictures = PredictionPictures(Path(), lambda _: None, count=1, every_n_epochs=1)
+    (shown,) = pictures.predict(trainer, module)
+    return shown.prediction
+
+
+# ~ endif
 # ~ if cookiecutter.task == "detection"
 def white_object_and_corner(module, images):
     """In place of a trained network: a box around the white pixels, and one in the corner."""
@@ -210,6 +239,20 @@ def test_the_metrics_compare_boxes_in_the_file_without_the_padding(case):
         assert (x, y, x + width, y + height) == pytest.approx(edges, abs=1e-4)
     assert image.detections[0]["bbox"] == pytest.approx(image.objects[0]["bbox"], abs=1e-4)
     assert scores.compute().overall["mAP_small"] == pytest.approx(1)
+
+
+def test_pictures_show_no_boxes_in_the_padding(case):
+    settings, size, block, _, (left, top, right, bottom) = case
+    target = Target(shares(block, size), torch.tensor([0]), torch.zeros(1) > 0, torch.ones(1), size)
+    image, target = FitWithBoxes(settings)(drawn(size, block), target)
+    found = Prediction(
+        torch.tensor([[0, 0, 1, 1], [0, 0, 0.01, 0.01]]), torch.ones(2), torch.tensor([0, 0])
+    )
+    shown = pictured(image, target, found)
+    assert len(shown.labels) == (2 if left <= 0 and top <= 0 else 1)
+    edges = (max(left, 0), max(top, 0), right, bottom)
+    whole = shares(edges, settings.input_size)[0].clamp(0, 1)
+    torch.testing.assert_close(shown.boxes[0], whole)
 
 
 def test_objects_that_are_cut_off_are_left_out():
@@ -289,6 +332,26 @@ def test_padding_is_ignored_by_loss_and_metrics(case):
     inside = torch.zeros_like(known)
     inside[expected[1] : expected[3], expected[0] : expected[2]] = True
     assert torch.equal(ids == 1, inside)
+
+
+def test_pictures_show_no_classes_in_the_padding(case):
+    settings, size, _, _, (left, top, right, bottom) = case
+    image = torch.full((3, *size), 128, dtype=torch.uint8)  # as grey as the padding
+    image[:, -1] = 200
+    mask = torch.zeros(size, dtype=torch.uint8)
+    mask[-1] = 255  # ignored, but not padding
+    image, ids = eval_transform(settings)(image, mask)
+    shown = pictured(image, ids, Prediction(torch.ones_like(ids)))
+    inside = torch.zeros(settings.input_size, dtype=torch.bool)
+    inside[max(top, 0) : bottom, max(left, 0) : right] = True
+    assert torch.equal(shown.mask == 1, inside)
+    assert torch.equal(shown.mask == 255, ~inside)
+    logits = torch.zeros(1, 2, *settings.input_size)
+    logits[:, 1] = 1
+    batch = Batch(image[None], ids[None].long(), torch.tensor([0]), [])
+    counts = torch.zeros(2, 2).long()
+    (result,) = score_batch(batch, logits, torch.tensor([True]), counts, ["a", "b"])["images"]
+    assert torch.equal(result.prediction.mask, shown.mask)
 
 
 # ~ endif

@@ -3,6 +3,7 @@ import sys
 from pathlib import Path
 
 import av
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -47,13 +48,13 @@ def test_a_video_is_read_as_it_was_written(clip):
 @pytest.mark.parametrize("content", [b"", b"no video at all" * 100])
 def test_a_file_that_is_no_video_is_named(tmp_path, content):
     (tmp_path / "a.mp4").write_bytes(content)
-    with pytest.raises(UsageError, match=r"a\.mp4 cannot be read as a video"):
+    with pytest.raises(UsageError, match=r"a\.mp4 cannot be read: .*Invalid data"):
         list(read_frames(tmp_path / "a.mp4", LIMIT))
 
 
 def test_a_video_of_larger_frames_than_the_limit_is_refused(clip):
     for read in (read_frames, count_frames, frames_per_second):
-        with pytest.raises(UsageError, match=r"clip\.mp4 has larger frames than data\.max_pixels"):
+        with pytest.raises(UsageError, match=r"clip\.mp4 cannot be read: its frames are larger"):
             list(read(clip, LIMIT - 1))
 
 
@@ -62,7 +63,7 @@ def test_a_video_without_frames_is_named(tmp_path):
         stream = video.add_stream("mpeg4", rate=10)
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
         video.start_encoding()
-    with pytest.raises(UsageError, match=r"a\.avi has no frames"):
+    with pytest.raises(UsageError, match=r"a\.avi cannot be read: it has no frames"):
         list(read_frames(tmp_path / "a.avi", LIMIT))
 
 
@@ -107,6 +108,35 @@ def test_predict_annotates_videos_and_images(train, command, own_data, clip):
         *(f"{own_data / 'clip.mp4'}#{index}" for index in range(FRAMES)),
     ]
     (own_data / "clip.avi").write_bytes(b"no video")  # found before the other files are predicted
-    with pytest.raises(SystemExit, match=r"clip\.avi cannot be read as a video"):
+    with pytest.raises(SystemExit, match=r"clip\.avi cannot be read: .*Invalid data"):
         command("predict", *words, "output=results")
     assert not Path("results").exists()
+
+
+def test_the_frames_before_a_fault_of_a_video_are_predicted(
+    train, command, own_data, tmp_path, caplog, capsys
+):
+    run = train(OWN, f"data.root={own_data}")
+    clip, source = tmp_path / "source" / "a.mp4", tmp_path / "source"
+    noise = np.random.default_rng(0).integers(0, 255, (60, 64, 64, 3), dtype=np.uint8)
+    write_video(clip, map(Image.fromarray, noise), rate=10)
+    content = bytearray(clip.read_bytes())
+    middle = len(content) * 2 // 3
+    content[middle : middle + len(content) // 10] = bytes(len(content) // 10)
+    clip.write_bytes(content)
+    Image.new("RGB", (60, 40)).save(source / "a.png")
+    words = (f"checkpoint={run}/checkpoints/best.ckpt", f"source={source}")
+    words += ("loader.batch_size=2", "tracking=none", "trainer=cpu", "trainer.progress=false")
+    with pytest.raises(SystemExit, match=r"a\.mp4 cannot be read: .*\n.*data.skip_unreadable=true"):
+        command("predict", *words, "output=results")
+    rows = json.loads(Path("results/predictions.json").read_text())  # what was predicted before it
+    (source / "b.mp4").write_bytes(b"no video")
+    capsys.readouterr()
+    result = command("predict", *words, "data.skip_unreadable=true")
+    assert f"Left out: 1 unreadable image, {source / 'b.mp4'}" in capsys.readouterr().out
+    with av.open(str(result / "predictions" / "a.mp4")) as video:
+        readable = sum(1 for _ in video.decode(video=0))
+    assert 0 < readable < 60
+    assert f"a.mp4: only {readable} frames can be read: " in caplog.text
+    assert len(rows) == 1 + readable // 2 * 2  # the image, and whole batches
+    assert json.loads((result / "predictions.json").read_text())[: len(rows)] == rows

@@ -45,6 +45,7 @@ def run_evaluation(settings: EvaluateSettings, run: Run) -> None:
     with open_trackers(settings, run, job="evaluate") as (loggers, callbacks):
         trainer = build_trainer(settings, run, loggers=loggers, callbacks=[results, *callbacks])
         measured = trainer.test(module, datamodule=datamodule, verbose=False)[0]
+        datamodule.share_unreadable()
         metrics = {
             name.replace("test", settings.split, 1): value for name, value in measured.items()
         }

@@ -5,21 +5,18 @@
 """Predict images with a checkpoint; write annotated copies and a table."""
 
 # ~ endif
-# ~ if cookiecutter.task == "classification"
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import Any, cast
-
-# ~ else
-# ~ if cookiecutter.scope == "complete"
+# ~ if cookiecutter.scope == "complete" and cookiecutter.task != "classification"
 import logging
 # ~ endif
+# ~ if cookiecutter.task == "classification"
+from collections.abc import Iterable, Mapping, Sequence
+# ~ else
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+# ~ endif
 from pathlib import Path
 from typing import Any, cast
 
-# ~ endif
 # ~ if cookiecutter.scope == "complete" and cookiecutter.task != "classification"
 import torch
 # ~ endif
@@ -103,7 +100,7 @@ def run_prediction(settings: PredictSettings, run: Run) -> None:
     # ~ endif
     names = output_names(find_sources(settings.source))
     # ~ if cookiecutter.scope == "complete"
-    check_videos(names, settings)
+    damaged = check_videos(names, settings)
     # ~ endif
     folder = settings.output or run.folder
     folder.mkdir(parents=True, exist_ok=True)
@@ -116,15 +113,21 @@ def run_prediction(settings: PredictSettings, run: Run) -> None:
             )
         rows, unreadable = _predict_images(names, module, trainer, settings, folder)
         # ~ if cookiecutter.scope == "complete"
-        rows += predict_videos(names, module, trainer, settings, folder)
+        unreadable += damaged
+        try:
+            predict_videos(names, module, trainer, settings, folder, rows, unreadable)
+        finally:  # also after a fault in the middle of a video
+            if rows and settings.save != "pictures":
+                _write_tables(rows, folder)
+        # ~ else
+        if rows and settings.save != "pictures":
+            _write_tables(rows, folder)
         # ~ endif
         if not rows:
             raise UsageError(
                 f"source={settings.source}: no file can be read. The first is {unreadable[0]}.\n"
                 "Repair the files, or name others."
             )
-        if settings.save != "pictures":
-            _write_tables(rows, folder)
     _print_summary(folder, len(names), unreadable)
 
 

@@ -24,6 +24,7 @@ Results:
 # ~ if cookiecutter.task != "classification"
 - ``restored(prediction, size, settings.data)``: the prediction of a model input, mapped back to the
   image file of that height and width.
+- ``without_padding(prediction, image, target)``: the prediction of a model input without padding.
 - ``save_results(predicted, classes, folder)``: writes further files of ``predict``.
 # ~ endif
 # ~ if cookiecutter.scope == "complete" and cookiecutter.task != "classification"
@@ -63,7 +64,7 @@ from .classification.module import ClassificationModule as TaskModule
 # ~ if cookiecutter.scope == "complete"
 from .detection import export as task_export
 # ~ endif
-from .detection.boxes import restored
+from .detection.boxes import restored, without_padding
 from .detection.coco import describe, save_results, table_rows
 from .detection.dataset import UNLABELLED, build_datasets, collate, model_input, unlabelled_images
 from .detection.draw import caption, draw_prediction, draw_target
@@ -87,7 +88,7 @@ from .segmentation.draw import caption, describe, draw_frame, draw_prediction, d
 # ~ else
 from .segmentation.draw import caption, describe, draw_prediction, draw_target
 # ~ endif
-from .segmentation.masks import restored, save_results
+from .segmentation.masks import restored, save_results, without_padding
 from .segmentation.module import SegmentationModule as TaskModule
 # ~ if cookiecutter.scope == "complete"
 from .segmentation.tiles import predict_tiles
@@ -124,4 +125,7 @@ __all__ = [
     "task_export",
     # ~ endif
     "unlabelled_images",
+    # ~ if cookiecutter.task != "classification"
+    "without_padding",
+    # ~ endif
 ]

@@ -136,6 +136,7 @@ def run_training(settings: Settings, run: Run) -> None:
         content = read_checkpoint(tested)
         module.load_state_dict(content["state_dict"])
         (metrics,) = trainer.test(module, datamodule=datamodule, verbose=False)
+        datamodule.share_unreadable()
         if trainer.is_global_zero:
             run.begin()  # also if there was no step left
             scores = module.scores_by_class()

@@ -311,5 +311,11 @@ def test_a_drawing_names_the_classes_of_each_mask_in_their_colours():
         assert counts[colors[0]] > 20
         assert counts[colors[1]] > 20
         assert colors[2] not in counts
+    target[:8] = 255  # ignored pixels keep their colour; in masks, they are white
+    image[:] = 80
+    picture = draw_prediction(image, target, Prediction(predicted), names)
+    assert picture.getpixel((MIN_WIDTH + GAP + 9, 9)) == (80, 80, 80)
+    assert picture.getpixel((9, 9)) == (36, 36, 36)  # class 0, which is black
+    assert palette()[-3:] == [255, 255, 255]
     margin = strip.crop((MIN_WIDTH - GAP, 0, MIN_WIDTH, strip.height))
     assert len(margin.getcolors()) == 1  # the long name is not cut off

@@ -18,7 +18,6 @@ MIN_WIDTH = 168
 FONT_SIZE = 13
 
 
-# ~ if cookiecutter.scope == "complete"
 def draw_prediction(
     image: Tensor, target: Target, prediction: Prediction, classes: Sequence[str]
 ) -> Image.Image:
@@ -26,17 +25,16 @@ def draw_prediction(
 
     Args:
         image: uint8 tensor [C, H, W].
-        target: the labels, or ``UNLABELLED``; the caption is then blue.
-        prediction: the predicted labels.
+        target: the annotation, or ``UNLABELLED``; the caption is then blue.
+        prediction: what the model has predicted.
         classes: the class names.
     """
-    color = RIGHT if target_labels(target) == prediction.labels else WRONG
-    if target == UNLABELLED:
-        color = NEUTRAL
     lines = caption(target, prediction, classes).split("\n")
-    return _captioned(image, lines, color)
+    color = WRONG if lines[1:] else RIGHT
+    return _captioned(image, lines, NEUTRAL if target == UNLABELLED else color)
 
 
+# ~ if cookiecutter.scope == "complete"
 def draw_target(image: Tensor, target: Target, classes: Sequence[str]) -> Image.Image:
     """Draw an image, uint8 [C, H, W], above its labels."""
     names = ", ".join(classes[label] for label in target_labels(target))
@@ -65,24 +63,6 @@ def describe(prediction: Prediction, classes: Sequence[str]) -> dict[str, object
         values = zip(classes, prediction.probabilities, strict=True)
         return {"labels": names, **{f"p_{name}": round(value, 6) for name, value in values}}
     # ~ else
-def draw_prediction(
-    image: Tensor, target: Target, prediction: Prediction, classes: Sequence[str]
-) -> Image.Image:
-    """Draw an image above its caption, which is green if the prediction is correct, else red.
-
-    Args:
-        image: uint8 tensor [C, H, W].
-        target: the class index, or ``UNLABELLED``; the caption is then blue.
-        prediction: the predicted label.
-        classes: the class names.
-    """
-    color = RIGHT if target == prediction.label else WRONG
-    if target == UNLABELLED:
-        color = NEUTRAL
-    lines = caption(target, prediction, classes).split("\n")
-    return _captioned(image, lines, color)
-
-
 def draw_target(image: Tensor, target: Target, classes: Sequence[str]) -> Image.Image:
     """Draw an image, uint8 [C, H, W], above its label."""
     return _captioned(image, [classes[target]], NEUTRAL)

@@ -66,42 +66,65 @@ def predictions(probabilities: Tensor, chosen: Tensor, threshold: float | None) 
     return predicted
 
 
+# ~ else
+def predictions(logits: Tensor) -> list[Prediction]:
+    """Return the most probable classes and their probabilities for logits [B, classes]."""
+    return [Prediction(*pairs[0], ranking=pairs) for pairs in ranked(logits.softmax(dim=1))]
+
+
+# ~ endif
 def score_batch(
     batch: Batch,
     logits: Tensor,
     losses: Tensor,
     counted: Tensor,
     classes: Sequence[str],
+    # ~ if cookiecutter.scope == "complete"
     threshold: float | None,
+    # ~ endif
 ) -> StepResults:
     """Compute the results of a batch.
 
     The probability of every class counts as a prediction of that class, so that a threshold is the
+    # ~ if cookiecutter.scope == "complete"
     lowest probability at which a class is assigned. If images may have several labels, there is no
     wrong class in place of a right one: the confusion matrix has the correct labels of each class
     on its diagonal, the missed ones in its last column, and the false ones in its last row.
 
+    # ~ else
+    lowest probability at which a class is assigned.
+
+    # ~ endif
     Args:
         batch: the images and their targets.
         logits: float tensor [B, classes].
         losses: float tensor [B].
         counted: bool tensor [B], true for the images that this process counts.
         classes: the class names.
+        # ~ if cookiecutter.scope == "complete"
         threshold: as for ``decide``.
+        # ~ endif
     """
     images, targets, logits, losses, positions = (
         part[counted].cpu()
         for part in (batch.images, batch.targets, logits, losses, batch.positions)
     )
+    # ~ if cookiecutter.scope == "complete"
     probabilities, chosen = decide(logits, threshold)
     actual = targets.bool() if targets.ndim == 2 else _one_hot(targets, len(classes))
     counts = ScoreCounts(classes, background="" if threshold is None else NO_LABEL)
+    # ~ else
+    probabilities = logits.softmax(dim=1)
+    chosen, actual = (_one_hot(part, len(classes)) for part in (logits.argmax(dim=1), targets))
+    counts = ScoreCounts(classes)
+    # ~ endif
     counts.add(
         np.tile(np.arange(len(classes)), len(targets)),
         probabilities.flatten().numpy(),
         actual.flatten().numpy(),
     )
     counts.add_targets(actual.nonzero()[:, 1].numpy())
+    # ~ if cookiecutter.scope == "complete"
     if threshold is None:
         counts.confusion += (actual.T.long() @ chosen.long()).numpy()
     else:
@@ -109,11 +132,16 @@ def score_batch(
         counts.confusion[diagonal, diagonal] = (actual & chosen).sum(dim=0)
         counts.confusion[:-1, -1] = (actual & ~chosen).sum(dim=0)
         counts.confusion[-1, :-1] = (chosen & ~actual).sum(dim=0)
+    found = predictions(probabilities, chosen, threshold)
+    # ~ else
+    counts.confusion += (actual.T.long() @ chosen.long()).numpy()
+    found = predictions(logits)
+    # ~ endif
     results = zip(
         positions.tolist(),
         images,
         targets.tolist(),
-        predictions(probabilities, chosen, threshold),
+        found,
         probabilities.amax(dim=1).tolist(),
         losses.tolist(),
         (actual == chosen).all(dim=1).tolist(),
@@ -124,50 +152,3 @@ def score_batch(
 
 def _one_hot(labels: Tensor, count: int) -> Tensor:
     return functional.one_hot(labels, count).bool()
-# ~ else
-def predictions(logits: Tensor) -> list[Prediction]:
-    """Return the most probable classes and their probabilities for logits [B, classes]."""
-    return [Prediction(*pairs[0], ranking=pairs) for pairs in ranked(logits.softmax(dim=1))]
-
-
-def score_batch(
-    batch: Batch, logits: Tensor, losses: Tensor, counted: Tensor, classes: Sequence[str]
-) -> StepResults:
-    """Compute the results of a batch.
-
-    The probability of every class counts as a prediction of that class, so that a threshold is the
-    lowest probability at which a class is assigned.
-
-    Args:
-        batch: the images and their targets.
-        logits: float tensor [B, classes].
-        losses: float tensor [B].
-        counted: bool tensor [B], true for the images that this process counts.
-        classes: the class names.
-    """
-    images, targets, logits, losses, positions = (
-        part[counted].cpu()
-        for part in (batch.images, batch.targets, logits, losses, batch.positions)
-    )
-    chosen = predictions(logits)
-    labels = torch.tensor([prediction.label for prediction in chosen], dtype=torch.int64)
-    counts = ScoreCounts(classes)
-    counts.add(
-        np.tile(np.arange(len(classes)), len(targets)),
-        logits.softmax(dim=1).flatten().numpy(),
-        functional.one_hot(targets, len(classes)).bool().flatten().numpy(),
-    )
-    counts.add_targets(targets.numpy())
-    np.add.at(counts.confusion, (targets.numpy(), labels.numpy()), 1)
-    results = zip(
-        positions.tolist(),
-        images,
-        targets.tolist(),
-        chosen,
-        [prediction.confidence for prediction in chosen],
-        losses.tolist(),
-        (targets == labels).tolist(),
-        strict=True,
-    )
-    return StepResults(images=[ImageResult(*values) for values in results], counts=counts)
-# ~ endif

@@ -23,7 +23,7 @@ JPEG_METADATA = b"\xff\xe1"  # Exif or XMP
 
 
 class UnreadableImageError(UsageError):
-    """An image file is missing, damaged or not an image."""
+    """A file of images is missing, damaged or of another kind."""
 
     def __init__(self, path: str, reason: str) -> None:
         reason = reason.partition("\n")[0].rstrip(".")

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..errors import UsageError
 from ..run.files import replacing
+from .images import UnreadableImageError
 
 VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm"})
 
@@ -36,8 +37,9 @@ def read_frames(path: Path, max_pixels: int) -> Iterator[Tensor]:
         Each frame as uint8 tensor [3, H, W], RGB.
 
     Raises:
-        UsageError: if the file is damaged, empty or not a video, if a frame has more than
-            ``max_pixels`` pixels, or ``av`` is not installed.
+        UnreadableImageError: if the file is damaged, empty or not a video, or if a frame has more
+            than ``max_pixels`` pixels.
+        UsageError: if ``av`` is not installed.
     """
     frame = None
     with _open(path, max_pixels) as video:
@@ -46,7 +48,7 @@ def read_frames(path: Path, max_pixels: int) -> Iterator[Tensor]:
             pixels = frame.to_ndarray(format="rgb24")
             yield torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
     if frame is None:
-        raise UsageError(f"{path} has no frames. Leave it out of source.")
+        raise UnreadableImageError(str(path), "it has no frames")
 
 
 def write_video(path: Path, pictures: Iterable[Image.Image], rate: Any) -> None:
@@ -54,13 +56,15 @@ def write_video(path: Path, pictures: Iterable[Image.Image], rate: Any) -> None:
 
     Args:
         path: the file, ``*.mp4``.
-        pictures: the frames, which have the same size; there must be at least one frame. H.264
+        pictures: the frames, which have the same size; without any, no file is written. H.264
             needs an even width and height, so an odd last row or column is cut off.
         rate: frames per second.
     """
     av = _import_av()
     remaining = iter(pictures)
-    first = next(remaining)
+    first = next(remaining, None)
+    if first is None:
+        return
     width, height = first.width // 2 * 2, first.height // 2 * 2
     with replacing(path) as hidden, av.open(str(hidden), "w", format="mp4") as video:
         stream = video.add_stream("libx264", rate=rate, options={"crf": "20"})
@@ -78,19 +82,15 @@ def _open(path: Path, max_pixels: int) -> Iterator[Any]:
     try:
         with av.open(str(path), options=limit) as video:
             if not video.streams.video:
-                raise UsageError(f"{path} has no video stream. Leave it out of source.")
+                raise UnreadableImageError(str(path), "it has no video stream")
             stream = video.streams.video[0]
             if not 0 < stream.width * stream.height <= max_pixels:
-                raise UsageError(
-                    f"{path} has larger frames than data.max_pixels={max_pixels}.\n"
-                    "Leave it out of source, or raise data.max_pixels."
-                )
+                reason = f"its frames are larger than data.max_pixels={max_pixels}"
+                raise UnreadableImageError(str(path), reason)
             stream.codec_context.options = limit
             yield video
     except av.error.FFmpegError as error:
-        raise UsageError(
-            f"{path} cannot be read as a video: {error}.\nRepair it, or leave it out of source."
-        ) from error
+        raise UnreadableImageError(str(path), str(error)) from error
 
 
 def _import_av() -> Any:

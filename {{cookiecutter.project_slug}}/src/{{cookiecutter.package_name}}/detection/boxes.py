@@ -96,10 +96,10 @@ def in_file(prediction: Prediction, placement: Placement) -> Prediction:
     return Prediction(boxes[chosen], prediction.scores[chosen], prediction.labels[chosen])
 
 
-def without_padding(prediction: Prediction, placement: Placement) -> Prediction:
+def without_padding(prediction: Prediction, _image: Tensor, target: Target) -> Prediction:
     """Cut off the boxes as in ``in_file``, and return them relative to the model input."""
-    cut = in_file(prediction, placement)
-    return cut._replace(boxes=placement.to_input(cut.boxes))
+    cut = in_file(prediction, target.placement)
+    return cut._replace(boxes=target.placement.to_input(cut.boxes))
 
 
 def restored(prediction: Prediction, size: tuple[int, int], settings: DataSettings) -> Prediction:

@@ -76,10 +76,7 @@ class DetectionModule(LightningModule):
 
     def test_step(self, batch: Batch, batch_idx: int) -> StepResults:
         """Update the metrics with a batch, and return the results of its images."""
-        detections = [
-            without_padding(prediction, target.placement)
-            for prediction, target in zip(self(batch.images), batch.targets, strict=True)
-        ]
+        detections = [*map(without_padding, self(batch.images), batch.images, batch.targets)]
         self.scores.update(batch.positions, detections, batch.targets)
         counted = counted_images(batch.positions, self.trainer)
         threshold = self.settings.model.score_threshold

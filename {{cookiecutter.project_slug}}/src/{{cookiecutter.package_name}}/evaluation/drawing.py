@@ -2,6 +2,10 @@
 """Convert images to pictures, arrange them in a grid, and assign a colour to each class."""
 
 import colorsys
+# ~ else
+"""Convert images to pictures, and arrange them in a grid."""
+
+# ~ endif
 import math
 from collections.abc import Sequence
 from typing import cast
@@ -10,32 +14,19 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torchvision.transforms.functional import to_pil_image
 
+# ~ if cookiecutter.task != "classification" or (cookiecutter.use_wandb and cookiecutter.scope == "complete")
 _GOLDEN_SECTION = 0.618033988749895  # hue step, by which successive classes differ clearly
+# ~ endif
 NAME_SIZE, MIN_FONT = 13, 9  # usual and smallest size of a text in pixels
 CAPTION = NAME_SIZE + 5  # pixels for a name below an image
 MAX_SIDE = 60_000  # pixels of a picture; JPEG allows 65,500, with a legend
 
 
+# ~ if cookiecutter.task != "classification" or (cookiecutter.use_wandb and cookiecutter.scope == "complete")
 def class_color(label: int) -> tuple[int, int, int]:
     """Return red, green and blue of a class, 0 to 255, dark enough for white text on it."""
     red, green, blue = colorsys.hsv_to_rgb(label * _GOLDEN_SECTION % 1, 0.85, 0.75)
     return round(red * 255), round(green * 255), round(blue * 255)
-
-
-# ~ else
-"""Convert images to pictures, and arrange them in a grid."""
-
-import math
-from collections.abc import Sequence
-from typing import cast
-
-from PIL import Image, ImageDraw, ImageFont
-from torch import Tensor
-from torchvision.transforms.functional import to_pil_image
-
-NAME_SIZE, MIN_FONT = 13, 9  # usual and smallest size of a text in pixels
-CAPTION = NAME_SIZE + 5  # pixels for a name below an image
-MAX_SIDE = 60_000  # pixels of a picture; JPEG allows 65,500, with a legend
 
 
 # ~ endif

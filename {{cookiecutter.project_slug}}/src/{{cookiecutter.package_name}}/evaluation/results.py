@@ -1,7 +1,7 @@
 """Collect the results of a test over all batches and all processes."""
 
 from itertools import chain
-from typing import Any, cast
+from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import distributed
@@ -49,7 +49,6 @@ class EvaluationResults(Callback):
         """Combine the results of all processes."""
         if trainer.world_size == 1:
             return
-        cast("Any", trainer).datamodule.share_unreadable()
         gathered: list[Any] = [None] * trainer.world_size
         distributed.all_gather_object(gathered, (self.counts, self.images, self.worst, self.best))
         counts, images, worst, best = zip(*gathered, strict=True)

@@ -61,17 +61,14 @@ class AveragedNetwork(nn.Module):
     # ~ if cookiecutter.task == "classification"
     def __init__(self, network: nn.Module, tta: str, *, several: bool = False) -> None:
         super().__init__()
-        self.network = network
-        self.tta = tta
         self.several = several
-
-    # ~ else
+        # ~ else
     def __init__(self, network: nn.Module, tta: str) -> None:
         super().__init__()
+        # ~ endif
         self.network = network
         self.tta = tta
 
-    # ~ endif
     def __getattr__(self, name: str) -> Any:
         """Return an attribute of the network, such as ``normalisation``."""
         try:
@@ -107,25 +104,18 @@ class AveragedNetwork(nn.Module):
         # ~ endif
         return self._average(outputs)
 
-    # ~ if cookiecutter.task == "classification"
+    # ~ if cookiecutter.task != "detection"
     def _mirrored(self, images: Tensor) -> Tensor:
         logits: Tensor = self.network(images.flip(-1))
-        return logits
+        return logits{{ ".flip(-1)" if cookiecutter.task == "segmentation" }}
 
     def _average(self, outputs: Sequence[Tensor]) -> Tensor:
         """Return the logits of the mean probabilities."""
         logits = torch.stack([part.float() for part in outputs])
+        # ~ if cookiecutter.task == "classification"
         if self.several:
             return torch.logit(logits.sigmoid().mean(dim=0), eps=1e-7)
-        return logits.log_softmax(dim=2).logsumexp(dim=0) - torch.tensor(len(outputs)).log()
-    # ~ elif cookiecutter.task == "segmentation"
-    def _mirrored(self, images: Tensor) -> Tensor:
-        logits: Tensor = self.network(images.flip(-1))
-        return logits.flip(-1)
-
-    def _average(self, outputs: Sequence[Tensor]) -> Tensor:
-        """Return the logits of the mean probabilities."""
-        logits = torch.stack([part.float() for part in outputs])
+        # ~ endif
         return logits.log_softmax(dim=2).logsumexp(dim=0) - torch.tensor(len(outputs)).log()
     # ~ else
     def _mirrored(self, images: Tensor) -> Any:

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable, Sequence
 
+import numpy as np
 from PIL import Image
 from torch import Tensor
 
 from ..evaluation.drawing import to_picture, with_legend
-from .masks import Prediction, mask_image, palette
+from .masks import IGNORE_INDEX, Prediction, mask_image, palette
 
 MIN_WIDTH = 256
 GAP = 6  # pixels between the prediction and the target
@@ -60,9 +61,14 @@ def _present(mask: Tensor, classes: Sequence[str]) -> list[tuple[int, str]]:
 def _overlaid(
     picture: Image.Image, mask: Tensor, title: str, legend: Iterable[tuple[int, str]]
 ) -> Image.Image:
-    """Draw a mask over a picture, with the names and colours of the classes in ``legend`` below."""
+    """Draw a mask over a picture, with the names and colours of the classes in ``legend`` below.
+
+    Pixels of ``IGNORE_INDEX`` keep the colour of the picture.
+    """
     ids = mask_image(mask).resize(picture.size, Image.Resampling.NEAREST)
+    ignored = Image.fromarray(np.asarray(ids) == IGNORE_INDEX)
     colored = Image.blend(picture, ids.convert("RGB"), STRENGTH)
+    colored.paste(picture, mask=ignored)
     colors = palette()
     entries: list[tuple[str, tuple[int, ...] | None]] = [(title, None)]
     for label, name in legend:

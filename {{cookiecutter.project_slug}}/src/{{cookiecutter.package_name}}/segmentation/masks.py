@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +17,7 @@ from torchvision.transforms.v2.functional import resize
 
 from ..data.image_formats import ORIENTATION, open_image, orientation_of
 from ..data.images import UnreadableImageError, size_conflict
-from ..data.resize import place
+from ..data.resize import GREY, place
 from ..data.text_files import read_text
 from ..errors import UsageError
 from ..evaluation.drawing import class_color
@@ -253,8 +254,17 @@ def mask_image(mask: Tensor) -> Image.Image:
 
 
 def palette() -> list[int]:
-    """Return red, green and blue of each class id, one after the other."""
-    return [0, 0, 0, *(part for index in range(255) for part in class_color(index))]
+    """Return red, green and blue of each id, one after the other; ``IGNORE_INDEX`` is white."""
+    return [0, 0, 0, *chain(*map(class_color, range(IGNORE_INDEX - 1))), 255, 255, 255]
+
+
+def without_padding(prediction: Prediction, image: Tensor, target: Tensor) -> Prediction:
+    """Return the mask of a model input [C, H, W] with ``IGNORE_INDEX`` where the input is padded.
+
+    Padding is grey and has no class in the target.
+    """
+    padding = (image == GREY).all(dim=0) & (target == IGNORE_INDEX)
+    return Prediction(prediction.mask.masked_fill(padding, IGNORE_INDEX))
 
 
 def restored(prediction: Prediction, size: tuple[int, int], settings: DataSettings) -> Prediction:

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from ..evaluation.scores import ImageResult, ScoreCounts, StepResults
 from .dataset import Batch
-from .masks import IGNORE_INDEX, Prediction
+from .masks import IGNORE_INDEX, Prediction, without_padding
 
 SCORED_PIXELS = 2000  # evenly spaced pixels of an image; counting all would take minutes
 
@@ -38,15 +38,10 @@ def score_batch(
     counts = ScoreCounts(classes)
     counts.confusion += confusion.cpu().numpy()
     _count_scores(counts, probabilities, targets)
-    images = zip(
-        batch.positions[counted].tolist(),
-        batch.images[counted].cpu(),
-        targets.to(torch.uint8).cpu(),
-        map(Prediction, masks.to(torch.uint8).cpu()),
-        *means,
-        strict=True,
-    )
-    return StepResults(images=[ImageResult(*values) for values in images], counts=counts)
+    images, ids = batch.images[counted].cpu(), targets.to(torch.uint8).cpu()
+    found = map(without_padding, map(Prediction, masks.to(torch.uint8).cpu()), images, ids)
+    results = zip(batch.positions[counted].tolist(), images, ids, found, *means, strict=True)
+    return StepResults(images=[ImageResult(*values) for values in results], counts=counts)
 
 
 def _count_scores(counts: ScoreCounts, probabilities: Tensor, targets: Tensor) -> None:

@@ -64,7 +64,7 @@ def draw_curves(rows: list[dict[str, float]], path: Path) -> None:
             axes.plot(steps, values, label=split, marker="." if len(points) < 40 else None)
         axes.set(title=TITLES.get(metric, metric), xlabel="step")
         _add_epochs(axes, rows)
-        axes.legend(frameon=False)
+        axes.legend(edgecolor="none")  # its background keeps it legible on lines
         axes.grid(alpha=0.3)
     with replacing(path) as hidden:
         figure.savefig(hidden, dpi=110)

@@ -12,9 +12,16 @@ from torch import Tensor
 
 from ...data.images import Unreadable
 from ...evaluation.drawing import contact_sheet
+# ~ if cookiecutter.task == "classification"
 from ...run.files import replacing
 
 
+# ~ else
+from ...run.files import replacing
+from ...task import without_padding
+
+
+# ~ endif
 @dataclass(frozen=True)
 class PredictedSample:
     """A validation image with its target and its prediction."""
@@ -65,6 +72,10 @@ class PredictionPictures(Callback):
         images = torch.stack([sample.image for sample in samples]).to(pl_module.device)
         with torch.no_grad(), trainer.precision_plugin.forward_context():
             predictions = cast("Any", pl_module).predict_images(images)
+        # ~ if cookiecutter.task != "classification"
+        targets = [sample.target for sample in samples]
+        predictions = map(without_padding, predictions, images.cpu(), targets)
+        # ~ endif
         return [
             PredictedSample(
                 sample.image, sample.target, prediction, Path(names[sample.position]).name
