@@ -21,6 +21,7 @@ from {{ cookiecutter.package_name }}.segmentation.draw import (
     draw_frame,
     # ~ endif
     draw_prediction,
+    draw_target,
 )
 from {{ cookiecutter.package_name }}.segmentation.masks import (
     Classes,
@@ -321,3 +322,17 @@ def test_a_drawing_names_the_classes_of_each_mask_in_their_colours():
         assert colors[2] not in counts
     margin = strip.crop((MIN_WIDTH - GAP, 0, MIN_WIDTH, strip.height))
     assert len(margin.getcolors()) == 1  # the long name is not cut off
+
+
+def test_ignored_pixels_are_drawn_in_a_colour_of_no_class_and_named():
+    target = torch.ones(32, 32, dtype=torch.uint8)
+    target[:8] = 255
+    image, names = torch.zeros(3, 32, 32, dtype=torch.uint8), ["background", "car"]
+    picture, whole = (draw_target(image, mask, names) for mask in (target, target.clamp(max=1)))
+    red, green, blue = picture.getpixel((0, 0))
+    assert red == green == blue > 0
+    assert picture.getpixel((0, MIN_WIDTH - 1)) == whole.getpixel((0, 0))
+    legends = [tile.crop((0, MIN_WIDTH, *tile.size)) for tile in (picture, whole)]
+    assert legends[0].tobytes() != legends[1].tobytes()
+    colors = {tuple(palette()[3 * label :][:3]) for label in range(255)}
+    assert (255, 255, 255) not in colors

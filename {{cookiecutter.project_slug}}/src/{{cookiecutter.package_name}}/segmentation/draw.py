@@ -6,7 +6,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..evaluation.drawing import to_picture, with_legend
-from .masks import Prediction, mask_image, palette
+from .masks import IGNORE_INDEX, Prediction, mask_image, palette
 
 MIN_WIDTH = 256
 GAP = 6  # pixels between the prediction and the target
@@ -53,8 +53,9 @@ def draw_frame(image: Tensor, prediction: Prediction, classes: Sequence[str]) ->
 
 # ~ endif
 def _present(mask: Tensor, classes: Sequence[str]) -> list[tuple[int, str]]:
-    """Return the labels and the names of the classes in a mask."""
-    return [(label, name) for label, name, _ in sorted(_areas(mask, classes))]
+    """Return the labels and the names of the classes in a mask, and of pixels of no class."""
+    present = [(label, name) for label, name, _ in sorted(_areas(mask, classes))]
+    return [*present, (IGNORE_INDEX, "ignored")] if (mask == IGNORE_INDEX).any() else present
 
 
 def _overlaid(

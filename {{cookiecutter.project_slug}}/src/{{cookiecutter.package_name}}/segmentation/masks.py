@@ -247,8 +247,9 @@ def mask_image(mask: Tensor) -> Image.Image:
 
 
 def palette() -> list[int]:
-    """Return red, green and blue of each class id, one after the other."""
-    return [0, 0, 0, *(part for index in range(255) for part in class_color(index))]
+    """Return red, green and blue of each class id, one after the other; ignored is white."""
+    colors = (part for index in range(IGNORE_INDEX - 1) for part in class_color(index))
+    return [0, 0, 0, *colors, 255, 255, 255]
 
 
 def restored(prediction: Prediction, size: tuple[int, int], settings: DataSettings) -> Prediction:
