@@ -62,6 +62,9 @@ def test_the_curves_number_epochs_as_the_file_does(tmp_path, monkeypatch):
     (upper,) = drawn[0].axes[0].child_axes
     assert [label.get_text() for label in upper.get_xticklabels()] == ["2", "1", "0"]
     assert upper.get_xticks().tolist() == [5, 3, 1]
+    draw_curves(rows[:3], tmp_path / "curves.png")
+    steps = drawn[1].axes[0].get_xticks()
+    assert (steps == steps.round()).all()  # steps are whole numbers
 
 
 def test_a_metric_with_a_single_value_has_no_curve_beside_others(tmp_path):

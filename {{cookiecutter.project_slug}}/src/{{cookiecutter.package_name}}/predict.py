@@ -269,7 +269,12 @@ def _write_tables(rows: Rows, folder: Path) -> None:
 def _print_summary(folder: Path, files: int, unreadable: Sequence[str]) -> None:
     console = Console(soft_wrap=True, markup=False)
     console.print(f"Predictions of {number_of(files - len(unreadable), 'files')}:")
-    for path in (folder / "predictions", folder / "predictions.csv"):
+    # ~ if cookiecutter.task == "segmentation"
+    names = ("predictions", "masks", "predictions.csv")
+    # ~ else
+    names = ("predictions", "predictions.csv")
+    # ~ endif
+    for path in (folder / name for name in names):
         if path.exists():
             console.print(f"  {path}")
     if unreadable:

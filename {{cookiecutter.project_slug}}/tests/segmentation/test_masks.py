@@ -174,6 +174,14 @@ def test_a_colour_of_two_classes_is_refused_where_colours_tell_the_class(tmp_pat
         read_mask(str(tmp_path / "a.png"), classes, (1, 3))
 
 
+def test_a_class_without_a_colour_is_named_where_the_others_have_colours(tmp_path):
+    (tmp_path / "classes.txt").write_text("background\nroad 1 2 3\n")
+    classes = read_classes(tmp_path / "classes.txt")
+    Image.new("RGB", (3, 1)).save(tmp_path / "a.png")
+    with pytest.raises(UnreadableImageError, match=r"txt, where 'background' has no colour"):
+        read_mask(str(tmp_path / "a.png"), classes, (1, 3))
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [

@@ -76,7 +76,7 @@ def test_each_class_is_reported(train):
         assert dice == pytest.approx(2 * iou / (1 + iou), abs=1e-5)
 
 
-def test_predict_writes_masks_of_the_size_of_the_images(train, command, own_data):
+def test_predict_writes_masks_of_the_size_of_the_images(train, command, own_data, capsys):
     run = train("data=maskfolder", f"data.root={own_data}")
     exif = Image.Exif()
     exif[0x0112] = 6  # to be shown turned by a quarter
@@ -88,6 +88,7 @@ def test_predict_writes_masks_of_the_size_of_the_images(train, command, own_data
         "tracking=none",
         "trainer=cpu",
     )
+    assert "/masks\n" in capsys.readouterr().out
     masks = sorted((result / "masks").glob("*.png"))
     names = [f"{index}.png" for index in range(10)]
     assert [path.name for path in masks] == [*names, "turned.png"]

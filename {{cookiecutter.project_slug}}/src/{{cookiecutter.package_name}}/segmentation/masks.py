@@ -217,9 +217,18 @@ def _ids_of_colors(colors: np.ndarray, classes: Classes) -> np.ndarray:
         shown = (color >> 16, color >> 8 & 255, color & 255)
         if color in classes.colors:
             raise ValueError(f"its colour {shown} is that of several classes in classes.txt")
-        lines = "" if classes.colors else ", where no line ends with a colour: road 128 64 128"
-        raise ValueError(f"its colour {shown} is none of classes.txt{lines}")
+        raise ValueError(f"its colour {shown} is none of classes.txt{_missing_colors(classes)}")
     return ids
+
+
+def _missing_colors(classes: Classes) -> str:
+    if not classes.colors:
+        return ", where no line ends with a colour: road 128 64 128"
+    indices = classes.colors.values()
+    bare = [name for index, name in enumerate(classes.names) if index not in indices]
+    if not bare or AMBIGUOUS in indices:
+        return ""
+    return f", where {', '.join(map(repr, bare[:5]))} has no colour"
 
 
 def _ids_of_greys(values: np.ndarray, classes: Classes) -> np.ndarray:

@@ -1,1 +1,1 @@
-"""Lightning callbacks for training, such as weight averaging, gradient clipping and speed."""
+"""Lightning callbacks for training, such as weight averaging, gradient clipping and curves."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from lightning.pytorch import Callback, LightningModule, Trainer
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from ...run.files import replacing
 from ...run.folder import Run, read_metrics
@@ -63,6 +64,7 @@ def draw_curves(rows: list[dict[str, float]], path: Path) -> None:
             steps, values = zip(*points, strict=True)
             axes.plot(steps, values, label=split, marker="." if len(points) < 40 else None)
         axes.set(title=TITLES.get(metric, metric), xlabel="step")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         _add_epochs(axes, rows)
         axes.legend(edgecolor="none")  # its background keeps it legible on lines
         axes.grid(alpha=0.3)
