@@ -141,6 +141,7 @@ def test_a_written_split_is_repeated_and_other_files_are_reported(tmp_path):
     (left_out,) = reading.left_out
     assert (left_out.count, left_out.first, left_out.reason) == (1, "new.jpg", f"not in {file}")
     assert f"{file} names 1 image that the data do not have, such as gone.jpg." in reading.notes
+    assert any(f"3 images are split as in {file}: 2 for train" in note for note in reading.notes)
 
 
 @pytest.mark.parametrize("name", ["split_by", "split_file"])

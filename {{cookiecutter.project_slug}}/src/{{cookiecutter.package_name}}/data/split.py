@@ -82,7 +82,8 @@ def with_splits(
     splits = {split: [unsplit[index] for index in sorted(parts[split])] for split in SPLITS}
     sizes = ", ".join(f"{len(part)} for {split}" for split, part in splits.items() if part)
     count = number_of(sum(map(len, splits.values())), "images")
-    reading.note(f"{settings.root} has no images for val, so {count} are split: {sizes}.")
+    source = f" as in {settings.split_file}" if settings.split_file else ""
+    reading.note(f"{settings.root} has no images for val, so {count} are split{source}: {sizes}.")
     return {**splits, "test": images.get("test") or splits["test"] or splits["val"]}
 
 

@@ -5,6 +5,7 @@ import math
 import torch
 
 from ..data.datamodule import Datasets
+from ..data.reading_summary import number_of
 from ..run.failures import resume_command
 from ..run.folder import Run, read_metrics
 from ..settings.data import ShapesSettings
@@ -49,8 +50,9 @@ def with_epochs(
     else:
         epochs = min(max(math.ceil(STEPS / steps), EPOCHS[0]), EPOCHS[1])
         datasets.reading.note(
-            f"The training has {epochs} epochs of {steps} steps, since train has "
-            f"{len(datasets.train)} images. To change it: trainer.max_epochs=<number>"
+            f"The training has {epochs} epochs of {number_of(steps, 'steps')}, since train has "
+            f"{number_of(len(datasets.train), 'images')}. "
+            "To change it: trainer.max_epochs=<number>"
         )
     trainer = settings.trainer.model_copy(update={"max_epochs": epochs})
     return settings.model_copy(update={"trainer": trainer})
