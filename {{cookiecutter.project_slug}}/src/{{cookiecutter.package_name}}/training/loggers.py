@@ -72,7 +72,7 @@ def _logger(path: str, target: Any, tracker: Mapping[str, Any], settings: Settin
         hyperparameters = settings.model_dump(mode="json", exclude={"tracking"})
         logger.log_hyperparams(flattened(redacted(hyperparameters)))
     except ModuleNotFoundError as error:
-        needed = str(error).strip().splitlines()[0]
+        needed = str(error).strip().partition("\n")[0]
         fix = "uv sync --extra tensorboard" if "tensorboard" in needed else "uv add <package>"
         raise UsageError(f"{path}: {target.__name__}: {needed} Install it: {fix}") from error
     except Exception as error:
