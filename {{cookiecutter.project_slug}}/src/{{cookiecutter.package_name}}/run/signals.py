@@ -75,7 +75,7 @@ class _Receiver:
 
     def _send_later(self, signum: int) -> None:
         if not self.ended:
-            timer = Timer(0.1, self._send, (signum,))
+            timer = Timer(0.02, self._send, (signum,))
             timer.daemon = True
             timer.start()
 
