@@ -26,7 +26,7 @@ def epochs(images, *words):
     return chosen, datasets.reading.notes
 
 
-BUDGET = {{ {'classification': 800, 'detection': 500, 'segmentation': 1000}[cookiecutter.task] }}  # steps
+STEPS = {{ {'classification': 800, 'detection': 500, 'segmentation': 1000}[cookiecutter.task] }}
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ BUDGET = {{ {'classification': 800, 'detection': 500, 'segmentation': 1000}[cook
 )
 def test_few_images_are_seen_more_often(images, words, steps):
     chosen, notes = epochs(images, OWN, "data.root=x", "loader.batch_size=16", *words)
-    expected = {625: 10, 1: 200}.get(steps, math.ceil(BUDGET / steps))  # at least 10, at most 200
+    expected = {625: 10, 1: 200}.get(steps, math.ceil(STEPS / steps))  # at least 10, at most 200
     assert chosen == expected
     assert str(chosen) in notes[0]
 
