@@ -12,6 +12,7 @@ from {{ cookiecutter.package_name }}.task import MONITOR
 from {{ cookiecutter.package_name }}.training.callbacks import progress
 from {{ cookiecutter.package_name }}.training.training_length import (
     SHAPES_EPOCHS,
+    STEPS,
     too_short,
     with_epochs,
 )
@@ -24,9 +25,6 @@ def epochs(images, *words):
     datasets = Datasets(range(images), [], [], [], list)
     chosen = with_epochs(settings, datasets).trainer.max_epochs
     return chosen, datasets.reading.notes
-
-
-STEPS = {{ {'classification': 800, 'detection': 500, 'segmentation': 1000}[cookiecutter.task] }}
 
 
 @pytest.mark.parametrize(
