@@ -33,14 +33,14 @@ from small import SHAPES, SMALL, composed
 IMAGES = range(23)
 
 
-def batches(epoch, images=0, world_size=1, batch_size=5, seed=1):
+def batches(epoch, world_size=1, batch_size=5, seed=1, **position):
     """Return the images of each batch of all processes together."""
     samplers = [
         TrainingSampler(IMAGES, batch_size, seed, world_size=world_size, rank=rank)
         for rank in range(world_size)
     ]
     for sampler in samplers:
-        sampler.epoch, sampler.used_images = epoch, images
+        vars(sampler).update(epoch=epoch, **position)
     shares = [[key % len(IMAGES) for key in sampler] for sampler in samplers]
     size = samplers[0].batch_size
     return [
@@ -60,16 +60,18 @@ def test_an_epoch_has_each_image_once_in_an_order_of_its_own():
     assert batches(0) == batches(0)
 
 
+# ~ if cookiecutter.scope == "complete"
 @pytest.mark.parametrize("others", [(1, 5), (2, 5), (3, 2)])
 def test_an_epoch_goes_on_with_any_number_of_processes(others):
     world_size, batch_size = others
     first = batches(3, world_size=2)[:1]
-    rest = batches(3, images=10, world_size=world_size, batch_size=batch_size)
+    rest = batches(3, used_images=10, world_size=world_size, batch_size=batch_size)
     assert len(set(flat(first + rest))) == len(flat(first + rest)) > 15
     if others == (2, 5):
         assert first + rest == batches(3, world_size=2)
 
 
+# ~ endif
 def test_fewer_images_than_processes_need_make_equal_batches():
     assert [len(batch) for batch in batches(0, world_size=2, batch_size=30)] == [24]
     assert [len(batch) for batch in batches(0, batch_size=30)] == [23]

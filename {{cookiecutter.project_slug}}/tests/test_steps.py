@@ -13,7 +13,9 @@ from {{ cookiecutter.package_name }}.settings.check import check
 from {{ cookiecutter.package_name }}.settings.schema import Settings
 from {{ cookiecutter.package_name }}.task import MONITOR, TaskModule, build_datasets
 from {{ cookiecutter.package_name }}.training import trainer as trainer_module
+# ~ if cookiecutter.scope == "complete"
 from {{ cookiecutter.package_name }}.training.callbacks.epoch import EpochLog
+# ~ endif
 from {{ cookiecutter.package_name }}.training.trainer import build_trainer, step_callbacks
 
 from small import SHAPES, SMALL, composed
@@ -59,6 +61,7 @@ def test_each_epoch_logs_a_step_and_its_mean_loss(train):
     )
 
 
+# ~ if cookiecutter.scope == "complete"
 def test_each_process_resumes_the_mean_loss_of_its_own_images(monkeypatch):
     def gather(totals, own):
         for total, value in zip(totals, (torch.tensor(5.0), own), strict=True):
@@ -82,6 +85,7 @@ def test_each_process_resumes_the_mean_loss_of_its_own_images(monkeypatch):
     assert float(resumed.total) == 7
 
 
+# ~ endif
 def test_a_training_of_few_steps_is_validated_and_follows_its_own_schedule(train):
     words = ("schedule.warmup=0", "schedule.final_lr=0", "optimizer.lr=0.004")
     run = train("trainer.max_steps=2", *words)

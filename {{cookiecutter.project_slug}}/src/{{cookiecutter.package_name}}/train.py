@@ -34,6 +34,7 @@ from .task import METRICS, TaskModule, build_datasets, draw_prediction
 from .training.callbacks.curves import TrainingCurves
 from .training.callbacks.epoch import EpochLog
 # ~ if cookiecutter.scope == "complete"
+from .training.callbacks.epoch_position import EpochPosition
 from .training.callbacks.performance import Performance
 # ~ endif
 from .training.callbacks.pictures import PredictedSample, PredictionPictures
@@ -122,6 +123,7 @@ def run_training(settings: Settings, run: Run) -> None:
                 results,
                 *callbacks,
                 # ~ if cookiecutter.scope == "complete"
+                EpochPosition(datamodule),
                 Performance(),
                 # ~ endif
             ],

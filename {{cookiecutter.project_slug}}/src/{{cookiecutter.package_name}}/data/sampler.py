@@ -33,11 +33,14 @@ def random_seed(*numbers: int) -> int:
 class TrainingSampler(DistributedSampler[int]):
     """Shuffle the images in each epoch, and give each process its share of each batch.
 
-    The batches of all processes together are consecutive parts of a permutation of the images. A
-    training can therefore be resumed within an epoch, also with another number of processes or
-    another batch size, and no image is repeated or omitted. Images that do not fill the last batch
-    are not used in this epoch.
+    The batches of all processes together are consecutive parts of a permutation of the images.
+    Images that do not fill the last batch are not used in this epoch.
 
+    # ~ if cookiecutter.scope == "complete"
+    A training run can be resumed within an epoch, also with another number of processes or another
+    batch size: no image is repeated or omitted.
+
+    # ~ endif
     # ~ if cookiecutter.scope == "complete" and cookiecutter.task != "segmentation"
     With weights, the images of an epoch are drawn with replacement.
 
@@ -47,7 +50,9 @@ class TrainingSampler(DistributedSampler[int]):
     Attributes:
         size: the number of images in the data set.
         epoch: the number of the epoch, from 0.
+        # ~ if cookiecutter.scope == "complete"
         used_images: how many images of the epoch have been used; iteration starts with the next.
+        # ~ endif
         batch_size: the number of images in a batch of one process.
         images_per_batch: the number of images in a batch of all processes together.
         images_per_epoch: the number of images in an epoch; it exceeds ``size`` if a batch does.
@@ -58,19 +63,22 @@ class TrainingSampler(DistributedSampler[int]):
         self, dataset: Dataset[Any], batch_size: int, seed: int, *, world_size: int, rank: int
     ) -> None:
         super().__init__(dataset, num_replicas=world_size, rank=rank, seed=seed)
+        # ~ if cookiecutter.scope == "complete"
+        self.used_images = 0
+        # ~ endif
+        # ~ if cookiecutter.scope == "complete" and cookiecutter.task != "segmentation"
+        self.weights: Tensor | None = None  # float64 [images]
+        # ~ endif
         self.size = len(dataset)  # type: ignore[arg-type]
         self.batch_size = min(batch_size, self.num_samples)
         self.images_per_batch = world_size * self.batch_size
         self.images_per_epoch = max(self.size, self.images_per_batch)
         self.batches = self.images_per_epoch // self.images_per_batch
-        # ~ if cookiecutter.scope == "complete" and cookiecutter.task != "segmentation"
-        self.weights: Tensor | None = None  # float64 [images]
-        # ~ endif
-        self.used_images = 0
 
     def __len__(self) -> int:
         return self.batches * self.batch_size
 
+    # ~ if cookiecutter.scope == "complete"
     @property
     def used_batches(self) -> int:
         """The number of batches of the epoch that have been used."""
@@ -82,8 +90,9 @@ class TrainingSampler(DistributedSampler[int]):
         if epoch != self.epoch:
             self.epoch, self.used_images = epoch, 0
 
+    # ~ endif
     def __iter__(self) -> Iterator[int]:
-        """Yield ``epoch * size + index``, the keys of ``SeededSamples``, for the remaining images.
+        """Yield the keys of the images, ``epoch * size + index``, see ``SeededSamples``.
 
         If there are fewer images than ``images_per_batch``, the first images are repeated.
         """
@@ -96,7 +105,12 @@ class TrainingSampler(DistributedSampler[int]):
             keys = draw_keys(self.weights, self.images_per_epoch, self.epoch, generator)
         # ~ endif
         end = self.images_per_epoch - self.images_per_batch + 1
-        for start in range(self.used_images, end, self.images_per_batch):
+        # ~ if cookiecutter.scope == "complete"
+        starts = range(self.used_images, end, self.images_per_batch)
+        # ~ else
+        starts = range(0, end, self.images_per_batch)
+        # ~ endif
+        for start in starts:
             first = start + self.rank * self.batch_size
             yield from keys[first : first + self.batch_size]
 

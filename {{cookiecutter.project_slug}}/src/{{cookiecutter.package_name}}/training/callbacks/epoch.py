@@ -5,11 +5,25 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+# ~ if cookiecutter.scope == "complete"
 from torch import Tensor, distributed
 
+# ~ else
+from torch import Tensor
+
+# ~ endif
 from ..logging_step import ends_step
 
 
+# ~ if cookiecutter.scope == "complete"
+def _processes() -> tuple[int, int]:
+    """Return the number of processes that train together, and the rank of this process."""
+    if distributed.is_available() and distributed.is_initialized():
+        return distributed.get_world_size(), distributed.get_rank()
+    return 1, 0
+
+
+# ~ endif
 class EpochLog(Callback):
     """Log ``train/loss_epoch``, the mean loss of an epoch, and log a step of each epoch."""
 
@@ -17,6 +31,7 @@ class EpochLog(Callback):
         self.total: Tensor = torch.zeros(())
         self.batches = 0
 
+    # ~ if cookiecutter.scope == "complete"
     def state_dict(self) -> dict[str, Any]:
         """Return the sum of the losses in this epoch for each process, and their number.
 
@@ -34,6 +49,7 @@ class EpochLog(Callback):
         processes, rank = _processes()
         self.total = totals[rank] if len(totals) == processes else totals.mean()
 
+    # ~ endif
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Limit the interval of logging to the number of optimiser steps in an epoch."""
         steps = math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
@@ -42,7 +58,11 @@ class EpochLog(Callback):
         self.total = self.total.to(pl_module.device)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # ~ if cookiecutter.scope == "complete"
         """Start a new mean; this is not called for an epoch that is resumed."""
+        # ~ else
+        """Start a new mean."""
+        # ~ endif
         self.total, self.batches = torch.zeros((), device=pl_module.device), 0
 
     def on_train_batch_end(
@@ -60,10 +80,3 @@ class EpochLog(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the mean loss of the epoch over all processes."""
         pl_module.log("train/loss_epoch", self.total / max(1, self.batches), sync_dist=True)
-
-
-def _processes() -> tuple[int, int]:
-    """Return the number of processes that train together, and the rank of this process."""
-    if distributed.is_available() and distributed.is_initialized():
-        return distributed.get_world_size(), distributed.get_rank()
-    return 1, 0

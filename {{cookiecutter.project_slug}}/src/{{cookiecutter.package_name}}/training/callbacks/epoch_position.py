@@ -1,0 +1,77 @@
+"""Resume a training run within an epoch."""
+
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.trainer.states import TrainerFn
+
+from ...data.datamodule import DataModule
+from ..logging_step import ends_step
+
+
+class EpochPosition(Callback):
+    """Continue an epoch that was interrupted with its next image.
+
+    The checkpoint entry ``position`` holds the epoch and the number of its images that have been
+    used.
+    """
+
+    def __init__(self, datamodule: DataModule) -> None:
+        self.data = datamodule
+        self.images_before_step = 0  # how many images of the epoch earlier optimiser steps used
+
+    def on_save_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Add ``position``, which after the last batch is the start of the next epoch.
+
+        Between batches whose gradients are added up, it is the start of the optimiser step, since a
+        checkpoint has no gradients.
+        """
+        sampler = self.data.sampler
+        complete = ends_step(trainer, trainer.fit_loop.batch_idx)
+        images = sampler.used_images if complete else self.images_before_step
+        position = {"epoch": sampler.epoch, "images": images}
+        progress: Any = trainer.fit_loop.epoch_progress.current
+        # An epoch may end before its last batch, for example by early stopping.
+        if trainer.is_last_batch or progress.processed == progress.started:
+            position = {"epoch": sampler.epoch + 1, "images": 0}
+        checkpoint["position"] = position
+
+    def on_load_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Set the position of the sampler, and adapt Lightning's count of batches to it.
+
+        The epoch then ends after its last image also if the batch size or the number of processes
+        has changed.
+        """
+        # Earlier versions have no position.
+        if trainer.state.fn != TrainerFn.FITTING or "position" not in checkpoint:
+            return
+        sampler, position = self.data.sampler, checkpoint["position"]
+        sampler.epoch = position["epoch"]
+        # There must be a batch left: after the last batch, Lightning would not validate.
+        last_batch = sampler.images_per_epoch - sampler.images_per_batch
+        sampler.used_images = min(position["images"], last_batch)
+        if sampler.used_images:
+            counts = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"]
+            used = sampler.used_batches
+            counts.update(dict.fromkeys(counts, used), completed=used - 1)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Move the learning rate schedule from the start of the epoch to the next step."""
+        steps = self.data.sampler.used_batches // trainer.accumulate_grad_batches
+        for config in trainer.lr_scheduler_configs if steps else []:
+            scheduler: Any = config.scheduler
+            scheduler.last_epoch += steps - 1
+            scheduler.step()
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Count the images of the epoch."""
+        sampler = self.data.sampler
+        if batch_idx % trainer.accumulate_grad_batches == 0:
+            self.images_before_step = sampler.used_images
+        sampler.used_images += sampler.images_per_batch
