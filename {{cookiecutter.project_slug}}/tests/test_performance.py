@@ -19,8 +19,7 @@ from rich.progress import Progress
 from rich.text import Text
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from {{ cookiecutter.package_name }}.data import datamodule, images
-from {{ cookiecutter.package_name }}.data.datamodule import DataModule
+from {{ cookiecutter.package_name }}.data import images
 from {{ cookiecutter.package_name }}.run.folder import read_metrics
 from {{ cookiecutter.package_name }}.settings import launch
 from {{ cookiecutter.package_name }}.settings.check import check
@@ -137,19 +136,6 @@ sys.argv = ["train", *sys.argv[1:]]
 cli.train()
 print("frozen:", gc.get_freeze_count(), gc.isenabled())
 """
-
-
-def test_workers_send_small_tensors_within_the_message_of_their_batch(workplace, monkeypatch):
-    monkeypatch.setattr(datamodule, "SMALL", 1000)  # bytes
-    settings = check(composed(*SMALL, *SHAPES, "loader.workers=1"), Settings)
-    datasets = build_datasets(settings.data)
-    sent, own = (
-        next(iter(DataModule(datasets, loader, skip_unreadable=False).train_dataloader()))
-        for loader in (settings.loader, settings.loader.model_copy(update={"workers": 0}))
-    )
-    assert sent.images.is_shared()
-    assert not sent.positions.is_shared()
-    torch.testing.assert_close(sent, own, rtol=0, atol=0)
 
 
 def test_objects_of_imports_are_exempt_from_garbage_collection(tmp_path):

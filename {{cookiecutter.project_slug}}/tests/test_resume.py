@@ -3,29 +3,20 @@ import csv
 import os
 import signal
 from pathlib import Path
-from time import monotonic, sleep
 
 # ~ else
 import csv
 from pathlib import Path
-from time import monotonic, sleep
 
 # ~ endif
 import pytest
 import torch
 
-from {{ cookiecutter.package_name }}.data.datamodule import (
-    DataModule,
-    TrainingLoader,
-)
+from {{ cookiecutter.package_name }}.data.datamodule import DataModule
 from {{ cookiecutter.package_name }}.data.sampler import TrainingSampler
 from {{ cookiecutter.package_name }}.settings.check import check
 from {{ cookiecutter.package_name }}.settings.schema import Settings
-from {{ cookiecutter.package_name }}.task import (
-    MONITOR,
-    TaskModule,
-    build_datasets,
-)
+from {{ cookiecutter.package_name }}.task import MONITOR, build_datasets
 from {{ cookiecutter.package_name }}.training.callbacks.resume import ExactResume
 
 from small import SHAPES, SMALL, composed
@@ -88,40 +79,6 @@ def test_augmentation_does_not_depend_on_the_number_of_workers(workplace):
     assert torch.equal(images[0], images[1])
     assert torch.equal(images[0], images[2])
     assert not torch.equal(*(datasets.train[0].image for _ in range(2)))
-
-
-def test_workers_load_an_epoch_before_it_starts(workplace):
-    settings = check(composed(*SMALL, *SHAPES, "loader.workers=1"), Settings)
-    datasets, drawn = build_datasets(settings.data), torch.zeros(1).share_memory_()
-    transform = datasets.train.transform
-
-    def counted(*sample):
-        drawn.add_(1)
-        return transform(*sample)
-
-    datasets.train.transform = counted
-    loader = DataModule(datasets, settings.loader, skip_unreadable=False).train_dataloader()
-    list(loader)
-    loader.prepare(1)
-    assert loader.sampler.epoch == 0
-    deadline = monotonic() + 20
-    while drawn.item() < 2 * 40 and monotonic() < deadline:
-        sleep(0.01)
-    assert drawn.item() == 2 * 40
-    loader.sampler.set_epoch(1)
-    prepared, again = ([batch.images for batch in loader] for _ in range(2))
-    assert drawn.item() == 3 * 40
-    torch.testing.assert_close(prepared, again, rtol=0, atol=0)
-
-
-def test_a_training_prepares_each_epoch_but_the_first_before_validation(train, monkeypatch):
-    calls = []
-    monkeypatch.setattr(TrainingLoader, "prepare", lambda _, epoch: calls.append(epoch))
-    monkeypatch.setattr(
-        TaskModule, "on_validation_start", lambda _: calls.append("validation"), raising=False
-    )
-    train("trainer.max_epochs=3")
-    assert calls == [1, "validation", 2, "validation", "validation"]
 
 
 def rows_of(run):

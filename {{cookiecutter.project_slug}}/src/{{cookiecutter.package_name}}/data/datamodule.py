@@ -4,23 +4,23 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from multiprocessing.reduction import ForkingPickler
 from typing import Any, Protocol, cast
 
 import torch
 from lightning.pytorch import LightningDataModule, Trainer
 from torch import Tensor, distributed
-from torch.multiprocessing.reductions import reduce_tensor
 from torch.utils.data import DataLoader, Dataset
 
 from ..errors import UsageError
 from ..settings.schema import LoaderSettings
+# ~ if cookiecutter.scope == "complete"
+from .fast_loader import FastLoader, send_small_tensors_by_value
+# ~ endif
 from .images import Unreadable, UnreadableImageError
 from .reading_summary import Reading
 from .sampler import SeededSamples, TrainingSampler
 
 MAX_WORKERS = 8
-SMALL = 64 * 1024  # bytes of a tensor that is sent by value
 CHECKED = 8  # images of val and of test that are read before training
 
 
@@ -50,28 +50,6 @@ class Datasets:
     weights: Tensor | None = None  # float64 [training images], see ``image_weights``
     # ~ endif
     reading: Reading = field(default_factory=Reading)
-
-
-class TrainingLoader(DataLoader[Any]):
-    """A data loader whose workers can load the first batches of an epoch before it starts."""
-
-    prepared: tuple[int, Any] | None = None  # an epoch, and the iterator over its batches
-
-    def prepare(self, epoch: int) -> None:
-        """Let the workers fill their queue for an epoch; the epoch of the sampler is unchanged."""
-        sampler = self.sampler
-        if self.num_workers and isinstance(sampler, TrainingSampler):
-            current = sampler.epoch, sampler.used_images
-            sampler.set_epoch(epoch)
-            self.prepared = epoch, super().__iter__()
-            sampler.epoch, sampler.used_images = current
-
-    def __iter__(self) -> Any:
-        """Return an iterator over the batches of the current epoch of the sampler."""
-        prepared, self.prepared = self.prepared, None
-        if prepared is not None and prepared[0] == cast("TrainingSampler", self.sampler).epoch:
-            return prepared[1]
-        return super().__iter__()
 
 
 class DataModule(LightningDataModule):
@@ -131,7 +109,7 @@ class DataModule(LightningDataModule):
     def train_dataloader(self) -> DataLoader[Any]:
         """Return a loader of the training split, shuffled; an incomplete last batch is dropped."""
         samples = SeededSamples(self.datasets.train, self.seed)
-        return self.loader(samples, self.sampler, TrainingLoader)
+        return self.loader(samples, self.sampler)
 
     def val_dataloader(self) -> DataLoader[Any]:
         """Return a loader of the validation split in order."""
@@ -146,27 +124,29 @@ class DataModule(LightningDataModule):
         return self.test_dataloader()
 
     def loader(
-        self,
-        dataset: SizedDataset | SeededSamples,
-        sampler: TrainingSampler | None = None,
-        kind: type[DataLoader[Any]] = DataLoader,
+        self, dataset: SizedDataset | SeededSamples, sampler: TrainingSampler | None = None
     ) -> DataLoader[Any]:
         """Build a data loader with the settings of ``loader``, in order without a sampler."""
         workers = (
             usable_workers() if self.settings.workers == "auto" else int(self.settings.workers)
         )
-        return kind(
-            cast("Dataset[Any]", dataset),
-            batch_size=sampler.batch_size if sampler else self.settings.batch_size,
-            sampler=sampler,
-            num_workers=workers,
-            collate_fn=self.datasets.collate,
-            pin_memory=torch.cuda.is_available(),
-            persistent_workers=workers > 0,
-            prefetch_factor=4 if workers else None,
-            worker_init_fn=send_small_tensors_by_value,
-        )
+        samples = cast("Dataset[Any]", dataset)
+        arguments: dict[str, Any] = {
+            "batch_size": sampler.batch_size if sampler else self.settings.batch_size,
+            "sampler": sampler,
+            "num_workers": workers,
+            "collate_fn": self.datasets.collate,
+            "pin_memory": torch.cuda.is_available(),
+            "persistent_workers": workers > 0,
+            "prefetch_factor": 4 if workers else None,
+        }
+        # ~ if cookiecutter.scope == "complete"
+        return FastLoader(samples, **arguments, worker_init_fn=send_small_tensors_by_value)
 
+        # ~ else
+        return DataLoader(samples, **arguments)
+
+    # ~ endif
     def share_unreadable(self) -> None:
         """Give the unreadable images of each process to all, which must all call this method."""
         processes = self.trainer.world_size if self.trainer else 1
@@ -217,21 +197,6 @@ def counted_images(positions: Tensor, trainer: Trainer) -> Tensor:
         bool tensor [B], true for the images that this process measures.
     """
     return positions % trainer.world_size == trainer.global_rank
-
-
-def send_small_tensors_by_value(_: int) -> None:
-    """Let this worker process send small tensors within the message of their batch.
-
-    Otherwise, each tensor is sent as a file of shared memory, for which the training process opens
-    a connection to the worker and waits.
-    """
-
-    def reduce(tensor: Tensor) -> tuple[Any, ...]:
-        if tensor.nbytes > SMALL or tensor.dtype == torch.bfloat16:  # NumPy lacks bfloat16
-            return cast("tuple[Any, ...]", reduce_tensor(tensor))  # type: ignore[no-untyped-call]
-        return torch.from_numpy, (tensor.numpy(),)
-
-    ForkingPickler.register(Tensor, reduce)
 
 
 def usable_workers() -> int:

@@ -24,7 +24,9 @@ from ..settings.schema import Settings
 from .callbacks.ema import WeightAverage
 from .callbacks.finite_loss import FiniteLoss
 from .callbacks.gradients import Gradients
+# ~ if cookiecutter.scope == "complete"
 from .callbacks.prefetch import NextEpoch
+# ~ endif
 from .callbacks.progress import EpochLines, ProgressBar, TimeLeft
 from .checkpoint import AtomicCheckpoints, BestCheckpoint
 
@@ -121,7 +123,9 @@ def step_callbacks(settings: Settings) -> list[Callback]:
         *([WeightAverage(average.decay, average.every_n_steps)] if average.enabled else []),
         Gradients(settings.optimizer.clip_norm),
         FiniteLoss(),
+        # ~ if cookiecutter.scope == "complete"
         NextEpoch(),
+        # ~ endif
     ]
 
 

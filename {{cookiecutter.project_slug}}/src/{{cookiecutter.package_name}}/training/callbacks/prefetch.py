@@ -4,7 +4,7 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from ...data.datamodule import TrainingLoader
+from ...data.fast_loader import FastLoader
 
 
 class NextEpoch(Callback):
@@ -20,5 +20,5 @@ class NextEpoch(Callback):
         """Prepare the next epoch, unless training ends."""
         epoch, loader = trainer.current_epoch + 1, trainer.train_dataloader
         ends = trainer.max_epochs == epoch or trainer.max_steps == trainer.global_step
-        if trainer.is_last_batch and not ends and isinstance(loader, TrainingLoader):
+        if trainer.is_last_batch and not ends and isinstance(loader, FastLoader):
             loader.prepare(epoch)
