@@ -27,7 +27,10 @@ from .callbacks.gradients import Gradients
 # ~ if cookiecutter.scope == "complete"
 from .callbacks.prefetch import NextEpoch
 # ~ endif
-from .callbacks.progress import EpochLines, ProgressBar, TimeLeft
+from .callbacks.progress import EpochLines, ProgressBar
+# ~ if cookiecutter.scope == "complete"
+from .callbacks.time_left import TimeLeft
+# ~ endif
 from .checkpoint import AtomicCheckpoints, BestCheckpoint
 
 SILENCED_WARNINGS = (  # warnings of Lightning that do not apply here
@@ -71,7 +74,10 @@ def build_trainer(
     _enable_garbage_collection()
     chosen = settings.trainer
     terminal = get_console().is_terminal
-    progress: list[Callback] = [ProgressBar() if terminal else EpochLines(), TimeLeft()]
+    progress: list[Callback] = [ProgressBar() if terminal else EpochLines()]
+    # ~ if cookiecutter.scope == "complete"
+    progress.append(TimeLeft())
+    # ~ endif
     # The other settings have the names of the arguments of the trainer.
     other = {
         *("precision", "max_epochs", "max_steps", "profiler"),
