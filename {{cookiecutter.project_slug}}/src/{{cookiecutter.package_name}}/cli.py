@@ -28,9 +28,6 @@ with ended_at_once():
     from .run.run_id import RUN_ID
     from .settings.check import check, resolved
     from .settings.data import SHAPES_ROOT
-    # ~ if cookiecutter.scope == "complete"
-    from .settings.fine_tuning import check_optimizer_unchanged
-    # ~ endif
     from .settings.launch import launch, report
     from .settings.schema import EvaluateSettings, PredictSettings, Settings
     from .settings.stored import (
@@ -78,9 +75,6 @@ def _train(config: DictConfig) -> None:
         os.environ[RUN_ID] = run.id  # the settings may refer to it
         stored = completed(run.settings, Settings, source=run.settings_file)
         composed = resolved(config)
-        # ~ if cookiecutter.scope == "complete"
-        check_optimizer_unchanged(_overrides(), run.id)
-        # ~ endif
         overrides = without_presets(_overrides(), stored, composed)
         refer_to_split(stored["data"], [run.split], overrides)
         tree = overridden(stored, composed, overrides)

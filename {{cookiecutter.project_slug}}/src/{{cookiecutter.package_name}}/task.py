@@ -1,3 +1,6 @@
+# Other modules import these names from here:
+# mypy: implicit-reexport
+# ruff: noqa: F401
 """The interface of the task: the names through which shared code uses it.
 
 The last section of ``docs/recipes.md`` lists the other files that depend on the task.
@@ -95,37 +98,3 @@ from .segmentation.tiles import predict_tiles
 # ~ endif
 # ~ endif
 from .settings.schema import METRICS, MONITOR
-
-__all__ = [
-    "METRICS",
-    "MONITOR",
-    "UNLABELLED",
-    "TaskModule",
-    "build_datasets",
-    "caption",
-    "collate",
-    "describe",
-    # ~ if cookiecutter.scope == "complete" and cookiecutter.task == "segmentation"
-    "draw_frame",
-    # ~ endif
-    "draw_prediction",
-    "draw_target",
-    "model_input",
-    # ~ if cookiecutter.scope == "complete" and cookiecutter.task != "classification"
-    "predict_tiles",
-    # ~ endif
-    # ~ if cookiecutter.task != "classification"
-    "restored",
-    "save_results",
-    # ~ endif
-    # ~ if cookiecutter.task == "detection"
-    "table_rows",
-    # ~ endif
-    # ~ if cookiecutter.scope == "complete"
-    "task_export",
-    # ~ endif
-    "unlabelled_images",
-    # ~ if cookiecutter.task != "classification"
-    "without_padding",
-    # ~ endif
-]

@@ -22,8 +22,21 @@ log = logging.getLogger(__name__)
 CONFIGS = Path(__file__).parents[1] / "configs"
 # How versions without a setting behaved, where the current default would change their results.
 FORMER_VALUES = {"data.fit": "{{ 'crop' if cookiecutter.task == 'classification' else 'stretch' }}"}
+# The settings that determine the form of the optimiser's state.
+# ~ if cookiecutter.scope == "complete"
+UNCHANGEABLE = (
+    "optimizer.name",
+    "optimizer.backbone_lr",
+    "optimizer.layer_decay",
+    "model.freeze",
+)
 
 
+# ~ else
+UNCHANGEABLE = ("optimizer.name",)
+
+
+# ~ endif
 def completed(tree: Mapping[str, Any], model: type[BaseModel], *, source: object) -> dict[str, Any]:
     """Convert settings that an earlier version of this project has stored to the current form.
 
@@ -233,17 +246,23 @@ def without_presets(
 
 
 def check_same_optimizer(stored: Mapping[str, Any], tree: Mapping[str, Any]) -> None:
-    """Check that the settings of a resumed run have its optimiser, whose state a checkpoint holds.
+    """Check that the settings of a resumed run fit the state of the optimiser in its checkpoint.
 
     Raises:
-        UsageError: if they have another one.
+        UsageError: if one of ``UNCHANGEABLE`` has another value.
     """
-    before, after = (settings["optimizer"]["name"] for settings in (stored, tree))
-    if before != after:
-        raise UsageError(
-            f"optimizer.name={after} cannot be changed when a run is resumed: its checkpoint holds "
-            f"the state of {before}. Leave it out, or start a new training run."
-        )
+    before, after = flattened(stored), flattened(tree)
+    for path in UNCHANGEABLE:
+        if before[path] != after[path]:
+            raise UsageError(
+                f"{path}={after[path]} cannot be changed when a run is resumed, since the state of "
+                # ~ if cookiecutter.scope == "complete"
+                "the optimiser would not fit. Leave it out, or start a new run from the same "
+                "weights: init=RUN_ID"
+                # ~ else
+                "the optimiser would not fit. Leave it out, or start a new training run."
+                # ~ endif
+            )
 
 
 def _copy(path: str, source: Mapping[str, Any], target: dict[str, Any]) -> None:
