@@ -25,7 +25,7 @@ from {{ cookiecutter.package_name }}.settings.stored import (
     overridden,
     without_presets,
 )
-from {{ cookiecutter.package_name }}.settings.trackers import tracker_fields
+from {{ cookiecutter.package_name }}.settings.tracking import tracker_fields
 
 from small import OWN, composed
 

@@ -17,7 +17,7 @@ from pydantic.fields import FieldInfo
 
 from .check import fields, flattened
 from .stored import CONFIGS
-from .trackers import tracker_fields
+from .tracking import tracker_fields
 
 WIDTH = 100
 NO_BREAK = "\u00a0"  # a space at which lines are not broken

@@ -20,7 +20,7 @@ from .detection import DataSettings, ModelSettings
 # ~ elif cookiecutter.task == "segmentation"
 from .segmentation import DataSettings, ModelSettings
 # ~ endif
-from .trackers import Tracking
+from .tracking import Tracking
 from .trainer import TrainerSettings
 
 # The scores that may decide which checkpoint is the best, with their direction, and the default.

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from ..errors import UsageError
 from ..run.environment import REDACTED
 from .check import flattened, location, resolved, validation_errors
-from .trackers import TARGET
+from .tracking import TARGET
 
 log = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from ..run.folder import Run
 from ..settings.check import check
 from ..settings.schema import Settings
 from ..settings.stored import completed
-from ..settings.trackers import split_trackers
+from ..settings.tracking import split_trackers
 from ..task import build_datasets
 from .artifacts import log_files
 from .client import package

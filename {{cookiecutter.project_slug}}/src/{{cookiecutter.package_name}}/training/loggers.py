@@ -14,7 +14,7 @@ from ..run.environment import redacted
 from ..run.folder import Run
 from ..settings.check import flattened
 from ..settings.schema import Settings
-from ..settings.trackers import TARGET, split_trackers
+from ..settings.tracking import TARGET, split_trackers
 
 
 @contextmanager
