@@ -64,7 +64,7 @@ from .task import (
     # ~ endif
     unlabelled_images,
 )
-from .training.loggers import open_trackers
+from .training.open_trackers import open_trackers
 from .training.trainer import build_trainer
 
 # ~ if cookiecutter.scope == "complete" and cookiecutter.task != "classification"

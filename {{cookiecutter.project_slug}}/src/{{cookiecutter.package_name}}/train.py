@@ -46,7 +46,7 @@ from .training.class_weights import with_class_weights
 # ~ if cookiecutter.scope == "complete"
 from .training.extra import check_extra
 # ~ endif
-from .training.loggers import open_trackers
+from .training.open_trackers import open_trackers
 from .training.metrics_file import MetricsFile
 from .training.summary import log_start
 from .training.trainer import build_trainer, checkpoint_callbacks, step_callbacks
