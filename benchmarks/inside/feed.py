@@ -21,7 +21,7 @@ from scenes import Repeated
 from shape_sorter import cli, train
 from shape_sorter.data.datamodule import DataModule
 from shape_sorter.task import TaskModule
-from shape_sorter.training.logging_step import is_logging_step
+from shape_sorter.training.steps import is_logging_step
 from torch import Tensor
 
 BATCH = 8  # images for each worker

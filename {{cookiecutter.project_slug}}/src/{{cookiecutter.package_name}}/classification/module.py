@@ -23,7 +23,7 @@ from ..settings.schema import Settings
 # ~ if cookiecutter.scope == "complete"
 from ..training.class_weights import weights_tensor
 # ~ endif
-from ..training.logging_step import is_logging_step
+from ..training.steps import is_logging_step
 from ..training.optimizer import build_optimizer
 # ~ if cookiecutter.scope == "complete"
 from ..training.parameter_groups import freeze

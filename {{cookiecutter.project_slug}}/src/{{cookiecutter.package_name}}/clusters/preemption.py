@@ -13,7 +13,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from ..run.rank import is_first
 from ..run.signals import Interrupted
-from ..training.logging_step import ends_step, is_logging_step
+from ..training.steps import ends_step, is_logging_step
 from .slurm import requeue
 
 log = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from torch import Tensor
 from ..data.datamodule import counted_images
 from ..evaluation.scores import ClassScores, StepResults, rounded
 from ..settings.schema import MONITOR, Settings
-from ..training.logging_step import is_logging_step
+from ..training.steps import is_logging_step
 from ..training.optimizer import build_optimizer
 # ~ if cookiecutter.scope == "complete"
 from ..training.parameter_groups import freeze

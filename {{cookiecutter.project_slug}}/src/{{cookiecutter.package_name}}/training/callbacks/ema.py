@@ -7,7 +7,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
-from ..logging_step import ends_step
+from ..steps import ends_step
 
 _TRAINED = "trained_weights"
 

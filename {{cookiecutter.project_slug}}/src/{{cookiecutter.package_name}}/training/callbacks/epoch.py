@@ -12,7 +12,7 @@ from torch import Tensor, distributed
 from torch import Tensor
 
 # ~ endif
-from ..logging_step import ends_step
+from ..steps import ends_step
 
 
 # ~ if cookiecutter.scope == "complete"

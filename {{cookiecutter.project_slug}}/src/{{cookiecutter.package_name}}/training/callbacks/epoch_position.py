@@ -6,7 +6,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 
 from ...data.datamodule import DataModule
-from ..logging_step import ends_step
+from ..steps import ends_step
 
 
 class EpochPosition(Callback):

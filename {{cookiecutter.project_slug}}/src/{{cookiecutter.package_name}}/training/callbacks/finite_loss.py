@@ -6,7 +6,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from ...errors import NotFiniteError
-from ..logging_step import ends_step, is_logging_step
+from ..steps import ends_step, is_logging_step
 
 
 class FiniteLoss(Callback):

@@ -5,7 +5,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import nn
 from torch.optim import Optimizer
 
-from ..logging_step import is_logging_step
+from ..steps import is_logging_step
 
 
 class Gradients(Callback):

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from ..logging_step import ends_step, is_logging_step
+from ..steps import ends_step, is_logging_step
 
 if sys.platform != "win32":
     import resource

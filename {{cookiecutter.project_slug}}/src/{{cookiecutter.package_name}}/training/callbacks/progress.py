@@ -19,7 +19,7 @@ from rich.progress import (
 from rich.table import Column
 from rich.text import Text
 
-from ..logging_step import is_logging_step
+from ..steps import is_logging_step
 
 log = logging.getLogger(__name__)
 
