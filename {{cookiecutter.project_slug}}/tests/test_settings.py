@@ -19,7 +19,7 @@ from {{ cookiecutter.package_name }}.settings.check import (
     resolved,
 )
 from {{ cookiecutter.package_name }}.settings.schema import PredictSettings, Settings
-from {{ cookiecutter.package_name }}.settings.stored import (
+from {{ cookiecutter.package_name }}.settings.stored_settings import (
     CONFIGS,
     completed,
     overridden,

@@ -11,7 +11,7 @@ from {{ cookiecutter.package_name }}.run.environment import environment, without
 from {{ cookiecutter.package_name }}.run.folder import Run
 from {{ cookiecutter.package_name }}.settings.check import check, resolved
 from {{ cookiecutter.package_name }}.settings.schema import Settings
-from {{ cookiecutter.package_name }}.settings.stored import overridden
+from {{ cookiecutter.package_name }}.settings.stored_settings import overridden
 from {{ cookiecutter.package_name }}.training.checkpoint import CheckpointContents
 
 from small import composed

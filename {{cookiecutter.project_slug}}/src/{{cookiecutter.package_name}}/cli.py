@@ -30,7 +30,7 @@ with ended_at_once():
     from .settings.data import SHAPES_ROOT
     from .settings.launch import launch, report
     from .settings.schema import EvaluateSettings, PredictSettings, Settings
-    from .settings.stored import (
+    from .settings.stored_settings import (
         check_same_optimizer,
         check_trackers,
         completed,

@@ -8,7 +8,7 @@ from .data.datamodule import Datasets
 from .errors import UsageError
 from .settings.check import check
 from .settings.schema import Settings
-from .settings.stored import completed
+from .settings.stored_settings import completed
 from .task import TaskModule, build_datasets
 # ~ if cookiecutter.scope == "complete"
 from .training.checkpoint import read_checkpoint

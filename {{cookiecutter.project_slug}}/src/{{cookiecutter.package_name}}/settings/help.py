@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from .check import fields, flattened
-from .stored import CONFIGS
+from .stored_settings import CONFIGS
 from .tracking import tracker_fields
 
 WIDTH = 100

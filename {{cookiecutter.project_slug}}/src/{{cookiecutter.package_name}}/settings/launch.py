@@ -35,7 +35,7 @@ from ..run.rank import is_first
 from ..run.run_id import RUN_ID, new_run_id
 from ..run.signals import Interrupted, ended_at_once, interruptible
 from .help import print_help
-from .stored import CONFIGS
+from .stored_settings import CONFIGS
 
 log = logging.getLogger(__name__)
 

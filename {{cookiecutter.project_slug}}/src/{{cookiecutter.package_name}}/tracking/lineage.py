@@ -15,7 +15,7 @@ from ..run.files import write_text
 from ..run.folder import Run
 from ..settings.check import check
 from ..settings.schema import Settings
-from ..settings.stored import completed
+from ..settings.stored_settings import completed
 from ..settings.tracking import split_trackers
 from ..task import build_datasets
 from .artifacts import log_files
