@@ -7,7 +7,7 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from shape_sorter.diagnostics.settings import BenchSettings
 from shape_sorter.settings import launch
-from shape_sorter.settings.check import check
+from shape_sorter.settings.check_settings import check
 
 STEADY = ("tracking=none", "trainer.progress=false", "loader.workers=2")
 

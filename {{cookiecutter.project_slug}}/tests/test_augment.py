@@ -16,7 +16,7 @@ from {{ cookiecutter.package_name }}.detection.mosaic import join
 from {{ cookiecutter.package_name }}.segmentation.copy_paste import paste
 from {{ cookiecutter.package_name }}.segmentation.masks import IGNORE_INDEX
 # ~ endif
-from {{ cookiecutter.package_name }}.settings.check import check
+from {{ cookiecutter.package_name }}.settings.check_settings import check
 from {{ cookiecutter.package_name }}.settings.schema import Settings
 from {{ cookiecutter.package_name }}.task import build_datasets
 

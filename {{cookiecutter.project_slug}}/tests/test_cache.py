@@ -13,7 +13,7 @@ from {{ cookiecutter.package_name }}.data import images
 from {{ cookiecutter.package_name }}.data.cache import cache_images
 from {{ cookiecutter.package_name }}.data.datamodule import CHECKED
 from {{ cookiecutter.package_name }}.data.images import Unreadable
-from {{ cookiecutter.package_name }}.settings.check import check
+from {{ cookiecutter.package_name }}.settings.check_settings import check
 from {{ cookiecutter.package_name }}.settings.schema import Settings
 from {{ cookiecutter.package_name }}.task import build_datasets
 

@@ -13,7 +13,7 @@ from {{ cookiecutter.package_name }}.classification.multilabel import binary_cro
 # ~ endif
 from {{ cookiecutter.package_name }}.load_model import load_module
 from {{ cookiecutter.package_name }}.run.folder import Run
-from {{ cookiecutter.package_name }}.settings.check import check
+from {{ cookiecutter.package_name }}.settings.check_settings import check
 from {{ cookiecutter.package_name }}.settings.schema import Settings
 from {{ cookiecutter.package_name }}.task import TaskModule, build_datasets
 from {{ cookiecutter.package_name }}.training.class_weights import with_class_weights

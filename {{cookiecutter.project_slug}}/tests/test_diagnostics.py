@@ -22,7 +22,7 @@ from {{ cookiecutter.package_name }}.diagnostics.settings import (
     DoctorSettings,
 )
 from {{ cookiecutter.package_name }}.errors import UsageError
-from {{ cookiecutter.package_name }}.settings.check import check
+from {{ cookiecutter.package_name }}.settings.check_settings import check
 from {{ cookiecutter.package_name }}.task import TaskModule
 
 # ~ if cookiecutter.task == "detection"

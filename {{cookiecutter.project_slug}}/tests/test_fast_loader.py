@@ -4,7 +4,7 @@ import torch
 
 from {{ cookiecutter.package_name }}.data import fast_loader
 from {{ cookiecutter.package_name }}.data.datamodule import DataModule
-from {{ cookiecutter.package_name }}.settings.check import check
+from {{ cookiecutter.package_name }}.settings.check_settings import check
 from {{ cookiecutter.package_name }}.settings.schema import Settings
 from {{ cookiecutter.package_name }}.task import TaskModule, build_datasets
 

@@ -22,7 +22,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from {{ cookiecutter.package_name }}.data import images
 from {{ cookiecutter.package_name }}.run.folder import read_metrics
 from {{ cookiecutter.package_name }}.settings import launch
-from {{ cookiecutter.package_name }}.settings.check import check
+from {{ cookiecutter.package_name }}.settings.check_settings import check
 from {{ cookiecutter.package_name }}.settings.schema import Settings
 from {{ cookiecutter.package_name }}.task import MONITOR, TaskModule, build_datasets
 from {{ cookiecutter.package_name }}.training.callbacks.gradients import Gradients

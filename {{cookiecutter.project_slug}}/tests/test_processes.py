@@ -14,7 +14,7 @@ from torch.distributed import TCPStore
 from {{ cookiecutter.package_name }}.errors import UsageError
 from {{ cookiecutter.package_name }}.run.processes import agreed_run_id
 from {{ cookiecutter.package_name }}.run.rank import RANKS, is_first
-from {{ cookiecutter.package_name }}.settings.check import check
+from {{ cookiecutter.package_name }}.settings.check_settings import check
 from {{ cookiecutter.package_name }}.settings.schema import Settings
 # ~ else
 from pathlib import Path
@@ -22,7 +22,7 @@ from pathlib import Path
 import pytest
 
 from {{ cookiecutter.package_name }}.run.rank import RANKS, is_first
-from {{ cookiecutter.package_name }}.settings.check import check
+from {{ cookiecutter.package_name }}.settings.check_settings import check
 from {{ cookiecutter.package_name }}.settings.schema import Settings
 # ~ endif
 from {{ cookiecutter.package_name }}.task import MONITOR, build_datasets

@@ -44,7 +44,7 @@ from {{ cookiecutter.package_name }}.segmentation.module import SegmentationModu
 from {{ cookiecutter.package_name }}.segmentation.scoring import score_batch
 from {{ cookiecutter.package_name }}.segmentation.transforms import eval_transform
 # ~ endif
-from {{ cookiecutter.package_name }}.settings.check import check
+from {{ cookiecutter.package_name }}.settings.check_settings import check
 # ~ if cookiecutter.task == "classification"
 from {{ cookiecutter.package_name }}.settings.schema import Settings
 

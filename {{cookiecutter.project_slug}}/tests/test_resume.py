@@ -14,7 +14,7 @@ import torch
 
 from {{ cookiecutter.package_name }}.data.datamodule import DataModule
 from {{ cookiecutter.package_name }}.data.sampler import TrainingSampler
-from {{ cookiecutter.package_name }}.settings.check import check
+from {{ cookiecutter.package_name }}.settings.check_settings import check
 from {{ cookiecutter.package_name }}.settings.schema import Settings
 from {{ cookiecutter.package_name }}.task import MONITOR, build_datasets
 from {{ cookiecutter.package_name }}.training.callbacks.resume import ExactResume

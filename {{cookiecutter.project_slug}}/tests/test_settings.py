@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from {{ cookiecutter.package_name }}.errors import UsageError
 from {{ cookiecutter.package_name }}.run.folder import Run
 from {{ cookiecutter.package_name }}.run.run_id import RUN_ID
-from {{ cookiecutter.package_name }}.settings.check import (
+from {{ cookiecutter.package_name }}.settings.check_settings import (
     check,
     fields,
     flattened,

@@ -7,7 +7,7 @@ import timm
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from {{ cookiecutter.package_name }}.settings.check import check
+from {{ cookiecutter.package_name }}.settings.check_settings import check
 from {{ cookiecutter.package_name }}.settings.schema import Settings
 from {{ cookiecutter.package_name }}.task import TaskModule
 from {{ cookiecutter.package_name }}.training.parameter_groups import (

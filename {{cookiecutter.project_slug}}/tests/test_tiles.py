@@ -34,7 +34,7 @@ from {{ cookiecutter.package_name }}.segmentation.tiles import (
     predict_tiles,
 )
 # ~ endif
-from {{ cookiecutter.package_name }}.settings.check import check
+from {{ cookiecutter.package_name }}.settings.check_settings import check
 from {{ cookiecutter.package_name }}.settings.data import (
     ShapesSettings,
 )

@@ -11,7 +11,7 @@ from PIL import Image
 from {{ cookiecutter.package_name }}.errors import NotFiniteError
 from {{ cookiecutter.package_name }}.run.folder import Run
 from {{ cookiecutter.package_name }}.settings import launch
-from {{ cookiecutter.package_name }}.settings.check import check
+from {{ cookiecutter.package_name }}.settings.check_settings import check
 from {{ cookiecutter.package_name }}.settings.schema import Settings
 from {{ cookiecutter.package_name }}.task import METRICS, MONITOR, build_datasets
 from {{ cookiecutter.package_name }}.training.callbacks.finite_loss import FiniteLoss

@@ -9,7 +9,7 @@ import yaml
 
 from {{ cookiecutter.package_name }}.run.environment import environment, without_secrets
 from {{ cookiecutter.package_name }}.run.folder import Run
-from {{ cookiecutter.package_name }}.settings.check import check, resolved
+from {{ cookiecutter.package_name }}.settings.check_settings import check, resolved
 from {{ cookiecutter.package_name }}.settings.schema import Settings
 from {{ cookiecutter.package_name }}.settings.stored_settings import overridden
 from {{ cookiecutter.package_name }}.training.checkpoint import CheckpointContents

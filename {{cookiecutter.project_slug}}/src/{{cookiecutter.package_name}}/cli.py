@@ -26,7 +26,7 @@ with ended_at_once():
     from .run.lock import locked_run
     from .run.rank import is_first
     from .run.run_id import RUN_ID
-    from .settings.check import check, resolved
+    from .settings.check_settings import check, resolved
     from .settings.data import SHAPES_ROOT
     from .settings.launch import launch, report
     from .settings.schema import EvaluateSettings, PredictSettings, Settings

@@ -6,7 +6,7 @@ from typing import Any
 
 from .data.datamodule import Datasets
 from .errors import UsageError
-from .settings.check import check
+from .settings.check_settings import check
 from .settings.schema import Settings
 from .settings.stored_settings import completed
 from .task import TaskModule, build_datasets

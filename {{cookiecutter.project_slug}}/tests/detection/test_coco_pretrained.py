@@ -11,7 +11,7 @@ from torchvision.models import detection, get_model_builder, get_model_weights, 
 from {{ cookiecutter.package_name }}.detection import coco_pretrained
 # ~ endif
 from {{ cookiecutter.package_name }}.detection.coco_pretrained import PUBLISHED
-from {{ cookiecutter.package_name }}.settings.check import check
+from {{ cookiecutter.package_name }}.settings.check_settings import check
 from {{ cookiecutter.package_name }}.settings.schema import Settings, model_name
 from {{ cookiecutter.package_name }}.task import TaskModule
 

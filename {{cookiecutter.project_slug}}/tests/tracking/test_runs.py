@@ -28,7 +28,7 @@ from {{ cookiecutter.package_name }}.run.run_id import RUN_ID, VARIED, new_run_i
 # ~ else
 from {{ cookiecutter.package_name }}.run.run_id import RUN_ID, new_run_id
 # ~ endif
-from {{ cookiecutter.package_name }}.settings.check import check, resolved
+from {{ cookiecutter.package_name }}.settings.check_settings import check, resolved
 from {{ cookiecutter.package_name }}.settings.schema import Settings
 from {{ cookiecutter.package_name }}.settings.stored_settings import completed
 from {{ cookiecutter.package_name }}.task import METRICS, MONITOR

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..data.datamodule import Datasets
 from ..run.folder import Run
-from ..settings.check import flattened
+from ..settings.check_settings import flattened
 from ..settings.schema import Settings
 from ..task import TaskModule, task_export
 from ..training.checkpoint import read_checkpoint

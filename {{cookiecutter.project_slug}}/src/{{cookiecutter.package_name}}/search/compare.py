@@ -14,7 +14,7 @@ from rich.table import Table
 from ..evaluation.html_page import image, page, table
 from ..run.files import write_csv, write_text
 from ..run.folder import Run, read_metrics
-from ..settings.check import flattened
+from ..settings.check_settings import flattened
 from ..settings.schema import METRICS, MONITOR, monitored
 
 NOT_COMPARED = {"resume", "runs"}  # these settings do not affect the result

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from pydantic import Field, model_validator
 
 from ..errors import UsageError
-from ..settings.check import Strict, flattened, problems, refuse, resolved
+from ..settings.check_settings import Strict, flattened, problems, refuse, resolved
 from ..settings.schema import Settings
 
 if TYPE_CHECKING:

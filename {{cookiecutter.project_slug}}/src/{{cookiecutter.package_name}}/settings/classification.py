@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 # ~ endif
-from .check import Strict
+from .check_settings import Strict
 # ~ if cookiecutter.scope == "complete"
 from .data import OwnFolder, ShapesSettings
 from .fine_tuning import Freeze, Pretrained

@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 from pydantic import Field, field_validator
 
-from .check import Strict
+from .check_settings import Strict
 
 SHAPES_ROOT = "data/shapes"  # as in configs/data/shapes.yaml
 # ~ if cookiecutter.task == "classification"

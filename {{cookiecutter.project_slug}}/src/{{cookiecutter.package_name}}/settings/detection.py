@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from .check import Strict
+from .check_settings import Strict
 # ~ if cookiecutter.scope == "complete"
 from .data import OwnFolder, ShapesSettings
 from .fine_tuning import Freeze, Pretrained

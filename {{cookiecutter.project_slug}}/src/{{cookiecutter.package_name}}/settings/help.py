@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from .check import fields, flattened
+from .check_settings import fields, flattened
 from .stored_settings import CONFIGS
 from .tracking import tracker_fields
 

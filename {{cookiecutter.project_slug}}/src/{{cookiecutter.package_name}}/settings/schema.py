@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator
 
-from .check import Strict
+from .check_settings import Strict
 # ~ if cookiecutter.task == "classification" and cookiecutter.scope == "complete"
 from .classification import DataSettings, ModelSettings, has_several_labels
 # ~ elif cookiecutter.task == "classification"

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from ..errors import UsageError
 from ..run.environment import REDACTED
-from .check import flattened, location, resolved, validation_errors
+from .check_settings import flattened, location, resolved, validation_errors
 from .tracking import TARGET
 
 log = logging.getLogger(__name__)

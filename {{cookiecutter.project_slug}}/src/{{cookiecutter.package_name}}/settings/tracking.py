@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel
 from pydantic.fields import FieldInfo
 
-from .check import fields
+from .check_settings import fields
 
 TARGET = "_target_"
 PACKAGE = f"{__name__.split('.')[0]}."

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 # ~ endif
 from pydantic import Field, field_validator
 
-from .check import Strict
+from .check_settings import Strict
 
 Batches = Annotated[
     int | float, Field(gt=0, description="Fraction (0.1) or number (10) of batches to use.")

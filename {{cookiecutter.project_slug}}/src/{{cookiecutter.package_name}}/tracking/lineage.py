@@ -13,7 +13,7 @@ from ..errors import UsageError
 from ..run.environment import git_output
 from ..run.files import write_text
 from ..run.folder import Run
-from ..settings.check import check
+from ..settings.check_settings import check
 from ..settings.schema import Settings
 from ..settings.stored_settings import completed
 from ..settings.tracking import split_trackers

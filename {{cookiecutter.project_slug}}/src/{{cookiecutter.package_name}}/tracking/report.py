@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 from pydantic import Field
 
 from ..errors import UsageError
-from ..settings.check import Strict, check, flattened
+from ..settings.check_settings import Strict, check, flattened
 from ..settings.launch import launch
 from ..settings.schema import METRICS, monitored
 from .client import public_api, reason

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator
 
-from ..settings.check import Strict
+from ..settings.check_settings import Strict
 
 Mode = Literal["online", "offline", "disabled", "shared"]
 

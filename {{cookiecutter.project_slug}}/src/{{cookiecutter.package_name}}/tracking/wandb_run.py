@@ -27,7 +27,7 @@ from ..run.folder import Run
 # ~ if cookiecutter.scope == "complete"
 from ..run.run_id import VARIED
 # ~ endif
-from ..settings.check import flattened
+from ..settings.check_settings import flattened
 # ~ if cookiecutter.scope == "complete"
 from ..settings.schema import PredictSettings, Settings, model_name
 # ~ else

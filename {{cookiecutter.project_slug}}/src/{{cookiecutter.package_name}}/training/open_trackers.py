@@ -12,7 +12,7 @@ from lightning.pytorch.loggers import Logger
 from ..errors import UsageError
 from ..run.environment import redacted
 from ..run.folder import Run
-from ..settings.check import flattened
+from ..settings.check_settings import flattened
 from ..settings.schema import Settings
 from ..settings.tracking import TARGET, split_trackers
 
