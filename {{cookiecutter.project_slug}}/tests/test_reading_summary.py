@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 from PIL import Image
 
-from {{ cookiecutter.package_name }}.data.checks import (
+from {{ cookiecutter.package_name }}.data.check_datasets import (
     check_learnable,
     check_outside_runs,
     note_frames,

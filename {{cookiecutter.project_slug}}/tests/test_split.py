@@ -8,7 +8,7 @@ from itertools import chain
 import pytest
 import yaml
 
-from {{ cookiecutter.package_name }}.data.checks import note_repeated
+from {{ cookiecutter.package_name }}.data.check_datasets import note_repeated
 from {{ cookiecutter.package_name }}.data.reading_summary import Reading
 from {{ cookiecutter.package_name }}.data.split import SPLITS, with_splits
 from {{ cookiecutter.package_name }}.errors import UsageError

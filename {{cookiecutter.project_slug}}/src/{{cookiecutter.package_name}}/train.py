@@ -13,7 +13,7 @@ from .clusters.preemption import Preemption, requeued_if_preempted
 from .clusters.slurm import slurm_plugins
 from .data.cache import cache_images
 # ~ endif
-from .data.checks import check_learnable, check_outside_runs
+from .data.check_datasets import check_learnable, check_outside_runs
 from .data.datamodule import DataModule
 from .data.reading_summary import report_reading
 from .data.split import record_split

@@ -5,7 +5,7 @@ from PIL import Image
 
 from {{ cookiecutter.package_name }}.classification.csv_labels import _sorted_classes
 from {{ cookiecutter.package_name }}.classification.dataset import build_datasets
-from {{ cookiecutter.package_name }}.data.checks import check_learnable
+from {{ cookiecutter.package_name }}.data.check_datasets import check_learnable
 from {{ cookiecutter.package_name }}.errors import UsageError
 from {{ cookiecutter.package_name }}.settings.classification import CsvSettings
 from {{ cookiecutter.package_name }}.settings.schema import Settings

@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from {{ cookiecutter.package_name }}.classification.dataset import build_datasets, collate
-from {{ cookiecutter.package_name }}.data.checks import check_learnable
+from {{ cookiecutter.package_name }}.data.check_datasets import check_learnable
 from {{ cookiecutter.package_name }}.data.datamodule import DataModule
 from {{ cookiecutter.package_name }}.data.images import UnreadableImageError
 from {{ cookiecutter.package_name }}.data.split import SPLITS

@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 # ~ if cookiecutter.scope == "complete"
 from ..data.balance import image_weights
 # ~ endif
-from ..data.checks import MAX_NAMES
+from ..data.check_datasets import MAX_NAMES
 from ..data.datamodule import Datasets
 from ..data.files import SUFFIXES, ListedFiles, folders_in, split_folders, split_of
 from ..data.images import ImageFiles, Unreadable, UnreadableImageError

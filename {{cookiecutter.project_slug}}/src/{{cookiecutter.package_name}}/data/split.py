@@ -15,7 +15,7 @@ from ..run.folder import Run
 from ..run.rank import is_first
 from ..settings.data import DataFolder, OwnFolder
 from ..settings.schema import Settings
-from .checks import note_frames, note_repeated
+from .check_datasets import note_frames, note_repeated
 from .datamodule import Datasets
 # ~ if cookiecutter.scope == "complete"
 from .exclude import without_excluded

@@ -10,7 +10,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from ..data.checks import check_learnable, check_outside_runs
+from ..data.check_datasets import check_learnable, check_outside_runs
 from ..data.datamodule import Datasets
 from ..data.files import relative_names
 from ..data.value_range import with_value_range
