@@ -10,7 +10,7 @@ from PIL import Image
 from {{ cookiecutter.package_name }}.data.datamodule import Datasets
 from {{ cookiecutter.package_name }}.data.reading_summary import Reading
 from {{ cookiecutter.package_name }}.diagnostics import bench, doctor
-from {{ cookiecutter.package_name }}.diagnostics.data_checks import (
+from {{ cookiecutter.package_name }}.diagnostics.image_checks import (
     COUNTED,
     DataReport,
     Issue,

@@ -15,7 +15,7 @@ from ..data.images import Unreadable, UnreadableImageError, read_image
 from ..evaluation.drawing import contact_sheet, to_picture
 from ..run.files import replacing
 from ..task import draw_target
-from .data_checks import COUNTED, KINDS, DataReport, Issue
+from .image_checks import COUNTED, KINDS, DataReport, Issue
 
 MAX_DRAWN = 8  # issues of each kind
 MAX_AUGMENTED = 16  # training samples

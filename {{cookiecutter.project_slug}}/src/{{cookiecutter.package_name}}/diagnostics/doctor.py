@@ -20,7 +20,7 @@ from ..run.folder import Run
 from ..settings.data import OwnFolder
 from ..task import build_datasets
 from .bench import measure_rates
-from .data_checks import COUNTED, KINDS, DataReport, Issue, check_data
+from .image_checks import COUNTED, KINDS, DataReport, Issue, check_data
 from .data_pictures import (
     draw_augmented,
     draw_class_balance,

@@ -10,7 +10,7 @@ import torch
 from ..data.datamodule import Datasets, usable_workers
 from ..data.images import Unreadable
 from ..training.callbacks.performance import synchronise
-from .data_checks import identity
+from .image_checks import identity
 from .settings import BenchSettings
 
 MAX_IMAGES = 200  # evenly spread over the training split
