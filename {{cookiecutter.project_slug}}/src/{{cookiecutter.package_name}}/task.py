@@ -17,7 +17,7 @@ Model: ``TaskModule(settings, classes, download=True)``, a LightningModule with
 
 - ``classes``, the names of the classes, and ``network``, which has ``normalisation``;
 - ``predict_images(images)``: a prediction for each of the uint8 images [B, C, H, W];
-- ``test_step``, which returns ``evaluation.scores.StepResults``;
+- ``test_step``, which returns ``evaluation.score_counts.StepResults``;
 - ``scores_by_class()``: the metrics of each class in the last test.
 
 ``METRICS`` are the scores that may decide which checkpoint is the best, ``MONITOR`` is the default.

@@ -15,7 +15,7 @@ from ..data.datamodule import counted_images
 # ~ if cookiecutter.scope == "complete"
 from ..errors import UsageError
 # ~ endif
-from ..evaluation.scores import ClassScores, StepResults, rounded
+from ..evaluation.score_counts import ClassScores, StepResults, rounded
 # ~ if cookiecutter.scope == "complete"
 from ..settings.classification import has_several_labels
 # ~ endif

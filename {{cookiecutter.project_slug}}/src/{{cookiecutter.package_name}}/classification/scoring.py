@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 from torchmetrics.classification import MulticlassF1Score
 
-from ..evaluation.scores import ImageResult, ScoreCounts, StepResults
+from ..evaluation.score_counts import ImageResult, ScoreCounts, StepResults
 from .dataset import Batch, Prediction
 
 # ~ if cookiecutter.scope == "complete"

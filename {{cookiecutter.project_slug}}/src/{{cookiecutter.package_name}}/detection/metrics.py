@@ -8,7 +8,7 @@ import numpy as np
 from faster_coco_eval import COCO, COCOeval_faster
 from torch import Tensor, distributed
 
-from ..evaluation.scores import ClassScores
+from ..evaluation.score_counts import ClassScores
 from .boxes import Prediction, Target, in_file
 from .coco import coco_results, in_pixels
 

@@ -6,7 +6,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
 from ..data.datamodule import counted_images
-from ..evaluation.scores import ClassScores, StepResults, rounded
+from ..evaluation.score_counts import ClassScores, StepResults, rounded
 from ..settings.schema import MONITOR, Settings
 from ..training.steps import is_logging_step
 from ..training.optimizer import build_optimizer

@@ -6,7 +6,7 @@ import numpy as np
 from torch import Tensor
 from torchvision.ops import box_area, box_iou
 
-from ..evaluation.scores import ImageResult, ScoreCounts, StepResults
+from ..evaluation.score_counts import ImageResult, ScoreCounts, StepResults
 from .boxes import Prediction, Target
 from .dataset import Batch
 

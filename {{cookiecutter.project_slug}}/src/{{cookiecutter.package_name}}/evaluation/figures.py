@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
 from ..run.files import replacing, write_csv
-from .scores import THRESHOLDS, ClassScores, ScoreCounts, best_threshold, rounded
+from .score_counts import THRESHOLDS, ClassScores, ScoreCounts, best_threshold, rounded
 
 MAX_BARS, MAX_CELLS, MAX_LINES = 30, 25, 8  # maximum number of classes in a figure
 

@@ -21,10 +21,10 @@ from .figures import write_figures
 from .html_page import grid, image, page, table
 from .results import EvaluationResults
 # ~ if cookiecutter.task == "detection" or (cookiecutter.task == "classification" and cookiecutter.scope == "complete")
-from .scores import THRESHOLDS, ClassScores, best_threshold
+from .score_counts import THRESHOLDS, ClassScores, best_threshold
 
 # ~ else
-from .scores import ClassScores
+from .score_counts import ClassScores
 
 # ~ endif
 TASK = "{{ cookiecutter.task }}"

@@ -6,7 +6,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import distributed
 
-from .scores import ImageResult, ScoreCounts, StepResults
+from .score_counts import ImageResult, ScoreCounts, StepResults
 
 
 class EvaluationResults(Callback):

@@ -12,7 +12,7 @@ from torchmetrics import SumMetric
 from torchmetrics.classification import MulticlassConfusionMatrix
 
 from ..data.datamodule import counted_images
-from ..evaluation.scores import ClassScores, StepResults, rounded
+from ..evaluation.score_counts import ClassScores, StepResults, rounded
 from ..settings.schema import MONITOR, Settings
 # ~ if cookiecutter.scope == "complete"
 from ..training.class_weights import weights_tensor

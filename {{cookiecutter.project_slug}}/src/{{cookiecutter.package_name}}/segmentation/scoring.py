@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ..evaluation.scores import ImageResult, ScoreCounts, StepResults
+from ..evaluation.score_counts import ImageResult, ScoreCounts, StepResults
 from .dataset import Batch
 from .masks import IGNORE_INDEX, Prediction, without_padding
 

@@ -25,7 +25,7 @@ from PIL import Image
 
 # ~ endif
 from ..evaluation.drawing import to_picture
-from ..evaluation.scores import ImageResult
+from ..evaluation.score_counts import ImageResult
 from ..task import caption
 from ..training.callbacks.pictures import PredictedSample, PredictionPictures
 # ~ if cookiecutter.scope == "complete"

@@ -16,7 +16,7 @@ from ..data.datamodule import Datasets
 from ..data.files import relative_names
 from ..data.images import Unreadable, image_size
 from ..evaluation.results import EvaluationResults
-from ..evaluation.scores import BINS, ScoreCounts
+from ..evaluation.score_counts import BINS, ScoreCounts
 from ..task import TaskModule
 from ..training.callbacks.pictures import PredictedSample
 from .images import picture

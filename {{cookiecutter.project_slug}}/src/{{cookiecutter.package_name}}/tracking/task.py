@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ..classification.dataset import Target, target_labels
 from ..classification.module import ClassificationModule
-from ..evaluation.scores import ImageResult
+from ..evaluation.score_counts import ImageResult
 
 
 def labels(target: Target, classes: Sequence[str]) -> dict[str, Any]:
@@ -61,7 +61,7 @@ from torch import Tensor
 from ..detection.boxes import Prediction, Target
 from ..detection.module import DetectionModule
 from ..detection.scoring import NO_OBJECT, match
-from ..evaluation.scores import ImageResult
+from ..evaluation.score_counts import ImageResult
 
 
 # ~ else
@@ -171,7 +171,7 @@ from PIL import Image
 from torch import Tensor
 
 # ~ if cookiecutter.scope == "complete"
-from ..evaluation.scores import ImageResult
+from ..evaluation.score_counts import ImageResult
 from ..segmentation.masks import Prediction, mask_image
 from ..segmentation.module import SegmentationModule
 
