@@ -10,12 +10,12 @@ from PIL import Image
 from {{ cookiecutter.package_name }}.data.datamodule import Datasets
 from {{ cookiecutter.package_name }}.data.reading_summary import Reading
 from {{ cookiecutter.package_name }}.diagnostics import bench, doctor
+from {{ cookiecutter.package_name }}.diagnostics.data_pictures import draw_class_balance
 from {{ cookiecutter.package_name }}.diagnostics.image_checks import (
     COUNTED,
     DataReport,
     Issue,
 )
-from {{ cookiecutter.package_name }}.diagnostics.data_pictures import draw_class_balance
 from {{ cookiecutter.package_name }}.diagnostics.profiling import Machine, advice
 from {{ cookiecutter.package_name }}.diagnostics.settings import (
     BenchSettings,

@@ -16,8 +16,8 @@ from .load_model import load_module, matching_datasets
 from .run.folder import Run
 from .settings.schema import EvaluateSettings
 from .task import draw_prediction
-from .training.open_trackers import open_trackers
 from .training.metrics_file import MetricsFile
+from .training.open_trackers import open_trackers
 from .training.trainer import build_trainer
 
 

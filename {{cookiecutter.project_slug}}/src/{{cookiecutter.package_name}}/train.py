@@ -46,8 +46,8 @@ from .training.class_weights import with_class_weights
 # ~ if cookiecutter.scope == "complete"
 from .training.extra import check_extra
 # ~ endif
-from .training.open_trackers import open_trackers
 from .training.metrics_file import MetricsFile
+from .training.open_trackers import open_trackers
 from .training.summary import log_start
 from .training.trainer import build_trainer, checkpoint_callbacks, step_callbacks
 from .training.training_length import too_short, with_epochs

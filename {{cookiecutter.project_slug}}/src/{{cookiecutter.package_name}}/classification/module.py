@@ -23,11 +23,11 @@ from ..settings.schema import Settings
 # ~ if cookiecutter.scope == "complete"
 from ..training.class_weights import weights_tensor
 # ~ endif
-from ..training.steps import is_logging_step
 from ..training.optimizer import build_optimizer
 # ~ if cookiecutter.scope == "complete"
 from ..training.parameter_groups import freeze
 # ~ endif
+from ..training.steps import is_logging_step
 from .dataset import UNLABELLED, Batch, Prediction
 # ~ if cookiecutter.scope == "complete"
 from .multilabel import LabelMetrics, binary_cross_entropy

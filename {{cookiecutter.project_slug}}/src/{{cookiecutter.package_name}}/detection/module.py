@@ -8,11 +8,11 @@ from torch import Tensor
 from ..data.datamodule import counted_images
 from ..evaluation.score_counts import ClassScores, StepResults, rounded
 from ..settings.schema import MONITOR, Settings
-from ..training.steps import is_logging_step
 from ..training.optimizer import build_optimizer
 # ~ if cookiecutter.scope == "complete"
 from ..training.parameter_groups import freeze
 # ~ endif
+from ..training.steps import is_logging_step
 from .boxes import Prediction, without_padding
 from .dataset import Batch
 from .metrics import CocoScores, Scores

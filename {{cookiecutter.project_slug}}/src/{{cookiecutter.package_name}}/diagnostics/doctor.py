@@ -20,7 +20,6 @@ from ..run.folder import Run
 from ..settings.data import OwnFolder
 from ..task import build_datasets
 from .bench import measure_rates
-from .image_checks import COUNTED, KINDS, DataReport, Issue, check_data
 from .data_pictures import (
     draw_augmented,
     draw_class_balance,
@@ -28,6 +27,7 @@ from .data_pictures import (
     draw_sizes,
     issues_of_kind,
 )
+from .image_checks import COUNTED, KINDS, DataReport, Issue, check_data
 from .profiling import Machine, advice, time_stages
 from .settings import DoctorSettings
 

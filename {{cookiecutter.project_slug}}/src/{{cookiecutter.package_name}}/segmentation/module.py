@@ -17,11 +17,11 @@ from ..settings.schema import MONITOR, Settings
 # ~ if cookiecutter.scope == "complete"
 from ..training.class_weights import weights_tensor
 # ~ endif
-from ..training.steps import is_logging_step
 from ..training.optimizer import build_optimizer
 # ~ if cookiecutter.scope == "complete"
 from ..training.parameter_groups import freeze
 # ~ endif
+from ..training.steps import is_logging_step
 from .dataset import Batch
 from .masks import IGNORE_INDEX, Prediction
 from .network import build_network

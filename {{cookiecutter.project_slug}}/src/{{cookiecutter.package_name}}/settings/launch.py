@@ -135,7 +135,7 @@ def _refuse_bare_words(words: Sequence[str]) -> None:
 
 
 def _hydra_word(word: str, *, multirun: bool) -> str:
-    """Rewrite an override for Hydra, so that ``settings.check_settings`` can report all mistakes together.
+    """Rewrite an override for Hydra, so that ``check`` can report all mistakes together.
 
     Hydra stops at the first unknown key; with ``++key=value`` it accepts the key, and ``check``
     then suggests the nearest known one. Config groups (``data=...``) and Hydra's own settings stay
