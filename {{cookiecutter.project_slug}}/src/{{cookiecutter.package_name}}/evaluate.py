@@ -4,8 +4,8 @@ from dataclasses import replace
 
 from .data.datamodule import DataModule
 from .data.reading_summary import report_reading
+from .evaluation.collect_results import EvaluationResults
 from .evaluation.report import print_summary, write_report
-from .evaluation.results import EvaluationResults
 # ~ if cookiecutter.scope == "complete"
 from .evaluation.tta import average_copies
 from .export.onnx_model import load_module

@@ -20,8 +20,8 @@ from .data.split import record_split
 # ~ if cookiecutter.scope == "complete"
 from .data.value_range import with_value_range
 # ~ endif
+from .evaluation.collect_results import EvaluationResults
 from .evaluation.report import print_summary, write_report
-from .evaluation.results import EvaluationResults
 # ~ if cookiecutter.scope == "complete"
 from .load_model import check_resumed, start_from
 # ~ else

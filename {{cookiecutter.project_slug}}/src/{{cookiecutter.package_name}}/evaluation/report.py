@@ -16,10 +16,10 @@ from ..data.reading_summary import number_of
 from ..run.files import replacing, write_json, write_text
 from ..run.folder import Run, read_metrics
 from ..settings.schema import METRICS, model_name
+from .collect_results import EvaluationResults
 from .drawing import contact_sheet
 from .figures import write_figures
 from .html_page import grid, image, page, table
-from .results import EvaluationResults
 # ~ if cookiecutter.task == "detection" or (cookiecutter.task == "classification" and cookiecutter.scope == "complete")
 from .score_counts import THRESHOLDS, ClassScores, best_threshold
 

@@ -15,7 +15,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from ..data.datamodule import Datasets
 from ..data.files import relative_names
 from ..data.images import Unreadable, image_size
-from ..evaluation.results import EvaluationResults
+from ..evaluation.collect_results import EvaluationResults
 from ..evaluation.score_counts import BINS, ScoreCounts
 from ..task import TaskModule
 from ..training.callbacks.pictures import PredictedSample
