@@ -14,7 +14,7 @@ from PIL import Image
 
 # ~ endif
 from {{ cookiecutter.package_name }} import cli
-from {{ cookiecutter.package_name }}.settings.launch import CONFIGS
+from {{ cookiecutter.package_name }}.settings.hydra_launch import CONFIGS
 
 # ~ if cookiecutter.task == "detection"
 from coco_data import write_coco, write_unsplit

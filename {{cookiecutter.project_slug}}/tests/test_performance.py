@@ -21,7 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from {{ cookiecutter.package_name }}.data import images
 from {{ cookiecutter.package_name }}.run.folder import read_metrics
-from {{ cookiecutter.package_name }}.settings import launch
+from {{ cookiecutter.package_name }}.settings import hydra_launch
 from {{ cookiecutter.package_name }}.settings.check_settings import check
 from {{ cookiecutter.package_name }}.settings.schema import Settings
 from {{ cookiecutter.package_name }}.task import MONITOR, TaskModule, build_datasets
@@ -139,7 +139,7 @@ print("frozen:", gc.get_freeze_count(), gc.isenabled())
 
 
 def test_objects_of_imports_are_exempt_from_garbage_collection(tmp_path):
-    code = COLLECTION.replace("PACKAGE", launch.__package__.split(".")[0])
+    code = COLLECTION.replace("PACKAGE", hydra_launch.__package__.split(".")[0])
     words = [*SMALL, *SHAPES, "debug=fast"]
     command = [sys.executable, "-c", code, *words]
     done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=tmp_path)

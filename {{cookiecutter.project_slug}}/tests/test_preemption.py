@@ -9,7 +9,7 @@ import torch
 
 from {{ cookiecutter.package_name }}.clusters.preemption import Preemption
 from {{ cookiecutter.package_name }}.clusters.slurm import requeue
-from {{ cookiecutter.package_name }}.settings import launch
+from {{ cookiecutter.package_name }}.settings import hydra_launch
 from {{ cookiecutter.package_name }}.task import MONITOR
 
 STEPS = 4  # an epoch, of 40 images in batches of 10
@@ -71,7 +71,7 @@ def test_a_training_saves_and_ends_within_an_epoch_and_goes_on(
 
 def test_a_run_whose_id_is_given_goes_on_by_itself(train, workplace, ask, monkeypatch):
     """As a job does that SLURM has started again."""
-    monkeypatch.setattr(launch, "agreed_run_id", lambda _: "job-7")
+    monkeypatch.setattr(hydra_launch, "agreed_run_id", lambda _: "job-7")
     ask(STEPS + 1, signal.SIGUSR1)
     with pytest.raises(SystemExit):
         train("trainer.max_epochs=2")

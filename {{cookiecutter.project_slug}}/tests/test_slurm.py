@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from {{ cookiecutter.package_name }} import cli
-from {{ cookiecutter.package_name }}.settings import launch
+from {{ cookiecutter.package_name }}.settings import hydra_launch
 
 ROOT = Path(__file__).parents[1]
 
@@ -59,7 +59,7 @@ def test_a_multirun_becomes_jobs_of_the_cluster(monkeypatch, workplace, capsys):
 
 
 def test_jobs_without_the_package_for_them_say_what_to_install(monkeypatch, workplace):
-    monkeypatch.setattr(launch, "find_spec", lambda _: None)
+    monkeypatch.setattr(hydra_launch, "find_spec", lambda _: None)
     monkeypatch.setattr(sys, "argv", ["train", "-m", "hydra/launcher=slurm", "seed=1,2"])
     with pytest.raises(SystemExit) as stopped:
         cli.train()

@@ -12,7 +12,7 @@ from {{ cookiecutter.package_name }}.data.check_datasets import note_repeated
 from {{ cookiecutter.package_name }}.data.reading_summary import Reading
 from {{ cookiecutter.package_name }}.data.split import SPLITS, with_splits
 from {{ cookiecutter.package_name }}.errors import UsageError
-from {{ cookiecutter.package_name }}.settings import launch
+from {{ cookiecutter.package_name }}.settings import hydra_launch
 from {{ cookiecutter.package_name }}.settings.check_settings import check
 from {{ cookiecutter.package_name }}.settings.data import OwnFolder
 from {{ cookiecutter.package_name }}.settings.schema import Settings
@@ -218,7 +218,7 @@ def test_a_run_that_is_continued_by_its_id_keeps_its_split(train, command, tmp_p
     written = files_by_split(run)
     write_unsplit_data(tmp_path / "photos", count=24)
     (run / "metrics.json").unlink()  # as if a scheduler had stopped it before the test
-    monkeypatch.setattr(launch, "new_run_id", lambda: run.name)
+    monkeypatch.setattr(hydra_launch, "new_run_id", lambda: run.name)
     assert train(*words) == run
     assert files_by_split(run) == written
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from {{ cookiecutter.package_name }}.errors import NotFiniteError
 from {{ cookiecutter.package_name }}.run.folder import Run
-from {{ cookiecutter.package_name }}.settings import launch
+from {{ cookiecutter.package_name }}.settings import hydra_launch
 from {{ cookiecutter.package_name }}.settings.check_settings import check
 from {{ cookiecutter.package_name }}.settings.schema import Settings
 from {{ cookiecutter.package_name }}.task import METRICS, MONITOR, build_datasets
@@ -117,7 +117,7 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(train, command):
 def test_no_command_writes_into_the_folder_of_a_training(train, command, monkeypatch):
     run = train()
     contents = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
-    monkeypatch.setattr(launch, "new_run_id", lambda: run.name)
+    monkeypatch.setattr(hydra_launch, "new_run_id", lambda: run.name)
     monkeypatch.setattr(Run, "written_here", set())  # as in another process
     with pytest.raises(SystemExit) as stopped:
         command("evaluate", f"checkpoint={run}/checkpoints/best.ckpt")
@@ -194,7 +194,7 @@ def test_predict_does_not_replace_the_predictions_of_another_command(
     words = (f"checkpoint={run}/checkpoints/best.ckpt", "tracking=none", "trainer=cpu")
     first = command("predict", f"source={own_data}", *words)
     table = (first / "predictions.csv").read_text()
-    monkeypatch.setattr(launch, "new_run_id", lambda: first.name)
+    monkeypatch.setattr(hydra_launch, "new_run_id", lambda: first.name)
     monkeypatch.setattr(Run, "written_here", set())  # as in another process
     (image, *_) = own_data.rglob("*.jpg")
     with pytest.raises(SystemExit) as stopped:

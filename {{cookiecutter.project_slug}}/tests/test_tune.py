@@ -22,7 +22,7 @@ from {{ cookiecutter.package_name }}.search.search_space import (
     suggest,
     training_words,
 )
-from {{ cookiecutter.package_name }}.settings import launch
+from {{ cookiecutter.package_name }}.settings import hydra_launch
 from {{ cookiecutter.package_name }}.settings.schema import MONITOR
 
 from small import SHAPES, SMALL
@@ -77,7 +77,7 @@ assert not {"torch", "lightning"} & set(sys.modules)
 
 def settings_of(*overrides):
     words = ("~space", *overrides)
-    with initialize_config_dir(str(launch.CONFIGS), version_base="1.3"):
+    with initialize_config_dir(str(hydra_launch.CONFIGS), version_base="1.3"):
         return check_search(compose("tune", list(words)), words)
 
 
@@ -193,7 +193,7 @@ def test_all_mistakes_are_reported_together():
 
 
 def test_the_default_space_can_be_changed_in_part():
-    with initialize_config_dir(str(launch.CONFIGS), version_base="1.3"):
+    with initialize_config_dir(str(hydra_launch.CONFIGS), version_base="1.3"):
         config = compose("tune", ["space.optimizer.lr.high=0.5", "~space.data"])
     space = check_search(config, []).space
     assert space["optimizer.lr"].high == 0.5
@@ -233,7 +233,7 @@ def test_proposals_are_words_of_a_command_line():
     ["resnet18", "true", "null", "1e3", "a b", "it's, [so]", "", 3, 1e-5, None, True, ["a", "b c"]],
 )
 def test_hydra_reads_a_word_as_the_value(value):
-    with initialize_config_dir(str(launch.CONFIGS), version_base="1.3"):
+    with initialize_config_dir(str(hydra_launch.CONFIGS), version_base="1.3"):
         config = compose("train", [f"++resume={hydra_value(value)}"])
     assert config.resume == value
 

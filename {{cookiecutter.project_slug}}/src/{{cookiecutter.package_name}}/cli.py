@@ -28,7 +28,7 @@ with ended_at_once():
     from .run.run_id import RUN_ID
     from .settings.check_settings import check, resolved
     from .settings.data import SHAPES_ROOT
-    from .settings.launch import launch, report
+    from .settings.hydra_launch import launch, report
     from .settings.schema import EvaluateSettings, PredictSettings, Settings
     from .settings.stored_settings import (
         check_same_optimizer,

@@ -10,7 +10,7 @@ from pydantic import Field, field_validator
 from ..errors import UsageError
 from ..run.folder import Run
 from ..settings.check_settings import Strict, check
-from ..settings.launch import launch
+from ..settings.hydra_launch import launch
 from ..settings.schema import monitored
 from .client import has_key, installed, public_api, reason, requested_mode
 from .pending import postpone

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from ..errors import UsageError
 from ..settings.check_settings import Strict, check, flattened
-from ..settings.launch import launch
+from ..settings.hydra_launch import launch
 from ..settings.schema import METRICS, monitored
 from .client import public_api, reason
 from .settings import WandbSettings
