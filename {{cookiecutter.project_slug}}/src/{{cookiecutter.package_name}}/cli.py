@@ -18,6 +18,7 @@ with ended_at_once():
     from omegaconf import DictConfig
 
     from .errors import UsageError
+    from .run.failures import report_failure
     # ~ if cookiecutter.scope == "complete"
     from .run.folder import Run, find_checkpoint, find_run, read_metrics
     # ~ else
@@ -28,7 +29,7 @@ with ended_at_once():
     from .run.run_id import RUN_ID
     from .settings.check_settings import check, resolved
     from .settings.data import SHAPES_ROOT
-    from .settings.hydra_launch import launch, report
+    from .settings.hydra_launch import launch
     from .settings.schema import EvaluateSettings, PredictSettings, Settings
     from .settings.stored_settings import (
         check_same_optimizer,
@@ -59,7 +60,7 @@ def train() -> None:
 
             run_training(check(run.settings, Settings), run)
     except (Exception, Interrupted) as error:  # noqa: BLE001 - raised unless explained
-        report(error, run)
+        report_failure(error, run)
 
 
 def _train(config: DictConfig) -> None:

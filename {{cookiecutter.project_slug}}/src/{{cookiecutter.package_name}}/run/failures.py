@@ -1,11 +1,18 @@
-"""Explain errors whose reason is the machine, the files or the settings, not the code."""
+"""Report why a command has ended; errors that are not mistakes in the code have no traceback."""
 
 import errno
+import logging
 import re
 import shlex
+import sys
+from contextlib import suppress
 
-from ..errors import UsageError
+from ..errors import NotFiniteError, UsageError
 from .folder import Run
+from .rank import is_first
+from .signals import Interrupted
+
+log = logging.getLogger(__name__)
 
 FULL_DISK = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 NO_ACCESS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST}
@@ -14,6 +21,38 @@ OUT_OF_MEMORY = re.compile(
     r"out of memory|(can't|cannot|unable to) allocate|not enough memory|ALLOC_FAILED", re.IGNORECASE
 )
 LOST_WORKER = re.compile(r"DataLoader worker \(pid.*?\) (is killed|exited)")
+
+
+def report_failure(error: Exception | Interrupted, run: Run, *, multirun: bool = False) -> None:
+    """Print why a command has ended, and write it into the folder of its run.
+
+    If the command was refused before it has written a result, the folder is removed instead. A run
+    whose training has not continued stays as it was.
+
+    Raises:
+        SystemExit: if the reason is not a mistake in the code; in a multirun, the other jobs go on
+            unless a signal has ended this one.
+        Exception: the error itself, if it is a mistake in the code.
+    """
+    unchanged = run.restored() and not multirun
+    if isinstance(error, Interrupted):
+        if is_first():
+            print(f"\n{run.id} was {error}. {how_to_go_on(run)}\n", file=sys.stderr)
+        raise error
+    message = explanation(error, run)
+    diverged = isinstance(error, NotFiniteError)  # training had begun
+    refused = isinstance(error, UsageError) and not diverged and not multirun
+    if run.folder in Run.written_here or (multirun and not run.folder.is_dir()):
+        with suppress(OSError):  # the disk may be full
+            if not (unchanged or (refused and run.removed_unused())):
+                run.fail(message or f"{type(error).__name__}: {error}")
+    if multirun:
+        trace = error if message is None else None
+        log.error("\n%s failed: %s\n", run.id, message or error, exc_info=trace)
+    elif message:
+        sys.exit(f"\n{message}\n")
+    else:
+        raise error
 
 
 def explanation(error: Exception, run: Run) -> str | None:

@@ -7,7 +7,6 @@ import os
 import re
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 # ~ if cookiecutter.scope == "complete"
 from importlib.util import find_spec
 # ~ endif
@@ -22,22 +21,18 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from pydantic import BaseModel
 
-from ..errors import NotFiniteError, UsageError
 # ~ if cookiecutter.use_wandb
 from ..run.environment import unset_empty_variables
 # ~ endif
-from ..run.failures import explanation, how_to_go_on
+from ..run.failures import report_failure
 from ..run.folder import Run
 # ~ if cookiecutter.scope == "complete"
 from ..run.processes import agreed_run_id
 # ~ endif
-from ..run.rank import is_first
 from ..run.run_id import RUN_ID, new_run_id
 from ..run.signals import Interrupted, ended_at_once, interruptible
 from .help import print_help
 from .stored_settings import CONFIGS
-
-log = logging.getLogger(__name__)
 
 # Values that need no quotes in Hydra's override grammar: words, numbers and paths; lists, mappings,
 # quoted text and interpolations; calls such as range(1,5).
@@ -80,7 +75,7 @@ def launch(command: str, model: type[BaseModel], work: Callable[[DictConfig], No
             work(config)
         except (Exception, Interrupted) as error:  # noqa: BLE001 - raised again unless explained
             run = Run(Path(str(config.runs)) / os.environ[RUN_ID])
-            report(error, run, multirun=multirun)
+            report_failure(error, run, multirun=multirun)
             failed.append(run.id)
         finally:
             gc.enable()
@@ -162,35 +157,3 @@ def _is_accepted(word: str) -> bool:
     except HydraException:
         return False
     return True
-
-
-def report(error: Exception | Interrupted, run: Run, *, multirun: bool = False) -> None:
-    """Print why a command has ended, and write it into the folder of its run.
-
-    If the command was refused before it has written a result, the folder is removed instead. A run
-    whose training has not continued stays as it was.
-
-    Raises:
-        SystemExit: if the reason is not a mistake in the code; in a multirun, the other jobs go on
-            unless a signal has ended this one.
-        Exception: the error itself, if it is a mistake in the code.
-    """
-    unchanged = run.restored() and not multirun
-    if isinstance(error, Interrupted):
-        if is_first():
-            print(f"\n{run.id} was {error}. {how_to_go_on(run)}\n", file=sys.stderr)
-        raise error
-    message = explanation(error, run)
-    diverged = isinstance(error, NotFiniteError)  # training had begun
-    refused = isinstance(error, UsageError) and not diverged and not multirun
-    if run.folder in Run.written_here or (multirun and not run.folder.is_dir()):
-        with suppress(OSError):  # the disk may be full
-            if not (unchanged or (refused and run.removed_unused())):
-                run.fail(message or f"{type(error).__name__}: {error}")
-    if multirun:
-        trace = error if message is None else None
-        log.error("\n%s failed: %s\n", run.id, message or error, exc_info=trace)
-    elif message:
-        sys.exit(f"\n{message}\n")
-    else:
-        raise error
