@@ -23,7 +23,7 @@ class Run:
     folder: Path
 
     written_here: ClassVar[set[Path]] = set()  # the run folders that this process writes into
-    # The earlier files of a folder that this process continues, until its first step; None: absent.
+    # The files of the runs that this process continues, as they were before; None if absent.
     replaced: ClassVar[dict[Path, dict[Path, bytes | None]]] = {}
 
     def __post_init__(self) -> None:
@@ -83,7 +83,7 @@ class Run:
     def create(self, settings: BaseModel) -> None:
         """Write settings and environment of the run without secrets.
 
-        Those of a run with checkpoints are kept for ``restored``, until ``begin`` is called.
+        The files of a run with checkpoints can be restored until ``begin`` is called.
         """
         self.written_here.add(self.folder)
         files = (self.settings_file, self.folder / "environment.json", self.split)
@@ -102,7 +102,11 @@ class Run:
             self.failure.unlink(missing_ok=True)
 
     def restored(self) -> bool:
-        """Put the earlier files of a run back if it has ended before ``begin``; return whether."""
+        """Restore the files that ``create`` has replaced, unless ``begin`` was called since.
+
+        Returns:
+            Whether there was a run to restore.
+        """
         earlier = self.replaced.pop(self.folder, None)
         for path, content in (earlier or {}).items():
             if content is None:
@@ -122,7 +126,11 @@ class Run:
         write_text(self.failure, without_secrets(f"{reason}\n"))
 
     def removed_unused(self) -> bool:
-        """Remove the folder if it holds only settings, environment and split; return whether."""
+        """Remove the folder if it holds only settings, environment and split.
+
+        Returns:
+            Whether it was removed.
+        """
         written = set(self.folder.iterdir())
         if not written <= {self.settings_file, self.folder / "environment.json", self.split}:
             return False

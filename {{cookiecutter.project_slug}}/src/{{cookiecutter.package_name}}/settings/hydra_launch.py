@@ -40,6 +40,7 @@ FUNCTIONS = "choice|extend_list|glob|interval|range|shuffle|sort|tag|bool|float|
 PLAIN = re.compile(
     r"[\w.,:/@%+*?|-]*|[{'\"\[].*|.*\$\{.*|(" + FUNCTIONS + r")\(.*\)", flags=re.DOTALL
 )
+# Values that Hydra does not take for the name of a preset.
 NO_NAME = re.compile(r"~?|null|true|false|[\d.]+", flags=re.IGNORECASE)
 
 

@@ -58,7 +58,7 @@ def monitored(names: Collection[str]) -> str:
 
 # ~ endif
 def model_name(model: Mapping[str, Any]) -> str:
-    """Return the architecture and the backbone of a network, or the one that its settings have."""
+    """Return the name of a network: its architecture, if the settings have one, and backbone."""
     # ~ if cookiecutter.task == "detection" and cookiecutter.scope == "complete"
     if model.get("pretrained") == "coco":  # the backbone is the detector's own
         return str(model["architecture"])

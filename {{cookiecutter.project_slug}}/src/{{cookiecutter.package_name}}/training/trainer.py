@@ -79,14 +79,13 @@ def build_trainer(
     progress.append(TimeLeft())
     # ~ endif
     # The other settings have the names of the arguments of the trainer.
-    other = {
-        *("precision", "max_epochs", "max_steps", "profiler"),
-        *("progress", "patience", "save_top_k"),
-    }
+    converted = {"precision", "max_epochs", "max_steps", "profiler", "progress"}
+    of_callbacks = {"patience", "save_top_k"}
     # ~ if cookiecutter.scope == "complete"
-    arguments = chosen.model_dump(exclude={*other, "extra"}) | (chosen.extra or {})
+    arguments = chosen.model_dump(exclude={*converted, *of_callbacks, "extra"})
+    arguments |= chosen.extra or {}
     # ~ else
-    arguments = chosen.model_dump(exclude=other)
+    arguments = chosen.model_dump(exclude=converted | of_callbacks)
     # ~ endif
     try:
         return Trainer(

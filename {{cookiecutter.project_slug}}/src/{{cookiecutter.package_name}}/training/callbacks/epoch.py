@@ -25,7 +25,7 @@ def _processes() -> tuple[int, int]:
 
 # ~ endif
 class EpochLog(Callback):
-    """Log ``train/loss_epoch``, the mean loss of an epoch, and log a step of each epoch."""
+    """Log the mean loss of each epoch, ``train/loss_epoch``, and at least one step of it."""
 
     def __init__(self) -> None:
         self.total: Tensor = torch.zeros(())
