@@ -33,8 +33,10 @@ Results:
 # ~ if cookiecutter.scope == "complete" and cookiecutter.task != "classification"
 - ``predict_tiles(module, image, settings)``: the prediction of a large uint8 image [C, H, W].
 # ~ endif
-- ``draw_prediction(image, target, prediction, classes)``, ``draw_target(image, target, classes)``:
-  pictures.
+- ``draw_prediction(image, target, prediction, classes)``: a picture.
+# ~ if cookiecutter.scope == "complete"
+- ``draw_target(image, target, classes)``: a picture of the annotation.
+# ~ endif
 # ~ if cookiecutter.scope == "complete" and cookiecutter.task == "segmentation"
 - ``draw_frame(image, prediction, classes)``: the picture of a frame of a video.
 # ~ endif
@@ -61,7 +63,11 @@ from .classification.dataset import (
     model_input,
     unlabelled_images,
 )
+# ~ if cookiecutter.scope == "complete"
 from .classification.draw import caption, describe, draw_prediction, draw_target
+# ~ else
+from .classification.draw import caption, describe, draw_prediction
+# ~ endif
 from .classification.module import ClassificationModule as TaskModule
 # ~ elif cookiecutter.task == "detection"
 # ~ if cookiecutter.scope == "complete"
@@ -70,7 +76,11 @@ from .detection import export as task_export
 from .detection.boxes import restored, without_padding
 from .detection.coco import describe, save_results, table_rows
 from .detection.dataset import UNLABELLED, build_datasets, collate, model_input, unlabelled_images
+# ~ if cookiecutter.scope == "complete"
 from .detection.draw import caption, draw_prediction, draw_target
+# ~ else
+from .detection.draw import caption, draw_prediction
+# ~ endif
 from .detection.module import DetectionModule as TaskModule
 # ~ if cookiecutter.scope == "complete"
 from .detection.tiles import predict_tiles
@@ -89,7 +99,7 @@ from .segmentation.dataset import (
 # ~ if cookiecutter.scope == "complete"
 from .segmentation.draw import caption, describe, draw_frame, draw_prediction, draw_target
 # ~ else
-from .segmentation.draw import caption, describe, draw_prediction, draw_target
+from .segmentation.draw import caption, describe, draw_prediction
 # ~ endif
 from .segmentation.masks import restored, save_results, without_padding
 from .segmentation.module import SegmentationModule as TaskModule

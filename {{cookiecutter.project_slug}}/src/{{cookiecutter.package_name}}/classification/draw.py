@@ -63,11 +63,6 @@ def describe(prediction: Prediction, classes: Sequence[str]) -> dict[str, object
         values = zip(classes, prediction.probabilities, strict=True)
         return {"labels": names, **{f"p_{name}": round(value, 6) for name, value in values}}
     # ~ else
-def draw_target(image: Tensor, target: Target, classes: Sequence[str]) -> Image.Image:
-    """Draw an image, uint8 [C, H, W], above its label."""
-    return _captioned(image, [classes[target]], NEUTRAL)
-
-
 def caption(target: Target, prediction: Prediction, classes: Sequence[str]) -> str:
     """Return the predicted label and, if it is wrong, a second line with the true label."""
     text = f"{classes[prediction.label]} {prediction.confidence:.0%}"

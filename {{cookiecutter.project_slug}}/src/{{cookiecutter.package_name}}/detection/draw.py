@@ -44,6 +44,7 @@ def draw_prediction(
     return with_legend(picture, [("annotated", "white"), *shown])
 
 
+# ~ if cookiecutter.scope == "complete"
 def draw_target(image: Tensor, target: Target, classes: Sequence[str]) -> Image.Image:
     """Draw the annotated boxes on an image, uint8 [C, H, W]."""
     picture = to_picture(image, MIN_WIDTH)
@@ -54,6 +55,7 @@ def draw_target(image: Tensor, target: Target, classes: Sequence[str]) -> Image.
     return picture
 
 
+# ~ endif
 def _scaled(boxes: Tensor, picture: Image.Image) -> list[tuple[float, float, float, float]]:
     width, height = picture.width - 1, picture.height - 1
     return [

@@ -37,12 +37,12 @@ def draw_prediction(
     return joined
 
 
+# ~ if cookiecutter.scope == "complete"
 def draw_target(image: Tensor, target: Tensor, classes: Sequence[str]) -> Image.Image:
     """Draw a mask, uint8 [H, W], over its image, uint8 [C, H, W]."""
     return _overlaid(to_picture(image, MIN_WIDTH), target, "target", _present(target, classes))
 
 
-# ~ if cookiecutter.scope == "complete"
 def draw_frame(image: Tensor, prediction: Prediction, classes: Sequence[str]) -> Image.Image:
     """Draw the predicted mask over a frame of a video, uint8 [C, H, W].
 
