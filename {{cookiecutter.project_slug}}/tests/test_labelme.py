@@ -1,11 +1,6 @@
-# ~ if cookiecutter.task == "detection"
-import json
-
-# ~ else
 import json
 import math
 
-# ~ endif
 import pytest
 from PIL import Image
 from pydantic import TypeAdapter
@@ -152,6 +147,7 @@ def test_an_image_of_the_same_name_twice_is_refused(tmp_path):
         ([POLYGON | {"label": None}], "shape 0 has no label, or no valid points"),
         ([{"label": "cat", "shape_type": "polygon"}], "shape 0 has no label, or no valid points"),
         ([POLYGON, POLYGON | {"points": [[1, 1]]}], "shape 1 has no label, or no valid points"),
+        ([POLYGON | {"points": [[1, 1], [9, 1], [9, math.nan]]}], "shape 0 has no label, or no"),
     ],
 )
 def test_an_invalid_file_is_named(tmp_path, shapes, message):
