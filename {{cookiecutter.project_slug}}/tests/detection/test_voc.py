@@ -1,4 +1,5 @@
 import shutil
+import unicodedata
 
 import pytest
 import torch
@@ -108,6 +109,39 @@ def test_the_lists_of_voc_are_the_splits(root):
     assert names(datasets(below).val) == ["c.jpg"]
     (root / "ImageSets" / "Main" / "test.txt").unlink()
     assert names(datasets(root).test) == ["c.jpg"]
+
+
+@pytest.mark.parametrize("form", ["{}.jpg", "VOC2007\\JPEGImages\\{}.JPG", "Annotations/{}.xml"])
+def test_a_list_may_name_files(root, form):
+    stems = ("a.1", "bu\u0308ndel")
+    for old, new in zip("ab", stems, strict=True):
+        for folder, suffix in (("JPEGImages", "jpg"), ("Annotations", "xml")):
+            (root / folder / f"{old}.{suffix}").rename(root / folder / f"{new}.{suffix}")
+    lines = [form.format(unicodedata.normalize("NFC", stem)) for stem in stems]
+    (root / "ImageSets" / "Main" / "train.txt").write_text("\n".join(lines))
+    assert names(datasets(root).train) == [f"{stem}.jpg" for stem in stems]
+
+
+def test_the_lists_of_all_years_are_the_splits(root, tmp_path_factory):
+    devkit = tmp_path_factory.mktemp("VOCdevkit")
+    shutil.copytree(root, devkit / "VOC2007")
+    for path in [*root.glob("*/?.*"), *root.glob("*/Main/*.txt")]:
+        if path.suffix == ".txt":
+            path.write_text("".join(f"2012_{line}\n" for line in path.read_text().split()))
+        else:
+            path.rename(path.with_stem(f"2012_{path.stem}"))
+    (root / "ImageSets" / "Main" / "test.txt").unlink()
+    shutil.copytree(root, devkit / "VOC2012")
+    data = datasets(devkit)
+    assert names(data.train) == ["a.jpg", "b.jpg", "2012_a.jpg", "2012_b.jpg"]
+    assert (names(data.val), names(data.test)) == (["c.jpg", "2012_c.jpg"], ["d.jpg"])
+
+
+def test_a_list_for_test_without_annotations_is_not_used(root):
+    (root / "Annotations" / "d.xml").unlink()
+    data = datasets(root)
+    assert names(data.test) == names(data.val)
+    assert data.reading.notes[0].startswith(f"{root}/ImageSets/Main/test.txt names no XML file")
 
 
 def test_a_list_of_train_and_val_is_split_and_names_have_any_case(root):
@@ -258,4 +292,7 @@ def test_a_missing_file_is_named(root, name):
 
 def test_a_missing_image_can_be_left_out(root):
     (root / "JPEGImages" / "a.jpg").unlink()
-    assert names(datasets(root, skip_unreadable=True).train) == ["b.jpg"]
+    data = datasets(root, skip_unreadable=True)
+    assert names(data.train) == ["b.jpg"]
+    parts = [(part.kind, part.split, part.count) for part in data.reading.left_out]
+    assert parts == [("images", "train", 1), ("objects", "train", 1)]

@@ -12,7 +12,7 @@ from ..settings.data import PixelFormat
 from .coco import CocoImage, CocoObject
 from .files import files_below, split_folders
 from .images import image_size
-from .reading_summary import MISSING, Reading
+from .reading_summary import MISSING, OF_MISSING, Reading
 from .text_files import read_lines
 
 NO_CLASSES = {"__ignore__", "_background_"}  # labels of LabelMe that name no class
@@ -95,6 +95,8 @@ def to_coco_images(
                 splits[split].append(_convert(file, path, index, pixels))
             elif missing_images:
                 reading.leave_out("images", MISSING, file.path, split=split)
+                if lost := len(file.objects):
+                    reading.leave_out("objects", OF_MISSING, file.path, split=split, count=lost)
             else:
                 raise UsageError(
                     f"{file.path}: its image {file.image} is missing.\n"
