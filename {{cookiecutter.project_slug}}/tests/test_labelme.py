@@ -92,6 +92,9 @@ def test_points_and_lines_are_left_out_and_counted(tmp_path):
     assert [(part.count, part.reason) for part in reading.left_out] == [
         (1, "shapes of the type line, which are not read")
     ]
+    write_file(tmp_path, "a", [line])
+    with pytest.raises(UsageError, match=r"nothing to learn\.\nLeft out: 1 object \(shapes of the"):
+        read_labelme(tmp_path, Reading())
 
 
 def test_labels_that_are_no_classes_are_counted(tmp_path):

@@ -107,7 +107,13 @@ def test_the_lists_of_voc_are_the_splits(root):
     below.mkdir(parents=True)
     shutil.copytree(root, below / "VOC2007")
     assert names(datasets(below).val) == ["c.jpg"]
-    (root / "ImageSets" / "Main" / "test.txt").unlink()
+    for place in (root / "ImageSets", root):
+        for path in sorted((below / "VOC2007" / "ImageSets" / "Main").iterdir()):
+            (root / "ImageSets" / "Main" / path.name).unlink(missing_ok=True)
+            (root / "ImageSets" / path.name).unlink(missing_ok=True)
+            shutil.copy(path, place)
+        assert names(datasets(root).val) == ["c.jpg"]
+    (root / "test.txt").unlink()
     assert names(datasets(root).test) == ["c.jpg"]
 
 
@@ -199,6 +205,15 @@ def test_folders_of_splits_with_xml_beside_the_images_are_read(tmp_path):
     assert [path.removeprefix(f"{tmp_path}/") for path in data.test.paths] == ["valid/a.jpg"]
 
 
+def test_images_of_one_name_in_the_folders_of_splits_are_told_apart(tmp_path):
+    for split in ("train", "val"):
+        folder = tmp_path / split
+        write_image(folder / "images" / "a.jpg", folder / "annotations" / "a.xml")
+    data = datasets(tmp_path)
+    assert data.train.paths.tolist() == [str(tmp_path / "train" / "images" / "a.jpg")]
+    assert data.val.paths.tolist() == [str(tmp_path / "val" / "images" / "a.jpg")]
+
+
 @pytest.mark.parametrize(("images", "annotations"), [("images", "annotations"), ("", "")])
 def test_images_without_splits_are_split(tmp_path, images, annotations):
     for index in range(10):
@@ -274,6 +289,17 @@ def test_a_size_in_decimals_is_read(root):
     size = SIZE.replace("40", "40.0").replace("20", "20.0")
     write_image(root / "JPEGImages" / "a.jpg", root / "Annotations" / "a.xml", size=size)
     assert datasets(root).train.sizes.tolist() == [[20, 40], [20, 40]]
+
+
+def test_a_file_that_names_the_image_of_another_file_is_noted(root):
+    write_image(root / "JPEGImages" / "b.jpg", root / "Annotations" / "a.xml")
+    data = datasets(root)
+    assert names(data.train) == ["a.jpg", "b.jpg"]
+    note = f"than the one they name: 1, such as {root}/Annotations/a.xml with b.jpg."
+    assert note in data.reading.notes[0]
+    write_image(root / "JPEGImages" / "gone.jpg", root / "Annotations" / "a.xml")
+    (root / "JPEGImages" / "gone.jpg").unlink()
+    assert datasets(root).reading.notes == []
 
 
 def test_a_class_that_is_not_in_train_is_named(root):

@@ -104,16 +104,12 @@ def _find(root: Path, reading: Reading) -> dict[str, list[Path]]:
     annotations = _below(root, "annotations")
     if annotations is None:
         return find_annotation_files(root, ".xml", reading)
-    main = _below(_below(root, "imagesets"), "main")
-    texts = sorted(main.glob("*.txt")) if main else []
-    lists = {split: path for path in texts if (split := split_of(path.stem))}
-    both = [path for path in texts if path.stem == "trainval"]
-    if both and not {"train", "val"} & {*lists}:
-        lists = {"train": both[0], **lists}  # val is split off
+    sets = _below(root, "imagesets")
+    lists = next(filter(None, map(_lists, (_below(sets, "main"), sets, root))), {})
     if not lists:
         return find_annotation_files(annotations, ".xml", reading)
     if "train" not in lists:
-        raise UsageError(f"{main} has no train.txt.")
+        raise UsageError(f"{next(iter(lists.values())).parent} has no train.txt.")
     start = len(str(annotations)) + 1
     files = [path for path in files_below(annotations) if path.lower().endswith(".xml")]
     known = {_name(path[start:]): path for path in files}
@@ -132,6 +128,14 @@ def _find(root: Path, reading: Reading) -> dict[str, list[Path]]:
             )
         found[split] = [Path(path) for path in paths if path]
     return found
+
+
+def _lists(folder: Path | None) -> dict[str, Path]:
+    """Return the lists of a folder by split; trainval is that of train if val is split off."""
+    texts = sorted(folder.glob("*.txt")) if folder else []
+    lists = {split: path for path in texts if (split := split_of(path.stem))}
+    both = [path for path in texts if path.stem == "trainval"]
+    return {"train": both[0], **lists} if both and not {"train", "val"} & {*lists} else lists
 
 
 def _name(path: str) -> str:
