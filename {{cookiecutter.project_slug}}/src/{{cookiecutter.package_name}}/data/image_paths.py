@@ -2,7 +2,6 @@
 
 import os
 import unicodedata
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from itertools import product
@@ -92,17 +91,18 @@ def existing_form(path: Path) -> Path:
     if not folder.is_dir():
         return folder / path.name
     names = _names_in(folder, folder.stat().st_mtime_ns)
-    forms = (names.get(_plain(name), []) for name in (path.name, unquote(path.name)))
-    return folder / next((found[0] for found in forms if len(found) == 1), path.name)
+    forms = (names.get(_plain(name)) for name in (path.name, unquote(path.name)))
+    return folder / next(filter(None, forms), path.name)
 
 
-@lru_cache(maxsize=16)
-def _names_in(folder: Path, _modified: int) -> dict[str, list[str]]:
-    """Return the names of the files and folders in a folder by the form that all forms share."""
-    names: defaultdict[str, list[str]] = defaultdict(list)
+@lru_cache(maxsize=8)
+def _names_in(folder: Path, _modified: int) -> dict[str, str | None]:
+    """Return what a folder holds by the form that all forms of a name share; None for several."""
+    names: dict[str, str | None] = {}
     for name in os.listdir(folder):  # noqa: PTH208 - faster than a Path
-        names[_plain(name)].append(name)
-    return dict(names)
+        form = _plain(name)
+        names[form] = None if form in names else name
+    return names
 
 
 def _plain(name: str) -> str:
