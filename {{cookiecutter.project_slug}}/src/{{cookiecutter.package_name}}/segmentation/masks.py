@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from PIL import Image, ImageOps
+from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from torch import Tensor
 from torch.nn.functional import pad
@@ -163,8 +164,8 @@ def grey_bits(file: Image.Image) -> int:
     """Return the number of bits of the grey values of a file, as far as they are less than 8."""
     if file.mode == "1":
         return 1
-    if file.mode == "L" and file.format == "PNG":
-        return png_bits(file.filename)
+    if isinstance(file, PngImageFile) and file.mode == "L":
+        return png_bits(str(file.filename))
     bits = file.tag_v2.get(BITS_PER_SAMPLE) if isinstance(file, TiffImageFile) else None
     return bits[0] if bits else 8
 
