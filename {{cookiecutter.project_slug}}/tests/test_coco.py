@@ -87,15 +87,20 @@ def test_the_files_of_the_splits_may_lie_in_the_folder_of_the_data_set(tmp_path)
     assert paths == [tmp_path / split / "0.jpg" for split in ("train", "val", "test")]
 
 
-@pytest.mark.parametrize("empty", [False, True])
-def test_without_annotations_for_test_there_is_no_test_split(tmp_path, empty):
+@pytest.mark.parametrize("state", ["no file", "no annotations", "no list of annotations"])
+def test_without_annotations_for_test_there_is_no_test_split(tmp_path, state):
+    def change(content):
+        content["annotations"].clear()
+        if state == "no list of annotations":  # as in the test of COCO itself
+            del content["annotations"]
+
     reading = Reading()
-    spoiled(tmp_path, lambda content: content["annotations"].clear(), "test")
-    if not empty:
+    spoiled(tmp_path, change, "test")
+    if state == "no file":
         (tmp_path / "annotations" / "test.json").unlink()
     _, splits = read_coco(tmp_path, reading)
     assert splits.keys() == {"train", "val"}
-    assert len(reading.notes) == empty
+    assert len(reading.notes) == (state != "no file")
 
 
 @pytest.mark.parametrize("split", ["train", "val"])
@@ -283,9 +288,9 @@ def test_missing_images_can_be_left_out_and_are_counted(tmp_path):
     reading = Reading()
     _, splits = read_coco(tmp_path, reading, missing_images=True)
     assert [image.path.stem for image in splits["val"]] == [*"012456789"]
-    (part,) = reading.left_out
-    assert (part.kind, part.split, part.count) == ("images", "val", 1)
-    assert part.first == str(tmp_path / "val" / "3.jpg")
+    parts = [(part.kind, part.split, part.count) for part in reading.left_out]
+    assert parts == [("images", "val", 1), ("objects", "val", 1)]
+    assert reading.left_out[0].first == str(tmp_path / "val" / "3.jpg")
 
 
 @pytest.mark.parametrize(("written", "stored"), [("NFC", "NFD"), ("NFD", "NFC")])
@@ -297,6 +302,20 @@ def test_names_match_in_any_unicode_form(tmp_path, written, stored):
     name = unicodedata.normalize(stored, "h\u00fcndin.jpg")
     file = (root / "train" / "3.jpg").rename(root / "train" / name)
     assert read(root)[1]["train"][3].path == file
+
+
+def test_names_match_in_any_case_unless_two_files_match(tmp_path):
+    def change(content):
+        for entry in content["images"]:
+            entry["file_name"] = entry["file_name"].upper()
+
+    root = spoiled(tmp_path, change)
+    assert [image.path.name for image in read(root)[1]["train"][2:4]] == ["2.jpg", "3.jpg"]
+    shutil.copy(root / "train" / "3.jpg", root / "train" / "3.jPg")
+    with pytest.raises(UsageError, match=r"image 103 is missing: .*3\.JPG \(1 of 10"):
+        read(root)
+    shutil.copy(root / "train" / "3.jpg", root / "train" / "3.JPG")
+    assert read(root)[1]["train"][3].path.name == "3.JPG"
 
 
 def test_names_in_the_form_of_urls_are_read(tmp_path):

@@ -71,6 +71,15 @@ def test_a_tiff_file_of_16_bits_whose_white_is_zero_is_not_read_as_a_negative(tm
     assert read_image(path, pixels)[0].tolist() == [[255, 0, 254]]
 
 
+@pytest.mark.parametrize(
+    ("kind", "low", "high"), [("i1", -128, 127), ("u4", 0, 2**32 - 1), ("i4", -(2**31), 2**31 - 1)]
+)
+def test_the_sign_of_the_values_of_a_tiff_file_is_read(tmp_path, kind, low, high):
+    tifffile.imwrite(tmp_path / "a.tif", np.array([[low, low // 2 + high // 2, high]], kind))
+    image = read_image(tmp_path / "a.tif", PixelFormat(value_range=(low, high)))
+    assert image[0].tolist() == [[0, 127, 255]]
+
+
 def test_colours_of_16_bits_are_turned_as_exif_says(tmp_path):
     write_png_of_16_bits(tmp_path / "a.png", (960, 0, 0, 65535), (0, 960, 0, 65535), orientation=3)
     red, green, _ = read_image(tmp_path / "a.png", TWELVE_BITS)[:, :, 0].tolist()
@@ -307,6 +316,24 @@ def test_a_palette_with_opacity_has_four_channels(tmp_path):
     image.putpalette([0, 0, 0, 10, 20, 30])
     image.save(tmp_path / "a.png", transparency=bytes([255, 40]))
     assert read_image(tmp_path / "a.png", PixelFormat(4))[:, 0, 0].tolist() == [10, 20, 30, 40]
+
+
+def test_the_inks_of_a_print_are_no_four_channels(tmp_path):
+    for name in ("a.jpg", "a.tif"):
+        Image.new("CMYK", (6, 4), (0, 255, 255, 0)).save(tmp_path / name)
+        with pytest.raises(UnreadableImageError, match="the inks of a print"):
+            read_image(tmp_path / name, PixelFormat(channels=4))
+        color = read_image(tmp_path / name)[:, 0, 0].float()
+        assert (color - torch.tensor([255.0, 0, 0])).abs().max() < 5
+
+
+def test_an_orientation_that_does_not_exist_turns_nothing(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 9
+    for suffix in ("jpg", "png"):
+        Image.new("RGB", (6, 4)).save(tmp_path / f"a.{suffix}", exif=exif)
+        assert read_image(tmp_path / f"a.{suffix}").shape == (3, 4, 6)
+        assert image_size(tmp_path / f"a.{suffix}") == (4, 6)
 
 
 def test_a_file_with_another_number_of_channels_is_named(tmp_path):

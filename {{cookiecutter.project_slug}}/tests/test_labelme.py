@@ -1,11 +1,6 @@
-# ~ if cookiecutter.task == "detection"
-import json
-
-# ~ else
 import json
 import math
 
-# ~ endif
 import pytest
 from PIL import Image
 from pydantic import TypeAdapter
@@ -97,6 +92,9 @@ def test_points_and_lines_are_left_out_and_counted(tmp_path):
     assert [(part.count, part.reason) for part in reading.left_out] == [
         (1, "shapes of the type line, which are not read")
     ]
+    write_file(tmp_path, "a", [line])
+    with pytest.raises(UsageError, match=r"nothing to learn\.\nLeft out: 1 object \(shapes of the"):
+        read_labelme(tmp_path, Reading())
 
 
 def test_labels_that_are_no_classes_are_counted(tmp_path):
@@ -152,6 +150,7 @@ def test_an_image_of_the_same_name_twice_is_refused(tmp_path):
         ([POLYGON | {"label": None}], "shape 0 has no label, or no valid points"),
         ([{"label": "cat", "shape_type": "polygon"}], "shape 0 has no label, or no valid points"),
         ([POLYGON, POLYGON | {"points": [[1, 1]]}], "shape 1 has no label, or no valid points"),
+        ([POLYGON | {"points": [[1, 1], [9, 1], [9, math.nan]]}], "shape 0 has no label, or no"),
     ],
 )
 def test_an_invalid_file_is_named(tmp_path, shapes, message):

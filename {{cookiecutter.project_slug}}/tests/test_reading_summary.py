@@ -101,7 +101,7 @@ def test_classes_that_may_be_the_same_are_noted(name, other):
 
 def test_animations_and_pages_are_noted(tmp_path):
     image = Image.new("RGB", (8, 8))
-    for name, frames in {"a.gif": 1, "b.gif": 3, "c.tif": 2, "d.webp": 1, "e.png": 1}.items():
+    for name, frames in {"a.gif": 1, "b.gif": 3, "c.tif": 2, "d.webp": 1, "e.png": 2}.items():
         others = [Image.new("RGB", (8, 8), (number, 9, 9)) for number in range(1, frames)]
         several = {"save_all": True, "append_images": others} if others else {}
         image.save(tmp_path / name, **several)
@@ -112,7 +112,7 @@ def test_animations_and_pages_are_noted(tmp_path):
     assert reading.notes == []
     note_frames({"train": paths[:2], "val": paths[2:]}, reading)
     (note,) = reading.notes
-    assert note.startswith(f"2 of 5 files have several frames or pages, such as {paths[1]}.")
+    assert note.startswith(f"3 of 6 files have several frames or pages, such as {paths[1]}.")
 
 
 @pytest.mark.parametrize("root", [".", "{folder}"])

@@ -118,6 +118,39 @@ def test_a_column_of_fastai_tells_the_validation_images(write):
     assert contents(write(f"path,label,is_valid\n{rows}")) == (["cat", "dog"], splits)
 
 
+def test_a_column_of_splits_may_have_any_name(write):
+    assert contents(write(SPLIT.replace("split", "Phase"))) == SINGLE
+
+
+@pytest.mark.parametrize(
+    ("column", "values"),
+    [("fold", "01234567"), ("Usage", ["Training"] * 4 + ["Private"] * 4), ("is_train", "11110000")],
+)
+def test_a_column_that_may_tell_the_splits_in_other_words_is_noted(write, column, values):
+    rows = [f"{n}.png,{n % 2},7,{value}" for n, value in enumerate(values)]
+    text = "\n".join([f"path,label,age,{column}", *rows])
+    notes = build_datasets(write(text, map(str, range(8)))).reading.notes
+    start = f"table.csv: the column {column} is not used, since its values, such as "
+    assert [start in note for note in notes] == [True, False]
+    assert repr(values[-1] if column == "Usage" else values[0]) in notes[0]
+
+
+def test_images_for_test_without_labels_are_not_used_and_noted(write, tmp_path):
+    settings = write(SPLIT.replace("dog,TEST", ",test"))
+    reading = build_datasets(settings).reading
+    assert reading.notes[0].startswith(f"{tmp_path}/table.csv has no labels for test in 1 rows")
+    assert [(part.kind, part.count) for part in reading.left_out] == [("images", 1)]
+    assert contents(settings)[1]["test"] == {"c": 0}  # as in val
+    (tmp_path / "table.csv").unlink()
+    for name, row in {"train": "a.png,cat\nb.png,dog", "val": "c.png,cat"}.items():
+        (tmp_path / f"{name}.csv").write_text(f"path,label\n{row}\n")
+    (tmp_path / "test.csv").write_text("path,id\nd.png,4\n")
+    assert (
+        build_datasets(settings).reading.notes[0].startswith(f"{tmp_path}/test.csv has no labels")
+    )
+    assert contents(settings)[1]["test"] == {"c": 0}
+
+
 def test_the_root_may_be_the_file_and_images_may_be_in_folders(write, tmp_path):
     settings = write(SPLIT, ("pets/a", "pets/b", "pets/old/c", "d"), root=tmp_path / "table.csv")
     assert contents(settings) == SINGLE
@@ -242,7 +275,7 @@ def test_what_is_read_and_left_out_is_counted(write, tmp_path):
     left_out = [(part.kind, part.reason, part.count) for part in reading.left_out]
     assert left_out == [
         ("rows", "repeated", 1),
-        ("images", "not named in the CSV file", 1),
+        ("images", "without a label in the CSV file", 1),
         ("images", ".heic is not read", 1),
     ]
     several = build_datasets(write(BINARY, multilabel=True)).reading

@@ -271,6 +271,15 @@ def test_classes_may_have_folders_of_their_own(own_data):
     assert any(line.startswith(note) for line in datasets.reading.notes)
 
 
+def test_class_folders_match_in_any_unicode_form(own_data):
+    split(own_data)
+    for name, form in (("train", "b\u00fcndel"), ("val", "bu\u0308ndel"), ("test", "b\u00fcndel")):
+        (own_data / name / "blue").rename(own_data / name / form)
+    datasets = build_datasets(folder(own_data))
+    assert datasets.classes == ["b\u00fcndel", "red"]
+    assert datasets.val.targets.tolist() == [0] * 10 + [1] * 10
+
+
 def test_a_class_whose_name_is_not_utf_8_is_refused(own_data):
     (own_data / "red").rename(own_data / "r\udcf6d")
     with pytest.raises(UsageError, match=r"rename r\\udcf6d, a name that is not UTF-8"):

@@ -150,11 +150,18 @@ def test_an_area_that_is_no_area_is_that_of_the_box(tmp_path, area):
 
 
 @pytest.mark.parametrize(
-    "bbox", [None, [1, 2, 3], [1, 2, 3, "4"], [1, 2, 3, float("nan")], [True] * 4]
+    "bbox", [None, [1, 2, 3], [1, 2, 3, "x"], [1, 2, 3, float("nan")], [True] * 4]
 )
 def test_a_box_that_is_not_four_numbers_is_named(tmp_path, bbox):
     with pytest.raises(UsageError, match=r"train\.json: annotation 1003 has the bbox"):
         spoiled(tmp_path, bbox=bbox)
+
+
+def test_a_box_may_be_written_as_texts(tmp_path):
+    write_coco(tmp_path / "numbers")
+    expected = build_datasets(folder(tmp_path / "numbers")).train.boxes
+    bbox = [*map(str, (7, 6, 20, 16))]
+    assert spoiled(tmp_path / "texts", bbox=bbox).boxes.tolist() == expected.tolist()
 
 
 def test_boxes_that_are_two_corners_are_refused_by_their_areas_and_else_noted(tmp_path):

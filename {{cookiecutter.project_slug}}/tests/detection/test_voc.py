@@ -1,4 +1,5 @@
 import shutil
+import unicodedata
 
 import pytest
 import torch
@@ -106,8 +107,47 @@ def test_the_lists_of_voc_are_the_splits(root):
     below.mkdir(parents=True)
     shutil.copytree(root, below / "VOC2007")
     assert names(datasets(below).val) == ["c.jpg"]
-    (root / "ImageSets" / "Main" / "test.txt").unlink()
+    for place in (root / "ImageSets", root):
+        for path in sorted((below / "VOC2007" / "ImageSets" / "Main").iterdir()):
+            (root / "ImageSets" / "Main" / path.name).unlink(missing_ok=True)
+            (root / "ImageSets" / path.name).unlink(missing_ok=True)
+            shutil.copy(path, place)
+        assert names(datasets(root).val) == ["c.jpg"]
+    (root / "test.txt").unlink()
     assert names(datasets(root).test) == ["c.jpg"]
+
+
+@pytest.mark.parametrize("form", ["{}.jpg", "VOC2007\\JPEGImages\\{}.JPG", "Annotations/{}.xml"])
+def test_a_list_may_name_files(root, form):
+    stems = ("a.1", "bu\u0308ndel")
+    for old, new in zip("ab", stems, strict=True):
+        for folder, suffix in (("JPEGImages", "jpg"), ("Annotations", "xml")):
+            (root / folder / f"{old}.{suffix}").rename(root / folder / f"{new}.{suffix}")
+    lines = [form.format(unicodedata.normalize("NFC", stem)) for stem in stems]
+    (root / "ImageSets" / "Main" / "train.txt").write_text("\n".join(lines))
+    assert names(datasets(root).train) == [f"{stem}.jpg" for stem in stems]
+
+
+def test_the_lists_of_all_years_are_the_splits(root, tmp_path_factory):
+    devkit = tmp_path_factory.mktemp("VOCdevkit")
+    shutil.copytree(root, devkit / "VOC2007")
+    for path in [*root.glob("*/?.*"), *root.glob("*/Main/*.txt")]:
+        if path.suffix == ".txt":
+            path.write_text("".join(f"2012_{line}\n" for line in path.read_text().split()))
+        else:
+            path.rename(path.with_stem(f"2012_{path.stem}"))
+    (root / "ImageSets" / "Main" / "test.txt").unlink()
+    shutil.copytree(root, devkit / "VOC2012")
+    data = datasets(devkit)
+    assert names(data.train) == ["a.jpg", "b.jpg", "2012_a.jpg", "2012_b.jpg"]
+    assert (names(data.val), names(data.test)) == (["c.jpg", "2012_c.jpg"], ["d.jpg"])
+
+
+def test_a_list_for_test_without_annotations_is_not_used(root):
+    (root / "Annotations" / "d.xml").unlink()
+    data = datasets(root)
+    assert names(data.test) == names(data.val)
+    assert data.reading.notes[0].startswith(f"{root}/ImageSets/Main/test.txt names no XML file")
 
 
 def test_a_list_of_train_and_val_is_split_and_names_have_any_case(root):
@@ -163,6 +203,15 @@ def test_folders_of_splits_with_xml_beside_the_images_are_read(tmp_path):
     data = datasets(tmp_path)
     assert [path.removeprefix(f"{tmp_path}/") for path in data.train.paths] == ["train/a.jpg"]
     assert [path.removeprefix(f"{tmp_path}/") for path in data.test.paths] == ["valid/a.jpg"]
+
+
+def test_images_of_one_name_in_the_folders_of_splits_are_told_apart(tmp_path):
+    for split in ("train", "val"):
+        folder = tmp_path / split
+        write_image(folder / "images" / "a.jpg", folder / "annotations" / "a.xml")
+    data = datasets(tmp_path)
+    assert data.train.paths.tolist() == [str(tmp_path / "train" / "images" / "a.jpg")]
+    assert data.val.paths.tolist() == [str(tmp_path / "val" / "images" / "a.jpg")]
 
 
 @pytest.mark.parametrize(("images", "annotations"), [("images", "annotations"), ("", "")])
@@ -242,6 +291,17 @@ def test_a_size_in_decimals_is_read(root):
     assert datasets(root).train.sizes.tolist() == [[20, 40], [20, 40]]
 
 
+def test_a_file_that_names_the_image_of_another_file_is_noted(root):
+    write_image(root / "JPEGImages" / "b.jpg", root / "Annotations" / "a.xml")
+    data = datasets(root)
+    assert names(data.train) == ["a.jpg", "b.jpg"]
+    note = f"than the one they name: 1, such as {root}/Annotations/a.xml with b.jpg."
+    assert note in data.reading.notes[0]
+    write_image(root / "JPEGImages" / "gone.jpg", root / "Annotations" / "a.xml")
+    (root / "JPEGImages" / "gone.jpg").unlink()
+    assert datasets(root).reading.notes == []
+
+
 def test_a_class_that_is_not_in_train_is_named(root):
     objects = [voc_object("bird", (1, 1, 4, 4))]
     write_image(root / "JPEGImages" / "c.jpg", root / "Annotations" / "c.xml", objects=objects)
@@ -258,4 +318,7 @@ def test_a_missing_file_is_named(root, name):
 
 def test_a_missing_image_can_be_left_out(root):
     (root / "JPEGImages" / "a.jpg").unlink()
-    assert names(datasets(root, skip_unreadable=True).train) == ["b.jpg"]
+    data = datasets(root, skip_unreadable=True)
+    assert names(data.train) == ["b.jpg"]
+    parts = [(part.kind, part.split, part.count) for part in data.reading.left_out]
+    assert parts == [("images", "train", 1), ("objects", "train", 1)]

@@ -254,7 +254,9 @@ def test_a_list_of_images_may_have_backslashes_and_must_not_name_missing_files(r
 def test_labels_without_an_image_are_counted(root):
     (root / "labels" / "val" / "9.txt").write_text("0 0.5 0.5 0.2 0.2\n")
     (root / "labels" / "classes.txt").write_text("cat\ndog\n")
-    (part,) = datasets(root).reading.left_out
+    (root / "labels" / "val" / "._9.txt").touch()  # counted among the hidden files
+    part, hidden = datasets(root).reading.left_out
+    assert (hidden.kind, hidden.count) == ("files or folders", 1)
     assert (part.kind, part.first) == ("label files", str(root / "labels" / "val" / "9.txt"))
 
 

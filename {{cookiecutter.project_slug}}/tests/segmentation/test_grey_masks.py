@@ -204,6 +204,41 @@ def test_ids_of_every_type_are_read_and_never_rounded_or_cut_off(tmp_path, kind)
             ids(write_tiff(OBJECT * value), classes)
 
 
+def write_grey(path, values, bits):
+    """Write a grey PNG file of 1, 2 or 4 bits, which Pillow cannot write."""
+    import struct
+    import zlib
+
+    def chunk(name, content):
+        checksum = struct.pack(">I", zlib.crc32(name + content))
+        return struct.pack(">I", len(content)) + name + content + checksum
+
+    height, width = values.shape
+    packed = np.packbits(
+        (values[..., None] >> np.arange(bits)[::-1] & 1).reshape(height, -1), axis=1
+    )
+    parts = [
+        chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, 0, 0, 0, 0)),
+        chunk(b"IDAT", zlib.compress(b"".join(b"\0" + row.tobytes() for row in packed))),
+        chunk(b"IEND", b""),
+    ]
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+    return [str(path)]
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_grey_values_of_few_bits_are_ids_unless_they_are_colours_of_classes(tmp_path, bits):
+    values = np.array([[0, 1, 1], [0, 0, 2**bits - 1]], np.uint8)
+    classes = names(tmp_path, "\n".join(map(str, range(2**bits))))
+    paths = write_grey(tmp_path / "a.png", values, bits)
+    assert ids(paths[0], looked_at(classes, paths)) == values.tolist()
+    # Programs that make files smaller write black, white and some greys in fewer bits.
+    step = 255 // (2**bits - 1)
+    greys = [f"class{value} {value} {value} {value}" for value in range(0, 256, step)][::-1]
+    classes = names(tmp_path, "\n".join(greys))
+    assert ids(paths[0], looked_at(classes, paths)) == (2**bits - 1 - values).tolist()
+
+
 def test_a_class_in_no_training_mask_is_reported(tmp_path):
     paths, reading = write(tmp_path, OBJECT, OBJECT), Reading()
     looked_at(names(tmp_path, "background\nobject\ncar\n"), paths, reading, val=paths[:1])
@@ -219,11 +254,13 @@ def test_a_class_in_no_training_mask_is_reported(tmp_path):
         looked_at(names(tmp_path, "background\nobject\n"), both[:1], val=both[1:])
 
 
-def test_masks_of_jpeg_are_reported(tmp_path):
-    path, reading = str(tmp_path / "a.jpg"), Reading()
-    Image.fromarray(np.repeat(np.uint8([[20, 40]] * 16), 8, axis=1)).save(path, quality=95)
+@pytest.mark.parametrize(("suffix", "lossless"), [("jpg", False), ("webp", False), ("webp", True)])
+def test_masks_whose_format_changes_values_are_reported(tmp_path, suffix, lossless):
+    path, reading = str(tmp_path / f"a.{suffix}"), Reading()
+    image = Image.fromarray(np.repeat(np.uint8([[20, 40]] * 16), 8, axis=1))
+    image.save(path, quality=95, lossless=lossless)
     looked_at(names(tmp_path, "\n".join(map(str, range(60)))), [path], reading)
-    assert f"1 of 1 masks of train are JPEG files, such as {path}. JPEG" in reading.notes[-1]
+    assert (f"values, most at edges, such as {path}." in reading.notes[-1]) != lossless
 
 
 def test_masks_of_different_palettes_are_reported_unless_the_colours_are_named(tmp_path):

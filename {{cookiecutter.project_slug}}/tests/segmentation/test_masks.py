@@ -187,7 +187,7 @@ def test_a_class_without_a_colour_is_named_where_the_others_have_colours(tmp_pat
     [
         ("classes.txt", "Write a class name in each line"),
         ("images/train", "has no images for train"),
-        ("masks/test", "masks/test is missing"),
+        ("masks/val", "masks/val is missing"),
         ("masks/train/3.png", r"3\.jpg has no mask in .*: 1\.\n.*: 3\.png\. Add the masks"),
     ],
 )
@@ -214,6 +214,15 @@ def test_folders_of_splits_may_hold_images_and_masks(own_data):
     assert pairs_of(datasets.train, own_data)[3] == ["Train/images/3.jpg", "Train/labels/3.png"]
     assert pairs_of(datasets.val, own_data)[3] == ["valid/images/3.jpg", "valid/labels/3.png"]
     assert pairs_of(datasets.test, own_data) == pairs_of(datasets.val, own_data)
+
+
+def test_images_for_test_without_masks_are_not_used_and_noted(own_data):
+    shutil.rmtree(own_data / "masks" / "test")
+    datasets = build_datasets(folder(own_data))
+    assert pairs_of(datasets.test, own_data) == pairs_of(datasets.val, own_data)
+    assert f"There are no masks in {own_data}/masks/test, so" in datasets.reading.notes[0]
+    (part,) = datasets.reading.left_out
+    assert (part.kind, part.count) == ("images", 10)
 
 
 def test_images_and_masks_without_splits_are_split_together(tmp_path):

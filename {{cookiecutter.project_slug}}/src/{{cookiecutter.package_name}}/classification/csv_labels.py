@@ -48,15 +48,18 @@ def read_csv(
     """
     files = find_files(settings.root)
     tables = {split: read_rows(file) for split, file in files.items()}
-    folder = next(iter(files.values())).parent
-    rows = [row for table in tables.values() for row in table]
-    columns = [find_columns(table, settings, reading) for table in tables.values()]
-    if any(other != columns[0] for other in columns):
+    folder = files["train"].parent
+    columns = find_columns(tables["train"], settings, reading)
+    if "test" in tables and not {*columns.labels} & tables["test"][0].cells.keys():
+        reading.note(f"{files['test']} has no labels, so it is not used for the test.")
+        del tables["test"]
+    others = [table for split, table in tables.items() if split != "train"]
+    if any(find_columns(table, settings, reading) != columns for table in others):
         raise UsageError(f"The CSV files in {folder} have different columns of labels or paths.")
-    labels = _labels(rows, columns[0], settings)
-    splits = [split for split, table in tables.items() for _ in table]
-    images = _images(rows, labels, splits, columns[0], settings, reading)
-    classes = columns[0].labels if columns[0].binary else _sorted_classes(labels)
+    rows, splits = _labelled(tables, columns, reading)
+    labels = _labels(rows, columns, settings)
+    images = _images(rows, labels, splits, columns, settings, reading)
+    classes = columns.labels if columns.binary else _sorted_classes(labels)
     if len(classes) < (1 if settings.multilabel else 2):
         raise UsageError(f"{folder}: there must be two classes, but there is only {classes}.")
     for name in classes:
@@ -76,6 +79,24 @@ def read_csv(
             "Assign images to train, or remove the column, and the images are split at random."
         )
     return classes, by_split
+
+
+def _labelled(
+    tables: Mapping[str, Sequence[Row]], columns: Columns, reading: Reading
+) -> tuple[list[Row], list[str]]:
+    """Return the rows and the split of each, without those of test if none of them has a label."""
+    rows = [row for table in tables.values() for row in table]
+    splits = [split for split, table in tables.items() for _ in table]
+    if columns.split is not None:
+        splits = [_named_split(row, columns.split) for row in rows]
+    tested = [row for row, split in zip(rows, splits, strict=True) if split == "test"]
+    if tested and not any(row.cells[name] for row in tested for name in columns.labels):
+        reading.note(
+            f"{tested[0].file} has no labels for test in {len(tested)} rows, so they are not used."
+        )
+        kept = [index for index, split in enumerate(splits) if split != "test"]
+        rows, splits = [rows[index] for index in kept], [splits[index] for index in kept]
+    return rows, splits
 
 
 def _target(labels: Sequence[str], index: Mapping[str, int], settings: CsvSettings) -> Any:
@@ -156,11 +177,10 @@ def _images(
     images: dict[str, LabelledImage] = {}
     paths = _paths(rows, columns.path, settings, reading)
     for row, path, names, split in zip(rows, paths, labels, splits, strict=True):
-        part = split if columns.split is None else _named_split(row, columns.split)
         if settings.skip_unreadable and not os.path.isfile(path):  # noqa: PTH113 - faster
-            reading.leave_out("images", MISSING, path, split=part)
+            reading.leave_out("images", MISSING, path, split=split)
             continue
-        image = LabelledImage(row, path, sorted(set(names)), part)
+        image = LabelledImage(row, path, sorted(set(names)), split)
         before = images.setdefault(path, image)
         if (before.labels, before.split) != (image.labels, image.split):
             difference = "labels" if before.labels != image.labels else "split"

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ LABEL_COLUMNS = (
     "label", "labels", "class", "classes", "class_name", "category", "categories", "tags", "target",
 )  # fmt: skip
 SPLIT_COLUMNS = ("split", "subset", "set", "partition", "is_valid")  # the last one of fastai
+SPLIT_WORD = re.compile(r"(fold|partition|phase|split|subset|usage)s?_?\d*$|is_(train|test|val)")
 BINARY = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
 
 
@@ -131,8 +133,9 @@ def find_columns(rows: Sequence[Row], settings: CsvSettings, reading: Reading) -
     """
     file, names = rows[0].file, list(rows[0].cells)
     path = settings.path_column or _usual(names, PATH_COLUMNS, "path", file)
-    split = _usual(names, SPLIT_COLUMNS, "split", file)
     labels = settings.label_column or _usual(names, LABEL_COLUMNS, "label", file)
+    used = {path, *([labels] if isinstance(labels, str) else labels or [])}
+    split = _split_column(rows, [name for name in names if name not in used], reading)
     others = [name for name in names if name not in {path, split}]
     binary = [name for name in others if _is_binary(rows, name)]
     if labels is None and settings.multilabel:
@@ -156,6 +159,29 @@ def find_columns(rows: Sequence[Row], settings: CsvSettings, reading: Reading) -
                 "Correct data.path_column or data.label_column."
             )
     return Columns(path, chosen, isinstance(labels, list), split)
+
+
+def _split_column(rows: Sequence[Row], names: Sequence[str], reading: Reading) -> str | None:
+    """Return the column of the splits: the one with a usual name, or else with usual values.
+
+    Another column whose name says that it splits the images, such as ``fold``, is noted.
+    """
+    file = rows[0].file
+    split = _usual(names, SPLIT_COLUMNS, "split", file)
+    if split is None:
+        likely = [name for name in names if split_of(rows[0].cells[name])]
+        words = {name: {*map(split_of, {row.cells[name] for row in rows})} for name in likely}
+        found = [name for name in likely if {"train"} < words[name] and None not in words[name]]
+        split = _usual(found, [*map(str.lower, found)], "split", file)
+    for name in names if split is None else ():
+        unknown = next((row for row in rows if split_of(row.cells[name]) is None), None)
+        if unknown and SPLIT_WORD.search(name.lower()):
+            reading.note(
+                f"{file}: the column {name} is not used, since its values, such as "
+                f"{unknown.cells[name]!r}, are not train, val or test. If it tells the split of "
+                "the images, write these words into it."
+            )
+    return split
 
 
 def _usual(names: Sequence[str], usual: Sequence[str], kind: str, file: Path) -> str | None:

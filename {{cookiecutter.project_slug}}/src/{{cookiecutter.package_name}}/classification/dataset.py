@@ -2,6 +2,7 @@
 
 import os
 import re
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -145,7 +146,7 @@ def build_datasets(settings: DataSettings) -> Datasets:
     # ~ if cookiecutter.scope == "complete"
     if isinstance(settings, CsvSettings):
         classes, found = read_csv(settings, reading)
-        root, reason = image_folder(root, found), "not named in the CSV file"
+        root, reason = image_folder(root, found), "without a label in the CSV file"
     else:
         classes, found = read_image_folders(root, reading)
     # ~ else
@@ -277,9 +278,14 @@ def _scan_splits(folders: dict[str, Path], listed: ListedFiles) -> ClassesAndSpl
     images: dict[str, list[tuple[str, Any]]] = {}
     for split, folder in folders.items():
         names = folders_in(folder)
-        extra = [name for name in names if name not in classes]
+        forms = {unicodedata.normalize("NFC", name): name for name in names}  # or NFD, on macOS
+        own = {
+            name: name if name in names else forms.get(unicodedata.normalize("NFC", name))
+            for name in classes
+        }
+        extra = [name for name in names if name not in own.values()]
         if extra:
-            lacking = [name for name in classes if name not in names]
+            lacking = [name for name in classes if own[name] is None]
             raise UsageError(
                 f"{folder} and {folders['train']} have different class folders.\n"
                 f"Only in {split}: {', '.join(extra)}. "
@@ -287,12 +293,12 @@ def _scan_splits(folders: dict[str, Path], listed: ListedFiles) -> ClassesAndSpl
                 "Each class needs a folder in train, by the same name."
             )
         images[split] = []
-        for target, name in enumerate(classes):
-            paths = listed.images_in(folder / name) if name in names else []
+        for target, name in enumerate(own.values()):
+            paths = listed.images_in(folder / name) if name else []
             if split == "train" and not paths:
                 raise UsageError(
-                    f"{folder / name} has no images.\nAdd some, or move this folder away, if it is "
-                    f"no class; these are read: {' '.join(sorted(SUFFIXES))}"
+                    f"{folder / classes[target]} has no images.\nAdd some, or move this folder "
+                    f"away, if it is no class; these are read: {' '.join(sorted(SUFFIXES))}"
                 )
             images[split] += [(path, target) for path in paths]
     return classes, images

@@ -12,7 +12,7 @@ from ..settings.data import PixelFormat
 from .coco import CocoImage, CocoObject
 from .files import files_below, split_folders
 from .images import image_size
-from .reading_summary import MISSING, Reading
+from .reading_summary import MISSING, OF_MISSING, Reading
 from .text_files import read_lines
 
 NO_CLASSES = {"__ignore__", "_background_"}  # labels of LabelMe that name no class
@@ -26,6 +26,11 @@ class AnnotationFile(NamedTuple):
     image: str  # the image file that it names, which may be a path on another computer
     size: tuple[int, int]  # height and width of the image; 0 if the file has no size
     objects: list[tuple[str, bool, dict[str, Any]]]  # class, whether it is a crowd, COCO's entry
+
+    @property
+    def name(self) -> str:
+        """The name of the image file that it names, without folders."""
+        return self.image.replace("\\", "/").rpartition("/")[2]
 
 
 def find_annotation_files(root: Path, suffix: str, reading: Reading) -> dict[str, list[Path]]:
@@ -82,35 +87,47 @@ def to_coco_images(
     Raises:
         UsageError: if an image is missing, or the class of an object is not known.
     """
-    classes = _class_names(root, {name for file in files["train"] for name, _, _ in file.objects})
+    found = {name for file in files["train"] for name, _, _ in file.objects}
+    classes = _class_names(root, found, reading)
     index = {name: label for label, name in enumerate(classes)}
     images: defaultdict[str, list[Path]] = defaultdict(list)
     for name in reading.listed(root).images:
         images[_stem(name)].append(Path(name))
     splits: dict[str, list[CocoImage]] = {split: [] for split in files}
+    contradicting: list[AnnotationFile] = []
     for split, contents in files.items():
         for file in contents:
             path = _find_image(file, images)
+            if path is not None and path not in images.get(_stem(file.name), [path]):
+                contradicting.append(file)
             if path is not None:
                 splits[split].append(_convert(file, path, index, pixels))
             elif missing_images:
                 reading.leave_out("images", MISSING, file.path, split=split)
+                if lost := len(file.objects):
+                    reading.leave_out("objects", OF_MISSING, file.path, split=split, count=lost)
             else:
                 raise UsageError(
                     f"{file.path}: its image {file.image} is missing.\n"
                     "Add it, or leave such images out: data.skip_unreadable=true"
                 )
+    if contradicting:
+        reading.note(
+            "Annotation files that are named after another image than the one they name: "
+            f"{len(contradicting)}, such as {contradicting[0].path} with {contradicting[0].image}. "
+            "They are read for the image with the name of the file."
+        )
     return classes, splits
 
 
-def _class_names(root: Path, found: Iterable[str]) -> list[str]:
+def _class_names(root: Path, found: Iterable[str], reading: Reading) -> list[str]:
     file = next((root / name for name in CLASS_FILES if (root / name).is_file()), None)
     names = sorted(found) if file is None else read_lines(file)
     classes = [name for name in names if name not in NO_CLASSES]
     if not classes:
         raise UsageError(
             f"{root} has no annotated object in train, so there is nothing to learn.\n"
-            "Check the annotations of train."
+            f"{reading.lines()[1]}\nCheck the annotations of train."
         )
     return classes
 
@@ -122,21 +139,24 @@ def _stem(path: str) -> str:
 
 def _find_image(file: AnnotationFile, images: Mapping[str, Sequence[Path]]) -> Path | None:
     """Return the image with the name of the annotation file, or else that which the file names."""
-    name = file.image.replace("\\", "/").rpartition("/")[2]
-    candidates = images.get(_stem(file.path.name)) or images.get(_stem(name)) or []
+    candidates = images.get(_stem(file.path.name)) or images.get(_stem(file.name)) or []
+    if len(candidates) < 2:
+        return candidates[0] if candidates else None
     folder = file.path.parent
-    for nearer in (
-        [path for path in candidates if path.parent == folder],
-        [path for path in candidates if path.parent.name == folder.name],
-        [path for path in candidates if path.name == name],
+    common = {path: len(os.path.commonpath([folder, path])) for path in candidates}
+    for is_nearer in (
+        lambda path: path.parent == folder,
+        lambda path: path.parent.name == folder.name,
+        lambda path: common[path] == max(common.values()),
+        lambda path: path.name == file.name,
     ):
-        candidates = nearer if len(candidates) > 1 and nearer else candidates
+        candidates = [path for path in candidates if is_nearer(path)] or candidates
     if len(candidates) > 1:
         raise UsageError(
             f"{file.path} may belong to {candidates[0]} or to {candidates[1]}.\n"
             "Keep the image to use, and move the other away."
         )
-    return candidates[0] if candidates else None
+    return candidates[0]
 
 
 def _convert(

@@ -50,7 +50,8 @@ def note_repeated(paths: Mapping[str, Sequence[str]], reading: Reading) -> None:
 
 def note_frames(paths: Mapping[str, Sequence[str]], reading: Reading) -> None:
     """Note animations and TIFF files of several pages; of many files, only some are opened."""
-    ends = {".gif", ".tif", "tiff", "webp"}  # slices are compared faster than suffixes
+    # Slices are compared faster than suffixes.
+    ends = {".gif", ".png", ".tif", "avif", "tiff", "webp"}
     files = [path for part in paths.values() for path in part if path[-4:].lower() in ends]
     opened = files[:: len(files) // MAX_OPENED + 1]
     several: list[str] = []

@@ -12,7 +12,7 @@ from .coco_files import CocoFile, find_annotations, image_files, read_file, requ
 from .files import folder_of
 from .image_paths import check_inside
 from .images import RGB, image_size
-from .reading_summary import MISSING, Reading, number_of
+from .reading_summary import MISSING, OF_MISSING, Reading, number_of
 
 
 class CocoObject(NamedTuple):
@@ -79,6 +79,8 @@ def read_coco(
         if not outside:
             check_inside(root, paths.values(), source=content.path)
         splits[split] = _images(content, paths, list(names), used_crowds, pixels)
+        if lost := len(content.annotations) - sum(len(image.objects) for image in splits[split]):
+            reading.leave_out("objects", OF_MISSING, content.path, split=split, count=lost)
         crowds = sum(item.crowd for image in splits[split] for item in image.objects)
         if crowds:
             reason = "crowds (iscrowd), which are ignored"

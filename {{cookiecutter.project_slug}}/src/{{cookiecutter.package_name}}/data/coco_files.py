@@ -99,7 +99,9 @@ def read_file(file: Path) -> CocoFile:
 
 
 def _by_id(file: Path, content: Any, kind: str) -> dict[int, dict[str, Any]]:
-    entries = content.get(kind) if isinstance(content, dict) else None
+    # The images of COCO's test have no annotations.
+    default: list[Any] | None = [] if kind == "annotations" else None
+    entries = content.get(kind, default) if isinstance(content, dict) else None
     if not isinstance(entries, list):
         raise UsageError(f"{file} has no list of {kind}: it is not a COCO annotation file.")
     by_id: dict[int, dict[str, Any]] = {}

@@ -14,8 +14,14 @@ from ..settings.data import PixelFormat
 
 Image.MAX_IMAGE_PIXELS = None  # data.max_pixels takes the place of Pillow's limit
 BITS_PER_SAMPLE, PHOTOMETRIC, ORIENTATION = 258, 262, 274  # tags of TIFF, the last also of Exif
-KIND_OF_PAGE, SAMPLES = 254, 277  # further tags of TIFF
+KIND_OF_PAGE, SAMPLES, SAMPLE_FORMAT = 254, 277, 339  # further tags of TIFF
+SIGNED = 2  # the value of SAMPLE_FORMAT for numbers with a sign
+SEPARATED = 5  # the value of PHOTOMETRIC for CMYK
 UNREADABLE = (OSError, RuntimeError, SyntaxError, ValueError)  # errors of decoders
+INKS = (
+    "its channels are the inks of a print (CMYK), not measured values: convert it to RGB, with "
+    "opacity for data.channels=4; if they are measured, save them as a NumPy file"
+)
 TOLERANCE = 0.01  # floats from 0 to 1 may exceed these bounds by this much, and are cut off
 with suppress(ImportError):  # an optional package
     import_module("pillow_heif").register_heif_opener()
@@ -55,7 +61,7 @@ def opened(path: str, pixels: PixelFormat) -> Iterator[Image.Image | np.ndarray]
         elif file.mode.startswith(("I", "F")):  # grey
             values = np.asarray(ImageOps.exif_transpose(file))[..., None]
             yield 65535 - values if _is_negative(file) else values
-        elif file.format == "PNG" and _png_bits(path) == 16:  # Pillow would drop 8 of them
+        elif file.format == "PNG" and png_bits(path) == 16:  # Pillow would drop 8 of them
             image = decode_png(path, mode="UNCHANGED", output_dtype="auto")
             yield image.permute(1, 2, 0).numpy()
         elif isinstance(file, TiffImageFile) and max(file.tag_v2.get(BITS_PER_SAMPLE, (8,))) > 8:
@@ -79,8 +85,10 @@ def _is_negative(file: Image.Image) -> bool:
 
 
 def _needs_tifffile(file: TiffImageFile) -> bool:
-    """Return whether Pillow would leave out a channel, or further pages of the same size."""
-    if file.tag_v2.get(SAMPLES, 1) > len(file.getbands()):
+    """Return whether Pillow would mistake a sign, or leave out a channel or pages of the size."""
+    signed = file.tag_v2.get(SAMPLE_FORMAT, (1,))[0] == SIGNED
+    mistaken = file.mode == "I" if not signed else file.mode not in {"I", "F"}
+    if mistaken or file.tag_v2.get(SAMPLES, 1) > len(file.getbands()):
         return True
     size = file.size
     try:
@@ -93,7 +101,8 @@ def _needs_tifffile(file: TiffImageFile) -> bool:
         file.seek(0)
 
 
-def _png_bits(path: str) -> int:
+def png_bits(path: str) -> int:
+    """Return the number of bits of each value of a PNG file, or of an index of its palette."""
     with open(path, "rb") as file:  # noqa: PTH123 - faster than a Path
         return file.read(25)[-1]
 
@@ -124,6 +133,8 @@ def _read_tiff(path: str, pixels: PixelFormat) -> np.ndarray:
         series = file.series[0]
         if np.prod(series.shape) > pixels.max_pixels * pixels.channels:
             raise ValueError(f"it is larger than data.max_pixels={pixels.max_pixels} allows")
+        if file.pages[0].photometric == SEPARATED:
+            raise ValueError(INKS)
         values = _channels_last(series.asarray(), pixels.channels)
         if values.dtype == np.uint16 and file.pages[0].photometric == 0:  # 0 is white
             values = 65535 - values
@@ -162,7 +173,8 @@ def orientation_of(file: Image.Image | bytes) -> int:
         else:
             exif = Image.Exif()
             exif.load(file)
-        return int(exif.get(ORIENTATION, 1))
+        orientation = int(exif.get(ORIENTATION, 1))
+        return orientation if orientation in range(1, 9) else 1
     return 1
 
 
@@ -200,6 +212,8 @@ def _bands(image: Image.Image, *, rgb: bool) -> np.ndarray:
             image = image.convert("RGBA")
             image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
         return np.array(image.convert("RGB"))
+    if image.mode == "CMYK":
+        raise ValueError(INKS)
     if image.mode in {"1", "P", "PA"}:
         color = "RGBA" if image.has_transparency_data else "RGB"
         image = image.convert("L" if image.mode == "1" else color)

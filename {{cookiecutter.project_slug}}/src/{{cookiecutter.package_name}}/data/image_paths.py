@@ -3,6 +3,7 @@
 import os
 import unicodedata
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from itertools import product
 from pathlib import Path
 from urllib.parse import unquote
@@ -80,14 +81,29 @@ def check_inside(root: Path, paths: Iterable[Path], *, source: Path) -> None:
 def existing_form(path: Path) -> Path:
     """Return the path with its names in the form in which the file or folder exists.
 
-    macOS writes names in the Unicode form NFD, most other systems in the form NFC, and some
-    programs as in URLs, such as ``my%20cat.jpg``. A name is returned as it is if it exists in no
-    form.
+    macOS writes names in the Unicode form NFD, most other systems in the form NFC, some programs as
+    in URLs, such as ``my%20cat.jpg``, and Windows and macOS do not tell ``a.JPG`` from ``a.jpg``.
+    A name is returned as it is if it exists in no form, or in several.
     """
-    text = str(path)
-    if (text.isascii() and "%" not in text) or path.exists():
+    if path.exists() or path.parent == path:
         return path
     folder = existing_form(path.parent)
-    names = (path.name, unquote(path.name))
-    forms = [unicodedata.normalize(form, name) for name in names for form in ("NFC", "NFD")]
-    return next((folder / name for name in forms if (folder / name).exists()), folder / path.name)
+    if not folder.is_dir():
+        return folder / path.name
+    names = _names_in(folder, folder.stat().st_mtime_ns)
+    forms = (names.get(_plain(name)) for name in (path.name, unquote(path.name)))
+    return folder / next(filter(None, forms), path.name)
+
+
+@lru_cache(maxsize=8)
+def _names_in(folder: Path, _modified: int) -> dict[str, str | None]:
+    """Return what a folder holds by the form that all forms of a name share; None for several."""
+    names: dict[str, str | None] = {}
+    for name in os.listdir(folder):  # noqa: PTH208 - faster than a Path
+        form = _plain(name)
+        names[form] = None if form in names else name
+    return names
+
+
+def _plain(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()

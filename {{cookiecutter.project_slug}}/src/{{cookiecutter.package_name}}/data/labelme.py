@@ -135,6 +135,7 @@ def _outline(kind: str, points: Sequence[Sequence[float]]) -> Outline | None:
         corners = [(x + radius * math.cos(a), y + radius * math.sin(a)) for a in angles]
     elif kind not in {"polygon", "rotation", "rectangle", "circle"}:
         return None
-    if len(corners) < 3:
-        raise ValueError(len(corners))
-    return [value for corner in corners for value in corner]
+    values = [value for corner in corners for value in corner]
+    if len(corners) < 3 or not all(map(math.isfinite, values)):
+        raise ValueError(corners)
+    return values

@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 
 # ~ if cookiecutter.scope == "complete" or cookiecutter.task == "detection"
 MISSING = "the file is missing"
+OF_MISSING = "of images whose file is missing"
 # ~ endif
 NUMBER = re.compile(r"\d+(\.\d*)?")
 MAX_PRINTED = 3  # reasons; environment.json lists all

@@ -100,11 +100,12 @@ def check_sizes(images: Sequence[CocoImage], reading: Reading, split: str) -> No
 def _bbox(image: CocoImage, annotation: CocoObject) -> list[float]:
     bbox = annotation.content.get("bbox")
     try:
-        # Python counts True and False as 1 and 0.
+        # Python counts True and False as 1 and 0. Some tools write numbers as texts.
         numbers = bbox if isinstance(bbox, list) and bool not in map(type, bbox) else []
+        numbers = [*map(float, numbers)] if str in map(type, numbers) else numbers
         if len(numbers) == 4 and all(map(math.isfinite, numbers)):
             return numbers
-    except TypeError:  # a text, for example
+    except (TypeError, ValueError):
         pass
     raise UsageError(
         f"{image.source}: annotation {annotation.id} has the bbox {bbox}, which is not four "

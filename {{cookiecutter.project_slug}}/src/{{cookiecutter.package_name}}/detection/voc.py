@@ -1,15 +1,18 @@
 """Read data sets in Pascal VOC's format: an XML file of boxes for each image."""
 
 import math
+import os
 import re
-from collections.abc import Sequence
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
 from ..data.annotation_files import AnnotationFile, find_annotation_files, to_coco_images
 from ..data.coco import CocoImage
-from ..data.files import folders_in, split_of
+from ..data.files import SUFFIXES, UNSUPPORTED, files_below, folders_in, split_of
 from ..data.images import RGB
 from ..data.reading_summary import Reading
 from ..data.text_files import read_lines, read_text
@@ -41,10 +44,12 @@ def read_voc(
     Raises:
         UsageError: if a file is missing or invalid.
     """
-    root = _voc_folder(root)
-    files = {
-        split: [_parse(path) for path in paths] for split, paths in _find(root, reading).items()
-    }
+    folders = _voc_folders(root)
+    root = folders[0] if len(folders) == 1 else root
+    files: defaultdict[str, list[AnnotationFile]] = defaultdict(list)
+    for folder in folders:
+        for split, paths in _find(folder, reading).items():
+            files[split] += map(_parse, paths)
     _shift_if_from_zero([file for part in files.values() for file in part], reading)
     classes, splits = to_coco_images(
         files, root, reading, pixels=pixels, missing_images=missing_images
@@ -81,10 +86,11 @@ def _shift_if_from_zero(files: Sequence[AnnotationFile], reading: Reading) -> No
         box[:] = box[0] + 1, box[1] + 1, box[2] - 1, box[3] - 1
 
 
-def _voc_folder(root: Path) -> Path:
-    """Return the folder that holds the annotations, which may be ``VOCdevkit/VOC2012``."""
-    years = [name for name in folders_in(root) if name.upper().startswith("VOC")]
-    return root / years[0] if len(years) == 1 and _below(root, "annotations") is None else root
+def _voc_folders(root: Path) -> list[Path]:
+    """Return the folders with annotations, such as ``VOC2007`` and ``VOC2012`` in ``VOCdevkit``."""
+    folders = [root / name for name in folders_in(root) if name.upper().startswith("VOC")]
+    years = [folder for folder in folders if _below(folder, "annotations") is not None]
+    return years if years and _below(root, "annotations") is None else [root]
 
 
 def _below(root: Path | None, name: str) -> Path | None:
@@ -98,36 +104,52 @@ def _find(root: Path, reading: Reading) -> dict[str, list[Path]]:
     annotations = _below(root, "annotations")
     if annotations is None:
         return find_annotation_files(root, ".xml", reading)
-    main = _below(_below(root, "imagesets"), "main")
-    files = sorted(main.glob("*.txt")) if main else []
-    lists = {split: path for path in files if (split := split_of(path.stem))}
-    both = [path for path in files if path.stem == "trainval"]
-    if both and not {"train", "val"} & {*lists}:
-        lists = {"train": both[0], **lists}  # val is split off
+    sets = _below(root, "imagesets")
+    lists = next(filter(None, map(_lists, (_below(sets, "main"), sets, root))), {})
     if not lists:
         return find_annotation_files(annotations, ".xml", reading)
     if "train" not in lists:
-        raise UsageError(f"{main} has no train.txt.")
-    return {split: _listed(path, annotations) for split, path in lists.items()}
+        raise UsageError(f"{next(iter(lists.values())).parent} has no train.txt.")
+    start = len(str(annotations)) + 1
+    files = [path for path in files_below(annotations) if path.lower().endswith(".xml")]
+    known = {_name(path[start:]): path for path in files}
+    found: dict[str, list[Path]] = {}
+    for split, file in lists.items():
+        lines = read_lines(file)
+        paths = [next(filter(None, map(known.get, _names(line))), None) for line in lines]
+        absent = [line for line, path in zip(lines, paths, strict=True) if path is None]
+        if split == "test" and absent == lines:
+            reading.note(f"{file} names no XML file, so it is not used for the test.")
+            continue
+        if absent:
+            raise UsageError(
+                f"{file} names {absent[0]}, but there is no {annotations / absent[0]}.xml "
+                f"({len(absent)} of {len(lines)} files).\nAdd it, or remove it from the list."
+            )
+        found[split] = [Path(path) for path in paths if path]
+    return found
 
 
-def _listed(file: Path, annotations: Path) -> list[Path]:
-    paths = [_annotation(line, annotations) for line in read_lines(file)]
-    missing = [path for path in paths if not path.is_file()]
-    if missing:
-        raise UsageError(
-            f"{file} names {missing[0].stem}, but there is no {missing[0].with_suffix('.xml')} "
-            f"({len(missing)} of {len(paths)} files).\nAdd it, or remove it from the list."
-        )
-    return paths
+def _lists(folder: Path | None) -> dict[str, Path]:
+    """Return the lists of a folder by split; trainval is that of train if val is split off."""
+    texts = sorted(folder.glob("*.txt")) if folder else []
+    lists = {split: path for path in texts if (split := split_of(path.stem))}
+    both = [path for path in texts if path.stem == "trainval"]
+    return {"train": both[0], **lists} if both and not {"train", "val"} & {*lists} else lists
 
 
-def _annotation(line: str, annotations: Path) -> Path:
-    """Return the XML file that a line of a list names; a number may follow the name."""
-    first = line.split(maxsplit=1)[0]
-    names = (f"{name}{suffix}" for name in (line, first) for suffix in (".xml", ".XML"))
-    paths = (annotations / name for name in names)
-    return next((path for path in paths if path.is_file()), annotations / f"{first}.xml")
+def _name(path: str) -> str:
+    """Return a path without the suffix of an XML file or an image, in one form of Unicode."""
+    stem, suffix = os.path.splitext(path.replace("\\", "/"))  # noqa: PTH122 - faster than a Path
+    known = suffix.lower() in {".xml", *SUFFIXES, *UNSUPPORTED}
+    return unicodedata.normalize("NFC", stem if known else stem + suffix)
+
+
+def _names(line: str) -> Iterator[str]:
+    """Yield the names that a line of a list may mean: a path, to which a number may be added."""
+    for word in (line, line.split(maxsplit=1)[0]):
+        for path in (word, _name(word)):
+            yield from (path, path.rpartition("/")[2])
 
 
 def _text(path: Path) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ..data.files import ListedFiles, folder_of, split_of
+from ..data.files import ListedFiles, folder_of, is_hidden, split_of
 from ..data.image_paths import check_inside, existing_files, existing_form, find_images
 from ..data.reading_summary import MISSING, Reading
 from ..data.text_files import read_lines, read_text
@@ -210,7 +210,8 @@ def _count_unused_labels(images: Sequence[Path], reading: Reading) -> None:
         entries = sorted(os.listdir(folder)) if os.path.isdir(folder) else []  # noqa: PTH112, PTH208
         for name in entries:
             path = f"{folder}{os.sep}{name}"
-            if name.lower().endswith(".txt") and path not in used and name != "classes.txt":
+            no_labels = is_hidden(name) or name == "classes.txt"
+            if name.lower().endswith(".txt") and path not in used and not no_labels:
                 reading.leave_out("label files", "no image of this name", path)
 
 

@@ -1,5 +1,6 @@
 """Read outlines of objects, in the formats of COCO and LabelMe, and draw masks from them."""
 
+import math
 import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -174,6 +175,15 @@ def _check(image: CocoImage, annotation: CocoObject) -> None:
             raise UsageError(
                 f"{_where(image, annotation)} has a polygon that is not x, y, x, y ... of three "
                 "corners at least."
+            )
+        try:
+            finite = math.isfinite(sum(polygon))
+        except TypeError:
+            finite = False
+        if not finite:
+            raise UsageError(
+                f"{_where(image, annotation)} has a polygon with a text, or with a number that is "
+                "not finite.\nCorrect the polygon, or remove the annotation."
             )
 
 

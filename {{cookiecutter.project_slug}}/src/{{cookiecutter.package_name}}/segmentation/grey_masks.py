@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -13,7 +14,15 @@ from ..data.reading_summary import Reading
 from ..errors import UsageError
 from ..settings.data import PixelFormat
 from .mask_folders import Pair
-from .masks import AMBIGUOUS, IGNORE_INDEX, IGNORED_COLOR, Classes, has_ids_in_grey, mask_values
+from .masks import (
+    AMBIGUOUS,
+    IGNORE_INDEX,
+    IGNORED_COLOR,
+    Classes,
+    grey_bits,
+    has_ids_in_grey,
+    mask_values,
+)
 
 MAX_DECODED = 200  # masks of a split; fewer if all classes have been found
 
@@ -31,7 +40,7 @@ class DecodedMasks:
     only_255: list[str] = field(default_factory=list)  # masks that hold 255 and no id except 0
     ids_and_255: bool = False  # whether a mask holds 255 and an id above 0
     unturned: list[str] = field(default_factory=list)  # masks without the Exif of their image
-    jpeg: list[str] = field(default_factory=list)  # masks in this format, which changes values
+    lossy: list[str] = field(default_factory=list)  # masks in a format that changes values
     has_palette: bool = False  # whether ids are the indices of a palette
 
     def __str__(self) -> str:
@@ -85,11 +94,11 @@ def with_greys(
                 f"are turned (Exif), such as {masks.unturned[0]}. They are read as they are "
                 "stored: if they are for the unturned pixels, turn them like the images."
             )
-        if masks.jpeg:
+        if masks.lossy:
             reading.note(
-                f"{len(masks.jpeg)} of {masks.decoded} masks of {split} are JPEG files, such as "
-                f"{masks.jpeg[0]}. JPEG changes values, most at edges, so that pixels may get "
-                "another class. Make the masks anew as PNG."
+                f"{len(masks.lossy)} of {masks.decoded} masks of {split} are JPEG, WebP or other "
+                f"files whose format changes values, most at edges, such as {masks.lossy[0]}. "
+                "Pixels may get another class. Make the masks anew as PNG."
             )
         if masks.has_palette:
             _note_palettes(pairs[split], split, classes, reading)
@@ -109,7 +118,7 @@ def _decode(pairs: Sequence[Pair], classes: Classes, split: str) -> DecodedMasks
                 seen.unturned += [path] if orientation_of(file) == 1 else []
             values, are_colors = _pixels_by_value(file, classes)
             seen.decoded += 1
-            seen.jpeg += [path] if file.format in {"JPEG", "MPO"} else []
+            seen.lossy += [path] if _is_lossy(file, path) else []
             seen.has_palette |= file.mode == "P" and not are_colors
             (seen.colors if are_colors else seen.greys).update(values)
             if (IGNORED_COLOR if are_colors else IGNORE_INDEX) in values:
@@ -123,6 +132,13 @@ def _decode(pairs: Sequence[Pair], classes: Classes, split: str) -> DecodedMasks
         if count > 2 and seen.pixels_by_id(classes).keys() >= {*range(count)}:
             break
     return seen
+
+
+def _is_lossy(file: Image.Image, path: str) -> bool:
+    """Return whether the format changes values; WebP does unless it has a chunk named VP8L."""
+    if file.format == "WEBP":
+        return b"VP8L" not in Path(path).read_bytes()
+    return file.format in {"AVIF", "HEIF", "JPEG", "MPO"}
 
 
 def _evenly_spaced(pairs: Sequence[Pair]) -> list[Pair]:
@@ -159,9 +175,10 @@ def _orientation(path: str) -> int:
 
 def _pixels_by_value(file: Image.Image, classes: Classes) -> tuple[dict[int, int], bool]:
     """Return the number of pixels by value, and whether the values are colours."""
-    if file.mode == "L":  # ten times as fast as for other modes
+    bits = grey_bits(file)
+    if file.mode == "L" and bits == 8:  # ten times as fast as for other modes
         return {value: count for value, count in enumerate(file.histogram()) if count}, False
-    values, are_colors = mask_values(file, classes)
+    values, are_colors = mask_values(file, classes, bits)
     present, counts = np.unique(values, return_counts=True)
     return dict(zip(present.tolist(), counts.tolist(), strict=True)), are_colors
 

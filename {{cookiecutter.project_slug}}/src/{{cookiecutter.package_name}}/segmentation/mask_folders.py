@@ -31,6 +31,10 @@ def find_pairs(root: Path, reading: Reading) -> dict[str, list[Pair]]:
     if "train" not in folders:
         raise UsageError(f"data.root={root} has no images for train.\n{LAYOUTS}")
     listed = reading.listed(root)
+    masks = folders.get("test", folders["train"])[1]
+    if "test" in folders and not (masks.is_dir() and listed.images_in(masks)):
+        reading.note(f"There are no masks in {masks}, so test is not used.")
+        del folders["test"]
     return {split: _match(*folders[split], listed, reading) for split in folders}
 
 

@@ -10,12 +10,20 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from PIL import Image, ImageOps
+from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import TiffImageFile
 from torch import Tensor
 from torch.nn.functional import pad
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2.functional import resize
 
-from ..data.image_formats import ORIENTATION, open_image, orientation_of
+from ..data.image_formats import (
+    BITS_PER_SAMPLE,
+    ORIENTATION,
+    open_image,
+    orientation_of,
+    png_bits,
+)
 from ..data.images import UnreadableImageError, size_conflict
 from ..data.resize import GREY, place
 from ..data.text_files import read_text
@@ -145,25 +153,35 @@ def read_mask(
                 image = ImageOps.exif_transpose(image)
             if (image.height, image.width) != size:
                 raise ValueError(size_conflict((image.height, image.width), size, "image is"))
-            values, are_colors = mask_values(image, classes)
+            values, are_colors = mask_values(image, classes, grey_bits(file))
         ids = _ids_of_colors(values, classes) if are_colors else _ids_of_greys(values, classes)
     except (OSError, SyntaxError, ValueError) as error:
         raise UnreadableImageError(path, str(error)) from error
     return torch.from_numpy(ids.astype(np.uint8))
 
 
-def mask_values(image: Image.Image, classes: Classes) -> tuple[np.ndarray, bool]:
+def grey_bits(file: Image.Image) -> int:
+    """Return the number of bits of the grey values of a file, as far as they are less than 8."""
+    if file.mode == "1":
+        return 1
+    if isinstance(file, PngImageFile) and file.mode == "L":
+        return png_bits(str(file.filename))
+    bits = file.tag_v2.get(BITS_PER_SAMPLE) if isinstance(file, TiffImageFile) else None
+    return bits[0] if bits else 8
+
+
+def mask_values(image: Image.Image, classes: Classes, bits: int = 8) -> tuple[np.ndarray, bool]:
     """Return the values of a mask [H, W], and whether they are colours (0xRRGGBB) or grey values.
+
+    Pillow multiplies grey values of less than 8 ``bits``, so that the largest one becomes 255. They
+    are returned as they are stored, unless ``classes.txt`` has all of Pillow's values as colours.
 
     A palette with colours of ``classes.txt`` counts as colours, whatever their order. Its index
     ``IGNORE_INDEX`` remains unless it has the colour of a class. The indices of any other palette
     count as grey values.
     """
     if image.mode in {"1", "L", "F"} or image.mode.startswith("I"):
-        values = np.asarray(image)
-        if image.mode == "F" and not (values == np.round(values)).all():
-            raise ValueError("its values are not whole numbers")
-        return values.astype(np.int64), False
+        return _values_of_grey(image, classes, bits)
     if image.mode == "P":
         if has_ids_in_grey(image, classes):
             return np.asarray(image.convert("L")).astype(np.int64), False
@@ -187,6 +205,20 @@ def mask_values(image: Image.Image, classes: Classes) -> tuple[np.ndarray, bool]
     if not classes.colors and (pixels == pixels[..., :1]).all():  # a grey mask with three channels
         return pixels[..., 0], False
     return _packed(pixels), True
+
+
+def _values_of_grey(image: Image.Image, classes: Classes, bits: int) -> tuple[np.ndarray, bool]:
+    values = np.asarray(image)
+    if image.mode == "F" and not (values == np.round(values)).all():
+        raise ValueError("its values are not whole numbers")
+    values = values.astype(np.int64)
+    if bits >= 8:
+        return values, False
+    step = 255 // (2**bits - 1)
+    stored = values if image.mode == "1" else values // step
+    colors = stored * step * 0x010101
+    in_classes = {*np.unique(colors).tolist()} <= classes.colors.keys()
+    return (colors, True) if in_classes else (stored, False)
 
 
 def has_ids_in_grey(image: Image.Image, classes: Classes) -> bool:
