@@ -61,6 +61,7 @@ def test_classes_of_other_names_get_a_new_head_although_it_would_fit(train, own_
     train(OWN, f"data.root={own_data}", f"init={path}", "trainer.max_epochs=1")
     (line,) = [text for text in caplog.messages if text.startswith("Weights:")]
     assert not line.endswith("new: nothing.")
+    assert "100 %" not in line
 
 
 @pytest.mark.parametrize(
