@@ -100,3 +100,7 @@ def test_a_run_and_its_checkpoint_store_the_weights_as_numbers(train, skewed):
     assert module.class_weights.tolist() == pytest.approx(stored)
     with pytest.raises(SystemExit, match=r"has 3 numbers, but the classes are blue, red"):
         train(OWN, f"data.root={skewed}", "loss.class_weights=[1,2,3]")
+    # ~ if cookiecutter.task == "segmentation"
+    with pytest.raises(SystemExit, match="only cross_entropy has weights"):
+        train(OWN, f"data.root={skewed}", "loss.class_weights=[1,2]", "model.loss=[dice]")
+    # ~ endif

@@ -45,6 +45,13 @@ def test_validation_takes_place_when_it_should(train, words, steps):
     assert (run / "metrics.json").is_file()  # without a validation, the last weights are tested
 
 
+def test_a_sheet_is_drawn_after_the_first_validation_that_is_due(train):
+    words = ("trainer.check_val_every_n_epoch=2", "pictures.every_n_epochs=3")
+    run = train("trainer.max_epochs=6", *words)  # validated after epochs 1, 3 and 5, from 0
+    sheets = sorted(path.name for path in (run / "predictions").iterdir())
+    assert sheets == ["epoch_003.png", "epoch_005.png"]
+
+
 def test_an_interval_longer_than_an_epoch_is_refused(train):
     with pytest.raises(SystemExit) as stopped:
         train("trainer.val_check_interval=5")

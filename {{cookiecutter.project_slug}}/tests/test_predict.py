@@ -58,6 +58,37 @@ def test_a_batch_of_unreadable_images_is_left_out_and_only_unreadable_images_are
     assert "Left out: 1 unreadable image, source/z.jpg" in printed
 
 
+# ~ if cookiecutter.scope == "complete" and cookiecutter.task != "classification"
+@pytest.mark.parametrize("more", [(), ("tiles=32",)])
+def test_what_was_predicted_before_an_unreadable_image_is_kept(train, command, own_data, more):
+    # ~ else
+def test_what_was_predicted_before_an_unreadable_image_is_kept(train, command, own_data):
+    # ~ endif
+    checkpoint = f"checkpoint={train(OWN, f'data.root={own_data}')}/checkpoints/best.ckpt"
+    source, results = Path("source"), Path("results")
+    source.mkdir()
+    for name in "abcd":
+        shutil.copy(next(own_data.rglob("*.jpg")), source / f"{name}.jpg")
+    (source / "e.jpg").write_bytes(b"no image")
+    words = (checkpoint, "tracking=none", "trainer=cpu", "loader.batch_size=2")
+    # ~ if cookiecutter.scope == "complete" and cookiecutter.task != "classification"
+    words += more
+    # ~ endif
+    with pytest.raises(SystemExit, match=r"source/e\.jpg cannot be read"):
+        command("predict", *words, "source=source", "output=results")
+    rows = json.loads((results / "predictions.json").read_text())
+    assert [row["image"] for row in rows] == [f"source/{name}.jpg" for name in "abcd"]
+    assert len(list((results / "predictions").glob("*.jpg"))) == 4
+    # ~ if cookiecutter.task == "segmentation"
+    assert len(list((results / "masks").glob("*.png"))) == 4
+    # ~ elif cookiecutter.task == "detection"
+    assert len(json.loads((results / "coco_images.json").read_text())["images"]) == 4
+    # ~ endif
+    with pytest.raises(SystemExit, match=r"source/e\.jpg cannot be read"):
+        command("predict", *words, "source=source/e.jpg", "output=nothing")
+    assert not Path("nothing").exists()
+
+
 def test_outputs_of_equal_names_get_the_position_of_their_source():
     sources = ["00002_a.jpg", "a.jpg", "a.png", "b/A.jpg", "b/c.jpg", "...jpg", ".x.png"]
     names = output_names(map(Path, sources))

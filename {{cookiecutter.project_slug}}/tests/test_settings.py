@@ -75,6 +75,18 @@ def test_all_mistakes_are_reported_together():
     assert "trainer.max_epochs" in message
 
 
+def test_a_setting_without_a_value_says_where_to_write_it():
+    with pytest.raises(UsageError, match=r"(?s)1 setting is .*optimizer\.lr +is missing: .*base"):
+        settings("~optimizer.lr")
+
+
+def test_presets_in_a_folder_of_the_user_are_read(tmp_path):
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_text("# @package _global_\nseed: 77\n")
+    words = ["--config-dir", str(tmp_path), "--cfg", "job", "experiment=mine"]
+    assert "seed: 77" in run(*words, folder=tmp_path).stdout
+
+
 def test_a_setting_in_the_wrong_group_gets_a_suggestion():
     with pytest.raises(UsageError, match=r"did you mean optimizer\.lr\?"):
         settings("++lr=0.1")
@@ -228,6 +240,7 @@ def run(*words, folder):
         (["--cfg", "job"], "backbone: resnet10t"),
         (["model.bakbone=resnet50"], "did you mean model.backbone?"),
         (["data=shape"], OWN.removeprefix("data=")),
+        (["data=shape"], "data=shape: there is no such preset. Choose from: "),
         (["optimizer=null"], "adamw"),
         (["optimizer=1"], "adamw"),
         (["optimizer="], "adamw"),

@@ -61,6 +61,7 @@ def test_classes_of_other_names_get_a_new_head_although_it_would_fit(train, own_
     train(OWN, f"data.root={own_data}", f"init={path}", "trainer.max_epochs=1")
     (line,) = [text for text in caplog.messages if text.startswith("Weights:")]
     assert not line.endswith("new: nothing.")
+    assert "100 %" not in line
 
 
 @pytest.mark.parametrize(
@@ -108,8 +109,9 @@ def test_pretrained_weights_that_are_missing_or_do_not_fit_are_refused(workplace
 
 
 @pytest.mark.parametrize(("which", "stages"), [("none", 0), ("2", 2), ("backbone", 5)])
-def test_frozen_stages_are_not_trained_and_keep_their_statistics(train, which, stages):
+def test_frozen_stages_are_not_trained_and_keep_their_statistics(train, which, stages, caplog):
     run = train(f"model.freeze={which}", "ema.enabled=false", "trainer.max_epochs=2")
+    assert (f"model.freeze={which} keeps random weights" in caplog.text) == (stages > 0)
     trained = end_of(run)["state_dict"]
     module = module_of(f"model.freeze={which}")
     frozen = {id(parameter) for parameter in module.parameters() if not parameter.requires_grad}

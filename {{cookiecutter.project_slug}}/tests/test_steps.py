@@ -47,6 +47,14 @@ def test_schedule_average_and_log_count_the_steps_of_accumulated_batches(train):
     assert end["global_step"] == end["trained_weights"]["updates"] == 4
 
 
+def test_the_gradient_of_a_step_of_fewer_batches_is_their_mean(train):
+    words = ("optimizer.lr=1e-12", "trainer.max_epochs=1", "optimizer.clip_norm=null")
+    single = column(train(*words), "train/grad_norm")
+    joined = column(train(*words, "trainer.accumulate_grad_batches=3"), "train/grad_norm")
+    assert len(joined) == 2
+    assert joined[1] == pytest.approx(single[3], rel=1e-3)  # of the fourth batch alone
+
+
 def test_each_epoch_logs_a_step_and_its_mean_loss(train):
     every = train("trainer.log_every_n_steps=1")
     losses, means = column(every, "train/loss"), column(every, "train/loss_epoch")

@@ -1,10 +1,12 @@
 import json
+import struct
 import sys
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from {{ cookiecutter.package_name }}.data.videos import (
@@ -43,6 +45,26 @@ def test_a_video_is_read_as_it_was_written(clip):
         assert red > 150
         assert blue < 80
     assert [path.name for path in clip.parent.iterdir()] == ["clip.mp4"]
+
+
+@pytest.mark.parametrize(
+    ("matrix", "corner"),
+    [((1, 0, 0, 1), "top left"), ((0, 1, -1, 0), "top right"), ((-1, 0, 0, -1), "bottom right")],
+)
+def test_a_video_is_turned_as_its_header_says(tmp_path, matrix, corner):
+    picture = Image.new("RGB", (64, 32))
+    picture.paste((255, 255, 255), (0, 0, 16, 16))  # in the upper left
+    write_video(tmp_path / "a.mp4", [picture] * 3, rate=10)
+    content = bytearray((tmp_path / "a.mp4").read_bytes())
+    start = content.index(b"tkhd") + 44  # the matrix a b u, c d v, x y w of ISO 14496-12
+    a, b, c, d = (value << 16 for value in matrix)
+    content[start : start + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    (tmp_path / "a.mp4").write_bytes(content)
+    frame = list(read_frames(tmp_path / "a.mp4", LIMIT))[2]
+    assert frame.shape == ((3, 64, 32) if matrix[0] == 0 else (3, 32, 64))
+    bright = (frame[0] > 128).nonzero().float().mean(dim=0) / torch.tensor(frame.shape[1:])
+    vertical, horizontal = (bright > 0.5).tolist()
+    assert corner == f"{'bottom' if vertical else 'top'} {'right' if horizontal else 'left'}"
 
 
 @pytest.mark.parametrize("content", [b"", b"no video at all" * 100])

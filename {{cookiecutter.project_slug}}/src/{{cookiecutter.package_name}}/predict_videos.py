@@ -15,7 +15,6 @@ from typing import Any
 
 # ~ endif
 import torch
-from lightning.pytorch import Trainer
 from PIL.Image import Image
 from rich.progress import track
 from torch import Tensor
@@ -23,44 +22,30 @@ from torch import Tensor
 from .data.images import UnreadableImageError
 from .data.videos import VIDEO_SUFFIXES, count_frames, frames_per_second, read_frames, write_video
 from .errors import UsageError
+from .predictor import Predictor
 from .settings.schema import PredictSettings
 # ~ if cookiecutter.task == "classification"
-from .task import UNLABELLED, TaskModule, describe, draw_prediction, model_input
+from .task import UNLABELLED, draw_prediction, model_input
+
+# ~ elif cookiecutter.task == "detection"
+from .task import UNLABELLED, draw_prediction, model_input, restored
 
 # ~ else
-from .task import (
-    # ~ if cookiecutter.task == "detection"
-    UNLABELLED,
-    # ~ endif
-    TaskModule,
-    describe,
-    # ~ if cookiecutter.task == "segmentation"
-    draw_frame,
-    # ~ else
-    draw_prediction,
-    # ~ endif
-    model_input,
-    predict_tiles,
-    restored,
-)
+from .task import draw_frame, model_input, restored
 
 # ~ endif
 log = logging.getLogger(__name__)
 
-Rows = list[dict[str, object]]
-
 
 # ~ if cookiecutter.task != "classification"
-def _predict_frames(
-    frames: Sequence[Tensor], module: TaskModule, settings: PredictSettings
-) -> list[Any]:
+def _predict_frames(predictor: Predictor, frames: Sequence[Tensor]) -> list[Any]:
     """Return the predictions of frames, uint8 [C, H, W] each, in the size of the frames."""
-    if settings.tiles is not None:
-        return [predict_tiles(module, frame, settings) for frame in frames]
-    images = torch.stack([model_input(frame, settings.data) for frame in frames])
-    predictions = module.predict_images(images.to(module.device))
+    data = predictor.settings.data
+    if predictor.settings.tiles is not None:
+        return [predictor.predict_tiles(frame) for frame in frames]
+    predictions = predictor.predict(torch.stack([model_input(frame, data) for frame in frames]))
     return [
-        restored(prediction, (frame.shape[1], frame.shape[2]), settings.data)
+        restored(prediction, (frame.shape[1], frame.shape[2]), data)
         for frame, prediction in zip(frames, predictions, strict=True)
     ]
 
@@ -90,32 +75,24 @@ def check_videos(paths: Iterable[Path], settings: PredictSettings) -> list[str]:
     return unreadable
 
 
-def predict_videos(
-    names: Mapping[Path, str],
-    module: TaskModule,
-    trainer: Trainer,
-    settings: PredictSettings,
-    folder: Path,
-    rows: Rows,
-    unreadable: list[str],
-) -> None:
-    """Write ``predictions/<name>.mp4`` for each video, and append an entry of each frame to rows.
+def predict_videos(predictor: Predictor, names: Mapping[Path, str]) -> None:
+    """Write ``predictions/<name>.mp4`` for each video, and add each frame to the tables.
 
-    Videos in ``unreadable`` are left out; it gets those without a readable frame.
+    Videos that ``predictor`` has as unreadable are left out; so are those without a readable frame.
     """
-    module.to(trainer.strategy.root_device).eval()
+    limit = predictor.settings.data.max_pixels
     for path, name in names.items():
-        if path.suffix.lower() not in VIDEO_SUFFIXES or str(path) in unreadable:
+        if path.suffix.lower() not in VIDEO_SUFFIXES or str(path) in predictor.unreadable:
             continue
-        before = len(rows)
-        pictures = _annotated_frames(path, rows, module, trainer, settings)
-        if settings.save == "tables":
+        before = len(predictor.rows)
+        pictures = _annotated_frames(predictor, path)
+        if predictor.settings.save == "tables":
             deque(pictures, maxlen=0)
         else:
-            target = folder / "predictions" / f"{name}.mp4"
-            write_video(target, pictures, rate=frames_per_second(path, settings.data.max_pixels))
-        if len(rows) == before:
-            unreadable.append(str(path))
+            target = predictor.folder / "predictions" / f"{name}.mp4"
+            write_video(target, pictures, rate=frames_per_second(path, limit))
+        if len(predictor.rows) == before:
+            predictor.unreadable.append(str(path))
 
 
 def _frames(path: Path, settings: PredictSettings) -> Iterator[Tensor]:
@@ -136,29 +113,25 @@ def _frames(path: Path, settings: PredictSettings) -> Iterator[Tensor]:
         log.warning("%s: only %d frames can be read: %s", path, count, reason)
 
 
-def _annotated_frames(
-    path: Path, rows: Rows, module: TaskModule, trainer: Trainer, settings: PredictSettings
-) -> Iterator[Image]:
-    """Yield each frame with its prediction drawn, and append its entry to ``rows``."""
+def _annotated_frames(predictor: Predictor, path: Path) -> Iterator[Image]:
+    """Yield each frame with its prediction drawn, after it is added to the tables."""
+    settings, classes = predictor.settings, predictor.module.classes
     frames = enumerate(_frames(path, settings))
     while batch := list(islice(frames, settings.loader.batch_size)):
         # ~ if cookiecutter.task == "classification"
-        images = torch.stack([model_input(frame, settings.data) for _, frame in batch])
-        with torch.inference_mode(), trainer.precision_plugin.forward_context():
-            predictions = module.predict_images(images.to(module.device))
+        inputs = torch.stack([model_input(frame, settings.data) for _, frame in batch])
+        predictions = predictor.predict(inputs)
         # ~ else
-        with torch.inference_mode(), trainer.precision_plugin.forward_context():
-            predictions = _predict_frames([frame for _, frame in batch], module, settings)
+        predictions = _predict_frames(predictor, [frame for _, frame in batch])
         # ~ endif
         for (index, frame), prediction in zip(batch, predictions, strict=True):
             # ~ if cookiecutter.task == "detection"
-            entry = describe(prediction, module.classes, (frame.shape[1], frame.shape[2]))
+            predictor.add(f"{path}#{index}", prediction, (frame.shape[1], frame.shape[2]))
             # ~ else
-            entry = describe(prediction, module.classes)
+            predictor.add(f"{path}#{index}", prediction)
             # ~ endif
-            rows.append({"image": f"{path}#{index}", **entry})
             # ~ if cookiecutter.task == "segmentation"
-            yield draw_frame(frame, prediction, module.classes)
+            yield draw_frame(frame, prediction, classes)
             # ~ else
-            yield draw_prediction(frame, UNLABELLED, prediction, module.classes)
+            yield draw_prediction(frame, UNLABELLED, prediction, classes)
             # ~ endif

@@ -135,3 +135,11 @@ def test_images_are_logged_every_so_many_steps_too(tracked):
     run = tracked("tracking.media.every_n_steps=3", "tracking.media.every_n_validations=2")
     rows = [row["trainer/global_step"] for row in history(run) if "val/predictions" in row]
     assert rows == [3, 6, 8]  # and after the second validation
+
+
+def test_images_are_logged_in_every_so_many_validations_also_of_a_resumed_run(tracked):
+    words = ("trainer.val_check_interval=0.25", "tracking.media.every_n_validations=3")
+    run = tracked(*words, "trainer.max_epochs=1")  # validated after each of 4 steps
+    assert [row["trainer/global_step"] for row in history(run) if "val/predictions" in row] == [3]
+    tracked(f"resume={run.name}", "trainer.max_epochs=2", small=())
+    assert [row["trainer/global_step"] for row in history(run) if "val/predictions" in row] == [6]

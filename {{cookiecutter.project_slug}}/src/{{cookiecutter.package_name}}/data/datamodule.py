@@ -53,7 +53,7 @@ class Datasets:
 
 
 class DataModule(LightningDataModule):
-    """Data loaders for training, validation, test and prediction; training depends on ``seed``."""
+    """Data loaders for training, validation and test; training depends on ``seed``."""
 
     def __init__(
         self, datasets: Datasets, settings: LoaderSettings, *, skip_unreadable: bool, seed: int = 0
@@ -119,10 +119,6 @@ class DataModule(LightningDataModule):
         """Return a loader of the test split in order."""
         return self.loader(self.datasets.test)
 
-    def predict_dataloader(self) -> DataLoader[Any]:
-        """Return a loader of the images to predict, which are passed as the test split."""
-        return self.test_dataloader()
-
     def loader(
         self, dataset: SizedDataset | SeededSamples, sampler: TrainingSampler | None = None
     ) -> DataLoader[Any]:
@@ -168,14 +164,13 @@ class DataModule(LightningDataModule):
         """Record the unreadable images of a batch, or raise an error.
 
         Raises:
-            UsageError: if an image is unreadable without ``skip_unreadable``, or if all images are,
-                except in prediction, where the batch has no results.
+            UsageError: if an image is unreadable without ``skip_unreadable``, or if all images are.
         """
         for path, reason in batch.unreadable:
             if not self.skip_unreadable:
                 raise UnreadableImageError(path, reason)
             self.unreadable.add(path)
-        if not len(batch.images) and not (self.trainer and self.trainer.predicting):
+        if not len(batch.images):
             raise UsageError(
                 f"A whole batch of images is unreadable, {batch.unreadable[0].path} among them.\n"
                 "Repair or remove them, or use a larger loader.batch_size."

@@ -34,7 +34,7 @@ def read_frames(path: Path, max_pixels: int) -> Iterator[Tensor]:
     """Decode a video frame by frame.
 
     Yields:
-        Each frame as uint8 tensor [3, H, W], RGB.
+        Each frame as uint8 tensor [3, H, W], RGB, turned as the file says.
 
     Raises:
         UnreadableImageError: if the file is damaged, empty or not a video, or if a frame has more
@@ -45,8 +45,8 @@ def read_frames(path: Path, max_pixels: int) -> Iterator[Tensor]:
     with _open(path, max_pixels) as video:
         video.streams.video[0].thread_type = "AUTO"
         for frame in video.decode(video=0):
-            pixels = frame.to_ndarray(format="rgb24")
-            yield torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+            pixels = torch.from_numpy(frame.to_ndarray(format="rgb24")).permute(2, 0, 1)
+            yield pixels.rot90(round(frame.rotation / 90), (1, 2)).contiguous()
     if frame is None:
         raise UnreadableImageError(str(path), "it has no frames")
 

@@ -180,6 +180,8 @@ def save_results(
 ) -> None:
     """Write ``coco_results.json``, and ``coco_images.json`` with the images and categories.
 
+    If ``predicted`` raises an error, the predictions before it are written.
+
     Args:
         predicted: the path of each image, the name of its output files, its prediction, and its
             height and width as it is shown.
@@ -188,12 +190,16 @@ def save_results(
     """
     images: list[dict[str, object]] = []
     boxes: list[dict[str, object]] = []
-    for image_id, (path, _, prediction, (height, width)) in enumerate(predicted, start=1):
-        images.append({"id": image_id, "file_name": str(path), "width": width, "height": height})
-        boxes += [
-            {**box, "image_id": image_id, "category_id": box["category_id"] + 1}
-            for box in coco_results(prediction, (height, width))
-        ]
     categories = [{"id": number, "name": name} for number, name in enumerate(classes, start=1)]
-    write_json(folder / "coco_images.json", {"images": images, "categories": categories})
-    write_json(folder / "coco_results.json", boxes)
+    try:
+        for image_id, (path, _, prediction, size) in enumerate(predicted, start=1):
+            image = {"id": image_id, "file_name": str(path), "width": size[1], "height": size[0]}
+            images.append(image)
+            boxes += [
+                {**box, "image_id": image_id, "category_id": box["category_id"] + 1}
+                for box in coco_results(prediction, size)
+            ]
+    finally:
+        if images:
+            write_json(folder / "coco_images.json", {"images": images, "categories": categories})
+            write_json(folder / "coco_results.json", boxes)

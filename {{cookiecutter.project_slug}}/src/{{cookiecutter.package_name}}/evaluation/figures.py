@@ -83,7 +83,7 @@ def _precision_recall(counts: ScoreCounts, path: Path) -> None:
     for label in shown:
         name = _label(counts.classes[label])
         axes.plot(curves.recall[label], curves.precision[label], label=name)
-    axes.plot(mean.recall, mean.precision, color="black", lw=2.5, label=_label("mean of all"))
+    axes.plot(mean.recall, mean.precision, color="black", lw=2.5, label=_label("mean"))
     axes.set(xlim=(0, 1.01), ylim=(0, 1.02))
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     rows = (
@@ -104,7 +104,7 @@ def _thresholds(counts: ScoreCounts, path: Path) -> None:
     if best is not None:
         label = f"best f1 {mean.f1[best]:.3f}\nat {THRESHOLDS[best]:.2f}"
         axes.axvline(THRESHOLDS[best], color="grey", linestyle="--", label=label)
-    axes.set(title="Mean of all classes by threshold", xlabel="threshold of the score")
+    axes.set(title="Mean of the classes by threshold", xlabel="threshold of the score")
     axes.set(xlim=(0, 1), ylim=(0, 1.02))
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     _write(path, figure, ["threshold", *mean._fields], zip(THRESHOLDS, *mean, strict=True))

@@ -33,7 +33,10 @@ class Curves(NamedTuple):
     f1: np.ndarray
 
     def mean(self) -> "Curves":
-        """Return the means over the classes whose value is defined, float [BINS]."""
+        """Return the means over the classes whose value is defined, float [BINS].
+
+        A class without predictions at a threshold makes no mistakes there, but has no precision.
+        """
         return Curves(
             *(np.ma.masked_invalid(values).mean(axis=0).filled(np.nan) for values in self)
         )

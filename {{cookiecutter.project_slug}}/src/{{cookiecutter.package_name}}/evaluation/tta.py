@@ -19,7 +19,7 @@ SAME_IOU = 0.6  # minimum IoU of boxes of the same object in two copies
 MAX_BOXES = 300  # in an image
 # ~ endif
 STEP = 32  # the sides of scaled images are multiples of it
-SIZE = re.compile("size|shape|dimension|height|width", re.IGNORECASE)  # in an error
+SIZE = re.compile("size|shape|dimension|height|width|index k", re.IGNORECASE)  # in an error
 
 
 def average_copies(module: Any, tta: str) -> None:
@@ -93,7 +93,7 @@ class AveragedNetwork(nn.Module):
                 if isinstance(error, torch.OutOfMemoryError) or not SIZE.search(str(error)):
                     raise
                 raise UsageError(
-                    "tta=multiscale: this network accepts images of a single size only.\n"
+                    "tta=multiscale: this network does not accept the copies of other sizes.\n"
                     "Choose tta=flip."
                 ) from error
         # ~ if cookiecutter.task == "segmentation"

@@ -334,15 +334,15 @@ def save_results(
         predicted: the path of each image, the name of its output files, its prediction in the
             size of the image, and this size.
         classes: the class names.
-        folder: the folder in which ``masks/`` is created.
+        folder: the folder in which ``masks/`` is created with the first mask.
     """
-    (folder / "masks").mkdir()
     colors = palette()
     lines = [
         f"{name} {' '.join(map(str, colors[3 * index : 3 * index + 3]))}\n"
         for index, name in enumerate(classes)
     ]
-    write_text(folder / "masks" / "classes.txt", "".join(lines))
     for _path, name, prediction, _size in predicted:
+        if not (folder / "masks").is_dir():
+            write_text(folder / "masks" / "classes.txt", "".join(lines))
         with replacing(folder / "masks" / f"{name}.png") as hidden:
             mask_image(prediction.mask).save(hidden)

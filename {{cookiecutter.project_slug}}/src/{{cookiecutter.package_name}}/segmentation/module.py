@@ -141,11 +141,6 @@ class SegmentationModule(LightningModule):
         iou, dice = overlap(self._confusion)
         return {"iou": rounded(iou.tolist()), "dice": rounded(dice.tolist())}
 
-    def predict_step(self, batch: Batch, batch_idx: int) -> list[tuple[int, Prediction]]:
-        """Return the index of each image in the data set, and its prediction."""
-        predictions = self.predict_images(batch.images) if len(batch.images) else []
-        return list(zip(batch.positions.tolist(), predictions, strict=True))
-
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Build the optimiser and its learning rate schedule."""
         return build_optimizer(self.network, self.settings, self.trainer)

@@ -122,7 +122,10 @@ def _problem(details: ErrorDetails, known: Sequence[str]) -> tuple[str, str]:
         similar += [names[name] for name in difflib.get_close_matches(last, names, n=1)]
         return path, "is not a setting" + (f"; did you mean {similar[0]}?" if similar else "")
     if details["type"] == "missing":
-        return path, "is missing"
+        return path, (
+            "is missing: write its value into configs/base.yaml or, if it belongs to one command, "
+            "into the file of the command"
+        )
     message = details["msg"].removeprefix("Value error, ")
     if details["type"] == "value_error":
         return path, message

@@ -40,8 +40,8 @@ FUNCTIONS = "choice|extend_list|glob|interval|range|shuffle|sort|tag|bool|float|
 PLAIN = re.compile(
     r"[\w.,:/@%+*?|-]*|[{'\"\[].*|.*\$\{.*|(" + FUNCTIONS + r")\(.*\)", flags=re.DOTALL
 )
-# Values that Hydra does not take for the name of a preset.
-NO_NAME = re.compile(r"~?|null|true|false|[\d.]+", flags=re.IGNORECASE)
+NAME = re.compile(r"[\w.~-]*")  # of a preset, but not a list or a path
+ELSEWHERE = ("--config-", "-cd", "hydra.searchpath")  # words that name more folders of presets
 
 
 def launch(command: str, model: type[BaseModel], work: Callable[[DictConfig], None]) -> None:
@@ -145,7 +145,11 @@ def _hydra_word(word: str, *, multirun: bool) -> str:
     if key.startswith("hydra."):
         return word
     if (CONFIGS / key).is_dir():  # values that are not file names end in a traceback of Hydra
-        return f"{key}='{value}'" if NO_NAME.fullmatch(value) else word
+        presets = sorted(path.stem for path in (CONFIGS / key).glob("*.yaml"))
+        elsewhere = any(part.startswith(ELSEWHERE) for part in sys.argv)
+        if NAME.fullmatch(value) and value not in presets and not elsewhere:
+            sys.exit(f"\n{word}: there is no such preset. Choose from: {', '.join(presets)}.\n")
+        return word
     listed = "," in value and value[0] not in "[{'\"" and not multirun
     if listed or not PLAIN.fullmatch(value) or not _is_accepted(f"{key}={value}"):
         value = "'" + re.sub(r"(\\*)'", r"\1\1\\'", value) + "'"

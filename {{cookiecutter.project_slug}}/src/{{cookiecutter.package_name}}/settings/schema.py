@@ -261,11 +261,12 @@ class PredictSettings(Settings):
     def _named(cls, source: object) -> object:
         if not source:
             raise ValueError("name the images to predict: source=<file, folder or glob>")
-        return source
+        return str(Path(str(source)).expanduser())
 
     @field_validator("output")
     @classmethod
     def _overwrites_nothing(cls, output: Path | None) -> Path | None:
+        output = output and output.expanduser()
         if output is not None and (output.is_file() or (output.is_dir() and any(output.iterdir()))):
             raise ValueError(f"{output} exists already: name a new folder")
         return output

@@ -60,11 +60,21 @@ class ValidationImages(Callback):
         # ~ if cookiecutter.scope == "complete"
         self.logger = logger
         self.step = 0  # at which images were logged last
+        self.validations = 0  # that have drawn a sheet
 
         # ~ else
         self.logger = logger
+        self.validations = 0  # that have drawn a sheet
 
         # ~ endif
+    def state_dict(self) -> dict[str, Any]:
+        """Return the number of validations, which a resumed training run continues."""
+        return {"validations": self.validations}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue the number of validations."""
+        self.validations = state_dict["validations"]
+
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Register ``send`` with ``PredictionPictures``, which then calls it with its samples."""
         self.classes: list[str] = cast("Any", pl_module).classes
@@ -92,9 +102,10 @@ class ValidationImages(Callback):
     # ~ endif
 
     def send(self, trainer: Trainer, samples: Sequence[PredictedSample]) -> None:
-        """Log the samples in every ``tracking.media.every_n_validations``-th epoch."""
+        """Log the samples of every ``tracking.media.every_n_validations``-th validation."""
         media = self.logger.tracking.media
-        if (trainer.current_epoch + 1) % media.every_n_validations or not media.images:
+        self.validations += 1
+        if self.validations % media.every_n_validations or not media.images:
             return
         monitor = cast("Any", trainer.lightning_module).settings.monitor
         if (trainer.global_step - 1, monitor) in self.logger.logged:  # of a repeated epoch

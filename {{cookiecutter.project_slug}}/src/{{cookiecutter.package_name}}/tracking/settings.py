@@ -21,7 +21,7 @@ class MediaSettings(Strict):
     )
     every_n_validations: int = Field(
         ge=1,
-        description="Log images every n epochs, of those that draw a sheet (see "
+        description="Log images in every n-th validation, of those that draw a sheet (see "
         "pictures.every_n_epochs).",
     )
     # ~ if cookiecutter.scope == "complete"

@@ -30,11 +30,22 @@ def with_class_weights(settings: Settings, datasets: Datasets) -> Settings:
     and ``n_class`` count training {{ 'pixels' if cookiecutter.task == 'segmentation' else 'labels' }}; it is 1 for a class that does not occur.
 
     Raises:
+        # ~ if cookiecutter.task == "segmentation"
+        UsageError: if the number of weights is not the number of classes, or no loss uses them.
+        # ~ else
         UsageError: if the number of weights is not the number of classes.
+        # ~ endif
     """
     chosen, classes = settings.loss.class_weights, datasets.classes
     if chosen is None:
         return settings
+    # ~ if cookiecutter.task == "segmentation"
+    if "cross_entropy" not in settings.model.loss:
+        raise UsageError(
+            "loss.class_weights has no effect: only cross_entropy has weights.\n"
+            "Add cross_entropy to model.loss, or leave out loss.class_weights."
+        )
+    # ~ endif
     if chosen == "balanced":
         counts = _count(datasets)
         balanced = counts.sum() / (len(classes) * np.maximum(counts, 1))

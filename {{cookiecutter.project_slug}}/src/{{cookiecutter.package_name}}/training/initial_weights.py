@@ -81,7 +81,7 @@ def report(network: nn.Module, loaded: Collection[str], source: str) -> None:
     parts += [key for key in new if not any(key.startswith(f"{part}.") for part in parts)]
     named = ", ".join(parts[:MAX_PARTS]) + (" ..." if len(parts) > MAX_PARTS else "")
     share = 1 - sum(sizes[name] for name in new) / sum(sizes.values())
-    log.info("Weights: %.0f %% from %s; new: %s.", 100 * share, source, named or "nothing")
+    log.info("Weights: %d %% from %s; new: %s.", 100 * share, source, named or "nothing")
 
 
 def _fitting(

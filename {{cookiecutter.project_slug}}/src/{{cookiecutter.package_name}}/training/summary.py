@@ -33,6 +33,11 @@ def log_start(
         "%s of %d classes: %s, %.1f million parameters%s.",
         *(TASK, classes, name, total / 1e6, frozen),
     )
+    if frozen and not settings.model.pretrained and settings.init is None:
+        log.warning(
+            "model.freeze=%s keeps random weights. For trained weights: model.pretrained=true",
+            settings.model.freeze,
+        )
     # ~ else
     log.info("%s of %d classes: %s, %.1f million parameters.", TASK, classes, name, total / 1e6)
     # ~ endif

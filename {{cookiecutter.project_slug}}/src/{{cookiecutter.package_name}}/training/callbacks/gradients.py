@@ -23,7 +23,16 @@ class Gradients(Callback):
     def on_before_optimizer_step(
         self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer
     ) -> None:
-        """Clip the gradients unless ``clip_norm`` is None, and log their norm at logging steps."""
+        """Clip the gradients unless ``clip_norm`` is None, and log their norm at logging steps.
+
+        Lightning divides the sum of the gradients by ``accumulate_grad_batches``, also in the last
+        step of an epoch, which may have fewer batches. Here it becomes their mean.
+        """
+        batches = trainer.fit_loop.batch_idx % trainer.accumulate_grad_batches + 1  # of the step
+        if batches < trainer.accumulate_grad_batches:
+            for parameter in pl_module.parameters():
+                if parameter.grad is not None:
+                    parameter.grad *= trainer.accumulate_grad_batches / batches
         norm = nn.utils.clip_grad_norm_(pl_module.parameters(), self.clip_norm or float("inf"))
         if is_logging_step(trainer, trainer.global_step + 1):
             # A CPU tensor, since Lightning would copy a float to the GPU and wait for the copy.

@@ -38,6 +38,9 @@ Sink = Callable[[Trainer, Sequence[PredictedSample]], None]
 class PredictionPictures(Callback):
     """Write a sheet of predictions to ``epoch_<n>.png`` every ``every_n_epochs`` epochs.
 
+    # ~ if cookiecutter.scope == "complete"
+    If several epochs pass between two validations, it is written after the next validation.
+    # ~ endif
     Each function in ``sinks`` is called with the samples; other callbacks may append functions.
     """
 
@@ -57,7 +60,12 @@ class PredictionPictures(Callback):
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Predict the samples with the current, possibly averaged weights, and call the sinks."""
-        if not trainer.is_global_zero or (trainer.current_epoch + 1) % self.every_n_epochs:
+        since_due = (trainer.current_epoch + 1) % self.every_n_epochs  # epochs
+        # ~ if cookiecutter.scope == "complete"
+        if not trainer.is_global_zero or since_due >= (trainer.check_val_every_n_epoch or 1):
+        # ~ else
+        if not trainer.is_global_zero or since_due:
+        # ~ endif
             return
         shown = self.predict(trainer, pl_module)
         for sink in self.sinks if shown else []:

@@ -1,0 +1,72 @@
+"""Predict images in memory, and collect what is found in them for the tables."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Trainer
+from torch import Tensor
+
+from .run.files import write_csv, write_json
+from .settings.schema import PredictSettings
+from .task import (
+    TaskModule,
+    describe,
+    # ~ if cookiecutter.scope == "complete" and cookiecutter.task != "classification"
+    predict_tiles,
+    # ~ endif
+    # ~ if cookiecutter.task == "detection"
+    table_rows,
+    # ~ endif
+)
+
+
+@dataclass
+class Predictor:
+    """The module and the settings of a prediction, and what is found in each file."""
+
+    module: TaskModule
+    trainer: Trainer  # its device and its precision are used
+    settings: PredictSettings
+    folder: Path  # of the results
+    rows: list[dict[str, object]] = field(default_factory=list)  # the entries of the tables
+    unreadable: list[str] = field(default_factory=list)  # the paths of files that are left out
+
+    def __post_init__(self) -> None:
+        self.trainer.precision_plugin.convert_module(self.module)
+        self.module.to(self.trainer.strategy.root_device).eval()
+
+    def predict(self, inputs: Tensor) -> list[Any]:
+        """Return the predictions for model inputs, uint8 [B, C, H, W]."""
+        with torch.inference_mode(), self.trainer.precision_plugin.forward_context():
+            return self.module.predict_images(inputs.to(self.module.device))
+
+    # ~ if cookiecutter.scope == "complete" and cookiecutter.task != "classification"
+    def predict_tiles(self, image: Tensor) -> Any:
+        """Return the prediction of an image of any size, uint8 [C, H, W], in tiles."""
+        with torch.inference_mode(), self.trainer.precision_plugin.forward_context():
+            return predict_tiles(self.module, image, self.settings)
+
+    # ~ endif
+    # ~ if cookiecutter.task == "detection"
+    def add(self, name: str, prediction: Any, size: tuple[int, int]) -> None:
+        """Add an entry of the tables: of an image or a frame of this name, height and width."""
+        entry = describe(prediction, self.module.classes, size)
+        # ~ else
+    def add(self, name: str, prediction: Any) -> None:
+        """Add an entry of the tables: of an image or a frame of this name."""
+        entry = describe(prediction, self.module.classes)
+        # ~ endif
+        self.rows.append({"image": name, **entry})
+
+    def write_tables(self) -> None:
+        """Write ``predictions.json`` and ``predictions.csv``, unless there is nothing to write."""
+        rows = self.rows
+        if not rows or self.settings.save == "pictures":
+            return
+        write_json(self.folder / "predictions.json", rows)
+        # ~ if cookiecutter.task == "detection"
+        rows = [cells for row in rows for cells in table_rows(row)]
+        # ~ endif
+        write_csv(self.folder / "predictions.csv", list(rows[0]), (row.values() for row in rows))
