@@ -99,7 +99,7 @@ def test_masks_of_targets_and_predictions_lie_over_the_images(recorded):
 def test_images_are_as_rare_and_as_small_as_the_settings_ask_for(tracked):
     run = tracked(
         "trainer.max_epochs=3",
-        "tracking.media.every_n_validations=2",
+        "pictures.every_n_epochs=2",
         "tracking.media.images=1",
         "data.image_size=64",
         "tracking.media.pixels=32",

@@ -16,7 +16,8 @@ from typing import Any
 
 from ..run.folder import Run
 from ..run.signals import Interrupted, interruptible
-from .client import package, reason, wandb_command
+from ..settings.schema import METRICS
+from .client import installed, package, reason, wandb_command
 from .pending import PENDING, do_pending, is_file_in, keep_latest, log_version, resumed_run
 from .upload_status import COMPLETE, Session, missing_on_server, sessions, times_of_rows
 
@@ -28,6 +29,8 @@ def main() -> None:
     parser = argparse.ArgumentParser("wandb-sync", description=__doc__)
     parser.add_argument("runs", nargs="?", type=Path, default=Path("runs"), help="the runs' folder")
     runs: Path = parser.parse_args().runs
+    if not installed():
+        sys.exit("\nwandb-sync needs the package wandb. Install it: uv sync\n")
     if not runs.is_dir():
         sys.exit(f"\n{runs} is not a folder. Name the folder of the runs: wandb-sync runs\n")
     try:
@@ -144,17 +147,17 @@ def _send_missing(session: Session, run: Any, held: Set[float]) -> None:
 
 
 def _unflattened(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a row in which each image, table and the like is a mapping again.
+    """Return a row in which each image, table, best and last score is a mapping again.
 
     W&B's reader prints ``{"a": {"_type": "image-file", "path": ...}}`` as ``a._type`` and
     ``a.path``. What W&B itself adds to each row is left out, except the time.
     """
     media = [key.removesuffix("._type") for key in row if key.endswith("._type")]
-    values: dict[str, Any] = {name: {} for name in media}
+    values: dict[str, Any] = {}
     for key, value in row.items():
-        name = next((name for name in media if key.startswith(f"{name}.")), None)
+        name = next((name for name in (*media, *METRICS) if key.startswith(f"{name}.")), None)
         if name is not None:
-            values[name][key.removeprefix(f"{name}.")] = value
+            values.setdefault(name, {})[key.removeprefix(f"{name}.")] = value
         elif key not in {"_step", "_runtime", "_wandb", "_wandb.runtime"}:
             values[key] = value
     return values
