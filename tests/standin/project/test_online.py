@@ -27,6 +27,8 @@ def test_a_training_an_evaluation_and_a_prediction_arrive_with_their_lineage(ser
         "tracking.alerts.finished=true",
         "tracking.watch=all",
     )
+    assert "not complete" not in caplog.text
+    assert list(run.glob("wandb/run-*/complete"))
     link = (run / "wandb-url.txt").read_text().strip()
     assert link.endswith(f"/runs/{run.name}")
     assert link in caplog.text

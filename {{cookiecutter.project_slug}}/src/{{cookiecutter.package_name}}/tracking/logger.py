@@ -53,6 +53,7 @@ class RunLogger(WandbLogger):
         # ~ if cookiecutter.scope == "complete"
         self.artifacts: list[dict[str, Any]] = []  # with their files, see ``log_files``
         # ~ endif
+        self.epoch = 0  # of the last row
         self.failures: set[str] = set()
         self.defined: set[str] = set()  # metrics whose axis is the epoch
         self.scores: dict[str, list[float]] = defaultdict(list)  # of all sessions, by metric
@@ -131,7 +132,9 @@ class RunLogger(WandbLogger):
                     # The summary has the last value and, of a score, the best.
                     summary = f"last,{METRICS[name]}" if name in METRICS else None
                     self.experiment.define_metric(name, step_metric="epoch", summary=summary)
-            super().log_metrics(metrics, step)
+            # Images and tables are logged without their epoch, which is their axis.
+            self.epoch = metrics.get("epoch", self.epoch)
+            super().log_metrics({"epoch": self.epoch, **metrics}, step)
             for name in scores:  # of W&B's own, the best is that since the run was resumed
                 best = {"max": max, "min": min}[METRICS[name]](self.scores[name])
                 values = {"last": self.scores[name][-1], METRICS[name]: best}

@@ -16,7 +16,6 @@ from typing import Any
 
 from ..run.folder import Run
 from ..run.signals import Interrupted, interruptible
-from ..settings.schema import METRICS
 from .client import installed, package, reason, wandb_command
 from .pending import PENDING, do_pending, is_file_in, keep_latest, log_version, resumed_run
 from .upload_status import COMPLETE, Session, missing_on_server, sessions, times_of_rows
@@ -147,17 +146,17 @@ def _send_missing(session: Session, run: Any, held: Set[float]) -> None:
 
 
 def _unflattened(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a row in which each image, table, best and last score is a mapping again.
+    """Return a row in which each image, table and the like is a mapping again.
 
     W&B's reader prints ``{"a": {"_type": "image-file", "path": ...}}`` as ``a._type`` and
     ``a.path``. What W&B itself adds to each row is left out, except the time.
     """
     media = [key.removesuffix("._type") for key in row if key.endswith("._type")]
-    values: dict[str, Any] = {}
+    values: dict[str, Any] = {name: {} for name in media}
     for key, value in row.items():
-        name = next((name for name in (*media, *METRICS) if key.startswith(f"{name}.")), None)
+        name = next((name for name in media if key.startswith(f"{name}.")), None)
         if name is not None:
-            values.setdefault(name, {})[key.removeprefix(f"{name}.")] = value
+            values[name][key.removeprefix(f"{name}.")] = value
         elif key not in {"_step", "_runtime", "_wandb", "_wandb.runtime"}:
             values[key] = value
     return values

@@ -111,7 +111,7 @@ class EvaluationTables(Callback):
             if self.rows:
                 values["predictions"] = table(logger, self.rows)
             named = {f"{module.tested_split}/{name}": value for name, value in values.items()}
-            logger.log_metrics(named | {"epoch": trainer.current_epoch}, trainer.global_step)
+            logger.log_metrics(named, trainer.global_step)
 
 
 def table(logger: RunLogger, rows: Sequence[Mapping[str, Any]]) -> Any:
