@@ -1,6 +1,7 @@
 """Experiment trackers: any Lightning logger, by a file in ``configs/tracking``."""
 
 import csv
+import json
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,15 @@ def test_loggers_write_into_the_run_folder_and_continue_after_resuming(train):
     assert csv_scalars(run, MONITOR) == pytest.approx(measured(run)[1:])
     assert "optimizer.lr" in (run / "mine" / "hparams.yaml").read_text()
     assert [path.name for path in Path("runs").iterdir()] == [run.name]
+
+
+def test_the_metrics_of_an_evaluation_are_named_after_its_split(train, command):
+    trained = train("tracking=none", "trainer.max_epochs=1")
+    checkpoint = f"checkpoint={trained}/checkpoints/best.ckpt"
+    run = command("evaluate", checkpoint, "split=val", "tracking=tensorboard", "trainer=cpu")
+    score = json.loads((run / "metrics.json").read_text())[MONITOR]
+    assert tensorboard_scalars(run, MONITOR) == pytest.approx([score])
+    assert measured(run) == pytest.approx([score])
 
 
 @pytest.mark.parametrize(

@@ -111,6 +111,6 @@ def test_without_a_server_that_answers_the_run_is_recorded_offline(server, track
     run = tracked("trainer.max_epochs=1", "tracking.init_timeout=1", "tracking.mode=online")
     assert (run / "metrics.json").is_file()
     assert len(logged(run, MONITOR)) == 1
-    assert ("no API key" if fault == "no key" else "cannot be reached") in caplog.text
+    assert ("no valid API key" if fault == "no key" else "cannot be reached") in caplog.text
     assert not server.runs
     assert not list(run.glob("wandb/run-*"))

@@ -3,14 +3,13 @@
 import json
 import os
 import re
+import shutil
 import signal
 
 import pytest
-from shape_sorter import train
 from shape_sorter.clusters.preemption import Preemption
 from shape_sorter.task import MONITOR
 from shape_sorter.tracking import lineage
-from shape_sorter.training import trainer
 from small import OWN
 from tracked import KEY, PLAIN
 
@@ -28,6 +27,8 @@ def test_a_training_an_evaluation_and_a_prediction_arrive_with_their_lineage(ser
         "tracking.alerts.finished=true",
         "tracking.watch=all",
     )
+    assert "not complete" not in caplog.text
+    assert list(run.glob("wandb/run-*/complete"))
     link = (run / "wandb-url.txt").read_text().strip()
     assert link.endswith(f"/runs/{run.name}")
     assert link in caplog.text
@@ -107,8 +108,13 @@ def test_a_data_set_is_a_version_for_each_fingerprint(server, tracked, monkeypat
 
 
 def test_a_data_set_is_downloaded_once_and_is_an_input_of_the_run(server, tracked, own_data, workplace, monkeypatch):
+    (own_data / ".env").write_text("A_TOKEN=secret")
+    linked = (own_data / "red").rename(workplace / "red")
+    (own_data / "red").symlink_to(linked)
     tracked(OWN, f"data.root={own_data}", "tracking.log_data=content", "trainer.max_epochs=1")
     (data,) = of_type(server, "dataset")
+    assert "data/red/0.jpg" in data.files
+    assert not [name for name in data.files if ".env" in name]
     own_data.rename(workplace / "elsewhere")
     monkeypatch.setenv("WANDB_CACHE_DIR", str(workplace / "another-machine"))
     words = (OWN, "data.root=wandb:data-imagefolder:latest", "trainer.max_epochs=1")
@@ -121,7 +127,7 @@ def test_a_data_set_is_downloaded_once_and_is_an_input_of_the_run(server, tracke
         assert trained.used == [data]
         assert re.fullmatch(r"artifacts/data-imagefolder-v0-\w{8}/data", trained.config["data"]["root"])
         assert trained.config["data_fingerprint"] == data.metadata["fingerprint"]
-    assert downloads[0] >= len(list((workplace / "elsewhere").rglob("*.jpg")))
+    assert downloads[0] >= len(list(linked.rglob("*.jpg")))
     assert downloads[1] == 0
     assert of_type(server, "dataset") == [data]
     tracked(f"checkpoint={run}/checkpoints/best.ckpt", words[1], name="evaluate", small=PLAIN)
@@ -137,8 +143,10 @@ def test_data_that_were_logged_by_reference_are_used_where_they_are(server, trac
     assert server.runs[run.name].used == of_type(server, "dataset")
     (link,) = workplace.glob("artifacts/data-imagefolder-v0-*/data")
     assert link.resolve() == own_data
-    (link.parent / "artifact.txt").unlink()
     (own_data / "notes.txt").write_text("changed")
+    with pytest.raises(SystemExit, match=rf"has changed since it was fetched.\nRemove artifacts/{link.parent.name}"):
+        tracked(*words)
+    shutil.rmtree(link.parent)
     with pytest.raises(SystemExit, match=r"(?s)has changed.*tracking\.log_data=content"):
         tracked(*words)
 
@@ -154,26 +162,23 @@ def test_a_training_that_was_preempted_or_resumed_goes_on_in_its_run(server, tra
             tracked()
     ((name, run),) = server.runs.items()
     assert "SIGUSR1" in run.summary["failure"]
+    run.name = "renamed"  # in the browser
     tracked("resume=auto")
     tracked(f"resume={name}", "trainer.max_epochs=3")
     assert list(server.runs) == [name]
-    assert run.state == "finished"
+    assert (run.state, run.name) == ("finished", "renamed")
     assert "failure" not in run.summary
     assert [row["epoch"] for row in run.history if MONITOR in row] == [0, 1, 2]
     steps = [row["_step"] for row in run.history]
     assert steps == sorted(set(steps))
 
 
-def test_models_without_an_alias_are_deleted_if_the_settings_ask_for_it(server, tracked, monkeypatch):
-    original = trainer.checkpoint_callbacks
-
-    def always_better(settings, run, **_):
-        return original(settings, run, monitor="epoch", mode="max")
-
-    monkeypatch.setattr(train, "checkpoint_callbacks", always_better)
-    tracked("trainer.max_epochs=3", "tracking.log_model=all", "tracking.prune_models=true")
-    models = of_type(server, "model")
-    assert [model.metadata["epoch"] for model in models] == [0, 1, 2, 2]
-    assert [model.state == "DELETED" for model in models] == [True, True, False, False]
-    best, last = models[2:]
-    assert (best.aliases, set(last.aliases)) == (["best"], {"last", "latest"})
+def test_a_training_that_is_resumed_with_other_data_uses_both_versions(server, tracked, workplace, caplog):
+    caplog.set_level("INFO")
+    run = tracked("trainer.max_epochs=1")
+    (workplace / "data" / "shapes" / "notes.txt").write_text("changed")
+    tracked(f"resume={run.name}", "trainer.max_epochs=2")
+    first, second = of_type(server, "dataset")
+    assert server.runs[run.name].used == [first, second]
+    assert server.runs[run.name].config["data_fingerprint"] == second.metadata["fingerprint"]
+    assert "failed" not in caplog.text

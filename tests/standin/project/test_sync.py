@@ -11,7 +11,7 @@ from server import Server
 from shape_sorter import train
 from shape_sorter.clusters.preemption import Preemption
 from shape_sorter.run.folder import Run
-from shape_sorter.task import MONITOR
+from shape_sorter.task import METRICS, MONITOR
 from shape_sorter.tracking import images, lineage, pending, promote, sync, upload_status
 from shape_sorter.tracking.client import wandb_command
 from shape_sorter.training import trainer
@@ -52,8 +52,9 @@ def test_offline_runs_are_uploaded_and_waiting_actions_are_done(server, offline,
     assert "0 of 0 runs uploaded" in capsys.readouterr().out
 
 
-def test_the_server_gets_only_what_it_lacks_of_a_run(server, offline, workplace):
+def test_the_server_gets_only_what_it_lacks_of_a_run(server, offline, workplace, monkeypatch):
     run = offline("tracking.alerts.finished=true")
+    monkeypatch.setenv("WANDB_MODE", "offline")  # as for the trainings of a cluster
     rows, folder = history(run), file_of(run).parent
 
     def received():
@@ -250,6 +251,8 @@ def test_a_run_that_is_refused_in_the_middle_counts_as_not_arrived_until_sync_br
     received = server.runs[run.name]
     assert received.state == "finished"
     assert len(received.history) == len(history(run))
+    scores = logged(run, MONITOR)
+    assert received.summary[MONITOR] == {"last": scores[-1], METRICS[MONITOR]: max(scores)}
     folder = file_of(run).parent / "files"
     pictures = {path.relative_to(folder).as_posix() for path in folder.glob("media/images/**/*.jpg")}
     assert pictures

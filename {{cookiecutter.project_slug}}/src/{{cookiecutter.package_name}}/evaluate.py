@@ -42,15 +42,16 @@ def run_evaluation(settings: EvaluateSettings, run: Run) -> None:
         skip_unreadable=settings.data.skip_unreadable,
     )
     results = EvaluationResults()
+    module.tested_split = settings.split
     with open_trackers(settings, run, job="evaluate") as (loggers, callbacks):
-        trainer = build_trainer(settings, run, loggers=loggers, callbacks=[results, *callbacks])
-        measured = trainer.test(module, datamodule=datamodule, verbose=False)[0]
+        trainer = build_trainer(
+            settings,
+            run,
+            loggers=[MetricsFile(run.metrics), *loggers],
+            callbacks=[results, *callbacks],
+        )
+        (metrics,) = trainer.test(module, datamodule=datamodule, verbose=False)
         datamodule.share_unreadable()
-        metrics = {
-            name.replace("test", settings.split, 1): value for name, value in measured.items()
-        }
-        # As a logger of the trainer, the file would name each split ``test``.
-        MetricsFile(run.metrics).log_metrics({"epoch": 0, **metrics}, 0)
         if trainer.is_global_zero:
             write_report(
                 run,

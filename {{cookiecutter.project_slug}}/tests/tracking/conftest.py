@@ -50,7 +50,6 @@ def recorded(tmp_path_factory):
         "tracking.notes=some notes",
         "tracking.media.images=5",
         # ~ if cookiecutter.scope == "complete"
-        "tracking.media.worst=3",
         "tracking.log_model=all",
         "trainer.save_top_k=2",
         "tracking.watch=all",

@@ -80,9 +80,10 @@ def test_metrics_are_logged_by_epoch_and_summarised_by_their_best_value(recorded
         name
         for row in rows
         for name, value in row.items()
-        if name.startswith(("val/", "test/")) and isinstance(value, float)
+        if name.startswith(("val/", "test/", "train/loss_epoch")) and isinstance(value, float)
     }
-    assert {defined[name]["step_metric"] for name in by_epoch} == {"epoch"}
+    assert "train/loss_epoch" in by_epoch
+    assert {defined[name]["step_metric"] for name in {*by_epoch, "val/predictions"}} == {"epoch"}
     for name in measured:
         assert defined[name]["summary"] == {METRICS[name]: True, "last": True}
 
@@ -162,6 +163,13 @@ def test_a_variable_that_wandb_does_not_know_is_named_with_the_known_values(
     with pytest.raises(SystemExit, match=rf"{name}={value}: .*{known}") as raised:
         tracked("trainer.max_epochs=1")
     assert len(str(raised.value).strip().splitlines()) == 1
+
+
+def test_a_key_with_a_line_break_is_refused_without_being_shown(tracked, monkeypatch):
+    monkeypatch.setenv("WANDB_API_KEY", f"{KEY}\n")
+    with pytest.raises(SystemExit, match="API key cannot start or end with whitespace") as raised:
+        tracked("trainer.max_epochs=1")
+    assert KEY not in str(raised.value)
 
 
 @pytest.mark.parametrize("mode", ["offline", "disabled"])
@@ -246,17 +254,18 @@ def test_train_evaluate_and_predict_each_record_a_run_without_a_key(
     )
     monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{silent_server.getsockname()[1]}")
     trained = tracked(OWN, f"data.root={own_data}", "trainer.max_epochs=1")
-    assert "no API key, so this run is recorded offline" in caplog.text
+    assert "no valid API key, so this run is recorded offline" in caplog.text
     assert "; tracking: Wandb." in caplog.text
     checkpoint = f"checkpoint={trained}/checkpoints/best.ckpt"
     monkeypatch.setenv("WANDB_RUN_ID", trained.name)  # left over from the training
-    evaluated = tracked(checkpoint, name="evaluate", small=PLAIN)
+    evaluated = tracked(checkpoint, "split=val", name="evaluate", small=PLAIN)
     predicted = tracked(checkpoint, f"source={own_data}", name="predict", small=PLAIN)
     assert trained.name not in {evaluated.name, predicted.name}
     for run, job in ((trained, "train"), (evaluated, "evaluate"), (predicted, "predict")):
         assert (started(run)["job_type"], exit_code(run)) == (job, 0)
-    for run in (trained, evaluated):
-        assert any(TEST in row for row in history(run))
+    for run, metric in ((trained, TEST), (evaluated, MONITOR)):
+        assert any(metric in row for row in history(run))
+    assert not any(TEST in row for row in history(evaluated))
     assert modes == ["offline"] * 3
     with pytest.raises(BlockingIOError):  # no connection: there is nothing to wait for
         silent_server.accept()
@@ -345,7 +354,7 @@ def test_project_and_entity_come_from_the_environment_and_secrets_reach_nothing(
 ):
     for name, value in {"PROJECT": "another", "ENTITY": "a-team", "API_KEY": KEY}.items():
         monkeypatch.setenv(f"WANDB_{name}", value)
-    origin = ["remote", "add", "origin", "https://me:hush-hush@example.org/a.git"]
+    origin = ["remote", "add", "origin", "https://hush-hush:x-oauth-basic@example.org/a.git"]
     commit = ["commit", "-qm", "first", "--allow-empty"]
     for words in (["init", "-q"], origin, commit, ["add", "-N", "."]):
         subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b.c", *words], check=True)
@@ -356,6 +365,7 @@ def test_project_and_entity_come_from_the_environment_and_secrets_reach_nothing(
         "trainer.max_epochs=1",
         f"tracking.notes={texts[0]}",
         f"tracking.name={texts[1]}",
+        f"tracking.job_type={texts[1]}",
         f"tracking.tags=['{texts[2]}']",
     )
     assert (started(run)["project"], started(run)["entity"]) == ("another", "a-team")
@@ -380,6 +390,22 @@ def test_the_rows_of_a_run_that_was_killed_before_wandb_wrote_them_are_logged_on
     file_of(run).write_bytes(file_of(run).read_bytes()[:7])  # W&B writes rows seconds later
     tracked(f"resume={run.name}", "trainer.max_epochs=2")
     assert [row["epoch"] for row in history(run) if MONITOR in row] == [0, 1]
+
+
+def test_the_rows_of_a_session_that_was_not_tracked_are_logged_on_resume(tracked, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setenv("WANDB_MODE", "disabled")
+        run = tracked("trainer.max_epochs=1")
+    tracked(f"resume={run.name}", "trainer.max_epochs=2")
+    assert [row["epoch"] for row in history(run) if MONITOR in row] == [0, 1]
+
+
+def test_a_resumed_run_keeps_its_name(tracked):
+    run = tracked("trainer.max_epochs=1")
+    assert started(run)["display_name"].startswith("{{ cookiecutter.task }}")
+    tracked(f"resume={run.name}", "trainer.max_epochs=2")
+    assert len([*run.glob("wandb/offline-run-*")]) == 2
+    assert not started(run).get("display_name")  # it may have been changed on the server
 
 
 def test_the_best_score_in_the_summary_of_a_resumed_run_is_that_of_all_its_sessions(tracked):

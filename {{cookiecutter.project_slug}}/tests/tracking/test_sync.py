@@ -33,6 +33,13 @@ def test_a_run_with_missing_files_is_not_uploaded(tracked, workplace, monkeypatc
     assert action["artifact"].startswith("data-shapes:")
 
 
+def test_without_the_package_its_installation_is_named(workplace, monkeypatch):
+    monkeypatch.setattr(sync, "installed", lambda: False)
+    monkeypatch.setattr(sys, "argv", ["wandb-sync", str(workplace)])
+    with pytest.raises(SystemExit, match="Install it: uv sync"):
+        sync.main()
+
+
 def test_a_folder_that_does_not_exist_is_named(workplace, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["wandb-sync", "nowhere"])
     with pytest.raises(SystemExit, match="nowhere is not a folder"):

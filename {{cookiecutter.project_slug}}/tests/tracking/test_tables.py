@@ -21,7 +21,7 @@ from small import STRIPES, write_striped
 
 
 # ~ else
-from reading import artifacts, entries, logged, read_table, table
+from reading import artifacts, entries, read_table, table
 
 
 # ~ endif
@@ -36,8 +36,6 @@ def test_the_data_table_shows_images_of_every_split(recorded):
     for row in rows:
         assert (recorded.parents[1] / "data" / "shapes" / row["id"]).is_file()
         assert (row["width"], row["height"]) == (32, 32)
-        assert 0 < row["brightness"] < 255
-        assert row["image"]["_type"] == "image-file"
         # ~ if cookiecutter.task == "classification"
         assert row["label"] in row["id"]
         # ~ elif cookiecutter.task == "detection"
@@ -47,7 +45,7 @@ def test_the_data_table_shows_images_of_every_split(recorded):
         assert row["labels"].startswith("background")
         assert "target" in row["image"]["masks"]
         # ~ endif
-        assert row["contrast"] > 0
+        assert row["image"]["_type"] == "image-file"
 
 
 def test_the_prediction_table_is_bounded_and_joins_the_data_table(recorded):
@@ -144,10 +142,3 @@ def test_precision_and_recall_are_a_chart_with_a_curve_for_each_class(recorded):
     for name in {row["class"] for row in rows}:
         recalls = [row["recall"] for row in rows if row["class"] == name]
         assert recalls == sorted(recalls)
-
-
-def test_scores_are_histograms_of_right_and_wrong(recorded):
-    for name in ("right", "wrong"):
-        (histogram,) = logged(recorded, f"test/scores_{name}")
-        assert len(histogram["values"]) == 100
-    assert sum(histogram["values"]) > 0

@@ -59,6 +59,7 @@ class ClassificationModule(LightningModule):
         super().__init__()
         self.settings = settings
         self.classes = classes
+        self.tested_split = "test"  # the names of the metrics of a test begin with it
         count = len(classes)
         self.network = build_network(
             settings.model,
@@ -99,7 +100,7 @@ class ClassificationModule(LightningModule):
         )
         # ~ endif
         self.val_metrics = metrics.clone(prefix="val/")
-        self.test_metrics = metrics.clone(prefix="test/")
+        self.test_metrics = metrics.clone()
         # Lightning's mean would be wrong if processes measure different numbers of images.
         self.loss_sum = SumMetric(nan_strategy="disable")
         self.loss_count = SumMetric(nan_strategy="disable")
@@ -215,8 +216,9 @@ class ClassificationModule(LightningModule):
 
     def on_test_epoch_end(self) -> None:
         """Log the test metrics, and compute the metrics of each class."""
-        self._log_loss("test")
-        self.log_dict(self.test_metrics.compute())
+        self._log_loss(self.tested_split)
+        for name, value in self.test_metrics.compute().items():
+            self.log(f"{self.tested_split}/{name}", value)
         # ~ if cookiecutter.scope == "complete"
         if self.threshold is None:
             confusion = self.confusion.compute()

@@ -27,6 +27,7 @@ class DetectionModule(LightningModule):
         super().__init__()
         self.settings = settings
         self.classes = classes
+        self.tested_split = "test"  # the names of the metrics of a test begin with it
         self.network = build_network(
             settings.model,
             classes=len(classes),
@@ -89,7 +90,7 @@ class DetectionModule(LightningModule):
     def on_test_epoch_end(self) -> None:
         """Log the test metrics."""
         scores = self.scores.compute()
-        self._log_scores("test", scores)
+        self._log_scores(self.tested_split, scores)
         self._by_class = scores.by_class
 
     def _log_scores(self, split: str, scores: Scores) -> None:

@@ -39,6 +39,7 @@ class SegmentationModule(LightningModule):
         super().__init__()
         self.settings = settings
         self.classes = classes
+        self.tested_split = "test"  # the names of the metrics of a test begin with it
         self.network = build_network(
             settings.model, classes=len(classes), channels=settings.data.channels, download=download
         )
@@ -124,7 +125,7 @@ class SegmentationModule(LightningModule):
 
     def on_test_epoch_end(self) -> None:
         """Log the test metrics."""
-        self._log_scores("test")
+        self._log_scores(self.tested_split)
 
     def _log_scores(self, split: str) -> None:
         self.log(f"{split}/loss", self.loss_sum.compute() / self.loss_count.compute())

@@ -1,4 +1,4 @@
-"""Send W&B alerts about metrics, a training run without improvement, and failures."""
+"""Send W&B alerts about the metrics of a training run, and about a run that has failed."""
 
 import operator
 from collections import defaultdict
@@ -7,13 +7,13 @@ from typing import Any, Literal
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from ..errors import NotFiniteError, UsageError
+from ..errors import UsageError
 # ~ if cookiecutter.task == "classification"
-from ..settings.schema import METRICS, MONITOR, Settings, monitored
+from ..settings.schema import METRICS, MONITOR, Settings
 # ~ else
-from ..settings.schema import METRICS, monitored
+from ..settings.schema import METRICS
 # ~ endif
-from .client import reason, say
+from .client import say
 from .logger import RunLogger
 from .settings import AlertRule
 
@@ -70,7 +70,7 @@ def check_rules(rules: Sequence[AlertRule]) -> None:
 
 
 class MetricAlerts(Callback):
-    """Send the alerts of ``tracking.alerts`` that depend on the metrics of a training run."""
+    """Send the alerts of ``tracking.alerts.rules`` in a training run."""
 
     def __init__(self, logger: RunLogger) -> None:
         self.logger = logger
@@ -95,19 +95,13 @@ class MetricAlerts(Callback):
         """Add new values of metrics, and send the alerts that they cause."""
         for name, value in metrics.items():
             self.values[name].append(float(value))
-        settings, run = self.logger.tracking.alerts, self.logger.run.id
-        for index, rule in enumerate(settings.rules):
+        for index, rule in enumerate(self.logger.tracking.alerts.rules):
             values = self.values[rule.metric]
             if rule.metric in metrics and is_due(rule, values, sent=index in self.sent):
                 self.sent.add(index)
                 title = f"{rule.metric} {rule.op} {rule.value:g}"
-                text = f"{rule.metric} is {values[-1]:.4g} in {run}"
+                text = f"{rule.metric} is {values[-1]:.4g} in {self.logger.run.id}"
                 send_alert(self.logger, title, text, rule.level)
-        monitor = monitored(metrics)
-        count, scores = settings.no_improvement, self.values[monitor]
-        if count and monitor in metrics and is_stagnant(scores, METRICS[monitor], count):
-            text = f"{monitor} of {run} has not improved for {count} validations"
-            send_alert(self.logger, "No improvement", text, "WARN")
 
 
 def is_due(rule: AlertRule, values: Sequence[float], *, sent: bool) -> bool:
@@ -118,25 +112,6 @@ def is_due(rule: AlertRule, values: Sequence[float], *, sent: bool) -> bool:
     if (sent and rule.once) or len(values) < rule.patience:
         return False
     return all(COMPARE[rule.op](value, rule.value) for value in values[-rule.patience :])
-
-
-def is_stagnant(values: Sequence[float], goal: str, validations: int) -> bool:
-    """Return whether the best value was reached exactly ``validations`` validations ago.
-
-    An exact comparison reports the lack of improvement once. ``goal`` is ``max`` or ``min``.
-    """
-    best = max(values) if goal == "max" else min(values)
-    return len(values) - 1 - values.index(best) == validations
-
-
-def alert_failure(logger: RunLogger, error: Exception) -> None:
-    """Send an alert about a failed run, if the settings ask for it."""
-    settings = logger.tracking.alerts
-    text = f"{logger.run.id}: {reason(error)}"
-    if isinstance(error, NotFiniteError) and settings.not_finite:
-        send_alert(logger, "Loss is not finite", text, "ERROR")
-    elif settings.failed:
-        send_alert(logger, "Run failed", text, "ERROR")
 
 
 def send_alert(

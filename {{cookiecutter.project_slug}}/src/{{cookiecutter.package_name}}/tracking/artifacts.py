@@ -8,26 +8,17 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
-from lightning.pytorch.utilities.model_summary.model_summary import ModelSummary
 
 from ..training.checkpoint import read_checkpoint, scores
 from .logger import RunLogger
 
 
 class ModelArtifacts(Callback):
-    """Log the checkpoints of a training run as versions of an artifact, and describe its model."""
+    """Log the checkpoints of a training run as versions of an artifact."""
 
     def __init__(self, logger: RunLogger) -> None:
         self.logger = logger
-        self.versions: dict[tuple[Path, int], Any] = {}  # by file and its time: the artifact
-
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Log the size of the model."""
-        with self.logger.guarded("describing the model"):
-            size = ModelSummary(pl_module)
-            numbers = {"parameters": size.total_parameters, "trainable": size.trainable_parameters}
-            described = numbers | {"megabytes": round(size.model_size, 3)}
-            self.logger.experiment.config.update({"model_size": described})
+        self.logged: set[tuple[Path, int]] = set()  # checkpoints and the times of their files
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the best checkpoints that the previous epoch has saved, with ``log_model=all``."""
@@ -35,21 +26,8 @@ class ModelArtifacts(Callback):
             self._log_best_checkpoints(trainer)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Log the checkpoints; delete old versions if the settings say so."""
+        """Log the checkpoints."""
         self._log_checkpoints(trainer)
-        if self.logger.tracking.prune_models and not self.logger.offline:
-            with self.logger.guarded("deleting old models"):
-                self._prune()
-
-    def _prune(self) -> None:
-        """Delete the versions of this run's model that have no alias."""
-        for version in self.versions.values():  # aliases move when the upload has ended
-            version.wait(timeout=self.logger.tracking.finish_timeout)
-        run = self.logger.experiment
-        name = f"{run.entity}/{run.project}/model-{self.logger.run.id}"
-        for version in self.logger.wandb.Api().artifacts("model", name):
-            if not version.aliases:
-                version.delete()
 
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
@@ -75,15 +53,15 @@ class ModelArtifacts(Callback):
     def _log(self, path: Path, aliases: list[str]) -> None:
         """Log a checkpoint as a version of ``model-<run id>``, unless it is logged already."""
         logger = self.logger
-        if not path.is_file() or (path, path.stat().st_mtime_ns) in self.versions:
+        if not path.is_file() or (path, path.stat().st_mtime_ns) in self.logged:
             return
         with logger.guarded("logging the model"):
             checkpoint = read_checkpoint(path)
             metadata = logger.model_metadata | {"epoch": checkpoint["epoch"]} | scores(checkpoint)
             name = f"model-{logger.run.id}"
             files = [path, *([logger.run.split] if logger.run.split.is_file() else [])]
-            version = log_files(logger, "model", name, files, aliases, metadata)
-            self.versions[path, path.stat().st_mtime_ns] = version
+            log_files(logger, "model", name, files, aliases, metadata)
+            self.logged.add((path, path.stat().st_mtime_ns))
 
 
 def log_files(
@@ -93,12 +71,8 @@ def log_files(
     files: Sequence[Path],
     aliases: list[str],
     metadata: dict[str, Any],
-) -> Any:
-    """Log files as a version of the W&B artifact ``name`` of the type ``kind``.
-
-    Returns:
-        The artifact, whose upload may not have ended yet.
-    """
+) -> None:
+    """Log files as a version of the W&B artifact ``name`` of the type ``kind``."""
     artifact = logger.wandb.Artifact(name, kind, metadata=metadata)
     for path in files:
         artifact.add_file(str(path), name=path.name)
@@ -107,7 +81,7 @@ def log_files(
     action: dict[str, Any] = {"action": "log", "kind": kind, "artifact": name, "aliases": aliases}
     action |= {"facts": metadata, "files": paths, "digest": artifact.digest}
     logger.artifacts.append(action)
-    return logger.experiment.log_artifact(artifact, aliases=aliases or None)
+    logger.experiment.log_artifact(artifact, aliases=aliases or None)
 # ~ else
 """Log the best checkpoint of a run as a versioned W&B artifact."""
 

@@ -72,6 +72,8 @@ def wandb_settings() -> Any:
     wandb = package()
     try:
         return wandb.setup(wandb.Settings(silent=True)).settings
+    except wandb.errors.UsageError as error:  # such as a key that ends with a line break
+        raise UsageError(f"W&B refuses one of its environment variables: {error}.") from None
     except ValidationError as error:
         raise UsageError(
             "\n".join(

@@ -28,9 +28,6 @@ from ..evaluation.drawing import to_picture
 from ..evaluation.score_counts import ImageResult
 from ..task import caption
 from ..training.callbacks.pictures import PredictedSample, PredictionPictures
-# ~ if cookiecutter.scope == "complete"
-from .client import reason, say
-# ~ endif
 # ~ if cookiecutter.task == "classification"
 from .logger import RunLogger
 
@@ -57,23 +54,10 @@ class ValidationImages(Callback):
     """Log the samples that ``PredictionPictures`` draws as W&B images with captions."""
 
     def __init__(self, logger: RunLogger) -> None:
+        self.logger = logger
         # ~ if cookiecutter.scope == "complete"
-        self.logger = logger
         self.step = 0  # at which images were logged last
-        self.validations = 0  # that have drawn a sheet
-
-        # ~ else
-        self.logger = logger
-        self.validations = 0  # that have drawn a sheet
-
         # ~ endif
-    def state_dict(self) -> dict[str, Any]:
-        """Return the number of validations, which a resumed training run continues."""
-        return {"validations": self.validations}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continue the number of validations."""
-        self.validations = state_dict["validations"]
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Register ``send`` with ``PredictionPictures``, which then calls it with its samples."""
@@ -100,21 +84,17 @@ class ValidationImages(Callback):
         self._log(trainer, samples)
 
     # ~ endif
-
     def send(self, trainer: Trainer, samples: Sequence[PredictedSample]) -> None:
-        """Log the samples of every ``tracking.media.every_n_validations``-th validation."""
-        media = self.logger.tracking.media
-        self.validations += 1
-        if self.validations % media.every_n_validations or not media.images:
-            return
+        """Log the samples, unless a resumed run repeats an epoch."""
         monitor = cast("Any", trainer.lightning_module).settings.monitor
-        if (trainer.global_step - 1, monitor) in self.logger.logged:  # of a repeated epoch
-            return
-        self._log(trainer, samples)
+        if (trainer.global_step - 1, monitor) not in self.logger.logged:
+            self._log(trainer, samples)
 
     def _log(self, trainer: Trainer, samples: Sequence[PredictedSample]) -> None:
+        shown = samples[: self.logger.tracking.media.images]
+        if not shown:
+            return
         with self.logger.guarded("sending images"):
-            shown = samples[: self.logger.tracking.media.images]
             images = [picture(self.logger, sample, self.classes) for sample in shown]
             # ~ if cookiecutter.scope == "complete"
             self.logger.log_metrics({KEY: images}, trainer.global_step)
@@ -122,7 +102,7 @@ class ValidationImages(Callback):
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the sheets ``predictions/epoch_*.png`` as an animation, a frame for each sheet."""
         media, folder = self.logger.tracking.media, self.logger.run.folder / "predictions"
-        sheets = sorted(folder.glob("epoch_*.png"))
+        sheets = sorted(folder.glob("epoch_*.png"), key=lambda sheet: (len(sheet.name), sheet.name))
         if not media.video or len(sheets) < 2:
             return
         with self.logger.guarded("sending the animation"):
@@ -170,8 +150,7 @@ def write_animation(sheets: Sequence[Path], path: Path, pixels: int) -> None:
     """
     chosen = np.linspace(0, len(sheets) - 1, min(len(sheets), MAX_FRAMES)).round().astype(int)
     with ThreadPoolExecutor() as threads:
-        read = threads.map(lambda index: _reduced(sheets[index], pixels), chosen)
-        small = [image for image in read if image]
+        small = [*threads.map(lambda index: _reduced(sheets[index], pixels), chosen)]
     width, height = (max(sides) for sides in zip(*(image.size for image in small), strict=True))
     frames = [
         ImageOps.expand(image, (0, 0, width - image.width, height - image.height), "white")
@@ -188,15 +167,11 @@ def write_animation(sheets: Sequence[Path], path: Path, pixels: int) -> None:
     )
 
 
-def _reduced(sheet: Path, width: int) -> Image.Image | None:
-    try:
-        with Image.open(sheet) as image:
-            # Half the time of the default filter, at the same sharpness.
-            image.thumbnail((width, image.height), Image.Resampling.HAMMING, reducing_gap=1.5)
-            return image.convert("RGB")
-    except (OSError, SyntaxError) as error:  # Pillow raises both for a damaged PNG
-        say(f"{sheet} cannot be read and is left out of the animation: {reason(error)}")
-        return None
+def _reduced(sheet: Path, width: int) -> Image.Image:
+    with Image.open(sheet) as image:
+        # Half the time of the default filter, at the same sharpness.
+        image.thumbnail((width, image.height), Image.Resampling.HAMMING, reducing_gap=1.5)
+        return image.convert("RGB")
 
 
 def log_drawn_predictions(logger: RunLogger, folder: Path) -> None:

@@ -10,8 +10,6 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from ..data.datamodule import Datasets
 from ..data.files import files_below, folder_of
 from ..errors import UsageError
-from ..run.environment import git_output
-from ..run.files import write_text
 from ..run.folder import Run
 from ..settings.check_settings import check
 from ..settings.schema import Settings
@@ -52,7 +50,8 @@ def log_data(logger: RunLogger, settings: Settings, datasets: Datasets) -> None:
     """
     root = folder_of(settings.data.root)
     run, name, data_id = logger.experiment, f"data-{settings.data.name}", fingerprint(root)
-    run.config.update({"data_fingerprint": data_id})
+    # A resumed run may have other data than before.
+    run.config.update({"data_fingerprint": data_id}, allow_val_change=True)
     logger.model_metadata["data"] = data_id
     source = root.parent / SOURCE
     if root.name == DATA and source.is_file():
@@ -88,7 +87,8 @@ def _data_artifact(logger: RunLogger, settings: Settings, datasets: Datasets, da
     }
     artifact = logger.wandb.Artifact(f"data-{settings.data.name}", "dataset", metadata=metadata)
     if logger.tracking.log_data == "content":
-        artifact.add_dir(str(root), name=DATA)
+        for path in files_below(root):  # ``add_dir`` would add hidden files, too, and no links
+            artifact.add_file(path, name=f"{DATA}/{Path(path).relative_to(root).as_posix()}")
     elif len(files_below(root)) <= MAX_REFERENCES:
         # Checksums would read every image; the fingerprint replaces them.
         uri = root.absolute().as_uri()
@@ -150,19 +150,6 @@ def log_checkpoint_source(logger: RunLogger, settings: Settings) -> None:
             trained = Run(checkpoint.absolute().parent.parent)
             if trained.settings_file.is_file():
                 logger.experiment.config.update({"trained_in": trained.id})
-
-
-def log_changes(logger: RunLogger) -> None:
-    """Log a summary of the uncommitted changes as ``uncommitted.txt``.
-
-    The changes themselves are not logged, because they may contain secrets.
-    """
-    files, lines = git_output("status", "--short"), git_output("diff", "--stat", "HEAD")
-    if files:
-        path = logger.run.folder / "uncommitted.txt"
-        with logger.guarded("sending the summary of the uncommitted changes"):
-            write_text(path, f"{files}\n\n{lines or ''}\n")
-            logger.experiment.save(str(path), base_path=str(path.parent), policy="now")
 
 
 def log_predictions(logger: RunLogger, folder: Path) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
-from ..run.environment import redacted, without_secrets
+from ..run.environment import git_output, redacted, without_secrets
 from ..run.folder import Run, read_rows
 from ..run.rank import is_first
 from ..settings.schema import METRICS
@@ -38,7 +38,8 @@ from .settings import Mode, WandbSettings
 log = logging.getLogger(__name__)
 
 SWEEP = "WANDB_SWEEP_ID"  # the variable that the agent of a sweep sets
-BY_EPOCH = ("val/", "test/")  # the beginnings of the names of metrics of an epoch
+# The beginnings of the names of metrics of an epoch.
+BY_EPOCH = ("val/", "test/", "train/loss_epoch")
 
 
 class RunLogger(WandbLogger):
@@ -52,13 +53,17 @@ class RunLogger(WandbLogger):
         # ~ if cookiecutter.scope == "complete"
         self.artifacts: list[dict[str, Any]] = []  # with their files, see ``log_files``
         # ~ endif
+        self.epoch = 0  # of the last row
         self.failures: set[str] = set()
         self.defined: set[str] = set()  # metrics whose axis is the epoch
         self.scores: dict[str, list[float]] = defaultdict(list)  # of all sessions, by metric
-        self.logged = metrics_logged(run)  # a resumed run repeats the steps after a checkpoint
+        # A resumed run repeats the steps after a checkpoint.
+        self.logged = metrics_logged(run) if is_first() else set()
         resumed, environ = any(run.folder.glob("wandb/*run-*")), os.environ
         # "never" protects the run of another folder, if WANDB_RUN_ID was left over.
         resume = "allow" if resumed or run.checkpoints or SWEEP in environ else "never"
+        # W&B would take a token in the place of the user for a name.
+        remote = git_output("config", "--get", "remote.origin.url")
         super().__init__(
             id=run.id,
             resume=None if "WANDB_RESUME" in environ else resume,
@@ -66,7 +71,9 @@ class RunLogger(WandbLogger):
             mode=mode,
             tags=redacted(tracking.tags) or None,  # None are those of WANDB_TAGS
             settings=self.wandb.Settings(
-                **tracking.model_dump(include={"init_timeout", "finish_timeout"}), silent=True
+                **tracking.model_dump(include={"init_timeout", "finish_timeout"}),
+                git_remote_url=remote and without_secrets(remote),
+                silent=True,
             ),
             **redacted(tracking.model_dump(include={"project", "entity", "group", "notes"})),
             **described | ({"config": {}} if SWEEP in environ else {}),
@@ -80,7 +87,8 @@ class RunLogger(WandbLogger):
                 for key in self.experiment.config.keys():  # noqa: SIM118 - it is not a mapping
                     remove(described["config"], key)
                 self.experiment.config.update(described["config"])
-            if resumed:
+            # Without its files, the server may have the rows of a run, unless it is new there.
+            if is_first() and (resumed or not self.experiment.resumed):
                 self._log_missing_rows()
         except BaseException:  # an interrupted run must not end as finished
             abandon()  # otherwise the next run would be a part of this one
@@ -92,7 +100,7 @@ class RunLogger(WandbLogger):
             handler.handleError = lambda record: None  # type: ignore[method-assign] # noqa: ARG005
 
     def _log_missing_rows(self) -> None:
-        """Log the rows of ``metrics.csv`` that W&B had not yet written when it was killed."""
+        """Log the rows of ``metrics.csv`` that W&B lacks, since it was killed or turned off."""
         for row in read_rows(self.run.metrics):
             step = int(row.pop("step"))
             values = {name: float(value) for name, value in row.items()}
@@ -124,7 +132,9 @@ class RunLogger(WandbLogger):
                     # The summary has the last value and, of a score, the best.
                     summary = f"last,{METRICS[name]}" if name in METRICS else None
                     self.experiment.define_metric(name, step_metric="epoch", summary=summary)
-            super().log_metrics(metrics, step)
+            # Images and tables are logged without their epoch, which is their axis.
+            self.epoch = metrics.get("epoch", self.epoch)
+            super().log_metrics({"epoch": self.epoch, **metrics}, step)
             for name in scores:  # of W&B's own, the best is that since the run was resumed
                 best = {"max": max, "min": min}[METRICS[name]](self.scores[name])
                 values = {"last": self.scores[name][-1], METRICS[name]: best}
@@ -202,7 +212,7 @@ def open_run(tracking: WandbSettings, run: Run, **described: Any) -> RunLogger |
     settings = wandb_settings()
     if mode != "offline" and not has_key() and not (mode and tracking.strict):
         mode = "offline"
-        say(f"W&B: no API key, so this run is recorded offline. {how_to_upload(run)}")
+        say(f"W&B: no valid API key, so this run is recorded offline. {how_to_upload(run)}")
     wandb = package()
     before = set(run.folder.glob("wandb/run-*"))
     if mode != "offline":

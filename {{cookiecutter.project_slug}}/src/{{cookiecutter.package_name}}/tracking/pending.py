@@ -132,6 +132,7 @@ def resumed_run(remote: Any, folder: Path) -> Iterator[Any]:
         project=remote.project,
         id=remote.id,
         resume="must",
+        mode="online",  # also where WANDB_MODE records runs offline
         dir=folder / "data",
         settings=wandb.Settings(silent=True, console="off"),
     )

@@ -41,9 +41,15 @@ def fetch_data(wanted: str, tracking: Mapping[str, Any] | None) -> Path:
     """Download the data set ``wandb:<artifact>:<alias>`` unless it is here; return ``data.root``.
 
     Raises:
-        UsageError: if there is no such artifact, or it cannot be reached.
+        UsageError: if there is no such artifact, it cannot be reached, or its files have changed.
     """
     folder, facts = _fetch(wanted, tracking, "data.root", _download_data)
+    found = fingerprint(folder / DATA)
+    if facts.get("fingerprint", found) != found:
+        raise UsageError(
+            f"data.root={wanted}: {folder / DATA} has changed since it was fetched.\n"
+            f"Remove {folder} to fetch it again, or log the changed data as a new version."
+        )
     return folder / DATA / str(facts.get("file", ""))
 
 

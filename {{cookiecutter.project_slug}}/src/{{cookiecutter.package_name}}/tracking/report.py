@@ -22,7 +22,7 @@ PICTURES: dict[str, Any] = {
     "grid_y_axis": "index",
 }
 # Entries of a run's configuration that tell nothing about its settings.
-NO_SETTINGS = {"_wandb", "command", "data_fingerprint", "git", "model_size", "resume", "runs"}
+NO_SETTINGS = {"_wandb", "command", "data_fingerprint", "git", "resume", "runs"}
 SYSTEM = ("system/cpu", "system/memory_percent", "system/gpu.0.gpu", "perf/images_per_second")
 
 

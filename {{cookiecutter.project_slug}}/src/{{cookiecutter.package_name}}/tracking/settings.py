@@ -17,18 +17,15 @@ class MediaSettings(Strict):
 
     # W&B shows at most 108 images of a key.
     images: int = Field(
-        ge=0, le=108, description="Validation images to log, at most pictures.count."
-    )
-    every_n_validations: int = Field(
-        ge=1,
-        description="Log images in every n-th validation, of those that draw a sheet (see "
-        "pictures.every_n_epochs).",
+        ge=0,
+        le=108,
+        description="Validation images to log every pictures.every_n_epochs epochs, at most "
+        "pictures.count.",
     )
     # ~ if cookiecutter.scope == "complete"
     every_n_steps: int | None = Field(
         ge=1, description="Also log images every n training steps; null is off."
     )
-    worst: int = Field(ge=0, le=108, description="Test images with the highest loss to log.")
     video: bool = Field(description="Log the validation images of all epochs as an animation.")
     clips: int = Field(
         ge=0,
@@ -65,10 +62,6 @@ class AlertSettings(Strict):
     rules: list[AlertRule] = Field(
         description="Rules for metrics, such as {metric: train/loss, op: '>', value: 5, "
         "patience: 2, level: WARN, once: true}."
-    )
-    not_finite: bool = Field(description="Alert when the loss is not finite.")
-    no_improvement: int | None = Field(
-        ge=1, description="Alert after this number of validations without a better score."
     )
     failed: bool = Field(description="Alert when the run fails.")
     finished: bool = Field(description="Alert when the run finishes.")
@@ -110,7 +103,6 @@ class WandbSettings(Strict):
         description="Log the best checkpoint at the end; all logs each of trainer.save_top_k when "
         "it is saved, and the last."
     )
-    prune_models: bool = Field(description="At the end, delete model versions without an alias.")
     log_data: Literal["reference", "content"] | None = Field(
         description="Log the data set by reference, or with its files; null: do not log it."
     )

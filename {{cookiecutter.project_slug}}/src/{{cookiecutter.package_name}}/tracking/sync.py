@@ -16,7 +16,7 @@ from typing import Any
 
 from ..run.folder import Run
 from ..run.signals import Interrupted, interruptible
-from .client import package, reason, wandb_command
+from .client import installed, package, reason, wandb_command
 from .pending import PENDING, do_pending, is_file_in, keep_latest, log_version, resumed_run
 from .upload_status import COMPLETE, Session, missing_on_server, sessions, times_of_rows
 
@@ -28,6 +28,8 @@ def main() -> None:
     parser = argparse.ArgumentParser("wandb-sync", description=__doc__)
     parser.add_argument("runs", nargs="?", type=Path, default=Path("runs"), help="the runs' folder")
     runs: Path = parser.parse_args().runs
+    if not installed():
+        sys.exit("\nwandb-sync needs the package wandb. Install it: uv sync\n")
     if not runs.is_dir():
         sys.exit(f"\n{runs} is not a folder. Name the folder of the runs: wandb-sync runs\n")
     try:

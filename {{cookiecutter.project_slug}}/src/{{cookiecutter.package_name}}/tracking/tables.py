@@ -16,7 +16,7 @@ from ..data.datamodule import Datasets
 from ..data.files import relative_names
 from ..data.images import Unreadable, image_size
 from ..evaluation.collect_results import EvaluationResults
-from ..evaluation.score_counts import BINS, ScoreCounts
+from ..evaluation.score_counts import ScoreCounts
 from ..task import TaskModule
 from ..training.callbacks.pictures import PredictedSample
 from .images import picture
@@ -29,8 +29,7 @@ MAX_CLASSES = 100  # in a confusion matrix: more are illegible, and its table ha
 def data_table(logger: RunLogger, datasets: Datasets, root: Path) -> Any:
     """Return a table of evenly spaced images of each split.
 
-    Its columns are the image, its target, its width and height in pixels, and the mean and the
-    standard deviation of its pixels from 0 to 255 (``brightness`` and ``contrast``).
+    Its columns are the image, its target, and its width and height in pixels.
     """
     rows, classes = [], list(datasets.classes)
     for split in ("train", "val", "test"):
@@ -41,7 +40,6 @@ def data_table(logger: RunLogger, datasets: Datasets, root: Path) -> Any:
             sample = dataset[index]
             if isinstance(sample, Unreadable):
                 continue
-            pixels = sample.image.float()
             height, width = image_size(dataset.paths[index], dataset.images.pixels)
             shown = PredictedSample(sample.image, sample.target, prediction=None)
             rows.append(
@@ -52,15 +50,13 @@ def data_table(logger: RunLogger, datasets: Datasets, root: Path) -> Any:
                     **labels(sample.target, classes),
                     "width": width,
                     "height": height,
-                    "brightness": round(float(pixels.mean()), 2),
-                    "contrast": round(float(pixels.std()), 2),
                 }
             )
     return table(logger, rows)
 
 
 class EvaluationTables(Callback):
-    """Log the results of a test: a table of predictions, the worst predictions, and charts."""
+    """Log the results of a test: a table of predictions, and charts."""
 
     def __init__(self, logger: RunLogger, root: Path) -> None:
         self.logger = logger
@@ -68,10 +64,8 @@ class EvaluationTables(Callback):
         self.rows: list[dict[str, Any]] = []
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start an empty table, and make ``EvaluationResults`` keep enough of the worst images."""
+        """Start an empty table."""
         self.rows = []
-        results = _results(trainer)
-        results.shown = max(results.shown, self.logger.tracking.media.worst)
 
     def on_test_batch_end(
         self,
@@ -100,9 +94,11 @@ class EvaluationTables(Callback):
                 )
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Log the table, the worst predictions and the charts."""
-        logger, results = self.logger, _results(trainer)
-        counts, scores = results.counts, cast("TaskModule", pl_module).scores_by_class()
+        """Log the table and the charts."""
+        logger, callbacks = self.logger, cast("Any", trainer).callbacks
+        (results,) = (item for item in callbacks if isinstance(item, EvaluationResults))
+        module, counts = cast("TaskModule", pl_module), results.counts
+        scores = module.scores_by_class()
         with logger.guarded("sending the evaluation"):
             by_class = [list(row) for row in zip(counts.classes, *scores.values(), strict=True)]
             values: dict[str, Any] = {
@@ -111,20 +107,11 @@ class EvaluationTables(Callback):
                 "confusion_matrix": confusion_matrix(
                     logger, counts.confusion, counts.confusion_names
                 ),
-                **score_histograms(logger, counts),
             }
             if self.rows:
                 values["predictions"] = table(logger, self.rows)
-            worst = results.worst[: logger.tracking.media.worst]
-            if worst:
-                values["worst"] = [picture(logger, result, counts.classes) for result in worst]
-            named = {f"test/{name}": value for name, value in values.items()}
+            named = {f"{module.tested_split}/{name}": value for name, value in values.items()}
             logger.log_metrics(named, trainer.global_step)
-
-
-def _results(trainer: Trainer) -> EvaluationResults:
-    callbacks = cast("Any", trainer).callbacks
-    return next(callback for callback in callbacks if isinstance(callback, EvaluationResults))
 
 
 def table(logger: RunLogger, rows: Sequence[Mapping[str, Any]]) -> Any:
@@ -153,15 +140,6 @@ def precision_recall(logger: RunLogger, counts: ScoreCounts) -> Any:
             "y-axis-title": "precision",
         },
     )
-
-
-def score_histograms(logger: RunLogger, counts: ScoreCounts) -> dict[str, Any]:
-    """Return histograms of the scores of correct and of wrong predictions of all classes."""
-    edges = np.linspace(0, 1, BINS + 1)
-    return {
-        f"scores_{name}": logger.wandb.Histogram(np_histogram=(values.sum(axis=0), edges))
-        for name, values in (("right", counts.correct), ("wrong", counts.wrong))
-    }
 
 
 def confusion_matrix(logger: RunLogger, matrix: np.ndarray, names: Sequence[str]) -> Any:

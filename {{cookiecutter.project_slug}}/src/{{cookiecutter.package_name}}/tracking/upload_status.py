@@ -71,7 +71,11 @@ class Session:
 
     def missing_artifacts(self, run: Any) -> set[str]:
         """Return the digests of the artifacts that the server lacks."""
-        return self.digests and self.digests - {held.digest for held in run.logged_artifacts()}
+        if not self.digests:
+            return set()
+        # A data set that a run both logs and uses is listed as used only.
+        held = [*run.logged_artifacts(), *run.used_artifacts()]
+        return self.digests - {artifact.digest for artifact in held}
 
     def missing(self) -> str | None:
         """Return what the server lacks of a session that has ended; None if it holds all of it."""

@@ -34,13 +34,13 @@ from ..settings.schema import PredictSettings, Settings, model_name
 from ..settings.schema import Settings, model_name
 # ~ endif
 # ~ if cookiecutter.scope == "complete"
-from .alerts import MetricAlerts, alert_failure, check_rules, send_alert
+from .alerts import MetricAlerts, check_rules, send_alert
 from .artifacts import ModelArtifacts
 from .client import abandon, how_to_upload, installed, reason, requested_mode, say
 from .embeddings import EmbeddingCloud
 from .histograms import Histograms
 from .images import ValidationImages, log_drawn_predictions
-from .lineage import DataLineage, log_changes, log_checkpoint_source, log_predictions
+from .lineage import DataLineage, log_checkpoint_source, log_predictions
 from .logger import SWEEP, RunLogger, open_run
 from .pending import postpone
 from .settings import WandbSettings
@@ -88,9 +88,11 @@ def wandb_run(
     config = redacted(settings.model_dump(mode="json", exclude={"tracking"}))
     config["git"] = {"commit": state["git_commit"], "dirty": state["git_dirty"]}
     config["command"] = state["command"]
-    name = redacted(tracking.name) or os.environ.get("WANDB_NAME")
-    name = name or run_name(settings, run, job, sys.argv[1:])
-    job_type = tracking.job_type or os.environ.get("WANDB_JOB_TYPE") or job
+    # A run that goes on keeps its name, which may have been changed on the server.
+    has_name = os.environ.get("WANDB_NAME") or any(run.folder.glob("wandb/*run-*"))
+    default = None if has_name else run_name(settings, run, job, sys.argv[1:])
+    name = redacted(tracking.name) or default
+    job_type = redacted(tracking.job_type) or os.environ.get("WANDB_JOB_TYPE") or job
     logger = _opened(tracking, run, name=name, job_type=job_type, config=config)
     if logger is None or getattr(rank_zero_only, "rank", 0) != 0:  # only rank 0 has a W&B run
         yield [] if logger is None else [logger], []
@@ -113,7 +115,6 @@ def wandb_run(
                 say(f"W&B: {logger.experiment.url}")
                 write_text(run.folder / "wandb-url.txt", f"{logger.experiment.url}\n")
         # ~ if cookiecutter.scope == "complete"
-        log_changes(logger)
         log_checkpoint_source(logger, settings)
         # ~ endif
         yield [logger], [] if job == "predict" else callbacks
@@ -152,8 +153,8 @@ def _close(logger: RunLogger, error: BaseException | None) -> None:
         elif not code and "failure" in logger.experiment.summary.keys():  # noqa: SIM118
             del logger.experiment.summary["failure"]  # of the session that this one has continued
         # ~ if cookiecutter.scope == "complete"
-        if isinstance(error, Exception):
-            alert_failure(logger, error)
+        if isinstance(error, Exception) and logger.tracking.alerts.failed:
+            send_alert(logger, "Run failed", f"{logger.run.id}: {reason(error)}", "ERROR")
         # A sweep starts a preempted trial again. It ends trials itself, by SIGTERM.
         ended = SWEEP in os.environ and getattr(error, "signum", signal.SIGTERM) == signal.SIGTERM
         if code == 143 and not ended:
