@@ -54,10 +54,10 @@ class ValidationImages(Callback):
     """Log the samples that ``PredictionPictures`` draws as W&B images with captions."""
 
     def __init__(self, logger: RunLogger) -> None:
-        self.logger = logger
         # ~ if cookiecutter.scope == "complete"
         self.step = 0  # at which images were logged last
         # ~ endif
+        self.logger = logger
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Register ``send`` with ``PredictionPictures``, which then calls it with its samples."""
