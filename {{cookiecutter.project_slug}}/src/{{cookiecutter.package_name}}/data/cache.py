@@ -19,7 +19,7 @@ from .datamodule import Datasets
 from .images import DecodedImage
 from .resize import place
 
-VERSION = 3  # increase it if the same file gives other pixels than before
+VERSION = 4  # increase it if the same file gives other pixels than before
 HEADER_BYTES = 20  # channels, height, width, and height and width of the image file, int32 each
 
 
