@@ -82,6 +82,7 @@ SHARED = (
     "test_checkpoints",
     "test_compare",
     "test_extra",
+    "test_fast_loader",
     "test_files",
     "test_image_formats",
     "test_images",
@@ -97,6 +98,7 @@ SHARED = (
     "test_split",
     "test_steps",
     "test_text_files",
+    "test_time_left",
     "test_training",  # the tests of each task train, too, and so do those below
     "test_training_length",
     "test_tune",
