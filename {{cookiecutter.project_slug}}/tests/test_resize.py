@@ -39,8 +39,8 @@ from PIL import Image
 from {{ cookiecutter.package_name }}.data.resize import Fit, place
 from {{ cookiecutter.package_name }}.errors import UsageError
 from {{ cookiecutter.package_name }}.segmentation.dataset import Batch
-from {{ cookiecutter.package_name }}.segmentation.masks import Prediction
 from {{ cookiecutter.package_name }}.segmentation.module import SegmentationModule
+from {{ cookiecutter.package_name }}.segmentation.predicted_masks import Prediction
 from {{ cookiecutter.package_name }}.segmentation.scoring import score_batch
 from {{ cookiecutter.package_name }}.segmentation.transforms import eval_transform
 # ~ endif

@@ -101,8 +101,8 @@ from .segmentation.draw import caption, describe, draw_frame, draw_prediction, d
 # ~ else
 from .segmentation.draw import caption, describe, draw_prediction
 # ~ endif
-from .segmentation.masks import restored, save_results, without_padding
 from .segmentation.module import SegmentationModule as TaskModule
+from .segmentation.predicted_masks import restored, save_results, without_padding
 # ~ if cookiecutter.scope == "complete"
 from .segmentation.tiles import predict_tiles
 # ~ endif

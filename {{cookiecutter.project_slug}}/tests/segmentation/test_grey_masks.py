@@ -11,10 +11,10 @@ from {{ cookiecutter.package_name }}.errors import UsageError
 from {{ cookiecutter.package_name }}.segmentation.grey_masks import with_greys
 from {{ cookiecutter.package_name }}.segmentation.masks import (
     Classes,
-    mask_image,
     read_classes,
     read_mask,
 )
+from {{ cookiecutter.package_name }}.segmentation.predicted_masks import mask_image
 
 OBJECT = np.array([[0, 1, 1], [0, 0, 1]], np.uint8)  # the true ids
 

@@ -8,9 +8,10 @@ from PIL import Image
 from torch import nn
 
 from {{ cookiecutter.package_name }}.load_model import load_module
-from {{ cookiecutter.package_name }}.segmentation.masks import Prediction, read_classes
+from {{ cookiecutter.package_name }}.segmentation.masks import read_classes
 from {{ cookiecutter.package_name }}.segmentation.module import overlap
 from {{ cookiecutter.package_name }}.segmentation.network import build_network
+from {{ cookiecutter.package_name }}.segmentation.predicted_masks import Prediction
 from {{ cookiecutter.package_name }}.settings.check_settings import check
 from {{ cookiecutter.package_name }}.settings.schema import Settings
 from {{ cookiecutter.package_name }}.task import build_datasets, describe

@@ -7,7 +7,8 @@ from PIL import Image
 from torch import Tensor
 
 from ..evaluation.drawing import to_picture, with_legend
-from .masks import IGNORE_INDEX, Prediction, mask_image, palette
+from .masks import IGNORE_INDEX
+from .predicted_masks import Prediction, mask_image, palette
 
 MIN_WIDTH = 256
 GAP = 6  # pixels between the prediction and the target

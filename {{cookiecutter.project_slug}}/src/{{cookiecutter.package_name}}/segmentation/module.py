@@ -23,8 +23,9 @@ from ..training.parameter_groups import freeze
 # ~ endif
 from ..training.steps import is_logging_step
 from .dataset import Batch
-from .masks import IGNORE_INDEX, Prediction
+from .masks import IGNORE_INDEX
 from .network import build_network
+from .predicted_masks import Prediction
 from .scoring import score_batch
 
 

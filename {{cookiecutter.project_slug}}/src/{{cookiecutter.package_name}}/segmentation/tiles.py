@@ -12,8 +12,9 @@ from ..data.tiles import Tile, tiles_of
 from ..settings.schema import PredictSettings
 from ..settings.segmentation import DataSettings
 from .dataset import model_input
-from .masks import IGNORE_INDEX, Prediction
+from .masks import IGNORE_INDEX
 from .module import SegmentationModule
+from .predicted_masks import Prediction
 
 
 def predict_tiles(

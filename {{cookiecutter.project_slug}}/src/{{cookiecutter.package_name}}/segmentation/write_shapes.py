@@ -7,7 +7,7 @@ import torch
 
 from ..data.shapes import CLASSES, Images, draw_shapes, write_once
 from ..settings.data import ShapesSettings
-from .masks import mask_image
+from .predicted_masks import mask_image
 
 _VERSION = 1  # increase it when the same settings draw different images
 _MAX_SHAPES = 3  # maximum number of shapes in an image

@@ -172,12 +172,12 @@ from torch import Tensor
 
 # ~ if cookiecutter.scope == "complete"
 from ..evaluation.score_counts import ImageResult
-from ..segmentation.masks import Prediction, mask_image
 from ..segmentation.module import SegmentationModule
+from ..segmentation.predicted_masks import Prediction, mask_image
 
 
 # ~ else
-from ..segmentation.masks import Prediction, mask_image
+from ..segmentation.predicted_masks import Prediction, mask_image
 
 
 # ~ endif

@@ -1,0 +1,89 @@
+"""Predicted masks: remove the padding, restore the size of the image, and write them."""
+
+from collections.abc import Iterable, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import NamedTuple
+
+from PIL import Image
+from torch import Tensor
+from torch.nn.functional import pad
+from torchvision.transforms.v2 import InterpolationMode
+from torchvision.transforms.v2.functional import resize
+
+from ..data.resize import GREY, place
+from ..evaluation.drawing import class_color
+from ..run.files import replacing, write_text
+from ..settings.segmentation import DataSettings
+from .masks import IGNORE_INDEX
+
+
+class Prediction(NamedTuple):
+    """The predicted class of each pixel of an image."""
+
+    mask: Tensor  # uint8 [H, W] of class ids
+
+
+def mask_image(mask: Tensor) -> Image.Image:
+    """Convert class ids, a uint8 tensor [H, W], to an image with a palette of class colours.
+
+    The first colour is black. The palette has 256 colours, since PNG would store the ids in fewer
+    bits with fewer colours, and lose ``IGNORE_INDEX``.
+    """
+    image = Image.fromarray(mask.numpy())
+    image.putpalette(palette())
+    return image
+
+
+def palette() -> list[int]:
+    """Return red, green and blue of each id, one after the other; ``IGNORE_INDEX`` is white."""
+    return [0, 0, 0, *chain(*map(class_color, range(IGNORE_INDEX - 1))), 255, 255, 255]
+
+
+def without_padding(prediction: Prediction, image: Tensor, target: Tensor) -> Prediction:
+    """Return the mask of a model input [C, H, W] with ``IGNORE_INDEX`` where the input is padded.
+
+    Padding is grey and has no class in the target.
+    """
+    padding = (image == GREY).all(dim=0) & (target == IGNORE_INDEX)
+    return Prediction(prediction.mask.masked_fill(padding, IGNORE_INDEX))
+
+
+def restored(prediction: Prediction, size: tuple[int, int], settings: DataSettings) -> Prediction:
+    """Return the mask of an image file of this height and width from that of the model input.
+
+    Padding is cut off; parts of the image that ``data.fit=crop`` has cut off are ``IGNORE_INDEX``.
+    """
+    placement = place(size, settings)
+    (height, width), (rows, columns), (top, left) = *placement, placement.corner
+    edges = (-left, left + columns - width, -top, top + rows - height)
+    mask = pad(prediction.mask, edges, value=IGNORE_INDEX)  # a negative number cuts off
+    return Prediction(resize(mask[None], list(size), InterpolationMode.NEAREST_EXACT)[0])
+
+
+def save_results(
+    predicted: Iterable[tuple[Path, str, Prediction, tuple[int, int]]],
+    classes: Sequence[str],
+    folder: Path,
+) -> None:
+    """Write ``masks/<name>.png``: palette images of class ids, in the size of the image files.
+
+    The legend ``masks/classes.txt`` has the name and the colour of each class, in the order of the
+    ids, in the form that ``read_classes`` reads.
+
+    Args:
+        predicted: the path of each image, the name of its output files, its prediction in the
+            size of the image, and this size.
+        classes: the class names.
+        folder: the folder in which ``masks/`` is created with the first mask.
+    """
+    colors = palette()
+    lines = [
+        f"{name} {' '.join(map(str, colors[3 * index : 3 * index + 3]))}\n"
+        for index, name in enumerate(classes)
+    ]
+    for _path, name, prediction, _size in predicted:
+        if not (folder / "masks").is_dir():
+            write_text(folder / "masks" / "classes.txt", "".join(lines))
+        with replacing(folder / "masks" / f"{name}.png") as hidden:
+            mask_image(prediction.mask).save(hidden)
