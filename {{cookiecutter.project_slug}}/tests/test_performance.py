@@ -37,7 +37,8 @@ def test_gradients_are_clipped_to_a_norm_that_is_logged_before(limit, clipped):
     module.weight.grad = torch.tensor([[3.0, 4.0]])
     logged = {}
     module.log_dict = logged.update
-    trainer = SimpleNamespace(global_step=0, log_every_n_steps=50)
+    trainer = SimpleNamespace(global_step=0, log_every_n_steps=50, accumulate_grad_batches=1)
+    trainer.fit_loop = SimpleNamespace(batch_idx=0)
     optimizer = torch.optim.SGD(module.parameters(), lr=0.25)
     Gradients(limit).on_before_optimizer_step(trainer, module, optimizer)
     torch.testing.assert_close(module.weight.grad.norm(), torch.tensor(clipped))
@@ -116,14 +117,14 @@ def test_a_training_opens_each_file_once_an_epoch(train, monkeypatch):
     times = [count for path, count in opened.items() if "train" in Path(path).parts]
     assert len(times) >= 40
     # ~ if cookiecutter.scope == "complete"
-    assert 1 + 3 in times  # before training, the range of the values is looked for
+    assert 2 + 3 in times  # before training, for the number of frames and the range of the values
     # ~ endif
     # ~ if cookiecutter.task == "segmentation"
-    assert set(times) <= {3, 1 + 3, 2 + 3}  # and the orientation of images with masks
+    assert set(times) <= {3, 1 + 3, 2 + 3, 3 + 3}  # and the orientation of images with masks
 
 
     # ~ else
-    assert set(times) <= {3, 1 + 3}
+    assert set(times) <= {3, 1 + 3, 2 + 3}
 
 
     # ~ endif
