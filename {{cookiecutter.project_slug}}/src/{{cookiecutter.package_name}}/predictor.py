@@ -1,4 +1,4 @@
-"""Predict images in memory, and collect what is found in them for the tables."""
+"""Predict images in memory, and collect the rows of the tables."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +24,7 @@ from .task import (
 
 @dataclass
 class Predictor:
-    """The module and the settings of a prediction, and what is found in each file."""
+    """The module and the settings of a prediction, and the results of the files so far."""
 
     module: TaskModule
     trainer: Trainer  # its device and its precision are used

@@ -178,7 +178,7 @@ def _split_column(rows: Sequence[Row], names: Sequence[str], reading: Reading) -
         if unknown and SPLIT_WORD.search(name.lower()):
             reading.note(
                 f"{file}: the column {name} is not used, since its values, such as "
-                f"{unknown.cells[name]!r}, are not train, val or test. If it tells the split of "
+                f"{unknown.cells[name]!r}, are not train, val or test. If it gives the split of "
                 "the images, write these words into it."
             )
     return split

@@ -279,13 +279,13 @@ def _scan_splits(folders: dict[str, Path], listed: ListedFiles) -> ClassesAndSpl
     for split, folder in folders.items():
         names = folders_in(folder)
         forms = {unicodedata.normalize("NFC", name): name for name in names}  # or NFD, on macOS
-        own = {
+        folder_names = {
             name: name if name in names else forms.get(unicodedata.normalize("NFC", name))
             for name in classes
         }
-        extra = [name for name in names if name not in own.values()]
+        extra = [name for name in names if name not in folder_names.values()]
         if extra:
-            lacking = [name for name in classes if own[name] is None]
+            lacking = [name for name in classes if folder_names[name] is None]
             raise UsageError(
                 f"{folder} and {folders['train']} have different class folders.\n"
                 f"Only in {split}: {', '.join(extra)}. "
@@ -293,7 +293,7 @@ def _scan_splits(folders: dict[str, Path], listed: ListedFiles) -> ClassesAndSpl
                 "Each class needs a folder in train, by the same name."
             )
         images[split] = []
-        for target, name in enumerate(own.values()):
+        for target, name in enumerate(folder_names.values()):
             paths = listed.images_in(folder / name) if name else []
             if split == "train" and not paths:
                 raise UsageError(
