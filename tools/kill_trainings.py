@@ -156,15 +156,25 @@ def drawn(run: Path) -> list[Path]:
 
 
 def history(run: Path) -> Iterator[str]:
-    """Yield the metrics of each row in the files of W&B, without the columns of time."""
+    """Yield the metrics and the hashes of media of each row in the files of W&B, without the columns of time."""
     for file in sorted(run.glob("wandb/*run-*/*.wandb")):
         words = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(file)]
         done = subprocess.run(words, capture_output=True, text=True, check=True)
         records = (json.loads(line) for line in done.stdout.splitlines() if line.startswith("{"))
         for row in (record["history"]["item"] for record in records if record["type"] == "history"):
-            if "epoch" in row:  # neither images nor tables
-                metrics = {name: value for name, value in row.items() if not name.startswith(("_", "perf/"))}
-                yield json.dumps(metrics, sort_keys=True)
+            exact = {name: value for name, value in row.items() if is_exact(name, value)}
+            if exact.keys() - {"epoch", "trainer/global_step"}:
+                yield json.dumps(exact, sort_keys=True)
+
+
+def is_exact(name: str, value: Any) -> bool:
+    """Return whether W&B must have this value once: a metric, or the hash of an image.
+
+    The tables and charts of the test are logged again when a run is resumed.
+    """
+    if isinstance(value, str):
+        return name.endswith(".sha256") and not name.startswith("test/")
+    return isinstance(value, int | float) and not name.startswith(("_", "perf/")) and "." not in name
 
 
 def main() -> None:

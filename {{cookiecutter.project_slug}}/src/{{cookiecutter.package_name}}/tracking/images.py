@@ -81,16 +81,11 @@ class ValidationImages(Callback):
         samples = self.pictures.predict(trainer, pl_module)
         for part in training:
             part.training = True
-        self._log(trainer, samples)
+        self.send(trainer, samples)
 
     # ~ endif
     def send(self, trainer: Trainer, samples: Sequence[PredictedSample]) -> None:
-        """Log the samples, unless a resumed run repeats an epoch."""
-        monitor = cast("Any", trainer.lightning_module).settings.monitor
-        if (trainer.global_step - 1, monitor) not in self.logger.logged:
-            self._log(trainer, samples)
-
-    def _log(self, trainer: Trainer, samples: Sequence[PredictedSample]) -> None:
+        """Log the samples of a validation."""
         shown = samples[: self.logger.tracking.media.images]
         if not shown:
             return

@@ -115,6 +115,8 @@ class RunLogger(WandbLogger):
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
         """Log numbers, images and tables of a training step, unless all have been logged before."""
+        # Images and tables are logged without their epoch, which is their axis.
+        self.epoch = metrics.get("epoch", self.epoch)
         # ~ if cookiecutter.scope == "complete"
         names = [name for name in metrics if not name.startswith("perf/")]
         # ~ else
@@ -132,8 +134,6 @@ class RunLogger(WandbLogger):
                     # The summary has the last value and, of a score, the best.
                     summary = f"last,{METRICS[name]}" if name in METRICS else None
                     self.experiment.define_metric(name, step_metric="epoch", summary=summary)
-            # Images and tables are logged without their epoch, which is their axis.
-            self.epoch = metrics.get("epoch", self.epoch)
             super().log_metrics({"epoch": self.epoch, **metrics}, step)
             for name in scores:  # of W&B's own, the best is that since the run was resumed
                 best = {"max": max, "min": min}[METRICS[name]](self.scores[name])
@@ -172,7 +172,7 @@ def remove(tree: dict[str, Any], path: str) -> None:
 
 
 def metrics_logged(run: Run) -> set[tuple[int, str]]:
-    """Return step and name of each metric in the files of W&B, when a run is resumed.
+    """Return step and name of each metric and image in the files of W&B, when a run is resumed.
 
     ``metrics.csv`` does not tell, since W&B writes its files a little later.
     """
@@ -181,7 +181,9 @@ def metrics_logged(run: Run) -> set[tuple[int, str]]:
         with suppress(ValueError):  # the file of a run that was killed may be empty
             for record in read_records(file):
                 row = record.get("history", {}).get("item", {})
-                logged |= {(row.get("trainer/global_step", 0), name) for name in row}
+                # An image has columns such as "val/predictions._type" and "val/predictions.path".
+                names = {name.removesuffix("._type") for name in row}
+                logged |= {(row.get("trainer/global_step", 0), name) for name in names}
     return logged
 
 
