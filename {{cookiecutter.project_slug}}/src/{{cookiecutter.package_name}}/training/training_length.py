@@ -12,7 +12,7 @@ from ..settings.data import ShapesSettings
 from ..settings.schema import METRICS, Settings
 
 # Optimiser steps that a training run from random weights needs at least.
-STEPS = {{ {'classification': 800, 'detection': 420, 'segmentation': 1000}[cookiecutter.task] }}
+STEPS = {{ {'classification': 800, 'detection': 500, 'segmentation': 1000}[cookiecutter.task] }}
 EPOCHS = (10, 200)  # the fewest and the most epochs
 # The generated shapes are learned sooner.
 # ~ if cookiecutter.task == "classification"
