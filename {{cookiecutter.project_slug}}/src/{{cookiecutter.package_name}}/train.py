@@ -32,7 +32,7 @@ from .run.rank import is_first
 from .settings.schema import Settings
 from .task import METRICS, TaskModule, build_datasets, draw_prediction
 from .training.callbacks.curves import TrainingCurves
-from .training.callbacks.epoch import EpochLog
+from .training.callbacks.epoch_loss import EpochLog
 # ~ if cookiecutter.scope == "complete"
 from .training.callbacks.epoch_position import EpochPosition
 from .training.callbacks.performance import Performance
