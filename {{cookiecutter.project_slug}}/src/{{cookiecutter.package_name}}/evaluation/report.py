@@ -31,16 +31,12 @@ TASK = "{{ cookiecutter.task }}"
 # The loss by which the best and the worst images are chosen, see scoring.py of the task.
 LOSS = "{{ '1 - F1' if cookiecutter.task == 'detection' else 'cross-entropy' }}"
 TILE_PIXELS = 480  # maximum length of the longer side of a prediction in the report
-FIGURES = (
-    ("Confusion matrix", "confusion_matrix", "Rows are targets, columns are predictions."),
-    (
-        "Thresholds",
-        "thresholds",
-        "The best threshold has the highest F1, averaged over the classes.",
-    ),
-    ("Precision and recall", "precision_recall", "Each point of a line belongs to a threshold."),
-    ("Scores of each class", "per_class", "F1 is that at the best threshold of the class."),
-)
+FIGURES = {  # headings and file names
+    "Confusion matrix": "confusion_matrix",
+    "Thresholds": "thresholds",
+    "Precision and recall": "precision_recall",
+    "Scores of each class": "per_class",
+}
 
 Draw = Callable[[Tensor, Any, Any, Sequence[str]], Image.Image]
 
@@ -61,7 +57,7 @@ def write_report(
         metrics: the test metrics, by their names in ``metrics.json``.
         results: the counts of scores, and the best and the worst images.
         scores: the metrics of each class.
-        datamodule: the data module, whose test split was tested.
+        datamodule: its test split was tested.
         draw: draws an image with its target and its prediction.
     """
     counts, skipped = results.counts, sorted(datamodule.unreadable)
@@ -82,8 +78,8 @@ def write_report(
         ("Run", _facts(run, environment, datamodule, results.images)),
         ("Metrics", _metrics(run, metrics)),
         *(
-            (heading, image(run.folder / f"{name}.png", f"{caption} All values: {name}.csv"))
-            for heading, name, caption in FIGURES
+            (heading, image(run.folder / f"{name}.png", f"All values: {name}.csv"))
+            for heading, name in FIGURES.items()
         ),
         *_predictions(run, results, datamodule, draw),
         ("Settings", f"<pre>{html.escape(run.settings_file.read_text(encoding='utf-8'))}</pre>"),
