@@ -20,7 +20,7 @@ class MetricsFile(Logger):
     """
 
     def __init__(self, path: Path, *, resumed_step: int = 0) -> None:
-        """Set the path; the file is written when metrics are logged.
+        """Set the path of the file, which is written when metrics are logged.
 
         Args:
             path: the CSV file.

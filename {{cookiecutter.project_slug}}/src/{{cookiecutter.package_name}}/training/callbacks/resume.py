@@ -48,10 +48,9 @@ class ExactResume(Callback):
                 _move_checkpoints(state, str(saved.dirpath))
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Keep what Lightning must not restore from a checkpoint.
+        """Keep the settings of the optimiser, which Lightning would restore from a checkpoint.
 
-        That is the settings of the optimiser, and ``max_steps``, with which Lightning would repeat
-        the end of the last epoch.
+        With ``max_steps``, it would also repeat the end of the last epoch.
         """
         self.groups = [
             {key: group[key] for key in GROUP_SETTINGS if key in group}
