@@ -65,6 +65,7 @@ def write_report(
     unreadable.unlink(missing_ok=True)  # of an earlier test
     if skipped:
         write_text(unreadable, "\n".join(skipped) + "\n")
+        print(f"Left out: {number_of(len(skipped), 'unreadable images')}, see {unreadable}")
     write_figures(counts, scores, run.folder)
     # ~ if cookiecutter.task == "detection" or (cookiecutter.task == "classification" and cookiecutter.scope == "complete")
     best = best_threshold(counts.curves().mean().f1)
@@ -158,16 +159,12 @@ def _predictions(
 
 
 def print_summary(run: Run, metrics: Mapping[str, float], *, advice: str | None = None) -> None:
-    """Print the metrics, the number of unreadable images, the path of the report, and advice."""
+    """Print the metrics, the path of the report, and advice."""
     console = Console(soft_wrap=True, markup=False)
     rows = Table("metric", "value")
     for name, value in metrics.items():
         rows.add_row(name, f"{value:.4f}")
     console.print(rows)
-    unreadable = run.folder / "unreadable.txt"
-    if unreadable.is_file():
-        count = len(unreadable.read_text(encoding="utf-8").splitlines())
-        console.print(f"Left out: {number_of(count, 'unreadable images')}, see {unreadable}")
     console.print(f"  {run.folder / 'report.html'}")
     if advice:
         console.print(advice)

@@ -24,18 +24,15 @@ FITS = {
     "stretch": "to this size, without regard to their aspect ratio",
     "crop": "with their aspect ratio to cover this size, of which the centre is used",
 }
-FIT_CODE = {
-    "letterbox": """\
+SCALE_CODE = """\
 size = (
     min(width, image.width * height // image.height),
     min(height, image.height * width // image.width),
-)""",
+)"""
+FIT_CODE = {
+    "letterbox": SCALE_CODE,
     "stretch": "size = (width, height)",
-    "crop": """\
-size = (
-    max(width, image.width * height // image.height),
-    max(height, image.height * width // image.width),
-)""",
+    "crop": SCALE_CODE.replace("min", "max"),
 }
 RUN_CODE = {
     "onnx": """\

@@ -45,7 +45,7 @@ class ExactResume(Callback):
         for saved in trainer.checkpoint_callbacks:
             state = checkpoint["callbacks"].get(saved.state_key)
             if state and isinstance(saved, ModelCheckpoint):
-                _move_checkpoints(state, str(saved.dirpath))
+                _move_checkpoints(state, Path(str(saved.dirpath)))
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keep the settings of the optimiser, which Lightning would restore from a checkpoint.
@@ -97,22 +97,14 @@ class ExactResume(Callback):
                 torch.distributed.broadcast(buffer, src=0)
 
 
-def _move_checkpoints(state: dict[str, Any], folder: str) -> None:
+def _move_checkpoints(state: dict[str, Any], folder: Path) -> None:
     """Set the folder in the state of a ``ModelCheckpoint``, since the run may have been moved.
 
-    Otherwise, Lightning would forget the best scores. Files that are not there are left out, but
-    the best one is there as ``best.ckpt``, too.
+    Otherwise, Lightning would forget the best scores, as it should if ``best.ckpt`` is missing.
     """
-    if state["dirpath"] == folder:
+    if not (folder / "best.ckpt").is_file():
         return
-    best_path = state["best_model_path"]
-
-    def moved(path: str) -> str:
-        new = Path(folder, Path(path).name)
-        names = (new.name, "best.ckpt") if path == best_path else (new.name,)
-        return str(new) if any(new.with_name(name).is_file() for name in names) else ""
-
     for name in ("best_model_path", "kth_best_model_path", "last_model_path"):
-        state[name] = moved(state[name])
-    best = {moved(path): score for path, score in state["best_k_models"].items()}
-    state |= {"dirpath": folder, "best_k_models": {path: best[path] for path in best if path}}
+        state[name] = state[name] and str(folder / Path(state[name]).name)
+    best = {str(folder / Path(path).name): score for path, score in state["best_k_models"].items()}
+    state |= {"dirpath": str(folder), "best_k_models": best}
