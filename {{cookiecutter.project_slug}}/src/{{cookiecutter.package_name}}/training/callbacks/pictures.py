@@ -47,7 +47,7 @@ class PredictionPictures(Callback):
     def __init__(
         self,
         folder: Path,
-        draw: Callable[[PredictedSample], Image.Image],
+        draw: Callable[[Tensor, Any, Any, Sequence[str]], Image.Image],
         *,
         count: int,
         every_n_epochs: int,
@@ -95,6 +95,10 @@ class PredictionPictures(Callback):
         ]
 
     def _write_sheet(self, trainer: Trainer, shown: Sequence[PredictedSample]) -> None:
-        tiles, names = [self.draw(sample) for sample in shown], [sample.name for sample in shown]
+        classes = cast("Any", trainer.lightning_module).classes
+        tiles = [
+            self.draw(sample.image, sample.target, sample.prediction, classes) for sample in shown
+        ]
+        names = [sample.name for sample in shown]
         with replacing(self.folder / f"epoch_{trainer.current_epoch:03d}.png") as hidden:
             contact_sheet(tiles, names).save(hidden)

@@ -33,9 +33,9 @@ class ProgressBar(RichProgressBar):
         The loss is not logged with ``prog_bar=True``: Lightning would synchronise the GPU for it in
         every step.
         """
-        metrics = trainer.callback_metrics
-        if is_logging_step(trainer, trainer.global_step) and "train/loss" in metrics:
-            self.loss = {"loss": float(metrics["train/loss"])}
+        if is_logging_step(trainer, trainer.global_step):
+            metrics = trainer.callback_metrics
+            self.loss = {"loss": float(metrics["train/loss"])} if "train/loss" in metrics else {}
         return {**self.loss, **trainer.progress_bar_metrics}
 
     def configure_columns(self, trainer: Trainer) -> list[ProgressColumn]:
