@@ -12,8 +12,6 @@ import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
-from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
-from torch import Tensor
 
 from ..errors import UsageError
 from ..run.environment import redacted
@@ -24,26 +22,9 @@ from ..settings.schema import METRICS, Settings
 
 log = logging.getLogger(__name__)
 
-
-class Content(BaseModel):
-    """The entries of a checkpoint from which the module is rebuilt."""
-
-    model_config = ConfigDict(strict=True, arbitrary_types_allowed=True)
-
-    settings: dict[str, JsonValue]
-    classes: list[str]
-    state_dict: dict[str, Tensor]
-
-
-class State(Content):
-    """These entries, and those from which training is resumed."""
-
-    global_step: int
-    epoch: int
-    loops: dict[str, Any]
-    callbacks: dict[str, Any]
-    optimizer_states: list[dict[str, Any]]
-    lr_schedulers: list[dict[str, Any]]
+# The entries of a checkpoint from which the module is rebuilt, and training is resumed.
+CONTENT = ("settings", "classes", "state_dict")
+STATE = ("global_step", "epoch", "loops", "callbacks", "optimizer_states", "lr_schedulers")
 
 
 class AtomicCheckpoints(TorchCheckpointIO):
@@ -127,18 +108,14 @@ def read_checkpoint(path: Path, *, resume: bool = False) -> dict[str, Any]:
     """
     try:
         content: dict[str, Any] = dict(torch.load(path, map_location="cpu", weights_only=True))
-        (State if resume else Content).model_validate(content)
-    except ValidationError as error:
-        wrong = dict.fromkeys(str(details["loc"][0]) for details in error.errors())
-        raise UsageError(
-            f"{path} was not written by this project, or it is damaged: "
-            f"it has no valid {', '.join(wrong)}."
-        ) from error
     except Exception as error:  # torch raises many types of errors for other files
         raise UsageError(
             f"{path} cannot be read as a checkpoint: {type(error).__name__}.\n"
             "Name a *.ckpt file that this project has written."
         ) from error
+    missing = [name for name in (*CONTENT, *(STATE if resume else ())) if name not in content]
+    if missing:
+        raise UsageError(f"{path} was not written by this project: it has no {', '.join(missing)}.")
     return content
 
 
