@@ -56,11 +56,7 @@ def describe_model(
 ) -> dict[str, Any]:
     """Return the entries of ``model.json`` about input, outputs, training and data of a model.
 
-    Args:
-        module: the module of the checkpoint.
-        datasets: the data that it was trained on.
-        outputs: the outputs of the exported network for a batch, for their shapes.
-        settings: the settings of the export.
+    The shapes are those of ``outputs``, which the exported network has returned for a batch.
     """
     size = settings.data.input_size
     normalisation = module.network.normalisation

@@ -51,10 +51,7 @@ def read_result(run: Run) -> Result:
 def compare(results: Sequence[Result], folder: Path, pictures: Mapping[Path, str]) -> None:
     """Print the runs as a table, the best first; write ``results.csv`` and ``report.html``.
 
-    Args:
-        results: the results of the runs.
-        folder: the folder for the two files, which is created if necessary.
-        pictures: PNG files and their captions, for the report.
+    The report has the PNG files ``pictures`` with their captions.
     """
     sign = 1 if METRICS[MONITOR] == "min" else -1
     ranked = sorted(results, key=lambda run: math.inf if run.score is None else sign * run.score)
