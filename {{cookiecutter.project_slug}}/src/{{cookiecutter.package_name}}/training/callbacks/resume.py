@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.trainer.states import TrainerFn
 
 from ...data.datamodule import DataModule
@@ -33,7 +32,7 @@ class ExactResume(Callback):
         """Set the epoch of the sampler, and adapt the checkpoint to the current settings.
 
         The state of the learning rate is removed, see ``on_train_start``, early stopping uses the
-        current patience, and the best checkpoints are those in the current folder of the run.
+        current patience, and the best scores are known in a run that has been moved, too.
         """
         if trainer.state.fn != TrainerFn.FITTING:
             return
@@ -43,9 +42,10 @@ class ExactResume(Callback):
         for stopping in trainer.early_stopping_callbacks:
             checkpoint["callbacks"].get(stopping.state_key, {})["patience"] = stopping.patience
         for saved in trainer.checkpoint_callbacks:
-            state = checkpoint["callbacks"].get(saved.state_key)
-            if state and isinstance(saved, ModelCheckpoint):
-                _move_checkpoints(state, Path(str(saved.dirpath)))
+            folder = getattr(saved, "dirpath", None)  # of a ModelCheckpoint
+            if folder and Path(folder, "best.ckpt").is_file():
+                # With another folder, Lightning would forget the best scores.
+                checkpoint["callbacks"].get(saved.state_key, {})["dirpath"] = folder
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keep the settings of the optimiser, which Lightning would restore from a checkpoint.
@@ -95,16 +95,3 @@ class ExactResume(Callback):
         if trainer.world_size > 1:
             for buffer in pl_module.buffers():
                 torch.distributed.broadcast(buffer, src=0)
-
-
-def _move_checkpoints(state: dict[str, Any], folder: Path) -> None:
-    """Set the folder in the state of a ``ModelCheckpoint``, since the run may have been moved.
-
-    Otherwise, Lightning would forget the best scores, as it should if ``best.ckpt`` is missing.
-    """
-    if not (folder / "best.ckpt").is_file():
-        return
-    for name in ("best_model_path", "kth_best_model_path", "last_model_path"):
-        state[name] = state[name] and str(folder / Path(state[name]).name)
-    best = {str(folder / Path(path).name): score for path, score in state["best_k_models"].items()}
-    state |= {"dirpath": str(folder), "best_k_models": best}
