@@ -1,7 +1,13 @@
 """Optimiser steps: accumulated gradients, limits, mixed precision, and what is logged of them."""
 
+# ~ if cookiecutter.scope == "complete"
+import csv
+from types import SimpleNamespace
+
+# ~ else
 import csv
 
+# ~ endif
 import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
@@ -14,7 +20,7 @@ from {{ cookiecutter.package_name }}.settings.schema import Settings
 from {{ cookiecutter.package_name }}.task import MONITOR, TaskModule, build_datasets
 from {{ cookiecutter.package_name }}.training import trainer as trainer_module
 # ~ if cookiecutter.scope == "complete"
-from {{ cookiecutter.package_name }}.training.callbacks.epoch import EpochLog
+from {{ cookiecutter.package_name }}.training.callbacks.epoch_loss import EpochLog
 # ~ endif
 from {{ cookiecutter.package_name }}.training.trainer import build_trainer, step_callbacks
 
@@ -91,6 +97,23 @@ def test_each_process_resumes_the_mean_loss_of_its_own_images(monkeypatch):
     assert float(resumed.total) == 4
     resumed.load_state_dict({"total": torch.tensor(7.0), "batches": 1})  # of an earlier version
     assert float(resumed.total) == 7
+
+
+def test_the_mean_loss_counts_the_batches_of_an_interrupted_step_once():
+    trainer = SimpleNamespace(
+        accumulate_grad_batches=2, is_last_batch=False, global_step=0, max_steps=-1
+    )
+
+    def add(log, batch_idx, loss):
+        log.on_train_batch_end(trainer, None, {"loss": torch.tensor(loss / 2)}, None, batch_idx)
+
+    first, resumed = EpochLog(), EpochLog()
+    for batch_idx, loss in enumerate((1.0, 2.0, 9.0)):
+        add(first, batch_idx, loss)
+    resumed.load_state_dict(first.state_dict())
+    for batch_idx, loss in ((2, 3.0), (3, 4.0)):  # from the start of the second step
+        add(resumed, batch_idx, loss)
+    assert (float(resumed.total), resumed.batches) == (10, 4)
 
 
 # ~ endif

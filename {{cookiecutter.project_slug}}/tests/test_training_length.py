@@ -1,5 +1,4 @@
 import math
-from types import SimpleNamespace
 
 import pytest
 
@@ -9,7 +8,6 @@ from {{ cookiecutter.package_name }}.run.folder import Run
 from {{ cookiecutter.package_name }}.settings.check_settings import check
 from {{ cookiecutter.package_name }}.settings.schema import Settings
 from {{ cookiecutter.package_name }}.task import MONITOR
-from {{ cookiecutter.package_name }}.training.callbacks import progress
 from {{ cookiecutter.package_name }}.training.training_length import (
     SHAPES_EPOCHS,
     STEPS,
@@ -76,46 +74,3 @@ def test_a_score_that_still_rises_at_the_end_is_said(tmp_path, scores, rising):
     assert (advice is not None) == rising
     if rising:
         assert f"resume={run.id} 'runs={run.folder.parent}' trainer.max_epochs=10" in advice
-
-
-@pytest.mark.parametrize(
-    ("seconds", "epochs", "shown"),
-    [
-        (1, 50, [4, 9, 14, 19, 24, 29, 34, 39, 44, 49]),
-        (1, 3, [0, 1, 2]),
-        (1, 12, [1, 3, 5, 7, 9, 11]),
-        (1, 23, [2, 5, 8, 11, 14, 17, 20, 22]),
-        (60, 23, [*range(23)]),
-    ],
-)
-def test_short_epochs_have_about_ten_lines(monkeypatch, caplog, seconds, epochs, shown):
-    clock, lines = [100.0], progress.EpochLines()
-    monkeypatch.setattr(progress, "perf_counter", lambda: clock[0])
-    caplog.set_level("INFO")
-    trainer = SimpleNamespace(
-        callback_metrics={},
-        progress_bar_metrics={"score": 0.5},
-        is_global_zero=True,
-        max_epochs=epochs,
-        should_stop=False,
-    )
-    for trainer.current_epoch in range(epochs):
-        lines.on_train_epoch_start(trainer, None)
-        clock[0] += seconds
-        lines.on_train_epoch_end(trainer, None)
-    expected = [f"Epoch {epoch}/{epochs - 1}: score 0.500, {seconds} s" for epoch in shown]
-    assert caplog.messages == expected
-
-
-def test_the_epoch_after_which_a_training_stops_has_a_line(caplog):
-    caplog.set_level("INFO")
-    trainer = SimpleNamespace(
-        callback_metrics={},
-        progress_bar_metrics={"score": 0.5},
-        is_global_zero=True,
-        max_epochs=50,
-        current_epoch=7,
-        should_stop=True,
-    )
-    progress.EpochLines().on_train_epoch_end(trainer, None)
-    assert caplog.messages == ["Epoch 7/49: score 0.500, 0 s"]

@@ -6,7 +6,6 @@ from pathlib import Path
 # ~ endif
 from lightning.pytorch import Callback, seed_everything
 from lightning.pytorch.callbacks import LambdaCallback
-from PIL.Image import Image
 
 # ~ if cookiecutter.scope == "complete"
 from .clusters.preemption import Preemption, requeued_if_preempted
@@ -32,12 +31,12 @@ from .run.rank import is_first
 from .settings.schema import Settings
 from .task import METRICS, TaskModule, build_datasets, draw_prediction
 from .training.callbacks.curves import TrainingCurves
-from .training.callbacks.epoch import EpochLog
+from .training.callbacks.epoch_loss import EpochLog
 # ~ if cookiecutter.scope == "complete"
 from .training.callbacks.epoch_position import EpochPosition
 from .training.callbacks.performance import Performance
 # ~ endif
-from .training.callbacks.pictures import PredictedSample, PredictionPictures
+from .training.callbacks.pictures import PredictionPictures
 from .training.callbacks.resume import ExactResume
 from .training.checkpoint import CheckpointContents, read_checkpoint, resumable_checkpoint
 # ~ if cookiecutter.scope == "complete" and cookiecutter.task != "detection"
@@ -148,17 +147,11 @@ def run_training(settings: Settings, run: Run) -> None:
 
 
 def _make_callbacks(settings: Settings, run: Run, module: TaskModule) -> list[Callback]:
-    def draw(shown: PredictedSample) -> Image:
-        return draw_prediction(shown.image, shown.target, shown.prediction, module.classes)
-
-    chosen = settings.pictures
-    pictures = PredictionPictures(
-        run.folder / "predictions", draw, count=chosen.count, every_n_epochs=chosen.every_n_epochs
-    )
+    pictures = settings.pictures.model_dump()
     return [
         *step_callbacks(settings),
         EpochLog(),
-        pictures,
+        PredictionPictures(run.folder / "predictions", draw_prediction, **pictures),
         TrainingCurves(run),
         # ~ if cookiecutter.scope == "complete"
         Preemption(run.last),

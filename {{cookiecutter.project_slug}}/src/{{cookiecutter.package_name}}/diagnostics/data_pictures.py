@@ -1,6 +1,5 @@
 """Pictures of a data set: classes, sizes, augmented training samples, and images with issues."""
 
-import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image
 
 from ..data.datamodule import Datasets
 from ..data.images import Unreadable, UnreadableImageError, read_image
@@ -19,7 +18,7 @@ from .image_checks import COUNTED, KINDS, DataReport, Issue
 
 MAX_DRAWN = 8  # issues of each kind
 MAX_AUGMENTED = 16  # training samples
-TILE_SIZE = 256  # pixels
+TILE_SIZE = 256  # pixels of the longer side of an issue
 
 
 def draw_class_balance(report: DataReport, classes: Sequence[str], path: Path) -> None:
@@ -41,18 +40,18 @@ def draw_class_balance(report: DataReport, classes: Sequence[str], path: Path) -
 
 
 def draw_issues(report: DataReport, datasets: Datasets, path: Path) -> None:
-    """Draw the worst images with their issues on one sheet, if there are any."""
-    tiles = []
+    """Draw the worst images with their kinds of issues on one sheet, if there are any."""
+    tiles, texts = [], []
     for kind in KINDS:
         for issue in issues_of_kind(report, kind)[:MAX_DRAWN]:
             picture = _picture(issue, datasets)
             if picture is not None:
-                text = f"{kind}: {issue.path}: {issue.reason}"
-                folder = [*Path(issue.path).parents][:3][-1]  # the folder of the data, usually
-                tiles.append(_tile(picture, text.replace(f"{folder}/", "")))
+                picture.thumbnail((TILE_SIZE, TILE_SIZE))
+                tiles.append(picture)
+                texts.append(f"{kind}: {Path(*Path(issue.path).parts[-3:])}")
     if tiles:
         with replacing(path) as hidden:
-            contact_sheet(tiles).save(hidden)
+            contact_sheet(tiles, texts).save(hidden)
 
 
 def draw_sizes(report: DataReport, path: Path) -> None:
@@ -110,14 +109,3 @@ def _picture(issue: Issue, datasets: Datasets) -> Image.Image | None:
         return to_picture(read_image(issue.path, dataset.images.pixels))
     except UnreadableImageError:
         return None
-
-
-def _tile(picture: Image.Image, text: str) -> Image.Image:
-    """Return the picture in a square with up to three lines of text below."""
-    size = (TILE_SIZE, TILE_SIZE)
-    tile = Image.new("RGB", (TILE_SIZE, TILE_SIZE + 52), "#24292f")
-    tile.paste(ImageOps.pad(picture, size, color="#24292f"))
-    lines = textwrap.wrap(text, width=42)[:3]
-    font = ImageFont.load_default(12)
-    ImageDraw.Draw(tile).multiline_text((4, TILE_SIZE + 2), "\n".join(lines), "white", font)
-    return tile

@@ -38,10 +38,7 @@ def time_stages(
 ) -> dict[str, float]:
     """Return the milliseconds per training image of each stage, in one process.
 
-    Args:
-        datasets: up to ``MAX_IMAGES`` training images are read.
-        settings: the settings of the training run.
-        rates: the result of ``bench.measure_rates``.
+    Up to ``MAX_IMAGES`` training images are read. ``bench.measure_rates`` returns the rates.
 
     Returns:
         ``storage`` (reading the bytes of a file once more, which the memory may hold since its
@@ -94,11 +91,7 @@ def advice(
 ) -> str:
     """Return a sentence that says what limits the speed, and which setting to change.
 
-    Args:
-        stages: the result of ``time_stages``.
-        rates: the result of ``bench.measure_rates``.
-        settings: the settings of the training run.
-        machine: the machine of the training run.
+    ``time_stages`` returns the stages, and ``bench.measure_rates`` the rates.
     """
     wait = rates["data_wait"]
     if rates["loader_images_per_second"] < rates["model_images_per_second"] or wait > 0.1:

@@ -10,21 +10,13 @@ from .score_counts import ImageResult, ScoreCounts, StepResults
 
 
 class EvaluationResults(Callback):
-    """Add up the counts that ``test_step`` returns, and keep the best and the worst images.
+    """Add up the counts that ``test_step`` returns, and keep the best and the worst images."""
 
-    Attributes:
-        counts: the counts over all images; after the test, those of all processes.
-        images: the number of tested images.
-        worst: the images with the highest loss, in descending order.
-        best: the images with the lowest loss, in ascending order.
-        shown: the maximum length of ``worst`` and ``best``.
-    """
-
-    counts: ScoreCounts
-    images: int
-    worst: list[ImageResult]
-    best: list[ImageResult]
-    shown = 8
+    counts: ScoreCounts  # of all images; after the test, also of those of other processes
+    images: int  # their number
+    worst: list[ImageResult]  # of the highest loss, in descending order
+    best: list[ImageResult]  # of the lowest loss, in ascending order
+    shown = 8  # the maximum length of these lists
 
     def on_test_batch_end(
         self,

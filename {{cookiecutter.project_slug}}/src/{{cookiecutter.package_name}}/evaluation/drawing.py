@@ -95,12 +95,7 @@ def with_legend(
 
 # ~ endif
 def contact_sheet(tiles: Sequence[Image.Image], names: Sequence[str] = ()) -> Image.Image:
-    """Arrange images in an approximately square grid on white.
-
-    Args:
-        tiles: the images.
-        names: the texts below the images, such as the names of their files.
-    """
+    """Arrange images in an approximately square grid on white, with names below them."""
     gap = 8  # pixels between the images
     columns = max(1, round(len(tiles) ** 0.5))
     rows = math.ceil(len(tiles) / columns)

@@ -17,12 +17,9 @@ MAX_BARS, MAX_CELLS, MAX_LINES = 30, 25, 8  # maximum number of classes in a fig
 
 
 def write_figures(counts: ScoreCounts, scores: ClassScores, folder: Path) -> None:
-    """Write the figures of a test, each as PNG and as CSV.
+    """Write the figures of a test into a folder, each as PNG and as CSV.
 
-    Args:
-        counts: the counts of scores and the confusion matrix of the test.
-        scores: the metrics of each class, in the order of ``counts.classes``.
-        folder: for ``confusion_matrix``, ``precision_recall``, ``thresholds`` and ``per_class``.
+    The metrics in ``scores`` are in the order of ``counts.classes``.
     """
     _confusion_matrix(counts, folder / "confusion_matrix")
     _precision_recall(counts, folder / "precision_recall")
@@ -61,13 +58,12 @@ def _confusion_matrix(counts: ScoreCounts, path: Path) -> None:
     labels = [_label(names[index]) for index in shown]
     axes.set_xticks(range(len(shown)), labels, rotation=60, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(len(shown)), labels)
-    thousands = EngFormatter(places=0, sep="")  # 12345 as 12k
+    short = EngFormatter(places=0, sep="")  # 12345 as 12k
     for row, target in enumerate(shown):
         for column, prediction in enumerate(shown):
-            count = int(matrix[target, prediction])
-            text = str(count) if count < 1000 else thousands(count)
+            count = short(matrix[target, prediction])
             ink = "white" if shares[target, prediction] > 0.5 else "black"
-            axes.text(column, row, text, ha="center", va="center", color=ink, fontsize=8)
+            axes.text(column, row, count, ha="center", va="center", color=ink, fontsize=8)
     rows = ([name, *row] for name, row in zip(names, matrix.tolist(), strict=True))
     _write(path, figure, ["target", *names], rows)
 

@@ -29,9 +29,7 @@ def page(title: str, sections: Sequence[tuple[str, str]]) -> str:
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """Return an HTML table of plain text and numbers; None is shown as a dash.
 
-    Args:
-        header: the names of the columns; empty for a list of properties and their values.
-        rows: the cells of each row.
+    Properties and their values have no header.
     """
     columns = zip(*rows, strict=True)
     numeric = [any(isinstance(cell, int | float) for cell in column) for column in columns]

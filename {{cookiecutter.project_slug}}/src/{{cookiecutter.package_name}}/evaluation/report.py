@@ -31,16 +31,12 @@ TASK = "{{ cookiecutter.task }}"
 # The loss by which the best and the worst images are chosen, see scoring.py of the task.
 LOSS = "{{ '1 - F1' if cookiecutter.task == 'detection' else 'cross-entropy' }}"
 TILE_PIXELS = 480  # maximum length of the longer side of a prediction in the report
-FIGURES = (
-    ("Confusion matrix", "confusion_matrix", "Rows are targets, columns are predictions."),
-    (
-        "Thresholds",
-        "thresholds",
-        "The best threshold has the highest F1, averaged over the classes.",
-    ),
-    ("Precision and recall", "precision_recall", "Each point of a line belongs to a threshold."),
-    ("Scores of each class", "per_class", "F1 is that at the best threshold of the class."),
-)
+FIGURES = {  # headings and file names
+    "Confusion matrix": "confusion_matrix",
+    "Thresholds": "thresholds",
+    "Precision and recall": "precision_recall",
+    "Scores of each class": "per_class",
+}
 
 Draw = Callable[[Tensor, Any, Any, Sequence[str]], Image.Image]
 
@@ -61,7 +57,7 @@ def write_report(
         metrics: the test metrics, by their names in ``metrics.json``.
         results: the counts of scores, and the best and the worst images.
         scores: the metrics of each class.
-        datamodule: the data module, whose test split was tested.
+        datamodule: its test split was tested.
         draw: draws an image with its target and its prediction.
     """
     counts, skipped = results.counts, sorted(datamodule.unreadable)
@@ -69,6 +65,7 @@ def write_report(
     unreadable.unlink(missing_ok=True)  # of an earlier test
     if skipped:
         write_text(unreadable, "\n".join(skipped) + "\n")
+        print(f"Left out: {number_of(len(skipped), 'unreadable images')}, see {unreadable}")
     write_figures(counts, scores, run.folder)
     # ~ if cookiecutter.task == "detection" or (cookiecutter.task == "classification" and cookiecutter.scope == "complete")
     best = best_threshold(counts.curves().mean().f1)
@@ -82,8 +79,8 @@ def write_report(
         ("Run", _facts(run, environment, datamodule, results.images)),
         ("Metrics", _metrics(run, metrics)),
         *(
-            (heading, image(run.folder / f"{name}.png", f"{caption} All values: {name}.csv"))
-            for heading, name, caption in FIGURES
+            (heading, image(run.folder / f"{name}.png", f"All values: {name}.csv"))
+            for heading, name in FIGURES.items()
         ),
         *_predictions(run, results, datamodule, draw),
         ("Settings", f"<pre>{html.escape(run.settings_file.read_text(encoding='utf-8'))}</pre>"),
@@ -162,16 +159,12 @@ def _predictions(
 
 
 def print_summary(run: Run, metrics: Mapping[str, float], *, advice: str | None = None) -> None:
-    """Print the metrics, the number of unreadable images, the path of the report, and advice."""
+    """Print the metrics, the path of the report, and advice."""
     console = Console(soft_wrap=True, markup=False)
     rows = Table("metric", "value")
     for name, value in metrics.items():
         rows.add_row(name, f"{value:.4f}")
     console.print(rows)
-    unreadable = run.folder / "unreadable.txt"
-    if unreadable.is_file():
-        count = len(unreadable.read_text(encoding="utf-8").splitlines())
-        console.print(f"Left out: {number_of(count, 'unreadable images')}, see {unreadable}")
     console.print(f"  {run.folder / 'report.html'}")
     if advice:
         console.print(advice)

@@ -24,18 +24,15 @@ FITS = {
     "stretch": "to this size, without regard to their aspect ratio",
     "crop": "with their aspect ratio to cover this size, of which the centre is used",
 }
-FIT_CODE = {
-    "letterbox": """\
+SCALE_CODE = """\
 size = (
     min(width, image.width * height // image.height),
     min(height, image.height * width // image.width),
-)""",
+)"""
+FIT_CODE = {
+    "letterbox": SCALE_CODE,
     "stretch": "size = (width, height)",
-    "crop": """\
-size = (
-    max(width, image.width * height // image.height),
-    max(height, image.height * width // image.width),
-)""",
+    "crop": SCALE_CODE.replace("min", "max"),
 }
 RUN_CODE = {
     "onnx": """\
@@ -59,11 +56,7 @@ def describe_model(
 ) -> dict[str, Any]:
     """Return the entries of ``model.json`` about input, outputs, training and data of a model.
 
-    Args:
-        module: the module of the checkpoint.
-        datasets: the data that it was trained on.
-        outputs: the outputs of the exported network for a batch, for their shapes.
-        settings: the settings of the export.
+    The shapes are those of ``outputs``, which the exported network has returned for a batch.
     """
     size = settings.data.input_size
     normalisation = module.network.normalisation

@@ -22,13 +22,7 @@ DYNAMIC_SHAPES = {"images": {0: torch.export.Dim("batch", min=1)}}  # batches of
 def write_onnx(
     program: torch.export.ExportedProgram, path: Path, metadata: Mapping[str, object]
 ) -> None:
-    """Write an exported program as one file, weights included.
-
-    Args:
-        program: the exported program, whose only input is ``images``.
-        path: the file.
-        metadata: entries to store in the file, each value as JSON.
-    """
+    """Write a program with the input ``images`` as one file, with metadata as values in JSON."""
     import onnx  # noqa: PLC0415 - an optional package
 
     converted = torch.onnx.export(

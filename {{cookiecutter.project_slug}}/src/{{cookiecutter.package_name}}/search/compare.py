@@ -2,8 +2,7 @@
 
 import json
 import math
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,47 +40,37 @@ def read_result(run: Run) -> Result:
     monitor = monitored({name for row in rows for name in row})
     scores = [row[monitor] for row in rows if monitor in row]
     score = BEST(filter(math.isfinite, scores), default=None)
+    state, reason = "stopped", ""
     if run.results.is_file():
-        return Result(run, settings, monitor, score, "finished")
-    if run.failure.is_file():
-        reason = " ".join(run.failure.read_text(encoding="utf-8").split())
-        return Result(run, settings, monitor, score, "failed", reason)
-    return Result(run, settings, monitor, score, "stopped")
+        state = "finished"
+    elif run.failure.is_file():
+        state, reason = "failed", " ".join(run.failure.read_text(encoding="utf-8").split())
+    return Result(run, settings, monitor, score, state, reason)
 
 
 def compare(results: Sequence[Result], folder: Path, pictures: Mapping[Path, str]) -> None:
     """Print the runs as a table, the best first; write ``results.csv`` and ``report.html``.
 
-    Args:
-        results: the results of the runs.
-        folder: the folder for the two files, which is created if necessary.
-        pictures: PNG files and their captions, for the report.
+    The report has the PNG files ``pictures`` with their captions.
     """
     sign = 1 if METRICS[MONITOR] == "min" else -1
     ranked = sorted(results, key=lambda run: math.inf if run.score is None else sign * run.score)
     keys = varied_settings(results)
     names = [key.rsplit(".", 1)[-1] for key in keys]
     short = [name if names.count(name) == 1 else key for key, name in zip(keys, names, strict=True)]
-    monitor = ranked[0].monitor
-    header = ["run", monitor, "state", *short]
-    rows = [_cells(result, keys) for result in ranked]
-    runs_by_reason: dict[str, list[str]] = defaultdict(list)
-    for result in ranked:
-        if result.reason:
-            runs_by_reason[result.reason].append(result.run.id)
-    failures = [(", ".join(runs), reason) for reason, runs in runs_by_reason.items()]
-    folder.mkdir(parents=True, exist_ok=True)
-    columns = ["run", monitor, "state", *keys, "reason"]
-    write_csv(folder / "results.csv", columns, (_csv_row(result, keys) for result in ranked))
+    start = ["run", ranked[0].monitor, "state"]
+    stored = (_row(result, keys, _stored) for result in ranked)
+    write_csv(folder / "results.csv", [*start, *keys, "reason"], stored)
+    header, rows = [*start, *short, "reason"], [_row(result, keys, label) for result in ranked]
     sections = [
         ("Runs", table(header, rows)),
         ("Pictures", "\n".join(image(path, caption) for path, caption in pictures.items())),
-        ("Failures", table(["runs", "reason"], failures) if failures else "<p>None.</p>"),
     ]
     write_text(folder / "report.html", page(f"{len(results)} runs: {folder.name}", sections))
-    _print(header, rows)
-    for runs, reason in failures:
-        print(f"  {runs}: {reason}")
+    _print(header[:-1], rows)
+    for result in ranked:
+        if result.reason:
+            print(f"  {result.run.id}: {result.reason}")
     for path in (folder / "results.csv", folder / "report.html", *pictures):
         print(f"  {path}")
 
@@ -95,33 +84,29 @@ def varied_settings(results: Sequence[Result]) -> list[str]:
 
 def label(value: object) -> str:
     """Return a value of a setting as a text of at most 24 characters."""
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    text = value if isinstance(value, str) else json.dumps(value)
+    text = f"{value:.4g}" if isinstance(value, float) else _stored(value)
     return text if len(text) <= 24 else f"{text[:23]}…"
 
 
-def _cells(result: Result, keys: Sequence[str]) -> list[str]:
-    score = "" if result.score is None else f"{result.score:.4f}"
-    values = [label(result.settings[key]) if key in result.settings else "" for key in keys]
-    return [result.run.id, score, result.state, *values]
+def _stored(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
 
 
-def _csv_row(result: Result, keys: Sequence[str]) -> list[object]:
-    values = [result.settings.get(key, "") for key in keys]
-    cells = [value if isinstance(value, str) else json.dumps(value) for value in values]
-    return [result.run.id, result.score, result.state, *cells, result.reason]
+def _row(result: Result, keys: Sequence[str], write: Callable[[object], str]) -> list[object]:
+    values = [write(result.settings[key]) if key in result.settings else "" for key in keys]
+    return [result.run.id, result.score, result.state, *values, result.reason]
 
 
-def _print(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def _print(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     console = Console()
     if not console.is_terminal:
         console.width = 200  # a log file has no width
     printed = Table(show_edge=False)
     for heading in header:
         printed.add_column(heading, overflow="fold", no_wrap=heading in {"run", "state"})
-    for row in rows[:PRINTED_RUNS]:
-        printed.add_row(*map(escape, row))
+    for run, score, *cells, _ in rows[:PRINTED_RUNS]:
+        shown = "" if score is None else f"{score:.4f}"
+        printed.add_row(*(escape(f"{cell}") for cell in (run, shown, *cells)))
     console.print(printed)
     if len(rows) > PRINTED_RUNS:
         print(f"  and {len(rows) - PRINTED_RUNS} more")

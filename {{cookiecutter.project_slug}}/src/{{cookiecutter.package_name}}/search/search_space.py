@@ -160,11 +160,7 @@ def _wrong_values(key: str, choice: Any, training: dict[str, Any]) -> list[str]:
 
 
 def suggest(trial: "Trial", settings: Search) -> list[str]:
-    """Let Optuna propose a value for each setting of the space.
-
-    Returns:
-        The settings as on the command line of ``train``.
-    """
+    """Let Optuna propose a value for each setting, as on the command line of ``train``."""
     defaults = flattened(settings.model_dump())
     words: list[str] = []
     for key, choice in settings.space.items():

@@ -24,14 +24,10 @@ STALE_SECONDS = 60  # without a heartbeat, after which another process continues
 
 
 def open_study(settings: Search, words: Sequence[str], folder: Path, lock: FileLock) -> Study:
-    """Create a study, or load it if it exists.
+    """Create a study, or load it if it exists; all training runs get the overrides ``words``.
 
-    Args:
-        settings: the settings of the search.
-        words: the overrides that all training runs get.
-        folder: the folder of the database file, unless ``storage`` names a server.
-        lock: a lock that is held during the call, because two processes cannot create the tables
-            at the same time.
+    Its database is a file in the folder, unless ``settings.storage`` names a server. The lock is
+    held meanwhile, because two processes cannot create the tables at the same time.
 
     Raises:
         UsageError: if the study exists with another search space, score or overrides,

@@ -52,10 +52,7 @@ class TrialFailed(Exception):  # noqa: N818 - named as Optuna's TrialPruned
 def run_search(settings: Search, overrides: Sequence[str]) -> None:
     """Run trials until the study has ``settings.trials`` of them, then compare their runs.
 
-    Args:
-        settings: the settings of the search.
-        overrides: those of the command line; all but the settings of the search itself are
-            passed to the training runs.
+    All overrides but the settings of the search itself are passed to the training runs.
 
     Raises:
         UsageError: if the study exists with another search space, score or overrides.
@@ -132,14 +129,10 @@ def _run_trials(
 def train(
     trial: Trial, run: Run, words: Sequence[str], epochs: int, *, received: Sequence[int] = ()
 ) -> bool:
-    """Train in a new process, and report the score of each epoch to the trial.
+    """Train in a new process with the overrides ``words``, and report each epoch to the trial.
 
-    Args:
-        trial: the trial that gets the scores.
-        run: the run to train; if it has a checkpoint, its training is continued.
-        words: the overrides of the command line of ``train``.
-        epochs: the number of epochs of the run, which is not pruned after the last one.
-        received: the signals that this process has received; the first stops the training.
+    If the run has a checkpoint, its training is continued. It is not pruned after the last of its
+    epochs. The first signal in ``received`` stops it.
 
     Returns:
         Whether the training was pruned.

@@ -23,14 +23,7 @@ class Normalisation(nn.Module):
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1) * 255, persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Subtract the mean and divide by the standard deviation of each channel.
-
-        Args:
-            images: uint8 tensor [B, C, H, W], or a float tensor in the range 0 to 255.
-
-        Returns:
-            float tensor [B, C, H, W].
-        """
+        """Return normalised images, float [B, C, H, W], of uint8 or of float from 0 to 255."""
         return (images.to(self.mean.dtype) - self.mean) / self.std
 
 

@@ -1,7 +1,6 @@
 """Write and read checkpoints, which contain all that is needed to rebuild the module."""
 
 import io
-import json
 import logging
 import os
 import shutil
@@ -13,7 +12,6 @@ import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
-from torch import Tensor
 
 from ..errors import UsageError
 from ..run.environment import redacted
@@ -24,16 +22,9 @@ from ..settings.schema import METRICS, Settings
 
 log = logging.getLogger(__name__)
 
-# The types of the entries of a checkpoint, and of those from which training is resumed.
-CONTENT: dict[str, type] = {"settings": dict, "classes": list, "state_dict": dict}
-STATE: dict[str, type] = {
-    "global_step": int,
-    "epoch": int,
-    "loops": dict,
-    "callbacks": dict,
-    "optimizer_states": list,
-    "lr_schedulers": list,
-}
+# The entries of a checkpoint from which the module is rebuilt, and training is resumed.
+CONTENT = ("settings", "classes", "state_dict")
+STATE = ("global_step", "epoch", "loops", "callbacks", "optimizer_states", "lr_schedulers")
 
 
 class AtomicCheckpoints(TorchCheckpointIO):
@@ -65,7 +56,6 @@ class BestCheckpoint(Checkpoint):
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.source: Path | None = None
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Link the file if another checkpoint is the best now."""
@@ -73,16 +63,13 @@ class BestCheckpoint(Checkpoint):
         if not (trainer.is_global_zero and isinstance(saved, ModelCheckpoint)):
             return
         best = Path(saved.best_model_path)
-        if not best.is_file():
-            return
-        if self.path.is_file() and (best == self.source or best.samefile(self.path)):
+        if not best.is_file() or (self.path.is_file() and best.samefile(self.path)):
             return
         with replacing(self.path) as hidden:
             try:
                 os.link(best, hidden)
             except OSError:
                 shutil.copyfile(best, hidden)
-        self.source = best
 
     on_validation_end = on_train_epoch_end  # without validation in every epoch
 
@@ -113,31 +100,22 @@ class CheckpointContents(Callback):
 
 
 def read_checkpoint(path: Path, *, resume: bool = False) -> dict[str, Any]:
-    """Read a checkpoint of this project.
-
-    Args:
-        path: the file.
-        resume: whether the checkpoint must have the entries from which training is resumed.
-
-    Returns:
-        The entries of a Lightning checkpoint, and the entries ``settings`` and ``classes``.
+    """Return the entries of a checkpoint: those of Lightning, and those of ``CheckpointContents``.
 
     Raises:
-        UsageError: if the file is not a checkpoint of this project.
+        UsageError: if the file is not a checkpoint of this project, or not one from which training
+            can be resumed, with ``resume``.
     """
     try:
-        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        wrong = _wrong_entries(content, CONTENT | STATE if resume else CONTENT)
+        content: dict[str, Any] = dict(torch.load(path, map_location="cpu", weights_only=True))
     except Exception as error:  # torch raises many types of errors for other files
         raise UsageError(
             f"{path} cannot be read as a checkpoint: {type(error).__name__}.\n"
             "Name a *.ckpt file that this project has written."
         ) from error
-    if wrong:
-        raise UsageError(
-            f"{path} was not written by this project, or it is damaged: "
-            f"it has no valid {', '.join(wrong)}."
-        )
+    missing = [name for name in (*CONTENT, *(STATE if resume else ())) if name not in content]
+    if missing:
+        raise UsageError(f"{path} was not written by this project: it has no {', '.join(missing)}.")
     return content
 
 
@@ -153,19 +131,6 @@ def scores(checkpoint: dict[str, Any]) -> dict[str, float]:
 
 
 # ~ endif
-def _wrong_entries(content: dict[str, Any], types: dict[str, type]) -> list[str]:
-    """Return the names of the entries that are missing or have values of a wrong type."""
-    wrong = [name for name, kind in types.items() if not isinstance(content.get(name), kind)]
-    if not wrong and json.loads(json.dumps(content["settings"])) != content["settings"]:
-        wrong.append("settings")
-    items = {"classes": str, "state_dict": Tensor, "optimizer_states": dict, "lr_schedulers": dict}
-    for name in [] if wrong else items.keys() & types.keys():
-        values = content[name].values() if types[name] is dict else content[name]
-        if not all(isinstance(value, items[name]) for value in values):
-            wrong.append(name)
-    return wrong
-
-
 def resumable_checkpoint(run: Run) -> tuple[Path, int, int] | None:
     """Return the checkpoint from which a run is resumed, its step, and the number of its epochs.
 

@@ -22,11 +22,7 @@ def load_pretrained(network: nn.Module, *, pretrained: bool | str, backbone: str
     """Load the file that ``model.pretrained`` names, and report which parts are loaded.
 
     The names in the file may be those of the network or of a part of it, such as the backbone.
-
-    Args:
-        network: the network, which has timm's weights already if ``pretrained`` asks for them.
-        pretrained: the setting.
-        backbone: the name of the timm model.
+    Weights of timm are in the network already.
 
     Raises:
         UsageError: if the file cannot be read, or nothing in it fits.

@@ -1,14 +1,14 @@
 """Log metrics to ``metrics.csv``."""
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
-from ..run.files import replacing
+from ..run.files import write_csv
 from ..run.folder import read_rows
 
 
@@ -20,7 +20,7 @@ class MetricsFile(Logger):
     """
 
     def __init__(self, path: Path, *, resumed_step: int = 0) -> None:
-        """Set the path; the file is written when metrics are logged.
+        """Set the path of the file, which is written when metrics are logged.
 
         Args:
             path: the CSV file.
@@ -49,18 +49,14 @@ class MetricsFile(Logger):
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Append a row with the metrics and the step to the file."""
         row = {**metrics, "step": step}
-        if not self.columns:
-            earlier = read_rows(self.path)
-            self._rewrite([old for old in earlier if int(old["step"]) < self.resumed_step], row)
-        elif row.keys() <= set(self.columns):
+        if row.keys() <= set(self.columns):
             with self.path.open("a", encoding="utf-8", newline="") as file:
                 csv.DictWriter(file, self.columns, lineterminator="\n").writerow(row)
-        else:
-            self._rewrite(read_rows(self.path), row)
-
-    def _rewrite(self, rows: Sequence[Mapping[str, object]], new: Mapping[str, object]) -> None:
-        self.columns = sorted(set(new).union(*rows))
-        with replacing(self.path) as hidden, hidden.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, self.columns, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows([*rows, new])
+            return
+        earlier = read_rows(self.path)
+        if not self.columns:  # a resumed training run repeats the later steps
+            earlier = [old for old in earlier if int(old["step"]) < self.resumed_step]
+        rows: list[Mapping[str, object]] = [*earlier, row]
+        self.columns = sorted({name for cells in rows for name in cells})
+        table = ([cells.get(name) for name in self.columns] for cells in rows)
+        write_csv(self.path, self.columns, table)

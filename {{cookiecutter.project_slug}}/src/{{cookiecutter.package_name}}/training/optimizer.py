@@ -28,13 +28,8 @@ def build_optimizer(
 ) -> OptimizerLRSchedulerConfig:
     """Build the optimiser and its learning rate schedule, a linear warm-up and a cosine decay.
 
-    Args:
-        network: the network to train; biases and normalisation layers get no weight decay.
-        settings: the sections ``optimizer`` and ``schedule`` are used.
-        trainer: its number of optimiser steps is the length of the schedule.
-
-    Returns:
-        The return value for ``LightningModule.configure_optimizers``.
+    Biases and normalisation layers get no weight decay. The schedule is as long as the training of
+    the trainer. ``LightningModule.configure_optimizers`` returns the result.
 
     # ~ if cookiecutter.scope == "complete"
     Raises:

@@ -48,12 +48,12 @@ def log_start(
     limits = [f"trainer.{name}={value}" for name, value in chosen.items() if f"{value}" not in ALL]
     if limits:
         log.info("Only a part of these images is used: %s.", ", ".join(limits))
-    names = ", ".join(_name_of(type(tracker)) for tracker in trackers)
+    names = ", ".join(map(_name_of, trackers))
     log.info("Run: %s; tracking: %s.", run.folder, names or "none")
 
 
-def _name_of(logger: type[Logger]) -> str:
-    """Return the name of Lightning's logger, of which ``logger`` may be a subclass."""
-    known = (base for base in logger.__mro__ if base.__module__.startswith("lightning."))
-    base = next(known)
-    return (logger if base is Logger else base).__name__.removesuffix("Logger")
+def _name_of(tracker: Logger) -> str:
+    """Return the name of Lightning's logger, of which a tracker may be a subclass."""
+    kinds = type(tracker).__mro__
+    known = next(kind for kind in kinds if kind.__module__.startswith("lightning."))
+    return (kinds[0] if known is Logger else known).__name__.removesuffix("Logger")

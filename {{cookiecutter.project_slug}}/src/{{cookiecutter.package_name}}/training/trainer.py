@@ -22,7 +22,7 @@ from ..run.processes import check_processes
 # ~ endif
 from ..settings.schema import Settings
 from .callbacks.ema import WeightAverage
-from .callbacks.finite_loss import FiniteLoss
+from .callbacks.epoch_loss import FiniteLoss
 from .callbacks.gradients import Gradients
 # ~ if cookiecutter.scope == "complete"
 from .callbacks.prefetch import NextEpoch
@@ -79,13 +79,12 @@ def build_trainer(
     progress.append(TimeLeft())
     # ~ endif
     # The other settings have the names of the arguments of the trainer.
-    converted = {"precision", "max_epochs", "max_steps", "profiler", "progress"}
-    of_callbacks = {"patience", "save_top_k"}
+    others = {"precision", "max_epochs", "max_steps", "profiler", "progress"}
+    others |= {"patience", "save_top_k"}  # of callbacks
     # ~ if cookiecutter.scope == "complete"
-    arguments = chosen.model_dump(exclude={*converted, *of_callbacks, "extra"})
-    arguments |= chosen.extra or {}
+    arguments = chosen.model_dump(exclude=others | {"extra"}) | (chosen.extra or {})
     # ~ else
-    arguments = chosen.model_dump(exclude=converted | of_callbacks)
+    arguments = chosen.model_dump(exclude=others)
     # ~ endif
     try:
         return Trainer(

@@ -29,13 +29,8 @@ def with_epochs(
     """Return the settings with a number of epochs if ``trainer.max_epochs`` is null.
 
     The number of optimiser steps is then ``trainer.max_steps`` or, if this is null, about
-    ``STEPS``, within the limits of ``EPOCHS``.
-
-    Args:
-        settings: the settings of the training run.
-        datasets: the data, of which the training split is counted.
-        step: the steps that a resumed training run has made.
-        epochs: the epochs that it has begun, also those that it did not end.
+    ``STEPS``, within the limits of ``EPOCHS``. A resumed training run has made ``step`` steps and
+    begun ``epochs`` epochs, of which it may not have ended the last.
     """
     if settings.trainer.max_epochs is not None:
         return settings
@@ -65,18 +60,12 @@ def _processes(settings: Settings) -> int:
     if "," in text:  # the indices of the devices
         devices = len(text.strip(",").split(","))
     elif text.isdecimal():
-        devices = max(1, int(text))
+        devices = int(text)
     else:  # auto or all
-        devices = 1 if chosen.accelerator == "cpu" else max(1, torch.cuda.device_count())
-    # ~ if cookiecutter.scope == "complete"
-    return devices * chosen.num_nodes
+        devices = 1 if chosen.accelerator == "cpu" else torch.cuda.device_count()
+    return max(1, devices){{ " * chosen.num_nodes" if cookiecutter.scope == "complete" }}
 
 
-    # ~ else
-    return devices
-
-
-    # ~ endif
 def too_short(settings: Settings, run: Run) -> str | None:
     """Return advice to train longer if the score was still rising at the end, else None.
 

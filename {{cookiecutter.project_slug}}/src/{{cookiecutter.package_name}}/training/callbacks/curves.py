@@ -36,11 +36,8 @@ class TrainingCurves(Callback):
 def draw_curves(rows: list[dict[str, float]], path: Path) -> None:
     """Plot each metric over the steps, with training and validation in the same axes.
 
-    A metric with a single value is left out if another metric has several.
-
-    Args:
-        rows: the rows of ``metrics.csv``, see ``read_metrics``.
-        path: the PNG file to write; it is not written if there are no metrics.
+    A metric with a single value is left out if another metric has several. Without metrics, the PNG
+    file is not written.
     """
     series: dict[str, dict[str, list[tuple[float, float]]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:

@@ -20,9 +20,9 @@ class WeightAverage(Callback):
     TensorFlow's ``ExponentialMovingAverage``, as if the average were updated in every step. The
     first update has no exponent, so that it mostly replaces the initial weights.
 
-    Validation uses the average. The ``state_dict`` of a checkpoint also contains the average, so
-    that tests and predictions need no special case; the weights with which training continues
-    are stored in the entry ``trained_weights``.
+    Validation uses the average. The ``state_dict`` of a checkpoint is the average, so that tests
+    and predictions need no special case; the entry ``trained_weights`` has the weights with which
+    training continues.
 
     ``WeightAveraging`` of Lightning 2.6 is not suitable: ``test`` and ``predict`` after
     ``fit`` use the trained weights, callbacks see them in ``on_validation_epoch_end``, the average
@@ -37,19 +37,19 @@ class WeightAverage(Callback):
         self.weights: dict[str, Tensor] = {}  # of the module, which changes them in place
         self._trained: dict[str, Tensor] | None = None  # set while the module has the average
 
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start from the current weights, unless a checkpoint contained an average."""
-        weights = pl_module.state_dict()
-        source = self.average or weights
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start from the current weights, unless a checkpoint contained an average.
+
+        The weights are listed once, because this takes longer than an update on a GPU.
+        """
+        self.weights = pl_module.state_dict()
+        source = self.average or self.weights
         self.average = {
-            name: _precise(source[name].detach().clone().to(weights[name].device))
-            for name in weights
+            name: _precise(source[name].detach().clone().to(value.device))
+            for name, value in self.weights.items()
         }
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """List the weights once, because this takes longer than an update on a GPU."""
-        self.weights = pl_module.state_dict()
-
+    @torch.no_grad()
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
@@ -58,10 +58,8 @@ class WeightAverage(Callback):
             return
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        self._update(decay**self.every_n_steps if self.updates > 1 else decay)
-
-    @torch.no_grad()
-    def _update(self, decay: float) -> None:
+        if self.updates > 1:
+            decay **= self.every_n_steps
         averaged = [name for name, value in self.weights.items() if value.is_floating_point()]
         # One call for all tensors is many times faster than a call for each.
         torch._foreach_lerp_(
@@ -69,9 +67,8 @@ class WeightAverage(Callback):
             [_precise(self.weights[name]) for name in averaged],
             1 - decay,
         )
-        for name, value in self.weights.items():
-            if not value.is_floating_point():
-                self.average[name].copy_(value)
+        for name in self.weights.keys() - averaged:
+            self.average[name].copy_(self.weights[name])
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Load the average into the module."""

@@ -12,9 +12,8 @@ class Gradients(Callback):
     """Clip the norm of the gradients; log the norm before clipping and the learning rate.
 
     It replaces ``Trainer(gradient_clip_val=...)``, which does not support fused optimisers with
-    mixed precision. With ``16-mixed``, the gradients are unscaled here already, since
-    ``build_optimizer`` then chooses an optimiser that is not fused; in a step that is skipped
-    because they have overflowed, their norm is infinite.
+    mixed precision. With ``16-mixed``, the optimiser of ``build_optimizer`` is not fused, so that
+    Lightning has unscaled the gradients; if they have overflowed, their norm is infinite.
     """
 
     def __init__(self, clip_norm: float | None) -> None:

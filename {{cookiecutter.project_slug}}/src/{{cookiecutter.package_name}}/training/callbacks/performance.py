@@ -40,6 +40,8 @@ class Performance(Callback):
         """Record when the wait for the first batch starts."""
         self.ended = perf_counter()
 
+    on_validation_end = on_train_epoch_start  # leaves out the time of a validation within an epoch
+
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
@@ -68,10 +70,6 @@ class Performance(Callback):
             pl_module.log_dict(self.measured(trainer, pl_module))
             self._restart()
 
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Leave out the time of a validation within an epoch."""
-        self.ended = perf_counter()
-
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Add the time until the GPU has finished its last steps."""
         began = perf_counter()
@@ -81,9 +79,8 @@ class Performance(Callback):
     def measured(self, trainer: Trainer, module: LightningModule) -> dict[str, float]:
         """Return the means over the steps since the last log.
 
-        Returns:
-            ``perf/images_per_second`` of all processes together; ``perf/data_wait``, the part of
-            the time spent waiting for data; ``perf/step_ms``; and ``perf/memory_gb``.
+        They are ``perf/images_per_second`` of all processes together; ``perf/data_wait``, the part
+        of the time spent waiting for data; ``perf/step_ms``; and ``perf/memory_gb``.
         """
         return {
             "perf/images_per_second": self.images * trainer.world_size / self.seconds,

@@ -47,7 +47,7 @@ class PredictionPictures(Callback):
     def __init__(
         self,
         folder: Path,
-        draw: Callable[[PredictedSample], Image.Image],
+        draw: Callable[[Tensor, Any, Any, Sequence[str]], Image.Image],
         *,
         count: int,
         every_n_epochs: int,
@@ -73,10 +73,13 @@ class PredictionPictures(Callback):
 
     def predict(self, trainer: Trainer, pl_module: LightningModule) -> list[PredictedSample]:
         """Return the samples with their predictions; the list is empty if none can be read."""
-        samples = self._samples(trainer)
+        dataset = cast("Any", trainer).datamodule.datasets.val
+        count = min(self.count, len(dataset))
+        chosen = torch.linspace(0, len(dataset) - 1, count).long().tolist()
+        read = [dataset[index] for index in chosen]
+        samples = [sample for sample in read if not isinstance(sample, Unreadable)]
         if not samples:
             return []
-        names = cast("Any", trainer).datamodule.datasets.val.names
         images = torch.stack([sample.image for sample in samples]).to(pl_module.device)
         with torch.no_grad(), trainer.precision_plugin.forward_context():
             predictions = cast("Any", pl_module).predict_images(images)
@@ -86,22 +89,16 @@ class PredictionPictures(Callback):
         # ~ endif
         return [
             PredictedSample(
-                sample.image, sample.target, prediction, Path(names[sample.position]).name
+                sample.image, sample.target, prediction, Path(dataset.names[sample.position]).name
             )
             for sample, prediction in zip(samples, predictions, strict=True)
         ]
 
-    def _samples(self, trainer: Trainer) -> list[Any]:
-        dataset = trainer.datamodule.datasets.val  # type: ignore[attr-defined]
-        count = min(self.count, len(dataset))
-        chosen = torch.linspace(0, len(dataset) - 1, count).long().tolist()
-        samples = (dataset[index] for index in chosen)
-        return [sample for sample in samples if not isinstance(sample, Unreadable)]
-
     def _write_sheet(self, trainer: Trainer, shown: Sequence[PredictedSample]) -> None:
-        path = self.folder / f"epoch_{trainer.current_epoch:03d}.png"
-        with replacing(path) as hidden:
-            sheet = contact_sheet(
-                [self.draw(sample) for sample in shown], [sample.name for sample in shown]
-            )
-            sheet.save(hidden)
+        classes = cast("Any", trainer.lightning_module).classes
+        tiles = [
+            self.draw(sample.image, sample.target, sample.prediction, classes) for sample in shown
+        ]
+        names = [sample.name for sample in shown]
+        with replacing(self.folder / f"epoch_{trainer.current_epoch:03d}.png") as hidden:
+            contact_sheet(tiles, names).save(hidden)

@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.trainer.states import TrainerFn
 
 from ...data.datamodule import DataModule
@@ -33,7 +32,7 @@ class ExactResume(Callback):
         """Set the epoch of the sampler, and adapt the checkpoint to the current settings.
 
         The state of the learning rate is removed, see ``on_train_start``, early stopping uses the
-        current patience, and the best checkpoints are those in the current folder of the run.
+        current patience, and the best scores are known in a run that has been moved, too.
         """
         if trainer.state.fn != TrainerFn.FITTING:
             return
@@ -43,15 +42,15 @@ class ExactResume(Callback):
         for stopping in trainer.early_stopping_callbacks:
             checkpoint["callbacks"].get(stopping.state_key, {})["patience"] = stopping.patience
         for saved in trainer.checkpoint_callbacks:
-            state = checkpoint["callbacks"].get(saved.state_key)
-            if state and isinstance(saved, ModelCheckpoint):
-                _move_checkpoints(state, str(saved.dirpath))
+            folder = getattr(saved, "dirpath", None)  # of a ModelCheckpoint
+            if folder and Path(folder, "best.ckpt").is_file():
+                # With another folder, Lightning would forget the best scores.
+                checkpoint["callbacks"].get(saved.state_key, {})["dirpath"] = folder
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Keep what Lightning must not restore from a checkpoint.
+        """Keep the settings of the optimiser, which Lightning would restore from a checkpoint.
 
-        That is the settings of the optimiser, and ``max_steps``, with which Lightning would repeat
-        the end of the last epoch.
+        With ``max_steps``, it would also repeat the end of the last epoch.
         """
         self.groups = [
             {key: group[key] for key in GROUP_SETTINGS if key in group}
@@ -96,24 +95,3 @@ class ExactResume(Callback):
         if trainer.world_size > 1:
             for buffer in pl_module.buffers():
                 torch.distributed.broadcast(buffer, src=0)
-
-
-def _move_checkpoints(state: dict[str, Any], folder: str) -> None:
-    """Set the folder in the state of a ``ModelCheckpoint``, since the run may have been moved.
-
-    Otherwise, Lightning would forget the best scores. Files that are not there are left out, but
-    the best one is there as ``best.ckpt``, too.
-    """
-    if state["dirpath"] == folder:
-        return
-    best_path = state["best_model_path"]
-
-    def moved(path: str) -> str:
-        new = Path(folder, Path(path).name)
-        names = (new.name, "best.ckpt") if path == best_path else (new.name,)
-        return str(new) if any(new.with_name(name).is_file() for name in names) else ""
-
-    for name in ("best_model_path", "kth_best_model_path", "last_model_path"):
-        state[name] = moved(state[name])
-    best = {moved(path): score for path, score in state["best_k_models"].items()}
-    state |= {"dirpath": folder, "best_k_models": {path: best[path] for path in best if path}}

@@ -1,4 +1,4 @@
-"""Log the mean loss of each epoch, and validate when ``trainer.max_steps`` ends training."""
+"""Stop training if its loss is not finite, and log the mean loss of each epoch."""
 
 import math
 from typing import Any
@@ -12,7 +12,27 @@ from torch import Tensor, distributed
 from torch import Tensor
 
 # ~ endif
-from ..steps import ends_step
+from ...errors import NotFiniteError
+from ..steps import ends_step, is_logging_step
+
+
+class FiniteLoss(Callback):
+    """Raise an error when the loss is infinite or NaN."""
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Check the loss at logging steps and at the end of an epoch; checks wait for the GPU.
+
+        Raises:
+            NotFiniteError: if the loss is not finite; the message suggests settings to change.
+        """
+        logged = ends_step(trainer, batch_idx) and is_logging_step(trainer, trainer.global_step)
+        if (logged or trainer.is_last_batch) and not torch.isfinite(outputs["loss"]):
+            raise NotFiniteError(
+                f"The loss is {float(outputs['loss'])} at step {trainer.global_step}: training has "
+                "diverged.\nLower optimizer.lr, set optimizer.clip_norm, or raise schedule.warmup."
+            )
 
 
 # ~ if cookiecutter.scope == "complete"
@@ -28,14 +48,16 @@ class EpochLog(Callback):
     """Log the mean loss of each epoch, ``train/loss_epoch``, and at least one step of it."""
 
     def __init__(self) -> None:
-        self.total: Tensor = torch.zeros(())
+        self.total: Tensor = torch.zeros(())  # of the batches of whole steps
         self.batches = 0
+        self.step_losses: list[Tensor] = []  # of the batches of a step that has not ended
 
     # ~ if cookiecutter.scope == "complete"
     def state_dict(self) -> dict[str, Any]:
         """Return the sum of the losses in this epoch for each process, and their number.
 
-        All processes must call this method, since it gathers their sums.
+        All processes must call this method, since it gathers their sums. A step that has not ended
+        is left out, since a resumed run repeats its batches.
         """
         totals, (processes, _) = [self.total], _processes()
         if processes > 1:
@@ -44,7 +66,7 @@ class EpochLog(Callback):
         return {"total": torch.stack(totals).cpu(), "batches": self.batches}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continue the mean of an epoch that is resumed."""
+        """Continue the mean of an epoch that is resumed, which has no ``on_train_epoch_start``."""
         totals, self.batches = state_dict["total"].reshape(-1), state_dict["batches"]
         processes, rank = _processes()
         self.total = totals[rank] if len(totals) == processes else totals.mean()
@@ -58,12 +80,9 @@ class EpochLog(Callback):
         self.total = self.total.to(pl_module.device)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        # ~ if cookiecutter.scope == "complete"
-        """Start a new mean; this is not called for an epoch that is resumed."""
-        # ~ else
         """Start a new mean."""
-        # ~ endif
         self.total, self.batches = torch.zeros((), device=pl_module.device), 0
+        self.step_losses = []
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -72,9 +91,13 @@ class EpochLog(Callback):
 
         Lightning divides the loss by ``accumulate_grad_batches``.
         """
-        self.total = self.total + outputs["loss"].float() * trainer.accumulate_grad_batches
-        self.batches += 1
-        if ends_step(trainer, batch_idx) and trainer.global_step == trainer.max_steps:
+        self.step_losses.append(outputs["loss"].float() * trainer.accumulate_grad_batches)
+        if not ends_step(trainer, batch_idx):
+            return
+        self.total = self.total + sum(self.step_losses)
+        self.batches += len(self.step_losses)
+        self.step_losses = []
+        if trainer.global_step == trainer.max_steps:
             trainer.should_stop = True  # otherwise, Lightning would end without a validation
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
