@@ -158,9 +158,7 @@ def shrunk(image: Image.Image, pixels: int) -> Image.Image:
 
 
 # ~ endif
-def picture(
-    logger: RunLogger, sample: Any, classes: Sequence[str], text: str | None = None
-) -> Any:
+def picture(logger: RunLogger, sample: Any, classes: Sequence[str], text: str | None = None) -> Any:
     """Return a ``wandb.Image`` of a sample: of its image, target and prediction, if it has one.
 
     By default, the caption compares target and prediction. It has at most ``CAPTION`` characters.
