@@ -57,7 +57,7 @@ def started(run):
 
 def config(run):
     """The configuration with later additions."""
-    tree = dict(started(run)["config"]["update"])
+    tree = dict(started(run).get("config", {}).get("update", {}))
     for record in records(run, "config"):
         tree |= record["update"]
     return tree

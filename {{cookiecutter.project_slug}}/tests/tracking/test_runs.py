@@ -1,10 +1,11 @@
 """The record of a run: its identity, settings, metrics and best model, and how it ended."""
 
 import csv
-import importlib.metadata
 import io
 import json
+# ~ if cookiecutter.scope == "complete"
 import os
+# ~ endif
 import shlex
 # ~ if cookiecutter.scope == "complete"
 import signal
@@ -84,8 +85,9 @@ def test_metrics_are_logged_by_epoch_and_summarised_by_their_best_value(recorded
     }
     assert "train/loss_epoch" in by_epoch
     assert {defined[name]["step_metric"] for name in {*by_epoch, "val/predictions"}} == {"epoch"}
+    scores = nested(summary(recorded))
     for name in measured:
-        assert defined[name]["summary"] == {METRICS[name]: True, "last": True}
+        assert set(scores[name]) == {METRICS[name], "last"}
 
 
 def test_the_name_of_a_run_tells_its_model_its_data_and_its_varied_values(recorded, monkeypatch):
@@ -125,7 +127,7 @@ def test_the_best_model_is_an_artifact_in_the_run_folder(recorded):
 @pytest.mark.parametrize(
     ("environ", "mode", "expected"),
     [
-        ({}, None, None),
+        ({}, None, "online"),
         ({}, "online", "online"),
         ({"MODE": "online"}, None, "online"),
         ({"MODE": "run"}, None, "online"),
@@ -133,18 +135,16 @@ def test_the_best_model_is_an_artifact_in_the_run_folder(recorded):
         ({"MODE": "dryrun"}, None, "offline"),
         ({"MODE": "shared"}, None, "shared"),
         ({"MODE": "disabled"}, None, "disabled"),
-        ({"DISABLED": "true"}, None, "disabled"),
-        ({"MODE": "", "NAME": "", "RESUME": "", "BASE_URL": "", "TAGS": ""}, None, None),
+        ({"MODE": "", "NAME": "", "RESUME": "", "BASE_URL": "", "TAGS": ""}, None, "online"),
         ({"MODE": "offline"}, "online", "online"),
         ({"MODE": "disabled"}, "online", "online"),
-        ({"DISABLED": "true"}, "offline", "offline"),
     ],
 )
 def test_the_settings_decide_on_the_mode_then_the_environment(monkeypatch, environ, mode, expected):
     for name, value in environ.items():
         monkeypatch.setenv(f"WANDB_{name}", value)
     tracking = WandbSettings.model_construct(mode=mode)
-    assert client.requested_mode(tracking, os.environ) == expected
+    assert client.requested_mode(tracking) == expected
     assert client.wandb_settings().run_tags is None
 
 
@@ -176,7 +176,7 @@ def test_a_key_with_a_line_break_is_refused_without_being_shown(tracked, monkeyp
 def test_the_commands_that_turn_wandb_off_are_obeyed(workplace, mode):
     client.wandb_command(mode)
     tracking = WandbSettings.model_construct(mode=None)
-    assert client.requested_mode(tracking, os.environ) == mode
+    assert client.requested_mode(tracking) == mode
 
 
 def test_names_and_tags_come_from_the_environment(tracked, monkeypatch):
@@ -233,7 +233,8 @@ def test_a_server_that_takes_too_long_counts_as_unreachable(monkeypatch, delay, 
     monkeypatch.setattr(client, "urlopen", answer)
     problem = client.unreachable("http://a")
     released.set()
-    assert problem == (f"no answer from http://a for {patience} s" if delay else None)
+    late = f"http://a cannot be reached: no answer for {patience} s"
+    assert problem == (late if delay else None)
 
 
 @pytest.fixture
@@ -254,7 +255,7 @@ def test_train_evaluate_and_predict_each_record_a_run_without_a_key(
     )
     monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{silent_server.getsockname()[1]}")
     trained = tracked(OWN, f"data.root={own_data}", "trainer.max_epochs=1")
-    assert "no valid API key, so this run is recorded offline" in caplog.text
+    assert "no valid API key: the run is recorded offline" in caplog.text
     assert "; tracking: Wandb." in caplog.text
     checkpoint = f"checkpoint={trained}/checkpoints/best.ckpt"
     monkeypatch.setenv("WANDB_RUN_ID", trained.name)  # left over from the training
@@ -276,14 +277,14 @@ def test_settings_of_earlier_versions_are_read(monkeypatch):
     tree = resolved(composed("tracking=wandb"))
     tree["tracking"] |= {"log_model": None, "log_model_every_n_epochs": 2}
     read = check(completed(tree, Settings, source=None), Settings).tracking
-    assert WandbSettings.model_validate(read).log_model == "none"
+    assert WandbSettings.model_validate(read).log_model is None
 
 
 def test_without_the_package_or_disabled_the_training_is_not_tracked(tracked, monkeypatch, caplog):
     caplog.set_level("INFO")
     monkeypatch.setenv("WANDB_MODE", "disabled")
     runs = [tracked("trainer.max_epochs=1")]
-    monkeypatch.setattr(client.metadata, "version", _not_installed)
+    monkeypatch.setattr(client, "installed", lambda: False)
     monkeypatch.delenv("WANDB_MODE")
     runs.append(tracked("trainer.max_epochs=1"))
     assert caplog.text.count("wandb is not installed") == 1
@@ -340,13 +341,7 @@ def test_a_run_that_cannot_be_finished_is_reported_in_one_line(tracked, monkeypa
     run = tracked("trainer.max_epochs=1")
     assert TEST in json.loads((run / "metrics.json").read_text())
     (line,) = [text for text in caplog.messages if "planted" in text]
-    assert "closing the run failed" in line
-
-
-def _not_installed(name):
-    if name != "wandb":
-        return importlib.metadata.distribution(name).version
-    raise client.metadata.PackageNotFoundError(name)
+    assert "the upload is not complete" in line
 
 
 def test_project_and_entity_come_from_the_environment_and_secrets_reach_nothing(

@@ -9,7 +9,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from ..training.checkpoint import read_checkpoint, scores
+from ..training.checkpoint import read_checkpoint
 from .logger import RunLogger
 
 
@@ -57,7 +57,8 @@ class ModelArtifacts(Callback):
             return
         with logger.guarded("logging the model"):
             checkpoint = read_checkpoint(path)
-            metadata = logger.model_metadata | {"epoch": checkpoint["epoch"]} | scores(checkpoint)
+            metadata = logger.model_metadata | {"epoch": checkpoint["epoch"]}
+            metadata |= checkpoint.get("scores", {})
             name = f"model-{logger.run.id}"
             files = [path, *([logger.run.split] if logger.run.split.is_file() else [])]
             log_files(logger, "model", name, files, aliases, metadata)
@@ -87,39 +88,36 @@ def log_files(
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from ..training.checkpoint import read_checkpoint, scores
+from ..training.checkpoint import read_checkpoint
 from .logger import RunLogger
 
 
 class ModelArtifacts(Callback):
-    """Log the best checkpoint as an artifact when the training ends or fails."""
+    """Log the best checkpoint as the artifact ``model-<run id>`` when the training ends."""
 
     def __init__(self, logger: RunLogger) -> None:
         self.logger = logger
         self.logged = False
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Log the best checkpoint."""
-        self._log()
-
-    def on_exception(
-        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
-    ) -> None:
-        """Log the best checkpoint of a training run that fails."""
-        self._log()
-
-    def _log(self) -> None:
-        """Log the checkpoint as a version of ``model-<run id>``, unless it is logged already."""
+        """Log the best checkpoint, unless it is logged already."""
         logger, run = self.logger, self.logger.run
-        if logger.tracking.log_model == "none" or self.logged or not run.best.is_file():
+        if logger.tracking.log_model != "best" or self.logged or not run.best.is_file():
             return
         with logger.guarded("logging the model"):
             checkpoint = read_checkpoint(run.best)
-            metadata = logger.model_metadata | {"epoch": checkpoint["epoch"]} | scores(checkpoint)
+            metadata = logger.model_metadata | {"epoch": checkpoint["epoch"]}
+            metadata |= checkpoint.get("scores", {})
             artifact = logger.wandb.Artifact(f"model-{run.id}", "model", metadata=metadata)
             for path in (run.best, run.split):
                 if path.is_file():
                     artifact.add_file(str(path), name=path.name)
             logger.experiment.log_artifact(artifact, aliases=["best"])
             self.logged = True
+
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        """Log the best checkpoint of a training run that fails."""
+        self.on_fit_end(trainer, pl_module)
 # ~ endif

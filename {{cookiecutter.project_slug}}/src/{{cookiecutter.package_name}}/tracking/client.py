@@ -6,14 +6,16 @@ import os
 import shlex
 import subprocess
 import sys
+# ~ if cookiecutter.scope == "complete"
 from collections.abc import Mapping
+# ~ endif
 from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from ssl import SSLError
 from threading import Thread
 from types import ModuleType
-from typing import Any, cast
+from typing import Any
 from urllib.error import URLError
 from urllib.request import urlopen
 
@@ -22,12 +24,12 @@ from pydantic import ValidationError
 from ..errors import UsageError
 from ..run.environment import unset_empty_variables, without_secrets
 from ..run.folder import Run
-from ..run.rank import is_first
 from .settings import Mode, WandbSettings
 
-log = logging.getLogger(__name__)
-
 ANSWER_SECONDS = 3  # for the server to answer at the start of a run
+
+os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # also in the processes that it starts
+say = logging.getLogger(__name__).info  # logs a line for the user
 
 
 def how_to_upload(run: Run) -> str:
@@ -43,20 +45,12 @@ def how_to_upload(run: Run) -> str:
 
 
 def installed() -> bool:
-    """Return whether the package ``wandb`` is installed.
-
-    An attempt to import it is not a test, since it succeeds with any folder named ``wandb``.
-    """
-    try:
-        metadata.version("wandb")
-    except metadata.PackageNotFoundError:
-        return False
-    return True
+    """Return whether ``wandb`` is installed; an import would succeed with any folder ``wandb``."""
+    return any(metadata.distributions(name="wandb"))
 
 
 def package() -> ModuleType:
-    """Import ``wandb`` with its error reports turned off, and return the module."""
-    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+    """Import ``wandb`` and return the module."""
     unset_empty_variables()
     import wandb  # noqa: PLC0415 - it may be missing
 
@@ -75,39 +69,26 @@ def wandb_settings() -> Any:
     except wandb.errors.UsageError as error:  # such as a key that ends with a line break
         raise UsageError(f"W&B refuses one of its environment variables: {error}.") from None
     except ValidationError as error:
-        raise UsageError(
-            "\n".join(
-                f"WANDB_{str(problem['loc'][0]).upper()}={problem['input']}: {problem['msg']}."
-                for problem in error.errors()
-            )
-        ) from None
+        problem = error.errors()[0]
+        name = f"WANDB_{problem['loc'][0]}".upper()
+        raise UsageError(f"{name}={problem['input']}: {problem['msg']}.") from None
 
 
 def wandb_command(*words: str) -> str:
-    """Run a command of wandb's command line, without error reports, and return its output.
+    """Run a command of wandb's command line and return its output.
 
     Raises:
         ValueError: if the command fails, with the last line that it has printed.
     """
-    done = subprocess.run(  # noqa: S603 - the command line of wandb
-        [sys.executable, "-m", "wandb", *words],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=os.environ | {"WANDB_ERROR_REPORTING": "false"},
-    )
+    command = [sys.executable, "-m", "wandb", *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode:
-        lines = (done.stderr + done.stdout).strip().splitlines()
-        raise ValueError(lines[-1] if lines else f"wandb ended with {done.returncode}")
+        raise ValueError((done.stderr + done.stdout).strip().rpartition("\n")[2])
     return done.stdout
 
 
 def read_records(file: Path) -> list[dict[str, Any]]:
-    """Return the records in a ``.wandb`` file, as W&B's own reader prints them.
-
-    Raises:
-        ValueError: if the file cannot be read.
-    """
+    """Return the records in a ``.wandb`` file; raise ``ValueError`` if it cannot be read."""
     printed = wandb_command("leet", "inspect", "--json", str(file))
     return [json.loads(line) for line in printed.splitlines() if line.startswith("{")]
 
@@ -122,47 +103,37 @@ def public_api(tracking: Mapping[str, Any] | None = None) -> Any:
 
 
 # ~ endif
-def requested_mode(tracking: WandbSettings, environ: Mapping[str, str]) -> Mode | None:
-    """Return the mode that the settings or else W&B's own settings ask for; None if neither does.
+def requested_mode(tracking: WandbSettings) -> Mode:
+    """Return ``tracking.mode``, or the mode that W&B's own settings ask for.
 
-    W&B's own settings are ``WANDB_MODE`` and the commands ``wandb offline`` and ``wandb disabled``.
-
-    Raises:
-        UsageError: if W&B does not know the mode in ``WANDB_MODE``.
+    Those are ``WANDB_MODE`` and the choice of ``wandb offline`` or ``wandb disabled``.
     """
-    if tracking.mode is not None:
-        return tracking.mode
-    disabled = environ.get("WANDB_DISABLED", "").strip().lower() in {"1", "true", "yes", "on"}
-    if disabled or environ.get("WANDB_MODE") == "disabled":
-        return "disabled"
-    if not installed():
-        return None
-    mode = {"dryrun": "offline", "run": "online"}.get(chosen := wandb_settings().mode, chosen)
-    return None if mode == "online" and not environ.get("WANDB_MODE") else cast("Mode", mode)
+    synonyms: dict[str, Mode] = {"dryrun": "offline", "run": "online"}
+    mode = tracking.mode or wandb_settings().mode
+    return synonyms.get(mode, mode)
 
 
 def unreachable(url: str) -> str | None:
-    """Return why the server at ``url`` does not answer; None if it does.
+    """Return a sentence that says why the server does not answer; None if it does.
 
-    W&B itself repeats its requests for a long time, which would delay the training. The thread
-    limits the time of the name service, too, which has no timeout.
+    W&B itself repeats its requests for long. The thread limits the time of the name service, too.
     """
-    problems: list[str | None] = [f"no answer from {url} for {ANSWER_SECONDS} s"]
+    causes: list[object] = [f"no answer for {ANSWER_SECONDS} s"]
 
     def ask() -> None:
         try:
             urlopen(url, timeout=ANSWER_SECONDS).close()  # noqa: S310 - the address is http(s)
-            problems.append(None)
+            causes.append(None)
         except (OSError, ValueError) as error:
             cause = error.reason if type(error) is URLError else error
             # With these errors, it answers: W&B reports what is wrong.
             answers = isinstance(cause, SSLError) or getattr(cause, "code", 500) < 500
-            problems.append(None if answers else f"{url}: {cause}")
+            causes.append(None if answers else cause)
 
     thread = Thread(target=ask, daemon=True)
     thread.start()
     thread.join(ANSWER_SECONDS)
-    return problems[-1]
+    return None if causes[-1] is None else f"{url} cannot be reached: {causes[-1]}"
 
 
 def has_key() -> bool:
@@ -186,9 +157,3 @@ def reason(error: BaseException) -> str:
     """Return the class of an error and the first line of its message, without secrets."""
     lines = str(error).strip().splitlines()
     return without_secrets(": ".join([type(error).__name__, *lines[:1]]))
-
-
-def say(line: str) -> None:
-    """Log a line for the user, in the first process only."""
-    if is_first():
-        log.info(line)

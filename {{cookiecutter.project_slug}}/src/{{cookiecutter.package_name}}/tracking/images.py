@@ -15,17 +15,14 @@ from typing import Any, cast
 
 # ~ if cookiecutter.scope == "complete"
 import numpy as np
-# ~ endif
 from lightning.pytorch import Callback, LightningModule, Trainer
-# ~ if cookiecutter.scope == "complete"
 from PIL import Image, ImageOps
 
 # ~ else
-from PIL import Image
+from lightning.pytorch import Callback, LightningModule, Trainer
 
 # ~ endif
 from ..evaluation.drawing import to_picture
-from ..evaluation.score_counts import ImageResult
 from ..task import caption
 from ..training.callbacks.pictures import PredictedSample, PredictionPictures
 # ~ if cookiecutter.task == "classification"
@@ -37,19 +34,13 @@ from .task import overlay
 
 # ~ endif
 # ~ if cookiecutter.scope == "complete"
-KEY = "val/predictions"
-CAPTION = 60  # characters of a caption: W&B shows it in one line below the image
 MAX_FRAMES = 30  # most of the time is spent on decoding the sheets
 FRAME_MILLISECONDS = 400
 CLIPS = {".mp4", ".gif", ".webm"}
-
-
-# ~ else
-KEY = "val/predictions"
+# ~ endif
 CAPTION = 60  # characters of a caption: W&B shows it in one line below the image
 
 
-# ~ endif
 class ValidationImages(Callback):
     """Log the samples that ``PredictionPictures`` draws as W&B images with captions."""
 
@@ -65,7 +56,6 @@ class ValidationImages(Callback):
         for callback in cast("Any", trainer).callbacks:
             if isinstance(callback, PredictionPictures):
                 callback.sinks.append(self.send)
-                self.pictures = callback
 
     # ~ if cookiecutter.scope == "complete"
     def on_train_batch_end(
@@ -76,23 +66,14 @@ class ValidationImages(Callback):
         if every is None or step % every or step == self.step:  # several batches may be a step
             return
         self.step = step
+        callbacks = cast("Any", trainer).callbacks
+        (pictures,) = (item for item in callbacks if isinstance(item, PredictionPictures))
         training = [part for part in pl_module.modules() if part.training]
         pl_module.eval()
-        samples = self.pictures.predict(trainer, pl_module)
+        samples = pictures.predict(trainer, pl_module)
         for part in training:
             part.training = True
         self.send(trainer, samples)
-
-    # ~ endif
-    def send(self, trainer: Trainer, samples: Sequence[PredictedSample]) -> None:
-        """Log the samples of a validation."""
-        shown = samples[: self.logger.tracking.media.images]
-        if not shown:
-            return
-        with self.logger.guarded("sending images"):
-            images = [picture(self.logger, sample, self.classes) for sample in shown]
-            # ~ if cookiecutter.scope == "complete"
-            self.logger.log_metrics({KEY: images}, trainer.global_step)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the sheets ``predictions/epoch_*.png`` as an animation, a frame for each sheet."""
@@ -106,36 +87,17 @@ class ValidationImages(Callback):
             film = self.logger.wandb.Image(str(path))
             self.logger.log_metrics({"val/epochs": film}, trainer.global_step)
 
-
-            # ~ else
-            self.logger.log_metrics({KEY: images}, trainer.global_step)
-
-
-# ~ endif
-def picture(
-    logger: RunLogger,
-    sample: PredictedSample | ImageResult,
-    classes: Sequence[str],
-    text: str | None = None,
-) -> Any:
-    """Return a ``wandb.Image`` of a sample with its target and its prediction, if it has one.
-
-    The caption is ``text`` or, by default, a line that compares target and prediction; it is cut
-    after ``CAPTION`` characters.
-    """
-    shown = shrunk(to_picture(sample.image.cpu()), logger.tracking.media.pixels)
-    text = text or caption(sample.target, sample.prediction, classes)
-    text = shorten(text, CAPTION, placeholder=" …")
-    # ~ if cookiecutter.task == "classification"
-    return logger.wandb.Image(shown, caption=text, file_type="jpg")
-
-
-    # ~ else
-    over = overlay(sample.target, sample.prediction, classes, shown)
-    return logger.wandb.Image(shown, caption=text, file_type="jpg", **over)
-
-
     # ~ endif
+    def send(self, trainer: Trainer, samples: Sequence[PredictedSample]) -> None:
+        """Log the samples of a validation."""
+        shown = samples[: self.logger.tracking.media.images]
+        if not shown:
+            return
+        with self.logger.guarded("sending images"):
+            images = [picture(self.logger, sample, self.classes) for sample in shown]
+            self.logger.log_metrics({"val/predictions": images}, trainer.global_step)
+
+
 # ~ if cookiecutter.scope == "complete"
 def write_animation(sheets: Sequence[Path], path: Path, pixels: int) -> None:
     """Write image files as an animated WebP with at most ``MAX_FRAMES`` frames, spread evenly.
@@ -188,9 +150,26 @@ def log_drawn_predictions(logger: RunLogger, folder: Path) -> None:
             logger.log_metrics(values, 0)
 
 
-# ~ endif
 def shrunk(image: Image.Image, pixels: int) -> Image.Image:
     """Return a copy of the image in RGB whose longer side has at most ``pixels`` pixels."""
     small = image.convert("RGB")
     small.thumbnail((pixels, pixels))
     return small
+
+
+# ~ endif
+def picture(logger: RunLogger, sample: Any, classes: Sequence[str], text: str | None = None) -> Any:
+    """Return a ``wandb.Image`` of a sample: of its image, target and prediction, if it has one.
+
+    By default, the caption compares target and prediction. It has at most ``CAPTION`` characters.
+    """
+    shown = to_picture(sample.image.cpu())
+    shown.thumbnail((logger.tracking.media.pixels,) * 2)
+    text = text or caption(sample.target, sample.prediction, classes)
+    text = shorten(text, CAPTION, placeholder=" …")
+    # ~ if cookiecutter.task == "classification"
+    return logger.wandb.Image(shown, caption=text, file_type="jpg")
+    # ~ else
+    over = overlay(sample.target, sample.prediction, classes, shown)
+    return logger.wandb.Image(shown, caption=text, file_type="jpg", **over)
+    # ~ endif

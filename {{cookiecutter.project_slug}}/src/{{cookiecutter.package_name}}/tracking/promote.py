@@ -1,6 +1,5 @@
 """The command ``promote``: link a model into the registry if its score is good enough."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -74,8 +73,8 @@ def run_promotion(settings: PromoteSettings) -> str:
     name = settings.checkpoint.removeprefix(PREFIX) if is_artifact else f"model-{run.id}:best"
     target = f"wandb-registry-{settings.registry}/{settings.collection}"
     limits: dict[str, Any] = {"min_metric": settings.min_metric, "force": settings.force}
-    mode, problem = requested_mode(settings.tracking, os.environ), "No server"
-    if mode == "online" or (mode is None and has_key()):
+    mode, problem = requested_mode(settings.tracking), "No server"
+    if mode == "online" and has_key():
         try:
             api = public_api(settings.tracking.model_dump())
             return link(api, api.artifact(name), target, settings.alias, **limits)
@@ -91,9 +90,9 @@ def run_promotion(settings: PromoteSettings) -> str:
             f"{settings.runs}/ can be promoted.\nLog in: uv run wandb login"
         )
     if not settings.force:
-        from ..training.checkpoint import read_checkpoint, scores  # noqa: PLC0415 - PyTorch
+        from ..training.checkpoint import read_checkpoint  # noqa: PLC0415 - PyTorch
 
-        measured = scores(read_checkpoint(run.best))
+        measured = read_checkpoint(run.best).get("scores", {})
         score = measured.get(monitored(measured))
         refuse(run.id, score, settings.min_metric, None, settings.alias)
     action = {"action": "link", "artifact": name, "target": target, "alias": settings.alias}

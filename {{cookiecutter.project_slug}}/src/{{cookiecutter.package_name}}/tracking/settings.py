@@ -5,7 +5,7 @@ The API key is not a setting, because settings are stored with the run.
 
 from typing import ClassVar, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from ..settings.check_settings import Strict
 
@@ -17,10 +17,7 @@ class MediaSettings(Strict):
 
     # W&B shows at most 108 images of a key.
     images: int = Field(
-        ge=0,
-        le=108,
-        description="Validation images to log every pictures.every_n_epochs epochs, at most "
-        "pictures.count.",
+        ge=0, le=108, description="Images per pictures.every_n_epochs, at most pictures.count."
     )
     # ~ if cookiecutter.scope == "complete"
     every_n_steps: int | None = Field(
@@ -76,30 +73,22 @@ class WandbSettings(Strict):
 
     target: str = Field(alias="_target_")
     project: str | None = Field(description="The project of the run.")
-    entity: str | None = Field(
-        description="The user or team that owns the project; null is the default of the account."
-    )
+    entity: str | None = Field(description="The user or team that owns it; null is the account's.")
     name: str | None = Field(
-        description="The displayed name of the run; null is WANDB_NAME if it is set, else made of "
-        "model, data, run id and the values that vary in a sweep."
+        description="The displayed name; null is WANDB_NAME, else made of model, data and run id."
     )
     group: str | None = Field(description="Runs of a group are shown together.")
-    job_type: str | None = Field(
-        description="The kind of run; null is WANDB_JOB_TYPE, else the name of the command."
-    )
+    job_type: str | None = Field(description="null is WANDB_JOB_TYPE, else the command's name.")
     tags: list[str] = Field(description="Labels of the run; [] uses those in WANDB_TAGS.")
     notes: str | None = Field(description="A text about the run.")
     mode: Mode | None = Field(
-        description="null is WANDB_MODE or the choice of `wandb offline`; without these, it is "
-        "online with an API key and offline without."
+        description="null is WANDB_MODE, else online with an API key and offline without."
     )
     strict: bool = Field(description="Fail the run on an error of tracking; false only logs it.")
-    init_timeout: float = Field(
-        gt=0, description="Seconds to open the run, after which it is recorded offline."
-    )
+    init_timeout: float = Field(gt=0, description="Seconds to open the run, else it is offline.")
     finish_timeout: float = Field(gt=0, description="Seconds to wait for the upload at the end.")
     # ~ if cookiecutter.scope == "complete"
-    log_model: Literal["best", "all", "none"] = Field(
+    log_model: Literal["best", "all", "none"] | None = Field(
         description="Log the best checkpoint at the end; all logs each of trainer.save_top_k when "
         "it is saved, and the last."
     )
@@ -115,11 +104,6 @@ class WandbSettings(Strict):
     tables: TableSettings
     alerts: AlertSettings
     # ~ else
-    log_model: Literal["best", "none"] = Field(description="Log the best checkpoint at the end.")
+    log_model: Literal["best", "none"] | None = Field(description="Log the best checkpoint.")
     # ~ endif
     media: MediaSettings
-
-    @field_validator("log_model", mode="before")
-    @classmethod
-    def _null_is_none(cls, value: object) -> object:
-        return "none" if value is None else value  # as earlier versions have stored it

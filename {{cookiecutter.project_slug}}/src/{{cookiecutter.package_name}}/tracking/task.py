@@ -134,13 +134,10 @@ def overlay(
 def box_data(
     boxes: Tensor, labels: Tensor, classes: Sequence[str], scores: Tensor | None = None
 ) -> dict[str, Any]:
-    """Return boxes in the format of ``wandb.Image``, without boxes that are not finite.
+    """Return boxes [N, 4] of relative x1, y1, x2, y2 in the format of ``wandb.Image``.
 
-    Args:
-        boxes: float tensor [N, 4] of x1, y1, x2, y2 in relative coordinates (0 to 1); clipped.
-        labels: integer tensor [N] of indices in ``classes``.
-        classes: the names of the classes.
-        scores: float tensor [N], or None for the boxes of a target.
+    They are clipped to the image, and left out if they are not finite. ``labels`` [N] are indices
+    in ``classes``; ``scores`` [N] are those of a prediction.
     """
     data = []
     for index, (corners, label) in enumerate(zip(boxes.tolist(), labels.tolist(), strict=True)):

@@ -1,6 +1,7 @@
 """Open the W&B run of a command, and close it with the right state."""
 
 import os
+import shutil
 # ~ if cookiecutter.scope == "complete"
 import signal
 # ~ endif
@@ -16,32 +17,26 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from lightning.pytorch import Callback
-from lightning.pytorch.loggers import Logger
-from lightning.pytorch.utilities import rank_zero_only
-from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from ..errors import UsageError
 from ..run.environment import environment, redacted
 from ..run.files import write_text
 from ..run.folder import Run
+from ..run.rank import is_first
 # ~ if cookiecutter.scope == "complete"
 from ..run.run_id import VARIED
 # ~ endif
 from ..settings.check_settings import flattened
 # ~ if cookiecutter.scope == "complete"
 from ..settings.schema import PredictSettings, Settings, model_name
-# ~ else
-from ..settings.schema import Settings, model_name
-# ~ endif
-# ~ if cookiecutter.scope == "complete"
+from . import client
 from .alerts import MetricAlerts, check_rules, send_alert
 from .artifacts import ModelArtifacts
-from .client import abandon, how_to_upload, installed, reason, requested_mode, say
 from .embeddings import EmbeddingCloud
 from .histograms import Histograms
 from .images import ValidationImages, log_drawn_predictions
 from .lineage import DataLineage, log_checkpoint_source, log_predictions
-from .logger import SWEEP, RunLogger, open_run
+from .logger import SWEEP, RunLogger
 from .pending import postpone
 from .settings import WandbSettings
 from .tables import EvaluationTables
@@ -49,10 +44,11 @@ from .upload_status import missing_on_server
 
 
 # ~ else
+from ..settings.schema import Settings, model_name
+from . import client
 from .artifacts import ModelArtifacts
-from .client import abandon, how_to_upload, installed, reason, requested_mode, say
 from .images import ValidationImages
-from .logger import SWEEP, RunLogger, open_run
+from .logger import SWEEP, RunLogger
 from .settings import WandbSettings
 
 
@@ -60,16 +56,11 @@ from .settings import WandbSettings
 @contextmanager
 def wandb_run(
     tracking: WandbSettings, settings: Settings, run: Run, *, job: str
-) -> Iterator[tuple[Sequence[Logger], Sequence[Callback]]]:
-    """Yield the loggers and callbacks of a W&B run, and finish the run at the end.
+) -> Iterator[tuple[list[RunLogger], list[Callback]]]:
+    """Yield logger and callbacks of the W&B run of a command, and finish the run at the end.
 
-    Two empty lists are yielded if tracking is disabled or the package is not installed.
-
-    Args:
-        tracking: the settings of W&B.
-        settings: the settings of the command.
-        run: the run of the command; the W&B run has its id, and files in its folder.
-        job: the command: ``train``, ``evaluate`` or ``predict``.
+    Two empty lists are yielded if the run is not tracked, and in all processes but the first.
+    ``job`` is the command: ``train``, ``evaluate`` or ``predict``.
 
     Raises:
         UsageError: if a setting or an environment variable has a value that does not exist.
@@ -79,40 +70,19 @@ def wandb_run(
     # ~ elif cookiecutter.scope == "complete"
     check_rules(tracking.alerts.rules)
     # ~ endif
-    if not installed():
-        if requested_mode(tracking, os.environ) != "disabled":
-            say("wandb is not installed: this run is not tracked. To track: uv sync")
+    logger = _opened(tracking, settings, run, job) if is_first() else None
+    if logger is None:
         yield [], []
         return
-    state = environment()
-    config = redacted(settings.model_dump(mode="json", exclude={"tracking"}))
-    config["git"] = {"commit": state["git_commit"], "dirty": state["git_dirty"]}
-    config["command"] = state["command"]
-    # A run that goes on keeps its name, which may have been changed on the server.
-    has_name = os.environ.get("WANDB_NAME") or any(run.folder.glob("wandb/*run-*"))
-    default = None if has_name else run_name(settings, run, job, sys.argv[1:])
-    name = redacted(tracking.name) or default
-    job_type = redacted(tracking.job_type) or os.environ.get("WANDB_JOB_TYPE") or job
-    logger = _opened(tracking, run, name=name, job_type=job_type, config=config)
-    if logger is None or getattr(rank_zero_only, "rank", 0) != 0:  # only rank 0 has a W&B run
-        yield [] if logger is None else [logger], []
-        return
-    logger.model_metadata |= {"run": run.id, "git_commit": state["git_commit"]}
-    callbacks: list[Callback] = [
-        ValidationImages(logger),
-        ModelArtifacts(logger),
-        # ~ if cookiecutter.scope == "complete"
-        DataLineage(logger, settings),
-        MetricAlerts(logger),
-        EmbeddingCloud(logger),
-        Histograms(logger),
-        EvaluationTables(logger, settings.data.root),
-        # ~ endif
-    ]
+    callbacks: list[Callback] = [ValidationImages(logger), ModelArtifacts(logger)]
+    # ~ if cookiecutter.scope == "complete"
+    callbacks += [DataLineage(logger, settings), MetricAlerts(logger), EmbeddingCloud(logger)]
+    callbacks += [Histograms(logger), EvaluationTables(logger, settings.data.root)]
+    # ~ endif
     try:
         with logger.guarded("showing its address"):
             if not logger.offline:
-                say(f"W&B: {logger.experiment.url}")
+                client.say(f"W&B: {logger.experiment.url}")
                 write_text(run.folder / "wandb-url.txt", f"{logger.experiment.url}\n")
         # ~ if cookiecutter.scope == "complete"
         log_checkpoint_source(logger, settings)
@@ -132,52 +102,100 @@ def wandb_run(
     _close(logger, None)
 
 
-def _opened(tracking: WandbSettings, run: Run, **described: Any) -> RunLogger | None:
-    """Open the run; if W&B cannot even record it, say so and return None."""
+def _opened(tracking: WandbSettings, settings: Settings, run: Run, job: str) -> RunLogger | None:
+    """Open the run; if it is not tracked, say why and return None."""
+    if not client.installed():
+        client.say("wandb is not installed: this run is not tracked. To track: uv sync")
+        return None
+    state = environment()
+    config = redacted(settings.model_dump(mode="json", exclude={"tracking"}))
+    config["git"] = {"commit": state["git_commit"], "dirty": state["git_dirty"]}
+    config["command"] = state["command"]
+    keys = {"project", "entity", "name", "group", "job_type", "tags", "notes"}
+    described = redacted(tracking.model_dump(include=keys))
+    described["job_type"] = described["job_type"] or os.environ.get("WANDB_JOB_TYPE", job)
+    described["tags"] = described["tags"] or None  # None are those of WANDB_TAGS
+    # A run that goes on keeps its name, which may have been changed on the server.
+    if "WANDB_NAME" not in os.environ and not any(run.folder.glob("wandb/*run-*")):
+        described["name"] = described["name"] or run_name(settings, run, job, sys.argv[1:])
     try:
-        return open_run(tracking, run, **described)
+        return _start(tracking, run, config=config, **described)
     except Exception as error:  # wandb raises many kinds
         if tracking.strict or isinstance(error, UsageError):
             raise
         hint = " For a run of its own: unset WANDB_RUN_ID" if "WANDB_RUN_ID" in os.environ else ""
-        say(f"W&B: the run cannot be opened ({reason(error)}); it is not tracked.{hint}")
+        client.say(f"W&B cannot open the run ({client.reason(error)}); it is not tracked.{hint}")
         return None
+
+
+def _start(tracking: WandbSettings, run: Run, **described: Any) -> RunLogger | None:
+    """Start the run, offline without an API key or a server; return None if it is disabled.
+
+    All files of W&B go into the run folder, so that a later upload finds them.
+    """
+    mode = client.requested_mode(tracking)
+    if mode == "disabled":
+        return None
+    data = run.folder.absolute() / "wandb" / "data"
+    data.mkdir(parents=True, exist_ok=True)
+    os.environ["WANDB_DIR"] = os.environ["WANDB_DATA_DIR"] = str(data)
+    before = set(run.folder.glob("wandb/run-*"))
+    problem = None
+    if mode != "offline":
+        url = client.wandb_settings().base_url
+        problem = client.unreachable(url) if client.has_key() else "no valid API key"
+        if problem and tracking.strict:
+            raise UsageError(f"W&B: {problem}, and tracking.strict=true.")
+    if mode != "offline" and not problem:
+        try:
+            return RunLogger(tracking, mode, run, **described)
+        except (client.package().errors.CommError, OSError, ValueError) as error:
+            if tracking.strict:
+                raise
+            for failed in set(run.folder.glob("wandb/run-*")) - before:
+                shutil.rmtree(failed)  # it is empty, and would be uploaded as a crashed run
+            problem = f"the server cannot be reached ({client.reason(error)})"
+    if problem:
+        client.say(f"W&B: {problem}: the run is recorded offline. {client.how_to_upload(run)}")
+    return RunLogger(tracking, "offline", run, **described)
 
 
 def _close(logger: RunLogger, error: BaseException | None) -> None:
     """Finish the W&B run with its exit code, and say if the upload is not complete."""
-    code = exit_code(error)
+    code = 0 if error is None else 1  # W&B derives the state of the run from it
+    if isinstance(error, SystemExit):  # by a signal; that of Lightning after SIGTERM has no code
+        code = error.code if isinstance(error.code, int) else 143
     with logger.guarded("recording the end of the run"):
-        if error is not None and code:
-            logger.experiment.summary["failure"] = reason(error)
-        elif not code and "failure" in logger.experiment.summary.keys():  # noqa: SIM118
+        if error and code:
+            logger.experiment.summary["failure"] = client.reason(error)
+        elif "failure" in logger.experiment.summary.keys():  # noqa: SIM118
             del logger.experiment.summary["failure"]  # of the session that this one has continued
         # ~ if cookiecutter.scope == "complete"
         if isinstance(error, Exception) and logger.tracking.alerts.failed:
-            send_alert(logger, "Run failed", f"{logger.run.id}: {reason(error)}", "ERROR")
+            send_alert(logger, "Run failed", f"{logger.run.id}: {client.reason(error)}", "ERROR")
         # A sweep starts a preempted trial again. It ends trials itself, by SIGTERM.
         ended = SWEEP in os.environ and getattr(error, "signum", signal.SIGTERM) == signal.SIGTERM
         if code == 143 and not ended:
             logger.experiment.mark_preempting()
         # ~ endif
-    problem: str | None = "it has failed"
-    with logger.guarded("closing the run"):
-        try:
-            problem = _finish(logger, code)
-        except Exception:
-            abandon()
+    try:
+        problem = _finish(logger, code)
+    except Exception as failure:  # wandb raises many kinds
+        client.abandon()
+        if logger.tracking.strict:
             raise
-    if problem is None or logger.offline:
-        return
-    # ~ if cookiecutter.scope == "complete"
-    for action in logger.artifacts:
-        postpone(logger.run, action)
-    # ~ endif
-    say(f"W&B: the upload is not complete ({problem}). {how_to_upload(logger.run)}")
+        problem = client.reason(failure)
+    if problem is not None:
+        # ~ if cookiecutter.scope == "complete"
+        for action in logger.artifacts:
+            postpone(logger.run, action)
+        # ~ endif
+        fix = client.how_to_upload(logger.run)
+        client.say(f"W&B: the upload is not complete ({problem}). {fix}")
 
 
 def _finish(logger: RunLogger, code: int) -> str | None:
-    """Finish the W&B run; return why its upload is not complete, None if it is."""
+    """Finish the W&B run; return why its upload is not complete, None if it is or is due later."""
     # ~ if cookiecutter.scope == "complete"
     folder = Path(logger.experiment.dir).parent
     # ~ else
@@ -189,7 +207,6 @@ def _finish(logger: RunLogger, code: int) -> str | None:
         return None
     if time.monotonic() - began >= logger.tracking.finish_timeout:
         return f"no answer for {logger.tracking.finish_timeout:g} s"
-    os.environ["WANDB_DIR"] = os.environ["WANDB_DATA_DIR"]  # W&B's API makes an empty folder there
     # ~ if cookiecutter.scope == "complete"
     digests = [action["digest"] for action in logger.artifacts]
     return missing_on_server(next(folder.glob("*.wandb")), digests)
@@ -197,50 +214,29 @@ def _finish(logger: RunLogger, code: int) -> str | None:
 
     # ~ else
     # A run that the server has refused, such as after a change of the key, ends as quickly.
-    try:
-        ended = logger.wandb.Api(timeout=20).run(path).state != "running"
-    except Exception as error:  # noqa: BLE001 - wandb raises many kinds
-        return reason(error)
-    return None if ended else "the server has not received the end of the run"
+    if logger.wandb.Api(timeout=20).run(path).state != "running":
+        return None
+    return "the server has not received the end of the run"
 
 
 # ~ endif
-def exit_code(error: BaseException | None) -> int:
-    """Return the exit code from which W&B derives the state of a run.
-
-    0 is finished, 130 interrupted, 143 terminated, any other failed. Lightning may turn SIGTERM
-    into a ``SystemExit`` of its own.
-    """
-    if error is None:
-        return 0
-    if isinstance(error, SIGTERMException):
-        return 143
-    return error.code if isinstance(error, SystemExit) and isinstance(error.code, int) else 1
-
-
 def run_name(settings: Settings, run: Run, job: str, words: Sequence[str]) -> str:
     """Return task, model, data, the values that vary in a sweep, and the end of the run id.
 
-    Args:
-        settings: the settings of the command.
-        run: the run of the command.
-        job: the command, which the name begins with unless it is ``train``.
-        words: the command-line overrides. In a multirun, those with several values vary; all that
-            the agent of a sweep has given vary.
+    The name begins with the command ``job`` unless it is ``train``. ``words`` are the overrides.
     """
     tree: dict[str, Any] = flattened(settings.model_dump(mode="json", exclude={"tracking"}))
-    varied = [(key.rsplit(".", 1)[-1], tree[key]) for key in varied_keys(words) if key in tree]
-    texts = [
-        f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}"
-        for key, value in varied
-    ]
-    task = "{{ cookiecutter.task }}"
-    parts = [task, model_name(settings.model.model_dump()), settings.data.name, *texts]
-    return " ".join([*([] if job == "train" else [job]), *parts, run.id.rsplit("_", 1)[-1]])
+    parts = [] if job == "train" else [job]
+    parts += ["{{ cookiecutter.task }}", model_name(settings.model.model_dump()), settings.data.name]
+    for key in varied_keys(words):
+        if key in tree:
+            value = f"{tree[key]:.4g}" if isinstance(tree[key], float) else tree[key]
+            parts.append(f"{key.rsplit('.', 1)[-1]}={value}")
+    return " ".join([*parts, run.id.rsplit("_", 1)[-1]])
 
 
 def varied_keys(words: Sequence[str]) -> list[str]:
-    """Return the keys of the overrides whose values differ between the runs of a sweep."""
+    """Return the keys of the overrides that vary in a multirun; in a sweep of W&B, of all."""
     # ~ if cookiecutter.scope == "complete"
     if VARIED in os.environ:
         return os.environ[VARIED].split(",")

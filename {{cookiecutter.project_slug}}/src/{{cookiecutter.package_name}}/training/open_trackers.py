@@ -1,6 +1,5 @@
 """Open the experiment trackers that the settings specify."""
 
-import inspect
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pkgutil import resolve_name
@@ -47,8 +46,7 @@ def open_trackers(
             except Exception as error:
                 raise UsageError(f"{path}.{TARGET}={tracker[TARGET]}: {error}") from error
             if hasattr(target, "opened_by"):
-                open_tracker = resolve_name(target.opened_by)
-                opened = open_tracker(target(**tracker), settings, run, job=job)
+                opened = resolve_name(target.opened_by)(target(**tracker), settings, run, job=job)
                 more_loggers, more_callbacks = stack.enter_context(opened)
                 loggers += more_loggers
                 callbacks += more_callbacks
@@ -66,7 +64,6 @@ def _logger(path: str, target: Any, tracker: Mapping[str, Any], settings: Settin
             "Name a logger, or choose a file of configs/tracking: tracking=<name>"
         )
     try:
-        inspect.signature(target).bind(**arguments)
         logger = target(**arguments)
         _ = getattr(logger, "experiment", None)  # creating it checks further arguments
         hyperparameters = settings.model_dump(mode="json", exclude={"tracking"})
