@@ -101,8 +101,7 @@ def missing_on_server(file: Path, digests: Collection[str] = ()) -> str | None:
         session = Session(file, digests)
         for delay in RETRY_DELAYS:
             time.sleep(delay)
-            problem = session.missing()
-            if problem is None:
+            if (problem := session.missing()) is None:
                 (file.parent / COMPLETE).touch()
                 break
     except Exception as error:  # noqa: BLE001 - wandb raises many kinds
