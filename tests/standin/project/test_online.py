@@ -61,7 +61,7 @@ def test_a_training_an_evaluation_and_a_prediction_arrive_with_their_lineage(ser
     assert {model.id, data.id} <= {artifact.id for artifact in evaluated.used}
     test = MONITOR.replace("val", "test")
     assert json.loads((folder / "metrics.json").read_text())[test] == evaluated.summary[test]
-    assert "test/predictions" in evaluated.summary
+    assert "test/predictions_table" in evaluated.summary
 
     folder = tracked(checkpoint, f"source={own_data}", name="predict", small=PLAIN)
     assert model in server.runs[folder.name].used

@@ -9,7 +9,7 @@ fails when a new release of the client asks for something new.
 
 Where it is simpler than the real service: runs are kept by their id alone, a run whose process
 was killed stays "running", an id that is used again without ``resume`` goes on in the same
-history, a deleted version hands its aliases to no other, and bayes searches at random.
+history, and bayes searches at random.
 """
 
 from .model import ENTITY, ORGANIZATION, Alert, Artifact, Link, Run, Sweep, View

@@ -28,9 +28,8 @@ def create_artifact(state: State, args: Json) -> Json:
     project = args["projectName"]
     aliases = [given["alias"] for given in args.get("aliases") or []]
     place = (entity, project, name)
-    # Versions that were deleted keep their number.
     all_versions = [a for a in state.artifacts if (a.entity, a.project, a.collection) == place]
-    same = [a for a in all_versions if a.digest == args["digest"] and a.state != "DELETED"]
+    same = [a for a in all_versions if a.digest == args["digest"]]
     latest = [a for a in all_versions if "latest" in a.aliases]
     if same:
         artifact = same[0]

@@ -120,14 +120,6 @@ def update_artifact(state: State, args: Json) -> Json:
     return {"updateArtifact": {"artifact": artifact_node(state, artifact)}}
 
 
-def delete_artifact(state: State, args: Json) -> Json:
-    artifact = by_id(state, args["artifactID"])
-    if artifact.aliases and not args.get("deleteAliases"):
-        raise RefusedError(f"{artifact.collection} v{artifact.index} has aliases")
-    artifact.state, artifact.aliases = "DELETED", []
-    return {"deleteArtifact": {"artifact": {"id": artifact.id}}}
-
-
 def link_artifact(state: State, args: Json) -> Json:
     # wandb-core writes "Id", the Python part "ID"; a draft is known by its client id only.
     artifact_id = args.get("artifactId") or args.get("artifactID")
@@ -176,7 +168,6 @@ OPERATIONS = {
     "ArtifactType": artifact_type,
     "ArtifactUsedBy": artifact_by_id,
     "DeleteAliases": delete_aliases,
-    "DeleteArtifact": delete_artifact,
     "FetchArtifactManifest": artifact_by_id,
     "FetchLinkedArtifacts": artifact_by_id,
     "GetArtifactMembershipFileUrls": artifact_files,

@@ -1,5 +1,8 @@
 """Which alerts are sent, and when."""
 
+from contextlib import nullcontext
+from types import SimpleNamespace
+
 import pytest
 
 from {{ cookiecutter.package_name }}.run.folder import read_metrics
@@ -11,25 +14,36 @@ from reading import history, records
 
 
 @pytest.mark.parametrize(
-    ("changes", "values", "sent", "expected"),
+    ("changes", "values", "expected"),
     [
-        ({}, [2.0], False, True),
-        ({}, [1.0], False, False),
-        ({"op": ">="}, [1.0], False, True),
-        ({"op": "<"}, [0.5], False, True),
-        ({"op": "<="}, [1.5], False, False),
-        ({}, [], False, False),
-        ({"patience": 2}, [0.0, 2.0], False, False),
-        ({"patience": 2}, [2.0], False, False),
-        ({"patience": 2}, [2.0, 2.0], False, True),
-        ({}, [float("nan")], False, False),
-        ({}, [2.0], True, False),
-        ({"once": False}, [2.0], True, True),
+        ({}, [2.0], 1),
+        ({}, [1.0], 0),
+        ({"op": ">="}, [1.0], 1),
+        ({"op": "<"}, [0.5], 1),
+        ({"op": "<="}, [1.5], 0),
+        ({"patience": 2}, [2.0, 0.0, 2.0], 0),
+        ({"patience": 2}, [2.0], 0),
+        ({"patience": 2}, [0.0, 2.0, 2.0], 1),
+        ({}, [float("nan")], 0),
+        ({}, [2.0, 2.0, 0.0, 2.0], 1),
+        ({"once": False}, [2.0, 2.0, 0.0, 2.0], 3),
+        ({"once": False, "patience": 2}, [2.0, 2.0, 0.0, 2.0], 1),
     ],
 )
-def test_a_rule_is_due_if_it_holds_for_the_last_values(changes, values, sent, expected):
+def test_a_rule_sends_an_alert_if_it_holds_for_the_last_values(changes, values, expected):
     rule = AlertRule(**{"metric": "val/loss", "op": ">", "value": 1.0} | changes)
-    assert alerts.is_due(rule, values, sent=sent) is expected
+    sent = []
+    logger = SimpleNamespace(
+        run=SimpleNamespace(id="a-run"),
+        tracking=SimpleNamespace(alerts=SimpleNamespace(rules=[rule])),
+        guarded=lambda _what: nullcontext(),
+        experiment=SimpleNamespace(alert=lambda **words: sent.append(words)),
+    )
+    callback = alerts.MetricAlerts(logger)
+    for value in values:
+        callback.check({"val/other": 9.0})
+        callback.check({"val/loss": value})
+    assert len(sent) == expected
 
 
 def test_a_rule_on_the_mean_loss_of_an_epoch_sees_each_epoch_once(tracked):

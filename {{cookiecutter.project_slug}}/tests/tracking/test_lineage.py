@@ -37,7 +37,7 @@ def test_evaluate_and_predict_record_their_data_and_their_checkpoint(recorded, t
     words = (f"source={root}/**/*0.*g", "output=results")
     predicted = tracked(checkpoint, *words, name="predict", small=PLAIN)
     assert artifacts(evaluated, "dataset")
-    assert any("test/predictions" in row for row in history(evaluated))
+    assert any("test/predictions_table" in row for row in history(evaluated))
     assert any("predict/images" in row for row in history(predicted))
     (predictions,) = artifacts(predicted, "predictions")
     assert {"predictions.csv", "predictions.json"} <= entries(predictions).keys()

@@ -1,7 +1,7 @@
 """Send W&B alerts about the metrics of a training run, and about a run that has failed."""
 
 import operator
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -17,7 +17,7 @@ from .client import say
 from .logger import RunLogger
 from .settings import AlertRule
 
-EPOCH_LOSS = "train/loss_epoch"  # known only after the validation of the epoch
+EPOCH_LOSS = "train/loss_epoch"  # known in all processes only after the epoch
 
 # The metrics that rules may name. Add those that you log yourself.
 NAMES = (
@@ -74,8 +74,8 @@ class MetricAlerts(Callback):
 
     def __init__(self, logger: RunLogger) -> None:
         self.logger = logger
-        self.values: dict[str, list[float]] = defaultdict(list)
-        self.sent: set[int] = set()
+        self.held: Counter[int] = Counter()  # for how many values in a row each rule has held
+        self.sent: set[int] = set()  # rules that have sent an alert
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Send the alerts that the metrics of this validation cause."""
@@ -92,26 +92,17 @@ class MetricAlerts(Callback):
         self.on_train_epoch_start(trainer, pl_module)
 
     def check(self, metrics: Mapping[str, Any]) -> None:
-        """Add new values of metrics, and send the alerts that they cause."""
-        for name, value in metrics.items():
-            self.values[name].append(float(value))
+        """Send the alerts that new values of metrics cause."""
         for index, rule in enumerate(self.logger.tracking.alerts.rules):
-            values = self.values[rule.metric]
-            if rule.metric in metrics and is_due(rule, values, sent=index in self.sent):
+            if rule.metric not in metrics:
+                continue
+            value = float(metrics[rule.metric])
+            self.held[index] = self.held[index] + 1 if COMPARE[rule.op](value, rule.value) else 0
+            if self.held[index] >= rule.patience and not (rule.once and index in self.sent):
                 self.sent.add(index)
                 title = f"{rule.metric} {rule.op} {rule.value:g}"
-                text = f"{rule.metric} is {values[-1]:.4g} in {self.logger.run.id}"
+                text = f"{rule.metric} is {value:.4g} in {self.logger.run.id}"
                 send_alert(self.logger, title, text, rule.level)
-
-
-def is_due(rule: AlertRule, values: Sequence[float], *, sent: bool) -> bool:
-    """Return whether a rule holds for the last ``rule.patience`` values of its metric.
-
-    If the rule has ``sent`` an alert already, it is due again only without ``rule.once``.
-    """
-    if (sent and rule.once) or len(values) < rule.patience:
-        return False
-    return all(COMPARE[rule.op](value, rule.value) for value in values[-rule.patience :])
 
 
 def send_alert(

@@ -11,7 +11,7 @@ from ..data.datamodule import DataModule
 from ..evaluation.drawing import class_color
 from ..task import TaskModule
 from .logger import RunLogger
-from .task import embed, main_class
+from .task import embed, target_classes
 
 NO_CLASS = (128, 128, 128)  # grey
 
@@ -43,8 +43,9 @@ def _points(datamodule: DataModule, module: TaskModule, limit: int) -> np.ndarra
         for batch in datamodule.loader(datamodule.datasets.val):
             if len(batch.images):
                 vectors += embed(module, batch.images.to(module.device)).float().cpu()
-                labels = map(main_class, batch.targets)
-                colors += [class_color(label) if label >= 0 else NO_CLASS for label in labels]
+                for target in batch.targets:  # the colour is that of the first class
+                    labels = target_classes(target)
+                    colors.append(class_color(labels[0]) if labels else NO_CLASS)
             if len(vectors) >= limit:
                 break
     points = first_three_components(torch.stack(vectors[:limit]))

@@ -10,7 +10,8 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +42,7 @@ def main() -> None:
 
 
 def sync(runs: Path) -> list[str]:
-    """Upload each offline run in the folder ``runs``, then carry out its pending actions.
-
-    Returns:
-        A line for each run or action that failed, with the reason.
-    """
+    """Upload the runs in a folder, then do their pending actions; return what failed, and why."""
     remaining, incomplete = [], set()
     recorded = [file for folder in sorted(runs.glob("*/wandb")) for file in sessions(folder)]
     files = [file for file in recorded if not (file.parent / COMPLETE).exists()]
@@ -67,20 +64,20 @@ def sync(runs: Path) -> list[str]:
 
 
 def upload(file: Path) -> str | None:
-    """Upload a session if its run has ended and all files of its artifacts exist.
-
-    Returns:
-        The reason why the session was not uploaded; None if it was.
-    """
+    """Upload a session; return the reason if that is not possible."""
     newest = sessions(file.parents[1])[-1]
     recent = time.time() - newest.stat().st_mtime < RECENT_SECONDS
     try:
         session = Session(file)
-        if recent and not Session(newest).has_ended:
+        if recent and Session(newest).exit_code is None:
             return "it seems to be still running"
     except ValueError as error:
         return f"it cannot be read: {error}"
-    missing = files_not_in_folder(session, file.parents[2])
+    manifests = [record.get("manifest", {}) for record in session.recorded("artifact")]
+    entries = [entry for manifest in manifests for entry in manifest.get("contents", [])]
+    files = [Path(entry["local_path"]) for entry in entries if entry.get("local_path")]
+    # Files elsewhere are not uploaded: the records may be a stranger's.
+    missing = [path for path in files if not is_file_in(file.parents[2], path)]
     if missing:  # wandb would upload the rest and mark the run as uploaded
         return f"{len(missing)} of its files are missing in its folder, such as {missing[0]}"
     try:
@@ -90,11 +87,14 @@ def upload(file: Path) -> str | None:
 
 
 def _send(session: Session) -> str | None:
-    """Send what the server lacks of a session; return the reason if that is not possible."""
+    """Send what the server lacks of a session; return why it cannot be sent, None if it was."""
     file, run = session.file, session.fetch_run()
-    ordered = sessions(file.parents[1])
+    ordered, known = sessions(file.parents[1]), set[Path]()
     held = times_of_rows(run) if run is not None else set()
-    known = {other for other in ordered if held and _is_known(other, held)}
+    for other in ordered if held else []:
+        with suppress(ValueError):  # of a session that was killed
+            if held & Session(other).rows.keys():
+                known.add(other)
     if held and not known:
         name = file.parents[2].name
         return (
@@ -104,41 +104,31 @@ def _send(session: Session) -> str | None:
     if known.isdisjoint(ordered[ordered.index(file) :]):  # nothing of this or of a later session
         wandb_command("sync", "--include-online", "--include-synced", str(file.parent))
     else:
-        _send_missing(session, run, held)
+        _send_missing(session, run)
         keep_latest(run)
     return None
 
 
-def _is_known(file: Path, held: Set[float]) -> bool:
-    """Return whether the server holds rows of a session, given the times of the rows it holds."""
-    try:
-        return not held.isdisjoint(Session(file).rows)
-    except ValueError:
-        return False
-
-
-def _send_missing(session: Session, run: Any, held: Set[float]) -> None:
+def _send_missing(session: Session, run: Any) -> None:
     """Send the rows, files and artifacts that the server lacks of a session.
 
     ``wandb sync`` would send all of it, and replace what a later session has left in the run.
     """
-    lacking = sorted(session.rows.keys() - held)
-    folder, files = session.file.parent / "files", session.missing_files(run)
-    artifacts = session.missing_artifacts(run)
-    if session.end_has_arrived(run) and not (lacking or files or artifacts):
+    lacking, folder = session.lacking(run), session.file.parent / "files"
+    if session.end_has_arrived(run) and not any(lacking.values()):
         return
     summaries = [record.get("update", {}) for record in session.recorded("summary")]
     if not session.is_newest:
         summaries = [run.summary_metrics]  # of a later session
     with resumed_run(run, session.file.parents[1]) as resumed:
-        for time_of_row in lacking:
+        for time_of_row in sorted(lacking["rows"]):
             resumed.log(_unflattened(session.rows[time_of_row]))
-        for name in files:
+        for name in sorted(lacking["files"]):
             resumed.save(str(folder / name), base_path=str(folder), policy="now")
         for record in session.recorded("artifact"):
-            if record.get("digest") in artifacts:
-                _log_recorded(resumed, record)
-        if len(lacking) == len(session.rows):  # nothing has arrived
+            if record.get("digest") in lacking["artifacts"]:
+                _log_recorded(run, resumed, record)
+        if lacking["rows"] == session.rows.keys():  # nothing has arrived
             for alert in session.recorded("alert"):
                 resumed.alert(alert["title"], alert["text"], alert["level"])
         for summary in summaries:
@@ -162,7 +152,7 @@ def _unflattened(row: Mapping[str, Any]) -> dict[str, Any]:
     return values
 
 
-def _log_recorded(resumed: Any, record: Mapping[str, Any]) -> None:
+def _log_recorded(run: Any, resumed: Any, record: Mapping[str, Any]) -> None:
     """Log an artifact from the record that the run has of it."""
     facts = json.loads(record.get("metadata") or "{}")
     artifact = package().Artifact(record["name"], record["type"], metadata=facts)
@@ -171,17 +161,4 @@ def _log_recorded(resumed: Any, record: Mapping[str, Any]) -> None:
             artifact.add_file(entry["local_path"], name=entry["path"])
         else:
             artifact.add_reference(entry["ref"], name=entry["path"], checksum=False)
-    log_version(resumed, artifact, record.get("aliases", []))
-
-
-def files_not_in_folder(session: Session, folder: Path) -> list[str]:
-    """Return the paths in the artifact records of a session that are not files in a folder.
-
-    Files elsewhere are not uploaded: the records may be a stranger's.
-    """
-    return [
-        path
-        for record in session.recorded("artifact")
-        for entry in record.get("manifest", {}).get("contents", [])
-        if (path := entry.get("local_path")) and not is_file_in(folder, Path(path))
-    ]
+    log_version(run, resumed, artifact, record.get("aliases", []))

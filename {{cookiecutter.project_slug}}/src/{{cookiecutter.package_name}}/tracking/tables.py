@@ -3,7 +3,7 @@
 The tables of images can be joined by their column ``id``, the path below the data folder.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from copy import copy
 from pathlib import Path
 from typing import Any, cast
@@ -21,17 +21,16 @@ from ..task import TaskModule
 from ..training.callbacks.pictures import PredictedSample
 from .images import picture
 from .logger import RunLogger
-from .task import columns, labels
+from .task import predicted_classes, target_classes
 
 MAX_CLASSES = 100  # in a confusion matrix: more are illegible, and its table has classes² rows
+DATA = ["id", "split", "image", "target", "width", "height"]  # the columns of the tables
+PREDICTIONS = ["id", "image", "target", "prediction", "confidence", "loss", "correct"]
 
 
 def data_table(logger: RunLogger, datasets: Datasets, root: Path) -> Any:
-    """Return a table of evenly spaced images of each split.
-
-    Its columns are the image, its target, and its width and height in pixels.
-    """
-    rows, classes = [], list(datasets.classes)
+    """Return a table of evenly spaced images of each split; width and height are in pixels."""
+    rows: list[list[Any]] = []
     for split in ("train", "val", "test"):
         dataset = copy(getattr(datasets, split))
         dataset.transform = datasets.test.transform
@@ -40,19 +39,17 @@ def data_table(logger: RunLogger, datasets: Datasets, root: Path) -> Any:
             sample = dataset[index]
             if isinstance(sample, Unreadable):
                 continue
-            height, width = image_size(dataset.paths[index], dataset.images.pixels)
+            (name,) = relative_names([dataset.names[index]], root)
             shown = PredictedSample(sample.image, sample.target, prediction=None)
-            rows.append(
-                {
-                    "id": relative_names([dataset.names[index]], root)[0],
-                    "split": split,
-                    "image": picture(logger, shown, classes, text=split),
-                    **labels(sample.target, classes),
-                    "width": width,
-                    "height": height,
-                }
-            )
-    return table(logger, rows)
+            image = picture(logger, shown, datasets.classes, text=split)
+            target = _names(target_classes(sample.target), datasets.classes)
+            height, width = image_size(dataset.paths[index], dataset.images.pixels)
+            rows.append([name, split, image, target, width, height])
+    return logger.wandb.Table(columns=DATA, data=rows)
+
+
+def _names(labels: Iterable[int], classes: Sequence[str]) -> str:
+    return ", ".join(classes[label] for label in labels)
 
 
 class EvaluationTables(Callback):
@@ -61,11 +58,7 @@ class EvaluationTables(Callback):
     def __init__(self, logger: RunLogger, root: Path) -> None:
         self.logger = logger
         self.root = root
-        self.rows: list[dict[str, Any]] = []
-
-    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start an empty table."""
-        self.rows = []
+        self.rows: list[list[Any]] = []
 
     def on_test_batch_end(
         self,
@@ -77,69 +70,52 @@ class EvaluationTables(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Add the images of a batch to the table, up to ``tracking.tables.predictions`` rows."""
-        classes: Sequence[str] = cast("TaskModule", pl_module).classes
+        if batch_idx == 0:
+            self.rows = []
+        classes = cast("TaskModule", pl_module).classes
         names = cast("Any", trainer).datamodule.datasets.test.names
         missing = max(self.logger.tracking.tables.predictions - len(self.rows), 0)
         with self.logger.guarded("adding rows to the table of predictions"):
             for result in outputs["images"][:missing]:
-                self.rows.append(
-                    {
-                        "id": relative_names([names[result.position]], self.root)[0],
-                        "image": picture(self.logger, result, classes),
-                        **columns(result, classes),
-                        "confidence": round(result.confidence, 6),
-                        "loss": round(result.loss, 6),
-                        "correct": result.correct,
-                    }
-                )
+                (name,) = relative_names([names[result.position]], self.root)
+                image = picture(self.logger, result, classes)
+                target = _names(target_classes(result.target), classes)
+                prediction = _names(predicted_classes(result.prediction), classes)
+                numbers = round(result.confidence, 6), round(result.loss, 6), result.correct
+                self.rows.append([name, image, target, prediction, *numbers])
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Log the table and the charts."""
+        """Log the tables and the charts."""
         logger, callbacks = self.logger, cast("Any", trainer).callbacks
         (results,) = (item for item in callbacks if isinstance(item, EvaluationResults))
         module, counts = cast("TaskModule", pl_module), results.counts
-        scores = module.scores_by_class()
+        scores: dict[str, list[Any]] = {"class": counts.classes, **module.scores_by_class()}
         with logger.guarded("sending the evaluation"):
-            by_class = [list(row) for row in zip(counts.classes, *scores.values(), strict=True)]
+            by_class = [list(row) for row in zip(*scores.values(), strict=True)]
             values: dict[str, Any] = {
                 "precision_recall": precision_recall(logger, counts),
-                "by_class": logger.wandb.Table(columns=["class", *scores], data=by_class),
                 "confusion_matrix": confusion_matrix(
                     logger, counts.confusion, counts.confusion_names
                 ),
+                "by_class": logger.wandb.Table(columns=[*scores], data=by_class),
             }
-            if self.rows:
-                values["predictions"] = table(logger, self.rows)
+            if self.rows:  # the images of a training run have the name "val/predictions"
+                rows = logger.wandb.Table(columns=PREDICTIONS, data=self.rows)
+                values["predictions_table"] = rows
             named = {f"{module.tested_split}/{name}": value for name, value in values.items()}
             logger.log_metrics(named, trainer.global_step)
 
 
-def table(logger: RunLogger, rows: Sequence[Mapping[str, Any]]) -> Any:
-    """Return a table of at least one row; the keys of the first row are the columns."""
-    return logger.wandb.Table(columns=list(rows[0]), data=[[*row.values()] for row in rows])
-
-
 def precision_recall(logger: RunLogger, counts: ScoreCounts) -> Any:
-    """Return a chart with the precision-recall curve of each class, by falling threshold."""
+    """Return a chart with the precision-recall curve of each class."""
     curves = counts.curves()
-    points = [
-        (name, recall, precision)
-        for name, recalls, precisions in zip(
-            counts.classes, curves.recall, curves.precision, strict=True
-        )
-        for recall, precision in zip(recalls[::-1], precisions[::-1], strict=True)
-        if not np.isnan(precision)
-    ]
-    return logger.wandb.plot_table(
-        vega_spec_name="wandb/area-under-curve/v0",
-        data_table=logger.wandb.Table(columns=["class", "recall", "precision"], data=points),
-        fields={"x": "recall", "y": "precision", "class": "class"},
-        string_fields={
-            "title": "Precision over recall",
-            "x-axis-title": "recall",
-            "y-axis-title": "precision",
-        },
+    known = ~np.isnan(curves.precision[:, ::-1])
+    recall, precision = (
+        [values[chosen].tolist() for values, chosen in zip(lines[:, ::-1], known, strict=True)]
+        for lines in (curves.recall, curves.precision)
     )
+    title = "Precision over recall"
+    return logger.wandb.plot.line_series(recall, precision, counts.classes, title, "recall")
 
 
 def confusion_matrix(logger: RunLogger, matrix: np.ndarray, names: Sequence[str]) -> Any:
@@ -147,19 +123,18 @@ def confusion_matrix(logger: RunLogger, matrix: np.ndarray, names: Sequence[str]
 
     ``wandb.plot.confusion_matrix`` takes the label of each sample instead of counts.
     """
-    shown = names[:MAX_CLASSES]
-    title = "Confusion matrix"
+    shown, title = names[:MAX_CLASSES], "Confusion matrix"
     if len(shown) < len(names):
         title += f" of the first {len(shown)} of {len(names)} classes"
     columns = ["Actual", "Predicted", "nPredictions"]
     cells = [
-        (target, prediction, int(matrix[row, column]))
+        [target, prediction, int(matrix[row, column])]
         for row, target in enumerate(shown)
         for column, prediction in enumerate(shown)
     ]
     return logger.wandb.plot_table(
-        vega_spec_name="wandb/confusion_matrix/v1",
-        data_table=logger.wandb.Table(columns=columns, data=cells),
+        "wandb/confusion_matrix/v1",
+        logger.wandb.Table(columns=columns, data=cells),
         fields={name: name for name in columns},
         string_fields={"title": title},
     )

@@ -1,31 +1,22 @@
 # ~ if cookiecutter.task == "classification"
-"""The parts of tracking that depend on the task: columns of tables, and embeddings."""
+"""The parts of tracking that depend on the task: the classes of an image, and embeddings."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
 
-from ..classification.dataset import Target, target_labels
+from ..classification.dataset import Prediction, Target, target_labels
 from ..classification.module import ClassificationModule
-from ..evaluation.score_counts import ImageResult
 
 
-def labels(target: Target, classes: Sequence[str]) -> dict[str, Any]:
-    """Return the column of the data table that describes a target: its label or its labels."""
-    return {"label": _names(target_labels(target), classes)}
+def target_classes(target: Target | Tensor) -> list[int]:
+    """Return the label or the labels of a target."""
+    return target_labels(target.tolist() if isinstance(target, Tensor) else target)
 
 
-def columns(result: ImageResult, classes: Sequence[str]) -> dict[str, Any]:
-    """Return the columns of the table of predictions that are specific to this task."""
-    return {
-        "target": _names(target_labels(result.target), classes),
-        "prediction": _names(result.prediction.labels, classes),
-    }
-
-
-def _names(labels: Sequence[int], classes: Sequence[str]) -> str:
-    return ", ".join(classes[label] for label in labels)
+def predicted_classes(prediction: Prediction) -> list[int]:
+    """Return the predicted label or labels."""
+    return prediction.labels
 
 
 def embed(module: ClassificationModule, images: Tensor) -> Tensor:
@@ -34,14 +25,9 @@ def embed(module: ClassificationModule, images: Tensor) -> Tensor:
     maps = network.backbone.forward_features(network.normalisation(images))
     pooled: Tensor = network.backbone.forward_head(maps, pre_logits=True)
     return pooled
-
-
-def main_class(target: Tensor) -> int:
-    """Return the first label, the colour of an embedded image; -1 without any."""
-    return next(iter(target_labels(target.tolist())), -1)
 # ~ elif cookiecutter.task == "detection"
 # ~ if cookiecutter.scope == "complete"
-"""The parts of tracking that depend on the task: boxes, columns of tables, and embeddings."""
+"""The parts of tracking that depend on the task: classes of an image, boxes, and embeddings."""
 
 # ~ else
 """The part of tracking that depends on the task: boxes in the form in which W&B draws them."""
@@ -60,8 +46,6 @@ from torch import Tensor
 # ~ if cookiecutter.scope == "complete"
 from ..detection.boxes import Prediction, Target
 from ..detection.module import DetectionModule
-from ..detection.scoring import NO_OBJECT, match
-from ..evaluation.score_counts import ImageResult
 
 
 # ~ else
@@ -70,36 +54,24 @@ from ..detection.boxes import Prediction, Target
 
 # ~ endif
 # ~ if cookiecutter.scope == "complete"
-def labels(target: Target, classes: Sequence[str]) -> dict[str, Any]:
-    """Return the columns of the data table that describe a target: its objects and classes."""
-    names = sorted({classes[label] for label in target.labels.tolist()})
-    return {"objects": len(target.labels), "labels": ", ".join(names)}
+def target_classes(target: Target) -> list[int]:
+    """Return the class of each annotated object, the largest object first."""
+    classes: list[int] = target.labels[target.areas.argsort(descending=True)].tolist()
+    return classes
 
 
-def columns(result: ImageResult, classes: Sequence[str]) -> dict[str, Any]:
-    """Return the columns of the table of predictions that are specific to this task."""
-    matches = match(result.prediction, result.target)
-    objects = int((~result.target.crowd).sum())
-    matched = int((matches >= 0).sum())
-    return {
-        "target": ", ".join(classes[label] for label in result.target.labels.tolist()),
-        "prediction": ", ".join(classes[label] for label in result.prediction.labels.tolist()),
-        "objects": objects,
-        "found": matched,
-        "missed": objects - matched,
-        "false": int((matches == NO_OBJECT).sum()),
-    }
+def predicted_classes(prediction: Prediction) -> list[int]:
+    """Return the class of each predicted object."""
+    classes: list[int] = prediction.labels.tolist()
+    return classes
 
 
 def embed(module: DetectionModule, images: Tensor) -> Tensor:
     """Return the spatial means [B, D] of all feature maps of uint8 images [B, C, H, W]."""
     outputs: list[Any] = []
     backbone = module.network.backbone
-    hook = backbone.register_forward_hook(lambda *arguments: outputs.append(arguments[-1]))
-    try:
+    with backbone.register_forward_hook(lambda *arguments: outputs.append(arguments[-1])):
         module(images)
-    finally:
-        hook.remove()
     return torch.cat([maps.mean(dim=(2, 3)) for maps in _maps(outputs)], dim=1)
 
 
@@ -109,11 +81,6 @@ def _maps(output: Any) -> list[Tensor]:
         return [output] if output.ndim == 4 else []
     inner = output.values() if isinstance(output, dict) else output
     return [maps for part in inner for maps in _maps(part)]
-
-
-def main_class(target: Target) -> int:
-    """Return the class of the largest object, the colour of an embedded image; -1 without any."""
-    return int(target.labels[target.areas.argmax()]) if len(target.labels) else -1
 
 
 # ~ endif
@@ -153,7 +120,7 @@ def box_data(
     return {"box_data": data, "class_labels": dict(enumerate(classes))}
 # ~ elif cookiecutter.task == "segmentation"
 # ~ if cookiecutter.scope == "complete"
-"""The parts of tracking that depend on the task: masks, columns of tables, and embeddings."""
+"""The parts of tracking that depend on the task: classes of an image, masks, and embeddings."""
 
 # ~ else
 """The part of tracking that depends on the task: masks in the form in which W&B draws them."""
@@ -168,7 +135,7 @@ from PIL import Image
 from torch import Tensor
 
 # ~ if cookiecutter.scope == "complete"
-from ..evaluation.score_counts import ImageResult
+from ..segmentation.masks import IGNORE_INDEX
 from ..segmentation.module import SegmentationModule
 from ..segmentation.predicted_masks import Prediction, mask_image
 
@@ -179,35 +146,25 @@ from ..segmentation.predicted_masks import Prediction, mask_image
 
 # ~ endif
 # ~ if cookiecutter.scope == "complete"
-def labels(target: Tensor, classes: Sequence[str]) -> dict[str, Any]:
-    """Return the columns of the data table that describe a target, a mask [H, W] of class ids."""
-    return {"labels": _names(target.numpy(), classes)}
+def target_classes(target: Tensor) -> list[int]:
+    """Return the classes in a mask [H, W] by falling area, but class 0 as the last.
+
+    Class 0 is usually the background.
+    """
+    areas = torch.bincount(target.flatten().long(), minlength=IGNORE_INDEX)[:IGNORE_INDEX]
+    found: list[int] = areas.nonzero().flatten().tolist()
+    return sorted(found, key=lambda label: (label == 0, -int(areas[label])))
 
 
-def columns(result: ImageResult, classes: Sequence[str]) -> dict[str, Any]:
-    """Return the columns of the table of predictions that are specific to this task."""
-    masks = {"target": result.target, "prediction": result.prediction.mask}
-    return {name: _names(mask, classes) for name, mask in masks.items()}
-
-
-def _names(mask: Any, classes: Sequence[str]) -> str:
-    return ", ".join(classes[label] for label in np.unique(mask) if label < len(classes))
+def predicted_classes(prediction: Prediction) -> list[int]:
+    """Return the classes in a predicted mask, in the same order."""
+    return target_classes(prediction.mask)
 
 
 def embed(module: SegmentationModule, images: Tensor) -> Tensor:
     """Return the spatial mean [B, D] of the last feature map of uint8 images [B, C, H, W]."""
     maps: Tensor = module.network.backbone(module.network.normalisation(images))[-1]
     return maps.mean(dim=(2, 3))
-
-
-def main_class(target: Any) -> int:
-    """Return the class of most pixels, which decides the colour of an embedded image.
-
-    Class 0, which is usually the background, and the ignored id 255 are not counted; -1 is
-    returned if the mask has no other class.
-    """
-    counts = torch.bincount(target.flatten().long(), minlength=256)[1:255]
-    return int(counts.argmax()) + 1 if counts.sum() else -1
 
 
 # ~ endif

@@ -119,34 +119,6 @@ def read_checkpoint(path: Path, *, resume: bool = False) -> dict[str, Any]:
     return content
 
 
-<<<<<<< HEAD
-# ~ if cookiecutter.use_wandb
-def scores(checkpoint: dict[str, Any]) -> dict[str, float]:
-    """Return the validation scores of the weights in a checkpoint by name, if it has them."""
-    if isinstance(checkpoint.get("scores"), dict):
-        return dict(checkpoint["scores"])
-    for state in checkpoint.get("callbacks", {}).values():  # of an earlier version: of the best
-        if state.get("monitor") in METRICS and state.get("best_model_score") is not None:
-            return {state["monitor"]: float(state["best_model_score"])}
-    return {}
-
-
-# ~ endif
-=======
-def _wrong_entries(content: dict[str, Any], types: dict[str, type]) -> list[str]:
-    """Return the names of the entries that are missing or have values of a wrong type."""
-    wrong = [name for name, kind in types.items() if not isinstance(content.get(name), kind)]
-    if not wrong and json.loads(json.dumps(content["settings"])) != content["settings"]:
-        wrong.append("settings")
-    items = {"classes": str, "state_dict": Tensor, "optimizer_states": dict, "lr_schedulers": dict}
-    for name in [] if wrong else items.keys() & types.keys():
-        values = content[name].values() if types[name] is dict else content[name]
-        if not all(isinstance(value, items[name]) for value in values):
-            wrong.append(name)
-    return wrong
-
-
->>>>>>> cut-trackcore
 def resumable_checkpoint(run: Run) -> tuple[Path, int, int] | None:
     """Return the checkpoint from which a run is resumed, its step, and the number of its epochs.
 
