@@ -157,11 +157,9 @@ def build_datasets(settings: DataSettings) -> Datasets:
     reading = Reading()
     root = write_shapes(settings) if isinstance(settings, ShapesSettings) else settings.root
     if settings.name == "yolo":
-        classes, found = read_yolo(
-            root, reading, missing_images=settings.skip_unreadable, outside=settings.outside_root
-        )
+        classes, found = read_yolo(root, settings, reading)
     else:
-        classes, images = _read_in_pixels(settings, root, reading)
+        classes, images = _read_in_pixels(root, settings, reading)
         found = {split: from_coco(images[split], reading, split) for split in images}
     note_cut_boxes(found, reading)
     splits = with_splits(
@@ -242,19 +240,14 @@ def _note_small(train: BoxDataset, settings: DataSettings, reading: Reading) -> 
 
 
 def _read_in_pixels(
-    settings: DataSettings, root: Path, reading: Reading
+    root: Path, settings: DataSettings, reading: Reading
 ) -> tuple[list[str], dict[str, list[CocoImage]]]:
     """Read a format whose boxes are in pixels."""
-    missing_images, pixels = settings.skip_unreadable, settings.pixels
     # ~ if cookiecutter.scope == "complete"
-    if settings.name == "voc":
-        return read_voc(root, reading, pixels=pixels, missing_images=missing_images)
-    if settings.name == "labelme":
-        return read_labelme(root, reading, pixels=pixels, missing_images=missing_images)
+    if settings.name in {"voc", "labelme"}:
+        return (read_voc if settings.name == "voc" else read_labelme)(root, settings, reading)
     # ~ endif
-    classes, images = read_coco(
-        root, reading, pixels=pixels, missing_images=missing_images, outside=settings.outside_root
-    )
+    classes, images = read_coco(root, settings, reading)
     for split, part in images.items():
         check_sizes(part, reading, split)
     return classes, images

@@ -199,17 +199,8 @@ def read_outlines(
     Raises:
         UsageError: if a file or an annotation is missing or invalid.
     """
-    root, missing_images, pixels = settings.root, settings.skip_unreadable, settings.pixels
-    if settings.name == "labelme":
-        names, outlined = read_labelme(root, reading, pixels=pixels, missing_images=missing_images)
-    else:
-        names, outlined = read_coco(
-            root,
-            reading,
-            pixels=pixels,
-            missing_images=missing_images,
-            outside=settings.outside_root,
-        )
+    root, read = settings.root, read_labelme if settings.name == "labelme" else read_coco
+    names, outlined = read(root, settings, reading)
     leave_out_empty(outlined, reading)
     splits = with_splits(
         outlined,
