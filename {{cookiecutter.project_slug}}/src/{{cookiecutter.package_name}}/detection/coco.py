@@ -8,16 +8,29 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..data.coco import CocoImage, CocoObject
+from ..data.coco import CocoImage, CocoObject, read_coco
 from ..data.reading_summary import Reading
 from ..errors import UsageError
 from ..run.files import write_json
+from ..settings.data import DataFolder
 from .boxes import BEYOND, MANY, NO_AREA, OUTSIDE, AnnotatedImage, AnnotatedObject, Prediction
 
 SLACK_PIXELS = 1  # a box may exceed the image by this much, because of rounding
 
 
-def from_coco(images: Sequence[CocoImage], reading: Reading, split: str) -> list[AnnotatedImage]:
+def read_boxes(
+    root: Path, settings: DataFolder, reading: Reading
+) -> tuple[list[str], dict[str, list[AnnotatedImage]]]:
+    """Read the class names of COCO data, and the annotated images by split, see ``read_coco``."""
+    classes, splits = read_coco(root, settings, reading)
+    for split, images in splits.items():
+        _check_sizes(images, reading, split)
+    return classes, from_coco(splits, reading)
+
+
+def from_coco(
+    splits: Mapping[str, Sequence[CocoImage]], reading: Reading
+) -> dict[str, list[AnnotatedImage]]:
     """Convert the boxes of COCO annotations, and clip them to their images.
 
     Boxes without an area within their image are left out and counted.
@@ -25,46 +38,49 @@ def from_coco(images: Sequence[CocoImage], reading: Reading, split: str) -> list
     Raises:
         UsageError: if the ``bbox`` of an annotation is not a list of four numbers.
     """
-    annotated = []
-    for image in images:
-        objects, faults = [], []
-        known: set[tuple[object, ...]] = set()
-        for annotation in image.objects:
-            x, y, width, height = bbox = _bbox(image, annotation)
-            key = (annotation.label, annotation.crowd, *bbox)
-            if key in known:
-                faults.append(f"annotation {annotation.id} is repeated")
-                if not annotation.crowd:  # has been counted
-                    reading.leave_out("objects", "repeated", image.source, split=split)
-                continue
-            known.add(key)
-            right, bottom = x + width, y + height
-            x1, y1 = max(x, 0), max(y, 0)
-            x2, y2 = min(right, image.width), min(bottom, image.height)
-            if x1 >= x2 or y1 >= y2:
-                faults.append(f"annotation {annotation.id} has a box without area: {bbox}")
-                if not annotation.crowd:
-                    reason = OUTSIDE if min(width, height) > 0 else NO_AREA
-                    reading.leave_out("objects", reason, image.source, split=split)
-                continue
-            if max(x1 - x, y1 - y, right - x2, bottom - y2) > SLACK_PIXELS:
-                faults.append(f"annotation {annotation.id} is {BEYOND}: {bbox}")
-            box = [x1 / image.width, y1 / image.height, x2 / image.width, y2 / image.height]
-            try:
-                area = float(annotation.content.get("area") or width * height)
-            except (TypeError, ValueError) as error:
-                raise UsageError(
-                    f"{image.source}: the area of annotation {annotation.id} is not a number."
-                ) from error
-            area = area if 0 < area < math.inf else width * height
-            share = area / (image.width * image.height)
-            objects.append(AnnotatedObject(box, annotation.label, share, annotation.crowd))
-        size = (image.height, image.width)
-        annotated.append(AnnotatedImage(image.path, objects, size, tuple(faults)))
-    return annotated
+    return {
+        split: [_annotated(image, reading, split) for image in images]
+        for split, images in splits.items()
+    }
 
 
-def check_sizes(images: Sequence[CocoImage], reading: Reading, split: str) -> None:
+def _annotated(image: CocoImage, reading: Reading, split: str) -> AnnotatedImage:
+    objects, faults = [], []
+    known: set[tuple[object, ...]] = set()
+    for annotation in image.objects:
+        x, y, width, height = bbox = _bbox(image, annotation)
+        right, bottom = x + width, y + height
+        x1, y1 = max(x, 0), max(y, 0)
+        x2, y2 = min(right, image.width), min(bottom, image.height)
+        key = (annotation.label, annotation.crowd, *bbox)
+        if key in known or x1 >= x2 or y1 >= y2:
+            has_area = min(width, height) > 0
+            reason = "repeated" if key in known else OUTSIDE if has_area else NO_AREA
+            faults.append(f"annotation {annotation.id}: {reason}: {bbox}")
+            if not annotation.crowd:  # has been counted
+                reading.leave_out("objects", reason, image.source, split=split)
+            continue
+        known.add(key)
+        if max(x1 - x, y1 - y, right - x2, bottom - y2) > SLACK_PIXELS:
+            faults.append(f"annotation {annotation.id}: {BEYOND}: {bbox}")
+        box = [x1 / image.width, y1 / image.height, x2 / image.width, y2 / image.height]
+        share = _area(image, annotation, width * height) / (image.width * image.height)
+        objects.append(AnnotatedObject(box, annotation.label, share, annotation.crowd))
+    return AnnotatedImage(image.path, objects, (image.height, image.width), tuple(faults))
+
+
+def _area(image: CocoImage, annotation: CocoObject, of_box: float) -> float:
+    """Return the annotated area in pixels, or that of the box if there is none."""
+    try:
+        area = float(annotation.content.get("area") or of_box)
+    except (TypeError, ValueError) as error:
+        raise UsageError(
+            f"{image.source}: the area of annotation {annotation.id} is not a number."
+        ) from error
+    return area if 0 < area < math.inf else of_box
+
+
+def _check_sizes(images: Sequence[CocoImage], reading: Reading, split: str) -> None:
     """Check that the last two numbers of the boxes are width and height, not a second corner.
 
     If all of ``MANY`` boxes or more could be corners, but their areas do not tell, this is noted.

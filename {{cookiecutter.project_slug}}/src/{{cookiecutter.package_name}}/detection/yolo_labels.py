@@ -101,7 +101,7 @@ def read_labels(image: Path, labels: Labels) -> AnnotatedImage:
             labels.reading.leave_out("objects", reason, file, split=labels.split)
             continue
         if beyond > SLACK:
-            faults.append(f"{name}, line {number}: the box is {BEYOND}")
+            faults.append(f"{name}, line {number}: {BEYOND}")
         if len(values) not in {4, 4 + labels.keypoints}:
             labels.polygons[len(values)] += 1
             labels.poses[len(values)] += _may_have_keypoints(values)
