@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -56,13 +57,13 @@ def _annotated(image: CocoImage, reading: Reading, split: str) -> AnnotatedImage
         if key in known or x1 >= x2 or y1 >= y2:
             has_area = min(width, height) > 0
             reason = "repeated" if key in known else OUTSIDE if has_area else NO_AREA
-            faults.append(f"annotation {annotation.id}: {reason}: {bbox}")
+            faults.append(f"annotation {annotation.id}: {reason}: {annotation.content['bbox']}")
             if not annotation.crowd:  # has been counted
                 reading.leave_out("objects", reason, image.source, split=split)
             continue
         known.add(key)
         if max(x1 - x, y1 - y, right - x2, bottom - y2) > SLACK_PIXELS:
-            faults.append(f"annotation {annotation.id}: {BEYOND}: {bbox}")
+            faults.append(f"annotation {annotation.id}: {BEYOND}: {annotation.content['bbox']}")
         box = [x1 / image.width, y1 / image.height, x2 / image.width, y2 / image.height]
         share = _area(image, annotation, width * height) / (image.width * image.height)
         objects.append(AnnotatedObject(box, annotation.label, share, annotation.crowd))
@@ -91,7 +92,7 @@ def _check_sizes(images: Sequence[CocoImage], reading: Reading, split: str) -> N
     count, are_corners = 0, True
     for image in images:
         for annotation in image.objects:
-            x, y, right, bottom = bbox = _bbox(image, annotation)
+            x, y, right, bottom = _bbox(image, annotation)
             area, between = annotation.content.get("area"), (right - x) * (bottom - y)
             area = area if isinstance(area, int | float) else 0
             if right <= x or bottom <= y or area > 1.01 * between:
@@ -100,6 +101,7 @@ def _check_sizes(images: Sequence[CocoImage], reading: Reading, split: str) -> N
             are_corners = are_corners and area > 0.99 * between and (x, y) != (0, 0)
     if not count:
         return
+    bbox = annotation.content["bbox"]
     found = f"{image.source}: each box of {split} may be two corners, such as {bbox}"
     if are_corners:
         raise UsageError(
@@ -115,14 +117,12 @@ def _check_sizes(images: Sequence[CocoImage], reading: Reading, split: str) -> N
 
 def _bbox(image: CocoImage, annotation: CocoObject) -> list[float]:
     bbox = annotation.content.get("bbox")
-    try:
-        # Python counts True and False as 1 and 0. Some tools write numbers as texts.
-        numbers = bbox if isinstance(bbox, list) and bool not in map(type, bbox) else []
-        numbers = [*map(float, numbers)] if str in map(type, numbers) else numbers
-        if len(numbers) == 4 and all(map(math.isfinite, numbers)):
-            return numbers
-    except (TypeError, ValueError):
-        pass
+    # Python counts True and False as 1 and 0. Some tools write numbers as texts.
+    if isinstance(bbox, list) and len(bbox) == 4 and bool not in map(type, bbox):
+        with suppress(TypeError, ValueError):
+            numbers = [*map(float, bbox)]
+            if all(map(math.isfinite, numbers)):
+                return numbers
     raise UsageError(
         f"{image.source}: annotation {annotation.id} has the bbox {bbox}, which is not four "
         "numbers.\nCOCO's boxes are [x, y, width, height] in pixels."
@@ -160,15 +160,12 @@ def describe(
         The ``width`` and ``height`` of the file in pixels, and ``objects``: for each the ``label``,
         the ``score`` and the ``box``, which is left, top, right and bottom in pixels.
     """
-    objects = [
-        {
-            "label": classes[entry["category_id"]],
-            "score": round(entry["score"], 6),
-            "box": [round(value, 2) for value in (x, y, x + width, y + height)],
-        }
-        for entry in coco_results(prediction, size)
-        for x, y, width, height in [entry["bbox"]]
-    ]
+    objects = []
+    for entry in coco_results(prediction, size):
+        x, y, width, height = entry["bbox"]
+        corners = [round(value, 2) for value in (x, y, x + width, y + height)]
+        label, score = classes[entry["category_id"]], round(entry["score"], 6)
+        objects.append({"label": label, "score": score, "box": corners})
     return {"width": size[1], "height": size[0], "objects": objects}
 
 
