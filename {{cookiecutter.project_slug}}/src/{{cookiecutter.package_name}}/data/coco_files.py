@@ -51,11 +51,9 @@ def find_annotations(root: Path) -> dict[str, Path]:
         raise UsageError(
             f"data.root={root} has {len(single)} JSON files, but none is named after train:\n"
             + "\n".join(f"  {path}" for path in single[:5])
-            # ~ if cookiecutter.scope == "complete"
-            + "\nName the one to use, as data.root=<file>. If there is a file for each image: "
-            "data=labelme"
-            # ~ else
             + "\nName the one to use, as data.root=<file>."
+            # ~ if cookiecutter.scope == "complete"
+            " If there is a file for each image: data=labelme"
             # ~ endif
         )
     raise UsageError(f"data.root={root} has no annotations for train.\n{LAYOUTS}")
