@@ -189,8 +189,7 @@ def _images(
             )
         crowd = _is_crowd(file, entry) and not (file in used_crowds and entry.get("segmentation"))
         objects[image].append(CocoObject(key, index[category], crowd, entry))
-    entries = content.annotations.values()
-    kinds = ("bbox", "segmentation") if entries else ()
+    entries, kinds = content.annotations.values(), ("bbox", "segmentation")
     if any(all(_is_in_shares(entry.get(kind)) for entry in entries) for kind in kinds):
         raise UsageError(
             f"{file}: all coordinates are from 0 to 1, so relative to width and height, but those "

@@ -40,17 +40,9 @@ def find_images(names: Sequence[str], folders: Sequence[Path]) -> tuple[list[Pat
 
 
 def check_inside(root: Path, paths: Iterable[Path], *, source: Path) -> None:
-    """Check that the paths that a file names are in the folder of the data set.
+    """Raise a UsageError if a path that a file names is not in the folder of the data set.
 
-    A link in that folder may lead elsewhere.
-
-    Args:
-        root: the folder of the data set.
-        paths: the paths, absolute or relative to the current folder.
-        source: the file that names them, for the message.
-
-    Raises:
-        UsageError: for the first path outside ``root``.
+    A link in that folder may lead elsewhere. ``source`` is the file, for the message.
     """
     prefix, whole = f"{root}{os.sep}", f"{os.path.abspath(root)}{os.sep}"  # noqa: PTH100
     for path in map(str, paths):

@@ -193,13 +193,9 @@ def save_results(
 ) -> None:
     """Write ``coco_results.json``, and ``coco_images.json`` with the images and categories.
 
-    If ``predicted`` raises an error, the predictions before it are written.
-
-    Args:
-        predicted: the path of each image, the name of its output files, its prediction, and its
-            height and width as it is shown.
-        classes: the class names; the category ids start at 1.
-        folder: the folder to write to.
+    Category ids start at 1. Each element of ``predicted`` is the path of an image, the name of its
+    output files, its prediction, and its height and width as it is shown. If ``predicted`` raises
+    an error, the predictions before it are written.
     """
     images: list[dict[str, object]] = []
     boxes: list[dict[str, object]] = []

@@ -89,7 +89,9 @@ class BoxDataset(Dataset[Sample | Unreadable]):
         self.paths = np.array([str(image.path) for image in annotated])
         self.names = self.paths  # as pictures and reports show them
         self.sizes = np.array([image.size for image in annotated])
+        # ~ if cookiecutter.scope == "complete"
         self.faults = {index: image.faults for index, image in enumerate(annotated) if image.faults}
+        # ~ endif
         # The objects of image ``i`` are those from ``starts[i]`` to ``starts[i + 1]``.
         self.starts = np.cumsum([0, *(len(image.objects) for image in annotated)])
         objects = [annotation for image in annotated for annotation in image.objects]

@@ -68,12 +68,7 @@ class CocoScores:
 
 
 def evaluate(images: dict[int, ImageObjects], classes: Sequence[str]) -> Scores:
-    """Run COCO's evaluation.
-
-    Args:
-        images: the images by their index in the data set.
-        classes: the class names; labels are their indices.
-    """
+    """Run COCO's evaluation on images by their index in the data set."""
     order = sorted(images)
     truth: dict[str, list[dict[str, Any]]] = {
         "images": [

@@ -20,11 +20,8 @@ def draw_prediction(
 ) -> Image.Image:
     """Draw the predicted mask over an image and, if given, the target over a second copy.
 
-    Args:
-        image: uint8 tensor [C, H, W].
-        target: uint8 tensor [H, W] of class ids, or None.
-        prediction: the predicted mask, which is resized to the image.
-        classes: the class names.
+    The image is uint8 [C, H, W], the target uint8 [H, W] of class ids. Masks are resized to the
+    image.
     """
     picture = to_picture(image, MIN_WIDTH)
     masks = [("prediction", prediction.mask)]

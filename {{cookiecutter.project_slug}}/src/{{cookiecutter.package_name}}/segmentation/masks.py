@@ -115,8 +115,8 @@ def read_mask(
         uint8 tensor [H, W] of class ids and ``IGNORE_INDEX``.
 
     Raises:
-        UnreadableImageError: if the file is damaged, has several pages or another size than the
-            image, or has ids or colours of no class.
+        UnreadableImageError: if the file is damaged, has several pages, does not have the size of
+            the image, or has ids or colours of no class.
     """
     try:
         with open_image(path) as file:
