@@ -54,14 +54,14 @@ def _annotated(image: CocoImage, reading: Reading, split: str) -> AnnotatedImage
         x1, y1 = max(x, 0), max(y, 0)
         x2, y2 = min(right, image.width), min(bottom, image.height)
         key = (annotation.label, annotation.crowd, *bbox)
-        if key in known or x1 >= x2 or y1 >= y2:
-            has_area = min(width, height) > 0
-            reason = "repeated" if key in known else OUTSIDE if has_area else NO_AREA
+        repeated = key in known
+        known.add(key)
+        if repeated or x1 >= x2 or y1 >= y2:
+            reason = "repeated" if repeated else OUTSIDE if min(width, height) > 0 else NO_AREA
             faults.append(f"annotation {annotation.id}: {reason}: {annotation.content['bbox']}")
             if not annotation.crowd:  # has been counted
                 reading.leave_out("objects", reason, image.source, split=split)
             continue
-        known.add(key)
         if max(x1 - x, y1 - y, right - x2, bottom - y2) > SLACK_PIXELS:
             faults.append(f"annotation {annotation.id}: {BEYOND}: {annotation.content['bbox']}")
         box = [x1 / image.width, y1 / image.height, x2 / image.width, y2 / image.height]
