@@ -28,7 +28,11 @@ from {{ cookiecutter.package_name }}.detection.boxes import (
     Target,
 )
 # ~ if cookiecutter.scope == "complete"
-from {{ cookiecutter.package_name }}.detection.dataset import BoxDataset, note_small, read_sizes
+from {{ cookiecutter.package_name }}.detection.dataset import (
+    BoxDataset,
+    note_small,
+    read_sizes,
+)
 # ~ else
 from {{ cookiecutter.package_name }}.detection.dataset import BoxDataset, note_small
 # ~ endif
