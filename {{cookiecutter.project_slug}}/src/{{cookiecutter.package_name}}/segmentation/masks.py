@@ -47,10 +47,8 @@ class Classes:
 def read_classes(path: Path) -> Classes:
     """Read ``classes.txt``: each line is the name of a class, followed by its colour for RGB masks.
 
-    Lines that start with ``#`` and a space are comments.
-
-    Raises:
-        UsageError: if the file is missing or invalid.
+    Lines that start with ``#`` and a space are comments. A UsageError is raised if the file is
+    missing or invalid.
     """
     if not path.is_file():
         raise UsageError(
