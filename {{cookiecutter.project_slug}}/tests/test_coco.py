@@ -5,17 +5,22 @@ import unicodedata
 from pathlib import Path
 
 import pytest
+from pydantic import TypeAdapter
 
 from {{ cookiecutter.package_name }}.data.coco import read_coco
 from {{ cookiecutter.package_name }}.data.reading_summary import Reading
 from {{ cookiecutter.package_name }}.errors import UsageError
+from {{ cookiecutter.package_name }}.settings.schema import DataSettings
 
 from coco_data import write_coco, write_unsplit
+from small import data_preset
 
 
-def read(root, **options):
+def read(root, reading=None, **changes):
     """The class names and the images by split."""
-    return read_coco(root, Reading(), **options)
+    settings = data_preset("coco") | {"root": root} | changes
+    checked = TypeAdapter(DataSettings).validate_python(settings)
+    return read_coco(root, checked, reading or Reading())
 
 
 def spoiled(root, change, split="train"):
@@ -98,7 +103,7 @@ def test_without_annotations_for_test_there_is_no_test_split(tmp_path, state):
     spoiled(tmp_path, change, "test")
     if state == "no file":
         (tmp_path / "annotations" / "test.json").unlink()
-    _, splits = read_coco(tmp_path, reading)
+    _, splits = read(tmp_path, reading)
     assert splits.keys() == {"train", "val"}
     assert len(reading.notes) == (state != "no file")
 
@@ -129,7 +134,7 @@ def test_crowds_are_objects_if_there_are_only_crowds_with_masks(tmp_path, change
             entry.update(changes[index % len(changes)])
 
     reading = Reading()
-    _, splits = read_coco(spoiled(tmp_path, change), reading)
+    _, splits = read(spoiled(tmp_path, change), reading)
     assert sum(item.crowd for image in splits["train"] for item in image.objects) == crowds
     assert sum(part.count for part in reading.left_out) == crowds
     assert any("all annotations are crowds (iscrowd), 10" in note for note in reading.notes) == (
@@ -170,7 +175,7 @@ def test_a_name_in_two_folders_that_do_not_exist_is_missing(tmp_path):
         for index, entry in enumerate(content["images"]):
             entry["file_name"] = f"{index % 2}/0.jpg"
 
-    with pytest.raises(UsageError, match="the file of image 100 is missing"):
+    with pytest.raises(UsageError, match=r"names .*/0/0\.jpg, which is missing"):
         read(spoiled(tmp_path, change))
 
 
@@ -191,7 +196,7 @@ def test_an_unused_parent_or_background_is_no_class(tmp_path, parent, of_childre
 
     write_coco(tmp_path, change)
     reading = Reading()
-    names, splits = read_coco(tmp_path, reading)
+    names, splits = read(tmp_path, reading)
     assert names == classes
     assert names[splits["val"][0].objects[0].label] == "red"
     assert ["categories"] * (3 - len(classes)) == [part.kind for part in reading.left_out]
@@ -258,7 +263,7 @@ def test_images_without_objects_stay(tmp_path):
         (lambda content: content["images"][4].pop("file_name"), "image 104 has no file_name"),
         (
             lambda content: content["images"][4].update(file_name="gone.jpg"),
-            r"image 104 is missing: .*gone\.jpg \(1 of 10 images\)",
+            r"names .*/gone\.jpg, which is missing \(1 of 10 images\)",
         ),
     ],
 )
@@ -286,7 +291,7 @@ def test_missing_images_can_be_left_out_and_are_counted(tmp_path):
     write_coco(tmp_path)
     (tmp_path / "val" / "3.jpg").unlink()
     reading = Reading()
-    _, splits = read_coco(tmp_path, reading, missing_images=True)
+    _, splits = read(tmp_path, reading, skip_unreadable=True)
     assert [image.path.stem for image in splits["val"]] == [*"012456789"]
     parts = [(part.kind, part.split, part.count) for part in reading.left_out]
     assert parts == [("images", "val", 1), ("objects", "val", 1)]
@@ -312,7 +317,7 @@ def test_names_match_in_any_case_unless_two_files_match(tmp_path):
     root = spoiled(tmp_path, change)
     assert [image.path.name for image in read(root)[1]["train"][2:4]] == ["2.jpg", "3.jpg"]
     shutil.copy(root / "train" / "3.jpg", root / "train" / "3.jPg")
-    with pytest.raises(UsageError, match=r"image 103 is missing: .*3\.JPG \(1 of 10"):
+    with pytest.raises(UsageError, match=r"names .*/3\.JPG, which is missing \(1 of 10"):
         read(root)
     shutil.copy(root / "train" / "3.jpg", root / "train" / "3.JPG")
     assert read(root)[1]["train"][3].path.name == "3.JPG"
@@ -452,7 +457,7 @@ def test_an_image_outside_the_data_set_is_refused_unless_it_is_allowed(tmp_path,
     shutil.copy(outside, tmp_path / "data")
     with pytest.raises(UsageError, match=r"train\.json names .*outside\.jpg, which is outside"):
         read(root)
-    _, splits = read(root, outside=True)
+    _, splits = read(root, outside_root=True)
     assert splits["train"][5].path.is_file()
 
 

@@ -75,10 +75,10 @@ def write_faulty(root):
         "contradiction": [f"val/{index}.jpg: .*train/{index}.jpg, with other" for index in "01"],
         "unreadable": ["train/9.jpg"],
         "annotation": [
-            r"0.jpg: annotation 1000 is beyond the border: \[40, 6, 20, 16\]",
-            r"1.jpg: annotation 1001 has a box without area: \[4, 6, 0, 10\]",
+            r"0.jpg: annotation 1000: the box is beyond the border: \[40, 6, 20, 16\]",
+            r"1.jpg: annotation 1001: the box has no area: \[4, 6, 0, 10\]",
             "2.jpg: box 0 is 1 x 10 pixels",
-            r"3.jpg: annotation \d+ is repeated",
+            r"3.jpg: annotation \d+: repeated",
         ],
     }
 

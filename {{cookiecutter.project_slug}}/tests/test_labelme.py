@@ -28,6 +28,12 @@ def write_file(root, name, shapes, **changes):
     (root / f"{name}.json").write_text(json.dumps(content | changes))
 
 
+def read(root, reading=None):
+    """The class names and the images by split."""
+    settings = TypeAdapter(DataSettings).validate_python(data_preset("labelme") | {"root": root})
+    return read_labelme(root, settings, reading or Reading())
+
+
 def contents(image):
     # ~ if cookiecutter.task == "detection"
     return [(item.label, item.content["bbox"]) for item in image.objects]
@@ -40,7 +46,7 @@ def contents(image):
     # ~ endif
 def test_polygons_and_rectangles_become_objects(tmp_path):
     write_file(tmp_path, "a", [RECTANGLE, POLYGON])
-    classes, splits = read_labelme(tmp_path, Reading())
+    classes, splits = read(tmp_path)
     (image,) = splits["train"]
     assert classes == ["cat", "dog"]
     assert (image.path, image.width, image.height) == (tmp_path / "a.jpg", 40, 20)
@@ -56,7 +62,7 @@ def test_polygons_and_rectangles_become_objects(tmp_path):
 def test_a_circle_is_the_shape_around_its_centre(tmp_path):
     circle = {"label": "cat", "points": [[20, 10], [20, 15]], "shape_type": "circle"}
     write_file(tmp_path, "a", [circle])
-    ((_, content),) = contents(read_labelme(tmp_path, Reading())[1]["train"][0])
+    ((_, content),) = contents(read(tmp_path)[1]["train"][0])
     # ~ if cookiecutter.task == "detection"
     assert content == pytest.approx([15, 5, 10, 10])
 
@@ -70,11 +76,11 @@ def test_a_circle_is_the_shape_around_its_centre(tmp_path):
 def test_shapes_of_a_group_are_one_object(tmp_path):
     other = POLYGON | {"points": [[30, 10], [36, 10], [33, 18]]}
     write_file(tmp_path, "a", [POLYGON | {"group_id": 4}, RECTANGLE, other | {"group_id": 4}])
-    (image,) = read_labelme(tmp_path, Reading())[1]["train"]
+    (image,) = read(tmp_path)[1]["train"]
     # ~ if cookiecutter.task == "detection"
     assert contents(image) == [(0, [2, 3, 34, 15]), (1, [20, 5, 10, 10])]
     write_file(tmp_path, "a", [POLYGON | {"group_id": ""}, other | {"group_id": ""}])
-    (image,) = read_labelme(tmp_path, Reading())[1]["train"]
+    (image,) = read(tmp_path)[1]["train"]
     assert len(image.objects) == 2
 
 
@@ -87,21 +93,21 @@ def test_points_and_lines_are_left_out_and_counted(tmp_path):
     line = {"label": "cat", "points": [[1, 1], [5, 5]], "shape_type": "line"}
     write_file(tmp_path, "a", [line, POLYGON])
     reading = Reading()
-    _, splits = read_labelme(tmp_path, reading)
+    _, splits = read(tmp_path, reading)
     assert len(splits["train"][0].objects) == 1
     assert [(part.count, part.reason) for part in reading.left_out] == [
         (1, "shapes of the type line, which are not read")
     ]
     write_file(tmp_path, "a", [line])
     with pytest.raises(UsageError, match=r"nothing to learn\.\nLeft out: 1 object \(shapes of the"):
-        read_labelme(tmp_path, Reading())
+        read(tmp_path)
 
 
 def test_labels_that_are_no_classes_are_counted(tmp_path):
     ignored = RECTANGLE | {"label": "__ignore__"}
     write_file(tmp_path, "a", [POLYGON, ignored, RECTANGLE | {"label": "_background_"}])
     reading = Reading()
-    classes, splits = read_labelme(tmp_path, reading)
+    classes, splits = read(tmp_path, reading)
     assert classes == ["cat"]
     assert [part.reason for part in reading.left_out] == [
         "__ignore__, which is not a class",
@@ -116,14 +122,14 @@ def test_labels_that_are_no_classes_are_counted(tmp_path):
     # ~ endif
     write_file(tmp_path, "a", [ignored])
     with pytest.raises(UsageError, match="has no annotated object in train"):
-        read_labelme(tmp_path, Reading())
+        read(tmp_path)
 
 
 def test_the_image_may_lie_elsewhere_and_the_file_may_have_no_size(tmp_path):
     write_file(tmp_path / "json", "a", [POLYGON], imagePath="..\\photos\\b.jpg", imageHeight=None)
     (tmp_path / "photos").mkdir()
     (tmp_path / "json" / "a.jpg").rename(tmp_path / "photos" / "b.jpg")
-    (image,) = read_labelme(tmp_path, Reading())[1]["train"]
+    (image,) = read(tmp_path)[1]["train"]
     assert image.path == tmp_path / "photos" / "b.jpg"
     assert (image.width, image.height) == (40, 20)
 
@@ -131,7 +137,7 @@ def test_the_image_may_lie_elsewhere_and_the_file_may_have_no_size(tmp_path):
 def test_points_that_look_like_shares_are_refused(tmp_path):
     write_file(tmp_path, "a", [POLYGON | {"points": [[0.1, 0.2], [0.5, 0.2], [0.5, 1]]}])
     with pytest.raises(UsageError, match=r"a\.json: all points are at most 1, like shares"):
-        read_labelme(tmp_path, Reading())
+        read(tmp_path)
 
 
 def test_an_image_of_the_same_name_twice_is_refused(tmp_path):
@@ -140,7 +146,7 @@ def test_an_image_of_the_same_name_twice_is_refused(tmp_path):
     write_file(tmp_path / "b", "1", [POLYGON])
     (tmp_path / "b" / "1.json").unlink()
     with pytest.raises(UsageError, match=r"1\.json may belong to .*a/1\.jpg or to .*b/1\.jpg"):
-        read_labelme(tmp_path, Reading())
+        read(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -156,7 +162,7 @@ def test_an_image_of_the_same_name_twice_is_refused(tmp_path):
 def test_an_invalid_file_is_named(tmp_path, shapes, message):
     write_file(tmp_path, "a", shapes)
     with pytest.raises(UsageError, match=rf"a\.json.*{message}"):
-        read_labelme(tmp_path, Reading())
+        read(tmp_path)
 
 
 def test_the_task_reads_folders_of_splits(tmp_path):

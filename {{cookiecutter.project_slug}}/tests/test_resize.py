@@ -27,7 +27,15 @@ from {{ cookiecutter.package_name }}.detection.boxes import (
     Prediction,
     Target,
 )
-from {{ cookiecutter.package_name }}.detection.dataset import BoxDataset, _note_small
+# ~ if cookiecutter.scope == "complete"
+from {{ cookiecutter.package_name }}.detection.dataset import (
+    BoxDataset,
+    note_small,
+    read_sizes,
+)
+# ~ else
+from {{ cookiecutter.package_name }}.detection.dataset import BoxDataset, note_small
+# ~ endif
 from {{ cookiecutter.package_name }}.detection.metrics import CocoScores
 from {{ cookiecutter.package_name }}.detection.module import DetectionModule
 from {{ cookiecutter.package_name }}.detection.transforms import FitWithBoxes
@@ -266,17 +274,32 @@ def test_objects_that_are_cut_off_are_left_out():
 
 def test_objects_that_are_too_small_to_be_learned_are_counted(tmp_path):
     settings, reading = data("letterbox", (64, 64)), Reading()
+    thin, wide = (AnnotatedObject((0, 0, width, 0.5), 0, 0.1) for width in (0.03, 0.04))
+    images = [AnnotatedImage(Path("a.jpg"), [thin, wide], (100, 100))]
+    # 64 pixels of the input are high, but only 32 are wide.
+    images.append(AnnotatedImage(tmp_path / "b.png", [thin, wide], (100, 50)))
+    note_small(BoxDataset(images, FitWithBoxes(settings), settings.pixels), settings, reading)
+    (note,) = reading.notes
+    assert note.startswith("3 of 4 objects of train are narrower or lower than 2 pixels")
+
+
+# ~ if cookiecutter.scope == "complete"
+def test_sizes_that_are_not_annotated_are_read_to_count_small_objects(tmp_path):
+    settings, reading = data("letterbox", (64, 64)), Reading()
     Image.new("RGB", (50, 100)).save(tmp_path / "b.png")
     thin, wide = (AnnotatedObject((0, 0, width, 0.5), 0, 0.1) for width in (0.03, 0.04))
     images = [
-        AnnotatedImage(Path("a.jpg"), [thin, wide], (100, 100)),
-        # Of unknown size: 64 pixels of the input are high, but only 32 are wide.
-        AnnotatedImage(tmp_path / "b.png", [thin, wide], (0, 0)),
-        AnnotatedImage(tmp_path / "missing.png", [thin], (0, 0)),
+        AnnotatedImage(tmp_path / "b.png", [thin, wide]),
+        AnnotatedImage(tmp_path / "missing.png", [thin]),
     ]
-    _note_small(BoxDataset(images, FitWithBoxes(settings), settings.pixels), settings, reading)
+    train = BoxDataset(images, FitWithBoxes(settings), settings.pixels)
+    read_sizes(train, settings)
+    note_small(train, settings, reading)
     (note,) = reading.notes
-    assert note.startswith("3 of 5 objects of train are narrower or lower than 2 pixels")
+    assert note.startswith("At least 2 of 3 objects of train are narrower or lower than 2 pixels")
+
+
+# ~ endif
 
 
 def test_an_object_of_which_little_is_left_is_ignored():

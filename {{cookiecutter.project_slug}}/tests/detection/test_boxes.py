@@ -105,7 +105,7 @@ def test_a_box_beyond_the_border_is_cut_off_and_noted(tmp_path):
     assert corners(datasets.train, 3) == [[0, 10, 48, 22]]
     (note,) = datasets.reading.notes
     assert "Boxes of train that extend beyond their image and were cut off: 1 of 10" in note
-    assert f"the first in {tmp_path}/train/3.jpg: annotation 1003 is beyond" in note
+    assert f"the first in {tmp_path}/train/3.jpg: annotation 1003: the box is beyond" in note
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,11 @@ from {{ cookiecutter.package_name }}.segmentation.draw import (
     # ~ endif
     draw_prediction,
 )
-from {{ cookiecutter.package_name }}.segmentation.masks import Classes, read_classes, read_mask
+from {{ cookiecutter.package_name }}.segmentation.masks import (
+    Classes,
+    read_classes,
+    read_mask,
+)
 from {{ cookiecutter.package_name }}.segmentation.predicted_masks import (
     Prediction,
     mask_image,

@@ -22,7 +22,7 @@ def masks_with(root, **changes):
         content["annotations"][0].update(changes)
 
     write_coco(root, change)
-    _, splits = read_coco(root, Reading())
+    _, splits = read_coco(root, folder(root), Reading())
     return CocoMasks(splits["train"])
 
 
@@ -74,7 +74,7 @@ def test_the_smaller_of_two_overlapping_objects_is_on_top(tmp_path):
         )
 
     write_coco(tmp_path, change)
-    _, splits = read_coco(tmp_path, Reading())
+    _, splits = read_coco(tmp_path, folder(tmp_path), Reading())
     mask = CocoMasks(splits["train"])(0, (HEIGHT, WIDTH))
     assert (mask[10, 10], mask[7, 5], mask[0, 0]) == (2, 1, 0)
 

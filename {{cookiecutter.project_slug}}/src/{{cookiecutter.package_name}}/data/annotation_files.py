@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import UsageError
-from ..settings.data import PixelFormat
+from ..settings.data import DataFolder, PixelFormat
 from .coco import CocoImage, CocoObject
 from .files import files_below, split_folders
 from .images import image_size
@@ -66,19 +66,16 @@ def find_annotation_files(root: Path, suffix: str, reading: Reading) -> dict[str
 def to_coco_images(
     files: Mapping[str, Sequence[AnnotationFile]],
     root: Path,
+    settings: DataFolder,
     reading: Reading,
-    *,
-    pixels: PixelFormat,
-    missing_images: bool,
 ) -> tuple[list[str], dict[str, list[CocoImage]]]:
     """Convert annotation files to COCO's form, and find their images.
 
     Args:
         files: the annotation files by split.
         root: the folder of the data set.
+        settings: how image files are read, and whether they may be missing.
         reading: counts what is left out.
-        pixels: how image files are read whose size the annotations do not give.
-        missing_images: if true, files whose image is missing are left out.
 
     Returns:
         The class names, which are those of the training images in alphabetical order unless
@@ -101,8 +98,8 @@ def to_coco_images(
             if path is not None and path not in images.get(_stem(file.name), [path]):
                 contradicting.append(file)
             if path is not None:
-                splits[split].append(_convert(file, path, index, pixels))
-            elif missing_images:
+                splits[split].append(_convert(file, path, index, settings.pixels))
+            elif settings.skip_unreadable:
                 reading.leave_out("images", MISSING, file.path, split=split)
                 if lost := len(file.objects):
                     reading.leave_out("objects", OF_MISSING, file.path, split=split, count=lost)

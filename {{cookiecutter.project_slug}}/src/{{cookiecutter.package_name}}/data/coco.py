@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import UsageError
-from ..settings.data import PixelFormat
+from ..settings.data import DataFolder, PixelFormat
 from .coco_files import CocoFile, find_annotations, image_files, read_file, required, to_id
 from .files import folder_of
-from .image_paths import check_inside
-from .images import RGB, image_size
-from .reading_summary import MISSING, OF_MISSING, Reading, number_of
+from .images import image_size
+from .reading_summary import OF_MISSING, Reading, number_of
 
 
 class CocoObject(NamedTuple):
@@ -36,21 +35,14 @@ class CocoImage:
 
 
 def read_coco(
-    root: Path,
-    reading: Reading,
-    *,
-    pixels: PixelFormat = RGB,
-    missing_images: bool = False,
-    outside: bool = False,
+    root: Path, settings: DataFolder, reading: Reading
 ) -> tuple[list[str], dict[str, list[CocoImage]]]:
     """Read the images of the splits that the data have, with their annotations.
 
     Args:
         root: the folder of the data set, or its only annotation file.
+        settings: how image files are read, and whether they may be missing or outside of ``root``.
         reading: counts what is left out.
-        pixels: how image files are read whose size the annotations do not give.
-        missing_images: if true, images whose file is missing are left out.
-        outside: whether image files may be outside ``root``.
 
     Returns:
         The names of the classes in the order of their ids, and the images by split; without splits,
@@ -66,25 +58,14 @@ def read_coco(
     used_crowds = _crowds_that_are_objects(contents, reading)
     splits = {}
     for split, content in contents.items():
-        paths, missing = image_files(content, root, reading)
-        if missing and not missing_images:
-            key, path = next(iter(missing.items()))
-            raise UsageError(
-                f"{content.path}: the file of image {key} is missing: {path} "
-                f"({len(missing)} of {len(content.images)} images).\n"
-                "Add it, or leave such images out: data.skip_unreadable=true"
-            )
-        for path in missing.values():
-            reading.leave_out("images", MISSING, path, split=split)
-        if not outside:
-            check_inside(root, paths.values(), source=content.path)
-        splits[split] = _images(content, paths, list(names), used_crowds, pixels)
-        if lost := len(content.annotations) - sum(len(image.objects) for image in splits[split]):
+        paths = image_files(content, root, settings, reading, split)
+        images = _images(content, paths, list(names), used_crowds, settings.pixels)
+        if lost := len(content.annotations) - sum(len(image.objects) for image in images):
             reading.leave_out("objects", OF_MISSING, content.path, split=split, count=lost)
-        crowds = sum(item.crowd for image in splits[split] for item in image.objects)
-        if crowds:
+        if crowds := sum(item.crowd for image in images for item in image.objects):
             reason = "crowds (iscrowd), which are ignored"
             reading.leave_out("objects", reason, content.path, split=split, count=crowds)
+        splits[split] = images
     return list(names.values()), splits
 
 
@@ -208,8 +189,7 @@ def _images(
             )
         crowd = _is_crowd(file, entry) and not (file in used_crowds and entry.get("segmentation"))
         objects[image].append(CocoObject(key, index[category], crowd, entry))
-    entries = content.annotations.values()
-    kinds = ("bbox", "segmentation") if entries else ()
+    entries, kinds = content.annotations.values(), ("bbox", "segmentation")
     if any(all(_is_in_shares(entry.get(kind)) for entry in entries) for kind in kinds):
         raise UsageError(
             f"{file}: all coordinates are from 0 to 1, so relative to width and height, but those "

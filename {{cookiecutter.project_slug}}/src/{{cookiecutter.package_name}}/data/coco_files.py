@@ -3,12 +3,13 @@
 import re
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from ..errors import UsageError
+from ..settings.data import DataFolder
 from .files import SPLIT_NAMES, is_hidden, split_folders
-from .image_paths import existing_files, find_images
-from .reading_summary import Reading
+from .image_paths import check_inside, existing_form, find_images
+from .reading_summary import MISSING, Reading
 from .text_files import read_json
 
 IN_SPLIT = "_annotations.coco.json"  # as Roboflow writes it into the folder of each split
@@ -17,6 +18,7 @@ LAYOUTS = """These layouts are read, each with a file for train, for val and, op
   annotations/train.json or train.json with train/ or images/
   train/_annotations.coco.json with the images in the same folder
 Or a single file for all images, such as instances.json or result.json with images/."""
+KeyT = TypeVar("KeyT")
 
 
 class CocoFile(NamedTuple):
@@ -49,11 +51,9 @@ def find_annotations(root: Path) -> dict[str, Path]:
         raise UsageError(
             f"data.root={root} has {len(single)} JSON files, but none is named after train:\n"
             + "\n".join(f"  {path}" for path in single[:5])
-            # ~ if cookiecutter.scope == "complete"
-            + "\nName the one to use, as data.root=<file>. If there is a file for each image: "
-            "data=labelme"
-            # ~ else
             + "\nName the one to use, as data.root=<file>."
+            # ~ if cookiecutter.scope == "complete"
+            " If there is a file for each image: data=labelme"
             # ~ endif
         )
     raise UsageError(f"data.root={root} has no annotations for train.\n{LAYOUTS}")
@@ -137,19 +137,51 @@ def required(file: Path, kind: str, entry: dict[str, Any], field: str) -> Any:
 
 
 def image_files(
-    content: CocoFile, root: Path, reading: Reading
-) -> tuple[dict[int, Path], dict[int, Path]]:
-    """Return the files of the images by id: those that exist, and those that are missing."""
+    content: CocoFile, root: Path, settings: DataFolder, reading: Reading, split: str
+) -> dict[int, Path]:
+    """Return the files of the images of a split by id, see ``existing_files``."""
     file, images = content.path, content.images
     names = {key: str(required(file, "image", entry, "file_name")) for key, entry in images.items()}
     stem = file.stem.removeprefix("instances_")
     folders = [file.parent, root / stem, root / "images" / stem, root / "images", root]
-    folders.append(file.parent / "images")
-    located, dropped = find_images(list(names.values()), folders)
+    located, dropped = find_images(list(names.values()), [*folders, file.parent / "images"])
     if dropped:
         name = next(iter(names.values()))
         reading.note(f"{file} names {name}, which is read as {located[0]}.")
-    files, absent = existing_files(located, reading.listed(root).images)
-    paths, absent_files = dict(zip(names, files, strict=True)), set(absent)
-    missing = {key: path for key, path in paths.items() if absent and path in absent_files}
-    return {key: path for key, path in paths.items() if key not in missing}, missing
+    paths = dict(zip(names, located, strict=True))
+    return existing_files(paths, root, settings, reading, split=split, source=file)
+
+
+def existing_files(
+    paths: dict[KeyT, Path],
+    root: Path,
+    settings: DataFolder,
+    reading: Reading,
+    *,
+    split: str,
+    source: Path,
+) -> dict[KeyT, Path]:
+    """Return paths that ``source`` names in the form in which the files exist.
+
+    With ``data.skip_unreadable``, missing files are left out and counted. Only paths that are not
+    listed below ``root`` need a system call, which may take long.
+
+    Raises:
+        UsageError: if a file is missing otherwise, or outside of ``root`` without
+            ``data.outside_root``.
+    """
+    known = {*reading.listed(root).images}
+    if not all(str(path) in known or path.is_file() for path in paths.values()):
+        paths = {key: existing_form(path) for key, path in paths.items()}
+        missing = {key: path for key, path in paths.items() if not path.is_file()}
+        for path in missing.values():
+            if not settings.skip_unreadable:
+                raise UsageError(
+                    f"{source} names {path}, which is missing ({len(missing)} of {len(paths)} "
+                    "images).\nAdd it, or leave such images out: data.skip_unreadable=true"
+                )
+            reading.leave_out("images", MISSING, path, split=split)
+        paths = {key: path for key, path in paths.items() if key not in missing}
+    if not settings.outside_root:
+        check_inside(root, paths.values(), source=source)
+    return paths

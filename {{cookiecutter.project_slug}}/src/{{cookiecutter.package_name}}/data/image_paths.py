@@ -39,32 +39,10 @@ def find_images(names: Sequence[str], folders: Sequence[Path]) -> tuple[list[Pat
     return [folder / name for name in names], 0
 
 
-# ~ if cookiecutter.task != "classification"
-def existing_files(paths: list[Path], listed: Iterable[str]) -> tuple[list[Path], list[Path]]:
-    """Return the paths in the form in which the files exist, and those that are missing.
-
-    Only paths that are not among the listed ones need a system call, which may take long.
-    """
-    known = {*listed}
-    if all(str(path) in known or path.is_file() for path in paths):
-        return paths, []
-    paths = [existing_form(path) for path in paths]
-    return paths, [path for path in paths if not path.is_file()]
-
-
-# ~ endif
 def check_inside(root: Path, paths: Iterable[Path], *, source: Path) -> None:
-    """Check that the paths that a file names are in the folder of the data set.
+    """Raise a UsageError if a path that a file names is not in the folder of the data set.
 
-    A link in that folder may lead elsewhere.
-
-    Args:
-        root: the folder of the data set.
-        paths: the paths, absolute or relative to the current folder.
-        source: the file that names them, for the message.
-
-    Raises:
-        UsageError: for the first path outside ``root``.
+    A link in that folder may lead elsewhere. ``source`` is the file, for the message.
     """
     prefix, whole = f"{root}{os.sep}", f"{os.path.abspath(root)}{os.sep}"  # noqa: PTH100
     for path in map(str, paths):

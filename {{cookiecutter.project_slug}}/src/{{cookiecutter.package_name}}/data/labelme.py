@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import UsageError
-from ..settings.data import PixelFormat
+from ..settings.data import DataFolder
 from .annotation_files import NO_CLASSES, AnnotationFile, find_annotation_files, to_coco_images
 from .coco import CocoImage
-from .images import RGB
 from .reading_summary import Reading
 from .text_files import read_json
 
@@ -19,7 +18,7 @@ Outline = list[float]  # x, y, x, y ... in pixels
 
 
 def read_labelme(
-    root: Path, reading: Reading, *, pixels: PixelFormat = RGB, missing_images: bool = False
+    root: Path, settings: DataFolder, reading: Reading
 ) -> tuple[list[str], dict[str, list[CocoImage]]]:
     """Read polygons, rectangles and circles as COCO annotations, by split.
 
@@ -36,9 +35,8 @@ def read_labelme(
 
     Args:
         root: the folder of the JSON files, or of ``train/`` and ``val/`` with them.
+        settings: how image files are read, and whether they may be missing.
         reading: counts what is left out.
-        pixels: how image files are read whose size the annotations do not give.
-        missing_images: if true, JSON files whose image is missing are left out.
 
     Returns:
         The class names and the annotated images by split, see ``to_coco_images``.
@@ -50,7 +48,7 @@ def read_labelme(
         split: [_parse(path, reading, split) for path in paths]
         for split, paths in find_annotation_files(root, ".json", reading).items()
     }
-    return to_coco_images(files, root, reading, pixels=pixels, missing_images=missing_images)
+    return to_coco_images(files, root, settings, reading)
 
 
 def _parse(path: Path, reading: Reading, split: str) -> AnnotationFile:

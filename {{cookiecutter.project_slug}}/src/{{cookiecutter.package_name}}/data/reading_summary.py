@@ -127,7 +127,7 @@ class Reading:
                     "a single name in the data."
                 )
 
-    # ~ if cookiecutter.task != "classification"
+    # ~ if cookiecutter.task == "segmentation" or (cookiecutter.task == "detection" and cookiecutter.scope == "complete")
     def note_shared(self, files: Iterable[tuple[str, str | Path]]) -> None:
         """Note images that share an annotation file, from pairs of that file and an image."""
         first: dict[str, str | Path] = {}

@@ -53,6 +53,21 @@ def read_text(path: str | Path) -> str:
     return text
 
 
+# ~ if cookiecutter.scope == "complete"
+def read_lines(path: str | Path) -> list[str]:
+    """Return the lines of a text file without surrounding spaces.
+
+    Empty lines and comments, which start with ``#`` and a space, are left out.
+    """
+    lines = (line.strip() for line in read_text(path).splitlines())
+    # ~ if cookiecutter.task == "classification"
+    return [line for line in lines if line and not line.startswith("# ")]
+    # ~ else
+    return [line for line in lines if line and not line.startswith("# ")]
+
+
+# ~ endif
+# ~ endif
 # ~ if cookiecutter.task != "classification"
 def read_json(path: str | Path) -> Any:
     """Return the content of a JSON file.
@@ -65,16 +80,7 @@ def read_json(path: str | Path) -> Any:
         return from_json(read_text(path), cache_strings="keys")
     except ValueError as error:
         raise UsageError(f"{path} is not valid JSON: {error}.") from error
-
-
 # ~ endif
-def read_lines(path: str | Path) -> list[str]:
-    """Return the lines of a text file without surrounding spaces.
-
-    Empty lines and comments, which start with ``#`` and a space, are left out.
-    """
-    lines = (line.strip() for line in read_text(path).splitlines())
-    return [line for line in lines if line and not line.startswith("# ")]
 # ~ else
     return text
 # ~ endif

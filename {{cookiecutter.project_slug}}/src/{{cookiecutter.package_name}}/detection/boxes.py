@@ -19,7 +19,7 @@ from ..settings.detection import DataSettings
 NO_AREA = "the box has no area"
 OUTSIDE = "the box is outside of the image"
 MANY = 10  # boxes; if fewer look like two corners, this may be by chance
-BEYOND = "beyond the border"  # marks the faults that ``note_cut_boxes`` counts
+BEYOND = "the box is beyond the border"  # marks the faults that ``note_cut_boxes`` counts
 # The smallest fraction of a box that must remain where a crop, a tile or a mosaic cuts it off.
 # Objects of which less remains are not trained on, and detecting them is not a mistake.
 MIN_VISIBLE = 0.3

@@ -2,22 +2,36 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..data.coco import CocoImage, CocoObject
+from ..data.coco import CocoImage, CocoObject, read_coco
 from ..data.reading_summary import Reading
 from ..errors import UsageError
 from ..run.files import write_json
+from ..settings.data import DataFolder
 from .boxes import BEYOND, MANY, NO_AREA, OUTSIDE, AnnotatedImage, AnnotatedObject, Prediction
 
 SLACK_PIXELS = 1  # a box may exceed the image by this much, because of rounding
 
 
-def from_coco(images: Sequence[CocoImage], reading: Reading, split: str) -> list[AnnotatedImage]:
+def read_boxes(
+    root: Path, settings: DataFolder, reading: Reading
+) -> tuple[list[str], dict[str, list[AnnotatedImage]]]:
+    """Read the class names of COCO data, and the annotated images by split, see ``read_coco``."""
+    classes, splits = read_coco(root, settings, reading)
+    for split, images in splits.items():
+        _check_sizes(images, reading, split)
+    return classes, from_coco(splits, reading)
+
+
+def from_coco(
+    splits: Mapping[str, Sequence[CocoImage]], reading: Reading
+) -> dict[str, list[AnnotatedImage]]:
     """Convert the boxes of COCO annotations, and clip them to their images.
 
     Boxes without an area within their image are left out and counted.
@@ -25,46 +39,49 @@ def from_coco(images: Sequence[CocoImage], reading: Reading, split: str) -> list
     Raises:
         UsageError: if the ``bbox`` of an annotation is not a list of four numbers.
     """
-    annotated = []
-    for image in images:
-        objects, faults = [], []
-        known: set[tuple[object, ...]] = set()
-        for annotation in image.objects:
-            x, y, width, height = bbox = _bbox(image, annotation)
-            key = (annotation.label, annotation.crowd, *bbox)
-            if key in known:
-                faults.append(f"annotation {annotation.id} is repeated")
-                if not annotation.crowd:  # has been counted
-                    reading.leave_out("objects", "repeated", image.source, split=split)
-                continue
-            known.add(key)
-            right, bottom = x + width, y + height
-            x1, y1 = max(x, 0), max(y, 0)
-            x2, y2 = min(right, image.width), min(bottom, image.height)
-            if x1 >= x2 or y1 >= y2:
-                faults.append(f"annotation {annotation.id} has a box without area: {bbox}")
-                if not annotation.crowd:
-                    reason = OUTSIDE if min(width, height) > 0 else NO_AREA
-                    reading.leave_out("objects", reason, image.source, split=split)
-                continue
-            if max(x1 - x, y1 - y, right - x2, bottom - y2) > SLACK_PIXELS:
-                faults.append(f"annotation {annotation.id} is {BEYOND}: {bbox}")
-            box = [x1 / image.width, y1 / image.height, x2 / image.width, y2 / image.height]
-            try:
-                area = float(annotation.content.get("area") or width * height)
-            except (TypeError, ValueError) as error:
-                raise UsageError(
-                    f"{image.source}: the area of annotation {annotation.id} is not a number."
-                ) from error
-            area = area if 0 < area < math.inf else width * height
-            share = area / (image.width * image.height)
-            objects.append(AnnotatedObject(box, annotation.label, share, annotation.crowd))
-        size = (image.height, image.width)
-        annotated.append(AnnotatedImage(image.path, objects, size, tuple(faults)))
-    return annotated
+    return {
+        split: [_annotated(image, reading, split) for image in images]
+        for split, images in splits.items()
+    }
 
 
-def check_sizes(images: Sequence[CocoImage], reading: Reading, split: str) -> None:
+def _annotated(image: CocoImage, reading: Reading, split: str) -> AnnotatedImage:
+    objects, faults = [], []
+    known: set[tuple[object, ...]] = set()
+    for annotation in image.objects:
+        x, y, width, height = bbox = _bbox(image, annotation)
+        right, bottom = x + width, y + height
+        x1, y1 = max(x, 0), max(y, 0)
+        x2, y2 = min(right, image.width), min(bottom, image.height)
+        key = (annotation.label, annotation.crowd, *bbox)
+        repeated = key in known
+        known.add(key)
+        if repeated or x1 >= x2 or y1 >= y2:
+            reason = "repeated" if repeated else OUTSIDE if min(width, height) > 0 else NO_AREA
+            faults.append(f"annotation {annotation.id}: {reason}: {annotation.content['bbox']}")
+            if not annotation.crowd:  # has been counted
+                reading.leave_out("objects", reason, image.source, split=split)
+            continue
+        if max(x1 - x, y1 - y, right - x2, bottom - y2) > SLACK_PIXELS:
+            faults.append(f"annotation {annotation.id}: {BEYOND}: {annotation.content['bbox']}")
+        box = [x1 / image.width, y1 / image.height, x2 / image.width, y2 / image.height]
+        share = _area(image, annotation, width * height) / (image.width * image.height)
+        objects.append(AnnotatedObject(box, annotation.label, share, annotation.crowd))
+    return AnnotatedImage(image.path, objects, (image.height, image.width), tuple(faults))
+
+
+def _area(image: CocoImage, annotation: CocoObject, of_box: float) -> float:
+    """Return the annotated area in pixels, or that of the box if there is none."""
+    try:
+        area = float(annotation.content.get("area") or of_box)
+    except (TypeError, ValueError) as error:
+        raise UsageError(
+            f"{image.source}: the area of annotation {annotation.id} is not a number."
+        ) from error
+    return area if 0 < area < math.inf else of_box
+
+
+def _check_sizes(images: Sequence[CocoImage], reading: Reading, split: str) -> None:
     """Check that the last two numbers of the boxes are width and height, not a second corner.
 
     If all of ``MANY`` boxes or more could be corners, but their areas do not tell, this is noted.
@@ -75,7 +92,7 @@ def check_sizes(images: Sequence[CocoImage], reading: Reading, split: str) -> No
     count, are_corners = 0, True
     for image in images:
         for annotation in image.objects:
-            x, y, right, bottom = bbox = _bbox(image, annotation)
+            x, y, right, bottom = _bbox(image, annotation)
             area, between = annotation.content.get("area"), (right - x) * (bottom - y)
             area = area if isinstance(area, int | float) else 0
             if right <= x or bottom <= y or area > 1.01 * between:
@@ -84,6 +101,7 @@ def check_sizes(images: Sequence[CocoImage], reading: Reading, split: str) -> No
             are_corners = are_corners and area > 0.99 * between and (x, y) != (0, 0)
     if not count:
         return
+    bbox = annotation.content["bbox"]
     found = f"{image.source}: each box of {split} may be two corners, such as {bbox}"
     if are_corners:
         raise UsageError(
@@ -99,14 +117,12 @@ def check_sizes(images: Sequence[CocoImage], reading: Reading, split: str) -> No
 
 def _bbox(image: CocoImage, annotation: CocoObject) -> list[float]:
     bbox = annotation.content.get("bbox")
-    try:
-        # Python counts True and False as 1 and 0. Some tools write numbers as texts.
-        numbers = bbox if isinstance(bbox, list) and bool not in map(type, bbox) else []
-        numbers = [*map(float, numbers)] if str in map(type, numbers) else numbers
-        if len(numbers) == 4 and all(map(math.isfinite, numbers)):
-            return numbers
-    except (TypeError, ValueError):
-        pass
+    # Python counts True and False as 1 and 0. Some tools write numbers as texts.
+    if isinstance(bbox, list) and len(bbox) == 4 and bool not in map(type, bbox):
+        with suppress(TypeError, ValueError):
+            numbers = [*map(float, bbox)]
+            if all(map(math.isfinite, numbers)):
+                return numbers
     raise UsageError(
         f"{image.source}: annotation {annotation.id} has the bbox {bbox}, which is not four "
         "numbers.\nCOCO's boxes are [x, y, width, height] in pixels."
@@ -144,15 +160,12 @@ def describe(
         The ``width`` and ``height`` of the file in pixels, and ``objects``: for each the ``label``,
         the ``score`` and the ``box``, which is left, top, right and bottom in pixels.
     """
-    objects = [
-        {
-            "label": classes[entry["category_id"]],
-            "score": round(entry["score"], 6),
-            "box": [round(value, 2) for value in (x, y, x + width, y + height)],
-        }
-        for entry in coco_results(prediction, size)
-        for x, y, width, height in [entry["bbox"]]
-    ]
+    objects = []
+    for entry in coco_results(prediction, size):
+        x, y, width, height = entry["bbox"]
+        corners = [round(value, 2) for value in (x, y, x + width, y + height)]
+        label, score = classes[entry["category_id"]], round(entry["score"], 6)
+        objects.append({"label": label, "score": score, "box": corners})
     return {"width": size[1], "height": size[0], "objects": objects}
 
 
@@ -180,13 +193,9 @@ def save_results(
 ) -> None:
     """Write ``coco_results.json``, and ``coco_images.json`` with the images and categories.
 
-    If ``predicted`` raises an error, the predictions before it are written.
-
-    Args:
-        predicted: the path of each image, the name of its output files, its prediction, and its
-            height and width as it is shown.
-        classes: the class names; the category ids start at 1.
-        folder: the folder to write to.
+    Category ids start at 1. Each element of ``predicted`` is the path of an image, the name of its
+    output files, its prediction, and its height and width as it is shown. If ``predicted`` raises
+    an error, the predictions before it are written.
     """
     images: list[dict[str, object]] = []
     boxes: list[dict[str, object]] = []

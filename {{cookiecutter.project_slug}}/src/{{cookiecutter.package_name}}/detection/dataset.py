@@ -1,7 +1,9 @@
 """Image data sets with bounding boxes of the objects in each image."""
 
 from collections.abc import Sequence
+# ~ if cookiecutter.scope == "complete"
 from contextlib import suppress
+# ~ endif
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,12 +15,13 @@ from torch.utils.data import Dataset
 # ~ if cookiecutter.scope == "complete"
 from ..data.balance import image_weights
 # ~ endif
-from ..data.coco import CocoImage, read_coco
 from ..data.datamodule import Datasets
 from ..data.files import folder_of
-from ..data.images import ImageFiles, Unreadable, UnreadableImageError, image_size, size_conflict
 # ~ if cookiecutter.scope == "complete"
+from ..data.images import ImageFiles, Unreadable, UnreadableImageError, image_size, size_conflict
 from ..data.labelme import read_labelme
+# ~ else
+from ..data.images import ImageFiles, Unreadable, UnreadableImageError, size_conflict
 # ~ endif
 from ..data.reading_summary import Reading
 from ..data.resize import Fit, place
@@ -29,15 +32,16 @@ from ..data.tiles import note_tiles
 from ..settings.data import PixelFormat, ShapesSettings
 from ..settings.detection import DataSettings
 from .boxes import AnnotatedImage, Target, note_cut_boxes
-from .coco import check_sizes, from_coco
 # ~ if cookiecutter.scope == "complete"
+from .coco import from_coco, read_boxes
 from .cut_tiles import cut_images
 from .mosaic import join
+# ~ else
+from .coco import read_boxes
 # ~ endif
 from .transforms import MIN_SIDE, FitWithBoxes, PairTransform, train_transform
 # ~ if cookiecutter.scope == "complete"
 from .voc import read_voc
-# ~ endif
 from .write_shapes import write_shapes
 from .yolo import read_yolo
 
@@ -46,6 +50,13 @@ MAX_OPENED = 500  # images whose size is read to count objects that are too smal
 ELONGATED = 4  # aspect ratio of an image up to which all of its small objects are found
 
 
+# ~ else
+from .write_shapes import write_shapes
+
+UNLABELLED = None
+
+
+# ~ endif
 class Sample(NamedTuple):
     """A transformed image of a data set and its target."""
 
@@ -78,7 +89,9 @@ class BoxDataset(Dataset[Sample | Unreadable]):
         self.paths = np.array([str(image.path) for image in annotated])
         self.names = self.paths  # as pictures and reports show them
         self.sizes = np.array([image.size for image in annotated])
+        # ~ if cookiecutter.scope == "complete"
         self.faults = {index: image.faults for index, image in enumerate(annotated) if image.faults}
+        # ~ endif
         # The objects of image ``i`` are those from ``starts[i]`` to ``starts[i + 1]``.
         self.starts = np.cumsum([0, *(len(image.objects) for image in annotated)])
         objects = [annotation for image in annotated for annotation in image.objects]
@@ -156,13 +169,18 @@ def build_datasets(settings: DataSettings) -> Datasets:
     """
     reading = Reading()
     root = write_shapes(settings) if isinstance(settings, ShapesSettings) else settings.root
+    # ~ if cookiecutter.scope == "complete"
     if settings.name == "yolo":
-        classes, found = read_yolo(
-            root, reading, missing_images=settings.skip_unreadable, outside=settings.outside_root
-        )
+        classes, found = read_yolo(root, settings, reading)
+    elif settings.name in {"voc", "labelme"}:
+        read = read_voc if settings.name == "voc" else read_labelme
+        classes, images = read(root, settings, reading)
+        found = from_coco(images, reading)
     else:
-        classes, images = _read_in_pixels(settings, root, reading)
-        found = {split: from_coco(images[split], reading, split) for split in images}
+        classes, found = read_boxes(root, settings, reading)
+    # ~ else
+    classes, found = read_boxes(root, settings, reading)
+    # ~ endif
     note_cut_boxes(found, reading)
     splits = with_splits(
         found,
@@ -173,8 +191,8 @@ def build_datasets(settings: DataSettings) -> Datasets:
     )
     for split, annotated in splits.items():
         objects = [item for image in annotated for item in image.objects]
-        labels = [item.label for item in objects if not item.crowd]
-        reading.count(split, images=len(annotated), labels=labels, classes=classes)
+        counted = [item.label for item in objects if not item.crowd]
+        reading.count(split, images=len(annotated), labels=counted, classes=classes)
     used = (image.path for annotated in found.values() for image in annotated)
     reading.add_unused_images(folder_of(root), used, "not among the annotated images")
     # ~ if cookiecutter.scope == "complete"
@@ -184,80 +202,64 @@ def build_datasets(settings: DataSettings) -> Datasets:
             tiled[split], splits[split] = cut_images(annotated, settings.tiles, settings.pixels)
         note_tiles(tiled, settings.tiles, reading)
     # ~ endif
-    evaluation = FitWithBoxes(settings)
     transforms: dict[str, PairTransform] = {
         "train": train_transform(settings),
-        "val": evaluation,
-        "test": evaluation,
+        "val": FitWithBoxes(settings),
     }
     datasets = {
-        split: BoxDataset(splits[split], transform, settings.pixels)
-        for split, transform in transforms.items()
+        split: BoxDataset(annotated, transforms.get(split, transforms["val"]), settings.pixels)
+        for split, annotated in splits.items()
     }
-    _note_small(datasets["train"], settings, reading)
     # ~ if cookiecutter.scope == "complete"
+    if settings.name == "yolo":
+        read_sizes(datasets["train"], settings)
+    note_small(datasets["train"], settings, reading)
     for split, tiles in tiled.items():
         datasets[split].images, datasets[split].names = tiles, tiles.names
+    # ~ else
+    note_small(datasets["train"], settings, reading)
     # ~ endif
-    return Datasets(
-        **datasets,
-        classes=classes,
-        collate=collate,
-        reading=reading,
-        # ~ if cookiecutter.scope == "complete"
-        weights=image_weights(
-            ([item.label for item in image.objects if not item.crowd] for image in splits["train"]),
-            settings.balance,
-        ),
-        # ~ endif
-    )
+    # ~ if cookiecutter.scope == "complete"
+    labels = ([item.label for item in image.objects if not item.crowd] for image in splits["train"])
+    weights = image_weights(labels, settings.balance)
+    return Datasets(**datasets, classes=classes, collate=collate, reading=reading, weights=weights)
 
 
-def _note_small(train: BoxDataset, settings: DataSettings, reading: Reading) -> None:
-    """Note how many objects training drops unless a random crop enlarges them.
+    # ~ else
+    return Datasets(**datasets, classes=classes, collate=collate, reading=reading)
 
-    Where the annotations have no sizes of images, as in YOLO format, the files of at most
-    ``MAX_OPENED`` images with narrow or low boxes are opened for it.
+
+# ~ endif
+# ~ if cookiecutter.scope == "complete"
+def read_sizes(train: BoxDataset, settings: DataSettings) -> None:
+    """Read the sizes of at most ``MAX_OPENED`` images with narrow or low boxes, for ``note_small``.
+
+    The annotations of YOLO have no sizes.
     """
     owners = np.repeat(np.arange(len(train)), np.diff(train.starts))  # the image of each object
     relative = train.boxes[:, 2:] - train.boxes[:, :2]
     narrow = (relative < ELONGATED * MIN_SIDE / min(settings.input_size)).any(axis=1)
     unknown = np.unique(owners[narrow & ~train.sizes[owners].any(axis=1)])
-    sizes = train.sizes.copy()
-    places = np.linspace(0, len(unknown) - 1, min(MAX_OPENED, len(unknown))).astype(int)
-    for index in unknown[places]:
+    for index in unknown[:: len(unknown) // MAX_OPENED + 1]:
         with suppress(UnreadableImageError):  # the data loader reports it
-            sizes[index] = image_size(train.paths[index], settings.pixels)
-    distinct, indices = np.unique(sizes, axis=0, return_inverse=True)
-    resized = [place(tuple(size), settings).resized if all(size) else (0, 0) for size in distinct]
-    pixels = np.array(resized, dtype=np.float32).reshape(-1, 2)[indices.reshape(-1)]
-    sides = relative * pixels[owners, ::-1]
+            train.sizes[index] = image_size(train.paths[index], settings.pixels)
+
+
+# ~ endif
+def note_small(train: BoxDataset, settings: DataSettings, reading: Reading) -> None:
+    """Note how many objects training drops unless a random crop enlarges them."""
+    sizes, indices = np.unique(train.sizes, axis=0, return_inverse=True)
+    resized = [place(tuple(size), settings).resized if all(size) else (0, 0) for size in sizes]
+    owners = np.repeat(indices.reshape(-1), np.diff(train.starts))  # of each object
+    pixels = np.array(resized, dtype=np.float32).reshape(-1, 2)[owners, ::-1]
+    sides = (train.boxes[:, 2:] - train.boxes[:, :2]) * pixels
     small = int(((sides < MIN_SIDE).any(axis=1) & (sides > 0).all(axis=1) & ~train.crowd).sum())
     if small:
         reading.note(
-            f"{'At least ' if len(unknown) > MAX_OPENED else ''}{small} of {len(sides)} objects of "
-            f"train are narrower or lower than {MIN_SIDE:g} pixels in the model input, and are not "
+            f"{'' if train.sizes.all() else 'At least '}{small} of {len(sides)} objects of train "
+            f"are narrower or lower than {MIN_SIDE:g} pixels in the model input, and are not "
             "learned. A larger data.image_size shows them."
         )
-
-
-def _read_in_pixels(
-    settings: DataSettings, root: Path, reading: Reading
-) -> tuple[list[str], dict[str, list[CocoImage]]]:
-    """Read a format whose boxes are in pixels."""
-    missing_images, pixels = settings.skip_unreadable, settings.pixels
-    # ~ if cookiecutter.scope == "complete"
-    if settings.name == "voc":
-        return read_voc(root, reading, pixels=pixels, missing_images=missing_images)
-    if settings.name == "labelme":
-        return read_labelme(root, reading, pixels=pixels, missing_images=missing_images)
-    # ~ endif
-    classes, images = read_coco(
-        root, reading, pixels=pixels, missing_images=missing_images, outside=settings.outside_root
-    )
-    for split, part in images.items():
-        check_sizes(part, reading, split)
-    return classes, images
 
 
 def unlabelled_images(paths: Sequence[Path], settings: DataSettings) -> BoxDataset:

@@ -16,13 +16,7 @@ def draw_prediction(
 ) -> Image.Image:
     """Draw the predicted boxes on an image, and the target boxes, if given, in thin white lines.
 
-    With target boxes, a legend of the colours is below the image.
-
-    Args:
-        image: uint8 tensor [C, H, W].
-        target: the annotated objects, or None.
-        prediction: the predicted boxes with their scores and labels.
-        classes: the class names.
+    With target boxes, a legend of the colours is below the image, which is uint8 [C, H, W].
     """
     picture = to_picture(image, MIN_WIDTH)
     pen, objects = ImageDraw.Draw(picture), prediction.labels.tolist()

@@ -63,22 +63,12 @@ class CocoScores:
             return evaluate(images, self.classes)
         gathered: list[Any] = [None] * distributed.get_world_size()
         distributed.all_gather_object(gathered, images)
-        message: list[Any] = [None]
-        if distributed.get_rank() == 0:  # a single process computes the scores and sends them
-            merged = {index: image for part in gathered for index, image in part.items()}
-            message = [evaluate(merged, self.classes)]
-        distributed.broadcast_object_list(message)
-        scores: Scores = message[0]
-        return scores
+        merged = {index: image for part in gathered for index, image in part.items()}
+        return evaluate(merged, self.classes)
 
 
 def evaluate(images: dict[int, ImageObjects], classes: Sequence[str]) -> Scores:
-    """Run COCO's evaluation.
-
-    Args:
-        images: the images by their index in the data set.
-        classes: the class names; labels are their indices.
-    """
+    """Run COCO's evaluation on images by their index in the data set."""
     order = sorted(images)
     truth: dict[str, list[dict[str, Any]]] = {
         "images": [

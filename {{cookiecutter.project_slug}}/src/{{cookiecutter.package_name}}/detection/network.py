@@ -70,11 +70,9 @@ class Detector(nn.Module):
 
     # ~ endif
     def losses(self, images: Tensor, targets: Sequence[Target]) -> dict[str, Tensor]:
-        """Return the loss terms, scalar tensors by name; requires training mode.
+        """Return the loss terms of uint8 images [B, C, H, W], scalar tensors by name.
 
-        Args:
-            images: uint8 tensor [B, C, H, W].
-            targets: the annotated objects of each image; an image may have no objects.
+        It requires training mode. An image may have no objects.
         """
         return self.model.losses(self.normalisation(images), targets)
 

@@ -72,16 +72,12 @@ def _score_image(
 def match(prediction: Prediction, target: Target, *, same_class: bool = True) -> np.ndarray:
     """Match each box with the object of the highest IoU, in the order of descending scores.
 
-    An object is matched with a single box. A crowd is not matched, but a box of which it covers at
-    least half is neither correct nor wrong, as in COCO.
-
-    Args:
-        prediction: N predicted boxes, on the CPU.
-        target: the annotated objects, on the CPU.
-        same_class: whether a box and its object must have the same class.
+    An object is matched with a single box, of the same class unless ``same_class`` is false. A
+    crowd is not matched, but a box of which it covers at least half is neither correct nor wrong,
+    as in COCO. All tensors must be on the CPU.
 
     Returns:
-        int array [N]: the index of the matched object, ``NO_OBJECT`` or ``IN_CROWD``.
+        int array: for each box the index of its object, ``NO_OBJECT`` or ``IN_CROWD``.
     """
     iou = box_iou(prediction.boxes, target.boxes)
     if same_class:
@@ -105,11 +101,8 @@ def match(prediction: Prediction, target: Target, *, same_class: bool = True) ->
 def count_confusion(confusion: np.ndarray, prediction: Prediction, target: Target) -> None:
     """Add the boxes of an image, matched with objects of any class, to a confusion matrix.
 
-    Args:
-        confusion: int64 array [classes + 1, classes + 1], rows are targets; the last row counts
-            boxes without an object, the last column objects without a box.
-        prediction: the predicted boxes.
-        target: the annotated objects.
+    It is int64 [classes + 1, classes + 1], and its rows are targets. The last row counts boxes
+    without an object, the last column objects without a box.
     """
     matches = match(prediction, target, same_class=False)
     counted = matches != IN_CROWD

@@ -13,18 +13,17 @@ from xml.etree import ElementTree as ET
 from ..data.annotation_files import AnnotationFile, find_annotation_files, to_coco_images
 from ..data.coco import CocoImage
 from ..data.files import SUFFIXES, UNSUPPORTED, files_below, folders_in, split_of
-from ..data.images import RGB
 from ..data.reading_summary import Reading
 from ..data.text_files import read_lines, read_text
 from ..errors import UsageError
-from ..settings.data import PixelFormat
+from ..settings.data import DataFolder
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 ENCODING = re.compile(rb"""<\?xml[^>]*?\sencoding\s*=\s*["']([\w.:-]+)["']""")
 
 
 def read_voc(
-    root: Path, reading: Reading, *, pixels: PixelFormat = RGB, missing_images: bool = False
+    root: Path, settings: DataFolder, reading: Reading
 ) -> tuple[list[str], dict[str, list[CocoImage]]]:
     """Read the images that have an XML file, by split; without splits, all are those of train.
 
@@ -34,9 +33,8 @@ def read_voc(
 
     Args:
         root: the folder with ``Annotations/``, or with XML files in it or in the folders of splits.
+        settings: how image files are read, and whether they may be missing.
         reading: counts what is left out.
-        pixels: how image files are read whose size the annotations do not give.
-        missing_images: if true, XML files whose image is missing are left out.
 
     Returns:
         The class names and the annotated images by split, see ``to_coco_images``.
@@ -51,9 +49,7 @@ def read_voc(
         for split, paths in _find(folder, reading).items():
             files[split] += map(_parse, paths)
     _shift_if_from_zero([file for part in files.values() for file in part], reading)
-    classes, splits = to_coco_images(
-        files, root, reading, pixels=pixels, missing_images=missing_images
-    )
+    classes, splits = to_coco_images(files, root, settings, reading)
     for split in files:
         difficult = sum(item.crowd for image in splits[split] for item in image.objects)
         if difficult:

@@ -1,11 +1,10 @@
 """Write the generated data set in COCO format, so that it is read like a user's data."""
 
 import json
-from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from PIL import Image
 
 from ..data.shapes import CLASSES, Images, draw_shapes, write_once
 from ..settings.data import ShapesSettings
@@ -24,9 +23,10 @@ def write_shapes(settings: ShapesSettings) -> Path:
     categories = [{"id": index, "name": name} for index, name in enumerate(CLASSES, start=1)]
 
     def write(folder: Path, images: Images) -> None:
-        files: dict[str, dict[str, list[dict[str, Any]]]] = defaultdict(
-            lambda: {"images": [], "annotations": [], "categories": categories}
-        )
+        files: dict[str, dict[str, list[dict[str, Any]]]] = {
+            split: {"images": [], "annotations": [], "categories": categories}
+            for split in settings.counts
+        }
         for split, index, rng in images:
             image, shapes = draw_shapes(rng, settings.input_size, _MAX_SHAPES)
             path = folder / split / f"{index:05d}.png"
@@ -36,12 +36,13 @@ def write_shapes(settings: ShapesSettings) -> Path:
             files[split]["images"].append(entry)
             objects = files[split]["annotations"]
             for kind, pixels in shapes:
+                left, top, right, bottom = Image.fromarray(pixels).getbbox() or (0, 0, 0, 0)
                 objects.append(
                     {
                         "id": len(objects) + 1,
                         "image_id": index + 1,
                         "category_id": CLASSES.index(kind) + 1,
-                        "bbox": _bbox(pixels),
+                        "bbox": [left, top, right - left, bottom - top],
                         "area": int(pixels.sum()),
                         "iscrowd": 0,
                     }
@@ -53,10 +54,3 @@ def write_shapes(settings: ShapesSettings) -> Path:
 
     recipe = ["boxes", _VERSION, settings.image_size]
     return write_once(settings.root, settings.counts, recipe, write)
-
-
-def _bbox(pixels: np.ndarray) -> list[int]:
-    """Return x, y, width and height of the box around the true pixels of a bool array [H, W]."""
-    rows, columns = (np.flatnonzero(pixels.any(axis=axis)) for axis in (1, 0))
-    left, top = int(columns[0]), int(rows[0])
-    return [left, top, int(columns[-1]) + 1 - left, int(rows[-1]) + 1 - top]

@@ -1,18 +1,17 @@
 """Read data sets in YOLO format: ``data.yaml``, and a text file of boxes for each image."""
 
-import math
-import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
-from ..data.files import ListedFiles, folder_of, is_hidden, split_of
-from ..data.image_paths import check_inside, existing_files, existing_form, find_images
-from ..data.reading_summary import MISSING, Reading
-from ..data.text_files import read_lines, read_text
+from ..data.coco_files import existing_files
+from ..data.files import ListedFiles, folder_of, split_of
+from ..data.image_paths import existing_form, find_images
+from ..data.reading_summary import Reading
+from ..data.text_files import read_lines
 from ..errors import UsageError
-from .boxes import BEYOND, MANY, NO_AREA, OUTSIDE, AnnotatedImage, AnnotatedObject
+from ..settings.data import DataFolder
+from .boxes import MANY, AnnotatedImage
 from .yolo_files import (
     EXAMPLE,
     class_names,
@@ -23,37 +22,18 @@ from .yolo_files import (
     read_description,
     text_of,
 )
-
-SLACK = 0.005  # a box may exceed the image by this fraction of its side, because of rounding
-
-
-class Labels(NamedTuple):
-    """What the label files of a split have in common, and what is found while they are read."""
-
-    split: str
-    classes: int
-    keypoints: int  # numbers of the key points that follow a box
-    missing: list[Path]  # images without a label file
-    polygons: Counter[int]  # number of polygons by their number of values
-    poses: Counter[int]  # those of them that may be boxes with key points
-    reading: Reading
+from .yolo_labels import Labels, count_unused_labels, label_file, read_labels
 
 
 def read_yolo(
-    root: Path, reading: Reading, *, missing_images: bool = False, outside: bool = False
+    root: Path, settings: DataFolder, reading: Reading
 ) -> tuple[list[str], dict[str, list[AnnotatedImage]]]:
     """Read the images of the splits that the data have, with their boxes.
 
-    The boxes of ``.../images/a.jpg`` are in ``.../labels/a.txt``. A line is a class index and the
-    centre x, centre y, width and height of a box, relative to the image, followed by key points if
-    ``data.yaml`` has ``kpt_shape``; they are not used. Any other line with more numbers is a
-    polygon, of which the bounding box is used. An image without a text file has no objects.
-
     Args:
         root: the folder of ``data.yaml``, or that file itself.
+        settings: whether images may be missing or outside of ``root``.
         reading: counts what is left out.
-        missing_images: if true, images whose file is missing are left out.
-        outside: whether images may be outside ``root``.
 
     Returns:
         The class names, and the annotated images by split; without splits, all images are those of
@@ -74,29 +54,36 @@ def read_yolo(
         raise UsageError(f"{file} has no train.\n{EXAMPLE}")
     splits: dict[str, list[AnnotatedImage]] = {}
     for split, entry in entries.items():
-        found = {name: _resolve(base, name) for name in paths_of(entry)}
-        absent = [name for name, path in found.items() if path is None]
-        if split == "test" and absent:
-            reading.note(f"{file} names {absent[0]}, which does not exist.")
+        sources = {name: _resolve(base, name) for name in paths_of(entry)}
+        absent = next((name for name, source in sources.items() if source is None), None)
+        if absent is not None and split == "test":
+            reading.note(f"{file} names {absent}, which does not exist.")
             continue
-        if absent:
-            raise UsageError(f"{file} names {absent[0]}, but there is no {base / absent[0]}.")
-        for name, path in found.items():
-            if path not in {base / name, base / name.removeprefix("../")}:
-                reading.note(f"{file} names {name}, which is read as {path}.")
-        listed = reading.listed(folder)
-        paths, missing = _images(file, base, entry, listed, missing_images=missing_images)
-        for path in missing:
-            reading.leave_out("images", MISSING, path, split=split)
-        if not outside:
-            check_inside(folder, paths, source=file)
+        if absent is not None:
+            raise UsageError(f"{file} names {absent}, but there is no {base / absent}.")
+        images: list[Path] = []
+        for name, source in sources.items():
+            if source not in {base / name, base / name.removeprefix("../")}:
+                reading.note(f"{file} names {name}, which is read as {source}.")
+            paths, named_in = _paths(source or base, base, file, reading.listed(folder))
+            images += existing_files(
+                dict(enumerate(paths)), folder, settings, reading, split=split, source=named_in
+            ).values()
         labels = Labels(split, len(classes), keypoints, [], Counter(), Counter(), reading)
-        splits[split] = [_read_image(path, labels) for path in paths]
-        _note_labels(labels, len(paths))
+        splits[split] = [read_labels(path, labels) for path in sorted(images)]
+        _note_labels(labels, len(images))
         _note_corners(split, splits[split], reading)
     _check_objects(file, splits, reading)
-    _count_unused_labels([image.path for images in splits.values() for image in images], reading)
+    count_unused_labels([image.path for images in splits.values() for image in images], reading)
     return classes, splits
+
+
+def _paths(source: Path, base: Path, file: Path, listed: ListedFiles) -> tuple[list[Path], Path]:
+    """Return the images in a folder, or those that a list names, and the file that names them."""
+    if source.is_dir():
+        return [*map(Path, listed.images_in(source))], file
+    lines = read_lines(source)
+    return find_images(lines, [source.parent, base])[0] if lines else [], source
 
 
 def _note_labels(labels: Labels, images: int) -> None:
@@ -143,10 +130,9 @@ def _check_objects(file: Path, splits: dict[str, list[AnnotatedImage]], reading:
             continue
         if not images:
             raise UsageError(
-                f"{file}: all images of {split} are missing.\n"
-                "Correct the paths in the list, or data.root."
+                f"{file}: there is no image for {split}.\nCorrect its entry, or data.root."
             )
-        label = _label_file(images[0].path)
+        label = label_file(images[0].path)
         state = "has none" if Path(label).is_file() else "does not exist"
         raise UsageError(
             f"{reason}.\nThe objects of {images[0].path} should be in {label}, which {state}. The "
@@ -164,135 +150,3 @@ def _resolve(base: Path, name: str) -> Path | None:
     moved = ("/".join(end) for end in ends if any(split_of(Path(part).stem) for part in end))
     candidates = (base / path for path in (name, name.removeprefix("../"), *moved))
     return next((path for path in map(existing_form, candidates) if path.exists()), None)
-
-
-def _images(
-    file: Path, base: Path, entry: object, listed: ListedFiles, *, missing_images: bool
-) -> tuple[list[Path], list[Path]]:
-    """Return the images of a split, and those that a list names, but whose file is missing."""
-    images: list[Path] = []
-    missing: list[Path] = []
-    for name in paths_of(entry):
-        source = _resolve(base, name) or base
-        if source.is_dir():
-            images += map(Path, listed.images_in(source))
-            continue
-        lines = read_lines(source)
-        paths, _ = find_images(lines, [source.parent, base]) if lines else ([], 0)
-        paths, absent = existing_files(paths, listed.images)
-        if absent and not missing_images:
-            raise UsageError(
-                f"{source} names {absent[0]}, which is missing ({len(absent)} of {len(paths)} "
-                "images).\nAdd it, or leave such images out: data.skip_unreadable=true"
-            )
-        missing += absent
-        images += sorted({*paths} - {*absent}) if absent else paths
-    if not images and not missing:
-        raise UsageError(f"{file} names {entry}, but there is no image.")
-    return sorted(images), missing
-
-
-def _label_file(image: Path) -> str:
-    """Return the path of the labels of an image: ``labels`` replaces the last folder ``images``."""
-    stem = os.path.splitext(image)[0]  # noqa: PTH122 - faster than a Path
-    # The separator in front is for relative paths that begin with the folder.
-    before, images, below = f"{os.sep}{stem}".rpartition(f"{os.sep}images{os.sep}")
-    file = f"{before}{os.sep}labels{os.sep}{below}.txt"[1:] if images else f"{stem}.txt"
-    return file if file.isascii() else str(existing_form(Path(file)))
-
-
-def _count_unused_labels(images: Sequence[Path], reading: Reading) -> None:
-    files = [*map(_label_file, images)]
-    used = set(files)
-    if len(used) < len(files):
-        reading.note_shared(zip(files, images, strict=True))
-    for folder in sorted({os.path.dirname(path) for path in used}):  # noqa: PTH120 - of a string
-        entries = sorted(os.listdir(folder)) if os.path.isdir(folder) else []  # noqa: PTH112, PTH208
-        for name in entries:
-            path = f"{folder}{os.sep}{name}"
-            no_labels = is_hidden(name) or name == "classes.txt"
-            if name.lower().endswith(".txt") and path not in used and not no_labels:
-                reading.leave_out("label files", "no image of this name", path)
-
-
-def _read_image(image: Path, labels: Labels) -> AnnotatedImage:
-    file = _label_file(image)
-    try:
-        lines = read_text(file).splitlines()
-    except FileNotFoundError:
-        labels.missing.append(image)
-        return AnnotatedImage(image, objects=[])
-    objects, faults, name = [], [], file.rpartition(os.sep)[2]
-    known: set[tuple[float, ...]] = set()
-    for number, line in enumerate(lines, start=1):
-        words = line.split()
-        if not words:
-            continue
-        try:
-            label, *values = numbers = (*map(float, words),)
-            if numbers in known:
-                labels.reading.leave_out("objects", "repeated", file, split=labels.split)
-                continue
-            known.add(numbers)
-            box, beyond = _box(values[:4] if len(values) == 4 + labels.keypoints else values)
-        except ValueError as error:
-            raise UsageError(
-                f"{file}, line {number}: {line!r} is not a class index with the four numbers of a "
-                "box, or with the corners of a polygon, all from 0 to 1.\nBoxes in pixels must be "
-                "divided by the width and the height of the image; other numbers, such as a "
-                "confidence, must be removed."
-            ) from error
-        if label not in range(labels.classes):
-            raise UsageError(
-                f"{file}, line {number}: class index {label:g} is not valid: the classes are "
-                f"numbered from 0 to {labels.classes - 1}.\nCorrect it, or name the class."
-            )
-        width, height = box[2] - box[0], box[3] - box[1]
-        if min(width, height) > 0:
-            objects.append(AnnotatedObject(box, int(label), width * height))
-        else:
-            reason = OUTSIDE if beyond > SLACK and min(values[2:4]) > 0 else NO_AREA
-            faults.append(f"{name}, line {number}: {reason}")
-            labels.reading.leave_out("objects", reason, file, split=labels.split)
-            continue
-        if beyond > SLACK:
-            faults.append(f"{name}, line {number}: the box is {BEYOND}")
-        if len(values) not in {4, 4 + labels.keypoints}:
-            labels.polygons[len(values)] += 1
-            labels.poses[len(values)] += _may_have_keypoints(values)
-    return AnnotatedImage(image, objects, faults=tuple(faults))
-
-
-def _box(values: list[float]) -> tuple[list[float], float]:
-    """Return x1, y1, x2, y2 clipped to the image, and how far the box exceeded the image.
-
-    Raises:
-        ValueError: if ``values`` are neither a box nor a polygon, or are far outside the image.
-    """
-    if len(values) == 4:
-        x, y, width, height = values
-        corners = [x - width / 2, y - height / 2, x + width / 2, y + height / 2]
-    elif len(values) >= 6 and len(values) % 2 == 0:
-        corners = [min(values[::2]), min(values[1::2]), max(values[::2]), max(values[1::2])]
-    else:
-        raise ValueError(len(values))
-    beyond = max(-min(corners), max(corners) - 1)
-    if beyond > 0.5 or not all(map(math.isfinite, values)):  # values in pixels, or NaN
-        raise ValueError(corners)
-    if beyond > 0:
-        corners = [min(max(corner, 0.0), 1.0) for corner in corners]
-    return corners, beyond
-
-
-def _may_have_keypoints(values: list[float]) -> bool:
-    """Return whether values may be a box within the image, and points within the box."""
-    x, y, width, height = values[:4]
-    points = [
-        [*zip(values[4::size], values[5::size], strict=True)]
-        for size in (2, 3)
-        if (len(values) - 4) % size == 0
-    ]
-    return max(x + width / 2, y + height / 2) <= 1 and any(
-        all(abs(a - x) <= width / 2 and abs(b - y) <= height / 2 for a, b in part if a or b)
-        for part in points
-    )

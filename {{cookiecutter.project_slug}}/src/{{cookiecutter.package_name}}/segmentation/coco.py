@@ -35,7 +35,9 @@ class CocoMasks:
     def __init__(self, images: Sequence[CocoImage]) -> None:
         for image in images:
             for annotation in image.objects:
-                _check(image, annotation)
+                outline = annotation.content.get("segmentation")
+                if fault := _fault(outline, [image.height, image.width]):
+                    raise UsageError(f"{image.source}: annotation {annotation.id} has {fault}")
         # An array of bytes instead of objects, so that worker processes share its memory.
         packed = [pickle.dumps(_plain(image)) for image in images]
         self.ends = np.cumsum([len(content) for content in packed])
@@ -155,40 +157,27 @@ def _check_numbers(outline: Any, height: int, width: int) -> None:
         raise ValueError(f"its run lengths do not sum to {height} x {width} pixels")
 
 
-def _check(image: CocoImage, annotation: CocoObject) -> None:
-    outline = annotation.content.get("segmentation")
+def _fault(outline: Any, size: list[int]) -> str:
+    """Return what is wrong with the outline of an object in an image of this height and width."""
     if outline is None or outline == []:
-        raise UsageError(
-            f"{_where(image, annotation)} has no segmentation.\n"
-            "Masks need the outline of each object: polygons or run lengths."
-        )
+        return "no segmentation.\nMasks need the outline of each object: polygons or run lengths."
     if isinstance(outline, dict):
-        if outline.get("size") != [image.height, image.width] or not outline.get("counts"):
-            raise UsageError(
-                f"{_where(image, annotation)} has run lengths for a size of "
-                f"{outline.get('size')}, but its image is {[image.height, image.width]} "
-                "(height, width)."
-            )
-        return
+        found = f"run lengths for a size of {outline.get('size')}"
+        fits = outline.get("size") == size and outline.get("counts")
+        return "" if fits else f"{found}, but its image is {size} (height, width)."
     for polygon in outline if isinstance(outline, list) else [None]:
         if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
-            raise UsageError(
-                f"{_where(image, annotation)} has a polygon that is not x, y, x, y ... of three "
-                "corners at least."
-            )
+            return "a polygon that is not x, y, x, y ... of three corners at least."
         try:
             finite = math.isfinite(sum(polygon))
         except TypeError:
             finite = False
         if not finite:
-            raise UsageError(
-                f"{_where(image, annotation)} has a polygon with a text, or with a number that is "
-                "not finite.\nCorrect the polygon, or remove the annotation."
+            return (
+                "a polygon with a text, or with a number that is not finite.\nCorrect the polygon, "
+                "or remove the annotation."
             )
-
-
-def _where(image: CocoImage, annotation: CocoObject) -> str:
-    return f"{image.source}: annotation {annotation.id}"
+    return ""
 
 
 def read_outlines(
@@ -199,17 +188,8 @@ def read_outlines(
     Raises:
         UsageError: if a file or an annotation is missing or invalid.
     """
-    root, missing_images, pixels = settings.root, settings.skip_unreadable, settings.pixels
-    if settings.name == "labelme":
-        names, outlined = read_labelme(root, reading, pixels=pixels, missing_images=missing_images)
-    else:
-        names, outlined = read_coco(
-            root,
-            reading,
-            pixels=pixels,
-            missing_images=missing_images,
-            outside=settings.outside_root,
-        )
+    root, read = settings.root, read_labelme if settings.name == "labelme" else read_coco
+    names, outlined = read(root, settings, reading)
     leave_out_empty(outlined, reading)
     splits = with_splits(
         outlined,

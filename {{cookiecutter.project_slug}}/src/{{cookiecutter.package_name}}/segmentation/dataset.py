@@ -58,13 +58,15 @@ class MaskFiles:
         self.paths = np.array([mask for _, mask in pairs])
         self.classes = classes
 
-    def __call__(self, index: int, size: tuple[int, int]) -> Tensor:
-        """Return the mask of an image of this height and width, a uint8 tensor [H, W]."""
-        return read_mask(*self.record(index), size, str(self.images[index]))
-
+    # ~ if cookiecutter.scope == "complete"
     def record(self, index: int) -> tuple[str, Classes]:
         """Return the path of a mask, and the names and colours of the classes."""
         return str(self.paths[index]), self.classes
+
+    # ~ endif
+    def __call__(self, index: int, size: tuple[int, int]) -> Tensor:
+        """Return the mask of an image of this height and width, a uint8 tensor [H, W]."""
+        return read_mask(str(self.paths[index]), self.classes, size, str(self.images[index]))
 
 
 # ~ if cookiecutter.scope == "complete"

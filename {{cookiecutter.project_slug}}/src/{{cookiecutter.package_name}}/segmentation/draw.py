@@ -20,11 +20,8 @@ def draw_prediction(
 ) -> Image.Image:
     """Draw the predicted mask over an image and, if given, the target over a second copy.
 
-    Args:
-        image: uint8 tensor [C, H, W].
-        target: uint8 tensor [H, W] of class ids, or None.
-        prediction: the predicted mask, which is resized to the image.
-        classes: the class names.
+    The image is uint8 [C, H, W], the target uint8 [H, W] of class ids. Masks are resized to the
+    image.
     """
     picture = to_picture(image, MIN_WIDTH)
     masks = [("prediction", prediction.mask)]
@@ -56,7 +53,7 @@ def draw_frame(image: Tensor, prediction: Prediction, classes: Sequence[str]) ->
 # ~ endif
 def _present(mask: Tensor, classes: Sequence[str]) -> list[tuple[int, str]]:
     """Return the labels and the names of the classes in a mask."""
-    return [(label, name) for label, name, _ in sorted(_areas(mask, classes))]
+    return [(label, classes[label]) for label in sorted(_shares(mask, classes))]
 
 
 def _overlaid(
@@ -79,28 +76,21 @@ def _overlaid(
 
 def caption(_target: Tensor | None, prediction: Prediction, classes: Sequence[str]) -> str:
     """Return the names of the predicted classes, sorted by descending area."""
-    return ", ".join(name for name, _ in _shares(prediction, classes))
+    return ", ".join(classes[label] for label in _shares(prediction.mask, classes))
 
 
 def describe(prediction: Prediction, classes: Sequence[str]) -> dict[str, object]:
     """Return the columns of the table of predictions: the fraction of the image for each class."""
-    shares = dict(_shares(prediction, classes))
+    shares = _shares(prediction.mask, classes)
     return {
         # The column `image` has the path.
-        f"{name} (class)" if name == "image" else name: round(shares.get(name, 0.0), 6)
-        for name in classes
+        f"{name} (class)" if name == "image" else name: round(shares.get(label, 0.0), 6)
+        for label, name in enumerate(classes)
     }
 
 
-def _shares(prediction: Prediction, classes: Sequence[str]) -> list[tuple[str, float]]:
-    """Return the names of the predicted classes with their fractions of the area, largest first."""
-    areas = _areas(prediction.mask, classes)
-    total = sum(count for _, _, count in areas)
-    return [(name, count / total) for _, name, count in areas]
-
-
-def _areas(mask: Tensor, classes: Sequence[str]) -> list[tuple[int, str, int]]:
-    """Return label, name and number of pixels of the classes in a mask, the largest first."""
+def _shares(mask: Tensor, classes: Sequence[str]) -> dict[int, float]:
+    """Return the fraction of the area of each class in a mask by its label, the largest first."""
     counts = mask_image(mask).histogram()[: len(classes)]  # without IGNORE_INDEX
-    rows = zip(range(len(classes)), classes, counts, strict=True)
-    return sorted([row for row in rows if row[2]], key=lambda row: -row[2])
+    labels = sorted(range(len(classes)), key=lambda label: -counts[label])
+    return {label: counts[label] / sum(counts) for label in labels if counts[label]}

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,14 @@ from .masks import (
 )
 
 MAX_DECODED = 200  # masks of a split; fewer if all classes have been found
+TURNED = (
+    "belong to images that are turned (Exif), such as {}. They are read as they are stored: if "
+    "they are for the unturned pixels, turn them like the images."
+)
+LOSSY = (
+    "are JPEG, WebP or other files whose format changes values, most at edges, such as {}. Pixels "
+    "may get another class. Make the masks anew as PNG."
+)
 
 
 @dataclass
@@ -39,8 +48,7 @@ class DecodedMasks:
     first_ignored: str = ""  # the first mask that holds 255
     only_255: list[str] = field(default_factory=list)  # masks that hold 255 and no id except 0
     ids_and_255: bool = False  # whether a mask holds 255 and an id above 0
-    unturned: list[str] = field(default_factory=list)  # masks without the Exif of their image
-    lossy: list[str] = field(default_factory=list)  # masks in a format that changes values
+    doubtful: dict[str, list[str]] = field(default_factory=lambda: {TURNED: [], LOSSY: []})
     has_palette: bool = False  # whether ids are the indices of a palette
 
     def __str__(self) -> str:
@@ -48,10 +56,9 @@ class DecodedMasks:
 
     def pixels_by_id(self, classes: Classes) -> Counter[int]:
         """Return the number of pixels of each class id and of ``IGNORE_INDEX``; -1 if unknown."""
-        known = {IGNORE_INDEX: IGNORE_INDEX, **(classes.greys or classes.ids)}
-        counts = Counter[int]()
+        counts, greys = Counter[int](), classes.ids_by_grey
         for value, count in self.greys.items():
-            counts[known.get(value, -1)] += count
+            counts[greys.get(value, -1)] += count
         colors = {IGNORED_COLOR: IGNORE_INDEX, **classes.colors}
         for color, count in self.colors.items():
             counts[colors.get(color, -1)] += count
@@ -81,25 +88,16 @@ def with_greys(
     ids_and_255 = any(masks.ids_and_255 for masks in decoded.values())
     by_split: dict[str, Classes] = {}
     for split, masks in decoded.items():
-        values = {*masks.greys} - {0}
-        if split == "train" or (values and len(classes.names) == 2):
+        if split == "train" or ({*masks.greys} - {0} and len(classes.names) == 2):
             greys = _ids_by_grey(masks, classes, reading, ids_and_255=ids_and_255)
         else:
             greys = by_split["train"].greys
         by_split[split] = replace(classes, greys=greys)
         _check_present(masks, by_split[split], reading)
-        if masks.unturned:
-            reading.note(
-                f"{len(masks.unturned)} of {masks.decoded} masks of {split} belong to images that "
-                f"are turned (Exif), such as {masks.unturned[0]}. They are read as they are "
-                "stored: if they are for the unturned pixels, turn them like the images."
-            )
-        if masks.lossy:
-            reading.note(
-                f"{len(masks.lossy)} of {masks.decoded} masks of {split} are JPEG, WebP or other "
-                f"files whose format changes values, most at edges, such as {masks.lossy[0]}. "
-                "Pixels may get another class. Make the masks anew as PNG."
-            )
+        for text, paths in masks.doubtful.items():
+            if paths:
+                count = f"{len(paths)} of {masks.decoded} masks of {split}"
+                reading.note(f"{count} {text.format(paths[0])}")
         if masks.has_palette:
             _note_palettes(pairs[split], split, classes, reading)
     return {"test": by_split.get("val", by_split["train"]), **by_split}
@@ -114,19 +112,21 @@ def _decode(pairs: Sequence[Pair], classes: Classes, split: str) -> DecodedMasks
             if file.width * file.height > PixelFormat().max_pixels:
                 continue
             turned = _orientation(image)
-            if turned > 1 and (turned < 5 or file.width == file.height):
-                seen.unturned += [path] if orientation_of(file) == 1 else []
+            shape_tells = turned == 1 or (turned >= 5 and file.width != file.height)
+            if not shape_tells and orientation_of(file) == 1:
+                seen.doubtful[TURNED].append(path)
             values, are_colors = _pixels_by_value(file, classes)
             seen.decoded += 1
-            seen.lossy += [path] if _is_lossy(file, path) else []
+            if _is_lossy(file, path):
+                seen.doubtful[LOSSY].append(path)
             seen.has_palette |= file.mode == "P" and not are_colors
             (seen.colors if are_colors else seen.greys).update(values)
             if (IGNORED_COLOR if are_colors else IGNORE_INDEX) in values:
                 seen.first_ignored = seen.first_ignored or path
             if IGNORE_INDEX in values and not are_colors:
-                has_ids = bool(values.keys() & {*range(1, count)})
-                seen.ids_and_255 |= has_ids
-                if not has_ids:
+                if values.keys() & {*range(1, count)}:
+                    seen.ids_and_255 = True
+                else:
                     seen.only_255.append(path)
         # Of two classes, 255 may be ignored in some masks and an object in others.
         if count > 2 and seen.pixels_by_id(classes).keys() >= {*range(count)}:
@@ -151,20 +151,19 @@ def _note_palettes(pairs: Sequence[Pair], split: str, classes: Classes, reading:
 
     Programs that make files smaller give each mask a palette of its own.
     """
-    known: list[tuple[bytes, str]] = []
+    found: dict[bytes, str] = {}
     for _, path in _evenly_spaced(pairs):
         with suppress(OSError, SyntaxError, ValueError), Image.open(path) as file:
             if file.mode == "P" and file.palette and not has_ids_in_grey(file, classes):
-                colors = bytes(file.palette.palette)[: 3 * len(classes.names)]
-                for other, first in known:
-                    if not (colors.startswith(other) or other.startswith(colors)):
-                        reading.note(
-                            f"Masks of {split} have different palettes, such as {first} and "
-                            f"{path}. Their indices are read as ids. If their colours tell the "
-                            "classes, add them to classes.txt: road 128 64 128"
-                        )
-                        return
-                known.append((colors, path))
+                found.setdefault(bytes(file.palette.palette)[: 3 * len(classes.names)], path)
+    for (colors, first), (others, path) in combinations(found.items(), 2):
+        if not (colors.startswith(others) or others.startswith(colors)):
+            reading.note(
+                f"Masks of {split} have different palettes, such as {first} and {path}. Their "
+                "indices are read as ids. If their colours tell the classes, add them to "
+                "classes.txt: road 128 64 128"
+            )
+            return
 
 
 def _orientation(path: str) -> int:
@@ -213,45 +212,34 @@ def _ids_by_grey(
 
     With ``ids_and_255``, 255 is ignored, since a mask of any split holds it and an id above 0.
     """
-    present = {*masks.greys}
+    present, count = {*masks.greys}, len(classes.names)
     listed = {
         color & 255: index
         for color, index in classes.colors.items()
-        if _is_grey(color) and index != AMBIGUOUS
+        if color == (color & 255) * 0x010101 and index != AMBIGUOUS
     }
-    if present & {*range(1, len(classes.names))}:
-        in_some = len(classes.names) == 2 and masks.only_255 and not ids_and_255
-        return _ids_with_255(masks, classes, listed, reading) if in_some else None
+    if present & {*range(1, count)}:
+        if count == 2 and masks.only_255 and not ids_and_255:
+            if IGNORE_INDEX in listed:
+                return {**classes.ids_by_grey, IGNORE_INDEX: listed[IGNORE_INDEX]}
+            name = classes.names[1]
+            reading.note(
+                f"{len(masks.only_255)} of {masks.decoded} masks of {masks.split} hold 0 and 255 "
+                f"only, such as {masks.only_255[0]}, and the others 0 and 1: 255 is ignored. If it "
+                f"stands for {name}, add it to classes.txt: {name} 255 255 255"
+            )
+        return None
     if present <= listed.keys() and present - {0}:
         return listed
-    if present - {0, IGNORE_INDEX}:  # read_mask reports values that have no meaning
-        return listed if present <= {*listed, IGNORE_INDEX} else None
-    if ids_and_255 or not present - {0}:
-        return None
-    if len(classes.names) > 2:
+    others = present - {0, IGNORE_INDEX}
+    if others or ids_and_255 or IGNORE_INDEX not in present:
+        # read_mask reports values that have no meaning.
+        return listed if others and present <= {*listed, IGNORE_INDEX} else None
+    if count > 2:
         raise UsageError(
-            f"{masks} hold the values 0 and 255 only, but classes.txt names "
-            f"{len(classes.names)} classes.\nThe value of a pixel is the id of its class, and 255 "
-            "is ignored. If 255 stands for white, add it to classes.txt: object 255 255 255"
+            f"{masks} hold the values 0 and 255 only, but classes.txt names {count} classes.\nThe "
+            "value of a pixel is the id of its class, and 255 is ignored. If 255 stands for white, "
+            "add it to classes.txt: object 255 255 255"
         )
     reading.note(f"{masks} hold the values 0 and 255 only: 255 is read as {classes.names[1]}.")
     return {0: 0, IGNORE_INDEX: 1}
-
-
-def _ids_with_255(
-    masks: DecodedMasks, classes: Classes, listed: Mapping[int, int], reading: Reading
-) -> dict[int, int] | None:
-    """Return the id of each grey value where some masks hold 0 and 1, and others 0 and 255."""
-    if IGNORE_INDEX in listed:
-        return {**classes.ids, IGNORE_INDEX: listed[IGNORE_INDEX]}
-    name = classes.names[1]
-    reading.note(
-        f"{len(masks.only_255)} of {masks.decoded} masks of {masks.split} hold 0 and 255 only, "
-        f"such as {masks.only_255[0]}, and the others 0 and 1: 255 is ignored. If it stands for "
-        f"{name}, add it to classes.txt: {name} 255 255 255"
-    )
-    return None
-
-
-def _is_grey(color: int) -> bool:
-    return color == (color & 255) * 0x010101

@@ -9,8 +9,7 @@ from ..data.files import ListedFiles, folders_in, split_folders
 from ..data.reading_summary import Reading
 from ..errors import UsageError
 
-IMAGE_FOLDERS = ("images",)
-MASK_FOLDERS = ("masks", "labels", "annotations")  # the first that exists is used
+MASKS = ("masks", "labels", "annotations")  # the first of these folders that exists is used
 LAYOUTS = """One of these layouts is read, with the same for val and, optionally, for test:
   images/train/a.jpg with masks/train/a.png
   train/images/a.jpg with train/masks/a.png
@@ -40,11 +39,11 @@ def find_pairs(root: Path, reading: Reading) -> dict[str, list[Pair]]:
 
 def _find_folders(root: Path) -> dict[str, tuple[Path, Path]]:
     """Return the folders of images and of masks by split."""
-    images, masks = _folder(root, IMAGE_FOLDERS), _folder(root, MASK_FOLDERS)
+    images, masks = _folder(root, "images"), _folder(root, *MASKS)
     if not images.is_dir():
         return {
-            split: (_folder(folder, IMAGE_FOLDERS), _folder(folder, MASK_FOLDERS))
-            for split, folder in split_folders(root).items()
+            split: (_folder(path, "images"), _folder(path, *MASKS))
+            for split, path in split_folders(root).items()
         }
     splits = split_folders(images)
     if not splits or not masks.is_dir():
@@ -53,7 +52,7 @@ def _find_folders(root: Path) -> dict[str, tuple[Path, Path]]:
     return {split: (path, of_masks.get(split, masks / split)) for split, path in splits.items()}
 
 
-def _folder(parent: Path, names: Sequence[str]) -> Path:
+def _folder(parent: Path, *names: str) -> Path:
     """Return the first folder of these names, in any case of letters, whether it exists or not."""
     present = {name.lower(): name for name in folders_in(parent)}
     return parent / next((present[name] for name in names if name in present), names[0])
@@ -72,12 +71,11 @@ def _match(images: Path, masks: Path, listed: ListedFiles, reading: Reading) -> 
         raise UsageError(
             f"{array} is not an image file.\nSave masks as PNG, grey or with a palette."
         )
-    stems = _relative_stems(masks, files)
-    masks_by_name = dict(zip(stems, files, strict=True))
-    for name, path in zip(stems, files, strict=True):
-        other = masks_by_name[name]
+    masks_by_name: dict[str, str] = {}
+    for name, path in zip(_relative_stems(masks, files), files, strict=True):
+        other = masks_by_name.setdefault(name, path)
         if other != path:
-            raise UsageError(f"{path} and {other} may both be the mask of an image.\nKeep one.")
+            raise UsageError(f"{other} and {path} may both be the mask of an image.\nKeep one.")
     names = _relative_stems(images, paths)
     unmatched = [index for index, name in enumerate(names) if name not in masks_by_name]
     if unmatched:

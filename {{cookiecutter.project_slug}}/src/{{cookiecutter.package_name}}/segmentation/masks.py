@@ -12,13 +12,7 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from torch import Tensor
 
-from ..data.image_formats import (
-    BITS_PER_SAMPLE,
-    ORIENTATION,
-    open_image,
-    orientation_of,
-    png_bits,
-)
+from ..data.image_formats import BITS_PER_SAMPLE, ORIENTATION, open_image, orientation_of, png_bits
 from ..data.images import UnreadableImageError, size_conflict
 from ..data.text_files import read_text
 from ..errors import UsageError
@@ -44,20 +38,17 @@ class Classes:
     greys: dict[int, int] | None = None  # grey value -> id; without it, the values are the ids
 
     @property
-    def ids(self) -> dict[int, int]:
-        """The ids of the classes, each as the meaning of itself."""
-        return {index: index for index in range(len(self.names))}
+    def ids_by_grey(self) -> dict[int, int]:
+        """The id of each grey value, also of ``IGNORE_INDEX``."""
+        ids = range(len(self.names))
+        return {IGNORE_INDEX: IGNORE_INDEX, **(self.greys or dict(zip(ids, ids, strict=True)))}
 
 
 def read_classes(path: Path) -> Classes:
     """Read ``classes.txt``: each line is the name of a class, followed by its colour for RGB masks.
 
-    The colour is three numbers, which commas may separate, or in the form ``#ff0000``. Lines that
-    start with ``#`` and a space are comments.
-
-    Raises:
-        UsageError: if the file is missing, names a class twice, or has too few names, or more than
-            there are ids.
+    Lines that start with ``#`` and a space are comments. A UsageError is raised if the file is
+    missing or invalid.
     """
     if not path.is_file():
         raise UsageError(
@@ -92,17 +83,17 @@ def read_classes(path: Path) -> Classes:
 
 
 def _check_numbers(path: Path, names: Sequence[str]) -> None:
-    """Refuse numbers in front of the names, also below a header, that are not those of the ids."""
-    matches = [NUMBER.match(name) for name in names]
-    numbers = sorted(int(match[0]) for match in matches if match)
-    count = len(numbers)
-    if count < max(2, len(names) - 1) or numbers not in ([*range(count)], [*range(1, count + 1)]):
+    """Refuse numbers in front of the names that are not those of the ids."""
+    matches = enumerate(map(NUMBER.match, names))
+    numbers = {index: int(match[0]) for index, match in matches if match}
+    count, found = len(numbers), sorted(numbers.values())
+    if count < max(2, len(names) - 1) or found not in ([*range(count)], [*range(1, count + 1)]):
         return  # numbers that are parts of names
-    for index, match in enumerate(matches):
-        if match and int(match[0]) != index:
+    for index, number in numbers.items():
+        if number != index:
             raise UsageError(
-                f"{path}: the class {names[index]!r} begins with {match[0]}, but its id is "
-                f"{index}, as its line says.\nWrite only the names, that of id 0 on the first line."
+                f"{path}: the class {names[index]!r} begins with {number}, but its id is {index}, "
+                "as its line says.\nWrite only the names, that of id 0 on the first line."
             )
 
 
@@ -115,15 +106,15 @@ def read_mask(
         path: the file.
         classes: the names and colours of the classes.
         size: the height and width of the image as it is shown.
-        image_file: the file of the image. If its orientation (Exif) turns it by 90 degrees, and the
-            size of the mask is that of the unturned image, the mask is turned in the same way.
+        image_file: the file of the image, by whose orientation (Exif) the mask is turned if it has
+            the size of the unturned image.
 
     Returns:
         uint8 tensor [H, W] of class ids and ``IGNORE_INDEX``.
 
     Raises:
-        UnreadableImageError: if the file is damaged, has several pages or another size than the
-            image, or has ids or colours of no class.
+        UnreadableImageError: if the file is damaged, has several pages, does not have the size of
+            the image, or has ids or colours of no class.
     """
     try:
         with open_image(path) as file:
@@ -146,7 +137,7 @@ def read_mask(
 
 
 def grey_bits(file: Image.Image) -> int:
-    """Return the number of bits of the grey values of a file, as far as they are less than 8."""
+    """Return the number of bits of the grey values of a file, as far as there are less than 8."""
     if file.mode == "1":
         return 1
     if isinstance(file, PngImageFile) and file.mode == "L":
@@ -170,8 +161,7 @@ def mask_values(image: Image.Image, classes: Classes, bits: int = 8) -> tuple[np
     if image.mode == "P":
         if has_ids_in_grey(image, classes):
             return np.asarray(image.convert("L")).astype(np.int64), False
-        indices = np.asarray(image).astype(np.int64)
-        colors = _colors_of_palette(image)
+        indices, colors = np.asarray(image).astype(np.int64), _colors_of_palette(image)
         if not classes.colors.keys() & {*colors.tolist()}:
             return indices, False
         table = np.zeros(256, dtype=np.int64)
@@ -180,13 +170,12 @@ def mask_values(image: Image.Image, classes: Classes, bits: int = 8) -> tuple[np
             table[IGNORE_INDEX] = IGNORED_COLOR
         return table[indices], True
     pixels = np.asarray(image.convert("RGB")).astype(np.int64)
-    if image.mode in {"LA", "PA", "RGBA"}:
-        opaque = np.asarray(image.getchannel("A")) == 255
-        if pixels[~opaque].any():
-            raise ValueError(
-                "it has transparent pixels that are not black, so their class is not known: save "
-                "it without transparency"
-            )
+    has_opacity = image.mode in {"LA", "PA", "RGBA"}
+    if has_opacity and pixels[np.asarray(image.getchannel("A")) < 255].any():
+        raise ValueError(
+            "it has transparent pixels that are not black, so their class is not known: save it "
+            "without transparency"
+        )
     if not classes.colors and (pixels == pixels[..., :1]).all():  # a grey mask with three channels
         return pixels[..., 0], False
     return _packed(pixels), True
@@ -212,7 +201,7 @@ def has_ids_in_grey(image: Image.Image, classes: Classes) -> bool:
     greys = colors & 255
     present = {*greys.tolist()} - {0, IGNORE_INDEX}
     in_order = (greys == np.arange(len(greys))).all()
-    are_ids = in_order or (present and present <= classes.ids.keys())
+    are_ids = in_order or (present and max(present) < len(classes.names))
     return bool(are_ids and (colors == greys * 0x010101).all())
 
 
@@ -234,35 +223,26 @@ def _ids_of_colors(colors: np.ndarray, classes: Classes) -> np.ndarray:
         shown = (color >> 16, color >> 8 & 255, color & 255)
         if color in classes.colors:
             raise ValueError(f"its colour {shown} is that of several classes in classes.txt")
-        raise ValueError(f"its colour {shown} is none of classes.txt{_missing_colors(classes)}")
+        indices = classes.colors.values()
+        bare = [name for index, name in enumerate(classes.names) if index not in indices][:5]
+        hint = f", where {', '.join(map(repr, bare))} has no colour, as in road 128 64 128"
+        known = not bare or AMBIGUOUS in indices
+        raise ValueError(f"its colour {shown} is none of classes.txt{'' if known else hint}")
     return ids
 
 
-def _missing_colors(classes: Classes) -> str:
-    if not classes.colors:
-        return ", where no line ends with a colour: road 128 64 128"
-    indices = classes.colors.values()
-    bare = [name for index, name in enumerate(classes.names) if index not in indices]
-    if not bare or AMBIGUOUS in indices:
-        return ""
-    return f", where {', '.join(map(repr, bare[:5]))} has no colour"
-
-
 def _ids_of_greys(values: np.ndarray, classes: Classes) -> np.ndarray:
-    present = np.unique(values).tolist()
-    last = len(classes.names) - 1
+    known = classes.ids_by_grey
+    unknown = [value for value in np.unique(values).tolist() if value not in known][:5]
     if classes.greys is None:
-        unknown = [value for value in present if not (0 <= value <= last or value == IGNORE_INDEX)]
         if unknown:
-            raise ValueError(f"it holds the ids {unknown[:5]}, but the classes end at {last}")
+            last = len(classes.names) - 1
+            raise ValueError(f"it holds the ids {unknown}, but the classes end at {last}")
         return values
-    known = {IGNORE_INDEX: IGNORE_INDEX, **classes.greys}
-    unknown = [value for value in present if value not in known]
     if unknown:
         read = sorted(classes.greys)
-        raise ValueError(f"it holds the values {unknown[:5]}, but other masks hold only {read}")
-    table = np.zeros(present[-1] + 1, dtype=np.int64)
-    for value in present:
-        table[value] = known[value]
+        raise ValueError(f"it holds the values {unknown}, but other masks hold only {read}")
+    table = np.zeros(IGNORE_INDEX + 1, dtype=np.int64)
+    table[[*known]] = [*known.values()]
     ids: np.ndarray = table[values]
     return ids

@@ -50,14 +50,7 @@ class Segmenter(nn.Module):
 
     # ~ endif
     def forward(self, images: Tensor) -> Tensor:
-        """Compute the logits of each class for each pixel.
-
-        Args:
-            images: uint8 tensor [B, C, H, W], or a float tensor in the range 0 to 255.
-
-        Returns:
-            float tensor [B, classes, H, W].
-        """
+        """Return the logits [B, classes, H, W] of images [B, C, H, W] with values from 0 to 255."""
         logits: Tensor = self.model(self.normalisation(images))
         return logits
 

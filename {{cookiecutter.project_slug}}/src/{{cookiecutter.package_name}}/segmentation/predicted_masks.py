@@ -66,16 +66,11 @@ def save_results(
     classes: Sequence[str],
     folder: Path,
 ) -> None:
-    """Write ``masks/<name>.png``: palette images of class ids, in the size of the image files.
+    """Write ``masks/<name>.png`` into a folder: palette images of class ids.
 
-    The legend ``masks/classes.txt`` has the name and the colour of each class, in the order of the
-    ids, in the form that ``read_classes`` reads.
-
-    Args:
-        predicted: the path of each image, the name of its output files, its prediction in the
-            size of the image, and this size.
-        classes: the class names.
-        folder: the folder in which ``masks/`` is created with the first mask.
+    The legend ``masks/classes.txt`` has the name and the colour of each class, as ``read_classes``
+    reads them. Each element of ``predicted`` is the path of an image, the name of its output files,
+    its prediction in the size of the image, and this size.
     """
     colors = palette()
     lines = [

@@ -53,9 +53,6 @@ def _count_scores(counts: ScoreCounts, probabilities: Tensor, targets: Tensor) -
     scores = probabilities.flatten(2)[:, :, ::step].transpose(1, 2)[known].cpu()  # [N, classes]
     labels = torch.arange(scores.shape[1]).expand_as(scores)
     ids = ids[known].cpu()
-    counts.add(
-        labels.flatten().numpy(),
-        scores.flatten().numpy(),
-        (labels == ids[:, None]).flatten().numpy(),
-    )
+    columns = (labels, scores, labels == ids[:, None])
+    counts.add(*(column.flatten().numpy() for column in columns))
     counts.add_targets(ids.numpy())

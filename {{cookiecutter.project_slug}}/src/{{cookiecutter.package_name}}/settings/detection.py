@@ -21,9 +21,9 @@ from .data import OwnFolder, ShapesSettings
 
 
 class BoxFolderSettings(OwnFolder):
-    """Annotations of COCO or YOLO."""
+    """Annotations of COCO."""
 
-    name: Literal["coco", "yolo"]
+    name: Literal["coco"]
 
 
 # ~ endif
