@@ -12,7 +12,11 @@ from PIL import features
 from ..errors import UsageError
 
 SUFFIXES = frozenset({
+    # ~ if cookiecutter.scope == "complete"
     ".bmp", ".gif", ".jpeg", ".jpg", ".npy", ".png", ".tif", ".tiff", ".webp",
+    # ~ else
+    ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp",
+    # ~ endif
     *([".avif"] if features.check("avif") else []),
     *([".heic", ".heif"] if find_spec("pillow_heif") else []),
 })  # fmt: skip
