@@ -170,11 +170,9 @@ def split_of(word: str) -> str | None:
 
 
 def split_folders(folder: Path) -> dict[str, Path]:
-    """Return the folders in a folder that are named after a split, in any case of letters.
+    """Return the folders of ``train``, ``val`` and ``test`` in a folder, as far as they exist.
 
-    Returns:
-        The folders with the keys ``train``, ``val`` and ``test``, in this order, as far as they
-        exist.
+    Their names are those of ``SPLIT_NAMES``, in any case of letters.
 
     Raises:
         UsageError: if there is no such folder, or two folders are named after the same split.
@@ -197,15 +195,12 @@ def relative_names(paths: Iterable[str | Path], root: Path) -> list[str]:
     """Return paths relative to the data set, with ``/`` on every system."""
     folder = folder_of(root)
     prefix = f"{folder}{os.sep}"
-    inside = [
+    inside = (
         path[len(prefix) :] if path.startswith(prefix) else os.path.relpath(path, folder)
         for path in map(str, paths)
-    ]
+    )
     # Bytes that are not UTF-8 become escapes, as in the files that write_csv writes.
-    return [
-        name if name.isascii() else name.encode(errors="backslashreplace").decode()
-        for name in (inside if os.sep == "/" else [name.replace(os.sep, "/") for name in inside])
-    ]
+    return [name.replace(os.sep, "/").encode(errors="backslashreplace").decode() for name in inside]
 
 
 def folder_of(root: Path) -> Path:
