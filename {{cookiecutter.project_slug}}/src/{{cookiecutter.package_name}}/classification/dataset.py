@@ -25,7 +25,8 @@ from ..settings.classification import DataSettings
 from ..settings.data import PixelFormat, ShapesSettings
 from .class_folders import read_image_folders
 # ~ if cookiecutter.scope == "complete"
-from .csv_labels import image_folder, read_csv
+from .csv_labels import read_csv
+from .csv_table import image_folder
 # ~ endif
 from .transforms import Transform, train_transform
 from .write_shapes import write_shapes

@@ -48,9 +48,9 @@ class ListedFiles(NamedTuple):
     repeated: list[str]  # links that are not followed, since they lead to other listed folders
 
     def images_in(self, folder: str | Path) -> list[str]:
-        """Return the images below one of the folders, as ``images_below`` does."""
+        """Return the images below one of the folders, as ``list_images`` does."""
         if self.repeated:  # such a link may lead from this folder to another one
-            return images_below(folder)
+            return list_images(folder).images
         parts = Path(folder).parts
 
         def beginning(path: str) -> tuple[str, ...]:
@@ -59,7 +59,7 @@ class ListedFiles(NamedTuple):
         # The paths are sorted by their parts: a/1.jpg is before a.jpg.
         first = bisect_left(self.images, parts, key=beginning)
         end = bisect_right(self.images, parts, key=beginning)
-        return self.images[first:end] or images_below(folder)
+        return self.images[first:end] or list_images(folder).images
 
 
 def is_hidden(name: str) -> bool:
@@ -105,11 +105,11 @@ def files_below(
                 files.append(f"{start}{name}")
             elif _is(other.is_dir) and not is_hidden(name):
                 if other.is_symlink():
-                    target = os.path.realpath(other.path)
-                    if any(_overlap(target, known) for known in listed):
+                    link = os.path.realpath(other.path)
+                    if any(os.path.commonpath([link, known]) in {link, known} for known in listed):
                         repeated.append(other.path)
                         continue
-                    listed.append(target)
+                    listed.append(link)
                 add(other.path)
             elif other.is_symlink() or is_hidden(name):
                 skipped.append(other.path)
@@ -126,11 +126,6 @@ def _is(kind: Callable[[], bool]) -> bool:
         return False
 
 
-def _overlap(first: str, second: str) -> bool:
-    """Return whether one of the folders contains the other or they are the same folder."""
-    return os.path.commonpath([first, second]) in {first, second}
-
-
 def list_images(folder: str | Path) -> ListedFiles:
     """List the images below a folder, and the files that are left out."""
     files = ListedFiles([], [], [], [])
@@ -141,11 +136,6 @@ def list_images(folder: str | Path) -> ListedFiles:
         elif suffix in UNSUPPORTED or "." not in path[path.rfind(os.sep) :]:
             files.unsupported.append(path)
     return files
-
-
-def images_below(folder: str | Path) -> list[str]:
-    """Return the sorted paths of all files below a folder that have a suffix of ``SUFFIXES``."""
-    return list_images(folder).images
 
 
 def folders_in(folder: str | Path) -> list[str]:
