@@ -1,4 +1,4 @@
-"""Read the images of class folders, with or without splits."""
+"""Read the images of class folders, with or without splits, and write the generated images."""
 
 import os
 import re
@@ -8,13 +8,30 @@ from pathlib import Path
 from ..data.check_datasets import MAX_NAMES
 from ..data.files import SUFFIXES, folders_in, split_folders, split_of
 from ..data.reading_summary import Reading
+from ..data.shapes import CLASSES, Images, draw_shape, write_once
 from ..errors import UsageError
+from ..settings.data import ShapesSettings
 
 Files = list[tuple[str, int]]  # the path and the class index of each image
+SHAPES_VERSION = 2  # increase it when the same settings draw different images
 # The name of a folder that may be a split, such as trainset or fold1.
 SPLIT_WORD = re.compile(
     r"(?<![a-z])(train|val|test|dev(?![a-z]))|^(fold|split)[^a-z]+$", re.IGNORECASE
 )
+
+
+def write_shapes(settings: ShapesSettings) -> Path:
+    """Draw the generated data set into class folders, unless it exists, and return its folder."""
+
+    def write(folder: Path, images: Images) -> None:
+        for split, index, rng in images:
+            kind = CLASSES[index % len(CLASSES)]
+            path = folder / split / kind / f"{index:05d}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            draw_shape(rng, kind, settings.input_size).save(path)
+
+    recipe = ["folders", SHAPES_VERSION, settings.image_size]
+    return write_once(settings.root, settings.counts, recipe, write)
 
 
 def read_image_folders(root: Path, reading: Reading) -> tuple[list[str], dict[str, Files]]:

@@ -13,7 +13,11 @@ from torch.utils.data import Dataset
 from ..data.balance import image_weights
 # ~ endif
 from ..data.datamodule import Datasets
+# ~ if cookiecutter.scope == "complete"
 from ..data.images import ImageFiles, Unreadable, UnreadableImageError
+# ~ else
+from ..data.images import Unreadable, UnreadableImageError, read_image
+# ~ endif
 from ..data.reading_summary import Reading
 from ..data.resize import Fit
 from ..data.split import with_splits
@@ -23,13 +27,12 @@ from ..settings.classification import CsvSettings, DataSettings, has_several_lab
 from ..settings.classification import DataSettings
 # ~ endif
 from ..settings.data import PixelFormat, ShapesSettings
-from .class_folders import read_image_folders
+from .class_folders import read_image_folders, write_shapes
 # ~ if cookiecutter.scope == "complete"
 from .csv_labels import read_csv
 from .csv_table import image_folder
 # ~ endif
 from .transforms import Transform, train_transform
-from .write_shapes import write_shapes
 
 # ~ if cookiecutter.scope == "complete"
 # The index of the class, or UNLABELLED; if images may have several labels, 0 or 1 for each class.
@@ -92,14 +95,23 @@ class ImageDataset(Dataset[Sample | Unreadable]):
         self.names = self.paths  # as pictures and reports show them
         self.targets = np.array([target for _, target in files])
         self.transform = transform
+        # ~ if cookiecutter.scope == "complete"
         self.images = ImageFiles(self.paths, pixels)
 
+        # ~ else
+        self.pixels = pixels
+
+        # ~ endif
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, index: int) -> Sample | Unreadable:
         try:
+            # ~ if cookiecutter.scope == "complete"
             (image,), _ = self.images[index]
+            # ~ else
+            image = read_image(self.paths[index], self.pixels)
+            # ~ endif
         except UnreadableImageError as error:
             return error.unreadable  # the DataModule raises an error or skips the image
         return Sample(self.transform(image), self.targets[index].tolist(), index)

@@ -36,21 +36,16 @@ with suppress(ImportError):  # an optional package
 
 @contextmanager
 def opened(path: str, pixels: PixelFormat) -> Iterator[Image.Image | np.ndarray]:
-    """Open an image file.
+    """Open an image file; a damaged file, or one that is too large, raises one of ``UNREADABLE``.
 
     Yields:
         # ~ if cookiecutter.scope == "complete"
         The upright values [H, W, C] of a file of NumPy, of more than 8 bits or of many channels;
         otherwise a Pillow image of 8 bits, of which only the header has been read.
-
         # ~ else
         The upright values [H, W, C] of a file of more than 8 bits; otherwise a Pillow image of 8
         bits, of which only the header has been read.
-
         # ~ endif
-    Raises:
-        OSError, RuntimeError, SyntaxError, ValueError: if the file cannot be read, or has more
-            than ``max_pixels`` pixels.
     """
     is_tiff = path.lower().endswith((".tif", ".tiff"))
     # ~ if cookiecutter.scope == "complete"
@@ -219,11 +214,7 @@ def shown_orientation(file: Image.Image) -> int:
 
 
 def to_channels(content: Image.Image | np.ndarray, pixels: PixelFormat) -> np.ndarray:
-    """Convert what ``opened`` yields to 8 bits.
-
-    Returns:
-        uint8 array [H, W, channels]. For three channels, grey is repeated, other colours become
-        RGB and transparent parts white.
+    """Convert what ``opened`` yields to uint8 values [H, W, channels], as ``read_image`` says.
 
     Raises:
         ValueError: for another number of channels, or values that cannot be scaled.

@@ -6,7 +6,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+# ~ if cookiecutter.task != "classification" or cookiecutter.scope == "complete"
 import numpy as np
+# ~ endif
 import torch
 from torch import Tensor
 
@@ -45,6 +47,7 @@ class Unreadable(NamedTuple):
     reason: str
 
 
+# ~ if cookiecutter.task != "classification" or cookiecutter.scope == "complete"
 class DecodedImage(NamedTuple):
     """An image and further tensors of the same height and width, such as a target."""
 
@@ -73,6 +76,7 @@ class ImageFiles:
         return DecodedImage((image,), (image.shape[1], image.shape[2]))
 
 
+# ~ endif
 # ~ if cookiecutter.task != "classification"
 def size_conflict(
     size: tuple[int, int], annotated: tuple[int, int], source: str = "annotations say"

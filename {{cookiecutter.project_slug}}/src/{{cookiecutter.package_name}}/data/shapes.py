@@ -137,19 +137,15 @@ def _cover(
     """Return a greyscale image of how much of each pixel a shape covers, from 0 to 255."""
     height, width = size
     large = Image.new("L", (width * _OVERSAMPLING, height * _OVERSAMPLING))
-    points = outline(kind, center * _OVERSAMPLING, radius * _OVERSAMPLING, angle)
+    points = _outline(kind, center * _OVERSAMPLING, radius * _OVERSAMPLING, angle)
     ImageDraw.Draw(large).polygon(points, fill=255)
     return large.resize((width, height), Image.Resampling.BOX)
 
 
-def outline(
+def _outline(
     kind: str, center: np.ndarray, radius: float, angle: float
 ) -> list[tuple[float, float]]:
-    """Return the vertices ``(x, y)`` of a shape in pixels; with ``angle=0`` the shape is upright.
-
-    Raises:
-        KeyError: if ``kind`` is not an element of ``CLASSES``.
-    """
+    """Return the vertices ``(x, y)`` of a shape in pixels; with ``angle=0`` it is upright."""
     count, inner, upright = {  # vertices, distance of every second one, direction of the first
         "circle": (48, 1.0, 0.0),
         "square": (4, 1.0, math.pi / 4),
