@@ -157,7 +157,7 @@ class DataModule(LightningDataModule):
         self.unreadable.update(state_dict["unreadable"])
 
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """Record the unreadable images of a batch, or raise an error.
+        """Record the unreadable images of a batch.
 
         Raises:
             UsageError: if an image is unreadable without ``skip_unreadable``, or if all images are.
@@ -175,17 +175,11 @@ class DataModule(LightningDataModule):
 
 
 def counted_images(positions: Tensor, trainer: Trainer) -> Tensor:
-    """Select the images of a batch that this process measures, so that no image counts twice.
+    """Return which images of a batch this process measures, so that no image counts twice.
 
     Lightning's sampler gives image ``i`` to process ``i % world_size``. It repeats the first images
-    where a process would otherwise get fewer images than other processes.
-
-    Args:
-        positions: int64 tensor [B], the index of each image in the data set.
-        trainer: the trainer of the processes.
-
-    Returns:
-        bool tensor [B].
+    where a process would otherwise get fewer images than other processes. ``positions``, int64 [B],
+    are the indices of the images in the data set; the result is a bool tensor [B].
     """
     return positions % trainer.world_size == trainer.global_rank
 

@@ -20,8 +20,7 @@ SUFFIXES = frozenset({
     *([".avif"] if features.check("avif") else []),
     *([".heic", ".heif"] if find_spec("pillow_heif") else []),
 })  # fmt: skip
-# Images and films that are not read unless SUFFIXES has them, too. They are counted, so that their
-# loss is not overlooked.
+# Images and films that are counted, but not read unless SUFFIXES has them, too.
 UNSUPPORTED = frozenset({
     ".apng", ".arw", ".avi", ".avif", ".cr2", ".cr3", ".dcm", ".dng", ".exr", ".fits", ".hdr",
     ".heic", ".heif", ".ico", ".j2k", ".jfif", ".jp2", ".jpe", ".jxl", ".m4v", ".mkv", ".mov",
@@ -82,7 +81,7 @@ def files_below(
     Args:
         folder: the folder, whose own name may be that of a hidden folder.
         skipped: a list to which hidden files and folders and broken links are appended.
-        repeated: a list to which links to folders are appended that are not followed.
+        repeated: a list to which links that are not followed are appended.
     """
     files: list[str] = []
     listed = [os.path.realpath(folder)]

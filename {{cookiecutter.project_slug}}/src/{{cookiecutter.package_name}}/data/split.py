@@ -89,10 +89,8 @@ def with_splits(
 def record_split(settings: Settings, datasets: Datasets, run: Run) -> Settings:
     """Write ``split.csv`` into the run folder, unless the data have splits of their own.
 
-    The file has a row with the path below ``data.root`` and the split of each image.
-
-    Returns:
-        The settings, which name the file as ``data.split_file``, so that checkpoints refer to it.
+    The file has the path below ``data.root`` and the split of each image. The returned settings
+    name it as ``data.split_file``, so that checkpoints refer to it.
     """
     data = settings.data
     if not datasets.reading.new_splits or not isinstance(data, OwnFolder):
