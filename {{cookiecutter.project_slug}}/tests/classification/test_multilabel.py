@@ -37,8 +37,8 @@ def test_the_loss_is_the_mean_binary_cross_entropy_of_the_classes():
 
 def test_the_metrics_are_means_over_the_classes_that_have_targets():
     metrics = LabelMetrics(threshold=0.5)
-    predicted = logits([0.9, 0.8, 0.1], [0.6, 0.3, 0.2], [0.4, 0.2, 0.7])
-    targets = torch.tensor([[1, 0, 0], [0, 1, 0], [1, 1, 0]])
+    predicted = logits([0.9, 0.8, 0.1], [0.6, 0.3, 0.2], [0.4, 0.2, 0.7], [0.1, 0.1, 0.1])
+    targets = torch.tensor([[1, 0, 0], [0, 1, 0], [1, 1, 0], [-1, -1, -1]])
     metrics.update(predicted[:2], targets[:2])
     metrics.update(predicted[2:], targets[2:])
     values = {name: value.tolist() for name, value in metrics.compute().items()}

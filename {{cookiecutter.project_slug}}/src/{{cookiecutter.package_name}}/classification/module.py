@@ -28,7 +28,7 @@ from ..training.optimizer import build_optimizer
 from ..training.parameter_groups import freeze
 # ~ endif
 from ..training.steps import is_logging_step
-from .dataset import Batch, Prediction
+from .dataset import UNLABELLED, Batch, Prediction
 # ~ if cookiecutter.scope == "complete"
 from .multilabel import LabelMetrics, binary_cross_entropy
 from .network import build_network
@@ -80,7 +80,8 @@ class ClassificationModule(LightningModule):
         self.loss = binary_cross_entropy if several else functional.cross_entropy
         self.register_buffer("class_weights", weights_tensor(settings), persistent=False)
         # ~ endif
-        options: dict[str, Any] = {"validate_args": False}  # which would cost time in every step
+        # Validating the arguments would cost time in every step.
+        options: dict[str, Any] = {"ignore_index": UNLABELLED, "validate_args": False}
         # ~ if cookiecutter.scope == "complete"
         metrics = MetricCollection(
             {"labels": LabelMetrics(settings.model.score_threshold)}
@@ -146,8 +147,8 @@ class ClassificationModule(LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Update the metrics with a batch."""
-        logits, _, counted = self._measure(batch)
-        self.val_metrics.update(logits[counted], batch.targets[counted])
+        logits, targets, _ = self._measure(batch)
+        self.val_metrics.update(logits, targets)
 
     def on_validation_epoch_end(self) -> None:
         """Log the validation metrics."""
@@ -158,45 +159,49 @@ class ClassificationModule(LightningModule):
 
     def test_step(self, batch: Batch, batch_idx: int) -> StepResults:
         """Update the metrics with a batch, and return the results of its images."""
-        logits, losses, counted = self._measure(batch)
-        self.test_metrics.update(logits[counted], batch.targets[counted])
+        logits, targets, losses = self._measure(batch)
+        self.test_metrics.update(logits, targets)
+        counted = counted_images(batch.positions, self.trainer)
         # ~ if cookiecutter.scope == "complete"
         if self.threshold is None:
-            self.confusion.update(logits[counted], batch.targets[counted])
+            self.confusion.update(logits, targets)
         return score_batch(batch, logits, losses, counted, self.classes, self.threshold)
 
+    # ~ else
+        self.confusion.update(logits, targets)
+        return score_batch(batch, logits, losses, counted, self.classes)
+
+    # ~ endif
     def _measure(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """Update the mean loss; return the logits, losses, and which images this process counts.
+        """Add a batch to the mean loss, and return its logits, targets and losses.
+
+        # ~ if cookiecutter.scope == "complete"
+        Images that another process measures, too, get the target ``UNLABELLED`` in this process.
 
         Raises:
             UsageError: if the data have several labels for each image, and the model has not, or
                 the reverse.
+        # ~ else
+        Images that another process measures, too, get the target ``UNLABELLED`` in this process.
+        # ~ endif
         """
-        if (batch.targets.ndim == 2) != (self.threshold is not None):
-            kind = "several labels" if batch.targets.ndim == 2 else "a single label"
+        logits, targets = self(batch.images).float(), batch.targets.clone()
+        # ~ if cookiecutter.scope == "complete"
+        if (targets.ndim == 2) != (self.threshold is not None):
+            kind = "several labels" if targets.ndim == 2 else "a single label"
             raise UsageError(
                 f"The data have {kind} for each image, but the model was trained on other data.\n"
                 "Evaluate it with the data settings of its training, such as data.multilabel."
             )
-        logits = self(batch.images).float()
-        losses = self.loss(logits, batch.targets, reduction="none")
-        counted = counted_images(batch.positions, self.trainer)
-        self.mean_loss.update(losses[counted])
-        return logits, losses, counted
-
+        losses = self.loss(logits, targets, reduction="none")
         # ~ else
-        self.confusion.update(logits[counted], batch.targets[counted])
-        return score_batch(batch, logits, losses, counted, self.classes)
-
-    def _measure(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """Update the mean loss; return the logits, losses, and which images this process counts."""
-        logits = self(batch.images).float()
-        losses = functional.cross_entropy(logits, batch.targets, reduction="none")
+        losses = functional.cross_entropy(logits, targets, reduction="none")
+        # ~ endif
         counted = counted_images(batch.positions, self.trainer)
         self.mean_loss.update(losses[counted])
-        return logits, losses, counted
+        targets[~counted] = UNLABELLED
+        return logits, targets, losses
 
-        # ~ endif
     def on_test_epoch_end(self) -> None:
         """Log the test metrics, and compute the metrics of each class."""
         self._log_loss(self.tested_split)

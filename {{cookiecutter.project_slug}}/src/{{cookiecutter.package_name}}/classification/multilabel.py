@@ -6,6 +6,8 @@ from torch.nn import functional
 from torchmetrics import Metric
 from torchmetrics.functional.classification import multilabel_average_precision
 
+from .dataset import UNLABELLED
+
 
 def binary_cross_entropy(
     logits: Tensor,
@@ -56,8 +58,9 @@ class LabelMetrics(Metric):
 
     def update(self, logits: Tensor, targets: Tensor) -> None:
         """Add the logits [B, classes] of a batch, and its targets, int [B, classes]."""
-        self.logits.append(logits)
-        self.targets.append(targets)
+        counted = targets[:, 0] != UNLABELLED
+        self.logits.append(logits[counted])
+        self.targets.append(targets[counted])
 
     def compute(self) -> dict[str, Tensor]:
         """Return the means ``mAP`` and ``f1``, and set ``by_class``."""
