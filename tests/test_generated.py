@@ -87,6 +87,7 @@ SHARED = (
     "test_image_formats",
     "test_images",
     "test_loggers",
+    "test_many_channels",
     "test_metrics_file",
     "test_owner",
     "test_performance",

@@ -1,9 +1,7 @@
 """Data of four channels and 12 bits, through every command."""
 
 import json
-# ~ if cookiecutter.scope == "complete"
 import re
-# ~ endif
 import shutil
 from pathlib import Path
 
@@ -15,24 +13,14 @@ from PIL import Image
 
 from {{ cookiecutter.package_name }}.data.images import read_image
 from {{ cookiecutter.package_name }}.load_model import load_module
-# ~ if cookiecutter.scope == "complete"
 from {{ cookiecutter.package_name }}.settings.data import PixelFormat
 from {{ cookiecutter.package_name }}.task import model_input
 
-# ~ else
-from {{ cookiecutter.package_name }}.settings.data import PixelFormat
-
-# ~ endif
 import small
 
 CHANNELS = "data.channels=4"
-# ~ if cookiecutter.scope == "complete"
 OWN = (small.OWN, "data.root=own")
 COLOR_AND_CACHE = ("data.augment.color=0.2", "data.cache=disk", "data.cache_folder=cached")
-# ~ else
-OWN = (small.OWN, "data.root=own", "data.value_range=[0,4095]")
-COLOR_AND_CACHE = ("data.augment.color=0.2",)
-# ~ endif
 PLAIN = ("tracking=none", "trainer=cpu")
 
 
@@ -68,7 +56,6 @@ def test_four_channels_of_12_bits_are_trained_tested_and_predicted(own, train, c
     result = command("predict", checkpoint, f"source={photo}", *PLAIN)
     (row,) = json.loads((result / "predictions.json").read_text())
     assert row["image"] == "photo.npy"
-    # ~ if cookiecutter.scope == "complete"
     exported = command("export", checkpoint, *OWN, *PLAIN)
     content = json.loads((exported / "model.json").read_text())
     assert content["input"]["shape"] == ["batch", 4, 32, 32]
@@ -83,7 +70,6 @@ def test_four_channels_of_12_bits_are_trained_tested_and_predicted(own, train, c
     fitted = torch.from_numpy(names["fitted"]).permute(2, 0, 1)
     assert (fitted.float() - expected.float()).abs().max() <= 1
     assert names["image"].size == (48, 40)
-    # ~ endif
     with Image.open(result / "predictions" / "photo.jpg") as picture:
         assert picture.mode == "RGB"
 
@@ -111,12 +97,6 @@ def test_a_file_that_does_not_fit_stops_the_training_by_name(own, train, values,
         np.save(path, values)
     with pytest.raises(SystemExit, match=rf"\d\.npy cannot be read: {reason}"):
         train(*OWN, CHANNELS, "trainer.max_epochs=1")
-
-
-@pytest.mark.parametrize("bounds", ["[5,5]", "[0]", "yes"])
-def test_a_range_that_is_none_is_refused(train, bounds):
-    with pytest.raises(SystemExit, match=r"data\.value_range"):
-        train(f"data.value_range={bounds}")
 
 
 def test_a_module_takes_as_many_channels_as_the_settings_say(own, train):

@@ -6,7 +6,6 @@ import pytest
 from {{ cookiecutter.package_name }}.data.files import (
     files_below,
     folders_in,
-    images_below,
     list_images,
     split_folders,
 )
@@ -44,7 +43,7 @@ def test_a_source_without_images_is_refused(tmp_path):
 def test_images_are_found_at_any_depth_in_order(tmp_path):
     touch(tmp_path, "b.JPG", "a/z.png", "a/c/y.webp", "a.jpeg", "a/notes.txt")
     (tmp_path / "linked.jpg").symlink_to(tmp_path / "b.JPG")
-    found = below(tmp_path, images_below(tmp_path))
+    found = below(tmp_path, list_images(tmp_path).images)
     assert found == ["a/c/y.webp", "a/z.png", "a.jpeg", "b.JPG", "linked.jpg"]
 
 
@@ -86,7 +85,7 @@ def test_links_to_folders_are_followed_once_and_never_in_a_circle(tmp_path):
     }.items():
         (root / name).symlink_to(tmp_path / target, target_is_directory=True)
     (tmp_path / "elsewhere" / "circle").symlink_to(tmp_path, target_is_directory=True)
-    assert below(root, images_below(root)) == ["a/1.jpg", "b/2.jpg", "c/3.jpg"]
+    assert below(root, list_images(root).images) == ["a/1.jpg", "b/2.jpg", "c/3.jpg"]
     assert folders_in(root) == ["a", "again", "b", "c", "d", "up"]
 
 
@@ -132,12 +131,12 @@ def test_the_images_of_a_folder_are_the_same_when_taken_from_the_listing_of_the_
     found = below(tmp_path, listed.images_in(tmp_path / "a"))
     assert found == ["a/1.jpg", "a/b/2.jpg", "a/\U0010ffff.jpg"]
     for name in names:
-        assert listed.images_in(tmp_path / name) == images_below(tmp_path / name)
+        assert listed.images_in(tmp_path / name) == list_images(tmp_path / name).images
     (tmp_path / "ab" / "link").symlink_to(tmp_path / "a", target_is_directory=True)
     listed = list_images(tmp_path)
     assert below(tmp_path, listed.images_in(tmp_path / "ab"))[-1] == "ab/link/\U0010ffff.jpg"
     for name in names:
-        assert listed.images_in(tmp_path / name) == images_below(tmp_path / name)
+        assert listed.images_in(tmp_path / name) == list_images(tmp_path / name).images
 
 
 def test_the_files_of_a_data_set_are_listed_once(tmp_path, monkeypatch):

@@ -14,12 +14,12 @@ from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.trainer.connectors.logger_connector.logger_connector import (
     _LoggerConnector as Results,
 )
+from PIL import Image
 from rich.console import Console
 from rich.progress import Progress, TextColumn
 from rich.text import Text
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from {{ cookiecutter.package_name }}.data import images
 from {{ cookiecutter.package_name }}.run.folder import read_metrics
 from {{ cookiecutter.package_name }}.settings import hydra_launch
 from {{ cookiecutter.package_name }}.settings.check_settings import check
@@ -111,8 +111,7 @@ def test_a_training_opens_each_file_once_an_epoch(train, monkeypatch):
 
         return count
 
-    monkeypatch.setattr(images, "decode_jpeg", counted(images.decode_jpeg))
-    monkeypatch.setattr(images.Image, "open", counted(images.Image.open))
+    monkeypatch.setattr(Image, "open", counted(Image.open))
     train("trainer.max_epochs=3")
     times = [count for path, count in opened.items() if "train" in Path(path).parts]
     assert len(times) >= 40

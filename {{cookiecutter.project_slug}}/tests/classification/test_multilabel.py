@@ -25,9 +25,10 @@ def logits(*rows):
 
 
 def test_the_loss_is_the_mean_binary_cross_entropy_of_the_classes():
-    predicted, targets = logits([0.8, 0.4], [0.5, 0.5]), torch.tensor([[1, 0], [-1, -1]])
+    predicted, targets = logits([0.8, 0.4], [0.5, 0.5]), torch.tensor([[1, 0], [1, 1]])
     losses = binary_cross_entropy(predicted, targets, reduction="none")
-    assert losses.tolist() == pytest.approx([-(math.log(0.8) + math.log(0.6)) / 2, 0])
+    expected = [-(math.log(0.8) + math.log(0.6)) / 2, -math.log(0.5)]
+    assert losses.tolist() == pytest.approx(expected)
     smooth = binary_cross_entropy(predicted[:1], targets[:1], label_smoothing=0.2)
     first = 0.9 * math.log(0.8) + 0.1 * math.log(0.2)
     second = 0.1 * math.log(0.4) + 0.9 * math.log(0.6)

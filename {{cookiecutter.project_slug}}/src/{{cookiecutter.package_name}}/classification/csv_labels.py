@@ -5,11 +5,11 @@ import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from ..data.files import SUFFIXES, folder_of, images_below, split_of
+from ..data.files import SUFFIXES, folder_of, list_images, split_of
 from ..data.image_paths import check_inside, existing_form, find_images
 from ..data.reading_summary import MISSING, Reading
 from ..errors import UsageError
@@ -20,23 +20,10 @@ SEPARATORS = ";|,"
 UNLIKELY_SEPARATORS = " /"  # names of classes may contain them, too
 
 
-class LabelledImage(NamedTuple):
-    """An image that a row names."""
-
-    row: Row
-    path: str
-    labels: list[str]
-    split: str
-
-
 def read_csv(
     settings: CsvSettings, reading: Reading
 ) -> tuple[list[str], dict[str, list[tuple[str, Any]]]]:
     """Read the images and labels of ``data.root``, a CSV file or the folder that holds it.
-
-    Args:
-        settings: the settings of the data.
-        reading: the summary of what is read and left out.
 
     Returns:
         The class names, and for each split the path and the target of each image: the index of its
@@ -53,8 +40,7 @@ def read_csv(
     if "test" in tables and not {*columns.labels} & tables["test"][0].cells.keys():
         reading.note(f"{files['test']} has no labels, so it is not used for the test.")
         del tables["test"]
-    others = [table for split, table in tables.items() if split != "train"]
-    if any(find_columns(table, settings, reading) != columns for table in others):
+    if any(find_columns(table, settings, reading) != columns for table in tables.values()):
         raise UsageError(f"The CSV files in {folder} have different columns of labels or paths.")
     rows, splits = _labelled(tables, columns, reading)
     labels = _labels(rows, columns, settings)
@@ -70,9 +56,11 @@ def read_csv(
             )
     index = {name: position for position, name in enumerate(classes)}
     by_split: dict[str, list[tuple[str, Any]]] = {}
-    for image in images:
-        target = _target(image.labels, index, settings)
-        by_split.setdefault(image.split, []).append((image.path, target))
+    for path, (names, split, _) in images.items():
+        target: Any = index[names[0]] if not settings.multilabel else np.zeros(len(index), np.uint8)
+        if settings.multilabel:
+            target[[index[name] for name in names]] = 1
+        by_split.setdefault(split, []).append((path, target))
     if "train" not in by_split:
         raise UsageError(
             f"{folder}: the split column has {', '.join(by_split)}, but no row for train.\n"
@@ -94,17 +82,9 @@ def _labelled(
         reading.note(
             f"{tested[0].file} has no labels for test in {len(tested)} rows, so they are not used."
         )
-        kept = [index for index, split in enumerate(splits) if split != "test"]
-        rows, splits = [rows[index] for index in kept], [splits[index] for index in kept]
+        rows = [row for row, split in zip(rows, splits, strict=True) if split != "test"]
+        splits = [split for split in splits if split != "test"]
     return rows, splits
-
-
-def _target(labels: Sequence[str], index: Mapping[str, int], settings: CsvSettings) -> Any:
-    if not settings.multilabel:
-        return index[labels[0]]
-    target = np.zeros(len(index), dtype=np.uint8)
-    target[[index[name] for name in labels]] = 1
-    return target
 
 
 def _labels(rows: Sequence[Row], columns: Columns, settings: CsvSettings) -> list[list[str]]:
@@ -143,21 +123,17 @@ def _refuse_several_labels(rows: Sequence[Row], cells: Sequence[str]) -> None:
     """
     whole = set(cells)
     for sign in SEPARATORS + UNLIKELY_SEPARATORS:
-        parts = [{part.strip() for part in cell.split(sign)} for cell in whole]
-        counts = Counter(part for names in parts for part in names)
-        several = [names for names in parts if len(names) > 1]
-        lengths = {*map(len, several)}
-        few_words = len(several) > len(set().union(*several)) and len(lengths) > 1
+        parts = {cell: {part.strip() for part in cell.split(sign)} for cell in whole}
+        counts = Counter(part for names in parts.values() for part in names)
+        several = [names for names in parts.values() if len(names) > 1]
+        few_words = len(several) > len(set().union(*several)) and len({*map(len, several)}) > 1
         for row, cell in zip(rows, cells, strict=True):
-            if sign not in cell:
-                continue
-            names = {part.strip() for part in cell.split(sign)}
             if sign in UNLIKELY_SEPARATORS:
-                are_labels = few_words or names <= whole
+                are_labels = few_words or parts[cell] <= whole
                 separator = f" 'data.label_separator=\"{sign}\"'"
             else:
-                are_labels, separator = any(counts[name] > 1 for name in names), ""
-            if are_labels:
+                are_labels, separator = any(counts[name] > 1 for name in parts[cell]), ""
+            if sign in cell and are_labels:
                 raise row.error(
                     f"{cell!r} may be several labels",
                     f"If it is: data.multilabel=true{separator}. If it is a single name: "
@@ -172,26 +148,26 @@ def _images(
     columns: Columns,
     settings: CsvSettings,
     reading: Reading,
-) -> list[LabelledImage]:
-    """Return the images of the rows; repeated rows and missing images are left out."""
-    images: dict[str, LabelledImage] = {}
+) -> dict[str, tuple[list[str], str, Row]]:
+    """Return the labels, the split and the row of each image, by its path."""
+    images: dict[str, tuple[list[str], str, Row]] = {}
     paths = _paths(rows, columns.path, settings, reading)
     for row, path, names, split in zip(rows, paths, labels, splits, strict=True):
         if settings.skip_unreadable and not os.path.isfile(path):  # noqa: PTH113 - faster
             reading.leave_out("images", MISSING, path, split=split)
             continue
-        image = LabelledImage(row, path, sorted(set(names)), split)
+        image = (sorted(set(names)), split, row)
         before = images.setdefault(path, image)
-        if (before.labels, before.split) != (image.labels, image.split):
-            difference = "labels" if before.labels != image.labels else "split"
+        if before[:2] != image[:2]:
+            difference = "labels" if before[0] != image[0] else "split"
             raise row.error(
-                f"{row.cells[columns.path]} has other {difference} in line {before.row.line}",
+                f"{row.cells[columns.path]} has other {difference} in line {before[2].line}",
                 "Keep one of the rows. Several labels of an image belong into one row, such as "
                 "cat;dog, with data.multilabel=true",
             )
         if before is not image:
             reading.leave_out("rows", "repeated", row.file)
-    return list(images.values())
+    return images
 
 
 def _named_split(row: Row, column: str) -> str:
@@ -208,10 +184,9 @@ def _named_split(row: Row, column: str) -> str:
 
 
 def _paths(rows: Sequence[Row], column: str, settings: CsvSettings, reading: Reading) -> list[str]:
-    """Return the path of the image of each row.
+    """Return the path of the image of each row, relative to the folder of the CSV file.
 
-    Paths are relative to the folder of the CSV file. A name without folder or suffix stands for
-    the only image of this name at any depth.
+    A name without folder or suffix stands for the only image of this name at any depth.
     """
     for row in rows:
         if not row.cells[column]:
@@ -242,7 +217,7 @@ def _paths(rows: Sequence[Row], column: str, settings: CsvSettings, reading: Rea
 def _by_name(folder: Path) -> dict[str, str | None]:
     """Map the names of images, with and without suffix, to their paths; None if not unique."""
     by_name: dict[str, str | None] = {}
-    for path in images_below(folder):
+    for path in list_images(folder).images:
         relative = Path(path).relative_to(folder)
         names = {relative.name, relative.stem, relative.with_suffix("").as_posix()}
         for name in (unicodedata.normalize("NFC", name) for name in names):
@@ -253,28 +228,18 @@ def _by_name(folder: Path) -> dict[str, str | None]:
 def _check_path(row: Row, path: str, folder: Path, settings: CsvSettings) -> None:
     if not settings.outside_root:
         check_inside(folder, [Path(path)], source=row.file)
-    if not os.path.isfile(path):  # noqa: PTH113
-        if settings.skip_unreadable:
-            return
+    exists = os.path.isfile(path)  # noqa: PTH113 - faster than a Path
+    if not exists and not settings.skip_unreadable:
         raise row.error(
             f"there is no file {path}",
             "Paths are relative to the CSV file. Correct the path, or leave out such images: "
             "data.skip_unreadable=true",
         )
-    if Path(path).suffix.lower() not in SUFFIXES:
+    if exists and Path(path).suffix.lower() not in SUFFIXES:
         raise row.error(
             f"{path} is not an image of a format that is read: {' '.join(sorted(SUFFIXES))}",
             "Convert the image, or remove the row.",
         )
-
-
-def image_folder(root: Path, splits: Mapping[str, Sequence[tuple[str, Any]]]) -> Path:
-    """Return the innermost folder that holds all images which are in the folder of the data."""
-    whole = os.path.abspath(folder_of(root))  # noqa: PTH100 - strings are faster
-    folders = {os.path.dirname(path) for files in splits.values() for path, _ in files}  # noqa: PTH120
-    inside = [path for path in map(os.path.abspath, folders) if f"{path}/".startswith(f"{whole}/")]
-    common = os.path.commonpath(inside or [whole])
-    return folder_of(root) / os.path.relpath(common, whole)
 
 
 def _sorted_classes(labels: Sequence[Sequence[str]]) -> list[str]:

@@ -2,12 +2,14 @@
 
 import csv
 import io
+import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from ..data.files import is_hidden, split_of
+from ..data.files import folder_of, is_hidden, split_of
 from ..data.reading_summary import Reading
 from ..data.text_files import read_text
 from ..errors import UsageError
@@ -83,6 +85,15 @@ def find_files(root: Path) -> dict[str, Path]:
             f"Name the file to read, such as data.root={files[0]}"
         )
     return splits
+
+
+def image_folder(root: Path, splits: Mapping[str, Sequence[tuple[str, Any]]]) -> Path:
+    """Return the innermost folder that holds all images which are in the folder of the data."""
+    whole = os.path.abspath(folder_of(root))  # noqa: PTH100 - strings are faster
+    folders = {os.path.dirname(path) for files in splits.values() for path, _ in files}  # noqa: PTH120
+    inside = [path for path in map(os.path.abspath, folders) if f"{path}/".startswith(f"{whole}/")]
+    common = os.path.commonpath(inside or [whole])
+    return folder_of(root) / os.path.relpath(common, whole)
 
 
 def read_rows(file: Path) -> list[Row]:

@@ -21,13 +21,10 @@ FONT_SIZE = 13
 def draw_prediction(
     image: Tensor, target: Target, prediction: Prediction, classes: Sequence[str]
 ) -> Image.Image:
-    """Draw an image above its caption, which is green if the prediction is correct, else red.
+    """Draw an image, uint8 [C, H, W], above its caption.
 
-    Args:
-        image: uint8 tensor [C, H, W].
-        target: the annotation, or ``UNLABELLED``; the caption is then blue.
-        prediction: what the model has predicted.
-        classes: the class names.
+    The caption is green if the prediction is correct, red if it is wrong, and blue if the target is
+    ``UNLABELLED``.
     """
     lines = caption(target, prediction, classes).split("\n")
     color = WRONG if lines[1:] else RIGHT

@@ -7,7 +7,7 @@ from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.nn import functional
-from torchmetrics import MetricCollection, SumMetric
+from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionMatrix
 from torchvision.transforms import v2
 
@@ -102,8 +102,7 @@ class ClassificationModule(LightningModule):
         self.val_metrics = metrics.clone(prefix="val/")
         self.test_metrics = metrics.clone()
         # Lightning's mean would be wrong if processes measure different numbers of images.
-        self.loss_sum = SumMetric(nan_strategy="disable")
-        self.loss_count = SumMetric(nan_strategy="disable")
+        self.mean_loss = MeanMetric(nan_strategy="disable")
         self.confusion = MulticlassConfusionMatrix(count, **options)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -148,7 +147,8 @@ class ClassificationModule(LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Update the metrics with a batch."""
-        self.val_metrics.update(*self._add_loss(batch))
+        logits, targets, _ = self._measure(batch)
+        self.val_metrics.update(logits, targets)
 
     def on_validation_epoch_end(self) -> None:
         """Log the validation metrics."""
@@ -159,24 +159,21 @@ class ClassificationModule(LightningModule):
 
     def test_step(self, batch: Batch, batch_idx: int) -> StepResults:
         """Update the metrics with a batch, and return the results of its images."""
-        logits, targets = self._add_loss(batch)
+        logits, targets, losses = self._measure(batch)
         self.test_metrics.update(logits, targets)
+        counted = counted_images(batch.positions, self.trainer)
         # ~ if cookiecutter.scope == "complete"
         if self.threshold is None:
             self.confusion.update(logits, targets)
-        counted = counted_images(batch.positions, self.trainer)
-        losses = self.loss(logits, batch.targets, reduction="none")
         return score_batch(batch, logits, losses, counted, self.classes, self.threshold)
 
-        # ~ else
+    # ~ else
         self.confusion.update(logits, targets)
-        counted = counted_images(batch.positions, self.trainer)
-        losses = functional.cross_entropy(logits, batch.targets, reduction="none")
         return score_batch(batch, logits, losses, counted, self.classes)
 
-        # ~ endif
-    def _add_loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Add a batch to the mean loss, and return its logits and targets.
+    # ~ endif
+    def _measure(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Add a batch to the mean loss, and return its logits, targets and losses.
 
         # ~ if cookiecutter.scope == "complete"
         Images that another process measures, too, get the target ``UNLABELLED`` in this process.
@@ -188,7 +185,7 @@ class ClassificationModule(LightningModule):
         Images that another process measures, too, get the target ``UNLABELLED`` in this process.
         # ~ endif
         """
-        logits, targets = self(batch.images).float(), batch.targets
+        logits, targets = self(batch.images).float(), batch.targets.clone()
         # ~ if cookiecutter.scope == "complete"
         if (targets.ndim == 2) != (self.threshold is not None):
             kind = "several labels" if targets.ndim == 2 else "a single label"
@@ -196,23 +193,14 @@ class ClassificationModule(LightningModule):
                 f"The data have {kind} for each image, but the model was trained on other data.\n"
                 "Evaluate it with the data settings of its training, such as data.multilabel."
             )
-        # ~ endif
-        count = len(targets)
-        if self.trainer.world_size > 1:
-            counted = counted_images(batch.positions, self.trainer)
-            targets = targets.clone()
-            targets[~counted] = UNLABELLED
-            count = int(counted.sum())
-        # ~ if cookiecutter.scope == "complete"
-        losses = self.loss(logits, targets, ignore_index=UNLABELLED, reduction="none")
+        losses = self.loss(logits, targets, reduction="none")
         # ~ else
-        losses = functional.cross_entropy(
-            logits, targets, ignore_index=UNLABELLED, reduction="none"
-        )
+        losses = functional.cross_entropy(logits, targets, reduction="none")
         # ~ endif
-        self.loss_sum.update(losses.sum())
-        self.loss_count.update(count)
-        return logits, targets
+        counted = counted_images(batch.positions, self.trainer)
+        self.mean_loss.update(losses[counted])
+        targets[~counted] = UNLABELLED
+        return logits, targets, losses
 
     def on_test_epoch_end(self) -> None:
         """Log the test metrics, and compute the metrics of each class."""
@@ -238,9 +226,8 @@ class ClassificationModule(LightningModule):
 
         # ~ endif
     def _log_loss(self, split: str) -> None:
-        self.log(f"{split}/loss", self.loss_sum.compute() / self.loss_count.compute())
-        self.loss_sum.reset()
-        self.loss_count.reset()
+        self.log(f"{split}/loss", self.mean_loss.compute())
+        self.mean_loss.reset()
 
     def scores_by_class(self) -> ClassScores:
         # ~ if cookiecutter.scope == "complete"

@@ -15,7 +15,6 @@ def binary_cross_entropy(
     *,
     weight: Tensor | None = None,
     label_smoothing: float = 0.0,
-    ignore_index: int = UNLABELLED,
     reduction: str = "mean",
 ) -> Tensor:
     """Compute the binary cross-entropy, averaged over the classes.
@@ -24,16 +23,14 @@ def binary_cross_entropy(
 
     Args:
         logits: float tensor [B, classes].
-        targets: tensor [B, classes] of values from 0 to 1; a row of ``ignore_index`` has no loss.
+        targets: tensor [B, classes] of values from 0 to 1.
         weight: weights of the classes, float tensor [classes].
         label_smoothing: fraction of each target that is replaced by 1/2.
-        ignore_index: the value that marks the rows to ignore.
         reduction: ``mean`` of the images, or ``none`` for a tensor [B].
     """
     smoothed = targets.float() * (1 - label_smoothing) + label_smoothing / 2
     losses = functional.binary_cross_entropy_with_logits(logits, smoothed, weight, reduction="none")
-    losses = losses.mean(dim=1).where(targets[:, 0] != ignore_index, 0)
-    return losses.mean() if reduction == "mean" else losses
+    return losses.mean() if reduction == "mean" else losses.mean(dim=1)
 
 
 class LabelMetrics(Metric):

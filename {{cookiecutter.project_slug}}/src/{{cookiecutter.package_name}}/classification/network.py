@@ -54,14 +54,7 @@ class Classifier(nn.Module):
 
     # ~ endif
     def forward(self, images: Tensor) -> Tensor:
-        """Compute the logits of each class.
-
-        Args:
-            images: uint8 tensor [B, C, H, W], or a float tensor in the range 0 to 255.
-
-        Returns:
-            float tensor [B, classes].
-        """
+        """Return the logits [B, classes] of images [B, C, H, W], uint8 or float from 0 to 255."""
         logits: Tensor = self.backbone(self.normalisation(images))
         return logits
 
@@ -84,11 +77,7 @@ def build_network(
     name = settings.backbone
     if not name.startswith("hf-hub:"):
         check_name(name)
-    options: dict[str, Any] = {
-        "num_classes": classes,
-        "in_chans": channels,
-        "drop_rate": settings.drop_rate,
-    }
+    options: dict[str, Any] = {"num_classes": classes, "in_chans": channels}
     config = timm.get_pretrained_cfg(name)
     if config is not None and config.fixed_input_size:  # such as most vision transformers
         options["img_size"] = image_size
@@ -98,7 +87,9 @@ def build_network(
     pretrained = bool(settings.pretrained) and download
     # ~ endif
     with explain_failed_download(name, pretrained=pretrained):
-        backbone = timm.create_model(name, pretrained=pretrained, **options)
+        backbone = timm.create_model(
+            name, pretrained=pretrained, drop_rate=settings.drop_rate, **options
+        )
     trained = backbone.pretrained_cfg
     # ~ if cookiecutter.scope == "complete"
     network = Classifier(backbone, normalisation_for(trained["mean"], trained["std"], channels))

@@ -83,7 +83,7 @@ def score_batch(
     threshold: float | None,
     # ~ endif
 ) -> StepResults:
-    """Compute the results of a batch.
+    """Compute the results of the counted images of a batch.
 
     The probability of every class counts as a prediction of that class, so that a threshold is the
     # ~ if cookiecutter.scope == "complete"
@@ -99,7 +99,7 @@ def score_batch(
         batch: the images and their targets.
         logits: float tensor [B, classes].
         losses: float tensor [B].
-        counted: bool tensor [B], true for the images that this process counts.
+        counted: bool tensor [B].
         classes: the class names.
         # ~ if cookiecutter.scope == "complete"
         threshold: as for ``decide``.

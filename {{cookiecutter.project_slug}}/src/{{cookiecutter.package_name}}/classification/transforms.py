@@ -8,8 +8,6 @@ from torchvision.transforms import v2
 
 # ~ if cookiecutter.scope == "complete"
 from ..data.augment import random_steps
-# ~ else
-from ..data.color import color_jitter
 # ~ endif
 from ..data.resize import Fit
 from ..settings.classification import DataSettings
@@ -27,7 +25,7 @@ def train_transform(settings: DataSettings) -> Transform:
     if augment.flip:
         steps.append(v2.RandomHorizontalFlip(augment.flip))
     if augment.color:
-        steps.append(color_jitter(augment.color, settings.channels))
+        steps.append(v2.ColorJitter(augment.color, augment.color, augment.color))
     # ~ endif
     composed: Transform = v2.Compose(steps)
     return composed

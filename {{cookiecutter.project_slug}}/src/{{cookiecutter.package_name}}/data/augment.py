@@ -7,13 +7,12 @@ from torch import Tensor, nn
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from ..settings.data import AugmentSettings
 # ~ if cookiecutter.task == "classification"
-from .color import color_jitter
+from ..settings.data import AugmentSettings
 from .resize import GREY
 
 # ~ else
-from .color import color_jitter
+from ..settings.data import AugmentSettings
 
 # ~ endif
 BLUR = (0.3, 2.0)  # standard deviation of the blur in pixels
@@ -89,4 +88,24 @@ class Erase(nn.Module):
     def forward(self, image: Tensor, *targets: Any) -> Any:
         """Change an image, uint8 [C, H, W]; return the targets, if there are any, unchanged."""
         changed = tv_tensors.wrap(self.erasing(image.as_subclass(Tensor)), like=image)
+        return (changed, *targets) if targets else changed
+
+
+def color_jitter(strength: float, channels: int) -> nn.Module:
+    """Return torchvision's ``ColorJitter``, in a form for images with other channels than RGB."""
+    jitter: nn.Module = v2.ColorJitter(brightness=strength, contrast=strength, saturation=strength)
+    return jitter if channels == 3 else _JitterOfPlanes(jitter)
+
+
+class _JitterOfPlanes(nn.Module):
+    """Change brightness and contrast by the same factor in each channel, as in a grey image."""
+
+    def __init__(self, jitter: nn.Module) -> None:
+        super().__init__()
+        self.jitter = jitter
+
+    def forward(self, image: Tensor, *targets: Any) -> Any:
+        """Change an image, uint8 [C, H, W]; return the targets, if there are any, unchanged."""
+        planes = self.jitter(image.as_subclass(Tensor)[:, None])[:, 0]
+        changed = tv_tensors.wrap(planes, like=image)
         return (changed, *targets) if targets else changed

@@ -22,7 +22,7 @@ MAX_OPENED = 200  # files whose frames are counted
 def note_repeated(paths: Mapping[str, Sequence[str]], reading: Reading) -> None:
     """Note files that are listed twice in a split, or in two splits."""
     total = sum(map(len, paths.values()))
-    text = "\n".join(["", *chain.from_iterable(paths.values())])  # faster than path by path
+    text = "\n".join(["", *chain(*paths.values())])  # faster than path by path
     if 0 < text.count(f"\n{os.sep}") < total or "/../" in text:
         paths = {split: [*map(os.path.abspath, part)] for split, part in paths.items()}
     if len(set().union(*paths.values())) == total:
@@ -36,23 +36,20 @@ def note_repeated(paths: Mapping[str, Sequence[str]], reading: Reading) -> None:
             else:
                 first[name] = split
     for (earlier, split), again in repeated.items():
-        if earlier == split:
-            reading.note(
-                f"{split} lists {number_of(len(again), 'files')} twice, such as {again[0]}. Each "
-                "entry is an image of its own, without the annotations of the other entry."
-            )
-        else:
-            reading.note(
-                f"{earlier} and {split} have {number_of(len(again), 'files')} in common, such as "
-                f"{again[0]}: the scores of {split} will be too good."
-            )
+        files = number_of(len(again), "files")
+        reading.note(
+            f"{split} lists {files} twice, such as {again[0]}. Each entry is an image of its own, "
+            "without the annotations of the other entry."
+            if earlier == split
+            else f"{earlier} and {split} have {files} in common, such as {again[0]}: the scores of "
+            f"{split} will be too good."
+        )
 
 
 def note_frames(paths: Mapping[str, Sequence[str]], reading: Reading) -> None:
     """Note animations and TIFF files of several pages; of many files, only some are opened."""
-    # Slices are compared faster than suffixes.
-    ends = {".gif", ".png", ".tif", "avif", "tiff", "webp"}
-    files = [path for part in paths.values() for path in part if path[-4:].lower() in ends]
+    ends = (".avif", ".gif", ".png", ".tif", ".tiff", ".webp")
+    files = [path for path in chain(*paths.values()) if path[-5:].lower().endswith(ends)]
     opened = files[:: len(files) // MAX_OPENED + 1]
     several: list[str] = []
     for path in opened:
@@ -61,18 +58,18 @@ def note_frames(paths: Mapping[str, Sequence[str]], reading: Reading) -> None:
     if several:
         reading.note(
             f"{len(several)} of {number_of(len(opened), 'files')} have several frames or pages, "
+            # ~ if cookiecutter.scope == "complete"
             f"such as {several[0]}. The first frame is used; pages of a TIFF file are read as the "
             "channels of a single image. If each is an image, save it as a file of its own."
+            # ~ else
+            f"such as {several[0]}. The first frame is used; TIFF files of several pages are not "
+            "read. If each is an image, save it as a file of its own."
+            # ~ endif
         )
 
 
 def check_outside_runs(datasets: Datasets, root: Path, runs: Path) -> None:
-    """Check that no picture that a run has written is read as an image of the data set.
-
-    Args:
-        datasets: the data sets of the splits.
-        root: the folder of the data set, or its annotation file.
-        runs: the folder of the runs.
+    """Check that no picture of the folder of the runs is read as an image of the data set.
 
     Raises:
         UsageError: for the first image below ``runs`` if that folder is below ``root``.
@@ -104,23 +101,16 @@ def check_learnable(reading: Reading) -> None:
         counts = reading.objects.get(split)
         if counts is not None and not any(counts.values()):
             verb = "learn" if split == "train" else "measure"
-            if reading.counted == "images":
-                reason, source = f"no image of {', '.join(counts)}", "folders"
-            else:
-                number = number_of(reading.images[split], "images")
-                reason = f"{number}, but not a single annotated object of {', '.join(counts)}"
-                source = "annotations"
+            left_out = "\n".join(reading.lines()[1:])
             raise UsageError(
-                f"{split} has {reason}, so there is nothing to {verb}.\n"
-                + "\n".join(reading.lines()[1:])
-                + f"\nCheck the {source} of this split."
+                f"{split} has {number_of(reading.images[split], 'images')}, but no "
+                f"{reading.counted} of {', '.join(counts)}, so there is nothing to {verb}.\n"
+                f"{left_out}\nCheck the folders and the annotations of this split."
             )
     trained = reading.objects.get("train", {})
     present = [name for name, count in trained.items() if count]
-    all_labelled = {trained[name] for name in present} == {reading.images.get("train")}
-    if (len(present) == 1 and reading.counted == "images") or (
-        reading.counted == "labels" and all_labelled
-    ):
+    same = {trained[name] for name in present} == {reading.images.get("train")}
+    if same and reading.counted != "objects":
         remedy = "Add images of other classes to train."
         if reading.new_splits:
             remedy += (

@@ -91,10 +91,7 @@ class DataModule(LightningDataModule):
         # ~ endif
 
     def check_samples(self) -> None:
-        """Read a few images of val and test, so that their faults are reported before training.
-
-        Otherwise, a fault of all images of a split, such as a wrong number of channels, would be
-        reported after the first epoch or, in test, after the last one.
+        """Read a few images of val and test, so that a fault of all is reported before training.
 
         Raises:
             UnreadableImageError: if an image is unreadable without ``skip_unreadable``.
@@ -123,9 +120,8 @@ class DataModule(LightningDataModule):
         self, dataset: SizedDataset | SeededSamples, sampler: TrainingSampler | None = None
     ) -> DataLoader[Any]:
         """Build a data loader with the settings of ``loader``, in order without a sampler."""
-        workers = (
-            usable_workers() if self.settings.workers == "auto" else int(self.settings.workers)
-        )
+        given = self.settings.workers
+        workers = usable_workers() if given == "auto" else int(given)
         samples = cast("Dataset[Any]", dataset)
         arguments: dict[str, Any] = {
             "batch_size": sampler.batch_size if sampler else self.settings.batch_size,
@@ -161,7 +157,7 @@ class DataModule(LightningDataModule):
         self.unreadable.update(state_dict["unreadable"])
 
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """Record the unreadable images of a batch, or raise an error.
+        """Record the unreadable images of a batch.
 
         Raises:
             UsageError: if an image is unreadable without ``skip_unreadable``, or if all images are.
@@ -179,17 +175,11 @@ class DataModule(LightningDataModule):
 
 
 def counted_images(positions: Tensor, trainer: Trainer) -> Tensor:
-    """Select the images of a batch that this process measures, so that no image counts twice.
+    """Return which images of a batch this process measures, so that no image counts twice.
 
     Lightning's sampler gives image ``i`` to process ``i % world_size``. It repeats the first images
-    where a process would otherwise get fewer images than other processes.
-
-    Args:
-        positions: int64 tensor [B], the index of each image in the data set.
-        trainer: its ``global_rank`` and ``world_size`` are used.
-
-    Returns:
-        bool tensor [B], true for the images that this process measures.
+    where a process would otherwise get fewer images than other processes. ``positions``, int64 [B],
+    are the indices of the images in the data set; the result is a bool tensor [B].
     """
     return positions % trainer.world_size == trainer.global_rank
 

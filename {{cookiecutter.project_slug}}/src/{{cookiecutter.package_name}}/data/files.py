@@ -12,12 +12,15 @@ from PIL import features
 from ..errors import UsageError
 
 SUFFIXES = frozenset({
+    # ~ if cookiecutter.scope == "complete"
     ".bmp", ".gif", ".jpeg", ".jpg", ".npy", ".png", ".tif", ".tiff", ".webp",
+    # ~ else
+    ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp",
+    # ~ endif
     *([".avif"] if features.check("avif") else []),
     *([".heic", ".heif"] if find_spec("pillow_heif") else []),
 })  # fmt: skip
-# Images and films that are not read unless SUFFIXES has them, too. They are counted, so that their
-# loss is not overlooked.
+# Images and films that are counted, but not read unless SUFFIXES has them, too.
 UNSUPPORTED = frozenset({
     ".apng", ".arw", ".avi", ".avif", ".cr2", ".cr3", ".dcm", ".dng", ".exr", ".fits", ".hdr",
     ".heic", ".heif", ".ico", ".j2k", ".jfif", ".jp2", ".jpe", ".jxl", ".m4v", ".mkv", ".mov",
@@ -44,9 +47,9 @@ class ListedFiles(NamedTuple):
     repeated: list[str]  # links that are not followed, since they lead to other listed folders
 
     def images_in(self, folder: str | Path) -> list[str]:
-        """Return the images below one of the folders, as ``images_below`` does."""
+        """Return the images below one of the folders, as ``list_images`` does."""
         if self.repeated:  # such a link may lead from this folder to another one
-            return images_below(folder)
+            return list_images(folder).images
         parts = Path(folder).parts
 
         def beginning(path: str) -> tuple[str, ...]:
@@ -55,7 +58,7 @@ class ListedFiles(NamedTuple):
         # The paths are sorted by their parts: a/1.jpg is before a.jpg.
         first = bisect_left(self.images, parts, key=beginning)
         end = bisect_right(self.images, parts, key=beginning)
-        return self.images[first:end] or images_below(folder)
+        return self.images[first:end] or list_images(folder).images
 
 
 def is_hidden(name: str) -> bool:
@@ -78,7 +81,7 @@ def files_below(
     Args:
         folder: the folder, whose own name may be that of a hidden folder.
         skipped: a list to which hidden files and folders and broken links are appended.
-        repeated: a list to which links to folders are appended that are not followed.
+        repeated: a list to which links that are not followed are appended.
     """
     files: list[str] = []
     listed = [os.path.realpath(folder)]
@@ -101,11 +104,11 @@ def files_below(
                 files.append(f"{start}{name}")
             elif _is(other.is_dir) and not is_hidden(name):
                 if other.is_symlink():
-                    target = os.path.realpath(other.path)
-                    if any(_overlap(target, known) for known in listed):
+                    link = os.path.realpath(other.path)
+                    if any(os.path.commonpath([link, known]) in {link, known} for known in listed):
                         repeated.append(other.path)
                         continue
-                    listed.append(target)
+                    listed.append(link)
                 add(other.path)
             elif other.is_symlink() or is_hidden(name):
                 skipped.append(other.path)
@@ -122,11 +125,6 @@ def _is(kind: Callable[[], bool]) -> bool:
         return False
 
 
-def _overlap(first: str, second: str) -> bool:
-    """Return whether one of the folders contains the other or they are the same folder."""
-    return os.path.commonpath([first, second]) in {first, second}
-
-
 def list_images(folder: str | Path) -> ListedFiles:
     """List the images below a folder, and the files that are left out."""
     files = ListedFiles([], [], [], [])
@@ -137,11 +135,6 @@ def list_images(folder: str | Path) -> ListedFiles:
         elif suffix in UNSUPPORTED or "." not in path[path.rfind(os.sep) :]:
             files.unsupported.append(path)
     return files
-
-
-def images_below(folder: str | Path) -> list[str]:
-    """Return the sorted paths of all files below a folder that have a suffix of ``SUFFIXES``."""
-    return list_images(folder).images
 
 
 def folders_in(folder: str | Path) -> list[str]:
@@ -166,11 +159,9 @@ def split_of(word: str) -> str | None:
 
 
 def split_folders(folder: Path) -> dict[str, Path]:
-    """Return the folders in a folder that are named after a split, in any case of letters.
+    """Return the folders of ``train``, ``val`` and ``test`` in a folder, as far as they exist.
 
-    Returns:
-        The folders with the keys ``train``, ``val`` and ``test``, in this order, as far as they
-        exist.
+    Their names are those of ``SPLIT_NAMES``, in any case of letters.
 
     Raises:
         UsageError: if there is no such folder, or two folders are named after the same split.
@@ -193,15 +184,12 @@ def relative_names(paths: Iterable[str | Path], root: Path) -> list[str]:
     """Return paths relative to the data set, with ``/`` on every system."""
     folder = folder_of(root)
     prefix = f"{folder}{os.sep}"
-    inside = [
+    inside = (
         path[len(prefix) :] if path.startswith(prefix) else os.path.relpath(path, folder)
         for path in map(str, paths)
-    ]
+    )
     # Bytes that are not UTF-8 become escapes, as in the files that write_csv writes.
-    return [
-        name if name.isascii() else name.encode(errors="backslashreplace").decode()
-        for name in (inside if os.sep == "/" else [name.replace(os.sep, "/") for name in inside])
-    ]
+    return [name.replace(os.sep, "/").encode(errors="backslashreplace").decode() for name in inside]
 
 
 def folder_of(root: Path) -> Path:

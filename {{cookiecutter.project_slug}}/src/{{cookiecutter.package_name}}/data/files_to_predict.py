@@ -22,10 +22,7 @@ log = logging.getLogger(__name__)
 
 
 def find_sources(source: str) -> list[Path]:
-    """Return the sorted paths of the files to predict.
-
-    Args:
-        source: a file, a folder (searched at any depth) or a glob.
+    """Return the sorted paths of a file, of the files below a folder, or of those of a glob.
 
     Raises:
         UsageError: if there is no such file with a known suffix.
@@ -39,11 +36,8 @@ def find_sources(source: str) -> list[Path]:
     paths = sorted(Path(name) for name in names)
     unread = [path for path in paths if path.suffix.lower() in UNSUPPORTED - SUFFIXES_READ]
     if unread:
-        log.warning(
-            "Files of formats that are not supported are left out: %d. The first is %s.",
-            len(unread),
-            unread[0],
-        )
+        text = "Files of formats that are not supported are left out: %d. The first is %s."
+        log.warning(text, len(unread), unread[0])
     files = [path for path in paths if path.suffix.lower() in SUFFIXES_READ and path.is_file()]
     if not files:
         raise UsageError(

@@ -1,12 +1,17 @@
+# ~ if cookiecutter.scope == "complete"
 """Open image files of any format, depth and number of channels, and convert them to 8 bits."""
 
+# ~ else
+"""Open image files of any format and depth, and convert them to 8 bits."""
+
+# ~ endif
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib import import_module
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 from torchcodec.decoders import decode_png
 
@@ -16,12 +21,14 @@ Image.MAX_IMAGE_PIXELS = None  # data.max_pixels takes the place of Pillow's lim
 BITS_PER_SAMPLE, PHOTOMETRIC, ORIENTATION = 258, 262, 274  # tags of TIFF, the last also of Exif
 KIND_OF_PAGE, SAMPLES, SAMPLE_FORMAT = 254, 277, 339  # further tags of TIFF
 SIGNED = 2  # the value of SAMPLE_FORMAT for numbers with a sign
-SEPARATED = 5  # the value of PHOTOMETRIC for CMYK
 UNREADABLE = (OSError, RuntimeError, SyntaxError, ValueError)  # errors of decoders
+# ~ if cookiecutter.scope == "complete"
+SEPARATED = 5  # the value of PHOTOMETRIC for CMYK
 INKS = (
     "its channels are the inks of a print (CMYK), not measured values: convert it to RGB, with "
     "opacity for data.channels=4; if they are measured, save them as a NumPy file"
 )
+# ~ endif
 TOLERANCE = 0.01  # floats from 0 to 1 may exceed these bounds by this much, and are cut off
 with suppress(ImportError):  # an optional package
     import_module("pillow_heif").register_heif_opener()
@@ -29,24 +36,26 @@ with suppress(ImportError):  # an optional package
 
 @contextmanager
 def opened(path: str, pixels: PixelFormat) -> Iterator[Image.Image | np.ndarray]:
-    """Open an image file.
+    """Open an image file; a damaged file, or one that is too large, raises one of ``UNREADABLE``.
 
     Yields:
+        # ~ if cookiecutter.scope == "complete"
         The upright values [H, W, C] of a file of NumPy, of more than 8 bits or of many channels;
         otherwise a Pillow image of 8 bits, of which only the header has been read.
-
-    Raises:
-        OSError, RuntimeError, SyntaxError, ValueError: if the file cannot be read, or has more
-            than ``max_pixels`` pixels.
+        # ~ else
+        The upright values [H, W, C] of a file of more than 8 bits; otherwise a Pillow image of 8
+        bits, of which only the header has been read.
+        # ~ endif
     """
-    suffix = path.lower().rpartition(".")[2]
-    is_tiff = suffix in {"tif", "tiff"}
-    if suffix == "npy":
+    is_tiff = path.lower().endswith((".tif", ".tiff"))
+    # ~ if cookiecutter.scope == "complete"
+    if path.lower().endswith(".npy"):
         yield _read_numpy(path, pixels)
         return
     if is_tiff and pixels.channels not in {1, 3}:  # Pillow reads some of them, as other colours
         yield _read_tiff(path, pixels)
         return
+    # ~ endif
     try:
         file = open_image(path)
     except UnidentifiedImageError:
@@ -56,16 +65,14 @@ def opened(path: str, pixels: PixelFormat) -> Iterator[Image.Image | np.ndarray]
         return
     with file:
         _check_size(file.height, file.width, pixels)
-        if isinstance(file, TiffImageFile) and _needs_tifffile(file):
+        if isinstance(file, TiffImageFile) and _exceeds_pillow(file):
             yield _read_tiff(path, pixels)
         elif file.mode.startswith(("I", "F")):  # grey
-            values = np.asarray(ImageOps.exif_transpose(file))[..., None]
+            values = upright(np.asarray(file)[..., None], shown_orientation(file))
             yield 65535 - values if _is_negative(file) else values
         elif file.format == "PNG" and png_bits(path) == 16:  # Pillow would drop 8 of them
             image = decode_png(path, mode="UNCHANGED", output_dtype="auto")
             yield image.permute(1, 2, 0).numpy()
-        elif isinstance(file, TiffImageFile) and max(file.tag_v2.get(BITS_PER_SAMPLE, (8,))) > 8:
-            yield _read_tiff(path, pixels)
         else:
             yield file
 
@@ -84,13 +91,14 @@ def _is_negative(file: Image.Image) -> bool:
     return is_grey and isinstance(file, TiffImageFile) and file.tag_v2.get(PHOTOMETRIC) == 0
 
 
-def _needs_tifffile(file: TiffImageFile) -> bool:
-    """Return whether Pillow would mistake a sign, or leave out a channel or pages of the size."""
-    signed = file.tag_v2.get(SAMPLE_FORMAT, (1,))[0] == SIGNED
+def _exceeds_pillow(file: TiffImageFile) -> bool:
+    """Return whether Pillow would mistake a sign, or leave out bits, a channel or equal pages."""
+    tags, size, is_grey = file.tag_v2, file.size, file.mode.startswith(("I", "F"))
+    signed = tags.get(SAMPLE_FORMAT, (1,))[0] == SIGNED
     mistaken = file.mode == "I" if not signed else file.mode not in {"I", "F"}
-    if mistaken or file.tag_v2.get(SAMPLES, 1) > len(file.getbands()):
+    lossy = not is_grey and max(tags.get(BITS_PER_SAMPLE, (8,))) > 8
+    if mistaken or lossy or tags.get(SAMPLES, 1) > len(file.getbands()):
         return True
-    size = file.size
     try:
         file.seek(1)
         # A page that is a smaller copy, or tells the opacity, is not a part of the image.
@@ -115,6 +123,7 @@ def _check_size(height: int, width: int, pixels: PixelFormat) -> None:
         )
 
 
+# ~ if cookiecutter.scope == "complete"
 def _read_numpy(path: str, pixels: PixelFormat) -> np.ndarray:
     stored = np.lib.format.open_memmap(path, mode="r")  # only the header is read
     values = _channels_last(stored, pixels.channels)
@@ -154,6 +163,16 @@ def _channels_last(values: np.ndarray, channels: int) -> np.ndarray:
     raise ValueError(f"it has {shape} values, but data.channels={channels}")
 
 
+# ~ else
+def _read_tiff(_path: str, _pixels: PixelFormat) -> np.ndarray:
+    """Refuse a TIFF file that Pillow does not read as it is."""
+    raise ValueError(
+        "TIFF files with such channels, pages or bits are not supported: save each page as a PNG "
+        "file of 8 or 16 bits, in grey or RGB"
+    )
+
+
+# ~ endif
 def upright(values: np.ndarray, orientation: int) -> np.ndarray:
     """Turn an image [H, W, C] as its orientation, 1 to 8 as Exif defines it, says."""
     if orientation in {5, 6, 7, 8}:
@@ -165,6 +184,7 @@ def upright(values: np.ndarray, orientation: int) -> np.ndarray:
     return np.ascontiguousarray(values)
 
 
+# ~ if cookiecutter.scope == "complete"
 def orientation_of(file: Image.Image | bytes) -> int:
     """Return the orientation, 1 to 8, of Exif data, or of an image: from Exif or else from XMP."""
     with suppress(*UNREADABLE, KeyError, TypeError, struct.error):  # if the metadata are damaged
@@ -178,20 +198,30 @@ def orientation_of(file: Image.Image | bytes) -> int:
     return 1
 
 
-def to_channels(content: Image.Image | np.ndarray, pixels: PixelFormat) -> np.ndarray:
-    """Convert what ``opened`` yields to 8 bits.
+# ~ else
+def orientation_of(file: Image.Image) -> int:
+    """Return the orientation of an image, 1 to 8, from Exif or else from XMP."""
+    with suppress(*UNREADABLE, KeyError, TypeError, struct.error):  # if the metadata are damaged
+        orientation = int(file.getexif().get(ORIENTATION, 1))
+        return orientation if orientation in range(1, 9) else 1
+    return 1
 
-    Returns:
-        uint8 array [H, W, channels]. For three channels, grey is repeated, other colours become
-        RGB and transparent parts white.
+
+# ~ endif
+def shown_orientation(file: Image.Image) -> int:
+    """Return the orientation by which an image must be turned; Pillow turns TIFF files itself."""
+    return 1 if file.format == "TIFF" else orientation_of(file)
+
+
+def to_channels(content: Image.Image | np.ndarray, pixels: PixelFormat) -> np.ndarray:
+    """Convert what ``opened`` yields to uint8 values [H, W, channels], as ``read_image`` says.
 
     Raises:
-        ValueError: for another number of channels, or values that cannot be scaled because
-            ``value_range`` is null.
+        ValueError: for another number of channels, or values that cannot be scaled.
     """
     three = pixels.channels == 3
     if isinstance(content, Image.Image):
-        values = _bands(ImageOps.exif_transpose(content), rgb=three)
+        values = upright(_bands(content, rgb=three), shown_orientation(content))
     elif three and content.shape[2] in {2, 4}:  # the last channel of such a PNG is opacity
         opacity = content[..., -1:].astype(np.float32) / np.iinfo(content.dtype).max
         color = to_8_bits(content[..., :-1], pixels.value_range)
@@ -212,8 +242,10 @@ def _bands(image: Image.Image, *, rgb: bool) -> np.ndarray:
             image = image.convert("RGBA")
             image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
         return np.array(image.convert("RGB"))
+    # ~ if cookiecutter.scope == "complete"
     if image.mode == "CMYK":
         raise ValueError(INKS)
+    # ~ endif
     if image.mode in {"1", "P", "PA"}:
         color = "RGBA" if image.has_transparency_data else "RGB"
         image = image.convert("L" if image.mode == "1" else color)
@@ -228,15 +260,16 @@ def to_8_bits(values: np.ndarray, value_range: tuple[float, float] | None) -> np
     it, floats must be from 0 to 1.
 
     Raises:
-        ValueError: for values that are not numbers, or cannot be scaled because ``value_range`` is
-            None.
+        ValueError: for values that are not numbers, or that need a ``value_range``.
     """
     if values.dtype == np.uint8:
         return values
+    # ~ if cookiecutter.scope == "complete"
     if values.dtype == np.bool_:
         return values.astype(np.uint8) * np.uint8(255)
     if values.dtype.kind not in "fiu":
         raise ValueError(f"its values are of the type {values.dtype}")
+    # ~ endif
     invalid = int((~np.isfinite(values)).sum())
     if invalid:
         raise ValueError(f"{invalid} of its values are not numbers or infinite")
@@ -250,6 +283,5 @@ def to_8_bits(values: np.ndarray, value_range: tuple[float, float] | None) -> np
         value_range = (0.0, 1.0)
     low, high = value_range
     precise = np.float32 if values.dtype.itemsize <= 2 else np.float64
-    scaled: np.ndarray = values.astype(precise)
-    scaled = (scaled - low) * (255 / (high - low))
+    scaled: np.ndarray = (values.astype(precise) - low) * (255 / (high - low))
     return scaled.clip(0, 255).round().astype(np.uint8)

@@ -1,25 +1,31 @@
 """Read image files as 8-bit images."""
 
-import io
+# ~ if cookiecutter.scope == "complete"
 from contextlib import suppress
+# ~ endif
 from pathlib import Path
 from typing import NamedTuple
 
+# ~ if cookiecutter.task != "classification" or cookiecutter.scope == "complete"
 import numpy as np
+# ~ endif
 import torch
-from PIL import Image
 from torch import Tensor
-from torchcodec.decoders import decode_jpeg
 
 from ..errors import UsageError
 from ..settings.data import PixelFormat
-from .image_formats import UNREADABLE, opened, orientation_of, to_channels, upright
+# ~ if cookiecutter.scope == "complete"
+from .fast_jpeg import decode_jpeg_file
+from .image_formats import UNREADABLE, opened, shown_orientation, to_channels
 
+# ~ elif cookiecutter.task != "classification"
+from .image_formats import UNREADABLE, opened, shown_orientation, to_channels
+
+# ~ else
+from .image_formats import UNREADABLE, opened, to_channels
+
+# ~ endif
 RGB = PixelFormat()
-# Markers of a JPEG file (ITU T.81, table B.1): those of its size, and those to skip.
-JPEG_SIZES = {b"\xff\xc0", b"\xff\xc1", b"\xff\xc2"}
-JPEG_SKIPPED = {bytes([0xFF, code]) for code in (0xC4, 0xDB, 0xDD, 0xFE, *range(0xE0, 0xF0))}
-JPEG_METADATA = b"\xff\xe1"  # Exif or XMP
 
 
 class UnreadableImageError(UsageError):
@@ -41,6 +47,7 @@ class Unreadable(NamedTuple):
     reason: str
 
 
+# ~ if cookiecutter.task != "classification" or cookiecutter.scope == "complete"
 class DecodedImage(NamedTuple):
     """An image and further tensors of the same height and width, such as a target."""
 
@@ -69,67 +76,7 @@ class ImageFiles:
         return DecodedImage((image,), (image.shape[1], image.shape[2]))
 
 
-def read_image(path: str | Path, pixels: PixelFormat = RGB) -> Tensor:
-    """Decode an image file to 8 bits, upright as its Exif or XMP orientation says.
-
-    torchcodec decodes JPEG to the same pixels as Pillow in two thirds to four fifths of the time.
-
-    Returns:
-        uint8 tensor [channels, H, W]. For three channels, grey is repeated, other colours become
-        RGB, and transparent parts white. In memory, the values of a pixel are adjacent, which
-        makes resizing twice as fast.
-
-    Raises:
-        UnreadableImageError: if the file is missing, damaged, not an image, has more than
-            ``max_pixels`` pixels or another number of channels, or values that cannot be
-            scaled because ``value_range`` is null.
-    """
-    name = str(path)
-    try:
-        if pixels.channels == 3 and name.lower().endswith((".jpg", ".jpeg")):
-            with open(name, "rb") as file:  # noqa: PTH123 - faster than a Path
-                content = file.read()
-            with suppress(RuntimeError, ValueError):  # Pillow then reads or refuses it
-                return _decode_jpeg(content, pixels.max_pixels)
-        with opened(name, pixels) as image:
-            return torch.from_numpy(to_channels(image, pixels)).permute(2, 0, 1)
-    except UNREADABLE as error:
-        raise UnreadableImageError(name, str(error)) from error
-
-
-def _decode_jpeg(content: bytes, max_pixels: int) -> Tensor:
-    """Decode a JPEG file to RGB, a uint8 tensor [3, H, W].
-
-    The orientation is the one that Pillow reads. torchcodec, which knows neither XMP nor all forms
-    of Exif, gets the file without metadata. Pillow opens the file only for other metadata than
-    Exif, since that takes a fifth of the time for a small photo.
-
-    Raises:
-        RuntimeError, ValueError: if Pillow must read the file.
-    """
-    place, metadata = 2, []
-    while (marker := content[place : place + 2]) in JPEG_SKIPPED:
-        end = place + 2 + int.from_bytes(content[place + 2 : place + 4])
-        if marker == JPEG_METADATA:
-            metadata.append(slice(place, end))
-        place = end
-    height, width = (int.from_bytes(content[start : start + 2]) for start in (place + 5, place + 7))
-    if marker not in JPEG_SIZES or not 0 < height * width <= max_pixels:
-        raise ValueError("the header is unusual, or the image too large")
-    orientation, exif = 1, content[metadata[0]][4:] if len(metadata) == 1 else b""
-    if exif.startswith(b"Exif"):
-        orientation = orientation_of(exif)
-    elif metadata:
-        with Image.open(io.BytesIO(content)) as file:
-            orientation = orientation_of(file)
-    for part in reversed(metadata):
-        content = content[: part.start] + content[part.stop :]
-    image: Tensor = decode_jpeg(content)
-    if orientation == 1:
-        return image
-    return torch.from_numpy(upright(image.permute(1, 2, 0).numpy(), orientation)).permute(2, 0, 1)
-
-
+# ~ endif
 # ~ if cookiecutter.task != "classification"
 def size_conflict(
     size: tuple[int, int], annotated: tuple[int, int], source: str = "annotations say"
@@ -149,6 +96,7 @@ def size_conflict(
 
 
 # ~ endif
+# ~ if cookiecutter.task != "classification" or cookiecutter.scope == "complete"
 def image_size(path: str | Path, pixels: PixelFormat = RGB) -> tuple[int, int]:
     """Return the height and width of an image file as it is shown, from its header if possible.
 
@@ -159,7 +107,33 @@ def image_size(path: str | Path, pixels: PixelFormat = RGB) -> tuple[int, int]:
         with opened(str(path), pixels) as image:
             if isinstance(image, np.ndarray):
                 return image.shape[0], image.shape[1]
-            turned = image.format != "TIFF" and orientation_of(image) >= 5  # Pillow turns TIFF
+            turned = shown_orientation(image) >= 5
             return (image.width, image.height) if turned else (image.height, image.width)
+    except UNREADABLE as error:
+        raise UnreadableImageError(str(path), str(error)) from error
+
+
+# ~ endif
+def read_image(path: str | Path, pixels: PixelFormat = RGB) -> Tensor:
+    """Decode an image file to 8 bits, upright as its Exif or XMP orientation says.
+
+    Returns:
+        uint8 tensor [channels, H, W]. For three channels, grey is repeated, other colours become
+        RGB, and transparent parts white. In memory, the values of a pixel are adjacent, which
+        makes resizing twice as fast.
+
+    Raises:
+        UnreadableImageError: if the file is missing, damaged, not an image, has more than
+            ``max_pixels`` pixels or another number of channels, or values that need a
+            ``value_range``.
+    """
+    try:
+        # ~ if cookiecutter.scope == "complete"
+        if pixels.channels == 3 and str(path).lower().endswith((".jpg", ".jpeg")):
+            with suppress(RuntimeError, ValueError):  # Pillow then reads or refuses it
+                return decode_jpeg_file(str(path), pixels.max_pixels)
+        # ~ endif
+        with opened(str(path), pixels) as image:
+            return torch.from_numpy(to_channels(image, pixels)).permute(2, 0, 1)
     except UNREADABLE as error:
         raise UnreadableImageError(str(path), str(error)) from error

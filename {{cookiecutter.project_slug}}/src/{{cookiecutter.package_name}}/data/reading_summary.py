@@ -8,9 +8,14 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
+# ~ if cookiecutter.task == "segmentation"
 from pathlib import Path
 from typing import Any
 
+# ~ else
+from pathlib import Path
+
+# ~ endif
 import numpy as np
 
 from ..run.files import write_json
@@ -48,7 +53,9 @@ class Reading:
         objects: the number of annotated objects that are used, by split and class.
         counted: what ``objects`` counts, in the plural.
         notes: sentences that the user must know, each with the file and the reason.
+        # ~ if cookiecutter.task == "segmentation"
         sampled: further numbers by split, if only some of the files were opened to count them.
+        # ~ endif
         new_splits: the splits that ``data.split`` makes, because the data have no images for val.
     """
 
@@ -56,7 +63,9 @@ class Reading:
     objects: dict[str, dict[str, int]] = field(default_factory=dict)
     counted: str = "objects"
     notes: list[str] = field(default_factory=list)
+    # ~ if cookiecutter.task == "segmentation"
     sampled: dict[str, dict[str, Any]] = field(default_factory=dict)
+    # ~ endif
     new_splits: Sequence[str] = ()
     _left_out: dict[tuple[str, str, str], LeftOut] = field(default_factory=dict)
     _listed: dict[Path, ListedFiles] = field(default_factory=dict)
@@ -75,19 +84,9 @@ class Reading:
     def leave_out(
         self, kind: str, reason: str, file: str | Path, *, split: str = "", count: int = 1
     ) -> None:
-        """Count something that is left out.
-
-        Args:
-            kind: the counted things in the plural: images, objects, files ...
-            reason: why they are left out, as it is printed after their number.
-            file: the file of the first of them.
-            split: the split to which they belong, if they belong to one.
-            count: their number.
-        """
-        key = (kind, reason, split)
-        if key not in self._left_out:
-            self._left_out[key] = LeftOut(kind, reason, split, str(file))
-        self._left_out[key].count += count
+        """Count something that is left out, as ``LeftOut`` describes it."""
+        part = LeftOut(kind, reason, split, str(file))
+        self._left_out.setdefault((kind, reason, split), part).count += count
 
     def note(self, sentence: str) -> None:
         """Add a sentence that the user must know, unless it is there already."""
@@ -97,13 +96,9 @@ class Reading:
     def count(
         self, split: str, *, images: int, labels: Sequence[int], classes: Sequence[str]
     ) -> None:
-        """Count the images of a split, and its objects by class.
+        """Set the number of images of a split, and count its objects by class.
 
-        Args:
-            split: the name of the split.
-            images: the number of images.
-            labels: the class index of each object, without those that are ignored.
-            classes: the class names.
+        ``labels`` has the class index of each object, without those that are ignored.
         """
         self.note_similar(classes)
         counts = np.bincount(np.array(labels, dtype=np.int64), minlength=len(classes)).tolist()
@@ -145,14 +140,9 @@ class Reading:
 
     # ~ endif
     def add_unused_images(self, root: Path, used: Iterable[str | Path], reason: str) -> None:
-        """Count the images below a folder that are not used.
+        """Count the images below ``root`` that are not among the used ones, for this reason.
 
         Images of formats that are not read, hidden files and broken links are counted, too.
-
-        Args:
-            root: the folder of the data set.
-            used: the paths of all image files that are used.
-            reason: why an image is not used.
         """
         listed = self.listed(root)
         self._listed.clear()  # the names of all files need much memory
@@ -185,10 +175,10 @@ class Reading:
         """Return two lines, what was read and what was left out, and a line for each note."""
         splits = []
         for split in (split for split in SPLIT_NAMES if split in self.images):
-            objects = sum(self.objects.get(split, {}).values())
-            numbered = split in self.objects and self.counted != "images"
-            counted = f" with {number_of(objects, self.counted)}" if numbered else ""
-            splits.append(f"{split} {number_of(self.images[split], 'images')}{counted}")
+            splits.append(f"{split} {number_of(self.images[split], 'images')}")
+            if split in self.objects and self.counted != "images":
+                objects = sum(self.objects[split].values())
+                splits[-1] += f" with {number_of(objects, self.counted)}"
         totals: dict[tuple[str, str], LeftOut] = {}
         for part in self.left_out:
             known = totals.setdefault((part.kind, part.reason), replace(part, count=0))
@@ -200,11 +190,8 @@ class Reading:
         if len(totals) > MAX_PRINTED:
             more = number_of(len(totals) - MAX_PRINTED, "more reasons")
             parts.append(f"and for {more}, see environment.json")
-        return [
-            f"Data: {', '.join(splits)}.",
-            f"Left out: {', '.join(parts) or 'nothing'}.",
-            *self.notes,
-        ]
+        left_out = ", ".join(parts) or "nothing"
+        return [f"Data: {', '.join(splits)}.", f"Left out: {left_out}.", *self.notes]
 
 
 def number_of(count: int, plural: str) -> str:
@@ -228,6 +215,8 @@ def report_reading(reading: Reading, run: Run) -> None:
         "left_out": [asdict(part) for part in reading.left_out],
         "notes": reading.notes,
     }
+    # ~ if cookiecutter.task == "segmentation"
     if reading.sampled:
         content["data"]["sampled"] = reading.sampled
+    # ~ endif
     write_json(file, content)

@@ -106,8 +106,7 @@ class Fit(torch.nn.Module):
     has about the shape of the input and fills it.
 
     Args:
-        settings: its ``image_size``, its ``fit`` and, for random parts, its ``augment.crop_scale``,
-            the smallest fraction of the area of the image.
+        settings: its ``image_size``, its ``fit`` and, for random parts, its ``augment.crop_scale``.
         fill: the padding by the type of a tensor; that of images is grey by default.
         random: whether to fit a random part unless ``augment.crop_scale`` is 1.
     """

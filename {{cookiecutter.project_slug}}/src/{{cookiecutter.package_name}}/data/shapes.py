@@ -32,7 +32,7 @@ Images = Iterable[tuple[str, int, np.random.Generator]]  # split, index, random 
 def write_once(
     root: Path, counts: dict[str, int], recipe: object, write: Callable[[Path, Images], None]
 ) -> Path:
-    """Draw a data set, unless it exists already.
+    """Draw a data set below ``root``, unless it exists already, and return its folder.
 
     The name of the folder is a hash of ``counts`` and ``recipe``, so that each combination has its
     own folder. The images are drawn in a temporary folder, which is renamed when it is complete.
@@ -42,9 +42,6 @@ def write_once(
         counts: number of images by split.
         recipe: all other values that determine the images; it must be JSON serialisable.
         write: writes all files into a folder, given the images to draw.
-
-    Returns:
-        The folder of the data set.
 
     Raises:
         UsageError: if ``root`` contains other files, which may be the user's own data.
@@ -61,24 +58,23 @@ def write_once(
             "For your own images, name their format, such as data={{ {'classification': 'imagefolder', 'detection': 'coco', 'segmentation': 'maskfolder'}[cookiecutter.task] }};"
             " otherwise choose an empty data.root."
         )
-    with file_lock(root / ".drawing.lock"):
-        if not folder.is_dir():
-            for leftover in root.glob(".drawing-*"):  # of a process that was killed
-                shutil.rmtree(leftover)
-            temporary = folder.with_name(f".drawing-{folder.name}")
-            temporary.mkdir()
-            jobs = [(split, index) for split, count in counts.items() for index in range(count)]
-            try:
-                with Progress(transient=True) as progress:
-                    drawn = progress.track(jobs, description=f"Drawing shapes into {folder}")
-                    images = (
-                        (split, index, np.random.default_rng([_SEEDS[split], index]))
-                        for split, index in drawn
-                    )
-                    write(temporary, images)
-                temporary.rename(folder)
-            finally:
-                shutil.rmtree(temporary, ignore_errors=True)
+    jobs = [(split, index) for split, count in counts.items() for index in range(count)]
+    temporary = root / ".drawing-unfinished"
+    with file_lock(root / ".drawing.lock"), Progress(transient=True) as progress:
+        if folder.is_dir():  # another process was faster
+            return folder
+        shutil.rmtree(temporary, ignore_errors=True)  # of a process that was killed
+        temporary.mkdir()
+        try:
+            drawn = progress.track(jobs, description=f"Drawing shapes into {folder}")
+            images = (
+                (split, index, np.random.default_rng([_SEEDS[split], index]))
+                for split, index in drawn
+            )
+            write(temporary, images)
+            temporary.rename(folder)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
     return folder
 
 
@@ -141,19 +137,15 @@ def _cover(
     """Return a greyscale image of how much of each pixel a shape covers, from 0 to 255."""
     height, width = size
     large = Image.new("L", (width * _OVERSAMPLING, height * _OVERSAMPLING))
-    points = outline(kind, center * _OVERSAMPLING, radius * _OVERSAMPLING, angle)
+    points = _outline(kind, center * _OVERSAMPLING, radius * _OVERSAMPLING, angle)
     ImageDraw.Draw(large).polygon(points, fill=255)
     return large.resize((width, height), Image.Resampling.BOX)
 
 
-def outline(
+def _outline(
     kind: str, center: np.ndarray, radius: float, angle: float
 ) -> list[tuple[float, float]]:
-    """Return the vertices ``(x, y)`` of a shape in pixels; with ``angle=0`` the shape is upright.
-
-    Raises:
-        KeyError: if ``kind`` is not an element of ``CLASSES``.
-    """
+    """Return the vertices ``(x, y)`` of a shape in pixels; with ``angle=0`` it is upright."""
     count, inner, upright = {  # vertices, distance of every second one, direction of the first
         "circle": (48, 1.0, 0.0),
         "square": (4, 1.0, math.pi / 4),

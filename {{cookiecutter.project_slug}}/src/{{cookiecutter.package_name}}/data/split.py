@@ -24,7 +24,6 @@ from .files import relative_names
 from .reading_summary import Reading, number_of
 
 SPLITS = ("train", "val", "test")
-Groups = list[list[int]]  # the indices of the images of each group
 Shares = tuple[float, float, float]  # of the images, for train, val and test
 ImageT = TypeVar("ImageT")
 
@@ -43,8 +42,8 @@ def with_splits(
 
     Args:
         images: the images by split; those of data without splits are the images of train.
-        settings: the fractions, the seed, the pattern of groups, the file of an earlier split.
-        reading: notes how the images are split, and counts images that are not in that file.
+        settings: the settings that begin with ``split``.
+        reading: receives the notes and counts.
         path: returns the path of an image.
         labels: returns the names of the classes in an image; a split keeps their frequencies.
 
@@ -78,7 +77,7 @@ def with_splits(
         names = relative_names(paths["train"], settings.root)
         parts = _read_split(settings.split_file, names, reading)
     else:
-        parts = random_split(paths["train"], [*map(labels, unsplit)], settings, shares)
+        parts = _random_split(paths["train"], [*map(labels, unsplit)], settings, shares)
     splits = {split: [unsplit[index] for index in sorted(parts[split])] for split in SPLITS}
     sizes = ", ".join(f"{len(part)} for {split}" for split, part in splits.items() if part)
     count = number_of(sum(map(len, splits.values())), "images")
@@ -90,10 +89,8 @@ def with_splits(
 def record_split(settings: Settings, datasets: Datasets, run: Run) -> Settings:
     """Write ``split.csv`` into the run folder, unless the data have splits of their own.
 
-    The file has a row with the path below ``data.root`` and the split of each image.
-
-    Returns:
-        The settings, which name the file as ``data.split_file``, so that checkpoints refer to it.
+    The file has the path below ``data.root`` and the split of each image. The returned settings
+    name it as ``data.split_file``, so that checkpoints refer to it.
     """
     data = settings.data
     if not datasets.reading.new_splits or not isinstance(data, OwnFolder):
@@ -108,51 +105,38 @@ def record_split(settings: Settings, datasets: Datasets, run: Run) -> Settings:
     return settings.model_copy(update={"data": data})
 
 
-def _group(paths: Sequence[str | Path], root: Path, pattern: str | None) -> Groups:
+def _group(paths: Sequence[str], root: Path, pattern: str | None) -> list[list[int]]:
     """Return the images of each group; without a pattern, each file is a group of its own."""
-    if pattern is None and len({*paths}) == len(paths):
-        return [[index] for index in range(len(paths))]
+    keys = paths
+    if pattern is not None:
+        keys = [_group_of(name, pattern) for name in relative_names(paths, root)]
     groups: defaultdict[str, list[int]] = defaultdict(list)
-    if pattern is None:
-        for index, path in enumerate(paths):  # some files are listed twice
-            groups[str(path)].append(index)
-        return [*groups.values()]
-    for index, name in enumerate(relative_names(paths, root)):
-        # A pattern with a slash is about folders, any other about the name of the file.
-        text = name if "/" in pattern else name.rpartition("/")[2]
-        match = re.search(pattern, text)
-        key = match and (match[1] if match.re.groups else match[0])
-        if not key:  # an empty match is none
-            raise UsageError(
-                f"data.split_by={pattern} does not match {text}, so its group is not known.\n"
-                "Name a pattern that matches each image, such as data.split_by='^[a-z]+'"
-            )
+    for index, key in enumerate(keys):
         groups[key].append(index)
     return list(groups.values())
 
 
-def random_split(
-    paths: Sequence[str | Path],
-    labels: Sequence[Collection[str]],
-    settings: OwnFolder,
-    shares: Shares,
+def _group_of(name: str, pattern: str) -> str:
+    # A pattern with a slash is about folders, any other about the name of the file.
+    text = name if "/" in pattern else name.rpartition("/")[2]
+    match = re.search(pattern, text)
+    key = match and (match[1] if match.re.groups else match[0])
+    if not key:  # an empty match is none
+        raise UsageError(
+            f"data.split_by={pattern} does not match {text}, so its group is not known.\n"
+            "Name a pattern that matches each image, such as data.split_by='^[a-z]+'"
+        )
+    return key
+
+
+def _random_split(
+    paths: Sequence[str], labels: Sequence[Collection[str]], settings: OwnFolder, shares: Shares
 ) -> dict[str, list[int]]:
     """Split images at random, separately for each class, with the images of a group together.
 
     A group of several classes belongs to the rarest of them. A class of fewer groups than splits is
-    only trained on, unless there are no other images for val.
-
-    Args:
-        paths: the path of each image.
-        labels: the names of the classes in each image.
-        settings: the seed and the pattern of groups, for the paths below ``data.root``.
-        shares: the fractions of images in the splits; 0 for the test makes no test split.
-
-    Returns:
-        The indices of the images by split.
-
-    Raises:
-        UsageError: if there are too few images, or the pattern does not match an image.
+    only trained on, unless there are no other images for val. A share of 0 for the test makes no
+    test split. The result has the indices of the images by split.
     """
     groups = _group(paths, settings.root, settings.split_by)
     classes = [
@@ -164,10 +148,7 @@ def random_split(
     counts = Counter(chain.from_iterable(classes))
     strata: defaultdict[str, list[int]] = defaultdict(list)  # the numbers of the groups
     for group, present in enumerate(classes):
-        if len(present) > 1:
-            rarest = min(present, key=lambda label: (counts[label], label))
-        else:
-            rarest = next(iter(present), "")
+        rarest = min(present, key=lambda label: (counts[label], label), default="")
         strata[rarest].append(group)
     parts: dict[str, list[int]] = {split: [] for split in SPLITS}
     sizes = [*map(len, groups)]
@@ -199,29 +180,23 @@ def random_split(
 def _cut(
     groups: list[int], sizes: Sequence[int], shares: Shares, parts: dict[str, list[int]]
 ) -> None:
-    """Add groups to the splits, at least one to each; the training split gets what remains."""
+    """Add groups to the splits, at least one to each; the training split gets the rest."""
     images = sum(sizes[group] for group in groups)
     number = 3 if shares[2] else 2
     for position in range(1, number):
         target, size = max(1, round(shares[position] * images)), 0
         limit = len(groups) - (number - position)  # leaves a group for each later split
         chosen: list[int] = []
-        remaining: list[int] = []
-        for index, group in enumerate(groups):
-            if size >= target:  # no group brings it closer
-                remaining += groups[index:]
-                break
+        for group in groups:
             closer = abs(size + sizes[group] - target) < abs(size - target)
             if closer and len(chosen) < limit:
                 chosen.append(group)
                 size += sizes[group]
-            else:
-                remaining.append(group)
         if not chosen:  # each group is larger than twice the target
-            chosen = [min(remaining, key=sizes.__getitem__)]
-            remaining.remove(chosen[0])
+            chosen = [min(groups, key=sizes.__getitem__)]
         parts[SPLITS[position]] += chosen
-        groups = remaining
+        taken = set(chosen)
+        groups = [group for group in groups if group not in taken]
     parts["train"] += groups
 
 

@@ -10,8 +10,6 @@ from torchvision.transforms import v2
 
 # ~ if cookiecutter.scope == "complete"
 from ..data.augment import random_steps
-# ~ else
-from ..data.color import color_jitter
 # ~ endif
 from ..data.resize import GREY, Fit, place
 from ..settings.detection import DataSettings
@@ -35,7 +33,7 @@ def train_transform(settings: DataSettings) -> PairTransform:
     if augment.flip:
         steps.append(v2.RandomHorizontalFlip(augment.flip))
     if augment.color:
-        steps.append(color_jitter(augment.color, settings.channels))
+        steps.append(v2.ColorJitter(augment.color, augment.color, augment.color))
     # ~ endif
     return OnBoxes(v2.Compose([*steps, v2.ClampBoundingBoxes()]){{ ", augment.mosaic" if cookiecutter.scope == "complete" }})
 

@@ -66,11 +66,13 @@ def _match(images: Path, masks: Path, listed: ListedFiles, reading: Reading) -> 
     if not paths:
         raise UsageError(f"{images} has no images.")
     files = listed.images_in(masks)
+    # ~ if cookiecutter.scope == "complete"
     array = next((path for path in files if path[-4:].lower() == ".npy"), None)
     if array is not None:
         raise UsageError(
             f"{array} is not an image file.\nSave masks as PNG, grey or with a palette."
         )
+    # ~ endif
     masks_by_name: dict[str, str] = {}
     for name, path in zip(_relative_stems(masks, files), files, strict=True):
         other = masks_by_name.setdefault(name, path)

@@ -9,8 +9,6 @@ from torchvision.transforms import v2
 
 # ~ if cookiecutter.scope == "complete"
 from ..data.augment import random_steps
-# ~ else
-from ..data.color import color_jitter
 # ~ endif
 from ..data.resize import GREY, Fit
 from ..settings.segmentation import DataSettings
@@ -35,7 +33,7 @@ def train_transform(settings: DataSettings) -> PairTransform:
     if augment.flip:
         steps.append(v2.RandomHorizontalFlip(augment.flip))
     if augment.color:
-        steps.append(color_jitter(augment.color, settings.channels))
+        steps.append(v2.ColorJitter(augment.color, augment.color, augment.color))
     # ~ endif
     return ImageAndMask(v2.Compose(steps){{ ", augment.copy_paste" if cookiecutter.scope == "complete" }})
 

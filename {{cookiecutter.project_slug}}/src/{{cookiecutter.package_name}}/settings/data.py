@@ -79,9 +79,13 @@ class DataFolder(Strict):
     max_pixels: int = Field(
         ge=1, description="Larger images, width times height, are refused before they are decoded."
     )
+    # ~ if cookiecutter.scope == "complete"
     channels: int = Field(
         ge=1, description="Channels of the images; more than 4 need TIFF or NumPy files."
     )
+    # ~ else
+    channels: Literal[1, 3] = Field(description="Channels of the images: 3 are RGB, 1 is grey.")
+    # ~ endif
     # ~ if cookiecutter.scope == "complete"
     value_range: tuple[float, float] | None = Field(
         description="[low,high] becomes [0,255] in images of more than 8 bits; null estimates it "

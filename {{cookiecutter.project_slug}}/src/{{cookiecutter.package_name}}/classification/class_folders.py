@@ -1,0 +1,141 @@
+"""Read the images of class folders, with or without splits, and write the generated images."""
+
+import os
+import re
+import unicodedata
+from pathlib import Path
+
+from ..data.check_datasets import MAX_NAMES
+from ..data.files import SUFFIXES, folders_in, split_folders, split_of
+from ..data.reading_summary import Reading
+from ..data.shapes import CLASSES, Images, draw_shape, write_once
+from ..errors import UsageError
+from ..settings.data import ShapesSettings
+
+Files = list[tuple[str, int]]  # the path and the class index of each image
+SHAPES_VERSION = 2  # increase it when the same settings draw different images
+# The name of a folder that may be a split, such as trainset or fold1.
+SPLIT_WORD = re.compile(
+    r"(?<![a-z])(train|val|test|dev(?![a-z]))|^(fold|split)[^a-z]+$", re.IGNORECASE
+)
+
+
+def write_shapes(settings: ShapesSettings) -> Path:
+    """Draw the generated data set into class folders, unless it exists, and return its folder."""
+
+    def write(folder: Path, images: Images) -> None:
+        for split, index, rng in images:
+            kind = CLASSES[index % len(CLASSES)]
+            path = folder / split / kind / f"{index:05d}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            draw_shape(rng, kind, settings.input_size).save(path)
+
+    recipe = ["folders", SHAPES_VERSION, settings.image_size]
+    return write_once(settings.root, settings.counts, recipe, write)
+
+
+def read_image_folders(root: Path, reading: Reading) -> tuple[list[str], dict[str, Files]]:
+    """List the images of the folders of the splits, or of class folders without splits.
+
+    Returns:
+        The class names, and the images by split; without splits, all are those of train.
+
+    Raises:
+        UsageError: if a folder is missing or empty, or train lacks a class of another split.
+    """
+    folders = _find_split_folders(root, reading) or {"train": root}
+    classes = _class_folders(folders["train"])
+    images: dict[str, Files] = {split: [] for split in folders}
+    for split, folder in folders.items():
+        names = folders_in(folder)
+        forms = {_composed(name): name for name in names} | {name: name for name in names}
+        matching = [forms.get(name) or forms.get(_composed(name)) for name in classes]
+        if extra := [name for name in names if name not in matching]:
+            pairs = zip(classes, matching, strict=True)
+            lacking = [name for name, present in pairs if present is None]
+            raise UsageError(
+                f"{folder} and {folders['train']} have different class folders.\n"
+                f"Only in {split}: {', '.join(extra)}. "
+                f"Only in train: {', '.join(lacking) or 'none'}.\n"
+                "Each class needs a folder in train, by the same name."
+            )
+        for target, name in enumerate(matching):
+            paths = reading.listed(root).images_in(folder / name) if name else []
+            if split == "train" and not paths:
+                raise UsageError(
+                    f"{folder / classes[target]} has no images.\nAdd some, or move this folder "
+                    f"away, if it is no class; these are read: {' '.join(sorted(SUFFIXES))}"
+                )
+            images[split] += [(path, target) for path in paths]
+    return classes, images
+
+
+def _composed(name: str) -> str:
+    """Return the NFC form of a name, which macOS writes as NFD."""
+    return unicodedata.normalize("NFC", name)
+
+
+def _find_split_folders(root: Path, reading: Reading) -> dict[str, Path]:
+    """Return the folders of train and of other splits; none if ``root`` has class folders."""
+    splits, names = split_folders(root), folders_in(root)
+    # A folder of images is a class, even if it is named train.
+    found = {split: path for split, path in splits.items() if folders_in(path)}
+    if "train" in found and (len(found) > 1 or all(map(split_of, names))):
+        return found
+    if not found and 1 < len(splits) == len(names):
+        raise UsageError(
+            f"{root} has the splits {', '.join(names)}, but no folders of classes in them.\n"
+            # ~ if cookiecutter.scope == "complete"
+            f"Put the images of each class into a folder: {names[0]}/cat/1.jpg; or name their "
+            "labels in a table: data=csv"
+            # ~ else
+            f"Put the images of each class into a folder: {names[0]}/cat/1.jpg"
+            # ~ endif
+        )
+    if found:
+        raise UsageError(
+            f"data.root={root} has the folders {', '.join(names)}, so it is not clear whether they "
+            "are splits or classes.\nName the splits train, val and test. For class folders "
+            f"without splits, put the images of {next(iter(found.values()))} into it directly."
+        )
+    depth = str(root).count(os.sep) + 2  # of the images in class folders
+    if any(path.count(os.sep) == depth for path in reading.listed(root).images):
+        return {}
+    inner = [folders_in(root / name) for name in names]
+    most = max(inner, key=len, default=[])
+    same = all(len(part) > 1 and {*part} <= {*most} for part in inner)
+    if len(names) > 1 and (same or (all(inner) and all(map(SPLIT_WORD.search, names)))):
+        raise UsageError(
+            f"{root} has the folders {', '.join(names)}, which all hold folders of the same "
+            f"names, {', '.join(most)}: they look like splits, not like classes.\n"
+            "Name the splits train, val and test; if they are classes, put the images of each "
+            "class into its folder directly."
+        )
+    if len(most) > 1:
+        reading.note(
+            f"The classes are the folders of {root}, {', '.join(names[:MAX_NAMES])}, not those in "
+            f"them, such as {', '.join(most[:MAX_NAMES])}. If the first are splits, name them "
+            "train, val and test."
+        )
+    return {}
+
+
+def _class_folders(folder: Path) -> list[str]:
+    names = folders_in(folder)
+    if len(names) < 2:
+        remedy = "Put the images of each class into a folder of its own there."
+        if names and len(folders_in(folder / names[0])) > 1:
+            remedy = f"To read the class folders in its only folder: data.root={folder / names[0]}"
+        raise UsageError(
+            f"{folder} must have two class folders at least, but has {len(names)}.\n{remedy}"
+        )
+    for name in names:
+        shown = name.encode(errors="backslashreplace").decode()
+        if shown != name:
+            raise UsageError(f"{folder}: rename {shown}, a name that is not UTF-8.")
+    if all(map(split_of, names)):
+        raise UsageError(
+            f"The class folders of {folder} would be {', '.join(names)}, which are splits.\n"
+            f"To read these splits: data.root={folder}"
+        )
+    return names
