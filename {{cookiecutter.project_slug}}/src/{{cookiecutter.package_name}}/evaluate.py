@@ -9,9 +9,9 @@ from .evaluation.report import print_summary, write_report
 # ~ if cookiecutter.scope == "complete"
 from .evaluation.tta import average_copies
 from .export.onnx_model import load_module
-from .load_model import matching_datasets
+from .inference.load_model import matching_datasets
 # ~ else
-from .load_model import load_module, matching_datasets
+from .inference.load_model import load_module, matching_datasets
 # ~ endif
 from .run.folder import Run
 from .settings.schema import EvaluateSettings

@@ -33,11 +33,12 @@ from .errors import UsageError
 # ~ if cookiecutter.scope == "complete"
 from .evaluation.tta import average_copies
 from .export.onnx_model import load_module
-from .predict_videos import check_videos, predict_videos
+from .inference.predict_videos import check_videos, predict_videos
+from .inference.predictor import Predictor
 # ~ else
-from .load_model import load_module
+from .inference.load_model import load_module
+from .inference.predictor import Predictor
 # ~ endif
-from .predictor import Predictor
 from .run.files import replacing
 from .run.folder import Run
 from .settings.schema import PredictSettings

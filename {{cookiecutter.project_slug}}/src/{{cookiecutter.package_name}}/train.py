@@ -23,9 +23,9 @@ from .data.value_range import with_value_range
 from .evaluation.collect_results import EvaluationResults
 from .evaluation.report import print_summary, write_report
 # ~ if cookiecutter.scope == "complete"
-from .load_model import check_resumed, start_from
+from .inference.load_model import check_resumed, start_from
 # ~ else
-from .load_model import check_resumed
+from .inference.load_model import check_resumed
 # ~ endif
 from .run.folder import Run
 from .run.rank import is_first

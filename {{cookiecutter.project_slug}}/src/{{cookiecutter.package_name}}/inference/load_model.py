@@ -4,19 +4,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .data.datamodule import Datasets
-from .errors import UsageError
-from .settings.check_settings import check
-from .settings.schema import Settings
-from .settings.stored_settings import completed
-from .task import TaskModule, build_datasets
+from ..data.datamodule import Datasets
+from ..errors import UsageError
+from ..settings.check_settings import check
+from ..settings.schema import Settings
+from ..settings.stored_settings import completed
+from ..task import TaskModule, build_datasets
 # ~ if cookiecutter.scope == "complete"
-from .training.checkpoint import read_checkpoint
-from .training.initial_weights import load_fitting
+from ..training.checkpoint import read_checkpoint
+from ..training.initial_weights import load_fitting
 
 
 # ~ else
-from .training.checkpoint import read_checkpoint
+from ..training.checkpoint import read_checkpoint
 
 
 # ~ endif

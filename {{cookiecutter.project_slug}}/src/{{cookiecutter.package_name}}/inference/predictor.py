@@ -8,9 +8,9 @@ import torch
 from lightning.pytorch import Trainer
 from torch import Tensor
 
-from .run.files import write_csv, write_json
-from .settings.schema import PredictSettings
-from .task import (
+from ..run.files import write_csv, write_json
+from ..settings.schema import PredictSettings
+from ..task import (
     TaskModule,
     describe,
     # ~ if cookiecutter.scope == "complete" and cookiecutter.task != "classification"
