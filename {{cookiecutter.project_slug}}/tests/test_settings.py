@@ -18,12 +18,12 @@ from {{ cookiecutter.package_name }}.settings.check_settings import (
     problems,
     resolved,
 )
+from {{ cookiecutter.package_name }}.settings.resumed_settings import without_presets
 from {{ cookiecutter.package_name }}.settings.schema import PredictSettings, Settings
 from {{ cookiecutter.package_name }}.settings.stored_settings import (
     CONFIGS,
     completed,
     overridden,
-    without_presets,
 )
 from {{ cookiecutter.package_name }}.settings.tracking import tracker_fields
 
@@ -234,7 +234,7 @@ def run(*words, folder):
     [
         (["--help"], "Learning rate after the warm-up. [> 0]"),
         (["--help"], "in the main process. [an integer, auto]"),
-        (["--help"], "Devices on each machine: a number, auto, or indices: 0,1."),
+        (["--help"], "Devices per machine: a number, auto, or indices: 0,1."),
         (["--help", "trainer=gpu", "seed=7"], "seed=7"),
         (["--help", "trainer=gpus"], "gpu"),
         (["--cfg", "job"], "backbone: resnet10t"),

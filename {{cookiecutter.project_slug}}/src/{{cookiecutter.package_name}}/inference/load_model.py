@@ -23,9 +23,7 @@ from ..training.checkpoint import read_checkpoint
 def load_module(path: Path, settings: Settings | None = None) -> TaskModule:
     """Load the module of a checkpoint in evaluation mode, with averaged weights if it has them.
 
-    Args:
-        path: the checkpoint file.
-        settings: if given, its section ``model`` replaces the stored section.
+    The section ``model`` of ``settings``, if given, replaces the stored section.
 
     Raises:
         UsageError: if the file is not a checkpoint of this project, or has another network.
@@ -58,12 +56,7 @@ def check_resumed(module: TaskModule, path: Path) -> None:
 
 
 def build_module(content: Mapping[str, Any], settings: Settings | None = None) -> TaskModule:
-    """Build a module with random weights.
-
-    Args:
-        content: the checkpoint, of which ``settings`` and ``classes`` are used.
-        settings: if given, its section ``model`` replaces the stored section.
-    """
+    """Build a module with random weights for the settings and classes of a checkpoint."""
     # The trackers of the training run are not needed to load its weights.
     tree = content["settings"] | {"tracking": None}
     stored = check(completed(tree, Settings, source=None), Settings)

@@ -26,8 +26,8 @@ LOST_WORKER = re.compile(r"DataLoader worker \(pid.*?\) (is killed|exited)")
 def report_failure(error: Exception | Interrupted, run: Run, *, multirun: bool = False) -> None:
     """Print why a command has ended, and write it into the folder of its run.
 
-    If the command was refused before it has written a result, the folder is removed instead. A run
-    whose training has not continued stays as it was.
+    The folder of a command that was refused before it has written a result is removed instead, and
+    a run whose training has not continued stays as it was.
 
     Raises:
         SystemExit: if the reason is not a mistake in the code; in a multirun, the other jobs go on
@@ -56,12 +56,7 @@ def report_failure(error: Exception | Interrupted, run: Run, *, multirun: bool =
 
 
 def explanation(error: Exception, run: Run) -> str | None:
-    """Return the reason of an error and how to go on; None if it is a mistake in the code.
-
-    Args:
-        error: the error that has ended the command.
-        run: the run of the command.
-    """
+    """Return the reason of an error and how to go on; None if it is a mistake in the code."""
     # Lightning's own exception is known by its name, since importing Lightning takes long.
     if isinstance(error, UsageError) or type(error).__name__ == "MisconfigurationException":
         return str(error)
