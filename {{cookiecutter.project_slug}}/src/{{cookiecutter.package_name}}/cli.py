@@ -27,7 +27,7 @@ with ended_at_once():
     from .run.lock import locked_run
     from .run.rank import is_first
     from .run.run_id import RUN_ID
-    from .settings.check_settings import check, resolved
+    from .settings.check_settings import check, problems, refuse, resolved
     from .settings.data import SHAPES_ROOT
     from .settings.hydra_launch import launch
     from .settings.resumed_settings import resumed_settings
@@ -145,10 +145,10 @@ def _settings_of_checkpoint(config: DictConfig, model: type[SettingsT]) -> Setti
     channels and the range of values of the checkpoint unless they are given.
     """
     overrides = _overrides()
-    # Overrides of data and model can be checked only together with the stored settings.
-    needs_checkpoint = any(word.lstrip("+").startswith(("data.", "model.")) for word in overrides)
-    if config.checkpoint is None or not needs_checkpoint:
-        check(config, model)  # report mistakes before PyTorch is imported
+    # Settings of data and model can be checked only together with the stored ones, after PyTorch
+    # has been imported. Other mistakes are reported before.
+    mistakes = problems(resolved(config), model)
+    refuse([found for found in mistakes if found[0].split(".")[0] not in {"data", "model"}])
     # ~ if cookiecutter.use_wandb and cookiecutter.scope == "complete"
     if str(config.checkpoint).startswith("wandb:"):
         from .tracking.registry import fetch_checkpoint
@@ -156,8 +156,6 @@ def _settings_of_checkpoint(config: DictConfig, model: type[SettingsT]) -> Setti
         config.checkpoint = str(fetch_checkpoint(config.checkpoint, config.tracking))
     # ~ endif
     path = Path(config.checkpoint)
-    if not path.is_file():  # before PyTorch is imported
-        raise UsageError(f"checkpoint={path}: there is no such file.")
     # ~ if cookiecutter.scope == "complete"
     from .export.onnx_model import read_checkpoint
 

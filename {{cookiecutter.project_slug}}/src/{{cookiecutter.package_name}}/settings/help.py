@@ -94,11 +94,6 @@ def _settings(config: DictConfig, model: type[BaseModel]) -> Iterator[str]:
     }
     schemas = create_model("Values", **cast("Any", explained)).model_json_schema()["properties"]
     for path, value in values.items():
-        group = path.partition(".")[0]
-        if group != path and group in known:
-            description = known.pop(group).description  # printed once, before the first setting
-            if description:
-                yield _entry(group, description)
         shown = json.dumps(value) if isinstance(value, bool | None) else value  # as in YAML
         schema = schemas.get(path, {})  # the name of a preset has no explanation
         explanation = f"{schema.get('description', '')} {_range(schema)}".strip()
