@@ -158,13 +158,13 @@ def test_a_preset_changes_nothing_in_a_resumed_run_that_it_does_not_name():
 @pytest.mark.parametrize(
     ("word", "lost"),
     [
-        ("trainer=auto", r"trainer\.max_epochs: 2 -> "),
-        ("optimizer=sgd", r"optimizer\.clip_norm: 1.0 -> null.*lr: 0\.5 -> 0\.1"),
-        (OWN, r"data\.image_size: \d+ -> \d+"),
+        ("trainer=auto", r"trainer\.max_epochs=null"),
+        ("optimizer=sgd", r"optimizer\.clip_norm=null optimizer\.lr=0\.1"),
+        (OWN, r"data\.image_size=\d+"),
     ],
 )
 def test_a_preset_that_would_reset_a_resumed_run_is_refused(word, lost):
-    with pytest.raises(UsageError, match=rf"(?s){word} replaces all.*{lost}.*name the settings"):
+    with pytest.raises(UsageError, match=rf"(?s){word} replaces all.*name those.*{lost}"):
         resumed(word)
 
 

@@ -22,11 +22,7 @@ from .training.trainer import build_trainer
 
 
 def run_evaluation(settings: EvaluateSettings, run: Run) -> None:
-    """Test the checkpoint on ``settings.split``, and write the report.
-
-    Raises:
-        UsageError: if the classes of the data differ from those of the checkpoint.
-    """
+    """Test the checkpoint on ``settings.split``, and write the report."""
     module = load_module(settings.checkpoint, settings)
     # ~ if cookiecutter.scope == "complete"
     average_copies(module, settings.tta)

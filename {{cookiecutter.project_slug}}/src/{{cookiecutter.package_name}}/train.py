@@ -56,9 +56,7 @@ from .training.training_length import too_short, with_epochs
 def run_training(settings: Settings, run: Run) -> None:
     """Train a model, test its best checkpoint and write the report.
 
-    Args:
-        settings: the settings of the training run.
-        run: the run to write; if its folder contains checkpoints, training is resumed.
+    If the folder of the run contains checkpoints, training is resumed.
 
     Raises:
         UsageError: if the data or the settings are invalid.

@@ -45,11 +45,7 @@ def _load_weights(module: TaskModule, content: Mapping[str, Any], path: Path) ->
 
 
 def check_resumed(module: TaskModule, path: Path) -> None:
-    """Check that the checkpoint from which a run is resumed has its classes and its network.
-
-    Raises:
-        UsageError: if they differ.
-    """
+    """Raise a UsageError if the checkpoint to resume from has other classes or another network."""
     content = read_checkpoint(path)
     _check_classes(module.classes, content["classes"], module.settings, path)
     _load_weights(module, content, path)
@@ -103,11 +99,7 @@ def start_from(module: TaskModule, path: Path) -> None:
 
 # ~ endif
 def matching_datasets(settings: Settings, classes: Sequence[str], checkpoint: Path) -> Datasets:
-    """Build the data sets of the settings, and check that their classes match a checkpoint.
-
-    Raises:
-        UsageError: if the classes differ from ``classes``, or the data are invalid.
-    """
+    """Build the data sets of the settings; raise a UsageError if they have other classes."""
     datasets = build_datasets(settings.data)
     _check_classes(datasets.classes, classes, settings, checkpoint)
     return datasets

@@ -133,11 +133,7 @@ class Run:
 
 
 def find_run(runs: Path, which: str) -> Run:
-    """Return the run in the folder ``runs`` to resume.
-
-    Args:
-        runs: the folder of all runs.
-        which: a run id, or ``auto`` for the unfinished training that was started last.
+    """Return the run with an id or, for ``auto``, the unfinished one that was started last.
 
     Raises:
         UsageError: if there is no such run, or it has no checkpoint.

@@ -25,22 +25,14 @@ ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
 def check(config: DictConfig | Mapping[str, Any], model: type[ModelT]) -> ModelT:
-    """Turn a composed config, or a plain tree, into typed settings.
-
-    Raises:
-        UsageError: with a line for each setting that is wrong.
-    """
+    """Turn a config or a plain tree into typed settings; raise a UsageError with all mistakes."""
     tree = resolved(config) if isinstance(config, DictConfig) else config
     refuse(problems(tree, model))
     return model.model_validate(tree)
 
 
 def resolved(config: DictConfig) -> dict[str, Any]:
-    """Turn a composed config into plain values.
-
-    Raises:
-        UsageError: if an interpolation such as ``${runs}`` refers to a missing value.
-    """
+    """Turn a config into plain values; raise a UsageError if one refers to a missing value."""
     try:
         return cast("dict[str, Any]", OmegaConf.to_container(config, resolve=True))
     except OmegaConfBaseException as error:

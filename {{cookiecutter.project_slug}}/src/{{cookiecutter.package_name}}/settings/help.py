@@ -46,11 +46,6 @@ def print_help(command: str, model: type[BaseModel], overrides: Sequence[str]) -
     """Print the purpose of a command, its settings with values and ranges, presets and examples.
 
     Hydra's own ``--help`` takes twice the time: it copies all configs once for each group.
-
-    Args:
-        command: the name of the command and of its file in ``configs/``.
-        model: the settings of the command.
-        overrides: settings of the command line, whose values are shown.
     """
     try:
         with initialize_config_dir(str(CONFIGS), version_base="1.3"):

@@ -26,12 +26,7 @@ UNCHANGEABLE = ("optimizer.name",)
 
 # ~ endif
 def resumed_settings(run: Run, config: DictConfig, overrides: Sequence[str]) -> Settings:
-    """Return the settings of a run that is resumed.
-
-    Args:
-        run: the run, whose settings are used.
-        config: all settings of this command, with the overrides applied.
-        overrides: the command-line overrides.
+    """Return the settings of a run that is resumed, given the config of the command.
 
     Raises:
         UsageError: if the settings are wrong, do not fit the checkpoint or cannot be trusted.
@@ -82,16 +77,14 @@ def without_presets(
         named = tuple(f"{name}." for name in [*names, f"{group}.name"] if name != group)
         before, after = flattened({group: stored.get(group)}), flattened({group: composed[group]})
         lost = [
-            f"  {path}: {json.dumps(before[path])} -> {json.dumps(after[path])}"
+            f"{path}={json.dumps(after[path])}"
             for path in sorted(before.keys() & after.keys())
             if before[path] != after[path] and not f"{path}.".startswith(named)
         ]
         if lost:
             raise UsageError(
-                f"{override} replaces all settings of {group}, but a resumed run keeps its "
-                "settings. These would change:\n" + "\n".join(lost) + "\n"
-                f"Instead of {override}, name the settings to change, such as "
-                f"{lost[0].split(':')[0].strip()}=<value>."
+                f"{override} replaces all settings of {group}, but a resumed run keeps its own.\n"
+                f"Leave it out, and name those that shall change: {' '.join(lost)}"
             )
     return words
 
@@ -101,9 +94,6 @@ def _check_trackers(stored: object, composed: object, run: Run) -> None:
 
     The classes and paths of this command and of ``configs/tracking`` are trusted. Other paths must
     lead into the current folder or that of the run.
-
-    Raises:
-        UsageError: for another class, or a path that leads elsewhere.
     """
     files = (CONFIGS / "tracking").glob("*.yaml")
     trees = [composed, *(yaml.safe_load(path.read_text(encoding="utf-8")) for path in files)]

@@ -25,12 +25,8 @@ def completed(tree: Mapping[str, Any], model: type[BaseModel], *, source: object
     """Convert settings that an earlier version of this project has stored to the current form.
 
     A setting that the tree lacks gets the value of ``FORMER_VALUES`` or the current default, and a
-    setting that no longer exists is left out. The log names these settings.
-
-    Args:
-        tree: the stored settings.
-        model: the current settings.
-        source: the file that holds the tree, for the log; with None nothing is logged.
+    setting that no longer exists is left out. The log names these settings and ``source``, the file
+    that holds the tree, unless it is None.
     """
     complete = copy.deepcopy(dict(tree))
     # ~ if cookiecutter.task == "classification"
@@ -67,10 +63,7 @@ def completed(tree: Mapping[str, Any], model: type[BaseModel], *, source: object
 def refer_to_split(data: dict[str, Any], files: Sequence[Path], overrides: Sequence[str]) -> None:
     """Let stored settings of data refer to the split that their training run has written.
 
-    Args:
-        data: the stored settings, which are changed.
-        files: the places where the file may be; the first that exists is used.
-        overrides: the command-line overrides; ``data.split=...`` and the like split anew.
+    It is the first of ``files`` that exists. Overrides such as ``data.split_seed=1`` split anew.
     """
     file = next((path for path in files if path.is_file()), None)
     if any(name.startswith("data.split") for name in names_of(overrides)):
@@ -91,16 +84,10 @@ def overridden(
     *,
     keep: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Replace composed settings by stored ones, except where the command line names a setting.
+    """Replace composed settings by stored ones, except where an override names a setting.
 
-    A secret has been stored as ``***``, which the composed value replaces.
-
-    Args:
-        stored: groups of settings that take the place of the composed ones.
-        composed: all settings of this command, with the overrides applied.
-        overrides: the command-line overrides, such as ``optimizer.lr=0.1`` or ``data=shapes``.
-        keep: settings whose stored values remain if the command line names only their group, as
-            ``data=shapes`` does.
+    A secret has been stored as ``***``, which the composed value replaces. The settings in ``keep``
+    stay as they are stored also if an override names their group, such as ``data=shapes``.
 
     Raises:
         UsageError: if the command line names a preset of several groups, such as ``debug=fast``.
