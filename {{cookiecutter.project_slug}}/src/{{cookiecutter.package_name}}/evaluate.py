@@ -49,12 +49,6 @@ def run_evaluation(settings: EvaluateSettings, run: Run) -> None:
         (metrics,) = trainer.test(module, datamodule=datamodule, verbose=False)
         datamodule.share_unreadable()
         if trainer.is_global_zero:
-            write_report(
-                run,
-                metrics,
-                results,
-                module.scores_by_class(),
-                datamodule=datamodule,
-                draw=draw_prediction,
-            )
+            scores = module.scores_by_class()
+            write_report(run, metrics, results, scores, datamodule=datamodule, draw=draw_prediction)
             print_summary(run, metrics)
