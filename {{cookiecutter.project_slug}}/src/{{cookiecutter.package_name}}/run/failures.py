@@ -18,9 +18,10 @@ FULL_DISK = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 NO_ACCESS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST}
 # PyTorch reports these as RuntimeError, or as errors of its own that would have to be imported.
 OUT_OF_MEMORY = re.compile(
-    r"out of memory|(can't|cannot|unable to) allocate|not enough memory|ALLOC_FAILED", re.IGNORECASE
+    r"out of memory|(can't|cannot|unable to) allocate|not enough memory|ALLOC_FAILED"
+    r"|DataLoader worker \(pid.*?\) (is killed|exited)",
+    re.IGNORECASE,
 )
-LOST_WORKER = re.compile(r"DataLoader worker \(pid.*?\) (is killed|exited)")
 
 
 def report_failure(error: Exception | Interrupted, run: Run, *, multirun: bool = False) -> None:
@@ -72,15 +73,9 @@ def explanation(error: Exception, run: Run) -> str | None:
                 "Change its permissions, or name other folders: runs=<folder> for the runs, "
                 "data.root=<folder> for the data."
             )
-    if LOST_WORKER.search(text):
-        return (
-            f"A process that loads images has ended: {reason}.\n"
-            "Most often, memory or shared memory (/dev/shm) is full: lower loader.workers or "
-            f"loader.batch_size;\non a GPU, trainer.precision=bf16-mixed.\n{how_to_go_on(run)}"
-        )
     if isinstance(error, MemoryError) or OUT_OF_MEMORY.search(text):
         return (
-            f"Out of memory: {reason}.\n"
+            f"Memory, or shared memory (/dev/shm), seems to be full: {reason}.\n"
             "Lower loader.batch_size, data.image_size or loader.workers, or set "
             f"trainer.precision=bf16-mixed.\n{how_to_go_on(run)}"
         )
