@@ -6,7 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
@@ -38,7 +38,6 @@ ASSIGNMENTS = [
         rf"({NAME}[\"']?\s*[:=]\s*)(?:[>|][-+]?\s.*|\"[^\"]*\"[^\n]*|'[^']*'[^\n]*|[^\n]+)",
     )
 ]
-ALL_PATTERNS = [*PATTERNS, *ASSIGNMENTS]
 
 
 def environment() -> dict[str, object]:
@@ -55,23 +54,21 @@ def environment() -> dict[str, object]:
     }
 
 
-def without_secrets(text: str, patterns: Sequence[re.Pattern[str]] = ALL_PATTERNS) -> str:
+def without_secrets(text: str, *, assigned: bool = True) -> str:
     """Return the text with secrets replaced by ``***``.
 
-    Secrets are the matches of ``patterns``, and the values of environment variables with names such
-    as ``API_KEY``, unless they are paths, such as the path of a file of credentials.
+    Secrets are texts with the form of a key, the values of environment variables with names such as
+    ``API_KEY``, unless they are paths, and, if ``assigned``, values that follow such a name.
     """
     for name, value in os.environ.items():
         if SECRET.search(name) and len(value) > 7 and not os.path.exists(value):  # noqa: PTH110
             text = text.replace(value, REDACTED)
-    for pattern in patterns:
+    for pattern in [*PATTERNS, *ASSIGNMENTS] if assigned else PATTERNS:
         text = pattern.sub(rf"\1{REDACTED}", text)
     return text
 
 
-def redacted(
-    value: Any, *, tracker: bool = False, patterns: Sequence[re.Pattern[str]] = ALL_PATTERNS
-) -> Any:
+def redacted(value: Any, *, tracker: bool = False, assigned: bool = True) -> Any:
     """Return settings, a tree of plain values, with the secrets in their texts redacted.
 
     A path such as ``photos_key=3`` in the settings of the data has no secret. Arguments of an
@@ -84,13 +81,13 @@ def redacted(
             else redacted(
                 item,
                 tracker=tracker or name == "tracking",
-                patterns=PATTERNS if name in NO_SECRETS and not tracker else patterns,
+                assigned=assigned and (tracker or name not in NO_SECRETS),
             )
             for name, item in value.items()
         }
     if isinstance(value, list | tuple):
-        return [redacted(item, tracker=tracker, patterns=patterns) for item in value]
-    return without_secrets(value, patterns) if isinstance(value, str) else value
+        return [redacted(item, tracker=tracker, assigned=assigned) for item in value]
+    return without_secrets(value, assigned=assigned) if isinstance(value, str) else value
 
 
 # ~ if cookiecutter.use_wandb
