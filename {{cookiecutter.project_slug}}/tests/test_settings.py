@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from {{ cookiecutter.package_name }}.errors import UsageError
 from {{ cookiecutter.package_name }}.run.folder import Run
 from {{ cookiecutter.package_name }}.run.run_id import RUN_ID
+from {{ cookiecutter.package_name }}.settings import hydra_launch
 from {{ cookiecutter.package_name }}.settings.check_settings import (
     check,
     fields,
@@ -92,6 +93,14 @@ def test_a_setting_in_the_wrong_group_gets_a_suggestion():
         settings("++lr=0.1")
     with pytest.raises(UsageError, match=r"did you mean trainer\.max_epochs\?"):
         settings("++epochs=3")
+
+
+@pytest.mark.parametrize(
+    "text", ["photo (1).jpg", "[a-z]+", r"a\(b", "C:\\new\\", " a ", "a,b", "it's", "${runs}/a"]
+)
+def test_a_text_reaches_hydra_as_it_was_typed(text):
+    word = hydra_launch._hydra_word(f"source={text}", multirun=False)
+    assert composed(word, name="predict").source == text.replace("${runs}", "runs")
 
 
 def test_a_setting_of_another_data_preset_is_refused():
