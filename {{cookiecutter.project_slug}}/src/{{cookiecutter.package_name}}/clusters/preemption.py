@@ -94,7 +94,7 @@ class Preemption(Callback):
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Raise a PreemptedError when the metrics of the last step before a signal are logged."""
+        """Raise a PreemptedError after a signal, when the previous step has been logged."""
         if self.ending:
             if trainer.is_global_zero:
                 log.info("Saved %s at step %d; ending.", self.checkpoint, trainer.global_step)
@@ -109,7 +109,7 @@ class Preemption(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Raise a PreemptedError after a signal; the checkpoint of the training is saved already."""
+        """Raise a PreemptedError after a signal; the training has saved its checkpoint."""
         if self.received is not None or self.ending:
             raise PreemptedError(self.received or SIGNALS[-1])
 
