@@ -64,10 +64,14 @@ class _Receiver:
         self.received = True
         if _is_import(frame):
             self._send_later(signum)
-            return
+        else:
+            raise self._interrupted(signum)
+
+    def _interrupted(self, signum: int) -> Interrupted:
+        # Not in a variable of ``receive``: the traceback would keep the exception.
         error = Interrupted(signum)
         weakref.finalize(error, self._send_later, signum).atexit = False
-        raise error
+        return error
 
     def _send_later(self, signum: int) -> None:
         if not self.ended:
