@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from shape_sorter import task
-from shape_sorter.load_model import load_module
+from shape_sorter.inference.load_model import load_module
 from shape_sorter.training.checkpoint import read_checkpoint
 
 checkpoint = Path(sys.argv[1]) / "checkpoints" / "best.ckpt"

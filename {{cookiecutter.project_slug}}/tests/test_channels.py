@@ -12,7 +12,7 @@ import yaml
 from PIL import Image
 
 from {{ cookiecutter.package_name }}.data.images import read_image
-from {{ cookiecutter.package_name }}.load_model import load_module
+from {{ cookiecutter.package_name }}.inference.load_model import load_module
 from {{ cookiecutter.package_name }}.settings.data import PixelFormat
 from {{ cookiecutter.package_name }}.task import model_input
 

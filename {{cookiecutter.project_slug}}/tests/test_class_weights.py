@@ -11,7 +11,7 @@ from torch.nn import functional
 # ~ if cookiecutter.task == "classification"
 from {{ cookiecutter.package_name }}.classification.multilabel import binary_cross_entropy
 # ~ endif
-from {{ cookiecutter.package_name }}.load_model import load_module
+from {{ cookiecutter.package_name }}.inference.load_model import load_module
 from {{ cookiecutter.package_name }}.run.folder import Run
 from {{ cookiecutter.package_name }}.settings.check_settings import check
 from {{ cookiecutter.package_name }}.settings.schema import Settings

@@ -17,7 +17,7 @@ from PIL import Image
 
 from {{ cookiecutter.package_name }}.export import export
 from {{ cookiecutter.package_name }}.export.card import metrics_of_test, model_card
-from {{ cookiecutter.package_name }}.load_model import load_module
+from {{ cookiecutter.package_name }}.inference.load_model import load_module
 from {{ cookiecutter.package_name }}.run.folder import Run
 from {{ cookiecutter.package_name }}.task import build_datasets, model_input, task_export
 from {{ cookiecutter.package_name }}.training.checkpoint import read_checkpoint

@@ -27,18 +27,12 @@ with ended_at_once():
     from .run.lock import locked_run
     from .run.rank import is_first
     from .run.run_id import RUN_ID
-    from .settings.check_settings import check, resolved
+    from .settings.check_settings import check, problems, refuse, resolved
     from .settings.data import SHAPES_ROOT
     from .settings.hydra_launch import launch
+    from .settings.resumed_settings import resumed_settings
     from .settings.schema import EvaluateSettings, PredictSettings, Settings
-    from .settings.stored_settings import (
-        check_same_optimizer,
-        check_trackers,
-        completed,
-        overridden,
-        refer_to_split,
-        without_presets,
-    )
+    from .settings.stored_settings import completed, overridden, refer_to_split
 
 SettingsT = TypeVar("SettingsT", bound=Settings)
 
@@ -74,19 +68,7 @@ def _train(config: DictConfig) -> None:
     if config.get("resume"):
         run = find_run(Path(str(config.runs)), str(config.resume))
         os.environ[RUN_ID] = run.id  # the settings may refer to it
-        stored = completed(run.settings, Settings, source=run.settings_file)
-        composed = resolved(config)
-        overrides = without_presets(_overrides(), stored, composed)
-        refer_to_split(stored["data"], [run.split], overrides)
-        tree = overridden(stored, composed, overrides)
-        check_same_optimizer(stored, tree)
-        check_trackers(
-            tree.get("tracking"),
-            composed.get("tracking"),
-            source=run.settings_file,
-            folder=run.folder,
-        )
-        settings = check(tree, Settings)
+        settings = resumed_settings(run, config, _overrides())
     else:
         settings = check(config, Settings)
         # ~ if cookiecutter.scope == "complete"
@@ -163,10 +145,10 @@ def _settings_of_checkpoint(config: DictConfig, model: type[SettingsT]) -> Setti
     channels and the range of values of the checkpoint unless they are given.
     """
     overrides = _overrides()
-    # Overrides of data and model can be checked only together with the stored settings.
-    needs_checkpoint = any(word.lstrip("+").startswith(("data.", "model.")) for word in overrides)
-    if config.checkpoint is None or not needs_checkpoint:
-        check(config, model)  # report mistakes before PyTorch is imported
+    # Settings of data and model can be checked only together with the stored ones, after PyTorch
+    # has been imported. Other mistakes are reported before.
+    mistakes = problems(resolved(config), model)
+    refuse([found for found in mistakes if found[0].split(".")[0] not in {"data", "model"}])
     # ~ if cookiecutter.use_wandb and cookiecutter.scope == "complete"
     if str(config.checkpoint).startswith("wandb:"):
         from .tracking.registry import fetch_checkpoint
@@ -174,8 +156,6 @@ def _settings_of_checkpoint(config: DictConfig, model: type[SettingsT]) -> Setti
         config.checkpoint = str(fetch_checkpoint(config.checkpoint, config.tracking))
     # ~ endif
     path = Path(config.checkpoint)
-    if not path.is_file():  # before PyTorch is imported
-        raise UsageError(f"checkpoint={path}: there is no such file.")
     # ~ if cookiecutter.scope == "complete"
     from .export.onnx_model import read_checkpoint
 
@@ -230,24 +210,22 @@ def _with_data_here(settings: SettingsT) -> SettingsT:
 # ~ endif
 # ~ if cookiecutter.task == "detection" or (cookiecutter.task == "classification" and cookiecutter.scope == "complete")
 def _use_best_threshold(groups: dict[str, Any], config: DictConfig, checkpoint: Path) -> None:
-    """Replace the default score threshold by the best threshold of the training run's test."""
+    """Replace the default score threshold by the best threshold of the training run's test.
+
+    A threshold that the training run or this command was given is kept.
+    """
     # ~ if cookiecutter.task == "classification"
     if not groups["data"].get("multilabel"):
         return
     # ~ endif
-    run = Run(checkpoint.absolute().parent.parent)
-    best = run.best_threshold
     given = any("model.score_threshold=" in word for word in _overrides())
     default = config.model.score_threshold
-    # A threshold that the training run was given is kept, too.
     if given or groups["model"]["score_threshold"] != default:
         return
-    log = logging.getLogger(__name__)
-    if best:
+    run, log = Run(checkpoint.absolute().parent.parent), logging.getLogger(__name__)
+    if best := run.best_threshold:
         groups["model"]["score_threshold"] = best
-        log.info(
-            "model.score_threshold=%g, which had the highest F1 in the training run's test.", best
-        )
+        log.info("model.score_threshold=%g had the highest F1 in the training run's test.", best)
     else:
         words = (default, run.results)
         log.info("model.score_threshold=%g, the default: no best threshold is in %s.", *words)

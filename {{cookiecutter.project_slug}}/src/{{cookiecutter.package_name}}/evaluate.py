@@ -9,9 +9,9 @@ from .evaluation.report import print_summary, write_report
 # ~ if cookiecutter.scope == "complete"
 from .evaluation.tta import average_copies
 from .export.onnx_model import load_module
-from .load_model import matching_datasets
+from .inference.load_model import matching_datasets
 # ~ else
-from .load_model import load_module, matching_datasets
+from .inference.load_model import load_module, matching_datasets
 # ~ endif
 from .run.folder import Run
 from .settings.schema import EvaluateSettings
@@ -22,11 +22,7 @@ from .training.trainer import build_trainer
 
 
 def run_evaluation(settings: EvaluateSettings, run: Run) -> None:
-    """Test the checkpoint on ``settings.split``, and write the report.
-
-    Raises:
-        UsageError: if the classes of the data differ from those of the checkpoint.
-    """
+    """Test the checkpoint on ``settings.split``, and write the report."""
     module = load_module(settings.checkpoint, settings)
     # ~ if cookiecutter.scope == "complete"
     average_copies(module, settings.tta)
@@ -53,12 +49,6 @@ def run_evaluation(settings: EvaluateSettings, run: Run) -> None:
         (metrics,) = trainer.test(module, datamodule=datamodule, verbose=False)
         datamodule.share_unreadable()
         if trainer.is_global_zero:
-            write_report(
-                run,
-                metrics,
-                results,
-                module.scores_by_class(),
-                datamodule=datamodule,
-                draw=draw_prediction,
-            )
+            scores = module.scores_by_class()
+            write_report(run, metrics, results, scores, datamodule=datamodule, draw=draw_prediction)
             print_summary(run, metrics)

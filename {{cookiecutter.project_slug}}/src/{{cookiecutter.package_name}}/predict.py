@@ -33,30 +33,24 @@ from .errors import UsageError
 # ~ if cookiecutter.scope == "complete"
 from .evaluation.tta import average_copies
 from .export.onnx_model import load_module
-from .predict_videos import check_videos, predict_videos
+from .inference.predict_videos import check_videos, predict_videos
+from .inference.predictor import Predictor
 # ~ else
-from .load_model import load_module
+from .inference.load_model import load_module
+from .inference.predictor import Predictor
 # ~ endif
-from .predictor import Predictor
 from .run.files import replacing
 from .run.folder import Run
 from .settings.schema import PredictSettings
-from .task import (
-    UNLABELLED,
-    collate,
-    draw_prediction,
-    # ~ if cookiecutter.task != "classification"
-    restored,
-    save_results,
-    # ~ endif
-    unlabelled_images,
-)
-from .training.open_trackers import open_trackers
 # ~ if cookiecutter.task == "classification"
+from .task import UNLABELLED, collate, draw_prediction, unlabelled_images
+from .training.open_trackers import open_trackers
 from .training.trainer import build_trainer
 
 
 # ~ else
+from .task import UNLABELLED, collate, draw_prediction, restored, save_results, unlabelled_images
+from .training.open_trackers import open_trackers
 from .training.trainer import build_trainer
 
 # ~ if cookiecutter.scope == "complete"
@@ -209,14 +203,12 @@ def _print_summary(folder: Path, files: int, unreadable: Sequence[str]) -> None:
     console = Console(soft_wrap=True, markup=False)
     console.print(f"Predictions of {number_of(files - len(unreadable), 'files')}:")
     # ~ if cookiecutter.task == "segmentation"
-    names = ("predictions", "masks", "predictions.csv")
-    # ~ else
-    names = ("predictions", "predictions.csv")
-    # ~ endif
-    for path in (folder / name for name in names):
-        if path.exists():
-            console.print(f"  {path}")
+    for name in ("predictions", "masks", "predictions.csv"):
+        # ~ else
+    for name in ("predictions", "predictions.csv"):
+        # ~ endif
+        if (folder / name).exists():
+            console.print(f"  {folder / name}")
     if unreadable:
-        listed = ", ".join(unreadable[:5])
         left_out = number_of(len(unreadable), "unreadable images")
-        console.print(f"Left out: {left_out}, {listed}")
+        console.print(f"Left out: {left_out}, {', '.join(unreadable[:5])}")

@@ -22,9 +22,9 @@ from .data.value_range import with_value_range
 from .evaluation.collect_results import EvaluationResults
 from .evaluation.report import print_summary, write_report
 # ~ if cookiecutter.scope == "complete"
-from .load_model import check_resumed, start_from
+from .inference.load_model import check_resumed, start_from
 # ~ else
-from .load_model import check_resumed
+from .inference.load_model import check_resumed
 # ~ endif
 from .run.folder import Run
 from .run.rank import is_first
@@ -55,9 +55,7 @@ from .training.training_length import too_short, with_epochs
 def run_training(settings: Settings, run: Run) -> None:
     """Train a model, test its best checkpoint and write the report.
 
-    Args:
-        settings: the settings of the training run.
-        run: the run to write; if its folder contains checkpoints, training is resumed.
+    If the folder of the run contains checkpoints, training is resumed.
 
     Raises:
         UsageError: if the data or the settings are invalid.

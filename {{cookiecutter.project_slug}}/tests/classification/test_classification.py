@@ -5,7 +5,7 @@ import pytest
 import torch
 import yaml
 
-from {{ cookiecutter.package_name }}.load_model import load_module
+from {{ cookiecutter.package_name }}.inference.load_model import load_module
 from {{ cookiecutter.package_name }}.settings.schema import EvaluateSettings, Settings
 from {{ cookiecutter.package_name }}.task import build_datasets
 

@@ -17,7 +17,7 @@ from {{ cookiecutter.package_name }}.detection.draw import draw_prediction
 from {{ cookiecutter.package_name }}.detection.metrics import CocoScores
 from {{ cookiecutter.package_name }}.detection.network import build_network
 from {{ cookiecutter.package_name }}.evaluation.drawing import class_color
-from {{ cookiecutter.package_name }}.load_model import load_module
+from {{ cookiecutter.package_name }}.inference.load_model import load_module
 from {{ cookiecutter.package_name }}.run.folder import Run
 from {{ cookiecutter.package_name }}.settings.detection import ModelSettings
 from {{ cookiecutter.package_name }}.settings.schema import Settings

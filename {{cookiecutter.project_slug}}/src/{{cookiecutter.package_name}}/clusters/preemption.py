@@ -94,15 +94,11 @@ class Preemption(Callback):
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """End training when the metrics of the previous step have been logged.
-
-        Raises:
-            PreemptedError: if a checkpoint has been saved because of a signal.
-        """
+        """Raise a PreemptedError after a signal, when the previous step has been logged."""
         if self.ending:
             if trainer.is_global_zero:
                 log.info("Saved %s at step %d; ending.", self.checkpoint, trainer.global_step)
-            self._end()
+            raise PreemptedError(self.received or SIGNALS[-1])
 
     def on_test_batch_end(
         self,
@@ -113,16 +109,9 @@ class Preemption(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """End the test immediately, since the checkpoint of the training run is saved already.
-
-        Raises:
-            PreemptedError: if this process has received a signal, or all have agreed to end.
-        """
+        """Raise a PreemptedError after a signal; the training has saved its checkpoint."""
         if self.received is not None or self.ending:
-            self._end()
-
-    def _end(self) -> None:
-        raise PreemptedError(self.received or SIGNALS[-1])
+            raise PreemptedError(self.received or SIGNALS[-1])
 
 
 @contextmanager

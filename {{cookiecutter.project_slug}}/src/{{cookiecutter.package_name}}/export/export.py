@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ..data.datamodule import Datasets
 from ..data.images import Unreadable
 from ..errors import UsageError
-from ..load_model import load_module, matching_datasets
+from ..inference.load_model import load_module, matching_datasets
 from ..run.files import replacing, write_json, write_text
 from ..run.folder import Run
 from ..task import task_export

@@ -9,8 +9,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from .. import load_model
 from ..errors import UsageError
+from ..inference import load_model
 from ..settings.schema import Settings
 from ..task import TaskModule, task_export
 from ..training import checkpoint

@@ -6,7 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
@@ -38,14 +38,13 @@ ASSIGNMENTS = [
         rf"({NAME}[\"']?\s*[:=]\s*)(?:[>|][-+]?\s.*|\"[^\"]*\"[^\n]*|'[^']*'[^\n]*|[^\n]+)",
     )
 ]
-ALL_PATTERNS = [*PATTERNS, *ASSIGNMENTS]
 
 
 def environment() -> dict[str, object]:
     """Return the content of ``environment.json``: versions, git state, command line."""
     commit = git_output("rev-parse", "HEAD")
     return {
-        "command": command_line(),
+        "command": shlex.join([Path(sys.argv[0]).name, *map(without_secrets, sys.argv[1:])]),
         "started": datetime.now().astimezone().isoformat(timespec="seconds"),
         "git_commit": commit,
         "git_dirty": bool(git_output("status", "--porcelain")) if commit else None,
@@ -55,38 +54,25 @@ def environment() -> dict[str, object]:
     }
 
 
-def command_line() -> str:
-    """Return the command as it was typed, quoted for a shell and without secrets."""
-    return shlex.join([Path(sys.argv[0]).name, *map(without_secrets, sys.argv[1:])])
-
-
-def without_secrets(text: str, patterns: Sequence[re.Pattern[str]] = ALL_PATTERNS) -> str:
+def without_secrets(text: str, *, assigned: bool = True) -> str:
     """Return the text with secrets replaced by ``***``.
 
-    Secrets are the matches of ``patterns``, by default also values that are assigned to names such
-    as ``api_key``, and the values of environment variables with such names. A path, as in a
-    variable that names a file of credentials, is not a secret.
+    Secrets are texts with the form of a key, the values of environment variables with names such as
+    ``API_KEY``, unless they are paths, and, if ``assigned``, values that follow such a name.
     """
     for name, value in os.environ.items():
         if SECRET.search(name) and len(value) > 7 and not os.path.exists(value):  # noqa: PTH110
             text = text.replace(value, REDACTED)
-    for pattern in patterns:
+    for pattern in [*PATTERNS, *ASSIGNMENTS] if assigned else PATTERNS:
         text = pattern.sub(rf"\1{REDACTED}", text)
     return text
 
 
-def redacted(
-    value: Any, *, tracker: bool = False, patterns: Sequence[re.Pattern[str]] = ALL_PATTERNS
-) -> Any:
+def redacted(value: Any, *, tracker: bool = False, assigned: bool = True) -> Any:
     """Return settings, a tree of plain values, with the secrets in their texts redacted.
 
-    A path such as ``photos_key=3`` in the settings of the data has no secret.
-
-    Args:
-        value: the tree, or a part of it.
-        tracker: whether ``value`` belongs to an experiment tracker. Its arguments with names such
-            as ``api_key`` are redacted as a whole.
-        patterns: the secrets to look for, see ``without_secrets``.
+    A path such as ``photos_key=3`` in the settings of the data has no secret. Arguments of an
+    experiment tracker with names such as ``api_key`` are redacted as a whole.
     """
     if isinstance(value, Mapping):
         return {
@@ -95,13 +81,13 @@ def redacted(
             else redacted(
                 item,
                 tracker=tracker or name == "tracking",
-                patterns=PATTERNS if name in NO_SECRETS and not tracker else patterns,
+                assigned=assigned and (tracker or name not in NO_SECRETS),
             )
             for name, item in value.items()
         }
     if isinstance(value, list | tuple):
-        return [redacted(item, tracker=tracker, patterns=patterns) for item in value]
-    return without_secrets(value, patterns) if isinstance(value, str) else value
+        return [redacted(item, tracker=tracker, assigned=assigned) for item in value]
+    return without_secrets(value, assigned=assigned) if isinstance(value, str) else value
 
 
 # ~ if cookiecutter.use_wandb
@@ -114,7 +100,7 @@ def unset_empty_variables() -> None:
 
 # ~ endif
 def git_output(*arguments: str) -> str | None:
-    """Return the output of git; None if it fails, for instance outside a repository."""
+    """Return the output of git; None outside a repository, or if git is not installed."""
     try:
         done = subprocess.run(  # noqa: S603 - fixed arguments
             ["git", *arguments],  # noqa: S607 - whichever git the user has
@@ -125,5 +111,5 @@ def git_output(*arguments: str) -> str | None:
             timeout=10,
         )
     except (OSError, subprocess.SubprocessError):
-        return None  # git is not installed, or this is not a repository
+        return None
     return done.stdout.strip()

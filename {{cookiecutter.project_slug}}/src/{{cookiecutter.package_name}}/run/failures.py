@@ -18,16 +18,17 @@ FULL_DISK = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 NO_ACCESS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST}
 # PyTorch reports these as RuntimeError, or as errors of its own that would have to be imported.
 OUT_OF_MEMORY = re.compile(
-    r"out of memory|(can't|cannot|unable to) allocate|not enough memory|ALLOC_FAILED", re.IGNORECASE
+    r"out of memory|(can't|cannot|unable to) allocate|not enough memory|ALLOC_FAILED"
+    r"|DataLoader worker \(pid.*?\) (is killed|exited)",
+    re.IGNORECASE,
 )
-LOST_WORKER = re.compile(r"DataLoader worker \(pid.*?\) (is killed|exited)")
 
 
 def report_failure(error: Exception | Interrupted, run: Run, *, multirun: bool = False) -> None:
     """Print why a command has ended, and write it into the folder of its run.
 
-    If the command was refused before it has written a result, the folder is removed instead. A run
-    whose training has not continued stays as it was.
+    The folder of a command that was refused before it has written a result is removed instead, and
+    a run whose training has not continued stays as it was.
 
     Raises:
         SystemExit: if the reason is not a mistake in the code; in a multirun, the other jobs go on
@@ -56,12 +57,7 @@ def report_failure(error: Exception | Interrupted, run: Run, *, multirun: bool =
 
 
 def explanation(error: Exception, run: Run) -> str | None:
-    """Return the reason of an error and how to go on; None if it is a mistake in the code.
-
-    Args:
-        error: the error that has ended the command.
-        run: the run of the command.
-    """
+    """Return the reason of an error and how to go on; None if it is a mistake in the code."""
     # Lightning's own exception is known by its name, since importing Lightning takes long.
     if isinstance(error, UsageError) or type(error).__name__ == "MisconfigurationException":
         return str(error)
@@ -77,15 +73,9 @@ def explanation(error: Exception, run: Run) -> str | None:
                 "Change its permissions, or name other folders: runs=<folder> for the runs, "
                 "data.root=<folder> for the data."
             )
-    if LOST_WORKER.search(text):
-        return (
-            f"A process that loads images has ended: {reason}.\n"
-            "Most often, memory or shared memory (/dev/shm) is full: lower loader.workers or "
-            f"loader.batch_size;\non a GPU, trainer.precision=bf16-mixed.\n{how_to_go_on(run)}"
-        )
     if isinstance(error, MemoryError) or OUT_OF_MEMORY.search(text):
         return (
-            f"Out of memory: {reason}.\n"
+            f"Memory, or shared memory (/dev/shm), seems to be full: {reason}.\n"
             "Lower loader.batch_size, data.image_size or loader.workers, or set "
             f"trainer.precision=bf16-mixed.\n{how_to_go_on(run)}"
         )

@@ -102,11 +102,7 @@ class Run:
             self.failure.unlink(missing_ok=True)
 
     def restored(self) -> bool:
-        """Restore the files that ``create`` has replaced, unless ``begin`` was called since.
-
-        Returns:
-            Whether there was a run to restore.
-        """
+        """Restore what ``create`` has replaced, unless ``begin`` was called; return whether."""
         earlier = self.replaced.pop(self.folder, None)
         for path, content in (earlier or {}).items():
             if content is None:
@@ -126,11 +122,7 @@ class Run:
         write_text(self.failure, without_secrets(f"{reason}\n"))
 
     def removed_unused(self) -> bool:
-        """Remove the folder if it holds only settings, environment and split.
-
-        Returns:
-            Whether it was removed.
-        """
+        """Remove the folder if it holds no results, and return whether it was removed."""
         written = set(self.folder.iterdir())
         if not written <= {self.settings_file, self.folder / "environment.json", self.split}:
             return False
@@ -141,11 +133,7 @@ class Run:
 
 
 def find_run(runs: Path, which: str) -> Run:
-    """Return the training to resume.
-
-    Args:
-        runs: the folder of all runs.
-        which: a run id, or ``auto`` for the unfinished training that was started last.
+    """Return the run with an id or, for ``auto``, the unfinished one that was started last.
 
     Raises:
         UsageError: if there is no such run, or it has no checkpoint.
@@ -173,11 +161,7 @@ def find_run(runs: Path, which: str) -> Run:
 
 # ~ if cookiecutter.scope == "complete"
 def find_checkpoint(runs: Path, name: str) -> Path:
-    """Return the checkpoint of a name: a file, or ``best.ckpt``, else ``last.ckpt``, of a run.
-
-    Args:
-        runs: the folder of all runs.
-        name: the path of a checkpoint, a run id, or the path of a run folder.
+    """Return the checkpoint of a name, which is a file, a run id or the path of a run folder.
 
     Raises:
         UsageError: if there is no such checkpoint.

@@ -15,14 +15,9 @@ def started_processes(environ: Mapping[str, str] = os.environ) -> int:
 
 
 def check_processes(devices: object, num_nodes: int) -> None:
-    """Check that torchrun or srun has started as many processes as the settings ask for.
+    """Raise a UsageError if torchrun or srun has started another number of processes.
 
-    Args:
-        devices: ``trainer.devices``. ``auto`` and lists of devices are not checked.
-        num_nodes: ``trainer.num_nodes``.
-
-    Raises:
-        UsageError: if the numbers differ.
+    It is not checked if ``devices`` is ``auto`` or a list.
     """
     if not isinstance(devices, int) or devices < 1:
         return

@@ -51,24 +51,24 @@ class _Receiver:
     def __init__(self) -> None:
         self.main_process = os.getpid()
         self.received = False
-        self.is_sent_again = False
-        self.ended = False
+        self.ended = False  # whether the block has ended
 
     def receive(self, signum: int, frame: FrameType | None) -> None:
         if os.getpid() != self.main_process:
             return  # a process that loads images: the main process ends it
-        if self.received and not self.is_sent_again:
+        if self.received:
             if signum == signal.SIGINT:
                 os.write(2, b"\nEnded at once.\n")
                 os._exit(128 + signum)
             return
-        self.received, self.is_sent_again = True, False
+        self.received = True
         if _is_import(frame):
             self._send_later(signum)
         else:
             raise self._interrupted(signum)
 
     def _interrupted(self, signum: int) -> Interrupted:
+        # Not in a variable of ``receive``: the traceback would keep the exception.
         error = Interrupted(signum)
         weakref.finalize(error, self._send_later, signum).atexit = False
         return error
@@ -81,7 +81,7 @@ class _Receiver:
 
     def _send(self, signum: int) -> None:
         if not self.ended:
-            self.is_sent_again = True
+            self.received = False
             os.kill(self.main_process, signum)
 
 
@@ -101,13 +101,10 @@ def interruptible() -> Iterator[None]:
         if not isinstance(unraisable.exc_value, Interrupted):
             earlier_hook(unraisable)
 
-    # nohup and background jobs of a shell ignore signals, which stays so.
-    caught = [
-        signum
-        for signum in (signal.SIGINT, signal.SIGTERM)
-        if signal.getsignal(signum) != signal.SIG_IGN
-    ]
-    earlier = {signum: signal.signal(signum, receiver.receive) for signum in caught}
+    earlier = {}
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(signum) != signal.SIG_IGN:  # as with nohup and in background jobs
+            earlier[signum] = signal.signal(signum, receiver.receive)
     earlier_hook, sys.unraisablehook = sys.unraisablehook, ignore
     try:
         yield

@@ -25,22 +25,14 @@ ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
 def check(config: DictConfig | Mapping[str, Any], model: type[ModelT]) -> ModelT:
-    """Turn a composed config, or a plain tree, into typed settings.
-
-    Raises:
-        UsageError: with a line for each setting that is wrong.
-    """
+    """Turn a config or a plain tree into typed settings; raise a UsageError with all mistakes."""
     tree = resolved(config) if isinstance(config, DictConfig) else config
     refuse(problems(tree, model))
     return model.model_validate(tree)
 
 
 def resolved(config: DictConfig) -> dict[str, Any]:
-    """Turn a composed config into plain values.
-
-    Raises:
-        UsageError: if an interpolation such as ``${runs}`` refers to a missing value.
-    """
+    """Turn a config into plain values; raise a UsageError if one refers to a missing value."""
     try:
         return cast("dict[str, Any]", OmegaConf.to_container(config, resolve=True))
     except OmegaConfBaseException as error:
@@ -78,14 +70,7 @@ def validation_errors(tree: Mapping[str, Any], model: type[BaseModel]) -> list[E
 
 
 def refuse(mistakes: Sequence[tuple[str, str]]) -> None:
-    """Raise an error that lists mistakes in settings; do nothing if there are none.
-
-    Args:
-        mistakes: the dotted path and the reason of each mistake.
-
-    Raises:
-        UsageError: with a line for each mistake.
-    """
+    """Raise a UsageError with the dotted path and the reason of each mistake, if there are any."""
     if mistakes:
         width = max(len(path) for path, _ in mistakes)
         count = "1 setting is" if len(mistakes) == 1 else f"{len(mistakes)} settings are"
@@ -117,7 +102,7 @@ def _problem(details: ErrorDetails, known: Sequence[str]) -> tuple[str, str]:
             group, member = details["loc"][:2]
             return path, f"is not a setting of {group}={member}"
         last = path.rsplit(".", 1)[-1]
-        similar = difflib.get_close_matches(path, known, n=1, cutoff=0.6)
+        similar = difflib.get_close_matches(path, known, n=1)
         names = {setting.rsplit(".", 1)[-1]: setting for setting in reversed(known)}
         similar += [names[name] for name in difflib.get_close_matches(last, names, n=1)]
         return path, "is not a setting" + (f"; did you mean {similar[0]}?" if similar else "")

@@ -33,12 +33,9 @@ class CsvSettings(OwnFolder):
     """A CSV file with a row for each image, or the folder that holds it."""
 
     name: Literal["csv"]
-    path_column: str | None = Field(
-        description="The column of the paths of images; null finds it by its name."
-    )
+    path_column: str | None = Field(description="The column of image paths; null finds it by name.")
     label_column: str | list[str] | None = Field(
-        description="The column of the labels, or the columns of 0 and 1 for each label; null "
-        "finds them."
+        description="The column of labels, or the 0/1 columns of each label; null finds them."
     )
     multilabel: bool = Field(description="Whether an image may have several labels, or none.")
     label_separator: str | None = Field(
@@ -76,9 +73,7 @@ class ModelSettings(Strict):
     pretrained: Pretrained
     freeze: Freeze
     # ~ else
-    pretrained: bool | Literal["imagenet"] = Field(
-        description="true or imagenet: the backbone starts from downloaded weights."
-    )
+    pretrained: bool | Literal["imagenet"] = Field(description="Start from downloaded weights.")
     # ~ endif
     drop_rate: float = Field(ge=0, lt=1, description="Dropout before the last layer.")
     # ~ if cookiecutter.scope == "complete"
@@ -86,9 +81,7 @@ class ModelSettings(Strict):
         ge=0, le=1, description="Lowest probability of a predicted label, with data.multilabel."
     )
     # ~ endif
-    label_smoothing: float = Field(
-        ge=0, lt=1, description="Share of a target spread over all classes."
-    )
+    label_smoothing: float = Field(ge=0, lt=1, description="Share of targets spread over classes.")
     mixup: float = Field(ge=0, description="Strength (alpha) of blending two images; 0 is off.")
     cutmix: float = Field(ge=0, description="Strength (alpha) of pasting image parts; 0 is off.")
     channels_last: bool = Field(description="Channels-last memory makes convolutions faster.")

@@ -31,9 +31,7 @@ class PixelFormat(NamedTuple):
 class AugmentSettings(Strict):
     """Random changes to training images, made by the loader's workers."""
 
-    crop_scale: float = Field(
-        gt=0, le=1, description="Smallest area of the random crop, as a fraction; 1 is off."
-    )
+    crop_scale: float = Field(gt=0, le=1, description="Smallest area of random crops; 1 is off.")
     flip: float = Field(ge=0, le=1, description="Probability of a left-right flip.")
     # ~ if cookiecutter.scope == "complete"
     flip_vertical: float = Field(ge=0, le=1, description="Probability of an upside-down flip.")
@@ -43,14 +41,10 @@ class AugmentSettings(Strict):
     # ~ endif
     # ~ if cookiecutter.scope == "complete"
     blur: float = Field(ge=0, le=1, description="Probability of a blur.")
-    noise: float = Field(
-        ge=0, le=1, description="Largest standard deviation of noise, as a fraction of the range."
-    )
+    noise: float = Field(ge=0, le=1, description="Largest standard deviation of noise; 1 is 255.")
     erase: float = Field(ge=0, le=1, description="Probability that a rectangle becomes grey.")
     # ~ if cookiecutter.task == "detection"
-    mosaic: float = Field(
-        ge=0, le=1, description="Probability that parts of four images make up an image."
-    )
+    mosaic: float = Field(ge=0, le=1, description="Probability that four images are joined to one.")
     # ~ endif
     # ~ if cookiecutter.task == "segmentation"
     copy_paste: float = Field(
@@ -63,9 +57,7 @@ class AugmentSettings(Strict):
     )
     # ~ endif
     # ~ endif
-    color: float = Field(
-        ge=0, le=1, description="Largest change of brightness, contrast, saturation."
-    )
+    color: float = Field(ge=0, le=1, description="Change of brightness, contrast and saturation.")
 
 
 class DataFolder(Strict):
@@ -76,13 +68,9 @@ class DataFolder(Strict):
     # ~ else
     root: Path = Field(description="The folder of the data set.")
     # ~ endif
-    max_pixels: int = Field(
-        ge=1, description="Larger images, width times height, are refused before they are decoded."
-    )
+    max_pixels: int = Field(ge=1, description="Images of more pixels are refused, not decoded.")
     # ~ if cookiecutter.scope == "complete"
-    channels: int = Field(
-        ge=1, description="Channels of the images; more than 4 need TIFF or NumPy files."
-    )
+    channels: int = Field(ge=1, description="Channels; more than 4 need TIFF or NumPy files.")
     # ~ else
     channels: Literal[1, 3] = Field(description="Channels of the images: 3 are RGB, 1 is grey.")
     # ~ endif
@@ -116,9 +104,7 @@ class DataFolder(Strict):
         "as an image of its own; null reads whole images.",
     )
     # ~ endif
-    cache: Literal["disk"] | None = Field(
-        description="Decode each image once, and store it as large as the model needs it."
-    )
+    cache: Literal["disk"] | None = Field(description="Store decoded, resized images on the disk.")
     cache_folder: Path = Field(description="The folder of the cache, which can be deleted.")
     # ~ if cookiecutter.task != "segmentation"
     balance: float = Field(
@@ -128,13 +114,9 @@ class DataFolder(Strict):
         "1 makes all classes equally frequent.",
     )
     # ~ endif
-    exclude: Path | None = Field(
-        description="A file with the path of an image to leave out in each line, below root."
-    )
+    exclude: Path | None = Field(description="A file that lists images to leave out, below root.")
     # ~ endif
-    skip_unreadable: bool = Field(
-        description="Leave out missing and unreadable files, and list them in the run folder."
-    )
+    skip_unreadable: bool = Field(description="Leave out and list missing and unreadable files.")
 
     @field_validator("root", mode="before")
     @classmethod
@@ -180,9 +162,7 @@ class OwnFolder(DataFolder):
     split_by: str | None = Field(
         description="A pattern (regex) of file names; images with the same match stay together."
     )
-    split_file: Path | None = Field(
-        description="The split.csv of a run, whose split is used again; null splits anew."
-    )
+    split_file: Path | None = Field(description="The split.csv of a run to use; null splits anew.")
 
     @field_validator("split")
     @classmethod

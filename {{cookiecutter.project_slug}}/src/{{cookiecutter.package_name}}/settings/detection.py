@@ -43,9 +43,7 @@ class ModelSettings(Strict):
     pretrained: Pretrained
     freeze: Freeze
     # ~ else
-    pretrained: bool | Literal["imagenet"] = Field(
-        description="true or imagenet: the backbone starts from downloaded weights."
-    )
+    pretrained: bool | Literal["imagenet"] = Field(description="Start from downloaded weights.")
     # ~ endif
     # The heads have group norms of 32 groups with two channels at least.
     channels: int = Field(ge=64, multiple_of=32, description="Channels of the feature pyramid.")

@@ -6,7 +6,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 # ~ if cookiecutter.scope == "complete"
 from importlib.util import find_spec
 # ~ endif
@@ -34,12 +34,6 @@ from ..run.signals import Interrupted, ended_at_once, interruptible
 from .help import print_help
 from .stored_settings import CONFIGS
 
-# Values that need no quotes in Hydra's override grammar: words, numbers and paths; lists, mappings,
-# quoted text and interpolations; calls such as range(1,5).
-FUNCTIONS = "choice|extend_list|glob|interval|range|shuffle|sort|tag|bool|float|int|json_str|str"
-PLAIN = re.compile(
-    r"[\w.,:/@%+*?|-]*|[{'\"\[].*|.*\$\{.*|(" + FUNCTIONS + r")\(.*\)", flags=re.DOTALL
-)
 NAME = re.compile(r"[\w.~-]*")  # of a preset, but not a list or a path
 ELSEWHERE = ("--config-", "-cd", "hydra.searchpath")  # words that name more folders of presets
 
@@ -47,13 +41,13 @@ ELSEWHERE = ("--config-", "-cd", "hydra.searchpath")  # words that name more fol
 def launch(command: str, model: type[BaseModel], work: Callable[[DictConfig], None]) -> None:
     """Compose the settings of a command and pass them to ``work``, once for each job of a multirun.
 
-    Every job has the id of its run in the environment variable ``TRAIN_RUN_ID``. A job of a
-    multirun that fails leaves the reason in its run folder, and the next job starts.
+    A job of a multirun that fails leaves the reason in its run folder, and the next job starts.
 
     Args:
         command: the name of the command and of its file in ``configs/``.
         model: the settings of the command, for ``--help``.
-        work: checks the composed settings and runs the command.
+        work: checks the composed settings and runs the command, whose run has the id in the
+            environment variable ``TRAIN_RUN_ID``.
     """
     words = _prepared(command, model)
     if words is None:
@@ -110,17 +104,12 @@ def _prepared(command: str, model: type[BaseModel]) -> list[str] | None:
     if "hydra/launcher=slurm" in sys.argv and not find_spec("submitit"):
         sys.exit("\nhydra/launcher=slurm needs another package: uv sync --extra slurm\n")
     # ~ endif
-    switches = {"-m", "--multirun"}
-    words = sorted(sys.argv[1:], key=lambda word: word not in switches)  # Hydra wants them first
-    words = [_hydra_word(word, multirun=words[0] in switches) for word in words]
+    switches = [word for word in sys.argv[1:] if word in {"-m", "--multirun"}]
+    others = [word for word in sys.argv[1:] if word not in switches]
+    words = [_hydra_word(word, multirun=bool(switches)) for word in others]
     if {"-h", "--help"} & {*words}:
         print_help(command, model, [word for word in words if not word.startswith("-")])
         return None
-    _refuse_bare_words([word for word in words if word not in switches])
-    return words
-
-
-def _refuse_bare_words(words: Sequence[str]) -> None:
     for before, word in pairwise(["", *words]):
         of_option = before.startswith("-")  # such as --cfg job
         if "=" not in word and not word.startswith(("-", "~")) and not of_option:
@@ -128,6 +117,7 @@ def _refuse_bare_words(words: Sequence[str]) -> None:
                 f"\n{word} has no =, but settings are written as <setting>=<value>. "
                 "--help lists them.\n"
             )
+    return [*switches, *words]  # Hydra wants the switches first
 
 
 def _hydra_word(word: str, *, multirun: bool) -> str:
@@ -135,15 +125,13 @@ def _hydra_word(word: str, *, multirun: bool) -> str:
 
     Hydra stops at the first unknown key; with ``++key=value`` it accepts the key, and ``check``
     then suggests the nearest known one. Config groups (``data=...``) and Hydra's own settings stay
-    as they are. A value that Hydra does not accept is quoted, so that ``source=photo (1).jpg`` and
-    ``data.split_by=[a-z]+`` work.
+    as they are. A value that Hydra would refuse or change is quoted, so that
+    ``source=photo (1).jpg`` and ``data.split_by=[a-z]+`` work.
     """
     match = re.fullmatch(r"([A-Za-z_][\w.]*)=(.*)", word, flags=re.DOTALL)
-    if not match:
+    if not match or word.startswith("hydra."):
         return word
     key, value = match.groups()
-    if key.startswith("hydra."):
-        return word
     if (CONFIGS / key).is_dir():  # values that are not file names end in a traceback of Hydra
         presets = sorted(path.stem for path in (CONFIGS / key).glob("*.yaml"))
         elsewhere = any(part.startswith(ELSEWHERE) for part in sys.argv)
@@ -151,14 +139,16 @@ def _hydra_word(word: str, *, multirun: bool) -> str:
             sys.exit(f"\n{word}: there is no such preset. Choose from: {', '.join(presets)}.\n")
         return word
     listed = "," in value and value[0] not in "[{'\"" and not multirun
-    if listed or not PLAIN.fullmatch(value) or not _is_accepted(f"{key}={value}"):
+    if listed or _is_changed(key, value):
         value = "'" + re.sub(r"(\\*)'", r"\1\1\\'", value) + "'"
     return f"++{key}={value}"
 
 
-def _is_accepted(word: str) -> bool:
+def _is_changed(key: str, value: str) -> bool:
+    """Return whether Hydra refuses a value without quotes, or removes spaces or backslashes."""
     try:
-        OverridesParser.create().parse_override(word)
+        override = OverridesParser.create().parse_override(f"{key}={value}")
     except HydraException:
-        return False
-    return True
+        return True
+    parsed = None if override.is_sweep_override() else override.value()
+    return isinstance(parsed, str) and parsed != value and value[0] not in "'\""

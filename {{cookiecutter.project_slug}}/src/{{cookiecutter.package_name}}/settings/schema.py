@@ -99,20 +99,14 @@ class OptimizerSettings(Strict):
         "factor once more; null is off.",
     )
     # ~ endif
-    clip_norm: float | None = Field(
-        gt=0, description="Largest norm of the gradients; null does not clip."
-    )
+    clip_norm: float | None = Field(gt=0, description="Largest norm of the gradients; null is off.")
 
 
 class ScheduleSettings(Strict):
     """The learning rate of each step: a linear warm-up, then half a cosine down to ``final_lr``."""
 
-    warmup: float = Field(
-        ge=0, lt=1, description="Fraction of all steps in which the learning rate rises."
-    )
-    final_lr: float = Field(
-        ge=0, le=1, description="Last learning rate, as a fraction of optimizer.lr."
-    )
+    warmup: float = Field(ge=0, lt=1, description="Fraction of all steps in which the rate rises.")
+    final_lr: float = Field(ge=0, le=1, description="Last rate, as a fraction of optimizer.lr.")
 
 
 # ~ if cookiecutter.scope == "complete" and cookiecutter.task != "detection"
@@ -137,9 +131,7 @@ class EMASettings(Strict):
     """An exponential moving average of the weights, which is validated, tested and saved."""
 
     enabled: bool = Field(description="Whether the weights are averaged.")
-    decay: float = Field(
-        gt=0, lt=1, description="Fraction of the average that remains after each step."
-    )
+    decay: float = Field(gt=0, lt=1, description="Fraction of the average that each step keeps.")
     every_n_steps: int = Field(ge=1, description="Steps between two updates of the average.")
 
 
@@ -147,9 +139,7 @@ class PicturesSettings(Strict):
     """Sheets of validation images with predictions: ``predictions/epoch_*.png``."""
 
     count: int = Field(ge=1, le=64, description="Validation images on a sheet.")
-    every_n_epochs: int = Field(
-        ge=1, description="Draw a sheet every n epochs, after the validation."
-    )
+    every_n_epochs: int = Field(ge=1, description="Draw a sheet every n epochs, after validation.")
 
 
 class Settings(Strict):
@@ -158,9 +148,7 @@ class Settings(Strict):
     runs: Path = Field(description="Each run gets a folder of its own in this folder.")
     resume: str | None = Field(description="Continue a run: a run id, or auto for the newest.")
     # ~ if cookiecutter.scope == "complete"
-    init: str | None = Field(
-        description="Start from the weights of a training run: a run id or a checkpoint."
-    )
+    init: str | None = Field(description="Start from the weights of a run: its id or a checkpoint.")
     # ~ endif
     seed: int = Field(ge=0, lt=2**32, description="Seed of all random numbers.")
     data: DataSettings
@@ -174,9 +162,7 @@ class Settings(Strict):
     ema: EMASettings
     pictures: PicturesSettings
     trainer: TrainerSettings
-    tracking: Tracking | None = Field(
-        default=None, description="Experiment trackers, in addition to the run folder."
-    )
+    tracking: Tracking | None = Field(default=None, description="Experiment trackers; null is off.")
 
     @property
     def monitor(self) -> str:
@@ -241,9 +227,7 @@ class PredictSettings(Settings):
 
     checkpoint: CheckpointFile
     source: str = Field(description="An image, a folder, or a quoted glob such as 'photos/*.jpg'.")
-    output: Path | None = Field(
-        description="A new folder for the predictions; null writes them into the run folder."
-    )
+    output: Path | None = Field(description="A new folder for the results; null is the run folder.")
     # ~ if cookiecutter.scope == "complete" and cookiecutter.task != "classification"
     tiles: int | None = Field(
         ge=32,

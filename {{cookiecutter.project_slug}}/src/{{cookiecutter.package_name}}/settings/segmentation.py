@@ -33,22 +33,16 @@ DataSettings = Annotated[ShapesSettings | MaskFolderSettings, Field(discriminato
 class ModelSettings(Strict):
     """The network and its loss."""
 
-    architecture: str = Field(
-        min_length=1, description="Any architecture of segmentation-models-pytorch."
-    )
+    architecture: str = Field(min_length=1, description="Any of segmentation-models-pytorch.")
     backbone: str = Field(min_length=1, description="Any model of timm.list_models().")
     # ~ if cookiecutter.scope == "complete"
     pretrained: Pretrained
     freeze: Freeze
     # ~ else
-    pretrained: bool | Literal["imagenet"] = Field(
-        description="true or imagenet: the backbone starts from downloaded weights."
-    )
+    pretrained: bool | Literal["imagenet"] = Field(description="Start from downloaded weights.")
     # ~ endif
     decoder_channels: int = Field(
-        ge=32,
-        multiple_of=16,
-        description="Channels of the widest layer of the decoder (not: linknet, pspnet).",
+        ge=32, multiple_of=16, description="Channels of the decoder (not: linknet, pspnet)."
     )
     loss: list[Literal["cross_entropy", "dice", "focal"]] = Field(
         min_length=1, description="Losses that are summed: cross_entropy, dice, focal."

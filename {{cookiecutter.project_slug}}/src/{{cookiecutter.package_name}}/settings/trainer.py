@@ -19,63 +19,42 @@ Batches = Annotated[
 class TrainerSettings(Strict):
     """Arguments of Lightning's ``Trainer``, and early stopping."""
 
-    accelerator: Literal["auto", "cpu", "gpu", "mps", "cuda"] = Field(
-        description="Hardware to use."
-    )
-    devices: int | str = Field(
-        description="Devices on each machine: a number, auto, or indices: 0,1."
-    )
+    accelerator: Literal["auto", "cpu", "gpu", "mps", "cuda"] = Field(description="The hardware.")
+    devices: int | str = Field(description="Devices per machine: a number, auto, or indices: 0,1.")
     # ~ if cookiecutter.scope == "complete"
     num_nodes: int = Field(ge=1, description="Number of machines.")
     # ~ endif
     strategy: str = Field(description="auto, or ddp for several processes.")
     # ~ if cookiecutter.scope == "complete"
-    sync_batchnorm: bool = Field(
-        description="Whether batch norms use the batch of all processes together."
-    )
+    sync_batchnorm: bool = Field(description="Batch norms use the batches of all processes.")
     # ~ endif
     precision: Literal["auto", "32-true", "16-mixed", "bf16-mixed", "bf16-true"] = Field(
         description="auto is bf16-mixed on an NVIDIA GPU that supports it, 16-mixed on another "
         "NVIDIA GPU, and 32-true on other devices."
     )
     max_epochs: int | None = Field(
-        ge=1,
-        description="Number of epochs; null derives it from max_steps or the number of images.",
+        ge=1, description="Epochs; null derives them from max_steps or the number of images."
     )
-    max_steps: int | None = Field(
-        ge=1, description="Optimiser steps after which the training ends before max_epochs."
-    )
+    max_steps: int | None = Field(ge=1, description="Optimiser steps after which training ends.")
     # ~ if cookiecutter.scope == "complete"
     max_time: str | None = Field(
-        pattern=r"^\d+:\d\d:\d\d:\d\d$",
-        description="Time after which the training ends, as days:hours:minutes:seconds.",
+        pattern=r"^\d+:\d\d:\d\d:\d\d$", description="Time limit, as days:hours:minutes:seconds."
     )
     # ~ endif
-    accumulate_grad_batches: int = Field(
-        ge=1, description="Batches whose gradients are averaged for an optimiser step."
-    )
+    accumulate_grad_batches: int = Field(ge=1, description="Batches for each optimiser step.")
     # ~ if cookiecutter.scope == "complete"
     val_check_interval: int | float = Field(
-        gt=0,
-        description="Validate after this fraction (0.5) or number (100) of an epoch's batches.",
+        gt=0, description="Validate after this fraction (0.5) or number (100) of the batches."
     )
     check_val_every_n_epoch: int = Field(ge=1, description="Epochs between two validations.")
     # ~ endif
     limit_train_batches: Batches
     limit_val_batches: Batches
     limit_test_batches: Batches
-    overfit_batches: int | float = Field(
-        ge=0, description="Train on this fraction or number of batches only; 0 is off."
-    )
-    log_every_n_steps: int = Field(
-        ge=1, description="Optimiser steps between two rows of metrics; at most an epoch."
-    )
-    patience: int | None = Field(
-        ge=1, description="Validations without a better score after which the training stops."
-    )
-    save_top_k: int = Field(
-        ge=1, description="Best checkpoints that remain, in addition to last.ckpt."
-    )
+    overfit_batches: int | float = Field(ge=0, description="Train on so many batches; 0 is off.")
+    log_every_n_steps: int = Field(ge=1, description="Optimiser steps between two rows of metrics.")
+    patience: int | None = Field(ge=1, description="Stop after n validations without improvement.")
+    save_top_k: int = Field(ge=1, description="Best checkpoints that remain besides last.ckpt.")
     deterministic: bool = Field(description="Use deterministic algorithms only; they are slower.")
     profiler: Literal["simple", "advanced"] | None = Field(
         description="Profile the training and write profile.txt into the run folder."
@@ -91,8 +70,7 @@ class TrainerSettings(Strict):
     @field_validator("strategy")
     @classmethod
     def _keeps_weights_and_results(cls, strategy: str) -> str:
-        if any(word in strategy for word in ("spawn", "fork", "notebook")):
-            raise ValueError(f"{strategy} is not supported, since it returns no results: use ddp")
-        if any(word in strategy for word in ("fsdp", "deepspeed", "model_parallel")):
-            raise ValueError(f"{strategy} is not supported, since it divides the weights: use ddp")
+        refused = ("spawn", "fork", "notebook", "fsdp", "deepspeed", "model_parallel")
+        if any(word in strategy for word in refused):
+            raise ValueError(f"{strategy} loses results or divides the weights: use ddp")
         return strategy

@@ -19,21 +19,19 @@ from PIL.Image import Image
 from rich.progress import track
 from torch import Tensor
 
-from .data.images import UnreadableImageError
-from .data.videos import VIDEO_SUFFIXES, count_frames, frames_per_second, read_frames, write_video
-from .errors import UsageError
-from .predictor import Predictor
-from .settings.schema import PredictSettings
+from ..data.images import UnreadableImageError
+from ..data.videos import VIDEO_SUFFIXES, count_frames, frames_per_second, read_frames, write_video
+from ..errors import UsageError
+from ..settings.schema import PredictSettings
 # ~ if cookiecutter.task == "classification"
-from .task import UNLABELLED, draw_prediction, model_input
-
+from ..task import UNLABELLED, draw_prediction, model_input
 # ~ elif cookiecutter.task == "detection"
-from .task import UNLABELLED, draw_prediction, model_input, restored
-
+from ..task import UNLABELLED, draw_prediction, model_input, restored
 # ~ else
-from .task import draw_frame, model_input, restored
-
+from ..task import draw_frame, model_input, restored
 # ~ endif
+from .predictor import Predictor
+
 log = logging.getLogger(__name__)
 
 

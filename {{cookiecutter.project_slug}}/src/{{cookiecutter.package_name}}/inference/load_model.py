@@ -4,28 +4,26 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .data.datamodule import Datasets
-from .errors import UsageError
-from .settings.check_settings import check
-from .settings.schema import Settings
-from .settings.stored_settings import completed
-from .task import TaskModule, build_datasets
+from ..data.datamodule import Datasets
+from ..errors import UsageError
+from ..settings.check_settings import check
+from ..settings.schema import Settings
+from ..settings.stored_settings import completed
+from ..task import TaskModule, build_datasets
 # ~ if cookiecutter.scope == "complete"
-from .training.checkpoint import read_checkpoint
-from .training.initial_weights import load_fitting
+from ..training.checkpoint import read_checkpoint
+from ..training.initial_weights import load_fitting
 
 
 # ~ else
-from .training.checkpoint import read_checkpoint
+from ..training.checkpoint import read_checkpoint
 
 
 # ~ endif
 def load_module(path: Path, settings: Settings | None = None) -> TaskModule:
     """Load the module of a checkpoint in evaluation mode, with averaged weights if it has them.
 
-    Args:
-        path: the checkpoint file.
-        settings: if given, its section ``model`` replaces the stored section.
+    The section ``model`` of ``settings``, if given, replaces the stored section.
 
     Raises:
         UsageError: if the file is not a checkpoint of this project, or has another network.
@@ -47,23 +45,14 @@ def _load_weights(module: TaskModule, content: Mapping[str, Any], path: Path) ->
 
 
 def check_resumed(module: TaskModule, path: Path) -> None:
-    """Check that the checkpoint from which a run is resumed has its classes and its network.
-
-    Raises:
-        UsageError: if they differ.
-    """
+    """Raise a UsageError if the checkpoint to resume from has other classes or another network."""
     content = read_checkpoint(path)
     _check_classes(module.classes, content["classes"], module.settings, path)
     _load_weights(module, content, path)
 
 
 def build_module(content: Mapping[str, Any], settings: Settings | None = None) -> TaskModule:
-    """Build a module with random weights.
-
-    Args:
-        content: the checkpoint, of which ``settings`` and ``classes`` are used.
-        settings: if given, its section ``model`` replaces the stored section.
-    """
+    """Build a module with random weights for the settings and classes of a checkpoint."""
     # The trackers of the training run are not needed to load its weights.
     tree = content["settings"] | {"tracking": None}
     stored = check(completed(tree, Settings, source=None), Settings)
@@ -110,11 +99,7 @@ def start_from(module: TaskModule, path: Path) -> None:
 
 # ~ endif
 def matching_datasets(settings: Settings, classes: Sequence[str], checkpoint: Path) -> Datasets:
-    """Build the data sets of the settings, and check that their classes match a checkpoint.
-
-    Raises:
-        UsageError: if the classes differ from ``classes``, or the data are invalid.
-    """
+    """Build the data sets of the settings; raise a UsageError if they have other classes."""
     datasets = build_datasets(settings.data)
     _check_classes(datasets.classes, classes, settings, checkpoint)
     return datasets

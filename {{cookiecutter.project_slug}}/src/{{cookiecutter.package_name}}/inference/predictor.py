@@ -8,20 +8,25 @@ import torch
 from lightning.pytorch import Trainer
 from torch import Tensor
 
-from .run.files import write_csv, write_json
-from .settings.schema import PredictSettings
-from .task import (
-    TaskModule,
-    describe,
-    # ~ if cookiecutter.scope == "complete" and cookiecutter.task != "classification"
-    predict_tiles,
-    # ~ endif
-    # ~ if cookiecutter.task == "detection"
-    table_rows,
-    # ~ endif
-)
+from ..run.files import write_csv, write_json
+from ..settings.schema import PredictSettings
+# ~ if cookiecutter.scope == "complete" and cookiecutter.task == "detection"
+from ..task import TaskModule, describe, predict_tiles, table_rows
 
 
+# ~ elif cookiecutter.scope == "complete" and cookiecutter.task == "segmentation"
+from ..task import TaskModule, describe, predict_tiles
+
+
+# ~ elif cookiecutter.task == "detection"
+from ..task import TaskModule, describe, table_rows
+
+
+# ~ else
+from ..task import TaskModule, describe
+
+
+# ~ endif
 @dataclass
 class Predictor:
     """The module and the settings of a prediction, and the results of the files so far."""
