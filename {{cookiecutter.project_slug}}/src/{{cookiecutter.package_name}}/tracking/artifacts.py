@@ -86,38 +86,22 @@ def log_files(
 # ~ else
 """Log the best checkpoint of a run as a versioned W&B artifact."""
 
-from lightning.pytorch import Callback, LightningModule, Trainer
-
 from ..training.checkpoint import read_checkpoint
 from .logger import RunLogger
 
 
-class ModelArtifacts(Callback):
-    """Log the best checkpoint as the artifact ``model-<run id>`` when the training ends."""
-
-    def __init__(self, logger: RunLogger) -> None:
-        self.logger = logger
-        self.logged = False
-
-    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Log the best checkpoint, unless it is logged already."""
-        logger, run = self.logger, self.logger.run
-        if logger.tracking.log_model != "best" or self.logged or not run.best.is_file():
-            return
-        with logger.guarded("logging the model"):
-            checkpoint = read_checkpoint(run.best)
-            metadata = logger.model_metadata | {"epoch": checkpoint["epoch"]}
-            metadata |= checkpoint.get("scores", {})
-            artifact = logger.wandb.Artifact(f"model-{run.id}", "model", metadata=metadata)
-            for path in (run.best, run.split):
-                if path.is_file():
-                    artifact.add_file(str(path), name=path.name)
-            logger.experiment.log_artifact(artifact, aliases=["best"])
-            self.logged = True
-
-    def on_exception(
-        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
-    ) -> None:
-        """Log the best checkpoint of a training run that fails."""
-        self.on_fit_end(trainer, pl_module)
+def log_best_model(logger: RunLogger) -> None:
+    """Log the best checkpoint, with the split of the data, as the artifact ``model-<run id>``."""
+    run = logger.run
+    if logger.tracking.log_model != "best" or not run.best.is_file():
+        return
+    with logger.guarded("logging the model"):
+        checkpoint = read_checkpoint(run.best)
+        metadata = logger.model_metadata | {"epoch": checkpoint["epoch"]}
+        metadata |= checkpoint.get("scores", {})
+        artifact = logger.wandb.Artifact(f"model-{run.id}", "model", metadata=metadata)
+        for path in (run.best, run.split):
+            if path.is_file():
+                artifact.add_file(str(path), name=path.name)
+        logger.experiment.log_artifact(artifact, aliases=["best"])
 # ~ endif

@@ -46,7 +46,7 @@ from .upload_status import missing_on_server
 # ~ else
 from ..settings.schema import Settings, model_name
 from . import client
-from .artifacts import ModelArtifacts
+from .artifacts import log_best_model
 from .images import ValidationImages
 from .logger import SWEEP, RunLogger
 from .settings import WandbSettings
@@ -74,10 +74,11 @@ def wandb_run(
     if logger is None:
         yield [], []
         return
-    callbacks: list[Callback] = [ValidationImages(logger), ModelArtifacts(logger)]
+    callbacks: list[Callback] = [ValidationImages(logger)]
     # ~ if cookiecutter.scope == "complete"
-    callbacks += [DataLineage(logger, settings), MetricAlerts(logger), EmbeddingCloud(logger)]
-    callbacks += [Histograms(logger), EvaluationTables(logger, settings.data.root)]
+    callbacks += [ModelArtifacts(logger), DataLineage(logger, settings), MetricAlerts(logger)]
+    callbacks += [EmbeddingCloud(logger), Histograms(logger)]
+    callbacks += [EvaluationTables(logger, settings.data.root)]
     # ~ endif
     try:
         with logger.guarded("showing its address"):
@@ -179,6 +180,9 @@ def _close(logger: RunLogger, error: BaseException | None) -> None:
             logger.experiment.mark_preempting()
         # ~ endif
     try:
+        # ~ if cookiecutter.scope == "essential"
+        log_best_model(logger)
+        # ~ endif
         problem = _finish(logger, code)
     except Exception as failure:  # wandb raises many kinds
         client.abandon()
