@@ -1,1 +1,1 @@
-"""Trained models: load them from checkpoints, and predict images and videos."""
+"""Trained models: load them from checkpoints, and predict with them."""
