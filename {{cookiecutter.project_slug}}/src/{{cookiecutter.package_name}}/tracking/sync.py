@@ -73,11 +73,7 @@ def upload(file: Path) -> str | None:
             return "it seems to be still running"
     except ValueError as error:
         return f"it cannot be read: {error}"
-    manifests = [record.get("manifest", {}) for record in session.recorded("artifact")]
-    entries = [entry for manifest in manifests for entry in manifest.get("contents", [])]
-    files = [Path(entry["local_path"]) for entry in entries if entry.get("local_path")]
-    # Files elsewhere are not uploaded: the records may be a stranger's.
-    missing = [path for path in files if not is_file_in(file.parents[2], path)]
+    missing = files_not_in_folder(session, file.parents[2])
     if missing:  # wandb would upload the rest and mark the run as uploaded
         return f"{len(missing)} of its files are missing in its folder, such as {missing[0]}"
     try:
@@ -162,3 +158,16 @@ def _log_recorded(run: Any, resumed: Any, record: Mapping[str, Any]) -> None:
         else:
             artifact.add_reference(entry["ref"], name=entry["path"], checksum=False)
     log_version(run, resumed, artifact, record.get("aliases", []))
+
+
+def files_not_in_folder(session: Session, folder: Path) -> list[str]:
+    """Return the paths in the artifact records of a session that are not files in a folder.
+
+    Files elsewhere are not uploaded: the records may be a stranger's.
+    """
+    return [
+        path
+        for record in session.recorded("artifact")
+        for entry in record.get("manifest", {}).get("contents", [])
+        if (path := entry.get("local_path")) and not is_file_in(folder, Path(path))
+    ]
