@@ -285,7 +285,8 @@ def test_a_data_set_that_could_not_be_logged_is_logged_later(server, tracked, wo
     notes.unlink()
     assert sync.sync(workplace / "runs") == []
     (data,) = [artifact for artifact in server.artifacts if artifact.type == "dataset"]
-    assert action["facts"]["fingerprint"] in data.aliases
+    assert action["version"] in data.aliases
+    assert "samples.table.json" in data.files
     received = server.runs[run.name]
     assert received.used == [data]
     assert received.state == "finished"
@@ -308,7 +309,7 @@ def test_a_version_whose_checkpoint_is_not_among_the_best_any_more_is_left_out(s
     action = {"action": "log", "kind": "model", "artifact": f"model-{run.name}", "aliases": [], "facts": {}}
     pending.postpone(Run(run), action | {"files": ["checkpoints/epoch=7.ckpt"], "digest": "0"})
     assert sync.sync(workplace / "runs") == []
-    assert "epoch=7.ckpt is gone or has changed" in capsys.readouterr().out
+    assert "epoch=7.ckpt is not in the run folder" in capsys.readouterr().out
     assert len([artifact for artifact in server.artifacts if artifact.type == "model"]) == 1
 
 
@@ -341,7 +342,7 @@ def test_weights_that_have_changed_are_left_out_and_the_aliases_stay_with_the_ne
         with pytest.raises(SystemExit):
             sync.sync(workplace / "runs")
     assert sync.sync(workplace / "runs") == []
-    assert f"replaced.ckpt is gone or has changed: this version of model-{run.name}" in capsys.readouterr().out
+    assert f"replaced.ckpt has changed since: this version of model-{run.name}" in capsys.readouterr().out
     models = [artifact for artifact in server.artifacts if artifact.type == "model"]
     assert sorted(model.metadata["epoch"] for model in models) == [7, 8]
     assert {model.metadata["epoch"]: set(model.aliases) for model in models} == {7: set(), 8: {"best", "latest"}}

@@ -1,21 +1,30 @@
 """Record what a run is made from, and the lineage data -> run -> model -> predictions."""
 
 import shutil
-from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from ..data.datamodule import Datasets
-from ..data.files import folder_of
+from ..data.files import files_below, folder_of
+from ..errors import UsageError
 from ..run.folder import Run
+from ..settings.check_settings import check
 from ..settings.schema import Settings
+from ..settings.stored_settings import completed
+from ..settings.tracking import split_trackers
+from ..task import build_datasets
 from .artifacts import log_files
+from .client import package
 from .logger import RunLogger
 from .pending import PENDING, postpone
-from .registry import DATA, SOURCE, data_artifact, fingerprint, use_data
+from .registry import DATA, SOURCE, fingerprint
+from .settings import WandbSettings
 from .tables import data_table
+
+MAX_REFERENCES = 100_000  # larger data sets are identified by their fingerprint alone
 
 
 class DataLineage(Callback):
@@ -35,8 +44,9 @@ class DataLineage(Callback):
 def log_data(logger: RunLogger, settings: Settings, datasets: Datasets) -> None:
     """Record the version of the data set, and log it as an artifact that the run uses.
 
-    The artifact is ``data-<name>``, and the fingerprint of the data is the alias of a version. If
-    the server is lost, ``wandb-sync`` logs the version later, without samples.
+    The artifact is ``data-<name>``, and the fingerprint of the data is the alias of a version. A
+    version that is on the server already is only referred to. If the server is lost,
+    ``wandb-sync`` logs it later.
     """
     root = folder_of(settings.data.root)
     run, name, data_id = logger.experiment, f"data-{settings.data.name}", fingerprint(root)
@@ -46,29 +56,69 @@ def log_data(logger: RunLogger, settings: Settings, datasets: Datasets) -> None:
     source = root.parent / SOURCE
     if root.name == DATA and source.is_file():
         use(logger, source.read_text(encoding="utf-8").strip())
-        return
-    if logger.tracking.log_data is None:
-        return
-    facts = {
+    elif logger.tracking.log_data is not None and logger.offline:
+        run.log_artifact(_data_artifact(logger, settings, datasets, data_id), aliases=[data_id])
+        postpone(logger.run, {"action": "use", "artifact": f"{name}:{data_id}"})
+    elif logger.tracking.log_data is not None:
+        action = {"action": "data", "artifact": name, "version": data_id, "digest": None}
+        try:
+            known = f"{run.entity}/{run.project}/{name}:{data_id}"
+            if logger.wandb.Api().artifact_exists(known, "dataset"):
+                run.use_artifact(known)
+            else:
+                artifact = _data_artifact(logger, settings, datasets, data_id)
+                action["digest"] = artifact.digest
+                run.use_artifact(artifact, aliases=[data_id])
+        except Exception:
+            postpone(logger.run, action)
+            raise
+        logger.artifacts.append(action)
+
+
+def _data_artifact(logger: RunLogger, settings: Settings, datasets: Datasets, data_id: str) -> Any:
+    """Return the artifact of a data set: its files or references to them, and some samples."""
+    root = folder_of(settings.data.root)
+    metadata = {
         "fingerprint": data_id,
         "log_data": logger.tracking.log_data,
         "root": str(root.absolute()),
         "file": str(settings.data.root.relative_to(root)),
         "classes": list(datasets.classes),
     }
-    samples = partial(data_table, logger, datasets, root) if logger.tracking.tables.data else None
-    if logger.offline:
-        run.log_artifact(data_artifact(name, facts, samples), aliases=[data_id])
-        postpone(logger.run, {"action": "use", "artifact": f"{name}:{data_id}"})
-        return
-    # It has no digest to look for at the end of the run, since ``use_data`` waits for the server.
-    action = {"action": "data", "artifact": name, "facts": facts, "digest": None}
-    try:
-        use_data(run, name, facts, samples)
-    except Exception:
-        postpone(logger.run, action)
-        raise
-    logger.artifacts.append(action)
+    artifact = logger.wandb.Artifact(f"data-{settings.data.name}", "dataset", metadata=metadata)
+    if logger.tracking.log_data == "content":
+        for path in files_below(root):  # ``add_dir`` would add hidden files, too, and no links
+            artifact.add_file(path, name=f"{DATA}/{Path(path).relative_to(root).as_posix()}")
+    elif len(files_below(root)) <= MAX_REFERENCES:
+        # Checksums would read every image; the fingerprint replaces them.
+        uri = root.absolute().as_uri()
+        artifact.add_reference(uri, name=DATA, checksum=False, max_objects=MAX_REFERENCES)
+    with artifact.new_file("fingerprint.txt") as file:
+        file.write(f"{data_id}\n")
+    if logger.tracking.tables.data:
+        artifact.add(data_table(logger, datasets, root), "samples")
+    return artifact
+
+
+def log_data_later(run: Run, resumed: Any, data_id: str) -> None:
+    """Log the data set of a run that had lost its connection, into the W&B run ``resumed``.
+
+    Raises:
+        UsageError: if the fingerprint of the data set is no longer ``data_id``.
+    """
+    settings = check(completed(run.settings, Settings, source=None), Settings)
+    if fingerprint(folder_of(settings.data.root)) != data_id:
+        raise UsageError(f"{settings.data.root} has changed since the run")
+    logger = SimpleNamespace(
+        run=run,
+        experiment=resumed,
+        wandb=package(),
+        tracking=WandbSettings.model_validate(split_trackers(settings.tracking or {})["tracking"]),
+        offline=False,
+        model_metadata={},
+        artifacts=[],
+    )
+    log_data(cast("RunLogger", logger), settings, build_datasets(settings.data))
 
 
 def use(logger: RunLogger, name: str) -> None:
@@ -104,8 +154,8 @@ def log_checkpoint_source(logger: RunLogger, settings: Settings) -> None:
 
 def log_predictions(logger: RunLogger, folder: Path) -> None:
     """Log the tables that ``predict`` has written into a folder as one artifact."""
-    files = [path for path in sorted(folder.iterdir()) if path.suffix in {".csv", ".json"}]
-    tables = [path for path in files if path.name not in {"environment.json", PENDING}]
+    tables = [path for path in sorted(folder.iterdir()) if path.suffix in {".csv", ".json"}]
+    tables = [path for path in tables if path.name not in {"environment.json", PENDING}]
     with logger.guarded("logging the predictions"):
         if folder.resolve() != logger.run.folder.resolve():  # wandb-sync reads the run folder only
             tables = [Path(shutil.copy2(path, logger.run.folder)) for path in tables]

@@ -6,11 +6,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ..errors import UsageError
 from ..run.files import write_json
 from ..run.folder import Run
 from .client import package, public_api, reason
-from .registry import fingerprint, link, use_data
+from .registry import link
 from .upload_status import Session, sessions
 
 PENDING = "wandb-pending.json"  # in a run folder: the actions
@@ -21,7 +20,7 @@ def postpone(run: Run, action: dict[str, Any]) -> None:
 
     The action is ``{"action": "use", "artifact": ...}``, or ``link`` with the arguments of
     ``registry.link``, ``log`` with those of ``artifacts.log_files``, or ``data`` with the
-    ``facts`` of ``registry.data_artifact``.
+    ``version`` of the data set, which is its fingerprint.
     """
     actions = pending(run)
     if action not in actions:
@@ -36,18 +35,22 @@ def pending(run: Run) -> list[dict[str, Any]]:
 
 
 def do_pending(run: Run) -> list[str]:
-    """Carry out the pending actions of an uploaded run; return a line for each that failed."""
-    path, failed, problems = run.folder / PENDING, [], []
+    """Carry out the pending actions of an uploaded run.
+
+    Returns:
+        A line for each action that failed; these actions stay pending.
+    """
+    failed, problems = [], []
     for action in pending(run):
         try:
             _do(run, **action)
         except Exception as error:  # noqa: BLE001 - wandb raises many kinds
             failed.append(action)
-            problems.append(f"{path}: {action['action']}: {reason(error)}")
+            problems.append(f"{run.folder / PENDING}: {action['action']}: {reason(error)}")
     if failed:
-        write_json(path, failed)
+        write_json(run.folder / PENDING, failed)
     else:
-        path.unlink()
+        (run.folder / PENDING).unlink()
     return problems
 
 
@@ -63,40 +66,47 @@ def _do(run: Run, action: str, artifact: str, **arguments: Any) -> None:
         _log_if_lost(run, remote, artifact, arguments)
         keep_latest(remote)
     elif action == "data":
-        facts = arguments["facts"]
-        if fingerprint(Path(facts["root"])) != facts["fingerprint"]:
-            raise UsageError(f"{facts['root']} has changed since the run")
+        from .lineage import log_data_later  # noqa: PLC0415 - it imports PyTorch
+
         with resumed_run(remote, run.folder / "wandb") as resumed:
-            use_data(resumed, artifact, facts)
+            log_data_later(run, resumed, arguments["version"])
     else:
         remote.use_artifact(api.artifact(artifact))
 
 
 def _log_if_lost(run: Run, remote: Any, name: str, stored: Mapping[str, Any]) -> None:
-    """Log an artifact that the run on the server lacks, unless its files are gone or have changed.
+    """Log an artifact unless the server has it; files that have changed since are left out.
 
-    ``stored`` are the arguments of ``artifacts.log_files`` with the digest of the artifact.
+    ``stored`` are the arguments of ``artifacts.log_files`` with the digest of the artifact, and
+    ``remote`` is the run on the server.
     """
     if stored["digest"] in {held.digest for held in remote.logged_artifacts()}:
         return
     artifact = package().Artifact(name, stored["kind"], metadata=stored["facts"])
-    for path in (run.folder / file for file in stored["files"]):
-        if is_file_in(run.folder, path):
-            artifact.add_file(str(path), name=path.name)
+    for file in stored["files"]:  # relative to the run folder
+        path = run.folder / file
+        if not is_file_in(run.folder, path):  # such as a checkpoint that is not among the best now
+            print(f"  {file} is not in the run folder: this version of {name} is not logged.")
+            return
+        artifact.add_file(str(path), name=path.name)
     if artifact.digest != stored["digest"]:  # such as the best checkpoint before a better one
-        first = stored["files"][0]
-        print(f"  {first} is gone or has changed: this version of {name} is not logged.")
+        print(f"  {stored['files'][0]} has changed since: this version of {name} is not logged.")
         return
     with resumed_run(remote, run.folder / "wandb") as resumed:
-        log_version(remote, resumed, artifact, stored["aliases"])
+        log_version(resumed, artifact, stored["aliases"])
 
 
-def log_version(remote: Any, resumed: Any, artifact: Any, aliases: Sequence[str]) -> None:
-    """Log an artifact in the continued run; versions of later epochs keep their aliases."""
-    epoch, held = artifact.metadata.get("epoch", -1), remote.logged_artifacts()
-    later = [other for other in held if other.metadata.get("epoch", -1) > epoch]
-    kept = {alias for other in later for alias in other.aliases}
-    given = [alias for alias in aliases if alias not in kept]
+def log_version(resumed: Any, artifact: Any, aliases: Sequence[str]) -> None:
+    """Log a version of an artifact; a version of a later epoch keeps its aliases."""
+    api, epoch = public_api(), artifact.metadata.get("epoch")
+
+    def is_kept(alias: str) -> bool:
+        name = f"{resumed.entity}/{resumed.project}/{artifact.name}:{alias}"
+        if epoch is None or not api.artifact_exists(name):
+            return False
+        return bool(api.artifact(name).metadata.get("epoch", -1) > epoch)
+
+    given = [alias for alias in aliases if not is_kept(alias)]
     resumed.log_artifact(artifact, aliases=given or None).wait()
 
 
@@ -116,7 +126,7 @@ def resumed_run(remote: Any, folder: Path) -> Iterator[Any]:
     W&B derives the state of the run from the code. ``folder`` is W&B's folder of the run.
     """
     wandb = package()
-    code = Session(sessions(folder)[-1]).exit_code
+    codes = [Session(file).exit_code for file in sessions(folder)[-1:]]
     resumed = wandb.init(
         entity=remote.entity,
         project=remote.project,
@@ -129,7 +139,7 @@ def resumed_run(remote: Any, folder: Path) -> Iterator[Any]:
     try:
         yield resumed
     finally:
-        resumed.finish(exit_code=1 if code is None else code)
+        resumed.finish(exit_code=codes[0] if codes else int(remote.state != "finished"))
 
 
 def is_file_in(folder: Path, path: Path) -> bool:

@@ -56,7 +56,10 @@ def _promote(config: DictConfig) -> None:
 
 
 def run_promotion(settings: PromoteSettings) -> str:
-    """Link the model, or let ``wandb-sync`` do so if the server does not; return a message.
+    """Link the model; if the server does not, ``wandb-sync`` links it when it uploads the run.
+
+    Returns:
+        A message for the user.
 
     Raises:
         UsageError: if the model is refused or does not exist.
@@ -77,11 +80,13 @@ def run_promotion(settings: PromoteSettings) -> str:
             return link(api, api.artifact(name), target, settings.alias, **limits)
         except UsageError:
             raise
-        except Exception as error:  # noqa: BLE001 - wandb raises many kinds
+        except Exception as error:  # wandb raises many kinds
             problem = reason(error)
+            if not has_folder:
+                raise UsageError(f"checkpoint={settings.checkpoint}: {problem}") from error
     if not has_folder:
         raise UsageError(
-            f"checkpoint={settings.checkpoint}: {problem}; without a server, only a run in "
+            f"checkpoint={settings.checkpoint}: without a server, only a run in "
             f"{settings.runs}/ can be promoted.\nLog in: uv run wandb login"
         )
     if not settings.force:

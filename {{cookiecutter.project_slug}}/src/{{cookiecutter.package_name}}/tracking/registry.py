@@ -11,14 +11,13 @@ from ..errors import UsageError
 from ..run.files import write_text
 from ..run.lock import file_lock
 from ..settings.schema import METRICS, MONITOR, monitored
-from .client import installed, package, public_api, reason
+from .client import installed, public_api, reason
 
 PREFIX = "wandb:"
 FETCHED = Path("artifacts")  # the folder of fetched artifacts
 SOURCE = "artifact.txt"  # in the folder of a fetched artifact: its name
 DATA = "data"  # in the folder of a fetched data set, and in its artifact: the data themselves
 ANNOTATIONS = {".json", ".txt", ".yaml", ".yml", ".csv"}
-MAX_REFERENCES = 100_000  # larger data sets are identified by their fingerprint alone
 
 
 def fetch_checkpoint(
@@ -67,14 +66,14 @@ def _fetch(
         artifact = public_api(tracking).artifact(wanted.removeprefix(PREFIX))
         # Artifacts of other projects may have the same name; their files must not be mixed.
         parts = artifact.collection.name, artifact.version, artifact.digest[:8]
-        folder, name = FETCHED / "-".join(parts), f"{artifact.source_qualified_name}\n"
-        source = folder / SOURCE
+        folder = FETCHED / "-".join(parts)
         folder.mkdir(parents=True, exist_ok=True)
         # The other processes of the same training wait until the first has downloaded all.
         with file_lock(folder.with_name(f"{folder.name}.lock")):
-            if not source.is_file() or source.read_text("utf-8") != name:
+            name = f"{artifact.source_qualified_name}\n"
+            if not (folder / SOURCE).is_file() or (folder / SOURCE).read_text("utf-8") != name:
                 download(artifact, folder)
-                write_text(source, name)
+                write_text(folder / SOURCE, name)
         return folder, dict(artifact.metadata)
     except UsageError as error:
         raise UsageError(f"{setting}={wanted}: {error}") from error
@@ -122,51 +121,21 @@ def fingerprint(root: Path) -> str:
     return digest.hexdigest()[:12]
 
 
-def data_artifact(
-    name: str, facts: Mapping[str, Any], samples: Callable[[], Any] | None = None
-) -> Any:
-    """Return the artifact of a data set: its files or references to them, and some samples.
-
-    ``facts`` are its metadata, see ``lineage.log_data``; ``samples`` returns a table of images.
-    """
-    artifact, root = package().Artifact(name, "dataset", metadata=dict(facts)), Path(facts["root"])
-    files = files_below(root)
-    if facts["log_data"] == "content":
-        for path in files:  # ``add_dir`` would add hidden files, too, and no links
-            artifact.add_file(path, name=f"{DATA}/{Path(path).relative_to(root).as_posix()}")
-    elif len(files) <= MAX_REFERENCES:
-        # Checksums would read every image; the fingerprint replaces them.
-        artifact.add_reference(root.as_uri(), DATA, checksum=False, max_objects=MAX_REFERENCES)
-    with artifact.new_file("fingerprint.txt") as file:
-        file.write(f"{facts['fingerprint']}\n")
-    if samples is not None:
-        artifact.add(samples(), "samples")
-    return artifact
-
-
-def use_data(
-    run: Any, name: str, facts: Mapping[str, Any], samples: Callable[[], Any] | None = None
-) -> None:
-    """Record that a W&B run uses a data set; log it unless the server has this version."""
-    known = f"{run.entity}/{run.project}/{name}:{facts['fingerprint']}"
-    if package().Api().artifact_exists(known, "dataset"):
-        run.use_artifact(known)
-    else:
-        run.use_artifact(data_artifact(name, facts, samples), aliases=[facts["fingerprint"]])
-
-
 def link(
     api: Any, artifact: Any, target: str, alias: str, *, min_metric: float | None, force: bool
 ) -> str:
     """Link a model into ``target`` under an alias, which another model then loses.
 
-    ``target`` is ``wandb-registry-<registry>/<collection>``; with ``force`` no model is refused. A
-    message for the user is returned.
+    ``target`` is ``wandb-registry-<registry>/<collection>``; with ``force`` no model is refused.
+
+    Returns:
+        A message for the user.
 
     Raises:
         UsageError: if the model is worse than ``min_metric`` or than the holder of the alias.
     """
-    holder, monitor = f"{target}:{alias}", monitored(artifact.metadata)
+    holder = f"{target}:{alias}"
+    monitor = monitored(artifact.metadata)
     current = api.artifact(holder).metadata.get(monitor) if api.artifact_exists(holder) else None
     if not force:
         refuse(artifact.name, artifact.metadata.get(monitor), min_metric, current, alias)

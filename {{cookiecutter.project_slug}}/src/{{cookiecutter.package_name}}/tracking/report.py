@@ -56,7 +56,10 @@ def _report(config: DictConfig) -> None:
 
 
 def run_report(settings: ReportSettings) -> list[str]:
-    """Save a view of the project and a report of its training runs; return their addresses.
+    """Save a view and a report of the training runs of a group, of a sweep or of the project.
+
+    Returns:
+        The addresses of the view and of the report.
 
     Raises:
         UsageError: if there are no such runs.

@@ -10,8 +10,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +41,11 @@ def main() -> None:
 
 
 def sync(runs: Path) -> list[str]:
-    """Upload the runs in a folder, then do their pending actions; return what failed, and why."""
+    """Upload each offline run in the folder ``runs``, then carry out its pending actions.
+
+    Returns:
+        A line for each run or action that failed, with the reason.
+    """
     remaining, incomplete = [], set()
     recorded = [file for folder in sorted(runs.glob("*/wandb")) for file in sessions(folder)]
     files = [file for file in recorded if not (file.parent / COMPLETE).exists()]
@@ -64,12 +67,16 @@ def sync(runs: Path) -> list[str]:
 
 
 def upload(file: Path) -> str | None:
-    """Upload a session; return the reason if that is not possible."""
+    """Upload a session if its run has ended and all files of its artifacts exist.
+
+    Returns:
+        The reason why the session was not uploaded; None if it was.
+    """
     newest = sessions(file.parents[1])[-1]
     recent = time.time() - newest.stat().st_mtime < RECENT_SECONDS
     try:
         session = Session(file)
-        if recent and Session(newest).exit_code is None:
+        if recent and not Session(newest).has_ended:
             return "it seems to be still running"
     except ValueError as error:
         return f"it cannot be read: {error}"
@@ -83,14 +90,11 @@ def upload(file: Path) -> str | None:
 
 
 def _send(session: Session) -> str | None:
-    """Send what the server lacks of a session; return why it cannot be sent, None if it was."""
+    """Send what the server lacks of a session; return the reason if that is not possible."""
     file, run = session.file, session.fetch_run()
-    ordered, known = sessions(file.parents[1]), set[Path]()
+    ordered = sessions(file.parents[1])
     held = times_of_rows(run) if run is not None else set()
-    for other in ordered if held else []:
-        with suppress(ValueError):  # of a session that was killed
-            if held & Session(other).rows.keys():
-                known.add(other)
+    known = {other for other in ordered if held and _is_known(other, held)}
     if held and not known:
         name = file.parents[2].name
         return (
@@ -100,31 +104,41 @@ def _send(session: Session) -> str | None:
     if known.isdisjoint(ordered[ordered.index(file) :]):  # nothing of this or of a later session
         wandb_command("sync", "--include-online", "--include-synced", str(file.parent))
     else:
-        _send_missing(session, run)
+        _send_missing(session, run, held)
         keep_latest(run)
     return None
 
 
-def _send_missing(session: Session, run: Any) -> None:
+def _is_known(file: Path, held: Set[float]) -> bool:
+    """Return whether the server holds rows of a session, given the times of the rows it holds."""
+    try:
+        return not held.isdisjoint(Session(file).rows)
+    except ValueError:
+        return False
+
+
+def _send_missing(session: Session, run: Any, held: Set[float]) -> None:
     """Send the rows, files and artifacts that the server lacks of a session.
 
     ``wandb sync`` would send all of it, and replace what a later session has left in the run.
     """
-    lacking, folder = session.lacking(run), session.file.parent / "files"
-    if session.end_has_arrived(run) and not any(lacking.values()):
+    lacking = sorted(session.rows.keys() - held)
+    folder, files = session.file.parent / "files", session.missing_files(run)
+    artifacts = session.missing_artifacts(run)
+    if session.end_has_arrived(run) and not (lacking or files or artifacts):
         return
     summaries = [record.get("update", {}) for record in session.recorded("summary")]
     if not session.is_newest:
         summaries = [run.summary_metrics]  # of a later session
     with resumed_run(run, session.file.parents[1]) as resumed:
-        for time_of_row in sorted(lacking["rows"]):
+        for time_of_row in lacking:
             resumed.log(_unflattened(session.rows[time_of_row]))
-        for name in sorted(lacking["files"]):
+        for name in files:
             resumed.save(str(folder / name), base_path=str(folder), policy="now")
         for record in session.recorded("artifact"):
-            if record.get("digest") in lacking["artifacts"]:
-                _log_recorded(run, resumed, record)
-        if lacking["rows"] == session.rows.keys():  # nothing has arrived
+            if record.get("digest") in artifacts:
+                _log_recorded(resumed, record)
+        if len(lacking) == len(session.rows):  # nothing has arrived
             for alert in session.recorded("alert"):
                 resumed.alert(alert["title"], alert["text"], alert["level"])
         for summary in summaries:
@@ -148,7 +162,7 @@ def _unflattened(row: Mapping[str, Any]) -> dict[str, Any]:
     return values
 
 
-def _log_recorded(run: Any, resumed: Any, record: Mapping[str, Any]) -> None:
+def _log_recorded(resumed: Any, record: Mapping[str, Any]) -> None:
     """Log an artifact from the record that the run has of it."""
     facts = json.loads(record.get("metadata") or "{}")
     artifact = package().Artifact(record["name"], record["type"], metadata=facts)
@@ -157,7 +171,7 @@ def _log_recorded(run: Any, resumed: Any, record: Mapping[str, Any]) -> None:
             artifact.add_file(entry["local_path"], name=entry["path"])
         else:
             artifact.add_reference(entry["ref"], name=entry["path"], checksum=False)
-    log_version(run, resumed, artifact, record.get("aliases", []))
+    log_version(resumed, artifact, record.get("aliases", []))
 
 
 def files_not_in_folder(session: Session, folder: Path) -> list[str]:

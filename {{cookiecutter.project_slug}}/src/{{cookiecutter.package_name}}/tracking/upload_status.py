@@ -34,7 +34,8 @@ class Session:
         self.records = read_records(file)
         self.is_newest = [file] == sessions(file.parents[1])[-1:]
         codes = [record.get("exit_code", 0) for record in self.recorded("exit")]
-        self.exit_code: int | None = codes[-1] if codes else None  # None if it was killed, or runs
+        self.has_ended = bool(codes)
+        self.exit_code = codes[-1] if codes else 1  # 1 if the session was killed
         # The rows of metrics by their time in seconds, which identifies them.
         items = [record["item"] for record in self.recorded("history")]
         self.rows = {round(row["_timestamp"], 6): row for row in items if "_timestamp" in row}
@@ -61,18 +62,20 @@ class Session:
         unknown = run.state != "finished" and self.is_newest and self.exit_code == 0
         return run.state != "running" and not unknown
 
-    def lacking(self, run: Any) -> dict[str, set[Any]]:
-        """Return what the server lacks: rows by time, files by name, artifacts by digest."""
+    def missing_files(self, run: Any) -> list[str]:
+        """Return the files of the session that the server lacks, by their names in the run."""
         records = self.recorded("files")
-        named = {item["path"] for record in records for item in record.get("files", [])}
-        files = {name for name in named if (self.file.parent / "files" / name).is_file()}
+        listed = [item["path"] for record in records for item in record.get("files", [])]
+        here = {path for path in listed if (self.file.parent / "files" / path).is_file()}
+        return sorted(here - {held.name for held in run.files(per_page=1000)})
+
+    def missing_artifacts(self, run: Any) -> set[str]:
+        """Return the digests of the artifacts that the server lacks."""
+        if not self.digests:
+            return set()
         # A data set that a run both logs and uses is listed as used only.
-        held = [*run.logged_artifacts(), *run.used_artifacts()] if self.digests else []
-        return {
-            "rows": self.rows.keys() - (times_of_rows(run) if self.rows else ()),
-            "files": files - {file.name for file in run.files(per_page=1000)},
-            "artifacts": self.digests - {artifact.digest for artifact in held},
-        }
+        held = [*run.logged_artifacts(), *run.used_artifacts()]
+        return self.digests - {artifact.digest for artifact in held}
 
     def missing(self) -> str | None:
         """Return what the server lacks of a session that has ended; None if it holds all of it."""
@@ -81,8 +84,14 @@ class Session:
             return "the server has no such run"
         if not self.end_has_arrived(run):
             return "the server has not received the end of the run"
-        counts = [f"{kind}: {len(items)}" for kind, items in self.lacking(run).items() if items]
-        return f"the server lacks {', '.join(counts)}" if counts else None
+        lacking = self.rows and self.rows.keys() - times_of_rows(run)
+        if lacking:
+            return f"the server lacks {len(lacking)} of {len(self.rows)} rows"
+        files = self.missing_files(run)
+        if files:
+            return f"the server lacks {len(files)} files, such as {files[0]}"
+        artifacts = self.missing_artifacts(run)
+        return f"the server lacks {len(artifacts)} artifacts" if artifacts else None
 
 
 def times_of_rows(run: Any) -> set[float]:
