@@ -282,6 +282,6 @@ def to_8_bits(values: np.ndarray, value_range: tuple[float, float] | None) -> np
             )
         value_range = (0.0, 1.0)
     low, high = value_range
-    precise = np.float32 if values.dtype.itemsize <= 2 else np.float64
+    precise = "float32" if values.dtype.itemsize <= 2 else "float64"
     scaled: np.ndarray = (values.astype(precise) - low) * (255 / (high - low))
     return scaled.clip(0, 255).round().astype(np.uint8)
