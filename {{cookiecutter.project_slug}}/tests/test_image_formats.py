@@ -61,7 +61,11 @@ def test_colours_of_16_bits_keep_their_low_bits(tmp_path):
     assert read_image(tmp_path / "a.png", TWELVE_BITS)[:, 0, 0].tolist() == [255, 255, 255]
 
 
+# ~ if cookiecutter.scope == "complete"
 @pytest.mark.parametrize("order", ["<", ">"])
+# ~ else
+@pytest.mark.parametrize("order", ["<"])  # Pillow does not know the other order
+# ~ endif
 def test_a_tiff_file_of_16_bits_whose_white_is_zero_is_not_read_as_a_negative(tmp_path, order):
     values = np.uint16([[0, 65535, 257]])
     path = tmp_path / "a.tif"

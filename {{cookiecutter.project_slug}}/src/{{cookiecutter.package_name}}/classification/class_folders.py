@@ -83,6 +83,7 @@ def _find_split_folders(root: Path, reading: Reading) -> dict[str, Path]:
     if "train" in found and (len(found) > 1 or all(map(split_of, names))):
         return found
     if not found and 1 < len(splits) == len(names):
+        names = [path.name for path in splits.values()]
         raise UsageError(
             f"{root} has the splits {', '.join(names)}, but no folders of classes in them.\n"
             # ~ if cookiecutter.scope == "complete"
