@@ -159,14 +159,14 @@ def test_a_training_that_was_preempted_or_resumed_goes_on_in_its_run(server, tra
     with monkeypatch.context() as patched:
         patched.setattr(Preemption, "on_before_optimizer_step", preempt)
         with pytest.raises(SystemExit):
-            tracked()
+            tracked("tracking.tags=[typed]")
     ((name, run),) = server.runs.items()
     assert "SIGUSR1" in run.summary["failure"]
-    run.name = "renamed"  # in the browser
+    run.name, run.tags = "renamed", ["typed", "added"]  # in the browser
     tracked("resume=auto")
     tracked(f"resume={name}", "trainer.max_epochs=3")
     assert list(server.runs) == [name]
-    assert (run.state, run.name) == ("finished", "renamed")
+    assert (run.state, run.name, run.tags) == ("finished", "renamed", ["typed", "added"])
     assert "failure" not in run.summary
     assert [row["epoch"] for row in run.history if MONITOR in row] == [0, 1, 2]
     steps = [row["_step"] for row in run.history]

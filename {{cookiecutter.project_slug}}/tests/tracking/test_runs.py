@@ -395,12 +395,15 @@ def test_the_rows_of_a_session_that_was_not_tracked_are_logged_on_resume(tracked
     assert [row["epoch"] for row in history(run) if MONITOR in row] == [0, 1]
 
 
-def test_a_resumed_run_keeps_its_name(tracked):
-    run = tracked("trainer.max_epochs=1")
+def test_a_resumed_run_does_not_replace_its_name_tags_and_notes_unless_they_are_named(tracked):
+    run = tracked("trainer.max_epochs=1", "tracking.tags=[first]", "tracking.notes=some notes")
     assert started(run)["display_name"].startswith("{{ cookiecutter.task }}")
     tracked(f"resume={run.name}", "trainer.max_epochs=2")
     assert len([*run.glob("wandb/offline-run-*")]) == 2
-    assert not started(run).get("display_name")  # it may have been changed on the server
+    kept = {"display_name", "tags", "notes"}  # they may have been changed on the server
+    assert not [started(run)[key] for key in kept if started(run).get(key)]
+    tracked(f"resume={run.name}", "trainer.max_epochs=3", "tracking.tags=[second]")
+    assert started(run)["tags"] == ["second"]
 
 
 def test_the_best_score_in_the_summary_of_a_resumed_run_is_that_of_all_its_sessions(tracked):

@@ -1,6 +1,7 @@
 """Image data sets with a class label for each image."""
 
 from collections.abc import Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -165,7 +166,7 @@ def build_datasets(settings: DataSettings) -> Datasets:
         found,
         settings,
         reading,
-        path=lambda file: file[0],
+        path=itemgetter(0),
         # ~ if cookiecutter.scope == "complete"
         labels=lambda file: (
             [classes[label] for label in target_labels(file[1])] if several else names[file[1]]
@@ -175,10 +176,10 @@ def build_datasets(settings: DataSettings) -> Datasets:
         # ~ endif
     )
     for split, files in images.items():
-        # ~ if cookiecutter.scope == "complete"
-        labels = [label for _, target in files for label in target_labels(target)]
-        # ~ else
         labels = [target for _, target in files]
+        # ~ if cookiecutter.scope == "complete"
+        if several:
+            labels = [label for target in labels for label in target_labels(target)]
         # ~ endif
         reading.count(split, images=len(files), labels=labels, classes=classes)
     used = (path for files in found.values() for path, _ in files)

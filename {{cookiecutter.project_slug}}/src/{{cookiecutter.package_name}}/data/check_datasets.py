@@ -48,8 +48,8 @@ def note_repeated(paths: Mapping[str, Sequence[str]], reading: Reading) -> None:
 
 def note_frames(paths: Mapping[str, Sequence[str]], reading: Reading) -> None:
     """Note animations and TIFF files of several pages; of many files, only some are opened."""
-    ends = (".avif", ".gif", ".png", ".tif", ".tiff", ".webp")
-    files = [path for path in chain(*paths.values()) if path[-5:].lower().endswith(ends)]
+    ends = {".gif", ".png", ".tif", "avif", "tiff", "webp"}  # compared faster than suffixes
+    files = [path for path in chain(*paths.values()) if path[-4:].lower() in ends]
     opened = files[:: len(files) // MAX_OPENED + 1]
     several: list[str] = []
     for path in opened:

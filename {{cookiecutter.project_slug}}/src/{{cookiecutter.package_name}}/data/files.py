@@ -4,6 +4,7 @@ import os
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable
 from importlib.util import find_spec
+from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -89,29 +90,28 @@ def files_below(
     repeated = [] if repeated is None else repeated
 
     def add(folder: str) -> None:
-        names: list[str] = []
-        others: dict[str, os.DirEntry[str]] = {}  # folders, hidden files, broken links
         with os.scandir(folder) as entries:
-            for entry in entries:
-                names.append(entry.name)
-                if not _is(entry.is_file) or (entry.name[0] == "." and is_hidden(entry.name)):
-                    others[entry.name] = entry
+            ordered = sorted(entries, key=attrgetter("name"))
         start = os.path.join(folder, "")  # noqa: PTH118 - a string
         # Paths that are made in order lie together in memory, so all that reads them is faster.
-        for name in sorted(names):
-            other = others.get(name)
-            if other is None:
+        for entry in ordered:
+            name = entry.name
+            if name[0] != "." and entry.is_file(follow_symlinks=False):  # nearly all
                 files.append(f"{start}{name}")
-            elif _is(other.is_dir) and not is_hidden(name):
-                if other.is_symlink():
-                    link = os.path.realpath(other.path)
+                continue
+            hidden = is_hidden(name)
+            if _is(entry.is_dir) and not hidden:
+                if entry.is_symlink():
+                    link = os.path.realpath(entry.path)
                     if any(os.path.commonpath([link, known]) in {link, known} for known in listed):
-                        repeated.append(other.path)
+                        repeated.append(entry.path)
                         continue
                     listed.append(link)
-                add(other.path)
-            elif other.is_symlink() or is_hidden(name):
-                skipped.append(other.path)
+                add(entry.path)
+            elif _is(entry.is_file) and not (hidden and name[0] == "."):
+                files.append(f"{start}{name}")
+            elif entry.is_symlink() or hidden:
+                skipped.append(entry.path)
 
     add(str(folder))
     return files

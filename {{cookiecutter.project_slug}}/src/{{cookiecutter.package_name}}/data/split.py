@@ -107,7 +107,9 @@ def record_split(settings: Settings, datasets: Datasets, run: Run) -> Settings:
 
 def _group(paths: Sequence[str], root: Path, pattern: str | None) -> list[list[int]]:
     """Return the images of each group; without a pattern, each file is a group of its own."""
-    keys = paths
+    if pattern is None and len({*paths}) == len(paths):
+        return [[index] for index in range(len(paths))]
+    keys = paths  # some files are listed twice
     if pattern is not None:
         keys = [_group_of(name, pattern) for name in relative_names(paths, root)]
     groups: defaultdict[str, list[int]] = defaultdict(list)
@@ -148,7 +150,9 @@ def _random_split(
     counts = Counter(chain.from_iterable(classes))
     strata: defaultdict[str, list[int]] = defaultdict(list)  # the numbers of the groups
     for group, present in enumerate(classes):
-        rarest = min(present, key=lambda label: (counts[label], label), default="")
+        rarest = next(iter(present), "")
+        if len(present) > 1:
+            rarest = min(present, key=lambda label: (counts[label], label))
         strata[rarest].append(group)
     parts: dict[str, list[int]] = {split: [] for split in SPLITS}
     sizes = [*map(len, groups)]
@@ -188,6 +192,8 @@ def _cut(
         limit = len(groups) - (number - position)  # leaves a group for each later split
         chosen: list[int] = []
         for group in groups:
+            if size >= target:
+                break
             closer = abs(size + sizes[group] - target) < abs(size - target)
             if closer and len(chosen) < limit:
                 chosen.append(group)

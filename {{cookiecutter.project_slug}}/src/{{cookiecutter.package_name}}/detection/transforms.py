@@ -35,7 +35,7 @@ def train_transform(settings: DataSettings) -> PairTransform:
     if augment.color:
         steps.append(v2.ColorJitter(augment.color, augment.color, augment.color))
     # ~ endif
-    return OnBoxes(v2.Compose([*steps, v2.ClampBoundingBoxes()]){{ ", augment.mosaic" if cookiecutter.scope == "complete" }})
+    return OnBoxes(v2.Compose(steps){{ ", augment.mosaic" if cookiecutter.scope == "complete" }})
 
 
 class FitWithBoxes(torch.nn.Module):
@@ -76,17 +76,23 @@ class OnBoxes(torch.nn.Module):
         self.transform = transform
 
     def forward(self, image: Tensor, target: Target | None) -> tuple[Tensor, Target | None]:
-        """Transform an image, uint8 [C, H, W]; drop crowds and objects outside of the result."""
+        """Transform an image, uint8 [C, H, W]; drop crowds and objects that are hardly visible.
+
+        These are objects of whose box less than ``MIN_VISIBLE`` or ``MIN_SIDE`` is in the result.
+        """
         if target is None:
             return self.transform(tv_tensors.Image(image)).as_subclass(Tensor), target
         height, width = image.shape[1:]
-        boxes = target.boxes * torch.tensor([width, height, width, height])
-        pair = (
-            tv_tensors.Image(image),
-            tv_tensors.BoundingBoxes(boxes, format="XYXY", canvas_size=(height, width)),
+        scaled = target.boxes * torch.tensor([width, height, width, height])
+        size = (height, width)
+        boxes = tv_tensors.BoundingBoxes(
+            scaled, format="XYXY", canvas_size=size, clamping_mode=None
         )
-        image, boxes = (part.as_subclass(Tensor) for part in self.transform(*pair))
+        pair = self.transform(tv_tensors.Image(image), boxes)
+        image, whole = (part.as_subclass(Tensor) for part in pair)
         height, width = image.shape[1:]
-        relative = boxes / torch.tensor([width, height, width, height])
-        visible = (boxes[:, 2:] - boxes[:, :2] >= MIN_SIDE).all(dim=1) & ~target.crowd
-        return image, target._replace(boxes=relative).select(visible)
+        sides = torch.tensor([width, height, width, height])
+        shown = whole.clamp(min=0).minimum(sides)
+        visible = box_area(shown) >= MIN_VISIBLE * box_area(whole)
+        visible &= (shown[:, 2:] - shown[:, :2] >= MIN_SIDE).all(dim=1) & ~target.crowd
+        return image, target._replace(boxes=shown / sides).select(visible)

@@ -116,8 +116,12 @@ def _opened(tracking: WandbSettings, settings: Settings, run: Run, job: str) -> 
     described = redacted(tracking.model_dump(include=keys))
     described["job_type"] = described["job_type"] or os.environ.get("WANDB_JOB_TYPE", job)
     described["tags"] = described["tags"] or None  # None are those of WANDB_TAGS
-    # A run that goes on keeps its name, which may have been changed on the server.
-    if "WANDB_NAME" not in os.environ and not any(run.folder.glob("wandb/*run-*")):
+    if any(run.folder.glob("wandb/*run-*")):
+        # They may have been changed on the server, so a resumed run sends them only if named anew.
+        for key in ("name", "tags", "notes"):
+            if not any(f"tracking.{key}=" in word for word in sys.argv):
+                described[key] = None
+    elif "WANDB_NAME" not in os.environ:
         described["name"] = described["name"] or run_name(settings, run, job, sys.argv[1:])
     try:
         return _start(tracking, run, config=config, **described)
