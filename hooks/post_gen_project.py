@@ -50,6 +50,7 @@ def put_back(root, answers):
     notice = root / NOTICE
     skipped = notice.is_file() and notice.stat().st_size == 0  # cookiecutter -s left the file of pre_gen as it was
     notice.unlink(missing_ok=True)
+    names = [name for name in left_out(answers) if os.path.lexists(aside(root / name))]
     for pattern in answers["_copy_without_render"]:
         for path in root.glob(pattern + SET_ASIDE):
             original = path.with_name(path.name.removesuffix(SET_ASIDE))
@@ -57,9 +58,9 @@ def put_back(root, answers):
                 path.replace(original)
             else:
                 path.unlink()
-    names = [name for name in left_out(answers) if os.path.lexists(aside(root / name))]
     for name in names:
-        aside(root / name).rename(root / name)
+        if os.path.lexists(aside(root / name)):
+            aside(root / name).rename(root / name)
     return names
 
 

@@ -28,6 +28,20 @@ DEPENDENCIES = {
     *("ruff", "scipy", "segmentation_models_pytorch", "setuptools", "sqlalchemy", "submitit", "tensorboard", "timm"),
     *("tifffile", "torch", "torchcodec", "torchmetrics", "torchvision", "transformers", "uv", "wandb"),
     *("wandb_workspaces", "yaml"),
+    # What these depend on: uv finds no versions for a project of that name, or the import finds the other package.
+    *("absl", "absl_py", "aiohappyeyeballs", "aiohttp", "aiosignal", "alembic", "annotated_doc", "antlr4"),
+    *("antlr4_python3_runtime", "anyio", "ast_serialize", "attr", "attrs", "certifi", "cfgv", "charset_normalizer"),
+    *("click", "cloudpickle", "colorama", "colorlog", "contourpy", "cuda", "cuda_bindings", "cuda_pathfinder"),
+    *("cuda_toolkit", "cycler", "dateutil", "distlib", "distro", "flatbuffers", "fonttools", "frozenlist", "fsspec"),
+    *("functorch", "git", "gitdb", "gitpython", "google", "greenlet", "grpc", "grpcio", "h11", "hf_xet", "httpcore"),
+    *("httpx", "huggingface_hub", "hydra_submitit_launcher", "identify", "idna", "iniconfig", "jinja2", "kiwisolver"),
+    *("librt", "lightning_fabric", "lightning_utilities", "mako", "markdown", "markdown_it", "markdown_it_py"),
+    *("markupsafe", "mdurl", "ml_dtypes", "mpl_toolkits", "mpmath", "multidict", "mypy_extensions", "networkx"),
+    *("nodeenv", "nvidia", "onnx_ir", "packaging", "pathspec", "pip", "pkg_resources", "platformdirs", "pluggy"),
+    *("propcache", "protobuf", "psutil", "py", "pygments", "pyparsing", "python_dateutil", "pyyaml", "regex"),
+    *("requests", "safetensors", "sentry_sdk", "shellingham", "six", "smmap", "sniffio", "sortedcontainers", "sympy"),
+    *("tokenizers", "torchgen", "tqdm", "triton", "truststore", "typer", "types_pyyaml", "typing_extensions"),
+    *("typing_inspection", "tzdata", "urllib3", "virtualenv", "werkzeug", "wheel", "xxhash", "yarl"),
 }
 # Folders, scripts and modules that the project brings.
 OWN_NAMES = {
@@ -82,8 +96,8 @@ def taken(name):
 
 
 def slug_problem(slug):
-    if not re.fullmatch(r"[a-z0-9]([a-z0-9._-]*[a-z0-9])?", slug):
-        return "is no portable folder name: use lower-case ASCII letters, digits and hyphens, no hyphen at the ends"
+    if not re.fullmatch(r"[a-z0-9]+((\.|__?|-+)[a-z0-9]+)*", slug):  # the grammar of Docker's image names, too
+        return "is no portable folder name: use lower-case ASCII letters, digits and single hyphens between them"
     if len(slug) > LONGEST["project_slug"]:
         return "is longer than %d characters" % LONGEST["project_slug"]
     return taken(re.sub(r"[-_.]+", "_", slug)) or taken(slug.split(".")[0])
@@ -139,7 +153,8 @@ def find_problems(answers):
     if reason:
         problems.append(("package_name", package, reason, portable(package, "package_name", "_")))
     email = answers["author_email"]
-    if not re.fullmatch(r"[A-Za-z0-9.!#$%&*+/=?^_`{|}~'-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+", email):
+    atom = r"[A-Za-z0-9!#$%&*+/=?^_`{|}~'-]+"
+    if not re.fullmatch(atom + r"(\." + atom + r")*@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+", email):
         problems.append(("author_email", email, "has not the form name@host.domain", "you@example.com"))
     return problems
 

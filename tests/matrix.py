@@ -8,7 +8,7 @@ from conftest import OPTIONS
 # Words of each option that must not occur, in paths or contents, in any case, once it is declined.
 TRACES = {
     "scope": (
-        r"labelme\b|pascal|\bvoc\b|yolo|annotation_files|data\.exclude|\bexclude: |"
+        r"labelme\b|pascal|\bvoc\b|yolo|annotation_files|data\.exclude|\bexclude: (?!\^uv\\.lock)|"
         r"\bexport(s|ed|er|ing)?\b|onnx"
         r"|optuna|(?<!fine-)\btun(e|es|ed|er|ing)\b|\bstud(y|ies)\b|\btrials?\b"
         r"|\bbench\b|doctor|\bdata\.cache\b|cache_folder|\bvideos?\b|\bav\b"

@@ -240,3 +240,12 @@ def test_both_hooks_name_the_same_paths(load: Load) -> None:
     )
     assert before.left_out(before.ANSWERS) == after.left_out(after.ANSWERS)
     assert (before.SET_ASIDE, before.NOTICE) == (after.SET_ASIDE, after.NOTICE)
+
+
+def test_each_file_that_is_kept_of_a_larger_scope_is_listed(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    root = generate(tmp_path, scope="complete")
+    capfd.readouterr()
+    generate(tmp_path, scope="essential")
+    kept = {name for name in left_out({"scope": "essential"}) if (root / name).exists()}
+    assert "src/shape_sorter/training/callbacks/time_left.py" in kept
+    assert kept <= {*capfd.readouterr().out.split()}

@@ -68,9 +68,13 @@ def test_a_fresh_project_passes_its_own_checks(project: Project) -> None:
 
 
 def test_a_fresh_project_has_nothing_for_its_hooks_to_mend(stripped: Project) -> None:
+    lock = stripped.folder / "uv.lock"
+    locked = lock.read_text()
+    lock.write_text(f"{locked}#{'-' * 600_000}\n")  # those of some tasks exceed 500 KB
     assert stripped.run("git", "init", "--quiet").returncode == 0
     assert stripped.run("git", "add", "--all").returncode == 0
     done = stripped.run("uv", "run", "--no-sync", "pre-commit", "run", "--all-files")
+    lock.write_text(locked)
     assert done.returncode == 0, done.stdout
     assert done.stdout.count("Passed") >= 6
 

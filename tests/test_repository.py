@@ -87,6 +87,12 @@ def test_own_workflows_pass_their_checkers() -> None:
     assert not refused("check-jsonschema", "--builtin-schema", "vendor.dependabot", folder / "dependabot.yml")
 
 
+def test_dependabot_finds_the_workflows_of_both_layers() -> None:
+    for entry in read_yaml(ROOT / ".github" / "dependabot.yml")["updates"]:
+        for folder in (name for name in entry.get("directories", []) if name != "/"):
+            assert [path for path in (ROOT / folder[1:]).glob("*.yml") if "uses:" in path.read_text(encoding="utf-8")]
+
+
 def test_own_workflow_runs_each_task_and_waits_for_all() -> None:
     jobs = read_yaml(ROOT / ".github" / "workflows" / "ci.yml")["jobs"]
     assert jobs["project"]["strategy"]["matrix"]["task"] == OPTIONS["task"]
@@ -101,6 +107,29 @@ def test_both_layers_pin_the_same_actions(bake: Bake) -> None:
                 assert re.fullmatch(r"[0-9a-f]{40} # v[\d.]+", pin), f"{action} in {path}"
                 found.setdefault(action, set()).add(pin)
     assert {len(pins) for pins in found.values()} == {1}
+
+
+def test_a_change_of_a_page_that_a_test_reads_runs_the_tests(bake: Bake) -> None:
+    text = (bake().folder / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
+    (skipped,) = re.findall(r"--extended-regexp '(.+)' <<<", text)
+    names = ("README.md", "docs/data.md", "src/a.py", "AGENTS.md", "docs/recipes.md", "docs/pictures/a.png")
+    assert [name for name in names if re.search(skipped, name)] == [
+        "AGENTS.md",
+        "docs/recipes.md",
+        "docs/pictures/a.png",
+    ]
+
+
+def test_jobs_of_a_project_for_cpus_ask_for_no_gpu(bake: Bake) -> None:
+    found = {}
+    for accelerator in ("cpu", "cuda"):
+        project = bake(accelerator=accelerator, use_wandb=True).folder
+        launcher = project / "src" / "shape_sorter" / "configs" / "hydra" / "launcher" / "slurm.yaml"
+        files = [*project.glob("slurm/*"), project / "docs" / "clusters.md", launcher]
+        texts = [path.read_text(encoding="utf-8") for path in files]
+        found[accelerator] = sum(len(re.findall(r"gpus.per.node[:=] ?\d", text)) for text in texts)
+    assert found["cpu"] == 0
+    assert found["cuda"] >= 4
 
 
 def test_what_is_copied_unrendered_has_nothing_to_render() -> None:

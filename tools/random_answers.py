@@ -60,6 +60,9 @@ REFUSED_SLUGS = [
     "..",
     ".x",
     "x.",
+    "a..b",
+    "a___b",
+    "a.-b",
     "X",
     "a b",
     "ä",
@@ -85,7 +88,8 @@ REFUSED_PACKAGES = [
     "aux",
 ]
 EMAILS = ["ada@example.org", "o'neil@example.org", "a{{b}}@c.de", "{#a@b.c", "$x`y`@a-b.co", "a+b|c&d~e!f%g=h?i@j.k"]
-REFUSED_EMAILS = ["", "nobody", "a@b", "a b@c.de", '"a"@b.de', "a\\@b.de", "ä@b.de", "a@b.de\n"]
+REFUSED_EMAILS = [".a@b.de", "a.@b.de", "a..b@c.de"]
+REFUSED_EMAILS += ["", "nobody", "a@b", "a b@c.de", '"a"@b.de', "a\\@b.de", "ä@b.de", "a@b.de\n"]
 
 
 def random_answers(source: random.Random, refused: float = 0.1) -> Answers:
@@ -213,6 +217,8 @@ def expected_values(contents: dict[str, Any], package: Path, answers: Answers) -
     if answers["use_wandb"]:
         project = contents[source + "configs/tracking/wandb.yaml"]["project"]
         yield "project", project, f"${{oc.env:WANDB_PROJECT,'{slug}'}}"
+        for name in ("sweep.yaml", *(("sweeps/grid.yaml", "sweeps/random.yaml") if complete else ())):
+            yield name, contents[name]["project"], slug
     if answers["use_wandb"] and complete:
         yield "collection", contents[source + "configs/promote.yaml"]["collection"], slug
 
