@@ -8,6 +8,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from {{ cookiecutter.package_name }}.data.coco import read_coco
+from {{ cookiecutter.package_name }}.data.image_paths import find_images
 from {{ cookiecutter.package_name }}.data.reading_summary import Reading
 from {{ cookiecutter.package_name }}.errors import UsageError
 from {{ cookiecutter.package_name }}.settings.schema import DataSettings
@@ -255,7 +256,7 @@ def test_images_without_objects_stay(tmp_path):
             lambda content: content["annotations"][4].pop("category_id"),
             "annotation 1004 has no category_id",
         ),
-        (lambda content: content["annotations"][4].pop("id"), "number 4 of its annotations"),
+        (lambda content: content["annotations"][4].pop("id"), "entry 4 of annotations"),
         (lambda content: content["images"][4].update(id="a4"), "4 of .* has the id 'a4', which is"),
         (lambda content: content["images"][4].update(id=1.5), "4 of .* has the id 1.5, which is"),
         (lambda content: content["categories"][1].update(name=" red "), "unique names"),
@@ -272,7 +273,7 @@ def test_what_is_wrong_is_named(tmp_path, change, said):
         read(spoiled(tmp_path, change))
 
 
-@pytest.mark.parametrize("kind", [str, float])
+@pytest.mark.parametrize("kind", [str, float, "{}.0".format])
 def test_ids_may_be_texts_or_floats(tmp_path, kind):
     def change(content):
         for entry in content["annotations"]:
@@ -296,6 +297,32 @@ def test_missing_images_can_be_left_out_and_are_counted(tmp_path):
     parts = [(part.kind, part.split, part.count) for part in reading.left_out]
     assert parts == [("images", "val", 1), ("objects", "val", 1)]
     assert reading.left_out[0].first == str(tmp_path / "val" / "3.jpg")
+
+
+def test_a_damaged_image_without_a_size_can_be_left_out(tmp_path):
+    root = spoiled(tmp_path, lambda content: content["images"][3].pop("width"))
+    (root / "train" / "3.jpg").write_bytes(b"no image")
+    with pytest.raises(UsageError, match=r"3\.jpg cannot be read"):
+        read(root)
+    reading = Reading()
+    image = read(root, reading, skip_unreadable=True)[1]["train"][3]
+    assert (image.width, image.height, image.objects) == (0, 0, [])
+    assert [(part.kind, part.count) for part in reading.left_out] == [("objects", 1)]
+
+
+def test_a_forbidden_path_of_another_computer_is_found_by_its_last_parts(tmp_path, monkeypatch):
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train" / "1.jpg").touch()
+    stat = Path.stat
+
+    def forbid(path, **options):
+        if str(path).startswith("/root/data/"):
+            raise PermissionError(13, "Permission denied")
+        return stat(path, **options)
+
+    monkeypatch.setattr(Path, "stat", forbid)
+    found = find_images(["/root/data/train/1.jpg"], [tmp_path])
+    assert found == ([tmp_path / "train" / "1.jpg"], 3)
 
 
 @pytest.mark.parametrize(("written", "stored"), [("NFC", "NFD"), ("NFD", "NFC")])

@@ -5,7 +5,7 @@ import pytest
 from omegaconf import OmegaConf
 from PIL import Image
 
-from {{ cookiecutter.package_name }}.run.files import write_json, write_text
+from {{ cookiecutter.package_name }}.run.atomic_files import write_json, write_text
 from {{ cookiecutter.package_name }}.run.folder import Run
 from {{ cookiecutter.package_name }}.run.run_id import RUN_ID
 from {{ cookiecutter.package_name }}.search.compare import (
@@ -144,6 +144,13 @@ def test_secrets_of_the_command_line_are_redacted_in_the_file_of_hydra(tmp_path)
     file.write_text("overrides:\n- optimizer.lr=0.1,0.2\n- note=ghp_0123456789abcdefghij\n")
     Multirun().on_job_start(OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path)}}}))
     assert file.read_text() == "overrides:\n- optimizer.lr=0.1,0.2\n- note=***\n"
+
+
+def test_jobs_that_have_no_folders_of_this_multirun_are_not_compared(tmp_path, monkeypatch):
+    monkeypatch.setenv(RUN_ID, "a-run")  # jobs of -m resume=b,c have the folders b and c
+    hydra = {"sweep": {"dir": str(tmp_path)}, "job": {"config_name": "train"}}
+    Multirun().on_multirun_end(OmegaConf.create({"hydra": hydra, "runs": str(tmp_path)}))
+    assert not [*tmp_path.iterdir()]
 
 
 def test_secrets_are_removed_from_the_files_of_jobs_that_have_ended(tmp_path, monkeypatch):

@@ -158,6 +158,15 @@ def test_the_advice_for_a_class_that_a_split_lacks_can_be_pasted(overrides, line
     ]
 
 
+def test_a_rare_class_is_named_beside_a_class_that_train_lacks():
+    report = DataReport(counts={"train": np.array([0, 1000, 1]), "val": np.array([1, 1, 1])})
+    settings = check(small.composed("tracking=none", name="doctor"), DoctorSettings)
+    datasets = Datasets([], [], [], ["cat", "dog", "owl"], list)
+    missing, rare = doctor.class_advice(report, datasets.classes, settings, datasets)
+    assert missing.startswith("train has no cat.")
+    assert rare.startswith(f"train has 1000 {COUNTED} of dog, but 1 of owl.")
+
+
 @pytest.mark.figures
 def test_names_of_classes_are_no_formulas(tmp_path):
     report = DataReport(counts={"train": np.array([5, 4]), "val": np.array([1, 1])})
@@ -228,8 +237,8 @@ def test_one_of_all_images_with_the_same_pixels_is_kept(issues, expected):
 
 
 STAGES = {"storage": 1.0, "decode": 1.0, "augment": 1.0, "copy": 0.0, "step": 1.0}
-PC = Machine(processors=8)
-GPU = Machine(processors=8, gpu_memory_gb=80.0, bf16=True)
+PC = Machine(cpus=8)
+GPU = Machine(cpus=8, gpu_memory_gb=80.0, bf16=True)
 
 
 @pytest.mark.parametrize(("loader", "wait"), [(50, 0.05), (500, 0.6)])
@@ -251,6 +260,13 @@ def test_the_advice_for_a_slow_loader_names_the_setting_to_change(
     sentence = advice(STAGES | stages, rates, settings, PC)
     assert sentence.startswith(f"Training waits for data {wait:.0%} of the time")
     assert expected in sentence
+
+
+def test_more_workers_than_those_of_auto_are_advised_where_there_are_more_cpus():
+    rates = {"loader_images_per_second": 50, "model_images_per_second": 100, "data_wait": 0.5}
+    settings = check(small.composed("loader.workers=auto", name="doctor"), BenchSettings)
+    sentence = advice(STAGES, rates, settings, Machine(cpus=64))
+    assert sentence.endswith("loader.workers=64 uses all CPUs.")
 
 
 @pytest.mark.parametrize(

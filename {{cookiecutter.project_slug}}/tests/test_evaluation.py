@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from {{ cookiecutter.package_name }}.errors import UsageError
 from {{ cookiecutter.package_name }}.evaluation import html_page
 from {{ cookiecutter.package_name }}.evaluation.collect_results import EvaluationResults
 from {{ cookiecutter.package_name }}.evaluation.drawing import contact_sheet, fit_text
@@ -20,7 +21,7 @@ from {{ cookiecutter.package_name }}.evaluation.score_counts import (
     ScoreCounts,
     best_threshold,
 )
-from {{ cookiecutter.package_name }}.run.files import write_csv
+from {{ cookiecutter.package_name }}.run.atomic_files import write_csv
 from {{ cookiecutter.package_name }}.task import MONITOR
 
 FIGURES = ("confusion_matrix", "precision_recall", "thresholds", "per_class")
@@ -73,9 +74,12 @@ def test_batches_add_up_and_only_the_extreme_images_are_kept():
     collected = EvaluationResults()
     collected.shown = 2
     trainer = SimpleNamespace(world_size=1)
-    batches = [[result(0, 3.0), result(1, 1.0)], [result(2, 2.0), result(3, 1.0, 0.9)]]
+    batches = [[result(0, 3.0), result(1, 1.0)], [], [result(2, 2.0), result(3, 1.0, 0.9)]]
+    collected.on_test_epoch_start(trainer, None)
+    with pytest.raises(UsageError, match="None of the images to test can be read"):
+        collected.on_test_epoch_end(trainer, None)
     for index, images in enumerate(batches):
-        outputs = {"images": images, "counts": counts_by_hand()}
+        outputs = {"images": images, "counts": counts_by_hand()} if images else None
         collected.on_test_batch_end(trainer, None, outputs, None, index)
     collected.on_test_epoch_end(trainer, None)
     assert collected.counts.targets.tolist() == [6, 0]

@@ -88,7 +88,7 @@ def difference(module, name):
     """The largest difference between a module and its export, on 32 images in uneven batches."""
     test = build_datasets(module.settings.data).test
     images = torch.stack([test[index].image for index in range(32)])
-    graph = export.Graph(task_export.exported_network(module)).eval()
+    graph = export.TupleOutputs(task_export.exported_network(module)).eval()
     if name == "torch":
         run = torch.export.load(f"runs/{name}/model.pt2").module()
     else:
@@ -112,10 +112,16 @@ def test_an_export_writes_three_files_and_names_them():
     for name, file in FORMATS.items():
         written = {path.name for path in Path("runs", name).iterdir() if path.is_file()}
         assert written == {file, "model.json", "MODEL_CARD.md", "config.yaml", "environment.json"}
-        expected += ["It agrees with the checkpoint to ... on 32 images."]
+        expected += [f"{file} agrees with the checkpoint to ... on 32 images."]
         expected += [f"  .../{written}" for written in (file, "model.json", "MODEL_CARD.md")]
     shown = [re.sub(r"runs/[^/]+|\d\.\de[+-]\d\d", "...", line) for line in lines if line.strip()]
     assert shown == expected
+
+
+def test_an_export_may_have_another_image_size_than_the_training(command):
+    run = command("export", f"checkpoint={CHECKPOINT}", "data.image_size=64")
+    (images,) = onnxruntime.InferenceSession(run / "model.onnx").get_inputs()
+    assert images.shape == ["batch", 3, 64, 64]
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -280,7 +286,7 @@ def test_a_network_that_cannot_be_traced_is_refused_in_one_line(refusal, monkeyp
     def fails(*_words, **_options):
         raise AssertionError
 
-    monkeypatch.setattr(export.Graph, "forward", depends_on_values)
+    monkeypatch.setattr(export.TupleOutputs, "forward", depends_on_values)
     message = refusal("export", f"checkpoint={CHECKPOINT}", "format=torch")
     assert "model.backbone=test_resnet cannot be exported with format=torch" in message
     monkeypatch.setattr(torch.export, "export", fails)

@@ -96,8 +96,10 @@ def test_files_that_links_show_twice_are_noted(tmp_path):
         reading = Reading()
         reading.add_unused_images(tmp_path, [tmp_path / name for name in used], "unused")
         assert len(reading.notes) == notes
-        expected = f"{tmp_path / 'val'} is a link. Files that are used twice through links: 1."
+        expected = f"Files that are used twice: 1, since links such as {tmp_path / 'val'} lead"
         assert all(note.startswith(expected) for note in reading.notes)
+        left_out = {part.kind: (part.count, part.first) for part in reading.left_out}
+        assert left_out["links"] == (1, str(tmp_path / "val"))
 
 
 def test_split_folders_are_found_by_their_usual_names_in_any_case(tmp_path):

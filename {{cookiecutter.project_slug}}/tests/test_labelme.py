@@ -59,6 +59,15 @@ def test_polygons_and_rectangles_become_objects(tmp_path):
 
 
     # ~ endif
+def test_an_annotation_file_is_not_read_for_the_image_of_another(tmp_path):
+    for split in ("train", "val"):
+        write_file(tmp_path / split, "a", [POLYGON])
+    (tmp_path / "train" / "a.jpg").unlink()
+    expected = r"train/a\.json and .*val/a\.json both belong to .*val/a\.jpg"
+    with pytest.raises(UsageError, match=expected):
+        read(tmp_path)
+
+
 def test_a_circle_is_the_shape_around_its_centre(tmp_path):
     circle = {"label": "cat", "points": [[20, 10], [20, 15]], "shape_type": "circle"}
     write_file(tmp_path, "a", [circle])
@@ -136,7 +145,7 @@ def test_the_image_may_lie_elsewhere_and_the_file_may_have_no_size(tmp_path):
 
 def test_points_that_look_like_shares_are_refused(tmp_path):
     write_file(tmp_path, "a", [POLYGON | {"points": [[0.1, 0.2], [0.5, 0.2], [0.5, 1]]}])
-    with pytest.raises(UsageError, match=r"a\.json: all points are at most 1, like shares"):
+    with pytest.raises(UsageError, match=r"a\.json: all points are at most 1, like coordinates"):
         read(tmp_path)
 
 

@@ -20,8 +20,8 @@ import torch
 
 from {{ cookiecutter.package_name }}.errors import UsageError
 from {{ cookiecutter.package_name }}.run import lock
+from {{ cookiecutter.package_name }}.run.atomic_files import remove_leftovers, replacing
 from {{ cookiecutter.package_name }}.run.failures import explanation
-from {{ cookiecutter.package_name }}.run.files import remove_leftovers, replacing
 from {{ cookiecutter.package_name }}.run.folder import Run, find_run, read_metrics
 from {{ cookiecutter.package_name }}.run.signals import Interrupted, interruptible
 from {{ cookiecutter.package_name }}.task import MONITOR

@@ -25,7 +25,7 @@ from {{ cookiecutter.package_name }}.settings import hydra_launch
 from {{ cookiecutter.package_name }}.settings.check_settings import check
 from {{ cookiecutter.package_name }}.settings.schema import Settings
 from {{ cookiecutter.package_name }}.task import MONITOR, TaskModule, build_datasets
-from {{ cookiecutter.package_name }}.training.callbacks.gradients import Gradients
+from {{ cookiecutter.package_name }}.training.callbacks.gradients import GradientClipping
 from {{ cookiecutter.package_name }}.training.callbacks.progress import ProgressBar
 
 from small import SHAPES, SMALL, composed
@@ -40,7 +40,7 @@ def test_gradients_are_clipped_to_a_norm_that_is_logged_before(limit, clipped):
     trainer = SimpleNamespace(global_step=0, log_every_n_steps=50, accumulate_grad_batches=1)
     trainer.fit_loop = SimpleNamespace(batch_idx=0)
     optimizer = torch.optim.SGD(module.parameters(), lr=0.25)
-    Gradients(limit).on_before_optimizer_step(trainer, module, optimizer)
+    GradientClipping(limit).on_before_optimizer_step(trainer, module, optimizer)
     torch.testing.assert_close(module.weight.grad.norm(), torch.tensor(clipped))
     assert logged == {"train/grad_norm": 5.0, "train/lr": 0.25}
 

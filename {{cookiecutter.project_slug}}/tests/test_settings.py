@@ -188,12 +188,10 @@ def test_settings_of_an_earlier_version_get_the_defaults_of_today(caplog):
     assert tree == today
     lines = [record.getMessage() for record in caplog.records]
     assert sorted(
-        lines[0].removesuffix(": the current defaults are used.").split(" lacks ")[1].split(", ")
-    ) == ["data.augment", "ema", "optimizer.momentum"]
-    assert (
-        lines[1]
-        == "old/config.yaml sets data.colours, optimizer.dampening, which no longer exists."
-    )
+        lines[0].removesuffix(".").split(" lacks settings, which are added: ")[1].split(", ")
+    ) == ["data.augment (default)", "ema (default)", "optimizer.momentum (default)"]
+    words = "old/config.yaml has settings that no longer exist: "
+    assert lines[1] == f"{words}data.colours, optimizer.dampening."
     assert "dampening" in stored["optimizer"]  # the argument is not changed
 
 
@@ -202,6 +200,15 @@ def test_complete_settings_are_returned_unchanged_and_nothing_is_logged(caplog):
         tree = resolved(composed())
         assert completed(tree, Settings, source="config.yaml") == tree
     assert not caplog.records
+
+
+def test_paths_may_begin_with_the_home_folder():
+    # ~ if cookiecutter.scope == "complete"
+    data = check(composed("data.cache_folder='~/cache'", "data.exclude='~/x.txt'"), Settings).data
+    assert (data.cache_folder, data.exclude) == (Path.home() / "cache", Path.home() / "x.txt")
+    # ~ endif
+    data = check(composed(OWN, "data.root='~/a'", "data.split_file='~/s.csv'"), Settings).data
+    assert (data.root, data.split_file) == (Path.home() / "a", Path.home() / "s.csv")
 
 
 def test_stored_text_is_not_resolved(tmp_path):

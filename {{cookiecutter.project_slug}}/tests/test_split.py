@@ -144,6 +144,16 @@ def test_a_written_split_is_repeated_and_other_files_are_reported(tmp_path):
     assert any(f"3 images are split as in {file}: 2 for train" in note for note in reading.notes)
 
 
+def test_the_test_images_of_a_split_file_are_left_out_if_the_data_have_others(tmp_path):
+    names, reading = ["a.jpg", "b.jpg", "c.jpg"], Reading()
+    file = write_split_file(tmp_path / "split.csv", train=["a.jpg"], val=["b.jpg"], test=["c.jpg"])
+    parts = split(names, tmp_path, reading=reading, test=["d.jpg"], split_file=file)
+    assert parts == {"train": ["a.jpg"], "val": ["b.jpg"], "test": ["d.jpg"]}
+    (left_out,) = reading.left_out
+    assert (left_out.kind, left_out.count) == ("images", 1)
+    assert left_out.first == str(tmp_path / "c.jpg")
+
+
 @pytest.mark.parametrize("name", ["split_by", "split_file"])
 def test_settings_for_unsplit_data_are_refused_for_data_with_splits(tmp_path, name):
     unset = {"split_by": None, "split_file": None}

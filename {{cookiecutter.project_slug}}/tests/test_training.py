@@ -243,6 +243,31 @@ def test_a_resumed_training_still_lists_what_it_left_out_but_not_in_the_test(
     assert json.loads((run / "metrics.json").read_text())["unreadable_images"] == 1
 
 
+def test_batches_of_unreadable_images_are_left_out_of_validation_and_test(train, own_data):
+    overrides = (OWN, f"data.root={own_data}", "tracking=none", "data.split=[0.4,0.3,0.3]")
+    datasets = build_datasets(check(composed(*overrides), Settings).data)
+    images = [*datasets.val.paths[:2], *datasets.test.paths[:2]]
+    for image in images:
+        Path(image).write_bytes(b"no image")
+    sizes = ("loader.batch_size=2", "trainer.limit_train_batches=2", "trainer.max_epochs=1")
+    settings = ("data.skip_unreadable=true", "model.backbone=test_resnet")
+    run = train(*overrides, *settings, *sizes)
+    assert {*map(str, images)} <= {*(run / "unreadable.txt").read_text().splitlines()}
+    assert json.loads((run / "metrics.json").read_text())["unreadable_images"] == len({*images})
+
+
+def test_a_validation_split_without_a_readable_image_is_refused_before_the_first_step(
+    train, own_data
+):
+    overrides = (OWN, f"data.root={own_data}", "data.skip_unreadable=true")
+    settings = check(composed(*overrides, "tracking=none"), Settings)
+    for path in build_datasets(settings.data).val.paths:
+        Path(path).write_bytes(b"no image")
+    with pytest.raises(SystemExit, match="None of the images of val or of test can be read"):
+        train(*overrides, "trainer.max_epochs=1")
+    assert not [*Path("runs").iterdir()]
+
+
 def test_a_fault_of_all_test_images_is_reported_before_the_first_step(train, own_data):
     overrides = (OWN, f"data.root={own_data}")
     settings = check(composed(*overrides, "tracking=none"), Settings)

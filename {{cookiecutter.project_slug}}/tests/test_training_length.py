@@ -3,7 +3,7 @@ import math
 import pytest
 
 from {{ cookiecutter.package_name }}.data.datamodule import Datasets
-from {{ cookiecutter.package_name }}.run.files import write_csv
+from {{ cookiecutter.package_name }}.run.atomic_files import write_csv
 from {{ cookiecutter.package_name }}.run.folder import Run
 from {{ cookiecutter.package_name }}.settings.check_settings import check
 from {{ cookiecutter.package_name }}.settings.schema import Settings

@@ -4,9 +4,9 @@ Only modules that import quickly are imported at the top, so that ``--help`` and
 answered at once. PyTorch is imported after the settings have been checked.
 """
 
-from .run.signals import Interrupted, ended_at_once, interruptible
+from .run.signals import Interrupted, exit_on_ctrl_c, interruptible
 
-with ended_at_once():
+with exit_on_ctrl_c():
     # ~ if cookiecutter.task == "detection" or (cookiecutter.task == "classification" and cookiecutter.scope == "complete")
     import logging
     # ~ endif

@@ -7,7 +7,7 @@ from .data.reading_summary import report_reading
 from .evaluation.collect_results import EvaluationResults
 from .evaluation.report import print_summary, write_report
 # ~ if cookiecutter.scope == "complete"
-from .evaluation.tta import average_copies
+from .evaluation.tta import apply_tta
 from .export.onnx_model import load_module
 from .inference.load_model import matching_datasets
 # ~ else
@@ -25,7 +25,7 @@ def run_evaluation(settings: EvaluateSettings, run: Run) -> None:
     """Test the checkpoint on ``settings.split``, and write the report."""
     module = load_module(settings.checkpoint, settings)
     # ~ if cookiecutter.scope == "complete"
-    average_copies(module, settings.tta)
+    apply_tta(module, settings.tta)
     # ~ endif
     datasets = matching_datasets(settings, module.classes, settings.checkpoint)
     report_reading(datasets.reading, run)

@@ -31,7 +31,7 @@ from .data.images import UnreadableImageError, image_size, read_image
 from .data.reading_summary import number_of
 from .errors import UsageError
 # ~ if cookiecutter.scope == "complete"
-from .evaluation.tta import average_copies
+from .evaluation.tta import apply_tta
 from .export.onnx_model import load_module
 from .inference.predict_videos import check_videos, predict_videos
 from .inference.predictor import Predictor
@@ -39,7 +39,7 @@ from .inference.predictor import Predictor
 from .inference.load_model import load_module
 from .inference.predictor import Predictor
 # ~ endif
-from .run.files import replacing
+from .run.atomic_files import replacing
 from .run.folder import Run
 from .settings.schema import PredictSettings
 # ~ if cookiecutter.task == "classification"
@@ -78,7 +78,7 @@ def run_prediction(settings: PredictSettings, run: Run) -> None:
         log.info("Tiles, as in the training run: tiles=%d. For whole images: data.tiles=null", side)
     # ~ endif
     # ~ if cookiecutter.scope == "complete"
-    average_copies(module, settings.tta)
+    apply_tta(module, settings.tta)
     # ~ endif
     names = output_names(find_sources(settings.source))
     # ~ if cookiecutter.scope == "complete"

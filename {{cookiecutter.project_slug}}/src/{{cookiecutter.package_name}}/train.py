@@ -42,13 +42,13 @@ from .training.checkpoint import CheckpointContents, read_checkpoint, resumable_
 # ~ if cookiecutter.scope == "complete" and cookiecutter.task != "detection"
 from .training.class_weights import with_class_weights
 # ~ endif
-# ~ if cookiecutter.scope == "complete"
-from .training.extra import check_extra
-# ~ endif
+from .training.log_start import log_start
 from .training.metrics_file import MetricsFile
 from .training.open_trackers import open_trackers
-from .training.summary import log_start
 from .training.trainer import build_trainer, checkpoint_callbacks, step_callbacks
+# ~ if cookiecutter.scope == "complete"
+from .training.trainer_extra import check_extra
+# ~ endif
 from .training.training_length import too_short, with_epochs
 
 
@@ -77,9 +77,9 @@ def run_training(settings: Settings, run: Run) -> None:
     # ~ endif
     # ~ endif
     resumed, step, epochs = resumable_checkpoint(run) or (None, 0, 0)
-    given, settings = settings, with_epochs(settings, datasets, step=step, epochs=epochs)
-    if is_first():  # a resume with other steps derives the number of epochs again
-        run.write_settings(given if given.trainer.max_steps else settings)
+    before, settings = settings, with_epochs(settings, datasets, step=step, epochs=epochs)
+    if is_first():  # with max_steps, a resumed run derives the number of epochs again
+        run.write_settings(before if before.trainer.max_steps else settings)
     check_learnable(datasets.reading)
     check_outside_runs(datasets, settings.data.root, settings.runs)
     report_reading(datasets.reading, run)
@@ -114,7 +114,7 @@ def run_training(settings: Settings, run: Run) -> None:
             run,
             loggers=[MetricsFile(run.metrics, resumed_step=step), *loggers],
             callbacks=[
-                LambdaCallback(on_train_batch_end=lambda *_: run.begin()),
+                LambdaCallback(on_train_batch_end=lambda *_: run.remove_old_results()),
                 *_make_callbacks(settings, run, module),
                 ExactResume(datamodule),
                 results,
@@ -137,7 +137,7 @@ def run_training(settings: Settings, run: Run) -> None:
         (metrics,) = trainer.test(module, datamodule=datamodule, verbose=False)
         datamodule.share_unreadable()
         if trainer.is_global_zero:
-            run.begin()  # also if there was no step left
+            run.remove_old_results()  # also if there was no step left
             scores = module.scores_by_class()
             write_report(run, metrics, results, scores, datamodule=datamodule, draw=draw_prediction)
             print(f"Tested: {tested}, saved in epoch {content['epoch']}")

@@ -42,6 +42,11 @@ def test_the_test_metrics_are_those_of_the_averaged_weights_in_the_checkpoint(tr
     assert reported == pytest.approx(accuracy, abs=1e-6)
 
 
+def test_a_backbone_that_does_not_take_the_size_of_the_images_is_named(train):
+    with pytest.raises(SystemExit, match=r"(?s)crossvit_tiny_240 does not take.*image_size=240"):
+        train("model.backbone=crossvit_tiny_240", "data.image_size=128")
+
+
 def test_evaluate_refuses_data_of_other_classes(train, command, own_data):
     run = train()
     with pytest.raises(SystemExit) as stopped:

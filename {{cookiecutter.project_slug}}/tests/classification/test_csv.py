@@ -259,6 +259,7 @@ def test_unsplit_images_are_split_by_the_seed_with_every_label_in_each_split(wri
         (BINARY.replace("c.png,0", "c.png,-1"), "line 4: dog is '-1', but", {"multilabel": True}),
         (SPLIT.replace("dog", "Hündin"), "not UTF-8 text: line 3", {"encoding": "cp1252"}),
         ("path,label\n", "has no rows below its header", {}),
+        ("path,label,split\na.png,,test\nb.png,,test\n", "all rows are for test", {}),
     ],
 )
 def test_a_wrong_row_or_column_is_named(write, text, message, changes):

@@ -344,5 +344,5 @@ def test_unreadable_images_can_be_left_out_and_are_listed(loader_with_a_broken_i
 
 def test_a_whole_batch_of_unreadable_images_is_refused(loader_with_a_broken_image, own_data):
     (own_data / "val" / "blue" / "1.jpg").write_bytes(b"no image")
-    with pytest.raises(UsageError, match="whole batch of images is unreadable"):
+    with pytest.raises(UsageError, match="All images of a batch are unreadable"):
         loader_with_a_broken_image(batch_size=2, skip_unreadable=True)

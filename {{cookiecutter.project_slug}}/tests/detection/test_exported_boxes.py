@@ -10,7 +10,7 @@ from {{ cookiecutter.package_name }}.detection.export import (
     postprocessing,
 )
 from {{ cookiecutter.package_name }}.errors import UsageError
-from {{ cookiecutter.package_name }}.export.export import Graph, write_graph
+from {{ cookiecutter.package_name }}.export.export import TupleOutputs, write_graph
 from {{ cookiecutter.package_name }}.export.onnx_model import OnnxNetwork
 
 
@@ -67,7 +67,7 @@ def test_the_rules_limit_the_boxes_of_each_level_and_in_total(trained):
 
 def test_each_detector_runs_as_onnx_in_batches_of_any_size(trained, tmp_path):
     module, images = trained
-    graph = Graph(exported_network(module)).eval()
+    graph = TupleOutputs(exported_network(module)).eval()
     write_graph(graph, module.settings, tmp_path / "a.onnx", metadata={})
     exported = OnnxNetwork(tmp_path / "a.onnx")
     for batch in (images[:1], images.repeat(3, 1, 1, 1)[:7]):

@@ -83,7 +83,9 @@ def test_corners_that_look_like_shares_are_refused(root):
         objects = [voc_object("cat", (0.1, 0.2, 0.5, 1))]
         path = root / "Annotations" / f"{name}.xml"
         write_image(root / "JPEGImages" / f"{name}.jpg", path, objects=objects)
-    with pytest.raises(UsageError, match=r"\.xml: the corners .* at most 1, like shares of width"):
+    with pytest.raises(
+        UsageError, match=r"\.xml: the corners .* at most 1, like coordinates relative"
+    ):
         datasets(root)
 
 
@@ -295,11 +297,25 @@ def test_a_file_that_names_the_image_of_another_file_is_noted(root):
     write_image(root / "JPEGImages" / "b.jpg", root / "Annotations" / "a.xml")
     data = datasets(root)
     assert names(data.train) == ["a.jpg", "b.jpg"]
-    note = f"than the one they name: 1, such as {root}/Annotations/a.xml with b.jpg."
+    note = f"than the one with their own name: 1, such as {root}/Annotations/a.xml with b.jpg."
     assert note in data.reading.notes[0]
     write_image(root / "JPEGImages" / "gone.jpg", root / "Annotations" / "a.xml")
     (root / "JPEGImages" / "gone.jpg").unlink()
     assert datasets(root).reading.notes == []
+
+
+def test_an_object_that_names_no_class_is_ignored(root):
+    objects = [voc_object("__ignore__", (1, 1, 4, 4)), voc_object("cat", (5, 5, 9, 9))]
+    write_image(root / "JPEGImages" / "a.jpg", root / "Annotations" / "a.xml", objects=objects)
+    data = datasets(root)
+    assert data.classes == ["cat"]
+    assert data.train.crowd.tolist() == [True, False, False]
+
+
+def test_two_lists_of_a_split_are_refused(root):
+    (root / "ImageSets" / "Main" / "valid.txt").write_text("c")
+    with pytest.raises(UsageError, match=r"val\.txt and .*valid\.txt are both lists of val"):
+        datasets(root)
 
 
 def test_a_class_that_is_not_in_train_is_named(root):

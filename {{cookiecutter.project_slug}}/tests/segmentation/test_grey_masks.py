@@ -136,6 +136,20 @@ def test_grey_colours_of_the_classes_are_looked_up(tmp_path):
     assert ids(paths[0], looked_at(classes, paths)) == [[2, 1, 0], [2, 2, 1]]
 
 
+@pytest.mark.parametrize(
+    ("values", "listed"),
+    [
+        ([0, 255, 255], "background\nobject 255 255 255\nroad\n"),
+        ([0, 128, 255], "background\nroad 128 128 128\nobject 255 255 255\n"),
+    ],
+)
+def test_a_value_of_zero_needs_no_colour(tmp_path, values, listed):
+    paths = write(tmp_path, np.array([values, values], np.uint8))
+    classes = names(tmp_path, listed)
+    expected = {0: 0, 128: 1, 255: 1 if "128" not in listed else 2}
+    assert ids(paths[0], looked_at(classes, paths)) == [[expected[value] for value in values]] * 2
+
+
 def palette(indices, *colors):
     image = Image.fromarray(np.asarray(indices, np.uint8))
     image.putpalette([part for color in colors for part in color])

@@ -30,6 +30,15 @@ def test_images_are_scored_by_their_known_pixels():
     assert curves.recall[:, 50].tolist() == [1, 0]
 
 
+def test_an_image_without_annotated_pixels_is_neither_the_best_nor_the_worst():
+    targets = torch.zeros(2, 4, 4, dtype=torch.int64)
+    targets[0] = 255
+    batch = Batch(torch.zeros(2, 3, 4, 4, dtype=torch.uint8), targets, torch.tensor([3, 5]), [])
+    logits, counted = torch.zeros(2, 2, 4, 4), torch.tensor([True, True])
+    results = score_batch(batch, logits, counted, torch.zeros(2, 2).long(), ["ground", "thing"])
+    assert [image.position for image in results["images"]] == [5]
+
+
 def test_the_scores_of_an_image_do_not_depend_on_its_batch():
     torch.manual_seed(0)
     batch = Batch(

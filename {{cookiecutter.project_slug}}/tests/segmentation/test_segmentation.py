@@ -6,10 +6,13 @@ import torch
 import yaml
 from PIL import Image
 from torch import nn
+from torch.nn import functional
+from torchmetrics.classification import MulticlassConfusionMatrix
 
+from {{ cookiecutter.package_name }}.errors import UsageError
 from {{ cookiecutter.package_name }}.inference.load_model import load_module
 from {{ cookiecutter.package_name }}.segmentation.masks import read_classes
-from {{ cookiecutter.package_name }}.segmentation.module import overlap
+from {{ cookiecutter.package_name }}.segmentation.module import PixelConfusion, overlap
 from {{ cookiecutter.package_name }}.segmentation.network import build_network
 from {{ cookiecutter.package_name }}.segmentation.predicted_masks import Prediction
 from {{ cookiecutter.package_name }}.settings.check_settings import check
@@ -138,6 +141,46 @@ def test_ignored_pixels_do_not_change_the_loss(train, loss):
         changed[:, :, :8] = torch.randn_like(changed[:, :, :8])
         loss = module.losses[0]
         torch.testing.assert_close(loss(logits, targets), loss(changed, targets))
+        torch.testing.assert_close(module.loss(logits, targets), loss(logits, targets))
+    logits = torch.randn(2, 6, 32, 32, requires_grad=True)
+    nothing = module.loss(logits, torch.full_like(targets, 255))
+    nothing.backward()
+    assert nothing == 0
+    assert not logits.grad.any()
+
+
+def test_the_cross_entropy_is_the_mean_over_the_annotated_pixels(train):
+    module = load_module(train("model.loss=[cross_entropy]") / "checkpoints/best.ckpt")
+    logits, targets = torch.randn(2, 6, 8, 8), torch.randint(0, 6, (2, 8, 8))
+    targets[:, :3] = 255
+    expected = functional.cross_entropy(logits, targets, ignore_index=255)
+    torch.testing.assert_close(module.loss(logits, targets), expected)
+
+
+def test_the_confusion_of_pixels_is_that_of_torchmetrics():
+    ours, theirs = (
+        kind(4, ignore_index=255, validate_args=False)
+        for kind in (PixelConfusion, MulticlassConfusionMatrix)
+    )
+    for _ in range(2):
+        logits, targets = torch.randn(2, 4, 8, 8), torch.randint(0, 4, (2, 8, 8))
+        targets[:, :3] = 255
+        assert ours(logits, targets).tolist() == theirs(logits, targets).tolist()
+    assert ours.compute().tolist() == theirs.compute().tolist()
+
+
+@pytest.mark.parametrize("backbone", ["swin_s3_tiny_224", "maxvit_pico_rw_256"])
+def test_a_backbone_of_a_fixed_size_is_built_for_the_size_of_the_images(backbone):
+    model = check(composed(f"model.backbone={backbone}"), Settings).model
+    network = build_network(model, classes=2, image_size=(96, 160)).eval()
+    with torch.inference_mode():
+        assert network(torch.zeros(1, 3, 96, 160, dtype=torch.uint8)).shape == (1, 2, 96, 160)
+
+
+def test_a_backbone_without_a_pyramid_is_refused():
+    model = check(composed("model.backbone=vit_tiny_patch16_224"), Settings).model
+    with pytest.raises(UsageError, match=r"model\.backbone=vit_tiny_patch16_224 does not fit"):
+        build_network(model, classes=2, image_size=(96, 96))
 
 
 def test_a_class_named_image_does_not_take_the_column_of_the_path():

@@ -28,6 +28,7 @@ def promote(monkeypatch, capsys):
         (0.9, 0.8, 0.85, None),
         (0.9, 0.9, 0.9, None),
         (0.7, 0.8, None, "min_metric asks for 0.8"),
+        (float("nan"), 0.8, None, "its best score is nan"),
         (None, 0.8, None, "not known"),
         (0.9, None, 0.95, "the model that holds production has 0.95"),
         (None, None, 0.1, "not known"),
@@ -49,6 +50,8 @@ def test_without_a_server_the_link_waits(tracked, promote):
     words = (f"checkpoint={run.name}", "alias=production")
     with pytest.raises(SystemExit, match="min_metric asks for 2"):
         promote(*words, "min_metric=2")
+    with pytest.raises(SystemExit, match=r"last\.ckpt: only best\.ckpt of a run is promoted"):
+        promote(f"checkpoint={run}/checkpoints/last.ckpt", "alias=production")
     assert "wandb-sync will make" in promote(*words, "min_metric=0")
     (link,) = [action for action in pending.pending(Run(run)) if action["action"] == "link"]
     assert link["artifact"] == f"model-{run.name}:best"

@@ -395,14 +395,14 @@ def test_the_rows_of_a_session_that_was_not_tracked_are_logged_on_resume(tracked
     assert [row["epoch"] for row in history(run) if MONITOR in row] == [0, 1]
 
 
-def test_a_resumed_run_does_not_replace_its_name_tags_and_notes_unless_they_are_named(tracked):
+def test_a_resumed_run_replaces_its_name_tags_and_notes_only_if_they_are_named(tracked):
     run = tracked("trainer.max_epochs=1", "tracking.tags=[first]", "tracking.notes=some notes")
     assert started(run)["display_name"].startswith("{{ cookiecutter.task }}")
-    tracked(f"resume={run.name}", "trainer.max_epochs=2")
+    tracked(f"resume={run.name}", "trainer.max_epochs=2", small=())
     assert len([*run.glob("wandb/offline-run-*")]) == 2
     kept = {"display_name", "tags", "notes"}  # they may have been changed on the server
     assert not [started(run)[key] for key in kept if started(run).get(key)]
-    tracked(f"resume={run.name}", "trainer.max_epochs=3", "tracking.tags=[second]")
+    tracked(f"resume={run.name}", "trainer.max_epochs=3", "tracking.tags=[second]", small=())
     assert started(run)["tags"] == ["second"]
 
 

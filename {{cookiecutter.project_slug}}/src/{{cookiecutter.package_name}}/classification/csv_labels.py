@@ -43,6 +43,11 @@ def read_csv(
     if any(find_columns(table, settings, reading) != columns for table in tables.values()):
         raise UsageError(f"The CSV files in {folder} have different columns of labels or paths.")
     rows, splits = _labelled(tables, columns, reading)
+    if not rows:
+        raise UsageError(
+            f"{folder}: all rows are for test and have no label, so there is nothing to learn.\n"
+            "Name the file with the labels: data.root=<file>.csv"
+        )
     labels = _labels(rows, columns, settings)
     images = _images(rows, labels, splits, columns, settings, reading)
     classes = columns.labels if columns.binary else _sorted_classes(labels)

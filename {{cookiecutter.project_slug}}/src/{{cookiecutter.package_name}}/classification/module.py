@@ -147,8 +147,9 @@ class ClassificationModule(LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Update the metrics with a batch."""
-        logits, targets, _ = self._measure(batch)
-        self.val_metrics.update(logits, targets)
+        if len(batch.images):  # otherwise, all are unreadable
+            logits, targets, _ = self._measure(batch)
+            self.val_metrics.update(logits, targets)
 
     def on_validation_epoch_end(self) -> None:
         """Log the validation metrics."""
@@ -157,8 +158,10 @@ class ClassificationModule(LightningModule):
             self.log(name, value, prog_bar=name == self.settings.monitor)
         self.val_metrics.reset()
 
-    def test_step(self, batch: Batch, batch_idx: int) -> StepResults:
+    def test_step(self, batch: Batch, batch_idx: int) -> StepResults | None:
         """Update the metrics with a batch, and return the results of its images."""
+        if not len(batch.images):
+            return None
         logits, targets, losses = self._measure(batch)
         self.test_metrics.update(logits, targets)
         counted = counted_images(batch.positions, self.trainer)

@@ -8,8 +8,10 @@ from typing import Any
 
 # ~ endif
 import timm
+import torch
 from torch import Tensor, nn
 
+from ..errors import UsageError
 from ..settings.classification import ModelSettings
 # ~ if cookiecutter.scope == "complete"
 from ..training.backbone import (
@@ -18,7 +20,7 @@ from ..training.backbone import (
     explain_failed_download,
     normalisation_for,
 )
-from ..training.initial_weights import IMAGENET, load_pretrained
+from ..training.initial_weights import TIMM_WEIGHTS, load_pretrained
 from ..training.parameter_groups import keep_frozen_norms
 
 
@@ -79,17 +81,32 @@ def build_network(
         check_name(name)
     options: dict[str, Any] = {"num_classes": classes, "in_chans": channels}
     config = timm.get_pretrained_cfg(name)
-    if config is not None and config.fixed_input_size:  # such as most vision transformers
+    fixed = config is not None and config.fixed_input_size  # such as most vision transformers
+    if fixed:
         options["img_size"] = image_size
     # ~ if cookiecutter.scope == "complete"
-    pretrained = settings.pretrained in IMAGENET and download
+    pretrained = settings.pretrained in TIMM_WEIGHTS and download
     # ~ else
     pretrained = bool(settings.pretrained) and download
     # ~ endif
     with explain_failed_download(name, pretrained=pretrained):
-        backbone = timm.create_model(
-            name, pretrained=pretrained, drop_rate=settings.drop_rate, **options
-        )
+        try:
+            backbone = timm.create_model(
+                name, pretrained=pretrained, drop_rate=settings.drop_rate, **options
+            )
+            if fixed:
+                with torch.no_grad():
+                    backbone.eval()(torch.zeros(1, channels, *image_size))
+                backbone.train()
+        except (AssertionError, RuntimeError) as error:
+            if config is None or not fixed or (pretrained and isinstance(error, RuntimeError)):
+                raise
+            height, width = image_size
+            raise UsageError(
+                f"model.backbone={name} does not take images of {height} x {width} pixels: "
+                f"{str(error).partition(chr(10))[0]}\n"
+                f"It was made for data.image_size={config.input_size[1]}."
+            ) from error
     trained = backbone.pretrained_cfg
     # ~ if cookiecutter.scope == "complete"
     network = Classifier(backbone, normalisation_for(trained["mean"], trained["std"], channels))

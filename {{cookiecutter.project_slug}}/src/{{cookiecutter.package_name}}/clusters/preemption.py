@@ -23,7 +23,7 @@ SIGNALS = [signal.SIGINT, signal.SIGTERM, *([signal.SIGUSR1] if hasattr(signal, 
 
 
 class PreemptedError(Interrupted):
-    """Training has saved a checkpoint and ended because of a signal.
+    """Training has saved a checkpoint and ended because of a signal, also after Ctrl-C.
 
     The exit code is 130 after Ctrl-C, otherwise 143, whichever signal a scheduler sends.
     """
@@ -118,8 +118,11 @@ class Preemption(Callback):
 def requeued_if_preempted() -> Iterator[None]:
     """Requeue the SLURM job if the block raises ``PreemptedError``.
 
-    This must be the last action of the job, since SLURM may end the process at any time after it.
+    Outside of training and test, SIGUSR1 is ignored. To requeue must be the last action of the job,
+    since SLURM may end the process at any time after it.
     """
+    if hasattr(signal, "SIGUSR1"):
+        signal.signal(signal.SIGUSR1, lambda *_: None)  # not SIG_IGN, see ``on_train_start``
     try:
         yield
     except PreemptedError as error:

@@ -31,14 +31,14 @@ def requeue(signum: int) -> None:
     if job is None or not is_first():
         return
     try:
-        if signum != signal.SIGUSR1 and not _is_evicted(job):
+        if signum != signal.SIGUSR1 and not _is_preempted(job):
             return
         _scontrol("requeue", job)
     except (OSError, subprocess.CalledProcessError) as error:
         log.warning("Job %s could not be put back into the queue: %s", job, error)
 
 
-def _is_evicted(job: str) -> bool:
+def _is_preempted(job: str) -> bool:
     """Return whether SLURM has preempted the job; ``scancel`` sends SIGTERM as well.
 
     SLURM itself requeues a preempted job only if it has to kill the job.

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import UsageError
-from ..settings.data import DataFolder, PixelFormat
-from .coco import CocoImage, CocoObject
+from ..settings.data import DataFolder
+from .coco import CocoImage, CocoObject, size_or_none
 from .files import files_below, split_folders
-from .images import image_size
 from .reading_summary import MISSING, OF_MISSING, Reading
 from .text_files import read_lines
 
@@ -92,27 +91,32 @@ def to_coco_images(
         images[_stem(name)].append(Path(name))
     splits: dict[str, list[CocoImage]] = {split: [] for split in files}
     contradicting: list[AnnotationFile] = []
+    annotated: dict[Path, Path] = {}  # the annotation file of each image
     for split, contents in files.items():
         for file in contents:
             path = _find_image(file, images)
             if path is not None and path not in images.get(_stem(file.name), [path]):
                 contradicting.append(file)
             if path is not None:
-                splits[split].append(_convert(file, path, index, settings.pixels))
+                _check_owner(path, file, annotated)
+                image = _convert(file, path, index, settings)
+                splits[split].append(image)
+                lost = len(file.objects) - len(image.objects)
             elif settings.skip_unreadable:
                 reading.leave_out("images", MISSING, file.path, split=split)
-                if lost := len(file.objects):
-                    reading.leave_out("objects", OF_MISSING, file.path, split=split, count=lost)
+                lost = len(file.objects)
             else:
                 raise UsageError(
                     f"{file.path}: its image {file.image} is missing.\n"
                     "Add it, or leave such images out: data.skip_unreadable=true"
                 )
+            if lost:
+                reading.leave_out("objects", OF_MISSING, file.path, split=split, count=lost)
     if contradicting:
         reading.note(
-            "Annotation files that are named after another image than the one they name: "
+            "Annotation files that name another image than the one with their own name: "
             f"{len(contradicting)}, such as {contradicting[0].path} with {contradicting[0].image}. "
-            "They are read for the image with the name of the file."
+            "The image with the name of the file is used."
         )
     return classes, splits
 
@@ -121,6 +125,8 @@ def _class_names(root: Path, found: Iterable[str], reading: Reading) -> list[str
     file = next((root / name for name in CLASS_FILES if (root / name).is_file()), None)
     names = sorted(found) if file is None else read_lines(file)
     classes = [name for name in names if name not in NO_CLASSES]
+    if len({*classes}) < len(classes):
+        raise UsageError(f"{file} names a class twice. Remove one of the two lines.")
     if not classes:
         raise UsageError(
             f"{root} has no annotated object in train, so there is nothing to learn.\n"
@@ -156,9 +162,23 @@ def _find_image(file: AnnotationFile, images: Mapping[str, Sequence[Path]]) -> P
     return candidates[0]
 
 
+def _check_owner(path: Path, file: AnnotationFile, annotated: dict[Path, Path]) -> None:
+    """Check that an image has a single annotation file; ``annotated`` has those of all images."""
+    other = annotated.setdefault(path, file.path)
+    if other != file.path:
+        raise UsageError(
+            f"{other} and {file.path} both belong to {path}, so the image of one of them is "
+            "missing.\nAdd this image, or move the file away."
+        )
+
+
 def _convert(
-    file: AnnotationFile, path: Path, classes: Mapping[str, int], pixels: PixelFormat
+    file: AnnotationFile, path: Path, classes: Mapping[str, int], settings: DataFolder
 ) -> CocoImage:
+    """Return the image with its objects, without any if the file is unreadable and skipped."""
+    height, width = file.size if min(file.size) > 0 else size_or_none(path, settings)
+    if not height:
+        return CocoImage(path, 0, 0, [], file.path)
     objects = []
     for number, (name, crowd, content) in enumerate(file.objects):
         if name not in classes and name not in NO_CLASSES:
@@ -167,6 +187,6 @@ def _convert(
                 f"{', '.join(classes)}.\nThe classes are those of the training images. To name "
                 "them yourself, write classes.txt into data.root, with a class on each line."
             )
-        objects.append(CocoObject(number, classes.get(name, 0), crowd, content))
-    height, width = file.size if min(file.size) > 0 else image_size(path, pixels)
+        ignored = crowd or name in NO_CLASSES
+        objects.append(CocoObject(number, classes.get(name, 0), ignored, content))
     return CocoImage(path, width, height, objects, file.path)

@@ -12,7 +12,7 @@ import torch
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2.functional import resize
 
-from ..run.files import replacing
+from ..run.atomic_files import replacing
 from ..settings.data import DataFolder
 from ..settings.schema import Settings
 from .datamodule import Datasets
@@ -95,7 +95,7 @@ class CachedImages:
 
 
 def shrink(decoded: DecodedImage, size: tuple[int, int]) -> DecodedImage:
-    """Resize an image to this height and width, unless it has no more pixels already."""
+    """Resize an image to this height and width, unless it has at most as many pixels already."""
     image, *aligned = decoded.parts
     if math.prod(image.shape[1:]) <= math.prod(size):
         return decoded

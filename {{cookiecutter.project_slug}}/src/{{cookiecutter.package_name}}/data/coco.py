@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import UsageError
-from ..settings.data import DataFolder, PixelFormat
+from ..settings.data import DataFolder
 from .coco_files import CocoFile, find_annotations, image_files, read_file, required, to_id
 from .files import folder_of
-from .images import image_size
+from .images import UnreadableImageError, image_size
 from .reading_summary import OF_MISSING, Reading, number_of
 
 
@@ -59,7 +59,7 @@ def read_coco(
     splits = {}
     for split, content in contents.items():
         paths = image_files(content, root, settings, reading, split)
-        images = _images(content, paths, list(names), used_crowds, settings.pixels)
+        images = _images(content, paths, list(names), used_crowds, settings)
         if lost := len(content.annotations) - sum(len(image.objects) for image in images):
             reading.leave_out("objects", OF_MISSING, content.path, split=split, count=lost)
         if crowds := sum(item.crowd for image in images for item in image.objects):
@@ -174,7 +174,7 @@ def _images(
     paths: dict[int, Path],
     classes: Sequence[int],
     used_crowds: set[Path],
-    pixels: PixelFormat,
+    settings: DataFolder,
 ) -> list[CocoImage]:
     file, index = content.path, {key: label for label, key in enumerate(classes)}
     objects: dict[int, list[CocoObject]] = {key: [] for key in content.images}
@@ -190,19 +190,20 @@ def _images(
         crowd = _is_crowd(file, entry) and not (file in used_crowds and entry.get("segmentation"))
         objects[image].append(CocoObject(key, index[category], crowd, entry))
     entries, kinds = content.annotations.values(), ("bbox", "segmentation")
-    if any(all(_is_in_shares(entry.get(kind)) for entry in entries) for kind in kinds):
+    if any(all(_is_relative(entry.get(kind)) for entry in entries) for kind in kinds):
         raise UsageError(
             f"{file}: all coordinates are from 0 to 1, so relative to width and height, but those "
             "of COCO are pixels.\nMultiply x by the width and y by the height of the image."
         )
     images = []
     for key in sorted(paths):
-        height, width = _size(content.images[key], paths[key], pixels)
-        images.append(CocoImage(paths[key], width, height, objects[key], file))
+        height, width = _size(content.images[key], paths[key], settings)
+        known = objects[key] if height else []  # outlines need the size
+        images.append(CocoImage(paths[key], width, height, known, file))
     return images
 
 
-def _is_in_shares(numbers: Any) -> bool:
+def _is_relative(numbers: Any) -> bool:
     """Return whether all numbers of a list, or of its first list, are from 0 to 1."""
     if isinstance(numbers, list) and numbers and isinstance(numbers[0], list):
         numbers = numbers[0]
@@ -211,13 +212,23 @@ def _is_in_shares(numbers: Any) -> bool:
     return all(isinstance(number, int | float) and 0 <= number <= 1 for number in numbers)
 
 
-def _size(entry: dict[str, Any], path: Path, pixels: PixelFormat) -> tuple[int, int]:
+def _size(entry: dict[str, Any], path: Path, settings: DataFolder) -> tuple[int, int]:
     """Return the height and width of an image, from its file if its entry has no valid size."""
     with suppress(KeyError, OverflowError, TypeError, ValueError):
         height, width = int(entry["height"]), int(entry["width"])
         if min(height, width) > 0:
             return height, width
-    return image_size(path, pixels)
+    return size_or_none(path, settings)
+
+
+def size_or_none(path: Path, settings: DataFolder) -> tuple[int, int]:
+    """Return height and width of an image file, or 0, 0 if it is unreadable and left out."""
+    try:
+        return image_size(path, settings.pixels)
+    except UnreadableImageError:
+        if not settings.skip_unreadable:
+            raise
+        return 0, 0  # the file is counted when it is loaded
 
 
 def _listed(names: dict[int, str]) -> str:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from ..errors import UsageError
 from ..settings.data import DataFolder
-from .files import SPLIT_NAMES, is_hidden, split_folders
+from .files import SPLIT_NAMES, is_hidden, split_folders, succeeds
 from .image_paths import check_inside, existing_form, find_images
 from .reading_summary import MISSING, Reading
 from .text_files import read_json
@@ -110,7 +110,7 @@ def _by_id(file: Path, content: Any, kind: str) -> dict[int, dict[str, Any]]:
         key = to_id(shown)
         if key is None:
             reason = "no id" if shown is None else f"the id {shown!r}, which is not a whole number"
-            raise UsageError(f"{file}: number {position} of its {kind} has {reason}.")
+            raise UsageError(f"{file}: entry {position} of {kind} (counted from 0) has {reason}.")
         if key in by_id:
             raise UsageError(
                 f"{file}: two of its {kind} have the id {key}.\nGive each of them an id of its own."
@@ -120,12 +120,13 @@ def _by_id(file: Path, content: Any, kind: str) -> dict[int, dict[str, Any]]:
 
 
 def to_id(value: Any) -> int | None:
-    """Return an id, which some tools write as text or as ``1.0``, as a whole number, or None."""
+    """Return an id as an integer, also if it is ``"1"``, ``1.0`` or ``"1.0"``, or None."""
     if type(value) is int:
         return value
     with suppress(TypeError, ValueError, OverflowError):
         if not isinstance(value, bool) and int(float(value)) == float(value):
-            return int(value)
+            text = str(value).strip()
+            return int(text) if text.lstrip("-").isdecimal() else int(float(text))
     return None
 
 
@@ -171,9 +172,9 @@ def existing_files(
             ``data.outside_root``.
     """
     known = {*reading.listed(root).images}
-    if not all(str(path) in known or path.is_file() for path in paths.values()):
+    if not all(str(path) in known or succeeds(path.is_file) for path in paths.values()):
         paths = {key: existing_form(path) for key, path in paths.items()}
-        missing = {key: path for key, path in paths.items() if not path.is_file()}
+        missing = {key: path for key, path in paths.items() if not succeeds(path.is_file)}
         for path in missing.values():
             if not settings.skip_unreadable:
                 raise UsageError(

@@ -91,17 +91,25 @@ class DataModule(LightningDataModule):
         # ~ endif
 
     def check_samples(self) -> None:
-        """Read a few images of val and test, so that a fault of all is reported before training.
+        """Read a few images of val and test: an error that all share is reported before training.
 
         Raises:
-            UnreadableImageError: if an image is unreadable without ``skip_unreadable``.
+            UsageError: if an image is unreadable without ``skip_unreadable``, or all are.
         """
         for dataset in (self.datasets.val, self.datasets.test):
-            count = min(CHECKED, len(dataset))
+            count, readable = min(CHECKED, len(dataset)), False
             for index in torch.linspace(0, len(dataset) - 1, count).long().tolist():
                 sample = dataset[index]
                 if isinstance(sample, Unreadable) and not self.skip_unreadable:
                     raise UnreadableImageError(*sample)
+                readable |= not isinstance(sample, Unreadable)
+            samples = (dataset[index] for index in range(len(dataset)))
+            if count and not readable and all(isinstance(one, Unreadable) for one in samples):
+                path, reason = dataset[0]
+                raise UsageError(
+                    f"None of the images of val or of test can be read, such as {path}: {reason}.\n"
+                    "Repair them, or name other data."
+                )
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Return a loader of the training split, shuffled; an incomplete last batch is dropped."""
@@ -121,7 +129,7 @@ class DataModule(LightningDataModule):
     ) -> DataLoader[Any]:
         """Build a data loader with the settings of ``loader``, in order without a sampler."""
         given = self.settings.workers
-        workers = usable_workers() if given == "auto" else int(given)
+        workers = min(usable_cpus(), MAX_WORKERS) if given == "auto" else int(given)
         samples = cast("Dataset[Any]", dataset)
         arguments: dict[str, Any] = {
             "batch_size": sampler.batch_size if sampler else self.settings.batch_size,
@@ -166,9 +174,9 @@ class DataModule(LightningDataModule):
             if not self.skip_unreadable:
                 raise UnreadableImageError(path, reason)
             self.unreadable.add(path)
-        if not len(batch.images):
+        if not len(batch.images) and (self.trainer is None or self.trainer.training):
             raise UsageError(
-                f"A whole batch of images is unreadable, {batch.unreadable[0].path} among them.\n"
+                f"All images of a batch are unreadable, such as {batch.unreadable[0].path}.\n"
                 "Repair or remove them, or use a larger loader.batch_size."
             )
         return batch
@@ -184,9 +192,8 @@ def counted_images(positions: Tensor, trainer: Trainer) -> Tensor:
     return positions % trainer.world_size == trainer.global_rank
 
 
-def usable_workers() -> int:
-    """Return the number of CPUs that this process may use, at most ``MAX_WORKERS``."""
-    usable = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
-    return min(usable, MAX_WORKERS)
+def usable_cpus() -> int:
+    """Return the number of CPUs that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -22,7 +22,7 @@ def without_excluded(
     """Remove the images that ``data.exclude`` lists from each split, and count them.
 
     Each line of the file is the path of an image, below ``data.root`` or as an absolute path. Empty
-    lines and lines that start with ``#`` are comments.
+    lines and comments, which start with ``#`` and a space, are left out.
 
     Raises:
         UsageError: if there is no such file, or it leaves no image of a split.
@@ -33,7 +33,7 @@ def without_excluded(
         lines = read_lines(settings.exclude)
     except FileNotFoundError as error:
         raise UsageError(f"data.exclude={settings.exclude}: there is no such file.") from error
-    listed = {line for line in lines if not line.startswith("#")}
+    listed = set(lines)
     unknown = set(listed)
     remaining: dict[str, Sequence[ImageT]] = {}
     for split, part in images.items():

@@ -18,9 +18,9 @@ JPEG_METADATA = b"\xff\xe1"  # Exif or XMP
 def decode_jpeg_file(path: str, max_pixels: int) -> Tensor:
     """Decode a JPEG file to RGB, a uint8 tensor [3, H, W], upright.
 
-    The orientation is the one that Pillow reads. torchcodec, which knows neither XMP nor all forms
-    of Exif, gets the file without metadata. Pillow opens the file only for other metadata than
-    Exif, since that takes a fifth of the time for a small photo.
+    The orientation is the one that Pillow reads. torchcodec gets the file without metadata, since
+    it knows neither XMP nor all forms of Exif. If there is no other metadata than Exif, Pillow need
+    not open the file, which saves a fifth of the time for a small photo.
 
     Raises:
         OSError: if the file cannot be opened.

@@ -1,4 +1,4 @@
-"""A data loader that waits less: for the first batches of an epoch, and for small tensors."""
+"""A data loader that loads the next epoch ahead, and sends small tensors faster."""
 
 from multiprocessing.reduction import ForkingPickler
 from typing import Any, cast
@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 
 from .sampler import TrainingSampler
 
-SMALL = 64 * 1024  # bytes of a tensor that is sent by value
+SMALL = 64 * 1024  # tensors of at most so many bytes are sent within the message
 
 
 class FastLoader(DataLoader[Any]):

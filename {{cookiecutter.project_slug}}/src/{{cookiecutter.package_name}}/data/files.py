@@ -21,7 +21,7 @@ SUFFIXES = frozenset({
     *([".avif"] if features.check("avif") else []),
     *([".heic", ".heif"] if find_spec("pillow_heif") else []),
 })  # fmt: skip
-# Images and films that are counted, but not read unless SUFFIXES has them, too.
+# Files that are counted as images that are not read, unless SUFFIXES has their suffix, too.
 UNSUPPORTED = frozenset({
     ".apng", ".arw", ".avi", ".avif", ".cr2", ".cr3", ".dcm", ".dng", ".exr", ".fits", ".hdr",
     ".heic", ".heif", ".ico", ".j2k", ".jfif", ".jp2", ".jpe", ".jxl", ".m4v", ".mkv", ".mov",
@@ -100,7 +100,7 @@ def files_below(
                 files.append(f"{start}{name}")
                 continue
             hidden = is_hidden(name)
-            if _is(entry.is_dir) and not hidden:
+            if succeeds(entry.is_dir) and not hidden:
                 if entry.is_symlink():
                     link = os.path.realpath(entry.path)
                     if any(os.path.commonpath([link, known]) in {link, known} for known in listed):
@@ -108,7 +108,7 @@ def files_below(
                         continue
                     listed.append(link)
                 add(entry.path)
-            elif _is(entry.is_file) and not (hidden and name[0] == "."):
+            elif succeeds(entry.is_file) and not (hidden and name[0] == "."):
                 files.append(f"{start}{name}")
             elif entry.is_symlink() or hidden:
                 skipped.append(entry.path)
@@ -117,10 +117,13 @@ def files_below(
     return files
 
 
-def _is(kind: Callable[[], bool]) -> bool:
-    """Return whether an entry of a folder is of this kind; a link to itself is of none."""
+def succeeds(test: Callable[[], bool]) -> bool:
+    """Return the result of ``path.is_file`` or the like; False for what the system refuses.
+
+    Examples are a link that leads to itself, and a folder without permission.
+    """
     try:
-        return kind()
+        return test()
     except OSError:
         return False
 
@@ -145,7 +148,7 @@ def folders_in(folder: str | Path) -> list[str]:
     """
     try:
         with os.scandir(folder) as entries:
-            folders = [entry.name for entry in entries if _is(entry.is_dir)]
+            folders = [entry.name for entry in entries if succeeds(entry.is_dir)]
     except (FileNotFoundError, NotADirectoryError) as error:
         raise UsageError(
             f"{folder}: there is no such folder.\nSet data.root to the folder that holds the data."

@@ -69,7 +69,7 @@ def opened(path: str, pixels: PixelFormat) -> Iterator[Image.Image | np.ndarray]
             yield _read_tiff(path, pixels)
         elif file.mode.startswith(("I", "F")):  # grey
             values = upright(np.asarray(file)[..., None], shown_orientation(file))
-            yield 65535 - values if _is_negative(file) else values
+            yield 65535 - values if _white_is_zero(file) else values
         elif file.format == "PNG" and png_bits(path) == 16:  # Pillow would drop 8 of them
             image = decode_png(path, mode="UNCHANGED", output_dtype="auto")
             yield image.permute(1, 2, 0).numpy()
@@ -85,8 +85,8 @@ def open_image(path: str) -> Image.Image:
     return file
 
 
-def _is_negative(file: Image.Image) -> bool:
-    """Return whether 0 is white in 16 bits, which Pillow leaves as it is, unlike in 8 bits."""
+def _white_is_zero(file: Image.Image) -> bool:
+    """Return whether 0 is white in a TIFF file of 16 bits; Pillow inverts only those of 8 bits."""
     is_grey = file.mode.startswith("I;16")
     return is_grey and isinstance(file, TiffImageFile) and file.tag_v2.get(PHOTOMETRIC) == 0
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from ..errors import UsageError
+from .files import succeeds
 
 LOCATED_NAMES = 20  # how many names of an annotation file are tried to find the images
 
@@ -16,8 +17,8 @@ LOCATED_NAMES = 20  # how many names of an annotation file are tried to find the
 def find_images(names: Sequence[str], folders: Sequence[Path]) -> tuple[list[Path], int]:
     """Find the files that an annotation file names.
 
-    The files are in the first of the folders in which one of the first names exists. If there is
-    none, the names may come from another computer: leading folders of the names are dropped.
+    All files are in the first folder in which one of the first ``LOCATED_NAMES`` names exists. If
+    there is none, the names may come from another computer: their leading folders are dropped.
 
     Args:
         names: the names, relative or absolute; backslashes separate folders, too.
@@ -31,11 +32,11 @@ def find_images(names: Sequence[str], folders: Sequence[Path]) -> tuple[list[Pat
     tried = names[:LOCATED_NAMES]
     for dropped in range(max(name.count("/") for name in tried) + 1):
         for name, folder in product(tried, folders):
-            if existing_form(folder / name.split("/", dropped)[-1]).is_file():
+            if succeeds(existing_form(folder / name.split("/", dropped)[-1]).is_file):
                 paths = [folder / name.split("/", dropped)[-1] for name in names]
                 if dropped == 0 or len(set(paths)) == len(paths):
                     return paths, dropped
-    folder = next((path for path in folders[1:] if path.is_dir()), folders[0])
+    folder = next((path for path in folders[1:] if succeeds(path.is_dir)), folders[0])
     return [folder / name for name in names], 0
 
 
@@ -63,25 +64,25 @@ def existing_form(path: Path) -> Path:
     in URLs, such as ``my%20cat.jpg``, and Windows and macOS do not tell ``a.JPG`` from ``a.jpg``.
     A name is returned as it is if it exists in no form, or in several.
     """
-    if path.exists() or path.parent == path:
+    if succeeds(path.exists) or path.parent == path:
         return path
     folder = existing_form(path.parent)
-    if not folder.is_dir():
+    if not os.access(folder, os.R_OK) or not folder.is_dir():
         return folder / path.name
     names = _names_in(folder, folder.stat().st_mtime_ns)
-    forms = (names.get(_plain(name)) for name in (path.name, unquote(path.name)))
+    forms = (names.get(_normalised(name)) for name in (path.name, unquote(path.name)))
     return folder / next(filter(None, forms), path.name)
 
 
 @lru_cache(maxsize=8)
 def _names_in(folder: Path, _modified: int) -> dict[str, str | None]:
-    """Return what a folder holds by the form that all forms of a name share; None for several."""
+    """Map the normalised name of each entry to its name; to None if several entries share it."""
     names: dict[str, str | None] = {}
     for name in os.listdir(folder):  # noqa: PTH208 - faster than a Path
-        form = _plain(name)
+        form = _normalised(name)
         names[form] = None if form in names else name
     return names
 
 
-def _plain(name: str) -> str:
+def _normalised(name: str) -> str:
     return unicodedata.normalize("NFC", name).casefold()

@@ -84,8 +84,9 @@ def _parse(path: Path, reading: Reading, split: str) -> AnnotationFile:
             objects[name, f"shape {number}" if own else f"group {group}"].append(outline)
     if objects and max(x for outlines in objects.values() for part in outlines for x in part) <= 1:
         raise UsageError(
-            f"{path}: all points are at most 1, like shares of width and height, but those of "
-            "LabelMe are pixels.\nMultiply x by the width and y by the height of the image."
+            f"{path}: all points are at most 1, like coordinates relative to width and height, "
+            "but those of LabelMe are pixels.\nMultiply x by the width and y by the height of the "
+            "image."
         )
     try:
         size = (int(content.get("imageHeight") or 0), int(content.get("imageWidth") or 0))

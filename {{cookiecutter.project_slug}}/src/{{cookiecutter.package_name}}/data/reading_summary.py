@@ -18,7 +18,7 @@ from pathlib import Path
 # ~ endif
 import numpy as np
 
-from ..run.files import write_json
+from ..run.atomic_files import write_json
 from ..run.folder import Run
 from ..run.rank import is_first
 from .files import SPLIT_NAMES, ListedFiles, list_images
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 # ~ if cookiecutter.scope == "complete" or cookiecutter.task == "detection"
 MISSING = "the file is missing"
-OF_MISSING = "of images whose file is missing"
+OF_MISSING = "of images that are missing or unreadable"
 # ~ endif
 NUMBER = re.compile(r"\d+(\.\d*)?")
 MAX_PRINTED = 3  # reasons; environment.json lists all
@@ -135,7 +135,7 @@ class Reading:
             self.note(
                 f"{', '.join(sorted(images))} share the annotation file {file}. "
                 f"Number of shared files: {len(shared)}. "
-                "Rename the images, or remove those that are not meant."
+                "Rename the images, or remove all but one of each."
             )
 
     # ~ endif
@@ -157,8 +157,8 @@ class Reading:
         for link in listed.repeated[:1]:
             if again := len(known) - len({*map(os.path.realpath, known)}):
                 self.note(
-                    f"{link} is a link. Files that are used twice through links: {again}. The "
-                    "scores of a split with images of another split will be too good."
+                    f"Files that are used twice: {again}, since links such as {link} lead to the "
+                    "same folder. In different splits, they make the scores too good."
                 )
         for path in unused:
             if path not in known:
@@ -168,6 +168,8 @@ class Reading:
                 suffix = os.path.splitext(path)[1].lower()  # noqa: PTH122 - faster than a Path
                 kind, of_kind = ("images", f"{suffix} is") if suffix else ("files", "no suffix,")
                 self.leave_out(kind, f"{of_kind} not read", path)
+        for path in listed.repeated:
+            self.leave_out("links", "to folders that are listed already, or around them", path)
         for path in listed.skipped:
             self.leave_out("files or folders", "hidden, or a link to nothing", path)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ..errors import UsageError
-from ..run.files import write_csv
+from ..run.atomic_files import write_csv
 from ..run.folder import Run
 from ..run.rank import is_first
 from ..settings.data import DataFolder, OwnFolder
@@ -76,6 +76,11 @@ def with_splits(
     if settings.split_file:
         names = relative_names(paths["train"], settings.root)
         parts = _read_split(settings.split_file, names, reading)
+        if images.get("test") and parts["test"]:
+            reason = f"of test in {settings.split_file}, but the data have other images for test"
+            first, lost = paths["train"][parts["test"][0]], len(parts["test"])
+            reading.leave_out("images", reason, first, split="test", count=lost)
+            parts["test"] = []
     else:
         parts = _random_split(paths["train"], [*map(labels, unsplit)], settings, shares)
     splits = {split: [unsplit[index] for index in sorted(parts[split])] for split in SPLITS}

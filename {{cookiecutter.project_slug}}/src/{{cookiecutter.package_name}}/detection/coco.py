@@ -12,7 +12,7 @@ from torch import Tensor
 from ..data.coco import CocoImage, CocoObject, read_coco
 from ..data.reading_summary import Reading
 from ..errors import UsageError
-from ..run.files import write_json
+from ..run.atomic_files import write_json
 from ..settings.data import DataFolder
 from .boxes import BEYOND, MANY, NO_AREA, OUTSIDE, AnnotatedImage, AnnotatedObject, Prediction
 
@@ -59,13 +59,13 @@ def _annotated(image: CocoImage, reading: Reading, split: str) -> AnnotatedImage
         if repeated or x1 >= x2 or y1 >= y2:
             reason = "repeated" if repeated else OUTSIDE if min(width, height) > 0 else NO_AREA
             faults.append(f"annotation {annotation.id}: {reason}: {annotation.content['bbox']}")
-            if not annotation.crowd:  # has been counted
+            if not annotation.crowd:  # crowds have been counted as left out already
                 reading.leave_out("objects", reason, image.source, split=split)
             continue
         if max(x1 - x, y1 - y, right - x2, bottom - y2) > SLACK_PIXELS:
             faults.append(f"annotation {annotation.id}: {BEYOND}: {annotation.content['bbox']}")
         box = [x1 / image.width, y1 / image.height, x2 / image.width, y2 / image.height]
-        share = _area(image, annotation, width * height) / (image.width * image.height)
+        share = _area(image, annotation, (x2 - x1) * (y2 - y1)) / (image.width * image.height)
         objects.append(AnnotatedObject(box, annotation.label, share, annotation.crowd))
     return AnnotatedImage(image.path, objects, (image.height, image.width), tuple(faults))
 
@@ -96,7 +96,7 @@ def _check_sizes(images: Sequence[CocoImage], reading: Reading, split: str) -> N
             area, between = annotation.content.get("area"), (right - x) * (bottom - y)
             area = area if isinstance(area, int | float) else 0
             if right <= x or bottom <= y or area > 1.01 * between:
-                return  # no corner
+                return  # these numbers cannot be a second corner
             count += 1
             are_corners = are_corners and area > 0.99 * between and (x, y) != (0, 0)
     if not count:
@@ -132,7 +132,7 @@ def _bbox(image: CocoImage, annotation: CocoObject) -> list[float]:
 def in_pixels(boxes: Tensor, size: tuple[int, int]) -> list[list[float]]:
     """Convert relative boxes [N, 4] to x, y, width and height in pixels of an image of ``size``."""
     height, width = size
-    x1, y1, x2, y2 = boxes.detach().double().cpu().unbind(dim=1)
+    x1, y1, x2, y2 = boxes.detach().cpu().double().unbind(dim=1)
     converted = [x1 * width, y1 * height, (x2 - x1) * width, (y2 - y1) * height]
     pixels: list[list[float]] = torch.stack(converted, dim=1).tolist()
     return pixels

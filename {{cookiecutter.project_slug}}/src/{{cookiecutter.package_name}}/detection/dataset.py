@@ -187,7 +187,7 @@ def build_datasets(settings: DataSettings) -> Datasets:
         settings,
         reading,
         path=lambda image: image.path,
-        labels=lambda image: {classes[item.label] for item in image.objects},
+        labels=lambda image: {classes[item.label] for item in image.objects if not item.crowd},
     )
     for split, annotated in splits.items():
         objects = [item for image in annotated for item in image.objects]

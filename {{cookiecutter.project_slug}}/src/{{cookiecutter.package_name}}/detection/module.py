@@ -73,10 +73,13 @@ class DetectionModule(LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Update the metrics with a batch."""
-        self.scores.update(batch.positions, self(batch.images), batch.targets)
+        if len(batch.images):  # otherwise, all are unreadable
+            self.scores.update(batch.positions, self(batch.images), batch.targets)
 
-    def test_step(self, batch: Batch, batch_idx: int) -> StepResults:
+    def test_step(self, batch: Batch, batch_idx: int) -> StepResults | None:
         """Update the metrics with a batch, and return the results of its images."""
+        if not len(batch.images):
+            return None
         detections = [*map(without_padding, self(batch.images), batch.images, batch.targets)]
         self.scores.update(batch.positions, detections, batch.targets)
         counted = counted_images(batch.positions, self.trainer)

@@ -22,7 +22,7 @@ from ..training.backbone import (
     normalisation_for,
     normalisation_of,
 )
-from ..training.initial_weights import IMAGENET, load_fitting, load_pretrained
+from ..training.initial_weights import TIMM_WEIGHTS, load_fitting, load_pretrained
 from ..training.parameter_groups import keep_frozen_norms
 from .boxes import Prediction, Target
 from .coco_pretrained import coco_weights
@@ -112,7 +112,7 @@ def build_network(
         )
     if not published:
         check_name(name)
-    pretrained = settings.pretrained in IMAGENET and download
+    pretrained = settings.pretrained in TIMM_WEIGHTS and download
     model: ConvolutionalDetector | TransformerDetector
     with explain_failed_download(name, pretrained=pretrained):
         if architecture == "dfine":

@@ -9,7 +9,7 @@ from torchvision.ops import box_convert
 
 from ..errors import UsageError
 from ..settings.detection import ModelSettings
-from ..training.initial_weights import IMAGENET
+from ..training.initial_weights import TIMM_WEIGHTS
 from .boxes import Prediction, Target
 from .coco_pretrained import DFINE_BACKBONE, DFINE_CONFIG
 from .feature_maps import levels_of
@@ -71,7 +71,7 @@ class TransformerDetector(nn.Module):
             ),
             # By the setting, not by the argument pretrained: frozen batch norms have other entries
             # in the state dict, so a network that is built for a checkpoint must have them, too.
-            freeze_backbone_batch_norms=settings.pretrained in IMAGENET,
+            freeze_backbone_batch_norms=settings.pretrained in TIMM_WEIGHTS,
             encoder_in_channels=[backbone.feature_info.channels()[level] for level in levels],
             encoder_hidden_dim=width,
             encoder_ffn_dim=4 * width,

@@ -48,19 +48,19 @@ class FitWithBoxes(torch.nn.Module):
     def forward(self, image: Tensor, target: Target | None) -> tuple[Tensor, Target | None]:
         """Fit an image, uint8 [C, H, W]; objects that are cut off completely are left out.
 
-        An object of whose box less than ``MIN_VISIBLE`` is left becomes a crowd, which is ignored.
+        An object with less than ``MIN_VISIBLE`` of its box becomes a crowd, which is ignored.
         """
         fitted = self.fit(image)
         if target is None:
             return fitted, target
         placement = place((image.shape[1], image.shape[2]), self.fit.settings)
         boxes = placement.to_input(target.boxes)
-        left = box_area(placement.to_image(boxes)) / box_area(target.boxes)
+        visible = box_area(placement.to_image(boxes)) / box_area(target.boxes)
         target = target._replace(
             boxes=boxes,
             placement=placement,
-            crowd=target.crowd | (left < MIN_VISIBLE),
-            areas=target.areas * left,
+            crowd=target.crowd | (visible < MIN_VISIBLE),
+            areas=target.areas * visible,
         )
         return fitted, target.select((boxes[:, 2:] > boxes[:, :2]).all(dim=1))
 

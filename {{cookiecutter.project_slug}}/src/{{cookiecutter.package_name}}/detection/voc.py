@@ -67,8 +67,8 @@ def _shift_if_from_zero(files: Sequence[AnnotationFile], reading: Reading) -> No
     boxes = [entry["bbox"] for file in files for _, _, entry in file.objects]
     if boxes and all(max(x + width, y + height) <= 1 for x, y, width, height in boxes):
         raise UsageError(
-            f"{files[0].path}: the corners of this and all other files are at most 1, like shares "
-            "of width and height, but those of Pascal VOC are pixels.\n"
+            f"{files[0].path}: the corners of this and all other files are at most 1, like "
+            "coordinates relative to width and height, but those of Pascal VOC are pixels.\n"
             "Multiply x by the width and y by the height of the image."
         )
     if not boxes or min(min(box[:2]) for box in boxes) >= 0:
@@ -129,7 +129,15 @@ def _find(root: Path, reading: Reading) -> dict[str, list[Path]]:
 def _lists(folder: Path | None) -> dict[str, Path]:
     """Return the lists of a folder by split; trainval is that of train if val is split off."""
     texts = sorted(folder.glob("*.txt")) if folder else []
-    lists = {split: path for path in texts if (split := split_of(path.stem))}
+    lists: dict[str, Path] = {}
+    for path in texts:
+        if split := split_of(path.stem):
+            if split in lists:
+                raise UsageError(
+                    f"{lists[split]} and {path} are both lists of {split}.\n"
+                    "Keep the list to use, and move the other one away."
+                )
+            lists[split] = path
     both = [path for path in texts if path.stem == "trainval"]
     return {"train": both[0], **lists} if both and not {"train", "val"} & {*lists} else lists
 

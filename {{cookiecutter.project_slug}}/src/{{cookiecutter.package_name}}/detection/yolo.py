@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..data.coco_files import existing_files
-from ..data.files import ListedFiles, folder_of, split_of
+from ..data.files import ListedFiles, folder_of, split_of, succeeds
 from ..data.image_paths import existing_form, find_images
 from ..data.reading_summary import Reading
 from ..data.text_files import read_lines
@@ -48,7 +48,7 @@ def read_yolo(
     content = read_description(file)
     classes, keypoints = class_names(file, content), keypoint_values(file, content)
     base = folder / (text_of(content.get("path")) or ".")
-    base = base if base.is_dir() else folder
+    base = base if succeeds(base.is_dir) else folder
     entries = find_entries(content, base)
     if "train" not in entries:
         raise UsageError(f"{file} has no train.\n{EXAMPLE}")
@@ -149,4 +149,4 @@ def _resolve(base: Path, name: str) -> Path | None:
     ends = (parts[start:] for start in range(1, len(parts)))
     moved = ("/".join(end) for end in ends if any(split_of(Path(part).stem) for part in end))
     candidates = (base / path for path in (name, name.removeprefix("../"), *moved))
-    return next((path for path in map(existing_form, candidates) if path.exists()), None)
+    return next((path for path in map(existing_form, candidates) if succeeds(path.exists)), None)

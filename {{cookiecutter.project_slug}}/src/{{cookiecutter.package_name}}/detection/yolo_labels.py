@@ -77,6 +77,7 @@ def read_labels(image: Path, labels: Labels) -> AnnotatedImage:
             label, *values = numbers = (*map(float, words),)
             if numbers in known:
                 labels.reading.leave_out("objects", "repeated", file, split=labels.split)
+                faults.append(f"{name}, line {number}: repeated")
                 continue
             known.add(numbers)
             box, beyond = _box(values[:4] if len(values) == 4 + labels.keypoints else values)

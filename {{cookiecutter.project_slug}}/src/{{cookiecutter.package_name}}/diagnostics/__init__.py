@@ -1,1 +1,1 @@
-"""Diagnostics: `bench` measures speed, `doctor` checks the data."""
+"""Diagnostics: ``bench`` measures the speed; ``doctor`` checks the data and times the stages."""

@@ -17,7 +17,7 @@ from ..data.cache import cache_images
 from ..data.datamodule import DataModule, Datasets
 from ..data.value_range import with_value_range
 from ..errors import UsageError
-from ..run.files import write_json
+from ..run.atomic_files import write_json
 from ..run.folder import Run
 from ..task import TaskModule, build_datasets
 from ..training.callbacks.performance import Performance
@@ -50,8 +50,8 @@ def measure_rates(datasets: Datasets, settings: BenchSettings, run: Run) -> dict
     Returns:
         The metrics of ``Performance`` for the training, without ``perf/`` in their names; the
         images per second of the loader and of the model; ``share_of_limit``, the speed of the
-        training divided by that of the slower of these two; and ``lost_ms``, the milliseconds by
-        which a batch takes longer than with the slower of them.
+        training divided by that of the slower of these two; and ``lost_ms``, the milliseconds per
+        batch that the training takes longer than the slower of them alone.
 
     Raises:
         UsageError: for unreadable images that are not to be skipped, or several processes.
@@ -102,8 +102,7 @@ def train_steps(
 ) -> dict[str, float]:
     """Train for ``warmup + steps`` batches, as ``train`` does but without validation.
 
-    Batches that are passed as a list are moved to the device once and repeated. The progress bar
-    has this name.
+    Batches in a list are moved to the device once and repeated. ``name`` labels the progress bar.
 
     Returns:
         The metrics of ``Performance`` after the warm-up, without ``perf/`` in their names.
@@ -115,7 +114,7 @@ def train_steps(
     epoch = len(data.train_dataloader()) if isinstance(data, DataModule) else total
     limits = {
         "max_epochs": math.ceil(total / epoch),
-        "max_steps": None,
+        "max_steps": math.ceil(total / settings.trainer.accumulate_grad_batches),
         "max_time": None,
         "val_check_interval": 1.0,
         "limit_train_batches": min(total, epoch),

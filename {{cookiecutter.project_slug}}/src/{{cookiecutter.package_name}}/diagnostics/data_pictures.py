@@ -12,7 +12,7 @@ from PIL import Image
 from ..data.datamodule import Datasets
 from ..data.images import Unreadable, UnreadableImageError, read_image
 from ..evaluation.drawing import contact_sheet, to_picture
-from ..run.files import replacing
+from ..run.atomic_files import replacing
 from ..task import draw_target
 from .image_checks import COUNTED, KINDS, DataReport, Issue
 

@@ -15,7 +15,7 @@ from ..data.datamodule import Datasets
 from ..data.files import relative_names
 from ..data.value_range import with_value_range
 from ..errors import UsageError
-from ..run.files import write_json, write_text
+from ..run.atomic_files import write_json, write_text
 from ..run.folder import Run
 from ..settings.data import OwnFolder
 from ..task import build_datasets
@@ -102,7 +102,7 @@ def excluded_images(issues: Sequence[Issue], root: Path) -> str:
     """Return the paths of the images that ``data.exclude`` should leave out, one in each line.
 
     Of all images with the same pixels, one in test is kept, otherwise one in val, otherwise one in
-    train; none if their annotations differ. Images with suspicious annotations are comments.
+    train; none if their annotations differ. Suspicious annotations become lines with ``#``.
     """
     repeated: dict[str, list[Issue]] = defaultdict(list)  # by the first image with these pixels
     reasons: dict[str, str] = {}
@@ -166,7 +166,7 @@ def _print_report(report: DataReport, console: Console) -> None:
 def class_advice(
     report: DataReport, classes: Sequence[str], settings: DoctorSettings, datasets: Datasets
 ) -> Iterator[str]:
-    """Yield which classes a split lacks or are rare in train, and how to mend it."""
+    """Yield advice about classes that are missing from a split or rare in the training split."""
     data, other = settings.data, ""
     if datasets.reading.new_splits and isinstance(data, OwnFolder):
         if data.split_file is not None:
@@ -186,7 +186,8 @@ def class_advice(
             if other and total[missing].max() >= len(report.counts):
                 yield f"To split the images in another way:\n  uv run train {other}"
     counts = report.counts["train"]
-    rarest, largest = int(counts.argmin()), int(counts.argmax())
+    largest = int(counts.argmax())
+    rarest = int(np.where(counts > 0, counts, counts[largest]).argmin())  # of those in train
     if 0 < counts[rarest] * RARE_RATIO < counts[largest]:
         yield (
             f"train has {counts[largest]} {COUNTED} of {classes[largest]}, but "

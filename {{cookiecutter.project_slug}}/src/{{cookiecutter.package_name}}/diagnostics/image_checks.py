@@ -12,23 +12,23 @@ from torch.utils.data import DataLoader
 
 # ~ if cookiecutter.task == "classification"
 from ..classification.dataset import target_labels
-from ..data.datamodule import Datasets, usable_workers
+from ..data.datamodule import MAX_WORKERS, Datasets, usable_cpus
 from ..data.images import Unreadable
 
 # ~ elif cookiecutter.task == "segmentation"
-from ..data.datamodule import Datasets, usable_workers
+from ..data.datamodule import MAX_WORKERS, Datasets, usable_cpus
 from ..data.images import Unreadable
 from ..segmentation.masks import IGNORE_INDEX
 
 # ~ else
-from ..data.datamodule import Datasets, usable_workers
+from ..data.datamodule import MAX_WORKERS, Datasets, usable_cpus
 from ..data.images import Unreadable
 
 # ~ endif
 # The kinds of issues, the worst first, with the message for their number.
 KINDS = {
     "leak": "Images in several splits: {}. Scores will be too good; keep each image in one split.",
-    "contradiction": "Images with several annotations: {}. Keep the correct one of each.",
+    "contradiction": "Identical images with different annotations: {}. Keep one correct copy.",
     "unreadable": "Unreadable images: {}. Repair or remove them, or set data.skip_unreadable=true.",
     "annotation": "Suspicious annotations: {}. Correct them, or leave these images out.",
     "duplicate": "Images that are repeated in their split: {}. Keep one of each.",
@@ -98,7 +98,10 @@ def check_data(datasets: Datasets, *, progress: bool) -> DataReport:
         dataset.transform = identity
         check = partial(_check_sample, dataset, len(datasets.classes))
         loader = DataLoader(
-            dataset, batch_size=None, num_workers=usable_workers(), collate_fn=check
+            dataset,
+            batch_size=None,
+            num_workers=min(usable_cpus(), MAX_WORKERS),
+            collate_fn=check,
         )
         images: list[CheckedImage] = []
         shown = track(loader, f"Checking {split}", total=len(dataset), disable=not progress)

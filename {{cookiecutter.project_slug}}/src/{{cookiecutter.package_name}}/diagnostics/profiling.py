@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Self
 
 import torch
 
-from ..data.datamodule import Datasets, usable_workers
+from ..data.datamodule import MAX_WORKERS, Datasets, usable_cpus
 from ..data.images import Unreadable
 from ..training.callbacks.performance import synchronise
 from .image_checks import identity
@@ -19,7 +19,7 @@ MAX_IMAGES = 200  # evenly spread over the training split
 class Machine(NamedTuple):
     """The properties of a machine that the advice depends on."""
 
-    processors: int
+    cpus: int  # those that this process may use
     gpu_memory_gb: float = 0.0  # 0 without a GPU
     bf16: bool = False  # whether the GPU computes in bfloat16
 
@@ -27,10 +27,10 @@ class Machine(NamedTuple):
     def here(cls) -> Self:
         """Return the properties of this machine and of its first GPU."""
         if not torch.cuda.is_available():
-            return cls(usable_workers())
+            return cls(usable_cpus())
         memory = torch.cuda.get_device_properties(0).total_memory / 1e9
         bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
-        return cls(usable_workers(), memory, bf16)
+        return cls(usable_cpus(), memory, bf16)
 
 
 def time_stages(
@@ -38,12 +38,12 @@ def time_stages(
 ) -> dict[str, float]:
     """Return the milliseconds per training image of each stage, in one process.
 
-    Up to ``MAX_IMAGES`` training images are read. ``bench.measure_rates`` returns the rates.
+    ``rates`` is the result of ``bench.measure_rates``. Up to ``MAX_IMAGES`` images are read.
 
     Returns:
-        ``storage`` (reading the bytes of a file once more, which the memory may hold since its
-        first reading; 0 with ``data.cache``), ``decode`` (with its annotations, or reading the
-        cache), ``augment``, ``copy`` to the device, and ``step``.
+        ``storage`` (reading a file, perhaps from the memory of the operating system; 0 with
+        ``data.cache``), ``decode`` (with annotations, or reading the cache), ``augment``, ``copy``
+        to the device, and ``step``.
     """
     train: Any = datasets.train
     spread = torch.linspace(0, len(train) - 1, min(MAX_IMAGES, len(train))).long().tolist()
@@ -91,7 +91,7 @@ def advice(
 ) -> str:
     """Return a sentence that says what limits the speed, and which setting to change.
 
-    ``time_stages`` returns the stages, and ``bench.measure_rates`` the rates.
+    ``stages`` and ``rates`` are the results of ``time_stages`` and ``bench.measure_rates``.
     """
     wait = rates["data_wait"]
     if rates["loader_images_per_second"] < rates["model_images_per_second"] or wait > 0.1:
@@ -102,8 +102,9 @@ def advice(
 
 def _loader_advice(stages: Mapping[str, float], settings: BenchSettings, machine: Machine) -> str:
     workers = settings.loader.workers
-    if workers != "auto" and workers < machine.processors:
-        return f"loader.workers={machine.processors} uses all processors."
+    used = min(machine.cpus, MAX_WORKERS) if workers == "auto" else workers
+    if used < machine.cpus:
+        return f"loader.workers={machine.cpus} uses all CPUs."
     slowest = max(("storage", "decode", "augment"), key=lambda name: stages[name])
     if slowest == "augment":
         return "augment is the slowest stage: lower data.image_size, or use less of data.augment."

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
-from ..run.files import replacing, write_csv
+from ..run.atomic_files import replacing, write_csv
 from .score_counts import THRESHOLDS, ClassScores, ScoreCounts, best_threshold, rounded
 
 MAX_BARS, MAX_CELLS, MAX_LINES = 30, 25, 8  # maximum number of classes in a figure

@@ -29,7 +29,7 @@ def page(title: str, sections: Sequence[tuple[str, str]]) -> str:
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """Return an HTML table of plain text and numbers; None is shown as a dash.
 
-    Properties and their values have no header.
+    With an empty ``header``, it is a table of properties: names in the first column, then values.
     """
     columns = zip(*rows, strict=True)
     numeric = [any(isinstance(cell, int | float) for cell in column) for column in columns]

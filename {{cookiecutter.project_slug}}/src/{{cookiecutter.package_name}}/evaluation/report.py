@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..data.datamodule import DataModule
 from ..data.reading_summary import number_of
-from ..run.files import replacing, write_json, write_text
+from ..run.atomic_files import replacing, write_json, write_text
 from ..run.folder import Run, read_metrics
 from ..settings.schema import METRICS, model_name
 from .collect_results import EvaluationResults

@@ -35,7 +35,7 @@ class Curves(NamedTuple):
     def mean(self) -> "Curves":
         """Return the means over the classes whose value is defined, float [BINS].
 
-        A class without predictions at a threshold makes no mistakes there, but has no precision.
+        At a threshold without predictions, a class has a recall and an F1 of 0, but no precision.
         """
         return Curves(
             *(np.ma.masked_invalid(values).mean(axis=0).filled(np.nan) for values in self)

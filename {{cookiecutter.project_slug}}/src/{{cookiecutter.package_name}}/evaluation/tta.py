@@ -1,4 +1,4 @@
-"""Test-time augmentation: predict changed copies of an image, and average the predictions."""
+"""Test-time augmentation: predict augmented copies of an image, and average the predictions."""
 
 import math
 import re
@@ -22,8 +22,8 @@ STEP = 32  # the sides of scaled images are multiples of it
 SIZE = re.compile("size|shape|dimension|height|width|index k", re.IGNORECASE)  # in an error
 
 
-def average_copies(module: Any, tta: str) -> None:
-    """Let the network of a module average its outputs for changed copies, as ``tta`` says."""
+def apply_tta(module: Any, tta: str) -> None:
+    """Wrap the network of a module in ``AveragedNetwork``, unless ``tta`` is ``none``."""
     if tta != "none":
         # ~ if cookiecutter.task == "classification"
         several = module.threshold is not None
@@ -48,7 +48,7 @@ def scaled_sides(size: tuple[int, int]) -> list[tuple[int, int]]:
 
 
 class AveragedNetwork(nn.Module):
-    """A network that averages its outputs for changed copies of each image.
+    """A network that averages its outputs for augmented copies of each image.
 
     Args:
         network: the network; its other attributes remain available.

@@ -80,8 +80,8 @@ def describe_model(
             "size": list(size),
             "interpolation": "bilinear",
             "antialias": True,
-            "mean": _shares(normalisation.mean),
-            "std": _shares(normalisation.std),
+            "mean": _from_0_to_1(normalisation.mean),
+            "std": _from_0_to_1(normalisation.std),
             "normalisation": "part of the model: (images / 255 - mean) / std",
         },
         "outputs": {
@@ -122,7 +122,7 @@ def _colors(settings: Settings) -> str:
     return text
 
 
-def _shares(values: Tensor) -> list[float]:
+def _from_0_to_1(values: Tensor) -> list[float]:
     """Return values for pixels from 0 to 255 as values for pixels from 0 to 1."""
     return [round(value, 6) for value in (values.flatten() / 255).tolist()]
 

@@ -15,7 +15,7 @@ from ..data.datamodule import Datasets
 from ..data.images import Unreadable
 from ..errors import UsageError
 from ..inference.load_model import load_module, matching_datasets
-from ..run.files import replacing, write_json, write_text
+from ..run.atomic_files import replacing, write_json, write_text
 from ..run.folder import Run
 from ..task import task_export
 # ~ if cookiecutter.task != "segmentation"
@@ -30,8 +30,8 @@ MAX_IMAGES = 32  # images on which the outputs are compared
 FILE_NAMES = {"onnx": "model.onnx", "torch": "model.pt2"}
 
 
-class Graph(nn.Module):
-    """The network to export, with its outputs as a tuple."""
+class TupleOutputs(nn.Module):
+    """A network in contiguous memory format whose outputs are always a tuple."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -55,8 +55,10 @@ def run_export(settings: ExportSettings, run: Run) -> Path:
     """
     uncompiled = settings.model.model_copy(update={"compile": False})
     module = load_module(settings.checkpoint, settings.model_copy(update={"model": uncompiled}))
+    # The anchors are those of the exported image size, also if data.image_size is overridden.
+    module.settings = module.settings.model_copy(update={"data": settings.data})
     network = task_export.exported_network(module)
-    graph = Graph(network).eval()
+    graph = TupleOutputs(network).eval()
     datasets = _datasets(settings, module.classes)
     images = _test_images(datasets)
     with torch.inference_mode():
@@ -88,7 +90,8 @@ def run_export(settings: ExportSettings, run: Run) -> Path:
     description["agreement"] = {"images": len(images), "max_difference": difference}
     write_json(run.folder / "model.json", description)
     write_text(run.folder / "MODEL_CARD.md", model_card(description))
-    console.print(f"It agrees with the checkpoint to {difference:.1e} on {len(images)} images.")
+    agreement = f"agrees with the checkpoint to {difference:.1e} on {len(images)} images"
+    console.print(f"{path.name} {agreement}.")
     for written in (path, run.folder / "model.json", run.folder / "MODEL_CARD.md"):
         console.print(f"  {written}")
     return path
@@ -119,7 +122,7 @@ def _test_images(datasets: Datasets) -> Tensor:
 
 
 def write_graph(
-    graph: Graph, settings: ExportSettings, path: Path, metadata: Mapping[str, object]
+    graph: TupleOutputs, settings: ExportSettings, path: Path, metadata: Mapping[str, object]
 ) -> None:
     """Trace a network and write it in the format of ``settings.format``, ONNX with its metadata.
 
@@ -166,7 +169,7 @@ def _open(path: Path, file_format: str) -> Callable[[Tensor], Sequence[Tensor]]:
 
 
 def _max_difference(
-    graph: Graph, exported: Callable[[Tensor], Sequence[Tensor]], images: Tensor
+    graph: TupleOutputs, exported: Callable[[Tensor], Sequence[Tensor]], images: Tensor
 ) -> float:
     """Return the largest absolute difference of the outputs, in batches of different sizes."""
     batches = [batch for batch in images.tensor_split([1, 3, 8, 16]) if len(batch)]

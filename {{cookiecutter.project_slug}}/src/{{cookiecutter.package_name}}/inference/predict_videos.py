@@ -4,18 +4,14 @@ import logging
 from collections import deque
 # ~ if cookiecutter.task == "classification"
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import islice
-from pathlib import Path
-
 # ~ else
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+# ~ endif
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-# ~ endif
 import torch
-from PIL.Image import Image
 from rich.progress import track
 from torch import Tensor
 
@@ -83,11 +79,20 @@ def predict_videos(predictor: Predictor, names: Mapping[Path, str]) -> None:
         if path.suffix.lower() not in VIDEO_SUFFIXES or str(path) in predictor.unreadable:
             continue
         before = len(predictor.rows)
-        pictures = _annotated_frames(predictor, path)
+        predicted = _predicted_frames(predictor, path)
         if predictor.settings.save == "tables":
-            deque(pictures, maxlen=0)
+            deque(predicted, maxlen=0)
         else:
             target = predictor.folder / "predictions" / f"{name}.mp4"
+            classes = predictor.module.classes
+            # ~ if cookiecutter.task == "segmentation"
+            pictures = (draw_frame(*frame, classes) for frame in predicted)
+            # ~ else
+            pictures = (
+                draw_prediction(frame, UNLABELLED, prediction, classes)
+                for frame, prediction in predicted
+            )
+            # ~ endif
             write_video(target, pictures, rate=frames_per_second(path, limit))
         if len(predictor.rows) == before:
             predictor.unreadable.append(str(path))
@@ -97,7 +102,7 @@ def _frames(path: Path, settings: PredictSettings) -> Iterator[Tensor]:
     """Yield the frames of a video; with ``data.skip_unreadable``, those before its first fault."""
     limit, count = settings.data.max_pixels, 0
     total = count_frames(path, limit)
-    reason = f"its header says {total}"
+    reason = f"the header of the file promises {total}"
     frames = read_frames(path, limit)
     try:
         for frame in track(frames, description=path.name, total=total, transient=True):
@@ -111,9 +116,9 @@ def _frames(path: Path, settings: PredictSettings) -> Iterator[Tensor]:
         log.warning("%s: only %d frames can be read: %s", path, count, reason)
 
 
-def _annotated_frames(predictor: Predictor, path: Path) -> Iterator[Image]:
-    """Yield each frame with its prediction drawn, after it is added to the tables."""
-    settings, classes = predictor.settings, predictor.module.classes
+def _predicted_frames(predictor: Predictor, path: Path) -> Iterator[tuple[Tensor, Any]]:
+    """Yield each frame, uint8 [C, H, W], with its prediction, after it is added to the tables."""
+    settings = predictor.settings
     frames = enumerate(_frames(path, settings))
     while batch := list(islice(frames, settings.loader.batch_size)):
         # ~ if cookiecutter.task == "classification"
@@ -128,8 +133,4 @@ def _annotated_frames(predictor: Predictor, path: Path) -> Iterator[Image]:
             # ~ else
             predictor.add(f"{path}#{index}", prediction)
             # ~ endif
-            # ~ if cookiecutter.task == "segmentation"
-            yield draw_frame(frame, prediction, classes)
-            # ~ else
-            yield draw_prediction(frame, UNLABELLED, prediction, classes)
-            # ~ endif
+            yield frame, prediction

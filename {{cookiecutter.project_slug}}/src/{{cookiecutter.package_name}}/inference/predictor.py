@@ -8,7 +8,7 @@ import torch
 from lightning.pytorch import Trainer
 from torch import Tensor
 
-from ..run.files import write_csv, write_json
+from ..run.atomic_files import write_csv, write_json
 from ..settings.schema import PredictSettings
 # ~ if cookiecutter.scope == "complete" and cookiecutter.task == "detection"
 from ..task import TaskModule, describe, predict_tiles, table_rows

@@ -57,8 +57,8 @@ def environment() -> dict[str, object]:
 def without_secrets(text: str, *, assigned: bool = True) -> str:
     """Return the text with secrets replaced by ``***``.
 
-    Secrets are texts with the form of a key, the values of environment variables with names such as
-    ``API_KEY``, unless they are paths, and, if ``assigned``, values that follow such a name.
+    Secrets are texts with the form of a key, and the values of environment variables with names
+    such as ``API_KEY``, except paths. With ``assigned``, a text after such a name is redacted, too.
     """
     for name, value in os.environ.items():
         if SECRET.search(name) and len(value) > 7 and not os.path.exists(value):  # noqa: PTH110

@@ -35,7 +35,7 @@ def report_failure(error: Exception | Interrupted, run: Run, *, multirun: bool =
             unless a signal has ended this one.
         Exception: the error itself, if it is a mistake in the code.
     """
-    unchanged = run.restored() and not multirun
+    unchanged = run.restore() and not multirun
     if isinstance(error, Interrupted):
         if is_first():
             print(f"\n{run.id} was {error}. {how_to_go_on(run)}\n", file=sys.stderr)
@@ -45,7 +45,7 @@ def report_failure(error: Exception | Interrupted, run: Run, *, multirun: bool =
     refused = isinstance(error, UsageError) and not diverged and not multirun
     if run.folder in Run.written_here or (multirun and not run.folder.is_dir()):
         with suppress(OSError):  # the disk may be full
-            if not (unchanged or (refused and run.removed_unused())):
+            if not (unchanged or (refused and run.remove_if_unused())):
                 run.fail(message or f"{type(error).__name__}: {error}")
     if multirun:
         trace = error if message is None else None
@@ -83,7 +83,7 @@ def explanation(error: Exception, run: Run) -> str | None:
 
 
 def how_to_go_on(run: Run) -> str:
-    """Return the command that continues a run, or that it has to start again."""
+    """Return a sentence with the command that resumes a run, or advice to start it again."""
     if not run.checkpoints:
         return "There is no checkpoint to continue from: start the command again."
     return f"To continue: {resume_command(run)}"

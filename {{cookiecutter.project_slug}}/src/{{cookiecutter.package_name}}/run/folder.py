@@ -12,8 +12,8 @@ import yaml
 from pydantic import BaseModel
 
 from ..errors import UsageError
+from .atomic_files import remove_leftovers, replacing, write_json, write_text
 from .environment import environment, redacted, without_secrets
-from .files import remove_leftovers, replacing, write_json, write_text
 
 
 @dataclass
@@ -83,26 +83,26 @@ class Run:
     def create(self, settings: BaseModel) -> None:
         """Write settings and environment of the run without secrets.
 
-        The files of a run with checkpoints can be restored until ``begin`` is called.
+        The files of a run with checkpoints can be restored until ``remove_old_results`` is called.
         """
         self.written_here.add(self.folder)
         files = (self.settings_file, self.folder / "environment.json", self.split)
         earlier = {path: path.read_bytes() if path.is_file() else None for path in files}
         self.replaced[self.folder] = earlier
         if not self.checkpoints:
-            self.begin()
+            self.remove_old_results()
         remove_leftovers(self.folder)
         self.write_settings(settings)
         write_json(self.folder / "environment.json", environment())
 
-    def begin(self) -> None:
+    def remove_old_results(self) -> None:
         """Remove the results of a run that is continued: it is neither finished nor failed now."""
         if self.replaced.pop(self.folder, None) is not None:
             self.results.unlink(missing_ok=True)
             self.failure.unlink(missing_ok=True)
 
-    def restored(self) -> bool:
-        """Restore what ``create`` has replaced, unless ``begin`` was called; return whether."""
+    def restore(self) -> bool:
+        """Restore what ``create`` has replaced, if old results are still there; return whether."""
         earlier = self.replaced.pop(self.folder, None)
         for path, content in (earlier or {}).items():
             if content is None:
@@ -121,7 +121,7 @@ class Run:
         """Write the reason of a failure to ``failure.txt``, without secrets."""
         write_text(self.failure, without_secrets(f"{reason}\n"))
 
-    def removed_unused(self) -> bool:
+    def remove_if_unused(self) -> bool:
         """Remove the folder if it holds no results, and return whether it was removed."""
         written = set(self.folder.iterdir())
         if not written <= {self.settings_file, self.folder / "environment.json", self.split}:

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import IO
 
 from ..errors import UsageError
@@ -85,8 +86,9 @@ def _acquire(path: Path) -> IO[str]:
         locked = _lock(file)
         file.seek(0)
         text = file.read()
-        known = locked and (not text or _holder(text).get("host") == here)
-        if locked is False or (not known and text and _is_renewed(path, text)):
+        # Within a host the lock decides; it may not reach other hosts.
+        reliable = locked and (not text or _holder(text).get("host") == here)
+        if locked is False or (not reliable and text and _is_renewed(path, text)):
             file.close()
             raise LockedError(_description(text))
         with suppress(FileNotFoundError):
@@ -118,7 +120,9 @@ def _is_renewed(path: Path, text: str) -> bool:
     """Wait up to ``STALE_SECONDS``; return whether the holder on another host updates the file."""
     with suppress(FileNotFoundError):  # released meanwhile
         renewed = path.stat().st_mtime
-        age = min(max(time.time() - renewed, 0), STALE_SECONDS)
+        with TemporaryFile(dir=path.parent) as probe:
+            now = os.fstat(probe.fileno()).st_mtime  # by the clock of the file server
+        age = min(max(now - renewed, 0), STALE_SECONDS)
         end = time.monotonic() + STALE_SECONDS - age
         if age < STALE_SECONDS:
             words = (path, _description(text), STALE_SECONDS)

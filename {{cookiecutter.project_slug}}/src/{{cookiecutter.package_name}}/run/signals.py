@@ -27,7 +27,7 @@ class Interrupted(SystemExit):
 
 
 @contextmanager
-def ended_at_once() -> Iterator[None]:
+def exit_on_ctrl_c() -> Iterator[None]:
     """End the process on the first Ctrl-C in the block, which has nothing to finish."""
 
     def end(signum: int, _frame: FrameType | None) -> None:
@@ -46,7 +46,7 @@ def ended_at_once() -> Iterator[None]:
 
 
 class _Receiver:
-    """Raises ``Interrupted`` for a signal, again if the exception is lost."""
+    """Raises ``Interrupted`` on a signal, and sends the signal again if the exception is lost."""
 
     def __init__(self) -> None:
         self.main_process = os.getpid()
@@ -68,7 +68,7 @@ class _Receiver:
             raise self._interrupted(signum)
 
     def _interrupted(self, signum: int) -> Interrupted:
-        # Not in a variable of ``receive``: the traceback would keep the exception.
+        # A variable of ``receive`` would be kept by the traceback, and so never be finalised.
         error = Interrupted(signum)
         weakref.finalize(error, self._send_later, signum).atexit = False
         return error

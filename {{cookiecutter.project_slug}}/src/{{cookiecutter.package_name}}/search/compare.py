@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ..evaluation.html_page import image, page, table
-from ..run.files import write_csv, write_text
+from ..run.atomic_files import write_csv, write_text
 from ..run.folder import Run, read_metrics
 from ..settings.check_settings import flattened
 from ..settings.schema import METRICS, MONITOR, monitored

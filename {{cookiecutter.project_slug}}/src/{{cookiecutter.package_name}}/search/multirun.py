@@ -11,8 +11,8 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
+from ..run.atomic_files import write_text
 from ..run.environment import without_secrets
-from ..run.files import write_text
 from ..run.folder import Run
 from ..run.run_id import RUN_ID
 
@@ -37,7 +37,8 @@ class Multirun(Callback):
         suffixes = [folder.name.removeprefix(prefix) for folder in runs.glob(f"{prefix}*")]
         numbers = sorted(filter(str.isdigit, suffixes), key=int)
         jobs = [Run(runs / f"{prefix}{number}") for number in numbers]
-        if config.hydra.job.config_name == "train":
+        # Jobs such as those of ``-m resume=a,b`` have folders of other names.
+        if config.hydra.job.config_name == "train" and jobs:
             from .compare import compare, read_result  # noqa: PLC0415
             from .plots import draw_scores  # noqa: PLC0415
 

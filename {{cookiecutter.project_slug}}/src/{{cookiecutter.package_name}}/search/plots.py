@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import matplotlib as mpl
 from matplotlib import pyplot as plt
 
-from ..run.files import replacing
+from ..run.atomic_files import replacing
 from .compare import Result, label, varied_settings
 
 if TYPE_CHECKING:

@@ -41,8 +41,8 @@ class Range(Strict):
         return not isinstance(default, float) and all(isinstance(number, int) for number in numbers)
 
     def examples(self, default: object) -> list[float]:
-        """Return both bounds and a value between them, which is an integer only if all must be."""
-        middle = self.low + (self.step or (self.high - self.low) / math.pi)
+        """Return both bounds and a value between them; see ``is_integer``."""
+        middle = min(self.high, self.low + (self.step or (self.high - self.low) / math.pi))
         return [self.low, self.high, int(middle) if self.is_integer(default) else middle]
 
 

@@ -17,8 +17,8 @@ from optuna.samplers import TPESampler
 from optuna.storages import fail_stale_trials
 from optuna.trial import TrialState
 
+from ..run.atomic_files import write_text
 from ..run.environment import without_secrets
-from ..run.files import write_text
 from ..run.folder import Run, read_metrics
 # ~ if cookiecutter.use_wandb
 from ..run.run_id import RUN_ID, VARIED
@@ -131,8 +131,8 @@ def train(
 ) -> bool:
     """Train in a new process with the overrides ``words``, and report each epoch to the trial.
 
-    If the run has a checkpoint, its training is continued. It is not pruned after the last of its
-    epochs. The first signal in ``received`` stops it.
+    A run with a checkpoint is resumed. The last epoch cannot be pruned. A signal in ``received``
+    stops the training.
 
     Returns:
         Whether the training was pruned.

@@ -196,7 +196,7 @@ def read_outlines(
         settings,
         reading,
         path=lambda image: image.path,
-        labels=lambda image: {names[item.label] for item in image.objects},
+        labels=lambda image: {names[item.label] for item in image.objects if not item.crowd},
     )
     for split, images in splits.items():
         objects = [item for image in images for item in image.objects]

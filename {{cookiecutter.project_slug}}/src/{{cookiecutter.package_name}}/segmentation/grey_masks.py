@@ -234,7 +234,10 @@ def _ids_by_grey(
     others = present - {0, IGNORE_INDEX}
     if others or ids_and_255 or IGNORE_INDEX not in present:
         # read_mask reports values that have no meaning.
-        return listed if others and present <= {*listed, IGNORE_INDEX} else None
+        known = others and present <= {0, IGNORE_INDEX, *listed}
+        return {0: 0, **listed} if known else None
+    if IGNORE_INDEX in listed:  # a value 0 without a colour is id 0
+        return {0: 0, **listed}
     if count > 2:
         raise UsageError(
             f"{masks} hold the values 0 and 255 only, but classes.txt names {count} classes.\nThe "

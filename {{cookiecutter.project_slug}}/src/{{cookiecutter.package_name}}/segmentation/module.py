@@ -5,9 +5,7 @@ import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
-# ~ if cookiecutter.scope == "complete"
 from torch.nn import functional
-# ~ endif
 from torchmetrics import SumMetric
 from torchmetrics.classification import MulticlassConfusionMatrix
 
@@ -29,6 +27,19 @@ from .predicted_masks import Prediction
 from .scoring import score_batch
 
 
+class PixelConfusion(MulticlassConfusionMatrix):
+    """A confusion matrix of pixels.
+
+    With deterministic algorithms, that of torchmetrics needs ``pixels * classes ** 2`` numbers.
+    """
+
+    def update(self, preds: Tensor, target: Tensor) -> None:
+        """Add logits [B, classes, H, W] and class indices [B, H, W]."""
+        known, count = target != IGNORE_INDEX, self.num_classes
+        places = target[known] * count + preds.argmax(dim=1)[known]
+        self.confmat += torch.bincount(places, minlength=count**2).reshape(count, count)
+
+
 class SegmentationModule(LightningModule):
     """Train a segmenter, and measure mean IoU and Dice from a confusion matrix of all pixels."""
 
@@ -42,7 +53,11 @@ class SegmentationModule(LightningModule):
         self.classes = classes
         self.tested_split = "test"  # the names of the metrics of a test begin with it
         self.network = build_network(
-            settings.model, classes=len(classes), channels=settings.data.channels, download=download
+            settings.model,
+            classes=len(classes),
+            channels=settings.data.channels,
+            image_size=settings.data.input_size,
+            download=download,
         )
         if settings.model.channels_last:
             self.network.to(memory_format=torch.channels_last)
@@ -51,17 +66,15 @@ class SegmentationModule(LightningModule):
         # ~ if cookiecutter.scope == "complete"
         freeze(self.network, settings.model.freeze)
         self.register_buffer("class_weights", weights_tensor(settings), persistent=False)
+        # ~ endif
         self.losses = [
             self._cross_entropy if name == "cross_entropy" else _loss(name)
             for name in settings.model.loss
         ]
-        # ~ else
-        self.losses = [_loss(name) for name in settings.model.loss]
-        # ~ endif
         # Lightning's mean would be wrong if processes measure different numbers of images.
         self.loss_sum = SumMetric(nan_strategy="disable")
         self.loss_count = SumMetric(nan_strategy="disable")
-        self.confusion = MulticlassConfusionMatrix(
+        self.confusion = PixelConfusion(
             len(classes), ignore_index=IGNORE_INDEX, validate_args=False
         )
 
@@ -71,15 +84,33 @@ class SegmentationModule(LightningModule):
         return logits
 
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Return the sum of the losses that ``model.loss`` lists, a scalar tensor."""
-        return torch.stack([loss(logits, targets) for loss in self.losses]).sum()
+        """Return the sum of the losses that ``model.loss`` lists, a scalar tensor.
 
-    # ~ if cookiecutter.scope == "complete"
+        It is 0 if no pixel is annotated, since a mean over no pixel would be NaN.
+        """
+        known = (targets != IGNORE_INDEX).any()
+        targets = targets.clone()
+        targets[:1, :1, :1] = targets[:1, :1, :1].where(known, 0)
+        return torch.stack([loss(logits, targets) for loss in self.losses]).sum() * known
+
     def _cross_entropy(self, logits: Tensor, targets: Tensor) -> Tensor:
+        # The mean of PyTorch has no deterministic form on a GPU.
+        # ~ if cookiecutter.scope == "complete"
         weights = None if self.class_weights is None else self.class_weights.float()
-        return functional.cross_entropy(logits, targets, weights, ignore_index=IGNORE_INDEX)
+        losses = functional.cross_entropy(
+            logits, targets, weights, ignore_index=IGNORE_INDEX, reduction="none"
+        )
+        known = targets != IGNORE_INDEX
+        shares = known if weights is None else weights[targets.where(known, 0)] * known
+        return losses.sum() / shares.sum().clamp(min=1e-6)
 
-    # ~ endif
+        # ~ else
+        losses = functional.cross_entropy(
+            logits, targets, ignore_index=IGNORE_INDEX, reduction="none"
+        )
+        return losses.sum() / (targets != IGNORE_INDEX).sum()
+
+        # ~ endif
     def predict_images(self, images: Tensor) -> list[Prediction]:
         """Return a predicted mask [H, W] for each of the uint8 images [B, C, H, W]."""
         return [Prediction(mask) for mask in self(images).argmax(dim=1).to(torch.uint8).cpu()]
@@ -93,10 +124,13 @@ class SegmentationModule(LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Update the metrics with a batch."""
-        self.confusion.update(*self._add_loss(batch))
+        if len(batch.images):  # otherwise, all are unreadable
+            self.confusion.update(*self._add_loss(batch))
 
-    def test_step(self, batch: Batch, batch_idx: int) -> StepResults:
+    def test_step(self, batch: Batch, batch_idx: int) -> StepResults | None:
         """Update the metrics with a batch, and return the results of its images."""
+        if not len(batch.images):
+            return None
         logits, targets = self._add_loss(batch)
         confusion = self.confusion(logits, targets)  # of this batch; it is also added to the total
         counted = counted_images(batch.positions, self.trainer)
@@ -132,7 +166,7 @@ class SegmentationModule(LightningModule):
         self.log(f"{split}/loss", self.loss_sum.compute() / self.loss_count.compute())
         self.loss_sum.reset()
         self.loss_count.reset()
-        self._confusion = self.confusion.compute()
+        self._confusion = self.confusion.compute().cpu()  # an Apple GPU has no float64
         self.confusion.reset()
         iou, dice = overlap(self._confusion)
         for name, value in {"mIoU": iou.nanmean(), "dice": dice.nanmean()}.items():
@@ -164,9 +198,6 @@ def overlap(counts: Tensor) -> tuple[Tensor, Tensor]:
 
 def _loss(name: str) -> nn.Module:
     losses: dict[str, nn.Module] = {
-        # ~ if cookiecutter.scope == "essential"
-        "cross_entropy": nn.CrossEntropyLoss(ignore_index=IGNORE_INDEX),
-        # ~ endif
         "dice": smp.losses.DiceLoss("multiclass", ignore_index=IGNORE_INDEX),
         "focal": smp.losses.FocalLoss("multiclass", ignore_index=IGNORE_INDEX),
     }

@@ -8,13 +8,14 @@ from typing import cast
 
 # ~ endif
 import segmentation_models_pytorch as smp
+import timm
 from torch import Tensor, nn
 
 from ..errors import UsageError
 from ..settings.segmentation import ModelSettings
 # ~ if cookiecutter.scope == "complete"
 from ..training.backbone import Normalisation, check_name, explain_failed_download, normalisation_of
-from ..training.initial_weights import IMAGENET, load_pretrained
+from ..training.initial_weights import TIMM_WEIGHTS, load_pretrained
 from ..training.parameter_groups import keep_frozen_norms
 
 
@@ -56,13 +57,20 @@ class Segmenter(nn.Module):
 
 
 def build_network(
-    settings: ModelSettings, *, classes: int, channels: int = 3, download: bool = True
+    settings: ModelSettings,
+    *,
+    classes: int,
+    channels: int = 3,
+    image_size: tuple[int, int] | None = None,
+    download: bool = True,
 ) -> Segmenter:
     """Build the network that the settings specify, without downloads if ``download`` is false.
 
+    A backbone whose input has a fixed size is built for ``image_size``, height and width in pixels.
+
     Raises:
-        UsageError: if there is no such architecture or backbone, or the weights cannot be
-            downloaded.
+        UsageError: if there is no such architecture or backbone, the backbone does not fit the
+            architecture, or the weights cannot be downloaded.
     """
     known = sorted(smp.MODEL_ARCHITECTURES_MAPPING)
     if settings.architecture.lower() not in known:
@@ -72,20 +80,31 @@ def build_network(
         )
     name = settings.backbone
     check_name(name)
+    config = timm.get_pretrained_cfg(name)
+    fixed = config is not None and config.fixed_input_size  # such as Swin
+    size = {"img_size": image_size} if fixed and image_size is not None else {}
     # ~ if cookiecutter.scope == "complete"
-    pretrained = settings.pretrained in IMAGENET and download
+    pretrained = settings.pretrained in TIMM_WEIGHTS and download
     # ~ else
     pretrained = bool(settings.pretrained) and download
     # ~ endif
     with explain_failed_download(name, pretrained=pretrained):
-        model = smp.create_model(
-            settings.architecture,
-            encoder_name=f"tu-{name}",
-            encoder_weights="imagenet" if pretrained else None,
-            in_channels=channels,
-            classes=classes,
-            **_decoder(settings),
-        )
+        try:
+            model = smp.create_model(
+                settings.architecture,
+                encoder_name=f"tu-{name}",
+                encoder_weights="imagenet" if pretrained else None,
+                in_channels=channels,
+                classes=classes,
+                **_decoder(settings),
+                **size,
+            )
+        except (AssertionError, AttributeError, TypeError, ValueError) as error:
+            raise UsageError(
+                f"model.backbone={name} does not fit model.architecture={settings.architecture}: "
+                f"{error}\nChoose a backbone with feature maps of several sizes, such as resnet18 "
+                "or convnext_tiny."
+            ) from error
     # ~ if cookiecutter.scope == "complete"
     network = Segmenter(model, normalisation_of(name, channels))
     if download:

@@ -13,7 +13,7 @@ from torchvision.transforms.v2.functional import resize
 
 from ..data.resize import GREY, place
 from ..evaluation.drawing import class_color
-from ..run.files import replacing, write_text
+from ..run.atomic_files import replacing, write_text
 from ..settings.segmentation import DataSettings
 from .masks import IGNORE_INDEX
 

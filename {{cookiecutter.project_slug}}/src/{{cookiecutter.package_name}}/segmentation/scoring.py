@@ -42,7 +42,10 @@ def score_batch(
     images, ids = batch.images[counted].cpu(), targets.to(torch.uint8).cpu()
     found = map(without_padding, map(Prediction, masks.to(torch.uint8).cpu()), images, ids)
     results = zip(batch.positions[counted].tolist(), images, ids, found, *means, strict=True)
-    return StepResults(images=[ImageResult(*values) for values in results], counts=counts)
+    # The loss of an image without annotated pixels means nothing.
+    labelled = known.any(dim=(1, 2)).tolist()
+    shown = [ImageResult(*values) for values, keep in zip(results, labelled, strict=True) if keep]
+    return StepResults(images=shown, counts=counts)
 
 
 def _count_scores(counts: ScoreCounts, probabilities: Tensor, targets: Tensor) -> None:

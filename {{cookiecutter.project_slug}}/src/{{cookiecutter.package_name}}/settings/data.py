@@ -125,6 +125,13 @@ class DataFolder(Strict):
             raise ValueError("name the folder of the data set: data.root=<folder>")
         return Path(str(root)).expanduser()
 
+    # ~ if cookiecutter.scope == "complete"
+    @field_validator("cache_folder", "exclude")
+    @classmethod
+    def _at_home(cls, path: Path | None) -> Path | None:
+        return path and path.expanduser()
+
+    # ~ endif
     @field_validator("image_size", mode="before")
     @classmethod
     def _sides(cls, image_size: object) -> object:
@@ -173,6 +180,11 @@ class OwnFolder(DataFolder):
                 "for the test, may be 0"
             )
         return split
+
+    @field_validator("split_file")
+    @classmethod
+    def _of_home(cls, path: Path | None) -> Path | None:
+        return path and path.expanduser()
 
     @field_validator("split_by")
     @classmethod

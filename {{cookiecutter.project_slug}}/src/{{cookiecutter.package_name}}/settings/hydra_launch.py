@@ -21,6 +21,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from pydantic import BaseModel
 
+# ~ if cookiecutter.scope == "complete"
+from ..errors import UsageError
+# ~ endif
 # ~ if cookiecutter.use_wandb
 from ..run.environment import unset_empty_variables
 # ~ endif
@@ -30,7 +33,7 @@ from ..run.folder import Run
 from ..run.processes import agreed_run_id
 # ~ endif
 from ..run.run_id import RUN_ID, new_run_id
-from ..run.signals import Interrupted, ended_at_once, interruptible
+from ..run.signals import Interrupted, exit_on_ctrl_c, interruptible
 from .help import print_help
 from .stored_settings import CONFIGS
 
@@ -49,7 +52,7 @@ def launch(command: str, model: type[BaseModel], work: Callable[[DictConfig], No
         work: checks the composed settings and runs the command, whose run has the id in the
             environment variable ``TRAIN_RUN_ID``.
     """
-    words = _prepared(command, model)
+    words = _prepare(command, model)
     if words is None:
         return
     typed, sys.argv[1:] = sys.argv[1:], words
@@ -82,8 +85,8 @@ def launch(command: str, model: type[BaseModel], work: Callable[[DictConfig], No
         sys.exit(1)
 
 
-@ended_at_once()
-def _prepared(command: str, model: type[BaseModel]) -> list[str] | None:
+@exit_on_ctrl_c()
+def _prepare(command: str, model: type[BaseModel]) -> list[str] | None:
     """Prepare the process; return the words for Hydra, or None if the help has been printed."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -96,7 +99,10 @@ def _prepared(command: str, model: type[BaseModel]) -> list[str] | None:
     # ~ endif
     if RUN_ID not in os.environ:
         # ~ if cookiecutter.scope == "complete"
-        os.environ[RUN_ID] = agreed_run_id(new_run_id())
+        try:
+            os.environ[RUN_ID] = agreed_run_id(new_run_id())
+        except UsageError as error:
+            sys.exit(f"\n{error}\n")
         # ~ else
         os.environ[RUN_ID] = new_run_id()
         # ~ endif

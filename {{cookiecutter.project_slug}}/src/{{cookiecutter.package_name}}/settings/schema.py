@@ -201,7 +201,7 @@ CheckpointFile = Annotated[
 TestTimeAugmentation = Annotated[
     Literal["none", "flip", "multiscale"],
     Field(
-        description="Average the predictions for changed copies of an image: flip adds the "
+        description="Average the predictions for augmented copies of an image: flip adds the "
         "mirrored image; multiscale takes about 0.75, 1 and 1.25 of data.image_size."
     ),
 ]

@@ -34,7 +34,10 @@ class ModelSettings(Strict):
     """The network and its loss."""
 
     architecture: str = Field(min_length=1, description="Any of segmentation-models-pytorch.")
-    backbone: str = Field(min_length=1, description="Any model of timm.list_models().")
+    backbone: str = Field(
+        min_length=1,
+        description="Any model of timm.list_models() with feature maps of several sizes.",
+    )
     # ~ if cookiecutter.scope == "complete"
     pretrained: Pretrained
     freeze: Freeze

@@ -17,16 +17,16 @@ from .check_settings import flattened, location, resolved, validation_errors
 log = logging.getLogger(__name__)
 
 CONFIGS = Path(__file__).parents[1] / "configs"
-# How versions without a setting behaved, where the current default would change their results.
+# Values of settings that older versions lacked, where today's defaults would change their results.
 FORMER_VALUES = {"data.fit": "{{ 'crop' if cookiecutter.task == 'classification' else 'stretch' }}"}
 
 
 def completed(tree: Mapping[str, Any], model: type[BaseModel], *, source: object) -> dict[str, Any]:
     """Convert settings that an earlier version of this project has stored to the current form.
 
-    A setting that the tree lacks gets the value of ``FORMER_VALUES`` or the current default, and a
-    setting that no longer exists is left out. The log names these settings and ``source``, the file
-    that holds the tree, unless it is None.
+    A setting that the tree lacks gets its value in ``FORMER_VALUES`` or the current default; a
+    setting that no longer exists is left out. Both are logged, unless ``source`` is None, which is
+    the file that holds the tree.
     """
     complete = copy.deepcopy(dict(tree))
     # ~ if cookiecutter.task == "classification"
@@ -48,15 +48,15 @@ def completed(tree: Mapping[str, Any], model: type[BaseModel], *, source: object
             default = _select(defaults, parents)
             if key in default:
                 group[key] = default[key]
-                former = path in FORMER_VALUES
-                added.append(f"{path} ({default[key]} as before)" if former else path)
+                note = f"{default[key]}, as before" if path in FORMER_VALUES else "default"
+                added.append(f"{path} ({note})")
         elif path.startswith("tracking"):  # of a tracker that no longer exists
             complete["tracking"] = defaults["tracking"]
             removed.append(path)
     if added and source is not None:
-        log.info("%s lacks %s: the current defaults are used.", source, ", ".join(added))
+        log.info("%s lacks settings, which are added: %s.", source, ", ".join(added))
     if removed and source is not None:
-        log.info("%s sets %s, which no longer exists.", source, ", ".join(removed))
+        log.info("%s has settings that no longer exist: %s.", source, ", ".join(removed))
     return complete
 
 
@@ -96,8 +96,8 @@ def overridden(
     for name in names:
         if name not in composed and (CONFIGS / name).is_dir():
             raise UsageError(
-                f"{name}=... changes many settings at once, but a checkpoint keeps its own.\n"
-                "Name the single settings to change instead, such as trainer.max_epochs=20."
+                f"{name}=... changes many settings at once, but the stored settings are kept.\n"
+                "Name the single settings to change instead, such as data.image_size=320."
             )
     tree: dict[str, Any] = copy.deepcopy({**composed, **stored})
     redacted = [path for path, value in flattened(stored).items() if REDACTED in str(value)]

@@ -57,7 +57,7 @@ class TrainerSettings(Strict):
     save_top_k: int = Field(ge=1, description="Best checkpoints that remain besides last.ckpt.")
     deterministic: bool = Field(description="Use deterministic algorithms only; they are slower.")
     profiler: Literal["simple", "advanced"] | None = Field(
-        description="Profile the training and write profile.txt into the run folder."
+        description="Write fit-profile.txt and test-profile.txt into the run folder."
     )
     progress: bool = Field(description="Whether progress bars are shown.")
 

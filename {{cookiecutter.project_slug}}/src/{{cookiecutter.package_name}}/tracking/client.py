@@ -116,7 +116,7 @@ def requested_mode(tracking: WandbSettings) -> Mode:
 def unreachable(url: str) -> str | None:
     """Return a sentence that says why the server does not answer; None if it does.
 
-    W&B itself repeats its requests for long. The thread limits the time of the name service, too.
+    W&B itself retries for a long time. The thread also limits the time of the name service.
     """
     causes: list[object] = [f"no answer for {ANSWER_SECONDS} s"]
 
@@ -126,7 +126,7 @@ def unreachable(url: str) -> str | None:
             causes.append(None)
         except (OSError, ValueError) as error:
             cause = error.reason if type(error) is URLError else error
-            # With these errors, it answers: W&B reports what is wrong.
+            # The server has answered with these errors; W&B then reports the problem.
             answers = isinstance(cause, SSLError) or getattr(cause, "code", 500) < 500
             causes.append(None if answers else cause)
 

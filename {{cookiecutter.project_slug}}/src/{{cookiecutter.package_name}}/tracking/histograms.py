@@ -28,7 +28,7 @@ class Histograms(Callback):
             for name, weights in pl_module.named_parameters():
                 for kind, tensor in (("parameters", weights), ("gradients", weights.grad)):
                     if tensor is not None and watched in {kind, "all"}:
-                        numbers = tensor.detach().double().cpu()  # float32 can be too coarse
+                        numbers = tensor.detach().cpu().double()  # float32 can be too coarse
                         finite = numbers[numbers.isfinite()].numpy()
                         values[f"{kind}/{name}"] = self.logger.wandb.Histogram(finite)
             self.logger.log_metrics(values, trainer.global_step)

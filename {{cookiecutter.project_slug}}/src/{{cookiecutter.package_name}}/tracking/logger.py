@@ -43,9 +43,9 @@ class RunLogger(WandbLogger):
         config, resumed = described.pop("config"), any(run.folder.glob("wandb/*run-*"))
         # of the artifacts of models
         self.model_metadata = {"run": run.id, "git_commit": config["git"]["commit"]}
-        # "never" protects the run of another folder, if WANDB_RUN_ID was left over.
+        # With "never", a left-over WANDB_RUN_ID cannot add to the run of another folder.
         resume = "allow" if resumed or run.checkpoints or SWEEP in os.environ else "never"
-        # W&B would take a token in the place of the user for a name.
+        # W&B would record a token in the address as if it were a user name.
         remote = git_output("config", "--get", "remote.origin.url")
         super().__init__(
             id=run.id,
@@ -67,8 +67,8 @@ class RunLogger(WandbLogger):
                     *groups, name = key.split(".")
                     reduce(lambda tree, group: tree.get(group, {}), groups, config).pop(name, None)
             self.experiment.config.update(config, allow_val_change=True)
-            # W&B may lack rows, since it was killed or turned off. Without its files here, the
-            # server may have the rows of a run, unless it is new there.
+            # Rows of metrics.csv that W&B may lack because it was killed or off. If its files are
+            # missing here and the server knows the run, it may have these rows: none is logged.
             for row in read_metrics(run.metrics) if resumed or not self.experiment.resumed else []:
                 step = int(row.pop("step"))
                 self.log_metrics(row, step)
@@ -102,7 +102,7 @@ class RunLogger(WandbLogger):
                     self.defined.add(name)
                     self.experiment.define_metric(name, step_metric="epoch")
             super().log_metrics({"epoch": self.epoch, **metrics}, step)
-            for name in scores:  # W&B's own best would be that since the run was resumed
+            for name in scores:  # W&B itself would only know the best value since the resume
                 best = {"max": max, "min": min}[METRICS[name]](self.scores[name])
                 values = {"last": self.scores[name][-1], METRICS[name]: best}
                 self.experiment.summary[name] = values

@@ -69,6 +69,10 @@ def run_promotion(settings: PromoteSettings) -> str:
     has_folder = run.settings_file.is_file()
     if path.suffix == ".ckpt" and not has_folder:
         raise UsageError(f"checkpoint={path} is not a file of a run; give its run id.")
+    if path.suffix == ".ckpt" and path.name != run.best.name:
+        raise UsageError(
+            f"checkpoint={path}: only best.ckpt of a run is promoted; give its run id."
+        )
     is_artifact = settings.checkpoint.startswith(PREFIX)
     name = settings.checkpoint.removeprefix(PREFIX) if is_artifact else f"model-{run.id}:best"
     target = f"wandb-registry-{settings.registry}/{settings.collection}"

@@ -1,6 +1,7 @@
 """Download checkpoints and data sets from the W&B server, and link models into its registry."""
 
 import hashlib
+import math
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 
 from ..data.files import files_below
 from ..errors import UsageError
-from ..run.files import write_text
+from ..run.atomic_files import write_text
 from ..run.lock import file_lock
 from ..settings.schema import METRICS, MONITOR, monitored
 from .client import installed, public_api, reason
@@ -157,7 +158,9 @@ def refuse(
         (min_metric, f"min_metric asks for {min_metric}"),
         (current, f"the model that holds {alias} has {current}"),
     ):
-        if limit is not None and (score is None or sign * score < sign * limit):
+        if limit is None:
+            continue
+        if score is None or math.isnan(score) or sign * score < sign * limit:
             raise UsageError(
                 f"{name} is not promoted: its best score is {shown}, but {text}.\n"
                 "To promote it nevertheless: force=true"

@@ -41,7 +41,7 @@ def main() -> None:
 
 
 def sync(runs: Path) -> list[str]:
-    """Upload each offline run in the folder ``runs``, then carry out its pending actions.
+    """Upload each session that is not marked as complete, then carry out the pending actions.
 
     Returns:
         A line for each run or action that failed, with the reason.

@@ -76,7 +76,7 @@ class EvaluationTables(Callback):
         names = cast("Any", trainer).datamodule.datasets.test.names
         missing = max(self.logger.tracking.tables.predictions - len(self.rows), 0)
         with self.logger.guarded("adding rows to the table of predictions"):
-            for result in outputs["images"][:missing]:
+            for result in outputs["images"][:missing] if outputs else []:
                 (name,) = relative_names([names[result.position]], self.root)
                 image = picture(self.logger, result, classes)
                 target = _names(target_classes(result.target), classes)

@@ -19,8 +19,8 @@ from hydra.errors import HydraException
 from lightning.pytorch import Callback
 
 from ..errors import UsageError
+from ..run.atomic_files import write_text
 from ..run.environment import environment, redacted
-from ..run.files import write_text
 from ..run.folder import Run
 from ..run.rank import is_first
 # ~ if cookiecutter.scope == "complete"
@@ -115,7 +115,7 @@ def _opened(tracking: WandbSettings, settings: Settings, run: Run, job: str) -> 
     keys = {"project", "entity", "name", "group", "job_type", "tags", "notes"}
     described = redacted(tracking.model_dump(include=keys))
     described["job_type"] = described["job_type"] or os.environ.get("WANDB_JOB_TYPE", job)
-    described["tags"] = described["tags"] or None  # None are those of WANDB_TAGS
+    described["tags"] = described["tags"] or None  # None: WANDB_TAGS
     if any(run.folder.glob("wandb/*run-*")):
         # They may have been changed on the server, so a resumed run sends them only if named anew.
         for key in ("name", "tags", "notes"):

@@ -28,13 +28,13 @@ class Normalisation(nn.Module):
 
 
 # ~ if cookiecutter.task != "classification"
-IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+IMAGENET_MEAN_STD = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 def normalisation_of(backbone: str, channels: int) -> Normalisation:
     """Return a timm backbone's normalisation, or ImageNet's if timm has no weights for it."""
     config = timm.get_pretrained_cfg(backbone)
-    mean, std = (config.mean, config.std) if config else IMAGENET
+    mean, std = (config.mean, config.std) if config else IMAGENET_MEAN_STD
     return normalisation_for(mean, std, channels)
 
 

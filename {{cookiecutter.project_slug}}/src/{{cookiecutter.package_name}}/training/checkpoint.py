@@ -14,8 +14,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 
 from ..errors import UsageError
+from ..run.atomic_files import replacing
 from ..run.environment import redacted
-from ..run.files import replacing
 from ..run.folder import Run
 from ..run.rank import is_first
 from ..settings.schema import METRICS, Settings
@@ -49,7 +49,7 @@ class AtomicCheckpoints(TorchCheckpointIO):
 
 
 class BestCheckpoint(Checkpoint):
-    """Give the best checkpoint that the first ``ModelCheckpoint`` has saved a second, fixed name.
+    """Keep ``best.ckpt``, a second name of the best checkpoint of the first ``ModelCheckpoint``.
 
     It is a hard link, which takes no space, or a copy if the file system has no such links.
     """

@@ -54,6 +54,11 @@ def with_class_weights(settings: Settings, datasets: Datasets) -> Settings:
             f"{name} {weight:.3g}" for name, weight in zip(classes, weights, strict=True)
         )
         datasets.reading.note(f"Weights of the classes in the loss: {shown}.")
+        if absent := [name for name, count in zip(classes, counts, strict=True) if not count]:
+            datasets.reading.note(
+                f"None of {', '.join(absent)} was counted, so the weight is 1. To choose it: "
+                "loss.class_weights=[<a number for each class>]"
+            )
     elif len(chosen) != len(classes):
         raise UsageError(
             f"loss.class_weights has {len(chosen)} numbers, but the classes are "

@@ -13,7 +13,7 @@ from .parameter_groups import stages_of
 
 log = logging.getLogger(__name__)
 
-IMAGENET = (True, "imagenet")  # the values of model.pretrained that stand for timm's weights
+TIMM_WEIGHTS = (True, "imagenet")  # the values of model.pretrained that stand for timm's weights
 SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".tar")
 MAX_PARTS = 5  # how many parts with new weights the log names
 
@@ -27,7 +27,7 @@ def load_pretrained(network: nn.Module, *, pretrained: bool | str, backbone: str
     Raises:
         UsageError: if the file cannot be read, or nothing in it fits.
     """
-    if pretrained in IMAGENET:
+    if pretrained in TIMM_WEIGHTS:
         loaded = [f"{_prefix_of_body(network)}{name}" for name in stages_of(network)]
         report(network, loaded, f"{backbone} of timm")
     elif isinstance(pretrained, str):

@@ -8,7 +8,7 @@ from typing import Any
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
-from ..run.files import write_csv
+from ..run.atomic_files import write_csv
 from ..run.folder import read_rows
 
 
@@ -24,8 +24,8 @@ class MetricsFile(Logger):
 
         Args:
             path: the CSV file.
-            resumed_step: how many optimiser steps the resumed training run has made. Rows of later
-                steps are deleted; in the file, the first step has the number 0.
+            resumed_step: the number of optimiser steps in the checkpoint that is resumed. Rows
+                whose step, counted from 0, is not below this number are deleted.
         """
         super().__init__()
         self.path = path

@@ -28,8 +28,8 @@ def build_optimizer(
 ) -> OptimizerLRSchedulerConfig:
     """Build the optimiser and its learning rate schedule, a linear warm-up and a cosine decay.
 
-    Biases and normalisation layers get no weight decay. The schedule is as long as the training of
-    the trainer. ``LightningModule.configure_optimizers`` returns the result.
+    Biases and normalisation layers get no weight decay. The schedule covers all optimiser steps of
+    the trainer. The result is that of ``LightningModule.configure_optimizers``.
 
     # ~ if cookiecutter.scope == "complete"
     Raises:

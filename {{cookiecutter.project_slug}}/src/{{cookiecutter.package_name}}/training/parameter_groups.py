@@ -13,7 +13,7 @@ from ..settings.schema import OptimizerSettings
 
 
 def freeze(network: nn.Module, which: Literal["none", "backbone"] | int) -> None:
-    """Let parameters of ``network.body`` require no gradient.
+    """Freeze parameters of the backbone, ``network.body``.
 
     Args:
         # ~ if cookiecutter.task == "classification"
@@ -86,7 +86,7 @@ def stages_of(network: nn.Module) -> dict[str, int]:
 
     # ~ endif
 
-    A stage ends where timm takes a feature map: usually where height and width are halved next. In
+    A stage ends at a feature map of timm, usually before the resolution is halved again. In
     networks of other libraries, it ends with a module ``layer<number>`` or ``stages.<number>``.
     """
     body: Any = network.body

@@ -23,9 +23,9 @@ from ..run.processes import check_processes
 from ..settings.schema import Settings
 from .callbacks.ema import WeightAverage
 from .callbacks.epoch_loss import FiniteLoss
-from .callbacks.gradients import Gradients
+from .callbacks.gradients import GradientClipping
 # ~ if cookiecutter.scope == "complete"
-from .callbacks.prefetch import NextEpoch
+from .callbacks.prefetch import PrefetchNextEpoch
 # ~ endif
 from .callbacks.progress import EpochLines, ProgressBar
 # ~ if cookiecutter.scope == "complete"
@@ -125,10 +125,10 @@ def step_callbacks(settings: Settings) -> list[Callback]:
     average = settings.ema
     return [
         *([WeightAverage(average.decay, average.every_n_steps)] if average.enabled else []),
-        Gradients(settings.optimizer.clip_norm),
+        GradientClipping(settings.optimizer.clip_norm),
         FiniteLoss(),
         # ~ if cookiecutter.scope == "complete"
-        NextEpoch(),
+        PrefetchNextEpoch(),
         # ~ endif
     ]
 

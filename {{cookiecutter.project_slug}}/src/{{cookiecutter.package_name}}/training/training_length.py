@@ -11,7 +11,7 @@ from ..run.folder import Run, read_metrics
 from ..settings.data import ShapesSettings
 from ..settings.schema import METRICS, Settings
 
-# Optimiser steps that a training run from random weights needs at least.
+# Optimiser steps from which the default number of epochs is derived.
 STEPS = {{ {'classification': 800, 'detection': 500, 'segmentation': 1000}[cookiecutter.task] }}
 EPOCHS = (10, 200)  # the fewest and the most epochs
 # The generated shapes are learned sooner.
@@ -28,9 +28,9 @@ def with_epochs(
 ) -> Settings:
     """Return the settings with a number of epochs if ``trainer.max_epochs`` is null.
 
-    The number of optimiser steps is then ``trainer.max_steps`` or, if this is null, about
-    ``STEPS``, within the limits of ``EPOCHS``. A resumed training run has made ``step`` steps and
-    begun ``epochs`` epochs, of which it may not have ended the last.
+    It is the number for ``trainer.max_steps`` if given, ``SHAPES_EPOCHS`` for generated shapes, and
+    otherwise that for about ``STEPS`` optimiser steps, within the limits of ``EPOCHS``. A resumed
+    run has made ``step`` steps and begun ``epochs`` epochs, of which the last may not have ended.
     """
     if settings.trainer.max_epochs is not None:
         return settings
@@ -70,7 +70,7 @@ def too_short(settings: Settings, run: Run) -> str | None:
     """Return advice to train longer if the score was still rising at the end, else None.
 
     The score counts as rising if its best value in the last fifth of the epochs exceeds its best
-    earlier value by at least 5 %.
+    earlier value by more than 5 %.
     """
     name = settings.monitor
     rows = [row for row in read_metrics(run.metrics) if name in row]

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from ...run.files import replacing
+from ...run.atomic_files import replacing
 from ...run.folder import Run, read_metrics
 
 COLUMNS = 3

@@ -45,7 +45,10 @@ def _processes() -> tuple[int, int]:
 
 # ~ endif
 class EpochLog(Callback):
-    """Log the mean loss of each epoch, ``train/loss_epoch``, and at least one step of it."""
+    """Log the mean loss of each epoch, ``train/loss_epoch``; validate at ``trainer.max_steps``.
+
+    The metrics of the steps are logged at least once in each epoch.
+    """
 
     def __init__(self) -> None:
         self.total: Tensor = torch.zeros(())  # of the batches of whole steps
@@ -54,7 +57,7 @@ class EpochLog(Callback):
 
     # ~ if cookiecutter.scope == "complete"
     def state_dict(self) -> dict[str, Any]:
-        """Return the sum of the losses in this epoch for each process, and their number.
+        """Return the sum of this epoch's losses in each process, and the number of batches.
 
         All processes must call this method, since it gathers their sums. A step that has not ended
         is left out, since a resumed run repeats its batches.
@@ -87,7 +90,7 @@ class EpochLog(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Add the loss of the batch, without waiting for the device; validate after the last step.
+        """Add the loss of the batch, without waiting for the device; stop at ``max_steps``.
 
         Lightning divides the loss by ``accumulate_grad_batches``.
         """

@@ -10,10 +10,9 @@ from ..steps import ends_step
 
 
 class EpochPosition(Callback):
-    """Continue an epoch that was interrupted with its next image.
+    """Resume an interrupted epoch at its first unused image.
 
-    The checkpoint entry ``position`` holds the epoch and the number of its images that have been
-    used.
+    The checkpoint entry ``position`` has the epoch and the number of its images that were used.
     """
 
     def __init__(self, datamodule: DataModule) -> None:

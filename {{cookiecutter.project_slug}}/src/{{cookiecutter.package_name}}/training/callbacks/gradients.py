@@ -8,7 +8,7 @@ from torch.optim import Optimizer
 from ..steps import is_logging_step
 
 
-class Gradients(Callback):
+class GradientClipping(Callback):
     """Clip the norm of the gradients; log the norm before clipping and the learning rate.
 
     It replaces ``Trainer(gradient_clip_val=...)``, which does not support fused optimisers with
@@ -24,8 +24,8 @@ class Gradients(Callback):
     ) -> None:
         """Clip the gradients unless ``clip_norm`` is None, and log their norm at logging steps.
 
-        Lightning divides the sum of the gradients by ``accumulate_grad_batches``, also in the last
-        step of an epoch, which may have fewer batches. Here it becomes their mean.
+        Lightning divides their sum by ``accumulate_grad_batches``, also in the last step of an
+        epoch, which may have fewer batches. They are scaled to the mean over these batches.
         """
         batches = trainer.fit_loop.batch_idx % trainer.accumulate_grad_batches + 1  # of the step
         if batches < trainer.accumulate_grad_batches:

@@ -14,7 +14,7 @@ if sys.platform != "win32":
 
 
 class Performance(Callback):
-    """Log ``perf/...``, which are means of wall-clock time over the steps since the last log.
+    """Log ``perf/...``: means over the steps since the last log, and the peak memory.
 
     Validation and the first ``skip`` batches, which start workers and select kernels, are excluded.
     The GPU is synchronised after the skipped batches and at the end only; between them, the CPU

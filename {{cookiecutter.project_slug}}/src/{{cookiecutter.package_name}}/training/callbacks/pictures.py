@@ -13,11 +13,11 @@ from torch import Tensor
 from ...data.images import Unreadable
 from ...evaluation.drawing import contact_sheet
 # ~ if cookiecutter.task == "classification"
-from ...run.files import replacing
+from ...run.atomic_files import replacing
 
 
 # ~ else
-from ...run.files import replacing
+from ...run.atomic_files import replacing
 from ...task import without_padding
 
 

@@ -7,7 +7,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from ...data.fast_loader import FastLoader
 
 
-class NextEpoch(Callback):
+class PrefetchNextEpoch(Callback):
     """After the last step of an epoch, let the workers load the first batches of the next epoch.
 
     Otherwise, training would wait for its first batches in every epoch. Which images they have, and

@@ -50,7 +50,8 @@ class ExactResume(Callback):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keep the settings of the optimiser, which Lightning would restore from a checkpoint.
 
-        With ``max_steps``, it would also repeat the end of the last epoch.
+        ``max_steps`` is off until ``on_train_start``; otherwise, Lightning would repeat the end of
+        the last epoch.
         """
         self.groups = [
             {key: group[key] for key in GROUP_SETTINGS if key in group}
