@@ -20,7 +20,7 @@ from lightning.fabric.utilities import move_data_to_device
 from lightning.pytorch import Callback
 from scenes import LAYOUT, TASK, Repeated, write_scenes
 from shape_sorter.data.cache import cache_images
-from shape_sorter.data.datamodule import DataModule, usable_workers
+from shape_sorter.data.datamodule import MAX_WORKERS, DataModule, usable_cpus
 from shape_sorter.diagnostics import bench
 from shape_sorter.run.folder import Run
 from shape_sorter.task import build_datasets
@@ -60,7 +60,8 @@ class Measurement:
         self.settings = settings_of(*layout, "loader.workers=auto", "ema.enabled=false", *words)
         self.size = self.settings.loader.batch_size
         workers = self.settings.loader.workers
-        self.filled = 4 * (usable_workers() if workers == "auto" else int(workers)) + 4  # batches in the queue
+        used = min(usable_cpus(), MAX_WORKERS) if workers == "auto" else int(workers)
+        self.filled = 4 * used + 4  # batches in the queue
         training.BLOCK = steps
 
     def loaded(self, settings: Any) -> tuple[list[str], DataModule]:
