@@ -67,7 +67,7 @@ class Session:
         records = self.recorded("files")
         listed = [item["path"] for record in records for item in record.get("files", [])]
         here = {path for path in listed if (self.file.parent / "files" / path).is_file()}
-        return sorted(here - {held.name for held in run.atomic_files(per_page=1000)})
+        return sorted(here - {held.name for held in run.files(per_page=1000)})
 
     def missing_artifacts(self, run: Any) -> set[str]:
         """Return the digests of the artifacts that the server lacks."""
