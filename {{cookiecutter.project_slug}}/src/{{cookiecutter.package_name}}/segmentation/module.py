@@ -34,9 +34,10 @@ class PixelConfusion(MulticlassConfusionMatrix):
     """
 
     def update(self, preds: Tensor, target: Tensor) -> None:
-        """Add logits [B, classes, H, W] and class indices [B, H, W]."""
+        """Add predictions, as logits [B, classes, H, W] or as [B, H, W], and targets [B, H, W]."""
         known, count = target != IGNORE_INDEX, self.num_classes
-        places = target[known] * count + preds.argmax(dim=1)[known]
+        predicted = preds.argmax(dim=1) if preds.ndim > target.ndim else preds
+        places = target[known] * count + predicted[known]
         self.confmat += torch.bincount(places, minlength=count**2).reshape(count, count)
 
 
