@@ -163,8 +163,8 @@ def test_a_training_that_was_preempted_or_resumed_goes_on_in_its_run(server, tra
     ((name, run),) = server.runs.items()
     assert "SIGUSR1" in run.summary["failure"]
     run.name, run.tags = "renamed", ["typed", "added"]  # in the browser
-    tracked("resume=auto")
-    tracked(f"resume={name}", "trainer.max_epochs=3")
+    tracked("resume=auto", small=())  # without tracking=wandb, which would name the tags
+    tracked(f"resume={name}", "trainer.max_epochs=3", small=())
     assert list(server.runs) == [name]
     assert (run.state, run.name, run.tags) == ("finished", "renamed", ["typed", "added"])
     assert "failure" not in run.summary
