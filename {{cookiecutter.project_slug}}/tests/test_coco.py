@@ -316,12 +316,12 @@ def test_a_forbidden_path_of_another_computer_is_found_by_its_last_parts(tmp_pat
     stat = Path.stat
 
     def forbid(path, **options):
-        if str(path).startswith("/root/data/"):
+        if str(path).startswith("/forbidden/data/"):
             raise PermissionError(13, "Permission denied")
         return stat(path, **options)
 
     monkeypatch.setattr(Path, "stat", forbid)
-    found = find_images(["/root/data/train/1.jpg"], [tmp_path])
+    found = find_images(["/forbidden/data/train/1.jpg"], [tmp_path])
     assert found == ([tmp_path / "train" / "1.jpg"], 3)
 
 

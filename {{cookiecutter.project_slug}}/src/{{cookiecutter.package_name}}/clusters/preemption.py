@@ -118,7 +118,7 @@ class Preemption(Callback):
 def requeued_if_preempted() -> Iterator[None]:
     """Requeue the SLURM job if the block raises ``PreemptedError``.
 
-    Outside of training and test, SIGUSR1 is ignored. To requeue must be the last action of the job,
+    Outside of training and test, SIGUSR1 is ignored. Requeuing must be the last action of the job,
     since SLURM may end the process at any time after it.
     """
     if hasattr(signal, "SIGUSR1"):

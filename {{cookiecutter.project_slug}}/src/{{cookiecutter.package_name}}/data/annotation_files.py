@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from ..errors import UsageError
 from ..settings.data import DataFolder
-from .coco import CocoImage, CocoObject, size_or_none
+from .coco import CocoImage, CocoObject, size_if_readable
 from .files import files_below, split_folders
 from .reading_summary import MISSING, OF_MISSING, Reading
 from .text_files import read_lines
@@ -176,7 +176,7 @@ def _convert(
     file: AnnotationFile, path: Path, classes: Mapping[str, int], settings: DataFolder
 ) -> CocoImage:
     """Return the image with its objects, without any if the file is unreadable and skipped."""
-    height, width = file.size if min(file.size) > 0 else size_or_none(path, settings)
+    height, width = file.size if min(file.size) > 0 else size_if_readable(path, settings)
     if not height:
         return CocoImage(path, 0, 0, [], file.path)
     objects = []

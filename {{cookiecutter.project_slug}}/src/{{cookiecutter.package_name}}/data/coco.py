@@ -218,10 +218,10 @@ def _size(entry: dict[str, Any], path: Path, settings: DataFolder) -> tuple[int,
         height, width = int(entry["height"]), int(entry["width"])
         if min(height, width) > 0:
             return height, width
-    return size_or_none(path, settings)
+    return size_if_readable(path, settings)
 
 
-def size_or_none(path: Path, settings: DataFolder) -> tuple[int, int]:
+def size_if_readable(path: Path, settings: DataFolder) -> tuple[int, int]:
     """Return height and width of an image file, or 0, 0 if it is unreadable and left out."""
     try:
         return image_size(path, settings.pixels)

@@ -21,7 +21,7 @@ SUFFIXES = frozenset({
     *([".avif"] if features.check("avif") else []),
     *([".heic", ".heif"] if find_spec("pillow_heif") else []),
 })  # fmt: skip
-# Files that are counted as images that are not read, unless SUFFIXES has their suffix, too.
+# Suffixes of images that are counted as not read, unless SUFFIXES has them, too.
 UNSUPPORTED = frozenset({
     ".apng", ".arw", ".avi", ".avif", ".cr2", ".cr3", ".dcm", ".dng", ".exr", ".fits", ".hdr",
     ".heic", ".heif", ".ico", ".j2k", ".jfif", ".jp2", ".jpe", ".jxl", ".m4v", ".mkv", ".mov",

@@ -2,13 +2,14 @@
 
 import re
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, field_validator
 
 from .check_settings import Strict
 
 SHAPES_ROOT = "data/shapes"  # as in configs/data/shapes.yaml
+UserPath = Annotated[Path, AfterValidator(Path.expanduser)]  # "~" is the home folder
 # ~ if cookiecutter.task == "classification"
 MAX_SIDE, SIDE_STEP = 1024, 1  # pixels
 SIDES = f"Each side is from 32 to {MAX_SIDE}"
@@ -105,7 +106,7 @@ class DataFolder(Strict):
     )
     # ~ endif
     cache: Literal["disk"] | None = Field(description="Store decoded, resized images on the disk.")
-    cache_folder: Path = Field(description="The folder of the cache, which can be deleted.")
+    cache_folder: UserPath = Field(description="The folder of the cache, which can be deleted.")
     # ~ if cookiecutter.task != "segmentation"
     balance: float = Field(
         ge=0,
@@ -114,7 +115,7 @@ class DataFolder(Strict):
         "1 makes all classes equally frequent.",
     )
     # ~ endif
-    exclude: Path | None = Field(description="A file that lists images to leave out, below root.")
+    exclude: UserPath | None = Field(description="A file that lists images to leave out.")
     # ~ endif
     skip_unreadable: bool = Field(description="Leave out and list missing and unreadable files.")
 
@@ -125,13 +126,6 @@ class DataFolder(Strict):
             raise ValueError("name the folder of the data set: data.root=<folder>")
         return Path(str(root)).expanduser()
 
-    # ~ if cookiecutter.scope == "complete"
-    @field_validator("cache_folder", "exclude")
-    @classmethod
-    def _at_home(cls, path: Path | None) -> Path | None:
-        return path and path.expanduser()
-
-    # ~ endif
     @field_validator("image_size", mode="before")
     @classmethod
     def _sides(cls, image_size: object) -> object:
@@ -169,7 +163,7 @@ class OwnFolder(DataFolder):
     split_by: str | None = Field(
         description="A pattern (regex) of file names; images with the same match stay together."
     )
-    split_file: Path | None = Field(description="The split.csv of a run to use; null splits anew.")
+    split_file: UserPath | None = Field(description="The split.csv of a run; null splits anew.")
 
     @field_validator("split")
     @classmethod
@@ -180,11 +174,6 @@ class OwnFolder(DataFolder):
                 "for the test, may be 0"
             )
         return split
-
-    @field_validator("split_file")
-    @classmethod
-    def _of_home(cls, path: Path | None) -> Path | None:
-        return path and path.expanduser()
 
     @field_validator("split_by")
     @classmethod
