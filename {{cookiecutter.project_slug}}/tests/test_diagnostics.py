@@ -140,20 +140,21 @@ def test_doctor_prints_draws_and_lists_every_issue(command, tmp_path, capsys):
     ("overrides", "line"),
     [
         (["data.split_file=split.csv"], "uv run train data.split_file=null"),
-        (["data.split_by=cat"], "uv run train data.split_by=null"),
+        (["data.split_by=cat"], "uv run train data.split_seed=1"),
         # ~ if cookiecutter.task != "classification"
         ([], "uv run train data.split_seed=1"),
         # ~ endif
     ],
 )
 def test_the_advice_for_a_class_that_a_split_lacks_can_be_pasted(overrides, line):
-    report = DataReport(counts={"train": np.array([5, 4]), "val": np.array([1, 0])})
+    report = DataReport(counts={"train": np.array([0, 4]), "val": np.array([4, 0])})
     overrides = (small.OWN, "data.root=x", "tracking=none", *overrides)
     settings = check(small.composed(*overrides, name="doctor"), DoctorSettings)
     reading = Reading(new_splits=("train", "val"))
     datasets = Datasets([], [], [], ["cat", "dog"], list, reading=reading)
     assert [*doctor.class_advice(report, ["cat", "dog"], settings, datasets)] == [
-        f"val has no dog. Add {COUNTED}, or choose other splits.",
+        "train has no cat. Add such images, or choose other splits.",
+        "val has no dog. Add such images, or choose other splits.",
         f"To split the images in another way:\n  {line}",
     ]
 

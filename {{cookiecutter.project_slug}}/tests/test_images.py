@@ -88,6 +88,32 @@ def test_a_cut_off_file_is_named(tmp_path, suffix, length):
         read_image(path)
 
 
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+@pytest.mark.parametrize(("progressive", "share"), [(False, 0.1), (False, 0.9), (True, 0.3)])
+def test_a_jpeg_file_that_ends_early_with_an_end_marker_is_named(
+    tmp_path, mode, progressive, share
+):
+    path = tmp_path / "broken.jpg"
+    noise = np.random.default_rng(0).integers(0, 255, (64, 48, 3), dtype=np.uint8)
+    Image.fromarray(noise).convert(mode).save(path, progressive=progressive)
+    assert read_image(path).shape == (3, 64, 48)
+    content = path.read_bytes()
+    start = content.index(b"\xff\xda")  # of the pixels
+    end = start + int((len(content) - start) * share)
+    path.write_bytes(content[:end] + b"\0\xff\xd9")
+    with pytest.raises(
+        UnreadableImageError, match=r"broken\.jpg cannot be read: .*(ends early|trunc)"
+    ):
+        read_image(path)
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_whole_jpeg_file_with_a_grey_corner_is_read(tmp_path, progressive):
+    for mode, color in (("L", 128), ("RGB", (128, 128, 128)), ("CMYK", (127, 127, 127, 127))):
+        Image.new(mode, (24, 16), color).save(tmp_path / "a.jpg", progressive=progressive)
+        assert read_image(tmp_path / "a.jpg").shape == (3, 16, 24)
+
+
 def claim(path, width, height):
     """Write an image of 8 x 8 pixels whose header claims another size."""
     Image.new("RGB", (8, 8)).save(path)

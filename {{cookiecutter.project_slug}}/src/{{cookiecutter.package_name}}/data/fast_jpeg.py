@@ -8,9 +8,10 @@ from torch import Tensor
 from torchcodec.decoders import decode_jpeg
 
 from .image_formats import orientation_of, upright
+from .incomplete_jpeg import PROGRESSIVE, lacks_scans
 
 # Markers of a JPEG file (ITU T.81, table B.1): those of its size, and those to skip.
-JPEG_SIZES = {b"\xff\xc0", b"\xff\xc1", b"\xff\xc2"}
+JPEG_SIZES = {b"\xff\xc0", b"\xff\xc1", PROGRESSIVE}
 JPEG_SKIPPED = {bytes([0xFF, code]) for code in (0xC4, 0xDB, 0xDD, 0xFE, *range(0xE0, 0xF0))}
 JPEG_METADATA = b"\xff\xe1"  # Exif or XMP
 
@@ -35,8 +36,9 @@ def decode_jpeg_file(path: str, max_pixels: int) -> Tensor:
             metadata.append(slice(place, end))
         place = end
     height, width = (int.from_bytes(content[start : start + 2]) for start in (place + 5, place + 7))
-    if marker not in JPEG_SIZES or not 0 < height * width <= max_pixels:
-        raise ValueError("the header is unusual, or the image too large")
+    cmyk = content[place + 9 : place + 10] == b"\4"
+    if marker not in JPEG_SIZES or cmyk or not 0 < height * width <= max_pixels:
+        raise ValueError("the header or the colours are unusual, or the image is too large")
     orientation, exif = 1, content[metadata[0]][4:] if len(metadata) == 1 else b""
     if exif.startswith(b"Exif"):
         orientation = orientation_of(exif)
@@ -46,6 +48,8 @@ def decode_jpeg_file(path: str, max_pixels: int) -> Tensor:
     for part in reversed(metadata):
         content = content[: part.start] + content[part.stop :]
     image: Tensor = decode_jpeg(content)
+    if set(image[:, -1, -1].tolist()) == {128} or (marker == PROGRESSIVE and lacks_scans(content)):
+        raise ValueError("the file may end early")
     if orientation == 1:
         return image
     return torch.from_numpy(upright(image.permute(1, 2, 0).numpy(), orientation)).permute(2, 0, 1)

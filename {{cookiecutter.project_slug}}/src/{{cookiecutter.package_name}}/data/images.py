@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 # ~ endif
 import torch
+from PIL.JpegImagePlugin import JpegImageFile
 from torch import Tensor
 
 from ..errors import UsageError
@@ -17,12 +18,15 @@ from ..settings.data import PixelFormat
 # ~ if cookiecutter.scope == "complete"
 from .fast_jpeg import decode_jpeg_file
 from .image_formats import UNREADABLE, opened, shown_orientation, to_channels
+from .incomplete_jpeg import check_complete
 
 # ~ elif cookiecutter.task != "classification"
 from .image_formats import UNREADABLE, opened, shown_orientation, to_channels
+from .incomplete_jpeg import check_complete
 
 # ~ else
 from .image_formats import UNREADABLE, opened, to_channels
+from .incomplete_jpeg import check_complete
 
 # ~ endif
 RGB = PixelFormat()
@@ -134,6 +138,9 @@ def read_image(path: str | Path, pixels: PixelFormat = RGB) -> Tensor:
                 return decode_jpeg_file(str(path), pixels.max_pixels)
         # ~ endif
         with opened(str(path), pixels) as image:
-            return torch.from_numpy(to_channels(image, pixels)).permute(2, 0, 1)
+            values = to_channels(image, pixels)
+            if isinstance(image, JpegImageFile):
+                check_complete(str(path), image)
+        return torch.from_numpy(values).permute(2, 0, 1)
     except UNREADABLE as error:
         raise UnreadableImageError(str(path), str(error)) from error

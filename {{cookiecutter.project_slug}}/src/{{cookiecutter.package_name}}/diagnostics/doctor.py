@@ -171,27 +171,29 @@ def class_advice(
     if datasets.reading.new_splits and isinstance(data, OwnFolder):
         if data.split_file is not None:
             other = "data.split_file=null"
+        # ~ if cookiecutter.task == "classification"
         elif data.split_by is not None:
-            other = "data.split_by=null"
-        # ~ if cookiecutter.task != "classification"
+            other = f"data.split_seed={data.split_seed + 1}"
+        # ~ else
         else:
             other = f"data.split_seed={data.split_seed + 1}"
         # ~ endif
-    total = np.sum([*report.counts.values()], axis=0)
+    total, avoidable = np.sum([*report.counts.values()], axis=0), False
     for split, counts in report.counts.items():
         missing = [index for index, count in enumerate(counts) if not count]
         if missing:
             names = ", no ".join(classes[index] for index in missing)
-            yield f"{split} has no {names}. Add {COUNTED}, or choose other splits."
-            if other and total[missing].max() >= len(report.counts):
-                yield f"To split the images in another way:\n  uv run train {other}"
+            yield f"{split} has no {names}. Add such images, or choose other splits."
+            avoidable |= bool(total[missing].max() >= len(report.counts))
+    if other and avoidable:
+        yield f"To split the images in another way:\n  uv run train {other}"
     counts = report.counts["train"]
     largest = int(counts.argmax())
     rarest = int(np.where(counts > 0, counts, counts[largest]).argmin())  # of those in train
     if 0 < counts[rarest] * RARE_RATIO < counts[largest]:
         yield (
             f"train has {counts[largest]} {COUNTED} of {classes[largest]}, but "
-            f"{counts[rarest]} of {classes[rarest]}. Add {COUNTED} of {classes[rarest]}, or let "
+            f"{counts[rarest]} of {classes[rarest]}. Add images of {classes[rarest]}, or let "
             # ~ if cookiecutter.task == "classification"
             "rare classes count more:\n  uv run train data.balance=0.5\n"
             "  uv run train loss.class_weights=balanced"

@@ -1,0 +1,56 @@
+"""Detect JPEG files that end early although they have an end marker.
+
+Decoders raise nothing for such a file: the missing part becomes grey, or the whole image is blurred
+if the file is progressive.
+"""
+
+import io
+import re
+from pathlib import Path
+
+from PIL import Image
+
+END = b"\xff\xd9"
+PROGRESSIVE = b"\xff\xc2"
+SCAN = re.compile(rb"\xff\xda\x00[\x08-\x0e]([\x01-\x04])", re.DOTALL)
+FURTHER_PIXELS = bytes(range(1, 251))  # any bytes without a marker
+
+
+def check_complete(path: str, image: Image.Image) -> None:
+    """Check a JPEG file that was decoded by Pillow.
+
+    Raises:
+        OSError: if it ends early.
+    """
+    last = image.getpixel((image.width - 1, image.height - 1))
+    grey = {127, 128}.issuperset(last if isinstance(last, tuple) else [last])  # 127 for CMYK
+    progressive = image.info.get("progressive", False)
+    content = Path(path).read_bytes() if grey or progressive else b""
+    if (progressive and lacks_scans(content)) or (grey and _lacks_pixels(content)):
+        raise OSError("the file ends early, so a part of the image is missing")
+
+
+def lacks_scans(content: bytes) -> bool:
+    """Return whether a progressive JPEG file lacks scans, by ITU T.81, B.2.3 and G.1.1.1.
+
+    Each scan refines some of the 64 coefficients of some components; the file is complete when each
+    coefficient has been sent to its last bit. An end within the last scan is not detected: such an
+    image differs from the whole one by a step of the quantisation.
+    """
+    complete: dict[int, set[int]] = {}
+    for scan in SCAN.finditer(content, max(content.find(PROGRESSIVE), 0)):
+        place, count = scan.end(), content[scan.end() - 1]
+        first, last, bits = content[place + 2 * count : place + 2 * count + 3]
+        for component in content[place : place + 2 * count : 2]:
+            sent = complete.setdefault(component, set())
+            if bits & 15 == 0:
+                sent.update(range(first, last + 1))
+    return any(len(sent) < 64 for sent in complete.values())
+
+
+def _lacks_pixels(content: bytes) -> bool:
+    """Return whether the decoder would use more data than the file has."""
+    end = content.rfind(END)
+    longer = content[:end] + FURTHER_PIXELS + content[end:]
+    with Image.open(io.BytesIO(content)) as image, Image.open(io.BytesIO(longer)) as other:
+        return image.tobytes() != other.tobytes()
