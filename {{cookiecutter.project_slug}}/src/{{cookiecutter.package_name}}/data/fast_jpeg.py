@@ -8,7 +8,7 @@ from torch import Tensor
 from torchcodec.decoders import decode_jpeg
 
 from .image_formats import orientation_of, upright
-from .incomplete_jpeg import PROGRESSIVE, lacks_scans
+from .incomplete_jpeg import PROGRESSIVE, lacks_pixels, lacks_scans
 
 # Markers of a JPEG file (ITU T.81, table B.1): those of its size, and those to skip.
 JPEG_SIZES = {b"\xff\xc0", b"\xff\xc1", PROGRESSIVE}
@@ -48,8 +48,9 @@ def decode_jpeg_file(path: str, max_pixels: int) -> Tensor:
     for part in reversed(metadata):
         content = content[: part.start] + content[part.stop :]
     image: Tensor = decode_jpeg(content)
-    if set(image[:, -1, -1].tolist()) == {128} or (marker == PROGRESSIVE and lacks_scans(content)):
-        raise ValueError("the file may end early")
+    grey = image[:, -1, -1].tolist() == [128, 128, 128]  # a missing pixel may be the reason
+    if (marker == PROGRESSIVE and lacks_scans(content)) or (grey and lacks_pixels(content)):
+        raise ValueError("the file ends early")
     if orientation == 1:
         return image
     return torch.from_numpy(upright(image.permute(1, 2, 0).numpy(), orientation)).permute(2, 0, 1)
