@@ -1,7 +1,8 @@
-"""Scores on held-out images of three data sets: ``uv run python -m benchmarks.held_out [task ...]``.
+"""Scores on held-out images of three data sets: ``uv run python -m benchmarks.held_out [task] [row ...]``.
 
 The images are made from what scikit-learn ships: handwritten digits in folders of classes, the same digits on parts of
-two photographs as boxes, and these scenes as masks. Rows of tasks that are not named keep their results.
+two photographs as boxes, and these scenes as masks. Only the rows whose names begin with one of the words are measured;
+the others keep their results.
 """
 
 import csv
@@ -22,7 +23,6 @@ from .projects import ROOT, WORK, command, environ, project
 
 README = ROOT / "benchmarks" / "README.md"
 BEGIN, END = "<!-- held-out -->", "<!-- end of held-out -->"
-RESULTS = WORK / "held_out.json"
 COUNTS = {"train": 240, "val": 60, "test": 60}  # scenes
 METRICS = {"classification": "test/f1", "detection": "test/mAP_50", "segmentation": "test/mIoU"}
 DATA = {"classification": "imagefolder", "detection": "coco", "segmentation": "maskfolder"}
@@ -32,7 +32,14 @@ SHORT = {
     "detection": ("data.image_size=128", "trainer.max_epochs=20"),
     "segmentation": ("data.image_size=128", "trainer.max_epochs=24"),
 }
-SEEDS = {"classification": (0, 1, 2), "detection": (0,), "segmentation": (0,)}
+SEEDS = {"classification": (0, 1, 2), "detection": (0, 1), "segmentation": (0, 1)}
+HEADER = "| task | row | metric | mean | seeds | steps | minutes |\n|---|---|---|---|---|---|---|"
+# The model of the preset for fine-tuning is that of the run which it starts from.
+SMALL = {
+    "classification": ("model.backbone=resnet10t",),
+    "detection": ("model.backbone=resnet10t", "model.channels=64", "model.pretrained=false"),
+    "segmentation": ("model.backbone=resnet10t", "model.decoder_channels=128"),
+}
 WHITE = 110  # brightness from which a pixel belongs to a digit
 
 
@@ -136,10 +143,11 @@ def sets() -> dict[str, Path]:
 
 def rows(task: str) -> Iterator[tuple[str, str, tuple[str, ...]]]:
     """The name of each row, the data set, and the overrides."""
+    presets = ("none", "light", "strong", "aerial", "industrial")
     yield "defaults", task, ()
-    for preset in ("none", "light", "strong", "aerial", "industrial"):
+    for preset in presets:
         yield f"augment={preset}", task, (f"augment={preset}",)
-    yield "init=<a run on the shapes> optimizer.lr=0.0005", task, ("init", "optimizer.lr=0.0005")
+    yield f"experiment=finetune {' '.join(SMALL[task])} init=<a run on the shapes>", task, ("init", *SMALL[task])
     if task == "classification":
         yield "skewed", "skewed", ()
         yield "skewed, data.balance=1", "skewed", ("data.balance=1",)
@@ -148,6 +156,9 @@ def rows(task: str) -> Iterator[tuple[str, str, tuple[str, ...]]]:
         for fit in ("stretch", "letterbox"):
             yield f"elongated, data.fit={fit}", f"elongated {task}", (f"data.fit={fit}",)
         yield "elongated, data.image_size=[64,320]", f"elongated {task}", ("data.image_size=[64,320]",)
+    yield "shapes, defaults", "shapes", ()
+    for preset in presets:
+        yield f"shapes, augment={preset}", "shapes", (f"augment={preset}",)
 
 
 def train(folder: Path, *words: str) -> Path:
@@ -161,50 +172,43 @@ def train(folder: Path, *words: str) -> Path:
     return run
 
 
-def measure(task: str) -> Iterator[dict[str, Any]]:
-    """Train each row with each seed; yields its scores, steps and minutes."""
-    seeds = SEEDS[task]
-    folder, data = project(task), sets()
-    start: Path | None = None
-    for name, source, words in rows(task):
-        if "init" in words and start is None:
-            start = train(folder, *SHORT[task][:1])
-        given = [f"init={start}/checkpoints/best.ckpt" if word == "init" else word for word in words]
-        scores, steps, began = [], 0, time.monotonic()
-        for seed in seeds:
-            run = train(folder, f"data={DATA[task]}", f"data.root={data[source]}", f"seed={seed}", *SHORT[task], *given)
-            scores.append(json.loads((run / "metrics.json").read_text())[METRICS[task]])
-            with (run / "metrics.csv").open(newline="") as file:
-                steps = 1 + max(int(row["step"]) for row in csv.DictReader(file))
-        minutes = (time.monotonic() - began) / 60 / len(seeds)
-        yield {"task": task, "row": name, "scores": scores, "steps": steps, "minutes": minutes}
+def measure(task: str, name: str, source: str, words: tuple[str, ...]) -> str:
+    """Train a row with each seed; returns its line of the table."""
+    folder = project(task)
+    given = [*words]
+    if "init" in words:
+        start = train(folder, *SHORT[task][:1])
+        given = ["experiment=finetune", f"init={start}/checkpoints/best.ckpt", *words[1:]]
+    if source != "shapes":
+        given = [*given, f"data={DATA[task]}", f"data.root={sets()[source]}", *SHORT[task]]
+    scores, steps, began = [], 0, time.monotonic()
+    for seed in SEEDS[task]:
+        run = train(folder, f"seed={seed}", *given)
+        scores.append(json.loads((run / "metrics.json").read_text())[METRICS[task]])
+        with (run / "metrics.csv").open(newline="") as file:
+            steps = 1 + max(int(row["step"]) for row in csv.DictReader(file))
+    minutes = (time.monotonic() - began) / 60 / len(scores)
+    seeds = ", ".join(f"{score:.3f}" for score in scores)
+    cells = [task, f"`{name}`", METRICS[task], f"{statistics.mean(scores):.3f}", seeds, steps, f"{minutes:.1f}"]
+    return f"| {' | '.join(map(str, cells))} |"
 
 
-def table(results: list[dict[str, Any]]) -> str:
-    """The results as Markdown."""
-    lines = ["| task | row | metric | mean | seeds | steps | minutes |", "|---|---|---|---|---|---|---|"]
-    for row in results:
-        seeds = ", ".join(f"{score:.3f}" for score in row["scores"])
-        mean, minutes = statistics.mean(row["scores"]), row["minutes"]
-        cells = [row["task"], f"`{row['row']}`", METRICS[row["task"]], f"{mean:.3f}", seeds, row["steps"]]
-        lines.append("| " + " | ".join(map(str, [*cells, f"{minutes:.1f}"])) + " |")
-    return "\n".join(lines)
-
-
-def main(*tasks: str) -> None:
-    """Measure the tasks and replace their rows in the README."""
-    kept = json.loads(RESULTS.read_text()) if RESULTS.is_file() else []
-    for task in tasks or DATA:
-        results = [row for row in kept if row["task"] != task]
-        for result in measure(task):
-            results.append(result)
-            print(json.dumps(result), flush=True)
-            RESULTS.write_text(json.dumps(results, indent=1))
-        kept = results
-    kept.sort(key=lambda row: list(DATA).index(row["task"]))
-    text = README.read_text(encoding="utf-8")
-    before, after = text.split(BEGIN)[0], text.split(END)[1]
-    README.write_text(f"{before}{BEGIN}\n\n{table(kept)}\n\n{END}{after}", encoding="utf-8")
+def main(*words: str) -> None:
+    """Measure rows and replace their lines in the README."""
+    chosen = [word for word in words if word not in DATA]
+    for task in [word for word in words if word in DATA] or DATA:
+        for name, source, overrides in rows(task):
+            if chosen and not any(name.startswith(word) for word in chosen):
+                continue
+            line = measure(task, name, source, overrides)
+            print(line, flush=True)
+            before, rest = README.read_text(encoding="utf-8").split(BEGIN)
+            content, after = rest.split(END)
+            lines = {tuple(row.split(" | ")[:2]): row for row in content.strip().splitlines()[2:]}
+            lines[tuple(line.split(" | ")[:2])] = line
+            order = [(f"| {task}", f"`{row}`") for task in DATA for row, *_ in rows(task)]
+            table = "\n".join([HEADER, *(lines[key] for key in order if key in lines)])
+            README.write_text(f"{before}{BEGIN}\n\n{table}\n\n{END}{after}", encoding="utf-8")
 
 
 if __name__ == "__main__":
