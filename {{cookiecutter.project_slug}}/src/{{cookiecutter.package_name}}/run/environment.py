@@ -16,7 +16,12 @@ VERSIONS_OF = ("torch", "torchvision", "lightning", "timm", "torchmetrics", "hyd
 REDACTED = "***"
 SECRET = re.compile(r"key(?!error)|token|secret|passw|pwd|credential|authorization", re.IGNORECASE)
 NAME = rf"(?:{SECRET.pattern})[\w.-]*"
-NO_SECRETS = ("runs", "init", "data", "model")  # settings whose texts are paths and names
+# Settings whose texts are paths and names:
+# ~ if cookiecutter.scope == "complete"
+NO_SECRETS = ("runs", "init", "data", "model")
+# ~ else
+NO_SECRETS = ("runs", "data", "model")
+# ~ endif
 # Each pattern matches a secret and, as its group, the text in front of it, which stays. These
 # secrets have a form of their own; those of ASSIGNMENTS are known by the name in front of them.
 PATTERNS = [
