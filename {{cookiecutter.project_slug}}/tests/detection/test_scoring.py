@@ -22,9 +22,9 @@ PREDICTION = Prediction(
 )
 
 
-def scored(prediction, threshold=0.5):
+def scored(prediction, threshold=0.5, target=TARGET):
     images = torch.zeros(2, 3, 8, 8, dtype=torch.uint8)
-    batch = Batch(images, [TARGET, TARGET], torch.tensor([6, 0]), [])
+    batch = Batch(images, [target, target], torch.tensor([6, 0]), [])
     counted = torch.tensor([True, False])  # the second image is counted by another process
     results = score_batch(batch, [prediction, prediction], counted, ["a", "b"], threshold)
     (image,) = results["images"]
@@ -73,3 +73,16 @@ def test_an_image_whose_objects_are_all_detected_has_no_loss():
     image, _ = scored(Prediction(BOXES[:2], torch.tensor([0.9, 0.6]), torch.tensor([0, 1])))
     assert image.position == 6
     assert (image.loss, image.correct) == (0, True)
+
+
+class OnDevice(torch.Tensor):
+    """A tensor that stands for one on a GPU, until it is copied."""
+
+    def cpu(self):
+        return self.as_subclass(torch.Tensor)
+
+
+def test_all_of_the_target_is_copied_from_the_gpu():
+    target = Target(*(part.as_subclass(OnDevice) for part in TARGET[:4]), TARGET.size)
+    image, _ = scored(PREDICTION, target=target)
+    assert [type(part) for part in image.target[:4]] == [torch.Tensor] * 4

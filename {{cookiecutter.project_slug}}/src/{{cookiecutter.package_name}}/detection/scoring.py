@@ -35,9 +35,7 @@ def score_batch(
     results = []
     for index in counted.nonzero().flatten().tolist():
         target = batch.targets[index]
-        target = target._replace(
-            boxes=target.boxes.cpu(), labels=target.labels.cpu(), crowd=target.crowd.cpu()
-        )
+        target = Target(*(part.cpu() for part in target[:4]), target.size, target.placement)
         prediction = Prediction(*(part.detach().cpu() for part in detections[index]))
         result = _score_image(counts, prediction, target, threshold)
         results.append(ImageResult(positions[index], images[index], target, *result))
