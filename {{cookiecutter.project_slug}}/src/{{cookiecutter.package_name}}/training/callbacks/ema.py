@@ -24,9 +24,8 @@ class WeightAverage(Callback):
     and predictions need no special case; the entry ``trained_weights`` has the weights with which
     training continues.
 
-    ``WeightAveraging`` of Lightning 2.6 is not suitable: ``test`` and ``predict`` after
-    ``fit`` use the trained weights, callbacks see them in ``on_validation_epoch_end``, the average
-    of a module that trains on a GPU stays on the CPU, and each update waits for the device twice.
+    ``WeightAveraging`` of Lightning 2.6 is not suitable: callbacks that come after it see the
+    trained weights in ``on_validation_epoch_end``, and each update waits for the GPU twice.
     """
 
     def __init__(self, decay: float, every_n_steps: int) -> None:
