@@ -180,22 +180,25 @@ class Settings(Strict):
         return tracking or None
 
 
+EXAMPLE_CHECKPOINT = "runs/RUN_ID/checkpoints/best.ckpt"
+
+
 def _existing_file(checkpoint: object) -> object:
     if checkpoint is None:
-        raise ValueError("name a checkpoint: checkpoint=runs/RUN_ID/checkpoints/best.ckpt")
+        raise ValueError(f"name a checkpoint: checkpoint={EXAMPLE_CHECKPOINT}")
     # ~ if cookiecutter.use_wandb and cookiecutter.scope == "complete"
     if str(checkpoint).startswith("wandb:"):
         return checkpoint  # downloaded after the other settings have been checked
     # ~ endif
     if not Path(str(checkpoint)).is_file():
-        raise ValueError(f"there is no file {checkpoint}")
+        raise ValueError(f"there is no file {checkpoint}; name one such as {EXAMPLE_CHECKPOINT}")
     return checkpoint
 
 
 CheckpointFile = Annotated[
     Path,
     BeforeValidator(_existing_file),
-    Field(description="Such as runs/RUN_ID/checkpoints/best.ckpt."),
+    Field(description=f"Such as {EXAMPLE_CHECKPOINT}."),
     # ~ if cookiecutter.scope == "complete"
 ]
 TestTimeAugmentation = Annotated[
