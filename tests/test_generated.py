@@ -114,8 +114,8 @@ TRACKING = ("test_alerts", "test_lineage", "test_media", "test_promote", "test_r
 
 # Tests that differ little between detection and segmentation: they run in the other one.
 ONCE = {
-    "detection": ("test_augment", "test_cache", "test_evaluation", "test_tiles", "test_videos"),
-    "segmentation": ("test_diagnostics", "test_predict", "test_settings", "test_start", "test_tta"),
+    "detection": ("test_cache", "test_evaluation", "test_videos"),
+    "segmentation": ("test_diagnostics", "test_predict", "test_settings"),
 }
 
 # The tests of the modules that differ most in an essential project.
