@@ -84,15 +84,16 @@ class OnBoxes(torch.nn.Module):
             return self.transform(tv_tensors.Image(image)).as_subclass(Tensor), target
         height, width = image.shape[1:]
         scaled = target.boxes * torch.tensor([width, height, width, height])
-        size = (height, width)
-        boxes = tv_tensors.BoundingBoxes(
-            scaled, format="XYXY", canvas_size=size, clamping_mode=None
+        whole, shown = (  # the second are cut off by each step, so that none reaches into padding
+            tv_tensors.BoundingBoxes(
+                scaled, format="XYXY", canvas_size=(height, width), clamping_mode=mode
+            )
+            for mode in (None, "hard")
         )
-        pair = self.transform(tv_tensors.Image(image), boxes)
-        image, whole = (part.as_subclass(Tensor) for part in pair)
+        parts = self.transform(tv_tensors.Image(image), whole, shown)
+        image, whole, shown = (part.as_subclass(Tensor) for part in parts)
         height, width = image.shape[1:]
-        sides = torch.tensor([width, height, width, height])
-        shown = whole.clamp(min=0).minimum(sides)
         visible = box_area(shown) >= MIN_VISIBLE * box_area(whole)
         visible &= (shown[:, 2:] - shown[:, :2] >= MIN_SIDE).all(dim=1) & ~target.crowd
-        return image, target._replace(boxes=shown / sides).select(visible)
+        boxes = shown / torch.tensor([width, height, width, height])
+        return image, target._replace(boxes=boxes).select(visible)
