@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageChops, ImageFilter
 from torch import Tensor
 
 from ..evaluation.drawing import to_picture, with_legend
@@ -13,6 +13,7 @@ from .predicted_masks import Prediction, mask_image, palette
 MIN_WIDTH = 256
 GAP = 6  # pixels between the prediction and the target
 STRENGTH = 0.55  # opacity of the colours over the image
+LARGEST, SMALLEST = ImageFilter.MaxFilter(3), ImageFilter.MinFilter(3)  # of a pixel and around it
 
 
 def draw_prediction(
@@ -61,16 +62,20 @@ def _overlaid(
 ) -> Image.Image:
     """Draw a mask over a picture, with the names and colours of the classes in ``legend`` below.
 
-    Pixels of ``IGNORE_INDEX`` keep the colour of the picture.
+    Pixels of class 0, which is black in masks, and of ``IGNORE_INDEX`` keep the colour of the
+    picture. Outlines have the colour of their class, and areas a mixture of both.
     """
-    ids = mask_image(mask).resize(picture.size, Image.Resampling.NEAREST)
-    ignored = Image.fromarray(np.asarray(ids) == IGNORE_INDEX)
-    colored = Image.blend(picture, ids.convert("RGB"), STRENGTH)
-    colored.paste(picture, mask=ignored)
-    colors = palette()
+    resized = mask_image(mask).resize(picture.size, Image.Resampling.NEAREST)
+    colors, ids = resized.convert("RGB"), np.asarray(resized)
+    areas = Image.fromarray(ids)
+    edges = ImageChops.difference(areas.filter(LARGEST), areas.filter(SMALLEST))
+    colored = Image.blend(picture, colors, STRENGTH)
+    colored.paste(colors, mask=edges.point(lambda step: 255 * (step > 0)))
+    colored.paste(picture, mask=Image.fromarray((ids == 0) | (ids == IGNORE_INDEX)))
     entries: list[tuple[str, tuple[int, ...] | None]] = [(title, None)]
     for label, name in legend:
-        entries.append((name, tuple(colors[3 * label :][:3])))
+        color = tuple(palette()[3 * label :][:3])
+        entries.append((name, color) if label else (f"{name} (not coloured)", None))
     return with_legend(colored, entries)
 
 
