@@ -116,7 +116,7 @@ def test_doctor_prints_draws_and_lists_every_issue(command, tmp_path, capsys):
     assert "train has 46 images of ant, but 2 of bee" in printed
     command = f"uv run train data.image_size=32 .* {small.OWN} data.root={root} .*exclude={run}/"
     assert re.search(command, printed)
-    assert "steps=" not in printed
+    assert " steps=" not in printed
     excluded = (run / "exclude.txt").read_text().splitlines()
     wrong = ["train/ant/0.png", "val/bee/other.bmp", "train/ant/again.png", "train/ant/broken.png"]
     assert excluded == wrong
