@@ -84,6 +84,18 @@ def test_a_blur_smooths_an_edge_and_keeps_the_rest():
 
 
 # ~ if cookiecutter.task == "classification"
+def test_an_image_is_turned_by_at_most_the_given_angle():
+    image = torch.zeros((3, 65, 65), dtype=torch.uint8)
+    image[:, 31:34, 62:65] = 200  # at the right of the centre
+    angles = []
+    for seed in range(30):
+        turned = changed(image, "data.augment.rotate=30", seed=seed)
+        row, column = (turned[0] == turned[0].max()).nonzero().float().mean(dim=0)
+        angles.append(torch.atan2(32 - row, column - 32).rad2deg().item())
+    assert -31 < min(angles) < -15
+    assert 15 < max(angles) < 31
+
+
 @pytest.mark.parametrize("policy", ["randaugment", "trivialaugment"])
 def test_a_policy_changes_images_of_three_channels_and_repeats_itself(policy):
     image = torch.randint(0, 255, (3, 32, 32), dtype=torch.uint8)

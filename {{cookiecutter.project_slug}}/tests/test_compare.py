@@ -1,5 +1,6 @@
 import csv
 import json
+import re
 
 import pytest
 from omegaconf import OmegaConf
@@ -96,6 +97,23 @@ def test_the_best_run_comes_first_in_every_table(make_run, tmp_path, capsys):
     assert "no such [model] &lt;b&gt;" in page
     assert page.count("data:image/") == 1
     assert "<script" not in page
+
+
+def test_no_heading_is_cut_within_a_word(make_run, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as in a terminal
+    names = ("accumulate_grad_batches", "check_val_every_n_epoch", "weight_decay", "lr")
+    runs = [
+        make_run(f"2026-01-01_00-00-00_000{number}", dict.fromkeys(names, number), [number])
+        for number in range(2)
+    ]
+    compare([read_result(run) for run in runs], tmp_path, {})
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out).splitlines()
+    headings = [re.findall(r"[\w/]+", line) for line in lines if line.startswith(" run")]
+    assert headings == [["run", MONITOR, "state", names[0]], ["run", *names[1:]]]
+    rows = [line for line in lines if line.startswith(" 2026")]
+    assert [line.split()[0][-1] for line in rows] == ["1", "0"] * 2
+    assert max(map(len, rows)) <= 80
 
 
 def test_of_a_hundred_runs_the_best_are_printed_and_all_are_written(make_run, tmp_path, capsys):

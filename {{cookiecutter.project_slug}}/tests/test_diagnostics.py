@@ -114,6 +114,9 @@ def test_doctor_prints_draws_and_lists_every_issue(command, tmp_path, capsys):
     # ~ if cookiecutter.task == "classification"
     assert len(issues) == 4
     assert "train has 46 images of ant, but 2 of bee" in printed
+    command = f"uv run train data.image_size=32 .* {small.OWN} data.root={root} .*exclude={run}/"
+    assert re.search(command, printed)
+    assert " steps=" not in printed
     excluded = (run / "exclude.txt").read_text().splitlines()
     wrong = ["train/ant/0.png", "val/bee/other.bmp", "train/ant/again.png", "train/ant/broken.png"]
     assert excluded == wrong
@@ -137,25 +140,26 @@ def test_doctor_prints_draws_and_lists_every_issue(command, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("overrides", "line"),
+    ("overrides", "words"),
     [
-        (["data.split_file=split.csv"], "uv run train data.split_file=null"),
-        (["data.split_by=cat"], "uv run train data.split_seed=1"),
+        (["data.split_file=split.csv"], "data.root=x data.split_file=null"),
+        (["data.split_by=cat"], "data.root=x data.split_by=cat data.split_seed=1"),
         # ~ if cookiecutter.task != "classification"
-        ([], "uv run train data.split_seed=1"),
+        ([], "data.root=x data.split_seed=1"),
         # ~ endif
     ],
 )
-def test_the_advice_for_a_class_that_a_split_lacks_can_be_pasted(overrides, line):
+def test_the_advice_for_a_class_that_a_split_lacks_can_be_pasted(overrides, words):
     report = DataReport(counts={"train": np.array([0, 4]), "val": np.array([4, 0])})
-    overrides = (small.OWN, "data.root=x", "tracking=none", *overrides)
-    settings = check(small.composed(*overrides, name="doctor"), DoctorSettings)
+    overrides = (small.OWN, "data.root=x", *overrides)
+    settings = check(small.composed(*overrides, "tracking=none", name="doctor"), DoctorSettings)
     reading = Reading(new_splits=("train", "val"))
     datasets = Datasets([], [], [], ["cat", "dog"], list, reading=reading)
-    assert [*doctor.class_advice(report, ["cat", "dog"], settings, datasets)] == [
+    given = ("steps=0", *overrides)
+    assert [*doctor.class_advice(report, ["cat", "dog"], settings, datasets, given)] == [
         "train has no cat. Add such images, or choose other splits.",
         "val has no dog. Add such images, or choose other splits.",
-        f"To split the images in another way:\n  {line}",
+        f"To split the images in another way:\n  uv run train {small.OWN} {words}",
     ]
 
 
@@ -163,9 +167,19 @@ def test_a_rare_class_is_named_beside_a_class_that_train_lacks():
     report = DataReport(counts={"train": np.array([0, 1000, 1]), "val": np.array([1, 1, 1])})
     settings = check(small.composed("tracking=none", name="doctor"), DoctorSettings)
     datasets = Datasets([], [], [], ["cat", "dog", "owl"], list)
-    missing, rare = doctor.class_advice(report, datasets.classes, settings, datasets)
+    given = ("data.root=a;b",)
+    missing, rare = doctor.class_advice(report, datasets.classes, settings, datasets, given)
     assert missing.startswith("train has no cat.")
-    assert rare.startswith(f"train has 1000 {COUNTED} of dog, but 1 of owl.")
+    sentence, *commands = rare.splitlines()
+    assert sentence.startswith(f"train has 1000 {COUNTED} of dog, but 1 of owl.")
+    assert commands == [
+        # ~ if cookiecutter.task != "segmentation"
+        "  uv run train 'data.root=a;b' data.balance=0.5",
+        # ~ endif
+        # ~ if cookiecutter.task != "detection"
+        "  uv run train 'data.root=a;b' loss.class_weights=balanced",
+        # ~ endif
+    ]
 
 
 @pytest.mark.figures

@@ -15,6 +15,9 @@ import pytest
 import torch
 from PIL import Image
 
+# ~ if cookiecutter.task == "detection"
+from {{ cookiecutter.package_name }}.export import card as card_module
+# ~ endif
 from {{ cookiecutter.package_name }}.export import export
 from {{ cookiecutter.package_name }}.export.card import metrics_of_test, model_card
 from {{ cookiecutter.package_name }}.inference.load_model import load_module
@@ -218,6 +221,17 @@ def test_the_model_card_tells_data_metrics_settings_and_terms():
         assert line in card("onnx")
 
 
+# ~ if cookiecutter.task == "detection"
+def test_the_model_card_names_the_source_of_weights_for_coco():
+    settings = load_module(Path(CHECKPOINT)).settings
+    model = settings.model.model_copy(update={"pretrained": "coco"})
+    sentence = card_module._terms(settings.model_copy(update={"model": model}))
+    weights = "https://download.pytorch.org/models/fcos_resnet50_fpn_coco-"
+    assert sentence.startswith(f"The training began with the weights for COCO of {weights}")
+    assert sentence.endswith("https://github.com/pytorch/vision#pre-trained-model-license.")
+
+
+# ~ endif
 def test_metrics_of_other_weights_than_those_of_the_file_are_not_told(tmp_path):
     training = Run(Path("runs/training"))
     assert metrics_of_test(training, training.best) == json.loads(training.results.read_text())

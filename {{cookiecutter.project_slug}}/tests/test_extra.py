@@ -1,25 +1,39 @@
 """Rarely used arguments of Lightning's trainer, and checks before the data are read."""
 
 import csv
+import shlex
 from types import SimpleNamespace
 
 import pytest
 import torch
 
-from {{ cookiecutter.package_name }}.run.folder import Run
+from {{ cookiecutter.package_name }}.run.folder import Run, read_metrics
 from {{ cookiecutter.package_name }}.settings.check_settings import check
 from {{ cookiecutter.package_name }}.settings.schema import Settings
 from {{ cookiecutter.package_name }}.task import MONITOR
-from {{ cookiecutter.package_name }}.training import trainer
+from {{ cookiecutter.package_name }}.training import trainer, training_length
 
 from small import SHAPES, SMALL, composed
 
 
-def test_a_training_ends_when_its_time_is_over(train):
-    run = train("trainer.max_time=00:00:00:01", "trainer.max_epochs=1000")
-    with (run / "metrics.csv").open(newline="") as file:
-        assert 0 < len(list(csv.DictReader(file))) < 4000
-    assert (run / "metrics.json").is_file()
+def test_a_training_ends_when_its_time_is_over_and_the_advice_continues_it(
+    train, command, monkeypatch
+):
+    run = Run(train("trainer.max_time=00:00:00:01", "trainer.max_epochs=1000"))
+
+    def steps():
+        return max(1 + int(row["step"]) for row in read_metrics(run.metrics) if MONITOR in row)
+
+    before = steps()
+    assert before < 4000
+    assert run.results.is_file()
+    monkeypatch.setattr(training_length, "POOR", 2)
+    monkeypatch.setattr(training_length, "STEPS", 100 * before)
+    advice = training_length.too_short(check(run.settings, Settings), run)
+    words = shlex.split(advice.splitlines()[1])
+    assert words[-1] == "trainer.max_time=00:00:01:40"
+    assert command(*words[2:], f"trainer.max_steps={before + 4}") == run.folder
+    assert steps() == before + 4
 
 
 @pytest.mark.parametrize(

@@ -42,21 +42,47 @@ def test_a_resumed_training_continues_the_file_without_the_steps_that_it_repeats
 
 
 @pytest.mark.figures
-def test_curves_are_drawn_of_all_metrics_or_not_at_all(tmp_path):
-    draw_curves([{"step": 1.0, "test/loss": 1.0}], tmp_path / "curves.png")
+def test_no_curves_are_drawn_of_single_values(tmp_path):
+    row = {"step": 1.0, "train/loss": 1.0, "val/loss": 1.0, "val/f1": 1.0}
+    draw_curves([row, {"step": 2.0, "test/loss": 1.0}], tmp_path / "curves.png")
     assert not list(tmp_path.iterdir())
-    draw_curves([{"step": 1.0, "train/loss": 1.0, "val/f1": 1.0}], tmp_path / "curves.png")
+    draw_curves([row, {"step": 2.0, "train/loss": 1.0}], tmp_path / "curves.png")
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_curves_number_epochs_as_the_file_does(tmp_path, monkeypatch):
-    drawn = []
+@pytest.fixture
+def drawn(monkeypatch):
+    """The figures that are drawn."""
+    figures = []
 
     def save(figure, file, dpi):
-        drawn.append(figure)
+        figures.append(figure)
         file.touch()
 
     monkeypatch.setattr(Figure, "savefig", save)
+    return figures
+
+
+def test_the_titles_of_the_curves_are_readable(tmp_path, drawn):
+    titles = {
+        "train/loss_epoch": "loss",
+        "train/lr": "learning rate",
+        "val/balanced_accuracy": "balanced accuracy",
+        # ~ if cookiecutter.task == "classification"
+        "val/f1": "F1",
+        # ~ elif cookiecutter.task == "detection"
+        "train/loss_bbox_ctrness": "loss: centre-ness",
+        "val/mAP_50": "mAP at IoU 0.50",
+        # ~ elif cookiecutter.task == "segmentation"
+        "val/dice": "Dice",
+        # ~ endif
+    }
+    rows = [{"epoch": n, "step": n, **dict.fromkeys(titles, 1.0)} for n in range(2)]
+    draw_curves(rows, tmp_path / "curves.png")
+    assert {axes.get_title() for axes in drawn[0].axes} == {*titles.values()}
+
+
+def test_the_curves_number_epochs_as_the_file_does(tmp_path, drawn):
     rows = [{"epoch": n // 2, "step": float(n), "train/loss": 1.0} for n in range(6)]
     draw_curves(rows, tmp_path / "curves.png")
     (upper,) = drawn[0].axes[0].child_axes

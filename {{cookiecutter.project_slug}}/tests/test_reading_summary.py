@@ -137,8 +137,8 @@ def test_pictures_of_runs_are_no_data(own_data, monkeypatch, root):
 
 
 def test_numbers_and_nouns_agree():
-    nouns = ["images", "categories", "files or folders", "more reasons"]
-    singular = ["1 image", "1 category", "1 file or folder", "1 more reason"]
+    nouns = ["images", "categories", "files or folders", "more reasons", "classes"]
+    singular = ["1 image", "1 category", "1 file or folder", "1 more reason", "1 class"]
     assert [number_of(1, noun) for noun in nouns] == singular
     assert number_of(0, "categories") == "0 categories"
 

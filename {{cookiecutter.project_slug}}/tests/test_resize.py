@@ -280,7 +280,8 @@ def test_objects_that_are_too_small_to_be_learned_are_counted(tmp_path):
     images.append(AnnotatedImage(tmp_path / "b.png", [thin, wide], (100, 50)))
     note_small(BoxDataset(images, FitWithBoxes(settings), settings.pixels), settings, reading)
     (note,) = reading.notes
-    assert note.startswith("3 of 4 objects of train are narrower or lower than 2 pixels")
+    assert note.startswith("Objects of train that are narrower or lower than 2 pixels")
+    assert "learned: 3 of 4. " in note
 
 
 # ~ if cookiecutter.scope == "complete"
@@ -296,7 +297,7 @@ def test_sizes_that_are_not_annotated_are_read_to_count_small_objects(tmp_path):
     read_sizes(train, settings)
     note_small(train, settings, reading)
     (note,) = reading.notes
-    assert note.startswith("At least 2 of 3 objects of train are narrower or lower than 2 pixels")
+    assert "learned: at least 2 of 3. " in note
 
 
 # ~ endif

@@ -19,8 +19,9 @@ from {{ cookiecutter.package_name }}.settings.check_settings import (
     problems,
     resolved,
 )
+from {{ cookiecutter.package_name }}.settings.help import print_help
 from {{ cookiecutter.package_name }}.settings.resumed_settings import without_presets
-from {{ cookiecutter.package_name }}.settings.schema import PredictSettings, Settings
+from {{ cookiecutter.package_name }}.settings.schema import EvaluateSettings, PredictSettings, Settings
 from {{ cookiecutter.package_name }}.settings.stored_settings import (
     CONFIGS,
     completed,
@@ -226,6 +227,25 @@ def test_help_explains_every_setting():
     # A default in the code would be missing from --help and --cfg job: values are in configs/.
     hidden = [".".join(path) for path, field in fields(Settings) if not field.is_required()]
     assert hidden == ["tracking"]
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("predict", "output=null A new folder for the results; null is the run folder."),
+        ("predict", "save=both The files to write. [pictures, tables, both]"),
+        # ~ if cookiecutter.scope == "complete"
+        ("predict", "tta=none Average the predictions for augmented copies of an image:"),
+        ("evaluate", "tta=none Average the predictions for augmented copies of an image:"),
+        # ~ endif
+        # ~ if cookiecutter.scope == "complete" and cookiecutter.task != "classification"
+        ("predict", "tiles=null Predict large images in overlapping tiles of this side length in"),
+        # ~ endif
+    ],
+)
+def test_help_lists_the_settings_of_results(command, expected, capsys):
+    print_help(command, {"predict": PredictSettings, "evaluate": EvaluateSettings}[command], [])
+    assert expected in " ".join(capsys.readouterr().out.split())
 
 
 def run(*words, folder):

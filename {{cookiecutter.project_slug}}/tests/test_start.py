@@ -5,6 +5,7 @@ import logging
 import pytest
 import timm
 import torch
+from safetensors.torch import save_file
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from {{ cookiecutter.package_name }}.settings.check_settings import check
@@ -69,10 +70,14 @@ def test_classes_of_other_names_get_a_new_head_although_it_would_fit(train, own_
     [
         (("init=nothing",), "nothing is neither a checkpoint nor a run"),
         (("init=RUN", "model.backbone=resnet10t"), "Set model.backbone=test_resnet"),
+        # ~ if cookiecutter.task == "detection"
+        (("init=RUN", "model.channels=96"), "Set model.channels=64"),
+        # ~ elif cookiecutter.task == "segmentation"
+        (("init=RUN", "model.decoder_channels=256"), "Set model.decoder_channels=128"),
+        # ~ endif
         (("init=RUN", "resume=RUN"), "cannot be used together"),
         (("resume=RUN", "model.freeze=1"), "model.freeze=1 cannot be changed"),
     ],
-    ids=["missing", "network", "resume", "freeze"],
 )
 def test_an_init_that_cannot_work_is_refused_in_one_line(train, words, message):
     run = train("trainer.max_epochs=1")
@@ -96,6 +101,24 @@ def test_pretrained_weights_of_a_file_fill_the_backbone(workplace, caplog, kind)
     assert all(torch.equal(body[name], weights[name]) for name in weights if "fc." not in name)
     (line,) = [text for text in caplog.messages if text.startswith("Weights:")]
     assert f"from {path}" in line
+    assert not line.endswith("nothing.")
+
+
+@pytest.mark.parametrize("word", ["true", "imagenet"])
+def test_weights_of_timm_fill_the_backbone(workplace, monkeypatch, caplog, word):
+    def download(repo_id, filename, **_):
+        assert repo_id == timm.get_pretrained_cfg("test_resnet").hf_hub_id
+        return str(workplace / "net.safetensors")
+
+    caplog.set_level(logging.INFO)
+    torch.manual_seed(3)
+    weights = timm.create_model("test_resnet").state_dict()
+    save_file(weights, workplace / "net.safetensors")
+    monkeypatch.setattr("timm.models._hub.hf_hub_download", download)
+    body = module_of(f"model.pretrained={word}").network.body.state_dict()
+    assert all(torch.equal(body[name], weights[name]) for name in weights if "fc." not in name)
+    (line,) = [text for text in caplog.messages if text.startswith("Weights:")]
+    assert "from test_resnet of timm; new: " in line
     assert not line.endswith("nothing.")
 
 

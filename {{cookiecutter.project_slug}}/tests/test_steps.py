@@ -2,10 +2,12 @@
 
 # ~ if cookiecutter.scope == "complete"
 import csv
+import math
 from types import SimpleNamespace
 
 # ~ else
 import csv
+import math
 
 # ~ endif
 import pytest
@@ -14,6 +16,7 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.plugins.precision import MixedPrecision
 
 from {{ cookiecutter.package_name }}.data.datamodule import DataModule
+from {{ cookiecutter.package_name }}.errors import NotFiniteError
 from {{ cookiecutter.package_name }}.run.folder import Run
 from {{ cookiecutter.package_name }}.settings.check_settings import check
 from {{ cookiecutter.package_name }}.settings.schema import Settings
@@ -176,6 +179,24 @@ def test_float16_clips_gradients_that_are_not_scaled(workplace):
     norms = [item.callback_metrics["train/grad_norm"].item() for item in (trainer, exact)]
     assert norms[0] == pytest.approx(norms[1], rel=0.2)  # 1,024 times as much if it were scaled
     assert scaler.get_scale() == 4096  # no step was skipped
+
+
+def test_float16_skips_a_step_whose_gradients_overflow_but_not_a_loss_that_is_nan(
+    workplace, monkeypatch
+):
+    settings = settings_of("data.image_size=64")
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**40, backoff_factor=2.0**-30)
+    half = MixedPrecision("16-mixed", device="cpu", scaler=scaler)
+    seen, trainer = train_steps(workplace, settings, plugins=[half])
+    assert [math.isfinite(norm) for norm in seen.norms] == [False, True]
+    assert scaler.get_scale() == 1024
+    assert trainer.global_step == 2
+    assert all(part.isfinite().all() for part in trainer.lightning_module.parameters())
+    step = TaskModule.training_step
+    monkeypatch.setattr(TaskModule, "training_step", lambda *words: torch.nan * step(*words))
+    half = MixedPrecision("16-mixed", device="cpu", scaler=torch.amp.GradScaler("cpu"))
+    with pytest.raises(NotFiniteError, match="The loss is nan at step 1"):
+        train_steps(workplace, settings, plugins=[half])
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,17 @@ def test_a_number_of_epochs_that_is_given_and_the_shapes_have_their_own():
     assert epochs(240, *words, "trainer.overfit_batches=1") == (31, [])
 
 
+def advice_for(folder, scores, *words, steps=1000):
+    """Return the advice for a run with a score for each epoch of so many steps."""
+    run = Run(folder / "my runs" / "2026-01-01_00-00-00_abcd")
+    run.folder.mkdir(parents=True)
+    rows = [[epoch, steps * (epoch + 1) - 1, score] for epoch, score in enumerate(scores)]
+    write_csv(run.metrics, ["epoch", "step", MONITOR], rows)
+    advice = too_short(check(composed(*words), Settings), run)
+    command = f"  uv run train resume={run.id} 'runs={run.folder.parent}' "
+    return advice and advice.replace(command, "")
+
+
 @pytest.mark.parametrize(
     ("scores", "rising"),
     [
@@ -66,11 +77,39 @@ def test_a_number_of_epochs_that_is_given_and_the_shapes_have_their_own():
     ],
 )
 def test_a_score_that_still_rises_at_the_end_is_said(tmp_path, scores, rising):
-    run = Run(tmp_path / "my runs" / "2026-01-01_00-00-00_abcd")
-    run.folder.mkdir(parents=True)
-    rows = [[epoch, 10 * epoch, score] for epoch, score in enumerate(scores)]
-    write_csv(run.metrics, ["epoch", "step", MONITOR], rows)
-    advice = too_short(check(composed(), Settings), run)
-    assert (advice is not None) == rising
-    if rising:
-        assert f"resume={run.id} 'runs={run.folder.parent}' trainer.max_epochs=10" in advice
+    advice = advice_for(tmp_path, scores, "trainer.max_epochs=5")
+    line = f"{MONITOR} was still rising when the training ended. To train longer:\n"
+    assert advice == (f"{line}trainer.max_epochs=10" if rising else None)
+
+
+@pytest.mark.parametrize(
+    ("words", "longer"),
+    [
+        (("trainer.max_steps=10000",), "trainer.max_steps=20000"),
+        # ~ if cookiecutter.scope == "complete"
+        (("trainer.max_time=00:13:20:40",), "trainer.max_time=01:02:41:20"),
+        # ~ endif
+        (("trainer.patience=1",), "trainer.patience=2"),
+        (
+            ("trainer.patience=1", "trainer.max_epochs=10"),
+            "trainer.max_epochs=20 trainer.patience=2",
+        ),
+    ],
+)
+def test_the_advice_raises_the_limit_that_has_ended_the_training(tmp_path, words, longer):
+    scores = [0.1] * 8 + [0.5, 0.5]
+    advice = advice_for(tmp_path, scores, "trainer.max_epochs=50", *words)
+    assert advice.splitlines()[1] == longer
+
+
+def test_a_poor_score_after_few_steps_is_said_with_what_helps(tmp_path):
+    words = ("trainer.max_epochs=4", "trainer.max_steps=40")
+    advice = advice_for(tmp_path / "a", [0.0, 0.0, 0.0, 0.0], *words, steps=10)
+    aim = STEPS // 10
+    assert advice == (
+        f"The best {MONITOR} is 0 after 40 optimiser steps; the default for own data aims at "
+        f"{STEPS}. To train longer:\ntrainer.max_epochs={aim} trainer.max_steps={STEPS}"
+    )
+    assert advice_for(tmp_path / "b", [0.1, 0.1], *words, steps=STEPS // 2) is None
+    assert advice_for(tmp_path / "c", [0.9, 0.9], *words, steps=10) is None
+    assert advice_for(tmp_path / "d", [0.0], "debug=fast", steps=1) is None

@@ -223,7 +223,7 @@ def _use_best_threshold(groups: dict[str, Any], config: DictConfig, checkpoint: 
     if given or groups["model"]["score_threshold"] != default:
         return
     run, log = Run(checkpoint.absolute().parent.parent), logging.getLogger(__name__)
-    if best := run.best_threshold:
+    if (best := run.best_threshold) is not None:
         groups["model"]["score_threshold"] = best
         log.info("model.score_threshold=%g had the highest F1 in the training run's test.", best)
     else:
@@ -289,7 +289,7 @@ def doctor() -> None:
         # ~ endif
         from .diagnostics.doctor import run_doctor
 
-        run_doctor(settings, _create_run(settings))
+        run_doctor(settings, _create_run(settings), _overrides())
 
     launch("doctor", DoctorSettings, work)
 

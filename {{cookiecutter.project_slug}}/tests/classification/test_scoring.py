@@ -4,13 +4,20 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from {{ cookiecutter.package_name }}.classification.dataset import Batch
-from {{ cookiecutter.package_name }}.classification.scoring import MacroF1, score_batch
+from {{ cookiecutter.package_name }}.classification.scoring import MacroF1, ranked, score_batch
 
 
 def test_the_f1_of_a_class_without_images_is_undefined():
     metric = MacroF1(3, average="macro")
     metric.update(torch.tensor([0, 2, 1]), torch.tensor([0, 0, 1]))
     assert float(metric.compute()) == pytest.approx((2 / 3 + 1) / 2)  # not a third of it
+
+
+def test_a_prediction_ranks_the_five_most_probable_classes():
+    probabilities = torch.tensor([[0.05, 0.3, 0.1, 0.2, 0.02, 0.25, 0.08]])
+    ((*ranking,),) = ranked(probabilities)
+    assert [label for label, _ in ranking] == [1, 5, 3, 2, 6]
+    assert [value for _, value in ranking] == pytest.approx([0.3, 0.25, 0.2, 0.1, 0.08])
 
 
 def test_images_are_scored_and_those_of_another_process_are_left_out():

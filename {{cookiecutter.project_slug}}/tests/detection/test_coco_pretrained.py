@@ -10,7 +10,7 @@ from torchvision.models import detection, get_model_builder, get_model_weights, 
 # ~ if cookiecutter.scope == "complete"
 from {{ cookiecutter.package_name }}.detection import coco_pretrained
 # ~ endif
-from {{ cookiecutter.package_name }}.detection.coco_pretrained import PUBLISHED
+from {{ cookiecutter.package_name }}.detection.coco_pretrained import PUBLISHED, coco_source
 from {{ cookiecutter.package_name }}.settings.check_settings import check
 from {{ cookiecutter.package_name }}.settings.schema import Settings, model_name
 from {{ cookiecutter.package_name }}.task import TaskModule
@@ -92,6 +92,23 @@ def test_published_weights_fill_all_but_the_layers_of_the_classes(
     assert mean == pytest.approx(MEANS.get(architecture, 0.485 * 255))
 
 
+# ~ if cookiecutter.scope == "complete"
+def test_fine_tuning_starts_from_weights_for_coco():
+    settings = check(composed("experiment=finetune", "data.root=x"), Settings)
+    assert settings.model.pretrained == "coco"
+
+
+@pytest.mark.parametrize("architecture", NEW)
+def test_the_source_of_published_weights_is_the_one_that_is_downloaded(architecture):
+    source = coco_source(architecture)
+    if architecture == "dfine":
+        assert source.startswith("https://huggingface.co/ustc-community/dfine-small-coco, whose")
+    else:
+        url = get_model_weights(PUBLISHED[architecture]).DEFAULT.url
+        assert source.startswith(f"{url}, whose terms are described on https://github.com/pytorch/")
+
+
+# ~ endif
 def test_a_training_from_published_weights_is_evaluated(train, command, workplace, monkeypatch):
     # ~ if cookiecutter.scope == "complete"
     write_weights("ssdlite", workplace, monkeypatch)

@@ -288,6 +288,9 @@ def test_predict_uses_the_best_threshold_of_the_test_unless_one_is_given(
     checkpoint = run / "checkpoints/best.ckpt"
     assert threshold(checkpoint) == 0.07
     assert threshold(checkpoint, "model.score_threshold=0.5") == 0.5
+    (run / "metrics.json").write_text(json.dumps(metrics | {"best_threshold": 0.0}))
+    assert threshold(checkpoint) == 0
+    (run / "metrics.json").write_text(json.dumps(metrics | {"best_threshold": 0.07}))
     # ~ if cookiecutter.scope == "complete"
     exported = command("export", f"checkpoint={checkpoint}", *words[1:]) / "model.onnx"
     assert threshold(exported) == 0.07

@@ -7,7 +7,7 @@ from typing import TypeVar
 from ..errors import UsageError
 from ..settings.data import DataFolder
 from .files import relative_names
-from .reading_summary import Reading
+from .reading_summary import Reading, number_of
 from .text_files import read_lines
 
 ImageT = TypeVar("ImageT")
@@ -51,7 +51,7 @@ def without_excluded(
         remaining[split] = chosen
     if unknown:
         reading.note(
-            f"{settings.exclude}: {len(unknown)} lines name no image of the data set, such as "
-            f"{min(unknown)}."
+            f"{settings.exclude}: the data set has no images for "
+            f"{number_of(len(unknown), 'lines')}, such as {min(unknown)}."
         )
     return remaining

@@ -199,7 +199,7 @@ class Reading:
 def number_of(count: int, plural: str) -> str:
     """Return a number with its noun, such as ``1 image`` or ``2 files or folders``."""
     if count == 1:
-        plural = re.sub(r"s\b", "", plural.replace("ies", "ys"))
+        plural = re.sub(r"(?<=ss)es\b|s\b", "", plural.replace("ies", "ys"))
     return f"{count} {plural}"
 
 

@@ -10,6 +10,7 @@ from ..settings.data import PixelFormat
 from ..settings.schema import Settings
 from .datamodule import Datasets
 from .image_formats import TOLERANCE, UNREADABLE, opened
+from .reading_summary import number_of
 
 SettingsT = TypeVar("SettingsT", bound=Settings)
 MAX_READ = 100  # training images from whose values the range is estimated
@@ -28,9 +29,9 @@ def with_value_range(settings: SettingsT, datasets: Datasets) -> SettingsT:
     if bounds is None:
         return settings
     datasets.reading.note(
-        f"data.value_range=[{bounds[0]:g},{bounds[1]:g}], as {min(MAX_READ, len(train))} of "
-        f"{len(train)} training images show: these values become 0 and 255, and values beyond them "
-        "are cut off. Set it if you know better bounds."
+        f"data.value_range=[{bounds[0]:g},{bounds[1]:g}], as found in "
+        f"{min(MAX_READ, len(train))} of {number_of(len(train), 'training images')}: these values "
+        "become 0 and 255, and values beyond them are cut off. Set it if you know better bounds."
     )
     data = settings.data.model_copy(update={"value_range": bounds})
     for split in (datasets.train, datasets.val, datasets.test):

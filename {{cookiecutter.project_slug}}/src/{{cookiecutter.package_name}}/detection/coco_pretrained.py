@@ -16,6 +16,8 @@ PUBLISHED = {
 }
 DFINE = "ustc-community/dfine-small-coco"  # the id of the model on https://huggingface.co
 
+TERMS = "https://github.com/pytorch/vision#pre-trained-model-license"  # of torchvision's weights
+
 # The arguments of transformers' DFineConfig and HGNetV2Config for this model.
 DFINE_CONFIG = {
     "decoder_layers": 3,
@@ -43,6 +45,15 @@ def published_detector(architecture: str, classes: int) -> Any:
     build = get_model_builder(PUBLISHED[architecture])
     options: dict[str, Any] = {threshold: MIN_SCORE, "num_classes": classes}
     return build(weights=None, weights_backbone=None, **options)
+
+
+def coco_source(architecture: str) -> str:
+    """Return the addresses of a detector's published weights and of their terms, as a clause."""
+    if architecture == "dfine":
+        page = f"https://huggingface.co/{DFINE}"
+        return f"{page}, whose terms are on that page"
+    weights = get_model_weights(PUBLISHED[architecture]).DEFAULT
+    return f"{weights.url}, whose terms are described on {TERMS}"
 
 
 def coco_weights(architecture: str) -> dict[str, Tensor]:

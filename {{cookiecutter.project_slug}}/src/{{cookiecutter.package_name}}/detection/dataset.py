@@ -256,9 +256,9 @@ def note_small(train: BoxDataset, settings: DataSettings, reading: Reading) -> N
     small = int(((sides < MIN_SIDE).any(axis=1) & (sides > 0).all(axis=1) & ~train.crowd).sum())
     if small:
         reading.note(
-            f"{'' if train.sizes.all() else 'At least '}{small} of {len(sides)} objects of train "
-            f"are narrower or lower than {MIN_SIDE:g} pixels in the model input, and are not "
-            "learned. A larger data.image_size shows them."
+            f"Objects of train that are narrower or lower than {MIN_SIDE:g} pixels in the model "
+            f"input, and are not learned: {'' if train.sizes.all() else 'at least '}{small} of "
+            f"{len(sides)}. A larger data.image_size shows them."
         )
 
 

@@ -1,5 +1,6 @@
 """The command ``doctor``: check the data, and find the setting that limits the speed."""
 
+import shlex
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -18,6 +19,7 @@ from ..errors import UsageError
 from ..run.atomic_files import write_json, write_text
 from ..run.folder import Run
 from ..settings.data import OwnFolder
+from ..settings.schema import Settings
 from ..task import build_datasets
 from .bench import measure_rates
 from .data_pictures import (
@@ -33,13 +35,21 @@ from .settings import DoctorSettings
 
 MAX_PRINTED = 5  # issues of each kind; doctor.json lists all
 RARE_RATIO = 20  # a class is rare if the most frequent one has more than 20 times as many examples
+# ~ if cookiecutter.task == "classification"
+BALANCING = ("data.balance=0.5", "loss.class_weights=balanced")
+# ~ elif cookiecutter.task == "detection"
+BALANCING = ("data.balance=0.5",)
+# ~ elif cookiecutter.task == "segmentation"
+BALANCING = ("loss.class_weights=balanced",)
+# ~ endif
 WRITTEN = ("issues.png", "class_balance.png", "sizes.png", "augmented.png", "exclude.txt")
 
 
-def run_doctor(settings: DoctorSettings, run: Run) -> None:
+def run_doctor(settings: DoctorSettings, run: Run, overrides: Sequence[str]) -> None:
     """Check the data, time the stages of a training run, and write ``doctor.json`` and pictures.
 
-    The training is not timed with ``steps=0``.
+    The training is not timed with ``steps=0``. The advice names commands with ``overrides``, the
+    settings on this command line.
 
     Raises:
         UsageError: for data that cannot be read at all, or several processes.
@@ -61,7 +71,7 @@ def run_doctor(settings: DoctorSettings, run: Run) -> None:
     # ~ endif
     report = check_data(datasets, progress=settings.trainer.progress)
     _print_report(report, console)
-    for sentence in class_advice(report, classes, settings, datasets):
+    for sentence in class_advice(report, classes, settings, datasets, overrides):
         console.print(f"\n{sentence}")
     draw_class_balance(report, classes, run.folder / "class_balance.png")
     draw_sizes(report, run.folder / "sizes.png")
@@ -69,9 +79,10 @@ def run_doctor(settings: DoctorSettings, run: Run) -> None:
     if report.issues and isinstance(settings.data, OwnFolder):
         excluded = excluded_images(report.issues, settings.data.root)
         write_text(run.folder / "exclude.txt", excluded)
+        command = _train_command(overrides, f"data.exclude={run.folder / 'exclude.txt'}")
         console.print(
             "\nTo leave out the images in exclude.txt, except those in lines that start with #:\n"
-            f"  uv run train data.exclude={run.folder / 'exclude.txt'}"
+            f"  {command}"
         )
     content: dict[str, Any] = {
         "images": report.images,
@@ -163,8 +174,23 @@ def _print_report(report: DataReport, console: Console) -> None:
         )
 
 
+def _train_command(overrides: Sequence[str], word: str) -> str:
+    """Return a command that trains with the settings of this one and another, quoted for a shell.
+
+    Settings that only ``doctor`` has, or that ``word`` replaces, are left out.
+    """
+    replaced = {*DoctorSettings.model_fields} - {*Settings.model_fields}
+    replaced.add(word.partition("=")[0])
+    kept = (other for other in overrides if other.partition("=")[0].lstrip("+") not in replaced)
+    return shlex.join(["uv", "run", "train", *kept, word])
+
+
 def class_advice(
-    report: DataReport, classes: Sequence[str], settings: DoctorSettings, datasets: Datasets
+    report: DataReport,
+    classes: Sequence[str],
+    settings: DoctorSettings,
+    datasets: Datasets,
+    overrides: Sequence[str],
 ) -> Iterator[str]:
     """Yield advice about classes that are missing from a split or rare in the training split."""
     data, other = settings.data, ""
@@ -186,20 +212,14 @@ def class_advice(
             yield f"{split} has no {names}. Add such images, or choose other splits."
             avoidable |= bool(total[missing].max() >= len(report.counts))
     if other and avoidable:
-        yield f"To split the images in another way:\n  uv run train {other}"
+        yield f"To split the images in another way:\n  {_train_command(overrides, other)}"
     counts = report.counts["train"]
     largest = int(counts.argmax())
     rarest = int(np.where(counts > 0, counts, counts[largest]).argmin())  # of those in train
     if 0 < counts[rarest] * RARE_RATIO < counts[largest]:
+        commands = "\n".join(f"  {_train_command(overrides, word)}" for word in BALANCING)
         yield (
             f"train has {counts[largest]} {COUNTED} of {classes[largest]}, but "
             f"{counts[rarest]} of {classes[rarest]}. Add images of {classes[rarest]}, or let "
-            # ~ if cookiecutter.task == "classification"
-            "rare classes count more:\n  uv run train data.balance=0.5\n"
-            "  uv run train loss.class_weights=balanced"
-            # ~ elif cookiecutter.task == "detection"
-            "rare classes count more:\n  uv run train data.balance=0.5"
-            # ~ elif cookiecutter.task == "segmentation"
-            "rare classes count more:\n  uv run train loss.class_weights=balanced"
-            # ~ endif
+            f"rare classes count more:\n{commands}"
         )

@@ -113,7 +113,7 @@ def _facts(run: Run, environment: Mapping[str, Any], datamodule: DataModule, tes
         "Images": f"{len(data.train):,} for training, {len(data.val):,} for validation",
         "Tested": f"{tested:,} of {len(data.test):,} images",
         "Left out": number_of(len(datamodule.unreadable), "unreadable images"),
-        f"{len(data.classes)} classes": ", ".join(data.classes),
+        number_of(len(data.classes), "classes"): ", ".join(data.classes),
     }
     return table([], list(facts.items()))
 

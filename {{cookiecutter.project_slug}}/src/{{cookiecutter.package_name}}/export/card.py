@@ -11,6 +11,10 @@ import timm
 from torch import Tensor
 
 from ..data.datamodule import Datasets
+from ..data.reading_summary import number_of
+# ~ if cookiecutter.task == "detection"
+from ..detection.coco_pretrained import coco_source
+# ~ endif
 from ..run.folder import Run
 from ..settings.check_settings import flattened
 from ..settings.schema import Settings
@@ -116,7 +120,7 @@ def metrics_of_test(training: Run, checkpoint: Path) -> dict[str, Any]:
 
 def _colors(settings: Settings) -> str:
     channels, bounds = settings.data.channels, settings.data.value_range
-    text = "RGB, 0 to 255" if channels == 3 else f"{channels} channels, 0 to 255"
+    text = "RGB, 0 to 255" if channels == 3 else f"{number_of(channels, 'channels')}, 0 to 255"
     if bounds:
         text += f"; values of more than 8 bits from {bounds[0]:g} to {bounds[1]:g} are scaled to it"
     return text
@@ -131,6 +135,11 @@ def _terms(settings: Settings) -> str:
     """Return a sentence with the source and the terms of use of the pretrained weights."""
     name = settings.model.backbone
     start = settings.init or settings.model.pretrained
+    # ~ if cookiecutter.task == "detection"
+    if start == "coco":
+        source = coco_source(settings.model.architecture)
+        return f"The training began with the weights for COCO of {source}."
+    # ~ endif
     if isinstance(start, str) and start != "imagenet":
         return f"The training began with the weights `{start}`, whose terms apply."
     if not settings.model.pretrained:

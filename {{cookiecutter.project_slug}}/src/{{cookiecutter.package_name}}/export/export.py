@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ..data.datamodule import Datasets
 from ..data.images import Unreadable
+from ..data.reading_summary import number_of
 from ..errors import UsageError
 from ..inference.load_model import load_module, matching_datasets
 from ..run.atomic_files import replacing, write_json, write_text
@@ -84,14 +85,14 @@ def run_export(settings: ExportSettings, run: Run) -> Path:
         if not difference <= TOLERANCE:  # also if it is NaN
             raise UsageError(
                 f"{path.name} is not kept: it differs from the checkpoint by {difference:.1e} on "
-                f"{len(images)} images, by more than {TOLERANCE:.0e}.\n"
+                f"{number_of(len(images), 'images')}, by more than {TOLERANCE:.0e}.\n"
                 f"{_remedy(settings)}"
             )
     description["agreement"] = {"images": len(images), "max_difference": difference}
     write_json(run.folder / "model.json", description)
     write_text(run.folder / "MODEL_CARD.md", model_card(description))
-    agreement = f"agrees with the checkpoint to {difference:.1e} on {len(images)} images"
-    console.print(f"{path.name} {agreement}.")
+    compared = number_of(len(images), "images")
+    console.print(f"{path.name} agrees with the checkpoint to {difference:.1e} on {compared}.")
     for written in (path, run.folder / "model.json", run.folder / "MODEL_CARD.md"):
         console.print(f"  {written}")
     return path

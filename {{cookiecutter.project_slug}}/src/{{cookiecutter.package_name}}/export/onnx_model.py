@@ -9,6 +9,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from ..data.reading_summary import number_of
 from ..errors import UsageError
 from ..inference import load_model
 from ..settings.schema import Settings
@@ -126,7 +127,8 @@ def load_module(path: Path, settings: Settings) -> TaskModule:
     if list(network.shape) != shape:
         channels, height, width = network.shape
         raise UsageError(
-            f"{path} takes images of {width} x {height} pixels and {channels} channels.\n"
+            f"{path} takes images of {width} x {height} pixels and "
+            f"{number_of(channels, 'channels')}.\n"
             "Leave out data.image_size and data.channels, or export the checkpoint again."
         )
     module = load_model.build_module(network.metadata, settings)

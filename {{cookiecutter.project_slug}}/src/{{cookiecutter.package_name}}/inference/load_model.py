@@ -73,10 +73,14 @@ def start_from(module: TaskModule, path: Path) -> None:
     """
     content = read_checkpoint(path)
     trained, chosen = content["settings"]["model"], module.settings.model.model_dump()
+    # ~ if cookiecutter.task == "classification"
     names = ["architecture", "backbone"]
-    # ~ if cookiecutter.task == "detection"
+    # ~ elif cookiecutter.task == "detection"
+    names = ["architecture", "backbone", "channels"]
     if "coco" in (trained["pretrained"], chosen["pretrained"]):  # not with the backbone named
         names = ["architecture", "pretrained"]
+    # ~ elif cookiecutter.task == "segmentation"
+    names = ["architecture", "backbone", "decoder_channels"]
     # ~ endif
     differing = [
         f"model.{name}={trained[name]}"

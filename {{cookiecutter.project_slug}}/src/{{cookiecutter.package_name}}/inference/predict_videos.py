@@ -16,6 +16,7 @@ from rich.progress import track
 from torch import Tensor
 
 from ..data.images import UnreadableImageError
+from ..data.reading_summary import number_of
 from ..data.videos import VIDEO_SUFFIXES, count_frames, frames_per_second, read_frames, write_video
 from ..errors import UsageError
 from ..settings.schema import PredictSettings
@@ -113,7 +114,7 @@ def _frames(path: Path, settings: PredictSettings) -> Iterator[Tensor]:
             raise
         total, reason = count + 1, error.unreadable.reason
     if total is not None and count < total:
-        log.warning("%s: only %d frames can be read: %s", path, count, reason)
+        log.warning("%s: only %s can be read: %s", path, number_of(count, "frames"), reason)
 
 
 def _predicted_frames(predictor: Predictor, path: Path) -> Iterator[tuple[Tensor, Any]]:

@@ -44,7 +44,7 @@ class Run:
             best = json.loads(self.results.read_text(encoding="utf-8"))["best_threshold"]
         except (OSError, ValueError, KeyError, TypeError):  # not tested yet, or damaged
             return None
-        return best if isinstance(best, float) and 0 < best < 1 else None
+        return best if isinstance(best, float) and 0 <= best < 1 else None
 
     # ~ endif
     @property

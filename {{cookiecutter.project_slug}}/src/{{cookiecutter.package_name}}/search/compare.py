@@ -6,10 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from ..data.reading_summary import number_of
 from ..evaluation.html_page import image, page, table
 from ..run.atomic_files import write_csv, write_text
 from ..run.folder import Run, read_metrics
@@ -66,7 +68,8 @@ def compare(results: Sequence[Result], folder: Path, pictures: Mapping[Path, str
         ("Runs", table(header, rows)),
         ("Pictures", "\n".join(image(path, caption) for path, caption in pictures.items())),
     ]
-    write_text(folder / "report.html", page(f"{len(results)} runs: {folder.name}", sections))
+    title = f"{number_of(len(results), 'runs')}: {folder.name}"
+    write_text(folder / "report.html", page(title, sections))
     _print(header[:-1], rows)
     for result in ranked:
         if result.reason:
@@ -101,12 +104,25 @@ def _print(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     console = Console()
     if not console.is_terminal:
         console.width = 200  # a log file has no width
-    printed = Table(show_edge=False)
-    for heading in header:
-        printed.add_column(heading, overflow="fold", no_wrap=heading in {"run", "state"})
-    for run, score, *cells, _ in rows[:PRINTED_RUNS]:
-        shown = "" if score is None else f"{score:.4f}"
-        printed.add_row(*(escape(f"{cell}") for cell in (run, shown, *cells)))
-    console.print(printed)
+    texts = [
+        [run, "" if score is None else f"{score:.4f}", *map(str, cells)]
+        for run, score, *cells, _ in rows[:PRINTED_RUNS]
+    ]
+    # Columns that do not fit beside each other are printed below, so that no word is cut.
+    names, *columns = zip(header, *texts, strict=True)
+    tables: list[list[Sequence[str]]] = []
+    width = 0
+    for column in columns:
+        needed = 3 + max(map(cell_len, column))  # with its border and padding
+        if not tables or width + needed > console.width:
+            tables.append([names])
+            width = 2 + max(map(cell_len, names))
+        tables[-1].append(column)
+        width += needed
+    for part in tables:
+        printed = Table(*(cells[0] for cells in part), show_edge=False)
+        for row in list(zip(*part, strict=True))[1:]:
+            printed.add_row(*map(escape, row))
+        console.print(printed)
     if len(rows) > PRINTED_RUNS:
         print(f"  and {len(rows) - PRINTED_RUNS} more")

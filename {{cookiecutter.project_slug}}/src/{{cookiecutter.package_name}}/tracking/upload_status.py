@@ -5,6 +5,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+from ..data.reading_summary import number_of
 from .client import package, public_api, read_records, reason
 
 COMPLETE = "complete"  # in W&B's folder of a session: the server holds all of it
@@ -86,12 +87,13 @@ class Session:
             return "the server has not received the end of the run"
         lacking = self.rows and self.rows.keys() - times_of_rows(run)
         if lacking:
-            return f"the server lacks {len(lacking)} of {len(self.rows)} rows"
+            return f"the server lacks {len(lacking)} of {number_of(len(self.rows), 'rows')}"
         files = self.missing_files(run)
         if files:
-            return f"the server lacks {len(files)} files, such as {files[0]}"
+            return f"the server lacks {number_of(len(files), 'files')}, such as {files[0]}"
         artifacts = self.missing_artifacts(run)
-        return f"the server lacks {len(artifacts)} artifacts" if artifacts else None
+        lacked = number_of(len(artifacts), "artifacts")
+        return f"the server lacks {lacked}" if artifacts else None
 
 
 def times_of_rows(run: Any) -> set[float]:

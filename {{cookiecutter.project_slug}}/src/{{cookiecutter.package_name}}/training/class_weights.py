@@ -11,6 +11,7 @@ from ..data.datamodule import Datasets
 # ~ if cookiecutter.task == "segmentation"
 from ..data.images import UnreadableImageError
 # ~ endif
+from ..data.reading_summary import number_of
 from ..errors import UsageError
 # ~ if cookiecutter.task == "segmentation"
 from ..settings.schema import Settings
@@ -61,7 +62,7 @@ def with_class_weights(settings: Settings, datasets: Datasets) -> Settings:
             )
     elif len(chosen) != len(classes):
         raise UsageError(
-            f"loss.class_weights has {len(chosen)} numbers, but the classes are "
+            f"loss.class_weights has {number_of(len(chosen), 'numbers')}, but the classes are "
             f"{', '.join(classes)}.\nName a weight for each of them, in this order."
         )
     else:

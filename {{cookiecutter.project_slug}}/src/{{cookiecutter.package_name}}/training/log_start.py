@@ -7,6 +7,7 @@ from typing import Any
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import Logger
 
+from ..data.reading_summary import number_of
 from ..run.folder import Run
 from ..run.rank import is_first
 from ..settings.schema import Settings, model_name
@@ -25,12 +26,13 @@ def log_start(
     if not is_first():
         return
     name = model_name(settings.model.model_dump())
-    classes, total = len(module.classes), sum(part.numel() for part in module.parameters())
+    classes = number_of(len(module.classes), "classes")
+    total = sum(part.numel() for part in module.parameters())
     # ~ if cookiecutter.scope == "complete"
     trained = sum(p.numel() for p in module.parameters() if p.requires_grad)
     frozen = "" if trained == total else f", {trained / 1e6:.1f} of them trained"
     log.info(
-        "%s of %d classes: %s, %.1f million parameters%s.",
+        "%s of %s: %s, %.1f million parameters%s.",
         *(TASK, classes, name, total / 1e6, frozen),
     )
     if frozen and not settings.model.pretrained and settings.init is None:
@@ -39,7 +41,7 @@ def log_start(
             settings.model.freeze,
         )
     # ~ else
-    log.info("%s of %d classes: %s, %.1f million parameters.", TASK, classes, name, total / 1e6)
+    log.info("%s of %s: %s, %.1f million parameters.", TASK, classes, name, total / 1e6)
     # ~ endif
     device, processes = trainer.strategy.root_device.type, trainer.world_size
     log.info("Device: %s%s, %s.", f"{processes} x " * (processes > 1), device, trainer.precision)

@@ -8,6 +8,7 @@ from timm.optim import param_groups_weight_decay
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from ..data.reading_summary import number_of
 from ..errors import UsageError
 from ..settings.schema import OptimizerSettings
 
@@ -31,7 +32,8 @@ def freeze(network: nn.Module, which: Literal["none", "backbone"] | int) -> None
     stages = stages_of(network)
     count = 1 + max(stages.values())
     if which != "backbone" and which > count:
-        raise UsageError(f"model.freeze={which}: the backbone has {count} stages.")
+        has = number_of(count, "stages")
+        raise UsageError(f"model.freeze={which}: the backbone has {has}.")
     body: Any = network.body
     for name, parameter in body.named_parameters():
         if name in stages and (which == "backbone" or stages[name] < which):

@@ -20,6 +20,8 @@ SHAPES_EPOCHS = 10
 # ~ else
 SHAPES_EPOCHS = 4
 # ~ endif
+# A lower score after fewer steps than STEPS means that the training was too short.
+POOR = {{ {'classification': 0.8, 'detection': 0.3, 'segmentation': 0.4}[cookiecutter.task] }}
 RISING = 1.05  # a run was too short if its last scores exceed all earlier ones by this factor
 
 
@@ -66,19 +68,50 @@ def _processes(settings: Settings) -> int:
     return max(1, devices){{ " * chosen.num_nodes" if cookiecutter.scope == "complete" }}
 
 
-def too_short(settings: Settings, run: Run) -> str | None:
-    """Return advice to train longer if the score was still rising at the end, else None.
+# ~ if cookiecutter.scope == "complete"
+def _multiplied(duration: str, factor: float) -> str:
+    """Multiply a duration in the form ``days:hours:minutes:seconds``."""
+    total = 0
+    for number, units in zip(duration.split(":"), (1, 24, 60, 60), strict=True):
+        total = units * total + int(number)
+    minutes, seconds = divmod(math.ceil(factor * total), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours // 24:02}:{hours % 24:02}:{minutes:02}:{seconds:02}"
 
-    The score counts as rising if its best value in the last fifth of the epochs exceeds its best
-    earlier value by more than 5 %.
+
+# ~ endif
+def too_short(settings: Settings, run: Run) -> str | None:
+    """Return advice to train longer if the training ended too early, else None.
+
+    It did if the best score is below ``POOR`` after fewer than ``STEPS`` optimiser steps, or if the
+    best score in the last fifth of the epochs exceeds the best earlier one by more than 5 %.
     """
     name = settings.monitor
     rows = [row for row in read_metrics(run.metrics) if name in row]
-    scores = [row[name] for row in rows]
-    end = len(scores) - max(1, len(scores) // 5)
-    if end < 1 or METRICS[name] != "max" or max(scores[end:]) <= RISING * max(scores[:end]):
+    limit = settings.trainer.overfit_batches or settings.trainer.limit_train_batches
+    if not rows or METRICS[name] != "max" or isinstance(limit, int) or limit < 1:
         return None
-    words = [resume_command(run), f"trainer.max_epochs={2 + 2 * int(rows[-1]['epoch'])}"]
-    if settings.trainer.max_steps is not None:
-        words.append(f"trainer.max_steps={2 * settings.trainer.max_steps}")
-    return f"{name} was still rising when the training ended. To train longer:\n  {' '.join(words)}"
+    scores, steps = [row[name] for row in rows], 1 + int(rows[-1]["step"])
+    best, end = max(scores), len(scores) - max(1, len(scores) // 5)
+    if best < POOR and steps < STEPS:
+        reason = (
+            f"The best {name} is {best:.3g} after {number_of(steps, 'optimiser steps')}; the "
+            f"default for own data aims at {STEPS}."
+        )
+    elif end > 0 and max(scores[end:]) > RISING * max(scores[:end]):
+        reason = f"{name} was still rising when the training ended."
+    else:
+        return None
+    words, factor = [resume_command(run)], max(2.0, STEPS / steps)
+    for limited, done in (("max_epochs", 1 + int(rows[-1]["epoch"])), ("max_steps", steps)):
+        allowed, aim = getattr(settings.trainer, limited), math.ceil(factor * done)
+        if allowed is not None and allowed < aim:
+            words.append(f"trainer.{limited}={aim}")
+    # ~ if cookiecutter.scope == "complete"
+    if settings.trainer.max_time is not None:  # counts from the start of the run
+        words.append(f"trainer.max_time={_multiplied(settings.trainer.max_time, factor)}")
+    # ~ endif
+    patience = settings.trainer.patience
+    if patience is not None and len(scores) - 1 - scores.index(best) >= patience:
+        words.append(f"trainer.patience={2 * patience}")
+    return f"{reason} To train longer:\n  {' '.join(words)}"

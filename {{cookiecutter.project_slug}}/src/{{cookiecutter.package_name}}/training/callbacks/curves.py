@@ -14,7 +14,31 @@ from ...run.folder import Run, read_metrics
 
 COLUMNS = 3
 MAX_EPOCHS = 6  # epochs at the upper edge
-TITLES = {"lr": "learning rate", "grad_norm": "gradient norm"}
+TITLES = {
+    "lr": "learning rate",
+    "grad_norm": "gradient norm",
+    # ~ if cookiecutter.task == "classification"
+    "f1": "F1",
+    # ~ elif cookiecutter.task == "detection"
+    "mAP_50": "mAP at IoU 0.50",
+    "mAP_75": "mAP at IoU 0.75",
+    "mAP_small": "mAP of small objects",
+    "mAP_medium": "mAP of medium objects",
+    "mAP_large": "mAP of large objects",
+    # The terms of the loss, as torchvision names them.
+    "loss_classification": "loss: classes",
+    "loss_bbox_regression": "loss: boxes",
+    "loss_bbox_ctrness": "loss: centre-ness",
+    # ~ if cookiecutter.scope == "complete"
+    "loss_classifier": "loss: classes",
+    "loss_box_reg": "loss: boxes",
+    "loss_objectness": "loss: objectness of proposals",
+    "loss_rpn_box_reg": "loss: boxes of proposals",
+    # ~ endif
+    # ~ elif cookiecutter.task == "segmentation"
+    "dice": "Dice",
+    # ~ endif
+}
 
 
 class TrainingCurves(Callback):
@@ -36,8 +60,7 @@ class TrainingCurves(Callback):
 def draw_curves(rows: list[dict[str, float]], path: Path) -> None:
     """Plot each metric over the steps, with training and validation in the same axes.
 
-    A metric with a single value is left out if another metric has several. Without metrics, the PNG
-    file is not written.
+    A metric with a single value is left out. If no metric has several, the PNG file is not written.
     """
     series: dict[str, dict[str, list[tuple[float, float]]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
@@ -48,19 +71,18 @@ def draw_curves(rows: list[dict[str, float]], path: Path) -> None:
             if name.startswith(("train/", "val/")):
                 series[metric][split].append((row["step"], value))
     several = {name: lines for name, lines in series.items() if max(map(len, lines.values())) > 1}
-    series = several or series
-    if not series:
+    if not several:
         return
     # The loss comes first, then the metrics of the validation.
-    order = sorted(series, key=lambda metric: (metric != "loss", "val" not in series[metric]))
-    height = math.ceil(len(series) / COLUMNS)
+    order = sorted(several, key=lambda metric: (metric != "loss", "val" not in several[metric]))
+    height = math.ceil(len(several) / COLUMNS)
     figure = Figure(figsize=(4 * COLUMNS, 3.2 * height), layout="constrained")
     for position, metric in enumerate(order, start=1):
         axes = figure.add_subplot(height, COLUMNS, position)
-        for split, points in series[metric].items():
+        for split, points in several[metric].items():
             steps, values = zip(*points, strict=True)
             axes.plot(steps, values, label=split, marker="." if len(points) < 40 else None)
-        axes.set(title=TITLES.get(metric, metric), xlabel="step")
+        axes.set(title=TITLES.get(metric, metric.replace("_", " ")), xlabel="step")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         _add_epochs(axes, rows)
         axes.legend(edgecolor="none")  # its background keeps it legible on lines
