@@ -221,8 +221,10 @@ def _finish(logger: RunLogger, code: int) -> str | None:
 
 
     # ~ else
-    # A run that the server has refused, such as after a change of the key, ends as quickly.
-    if logger.wandb.Api(timeout=20).run(path).state != "running":
+    # A run that the server has refused, such as after a change of the key, ends as quickly. The
+    # server marks a run as crashed if it has not heard of it for some time.
+    state = logger.wandb.Api(timeout=20).run(path).state
+    if state == "finished" or (code and state not in {"running", "crashed"}):
         return None
     return "the server has not received the end of the run"
 
