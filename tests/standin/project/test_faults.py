@@ -58,6 +58,22 @@ def test_strict_tracking_fails_instead(server, tracked, workplace):
     assert not list(workplace.glob("runs/*/metrics.json"))
 
 
+def test_strict_tracking_fails_at_the_end_if_the_upload_is_not_complete(server, tracked, workplace, monkeypatch):
+    original = wandb.Run.finish
+
+    def finish(self, **words):
+        original(self, **words)
+        del server.runs[self.id].history[-1]  # as if the connection had broken
+
+    monkeypatch.setattr(wandb.Run, "finish", finish)
+    with pytest.raises(SystemExit, match=r"the upload is not complete \(the server lacks 1 of \d+ rows\)\. To upload"):
+        tracked(*QUICK, "tracking.strict=true")
+    (run,) = (workplace / "runs").iterdir()
+    assert results(run)
+    assert sync(workplace / "runs") == []
+    assert len(server.runs[run.name].history) == len(history(run))
+
+
 def test_a_full_disk_is_reported_once(tracked, monkeypatch, caplog, capfd):
     caplog.set_level("INFO")
 

@@ -53,6 +53,7 @@ from small import OWN, SHAPES, composed
 from tracked import KEY, PLAIN, TRACKED
 
 TEST = MONITOR.replace("val", "test")
+STRICT = ("tracking.strict=true", "tracking.mode=offline")
 
 
 def test_identity_and_settings_reach_the_run(recorded):
@@ -327,8 +328,16 @@ def test_whatever_wandb_raises_ends_with_one_line_and_not_the_training(
     assert len([text for text in caplog.messages if "planted" in text]) == 1
 
 
-def test_a_run_that_cannot_be_finished_is_reported_in_one_line(tracked, monkeypatch, caplog):
-    caplog.set_level("INFO")
+def test_strict_tracking_needs_the_package(tracked, workplace, monkeypatch):
+    monkeypatch.setattr(client, "installed", lambda: False)
+    with pytest.raises(SystemExit, match="strict=true: wandb is not installed"):
+        tracked("tracking.strict=true")
+    assert not list(workplace.glob("runs/*/checkpoints"))
+
+
+@pytest.fixture
+def cannot_finish(monkeypatch):
+    """The first call that finishes a W&B run fails."""
     finish, calls = wandb.Run.finish, []
 
     def fail_once(*words, **options):
@@ -338,10 +347,36 @@ def test_a_run_that_cannot_be_finished_is_reported_in_one_line(tracked, monkeypa
             raise RuntimeError("planted")
 
     monkeypatch.setattr(wandb.Run, "finish", fail_once)
+
+
+@pytest.mark.usefixtures("cannot_finish")
+def test_a_run_that_cannot_be_finished_is_reported_in_one_line(tracked, caplog):
+    caplog.set_level("INFO")
     run = tracked("trainer.max_epochs=1")
     assert TEST in json.loads((run / "metrics.json").read_text())
     (line,) = [text for text in caplog.messages if "planted" in text]
     assert "the upload is not complete" in line
+
+
+@pytest.mark.usefixtures("cannot_finish")
+def test_strict_tracking_fails_when_all_results_are_written(tracked, workplace):
+    with pytest.raises(SystemExit, match=r"upload is not complete .*planted") as raised:
+        tracked("trainer.max_epochs=1", *STRICT)
+    assert len(str(raised.value).strip().splitlines()) == 1
+    (run,) = (workplace / "runs").iterdir()
+    assert TEST in json.loads((run / "metrics.json").read_text())
+    assert (run / "checkpoints" / "best.ckpt").is_file()
+    assert exit_code(run) == 0
+
+
+@pytest.mark.usefixtures("cannot_finish")
+def test_strict_tracking_does_not_hide_why_a_training_has_failed(tracked, own_data, caplog):
+    caplog.set_level("INFO")
+    next(own_data.rglob("*.jpg")).write_bytes(b"no image")
+    with pytest.raises(SystemExit, match="cannot be read") as raised:
+        tracked(OWN, f"data.root={own_data}", *STRICT)
+    assert "planted" not in str(raised.value)
+    assert "the upload is not complete" in caplog.text
 
 
 def test_project_and_entity_come_from_the_environment_and_secrets_reach_nothing(
