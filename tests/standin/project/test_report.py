@@ -79,6 +79,20 @@ def test_a_view_is_saved_and_a_report_compares_a_group(server, tracked, compare)
         assert (order["key"]["name"], order["ascending"]) == (BEST, METRICS[MONITOR] == "min")
 
 
+def test_a_report_finds_training_runs_of_another_job_type(server, tracked, compare, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setenv("WANDB_JOB_TYPE", "probe")
+        tracked("trainer.max_epochs=1", "tracking.log_data=null")
+        compare()
+    for runset in (runset for runsets in found(server.views[1].spec, "runSets") for runset in runsets):
+        (rule,) = runset["filters"]["filters"]
+        assert (rule["key"]["name"], rule["value"]) == ("jobType", "probe")
+    with pytest.raises(SystemExit, match=r"no such run, or its job type is not train\.\n.*tracking\.job_type="):
+        compare()
+    compare("tracking.job_type=probe")
+    assert len(server.views) == 4
+
+
 @pytest.mark.usefixtures("server")
 def test_runs_that_do_not_exist_are_named(compare):
     with pytest.raises(SystemExit, match="group=nothing: team/shape-sorter has no such run"):
