@@ -180,14 +180,20 @@ def test_the_commands_that_turn_wandb_off_are_obeyed(workplace, mode):
     assert client.requested_mode(tracking) == mode
 
 
-def test_names_and_tags_come_from_the_environment(tracked, monkeypatch):
+def test_names_and_tags_come_from_the_environment_unless_they_are_set(tracked, monkeypatch):
     values = {"NAME": "mine", "TAGS": "a,b", "JOB_TYPE": "probe", "PROJECT": "", "ENTITY": ""}
-    for name, value in values.items():
+    for name, value in (values | {"NOTES": "a note", "RUN_GROUP": "a-group"}).items():
         monkeypatch.setenv(f"WANDB_{name}", value)
+    keys = ("display_name", "job_type", "notes", "run_group")
     record = started(tracked("trainer.max_epochs=1"))
-    assert (record["display_name"], record["job_type"]) == ("mine", "probe")
+    assert [record[key] for key in keys] == ["mine", "probe", "a note", "a-group"]
     assert record["project"] == "{{ cookiecutter.project_slug }}"  # empty is unset
     assert record["tags"] == ["a", "b"]
+    names = ("name", "job_type", "notes", "group")
+    words = (*(f"tracking.{name}=own-{name}" for name in names), "tracking.tags=[own]")
+    record = started(tracked("trainer.max_epochs=1", *words))
+    assert [record[key] for key in keys] == [f"own-{name}" for name in names]
+    assert record["tags"] == ["own"]
 
 
 def test_a_finished_run_is_not_repeated_in_its_folder(tracked, workplace, monkeypatch):
@@ -500,14 +506,14 @@ def test_each_job_of_a_multirun_is_a_run(command, workplace):
     assert [exit_code(run) for run in runs] == [0, 0]
 
 
-def test_a_run_of_a_sweep_has_each_setting_once(tracked, workplace, monkeypatch):
+def test_a_run_of_a_sweep_has_its_settings_in_their_groups_too(tracked, workplace, monkeypatch):
     (workplace / "chosen.yaml").write_text("wandb_version: 1\noptimizer.lr: {value: 0.02}\n")
     monkeypatch.setenv("WANDB_SWEEP_ID", "abc")
     monkeypatch.setenv("WANDB_SWEEP_PARAM_PATH", str(workplace / "chosen.yaml"))
     run = tracked("optimizer.lr=0.02", "trainer.max_epochs=1")
     stored = config(run)
     assert stored["optimizer.lr"] == 0.02
-    assert "lr" not in stored["optimizer"]
+    assert stored["optimizer"]["lr"] == 0.02  # the axes of a report are made of groups
     assert stored["trainer"]["max_epochs"] == 1
     assert "lr=0.02" in started(run)["display_name"]
 
