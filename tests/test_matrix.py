@@ -252,11 +252,13 @@ def test_the_modules_that_the_sorting_of_imports_names_exist(project: Project) -
         assert [*(project.folder / "tests").rglob(f"{module}.py")], module
 
 
-def test_a_key_is_handed_on_only_where_it_is_wanted(project: Project) -> None:
+def test_key_and_address_are_handed_on_only_where_they_are_wanted(project: Project) -> None:
     if is_off(project, "use_wandb"):
         return
+    assert "WANDB_BASE_URL=https://" in project.text(".env.example")
     if not is_off(project, "use_docker"):
-        assert "WANDB_API_KEY" in yaml.safe_load(project.text("compose.yaml"))["services"]["train"]["environment"][0]
+        passed_on = yaml.safe_load(project.text("compose.yaml"))["services"]["train"]["environment"]
+        assert {"WANDB_API_KEY", "WANDB_BASE_URL"} <= {*passed_on}
         assert "WANDB" not in project.text("Dockerfile")
     if not is_off(project, "ci"):
         assert "WANDB" not in project.text(".github/workflows/ci.yml")
@@ -264,6 +266,8 @@ def test_a_key_is_handed_on_only_where_it_is_wanted(project: Project) -> None:
         steps = read_yaml(project.folder / ".github" / "workflows" / "train.yml")["jobs"]["train"]["steps"]
         with_key = [step["name"] for step in steps if "secrets.WANDB_API_KEY" in str(step)]
         assert with_key == ["Say so where there is no key", "Train"]
+        (train,) = [step for step in steps if step.get("name") == "Train"]
+        assert train["env"]["WANDB_BASE_URL"] == "${{ vars.WANDB_BASE_URL }}"
 
 
 @pytest.mark.parametrize(

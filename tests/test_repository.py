@@ -41,6 +41,17 @@ def test_no_command_to_paste_has_a_placeholder_that_a_shell_takes_for_a_redirect
     assert [line for line in lines if re.search("<[a-z]", line)] == []
 
 
+def test_tracking_uses_no_private_names_of_wandb() -> None:
+    """Those of the package's own classes begin with ``self._``; ``._type`` is a part of W&B's records."""
+    private = re.compile(r"(?<!\bself)\._(?!type\b)[a-z]|\bwandb\.sdk\b|\bx_[a-z_]+ *=")
+    files = sorted((ROOT / "{{cookiecutter.project_slug}}").rglob("tracking/*.py"))
+    assert len(files) > 20
+    for code in ("wandb.Api()._sweep", "from wandb.sdk import x", "wandb.Settings(x_primary=True)"):
+        assert private.search(code)
+    lines = [(path.name, line) for path in files for line in path.read_text(encoding="utf-8").splitlines()]
+    assert [line for line in lines if private.search(line[1])] == []
+
+
 def test_the_readme_explains_every_prompt() -> None:
     table = README[README.index("## The prompts") : README.index("Without questions")]
     assert set(re.findall(r"`([a-z_]+)`", table)) & set(OPTIONS) == set(OPTIONS)

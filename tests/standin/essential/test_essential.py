@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+import wandb
 from reading import file_of, history, logged
 from shape_sorter.task import MONITOR
 from shape_sorter.tracking import images
@@ -73,7 +74,7 @@ def test_an_offline_run_is_uploaded_by_the_command_that_the_log_names(server, tr
     assert model.files["best.ckpt"] == (run / "checkpoints" / "best.ckpt").read_bytes()
 
 
-@pytest.mark.parametrize("fault", ["unauthorized", "forbidden", "missing", "error"])
+@pytest.mark.parametrize("fault", ["unauthorized", "forbidden", "missing", "error", "new key"])
 def test_a_run_that_is_refused_in_the_middle_counts_as_not_arrived(
     server, tracked, workplace, caplog, monkeypatch, fault
 ):
@@ -81,7 +82,7 @@ def test_a_run_that_is_refused_in_the_middle_counts_as_not_arrived(
     original = images.ValidationImages.send
 
     def refused(self, trainer, samples):
-        server.fault = fault
+        server.fault = "unauthorized" if fault == "new key" else fault
         original(self, trainer, samples)
 
     with monkeypatch.context() as patched:
@@ -90,14 +91,42 @@ def test_a_run_that_is_refused_in_the_middle_counts_as_not_arrived(
     assert (run / "metrics.json").is_file()
     assert caplog.text.count("the upload is not complete") == 1
     server.fault = None
+    if fault == "new key":
+        monkeypatch.setenv("WANDB_API_KEY", "rotated0" * 5)
     upload(caplog, workplace)
     received = server.runs[run.name]
     assert received.state == "finished"
-    assert {row["epoch"] for row in received.history if MONITOR in row} == {0, 1}
+    assert [row["epoch"] for row in received.history if MONITOR in row] == [0, 1]
     files = {path.name for path in file_of(run).parent.glob("files/media/images/**/*.jpg")}
     assert files
     assert files <= {name.split("/")[-1] for name in received.files}
     assert "logging the model failed" in caplog.text  # it stays in the run folder
+
+
+@pytest.mark.parametrize(("code", "state"), [(0, "crashed"), (0, "failed"), (1, "crashed"), (1, "running")])
+def test_a_run_whose_end_the_server_lacks_counts_as_not_arrived(
+    server, tracked, workplace, caplog, monkeypatch, code, state
+):
+    """The server answers again when the run ends, but has not heard of it for some time."""
+    caplog.set_level("INFO")
+    original = wandb.Run.finish
+
+    def finish(self, exit_code):
+        original(self, exit_code=code)
+        (run,) = server.runs.values()
+        run.complete, run.exit_code, run.crashed = state == "failed", 1, state == "crashed"
+
+    monkeypatch.setattr(wandb.Run, "finish", finish)
+    if code:
+        monkeypatch.setattr(images.ValidationImages, "send", lambda *_: sys.exit(code))
+        with pytest.raises(SystemExit):
+            tracked("trainer.max_epochs=1")
+    else:
+        tracked("trainer.max_epochs=1")
+    assert caplog.text.count("the upload is not complete (the server has not received the end of the run)") == 1
+    upload(caplog, workplace)
+    (received,) = server.runs.values()
+    assert received.state == ("failed" if code else "finished")
 
 
 @pytest.mark.parametrize("fault", ["unauthorized", "hang", "refused", "no key"])

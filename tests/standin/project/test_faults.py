@@ -58,6 +58,42 @@ def test_strict_tracking_fails_instead(server, tracked, workplace):
     assert not list(workplace.glob("runs/*/metrics.json"))
 
 
+def test_strict_tracking_fails_at_the_end_if_the_upload_is_not_complete(server, tracked, workplace, monkeypatch):
+    original = wandb.Run.finish
+
+    def finish(self, **words):
+        original(self, **words)
+        del server.runs[self.id].history[-1]  # as if the connection had broken
+
+    with monkeypatch.context() as patched:
+        patched.setattr(wandb.Run, "finish", finish)
+        with pytest.raises(SystemExit, match=r"the upload is not complete \(the server lacks 1 of \d+ rows\)\. To"):
+            tracked(*QUICK, "tracking.strict=true")
+    (run,) = (workplace / "runs").iterdir()
+    assert results(run)
+    assert sync(workplace / "runs") == []
+    assert len(server.runs[run.name].history) == len(history(run))
+
+
+def test_a_training_does_not_wait_for_the_upload_of_its_data(server, tracked, monkeypatch, caplog):
+    caplog.set_level("INFO")
+    server.fault = "storage"
+    original = images.ValidationImages.send
+
+    def send(self, trainer, samples):
+        server.fault = None  # the training has begun
+        original(self, trainer, samples)
+
+    monkeypatch.setattr(images.ValidationImages, "send", send)
+    run = tracked("trainer.max_epochs=1", "tracking.init_timeout=1")
+    assert results(run)
+    assert "data-shapes is not uploaded yet; the command goes on meanwhile" in caplog.text
+    (data,) = [artifact for artifact in server.artifacts if artifact.type == "dataset"]
+    assert data.state == "COMMITTED"
+    assert server.runs[run.name].used == [data]
+    assert list(run.glob("wandb/run-*/complete"))
+
+
 def test_a_full_disk_is_reported_once(tracked, monkeypatch, caplog, capfd):
     caplog.set_level("INFO")
 

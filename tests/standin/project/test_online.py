@@ -34,6 +34,7 @@ def test_a_training_an_evaluation_and_a_prediction_arrive_with_their_lineage(ser
     assert link in caplog.text
     trained = server.runs[run.name]
     assert (trained.state, trained.tags) == ("finished", ["a-tag"])
+    assert trained.name.split()[-2:] == [OWN.split("=")[1], run.name.rsplit("_")[-1]]
     assert trained.config["model"]["backbone"] == "test_resnet"
     scores = [row[MONITOR] for row in trained.history if MONITOR in row]
     assert [row["epoch"] for row in trained.history if MONITOR in row] == [0, 1]
@@ -90,6 +91,14 @@ def test_a_training_starts_from_the_weights_of_an_artifact_which_is_an_input_of_
     assert server.runs[own.name].config["trained_in"] == first.name
     with pytest.raises(SystemExit, match="init=wandb:no-such-model:best cannot be fetched"):
         tracked(*words, "init=wandb:no-such-model:best")
+
+
+def test_a_run_that_several_processes_share_arrives(server, tracked, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "shared")
+    run = tracked("trainer.max_epochs=1", "tracking.log_data=null")
+    shared = server.runs[run.name]
+    assert shared.state == "finished"
+    assert [row["epoch"] for row in shared.history if MONITOR in row] == [0]
 
 
 def test_a_data_set_is_a_version_for_each_fingerprint(server, tracked, monkeypatch, workplace):

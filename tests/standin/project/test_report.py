@@ -79,6 +79,43 @@ def test_a_view_is_saved_and_a_report_compares_a_group(server, tracked, compare)
         assert (order["key"]["name"], order["ascending"]) == (BEST, METRICS[MONITOR] == "min")
 
 
+def test_a_report_of_a_sweep_shows_the_settings_that_the_sweep_varies(server, tracked, compare, workplace, monkeypatch):
+    for lr in (0.001, 0.01):
+        (workplace / "chosen.yaml").write_text(f"wandb_version: 1\noptimizer.lr: {{value: {lr}}}\n")
+        with monkeypatch.context() as patched:  # as the agent of the sweep does
+            patched.setenv("WANDB_SWEEP_ID", "abc")
+            patched.setenv("WANDB_RUN_ID", f"trial-{lr}")
+            patched.setenv("WANDB_PROJECT", "shape-sorter")
+            patched.setenv("WANDB_SWEEP_PARAM_PATH", str(workplace / "chosen.yaml"))
+            tracked(f"optimizer.lr={lr}", "trainer.max_epochs=1", "tracking.log_data=null")
+    tracked("optimizer.weight_decay=0.5", "trainer.max_epochs=1", "tracking.log_data=null")
+    compare("sweep=abc")
+    _, compared = server.views
+    assert compared.title == "Training runs of sweep abc"
+    (axes,) = panels(compared.spec, "Parallel Coordinates Plot")
+    accessors = [axis["accessor"] for axis in axes["columns"]]
+    assert accessors == ["config:optimizer.value.lr", f"summary:{BEST}"]
+    trials = [run for run in server.runs.values() if run.sweep == "abc"]
+    assert [run.raw_config["optimizer"]["value"]["lr"] for run in trials] == [0.001, 0.01]
+    for runset in (runset for runsets in found(compared.spec, "runSets") for runset in runsets):
+        rules = {part["key"]["name"]: part["value"] for part in runset["filters"]["filters"]}
+        assert rules == {"sweep": "abc", "jobType": "train"}
+
+
+def test_a_report_finds_training_runs_of_another_job_type(server, tracked, compare, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setenv("WANDB_JOB_TYPE", "probe")
+        tracked("trainer.max_epochs=1", "tracking.log_data=null")
+        compare()
+    for runset in (runset for runsets in found(server.views[1].spec, "runSets") for runset in runsets):
+        (rule,) = runset["filters"]["filters"]
+        assert (rule["key"]["name"], rule["value"]) == ("jobType", "probe")
+    with pytest.raises(SystemExit, match=r"no such run, or its job type is not train\.\n.*tracking\.job_type="):
+        compare()
+    compare("tracking.job_type=probe")
+    assert len(server.views) == 4
+
+
 @pytest.mark.usefixtures("server")
 def test_runs_that_do_not_exist_are_named(compare):
     with pytest.raises(SystemExit, match="group=nothing: team/shape-sorter has no such run"):

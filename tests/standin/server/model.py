@@ -42,6 +42,7 @@ class Run:
     logged: list["Artifact"] = field(default_factory=list)
     exit_code: int | None = None
     complete: bool = False
+    crashed: bool = False
     resumed: bool = False
 
     @property
@@ -58,7 +59,7 @@ class Run:
     @property
     def state(self) -> str:
         if not self.complete:
-            return "running"
+            return "crashed" if self.crashed else "running"
         return "finished" if self.exit_code == 0 else "failed"
 
 

@@ -18,7 +18,7 @@ def upsert_run(state: State, args: Json) -> Json:
     run = state.runs[run_id]
     if run_id in state.asked_to_resume:
         state.asked_to_resume.remove(run_id)
-        run.resumed, run.complete, run.exit_code = True, False, None
+        run.resumed, run.complete, run.crashed, run.exit_code = True, False, False, None
     changes = {
         "name": args.get("displayName") or args.get("display_name"),
         "group": args.get("groupName"),

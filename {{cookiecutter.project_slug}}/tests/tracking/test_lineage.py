@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -9,6 +10,7 @@ from {{ cookiecutter.package_name }}.task import MONITOR
 from {{ cookiecutter.package_name }}.tracking import registry
 
 from reading import artifacts, config, entries, history
+from small import OWN
 from tracked import PLAIN
 
 
@@ -47,6 +49,66 @@ def test_evaluate_and_predict_record_their_data_and_their_checkpoint(recorded, t
             for artifact in artifacts(run, kind):
                 staged = [Path(path) for path in entries(artifact).values() if path]
                 assert all(path.is_relative_to(run) and path.is_file() for path in staged)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("train", (OWN, "data.root=wandb:data-own:latest")),
+        ("evaluate", ("checkpoint=wandb:model-own:best",)),
+        ("predict", ("checkpoint=wandb:model-own:best", "source=photos")),
+    ],
+)
+def test_without_the_package_an_artifact_cannot_be_fetched(command, monkeypatch, name, words):
+    monkeypatch.setattr(registry, "installed", lambda: False)
+    with pytest.raises(
+        SystemExit, match=r"^\n\S+=wandb:\S+: wandb is not installed\. .*uv sync\n$"
+    ):
+        command(name, *words)
+
+
+class Stored:
+    """A data set on the server, with one file."""
+
+    def __init__(self, **metadata):
+        self.metadata = metadata
+        self.manifest = SimpleNamespace(entries={"data/1.jpg": None})
+
+    def artifact(self, name):
+        return self
+
+    def download(self, folder):
+        path = Path(folder) / "data" / "1.jpg"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"stored")
+
+    collection = SimpleNamespace(name="data-own")
+    version, digest, source_qualified_name = "v0", "0123456789", "team/project/data-own:v0"
+
+
+@pytest.mark.parametrize("left", ["nothing", "link", "folder"])
+@pytest.mark.parametrize("described", ["original", "stored", None])
+def test_fetched_data_do_not_depend_on_what_an_interrupted_attempt_has_left(
+    workplace, monkeypatch, left, described
+):
+    for name in ("original", "stored"):
+        (workplace / name).mkdir()
+        (workplace / name / "1.jpg").write_bytes(name.encode())
+    facts = {"root": str(workplace / "original")}
+    if described:
+        facts["fingerprint"] = registry.fingerprint(workplace / described)
+    monkeypatch.setattr(registry, "public_api", lambda _: Stored(**facts))
+    data = Path("artifacts/data-own-v0-01234567/data")
+    if left == "folder":
+        data.mkdir(parents=True)
+        (data / "1.jpg").write_bytes(b"sto")
+    if left == "link":
+        data.parent.mkdir(parents=True)
+        data.symlink_to(workplace / "original")
+    assert registry.fetch_data("wandb:data-own:v0", None) == data
+    assert data.is_symlink() == (described == "original")
+    assert (data / "1.jpg").read_text() == (described or "stored")
+    assert (workplace / "original" / "1.jpg").read_text() == "original"
 
 
 def test_the_fingerprint_changes_with_names_sizes_and_annotations(tmp_path):

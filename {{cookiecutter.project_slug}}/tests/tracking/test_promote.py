@@ -71,3 +71,9 @@ def test_without_a_server_the_link_waits(tracked, promote):
 def test_a_mistake_is_named(words, message, promote, workplace):
     with pytest.raises(SystemExit, match=message):
         promote(*words)
+
+
+def test_without_the_package_a_line_says_what_to_do(promote, workplace, monkeypatch):
+    monkeypatch.setitem(main.__globals__, "installed", lambda: False)
+    with pytest.raises(SystemExit, match=r"^\npromote needs the package wandb.* uv sync\n$"):
+        promote("checkpoint=nothing", "alias=production")

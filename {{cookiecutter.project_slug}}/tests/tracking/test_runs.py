@@ -53,6 +53,7 @@ from small import OWN, SHAPES, composed
 from tracked import KEY, PLAIN, TRACKED
 
 TEST = MONITOR.replace("val", "test")
+STRICT = ("tracking.strict=true", "tracking.mode=offline")
 
 
 def test_identity_and_settings_reach_the_run(recorded):
@@ -179,14 +180,20 @@ def test_the_commands_that_turn_wandb_off_are_obeyed(workplace, mode):
     assert client.requested_mode(tracking) == mode
 
 
-def test_names_and_tags_come_from_the_environment(tracked, monkeypatch):
+def test_names_and_tags_come_from_the_environment_unless_they_are_set(tracked, monkeypatch):
     values = {"NAME": "mine", "TAGS": "a,b", "JOB_TYPE": "probe", "PROJECT": "", "ENTITY": ""}
-    for name, value in values.items():
+    for name, value in (values | {"NOTES": "a note", "RUN_GROUP": "a-group"}).items():
         monkeypatch.setenv(f"WANDB_{name}", value)
+    keys = ("display_name", "job_type", "notes", "run_group")
     record = started(tracked("trainer.max_epochs=1"))
-    assert (record["display_name"], record["job_type"]) == ("mine", "probe")
+    assert [record[key] for key in keys] == ["mine", "probe", "a note", "a-group"]
     assert record["project"] == "{{ cookiecutter.project_slug }}"  # empty is unset
     assert record["tags"] == ["a", "b"]
+    names = ("name", "job_type", "notes", "group")
+    words = (*(f"tracking.{name}=own-{name}" for name in names), "tracking.tags=[own]")
+    record = started(tracked("trainer.max_epochs=1", *words))
+    assert [record[key] for key in keys] == [f"own-{name}" for name in names]
+    assert record["tags"] == ["own"]
 
 
 def test_a_finished_run_is_not_repeated_in_its_folder(tracked, workplace, monkeypatch):
@@ -327,8 +334,16 @@ def test_whatever_wandb_raises_ends_with_one_line_and_not_the_training(
     assert len([text for text in caplog.messages if "planted" in text]) == 1
 
 
-def test_a_run_that_cannot_be_finished_is_reported_in_one_line(tracked, monkeypatch, caplog):
-    caplog.set_level("INFO")
+def test_strict_tracking_needs_the_package(tracked, workplace, monkeypatch):
+    monkeypatch.setattr(client, "installed", lambda: False)
+    with pytest.raises(SystemExit, match="strict=true: wandb is not installed"):
+        tracked("tracking.strict=true")
+    assert not list(workplace.glob("runs/*/checkpoints"))
+
+
+@pytest.fixture
+def cannot_finish(monkeypatch):
+    """The first call that finishes a W&B run fails."""
     finish, calls = wandb.Run.finish, []
 
     def fail_once(*words, **options):
@@ -338,10 +353,36 @@ def test_a_run_that_cannot_be_finished_is_reported_in_one_line(tracked, monkeypa
             raise RuntimeError("planted")
 
     monkeypatch.setattr(wandb.Run, "finish", fail_once)
+
+
+@pytest.mark.usefixtures("cannot_finish")
+def test_a_run_that_cannot_be_finished_is_reported_in_one_line(tracked, caplog):
+    caplog.set_level("INFO")
     run = tracked("trainer.max_epochs=1")
     assert TEST in json.loads((run / "metrics.json").read_text())
     (line,) = [text for text in caplog.messages if "planted" in text]
     assert "the upload is not complete" in line
+
+
+@pytest.mark.usefixtures("cannot_finish")
+def test_strict_tracking_fails_when_all_results_are_written(tracked, workplace):
+    with pytest.raises(SystemExit, match=r"upload is not complete .*planted") as raised:
+        tracked("trainer.max_epochs=1", *STRICT)
+    assert len(str(raised.value).strip().splitlines()) == 1
+    (run,) = (workplace / "runs").iterdir()
+    assert TEST in json.loads((run / "metrics.json").read_text())
+    assert (run / "checkpoints" / "best.ckpt").is_file()
+    assert exit_code(run) == 0
+
+
+@pytest.mark.usefixtures("cannot_finish")
+def test_strict_tracking_does_not_hide_why_a_training_has_failed(tracked, own_data, caplog):
+    caplog.set_level("INFO")
+    next(own_data.rglob("*.jpg")).write_bytes(b"no image")
+    with pytest.raises(SystemExit, match="cannot be read") as raised:
+        tracked(OWN, f"data.root={own_data}", *STRICT)
+    assert "planted" not in str(raised.value)
+    assert "the upload is not complete" in caplog.text
 
 
 def test_project_and_entity_come_from_the_environment_and_secrets_reach_nothing(
@@ -465,14 +506,14 @@ def test_each_job_of_a_multirun_is_a_run(command, workplace):
     assert [exit_code(run) for run in runs] == [0, 0]
 
 
-def test_a_run_of_a_sweep_has_each_setting_once(tracked, workplace, monkeypatch):
+def test_a_run_of_a_sweep_has_its_settings_in_their_groups_too(tracked, workplace, monkeypatch):
     (workplace / "chosen.yaml").write_text("wandb_version: 1\noptimizer.lr: {value: 0.02}\n")
     monkeypatch.setenv("WANDB_SWEEP_ID", "abc")
     monkeypatch.setenv("WANDB_SWEEP_PARAM_PATH", str(workplace / "chosen.yaml"))
     run = tracked("optimizer.lr=0.02", "trainer.max_epochs=1")
     stored = config(run)
     assert stored["optimizer.lr"] == 0.02
-    assert "lr" not in stored["optimizer"]
+    assert stored["optimizer"]["lr"] == 0.02  # the axes of a report are made of groups
     assert stored["trainer"]["max_epochs"] == 1
     assert "lr=0.02" in started(run)["display_name"]
 

@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from threading import Thread
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -17,7 +18,7 @@ from ..settings.stored_settings import completed
 from ..settings.tracking import split_trackers
 from ..task import build_datasets
 from .artifacts import log_files
-from .client import package
+from .client import package, say
 from .logger import RunLogger
 from .pending import PENDING, postpone
 from .registry import DATA, SOURCE, fingerprint
@@ -68,11 +69,33 @@ def log_data(logger: RunLogger, settings: Settings, datasets: Datasets) -> None:
             else:
                 artifact = _data_artifact(logger, settings, datasets, data_id)
                 action["digest"] = artifact.digest
-                run.use_artifact(artifact, aliases=[data_id])
+                _upload(logger, artifact, data_id)
         except Exception:
             postpone(logger.run, action)
             raise
         logger.artifacts.append(action)
+
+
+def _upload(logger: RunLogger, artifact: Any, data_id: str) -> None:
+    """Log the artifact of a data set; what takes longer than the start may take goes on meanwhile.
+
+    The end of the run checks that the server has it.
+    """
+    errors: list[Exception] = []
+
+    def upload() -> None:
+        try:
+            logger.experiment.use_artifact(artifact, aliases=[data_id])
+        except Exception as error:  # noqa: BLE001 - raised again unless it is late
+            errors.append(error)
+
+    thread = Thread(target=upload, daemon=True)  # W&B itself waits without a limit
+    thread.start()
+    thread.join(logger.tracking.init_timeout)
+    if errors:
+        raise errors[0]
+    if thread.is_alive():
+        say(f"W&B: {artifact.name} is not uploaded yet; the command goes on meanwhile.")
 
 
 def _data_artifact(logger: RunLogger, settings: Settings, datasets: Datasets, data_id: str) -> Any:

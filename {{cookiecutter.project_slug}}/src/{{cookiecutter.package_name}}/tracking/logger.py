@@ -6,7 +6,6 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from functools import reduce
 from typing import Any
 
 from lightning.pytorch.loggers import WandbLogger
@@ -62,10 +61,6 @@ class RunLogger(WandbLogger):
         words = sys.argv
         sys.argv = [words[0], *map(without_secrets, words[1:])]  # W&B records them
         try:
-            if SWEEP in os.environ:  # the agent records its parameters by their dotted names
-                for key in self.experiment.config.keys():  # noqa: SIM118 - it is not a mapping
-                    *groups, name = key.split(".")
-                    reduce(lambda tree, group: tree.get(group, {}), groups, config).pop(name, None)
             self.experiment.config.update(config, allow_val_change=True)
             # Rows of metrics.csv that W&B may lack because it was killed or off. If its files are
             # missing here and the server knows the run, it may have these rows: none is logged.

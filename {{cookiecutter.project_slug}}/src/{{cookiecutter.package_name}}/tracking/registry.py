@@ -3,6 +3,7 @@
 import hashlib
 import math
 import os
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -93,11 +94,13 @@ def _download_data(artifact: Any, folder: Path) -> None:
     Raises:
         UsageError: if the artifact only refers to data that are not on this machine.
     """
-    facts = artifact.metadata
-    original = Path(facts.get("root", "")).absolute()
-    if facts.get("root") and original.is_dir() and fingerprint(original) == facts["fingerprint"]:
-        (folder / DATA).unlink(missing_ok=True)
-        (folder / DATA).symlink_to(original, target_is_directory=True)
+    facts, data = artifact.metadata, folder / DATA
+    original, version = Path(facts.get("root", "")).absolute(), facts.get("fingerprint")
+    if data.is_symlink():  # of an earlier attempt; a download would overwrite the original
+        data.unlink()
+    if facts.get("root") and original.is_dir() and fingerprint(original) == version:
+        shutil.rmtree(data, ignore_errors=True)  # of a download that was interrupted
+        data.symlink_to(original, target_is_directory=True)
     elif facts.get("log_data") == "reference":
         raise UsageError(
             f"the artifact refers to {original}, which is not on this machine or has changed.\n"
@@ -105,7 +108,7 @@ def _download_data(artifact: Any, folder: Path) -> None:
         )
     else:
         has_folder = any(name.startswith(f"{DATA}/") for name in artifact.manifest.entries)
-        artifact.download(str(folder if has_folder else folder / DATA))
+        artifact.download(str(folder if has_folder else data))
 
 
 def fingerprint(root: Path) -> str:

@@ -1,5 +1,6 @@
 """The command ``wandb-report``: a saved view of the project, and a report that compares runs."""
 
+import os
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -68,15 +69,19 @@ def run_report(settings: ReportSettings) -> list[str]:
     entity, project = settings.tracking.entity or api.default_entity, settings.tracking.project
     chosen = {"group": settings.group, "sweep": settings.sweep}
     filters = {name: value for name, value in chosen.items() if value}
-    runs = list(api.runs(f"{entity}/{project}", filters=filters | {"jobType": "train"}))
+    job = settings.tracking.job_type or os.environ.get("WANDB_JOB_TYPE", "train")
+    runs = list(api.runs(f"{entity}/{project}", filters=filters | {"jobType": job}))
     if not runs:
         of_what = " ".join(f"{name}={value}" for name, value in filters.items())
-        raise UsageError(f"{of_what or 'wandb-report'}: {entity}/{project} has no such run.")
+        raise UsageError(
+            f"{of_what or 'wandb-report'}: {entity}/{project} has no such run, or its job type is "
+            f"not {job}.\nTo name another one: tracking.job_type=<job type>"
+        )
     monitor = monitored({name for run in runs for name in dict(run.summary)})
     place = {"entity": str(entity), "project": str(project)}
     return [
         _view(place, monitor).save().url,
-        _comparison(place, filters, monitor, varied([run.config for run in runs])).save().url,
+        _comparison(place, filters, job, monitor, varied([run.config for run in runs])).save().url,
     ]
 
 
@@ -111,7 +116,11 @@ def _view(place: dict[str, str], monitor: str) -> Any:
 
 
 def _comparison(
-    place: dict[str, str], filters: dict[str, str], monitor: str, settings: Sequence[str]
+    place: dict[str, str],
+    filters: dict[str, str],
+    job: str,
+    monitor: str,
+    settings: Sequence[str],
 ) -> Any:
     """Return a report: the best runs, the settings that vary, their importance, and images."""
     import wandb_workspaces.reports.v2 as wr  # noqa: PLC0415 - it may be missing
@@ -122,7 +131,7 @@ def _comparison(
     runs = wr.Runset(
         **place,
         name="Training runs",
-        filters=expr.And(*chosen, expr.Metric("JobType") == "train"),
+        filters=expr.And(*chosen, expr.Metric("JobType") == job),
         order=[wr.OrderBy(wr.SummaryMetric(best), ascending=METRICS[monitor] == "min")],
         pinned_columns=[f"summary:{best}"],
     )

@@ -106,6 +106,8 @@ def wandb_run(
 def _opened(tracking: WandbSettings, settings: Settings, run: Run, job: str) -> RunLogger | None:
     """Open the run; if it is not tracked, say why and return None."""
     if not client.installed():
+        if tracking.strict:
+            raise UsageError("tracking.strict=true: wandb is not installed. Install it: uv sync")
         client.say("wandb is not installed: this run is not tracked. To track: uv sync")
         return None
     state = environment()
@@ -166,32 +168,23 @@ def _start(tracking: WandbSettings, run: Run, **described: Any) -> RunLogger | N
 
 
 def _close(logger: RunLogger, error: BaseException | None) -> None:
-    """Finish the W&B run with its exit code, and say if the upload is not complete."""
+    """Finish the W&B run with its exit code, and say if the upload is not complete.
+
+    Raises:
+        UsageError: if it is not, the command has succeeded, and ``tracking.strict`` is true.
+    """
     code = 0 if error is None else 1  # W&B derives the state of the run from it
     if isinstance(error, SystemExit):  # by a signal; that of Lightning after SIGTERM has no code
         code = error.code if isinstance(error.code, int) else 143
-    with logger.guarded("recording the end of the run"):
-        if error and code:
-            logger.experiment.summary["failure"] = client.reason(error)
-        elif "failure" in logger.experiment.summary.keys():  # noqa: SIM118
-            del logger.experiment.summary["failure"]  # of the session that this one has continued
-        # ~ if cookiecutter.scope == "complete"
-        if isinstance(error, Exception) and logger.tracking.alerts.failed:
-            send_alert(logger, "Run failed", f"{logger.run.id}: {client.reason(error)}", "ERROR")
-        # A sweep starts a preempted trial again. It ends trials itself, by SIGTERM.
-        ended = SWEEP in os.environ and getattr(error, "signum", signal.SIGTERM) == signal.SIGTERM
-        if code == 143 and not ended:
-            logger.experiment.mark_preempting()
-        # ~ endif
     try:
+        with logger.guarded("recording the end of the run"):
+            _record_end(logger, error, code)
         # ~ if cookiecutter.scope == "essential"
         log_best_model(logger)
         # ~ endif
         problem = _finish(logger, code)
-    except Exception as failure:  # wandb raises many kinds
+    except Exception as failure:  # noqa: BLE001 - wandb raises many kinds
         client.abandon()
-        if logger.tracking.strict:
-            raise
         problem = client.reason(failure)
     if problem is not None:
         # ~ if cookiecutter.scope == "complete"
@@ -199,7 +192,30 @@ def _close(logger: RunLogger, error: BaseException | None) -> None:
             postpone(logger.run, action)
         # ~ endif
         fix = client.how_to_upload(logger.run)
-        client.say(f"W&B: the upload is not complete ({problem}). {fix}")
+        line = f"W&B: the upload is not complete ({problem}). {fix}"
+        if logger.tracking.strict and error is None:
+            raise UsageError(line)
+        client.say(line)
+
+
+def _record_end(logger: RunLogger, error: BaseException | None, code: int) -> None:
+    # ~ if cookiecutter.scope == "complete"
+    """Record why the run has ended, and tell a sweep whether to start it again."""
+    # ~ else
+    """Record why the run has ended."""
+    # ~ endif
+    # ~ if cookiecutter.scope == "complete"
+    if isinstance(error, Exception) and logger.tracking.alerts.failed:
+        send_alert(logger, "Run failed", f"{logger.run.id}: {client.reason(error)}", "ERROR")
+    # A sweep starts a preempted trial again. It ends trials itself, by SIGTERM.
+    ended = SWEEP in os.environ and getattr(error, "signum", signal.SIGTERM) == signal.SIGTERM
+    if code == 143 and not ended:
+        logger.experiment.mark_preempting()
+    # ~ endif
+    if error and code:
+        logger.experiment.summary["failure"] = client.reason(error)
+    elif "failure" in logger.experiment.summary.keys():  # noqa: SIM118
+        del logger.experiment.summary["failure"]  # of the session that this one has continued
 
 
 def _finish(logger: RunLogger, code: int) -> str | None:
@@ -221,8 +237,10 @@ def _finish(logger: RunLogger, code: int) -> str | None:
 
 
     # ~ else
-    # A run that the server has refused, such as after a change of the key, ends as quickly.
-    if logger.wandb.Api(timeout=20).run(path).state != "running":
+    # A run that the server has refused, such as after a change of the key, ends as quickly. The
+    # server marks a run as crashed if it has not heard of it for some time.
+    state = logger.wandb.Api(timeout=20).run(path).state
+    if state == "finished" or (code and state not in {"running", "crashed"}):
         return None
     return "the server has not received the end of the run"
 
