@@ -111,12 +111,12 @@ def test_doctor_prints_draws_and_lists_every_issue(command, tmp_path, capsys):
             assert any(re.search(f"^{kind} .*{pattern}", line) for line in lines), pattern
     assert {issue["kind"] for issue in issues} == set(planted)
     printed = capsys.readouterr().out
-    # ~ if cookiecutter.task == "classification"
-    assert len(issues) == 4
-    assert "train has 46 images of ant, but 2 of bee" in printed
     command = f"uv run train data.image_size=32 .* {small.OWN} data.root={root} .*exclude={run}/"
     assert re.search(command, printed)
     assert " steps=" not in printed
+    # ~ if cookiecutter.task == "classification"
+    assert len(issues) == 4
+    assert "train has 46 images of ant, but 2 of bee" in printed
     excluded = (run / "exclude.txt").read_text().splitlines()
     wrong = ["train/ant/0.png", "val/bee/other.bmp", "train/ant/again.png", "train/ant/broken.png"]
     assert excluded == wrong

@@ -181,7 +181,8 @@ def _train_command(overrides: Sequence[str], word: str) -> str:
     """
     replaced = {*DoctorSettings.model_fields} - {*Settings.model_fields}
     replaced.add(word.partition("=")[0])
-    kept = (other for other in overrides if other.partition("=")[0].lstrip("+") not in replaced)
+    given = (other.removeprefix("++") for other in overrides)  # which ``launch`` has added
+    kept = (other for other in given if other.partition("=")[0] not in replaced)
     return shlex.join(["uv", "run", "train", *kept, word])
 
 
