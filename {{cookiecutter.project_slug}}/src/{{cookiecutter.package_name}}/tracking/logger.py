@@ -125,7 +125,13 @@ class RunLogger(WandbLogger):
 
 
 def metrics_logged(run: Run) -> set[tuple[int, str]]:
+    # ~ if cookiecutter.scope == "complete"
+    """Return step and name of what is in the files of W&B, when a run is resumed.
+
+    That is each metric and image, and at step 0 level and title of each alert.
+    # ~ else
     """Return step and name of each metric and image in the files of W&B, when a run is resumed.
+    # ~ endif
 
     ``metrics.csv`` does not tell, since W&B writes its files a little later.
     """
@@ -133,6 +139,11 @@ def metrics_logged(run: Run) -> set[tuple[int, str]]:
     for file in run.folder.glob("wandb/*run-*/*.wandb"):
         with suppress(ValueError):  # the file of a run that was killed may be empty
             for record in read_records(file):
+                # ~ if cookiecutter.scope == "complete"
+                if "alert" in record:
+                    alert = record["alert"]
+                    logged.add((0, f"{alert['level']}: {alert['title']}"))
+                # ~ endif
                 row = record.get("history", {}).get("item", {})
                 # An image has columns such as "val/predictions._type" and "val/predictions.path".
                 names = {name.removesuffix("._type") for name in row}

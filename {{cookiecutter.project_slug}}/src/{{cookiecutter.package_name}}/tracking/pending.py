@@ -55,13 +55,20 @@ def do_pending(run: Run) -> list[str]:
 
 
 def _do(run: Run, action: str, artifact: str, **arguments: Any) -> None:
-    """Carry out an action, as described in ``postpone``."""
-    tracking = run.settings["tracking"]
-    api = public_api(tracking)
+    """Carry out an action, as described in ``postpone``.
+
+    Raises:
+        ValueError: if the run is not on the server.
+    """
+    # The settings do not tell where the run is: it may have been resumed without tracking.
+    files = sessions(run.folder / "wandb")
+    remote = Session(files[-1]).fetch_run() if files else None
+    if remote is None:
+        raise ValueError(f"the server has no run that {run.folder / 'wandb'} records")
+    api = public_api({"project": remote.project, "entity": remote.entity})
     if action == "link":
         print(f"  {link(api, api.artifact(artifact), **arguments)}")
         return
-    remote = api.run(f"{tracking['project']}/{run.id}")
     if action == "log":
         _log_if_lost(run, remote, artifact, arguments)
         keep_latest(remote)

@@ -124,13 +124,14 @@ def _send_missing(session: Session, run: Any, held: Set[float]) -> None:
     """
     lacking = sorted(session.rows.keys() - held)
     folder, files = session.file.parent / "files", session.missing_files(run)
-    artifacts = session.missing_artifacts(run)
-    if session.end_has_arrived(run) and not (lacking or files or artifacts):
+    artifacts, config = session.missing_artifacts(run), session.missing_config(run)
+    if session.end_has_arrived(run) and not (lacking or files or artifacts or config):
         return
     summaries = [record.get("update", {}) for record in session.recorded("summary")]
     if not session.is_newest:
         summaries = [run.summary_metrics]  # of a later session
     with resumed_run(run, session.file.parents[1]) as resumed:
+        resumed.config.update(config, allow_val_change=True)
         for time_of_row in lacking:
             resumed.log(_unflattened(session.rows[time_of_row]))
         for name in files:
@@ -138,9 +139,8 @@ def _send_missing(session: Session, run: Any, held: Set[float]) -> None:
         for record in session.recorded("artifact"):
             if record.get("digest") in artifacts:
                 _log_recorded(resumed, record)
-        if len(lacking) == len(session.rows):  # nothing has arrived
-            for alert in session.recorded("alert"):
-                resumed.alert(alert["title"], alert["text"], alert["level"])
+        for alert in session.alerts_after(held):
+            resumed.alert(alert["title"], alert["text"], alert["level"])
         for summary in summaries:
             resumed.summary.update(_unflattened(summary))
 
