@@ -67,6 +67,13 @@ class RunLogger(WandbLogger):
                     *groups, name = key.split(".")
                     reduce(lambda tree, group: tree.get(group, {}), groups, config).pop(name, None)
             self.experiment.config.update(config, allow_val_change=True)
+            # ~ if cookiecutter.scope == "complete"
+            if not self.offline:
+                # With the first artifact, W&B checks the login, and does not record a row with a
+                # table if that fails. After this check, it records rows whatever the server says.
+                with suppress(Exception):
+                    self.experiment.use_artifact("none:none")
+            # ~ endif
             # Rows of metrics.csv that W&B may lack because it was killed or off. If its files are
             # missing here and the server knows the run, it may have these rows: none is logged.
             for row in read_metrics(run.metrics) if resumed or not self.experiment.resumed else []:
@@ -125,14 +132,12 @@ class RunLogger(WandbLogger):
 
 
 def metrics_logged(run: Run) -> set[tuple[int, str]]:
-    # ~ if cookiecutter.scope == "complete"
-    """Return step and name of what is in the files of W&B, when a run is resumed.
-
-    That is each metric and image, and at step 0 level and title of each alert.
-    # ~ else
     """Return step and name of each metric and image in the files of W&B, when a run is resumed.
-    # ~ endif
 
+    # ~ if cookiecutter.scope == "complete"
+    An alert is among them at step 0, with its level and title as the name.
+
+    # ~ endif
     ``metrics.csv`` does not tell, since W&B writes its files a little later.
     """
     logged: set[tuple[int, str]] = set()

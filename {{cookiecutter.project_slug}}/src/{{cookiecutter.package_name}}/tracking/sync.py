@@ -12,12 +12,14 @@ import sys
 import time
 from collections.abc import Mapping, Set
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from ..run.folder import Run
 from ..run.signals import Interrupted, interruptible
 from .client import installed, package, reason, wandb_command
 from .pending import PENDING, do_pending, is_file_in, keep_latest, log_version, resumed_run
+from .stored_tables import TABLE, restored
 from .upload_status import COMPLETE, Session, missing_on_server, sessions, times_of_rows
 
 RECENT_SECONDS = 60  # a file changed since then, without an exit record, is a running run
@@ -164,6 +166,13 @@ def _unflattened(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _log_recorded(resumed: Any, record: Mapping[str, Any]) -> None:
     """Log an artifact from the record that the run has of it."""
+    if record["type"] == "run_table":  # which only W&B itself can log as an artifact
+        entries = record["manifest"]["contents"]
+        files = {entry["path"]: Path(entry["local_path"]) for entry in entries}
+        (name,) = (path for path in files if path.endswith(TABLE))
+        with TemporaryDirectory() as folder:
+            resumed.log({name.removesuffix(TABLE): restored(files, Path(folder))})
+        return
     facts = json.loads(record.get("metadata") or "{}")
     artifact = package().Artifact(record["name"], record["type"], metadata=facts)
     for entry in record["manifest"]["contents"]:
