@@ -29,27 +29,36 @@ def main() -> None:
     """Run the command ``wandb-sync``."""
     parser = argparse.ArgumentParser("wandb-sync", description=__doc__)
     parser.add_argument("runs", nargs="?", type=Path, default=Path("runs"), help="the runs' folder")
-    runs: Path = parser.parse_args().runs
+    parser.add_argument(
+        "--again", action="store_true", help="also ask for the runs that the server had completely"
+    )
+    given = parser.parse_args()
+    runs: Path = given.runs
     if not installed():
         sys.exit("\nwandb-sync needs the package wandb. Install it: uv sync\n")
     if not runs.is_dir():
         sys.exit(f"\n{runs} is not a folder. Name the folder of the runs: wandb-sync runs\n")
     try:
         with interruptible():
-            sys.exit(1 if sync(runs) else 0)
+            sys.exit(1 if sync(runs, again=given.again) else 0)
     except Interrupted as error:
         print(f"\nwandb-sync was {error}. The same command uploads the rest.\n", file=sys.stderr)
         raise
 
 
-def sync(runs: Path) -> list[str]:
+def sync(runs: Path, *, again: bool = False) -> list[str]:
     """Upload each session that is not marked as complete, then carry out the pending actions.
+
+    With ``again``, the marks are removed before: the server may have lost what it had.
 
     Returns:
         A line for each run or action that failed, with the reason.
     """
     remaining, incomplete = [], set()
     recorded = [file for folder in sorted(runs.glob("*/wandb")) for file in sessions(folder)]
+    if again:
+        for file in recorded:
+            (file.parent / COMPLETE).unlink(missing_ok=True)
     files = [file for file in recorded if not (file.parent / COMPLETE).exists()]
     for file in files:
         print(f"  {file.parent}")
