@@ -1,13 +1,16 @@
 """``wandb-sync``: a run is marked as uploaded only if all of it has arrived."""
 
+import json
 import os
 import shutil
 import signal
+import time
 
+import numpy as np
 import pytest
 import wandb
 from reading import artifacts, entries, file_of, history, logged
-from server import Server
+from server import FAULTS, Server
 from shape_sorter import train
 from shape_sorter.clusters.preemption import Preemption
 from shape_sorter.run.folder import Run
@@ -15,7 +18,7 @@ from shape_sorter.task import METRICS, MONITOR
 from shape_sorter.tracking import images, lineage, pending, promote, sync, upload_status
 from shape_sorter.tracking.client import wandb_command
 from shape_sorter.training import trainer
-from tracked import KEY
+from tracked import KEY, teardown
 
 
 @pytest.fixture
@@ -59,8 +62,8 @@ def test_the_server_gets_only_what_it_lacks_of_a_run(server, offline, workplace,
 
     def received():
         (model,) = [artifact for artifact in server.artifacts if artifact.type == "model"]
-        assert sync.sync(workplace / "runs") == []
-        (folder / upload_status.COMPLETE).unlink()
+        assert sync.sync(workplace / "runs", again=True) == []
+        assert (folder / upload_status.COMPLETE).exists()
         held = server.runs[run.name]
         assert held.state == "finished"
         assert [row["_timestamp"] for row in held.history] == [row["_timestamp"] for row in rows]
@@ -78,6 +81,7 @@ def test_the_server_gets_only_what_it_lacks_of_a_run(server, offline, workplace,
     del held.files[next(name for name in held.files if name.startswith("media/images"))]
     held.logged = [artifact for artifact in held.logged if artifact.type != "model"]
     held.complete = False
+    server.alerts.clear()
     received()
     server.alerts.clear()
     server.runs.clear()  # another server, which knows nothing
@@ -142,7 +146,7 @@ def test_an_offline_session_that_arrives_after_a_later_one_leaves_summary_state_
     ((name, held),) = server.runs.items()
     before, config = received(), dict(held.config)
     assert {row["epoch"] for row in held.history if MONITOR in row} == {1, 2}
-    assert len(server.alerts) == 1
+    assert not server.alerts  # the first session has recorded it
     newest = upload_status.sessions(workplace / "runs" / name / "wandb")[-1]
     running = newest.parents[1] / f"run-99999999_000000-{name}"
     running.mkdir()
@@ -156,7 +160,7 @@ def test_an_offline_session_that_arrives_after_a_later_one_leaves_summary_state_
     assert held.config == config
     assert sorted(row["epoch"] for row in held.history if MONITOR in row) == [0, 1, 2]
     assert before[1:] == ("finished", {alias: before[2][alias] for alias in ("best", "last", "latest")})
-    assert [alert.run for alert in server.alerts] == [name, name]
+    assert [alert.run for alert in server.alerts] == [name]
 
 
 def test_runs_of_two_folders_with_the_same_id_are_not_mixed(server, offline, tracked, workplace, monkeypatch, caplog):
@@ -225,9 +229,10 @@ def test_a_run_that_loses_its_server_is_recorded_and_completed_later(server, tra
         assert another.unknown == []
 
 
-@pytest.mark.parametrize("fault", ["unauthorized", "forbidden", "missing", "error", "new key"])
+@pytest.mark.parametrize("log_data", ["reference", "null"])
+@pytest.mark.parametrize("fault", [*FAULTS, "new key"])
 def test_a_run_that_is_refused_in_the_middle_counts_as_not_arrived_until_sync_brings_all(
-    server, tracked, workplace, monkeypatch, caplog, fault
+    server, tracked, workplace, monkeypatch, caplog, fault, log_data
 ):
     caplog.set_level("INFO")
     original = images.ValidationImages.send
@@ -238,7 +243,7 @@ def test_a_run_that_is_refused_in_the_middle_counts_as_not_arrived_until_sync_br
 
     with monkeypatch.context() as patched:
         patched.setattr(images.ValidationImages, "send", refused)
-        run = tracked("trainer.max_epochs=2", "tracking.finish_timeout=3")
+        run = tracked("trainer.max_epochs=2", "tracking.finish_timeout=3", f"tracking.log_data={log_data}")
     (line,) = [text for text in caplog.messages if "the upload is not complete" in text]
     assert "uv run wandb-sync" in line
     assert not list(run.glob("wandb/run-*/complete"))
@@ -249,16 +254,26 @@ def test_a_run_that_is_refused_in_the_middle_counts_as_not_arrived_until_sync_br
     pending.postpone(Run(run), {"action": "link", "min_metric": None, "force": False, **link})
     assert sync.sync(workplace / "runs") == []
     received = server.runs[run.name]
+    charts = ["by_class", "confusion_matrix", "precision_recall", "predictions"]
     assert received.state == "finished"
-    assert len(received.history) == len(history(run))
+    times = [row["_timestamp"] for row in history(run)]
+    assert [row["_timestamp"] for row in received.history[: len(times)]] == times
+    own = [name for row in received.history[len(times) :] for name in row if name.startswith("test/")]
+    assert {name.removesuffix("_table") for name in own} <= {f"test/{name}" for name in charts}
     scores = logged(run, MONITOR)
     assert received.summary[MONITOR] == {"last": scores[-1], METRICS[MONITOR]: max(scores)}
     folder = file_of(run).parent / "files"
-    pictures = {path.relative_to(folder).as_posix() for path in folder.glob("media/images/**/*.jpg")}
-    assert pictures
-    assert pictures <= received.files.keys()
+    media = {path.relative_to(folder).as_posix(): path for path in folder.glob("media/**/*") if path.is_file()}
+    assert {path.suffix for path in media.values()} >= {".jpg", ".json"}
+    assert {name: received.files.get(name) for name in media} == {name: media[name].read_bytes() for name in media}
+    tables = [artifact for artifact in received.logged if artifact.type == "run_table"]
+    names = ["by_class", "confusion_matrix_table", "precision_recall_table", "predictions_table"]
+    assert sorted(name for table in tables for name in table.files if name.startswith("test/")) == [
+        f"test/{name}.table.json" for name in names
+    ]
     (model,) = [artifact for artifact in server.artifacts if artifact.type == "model"]
     assert model.files["best.ckpt"] == (run / "checkpoints" / "best.ckpt").read_bytes()
+    assert [artifact.type for artifact in received.used] == ([] if log_data == "null" else ["dataset"])
     assert server.links[0].artifact is model
     assert list(run.glob("wandb/run-*/complete"))
     assert sync.sync(workplace / "runs") == []
@@ -291,6 +306,122 @@ def test_a_data_set_that_could_not_be_logged_is_logged_later(server, tracked, wo
     assert received.used == [data]
     assert received.state == "finished"
     assert not (run / pending.PENDING).exists()
+
+
+@pytest.fixture
+def started(workplace, monkeypatch):
+    """A function that starts a run of W&B in a run folder, without a training."""
+
+    def start(**described):
+        folder = workplace / "runs" / "a-run"
+        folder.mkdir(parents=True)
+        monkeypatch.setenv("WANDB_DATA_DIR", str(folder / "wandb" / "data"))
+        quick = wandb.Settings(silent=True, console="off", finish_timeout=3, x_file_stream_transmit_interval=0.1)
+        return wandb.init(**{"project": "shapes", "id": folder.name, "dir": folder, "settings": quick} | described)
+
+    return start
+
+
+def end(run, code=0):
+    run.finish(exit_code=code)
+    teardown()  # it writes the files
+
+
+def wait_for(reached):
+    deadline = time.monotonic() + 60
+    while not reached():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("lost", ["server", "key"])
+def test_alerts_and_config_that_the_server_refused_arrive_later_and_no_alert_twice(
+    server, started, workplace, lost
+):
+    run = started(config={"data": {"name": "shapes"}, "kept": 1})
+    run.alert("first", "received", "WARN")
+    run.log({"loss": 2.0})
+    wait_for(lambda: server.runs["a-run"].history and server.alerts)
+    server.fault = "unauthorized"
+    if lost == "server":
+        run.log({"loss": 1.0})
+    run.alert("Run failed", "refused", "ERROR")
+    run.config.update({"data_fingerprint": "abc", "trained_in": "another"})
+    end(run, 1)
+    server.fault = None
+    held = server.runs["a-run"]
+    assert "trained_in" not in held.config
+    assert sync.sync(workplace / "runs") == []
+    assert [(alert.title, alert.level) for alert in server.alerts] == [("first", "WARN"), ("Run failed", "ERROR")]
+    assert held.config == {"data": {"name": "shapes"}, "kept": 1, "data_fingerprint": "abc", "trained_in": "another"}
+    assert [row["loss"] for row in held.history] == [2.0, 1.0][: len(held.history)]
+    assert held.state == "failed"
+
+
+def test_a_run_whose_config_alone_is_missing_is_not_marked_as_complete(server, started, workplace):
+    run = started()
+    run.config.update({"data_fingerprint": "old"})
+    end(run)
+    held = server.runs["a-run"]
+    (file,) = upload_status.sessions(workplace / "runs" / "a-run" / "wandb")
+    for lost, stale in (({}, "lacks 1 values of the config"), ({"value": "older"}, "such as data_fingerprint")):
+        held.raw_config["data_fingerprint"] = lost
+        assert stale in upload_status.missing_on_server(file)
+        assert sync.sync(workplace / "runs") == []
+        assert held.config["data_fingerprint"] == "old"
+        (file.parent / upload_status.COMPLETE).unlink()
+
+
+def test_a_table_that_the_server_has_lost_is_logged_again_with_its_images(server, started, workplace):
+    run = started(mode="offline")
+    drawn = {"box_data": [{"position": {"minX": 0, "maxX": 0.5, "minY": 0, "maxY": 0.5}, "class_id": 1}]}
+    masked = {"mask_data": np.eye(8, dtype=np.uint8)}
+    names = {"class_labels": {0: "circle", 1: "star"}}
+    over = {"boxes": {"target": drawn | names}, "masks": {"target": masked | names}}
+    image = wandb.Image(np.zeros((8, 8, 3), np.uint8), caption="a star", file_type="jpg", **over)
+    run.log({"test/own": wandb.Table(columns=["image", "loss"], data=[[image, 0.5], [image, 1.5]])})
+    end(run)
+    assert sync.sync(workplace / "runs") == []
+    held = server.runs["a-run"]
+    (before,) = held.logged
+    held.logged.clear()
+    assert sync.sync(workplace / "runs", again=True) == []
+    (after,) = held.logged
+    assert after.collection == before.collection
+
+    def content(table):
+        """The rows without the paths, with the images' files instead."""
+        rows = json.loads(table.files["test/own.table.json"])["data"]
+        for image, _ in rows:
+            image["path"] = table.files[image["path"]]
+            mask = image["masks"]["target"]
+            mask["path"] = table.files[mask["path"]]
+            image["classes"]["path"] = table.files[image["classes"]["path"]]
+        return rows
+
+    assert content(after) == content(before)
+    assert [row["test/own"]["nrows"] for row in held.history] == [2, 2]
+
+
+@pytest.mark.parametrize("project", ["shapes", None])
+@pytest.mark.parametrize("tracking", ["null", "[{_target_: another}]", "{tensorboard: {_target_: another}}"])
+def test_waiting_actions_are_done_where_the_run_is_whatever_it_was_resumed_with(
+    server, started, workplace, project, tracking
+):
+    run = started(project=project, mode="offline")
+    (workplace / "weights").write_text("of a model")
+    model = wandb.Artifact("model-a-run", "model", metadata={MONITOR: 0.5})
+    model.add_file("weights")
+    run.log_artifact(model, aliases=["best"])
+    end(run)
+    folder = Run(workplace / "runs" / "a-run")
+    folder.settings_file.write_text(f"tracking: {tracking}")
+    link = {"artifact": "model-a-run:best", "target": "wandb-registry-model/own", "alias": "production"}
+    pending.postpone(folder, {"action": "link", "min_metric": None, "force": False, **link})
+    pending.postpone(folder, {"action": "use", "artifact": "model-a-run:best"})
+    assert sync.sync(workplace / "runs") == []
+    assert server.links[0].artifact.collection == "model-a-run"
+    assert [artifact.collection for artifact in server.runs["a-run"].used] == ["model-a-run"]
 
 
 def test_a_link_that_the_server_refuses_is_made_later(server, tracked, workplace, monkeypatch, capsys):

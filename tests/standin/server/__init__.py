@@ -13,10 +13,11 @@ history, and bayes searches at random.
 """
 
 from .model import ENTITY, ORGANIZATION, Alert, Artifact, Link, Run, Sweep, View
-from .server import Server
+from .server import FAULTS, Server
 
 __all__ = [
     "ENTITY",
+    "FAULTS",
     "ORGANIZATION",
     "Alert",
     "Artifact",

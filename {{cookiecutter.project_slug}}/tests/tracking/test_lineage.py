@@ -6,8 +6,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from {{ cookiecutter.package_name }} import train
 from {{ cookiecutter.package_name }}.task import MONITOR
 from {{ cookiecutter.package_name }}.tracking import registry
+from {{ cookiecutter.package_name }}.training.trainer import checkpoint_callbacks
 
 from reading import artifacts, config, entries, history
 from small import OWN
@@ -30,6 +32,21 @@ def test_each_version_of_the_model_has_its_own_epoch_and_score(recorded):
     names = [next(name for name in entries(model) if "ckpt" in name) for model in models]
     assert [name.split("-")[0] for name in names] == ["epoch=0", "epoch=1", "last.ckpt"]
     assert {*models[-1]["aliases"]} == {"last", "latest"}
+
+
+def test_checkpoints_that_are_replaced_within_an_epoch_are_logged_too(tracked, monkeypatch):
+    def always_better(settings, run, **_):
+        return checkpoint_callbacks(settings, run, monitor="step", mode="max")
+
+    monkeypatch.setattr(train, "checkpoint_callbacks", always_better)
+    words = ("trainer.val_check_interval=0.25", "trainer.save_top_k=1", "tracking.log_model=all")
+    run = tracked("trainer.max_epochs=1", *words)
+    models = artifacts(run, "model")
+    names = [next(name for name in entries(model) if "ckpt" in name) for model in models]
+    assert [name.rpartition("-")[0] for name in names] == [
+        *(f"epoch=0-step={step}" for step in (1, 2, 3, 4)),
+        "",
+    ]
 
 
 def test_evaluate_and_predict_record_their_data_and_their_checkpoint(recorded, tracked):

@@ -47,7 +47,7 @@ def test_a_folder_that_does_not_exist_is_named(workplace, monkeypatch):
 
 
 def test_ctrl_c_ends_the_command_with_a_line(workplace, monkeypatch, capsys):
-    monkeypatch.setattr(sync, "sync", lambda _runs: os.kill(os.getpid(), signal.SIGINT))
+    monkeypatch.setattr(sync, "sync", lambda _runs, **_: os.kill(os.getpid(), signal.SIGINT))
     monkeypatch.setattr(sys, "argv", ["wandb-sync", str(workplace)])
     with pytest.raises(SystemExit) as ended:
         sync.main()

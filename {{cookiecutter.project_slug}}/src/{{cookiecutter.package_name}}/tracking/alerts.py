@@ -75,7 +75,10 @@ class MetricAlerts(Callback):
     def __init__(self, logger: RunLogger) -> None:
         self.logger = logger
         self.held: Counter[int] = Counter()  # for how many values in a row each rule has held
-        self.sent: set[int] = set()  # rules that have sent an alert
+        self.sent: set[int] = set()  # rules that have sent an alert, also before a resume
+        for index, rule in enumerate(logger.tracking.alerts.rules):
+            if (0, f"{rule.level}: {_title(rule)}") in logger.logged:
+                self.sent.add(index)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Send the alerts that the metrics of this validation cause."""
@@ -100,9 +103,12 @@ class MetricAlerts(Callback):
             self.held[index] = self.held[index] + 1 if COMPARE[rule.op](value, rule.value) else 0
             if self.held[index] >= rule.patience and not (rule.once and index in self.sent):
                 self.sent.add(index)
-                title = f"{rule.metric} {rule.op} {rule.value:g}"
                 text = f"{rule.metric} is {value:.4g} in {self.logger.run.id}"
-                send_alert(self.logger, title, text, rule.level)
+                send_alert(self.logger, _title(rule), text, rule.level)
+
+
+def _title(rule: AlertRule) -> str:
+    return f"{rule.metric} {rule.op} {rule.value:g}"
 
 
 def send_alert(

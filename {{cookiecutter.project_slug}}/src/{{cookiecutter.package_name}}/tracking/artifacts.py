@@ -19,11 +19,19 @@ class ModelArtifacts(Callback):
     def __init__(self, logger: RunLogger) -> None:
         self.logger = logger
         self.logged: set[tuple[Path, int]] = set()  # checkpoints and the times of their files
+        self.validated = False  # since the last training step
 
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Log the best checkpoints that the previous epoch has saved, with ``log_model=all``."""
-        if self.logger.tracking.log_model == "all":
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Look for checkpoints before the next step: Lightning saves them after this hook."""
+        self.validated = True
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Log the best checkpoints that a validation has saved, with ``log_model=all``."""
+        if self.validated and self.logger.tracking.log_model == "all":
             self._log_best_checkpoints(trainer)
+        self.validated = False
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the checkpoints."""

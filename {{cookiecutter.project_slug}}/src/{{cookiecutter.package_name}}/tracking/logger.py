@@ -62,6 +62,13 @@ class RunLogger(WandbLogger):
         sys.argv = [words[0], *map(without_secrets, words[1:])]  # W&B records them
         try:
             self.experiment.config.update(config, allow_val_change=True)
+            # ~ if cookiecutter.scope == "complete"
+            if not self.offline:
+                # With the first artifact, W&B checks the login, and does not record a row with a
+                # table if that fails. After this check, it records rows whatever the server says.
+                with suppress(Exception):
+                    self.experiment.use_artifact("none:none")
+            # ~ endif
             # Rows of metrics.csv that W&B may lack because it was killed or off. If its files are
             # missing here and the server knows the run, it may have these rows: none is logged.
             for row in read_metrics(run.metrics) if resumed or not self.experiment.resumed else []:
@@ -122,12 +129,21 @@ class RunLogger(WandbLogger):
 def metrics_logged(run: Run) -> set[tuple[int, str]]:
     """Return step and name of each metric and image in the files of W&B, when a run is resumed.
 
+    # ~ if cookiecutter.scope == "complete"
+    An alert is among them at step 0, with its level and title as the name.
+
+    # ~ endif
     ``metrics.csv`` does not tell, since W&B writes its files a little later.
     """
     logged: set[tuple[int, str]] = set()
     for file in run.folder.glob("wandb/*run-*/*.wandb"):
         with suppress(ValueError):  # the file of a run that was killed may be empty
             for record in read_records(file):
+                # ~ if cookiecutter.scope == "complete"
+                if "alert" in record:
+                    alert = record["alert"]
+                    logged.add((0, f"{alert['level']}: {alert['title']}"))
+                # ~ endif
                 row = record.get("history", {}).get("item", {})
                 # An image has columns such as "val/predictions._type" and "val/predictions.path".
                 names = {name.removesuffix("._type") for name in row}

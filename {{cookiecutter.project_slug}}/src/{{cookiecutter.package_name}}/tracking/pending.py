@@ -4,12 +4,14 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from ..run.atomic_files import write_json
 from ..run.folder import Run
 from .client import package, public_api, reason
 from .registry import link
+from .stored_tables import restored
 from .upload_status import Session, sessions
 
 PENDING = "wandb-pending.json"  # in a run folder: the actions
@@ -19,8 +21,8 @@ def postpone(run: Run, action: dict[str, Any]) -> None:
     """Store an action that needs a server, for ``wandb-sync``.
 
     The action is ``{"action": "use", "artifact": ...}``, or ``link`` with the arguments of
-    ``registry.link``, ``log`` with those of ``artifacts.log_files``, or ``data`` with the
-    ``version`` of the data set, which is its fingerprint.
+    ``registry.link``, ``log`` with those of ``artifacts.log_files``, ``table`` as in
+    ``tables.keep``, or ``data`` with the ``version`` of the data set, its fingerprint.
     """
     actions = pending(run)
     if action not in actions:
@@ -41,9 +43,13 @@ def do_pending(run: Run) -> list[str]:
         A line for each action that failed; these actions stay pending.
     """
     failed, problems = [], []
+    try:
+        remote = _uploaded(run)
+    except Exception as error:  # noqa: BLE001 - wandb raises many kinds
+        return [f"{run.folder / PENDING}: {reason(error)}"]
     for action in pending(run):
         try:
-            _do(run, **action)
+            _do(run, remote, **action)
         except Exception as error:  # noqa: BLE001 - wandb raises many kinds
             failed.append(action)
             problems.append(f"{run.folder / PENDING}: {action['action']}: {reason(error)}")
@@ -54,14 +60,27 @@ def do_pending(run: Run) -> list[str]:
     return problems
 
 
-def _do(run: Run, action: str, artifact: str, **arguments: Any) -> None:
-    """Carry out an action, as described in ``postpone``."""
-    tracking = run.settings["tracking"]
-    api = public_api(tracking)
+def _uploaded(run: Run) -> Any:
+    """Return the run on the server.
+
+    The settings do not tell its project: it may have been resumed without tracking since.
+
+    Raises:
+        ValueError: if the run is not there.
+    """
+    files = sessions(run.folder / "wandb")
+    remote = Session(files[-1]).fetch_run() if files else None
+    if remote is None:
+        raise ValueError(f"the server has no run that {run.folder / 'wandb'} records")
+    return remote
+
+
+def _do(run: Run, remote: Any, action: str, artifact: str, **arguments: Any) -> None:
+    """Carry out an action, as described in ``postpone``, of the run ``remote`` on the server."""
+    api = public_api({"project": remote.project, "entity": remote.entity})
     if action == "link":
         print(f"  {link(api, api.artifact(artifact), **arguments)}")
         return
-    remote = api.run(f"{tracking['project']}/{run.id}")
     if action == "log":
         _log_if_lost(run, remote, artifact, arguments)
         keep_latest(remote)
@@ -70,6 +89,8 @@ def _do(run: Run, action: str, artifact: str, **arguments: Any) -> None:
 
         with resumed_run(remote, run.folder / "wandb") as resumed:
             log_data_later(run, resumed, arguments["version"])
+    elif action == "table":
+        _log_table_if_lost(run, remote, artifact, arguments)
     else:
         remote.use_artifact(api.artifact(artifact))
 
@@ -94,6 +115,22 @@ def _log_if_lost(run: Run, remote: Any, name: str, stored: Mapping[str, Any]) ->
         return
     with resumed_run(remote, run.folder / "wandb") as resumed:
         log_version(resumed, artifact, stored["aliases"])
+
+
+def _log_table_if_lost(run: Run, remote: Any, name: str, stored: Mapping[str, Any]) -> None:
+    """Log a table or a chart that ``tables.keep`` has stored, unless the server has it."""
+    if stored["digest"] in {held.digest for held in remote.logged_artifacts()}:
+        return
+    files = {path: run.folder / file for path, file in stored["files"].items()}
+    if not all(is_file_in(run.folder, file) for file in files.values()):
+        print(f"  Files of {name} are not in the run folder: it is not logged.")
+        return
+    with TemporaryDirectory() as folder, resumed_run(remote, run.folder / "wandb") as resumed:
+        value = restored(files, Path(folder))
+        if stored["chart"]:
+            spec, fields = stored["chart"]
+            value = package().plot_table(spec, value, fields, stored["texts"])
+        resumed.log({name: value, **stored["axes"]})
 
 
 def log_version(resumed: Any, artifact: Any, aliases: Sequence[str]) -> None:

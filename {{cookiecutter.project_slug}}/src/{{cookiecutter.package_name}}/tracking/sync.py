@@ -12,12 +12,14 @@ import sys
 import time
 from collections.abc import Mapping, Set
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from ..run.folder import Run
 from ..run.signals import Interrupted, interruptible
 from .client import installed, package, reason, wandb_command
 from .pending import PENDING, do_pending, is_file_in, keep_latest, log_version, resumed_run
+from .stored_tables import TABLE, restored
 from .upload_status import COMPLETE, Session, missing_on_server, sessions, times_of_rows
 
 RECENT_SECONDS = 60  # a file changed since then, without an exit record, is a running run
@@ -27,27 +29,36 @@ def main() -> None:
     """Run the command ``wandb-sync``."""
     parser = argparse.ArgumentParser("wandb-sync", description=__doc__)
     parser.add_argument("runs", nargs="?", type=Path, default=Path("runs"), help="the runs' folder")
-    runs: Path = parser.parse_args().runs
+    parser.add_argument(
+        "--again", action="store_true", help="also ask for the runs that the server had completely"
+    )
+    given = parser.parse_args()
+    runs: Path = given.runs
     if not installed():
         sys.exit("\nwandb-sync needs the package wandb. Install it: uv sync\n")
     if not runs.is_dir():
         sys.exit(f"\n{runs} is not a folder. Name the folder of the runs: wandb-sync runs\n")
     try:
         with interruptible():
-            sys.exit(1 if sync(runs) else 0)
+            sys.exit(1 if sync(runs, again=given.again) else 0)
     except Interrupted as error:
         print(f"\nwandb-sync was {error}. The same command uploads the rest.\n", file=sys.stderr)
         raise
 
 
-def sync(runs: Path) -> list[str]:
+def sync(runs: Path, *, again: bool = False) -> list[str]:
     """Upload each session that is not marked as complete, then carry out the pending actions.
+
+    With ``again``, the marks are removed before: the server may have lost what it had.
 
     Returns:
         A line for each run or action that failed, with the reason.
     """
     remaining, incomplete = [], set()
     recorded = [file for folder in sorted(runs.glob("*/wandb")) for file in sessions(folder)]
+    if again:
+        for file in recorded:
+            (file.parent / COMPLETE).unlink(missing_ok=True)
     files = [file for file in recorded if not (file.parent / COMPLETE).exists()]
     for file in files:
         print(f"  {file.parent}")
@@ -124,13 +135,14 @@ def _send_missing(session: Session, run: Any, held: Set[float]) -> None:
     """
     lacking = sorted(session.rows.keys() - held)
     folder, files = session.file.parent / "files", session.missing_files(run)
-    artifacts = session.missing_artifacts(run)
-    if session.end_has_arrived(run) and not (lacking or files or artifacts):
+    artifacts, config = session.missing_artifacts(run), session.missing_config(run)
+    if session.end_has_arrived(run) and not (lacking or files or artifacts or config):
         return
     summaries = [record.get("update", {}) for record in session.recorded("summary")]
     if not session.is_newest:
         summaries = [run.summary_metrics]  # of a later session
     with resumed_run(run, session.file.parents[1]) as resumed:
+        resumed.config.update(config, allow_val_change=True)
         for time_of_row in lacking:
             resumed.log(_unflattened(session.rows[time_of_row]))
         for name in files:
@@ -138,9 +150,8 @@ def _send_missing(session: Session, run: Any, held: Set[float]) -> None:
         for record in session.recorded("artifact"):
             if record.get("digest") in artifacts:
                 _log_recorded(resumed, record)
-        if len(lacking) == len(session.rows):  # nothing has arrived
-            for alert in session.recorded("alert"):
-                resumed.alert(alert["title"], alert["text"], alert["level"])
+        for alert in session.alerts_after(held):
+            resumed.alert(alert["title"], alert["text"], alert["level"])
         for summary in summaries:
             resumed.summary.update(_unflattened(summary))
 
@@ -164,6 +175,13 @@ def _unflattened(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _log_recorded(resumed: Any, record: Mapping[str, Any]) -> None:
     """Log an artifact from the record that the run has of it."""
+    if record["type"] == "run_table":  # which only W&B itself can log as an artifact
+        entries = record["manifest"]["contents"]
+        files = {entry["path"]: Path(entry["local_path"]) for entry in entries}
+        (name,) = (path for path in files if path.endswith(TABLE))
+        with TemporaryDirectory() as folder:
+            resumed.log({name.removesuffix(TABLE): restored(files, Path(folder))})
+        return
     facts = json.loads(record.get("metadata") or "{}")
     artifact = package().Artifact(record["name"], record["type"], metadata=facts)
     for entry in record["manifest"]["contents"]:

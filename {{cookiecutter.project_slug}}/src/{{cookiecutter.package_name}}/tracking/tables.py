@@ -3,6 +3,7 @@
 The tables of images can be joined by their column ``id``, the path below the data folder.
 """
 
+import os
 from collections.abc import Iterable, Sequence
 from copy import copy
 from pathlib import Path
@@ -103,7 +104,32 @@ class EvaluationTables(Callback):
                 rows = logger.wandb.Table(columns=PREDICTIONS, data=self.rows)
                 values["predictions_table"] = rows
             named = {f"{module.tested_split}/{name}": value for name, value in values.items()}
+            if not logger.offline:
+                for name, value in named.items():
+                    keep(logger, name, value, trainer.global_step)
             logger.log_metrics(named, trainer.global_step)
+
+
+def keep(logger: RunLogger, name: str, value: Any, step: int) -> None:
+    """Keep the files of a table or a chart, which ``wandb-sync`` logs if it does not arrive.
+
+    W&B records tables as artifacts, and those of an online run not in its file.
+    """
+    is_table = isinstance(value, logger.wandb.Table)
+    table = value if is_table else value.table
+    artifact = logger.wandb.Artifact("tables", "tables")
+    # A table can be in one artifact only, and W&B adds the original to one of its own.
+    key = name if is_table else f"{name}_table"
+    artifact.add(logger.wandb.Table(columns=table.columns, data=table.data), key)
+    entries = artifact.manifest.entries.items()
+    action: dict[str, Any] = {"action": "table", "artifact": name, "digest": artifact.digest}
+    action["files"] = {
+        path: os.path.relpath(entry.local_path, logger.run.folder) for path, entry in entries
+    }
+    action["axes"] = {"epoch": logger.epoch, "trainer/global_step": step}
+    action["chart"] = None if is_table else [value.spec.spec_name, value.spec.fields]
+    action["texts"] = None if is_table else value.spec.string_fields
+    logger.artifacts.append(action)
 
 
 def precision_recall(logger: RunLogger, counts: ScoreCounts) -> Any:

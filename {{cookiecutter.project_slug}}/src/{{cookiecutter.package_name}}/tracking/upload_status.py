@@ -1,7 +1,7 @@
 """Compare the file in which W&B records a session of a run with what the server holds."""
 
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Set
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,19 @@ class Session:
         """Return the content of the records of a kind."""
         return [record[kind] for record in self.records if kind in record]
 
+    def alerts_after(self, held: Set[float]) -> list[dict[str, Any]]:
+        """Return the alerts after the last row that the server holds, given their times.
+
+        The server does not tell which alerts it has received.
+        """
+        alerts = []
+        for record in self.records:
+            if round(record.get("history", {}).get("item", {}).get("_timestamp", 0), 6) in held:
+                alerts = []
+            if "alert" in record:
+                alerts.append(record["alert"])
+        return alerts
+
     def fetch_run(self) -> Any | None:
         """Return the run of this session on the server; None if the server has no such run."""
         started = self.recorded("run")[0]
@@ -63,6 +76,20 @@ class Session:
         unknown = run.state != "finished" and self.is_newest and self.exit_code == 0
         return run.state != "running" and not unknown
 
+    def missing_config(self, run: Any) -> dict[str, Any]:
+        """Return the values of the config that the server lacks; a later session keeps its own.
+
+        Of the values that the server has, only texts are compared: it may round numbers.
+        """
+        config: dict[str, Any] = {}
+        for record in self.recorded("config"):
+            config |= record.get("update", {})
+        config = {key: value for key, value in config.items() if not key.startswith("_wandb")}
+        texts = {key: value for key, value in config.items() if isinstance(value, str)}
+        if self.is_newest and any(run.config.get(key) != text for key, text in texts.items()):
+            return config
+        return {key: value for key, value in config.items() if key not in run.config}
+
     def missing_files(self, run: Any) -> list[str]:
         """Return the files of the session that the server lacks, by their names in the run."""
         records = self.recorded("files")
@@ -76,7 +103,12 @@ class Session:
             return set()
         # A data set that a run both logs and uses is listed as used only.
         held = [*run.logged_artifacts(), *run.used_artifacts()]
-        return self.digests - {artifact.digest for artifact in held}
+        digests = {artifact.digest for artifact in held}
+        names = {artifact.name.partition(":")[0] for artifact in held}
+        for record in self.recorded("artifact"):  # a restored table has another digest
+            if record.get("type") == "run_table" and record["name"] in names:
+                digests.add(record.get("digest"))
+        return self.digests - digests
 
     def missing(self) -> str | None:
         """Return what the server lacks of a session that has ended; None if it holds all of it."""
@@ -88,6 +120,10 @@ class Session:
         lacking = self.rows and self.rows.keys() - times_of_rows(run)
         if lacking:
             return f"the server lacks {len(lacking)} of {number_of(len(self.rows), 'rows')}"
+        config = self.missing_config(run)
+        if config:
+            lacked = number_of(len(config), "values")
+            return f"the server lacks {lacked} of the config, such as {min(config)}"
         files = self.missing_files(run)
         if files:
             return f"the server lacks {number_of(len(files), 'files')}, such as {files[0]}"
