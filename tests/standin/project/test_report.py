@@ -95,8 +95,6 @@ def test_a_report_of_a_sweep_shows_the_settings_that_the_sweep_varies(server, tr
     (axes,) = panels(compared.spec, "Parallel Coordinates Plot")
     accessors = [axis["accessor"] for axis in axes["columns"]]
     assert accessors == ["config:optimizer.value.lr", f"summary:{BEST}"]
-    trials = [run for run in server.runs.values() if run.sweep == "abc"]
-    assert [run.raw_config["optimizer"]["value"]["lr"] for run in trials] == [0.001, 0.01]
     for runset in (runset for runsets in found(compared.spec, "runSets") for runset in runsets):
         rules = {part["key"]["name"]: part["value"] for part in runset["filters"]["filters"]}
         assert rules == {"sweep": "abc", "jobType": "train"}

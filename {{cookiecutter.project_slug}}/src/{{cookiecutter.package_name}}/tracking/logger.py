@@ -6,6 +6,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import reduce
 from typing import Any
 
 from lightning.pytorch.loggers import WandbLogger
@@ -61,6 +62,10 @@ class RunLogger(WandbLogger):
         words = sys.argv
         sys.argv = [words[0], *map(without_secrets, words[1:])]  # W&B records them
         try:
+            if SWEEP in os.environ:  # the agent records its parameters by their dotted names
+                for key in self.experiment.config.keys():  # noqa: SIM118 - it is not a mapping
+                    *groups, name = key.split(".")
+                    reduce(lambda tree, group: tree.get(group, {}), groups, config).pop(name, None)
             self.experiment.config.update(config, allow_val_change=True)
             # ~ if cookiecutter.scope == "complete"
             if not self.offline:
