@@ -335,9 +335,7 @@ def wait_for(reached):
 
 
 @pytest.mark.parametrize("lost", ["server", "key"])
-def test_alerts_and_config_that_the_server_refused_arrive_later_and_no_alert_twice(
-    server, started, workplace, lost
-):
+def test_alerts_and_config_that_the_server_refused_arrive_later_and_no_alert_twice(server, started, workplace, lost):
     run = started(config={"data": {"name": "shapes"}, "kept": 1})
     run.alert("first", "received", "WARN")
     run.log({"loss": 2.0})
