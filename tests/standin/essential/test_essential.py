@@ -111,7 +111,7 @@ def test_a_run_whose_end_the_server_lacks_counts_as_not_arrived(
     caplog.set_level("INFO")
     original = wandb.Run.finish
 
-    def finish(self, exit_code):
+    def finish(self, **_):
         original(self, exit_code=code)
         (run,) = server.runs.values()
         run.complete, run.exit_code, run.crashed = state == "failed", 1, state == "crashed"
