@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from conftest import ROOT, Bake, Project, installed
+from conftest import ROOT, Bake, Project, guest, installed
 from PIL import Image
 
 pytestmark = pytest.mark.slow
@@ -280,6 +280,8 @@ def test_a_stripped_project_knows_no_tracker(stripped: Project) -> None:
 
 
 def test_a_tracked_project_trains_without_the_package(tracked: Project) -> None:
+    left_over = tracked.folder / "wandb"  # as W&B makes it where it was used without this package
+    left_over.mkdir()
     try:
         assert tracked.run("uv", "pip", "uninstall", "--python", ".venv", "wandb").returncode == 0
         done = use(tracked, "train", *SMALL, "debug=fast")
@@ -288,10 +290,11 @@ def test_a_tracked_project_trains_without_the_package(tracked: Project) -> None:
         assert (newest(tracked) / "metrics.json").is_file()
         use(tracked, "pytest", "-q", "tests/test_settings.py", "tests/tracking")
     finally:
+        left_over.rmdir()
         installed(tracked)
 
 
-@pytest.mark.parametrize("project", ["tracked", "detection"], indirect=True)
+@pytest.mark.parametrize("project", ["tracked", "detection", "segmentation"], indirect=True)
 def test_tracking_works_with_a_server(project: Project, tmp_path: Path) -> None:
     # The others do not depend on the task.
     words = () if project.answers["task"] == "classification" else ("-k", "lineage")
@@ -300,6 +303,13 @@ def test_tracking_works_with_a_server(project: Project, tmp_path: Path) -> None:
 
 def test_tracking_of_an_essential_project_works_with_a_server(essential_detection: Project, tmp_path: Path) -> None:
     pass_online(essential_detection, tmp_path)
+
+
+def test_tracking_of_an_essential_segmentation_project_works_with_a_server(
+    bake: Bake, segmentation: Project, tmp_path: Path
+) -> None:
+    project = guest(bake(fresh=True, scope="essential", task="segmentation", use_wandb=True), segmentation)
+    pass_online(project, tmp_path, "-k", "its_evaluation")
 
 
 # Inside the project: a server, and the scripts of the workflow with the variables that GitHub gives them.
