@@ -85,7 +85,7 @@ def _labelled(
     tested = [row for row, split in zip(rows, splits, strict=True) if split == "test"]
     if tested and not any(row.cells[name] for row in tested for name in columns.labels):
         reading.note(
-            f"{tested[0].file} has no labels for test in {len(tested)} rows, so they are not used."
+            f"{tested[0].file} has no labels for test, so these rows are not used: {len(tested)}."
         )
         rows = [row for row, split in zip(rows, splits, strict=True) if split != "test"]
         splits = [split for split in splits if split != "test"]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..data.files import folder_of, is_hidden, split_of
-from ..data.reading_summary import Reading
+from ..data.reading_summary import Reading, number_of
 from ..data.text_files import read_text
 from ..errors import UsageError
 from ..settings.classification import CsvSettings
@@ -123,7 +123,7 @@ def read_rows(file: Path) -> list[Row]:
             row = Row(file, reader.line_num, dict(zip(names, cells, strict=False)))
             if len(cells) != len(names):
                 raise row.error(
-                    f"it has {len(cells)} cells, but the header has {len(names)} columns",
+                    f"it has {number_of(len(cells), 'cells')}, but the header has {len(names)}",
                     "Repair the line; a cell that holds the separator must be in quotes.",
                 )
             rows.append(row)
