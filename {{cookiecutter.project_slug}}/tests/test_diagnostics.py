@@ -111,8 +111,8 @@ def test_doctor_prints_draws_and_lists_every_issue(command, tmp_path, capsys):
             assert any(re.search(f"^{kind} .*{pattern}", line) for line in lines), pattern
     assert {issue["kind"] for issue in issues} == set(planted)
     printed = capsys.readouterr().out
-    command = f"uv run train data.image_size=32 .* {small.OWN} data.root={root} .*exclude={run}/"
-    assert re.search(command, printed)
+    advice = f"uv run train data.image_size=32 .* {small.OWN} data.root={root} .*exclude={run}/"
+    assert re.search(advice, printed)
     assert " steps=" not in printed
     # ~ if cookiecutter.task == "classification"
     assert len(issues) == 4

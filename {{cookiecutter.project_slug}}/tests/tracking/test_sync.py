@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -47,7 +48,11 @@ def test_a_folder_that_does_not_exist_is_named(workplace, monkeypatch):
 
 
 def test_ctrl_c_ends_the_command_with_a_line(workplace, monkeypatch, capsys):
-    monkeypatch.setattr(sync, "sync", lambda _runs, **_: os.kill(os.getpid(), signal.SIGINT))
+    def stopped(*_, **__):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(60)  # another thread may receive the signal, and the main one a little later
+
+    monkeypatch.setattr(sync, "sync", stopped)
     monkeypatch.setattr(sys, "argv", ["wandb-sync", str(workplace)])
     with pytest.raises(SystemExit) as ended:
         sync.main()
