@@ -228,7 +228,7 @@ def test_the_model_card_names_the_source_of_weights_for_coco():
     sentence = card_module._terms(settings.model_copy(update={"model": model}))
     weights = "https://download.pytorch.org/models/fcos_resnet50_fpn_coco-"
     assert sentence.startswith(f"The training began with the weights for COCO of {weights}")
-    assert sentence.endswith("https://github.com/pytorch/vision#pre-trained-model-license.")
+    assert sentence.endswith("https://github.com/pytorch/vision.")
 
 
 # ~ endif

@@ -67,7 +67,7 @@ def test_the_titles_of_the_curves_are_readable(tmp_path, drawn):
     titles = {
         "train/loss_epoch": "loss",
         "train/lr": "learning rate",
-        "val/balanced_accuracy": "balanced accuracy",
+        "val/mean_error": "mean error",
         # ~ if cookiecutter.task == "classification"
         "val/f1": "F1",
         # ~ elif cookiecutter.task == "detection"

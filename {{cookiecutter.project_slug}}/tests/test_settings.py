@@ -21,7 +21,11 @@ from {{ cookiecutter.package_name }}.settings.check_settings import (
 )
 from {{ cookiecutter.package_name }}.settings.help import print_help
 from {{ cookiecutter.package_name }}.settings.resumed_settings import without_presets
-from {{ cookiecutter.package_name }}.settings.schema import EvaluateSettings, PredictSettings, Settings
+from {{ cookiecutter.package_name }}.settings.schema import (
+    EvaluateSettings,
+    PredictSettings,
+    Settings,
+)
 from {{ cookiecutter.package_name }}.settings.stored_settings import (
     CONFIGS,
     completed,

@@ -5,7 +5,6 @@ import logging
 import pytest
 import timm
 import torch
-from safetensors.torch import save_file
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from {{ cookiecutter.package_name }}.settings.check_settings import check
@@ -108,12 +107,13 @@ def test_pretrained_weights_of_a_file_fill_the_backbone(workplace, caplog, kind)
 def test_weights_of_timm_fill_the_backbone(workplace, monkeypatch, caplog, word):
     def download(repo_id, filename, **_):
         assert repo_id == timm.get_pretrained_cfg("test_resnet").hf_hub_id
-        return str(workplace / "net.safetensors")
+        return str(workplace / "model.safetensors")
 
     caplog.set_level(logging.INFO)
     torch.manual_seed(3)
-    weights = timm.create_model("test_resnet").state_dict()
-    save_file(weights, workplace / "net.safetensors")
+    network = timm.create_model("test_resnet")
+    timm.models.save_for_hf(network, workplace, safe_serialization=True)
+    weights = network.state_dict()
     monkeypatch.setattr("timm.models._hub.hf_hub_download", download)
     body = module_of(f"model.pretrained={word}").network.body.state_dict()
     assert all(torch.equal(body[name], weights[name]) for name in weights if "fc." not in name)

@@ -4,7 +4,11 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from {{ cookiecutter.package_name }}.classification.dataset import Batch
-from {{ cookiecutter.package_name }}.classification.scoring import MacroF1, ranked, score_batch
+from {{ cookiecutter.package_name }}.classification.scoring import (
+    MacroF1,
+    ranked,
+    score_batch,
+)
 
 
 def test_the_f1_of_a_class_without_images_is_undefined():

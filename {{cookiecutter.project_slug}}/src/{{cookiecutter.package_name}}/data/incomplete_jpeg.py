@@ -1,4 +1,4 @@
-"""Detect JPEG files that end early although they have an end marker.
+"""Recognise JPEG files that end early although they have an end marker.
 
 Decoders raise nothing for such a file: the missing part becomes grey, or the whole image is blurred
 if the file is progressive.
@@ -34,7 +34,7 @@ def lacks_scans(content: bytes) -> bool:
     """Return whether a progressive JPEG file lacks scans, by ITU T.81, B.2.3 and G.1.1.1.
 
     Each scan refines some of the 64 coefficients of some components; the file is complete when each
-    coefficient has been sent to its last bit. An end within the last scan is not detected: such an
+    coefficient has been sent to its last bit. An end within the last scan is not noticed: such an
     image differs from the whole one by a step of the quantisation.
     """
     complete: dict[int, set[int]] = {}

@@ -16,7 +16,7 @@ PUBLISHED = {
 }
 DFINE = "ustc-community/dfine-small-coco"  # the id of the model on https://huggingface.co
 
-TERMS = "https://github.com/pytorch/vision#pre-trained-model-license"  # of torchvision's weights
+TERMS = "https://github.com/pytorch/vision"  # of torchvision's weights
 
 # The arguments of transformers' DFineConfig and HGNetV2Config for this model.
 DFINE_CONFIG = {

@@ -28,21 +28,29 @@ def restored(files: Mapping[str, Path], folder: Path) -> Any:
         if not isinstance(value, dict) or value.get("_type") != "image-file":
             return value
         classes = read(value["classes"]["path"])["class_set"] if "classes" in value else []
+        # ~ if cookiecutter.task != "classification"
         labels = {item["id"]: item["name"] for item in classes}
+        # ~ endif
+        # ~ if cookiecutter.task == "detection"
         boxes = {
             key: {"box_data": drawn, "class_labels": labels}
             for key, drawn in value.get("boxes", {}).items()
         }
+        # ~ elif cookiecutter.task == "segmentation"
         masks = {
             key: {"path": str(folder / mask["path"]), "class_labels": labels}
             for key, mask in value.get("masks", {}).items()
         }
+        # ~ endif
         return wandb.Image(
             str(folder / value["path"]),
             caption=value.get("caption"),
             classes=wandb.Classes(classes) if classes else None,
+            # ~ if cookiecutter.task == "detection"
             boxes=boxes or None,
+            # ~ elif cookiecutter.task == "segmentation"
             masks=masks or None,
+            # ~ endif
         )
 
     (content,) = (read(path) for path in files if path.endswith(TABLE))
