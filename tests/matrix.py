@@ -27,7 +27,9 @@ TRACES = {
 
 # The same for the tasks that were not chosen.
 TASK_TRACES = {
-    "classification": r"(?<!torchmetrics\.)(?<!loss_)classif(?!ication_head)|imagefolder|mixup|cutmix|label_smoothing|accuracy",
+    "classification": (
+        r"(?<!torchmetrics\.)(?<!loss_)classif(?!ication_head)|imagefolder|mixup|cutmix|label_smoothing|accuracy"
+    ),
     "detection": (
         r"detect(?!-private|\(\))|(?<!Resampling\.)\bbox(es)?\b|(?<![\"'])bbox(?!_to_anchor|_inches)|yolo|fcos|retinanet|rcnn|ssdlite|d-?fine"
     ),
