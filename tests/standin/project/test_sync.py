@@ -229,8 +229,10 @@ def test_a_run_that_loses_its_server_is_recorded_and_completed_later(server, tra
         assert another.unknown == []
 
 
-@pytest.mark.parametrize("log_data", ["reference", "null"])
-@pytest.mark.parametrize("fault", [*FAULTS, "new key"])
+@pytest.mark.parametrize(
+    ("fault", "log_data"),
+    [*((fault, "reference") for fault in (*FAULTS, "new key")), ("unauthorized", "null")],
+)
 def test_a_run_that_is_refused_in_the_middle_counts_as_not_arrived_until_sync_brings_all(
     server, tracked, workplace, monkeypatch, caplog, fault, log_data
 ):

@@ -15,15 +15,7 @@ from .operations import answer
 from .runs import file_stream
 from .versions import stored_file
 
-FAULTS = {
-    "unauthorized": 401,
-    "forbidden": 403,
-    "missing": 404,
-    "too many": 429,
-    "error": 500,
-    "gateway": 502,
-    "unavailable": 503,
-}
+FAULTS = {"unauthorized": 401, "forbidden": 403, "missing": 404, "error": 500}
 
 
 class Server:
