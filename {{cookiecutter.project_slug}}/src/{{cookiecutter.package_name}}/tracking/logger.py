@@ -67,13 +67,6 @@ class RunLogger(WandbLogger):
                     *groups, name = key.split(".")
                     reduce(lambda tree, group: tree.get(group, {}), groups, config).pop(name, None)
             self.experiment.config.update(config, allow_val_change=True)
-            # ~ if cookiecutter.scope == "complete"
-            if not self.offline:
-                # With the first artifact, W&B checks the login, and does not record a row with a
-                # table if that fails. After this check, it records rows whatever the server says.
-                with suppress(Exception):
-                    self.experiment.use_artifact("none:none")
-            # ~ endif
             # Rows of metrics.csv that W&B may lack because it was killed or off. If its files are
             # missing here and the server knows the run, it may have these rows: none is logged.
             for row in read_metrics(run.metrics) if resumed or not self.experiment.resumed else []:
