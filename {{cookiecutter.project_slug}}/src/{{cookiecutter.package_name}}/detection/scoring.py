@@ -35,7 +35,8 @@ def score_batch(
     results = []
     for index in counted.nonzero().flatten().tolist():
         target = batch.targets[index]
-        target = Target(*(part.cpu() for part in target[:4]), target.size, target.placement)
+        boxes, labels, crowd, areas = (part.cpu() for part in target[:4])
+        target = target._replace(boxes=boxes, labels=labels, crowd=crowd, areas=areas)
         prediction = Prediction(*(part.detach().cpu() for part in detections[index]))
         result = _score_image(counts, prediction, target, threshold)
         results.append(ImageResult(positions[index], images[index], target, *result))
