@@ -52,7 +52,7 @@ class Session:
 
         The server does not tell which alerts it has received.
         """
-        alerts = []
+        alerts: list[dict[str, Any]] = []
         for record in self.records:
             if round(record.get("history", {}).get("item", {}).get("_timestamp", 0), 6) in held:
                 alerts = []
