@@ -217,7 +217,7 @@ def test_a_run_that_loses_its_server_is_recorded_and_completed_later(server, tra
     assert (run / "metrics.json").is_file()
     assert len(logged(run, MONITOR)) == 2
     assert "the upload is not complete" in caplog.text
-    assert pending.pending(Run(run))[-1]["artifact"] == f"model-{run.name}"
+    assert f"model-{run.name}" in [action["artifact"] for action in pending.pending(Run(run))]
     with Server() as another:
         monkeypatch.setenv("WANDB_BASE_URL", another.url)
         assert sync.sync(workplace / "runs") == []
@@ -364,7 +364,7 @@ def test_a_run_whose_config_alone_is_missing_is_not_marked_as_complete(server, s
     end(run)
     held = server.runs["a-run"]
     (file,) = upload_status.sessions(workplace / "runs" / "a-run" / "wandb")
-    for lost, stale in (({}, "lacks 1 values of the config"), ({"value": "older"}, "such as data_fingerprint")):
+    for lost, stale in (({}, "lacks 1 value of the config"), ({"value": "older"}, "such as data_fingerprint")):
         held.raw_config["data_fingerprint"] = lost
         assert stale in upload_status.missing_on_server(file)
         assert sync.sync(workplace / "runs") == []
@@ -374,11 +374,7 @@ def test_a_run_whose_config_alone_is_missing_is_not_marked_as_complete(server, s
 
 def test_a_table_that_the_server_has_lost_is_logged_again_with_its_images(server, started, workplace):
     run = started(mode="offline")
-    drawn = {"box_data": [{"position": {"minX": 0, "maxX": 0.5, "minY": 0, "maxY": 0.5}, "class_id": 1}]}
-    masked = {"mask_data": np.eye(8, dtype=np.uint8)}
-    names = {"class_labels": {0: "circle", 1: "star"}}
-    over = {"boxes": {"target": drawn | names}, "masks": {"target": masked | names}}
-    image = wandb.Image(np.zeros((8, 8, 3), np.uint8), caption="a star", file_type="jpg", **over)
+    image = wandb.Image(np.zeros((8, 8, 3), np.uint8), caption="a star", file_type="jpg")
     run.log({"test/own": wandb.Table(columns=["image", "loss"], data=[[image, 0.5], [image, 1.5]])})
     end(run)
     assert sync.sync(workplace / "runs") == []
@@ -394,9 +390,6 @@ def test_a_table_that_the_server_has_lost_is_logged_again_with_its_images(server
         rows = json.loads(table.files["test/own.table.json"])["data"]
         for image, _ in rows:
             image["path"] = table.files[image["path"]]
-            mask = image["masks"]["target"]
-            mask["path"] = table.files[mask["path"]]
-            image["classes"]["path"] = table.files[image["classes"]["path"]]
         return rows
 
     assert content(after) == content(before)
