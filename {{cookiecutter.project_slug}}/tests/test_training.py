@@ -1,6 +1,7 @@
 import csv
 import errno
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 import yaml
 from PIL import Image
 
+from {{ cookiecutter.package_name }}.data.datamodule import DataModule
 from {{ cookiecutter.package_name }}.errors import NotFiniteError
 from {{ cookiecutter.package_name }}.run.folder import Run
 from {{ cookiecutter.package_name }}.settings import hydra_launch
@@ -263,19 +265,41 @@ def test_a_validation_split_without_a_readable_image_is_refused_before_the_first
     settings = check(composed(*overrides, "tracking=none"), Settings)
     for path in build_datasets(settings.data).val.paths:
         Path(path).write_bytes(b"no image")
-    with pytest.raises(SystemExit, match="None of the images of val or of test can be read"):
+    with pytest.raises(SystemExit, match="None of the images of val can be read"):
         train(*overrides, "trainer.max_epochs=1")
     assert not [*Path("runs").iterdir()]
 
 
-def test_a_fault_of_all_test_images_is_reported_before_the_first_step(train, own_data):
+def test_a_damaged_image_of_any_split_is_named_before_the_first_step(train, own_data):
     overrides = (OWN, f"data.root={own_data}")
-    settings = check(composed(*overrides, "tracking=none"), Settings)
-    for path in build_datasets(settings.data).test.paths:
-        Path(path).write_bytes(b"no image")
-    with pytest.raises(SystemExit, match=r"cannot be read: cannot identify image file"):
-        train(*overrides, "trainer.max_epochs=1")
+    datasets = build_datasets(check(composed(*overrides, "tracking=none"), Settings).data)
+    for split in (datasets.train, datasets.val, datasets.test):
+        path = Path(split.paths[-1])
+        content = path.read_bytes()
+        path.write_bytes(content[: len(content) // 2])
+        with pytest.raises(SystemExit, match=rf"{re.escape(str(path))} cannot be read: "):
+            train(*overrides, "trainer.max_epochs=1")
+        path.write_bytes(content)
     assert not [*Path("runs").iterdir()]
+
+
+def test_checking_images_ends_after_its_time_and_leaves_the_random_numbers_as_they_are(
+    own_data, caplog
+):
+    settings = check(composed(OWN, f"data.root={own_data}", "tracking=none"), Settings)
+    datasets = build_datasets(settings.data)
+    datamodule = DataModule(datasets, settings.loader, skip_unreadable=False)
+    torch.manual_seed(0)
+    expected = torch.rand(3)
+    torch.manual_seed(0)
+    with caplog.at_level("INFO"):
+        datamodule.check_images()
+        assert not caplog.messages
+        assert torch.equal(torch.rand(3), expected)
+        datamodule.check_images(seconds=0)
+    total = sum(map(len, (datasets.train, datasets.val, datasets.test)))
+    (message,) = caplog.messages
+    assert message.startswith(f"0 of {total} images were checked before the training; a damaged")
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ from .inference.load_model import check_resumed
 # ~ endif
 from .run.folder import Run
 from .run.rank import is_first
+from .settings.data import ShapesSettings
 from .settings.schema import Settings
 from .task import METRICS, TaskModule, build_datasets, draw_prediction
 from .training.callbacks.curves import TrainingCurves
@@ -129,7 +130,8 @@ def run_training(settings: Settings, run: Run) -> None:
             # ~ endif
         )
         log_start(settings, run, module, trainer, trackers=loggers)
-        datamodule.check_samples()
+        if not isinstance(settings.data, ShapesSettings):
+            datamodule.check_images()
         trainer.fit(module, datamodule=datamodule, ckpt_path=resumed, weights_only=True)
         tested = run.best if run.best.is_file() else run.last  # if there was no validation
         content = read_checkpoint(tested)

@@ -1,15 +1,19 @@
 """The DataModule: data loaders for the three splits."""
 
+import logging
 import os
+import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol, cast
 
 import torch
 from lightning.pytorch import LightningDataModule, Trainer
+from rich.progress import track
 from torch import Tensor, distributed
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import ConcatDataset, DataLoader, Dataset
 
 from ..errors import UsageError
 from ..settings.schema import LoaderSettings
@@ -20,8 +24,9 @@ from .images import Unreadable, UnreadableImageError
 from .reading_summary import Reading
 from .sampler import SeededSamples, TrainingSampler
 
+log = logging.getLogger(__name__)
 MAX_WORKERS = 8
-CHECKED = 8  # images of val and of test that are read before training
+CHECK_SECONDS = 20.0  # for reading the images before training
 
 
 class SizedDataset(Protocol):
@@ -90,26 +95,44 @@ class DataModule(LightningDataModule):
 
         # ~ endif
 
-    def check_samples(self) -> None:
-        """Read a few images of val and test: an error that all share is reported before training.
+    def check_images(self, seconds: float = CHECK_SECONDS) -> None:
+        """Read all images before training, or in random order as many as ``seconds`` allow.
+
+        With ``skip_unreadable``, only the first readable image of each split is looked for.
 
         Raises:
-            UsageError: if an image is unreadable without ``skip_unreadable``, or all are.
+            UsageError: if an image is unreadable, or with ``skip_unreadable`` all of a split.
         """
-        for dataset in (self.datasets.val, self.datasets.test):
-            count, readable = min(CHECKED, len(dataset)), False
-            for index in torch.linspace(0, len(dataset) - 1, count).long().tolist():
-                sample = dataset[index]
-                if isinstance(sample, Unreadable) and not self.skip_unreadable:
-                    raise UnreadableImageError(*sample)
-                readable |= not isinstance(sample, Unreadable)
-            samples = (dataset[index] for index in range(len(dataset)))
-            if count and not readable and all(isinstance(one, Unreadable) for one in samples):
-                path, reason = dataset[0]
-                raise UsageError(
-                    f"None of the images of val or of test can be read, such as {path}: {reason}.\n"
-                    "Repair them, or name other data."
-                )
+        splits = {name: getattr(self.datasets, name) for name in ("train", "val", "test")}
+        if self.skip_unreadable:
+            for name, split in splits.items():
+                samples = (split[index] for index in range(len(split)))
+                if len(split) and all(isinstance(sample, Unreadable) for sample in samples):
+                    path, reason = split[0]
+                    raise UsageError(
+                        f"None of the images of {name} can be read, such as {path}: {reason}.\n"
+                        "Repair them, or name other data."
+                    )
+            return
+        images: ConcatDataset[Any] = ConcatDataset(splits.values())
+        generator = torch.Generator().manual_seed(self.seed)
+        order = torch.randperm(len(images), generator=generator).tolist()
+        starts = range(0, len(images), 16 * usable_cpus())
+        began = time.monotonic()
+        # The transforms that are applied here must not change the random numbers of the training.
+        with torch.random.fork_rng(devices=[]), ThreadPoolExecutor(usable_cpus()) as pool:
+            for start in track(starts, "Checking the images", transient=True):
+                if time.monotonic() - began > seconds:
+                    log.info(
+                        "%d of %d images were checked before the training; a damaged file among "
+                        "the others ends it when it is read.",
+                        start,
+                        len(images),
+                    )
+                    return
+                for sample in pool.map(images.__getitem__, order[start : start + starts.step]):
+                    if isinstance(sample, Unreadable):
+                        raise UnreadableImageError(*sample)
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Return a loader of the training split, shuffled; an incomplete last batch is dropped."""
