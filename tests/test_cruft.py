@@ -103,14 +103,17 @@ def fresh(template: Path, folder: Path, **answers: Any) -> Path:
 def test_an_owner_changes_the_mind_about_an_option_in_both_directions_and_keeps_the_edits(
     template: Path, tmp_path: Path
 ) -> None:
-    project = create(template, tmp_path, use_wandb=False)
+    answers: dict[str, Any] = {"use_wandb": False, "scope": "essential"}
+    project = create(template, tmp_path, **answers)
     edit(project)
     commit(project, "Edits")
-    for turn, answer in enumerate((True, False)):
-        update(project, use_wandb=answer)
-        expected = fresh(template, tmp_path / str(turn), use_wandb=answer)
+    changes = ({"use_wandb": True}, {"scope": "complete"}, {"use_wandb": False}, {"scope": "essential"})
+    for turn, change in enumerate(changes):
+        answers |= change
+        update(project, **change)
+        expected = fresh(template, tmp_path / str(turn), **answers)
         edit(expected)
-        assert contents(project) == contents(expected)
+        assert contents(project) == contents(expected), change
     traces = re.compile(TRACES["use_wandb"].encode(), re.IGNORECASE)
     assert not [name for name, content in contents(project).items() if traces.search(name.encode() + content)]
 
