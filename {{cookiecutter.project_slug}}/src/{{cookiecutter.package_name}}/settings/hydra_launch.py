@@ -7,6 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Callable
+from functools import partial, wraps
 # ~ if cookiecutter.scope == "complete"
 from importlib.util import find_spec
 # ~ endif
@@ -39,32 +40,38 @@ from .stored_settings import CONFIGS
 
 NAME = re.compile(r"[\w.~-]*")  # of a preset, but not a list or a path
 ELSEWHERE = ("--config-", "-cd", "hydra.searchpath")  # words that name more folders of presets
+# The environment variable with the path of a run's config.yaml. Lightning starts further processes
+# of a training run with the same command line; they read the settings of the run from this file.
+RUN_SETTINGS = "TRAIN_RUN_SETTINGS"
+
+Work = Callable[[DictConfig], None]  # checks the composed settings and runs a command
 
 
-def launch(command: str, model: type[BaseModel], work: Callable[[DictConfig], None]) -> None:
+def command(name: str, model: type[BaseModel]) -> Callable[[Work], Callable[[], None]]:
+    """Turn a function into a command, which passes it the composed settings; see ``launch``."""
+    return lambda work: wraps(work)(partial(launch, name, model, work))
+
+
+def launch(name: str, model: type[BaseModel], work: Work) -> None:
     """Compose the settings of a command and pass them to ``work``, once for each job of a multirun.
 
     A job of a multirun that fails leaves the reason in its run folder, and the next job starts.
 
     Args:
-        command: the name of the command and of its file in ``configs/``.
+        name: the name of the command and of its file in ``configs/``.
         model: the settings of the command, for ``--help``.
         work: checks the composed settings and runs the command, whose run has the id in the
             environment variable ``TRAIN_RUN_ID``.
     """
-    words = _prepare(command, model)
-    if words is None:
-        return
-    typed, sys.argv[1:] = sys.argv[1:], words
+    typed = sys.argv[1:]
     failed: list[str] = []  # runs of a multirun
 
     def job(config: DictConfig) -> None:
         sys.argv[1:] = typed  # for the records of the run
         shared_id = os.environ[RUN_ID]
-        hydra_job = HydraConfig.get()
-        multirun = hydra_job.mode == RunMode.MULTIRUN
+        multirun = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
         if multirun:
-            os.environ[RUN_ID] = f"{shared_id}-{hydra_job.job.num}"
+            os.environ[RUN_ID] = f"{shared_id}-{HydraConfig.get().job.num}"
         # Imports and annotation files create many long-lived objects. The garbage collector would
         # scan them repeatedly, which takes a fifth of the start-up time; ``build_trainer`` enables
         # it again.
@@ -79,8 +86,16 @@ def launch(command: str, model: type[BaseModel], work: Callable[[DictConfig], No
             gc.enable()
             os.environ[RUN_ID] = shared_id
 
+    if RUN_SETTINGS in os.environ:
+        with interruptible():
+            job(DictConfig({"runs": str(Path(os.environ[RUN_SETTINGS]).parents[1])}))
+        return
+    words = _prepare(name, model)
+    if words is None:
+        return
+    sys.argv[1:] = words
     with interruptible():
-        hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=command)(job)()
+        hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=name)(job)()
     if failed:
         sys.exit(1)
 
