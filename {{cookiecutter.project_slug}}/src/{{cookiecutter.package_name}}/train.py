@@ -56,12 +56,6 @@ def run_training(settings: Settings, run: Run) -> None:
     """Train a model, test its best checkpoint and write the report.
 
     If the folder of the run contains checkpoints, training is resumed.
-
-    Raises:
-        UsageError: if the data or the settings are invalid.
-        # ~ if cookiecutter.scope == "complete"
-        PreemptedError: if training was ended by a signal; it can be resumed with ``resume``.
-        # ~ endif
     """
     # ~ if cookiecutter.scope == "complete"
     check_extra(settings.trainer)

@@ -21,9 +21,6 @@ class Classifier(nn.Module):
     """A timm model, preceded by the image normalisation of its pretraining.
 
     A backbone whose input has a fixed size is built for the size of the images.
-
-    Raises:
-        UsageError: if timm has no such backbone, or its weights cannot be downloaded.
     """
 
     def __init__(self, settings: Settings, classes: int, *, download: bool = True) -> None:

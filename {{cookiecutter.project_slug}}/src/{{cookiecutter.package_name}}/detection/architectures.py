@@ -63,11 +63,7 @@ class TimmFeatures(nn.Module):
 
 
 def levels_of(name: str, body: Any, strides: Sequence[int]) -> list[int]:
-    """Return the index of the last feature map of a backbone at each of the given strides.
-
-    Raises:
-        UsageError: if the backbone has no feature map at a stride.
-    """
+    """Return the index of the last feature map of a backbone at each of the given strides."""
     available: list[int] = body.feature_info.reduction()
     if not set(strides) <= set(available):
         raise UsageError(

@@ -65,12 +65,7 @@ class Detector(nn.Module):
             head.register_forward_hook(_in_float)
         anchors = getattr(model, "rpn", model).anchor_generator
         # ~ else
-    """FCOS, which predicts a box at each position of its feature maps, on normalised images.
-
-    Raises:
-        UsageError: if timm has no such backbone, if the backbone lacks feature maps that the
-            detector needs, or if its weights cannot be downloaded.
-    """
+    """FCOS, which predicts a box at each position of its feature maps, on normalised images."""
 
     def __init__(self, settings: Settings, classes: int, *, download: bool = True) -> None:
         super().__init__()
@@ -139,12 +134,7 @@ class Detector(nn.Module):
 def build_network(
     settings: Settings, classes: int, *, download: bool = True
 ) -> Detector | TransformerDetector:
-    """Build the network that the settings specify, without downloads if ``download`` is false.
-
-    Raises:
-        UsageError: if timm has no such backbone, if the backbone lacks feature maps that the
-            detector needs, or if its weights cannot be downloaded or do not fit the images.
-    """
+    """Build the network that the settings specify, without downloads if ``download`` is false."""
     chosen, channels = settings.model, settings.data.channels
     published = chosen.pretrained == "coco"
     if published and channels != 3:

@@ -24,9 +24,6 @@ def load_module(path: Path, settings: Settings | None = None) -> TaskModule:
     """Load the module of a checkpoint in evaluation mode, with averaged weights if it has them.
 
     The section ``model`` of ``settings``, if given, replaces the stored section.
-
-    Raises:
-        UsageError: if the file is not a checkpoint of this project, or has another network.
     """
     content = read_checkpoint(path)
     module = build_module(content, settings)
@@ -67,9 +64,6 @@ def start_from(module: TaskModule, path: Path) -> None:
 
     If the classes differ, the layers whose shapes depend on their number keep their random
     initialisation, as do all weights whose name or shape does not match. The log lists them.
-
-    Raises:
-        UsageError: if the file is not a checkpoint of this project, or has another network.
     """
     content = read_checkpoint(path)
     trained, chosen = content["settings"]["model"], module.settings.model.model_dump()

@@ -22,10 +22,6 @@ class Segmenter(nn.Module):
     """A segmentation model, preceded by the image normalisation of its encoder's pretraining.
 
     A backbone whose input has a fixed size is built for the size of the images.
-
-    Raises:
-        UsageError: if there is no such architecture or backbone, the backbone does not fit the
-            architecture, or the weights cannot be downloaded.
     """
 
     def __init__(self, settings: Settings, classes: int, *, download: bool = True) -> None:
