@@ -13,6 +13,7 @@ from pycocotools.coco import COCO
 
 from {{ cookiecutter.package_name }}.detection.boxes import Prediction, Target
 from {{ cookiecutter.package_name }}.detection.coco import describe, table_rows
+from {{ cookiecutter.package_name }}.detection.dataset import build_datasets, collate
 from {{ cookiecutter.package_name }}.detection.draw import draw_prediction
 from {{ cookiecutter.package_name }}.detection.metrics import CocoScores
 # ~ if cookiecutter.scope == "complete"
@@ -25,7 +26,6 @@ from {{ cookiecutter.package_name }}.inference.load_model import load_module
 from {{ cookiecutter.package_name }}.run.folder import Run
 from {{ cookiecutter.package_name }}.settings.check_settings import check
 from {{ cookiecutter.package_name }}.settings.schema import Settings
-from {{ cookiecutter.package_name }}.task import build_datasets, collate
 
 from small import composed
 

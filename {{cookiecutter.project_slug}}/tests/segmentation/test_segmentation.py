@@ -11,13 +11,14 @@ from torchmetrics.classification import MulticlassConfusionMatrix
 
 from {{ cookiecutter.package_name }}.errors import UsageError
 from {{ cookiecutter.package_name }}.inference.load_model import load_module
+from {{ cookiecutter.package_name }}.segmentation.dataset import build_datasets
+from {{ cookiecutter.package_name }}.segmentation.draw import describe
 from {{ cookiecutter.package_name }}.segmentation.masks import read_classes
 from {{ cookiecutter.package_name }}.segmentation.module import PixelConfusion, overlap
 from {{ cookiecutter.package_name }}.segmentation.network import Segmenter
 from {{ cookiecutter.package_name }}.segmentation.predicted_masks import Prediction
 from {{ cookiecutter.package_name }}.settings.check_settings import check
 from {{ cookiecutter.package_name }}.settings.schema import Settings
-from {{ cookiecutter.package_name }}.task import build_datasets, describe
 
 from small import composed
 

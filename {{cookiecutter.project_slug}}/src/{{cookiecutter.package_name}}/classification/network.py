@@ -8,12 +8,13 @@ from torch import Tensor, nn
 
 from ..errors import UsageError
 from ..settings.schema import Settings
-from ..training.backbone import check_name, explain_failed_download, normalisation_for
 # ~ if cookiecutter.scope == "complete"
+from ..training.backbone import check_name, explain_failed_download, normalisation_for
 from ..training.initial_weights import TIMM_WEIGHTS, load_pretrained
 
 
 # ~ else
+from ..training.backbone import check_name, explain_failed_download, normalisation_for
 
 
 # ~ endif
@@ -56,18 +57,18 @@ class Classifier(nn.Module):
                     f"{str(error).partition(chr(10))[0]}\n"
                     f"It was made for data.image_size={config.input_size[1]}."
                 ) from error
-        trained: Any = self.backbone.pretrained_cfg
-        self.normalisation = normalisation_for(trained["mean"], trained["std"], channels)
         # ~ if cookiecutter.scope == "complete"
         if download:
             load_pretrained(self, pretrained=chosen.pretrained, backbone=name)
+        # ~ endif
+        trained: Any = self.backbone.pretrained_cfg
+        self.normalisation = normalisation_for(trained["mean"], trained["std"], channels)
 
+    # ~ if cookiecutter.scope == "complete"
     @property
     def body(self) -> nn.Module:
         """The timm model, whose last layer is the classifier."""
         return self.backbone
-
-    # ~ else
 
     # ~ endif
     def forward(self, images: Tensor) -> Tensor:

@@ -4,12 +4,23 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+# ~ if cookiecutter.task == "classification"
+from ..classification.dataset import build_datasets
+from ..classification.module import ClassificationModule as TaskModule
+# ~ endif
 from ..data.datamodule import Datasets
+# ~ if cookiecutter.task == "detection"
+from ..detection.dataset import build_datasets
+from ..detection.module import DetectionModule as TaskModule
+# ~ endif
 from ..errors import UsageError
+# ~ if cookiecutter.task == "segmentation"
+from ..segmentation.dataset import build_datasets
+from ..segmentation.module import SegmentationModule as TaskModule
+# ~ endif
 from ..settings.check_settings import check
 from ..settings.schema import Settings
 from ..settings.stored_settings import completed
-from ..task import TaskModule, build_datasets
 # ~ if cookiecutter.scope == "complete"
 from ..training.checkpoint import read_checkpoint
 from ..training.initial_weights import load_fitting

@@ -9,12 +9,13 @@ from torch import Tensor, nn
 from ..errors import UsageError
 from ..settings.schema import Settings
 from ..settings.segmentation import ModelSettings
-from ..training.backbone import check_name, explain_failed_download, normalisation_of
 # ~ if cookiecutter.scope == "complete"
+from ..training.backbone import check_name, explain_failed_download, normalisation_of
 from ..training.initial_weights import TIMM_WEIGHTS, load_pretrained
 
 
 # ~ else
+from ..training.backbone import check_name, explain_failed_download, normalisation_of
 
 
 # ~ endif
@@ -59,11 +60,11 @@ class Segmenter(nn.Module):
                     f"{error}\nChoose a backbone with feature maps of several sizes, such as "
                     "resnet18 or convnext_tiny."
                 ) from error
-        self.normalisation = normalisation_of(name, settings.data.channels)
         # ~ if cookiecutter.scope == "complete"
         if download:
             load_pretrained(self, pretrained=chosen.pretrained, backbone=name)
         # ~ endif
+        self.normalisation = normalisation_of(name, settings.data.channels)
 
     @property
     def backbone(self) -> nn.Module:
