@@ -113,7 +113,7 @@ def test_links_empty_folders_and_files_of_another_kind_are_as_they_were(tmp_path
 def test_skipping_existing_files_keeps_all_edits_and_overwriting_replaces_them(tmp_path: Path) -> None:
     root = generate(tmp_path)
     package = root / "src" / "shape_sorter"
-    edited = [package / "classification" / "network.py", package / "task.py", root / "README.md"]
+    edited = [package / "classification" / "network.py", package / "train.py", root / "README.md"]
     for path in edited:
         path.write_text("edited")
     own = package / "training" / "callbacks" / "own.py"

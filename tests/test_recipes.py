@@ -171,8 +171,10 @@ def test_the_guide_names_the_functions_of_a_task(bake: Bake, task: str) -> None:
     assert shown == {name: written.get(name) for name in shown}
     imports = [
         alias.name
-        for node in ast.parse((project.package / "task.py").read_text(encoding="utf-8")).body
-        if isinstance(node, ast.ImportFrom) and node.module != task  # not the module export
+        for folder in (".", "inference", "export", "diagnostics")
+        for path in (project.package / folder).glob("*.py")
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith(f"{task}.")
         for alias in node.names
     ]
     functions = {name for name in imports if name.islower()}

@@ -20,7 +20,7 @@ from loader import write_photos
 from scenes import Repeated
 from shape_sorter import cli, train
 from shape_sorter.data.datamodule import DataModule
-from shape_sorter.task import TaskModule
+from shape_sorter.inference.load_model import TaskModule
 from shape_sorter.training.steps import is_logging_step
 from torch import Tensor
 

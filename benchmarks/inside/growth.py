@@ -16,7 +16,7 @@ from time import perf_counter
 from common import answer, settings_of
 from PIL import Image
 from shape_sorter.data.datamodule import DataModule
-from shape_sorter.task import build_datasets
+from shape_sorter.inference.load_model import build_datasets
 
 TASK = next(name for name in ("classification", "detection", "segmentation") if find_spec(f"shape_sorter.{name}"))
 FOLDERS = {"classification": "imagefolder", "detection": "yolo", "segmentation": "maskfolder"}[TASK]

@@ -11,7 +11,7 @@ import torch
 from common import answer, settings_of
 from PIL import Image
 from shape_sorter.data.datamodule import DataModule
-from shape_sorter.task import build_datasets
+from shape_sorter.inference.load_model import build_datasets
 from torchcodec.decoders import decode_jpeg
 from torchvision.transforms import v2
 

@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from shape_sorter import task
-from shape_sorter.inference.load_model import load_module
+from shape_sorter.inference.load_model import TaskModule, build_datasets, load_module
 from shape_sorter.training.checkpoint import read_checkpoint
 
 checkpoint = Path(sys.argv[1]) / "checkpoints" / "best.ckpt"
@@ -24,7 +23,7 @@ def shape_of_first_convolution() -> list[int]:
 
 def colour_after_transform() -> list[int]:
     """The differences between the red and the green of a red image that occur after random changes."""
-    transform: Any = task.build_datasets(module.settings.data).train.transform
+    transform: Any = build_datasets(module.settings.data).train.transform
     red = torch.tensor([200, 0, 0], dtype=torch.uint8)[:, None, None].expand(3, 64, 64)
     changed = [transform(red) if module_of == "classification" else transform(red, None)[0] for _ in range(40)]
     return sorted({int((image[0].int() - image[1].int()).abs().max()) for image in changed})
@@ -36,7 +35,7 @@ def monitored() -> tuple[str, float]:
 
 
 def data_as_read() -> dict[str, Any]:
-    datasets = task.build_datasets(module.settings.data)
+    datasets = build_datasets(module.settings.data)
     sample = datasets.val[3]
     if module_of == "detection":
         target: Any = [sample.target.boxes.tolist(), sample.target.labels.tolist(), sample.target.areas.tolist()]
@@ -53,7 +52,7 @@ def metric_by_hand() -> float:
     if module_of == "classification":
         logits = torch.tensor([[9.0, 0.0]] * 4)  # three of the first class are right, one of the second is wrong
         module.val_metrics.update(logits, torch.tensor([0, 0, 0, 1]))
-        return float(module.val_metrics.compute()["val/balanced"])
+        return float(module.val_metrics.compute()["balanced"])
     if module_of == "detection":
         box = torch.tensor([[0.1, 0.1, 0.6, 0.6]])
         from shape_sorter.detection.boxes import Prediction, Target
@@ -82,7 +81,7 @@ def loss_by_hand() -> float:
     return 0.0
 
 
-module_of = task.TaskModule.__module__.split(".")[1]
+module_of = TaskModule.__module__.split(".")[1]
 print(
     json.dumps(
         {

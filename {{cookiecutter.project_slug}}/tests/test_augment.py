@@ -5,20 +5,24 @@ from torchvision import tv_tensors
 # ~ endif
 from torchvision.transforms import v2
 
+# ~ if cookiecutter.task == "classification"
+from {{ cookiecutter.package_name }}.classification.dataset import build_datasets
+# ~ endif
 from {{ cookiecutter.package_name }}.data.augment import Erase, Noise, random_steps
 # ~ if cookiecutter.task != "classification"
 from {{ cookiecutter.package_name }}.data.sampler import SeededSamples
 # ~ endif
 # ~ if cookiecutter.task == "detection"
 from {{ cookiecutter.package_name }}.detection.boxes import Target
+from {{ cookiecutter.package_name }}.detection.dataset import build_datasets
 from {{ cookiecutter.package_name }}.detection.mosaic import join
 # ~ elif cookiecutter.task == "segmentation"
 from {{ cookiecutter.package_name }}.segmentation.copy_paste import paste
+from {{ cookiecutter.package_name }}.segmentation.dataset import build_datasets
 from {{ cookiecutter.package_name }}.segmentation.masks import IGNORE_INDEX
 # ~ endif
 from {{ cookiecutter.package_name }}.settings.check_settings import check
 from {{ cookiecutter.package_name }}.settings.schema import Settings
-from {{ cookiecutter.package_name }}.task import build_datasets
 
 from small import SHAPES, SMALL, composed
 

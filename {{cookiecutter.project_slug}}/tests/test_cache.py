@@ -9,12 +9,17 @@ from PIL import Image
 from torch.utils.data import DataLoader
 from torchvision.transforms.v2.functional import resize
 
+# ~ if cookiecutter.task == "classification"
+from {{ cookiecutter.package_name }}.classification.dataset import build_datasets
+# ~ endif
 from {{ cookiecutter.package_name }}.data import images
 from {{ cookiecutter.package_name }}.data.cache import cache_images
 from {{ cookiecutter.package_name }}.data.images import Unreadable
+# ~ if cookiecutter.task != "classification"
+from {{ cookiecutter.package_name }}.{{ cookiecutter.task }}.dataset import build_datasets
+# ~ endif
 from {{ cookiecutter.package_name }}.settings.check_settings import check
 from {{ cookiecutter.package_name }}.settings.schema import Settings
-from {{ cookiecutter.package_name }}.task import build_datasets
 
 import small
 

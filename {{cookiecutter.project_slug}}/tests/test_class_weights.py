@@ -9,13 +9,24 @@ from PIL import Image
 from torch.nn import functional
 
 # ~ if cookiecutter.task == "classification"
+from {{ cookiecutter.package_name }}.classification.dataset import build_datasets
+from {{ cookiecutter.package_name }}.classification.module import (
+    ClassificationModule as TaskModule,
+)
+# ~ endif
+# ~ if cookiecutter.task == "classification"
 from {{ cookiecutter.package_name }}.classification.multilabel import binary_cross_entropy
 # ~ endif
 from {{ cookiecutter.package_name }}.inference.load_model import load_module
 from {{ cookiecutter.package_name }}.run.folder import Run
+# ~ if cookiecutter.task == "segmentation"
+from {{ cookiecutter.package_name }}.segmentation.dataset import build_datasets
+from {{ cookiecutter.package_name }}.segmentation.module import (
+    SegmentationModule as TaskModule,
+)
+# ~ endif
 from {{ cookiecutter.package_name }}.settings.check_settings import check
 from {{ cookiecutter.package_name }}.settings.schema import Settings
-from {{ cookiecutter.package_name }}.task import TaskModule, build_datasets
 from {{ cookiecutter.package_name }}.training.class_weights import with_class_weights
 
 from small import OWN, SMALL, composed

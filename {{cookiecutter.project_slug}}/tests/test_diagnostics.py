@@ -7,8 +7,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
+# ~ if cookiecutter.task == "classification"
+from {{ cookiecutter.package_name }}.classification.module import (
+    ClassificationModule as TaskModule,
+)
+# ~ endif
 from {{ cookiecutter.package_name }}.data.datamodule import Datasets
 from {{ cookiecutter.package_name }}.data.reading_summary import Reading
+# ~ if cookiecutter.task == "detection"
+from {{ cookiecutter.package_name }}.detection.module import DetectionModule as TaskModule
+# ~ endif
 from {{ cookiecutter.package_name }}.diagnostics import bench, doctor
 from {{ cookiecutter.package_name }}.diagnostics.data_pictures import draw_class_balance
 from {{ cookiecutter.package_name }}.diagnostics.image_checks import (
@@ -22,8 +30,12 @@ from {{ cookiecutter.package_name }}.diagnostics.settings import (
     DoctorSettings,
 )
 from {{ cookiecutter.package_name }}.errors import UsageError
+# ~ if cookiecutter.task == "segmentation"
+from {{ cookiecutter.package_name }}.segmentation.module import (
+    SegmentationModule as TaskModule,
+)
+# ~ endif
 from {{ cookiecutter.package_name }}.settings.check_settings import check
-from {{ cookiecutter.package_name }}.task import TaskModule
 
 # ~ if cookiecutter.task == "detection"
 import coco_data

@@ -22,7 +22,7 @@ from {{ cookiecutter.package_name }}.evaluation.score_counts import (
     best_threshold,
 )
 from {{ cookiecutter.package_name }}.run.atomic_files import write_csv
-from {{ cookiecutter.package_name }}.task import MONITOR
+from {{ cookiecutter.package_name }}.settings.schema import MONITOR
 
 FIGURES = ("confusion_matrix", "precision_recall", "thresholds", "per_class")
 

@@ -15,6 +15,13 @@ import pytest
 import torch
 from PIL import Image
 
+# ~ if cookiecutter.task != "segmentation"
+from {{ cookiecutter.package_name }}.{{ cookiecutter.task }} import export as task_export
+from {{ cookiecutter.package_name }}.{{ cookiecutter.task }}.dataset import (
+    build_datasets,
+    model_input,
+)
+# ~ endif
 # ~ if cookiecutter.task == "detection"
 from {{ cookiecutter.package_name }}.export import card as card_module
 # ~ endif
@@ -22,7 +29,13 @@ from {{ cookiecutter.package_name }}.export import export
 from {{ cookiecutter.package_name }}.export.card import metrics_of_test, model_card
 from {{ cookiecutter.package_name }}.inference.load_model import load_module
 from {{ cookiecutter.package_name }}.run.folder import Run
-from {{ cookiecutter.package_name }}.task import build_datasets, model_input, task_export
+# ~ if cookiecutter.task == "segmentation"
+from {{ cookiecutter.package_name }}.segmentation import export as task_export
+from {{ cookiecutter.package_name }}.segmentation.dataset import (
+    build_datasets,
+    model_input,
+)
+# ~ endif
 from {{ cookiecutter.package_name }}.training.checkpoint import read_checkpoint
 
 from small import OWN, SHAPES, SMALL, TRAINED_LONGER, agrees_with_row, run_command

@@ -9,8 +9,7 @@ import torch
 
 from {{ cookiecutter.package_name }}.run.folder import Run, read_metrics
 from {{ cookiecutter.package_name }}.settings.check_settings import check
-from {{ cookiecutter.package_name }}.settings.schema import Settings
-from {{ cookiecutter.package_name }}.task import MONITOR
+from {{ cookiecutter.package_name }}.settings.schema import MONITOR, Settings
 from {{ cookiecutter.package_name }}.training import trainer, training_length
 
 from small import SHAPES, SMALL, composed

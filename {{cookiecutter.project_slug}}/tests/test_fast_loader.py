@@ -2,11 +2,22 @@ from time import monotonic, sleep
 
 import torch
 
+# ~ if cookiecutter.task == "classification"
+from {{ cookiecutter.package_name }}.classification.dataset import build_datasets
+from {{ cookiecutter.package_name }}.classification.module import (
+    ClassificationModule as TaskModule,
+)
+# ~ endif
 from {{ cookiecutter.package_name }}.data import fast_loader
 from {{ cookiecutter.package_name }}.data.datamodule import DataModule
+# ~ if cookiecutter.task != "classification"
+from {{ cookiecutter.package_name }}.{{ cookiecutter.task }}.dataset import build_datasets
+from {{ cookiecutter.package_name }}.{{ cookiecutter.task }}.module import (
+    {{ cookiecutter.task | capitalize }}Module as TaskModule,
+)
+# ~ endif
 from {{ cookiecutter.package_name }}.settings.check_settings import check
 from {{ cookiecutter.package_name }}.settings.schema import Settings
-from {{ cookiecutter.package_name }}.task import TaskModule, build_datasets
 
 from small import SHAPES, SMALL, composed
 

@@ -7,12 +7,15 @@ from pydantic import TypeAdapter
 
 from {{ cookiecutter.package_name }}.data.labelme import read_labelme
 from {{ cookiecutter.package_name }}.data.reading_summary import Reading
+# ~ if cookiecutter.task == "detection"
+from {{ cookiecutter.package_name }}.detection.dataset import build_datasets
+# ~ endif
 from {{ cookiecutter.package_name }}.errors import UsageError
 # ~ if cookiecutter.task == "segmentation"
 from {{ cookiecutter.package_name }}.segmentation.coco import CocoMasks
+from {{ cookiecutter.package_name }}.segmentation.dataset import build_datasets
 # ~ endif
 from {{ cookiecutter.package_name }}.settings.schema import DataSettings
-from {{ cookiecutter.package_name }}.task import build_datasets
 
 from small import data_preset
 

@@ -8,7 +8,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from {{ cookiecutter.package_name }}.run.folder import read_metrics
-from {{ cookiecutter.package_name }}.task import MONITOR
+from {{ cookiecutter.package_name }}.settings.schema import MONITOR
 
 from small import SHAPES, SMALL
 

@@ -24,7 +24,7 @@ from {{ cookiecutter.package_name }}.run.atomic_files import remove_leftovers, r
 from {{ cookiecutter.package_name }}.run.failures import explanation
 from {{ cookiecutter.package_name }}.run.folder import Run, find_run, read_metrics
 from {{ cookiecutter.package_name }}.run.signals import Interrupted, interruptible
-from {{ cookiecutter.package_name }}.task import MONITOR
+from {{ cookiecutter.package_name }}.settings.schema import MONITOR
 from {{ cookiecutter.package_name }}.training.backbone import check_name
 from {{ cookiecutter.package_name }}.training.checkpoint import (
     read_checkpoint,

@@ -20,11 +20,22 @@ from rich.progress import Progress, TextColumn
 from rich.text import Text
 from torch.utils._python_dispatch import TorchDispatchMode
 
+# ~ if cookiecutter.task != "segmentation"
+from {{ cookiecutter.package_name }}.{{ cookiecutter.task }}.dataset import build_datasets
+from {{ cookiecutter.package_name }}.{{ cookiecutter.task }}.module import (
+    {{ cookiecutter.task | capitalize }}Module as TaskModule,
+)
+# ~ endif
 from {{ cookiecutter.package_name }}.run.folder import read_metrics
+# ~ if cookiecutter.task == "segmentation"
+from {{ cookiecutter.package_name }}.segmentation.dataset import build_datasets
+from {{ cookiecutter.package_name }}.segmentation.module import (
+    SegmentationModule as TaskModule,
+)
+# ~ endif
 from {{ cookiecutter.package_name }}.settings import hydra_launch
 from {{ cookiecutter.package_name }}.settings.check_settings import check
-from {{ cookiecutter.package_name }}.settings.schema import Settings
-from {{ cookiecutter.package_name }}.task import MONITOR, TaskModule, build_datasets
+from {{ cookiecutter.package_name }}.settings.schema import MONITOR, Settings
 from {{ cookiecutter.package_name }}.training.callbacks.gradients import GradientClipping
 from {{ cookiecutter.package_name }}.training.callbacks.progress import ProgressBar
 

@@ -10,7 +10,7 @@ import torch
 from {{ cookiecutter.package_name }}.clusters.preemption import Preemption
 from {{ cookiecutter.package_name }}.clusters.slurm import requeue
 from {{ cookiecutter.package_name }}.settings import hydra_launch
-from {{ cookiecutter.package_name }}.task import MONITOR
+from {{ cookiecutter.package_name }}.settings.schema import MONITOR
 
 STEPS = 4  # an epoch, of 40 images in batches of 10
 

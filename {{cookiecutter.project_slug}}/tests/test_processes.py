@@ -6,26 +6,30 @@ import subprocess
 import sys
 # ~ if cookiecutter.scope == "complete"
 import threading
+# ~ endif
 from pathlib import Path
 
+# ~ if cookiecutter.scope == "complete"
 import pytest
 from torch.distributed import TCPStore
 
-from {{ cookiecutter.package_name }}.errors import UsageError
-from {{ cookiecutter.package_name }}.run.processes import agreed_run_id
-from {{ cookiecutter.package_name }}.run.rank import RANKS, is_first
-from {{ cookiecutter.package_name }}.settings.check_settings import check
-from {{ cookiecutter.package_name }}.settings.schema import Settings
 # ~ else
-from pathlib import Path
-
 import pytest
 
-from {{ cookiecutter.package_name }}.run.rank import RANKS, is_first
-from {{ cookiecutter.package_name }}.settings.check_settings import check
-from {{ cookiecutter.package_name }}.settings.schema import Settings
 # ~ endif
-from {{ cookiecutter.package_name }}.task import MONITOR, build_datasets
+# ~ if cookiecutter.task != "segmentation"
+from {{ cookiecutter.package_name }}.{{ cookiecutter.task }}.dataset import build_datasets
+# ~ endif
+# ~ if cookiecutter.scope == "complete"
+from {{ cookiecutter.package_name }}.errors import UsageError
+from {{ cookiecutter.package_name }}.run.processes import agreed_run_id
+# ~ endif
+from {{ cookiecutter.package_name }}.run.rank import RANKS, is_first
+# ~ if cookiecutter.task == "segmentation"
+from {{ cookiecutter.package_name }}.segmentation.dataset import build_datasets
+# ~ endif
+from {{ cookiecutter.package_name }}.settings.check_settings import check
+from {{ cookiecutter.package_name }}.settings.schema import MONITOR, Settings
 
 from small import OWN, SHAPES, SMALL, composed, write_unsplit_data
 

@@ -7,6 +7,9 @@ from types import SimpleNamespace
 import pytest
 from PIL import Image
 
+# ~ if cookiecutter.task == "classification"
+from {{ cookiecutter.package_name }}.classification.dataset import build_datasets
+# ~ endif
 from {{ cookiecutter.package_name }}.data.check_datasets import (
     check_learnable,
     check_outside_runs,
@@ -17,11 +20,16 @@ from {{ cookiecutter.package_name }}.data.reading_summary import (
     number_of,
     report_reading,
 )
+# ~ if cookiecutter.task == "detection"
+from {{ cookiecutter.package_name }}.detection.dataset import build_datasets
+# ~ endif
 from {{ cookiecutter.package_name }}.errors import UsageError
 from {{ cookiecutter.package_name }}.run.folder import Run
+# ~ if cookiecutter.task == "segmentation"
+from {{ cookiecutter.package_name }}.segmentation.dataset import build_datasets
+# ~ endif
 from {{ cookiecutter.package_name }}.settings.check_settings import check
 from {{ cookiecutter.package_name }}.settings.schema import Settings
-from {{ cookiecutter.package_name }}.task import build_datasets
 
 # ~ if cookiecutter.task == "detection"
 from coco_data import write_coco

@@ -12,11 +12,16 @@ from pathlib import Path
 import pytest
 import torch
 
+# ~ if cookiecutter.task == "classification"
+from {{ cookiecutter.package_name }}.classification.dataset import build_datasets
+# ~ endif
 from {{ cookiecutter.package_name }}.data.datamodule import DataModule
 from {{ cookiecutter.package_name }}.data.sampler import TrainingSampler
+# ~ if cookiecutter.task != "classification"
+from {{ cookiecutter.package_name }}.{{ cookiecutter.task }}.dataset import build_datasets
+# ~ endif
 from {{ cookiecutter.package_name }}.settings.check_settings import check
-from {{ cookiecutter.package_name }}.settings.schema import Settings
-from {{ cookiecutter.package_name }}.task import MONITOR, build_datasets
+from {{ cookiecutter.package_name }}.settings.schema import MONITOR, Settings
 from {{ cookiecutter.package_name }}.training.callbacks.resume import ExactResume
 
 from small import SHAPES, SMALL, composed

@@ -8,15 +8,23 @@ from itertools import chain
 import pytest
 import yaml
 
+# ~ if cookiecutter.task == "classification"
+from {{ cookiecutter.package_name }}.classification.dataset import build_datasets
+# ~ endif
 from {{ cookiecutter.package_name }}.data.check_datasets import note_repeated
 from {{ cookiecutter.package_name }}.data.reading_summary import Reading
 from {{ cookiecutter.package_name }}.data.split import SPLITS, with_splits
+# ~ if cookiecutter.task == "detection"
+from {{ cookiecutter.package_name }}.detection.dataset import build_datasets
+# ~ endif
 from {{ cookiecutter.package_name }}.errors import UsageError
+# ~ if cookiecutter.task == "segmentation"
+from {{ cookiecutter.package_name }}.segmentation.dataset import build_datasets
+# ~ endif
 from {{ cookiecutter.package_name }}.settings import hydra_launch
 from {{ cookiecutter.package_name }}.settings.check_settings import check
 from {{ cookiecutter.package_name }}.settings.data import OwnFolder
 from {{ cookiecutter.package_name }}.settings.schema import Settings
-from {{ cookiecutter.package_name }}.task import build_datasets
 
 from small import OWN, write_unsplit_data
 

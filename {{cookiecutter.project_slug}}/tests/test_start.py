@@ -7,9 +7,11 @@ import timm
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from {{ cookiecutter.package_name }}.{{ cookiecutter.task }}.module import (
+    {{ cookiecutter.task | capitalize }}Module as TaskModule,
+)
 from {{ cookiecutter.package_name }}.settings.check_settings import check
 from {{ cookiecutter.package_name }}.settings.schema import Settings
-from {{ cookiecutter.package_name }}.task import TaskModule
 from {{ cookiecutter.package_name }}.training.parameter_groups import (
     parameter_groups,
     stages_of,

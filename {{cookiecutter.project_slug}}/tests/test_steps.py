@@ -15,12 +15,27 @@ import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.plugins.precision import MixedPrecision
 
+# ~ if cookiecutter.task == "classification"
+from {{ cookiecutter.package_name }}.classification.dataset import build_datasets
+from {{ cookiecutter.package_name }}.classification.module import (
+    ClassificationModule as TaskModule,
+)
+# ~ endif
 from {{ cookiecutter.package_name }}.data.datamodule import DataModule
+# ~ if cookiecutter.task == "detection"
+from {{ cookiecutter.package_name }}.detection.dataset import build_datasets
+from {{ cookiecutter.package_name }}.detection.module import DetectionModule as TaskModule
+# ~ endif
 from {{ cookiecutter.package_name }}.errors import NotFiniteError
 from {{ cookiecutter.package_name }}.run.folder import Run
+# ~ if cookiecutter.task == "segmentation"
+from {{ cookiecutter.package_name }}.segmentation.dataset import build_datasets
+from {{ cookiecutter.package_name }}.segmentation.module import (
+    SegmentationModule as TaskModule,
+)
+# ~ endif
 from {{ cookiecutter.package_name }}.settings.check_settings import check
-from {{ cookiecutter.package_name }}.settings.schema import Settings
-from {{ cookiecutter.package_name }}.task import MONITOR, TaskModule, build_datasets
+from {{ cookiecutter.package_name }}.settings.schema import MONITOR, Settings
 from {{ cookiecutter.package_name }}.training import trainer as trainer_module
 # ~ if cookiecutter.scope == "complete"
 from {{ cookiecutter.package_name }}.training.callbacks.epoch_loss import EpochLog

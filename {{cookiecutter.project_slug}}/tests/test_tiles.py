@@ -24,12 +24,14 @@ from {{ cookiecutter.package_name }}.detection.boxes import (
 from {{ cookiecutter.package_name }}.detection.cut_tiles import (
     cut,
 )
+from {{ cookiecutter.package_name }}.detection.dataset import build_datasets
 from {{ cookiecutter.package_name }}.detection.tiles import (
     merge,
     predict_tiles,
 )
 # ~ else
 from {{ cookiecutter.package_name }}.data.tiles import tiles_of
+from {{ cookiecutter.package_name }}.segmentation.dataset import build_datasets
 from {{ cookiecutter.package_name }}.segmentation.tiles import (
     predict_tiles,
 )
@@ -39,7 +41,6 @@ from {{ cookiecutter.package_name }}.settings.data import (
     ShapesSettings,
 )
 from {{ cookiecutter.package_name }}.settings.schema import Settings
-from {{ cookiecutter.package_name }}.task import build_datasets
 
 from small import OWN, SMALL, composed, data_preset
 

@@ -9,13 +9,21 @@ import torch
 import yaml
 from PIL import Image
 
+# ~ if cookiecutter.task == "classification"
+from {{ cookiecutter.package_name }}.classification.dataset import build_datasets
+# ~ endif
 from {{ cookiecutter.package_name }}.data.datamodule import DataModule
+# ~ if cookiecutter.task == "detection"
+from {{ cookiecutter.package_name }}.detection.dataset import build_datasets
+# ~ endif
 from {{ cookiecutter.package_name }}.errors import NotFiniteError
 from {{ cookiecutter.package_name }}.run.folder import Run
+# ~ if cookiecutter.task == "segmentation"
+from {{ cookiecutter.package_name }}.segmentation.dataset import build_datasets
+# ~ endif
 from {{ cookiecutter.package_name }}.settings import hydra_launch
 from {{ cookiecutter.package_name }}.settings.check_settings import check
-from {{ cookiecutter.package_name }}.settings.schema import Settings
-from {{ cookiecutter.package_name }}.task import METRICS, MONITOR, build_datasets
+from {{ cookiecutter.package_name }}.settings.schema import METRICS, MONITOR, Settings
 from {{ cookiecutter.package_name }}.training.callbacks.epoch_loss import FiniteLoss
 
 from small import OWN, SMALL, composed, write_unsplit_data

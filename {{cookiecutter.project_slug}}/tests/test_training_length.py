@@ -6,8 +6,7 @@ from {{ cookiecutter.package_name }}.data.datamodule import Datasets
 from {{ cookiecutter.package_name }}.run.atomic_files import write_csv
 from {{ cookiecutter.package_name }}.run.folder import Run
 from {{ cookiecutter.package_name }}.settings.check_settings import check
-from {{ cookiecutter.package_name }}.settings.schema import Settings
-from {{ cookiecutter.package_name }}.task import MONITOR
+from {{ cookiecutter.package_name }}.settings.schema import MONITOR, Settings
 from {{ cookiecutter.package_name }}.training.training_length import (
     SHAPES_EPOCHS,
     STEPS,

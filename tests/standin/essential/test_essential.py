@@ -8,7 +8,7 @@ import sys
 import pytest
 import wandb
 from reading import file_of, history, logged
-from shape_sorter.task import MONITOR
+from shape_sorter.settings.schema import MONITOR
 from shape_sorter.tracking import images
 from tracked import KEY, PLAIN
 

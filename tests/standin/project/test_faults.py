@@ -13,7 +13,7 @@ import pytest
 import wandb
 from reading import artifacts, exit_code, file_of, history, logged, summary
 from shape_sorter.run.folder import read_metrics
-from shape_sorter.task import MONITOR
+from shape_sorter.settings.schema import MONITOR
 from shape_sorter.tracking import images
 from shape_sorter.tracking.sync import sync
 from small import SHAPES

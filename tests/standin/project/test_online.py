@@ -8,7 +8,7 @@ import signal
 
 import pytest
 from shape_sorter.clusters.preemption import Preemption
-from shape_sorter.task import MONITOR
+from shape_sorter.settings.schema import MONITOR
 from shape_sorter.tracking import lineage
 from small import OWN
 from tracked import KEY, PLAIN

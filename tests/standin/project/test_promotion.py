@@ -1,7 +1,7 @@
 """``promote`` with a registry."""
 
 import pytest
-from shape_sorter.task import MONITOR
+from shape_sorter.settings.schema import MONITOR
 from shape_sorter.tracking.promote import main
 from tracked import teardown
 

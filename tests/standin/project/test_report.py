@@ -3,8 +3,7 @@
 import sys
 
 import pytest
-from shape_sorter.settings.schema import METRICS
-from shape_sorter.task import MONITOR
+from shape_sorter.settings.schema import METRICS, MONITOR
 from shape_sorter.tracking import report
 from tracked import teardown
 

@@ -14,7 +14,7 @@ from server import FAULTS, Server
 from shape_sorter import train
 from shape_sorter.clusters.preemption import Preemption
 from shape_sorter.run.folder import Run
-from shape_sorter.task import METRICS, MONITOR
+from shape_sorter.settings.schema import METRICS, MONITOR
 from shape_sorter.tracking import images, lineage, pending, promote, sync, upload_status
 from shape_sorter.tracking.client import wandb_command
 from shape_sorter.training import trainer

@@ -4,7 +4,7 @@ Only modules that import quickly are imported at the top, so that ``--help`` and
 answered at once. PyTorch is imported after the settings have been checked.
 """
 
-from .run.signals import Interrupted, exit_on_ctrl_c, interruptible
+from .run.signals import exit_on_ctrl_c
 
 with exit_on_ctrl_c():
     # ~ if cookiecutter.task == "detection" or (cookiecutter.task == "classification" and cookiecutter.scope == "complete")
@@ -17,9 +17,12 @@ with exit_on_ctrl_c():
     from hydra.core.hydra_config import HydraConfig
     from omegaconf import DictConfig
 
-    from .errors import UsageError
-    from .run.failures import report_failure
     # ~ if cookiecutter.scope == "complete"
+    from .diagnostics.settings import BenchSettings, DoctorSettings
+    # ~ endif
+    from .errors import UsageError
+    # ~ if cookiecutter.scope == "complete"
+    from .export.settings import ExportSettings
     from .run.folder import Run, find_checkpoint, find_run, read_metrics
     # ~ else
     from .run.folder import Run, find_run, read_metrics
@@ -27,9 +30,12 @@ with exit_on_ctrl_c():
     from .run.lock import locked_run
     from .run.rank import is_first
     from .run.run_id import RUN_ID
+    # ~ if cookiecutter.scope == "complete"
+    from .search.search_space import Search, check_search
+    # ~ endif
     from .settings.check_settings import check, problems, refuse, resolved
     from .settings.data import SHAPES_ROOT
-    from .settings.hydra_launch import launch
+    from .settings.hydra_launch import RUN_SETTINGS, command
     from .settings.resumed_settings import resumed_settings
     from .settings.schema import EvaluateSettings, PredictSettings, Settings
     from .settings.stored_settings import completed, overridden, refer_to_split
@@ -38,26 +44,17 @@ SettingsT = TypeVar("SettingsT", bound=Settings)
 
 # Settings of the data on which a model depends: a preset such as data=shapes keeps them.
 KEPT = ("data.image_size", "data.fit", "data.channels", "data.value_range")
-RUN_SETTINGS = "TRAIN_RUN_SETTINGS"  # the environment variable with the path of a run's config.yaml
 
 
-def train() -> None:
+@command("train", Settings)
+def train(config: DictConfig) -> None:
     """Train, test the best weights and write the report."""
-    if RUN_SETTINGS not in os.environ:
-        launch("train", Settings, _train)
+    if RUN_SETTINGS in os.environ:  # Lightning has started this process with a rank above 0
+        from .train import run_training
+
+        run = Run(Path(os.environ[RUN_SETTINGS]).parent)
+        run_training(check(run.settings, Settings), run)
         return
-    # Lightning has started this process with a rank above 0: the run exists already.
-    run = Run(Path(os.environ[RUN_SETTINGS]).parent)
-    try:
-        with interruptible():
-            from .train import run_training
-
-            run_training(check(run.settings, Settings), run)
-    except (Exception, Interrupted) as error:  # noqa: BLE001 - raised unless explained
-        report_failure(error, run)
-
-
-def _train(config: DictConfig) -> None:
     # ~ if cookiecutter.scope == "complete"
     if config.get("resume") and config.get("init"):
         raise UsageError(
@@ -102,7 +99,6 @@ def _train(config: DictConfig) -> None:
         read_metrics(run.metrics)  # refuse a damaged file before PyTorch is imported
         if is_first():
             run.create(settings)
-        # Lightning starts processes with this command line; they read the settings of the run.
         os.environ[RUN_SETTINGS] = str(run.settings_file)
         HydraConfig.instance().cfg = None  # otherwise Lightning starts its processes through Hydra
         try:
@@ -113,28 +109,22 @@ def _train(config: DictConfig) -> None:
             del os.environ[RUN_SETTINGS]
 
 
-def evaluate() -> None:
+@command("evaluate", EvaluateSettings)
+def evaluate(config: DictConfig) -> None:
     """Measure a checkpoint on one split of a data set."""
+    settings = _settings_of_checkpoint(config, EvaluateSettings)
+    from .evaluate import run_evaluation
 
-    def work(config: DictConfig) -> None:
-        settings = _settings_of_checkpoint(config, EvaluateSettings)
-        from .evaluate import run_evaluation
-
-        run_evaluation(settings, _create_run(settings))
-
-    launch("evaluate", EvaluateSettings, work)
+    run_evaluation(settings, _create_run(settings))
 
 
-def predict() -> None:
+@command("predict", PredictSettings)
+def predict(config: DictConfig) -> None:
     """Predict files with a checkpoint."""
+    settings = _settings_of_checkpoint(config, PredictSettings)
+    from .predict import run_prediction
 
-    def work(config: DictConfig) -> None:
-        settings = _settings_of_checkpoint(config, PredictSettings)
-        from .predict import run_prediction
-
-        run_prediction(settings, _create_run(settings))
-
-    launch("predict", PredictSettings, work)
+    run_prediction(settings, _create_run(settings))
 
 
 def _settings_of_checkpoint(config: DictConfig, model: type[SettingsT]) -> SettingsT:
@@ -247,64 +237,48 @@ def _create_run(settings: Settings) -> Run:
 
 
 # ~ if cookiecutter.scope == "complete"
-def export() -> None:
+@command("export", ExportSettings)
+def export(config: DictConfig) -> None:
     """Export a checkpoint to one file for other runtimes."""
-    from .export.settings import ExportSettings
+    settings = _settings_of_checkpoint(config, ExportSettings)
+    from .export.export import run_export
 
-    def work(config: DictConfig) -> None:
-        settings = _settings_of_checkpoint(config, ExportSettings)
-        from .export.export import run_export
-
-        run_export(settings, _create_run(settings))
-
-    launch("export", ExportSettings, work)
+    run_export(settings, _create_run(settings))
 
 
-def bench() -> None:
+@command("bench", BenchSettings)
+def bench(config: DictConfig) -> None:
     """Measure the speed of a training run, of its loader alone and of its model alone."""
-    from .diagnostics.settings import BenchSettings
+    # ~ if cookiecutter.use_wandb
+    settings = _with_data_here(check(config, BenchSettings))
+    # ~ else
+    settings = check(config, BenchSettings)
+    # ~ endif
+    from .diagnostics.bench import run_bench
 
-    def work(config: DictConfig) -> None:
-        # ~ if cookiecutter.use_wandb
-        settings = _with_data_here(check(config, BenchSettings))
-        # ~ else
-        settings = check(config, BenchSettings)
-        # ~ endif
-        from .diagnostics.bench import run_bench
-
-        run_bench(settings, _create_run(settings))
-
-    launch("bench", BenchSettings, work)
+    run_bench(settings, _create_run(settings))
 
 
-def doctor() -> None:
+@command("doctor", DoctorSettings)
+def doctor(config: DictConfig) -> None:
     """Check the data, and find the setting that limits the speed of a training run."""
-    from .diagnostics.settings import DoctorSettings
+    # ~ if cookiecutter.use_wandb
+    settings = _with_data_here(check(config, DoctorSettings))
+    # ~ else
+    settings = check(config, DoctorSettings)
+    # ~ endif
+    from .diagnostics.doctor import run_doctor
 
-    def work(config: DictConfig) -> None:
-        # ~ if cookiecutter.use_wandb
-        settings = _with_data_here(check(config, DoctorSettings))
-        # ~ else
-        settings = check(config, DoctorSettings)
-        # ~ endif
-        from .diagnostics.doctor import run_doctor
-
-        run_doctor(settings, _create_run(settings), _overrides())
-
-    launch("doctor", DoctorSettings, work)
+    run_doctor(settings, _create_run(settings), _overrides())
 
 
-def tune() -> None:
+@command("tune", Search)
+def tune(config: DictConfig) -> None:
     """Search for the settings with the best score."""
-    from .search.search_space import Search, check_search
+    settings = check_search(config, _overrides())
+    from .search.tune import run_search
 
-    def work(config: DictConfig) -> None:
-        settings = check_search(config, _overrides())
-        from .search.tune import run_search
-
-        run_search(settings, _overrides())
-
-    launch("tune", Search, work)
+    run_search(settings, _overrides())
 
 
 # ~ endif

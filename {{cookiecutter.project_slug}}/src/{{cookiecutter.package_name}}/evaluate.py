@@ -2,8 +2,14 @@
 
 from dataclasses import replace
 
+# ~ if cookiecutter.task == "classification"
+from .classification.draw import draw_prediction
+# ~ endif
 from .data.datamodule import DataModule
 from .data.reading_summary import report_reading
+# ~ if cookiecutter.task == "detection"
+from .detection.draw import draw_prediction
+# ~ endif
 from .evaluation.collect_results import EvaluationResults
 from .evaluation.report import print_summary, write_report
 # ~ if cookiecutter.scope == "complete"
@@ -14,8 +20,10 @@ from .inference.load_model import matching_datasets
 from .inference.load_model import load_module, matching_datasets
 # ~ endif
 from .run.folder import Run
+# ~ if cookiecutter.task == "segmentation"
+from .segmentation.draw import draw_prediction
+# ~ endif
 from .settings.schema import EvaluateSettings
-from .task import draw_prediction
 from .training.metrics_file import MetricsFile
 from .training.open_trackers import open_trackers
 from .training.trainer import build_trainer

@@ -20,6 +20,10 @@ from typing import Any
 from rich.console import Console
 from rich.progress import track
 
+# ~ if cookiecutter.task == "classification"
+from .classification.dataset import UNLABELLED, collate, unlabelled_images
+from .classification.draw import draw_prediction
+# ~ endif
 from .data.datamodule import DataModule, Datasets
 from .data.files import SUFFIXES
 from .data.files_to_predict import find_sources, output_names
@@ -29,6 +33,12 @@ from .data.images import UnreadableImageError, read_image
 from .data.images import UnreadableImageError, image_size, read_image
 # ~ endif
 from .data.reading_summary import number_of
+# ~ if cookiecutter.task == "detection"
+from .detection.boxes import restored
+from .detection.coco import save_results
+from .detection.dataset import UNLABELLED, collate, unlabelled_images
+from .detection.draw import draw_prediction
+# ~ endif
 from .errors import UsageError
 # ~ if cookiecutter.scope == "complete"
 from .evaluation.tta import apply_tta
@@ -41,16 +51,18 @@ from .inference.predictor import Predictor
 # ~ endif
 from .run.atomic_files import replacing
 from .run.folder import Run
+# ~ if cookiecutter.task == "segmentation"
+from .segmentation.dataset import UNLABELLED, collate, unlabelled_images
+from .segmentation.draw import draw_prediction
+from .segmentation.predicted_masks import restored, save_results
+# ~ endif
 from .settings.schema import PredictSettings
-# ~ if cookiecutter.task == "classification"
-from .task import UNLABELLED, collate, draw_prediction, unlabelled_images
 from .training.open_trackers import open_trackers
+# ~ if cookiecutter.task == "classification"
 from .training.trainer import build_trainer
 
 
 # ~ else
-from .task import UNLABELLED, collate, draw_prediction, restored, save_results, unlabelled_images
-from .training.open_trackers import open_trackers
 from .training.trainer import build_trainer
 
 # ~ if cookiecutter.scope == "complete"

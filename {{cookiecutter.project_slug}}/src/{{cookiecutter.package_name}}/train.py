@@ -7,6 +7,11 @@ from pathlib import Path
 from lightning.pytorch import Callback, seed_everything
 from lightning.pytorch.callbacks import LambdaCallback
 
+# ~ if cookiecutter.task == "classification"
+from .classification.dataset import build_datasets
+from .classification.draw import draw_prediction
+from .classification.module import ClassificationModule as TaskModule
+# ~ endif
 # ~ if cookiecutter.scope == "complete"
 from .clusters.preemption import Preemption, requeued_if_preempted
 from .clusters.slurm import slurm_plugins
@@ -19,6 +24,11 @@ from .data.split import record_split
 # ~ if cookiecutter.scope == "complete"
 from .data.value_range import with_value_range
 # ~ endif
+# ~ if cookiecutter.task == "detection"
+from .detection.dataset import build_datasets
+from .detection.draw import draw_prediction
+from .detection.module import DetectionModule as TaskModule
+# ~ endif
 from .evaluation.collect_results import EvaluationResults
 from .evaluation.report import print_summary, write_report
 # ~ if cookiecutter.scope == "complete"
@@ -28,9 +38,13 @@ from .inference.load_model import check_resumed
 # ~ endif
 from .run.folder import Run
 from .run.rank import is_first
+# ~ if cookiecutter.task == "segmentation"
+from .segmentation.dataset import build_datasets
+from .segmentation.draw import draw_prediction
+from .segmentation.module import SegmentationModule as TaskModule
+# ~ endif
 from .settings.data import ShapesSettings
-from .settings.schema import Settings
-from .task import METRICS, TaskModule, build_datasets, draw_prediction
+from .settings.schema import METRICS, Settings
 from .training.callbacks.curves import TrainingCurves
 from .training.callbacks.epoch_loss import EpochLog
 # ~ if cookiecutter.scope == "complete"
@@ -57,12 +71,6 @@ def run_training(settings: Settings, run: Run) -> None:
     """Train a model, test its best checkpoint and write the report.
 
     If the folder of the run contains checkpoints, training is resumed.
-
-    Raises:
-        UsageError: if the data or the settings are invalid.
-        # ~ if cookiecutter.scope == "complete"
-        PreemptedError: if training was ended by a signal; it can be resumed with ``resume``.
-        # ~ endif
     """
     # ~ if cookiecutter.scope == "complete"
     check_extra(settings.trainer)

@@ -5,9 +5,9 @@ import pytest
 import torch
 import yaml
 
+from {{ cookiecutter.package_name }}.classification.dataset import build_datasets
 from {{ cookiecutter.package_name }}.inference.load_model import load_module
 from {{ cookiecutter.package_name }}.settings.schema import EvaluateSettings, Settings
-from {{ cookiecutter.package_name }}.task import build_datasets
 
 
 def test_an_untrained_model_guesses(train):

@@ -10,10 +10,13 @@ from torchvision.models import detection, get_model_builder, get_model_weights, 
 # ~ if cookiecutter.scope == "complete"
 from {{ cookiecutter.package_name }}.detection import coco_pretrained
 # ~ endif
-from {{ cookiecutter.package_name }}.detection.coco_pretrained import PUBLISHED, coco_source
+from {{ cookiecutter.package_name }}.detection.coco_pretrained import (
+    PUBLISHED,
+    coco_source,
+)
+from {{ cookiecutter.package_name }}.detection.module import DetectionModule as TaskModule
 from {{ cookiecutter.package_name }}.settings.check_settings import check
 from {{ cookiecutter.package_name }}.settings.schema import Settings, model_name
-from {{ cookiecutter.package_name }}.task import TaskModule
 
 from small import SMALL, composed
 

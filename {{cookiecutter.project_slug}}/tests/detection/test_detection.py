@@ -13,20 +13,27 @@ from pycocotools.coco import COCO
 
 from {{ cookiecutter.package_name }}.detection.boxes import Prediction, Target
 from {{ cookiecutter.package_name }}.detection.coco import describe, table_rows
+from {{ cookiecutter.package_name }}.detection.dataset import build_datasets, collate
 from {{ cookiecutter.package_name }}.detection.draw import draw_prediction
 from {{ cookiecutter.package_name }}.detection.metrics import CocoScores
+# ~ if cookiecutter.scope == "complete"
 from {{ cookiecutter.package_name }}.detection.network import build_network
+# ~ else
+from {{ cookiecutter.package_name }}.detection.network import Detector
+# ~ endif
 from {{ cookiecutter.package_name }}.evaluation.drawing import class_color
 from {{ cookiecutter.package_name }}.inference.load_model import load_module
 from {{ cookiecutter.package_name }}.run.folder import Run
-from {{ cookiecutter.package_name }}.settings.detection import ModelSettings
+from {{ cookiecutter.package_name }}.settings.check_settings import check
 from {{ cookiecutter.package_name }}.settings.schema import Settings
-from {{ cookiecutter.package_name }}.task import build_datasets, collate
+
+from small import composed
 
 # ~ if cookiecutter.scope == "complete"
 ARCHITECTURES = ["fcos", "retinanet", "fasterrcnn", "ssdlite", "dfine"]
 # ~ endif
 SIZE = (96, 128)  # height and width of the images
+DETECTOR = ("model.channels=64", f"data.image_size=[{SIZE[0]},{SIZE[1]}]")
 
 
 # ~ if cookiecutter.scope == "complete"
@@ -36,36 +43,21 @@ def network(request):
 
 
 def build(architecture="fcos", backbone="test_resnet", channels=3):
-    # ~ else
+    words = (f"model.architecture={architecture}", f"model.backbone={backbone}", *DETECTOR)
+    torch.manual_seed(0)
+    return build_network(check(composed(*words, f"data.channels={channels}"), Settings), 3)
+
+
+# ~ else
 @pytest.fixture
 def network():
     return build
 
 
 def build(backbone="test_resnet", channels=3):
-    # ~ endif
-    settings = {
-        # ~ if cookiecutter.scope == "complete"
-        "architecture": architecture,
-        # ~ endif
-        "backbone": backbone,
-        "pretrained": False,
-        # ~ if cookiecutter.scope == "complete"
-        "freeze": "none",
-        # ~ endif
-        "channels": 64,
-        "score_threshold": 0.3,
-        "channels_last": False,
-        "compile": False,
-    }
+    words = (f"model.backbone={backbone}", f"data.channels={channels}", *DETECTOR)
     torch.manual_seed(0)
-    checked = ModelSettings.model_validate(settings)
-    # ~ if cookiecutter.scope == "complete"
-    return build_network(checked, classes=3, image_size=SIZE, channels=channels)
-
-
-    # ~ else
-    return build_network(checked, classes=3, channels=channels)
+    return Detector(check(composed(*words), Settings), 3)
 
 
 # ~ endif
@@ -100,7 +92,11 @@ def fit(detector, images, objects):
     return losses
 
 
+# ~ if cookiecutter.scope == "complete"
 @pytest.mark.parametrize("channels", [1, 3, 5])
+# ~ else
+@pytest.mark.parametrize("channels", [1, 3])
+# ~ endif
 def test_a_detector_takes_images_with_and_without_objects(network, channels):
     detector = network(channels=channels)
     images = torch.randint(0, 255, (2, channels, *SIZE), dtype=torch.uint8)

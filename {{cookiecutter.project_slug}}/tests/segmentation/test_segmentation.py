@@ -11,13 +11,14 @@ from torchmetrics.classification import MulticlassConfusionMatrix
 
 from {{ cookiecutter.package_name }}.errors import UsageError
 from {{ cookiecutter.package_name }}.inference.load_model import load_module
+from {{ cookiecutter.package_name }}.segmentation.dataset import build_datasets
+from {{ cookiecutter.package_name }}.segmentation.draw import describe
 from {{ cookiecutter.package_name }}.segmentation.masks import read_classes
 from {{ cookiecutter.package_name }}.segmentation.module import PixelConfusion, overlap
-from {{ cookiecutter.package_name }}.segmentation.network import build_network
+from {{ cookiecutter.package_name }}.segmentation.network import Segmenter
 from {{ cookiecutter.package_name }}.segmentation.predicted_masks import Prediction
 from {{ cookiecutter.package_name }}.settings.check_settings import check
 from {{ cookiecutter.package_name }}.settings.schema import Settings
-from {{ cookiecutter.package_name }}.task import build_datasets, describe
 
 from small import composed
 
@@ -114,11 +115,10 @@ ARCHITECTURES = ["unet", "unetplusplus", "manet", "fpn", "pan", "upernet", "segf
 
 @pytest.mark.parametrize("name", [*ARCHITECTURES, "deeplabv3", "deeplabv3plus"])
 def test_decoder_channels_is_the_width_of_the_decoder_of_every_architecture(name):
-    model = check(composed(), Settings).model
     widths = []
     for channels in (80, 112):
-        chosen = model.model_copy(update={"architecture": name, "decoder_channels": channels})
-        layers = build_network(chosen, classes=2).model.decoder.modules()
+        words = (f"model.architecture={name}", f"model.decoder_channels={channels}")
+        layers = Segmenter(check(composed(*words), Settings), 2).model.decoder.modules()
         widths.append({layer.out_channels for layer in layers if isinstance(layer, nn.Conv2d)})
     assert [width in found for found in widths for width in (80, 112)] == [True, False, False, True]
 
@@ -171,16 +171,16 @@ def test_the_confusion_of_pixels_is_that_of_torchmetrics():
 
 @pytest.mark.parametrize("backbone", ["swin_s3_tiny_224", "maxvit_pico_rw_256"])
 def test_a_backbone_of_a_fixed_size_is_built_for_the_size_of_the_images(backbone):
-    model = check(composed(f"model.backbone={backbone}"), Settings).model
-    network = build_network(model, classes=2, image_size=(96, 160)).eval()
+    words = (f"model.backbone={backbone}", "data.image_size=[96,160]")
+    network = Segmenter(check(composed(*words), Settings), 2).eval()
     with torch.inference_mode():
         assert network(torch.zeros(1, 3, 96, 160, dtype=torch.uint8)).shape == (1, 2, 96, 160)
 
 
 def test_a_backbone_without_a_pyramid_is_refused():
-    model = check(composed("model.backbone=vit_tiny_patch16_224"), Settings).model
+    settings = check(composed("model.backbone=vit_tiny_patch16_224"), Settings)
     with pytest.raises(UsageError, match=r"model\.backbone=vit_tiny_patch16_224 does not fit"):
-        build_network(model, classes=2, image_size=(96, 96))
+        Segmenter(settings, 2)
 
 
 def test_a_class_named_image_does_not_take_the_column_of_the_path():

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from {{ cookiecutter.package_name }}.run.folder import Run, read_metrics
-from {{ cookiecutter.package_name }}.task import MONITOR
+from {{ cookiecutter.package_name }}.settings.schema import MONITOR
 from {{ cookiecutter.package_name }}.tracking import alerts
 from {{ cookiecutter.package_name }}.tracking.logger import metrics_logged
 from {{ cookiecutter.package_name }}.tracking.settings import AlertRule

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from {{ cookiecutter.package_name }} import train
-from {{ cookiecutter.package_name }}.task import MONITOR
+from {{ cookiecutter.package_name }}.settings.schema import MONITOR
 from {{ cookiecutter.package_name }}.tracking import registry
 from {{ cookiecutter.package_name }}.training.trainer import checkpoint_callbacks
 

@@ -8,8 +8,8 @@ import torch
 import yaml
 from PIL import Image
 
+from {{ cookiecutter.package_name }}.detection.dataset import build_datasets
 from {{ cookiecutter.package_name }}.settings.schema import Settings
-from {{ cookiecutter.package_name }}.task import build_datasets
 from {{ cookiecutter.package_name }}.tracking.task import box_data
 
 # ~ elif cookiecutter.task == "segmentation"
@@ -18,8 +18,8 @@ import torch
 import yaml
 from PIL import Image
 
+from {{ cookiecutter.package_name }}.segmentation.dataset import build_datasets
 from {{ cookiecutter.package_name }}.settings.schema import Settings
-from {{ cookiecutter.package_name }}.task import build_datasets
 from {{ cookiecutter.package_name }}.tracking.task import overlay
 
 # ~ else

@@ -4,7 +4,7 @@ import pytest
 
 from {{ cookiecutter.package_name }}.errors import UsageError
 from {{ cookiecutter.package_name }}.run.folder import Run
-from {{ cookiecutter.package_name }}.task import METRICS, MONITOR
+from {{ cookiecutter.package_name }}.settings.schema import METRICS, MONITOR
 from {{ cookiecutter.package_name }}.tracking import pending, registry
 from {{ cookiecutter.package_name }}.tracking.promote import main
 

@@ -30,9 +30,8 @@ from {{ cookiecutter.package_name }}.run.run_id import RUN_ID, VARIED, new_run_i
 from {{ cookiecutter.package_name }}.run.run_id import RUN_ID, new_run_id
 # ~ endif
 from {{ cookiecutter.package_name }}.settings.check_settings import check, resolved
-from {{ cookiecutter.package_name }}.settings.schema import Settings
+from {{ cookiecutter.package_name }}.settings.schema import METRICS, MONITOR, Settings
 from {{ cookiecutter.package_name }}.settings.stored_settings import completed
-from {{ cookiecutter.package_name }}.task import METRICS, MONITOR
 from {{ cookiecutter.package_name }}.tracking import client
 from {{ cookiecutter.package_name }}.tracking.settings import WandbSettings
 from {{ cookiecutter.package_name }}.tracking.wandb_run import run_name

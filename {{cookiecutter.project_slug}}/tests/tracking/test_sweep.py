@@ -7,10 +7,12 @@ import pytest
 import yaml
 from hydra import compose, initialize_config_dir
 
+from {{ cookiecutter.package_name }}.{{ cookiecutter.task }}.module import (
+    {{ cookiecutter.task | capitalize }}Module as TaskModule,
+)
 from {{ cookiecutter.package_name }}.settings.check_settings import check
 from {{ cookiecutter.package_name }}.settings.hydra_launch import CONFIGS, RUN_ID
-from {{ cookiecutter.package_name }}.settings.schema import Settings
-from {{ cookiecutter.package_name }}.task import METRICS, MONITOR, TaskModule
+from {{ cookiecutter.package_name }}.settings.schema import METRICS, MONITOR, Settings
 from {{ cookiecutter.package_name }}.training.training_length import EPOCHS, SHAPES_EPOCHS
 
 ROOT = Path(__file__).parents[2]

@@ -1,7 +1,12 @@
 """The LightningModule for image classification: loss, metrics and predictions."""
 
+# ~ if cookiecutter.scope == "complete"
+from typing import Any, Self
+
+# ~ else
 from typing import Any
 
+# ~ endif
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
@@ -25,18 +30,18 @@ from ..training.class_weights import weights_tensor
 # ~ endif
 from ..training.optimizer import build_optimizer
 # ~ if cookiecutter.scope == "complete"
-from ..training.parameter_groups import freeze
+from ..training.parameter_groups import freeze, keep_frozen_norms
 # ~ endif
-from ..training.steps import is_logging_step
+from ..training.steps import log_losses, log_scores
 from .dataset import UNLABELLED, Batch, Prediction
 # ~ if cookiecutter.scope == "complete"
 from .multilabel import LabelMetrics, binary_cross_entropy
-from .network import build_network
+from .network import Classifier
 from .scoring import MacroF1, decide, predictions, score_batch
 
 
 # ~ else
-from .network import build_network
+from .network import Classifier
 from .scoring import MacroF1, predictions, score_batch
 
 
@@ -61,13 +66,7 @@ class ClassificationModule(LightningModule):
         self.classes = classes
         self.tested_split = "test"  # the names of the metrics of a test begin with it
         count = len(classes)
-        self.network = build_network(
-            settings.model,
-            classes=count,
-            image_size=settings.data.input_size,
-            channels=settings.data.channels,
-            download=download,
-        )
+        self.network = Classifier(settings, count, download=download)
         if settings.model.channels_last:
             self.network.to(memory_format=torch.channels_last)
         if settings.model.compile:
@@ -99,12 +98,20 @@ class ClassificationModule(LightningModule):
             }
         )
         # ~ endif
-        self.val_metrics = metrics.clone(prefix="val/")
+        self.val_metrics = metrics.clone()
         self.test_metrics = metrics.clone()
         # Lightning's mean would be wrong if processes measure different numbers of images.
         self.mean_loss = MeanMetric(nan_strategy="disable")
         self.confusion = MulticlassConfusionMatrix(count, **options)
 
+    # ~ if cookiecutter.scope == "complete"
+    def train(self, mode: bool = True) -> Self:  # noqa: FBT001, FBT002
+        """Switch to training or evaluation mode; frozen batch norms stay in evaluation mode."""
+        super().train(mode)
+        keep_frozen_norms(self.network)
+        return self
+
+    # ~ endif
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits [B, classes] of uint8 images [B, C, H, W]."""
         logits: Tensor = self.network(images)
@@ -141,8 +148,7 @@ class ClassificationModule(LightningModule):
             self(images).float(), targets, label_smoothing=self.settings.model.label_smoothing
         )
             # ~ endif
-        if is_logging_step(self.trainer, self.global_step + 1):
-            self.log("train/loss", loss, batch_size=len(images), on_step=True, on_epoch=False)
+        log_losses(self, len(images), loss=loss)
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -153,10 +159,7 @@ class ClassificationModule(LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log the validation metrics."""
-        self._log_loss("val")
-        for name, value in self.val_metrics.compute().items():
-            self.log(name, value, prog_bar=name == self.settings.monitor)
-        self.val_metrics.reset()
+        self._log_scores("val", self.val_metrics)
 
     def test_step(self, batch: Batch, batch_idx: int) -> StepResults | None:
         """Update the metrics with a batch, and return the results of its images."""
@@ -207,9 +210,7 @@ class ClassificationModule(LightningModule):
 
     def on_test_epoch_end(self) -> None:
         """Log the test metrics, and compute the metrics of each class."""
-        self._log_loss(self.tested_split)
-        for name, value in self.test_metrics.compute().items():
-            self.log(f"{self.tested_split}/{name}", value)
+        self._log_scores(self.tested_split, self.test_metrics)
         # ~ if cookiecutter.scope == "complete"
         if self.threshold is None:
             confusion = self.confusion.compute()
@@ -219,18 +220,17 @@ class ClassificationModule(LightningModule):
             metrics: Any = self.test_metrics
             by_class = metrics["labels"].by_class
             self._by_class = {"AP": by_class["AP"], f"f1_at_{self.threshold:g}": by_class["f1"]}
-        self.test_metrics.reset()
 
         # ~ else
-        self.test_metrics.reset()
         confusion = self.confusion.compute()
         self._by_class = {"accuracy": confusion.diagonal() / confusion.sum(dim=1)}
         self.confusion.reset()
 
         # ~ endif
-    def _log_loss(self, split: str) -> None:
-        self.log(f"{split}/loss", self.mean_loss.compute())
+    def _log_scores(self, split: str, metrics: MetricCollection) -> None:
+        log_scores(self, split, {"loss": self.mean_loss.compute(), **metrics.compute()})
         self.mean_loss.reset()
+        metrics.reset()
 
     def scores_by_class(self) -> ClassScores:
         # ~ if cookiecutter.scope == "complete"

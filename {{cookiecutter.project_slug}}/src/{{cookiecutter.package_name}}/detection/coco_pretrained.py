@@ -2,9 +2,11 @@
 
 from typing import Any
 
-from torch import Tensor
+from torch import nn
 from torchvision.models import get_model_builder, get_model_weights
 
+from ..training.backbone import explain_failed_download
+from ..training.initial_weights import load_fitting
 from .architectures import MIN_SCORE
 
 # The builder of torchvision for each architecture.
@@ -56,15 +58,16 @@ def coco_source(architecture: str) -> str:
     return f"{weights.url}, whose terms are described on {TERMS}"
 
 
-def coco_weights(architecture: str) -> dict[str, Tensor]:
-    """Return the published weights of a detector, by their names; downloads them once."""
-    if architecture == "dfine":
-        from transformers import DFineForObjectDetection  # noqa: PLC0415 - it may be missing
+def load_coco(network: nn.Module, architecture: str) -> None:
+    """Load the published weights that fit into a network; downloads them once."""
+    source = f"COCO for {architecture}"
+    with explain_failed_download(source, pretrained=True):
+        if architecture == "dfine":
+            from transformers import DFineForObjectDetection  # noqa: PLC0415 - it may be missing
 
-        model: Any = DFineForObjectDetection.from_pretrained(DFINE)
-        weights: dict[str, Tensor] = model.state_dict()
-        return weights
-    name = PUBLISHED[architecture]
-    detector = get_model_builder(name)(weights=get_model_weights(name).DEFAULT)
-    trained: dict[str, Tensor] = detector.state_dict()
-    return trained
+            published: Any = DFineForObjectDetection.from_pretrained(DFINE)
+        else:
+            name = PUBLISHED[architecture]
+            published = get_model_builder(name)(weights=get_model_weights(name).DEFAULT)
+    weights = {f"model.model.{name}": value for name, value in published.state_dict().items()}
+    load_fitting(network, weights, source)

@@ -1,5 +1,9 @@
 """The LightningModule for object detection: loss, metrics and predictions."""
 
+# ~ if cookiecutter.scope == "complete"
+from typing import Self
+
+# ~ endif
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
@@ -7,16 +11,20 @@ from torch import Tensor
 
 from ..data.datamodule import counted_images
 from ..evaluation.score_counts import ClassScores, StepResults, rounded
-from ..settings.schema import MONITOR, Settings
+from ..settings.schema import Settings
 from ..training.optimizer import build_optimizer
 # ~ if cookiecutter.scope == "complete"
-from ..training.parameter_groups import freeze
+from ..training.parameter_groups import freeze, keep_frozen_norms
 # ~ endif
-from ..training.steps import is_logging_step
+from ..training.steps import log_losses, log_scores
 from .boxes import Prediction, without_padding
 from .dataset import Batch
-from .metrics import CocoScores, Scores
+from .metrics import CocoScores
+# ~ if cookiecutter.scope == "complete"
 from .network import build_network
+# ~ else
+from .network import Detector
+# ~ endif
 from .scoring import score_batch
 
 
@@ -28,17 +36,11 @@ class DetectionModule(LightningModule):
         self.settings = settings
         self.classes = classes
         self.tested_split = "test"  # the names of the metrics of a test begin with it
-        self.network = build_network(
-            settings.model,
-            classes=len(classes),
-            # ~ if cookiecutter.scope == "complete"
-            image_size=settings.data.input_size,
-            # ~ endif
-            channels=settings.data.channels,
-            download=download,
-        )
         # ~ if cookiecutter.scope == "complete"
+        self.network = build_network(settings, len(classes), download=download)
         freeze(self.network, settings.model.freeze)
+        # ~ else
+        self.network = Detector(settings, len(classes), download=download)
         # ~ endif
         if settings.model.channels_last:
             self.network.to(memory_format=torch.channels_last)
@@ -46,6 +48,14 @@ class DetectionModule(LightningModule):
             self.network.backbone.compile()  # in place: the names in the state dict stay
         self.scores = CocoScores(classes)
 
+    # ~ if cookiecutter.scope == "complete"
+    def train(self, mode: bool = True) -> Self:  # noqa: FBT001, FBT002
+        """Switch to training or evaluation mode; frozen batch norms stay in evaluation mode."""
+        super().train(mode)
+        keep_frozen_norms(self.network)
+        return self
+
+    # ~ endif
     def forward(self, images: Tensor) -> list[Prediction]:
         """Detect objects in uint8 images [B, C, H, W], without regard to the score threshold."""
         predictions: list[Prediction] = self.network(images)
@@ -63,12 +73,8 @@ class DetectionModule(LightningModule):
         """Return the loss of a batch; if it has several terms, each is logged separately."""
         parts = self.network.losses(batch.images, batch.targets)
         loss = torch.stack(list(parts.values())).sum()
-        if is_logging_step(self.trainer, self.global_step + 1):
-            named = {"train/loss": loss}
-            if len(parts) > 1:
-                for name, part in parts.items():
-                    named[f"train/loss_{name.removeprefix('loss_')}"] = part
-            self.log_dict(named, batch_size=len(batch.images), on_step=True, on_epoch=False)
+        terms = {f"loss_{name.removeprefix('loss_')}": part for name, part in parts.items()}
+        log_losses(self, len(batch.images), loss=loss, **(terms if len(parts) > 1 else {}))
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -88,17 +94,13 @@ class DetectionModule(LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log the validation metrics."""
-        self._log_scores("val", self.scores.compute())
+        log_scores(self, "val", self.scores.compute().overall)
 
     def on_test_epoch_end(self) -> None:
         """Log the test metrics."""
         scores = self.scores.compute()
-        self._log_scores(self.tested_split, scores)
+        log_scores(self, self.tested_split, scores.overall)
         self._by_class = scores.by_class
-
-    def _log_scores(self, split: str, scores: Scores) -> None:
-        for name, value in scores.overall.items():
-            self.log(f"{split}/{name}", value, prog_bar=f"{split}/{name}" == MONITOR)
 
     def scores_by_class(self) -> ClassScores:
         """Return AP of each class in the last test, over all objects and by object size."""

@@ -1,72 +1,101 @@
-"""The network: a detector that takes uint8 images and normalises them."""
-
 # ~ if cookiecutter.scope == "complete"
-from collections.abc import Sequence
-from typing import Self
+"""The network: a detector of torchvision that takes uint8 images, or D-FINE."""
 
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, cast
+
+import torch
 from torch import Tensor, nn
+from torchvision.models.detection.image_list import ImageList
 
 from ..errors import UsageError
-# ~ else
-from collections.abc import Sequence
-
-from torch import Tensor, nn
-
-# ~ endif
-from ..settings.detection import ModelSettings
-# ~ if cookiecutter.scope == "complete"
+from ..settings.schema import Settings
 from ..training.backbone import (
-    Normalisation,
     check_name,
     explain_failed_download,
     normalisation_for,
     normalisation_of,
 )
-from ..training.initial_weights import TIMM_WEIGHTS, load_fitting, load_pretrained
-from ..training.parameter_groups import keep_frozen_norms
+from ..training.initial_weights import TIMM_WEIGHTS, load_pretrained
+from .architectures import BUILDERS, TimmFeatures, heads_of
 from .boxes import Prediction, Target
-from .coco_pretrained import coco_weights
-from .convolutional import ConvolutionalDetector
+from .coco_pretrained import load_coco, published_detector
 from .transformer import TransformerDetector
 
 
 # ~ else
-from ..training.backbone import Normalisation, check_name, explain_failed_download, normalisation_of
+"""The network: FCOS of torchvision, which takes uint8 images."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torchvision.models.detection.image_list import ImageList
+
+from ..settings.schema import Settings
+from ..training.backbone import check_name, explain_failed_download, normalisation_of
+from .architectures import TimmFeatures, fcos
 from .boxes import Prediction, Target
-from .convolutional import ConvolutionalDetector
 
 
 # ~ endif
 class Detector(nn.Module):
-    """A detector, preceded by the image normalisation that its pretrained weights need."""
-
     # ~ if cookiecutter.scope == "complete"
-    def __init__(
-        self, model: ConvolutionalDetector | TransformerDetector, normalisation: Normalisation
-    ) -> None:
-        # ~ else
-    def __init__(self, model: ConvolutionalDetector, normalisation: Normalisation) -> None:
-        # ~ endif
+    """FCOS, RetinaNet, Faster R-CNN or SSDLite, preceded by the normalisation of the images."""
+
+    def __init__(self, settings: Settings, classes: int, *, pretrained: bool) -> None:
         super().__init__()
-        self.model = model
-        self.normalisation = normalisation
+        chosen, channels = settings.model, settings.data.channels
+        build, self.first_label = BUILDERS[chosen.architecture]
+        labels = classes + self.first_label
+        if chosen.pretrained == "coco":
+            model = published_detector(chosen.architecture, labels)
+            trained = model.transform  # it normalises images
+            self.normalisation = normalisation_for(trained.image_mean, trained.image_std, channels)
+        else:
+            name = chosen.backbone
+            features = partial(TimmFeatures, name, in_channels=channels, pretrained=pretrained)
+            model = build(chosen, labels, features)
+            self.normalisation = normalisation_of(name, channels)
+        # bfloat16 is too coarse to rank scores, so boxes and scores are computed in float32.
+        for head in heads_of(model):
+            head.register_forward_hook(_in_float)
+        anchors = getattr(model, "rpn", model).anchor_generator
+        # ~ else
+    """FCOS, which predicts a box at each position of its feature maps, on normalised images."""
+
+    def __init__(self, settings: Settings, classes: int, *, download: bool = True) -> None:
+        super().__init__()
+        name, channels = settings.model.backbone, settings.data.channels
+        check_name(name)
+        pretrained = bool(settings.model.pretrained) and download
+        features = partial(TimmFeatures, name, in_channels=channels, pretrained=pretrained)
+        with explain_failed_download(name, pretrained=pretrained):
+            model = fcos(settings.model, classes, features)
+        self.normalisation = normalisation_of(name, channels)
+        # bfloat16 is too coarse to rank scores, so boxes and scores are computed in float32.
+        model.head.register_forward_hook(_in_float)
+        anchors = model.anchor_generator
+        # ~ endif
+        anchors.register_forward_pre_hook(_from_float)  # anchors have the type of the feature maps
+        model.transform = _NoResizing()
+        self.model = nn.ModuleDict({"model": model})  # the names of weights begin with model.model
 
     @property
     def backbone(self) -> nn.Module:
-        """The part to compile: the shapes of its tensors do not depend on the number of boxes."""
-        return self.model.backbone
+        """The layers that compute the feature maps, whose shapes do not depend on the boxes."""
+        return cast("nn.Module", self.model["model"].backbone)
 
     # ~ if cookiecutter.scope == "complete"
     @property
     def body(self) -> nn.Module:
-        """A timm model, or with ``pretrained=coco`` the backbone of torchvision or transformers."""
-        return self.model.body
-
-    def train(self, mode: bool = True) -> Self:  # noqa: FBT001, FBT002
-        """Switch to training or evaluation mode; frozen batch norms stay in evaluation mode."""
-        super().train(mode)
-        keep_frozen_norms(self)
-        return self
+        """The timm model, or with ``pretrained=coco`` the backbone of torchvision."""
+        backbone: Any = self.backbone
+        body: nn.Module = getattr(backbone, "body", None) or backbone.features
+        return body.body if isinstance(body, TimmFeatures) else body
 
     # ~ endif
     def losses(self, images: Tensor, targets: Sequence[Target]) -> dict[str, Tensor]:
@@ -74,70 +103,90 @@ class Detector(nn.Module):
 
         It requires training mode. An image may have no objects.
         """
-        return self.model.losses(self.normalisation(images), targets)
+        sides = _sides(images)
+        # ~ if cookiecutter.scope == "complete"
+        objects = [
+            {"boxes": target.boxes * sides, "labels": target.labels + self.first_label}
+            for target in targets
+        ]
+        # ~ else
+        objects = [{"boxes": target.boxes * sides, "labels": target.labels} for target in targets]
+        # ~ endif
+        losses: dict[str, Tensor] = self.model["model"](self.normalisation(images), objects)
+        return losses
 
     def forward(self, images: Tensor) -> list[Prediction]:
         """Detect objects in uint8 images [B, C, H, W]; requires evaluation mode."""
-        return self.model.detect(self.normalisation(images))
+        sides = _sides(images)
+        return [
+            # ~ if cookiecutter.scope == "complete"
+            Prediction(
+                result["boxes"] / sides, result["scores"], result["labels"] - self.first_label
+            )
+            # ~ else
+            Prediction(result["boxes"] / sides, result["scores"], result["labels"])
+            # ~ endif
+            for result in self.model["model"](self.normalisation(images))
+        ]
 
 
+# ~ if cookiecutter.scope == "complete"
 def build_network(
-    settings: ModelSettings,
-    *,
-    classes: int,
-    # ~ if cookiecutter.scope == "complete"
-    image_size: tuple[int, int],
-    # ~ endif
-    channels: int = 3,
-    download: bool = True,
-) -> Detector:
-    """Build the network that the settings specify, without downloads if ``download`` is false.
-
-    # ~ if cookiecutter.scope == "complete"
-    ``image_size``, height and width in pixels, limits the number of queries of ``dfine`` to the
-    number of positions of its feature maps.
-
-    # ~ endif
-    Raises:
-        UsageError: if timm has no such backbone, if the backbone lacks feature maps that the
-            detector needs, or if its weights cannot be downloaded or do not fit the images.
-    """
-    name = settings.backbone
-    # ~ if cookiecutter.scope == "complete"
-    architecture, published = settings.architecture, settings.pretrained == "coco"
+    settings: Settings, classes: int, *, download: bool = True
+) -> Detector | TransformerDetector:
+    """Build the network that the settings specify, without downloads if ``download`` is false."""
+    chosen, channels = settings.model, settings.data.channels
+    published = chosen.pretrained == "coco"
     if published and channels != 3:
         raise UsageError(
             f"model.pretrained=coco needs images of 3 channels, but data.channels={channels}: "
             "set model.pretrained=imagenet."
         )
     if not published:
-        check_name(name)
-    pretrained = settings.pretrained in TIMM_WEIGHTS and download
-    model: ConvolutionalDetector | TransformerDetector
-    with explain_failed_download(name, pretrained=pretrained):
-        if architecture == "dfine":
-            model = TransformerDetector(
-                settings, classes, image_size, channels, pretrained=pretrained
-            )
-        else:
-            model = ConvolutionalDetector(settings, classes, channels, pretrained=pretrained)
-    if not published:
-        network = Detector(model, normalisation_of(name, channels))
-        if download:
-            load_pretrained(network, pretrained=settings.pretrained, backbone=name)
-        return network
-    network = Detector(model, normalisation_for(*model.statistics, channels))
-    if download:
-        source = f"COCO for {architecture}"
-        with explain_failed_download(source, pretrained=True):
-            weights = coco_weights(architecture)
-        named = {f"model.model.{name}": value for name, value in weights.items()}
-        load_fitting(network, named, source)
+        check_name(chosen.backbone)
+    pretrained = chosen.pretrained in TIMM_WEIGHTS and download
+    build = TransformerDetector if chosen.architecture == "dfine" else Detector
+    with explain_failed_download(chosen.backbone, pretrained=pretrained):
+        network = build(settings, classes, pretrained=pretrained)
+    if published and download:
+        load_coco(network, chosen.architecture)
+    elif download:
+        load_pretrained(network, pretrained=chosen.pretrained, backbone=chosen.backbone)
     return network
-    # ~ else
-    check_name(name)
-    pretrained = bool(settings.pretrained) and download
-    with explain_failed_download(name, pretrained=pretrained):
-        model = ConvolutionalDetector(settings, classes, channels, pretrained=pretrained)
-    return Detector(model, normalisation_of(name, channels))
-    # ~ endif
+
+
+# ~ endif
+def _sides(images: Tensor) -> Tensor:
+    """Return width, height, width and height of images [B, C, H, W], on their device."""
+    height, width = images.shape[-2:]
+    return torch.tensor([width, height, width, height], device=images.device)
+
+
+class _NoResizing(nn.Module):
+    """Replace torchvision's resizing and padding: all images of a batch have the same size."""
+
+    def forward(self, images: Tensor, targets: Any = None) -> tuple[ImageList, Any]:
+        height, width = images.shape[-2:]
+        return ImageList(images, [(height, width)] * len(images)), targets
+
+    def postprocess(self, result: Any, _shapes: Any, _original: Any) -> Any:
+        return result
+
+
+# ~ if cookiecutter.scope == "complete"
+def _in_float(_module: nn.Module, _inputs: object, outputs: Any) -> object:
+    if isinstance(outputs, Tensor):
+        return outputs.float()
+    if isinstance(outputs, dict):
+        return {name: output.float() for name, output in outputs.items()}
+    return [_in_float(_module, _inputs, output) for output in outputs]
+
+
+# ~ else
+def _in_float(_module: nn.Module, _inputs: object, outputs: dict[str, Tensor]) -> object:
+    return {name: output.float() for name, output in outputs.items()}
+
+
+# ~ endif
+def _from_float(_module: nn.Module, inputs: tuple[ImageList, list[Tensor]]) -> object:
+    return inputs[0], [feature.float() for feature in inputs[1]]

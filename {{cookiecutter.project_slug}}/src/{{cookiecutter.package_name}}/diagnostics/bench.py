@@ -13,13 +13,24 @@ from rich.console import Console
 from rich.progress import Progress, track
 from rich.table import Table
 
+# ~ if cookiecutter.task == "classification"
+from ..classification.dataset import build_datasets
+from ..classification.module import ClassificationModule as TaskModule
+# ~ endif
 from ..data.cache import cache_images
 from ..data.datamodule import DataModule, Datasets
 from ..data.value_range import with_value_range
+# ~ if cookiecutter.task == "detection"
+from ..detection.dataset import build_datasets
+from ..detection.module import DetectionModule as TaskModule
+# ~ endif
 from ..errors import UsageError
 from ..run.atomic_files import write_json
 from ..run.folder import Run
-from ..task import TaskModule, build_datasets
+# ~ if cookiecutter.task == "segmentation"
+from ..segmentation.dataset import build_datasets
+from ..segmentation.module import SegmentationModule as TaskModule
+# ~ endif
 from ..training.callbacks.performance import Performance
 from ..training.trainer import build_trainer, step_callbacks
 from .profiling import Machine, advice, time_stages

@@ -9,11 +9,19 @@ import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
+# ~ if cookiecutter.task == "classification"
+from ..classification.draw import draw_target
+# ~ endif
 from ..data.datamodule import Datasets
 from ..data.images import Unreadable, UnreadableImageError, read_image
+# ~ if cookiecutter.task == "detection"
+from ..detection.draw import draw_target
+# ~ endif
 from ..evaluation.drawing import contact_sheet, to_picture
 from ..run.atomic_files import replacing
-from ..task import draw_target
+# ~ if cookiecutter.task == "segmentation"
+from ..segmentation.draw import draw_target
+# ~ endif
 from .image_checks import COUNTED, KINDS, DataReport, Issue
 
 MAX_DRAWN = 8  # issues of each kind

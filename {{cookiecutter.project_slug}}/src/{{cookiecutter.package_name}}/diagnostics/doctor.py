@@ -11,16 +11,24 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+# ~ if cookiecutter.task == "classification"
+from ..classification.dataset import build_datasets
+# ~ endif
 from ..data.check_datasets import check_learnable, check_outside_runs
 from ..data.datamodule import Datasets
 from ..data.files import relative_names
 from ..data.value_range import with_value_range
+# ~ if cookiecutter.task == "detection"
+from ..detection.dataset import build_datasets
+# ~ endif
 from ..errors import UsageError
 from ..run.atomic_files import write_json, write_text
 from ..run.folder import Run
+# ~ if cookiecutter.task == "segmentation"
+from ..segmentation.dataset import build_datasets
+# ~ endif
 from ..settings.data import OwnFolder
 from ..settings.schema import Settings
-from ..task import build_datasets
 from .bench import measure_rates
 from .data_pictures import (
     draw_augmented,

@@ -10,15 +10,24 @@ from typing import Any
 import timm
 from torch import Tensor
 
+# ~ if cookiecutter.task == "classification"
+from ..classification import export as task_export
+from ..classification.module import ClassificationModule as TaskModule
+# ~ endif
 from ..data.datamodule import Datasets
 from ..data.reading_summary import number_of
 # ~ if cookiecutter.task == "detection"
+from ..detection import export as task_export
 from ..detection.coco_pretrained import coco_source
+from ..detection.module import DetectionModule as TaskModule
 # ~ endif
 from ..run.folder import Run
+# ~ if cookiecutter.task == "segmentation"
+from ..segmentation import export as task_export
+from ..segmentation.module import SegmentationModule as TaskModule
+# ~ endif
 from ..settings.check_settings import flattened
 from ..settings.schema import Settings
-from ..task import TaskModule, task_export
 from ..training.checkpoint import read_checkpoint
 from .settings import ONNX_PACKAGES, ExportSettings
 

@@ -11,15 +11,22 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor, nn
 
+# ~ if cookiecutter.task == "classification"
+from ..classification import export as task_export
+# ~ endif
 from ..data.datamodule import Datasets
 from ..data.images import Unreadable
 from ..data.reading_summary import number_of
+# ~ if cookiecutter.task == "detection"
+from ..detection import export as task_export
+# ~ endif
 from ..errors import UsageError
 from ..inference.load_model import load_module, matching_datasets
 from ..run.atomic_files import replacing, write_json, write_text
 from ..run.folder import Run
-from ..task import task_export
-# ~ if cookiecutter.task != "segmentation"
+# ~ if cookiecutter.task == "segmentation"
+from ..segmentation import export as task_export
+# ~ else
 from ..training.checkpoint import read_checkpoint
 # ~ endif
 from .card import describe_model, model_card

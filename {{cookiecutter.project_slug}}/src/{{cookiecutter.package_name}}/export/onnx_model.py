@@ -9,11 +9,22 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+# ~ if cookiecutter.task == "classification"
+from ..classification import export as task_export
+from ..classification.module import ClassificationModule as TaskModule
+# ~ endif
 from ..data.reading_summary import number_of
+# ~ if cookiecutter.task == "detection"
+from ..detection import export as task_export
+from ..detection.module import DetectionModule as TaskModule
+# ~ endif
 from ..errors import UsageError
 from ..inference import load_model
+# ~ if cookiecutter.task == "segmentation"
+from ..segmentation import export as task_export
+from ..segmentation.module import SegmentationModule as TaskModule
+# ~ endif
 from ..settings.schema import Settings
-from ..task import TaskModule, task_export
 from ..training import checkpoint
 
 OPSET = 18  # the oldest version that PyTorch writes without a conversion

@@ -4,12 +4,23 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+# ~ if cookiecutter.task == "classification"
+from ..classification.dataset import build_datasets
+from ..classification.module import ClassificationModule as TaskModule
+# ~ endif
 from ..data.datamodule import Datasets
+# ~ if cookiecutter.task == "detection"
+from ..detection.dataset import build_datasets
+from ..detection.module import DetectionModule as TaskModule
+# ~ endif
 from ..errors import UsageError
+# ~ if cookiecutter.task == "segmentation"
+from ..segmentation.dataset import build_datasets
+from ..segmentation.module import SegmentationModule as TaskModule
+# ~ endif
 from ..settings.check_settings import check
 from ..settings.schema import Settings
 from ..settings.stored_settings import completed
-from ..task import TaskModule, build_datasets
 # ~ if cookiecutter.scope == "complete"
 from ..training.checkpoint import read_checkpoint
 from ..training.initial_weights import load_fitting
@@ -24,9 +35,6 @@ def load_module(path: Path, settings: Settings | None = None) -> TaskModule:
     """Load the module of a checkpoint in evaluation mode, with averaged weights if it has them.
 
     The section ``model`` of ``settings``, if given, replaces the stored section.
-
-    Raises:
-        UsageError: if the file is not a checkpoint of this project, or has another network.
     """
     content = read_checkpoint(path)
     module = build_module(content, settings)
@@ -67,9 +75,6 @@ def start_from(module: TaskModule, path: Path) -> None:
 
     If the classes differ, the layers whose shapes depend on their number keep their random
     initialisation, as do all weights whose name or shape does not match. The log lists them.
-
-    Raises:
-        UsageError: if the file is not a checkpoint of this project, or has another network.
     """
     content = read_checkpoint(path)
     trained, chosen = content["settings"]["model"], module.settings.model.model_dump()

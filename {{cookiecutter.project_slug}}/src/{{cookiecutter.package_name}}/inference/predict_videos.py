@@ -15,18 +15,25 @@ import torch
 from rich.progress import track
 from torch import Tensor
 
+# ~ if cookiecutter.task == "classification"
+from ..classification.dataset import UNLABELLED, model_input
+from ..classification.draw import draw_prediction
+# ~ endif
 from ..data.images import UnreadableImageError
 from ..data.reading_summary import number_of
 from ..data.videos import VIDEO_SUFFIXES, count_frames, frames_per_second, read_frames, write_video
-from ..errors import UsageError
-from ..settings.schema import PredictSettings
-# ~ if cookiecutter.task == "classification"
-from ..task import UNLABELLED, draw_prediction, model_input
-# ~ elif cookiecutter.task == "detection"
-from ..task import UNLABELLED, draw_prediction, model_input, restored
-# ~ else
-from ..task import draw_frame, model_input, restored
+# ~ if cookiecutter.task == "detection"
+from ..detection.boxes import restored
+from ..detection.dataset import UNLABELLED, model_input
+from ..detection.draw import draw_prediction
 # ~ endif
+from ..errors import UsageError
+# ~ if cookiecutter.task == "segmentation"
+from ..segmentation.dataset import model_input
+from ..segmentation.draw import draw_frame
+from ..segmentation.predicted_masks import restored
+# ~ endif
+from ..settings.schema import PredictSettings
 from .predictor import Predictor
 
 log = logging.getLogger(__name__)

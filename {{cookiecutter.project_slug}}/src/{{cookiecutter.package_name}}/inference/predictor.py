@@ -8,25 +8,27 @@ import torch
 from lightning.pytorch import Trainer
 from torch import Tensor
 
-from ..run.atomic_files import write_csv, write_json
-from ..settings.schema import PredictSettings
-# ~ if cookiecutter.scope == "complete" and cookiecutter.task == "detection"
-from ..task import TaskModule, describe, predict_tiles, table_rows
-
-
-# ~ elif cookiecutter.scope == "complete" and cookiecutter.task == "segmentation"
-from ..task import TaskModule, describe, predict_tiles
-
-
+# ~ if cookiecutter.task == "classification"
+from ..classification.draw import describe
+from ..classification.module import ClassificationModule as TaskModule
 # ~ elif cookiecutter.task == "detection"
-from ..task import TaskModule, describe, table_rows
-
-
-# ~ else
-from ..task import TaskModule, describe
-
-
+from ..detection.coco import describe, table_rows
+from ..detection.module import DetectionModule as TaskModule
+# ~ if cookiecutter.scope == "complete"
+from ..detection.tiles import predict_tiles
 # ~ endif
+# ~ endif
+from ..run.atomic_files import write_csv, write_json
+# ~ if cookiecutter.task == "segmentation"
+from ..segmentation.draw import describe
+from ..segmentation.module import SegmentationModule as TaskModule
+# ~ if cookiecutter.scope == "complete"
+from ..segmentation.tiles import predict_tiles
+# ~ endif
+# ~ endif
+from ..settings.schema import PredictSettings
+
+
 @dataclass
 class Predictor:
     """The module and the settings of a prediction, and the results of the files so far."""

@@ -1,5 +1,9 @@
 """The LightningModule for semantic segmentation: loss, metrics and predictions."""
 
+# ~ if cookiecutter.scope == "complete"
+from typing import Self
+
+# ~ endif
 import segmentation_models_pytorch as smp
 import torch
 from lightning.pytorch import LightningModule
@@ -11,18 +15,18 @@ from torchmetrics.classification import MulticlassConfusionMatrix
 
 from ..data.datamodule import counted_images
 from ..evaluation.score_counts import ClassScores, StepResults, rounded
-from ..settings.schema import MONITOR, Settings
+from ..settings.schema import Settings
 # ~ if cookiecutter.scope == "complete"
 from ..training.class_weights import weights_tensor
 # ~ endif
 from ..training.optimizer import build_optimizer
 # ~ if cookiecutter.scope == "complete"
-from ..training.parameter_groups import freeze
+from ..training.parameter_groups import freeze, keep_frozen_norms
 # ~ endif
-from ..training.steps import is_logging_step
+from ..training.steps import log_losses, log_scores
 from .dataset import Batch
 from .masks import IGNORE_INDEX
-from .network import build_network
+from .network import Segmenter
 from .predicted_masks import Prediction
 from .scoring import score_batch
 
@@ -53,13 +57,7 @@ class SegmentationModule(LightningModule):
         self.settings = settings
         self.classes = classes
         self.tested_split = "test"  # the names of the metrics of a test begin with it
-        self.network = build_network(
-            settings.model,
-            classes=len(classes),
-            channels=settings.data.channels,
-            image_size=settings.data.input_size,
-            download=download,
-        )
+        self.network = Segmenter(settings, len(classes), download=download)
         if settings.model.channels_last:
             self.network.to(memory_format=torch.channels_last)
         if settings.model.compile:
@@ -79,6 +77,14 @@ class SegmentationModule(LightningModule):
             len(classes), ignore_index=IGNORE_INDEX, validate_args=False
         )
 
+    # ~ if cookiecutter.scope == "complete"
+    def train(self, mode: bool = True) -> Self:  # noqa: FBT001, FBT002
+        """Switch to training or evaluation mode; frozen batch norms stay in evaluation mode."""
+        super().train(mode)
+        keep_frozen_norms(self.network)
+        return self
+
+    # ~ endif
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits [B, classes, H, W] of uint8 images [B, C, H, W]."""
         logits: Tensor = self.network(images)
@@ -119,8 +125,7 @@ class SegmentationModule(LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of a batch, a scalar tensor."""
         loss = self.loss(self(batch.images).float(), batch.targets)
-        if is_logging_step(self.trainer, self.global_step + 1):
-            self.log("train/loss", loss, batch_size=len(batch.images), on_step=True, on_epoch=False)
+        log_losses(self, len(batch.images), loss=loss)
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -164,14 +169,13 @@ class SegmentationModule(LightningModule):
         self._log_scores(self.tested_split)
 
     def _log_scores(self, split: str) -> None:
-        self.log(f"{split}/loss", self.loss_sum.compute() / self.loss_count.compute())
+        loss = self.loss_sum.compute() / self.loss_count.compute()
         self.loss_sum.reset()
         self.loss_count.reset()
         self._confusion = self.confusion.compute().cpu()  # an Apple GPU has no float64
         self.confusion.reset()
         iou, dice = overlap(self._confusion)
-        for name, value in {"mIoU": iou.nanmean(), "dice": dice.nanmean()}.items():
-            self.log(f"{split}/{name}", value, prog_bar=f"{split}/{name}" == MONITOR)
+        log_scores(self, split, {"loss": loss, "mIoU": iou.nanmean(), "dice": dice.nanmean()})
 
     def scores_by_class(self) -> ClassScores:
         """Return IoU and Dice of each class in the last test, None for a class that is absent."""

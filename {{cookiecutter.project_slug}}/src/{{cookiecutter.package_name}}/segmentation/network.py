@@ -1,36 +1,70 @@
 """The network: a segmentation-models-pytorch architecture with a timm encoder."""
 
-# ~ if cookiecutter.scope == "complete"
-from typing import Self, cast
+from typing import Any, cast
 
-# ~ else
-from typing import cast
-
-# ~ endif
 import segmentation_models_pytorch as smp
 import timm
 from torch import Tensor, nn
 
 from ..errors import UsageError
+from ..settings.schema import Settings
 from ..settings.segmentation import ModelSettings
 # ~ if cookiecutter.scope == "complete"
-from ..training.backbone import Normalisation, check_name, explain_failed_download, normalisation_of
+from ..training.backbone import check_name, explain_failed_download, normalisation_of
 from ..training.initial_weights import TIMM_WEIGHTS, load_pretrained
-from ..training.parameter_groups import keep_frozen_norms
 
 
 # ~ else
-from ..training.backbone import Normalisation, check_name, explain_failed_download, normalisation_of
+from ..training.backbone import check_name, explain_failed_download, normalisation_of
 
 
 # ~ endif
 class Segmenter(nn.Module):
-    """A segmentation model, preceded by the image normalisation of its encoder's pretraining."""
+    """A segmentation model, preceded by the image normalisation of its encoder's pretraining.
 
-    def __init__(self, model: nn.Module, normalisation: Normalisation) -> None:
+    A backbone whose input has a fixed size is built for the size of the images.
+    """
+
+    def __init__(self, settings: Settings, classes: int, *, download: bool = True) -> None:
         super().__init__()
-        self.model = model
-        self.normalisation = normalisation
+        chosen, name = settings.model, settings.model.backbone
+        known = sorted(smp.MODEL_ARCHITECTURES_MAPPING)
+        if chosen.architecture.lower() not in known:
+            raise UsageError(
+                f"model.architecture={chosen.architecture}: there is no such architecture.\n"
+                f"Choose from: {', '.join(known)}."
+            )
+        check_name(name)
+        options: dict[str, Any] = _decoder(chosen)
+        config = timm.get_pretrained_cfg(name)
+        if config is not None and config.fixed_input_size:  # such as Swin
+            options["img_size"] = settings.data.input_size
+        # ~ if cookiecutter.scope == "complete"
+        pretrained = chosen.pretrained in TIMM_WEIGHTS and download
+        # ~ else
+        pretrained = bool(chosen.pretrained) and download
+        # ~ endif
+        with explain_failed_download(name, pretrained=pretrained):
+            try:
+                self.model: nn.Module = smp.create_model(
+                    chosen.architecture,
+                    encoder_name=f"tu-{name}",
+                    encoder_weights="imagenet" if pretrained else None,
+                    in_channels=settings.data.channels,
+                    classes=classes,
+                    **options,
+                )
+            except (AssertionError, AttributeError, TypeError, ValueError) as error:
+                raise UsageError(
+                    f"model.backbone={name} does not fit model.architecture={chosen.architecture}: "
+                    f"{error}\nChoose a backbone with feature maps of several sizes, such as "
+                    "resnet18 or convnext_tiny."
+                ) from error
+        # ~ if cookiecutter.scope == "complete"
+        if download:
+            load_pretrained(self, pretrained=chosen.pretrained, backbone=name)
+        # ~ endif
+        self.normalisation = normalisation_of(name, settings.data.channels)
 
     @property
     def backbone(self) -> nn.Module:
@@ -43,12 +77,6 @@ class Segmenter(nn.Module):
         """The timm model within the encoder."""
         return cast("nn.Module", getattr(self.backbone, "model", self.backbone))
 
-    def train(self, mode: bool = True) -> Self:  # noqa: FBT001, FBT002
-        """Switch to training or evaluation mode; frozen batch norms stay in evaluation mode."""
-        super().train(mode)
-        keep_frozen_norms(self)
-        return self
-
     # ~ endif
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits [B, classes, H, W] of images [B, C, H, W] with values from 0 to 255."""
@@ -56,67 +84,6 @@ class Segmenter(nn.Module):
         return logits
 
 
-def build_network(
-    settings: ModelSettings,
-    *,
-    classes: int,
-    channels: int = 3,
-    image_size: tuple[int, int] | None = None,
-    download: bool = True,
-) -> Segmenter:
-    """Build the network that the settings specify, without downloads if ``download`` is false.
-
-    A backbone whose input has a fixed size is built for ``image_size``, height and width in pixels.
-
-    Raises:
-        UsageError: if there is no such architecture or backbone, the backbone does not fit the
-            architecture, or the weights cannot be downloaded.
-    """
-    known = sorted(smp.MODEL_ARCHITECTURES_MAPPING)
-    if settings.architecture.lower() not in known:
-        raise UsageError(
-            f"model.architecture={settings.architecture}: there is no such architecture.\n"
-            f"Choose from: {', '.join(known)}."
-        )
-    name = settings.backbone
-    check_name(name)
-    config = timm.get_pretrained_cfg(name)
-    fixed = config is not None and config.fixed_input_size  # such as Swin
-    size = {"img_size": image_size} if fixed and image_size is not None else {}
-    # ~ if cookiecutter.scope == "complete"
-    pretrained = settings.pretrained in TIMM_WEIGHTS and download
-    # ~ else
-    pretrained = bool(settings.pretrained) and download
-    # ~ endif
-    with explain_failed_download(name, pretrained=pretrained):
-        try:
-            model = smp.create_model(
-                settings.architecture,
-                encoder_name=f"tu-{name}",
-                encoder_weights="imagenet" if pretrained else None,
-                in_channels=channels,
-                classes=classes,
-                **_decoder(settings),
-                **size,
-            )
-        except (AssertionError, AttributeError, TypeError, ValueError) as error:
-            raise UsageError(
-                f"model.backbone={name} does not fit model.architecture={settings.architecture}: "
-                f"{error}\nChoose a backbone with feature maps of several sizes, such as resnet18 "
-                "or convnext_tiny."
-            ) from error
-    # ~ if cookiecutter.scope == "complete"
-    network = Segmenter(model, normalisation_of(name, channels))
-    if download:
-        load_pretrained(network, pretrained=settings.pretrained, backbone=name)
-    return network
-
-
-    # ~ else
-    return Segmenter(model, normalisation_of(name, channels))
-
-
-# ~ endif
 def _decoder(settings: ModelSettings) -> dict[str, int | list[int]]:
     """Return ``model.decoder_channels`` as arguments of the architecture."""
     channels = settings.decoder_channels

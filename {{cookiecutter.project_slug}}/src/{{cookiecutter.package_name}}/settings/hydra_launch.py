@@ -7,6 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Callable
+from functools import partial, wraps
 # ~ if cookiecutter.scope == "complete"
 from importlib.util import find_spec
 # ~ endif
@@ -39,35 +40,35 @@ from .stored_settings import CONFIGS
 
 NAME = re.compile(r"[\w.~-]*")  # of a preset, but not a list or a path
 ELSEWHERE = ("--config-", "-cd", "hydra.searchpath")  # words that name more folders of presets
+# The environment variable with the path of a run's config.yaml, for the processes of a training run
+# that Lightning starts with the same command line.
+RUN_SETTINGS = "TRAIN_RUN_SETTINGS"
+
+Work = Callable[[DictConfig], None]
 
 
-def launch(command: str, model: type[BaseModel], work: Callable[[DictConfig], None]) -> None:
+def command(name: str, model: type[BaseModel]) -> Callable[[Work], Callable[[], None]]:
+    """Decorate a function to be a command with the settings of ``configs/<name>.yaml``."""
+    return lambda work: wraps(work)(partial(launch, name, model, work))
+
+
+def launch(name: str, model: type[BaseModel], work: Work) -> None:
     """Compose the settings of a command and pass them to ``work``, once for each job of a multirun.
 
-    A job of a multirun that fails leaves the reason in its run folder, and the next job starts.
-
-    Args:
-        command: the name of the command and of its file in ``configs/``.
-        model: the settings of the command, for ``--help``.
-        work: checks the composed settings and runs the command, whose run has the id in the
-            environment variable ``TRAIN_RUN_ID``.
+    A job of a multirun that fails leaves the reason in its run folder, and the next job starts. The
+    environment variable ``TRAIN_RUN_ID`` holds the id of the run; ``model`` is for ``--help``.
     """
-    words = _prepare(command, model)
-    if words is None:
-        return
-    typed, sys.argv[1:] = sys.argv[1:], words
+    typed = sys.argv[1:]
     failed: list[str] = []  # runs of a multirun
 
     def job(config: DictConfig) -> None:
         sys.argv[1:] = typed  # for the records of the run
         shared_id = os.environ[RUN_ID]
-        hydra_job = HydraConfig.get()
-        multirun = hydra_job.mode == RunMode.MULTIRUN
+        multirun = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
         if multirun:
-            os.environ[RUN_ID] = f"{shared_id}-{hydra_job.job.num}"
-        # Imports and annotation files create many long-lived objects. The garbage collector would
-        # scan them repeatedly, which takes a fifth of the start-up time; ``build_trainer`` enables
-        # it again.
+            os.environ[RUN_ID] = f"{shared_id}-{HydraConfig.get().job.num}"
+        # Scanning the many objects of imports and annotation files would take a fifth of the
+        # start-up time. ``build_trainer`` enables the garbage collector again.
         gc.disable()
         try:
             work(config)
@@ -79,8 +80,16 @@ def launch(command: str, model: type[BaseModel], work: Callable[[DictConfig], No
             gc.enable()
             os.environ[RUN_ID] = shared_id
 
+    if RUN_SETTINGS in os.environ:
+        with interruptible():
+            job(DictConfig({"runs": str(Path(os.environ[RUN_SETTINGS]).parents[1])}))
+        return
+    words = _prepare(name, model)
+    if words is None:
+        return
+    sys.argv[1:] = words
     with interruptible():
-        hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=command)(job)()
+        hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=name)(job)()
     if failed:
         sys.exit(1)
 
@@ -127,11 +136,10 @@ def _prepare(command: str, model: type[BaseModel]) -> list[str] | None:
 
 
 def _hydra_word(word: str, *, multirun: bool) -> str:
-    """Rewrite an override for Hydra, so that ``check`` can report all mistakes together.
+    """Rewrite an override as ``++key=value``, so that ``check`` reports all mistakes together.
 
-    Hydra stops at the first unknown key; with ``++key=value`` it accepts the key, and ``check``
-    then suggests the nearest known one. Config groups (``data=...``) and Hydra's own settings stay
-    as they are. A value that Hydra would refuse or change is quoted, so that
+    Otherwise, Hydra stops at the first unknown key. Config groups (``data=...``) and Hydra's own
+    settings stay as they are. A value that Hydra would refuse or change is quoted, so that
     ``source=photo (1).jpg`` and ``data.split_by=[a-z]+`` work.
     """
     match = re.fullmatch(r"([A-Za-z_][\w.]*)=(.*)", word, flags=re.DOTALL)

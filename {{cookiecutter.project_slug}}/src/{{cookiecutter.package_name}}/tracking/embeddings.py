@@ -7,9 +7,17 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
+# ~ if cookiecutter.task == "classification"
+from ..classification.module import ClassificationModule as TaskModule
+# ~ endif
 from ..data.datamodule import DataModule
+# ~ if cookiecutter.task == "detection"
+from ..detection.module import DetectionModule as TaskModule
+# ~ endif
 from ..evaluation.drawing import class_color
-from ..task import TaskModule
+# ~ if cookiecutter.task == "segmentation"
+from ..segmentation.module import SegmentationModule as TaskModule
+# ~ endif
 from .logger import RunLogger
 from .task import embed, target_classes
 

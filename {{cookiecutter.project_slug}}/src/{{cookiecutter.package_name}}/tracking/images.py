@@ -22,8 +22,13 @@ from PIL import Image, ImageOps
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 # ~ endif
+# ~ if cookiecutter.task != "segmentation"
+from ..{{ cookiecutter.task }}.draw import caption
+# ~ endif
 from ..evaluation.drawing import to_picture
-from ..task import caption
+# ~ if cookiecutter.task == "segmentation"
+from ..segmentation.draw import caption
+# ~ endif
 from ..training.callbacks.pictures import PredictedSample, PredictionPictures
 # ~ if cookiecutter.task == "classification"
 from .logger import RunLogger

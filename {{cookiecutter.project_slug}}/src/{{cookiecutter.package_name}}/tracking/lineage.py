@@ -8,15 +8,23 @@ from typing import Any, cast
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+# ~ if cookiecutter.task == "classification"
+from ..classification.dataset import build_datasets
+# ~ endif
 from ..data.datamodule import Datasets
 from ..data.files import files_below, folder_of
+# ~ if cookiecutter.task == "detection"
+from ..detection.dataset import build_datasets
+# ~ endif
 from ..errors import UsageError
 from ..run.folder import Run
+# ~ if cookiecutter.task == "segmentation"
+from ..segmentation.dataset import build_datasets
+# ~ endif
 from ..settings.check_settings import check
 from ..settings.schema import Settings
 from ..settings.stored_settings import completed
 from ..settings.tracking import split_trackers
-from ..task import build_datasets
 from .artifacts import log_files
 from .client import package, say
 from .logger import RunLogger

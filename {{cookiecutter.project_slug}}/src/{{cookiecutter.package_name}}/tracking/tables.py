@@ -13,12 +13,20 @@ import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+# ~ if cookiecutter.task == "classification"
+from ..classification.module import ClassificationModule as TaskModule
+# ~ endif
 from ..data.datamodule import Datasets
 from ..data.files import relative_names
 from ..data.images import Unreadable, image_size
+# ~ if cookiecutter.task == "detection"
+from ..detection.module import DetectionModule as TaskModule
+# ~ endif
 from ..evaluation.collect_results import EvaluationResults
 from ..evaluation.score_counts import ScoreCounts
-from ..task import TaskModule
+# ~ if cookiecutter.task == "segmentation"
+from ..segmentation.module import SegmentationModule as TaskModule
+# ~ endif
 from ..training.callbacks.pictures import PredictedSample
 from .images import picture
 from .logger import RunLogger

@@ -48,11 +48,7 @@ def normalisation_for(mean: Sequence[float], std: Sequence[float], channels: int
 
 
 def check_name(backbone: str) -> None:
-    """Check that timm has a model of this name, and weights of its tag, such as ``.a1_in1k``.
-
-    Raises:
-        UsageError: if there is no such model or tag; the message suggests similar names.
-    """
+    """Check that timm has a model of this name, and weights of its tag, such as ``.a1_in1k``."""
     architecture, _, tag = backbone.partition(".")
     names = timm.list_models()
     if timm.is_model(backbone):
@@ -66,11 +62,7 @@ def check_name(backbone: str) -> None:
 
 @contextmanager
 def explain_failed_download(backbone: str, *, pretrained: bool) -> Iterator[None]:
-    """Explain an error of the block, which builds a network and may download its weights.
-
-    Raises:
-        UsageError: if the pretrained weights cannot be loaded; the message suggests solutions.
-    """
+    """Explain an error of the block, which builds a network and may download its weights."""
     try:
         yield
     except (OSError, RuntimeError) as error:

@@ -23,12 +23,10 @@ def load_pretrained(network: nn.Module, *, pretrained: bool | str, backbone: str
 
     The names in the file may be those of the network or of a part of it, such as the backbone.
     Weights of timm are in the network already.
-
-    Raises:
-        UsageError: if the file cannot be read, or nothing in it fits.
     """
     if pretrained in TIMM_WEIGHTS:
-        loaded = [f"{_prefix_of_body(network)}{name}" for name in stages_of(network)]
+        body = next(name for name, module in network.named_modules() if module is network.body)
+        loaded = [f"{body}.{name}" for name in stages_of(network)]
         report(network, loaded, f"{backbone} of timm")
     elif isinstance(pretrained, str):
         weights = _read(Path(pretrained))
@@ -42,11 +40,7 @@ def load_pretrained(network: nn.Module, *, pretrained: bool | str, backbone: str
 
 
 def load_fitting(network: nn.Module, weights: Mapping[str, Tensor], source: str) -> None:
-    """Load the weights whose names and shapes fit, and report which parts are new.
-
-    Raises:
-        UsageError: if no weight fits.
-    """
+    """Load the weights whose names and shapes fit, of which there must be some; report the rest."""
     fitting = _fitting(network, weights)
     if not fitting:
         raise UsageError(
@@ -89,11 +83,6 @@ def _fitting(
         for name, value in weights.items()
         if f"{prefix}{name}" in own and own[f"{prefix}{name}"].shape == value.shape
     }
-
-
-def _prefix_of_body(network: nn.Module) -> str:
-    names = [name for name, module in network.named_modules() if module is network.body]
-    return f"{names[0]}." if names and names[0] else ""
 
 
 def _read(path: Path) -> dict[str, Tensor]:

@@ -38,7 +38,7 @@ def freeze(network: nn.Module, which: Literal["none", "backbone"] | int) -> None
     for name, parameter in body.named_parameters():
         if name in stages and (which == "backbone" or stages[name] < which):
             parameter.requires_grad = False
-    network.train(network.training)  # puts the frozen batch norms into evaluation mode
+    keep_frozen_norms(network)
 
 
 def keep_frozen_norms(network: nn.Module) -> None:

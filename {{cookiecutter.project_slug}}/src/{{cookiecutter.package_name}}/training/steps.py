@@ -1,6 +1,10 @@
-"""Decide whether a batch ends an optimiser step, and whether the step is logged."""
+"""The steps of a training run: which ones are logged, and what a module logs in them."""
 
-from lightning.pytorch import Trainer
+from collections.abc import Mapping
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+from torch import Tensor
 
 
 def ends_step(trainer: Trainer, batch_idx: int) -> bool:
@@ -17,3 +21,17 @@ def is_logging_step(trainer: Trainer, step: int) -> bool:
     ``trainer.global_step + 1``.
     """
     return step == 1 or step % trainer.log_every_n_steps == 0  # type: ignore[attr-defined]
+
+
+def log_losses(module: LightningModule, batch_size: int, **losses: Tensor) -> None:
+    """Log the losses of a training batch as ``train/<name>``, if its step is logged."""
+    if is_logging_step(module.trainer, module.global_step + 1):
+        named = {f"train/{name}": loss for name, loss in losses.items()}
+        module.log_dict(named, batch_size=batch_size, on_step=True, on_epoch=False)
+
+
+def log_scores(module: LightningModule, split: str, scores: Mapping[str, Any]) -> None:
+    """Log scores as ``<split>/<name>``; the progress bar shows the one that ``monitor`` names."""
+    settings: Any = module.settings
+    for name, score in scores.items():
+        module.log(f"{split}/{name}", score, prog_bar=f"{split}/{name}" == settings.monitor)

@@ -11,14 +11,17 @@ from PIL import Image
 from torch import Tensor
 
 from ...data.images import Unreadable
+# ~ if cookiecutter.task == "detection"
+from ...detection.boxes import without_padding
+# ~ endif
 from ...evaluation.drawing import contact_sheet
-# ~ if cookiecutter.task == "classification"
+# ~ if cookiecutter.task == "segmentation"
 from ...run.atomic_files import replacing
+from ...segmentation.predicted_masks import without_padding
 
 
 # ~ else
 from ...run.atomic_files import replacing
-from ...task import without_padding
 
 
 # ~ endif
