@@ -17,8 +17,6 @@ from ..settings.schema import Settings
 if TYPE_CHECKING:
     from optuna import Trial
 
-CHOICES = "give a list of values, [a, b], or a range, {low: 1, high: 8}"
-
 
 class Range(Strict):
     """Numbers from ``low`` to ``high``, both included."""
@@ -81,10 +79,6 @@ SEARCH_SETTINGS = Search.model_fields.keys() - Settings.model_fields.keys()
 def check_search(config: DictConfig, overrides: Sequence[str]) -> Search:
     """Check the settings of a search, and the values that its space can propose.
 
-    Args:
-        config: the composed settings.
-        overrides: the command-line overrides, such as ``seed=1``.
-
     Raises:
         UsageError: with all mistakes, a line for each, or if Optuna is not installed.
     """
@@ -94,8 +88,9 @@ def check_search(config: DictConfig, overrides: Sequence[str]) -> Search:
             "Install it: uv sync --extra tune"
         )
     tree = resolved(config)
-    space = _by_path(tree["space"]) if isinstance(tree.get("space"), dict) else {}
-    tree |= {"space": space} if space else {}
+    space: dict[str, Any] = {}
+    if isinstance(tree.get("space"), dict):
+        tree["space"] = space = _by_path(tree["space"])
     mistakes = [
         (path, reason) for path, reason in problems(tree, Search) if not path.startswith("space.")
     ]
@@ -112,7 +107,7 @@ def check_search(config: DictConfig, overrides: Sequence[str]) -> Search:
         wrong = _wrong_choice(path, choice)
         if key in given:
             wrong.append((path, f"is also on the command line; remove it there, or add ~{path}"))
-        mistakes += wrong or [(path, reason) for reason in _wrong_values(key, choice, training)]
+        mistakes += wrong or _wrong_values(path, key, choice, training)
     refuse(mistakes)
     return Search.model_validate(tree)
 
@@ -141,22 +136,26 @@ def _wrong_choice(path: str, choice: object) -> list[tuple[str, str]]:
     """Return the mistakes in a list of values or a range."""
     if isinstance(choice, Mapping) and choice.keys() & Range.model_fields.keys():
         return [(f"{path}.{name}".rstrip("."), reason) for name, reason in problems(choice, Range)]
-    is_list = isinstance(choice, list) and len(choice) > 1
-    return [] if is_list else [(path, f"is {choice!r}: {CHOICES}")]
+    if isinstance(choice, list) and len(choice) > 1:
+        return []
+    example = "{low: 1, high: 8}"
+    return [(path, f"is {choice!r}: give a list of values, [a, b], or a range, {example}")]
 
 
-def _wrong_values(key: str, choice: Any, training: dict[str, Any]) -> list[str]:
+def _wrong_values(
+    path: str, key: str, choice: Any, training: dict[str, Any]
+) -> list[tuple[str, str]]:
     """Return why ``train`` refuses values of a choice, apart from mistakes in other settings."""
     known = problems(training, Settings)
     defaults = flattened(training if known else Settings.model_validate(training).model_dump())
     is_list = isinstance(choice, list)
-    reasons: dict[str, None] = {}
+    mistakes: dict[tuple[str, str], None] = {}
     for value in choice if is_list else Range(**choice).examples(defaults.get(key)):
         changed = OmegaConf.create(training)
         OmegaConf.update(changed, key, value, merge=False, force_add=True)
-        after = problems(resolved(changed), Settings)
-        reasons |= dict.fromkeys(reason for path, reason in after if (path, reason) not in known)
-    return list(reasons)
+        new = [problem for problem in problems(resolved(changed), Settings) if problem not in known]
+        mistakes |= dict.fromkeys((path, reason) for _, reason in new)
+    return list(mistakes)
 
 
 def suggest(trial: "Trial", settings: Search) -> list[str]:
