@@ -8,8 +8,7 @@ from lightning.pytorch import Callback, seed_everything
 from lightning.pytorch.callbacks import LambdaCallback
 
 # ~ if cookiecutter.scope == "complete"
-from .clusters.preemption import Preemption, requeued_if_preempted
-from .clusters.slurm import slurm_plugins
+from .clusters.preemption import Preemption, requeued_if_preempted, slurm_plugins
 from .data.cache import cache_images
 # ~ endif
 from .data.check_datasets import check_learnable, check_outside_runs
