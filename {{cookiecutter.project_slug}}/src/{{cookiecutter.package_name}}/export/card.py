@@ -22,22 +22,13 @@ from ..task import TaskModule, task_export
 from ..training.checkpoint import read_checkpoint
 from .settings import ONNX_PACKAGES, ExportSettings
 
-# How `data.fit` resizes images: in words, and in Python code for the model card.
+# How `data.fit` resizes images.
 FITS = {
     "letterbox": "with their aspect ratio to fit into this size, and centred on grey (128)",
     "stretch": "to this size, without regard to their aspect ratio",
     "crop": "with their aspect ratio to cover this size, of which the centre is used",
 }
-SCALE_CODE = """\
-size = (
-    min(width, image.width * height // image.height),
-    min(height, image.height * width // image.width),
-)"""
-FIT_CODE = {
-    "letterbox": SCALE_CODE,
-    "stretch": "size = (width, height)",
-    "crop": SCALE_CODE.replace("min", "max"),
-}
+# Python code for the model card; `model_card.md` has the rest.
 RUN_CODE = {
     "onnx": """\
 session = onnxruntime.InferenceSession("$file")
@@ -58,15 +49,18 @@ class CardTemplate(Template):
 def describe_model(
     module: TaskModule, datasets: Datasets, outputs: Sequence[Tensor], settings: ExportSettings
 ) -> dict[str, Any]:
-    """Return the entries of ``model.json`` about input, outputs, training and data of a model.
-
-    The shapes are those of ``outputs``, which the exported network has returned for a batch.
-    """
+    """Return the entries of ``model.json`` about input, outputs, training and data of a model."""
     size = settings.data.input_size
     normalisation = module.network.normalisation
     training = Run(settings.checkpoint.absolute().parent.parent)
     packages = ("torch", "torchvision", "timm", *(ONNX_PACKAGES * (settings.format == "onnx")))
     sections = {"seed", "loader", "model", "optimizer", "schedule", "ema", "trainer"}
+    channels, value_range = settings.data.channels, settings.data.value_range
+    colors = "RGB" if channels == 3 else number_of(channels, "channels")
+    colors += ", 0 to 255"
+    if value_range:
+        low, high = value_range
+        colors += f"; values of more than 8 bits from {low:g} to {high:g} are scaled to it"
     return {
         "format": settings.format,
         "task": task_export.TASK,
@@ -74,9 +68,9 @@ def describe_model(
         "input": {
             "name": "images",
             "dtype": "uint8",
-            "shape": ["batch", settings.data.channels, *size],
-            "colours": _colors(settings),
-            "value_range": settings.data.value_range,
+            "shape": ["batch", channels, *size],
+            "colours": colors,
+            "value_range": value_range,
         },
         "preprocessing": {
             "fit": settings.data.fit,
@@ -118,14 +112,6 @@ def metrics_of_test(training: Run, checkpoint: Path) -> dict[str, Any]:
     return metrics if len(steps) == 1 else {}
 
 
-def _colors(settings: Settings) -> str:
-    channels, bounds = settings.data.channels, settings.data.value_range
-    text = "RGB, 0 to 255" if channels == 3 else f"{number_of(channels, 'channels')}, 0 to 255"
-    if bounds:
-        text += f"; values of more than 8 bits from {bounds[0]:g} to {bounds[1]:g} are scaled to it"
-    return text
-
-
 def _from_0_to_1(values: Tensor) -> list[float]:
     """Return values for pixels from 0 to 255 as values for pixels from 0 to 1."""
     return [round(value, 6) for value in (values.flatten() / 255).tolist()]
@@ -142,7 +128,7 @@ def _terms(settings: Settings) -> str:
     # ~ endif
     if isinstance(start, str) and start != "imagenet":
         return f"The training began with the weights `{start}`, whose terms apply."
-    if not settings.model.pretrained:
+    if not start:
         return f"`{name}` was trained from scratch: it contains no weights of others."
     known = timm.get_pretrained_cfg(name)
     if known is None or not known.has_weights:
@@ -157,7 +143,7 @@ def model_card(description: Mapping[str, Any]) -> str:
     text = Path(__file__).with_name("model_card.md").read_text(encoding="utf-8")
     onnx, preprocessing = description["format"] == "onnx", description["preprocessing"]
     outputs = {
-        name: f"{output['dtype']} [{', '.join(map(str, output['shape']))}], {output['meaning']}"
+        name: f"{output['dtype']} {_shape(output)}, {output['meaning']}"
         for name, output in description["outputs"].items()
     }
     rules = {k: value for k, value in description["postprocessing"].items() if k != "steps"}
@@ -165,22 +151,18 @@ def model_card(description: Mapping[str, Any]) -> str:
         file=description["file"], outputs=", ".join(outputs) + "," * (len(outputs) == 1)
     )
     metrics = _bullets(flattened(description["metrics"]))
+    height, width = preprocessing["size"]
     return CardTemplate(text).substitute(
         flattened(description),
-        height=preprocessing["size"][0],
-        width=preprocessing["size"][1],
+        height=height,
+        width=width,
         class_names=", ".join(description["classes"]),
         output_list=_bullets(outputs),
         steps=f"{description['postprocessing']['steps']}\n\n{_bullets(rules)}".strip(),
         package="onnxruntime" if onnx else "torch",
-        shape=f"[{', '.join(map(str, description['input']['shape']))}]",
+        shape=_shape(description["input"]),
         load_code=_load_code(description),
-        fit_code=FIT_CODE[preprocessing["fit"]],
-        fitted="fit(image)"
-        if description["input"]["shape"][1] == 3
-        else "np.dstack([fit(plane) for plane in planes])",
         run_code=run_code,
-        use_code=task_export.use_code(description["postprocessing"]).strip(),
         metric_list=metrics or "Unknown: its training run has not tested this checkpoint.",
         setting_list=_bullets(description["training"]),
         difference=f"{description['agreement']['max_difference']:.1e}",
@@ -188,22 +170,24 @@ def model_card(description: Mapping[str, Any]) -> str:
 
 
 def _load_code(description: Mapping[str, Any]) -> str:
-    """Return Python code that opens a file as ``image``, or its channels as ``planes``."""
+    """Return Python code that opens a file as ``planes``, an 8-bit image for each channel."""
     channels, bounds = description["input"]["shape"][1], description["input"]["value_range"]
     if channels == 3 and not bounds:
-        return 'image = ImageOps.exif_transpose(Image.open("photo.jpg")).convert("RGB")'
+        opened = 'ImageOps.exif_transpose(Image.open("photo.jpg"))'
+        return f'planes = {opened}.convert("RGB").split()'
     lines = ['values = np.load("photo.npy")  # height x width, or height x width x channels']
     if bounds:
         low, high = bounds
         share = f"(values.astype(float) - {low:g}) / {high - low:g}"
         lines.append(f"values = ({share} * 255).clip(0, 255).round().astype(np.uint8)")
+    planes = "[Image.fromarray(plane) for plane in np.moveaxis(np.atleast_3d(values), 2, 0)]"
     if channels == 3:
-        return "\n".join([*lines, 'image = Image.fromarray(values).convert("RGB")'])
-    lines += [
-        "planes = [Image.fromarray(plane) for plane in np.moveaxis(np.atleast_3d(values), 2, 0)]",
-        "image = planes[0]",
-    ]
-    return "\n".join(lines)
+        planes = 'Image.fromarray(values).convert("RGB").split()'
+    return "\n".join([*lines, f"planes = {planes}"])
+
+
+def _shape(tensor: Mapping[str, Any]) -> str:
+    return f"[{', '.join(map(str, tensor['shape']))}]"
 
 
 def _bullets(values: Mapping[str, object]) -> str:
