@@ -1,7 +1,6 @@
 """The command ``bench``: measure the speed of a training run, of its loader and of its model."""
 
 import math
-from collections.abc import Sequence
 from itertools import chain, cycle, islice, repeat
 from time import perf_counter
 from typing import Any
@@ -22,7 +21,7 @@ from ..run.folder import Run
 from ..task import TaskModule, build_datasets
 from ..training.callbacks.performance import Performance
 from ..training.trainer import build_trainer, step_callbacks
-from .profiling import Machine, advice, time_stages
+from .profiling import advice, time_stages
 from .settings import BenchSettings
 
 BATCHES_IN_MEMORY = 8  # repeated to time the model alone
@@ -30,31 +29,40 @@ WELL_OVERLAPPED = 0.95  # if training reaches this fraction of the limit, no hin
 
 
 def run_bench(settings: BenchSettings, run: Run) -> None:
-    """Measure the rates, print them as a table and write ``bench.json``.
-
-    Raises:
-        UsageError: for data that cannot be used, or several processes.
-    """
+    """Measure the rates, print them as a table and write ``bench.json``."""
     datasets = build_datasets(settings.data)
     settings = with_value_range(settings, datasets)
-    rates = measure_rates(datasets, settings, run)
+    measured = measure(datasets, settings, run)
+    rates = measured["rates"]
     write_json(run.folder / "bench.json", rates)
-    stages = time_stages(datasets, settings, rates)
-    hints = (advice(stages, rates, settings, Machine.here()), overlap(rates, settings))
-    _print_rates(rates, hints, settings, run)
+    table = Table("", "images/s", "ms per batch")
+    for name, key in (
+        ("training", "images_per_second"),
+        ("loader alone", "loader_images_per_second"),
+        ("model alone", "model_images_per_second"),
+    ):
+        milliseconds = 1000 * settings.loader.batch_size / rates[key]
+        table.add_row(name, f"{rates[key]:.1f}", f"{milliseconds:.1f}")
+    console = Console(soft_wrap=True)
+    console.print(table)
+    slower = min("loader", "model", key=lambda part: rates[f"{part}_images_per_second"])
+    console.print(f"Training reaches {rates['share_of_limit']:.0%} of what its {slower} allows.")
+    for line in filter(None, (measured["advice"], overlap(rates, settings))):
+        console.print(line)
+    if "memory_gb" in rates:
+        console.print(f"Peak memory: {rates['memory_gb']:.2f} GB")
+    console.print(f"  {run.folder / 'bench.json'}", markup=False)
 
 
-def measure_rates(datasets: Datasets, settings: BenchSettings, run: Run) -> dict[str, float]:
+def measure(datasets: Datasets, settings: BenchSettings, run: Run) -> dict[str, Any]:
     """Time the loader alone, the model alone, and a training run with both.
 
     Returns:
-        The metrics of ``Performance`` for the training, without ``perf/`` in their names; the
-        images per second of the loader and of the model; ``share_of_limit``, the speed of the
-        training divided by that of the slower of these two; and ``lost_ms``, the milliseconds per
-        batch that the training takes longer than the slower of them alone.
-
-    Raises:
-        UsageError: for unreadable images that are not to be skipped, or several processes.
+        The ``milliseconds`` of each stage of an image; ``advice``, a sentence; and ``rates``: the
+        metrics of ``Performance`` for the training, without ``perf/`` in their names, the images
+        per second of the loader and of the model, ``share_of_limit``, the speed of the training
+        divided by that of the slower of these two, and ``lost_ms``, the milliseconds per batch
+        that the training takes longer than the slower of them alone.
     """
     seed_everything(settings.seed, workers=True, verbose=False)
     datamodule = DataModule(
@@ -71,13 +79,15 @@ def measure_rates(datasets: Datasets, settings: BenchSettings, run: Run) -> dict
     training = train_steps("Training", settings, run, classes, datamodule)
     limit = min(loader_rate, model_rate)
     lost = 1 / training["images_per_second"] - 1 / limit  # seconds per image
-    return {
+    rates = {
         **training,
         "loader_images_per_second": loader_rate,
         "model_images_per_second": model_rate,
         "share_of_limit": training["images_per_second"] / limit,
         "lost_ms": 1000 * settings.loader.batch_size * lost,
     }
+    stages = time_stages(datasets, settings, rates)
+    return {"milliseconds": stages, "rates": rates, "advice": advice(stages, rates, settings)}
 
 
 def _time_loader(datamodule: DataModule, settings: BenchSettings) -> tuple[float, list[Any]]:
@@ -106,9 +116,6 @@ def train_steps(
 
     Returns:
         The metrics of ``Performance`` after the warm-up, without ``perf/`` in their names.
-
-    Raises:
-        UsageError: if there are several processes.
     """
     total = settings.warmup + settings.steps
     epoch = len(data.train_dataloader()) if isinstance(data, DataModule) else total
@@ -154,25 +161,3 @@ def overlap(rates: dict[str, float], settings: BenchSettings) -> str:
         f"Loader and model do not overlap fully, which costs {rates['lost_ms']:.1f} ms per batch: "
         f"{remedy}"
     )
-
-
-def _print_rates(
-    rates: dict[str, float], hints: Sequence[str], settings: BenchSettings, run: Run
-) -> None:
-    table = Table("", "images/s", "ms per batch")
-    for name, key in (
-        ("training", "images_per_second"),
-        ("loader alone", "loader_images_per_second"),
-        ("model alone", "model_images_per_second"),
-    ):
-        milliseconds = 1000 * settings.loader.batch_size / rates[key]
-        table.add_row(name, f"{rates[key]:.1f}", f"{milliseconds:.1f}")
-    console = Console(soft_wrap=True)
-    console.print(table)
-    slower = min("loader", "model", key=lambda part: rates[f"{part}_images_per_second"])
-    console.print(f"Training reaches {rates['share_of_limit']:.0%} of what its {slower} allows.")
-    for line in filter(None, hints):
-        console.print(line)
-    if "memory_gb" in rates:
-        console.print(f"Peak memory: {rates['memory_gb']:.2f} GB")
-    console.print(f"  {run.folder / 'bench.json'}", markup=False)
