@@ -1,13 +1,16 @@
 import csv
 import json
-import math
 # ~ if cookiecutter.scope == "complete"
+import math
 import re
 import shutil
 import subprocess
 import sys
-# ~ endif
 
+# ~ else
+import math
+
+# ~ endif
 import pytest
 import torch
 

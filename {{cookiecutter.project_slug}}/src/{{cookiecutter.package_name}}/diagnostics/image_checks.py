@@ -99,7 +99,7 @@ def check_data(datasets: Datasets, *, progress: bool) -> DataReport:
             batch_size=None,
             num_workers=min(usable_cpus(), MAX_WORKERS),
             # The workers of the loader check the images, so that no pixels are sent.
-            collate_fn=partial(_check_sample, dataset, len(datasets.classes)),
+            collate_fn=partial(_check_sample, len(datasets.classes)),
         )
         images: list[CheckedImage] = []
         shown = track(loader, f"Checking {split}", total=len(dataset), disable=not progress)
@@ -111,6 +111,10 @@ def check_data(datasets: Datasets, *, progress: bool) -> DataReport:
                 first = known.setdefault(image.pixels, place)
                 if first is not place:
                     report.issues += _repetitions(first, image, split, position, path)
+            # ~ if cookiecutter.task == "detection"
+            faults = dataset.faults.get(position, ()) if image.size else ()
+            report.issues += [Issue("annotation", split, position, path, text) for text in faults]
+            # ~ endif
             kind = "annotation" if image.size else "unreadable"
             report.issues += [Issue(kind, split, position, path, text) for text in image.problems]
         report.images[split] = len(dataset)
@@ -149,7 +153,7 @@ def _digest(array: np.ndarray) -> bytes:
     return hashlib.blake2b(content, digest_size=16).digest()
 
 
-def _check_sample(dataset: Any, classes: int, sample: Any) -> CheckedImage:
+def _check_sample(classes: int, sample: Any) -> CheckedImage:
     if isinstance(sample, Unreadable):
         counts = np.zeros(classes, dtype=np.int64)
         return CheckedImage(counts, [f"{sample.path}: {sample.reason}"])
@@ -163,7 +167,7 @@ def _check_sample(dataset: Any, classes: int, sample: Any) -> CheckedImage:
     counts = np.bincount(labels, minlength=classes)
     annotations = np.column_stack([labels, boxes])
     annotations = annotations[np.lexsort(annotations.T)]  # in any order
-    problems = list(dataset.faults.get(sample.position, ()))
+    problems = []
     sides = boxes[:, 2:] - boxes[:, :2]
     for index, (across, down) in enumerate((sides * (width, height)).round(1).tolist()):
         if min(across, down) < MIN_SIDE:

@@ -107,7 +107,7 @@ def check_search(config: DictConfig, overrides: Sequence[str]) -> Search:
         wrong = _wrong_choice(path, choice)
         if key in given:
             wrong.append((path, f"is also on the command line; remove it there, or add ~{path}"))
-        mistakes += wrong or _wrong_values(path, key, choice, training)
+        mistakes += wrong or [(path, reason) for reason in _wrong_values(key, choice, training)]
     refuse(mistakes)
     return Search.model_validate(tree)
 
@@ -142,20 +142,18 @@ def _wrong_choice(path: str, choice: object) -> list[tuple[str, str]]:
     return [(path, f"is {choice!r}: give a list of values, [a, b], or a range, {example}")]
 
 
-def _wrong_values(
-    path: str, key: str, choice: Any, training: dict[str, Any]
-) -> list[tuple[str, str]]:
+def _wrong_values(key: str, choice: Any, training: dict[str, Any]) -> list[str]:
     """Return why ``train`` refuses values of a choice, apart from mistakes in other settings."""
     known = problems(training, Settings)
     defaults = flattened(training if known else Settings.model_validate(training).model_dump())
     is_list = isinstance(choice, list)
-    mistakes: dict[tuple[str, str], None] = {}
+    reasons: dict[str, None] = {}
     for value in choice if is_list else Range(**choice).examples(defaults.get(key)):
         changed = OmegaConf.create(training)
         OmegaConf.update(changed, key, value, merge=False, force_add=True)
-        new = [problem for problem in problems(resolved(changed), Settings) if problem not in known]
-        mistakes |= dict.fromkeys((path, reason) for _, reason in new)
-    return list(mistakes)
+        after = problems(resolved(changed), Settings)
+        reasons |= dict.fromkeys(reason for path, reason in after if (path, reason) not in known)
+    return list(reasons)
 
 
 def suggest(trial: "Trial", settings: Search) -> list[str]:
