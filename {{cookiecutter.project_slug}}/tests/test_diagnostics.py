@@ -11,7 +11,7 @@ from PIL import Image
 
 from {{ cookiecutter.package_name }}.data.datamodule import Datasets
 from {{ cookiecutter.package_name }}.data.reading_summary import Reading
-from {{ cookiecutter.package_name }}.diagnostics import bench, doctor, profiling
+from {{ cookiecutter.package_name }}.diagnostics import bench, doctor
 from {{ cookiecutter.package_name }}.diagnostics.data_pictures import draw_class_balance
 from {{ cookiecutter.package_name }}.diagnostics.image_checks import (
     COUNTED,
@@ -257,7 +257,7 @@ def machine(monkeypatch):
     """Set the CPUs, and the memory in GB of a GPU that computes in bfloat16."""
 
     def set_up(cpus, memory=0):
-        monkeypatch.setattr(profiling, "usable_cpus", lambda: cpus)
+        monkeypatch.setattr(bench, "usable_cpus", lambda: cpus)
         monkeypatch.setattr(torch.cuda, "is_available", lambda: bool(memory))
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: True)
         properties = SimpleNamespace(total_memory=1e9 * memory)
@@ -283,7 +283,7 @@ def test_the_advice_for_a_slow_loader_names_the_setting_to_change(
     machine(cpus=8)
     rates = {"loader_images_per_second": loader, "model_images_per_second": 100, "data_wait": wait}
     settings = check(small.composed(*overrides, name="doctor"), BenchSettings)
-    sentence = profiling.advice(STAGES | stages, rates, settings)
+    sentence = bench.advice(STAGES | stages, rates, settings)
     assert sentence.startswith(f"Training waits for data {wait:.0%} of the time")
     assert expected in sentence
 
@@ -292,7 +292,7 @@ def test_more_workers_than_those_of_auto_are_advised_where_there_are_more_cpus(m
     machine(cpus=64)
     rates = {"loader_images_per_second": 50, "model_images_per_second": 100, "data_wait": 0.5}
     settings = check(small.composed("loader.workers=auto", name="doctor"), BenchSettings)
-    sentence = profiling.advice(STAGES, rates, settings)
+    sentence = bench.advice(STAGES, rates, settings)
     assert sentence.endswith("loader.workers=64 uses all CPUs.")
 
 
@@ -313,7 +313,7 @@ def test_the_advice_for_a_slow_model_names_the_setting_to_change(
     machine(8, gpu)
     rates = {"loader_images_per_second": 500, "model_images_per_second": 100, "data_wait": 0.01}
     settings = check(small.composed(*overrides, name="doctor"), BenchSettings)
-    sentence = profiling.advice(STAGES, rates | {"memory_gb": memory}, settings)
+    sentence = bench.advice(STAGES, rates | {"memory_gb": memory}, settings)
     assert sentence.startswith("The model takes most of the time")
     assert expected in sentence
 
