@@ -101,9 +101,9 @@ def run_export(settings: ExportSettings, run: Run) -> None:
 
 def _test_images(datasets: Datasets) -> Tensor:
     """Return up to ``MAX_IMAGES`` evenly spaced test images as a uint8 tensor [N, C, H, W]."""
-    dataset = datasets.test if len(datasets.test) else datasets.val
-    count = min(MAX_IMAGES, len(dataset))
-    samples = (dataset[index] for index in torch.linspace(0, len(dataset) - 1, count).long())
+    test = datasets.test
+    count = min(MAX_IMAGES, len(test))
+    samples = (test[index] for index in torch.linspace(0, len(test) - 1, count).long())
     images = [sample.image for sample in samples if not isinstance(sample, Unreadable)]
     if not images:
         raise UsageError(
