@@ -31,12 +31,12 @@ FITS = {
 # Python code for the model card; `model_card.md` has the rest.
 RUN_CODE = {
     "onnx": """\
-session = onnxruntime.InferenceSession("$file")
-$outputs = session.run(None, {"images": images})""",
+session = onnxruntime.InferenceSession(description["file"])
+outputs = session.run(None, {"images": images})""",
     "torch": """\
-network = torch.export.load("$file").module()
+network = torch.export.load(description["file"]).module()
 with torch.inference_mode():
-    $outputs = (output.numpy() for output in network(torch.tensor(images)))""",
+    outputs = [output.numpy() for output in network(torch.tensor(images))]""",
 }
 
 
@@ -141,17 +141,13 @@ def _terms(settings: Settings) -> str:
 def model_card(description: Mapping[str, Any]) -> str:
     """Return the text of ``MODEL_CARD.md`` for the content of ``model.json``."""
     text = Path(__file__).with_name("model_card.md").read_text(encoding="utf-8")
-    onnx, preprocessing = description["format"] == "onnx", description["preprocessing"]
     outputs = {
         name: f"{output['dtype']} {_shape(output)}, {output['meaning']}"
         for name, output in description["outputs"].items()
     }
     rules = {k: value for k, value in description["postprocessing"].items() if k != "steps"}
-    run_code = Template(RUN_CODE[description["format"]]).substitute(
-        file=description["file"], outputs=", ".join(outputs) + "," * (len(outputs) == 1)
-    )
     metrics = _bullets(flattened(description["metrics"]))
-    height, width = preprocessing["size"]
+    height, width = description["preprocessing"]["size"]
     return CardTemplate(text).substitute(
         flattened(description),
         height=height,
@@ -159,10 +155,10 @@ def model_card(description: Mapping[str, Any]) -> str:
         class_names=", ".join(description["classes"]),
         output_list=_bullets(outputs),
         steps=f"{description['postprocessing']['steps']}\n\n{_bullets(rules)}".strip(),
-        package="onnxruntime" if onnx else "torch",
+        package="onnxruntime" if description["format"] == "onnx" else "torch",
         shape=_shape(description["input"]),
         load_code=_load_code(description),
-        run_code=run_code,
+        run_code=RUN_CODE[description["format"]],
         metric_list=metrics or "Unknown: its training run has not tested this checkpoint.",
         setting_list=_bullets(description["training"]),
         difference=f"{description['agreement']['max_difference']:.1e}",

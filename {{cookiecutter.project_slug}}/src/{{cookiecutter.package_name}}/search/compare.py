@@ -63,25 +63,27 @@ def compare(results: Sequence[Result], folder: Path, pictures: Mapping[Path, str
     The report has the PNG files ``pictures`` with their captions.
     """
     ranked = sorted(
-        results, key=lambda run: WORST if run.score is None else run.score, reverse=MAXIMISED
+        results,
+        key=lambda result: WORST if result.score is None else result.score,
+        reverse=MAXIMISED,
     )
     keys, monitor = varied_settings(results), ranked[0].monitor
     rows = []
-    for run in ranked:
-        values = [_text(run.settings[key]) if key in run.settings else "" for key in keys]
-        rows.append([run.run.id, run.score, run.state, *values, run.reason])
+    for result in ranked:
+        values = [_cell(result.settings[key]) if key in result.settings else "" for key in keys]
+        rows.append([result.run.id, result.score, result.state, *values, result.reason])
     header = ["run", monitor, "state", *keys, "reason"]
     write_csv(folder / "results.csv", header, rows)
     figures = "\n".join(image(path, caption) for path, caption in pictures.items())
     title = f"{number_of(len(results), 'runs')}: {folder.name}"
     sections = [("Runs", table(header, rows)), ("Pictures", figures)]
     write_text(folder / "report.html", page(title, sections))
-    for run in ranked[:PRINTED_RUNS]:
-        score = "" if run.score is None else f"{monitor} {run.score:.4f}  "
-        words = [f"{key}={_label(run.settings[key])}" for key in keys if key in run.settings]
-        print(f"  {run.run.id}  {score}{run.state}", *words)
-        if run.reason:
-            print(f"    {run.reason}")
+    for result in ranked[:PRINTED_RUNS]:
+        score = "" if result.score is None else f"{monitor} {result.score:.4f}  "
+        words = [f"{key}={_label(result.settings[key])}" for key in keys if key in result.settings]
+        print(f"  {result.run.id}  {score}{result.state}", *words)
+        if result.reason:
+            print(f"    {result.reason}")
     if len(ranked) > PRINTED_RUNS:
         print(f"  and {len(ranked) - PRINTED_RUNS} more")
     for path in (folder / "results.csv", folder / "report.html", *pictures):
@@ -139,16 +141,16 @@ def _save(path: Path) -> None:
     plt.close()
 
 
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
+def _cell(value: object) -> str | float:
+    return value if isinstance(value, str | float) else json.dumps(value)
 
 
 def _label(value: object) -> str:
     """Return a value of a setting as a text of at most 24 characters."""
-    text = f"{value:.4g}" if isinstance(value, float) else _text(value)
+    text = f"{value:.4g}" if isinstance(value, float) else str(_cell(value))
     return text if len(text) <= 24 else f"{text[:23]}…"
 
 
 def _order(value: object) -> tuple[float, str]:
     """Return a sort key that puts numbers before texts."""
-    return (value, "") if isinstance(value, int | float) else (math.inf, _text(value))
+    return (value, "") if isinstance(value, int | float) else (math.inf, str(value))
