@@ -2,9 +2,11 @@ import json
 import re
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 # ~ if cookiecutter.task == "classification"
@@ -24,7 +26,6 @@ from {{ cookiecutter.package_name }}.diagnostics.image_checks import (
     DataReport,
     Issue,
 )
-from {{ cookiecutter.package_name }}.diagnostics.profiling import Machine, advice
 from {{ cookiecutter.package_name }}.diagnostics.settings import (
     BenchSettings,
     DoctorSettings,
@@ -156,9 +157,6 @@ def test_doctor_prints_draws_and_lists_every_issue(command, tmp_path, capsys):
     [
         (["data.split_file=split.csv"], "data.root=x data.split_file=null"),
         (["data.split_by=cat"], "data.root=x data.split_by=cat data.split_seed=1"),
-        # ~ if cookiecutter.task != "classification"
-        ([], "data.root=x data.split_seed=1"),
-        # ~ endif
     ],
 )
 def test_the_advice_for_a_class_that_a_split_lacks_can_be_pasted(overrides, words):
@@ -204,7 +202,7 @@ def test_names_of_classes_are_no_formulas(tmp_path):
 
 
 def test_doctor_checks_the_data_alone_without_steps(command, monkeypatch):
-    monkeypatch.delattr(doctor, "measure_rates")
+    monkeypatch.delattr(doctor, "measure")
     run = command("doctor", *QUICK, *small.SHAPES, "steps=0")
     assert "milliseconds" not in json.loads((run / "doctor.json").read_text())
 
@@ -264,8 +262,20 @@ def test_one_of_all_images_with_the_same_pixels_is_kept(issues, expected):
 
 
 STAGES = {"storage": 1.0, "decode": 1.0, "augment": 1.0, "copy": 0.0, "step": 1.0}
-PC = Machine(cpus=8)
-GPU = Machine(cpus=8, gpu_memory_gb=80.0, bf16=True)
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """Set the CPUs, and the memory in GB of a GPU that computes in bfloat16."""
+
+    def set_up(cpus, memory=0):
+        monkeypatch.setattr(bench, "usable_cpus", lambda: cpus)
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: bool(memory))
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: True)
+        properties = SimpleNamespace(total_memory=1e9 * memory)
+        monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: properties)
+
+    return set_up
 
 
 @pytest.mark.parametrize(("loader", "wait"), [(50, 0.05), (500, 0.6)])
@@ -280,39 +290,42 @@ GPU = Machine(cpus=8, gpu_memory_gb=80.0, bf16=True)
     ],
 )
 def test_the_advice_for_a_slow_loader_names_the_setting_to_change(
-    loader, wait, stages, overrides, expected
+    machine, loader, wait, stages, overrides, expected
 ):
+    machine(cpus=8)
     rates = {"loader_images_per_second": loader, "model_images_per_second": 100, "data_wait": wait}
     settings = check(small.composed(*overrides, name="doctor"), BenchSettings)
-    sentence = advice(STAGES | stages, rates, settings, PC)
+    sentence = bench.advice(STAGES | stages, rates, settings)
     assert sentence.startswith(f"Training waits for data {wait:.0%} of the time")
     assert expected in sentence
 
 
-def test_more_workers_than_those_of_auto_are_advised_where_there_are_more_cpus():
+def test_more_workers_than_those_of_auto_are_advised_where_there_are_more_cpus(machine):
+    machine(cpus=64)
     rates = {"loader_images_per_second": 50, "model_images_per_second": 100, "data_wait": 0.5}
     settings = check(small.composed("loader.workers=auto", name="doctor"), BenchSettings)
-    sentence = advice(STAGES, rates, settings, Machine(cpus=64))
+    sentence = bench.advice(STAGES, rates, settings)
     assert sentence.endswith("loader.workers=64 uses all CPUs.")
 
 
 @pytest.mark.parametrize(
-    ("machine", "memory", "overrides", "expected"),
+    ("gpu", "memory", "overrides", "expected"),
     [
-        (PC, 7, [], "smaller model.backbone"),
-        (GPU, 7, ["trainer=cpu"], "trainer.accelerator=gpu"),
-        (GPU, 7, ["trainer.precision=32-true"], "trainer.precision=bf16-mixed"),
-        (GPU, 7, ["loader.batch_size=24"], "loader.batch_size=48"),
-        (GPU, 70, [], "model.compile=true"),
-        (GPU, 70, ["model.compile=true"], "more GPUs"),
+        (0, 7, [], "smaller model.backbone"),
+        (80, 7, ["trainer=cpu"], "trainer.accelerator=gpu"),
+        (80, 7, ["trainer.precision=32-true"], "trainer.precision=bf16-mixed"),
+        (80, 7, ["loader.batch_size=24"], "loader.batch_size=48"),
+        (80, 70, [], "model.compile=true"),
+        (80, 70, ["model.compile=true"], "more GPUs"),
     ],
 )
 def test_the_advice_for_a_slow_model_names_the_setting_to_change(
-    machine, memory, overrides, expected
+    machine, gpu, memory, overrides, expected
 ):
+    machine(8, gpu)
     rates = {"loader_images_per_second": 500, "model_images_per_second": 100, "data_wait": 0.01}
     settings = check(small.composed(*overrides, name="doctor"), BenchSettings)
-    sentence = advice(STAGES, rates | {"memory_gb": memory}, settings, machine)
+    sentence = bench.advice(STAGES, rates | {"memory_gb": memory}, settings)
     assert sentence.startswith("The model takes most of the time")
     assert expected in sentence
 

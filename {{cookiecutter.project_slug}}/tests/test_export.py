@@ -211,13 +211,14 @@ def test_the_model_card_fits_images_as_the_project_does(fit, size):
     pixels = np.random.default_rng(0).integers(0, 255, (*size, 3), dtype=np.uint8)
     described = description("onnx")
     described["preprocessing"]["fit"] = fit
-    code = re.search(r"height, width = .*?\nfitted = .*?\n", model_card(described), re.DOTALL)
-    names = {"image": Image.fromarray(pixels), "Image": Image}
+    code = re.search(r"image = planes.*?\nimages = .*?\n", model_card(described), re.DOTALL)
+    planes = Image.fromarray(pixels).split()
+    names = {"planes": planes, "description": described, "Image": Image, "np": np}
     exec(code[0], names)
     data = load_module(Path(CHECKPOINT)).settings.data.model_copy(update={"fit": fit})
-    expected = model_input(torch.tensor(pixels).permute(2, 0, 1), data).permute(1, 2, 0).numpy()
-    assert expected.shape == (32, 64, 3)
-    assert np.abs(np.asarray(names["fitted"]).astype(int) - expected).max() <= 1
+    expected = model_input(torch.tensor(pixels).permute(2, 0, 1), data)
+    assert expected.shape == (3, 32, 64)
+    assert np.abs(names["images"][0].astype(int) - expected.numpy()).max() <= 1
 
 
 def test_the_model_card_tells_data_metrics_settings_and_terms():
@@ -330,7 +331,7 @@ def test_without_its_data_a_checkpoint_is_not_exported(refusal, own_data):
 
 
 def test_an_exported_file_is_not_exported_again(refusal):
-    assert "is exported already" in refusal("export", f"checkpoint={ONNX_FILE}")
+    assert "cannot be read as a checkpoint" in refusal("export", f"checkpoint={ONNX_FILE}")
 
 
 def test_missing_packages_are_named_with_the_command_to_install_them(refusal, monkeypatch):

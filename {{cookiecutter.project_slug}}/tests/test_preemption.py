@@ -1,4 +1,4 @@
-"""Somebody wants the machine back: what was learned is saved, and goes on in the same folder."""
+"""After a signal, training saves a checkpoint, ends, and can be continued in the same folder."""
 
 import csv
 import os
@@ -7,8 +7,7 @@ import signal
 import pytest
 import torch
 
-from {{ cookiecutter.package_name }}.clusters.preemption import Preemption
-from {{ cookiecutter.package_name }}.clusters.slurm import requeue
+from {{ cookiecutter.package_name }}.clusters.preemption import Preemption, requeue
 from {{ cookiecutter.package_name }}.settings import hydra_launch
 from {{ cookiecutter.package_name }}.settings.schema import MONITOR
 
@@ -30,7 +29,7 @@ def epochs_of(run):
 
 @pytest.fixture
 def ask(monkeypatch):
-    """Send a signal to the training itself, at the beginning of a step."""
+    """Send a signal to the training process at the beginning of a step."""
     # Tests that run in the background ignore Ctrl-C otherwise.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -47,7 +46,7 @@ def ask(monkeypatch):
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
 @pytest.mark.parametrize("step", [STEPS + 1, 2 * STEPS - 1])
-def test_a_training_saves_and_ends_within_an_epoch_and_goes_on(
+def test_training_saves_a_checkpoint_after_a_signal_and_can_be_resumed(
     train, workplace, ask, caplog, signum, step
 ):
     caplog.set_level("INFO")
@@ -69,8 +68,7 @@ def test_a_training_saves_and_ends_within_an_epoch_and_goes_on(
     assert (run / "metrics.json").is_file()
 
 
-def test_a_run_whose_id_is_given_goes_on_by_itself(train, workplace, ask, monkeypatch):
-    """As a job does that SLURM has started again."""
+def test_a_requeued_job_continues_the_run_of_its_id(train, workplace, ask, monkeypatch):
     monkeypatch.setattr(hydra_launch, "agreed_run_id", lambda _: "job-7")
     ask(STEPS + 1, signal.SIGUSR1)
     with pytest.raises(SystemExit):
@@ -89,7 +87,7 @@ if [ "$1" = show ]; then cat {folder}/shown; else echo "$@" >> {folder}/asked; f
 
 @pytest.fixture
 def requeued(tmp_path, monkeypatch):
-    """What scontrol was asked for, by a stand-in for it."""
+    """Replace scontrol by a script; return the commands that it was called with."""
     script = tmp_path / "bin" / "scontrol"
     script.parent.mkdir()
     script.write_text(SCONTROL.format(folder=tmp_path))
@@ -100,7 +98,7 @@ def requeued(tmp_path, monkeypatch):
     return lambda: asked.read_text() if asked.exists() else ""
 
 
-def test_a_job_whose_time_is_up_is_started_again(train, ask, requeued):
+def test_a_job_that_reaches_its_time_limit_is_requeued(train, ask, requeued):
     ask(1, signal.SIGUSR1)
     with pytest.raises(SystemExit):
         train()
@@ -111,32 +109,34 @@ RUNNING = "JobState=RUNNING Reason=None\n   PreemptTime="
 EVICTED = f"{RUNNING}2026-11-24T19:09:13 LastSchedEval=2026-11-24T19:09:10\n"
 
 
-def test_a_job_that_was_evicted_is_too(requeued, tmp_path):
+def test_a_preempted_job_is_requeued(requeued, tmp_path):
     (tmp_path / "shown").write_text(EVICTED)
     requeue(signal.SIGTERM)
     assert requeued() == "requeue 42\n"
 
 
-def test_a_job_that_was_cancelled_is_not(requeued, tmp_path, monkeypatch):
+def test_a_cancelled_job_is_not_requeued(requeued, tmp_path, monkeypatch):
     for shown in (f"{RUNNING}None LastSchedEval=Unknown\n", EVICTED.replace("RUNN", "COMPLET")):
         (tmp_path / "shown").write_text(shown)
         requeue(signal.SIGTERM)
     monkeypatch.setenv("SLURM_PROCID", "1")
-    requeue(signal.SIGUSR1)  # the first of the processes does it, once
+    requeue(signal.SIGUSR1)  # only the first process requeues the job
     monkeypatch.delenv("SLURM_PROCID")
     monkeypatch.delenv("SLURM_JOB_ID")
     requeue(signal.SIGUSR1)
     assert requeued() == ""
 
 
-def test_a_cluster_that_cannot_start_it_again_is_told(monkeypatch, tmp_path, caplog):
+def test_a_job_that_cannot_be_requeued_is_reported(monkeypatch, tmp_path, caplog):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("SLURM_JOB_ID", "42")
     requeue(signal.SIGUSR1)
     assert "Job 42 could not be put back into the queue" in caplog.text
 
 
-def test_a_test_at_the_end_ends_at_once_and_is_made_up_for(train, workplace, monkeypatch):
+def test_a_signal_ends_the_test_after_training_and_resuming_repeats_it(
+    train, workplace, monkeypatch
+):
     def send(self, *_, **__):
         os.kill(os.getpid(), signal.SIGTERM)
 

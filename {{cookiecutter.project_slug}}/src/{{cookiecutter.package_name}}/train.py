@@ -13,8 +13,7 @@ from .classification.draw import draw_prediction
 from .classification.module import ClassificationModule as TaskModule
 # ~ endif
 # ~ if cookiecutter.scope == "complete"
-from .clusters.preemption import Preemption, requeued_if_preempted
-from .clusters.slurm import slurm_plugins
+from .clusters.preemption import Preemption, requeued_if_preempted, slurm_plugins
 from .data.cache import cache_images
 # ~ endif
 from .data.check_datasets import check_learnable, check_outside_runs

@@ -1,7 +1,16 @@
 import csv
 import json
+# ~ if cookiecutter.scope == "complete"
+import math
+import re
+import shutil
+import subprocess
+import sys
+
+# ~ else
 import math
 
+# ~ endif
 import pytest
 import torch
 
@@ -125,7 +134,11 @@ def test_a_model_of_several_labels_is_trained_tested_and_used(train, command, st
     exported = command("export", checkpoint, "tracking=none", "trainer=cpu")
     rules = json.loads((exported / "model.json").read_text())["postprocessing"]
     assert (rules["activation"], rules["threshold"]) == ("sigmoid", threshold)
-    assert "1 / (1 + np.exp(-logits[0]))" in (exported / "MODEL_CARD.md").read_text()
+    card = (exported / "MODEL_CARD.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", card, flags=re.DOTALL)
+    shutil.copy(striped / "5.png", exported / "photo.jpg")
+    shown = subprocess.check_output([sys.executable, "-c", code], cwd=exported, text=True)
+    assert [line.split()[0] for line in shown.splitlines()] == row["labels"].split(";")
     plain = command("evaluate", f"checkpoint={exported}/model.onnx", "tracking=none", "trainer=cpu")
     tested = json.loads((plain / "metrics.json").read_text())
     assert tested["f1_at_0.5_by_class"] == pytest.approx(measured["f1_at_0.5_by_class"])

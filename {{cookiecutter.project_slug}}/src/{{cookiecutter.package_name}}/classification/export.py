@@ -10,19 +10,6 @@ from .module import ClassificationModule
 TASK = "image classification"
 OUTPUTS = {"logits": "a value for each class; see below for the probabilities"}
 
-# Python code for the model card, which needs Pillow and NumPy instead of this project.
-LABEL_CODE = """\
-probabilities = np.exp(logits[0] - logits[0].max())
-probabilities /= probabilities.sum()
-best = probabilities.argmax()
-print(description["classes"][best], probabilities[best])
-"""
-LABELS_CODE = """\
-probabilities = 1 / (1 + np.exp(-logits[0]))
-for index in np.flatnonzero(probabilities >= description["postprocessing"]["threshold"]):
-    print(description["classes"][index], probabilities[index])
-"""
-
 
 def exported_network(module: ClassificationModule) -> nn.Module:
     """Return the network, which maps uint8 images [B, C, H, W] to logits [B, classes]."""
@@ -44,11 +31,6 @@ def postprocessing(module: ClassificationModule, _network: nn.Module) -> dict[st
             "probability of its class, which is a label if it reaches the threshold."
         ),
     }
-
-
-def use_code(rules: Mapping[str, Any]) -> str:
-    """Return Python code for the model card that prints the predictions for an image."""
-    return LABELS_CODE if "threshold" in rules else LABEL_CODE
 
 
 def decode_outputs(outputs: Sequence[Tensor], _rules: Mapping[str, Any]) -> Tensor:

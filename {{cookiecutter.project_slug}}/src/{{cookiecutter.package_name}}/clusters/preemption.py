@@ -1,20 +1,23 @@
-"""Save a checkpoint and end training on a signal, so that training can be resumed."""
+"""Save a checkpoint and end training on a signal, and put a SLURM job back into the queue."""
 
 import logging
 import os
+import re
 import signal
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from ..run.rank import is_first
 from ..run.signals import Interrupted
 from ..training.steps import ends_step, is_logging_step
-from .slurm import requeue
 
 log = logging.getLogger(__name__)
 
@@ -56,9 +59,7 @@ class Preemption(Callback):
             if signal.getsignal(signum) != signal.SIG_IGN:  # a background job ignores Ctrl-C
                 signal.signal(signum, self._receive)
 
-    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Replace the signal handlers for the test that follows training."""
-        self.on_train_start(trainer, pl_module)
+    on_test_start = on_train_start  # of the test that follows training
 
     def _receive(self, signum: int, _frame: FrameType | None) -> None:
         if os.getpid() != self.process:
@@ -83,12 +84,10 @@ class Preemption(Callback):
             if not is_logging_step(trainer, trainer.global_step):
                 return
             ending = trainer.strategy.reduce_boolean_decision(ending, all=False)
-        if not ending:
-            return
-        self.ending = True
+        self.ending = ending
         # After the last batch, a checkpoint is saved when the epoch has been validated: training
         # that is resumed from a checkpoint of this moment would not run the validation.
-        if not trainer.is_last_batch:
+        if ending and not trainer.is_last_batch:
             trainer.save_checkpoint(self.checkpoint)
 
     def on_train_batch_start(
@@ -100,15 +99,7 @@ class Preemption(Callback):
                 log.info("Saved %s at step %d; ending.", self.checkpoint, trainer.global_step)
             raise PreemptedError(self.received or SIGNALS[-1])
 
-    def on_test_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
+    def on_test_batch_end(self, *args: Any, **kwargs: Any) -> None:
         """Raise a PreemptedError after a signal; the training has saved its checkpoint."""
         if self.received is not None or self.ending:
             raise PreemptedError(self.received or SIGNALS[-1])
@@ -116,7 +107,7 @@ class Preemption(Callback):
 
 @contextmanager
 def requeued_if_preempted() -> Iterator[None]:
-    """Requeue the SLURM job if the block raises ``PreemptedError``.
+    """Put the SLURM job back into the queue if the block raises ``PreemptedError``.
 
     Outside of training and test, SIGUSR1 is ignored. Requeuing must be the last action of the job,
     since SLURM may end the process at any time after it.
@@ -128,3 +119,34 @@ def requeued_if_preempted() -> Iterator[None]:
     except PreemptedError as error:
         requeue(error.signum)
         raise
+
+
+def requeue(signum: int) -> None:
+    """Put this SLURM job back into the queue; do nothing outside of SLURM.
+
+    SIGUSR1 means that the time limit is near. After another signal, the job is requeued only if it
+    was preempted: ``scancel`` sends SIGTERM as well, and SLURM itself requeues only jobs that it
+    has to kill.
+    """
+    job = os.environ.get("SLURM_JOB_ID")
+    if job is None or not is_first():
+        return
+    try:
+        if signum != signal.SIGUSR1:
+            status = _scontrol("show", "job", job)
+            if "JobState=RUNNING" not in status or not re.search(r"PreemptTime=\d", status):
+                return
+        _scontrol("requeue", job)
+    except (OSError, subprocess.CalledProcessError) as error:
+        log.warning("Job %s could not be put back into the queue: %s", job, error)
+
+
+def _scontrol(*arguments: str) -> str:
+    command = ["scontrol", *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout  # noqa: S603 - the job id comes from SLURM
+
+
+def slurm_plugins() -> list[SLURMEnvironment]:
+    """Return Lightning's SLURM plugin without automatic requeueing, or [] outside of SLURM."""
+    slurm = SLURMEnvironment.detect() and not TorchElasticEnvironment.detect()
+    return [SLURMEnvironment(auto_requeue=False)] if slurm else []

@@ -26,34 +26,6 @@ OUTPUTS = {
     "scores": "the confidence of each box for each class, 0 to 1",
 }
 
-# Python code for the model card, which needs Pillow and NumPy instead of this project. It applies
-# the NMS of `postprocessing` to the boxes above `shown_from`, and undoes the resizing.
-USE_CODE = """\
-rules = description["postprocessing"]
-
-
-def iou(first, second):
-    width, height = np.minimum(first[2:], second[2:]) - np.maximum(first[:2], second[:2])
-    intersection = max(width, 0) * max(height, 0)
-    areas = np.prod(first[2:] - first[:2]) + np.prod(second[2:] - second[:2])
-    return intersection / (areas - intersection + 1e-9)
-
-
-detections = []
-indices, labels = np.nonzero(scores[0] >= rules["shown_from"])
-for best in np.argsort(-scores[0][indices, labels]):
-    box, label = boxes[0][indices[best]], labels[best]
-    same_class = [other for other, other_label, _ in detections if other_label == label]
-    if all(iou(box, other) <= rules["nms_iou"] for other in same_class):
-        detections.append((box, label, scores[0][indices[best], label]))
-scale = np.array([*image.size, *image.size]) / [*size, *size]
-for box, label, score in detections[: rules["limit"]]:
-    corners = (box * [width, height, width, height] - [left, top, left, top]) * scale
-    corners = corners.clip(0, [*image.size, *image.size])
-    if (corners[2:] > corners[:2]).all():  # not in the padding
-        print(description["classes"][label], score, corners)  # x1 y1 x2 y2 in pixels
-"""
-
 NOT_EXPORTABLE = {
     "fasterrcnn": "its second stage takes a variable number of boxes from the first stage",
     "dfine": "its code fixes the number of images in a batch while it is traced",
@@ -138,11 +110,6 @@ def postprocessing(module: DetectionModule, network: DenseDetector) -> dict[str,
         "limit": model.detections_per_img,
         "shown_from": module.settings.model.score_threshold,
     }
-
-
-def use_code(_rules: Mapping[str, Any]) -> str:
-    """Return Python code for the model card that prints the predictions for an image."""
-    return USE_CODE
 
 
 def decode_outputs(outputs: Sequence[Tensor], rules: Mapping[str, Any]) -> list[Prediction]:

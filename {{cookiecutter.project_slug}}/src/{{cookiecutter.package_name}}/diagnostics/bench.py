@@ -1,11 +1,13 @@
-"""The command ``bench``: measure the speed of a training run, of its loader and of its model."""
+"""The command ``bench``: measure the speed of training, and name the setting that limits it."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
 from itertools import chain, cycle, islice, repeat
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import torch
 from lightning.fabric.utilities import move_data_to_device
 from lightning.pytorch import seed_everything
 from lightning.pytorch.callbacks import LambdaCallback
@@ -18,7 +20,8 @@ from ..classification.dataset import build_datasets
 from ..classification.module import ClassificationModule as TaskModule
 # ~ endif
 from ..data.cache import cache_images
-from ..data.datamodule import DataModule, Datasets
+from ..data.datamodule import MAX_WORKERS, DataModule, Datasets, usable_cpus
+from ..data.images import Unreadable
 from ..data.value_range import with_value_range
 # ~ if cookiecutter.task == "detection"
 from ..detection.dataset import build_datasets
@@ -31,41 +34,51 @@ from ..run.folder import Run
 from ..segmentation.dataset import build_datasets
 from ..segmentation.module import SegmentationModule as TaskModule
 # ~ endif
-from ..training.callbacks.performance import Performance
+from ..training.callbacks.performance import Performance, synchronise
 from ..training.trainer import build_trainer, step_callbacks
-from .profiling import Machine, advice, time_stages
+from .image_checks import identity
 from .settings import BenchSettings
 
 BATCHES_IN_MEMORY = 8  # repeated to time the model alone
+MAX_IMAGES = 200  # of the training split, evenly spread, to time the stages of an image
 WELL_OVERLAPPED = 0.95  # if training reaches this fraction of the limit, no hint is printed
 
 
 def run_bench(settings: BenchSettings, run: Run) -> None:
-    """Measure the rates, print them as a table and write ``bench.json``.
-
-    Raises:
-        UsageError: for data that cannot be used, or several processes.
-    """
+    """Measure the rates, print them as a table and write ``bench.json``."""
     datasets = build_datasets(settings.data)
     settings = with_value_range(settings, datasets)
-    rates = measure_rates(datasets, settings, run)
+    measured = measure(datasets, settings, run)
+    rates = measured["rates"]
     write_json(run.folder / "bench.json", rates)
-    stages = time_stages(datasets, settings, rates)
-    hints = (advice(stages, rates, settings, Machine.here()), overlap(rates, settings))
-    _print_rates(rates, hints, settings, run)
+    table = Table("", "images/s", "ms per batch")
+    for name, key in (
+        ("training", "images_per_second"),
+        ("loader alone", "loader_images_per_second"),
+        ("model alone", "model_images_per_second"),
+    ):
+        milliseconds = 1000 * settings.loader.batch_size / rates[key]
+        table.add_row(name, f"{rates[key]:.1f}", f"{milliseconds:.1f}")
+    console = Console(soft_wrap=True)
+    console.print(table)
+    slower = min("loader", "model", key=lambda part: rates[f"{part}_images_per_second"])
+    console.print(f"Training reaches {rates['share_of_limit']:.0%} of what its {slower} allows.")
+    for line in filter(None, (measured["advice"], overlap(rates, settings))):
+        console.print(line)
+    if "memory_gb" in rates:
+        console.print(f"Peak memory: {rates['memory_gb']:.2f} GB")
+    console.print(f"  {run.folder / 'bench.json'}", markup=False)
 
 
-def measure_rates(datasets: Datasets, settings: BenchSettings, run: Run) -> dict[str, float]:
+def measure(datasets: Datasets, settings: BenchSettings, run: Run) -> dict[str, Any]:
     """Time the loader alone, the model alone, and a training run with both.
 
     Returns:
-        The metrics of ``Performance`` for the training, without ``perf/`` in their names; the
-        images per second of the loader and of the model; ``share_of_limit``, the speed of the
-        training divided by that of the slower of these two; and ``lost_ms``, the milliseconds per
-        batch that the training takes longer than the slower of them alone.
-
-    Raises:
-        UsageError: for unreadable images that are not to be skipped, or several processes.
+        The ``milliseconds`` of each stage of an image; ``advice``, a sentence; and ``rates``: the
+        metrics of ``Performance`` for the training, without ``perf/`` in their names, the images
+        per second of the loader and of the model, ``share_of_limit``, the speed of the training
+        divided by that of the slower of these two, and ``lost_ms``, the milliseconds per batch
+        that the training takes longer than the slower of them alone.
     """
     seed_everything(settings.seed, workers=True, verbose=False)
     datamodule = DataModule(
@@ -82,13 +95,15 @@ def measure_rates(datasets: Datasets, settings: BenchSettings, run: Run) -> dict
     training = train_steps("Training", settings, run, classes, datamodule)
     limit = min(loader_rate, model_rate)
     lost = 1 / training["images_per_second"] - 1 / limit  # seconds per image
-    return {
+    rates = {
         **training,
         "loader_images_per_second": loader_rate,
         "model_images_per_second": model_rate,
         "share_of_limit": training["images_per_second"] / limit,
         "lost_ms": 1000 * settings.loader.batch_size * lost,
     }
+    stages = time_stages(datasets, settings, rates)
+    return {"milliseconds": stages, "rates": rates, "advice": advice(stages, rates, settings)}
 
 
 def _time_loader(datamodule: DataModule, settings: BenchSettings) -> tuple[float, list[Any]]:
@@ -117,9 +132,6 @@ def train_steps(
 
     Returns:
         The metrics of ``Performance`` after the warm-up, without ``perf/`` in their names.
-
-    Raises:
-        UsageError: if there are several processes.
     """
     total = settings.warmup + settings.steps
     epoch = len(data.train_dataloader()) if isinstance(data, DataModule) else total
@@ -167,23 +179,84 @@ def overlap(rates: dict[str, float], settings: BenchSettings) -> str:
     )
 
 
-def _print_rates(
-    rates: dict[str, float], hints: Sequence[str], settings: BenchSettings, run: Run
-) -> None:
-    table = Table("", "images/s", "ms per batch")
-    for name, key in (
-        ("training", "images_per_second"),
-        ("loader alone", "loader_images_per_second"),
-        ("model alone", "model_images_per_second"),
-    ):
-        milliseconds = 1000 * settings.loader.batch_size / rates[key]
-        table.add_row(name, f"{rates[key]:.1f}", f"{milliseconds:.1f}")
-    console = Console(soft_wrap=True)
-    console.print(table)
-    slower = min("loader", "model", key=lambda part: rates[f"{part}_images_per_second"])
-    console.print(f"Training reaches {rates['share_of_limit']:.0%} of what its {slower} allows.")
-    for line in filter(None, hints):
-        console.print(line)
-    if "memory_gb" in rates:
-        console.print(f"Peak memory: {rates['memory_gb']:.2f} GB")
-    console.print(f"  {run.folder / 'bench.json'}", markup=False)
+def time_stages(
+    datasets: Datasets, settings: BenchSettings, rates: Mapping[str, float]
+) -> dict[str, float]:
+    """Return the milliseconds per training image of each stage, in one process.
+
+    The stages are ``storage`` (reading a file, perhaps from the memory of the operating system; 0
+    with ``data.cache``), ``decode`` (with annotations, or reading the cache), ``augment``, ``copy``
+    to the device, and ``step``, which follows from the rates that ``bench`` has measured.
+    """
+    train: Any = datasets.train
+    spread = torch.linspace(0, len(train) - 1, min(MAX_IMAGES, len(train))).long().tolist()
+    indices = [index for index in spread if not isinstance(train[index], Unreadable)]
+    storage = 0.0
+    if not settings.data.cache:
+        storage = _milliseconds(lambda index: Path(train.paths[index]).read_bytes(), indices)
+    transform, train.transform = train.transform, identity
+    read = _milliseconds(train.__getitem__, indices)
+    train.transform = transform
+    whole = _milliseconds(train.__getitem__, indices)
+    images = [train[index].image for index in indices[: settings.loader.batch_size]]
+    return {
+        "storage": storage,
+        "decode": max(read - storage, 0.0),
+        "augment": max(whole - read, 0.0),
+        "copy": _copy_milliseconds(torch.stack(images), settings),
+        "step": 1000 / rates["model_images_per_second"],
+    }
+
+
+def _milliseconds(work: Callable[[int], object], indices: list[int]) -> float:
+    start = perf_counter()
+    for index in indices:
+        work(index)
+    return 1000 * (perf_counter() - start) / max(len(indices), 1)
+
+
+def _copy_milliseconds(images: torch.Tensor, settings: BenchSettings) -> float:
+    if settings.trainer.accelerator == "cpu" or not torch.cuda.is_available():
+        return 0.0
+    device, pinned = torch.device("cuda"), images.pin_memory()
+    for _ in range(2):  # the first copy also starts the device
+        start = perf_counter()
+        pinned.to(device)
+        synchronise(device)
+    return 1000 * (perf_counter() - start) / len(images)
+
+
+def advice(stages: Mapping[str, float], rates: Mapping[str, float], settings: BenchSettings) -> str:
+    """Return a sentence that says what limits the speed, and which setting to change."""
+    wait = rates["data_wait"]
+    if rates["loader_images_per_second"] < rates["model_images_per_second"] or wait > 0.1:
+        return f"Training waits for data {wait:.0%} of the time: {_loader_advice(stages, settings)}"
+    return f"The model takes most of the time: {_model_advice(rates, settings)}"
+
+
+def _loader_advice(stages: Mapping[str, float], settings: BenchSettings) -> str:
+    cpus, workers = usable_cpus(), settings.loader.workers
+    if (min(cpus, MAX_WORKERS) if workers == "auto" else workers) < cpus:
+        return f"loader.workers={cpus} uses all CPUs."
+    slowest = max(("storage", "decode", "augment"), key=lambda name: stages[name])
+    if slowest == "augment":
+        return "augment is the slowest stage: lower data.image_size, or use less of data.augment."
+    if settings.data.cache:
+        return "reading data.cache is the slowest stage: move data.cache_folder to a faster disk."
+    return f"{slowest} is the slowest stage; data.cache=disk does it once for this and later runs."
+
+
+def _model_advice(rates: Mapping[str, float], settings: BenchSettings) -> str:
+    if not torch.cuda.is_available():
+        return "choose a smaller model.backbone or data.image_size, or a machine with a GPU."
+    if settings.trainer.accelerator == "cpu":
+        return "trainer.accelerator=gpu uses the GPU of this machine."
+    bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
+    if bf16 and settings.trainer.precision == "32-true":
+        return "trainer.precision=bf16-mixed is faster on this GPU."
+    if rates["memory_gb"] < torch.cuda.get_device_properties(0).total_memory / 2e9:
+        size = settings.loader.batch_size
+        return f"loader.batch_size={2 * size} fits into the memory of the GPU, and may be faster."
+    if not settings.model.compile:
+        return "model.compile=true may make it faster."
+    return "choose a smaller model.backbone or data.image_size, or more GPUs (trainer=ddp)."

@@ -13,16 +13,16 @@ from PIL import Image
 from ..classification.draw import draw_target
 # ~ endif
 from ..data.datamodule import Datasets
-from ..data.images import Unreadable, UnreadableImageError, read_image
+from ..data.images import Unreadable
 # ~ if cookiecutter.task == "detection"
 from ..detection.draw import draw_target
 # ~ endif
-from ..evaluation.drawing import contact_sheet, to_picture
+from ..evaluation.drawing import contact_sheet
 from ..run.atomic_files import replacing
 # ~ if cookiecutter.task == "segmentation"
 from ..segmentation.draw import draw_target
 # ~ endif
-from .image_checks import COUNTED, KINDS, DataReport, Issue
+from .image_checks import COUNTED, KINDS, DataReport
 
 MAX_DRAWN = 8  # issues of each kind
 MAX_AUGMENTED = 16  # training samples
@@ -47,21 +47,6 @@ def draw_class_balance(report: DataReport, classes: Sequence[str], path: Path) -
         figure.savefig(hidden, dpi=110)
 
 
-def draw_issues(report: DataReport, datasets: Datasets, path: Path) -> None:
-    """Draw the worst images with their kinds of issues on one sheet, if there are any."""
-    tiles, texts = [], []
-    for kind in KINDS:
-        for issue in issues_of_kind(report, kind)[:MAX_DRAWN]:
-            picture = _picture(issue, datasets)
-            if picture is not None:
-                picture.thumbnail((TILE_SIZE, TILE_SIZE))
-                tiles.append(picture)
-                texts.append(f"{kind}: {Path(*Path(issue.path).parts[-3:])}")
-    if tiles:
-        with replacing(path) as hidden:
-            contact_sheet(tiles, texts).save(hidden)
-
-
 def draw_sizes(report: DataReport, path: Path) -> None:
     # ~ if cookiecutter.task == "detection"
     """Draw the width and the height of each image, and of each box relative to its image."""
@@ -76,11 +61,9 @@ def draw_sizes(report: DataReport, path: Path) -> None:
     axes = figure.subplots()
     # ~ endif
     for split, sizes in report.sizes.items():
-        height, width = sizes.reshape(-1, 2).T
+        height, width = sizes.T
         axes.scatter(width, height, s=12, alpha=0.4, label=f"{split}, {len(sizes)}")
-    different = {*map(tuple, np.concatenate([*report.sizes.values()]).tolist())}
-    title = "images" if len(different) != 1 else "images, all {1} x {0}".format(*different.pop())
-    axes.set(title=title, xlabel="width in pixels", ylabel="height in pixels")
+    axes.set(title="images", xlabel="width in pixels", ylabel="height in pixels")
     for drawn in figure.axes:
         drawn.set(xlim=(0, None), ylim=(0, None))
         drawn.grid(alpha=0.3)
@@ -96,24 +79,24 @@ def draw_augmented(datasets: Datasets, path: Path) -> None:
     samples = [train[index] for index in spread]
     readable = [sample for sample in samples if not isinstance(sample, Unreadable)]
     tiles = [draw_target(sample.image, sample.target, datasets.classes) for sample in readable]
-    names = [Path(train.names[sample.position]).name for sample in readable]
+    _save_sheet(tiles, [Path(train.names[sample.position]).name for sample in readable], path)
+
+
+def draw_issues(report: DataReport, datasets: Datasets, path: Path) -> None:
+    """Draw the worst readable images with their kinds of issues on one sheet, if there are any."""
+    tiles, texts = [], []
+    for kind in KINDS:
+        for issue in report.issues_of_kind(kind)[:MAX_DRAWN]:
+            sample = getattr(datasets, issue.split)[issue.position]
+            if not isinstance(sample, Unreadable):
+                picture = draw_target(sample.image, sample.target, datasets.classes)
+                picture.thumbnail((TILE_SIZE, TILE_SIZE))
+                tiles.append(picture)
+                texts.append(f"{kind}: {Path(*Path(issue.path).parts[-3:])}")
+    _save_sheet(tiles, texts, path)
+
+
+def _save_sheet(tiles: Sequence[Image.Image], texts: Sequence[str], path: Path) -> None:
     if tiles:
         with replacing(path) as hidden:
-            contact_sheet(tiles, names).save(hidden)
-
-
-def issues_of_kind(report: DataReport, kind: str) -> list[Issue]:
-    """Return the issues of a kind, a key of ``KINDS``."""
-    return [issue for issue in report.issues if issue.kind == kind]
-
-
-def _picture(issue: Issue, datasets: Datasets) -> Image.Image | None:
-    """Return the image with its annotations if they can be read; None for an unreadable image."""
-    dataset: Any = getattr(datasets, issue.split)
-    sample = dataset[issue.position]
-    if not isinstance(sample, Unreadable):
-        return draw_target(sample.image, sample.target, datasets.classes)
-    try:
-        return to_picture(read_image(issue.path, dataset.images.pixels))
-    except UnreadableImageError:
-        return None
+            contact_sheet(tiles, texts).save(hidden)

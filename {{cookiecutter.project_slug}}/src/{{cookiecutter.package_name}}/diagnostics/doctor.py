@@ -29,16 +29,9 @@ from ..segmentation.dataset import build_datasets
 # ~ endif
 from ..settings.data import OwnFolder
 from ..settings.schema import Settings
-from .bench import measure_rates
-from .data_pictures import (
-    draw_augmented,
-    draw_class_balance,
-    draw_issues,
-    draw_sizes,
-    issues_of_kind,
-)
+from .bench import measure
+from .data_pictures import draw_augmented, draw_class_balance, draw_issues, draw_sizes
 from .image_checks import COUNTED, KINDS, DataReport, Issue, check_data
-from .profiling import Machine, advice, time_stages
 from .settings import DoctorSettings
 
 MAX_PRINTED = 5  # issues of each kind; doctor.json lists all
@@ -56,11 +49,7 @@ WRITTEN = ("issues.png", "class_balance.png", "sizes.png", "augmented.png", "exc
 def run_doctor(settings: DoctorSettings, run: Run, overrides: Sequence[str]) -> None:
     """Check the data, time the stages of a training run, and write ``doctor.json`` and pictures.
 
-    The training is not timed with ``steps=0``. The advice names commands with ``overrides``, the
-    settings on this command line.
-
-    Raises:
-        UsageError: for data that cannot be read at all, or several processes.
+    The commands in the advice repeat ``overrides``, the settings on this command line.
     """
     console = Console(soft_wrap=True, highlight=False, markup=False)
     datasets = build_datasets(settings.data)
@@ -109,8 +98,7 @@ def run_doctor(settings: DoctorSettings, run: Run, overrides: Sequence[str]) -> 
     }
     # ~ endif
     if settings.steps:
-        # Built again because the checks replace the transforms.
-        content |= _time_training(build_datasets(settings.data), settings, run, console)
+        content |= _time_training(settings, run, console)
     write_json(run.folder / "doctor.json", content)
     for name in (*WRITTEN, "doctor.json"):
         if (run.folder / name).is_file():
@@ -129,12 +117,11 @@ def excluded_images(issues: Sequence[Issue], root: Path) -> str:
         if issue.same:
             repeated[issue.same].append(issue)
     for first, others in repeated.items():
-        # Leaks are in the order of the splits: train before val before test.
-        kept = [first, *(issue.path for issue in others if issue.kind == "leak")][-1]
-        contradicted = any(issue.kind == "contradiction" for issue in others)
-        for path in (first, *(issue.path for issue in others)):
-            if contradicted or path != kept:
-                reasons[path] = "repeated"
+        paths = [first, *(issue.path for issue in others)]
+        if not any(issue.kind == "contradiction" for issue in others):
+            # Leaks are in the order of the splits: train before val before test.
+            paths.remove([first, *(issue.path for issue in others if issue.kind == "leak")][-1])
+        reasons |= dict.fromkeys(paths, "repeated")
     for issue in issues:
         if not issue.same:
             reasons.setdefault(issue.path, issue.kind)
@@ -146,21 +133,19 @@ def excluded_images(issues: Sequence[Issue], root: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _time_training(
-    datasets: Datasets, settings: DoctorSettings, run: Run, console: Console
-) -> dict[str, Any]:
+def _time_training(settings: DoctorSettings, run: Run, console: Console) -> dict[str, Any]:
     """Time the stages of a training run, print them, and name the setting that limits the speed."""
     # Unreadable images have been reported.
     data = settings.data.model_copy(update={"skip_unreadable": True})
-    rates = measure_rates(datasets, settings.model_copy(update={"data": data}), run)
-    stages = time_stages(datasets, settings, rates)
+    # The data sets are built again because the checks have replaced the transforms.
+    skipping = settings.model_copy(update={"data": data})
+    measured = measure(build_datasets(settings.data), skipping, run)
     table = Table("stage of one image that was read before, in one process", "ms")
-    for stage, milliseconds in stages.items():
+    for stage, milliseconds in measured["milliseconds"].items():
         table.add_row(stage, f"{milliseconds:.2f}")
     console.print(table)
-    sentence = advice(stages, rates, settings, Machine.here())
-    console.print(f"{sentence}\n")
-    return {"milliseconds": stages, "rates": rates, "advice": sentence}
+    console.print(f"{measured['advice']}\n")
+    return measured
 
 
 def _print_report(report: DataReport, console: Console) -> None:
@@ -171,7 +156,7 @@ def _print_report(report: DataReport, console: Console) -> None:
         console.print(f"\nSize of the images: {width} x {height} pixels{more}.")
     for kind, count in Counter(issue.kind for issue in report.issues).items():
         console.print(f"\n{KINDS[kind].format(count)}")
-        for issue in issues_of_kind(report, kind)[:MAX_PRINTED]:
+        for issue in report.issues_of_kind(kind)[:MAX_PRINTED]:
             # The reason why an image is unreadable starts with a path already.
             path = "" if kind == "unreadable" else f"{issue.path}: "
             console.print(f"  {path}{issue.reason}")
@@ -204,15 +189,9 @@ def class_advice(
     """Yield advice about classes that are missing from a split or rare in the training split."""
     data, other = settings.data, ""
     if datasets.reading.new_splits and isinstance(data, OwnFolder):
+        other = f"data.split_seed={data.split_seed + 1}"
         if data.split_file is not None:
             other = "data.split_file=null"
-        # ~ if cookiecutter.task == "classification"
-        elif data.split_by is not None:
-            other = f"data.split_seed={data.split_seed + 1}"
-        # ~ else
-        else:
-            other = f"data.split_seed={data.split_seed + 1}"
-        # ~ endif
     total, avoidable = np.sum([*report.counts.values()], axis=0), False
     for split, counts in report.counts.items():
         missing = [index for index, count in enumerate(counts) if not count]

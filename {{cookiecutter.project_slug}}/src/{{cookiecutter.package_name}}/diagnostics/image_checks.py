@@ -12,18 +12,24 @@ from torch.utils.data import DataLoader
 
 # ~ if cookiecutter.task == "classification"
 from ..classification.dataset import target_labels
+# ~ endif
 from ..data.datamodule import MAX_WORKERS, Datasets, usable_cpus
-from ..data.images import Unreadable
-
-# ~ elif cookiecutter.task == "segmentation"
-from ..data.datamodule import MAX_WORKERS, Datasets, usable_cpus
+# ~ if cookiecutter.task == "segmentation"
 from ..data.images import Unreadable
 from ..segmentation.masks import IGNORE_INDEX
 
 # ~ else
-from ..data.datamodule import MAX_WORKERS, Datasets, usable_cpus
 from ..data.images import Unreadable
 
+# ~ endif
+# What is counted for each class.
+# ~ if cookiecutter.task == "classification"
+COUNTED = "images"
+# ~ elif cookiecutter.task == "detection"
+COUNTED = "objects"
+MIN_SIDE = 2  # pixels; a box with a shorter side is probably a mistake
+# ~ elif cookiecutter.task == "segmentation"
+COUNTED = "pixels"
 # ~ endif
 # The kinds of issues, the worst first, with the message for their number.
 KINDS = {
@@ -33,20 +39,8 @@ KINDS = {
     "annotation": "Suspicious annotations: {}. Correct them, or leave these images out.",
     "duplicate": "Images that are repeated in their split: {}. Keep one of each.",
 }
-# ~ if cookiecutter.task == "classification"
-COUNTED = "images"  # what is counted for each class
 
 
-# ~ elif cookiecutter.task == "detection"
-COUNTED = "objects"  # what is counted for each class
-MIN_SIDE = 2  # pixels; a box with a shorter side is probably a mistake
-
-
-# ~ elif cookiecutter.task == "segmentation"
-COUNTED = "pixels"  # what is counted for each class
-
-
-# ~ endif
 class Issue(NamedTuple):
     """A problem of an image or of its annotations."""
 
@@ -61,14 +55,14 @@ class Issue(NamedTuple):
 class CheckedImage(NamedTuple):
     """The facts about an image and its annotations."""
 
-    pixels: bytes  # a digest, which is empty for an unreadable image
-    annotations: bytes
-    size: tuple[int, int]  # height and width
     counts: np.ndarray  # int64 [classes]
+    problems: list[str]
+    size: tuple[int, int] | None = None  # height and width; None for an unreadable image
     # ~ if cookiecutter.task == "detection"
-    sides: np.ndarray  # float32 [N, 2], width and height of each box, relative to the image
+    sides: np.ndarray = np.empty((0, 2), dtype=np.float32)  # relative width and height of boxes
     # ~ endif
-    issues: list[tuple[str, str]]  # kind and reason
+    pixels: bytes = b""  # a digest
+    annotations: bytes = b""  # a digest
 
 
 @dataclass
@@ -83,6 +77,10 @@ class DataReport:
     # ~ endif
     issues: list[Issue] = field(default_factory=list)  # the worst first
 
+    def issues_of_kind(self, kind: str) -> list[Issue]:
+        """Return the issues of a kind, a key of ``KINDS``."""
+        return [issue for issue in self.issues if issue.kind == kind]
+
 
 def check_data(datasets: Datasets, *, progress: bool) -> DataReport:
     """Read every image once without transforms, and return the issues and the statistics.
@@ -96,28 +94,32 @@ def check_data(datasets: Datasets, *, progress: bool) -> DataReport:
     for split in ("train", "val") if same else ("train", "val", "test"):
         dataset: Any = getattr(datasets, split)
         dataset.transform = identity
-        check = partial(_check_sample, dataset, len(datasets.classes))
         loader = DataLoader(
             dataset,
             batch_size=None,
             num_workers=min(usable_cpus(), MAX_WORKERS),
-            collate_fn=check,
+            # The workers of the loader check the images, so that no pixels are sent.
+            collate_fn=partial(_check_sample, len(datasets.classes)),
         )
         images: list[CheckedImage] = []
         shown = track(loader, f"Checking {split}", total=len(dataset), disable=not progress)
         for position, image in enumerate(shown):
             path = str(dataset.paths[position])
             images.append(image)
-            place = (split, path, image.annotations)
-            first = known.setdefault(image.pixels, place)
-            if image.pixels and first is not place:
-                report.issues += _repetitions(first, image, split, position, path)
-            report.issues += [
-                Issue(kind, split, position, path, text) for kind, text in image.issues
-            ]
+            if image.size:
+                place = (split, path, image.annotations)
+                first = known.setdefault(image.pixels, place)
+                if first is not place:
+                    report.issues += _repetitions(first, image, split, position, path)
+            # ~ if cookiecutter.task == "detection"
+            faults = dataset.faults.get(position, ()) if image.size else ()
+            report.issues += [Issue("annotation", split, position, path, text) for text in faults]
+            # ~ endif
+            kind = "annotation" if image.size else "unreadable"
+            report.issues += [Issue(kind, split, position, path, text) for text in image.problems]
         report.images[split] = len(dataset)
         report.counts[split] = np.sum([image.counts for image in images], axis=0)
-        sizes = [image.size for image in images if image.pixels]
+        sizes = [image.size for image in images if image.size]
         report.sizes[split] = np.array(sizes, dtype=np.int64).reshape(-1, 2)
         # ~ if cookiecutter.task == "detection"
         report.sides[split] = np.concatenate([image.sides for image in images])
@@ -146,69 +148,43 @@ def identity(*parts: Any) -> Any:
     return parts if len(parts) > 1 else parts[0]
 
 
-def _check_sample(dataset: Any, classes: int, sample: Any) -> CheckedImage:
-    """Return the facts about an image.
-
-    The loader's worker calls this function, so that no pixels are sent between processes.
-    """
-    # ~ if cookiecutter.task == "detection"
-    sides = np.empty((0, 2), dtype=np.float32)
-    # ~ endif
-    if isinstance(sample, Unreadable):
-        counts = np.zeros(classes, dtype=np.int64)
-        issues = [("unreadable", f"{sample.path}: {sample.reason}")]
-        # ~ if cookiecutter.task == "detection"
-        return CheckedImage(b"", b"", (0, 0), counts, sides, issues)
-        # ~ else
-        return CheckedImage(b"", b"", (0, 0), counts, issues)
-        # ~ endif
-    counts, problems = _check_annotations(dataset, classes, sample)
-    issues = [("annotation", problem) for problem in problems]
-    size = (sample.image.shape[1], sample.image.shape[2])
-    pixels = _digest(sample.image.contiguous().numpy())
-    # ~ if cookiecutter.task == "detection"
-    target = sample.target
-    rows = np.column_stack([target.labels.numpy(), target.boxes.numpy()])
-    boxes = target.boxes.numpy()
-    sides = boxes[:, 2:] - boxes[:, :2]
-    annotations = _digest(rows[np.lexsort(rows.T)])  # in any order
-    return CheckedImage(pixels, annotations, size, counts, sides, issues)
-
-
-    # ~ else
-    return CheckedImage(pixels, _digest(np.asarray(sample.target)), size, counts, issues)
-
-
-    # ~ endif
 def _digest(array: np.ndarray) -> bytes:
     content = array.tobytes() + str(array.shape).encode()
     return hashlib.blake2b(content, digest_size=16).digest()
 
 
-# ~ if cookiecutter.task == "classification"
-def _check_annotations(_dataset: Any, classes: int, sample: Any) -> tuple[np.ndarray, list[str]]:
-    """Count the image for each of its classes: int64 array [classes], and no problems."""
-    labels = np.array(target_labels(sample.target), dtype=np.int64)
-    return np.bincount(labels, minlength=classes), []
-# ~ elif cookiecutter.task == "detection"
-def _check_annotations(dataset: Any, classes: int, sample: Any) -> tuple[np.ndarray, list[str]]:
-    """Count the objects by class, int64 array [classes], and describe implausible boxes."""
-    boxes, labels = sample.target.boxes.numpy(), sample.target.labels.numpy()
-    problems = list(dataset.faults.get(sample.position, ()))
+def _check_sample(classes: int, sample: Any) -> CheckedImage:
+    if isinstance(sample, Unreadable):
+        counts = np.zeros(classes, dtype=np.int64)
+        return CheckedImage(counts, [f"{sample.path}: {sample.reason}"])
     height, width = sample.image.shape[1:]
-    sides = (boxes[:, 2:] - boxes[:, :2]) * (width, height)
-    for index, (across, down) in enumerate(sides.round(1).tolist()):
+    # ~ if cookiecutter.task == "classification"
+    annotations = np.array(target_labels(sample.target), dtype=np.int64)
+    counts = np.bincount(annotations, minlength=classes)
+    problems: list[str] = []
+    # ~ elif cookiecutter.task == "detection"
+    boxes, labels = sample.target.boxes.numpy(), sample.target.labels.numpy()
+    counts = np.bincount(labels, minlength=classes)
+    annotations = np.column_stack([labels, boxes])
+    annotations = annotations[np.lexsort(annotations.T)]  # in any order
+    problems = []
+    sides = boxes[:, 2:] - boxes[:, :2]
+    for index, (across, down) in enumerate((sides * (width, height)).round(1).tolist()):
         if min(across, down) < MIN_SIDE:
             problems.append(f"box {index} is {across:g} x {down:g} pixels")
-    rows = np.column_stack([labels, boxes])
-    repeated = len(rows) - len(np.unique(rows, axis=0))
+    repeated = len(annotations) - len(np.unique(annotations, axis=0))
     if repeated:
         problems.append(f"repeated boxes of the same class: {repeated}")
-    return np.bincount(labels, minlength=classes), problems
-# ~ elif cookiecutter.task == "segmentation"
-def _check_annotations(_dataset: Any, classes: int, sample: Any) -> tuple[np.ndarray, list[str]]:
-    """Count the pixels by class, int64 array [classes], and report a mask without labels."""
-    counts = np.bincount(sample.target.numpy().ravel(), minlength=IGNORE_INDEX + 1)
-    labelled = counts[:IGNORE_INDEX].sum()
-    return counts[:classes], [] if labelled else ["nothing is labelled in its mask"]
-# ~ endif
+    # ~ elif cookiecutter.task == "segmentation"
+    annotations = sample.target.numpy()
+    pixels_by_id = np.bincount(annotations.ravel(), minlength=IGNORE_INDEX + 1)
+    counts = pixels_by_id[:classes]
+    labelled = pixels_by_id[:IGNORE_INDEX].sum()
+    problems = [] if labelled else ["nothing is labelled in its mask"]
+    # ~ endif
+    digests = _digest(sample.image.contiguous().numpy()), _digest(annotations)
+    # ~ if cookiecutter.task == "detection"
+    return CheckedImage(counts, problems, (height, width), sides, *digests)
+    # ~ else
+    return CheckedImage(counts, problems, (height, width), *digests)
+    # ~ endif

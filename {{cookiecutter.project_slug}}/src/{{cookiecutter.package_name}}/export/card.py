@@ -31,30 +31,21 @@ from ..settings.schema import Settings
 from ..training.checkpoint import read_checkpoint
 from .settings import ONNX_PACKAGES, ExportSettings
 
-# How `data.fit` resizes images: in words, and in Python code for the model card.
+# How `data.fit` resizes images.
 FITS = {
     "letterbox": "with their aspect ratio to fit into this size, and centred on grey (128)",
     "stretch": "to this size, without regard to their aspect ratio",
     "crop": "with their aspect ratio to cover this size, of which the centre is used",
 }
-SCALE_CODE = """\
-size = (
-    min(width, image.width * height // image.height),
-    min(height, image.height * width // image.width),
-)"""
-FIT_CODE = {
-    "letterbox": SCALE_CODE,
-    "stretch": "size = (width, height)",
-    "crop": SCALE_CODE.replace("min", "max"),
-}
+# Python code for the model card; `model_card.md` has the rest.
 RUN_CODE = {
     "onnx": """\
-session = onnxruntime.InferenceSession("$file")
-$outputs = session.run(None, {"images": images})""",
+session = onnxruntime.InferenceSession(description["file"])
+outputs = session.run(None, {"images": images})""",
     "torch": """\
-network = torch.export.load("$file").module()
+network = torch.export.load(description["file"]).module()
 with torch.inference_mode():
-    $outputs = (output.numpy() for output in network(torch.tensor(images)))""",
+    outputs = [output.numpy() for output in network(torch.tensor(images))]""",
 }
 
 
@@ -67,15 +58,18 @@ class CardTemplate(Template):
 def describe_model(
     module: TaskModule, datasets: Datasets, outputs: Sequence[Tensor], settings: ExportSettings
 ) -> dict[str, Any]:
-    """Return the entries of ``model.json`` about input, outputs, training and data of a model.
-
-    The shapes are those of ``outputs``, which the exported network has returned for a batch.
-    """
+    """Return the entries of ``model.json`` about input, outputs, training and data of a model."""
     size = settings.data.input_size
     normalisation = module.network.normalisation
     training = Run(settings.checkpoint.absolute().parent.parent)
     packages = ("torch", "torchvision", "timm", *(ONNX_PACKAGES * (settings.format == "onnx")))
     sections = {"seed", "loader", "model", "optimizer", "schedule", "ema", "trainer"}
+    channels, value_range = settings.data.channels, settings.data.value_range
+    colors = "RGB" if channels == 3 else number_of(channels, "channels")
+    colors += ", 0 to 255"
+    if value_range:
+        low, high = value_range
+        colors += f"; values of more than 8 bits from {low:g} to {high:g} are scaled to it"
     return {
         "format": settings.format,
         "task": task_export.TASK,
@@ -83,9 +77,9 @@ def describe_model(
         "input": {
             "name": "images",
             "dtype": "uint8",
-            "shape": ["batch", settings.data.channels, *size],
-            "colours": _colors(settings),
-            "value_range": settings.data.value_range,
+            "shape": ["batch", channels, *size],
+            "colours": colors,
+            "value_range": value_range,
         },
         "preprocessing": {
             "fit": settings.data.fit,
@@ -127,14 +121,6 @@ def metrics_of_test(training: Run, checkpoint: Path) -> dict[str, Any]:
     return metrics if len(steps) == 1 else {}
 
 
-def _colors(settings: Settings) -> str:
-    channels, bounds = settings.data.channels, settings.data.value_range
-    text = "RGB, 0 to 255" if channels == 3 else f"{number_of(channels, 'channels')}, 0 to 255"
-    if bounds:
-        text += f"; values of more than 8 bits from {bounds[0]:g} to {bounds[1]:g} are scaled to it"
-    return text
-
-
 def _from_0_to_1(values: Tensor) -> list[float]:
     """Return values for pixels from 0 to 255 as values for pixels from 0 to 1."""
     return [round(value, 6) for value in (values.flatten() / 255).tolist()]
@@ -151,7 +137,7 @@ def _terms(settings: Settings) -> str:
     # ~ endif
     if isinstance(start, str) and start != "imagenet":
         return f"The training began with the weights `{start}`, whose terms apply."
-    if not settings.model.pretrained:
+    if not start:
         return f"`{name}` was trained from scratch: it contains no weights of others."
     known = timm.get_pretrained_cfg(name)
     if known is None or not known.has_weights:
@@ -164,32 +150,24 @@ def _terms(settings: Settings) -> str:
 def model_card(description: Mapping[str, Any]) -> str:
     """Return the text of ``MODEL_CARD.md`` for the content of ``model.json``."""
     text = Path(__file__).with_name("model_card.md").read_text(encoding="utf-8")
-    onnx, preprocessing = description["format"] == "onnx", description["preprocessing"]
     outputs = {
-        name: f"{output['dtype']} [{', '.join(map(str, output['shape']))}], {output['meaning']}"
+        name: f"{output['dtype']} {_shape(output)}, {output['meaning']}"
         for name, output in description["outputs"].items()
     }
     rules = {k: value for k, value in description["postprocessing"].items() if k != "steps"}
-    run_code = Template(RUN_CODE[description["format"]]).substitute(
-        file=description["file"], outputs=", ".join(outputs) + "," * (len(outputs) == 1)
-    )
     metrics = _bullets(flattened(description["metrics"]))
+    height, width = description["preprocessing"]["size"]
     return CardTemplate(text).substitute(
         flattened(description),
-        height=preprocessing["size"][0],
-        width=preprocessing["size"][1],
+        height=height,
+        width=width,
         class_names=", ".join(description["classes"]),
         output_list=_bullets(outputs),
         steps=f"{description['postprocessing']['steps']}\n\n{_bullets(rules)}".strip(),
-        package="onnxruntime" if onnx else "torch",
-        shape=f"[{', '.join(map(str, description['input']['shape']))}]",
+        package="onnxruntime" if description["format"] == "onnx" else "torch",
+        shape=_shape(description["input"]),
         load_code=_load_code(description),
-        fit_code=FIT_CODE[preprocessing["fit"]],
-        fitted="fit(image)"
-        if description["input"]["shape"][1] == 3
-        else "np.dstack([fit(plane) for plane in planes])",
-        run_code=run_code,
-        use_code=task_export.use_code(description["postprocessing"]).strip(),
+        run_code=RUN_CODE[description["format"]],
         metric_list=metrics or "Unknown: its training run has not tested this checkpoint.",
         setting_list=_bullets(description["training"]),
         difference=f"{description['agreement']['max_difference']:.1e}",
@@ -197,22 +175,24 @@ def model_card(description: Mapping[str, Any]) -> str:
 
 
 def _load_code(description: Mapping[str, Any]) -> str:
-    """Return Python code that opens a file as ``image``, or its channels as ``planes``."""
+    """Return Python code that opens a file as ``planes``, an 8-bit image for each channel."""
     channels, bounds = description["input"]["shape"][1], description["input"]["value_range"]
     if channels == 3 and not bounds:
-        return 'image = ImageOps.exif_transpose(Image.open("photo.jpg")).convert("RGB")'
+        opened = 'ImageOps.exif_transpose(Image.open("photo.jpg"))'
+        return f'planes = {opened}.convert("RGB").split()'
     lines = ['values = np.load("photo.npy")  # height x width, or height x width x channels']
     if bounds:
         low, high = bounds
         share = f"(values.astype(float) - {low:g}) / {high - low:g}"
         lines.append(f"values = ({share} * 255).clip(0, 255).round().astype(np.uint8)")
+    planes = "[Image.fromarray(plane) for plane in np.moveaxis(np.atleast_3d(values), 2, 0)]"
     if channels == 3:
-        return "\n".join([*lines, 'image = Image.fromarray(values).convert("RGB")'])
-    lines += [
-        "planes = [Image.fromarray(plane) for plane in np.moveaxis(np.atleast_3d(values), 2, 0)]",
-        "image = planes[0]",
-    ]
-    return "\n".join(lines)
+        planes = 'Image.fromarray(values).convert("RGB").split()'
+    return "\n".join([*lines, f"planes = {planes}"])
+
+
+def _shape(tensor: Mapping[str, Any]) -> str:
+    return f"[{', '.join(map(str, tensor['shape']))}]"
 
 
 def _bullets(values: Mapping[str, object]) -> str:

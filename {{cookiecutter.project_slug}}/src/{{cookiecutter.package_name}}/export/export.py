@@ -51,11 +51,8 @@ class TupleOutputs(nn.Module):
         return outputs if isinstance(outputs, tuple) else (outputs,)
 
 
-def run_export(settings: ExportSettings, run: Run) -> Path:
+def run_export(settings: ExportSettings, run: Run) -> None:
     """Export a checkpoint, and describe the file in ``model.json`` and ``MODEL_CARD.md``.
-
-    Returns:
-        The exported file.
 
     Raises:
         UsageError: if the network cannot be exported, if there are no images to compare the file
@@ -67,7 +64,13 @@ def run_export(settings: ExportSettings, run: Run) -> Path:
     module.settings = module.settings.model_copy(update={"data": settings.data})
     network = task_export.exported_network(module)
     graph = TupleOutputs(network).eval()
-    datasets = _datasets(settings, module.classes)
+    try:
+        datasets = matching_datasets(settings, module.classes, settings.checkpoint)
+    except UsageError as error:
+        raise UsageError(
+            f"{error}\n\nThe exported file is compared with the checkpoint on images of the data "
+            "that it was trained on.\nName their folder: data.root=<folder>"
+        ) from error
     images = _test_images(datasets)
     with torch.inference_mode():
         outputs = graph(images[:1])
@@ -89,37 +92,25 @@ def run_export(settings: ExportSettings, run: Run) -> Path:
         with console.status(f"Exporting {settings.checkpoint}"):
             write_graph(graph, settings, hidden, {**description, "settings": stored})
         difference = _max_difference(graph, _open(hidden, settings.format), images)
+        compared = number_of(len(images), "images")
         if not difference <= TOLERANCE:  # also if it is NaN
             raise UsageError(
                 f"{path.name} is not kept: it differs from the checkpoint by {difference:.1e} on "
-                f"{number_of(len(images), 'images')}, by more than {TOLERANCE:.0e}.\n"
-                f"{_remedy(settings)}"
+                f"{compared}, by more than {TOLERANCE:.0e}.\n{_remedy(settings)}"
             )
     description["agreement"] = {"images": len(images), "max_difference": difference}
     write_json(run.folder / "model.json", description)
     write_text(run.folder / "MODEL_CARD.md", model_card(description))
-    compared = number_of(len(images), "images")
     console.print(f"{path.name} agrees with the checkpoint to {difference:.1e} on {compared}.")
     for written in (path, run.folder / "model.json", run.folder / "MODEL_CARD.md"):
         console.print(f"  {written}")
-    return path
-
-
-def _datasets(settings: ExportSettings, classes: Sequence[str]) -> Datasets:
-    try:
-        return matching_datasets(settings, classes, settings.checkpoint)
-    except UsageError as error:
-        raise UsageError(
-            f"{error}\n\nThe exported file is compared with the checkpoint on images of the data "
-            "that it was trained on.\nName their folder: data.root=<folder>"
-        ) from error
 
 
 def _test_images(datasets: Datasets) -> Tensor:
     """Return up to ``MAX_IMAGES`` evenly spaced test images as a uint8 tensor [N, C, H, W]."""
-    dataset = datasets.test if len(datasets.test) else datasets.val
-    count = min(MAX_IMAGES, len(dataset))
-    samples = (dataset[index] for index in torch.linspace(0, len(dataset) - 1, count).long())
+    test = datasets.test
+    count = min(MAX_IMAGES, len(test))
+    samples = (test[index] for index in torch.linspace(0, len(test) - 1, count).long())
     images = [sample.image for sample in samples if not isinstance(sample, Unreadable)]
     if not images:
         raise UsageError(
@@ -132,11 +123,7 @@ def _test_images(datasets: Datasets) -> Tensor:
 def write_graph(
     graph: TupleOutputs, settings: ExportSettings, path: Path, metadata: Mapping[str, object]
 ) -> None:
-    """Trace a network and write it in the format of ``settings.format``, ONNX with its metadata.
-
-    Raises:
-        UsageError: if PyTorch cannot trace the network, or cannot write it in this format.
-    """
+    """Trace a network and write it in the format of ``settings.format``, ONNX with its metadata."""
     # Two images, since PyTorch would fix a batch of size 1.
     shape = (2, settings.data.channels, *settings.data.input_size)
     example = torch.zeros(shape, dtype=torch.uint8)
@@ -181,9 +168,10 @@ def _max_difference(
 ) -> float:
     """Return the largest absolute difference of the outputs, in batches of different sizes."""
     batches = [batch for batch in images.tensor_split([1, 3, 8, 16]) if len(batch)]
-    differences = []
     with torch.inference_mode():
-        for batch in track(batches, description="Comparing", transient=True):
-            for expected, output in zip(graph(batch), exported(batch), strict=True):
-                differences.append((expected - output).abs().max())
+        differences = [
+            (expected - output).abs().max()
+            for batch in track(batches, description="Comparing", transient=True)
+            for expected, output in zip(graph(batch), exported(batch), strict=True)
+        ]
     return float(torch.stack(differences).max())

@@ -55,11 +55,7 @@ def write_onnx(
 
 
 class OnnxNetwork(nn.Module):
-    """An ONNX file in place of the network that it was exported from; it runs on the CPU.
-
-    Raises:
-        UsageError: if onnxruntime is not installed, or cannot read the file.
-    """
+    """An ONNX file in place of the network that it was exported from; it runs on the CPU."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -81,11 +77,7 @@ class OnnxNetwork(nn.Module):
 
     @cached_property
     def metadata(self) -> dict[str, Any]:
-        """The entries of ``model.json`` except ``agreement``, and ``settings`` of the training run.
-
-        Raises:
-            UsageError: if the file was not exported by this project.
-        """
+        """The entries of ``model.json`` except ``agreement``, and the ``settings`` of training."""
         content = self.session.get_modelmeta().custom_metadata_map
         missing = sorted({"settings", "classes", "postprocessing"} - set(content))
         if missing:
@@ -93,12 +85,6 @@ class OnnxNetwork(nn.Module):
                 f"{self.path} was not exported by this project: it has no {', '.join(missing)}."
             )
         return {key: json.loads(value) for key, value in content.items()}
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """The channels, height and width of the input."""
-        channels, height, width = self.session.get_inputs()[0].shape[1:]
-        return channels, height, width
 
     def outputs(self, images: Tensor) -> list[Tensor]:
         """Return the outputs for uint8 images [B, C, H, W], on the device of the images."""
@@ -111,32 +97,22 @@ class OnnxNetwork(nn.Module):
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a checkpoint, or the metadata of an ONNX file: both hold ``settings`` and ``classes``.
-
-    Raises:
-        UsageError: if the file is neither, or was not written by this project.
-    """
+    """Return the content of a checkpoint, or the metadata of an ONNX file, which is similar."""
     if path.suffix != ".onnx":
         return checkpoint.read_checkpoint(path)
     return OnnxNetwork(path).metadata
 
 
 def load_module(path: Path, settings: Settings) -> TaskModule:
-    """Rebuild the module of a checkpoint or of an ONNX file, in evaluation mode.
+    """Load the module of a checkpoint, or of an ONNX file, which runs in place of the network.
 
-    Args:
-        path: the checkpoint, or an ONNX file, which then runs in place of the network.
-        settings: their ``model`` section replaces the stored one.
-
-    Raises:
-        UsageError: if the file is neither, or was not written by this project.
+    The section ``model`` of ``settings`` replaces the stored section.
     """
     if path.suffix != ".onnx":
         return load_model.load_module(path, settings)
     network = OnnxNetwork(path)
-    shape = [settings.data.channels, *settings.data.input_size]
-    if list(network.shape) != shape:
-        channels, height, width = network.shape
+    channels, height, width = network.session.get_inputs()[0].shape[1:]
+    if (channels, height, width) != (settings.data.channels, *settings.data.input_size):
         raise UsageError(
             f"{path} takes images of {width} x {height} pixels and "
             f"{number_of(channels, 'channels')}.\n"

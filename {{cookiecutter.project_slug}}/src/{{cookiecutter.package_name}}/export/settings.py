@@ -18,13 +18,6 @@ class ExportSettings(Settings):
         description="onnx writes model.onnx; torch writes model.pt2, for torch.export.load."
     )
 
-    @field_validator("checkpoint", mode="before")
-    @classmethod
-    def _not_exported(cls, checkpoint: object) -> object:
-        if str(checkpoint).endswith(".onnx"):
-            raise ValueError("is exported already; name a checkpoint of a training run: *.ckpt")
-        return checkpoint
-
     @field_validator("format")
     @classmethod
     def _can_be_written(cls, name: str) -> str:

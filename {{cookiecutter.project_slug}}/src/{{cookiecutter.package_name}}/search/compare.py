@@ -2,25 +2,32 @@
 
 import json
 import math
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from rich.cells import cell_len
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
+import matplotlib as mpl
+from matplotlib import pyplot as plt
 
 from ..data.reading_summary import number_of
 from ..evaluation.html_page import image, page, table
-from ..run.atomic_files import write_csv, write_text
+from ..run.atomic_files import replacing, write_csv, write_text
 from ..run.folder import Run, read_metrics
 from ..settings.check_settings import flattened
 from ..settings.schema import METRICS, MONITOR, monitored
 
+if TYPE_CHECKING:
+    from optuna import Study
+
+mpl.use("Agg")
+
 NOT_COMPARED = {"resume", "runs"}  # these settings do not affect the result
 PRINTED_RUNS = 20  # results.csv and report.html have all runs
-BEST = {"min": min, "max": max}[METRICS[MONITOR]]
+DRAWN_SETTINGS = 8  # more panels in a row cannot be read
+MAXIMISED = METRICS[MONITOR] == "max"
+WORST = -math.inf if MAXIMISED else math.inf
 
 
 @dataclass(frozen=True)
@@ -41,7 +48,7 @@ def read_result(run: Run) -> Result:
     rows = read_metrics(run.metrics)
     monitor = monitored({name for row in rows for name in row})
     scores = [row[monitor] for row in rows if monitor in row]
-    score = BEST(filter(math.isfinite, scores), default=None)
+    score = (max if MAXIMISED else min)(filter(math.isfinite, scores), default=None)
     state, reason = "stopped", ""
     if run.results.is_file():
         state = "finished"
@@ -51,29 +58,34 @@ def read_result(run: Run) -> Result:
 
 
 def compare(results: Sequence[Result], folder: Path, pictures: Mapping[Path, str]) -> None:
-    """Print the runs as a table, the best first; write ``results.csv`` and ``report.html``.
+    """Print the runs, the best first, and write ``results.csv`` and ``report.html``.
 
     The report has the PNG files ``pictures`` with their captions.
     """
-    sign = 1 if METRICS[MONITOR] == "min" else -1
-    ranked = sorted(results, key=lambda run: math.inf if run.score is None else sign * run.score)
-    keys = varied_settings(results)
-    names = [key.rsplit(".", 1)[-1] for key in keys]
-    short = [name if names.count(name) == 1 else key for key, name in zip(keys, names, strict=True)]
-    start = ["run", ranked[0].monitor, "state"]
-    stored = (_row(result, keys, _stored) for result in ranked)
-    write_csv(folder / "results.csv", [*start, *keys, "reason"], stored)
-    header, rows = [*start, *short, "reason"], [_row(result, keys, label) for result in ranked]
-    sections = [
-        ("Runs", table(header, rows)),
-        ("Pictures", "\n".join(image(path, caption) for path, caption in pictures.items())),
-    ]
-    title = f"{number_of(len(results), 'runs')}: {folder.name}"
-    write_text(folder / "report.html", page(title, sections))
-    _print(header[:-1], rows)
+    ranked = sorted(
+        results,
+        key=lambda result: WORST if result.score is None else result.score,
+        reverse=MAXIMISED,
+    )
+    keys, monitor = varied_settings(results), ranked[0].monitor
+    rows = []
     for result in ranked:
+        values = [_cell(result.settings[key]) if key in result.settings else "" for key in keys]
+        rows.append([result.run.id, result.score, result.state, *values, result.reason])
+    header = ["run", monitor, "state", *keys, "reason"]
+    write_csv(folder / "results.csv", header, rows)
+    figures = "\n".join(image(path, caption) for path, caption in pictures.items())
+    title = f"{number_of(len(results), 'runs')}: {folder.name}"
+    sections = [("Runs", table(header, rows)), ("Pictures", figures)]
+    write_text(folder / "report.html", page(title, sections))
+    for result in ranked[:PRINTED_RUNS]:
+        score = "" if result.score is None else f"{monitor} {result.score:.4f}  "
+        words = [f"{key}={_label(result.settings[key])}" for key in keys if key in result.settings]
+        print(f"  {result.run.id}  {score}{result.state}", *words)
         if result.reason:
-            print(f"  {result.run.id}: {result.reason}")
+            print(f"    {result.reason}")
+    if len(ranked) > PRINTED_RUNS:
+        print(f"  and {len(ranked) - PRINTED_RUNS} more")
     for path in (folder / "results.csv", folder / "report.html", *pictures):
         print(f"  {path}")
 
@@ -85,44 +97,60 @@ def varied_settings(results: Sequence[Result]) -> list[str]:
     return [key for key in keys if len({repr(settings.get(key, ...)) for settings in stored}) > 1]
 
 
-def label(value: object) -> str:
+def draw_scores(results: Sequence[Result], path: Path) -> dict[Path, str]:
+    """Draw the best score of each run by each setting that varies; return the file's caption."""
+    keys = varied_settings(results)[:DRAWN_SETTINGS] or ["seed"]
+    scored = [result for result in results if result.score is not None]
+    # A value of a setting may hold any characters.
+    with plt.rc_context({"text.parse_math": False, "figure.figsize": (3.5 * len(keys), 4)}):
+        _, grid = plt.subplots(1, len(keys), squeeze=False, sharey=True)
+        for axes, key in zip(grid[0], keys, strict=True):
+            # Matplotlib places texts on an axis in the order of the points.
+            points = sorted(scored, key=lambda result: _order(result.settings.get(key)))
+            labels = [_label(result.settings.get(key)) for result in points]
+            axes.scatter(labels, [result.score for result in points])
+            axes.set_xlabel(key)
+            axes.tick_params("x", rotation=45)
+            axes.grid(alpha=0.3)
+        grid[0, 0].set_ylabel(results[0].monitor)
+        _save(path)
+    return {path: "The best score of each run by each setting that varies"}
+
+
+def draw_study(study: "Study", folder: Path) -> dict[Path, str]:
+    """Draw the finished trials of a study as PNG files in ``folder``; return their captions."""
+    from optuna.visualization import matplotlib as optuna_plots  # noqa: PLC0415 - an extra
+
+    plots: dict[str, tuple[Callable[..., object], str]] = {
+        "results.png": (optuna_plots.plot_optimization_history, "The score of each trial"),
+        "importances.png": (optuna_plots.plot_param_importances, "The effect of each setting"),
+        "slices.png": (optuna_plots.plot_slice, "The score by the value of each setting"),
+    }
+    # Optuna warns of plots with few points, and sets a style.
+    with warnings.catch_warnings(action="ignore"), plt.rc_context({"figure.figsize": (8, 5)}):
+        for name, (plot, _) in plots.items():
+            plot(study, target_name=study.user_attrs["space"]["score"])
+            _save(folder / name)
+    return {folder / name: caption for name, (_, caption) in plots.items()}
+
+
+def _save(path: Path) -> None:
+    with replacing(path) as hidden:
+        plt.gcf().set_layout_engine("tight")
+        plt.savefig(hidden, dpi=110)
+    plt.close()
+
+
+def _cell(value: object) -> str | float:
+    return value if isinstance(value, str | float) else json.dumps(value)
+
+
+def _label(value: object) -> str:
     """Return a value of a setting as a text of at most 24 characters."""
-    text = f"{value:.4g}" if isinstance(value, float) else _stored(value)
+    text = f"{value:.4g}" if isinstance(value, float) else str(_cell(value))
     return text if len(text) <= 24 else f"{text[:23]}…"
 
 
-def _stored(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
-
-
-def _row(result: Result, keys: Sequence[str], write: Callable[[object], str]) -> list[object]:
-    values = [write(result.settings[key]) if key in result.settings else "" for key in keys]
-    return [result.run.id, result.score, result.state, *values, result.reason]
-
-
-def _print(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    console = Console()
-    if not console.is_terminal:
-        console.width = 200  # a log file has no width
-    texts = [
-        [run, "" if score is None else f"{score:.4f}", *map(str, cells)]
-        for run, score, *cells, _ in rows[:PRINTED_RUNS]
-    ]
-    # Columns that do not fit beside each other are printed below, so that no word is cut.
-    names, *columns = zip(header, *texts, strict=True)
-    tables: list[list[Sequence[str]]] = []
-    width = 0
-    for column in columns:
-        needed = 3 + max(map(cell_len, column))  # with its border and padding
-        if not tables or width + needed > console.width:
-            tables.append([names])
-            width = 2 + max(map(cell_len, names))
-        tables[-1].append(column)
-        width += needed
-    for part in tables:
-        printed = Table(*(cells[0] for cells in part), show_edge=False)
-        for row in list(zip(*part, strict=True))[1:]:
-            printed.add_row(*map(escape, row))
-        console.print(printed)
-    if len(rows) > PRINTED_RUNS:
-        print(f"  and {len(rows) - PRINTED_RUNS} more")
+def _order(value: object) -> tuple[float, str]:
+    """Return a sort key that puts numbers before texts."""
+    return (value, "") if isinstance(value, int | float) else (math.inf, str(value))

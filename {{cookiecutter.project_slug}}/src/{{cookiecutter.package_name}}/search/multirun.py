@@ -39,8 +39,7 @@ class Multirun(Callback):
         jobs = [Run(runs / f"{prefix}{number}") for number in numbers]
         # Jobs such as those of ``-m resume=a,b`` have folders of other names.
         if config.hydra.job.config_name == "train" and jobs:
-            from .compare import compare, read_result  # noqa: PLC0415
-            from .plots import draw_scores  # noqa: PLC0415
+            from .compare import compare, draw_scores, read_result  # noqa: PLC0415
 
             folder = Path(config.hydra.sweep.dir)
             results = [read_result(job) for job in jobs]

@@ -1,7 +1,6 @@
 """The settings of ``tune``, and the search space from which Optuna proposes values."""
 
 import json
-import math
 import re
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
@@ -16,8 +15,6 @@ from ..settings.schema import Settings
 
 if TYPE_CHECKING:
     from optuna import Trial
-
-CHOICES = "give a list of values, [a, b], or a range, {low: 1, high: 8}"
 
 
 class Range(Strict):
@@ -39,11 +36,6 @@ class Range(Strict):
         """Return whether to propose integers for a setting with this default."""
         numbers = (self.low, self.high, self.step or 1)
         return not isinstance(default, float) and all(isinstance(number, int) for number in numbers)
-
-    def examples(self, default: object) -> list[float]:
-        """Return both bounds and a value between them; see ``is_integer``."""
-        middle = min(self.high, self.low + (self.step or (self.high - self.low) / math.pi))
-        return [self.low, self.high, int(middle) if self.is_integer(default) else middle]
 
 
 class Search(Settings):
@@ -81,10 +73,6 @@ SEARCH_SETTINGS = Search.model_fields.keys() - Settings.model_fields.keys()
 def check_search(config: DictConfig, overrides: Sequence[str]) -> Search:
     """Check the settings of a search, and the values that its space can propose.
 
-    Args:
-        config: the composed settings.
-        overrides: the command-line overrides, such as ``seed=1``.
-
     Raises:
         UsageError: with all mistakes, a line for each, or if Optuna is not installed.
     """
@@ -94,8 +82,9 @@ def check_search(config: DictConfig, overrides: Sequence[str]) -> Search:
             "Install it: uv sync --extra tune"
         )
     tree = resolved(config)
-    space = _by_path(tree["space"]) if isinstance(tree.get("space"), dict) else {}
-    tree |= {"space": space} if space else {}
+    space: dict[str, Any] = {}
+    if isinstance(tree.get("space"), dict):
+        tree["space"] = space = _by_path(tree["space"])
     mistakes = [
         (path, reason) for path, reason in problems(tree, Search) if not path.startswith("space.")
     ]
@@ -141,17 +130,17 @@ def _wrong_choice(path: str, choice: object) -> list[tuple[str, str]]:
     """Return the mistakes in a list of values or a range."""
     if isinstance(choice, Mapping) and choice.keys() & Range.model_fields.keys():
         return [(f"{path}.{name}".rstrip("."), reason) for name, reason in problems(choice, Range)]
-    is_list = isinstance(choice, list) and len(choice) > 1
-    return [] if is_list else [(path, f"is {choice!r}: {CHOICES}")]
+    if isinstance(choice, list) and len(choice) > 1:
+        return []
+    example = "{low: 1, high: 8}"
+    return [(path, f"is {choice!r}: give a list of values, [a, b], or a range, {example}")]
 
 
 def _wrong_values(key: str, choice: Any, training: dict[str, Any]) -> list[str]:
     """Return why ``train`` refuses values of a choice, apart from mistakes in other settings."""
     known = problems(training, Settings)
-    defaults = flattened(training if known else Settings.model_validate(training).model_dump())
-    is_list = isinstance(choice, list)
     reasons: dict[str, None] = {}
-    for value in choice if is_list else Range(**choice).examples(defaults.get(key)):
+    for value in choice if isinstance(choice, list) else (choice["low"], choice["high"]):
         changed = OmegaConf.create(training)
         OmegaConf.update(changed, key, value, merge=False, force_add=True)
         after = problems(resolved(changed), Settings)

@@ -24,15 +24,19 @@ STALE_SECONDS = 60  # without a heartbeat, after which another process continues
 
 
 def open_study(settings: Search, words: Sequence[str], folder: Path, lock: FileLock) -> Study:
-    """Create a study, or load it if it exists; all training runs get the overrides ``words``.
+    """Create a study whose training runs get the overrides ``words``, or load it if it exists.
 
-    Its database is a file in the folder, unless ``settings.storage`` names a server. The lock is
-    held meanwhile, because two processes cannot create the tables at the same time.
+    The lock is held meanwhile, because two processes cannot create the tables at the same time.
 
     Raises:
         UsageError: if the study exists with another search space, score or overrides,
             if it names a run in another folder, or if the database cannot be opened.
     """
+    pruners: dict[str | None, BasePruner] = {
+        "median": MedianPruner(n_warmup_steps=settings.epochs // 4),
+        "hyperband": HyperbandPruner(max_resource=settings.epochs),
+        None: NopPruner(),
+    }
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.filterwarnings("ignore", category=ExperimentalWarning)  # about the heartbeat
     with lock:
@@ -49,7 +53,7 @@ def open_study(settings: Search, words: Sequence[str], folder: Path, lock: FileL
             study_name=settings.study,
             storage=storage,
             direction="maximize" if METRICS[settings.monitor] == "max" else "minimize",
-            pruner=_pruner(settings),
+            pruner=pruners[settings.pruner],
             load_if_exists=True,
         )
         _check_unchanged(study, settings, words)
@@ -68,15 +72,6 @@ def run_states(study: Study) -> dict[str, TrialState]:
     return {trial.user_attrs["run"]: trial.state for trial in trials if "run" in trial.user_attrs}
 
 
-def _pruner(settings: Search) -> BasePruner:
-    epochs = settings.epochs
-    if settings.pruner == "median":
-        return MedianPruner(n_warmup_steps=epochs // 4)
-    if settings.pruner == "hyperband":
-        return HyperbandPruner(max_resource=epochs)
-    return NopPruner()
-
-
 def _check_unchanged(study: Study, settings: Search, words: Sequence[str]) -> None:
     """Store the space and the words of a new study, or compare them with those of an old one."""
     space = {"score": settings.monitor, **settings.model_dump(mode="json")["space"]}
@@ -89,13 +84,13 @@ def _check_unchanged(study: Study, settings: Search, words: Sequence[str]) -> No
     # A study of an earlier version has no fixed settings.
     before = {**study.user_attrs["space"], **study.user_attrs.get("fixed", fixed)}
     now = {**space, **fixed}
-    keys = [key for key in {**before, **now} if before.get(key) != now.get(key)]
-    if keys:
-        changes = "".join(
-            f"\n  {key}: {before.get(key, 'not given')}, now {now.get(key, 'not given')}"
-            for key in keys
-        )
+    changes = [
+        f"  {key}: {before.get(key, 'not given')}, now {now.get(key, 'not given')}\n"
+        for key in {**before, **now}
+        if before.get(key) != now.get(key)
+    ]
+    if changes:
         raise UsageError(
-            f"The study {settings.study} exists with other settings:\n{changes}\n\n"
+            f"The study {settings.study} exists with other settings:\n\n{''.join(changes)}\n"
             "Start another study with study=<name>, or restore these settings."
         )

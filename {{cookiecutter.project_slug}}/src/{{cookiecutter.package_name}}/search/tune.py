@@ -1,5 +1,6 @@
 """Search for better settings: Optuna proposes them, and a ``train`` process trains with each."""
 
+import math
 import os
 import shlex
 import signal
@@ -26,8 +27,7 @@ from ..run.run_id import RUN_ID, VARIED
 from ..run.run_id import RUN_ID
 # ~ endif
 from ..settings.schema import monitored
-from .compare import compare, read_result
-from .plots import draw_study
+from .compare import compare, draw_study, read_result
 from .search_space import Search, hydra_value, suggest, training_words
 from .study import open_study, run_states
 
@@ -38,24 +38,15 @@ TRAIN = [str(Path(sys.executable).with_name("train"))]
 LOG = "train.log"  # the output of a training run, in its run folder
 POLL_SECONDS = 1
 STOP_SECONDS = 60  # for a training run to save a checkpoint before it is killed
-STOP_SIGNALS = [
-    signal.SIGINT,
-    signal.SIGTERM,
-    *([signal.SIGHUP] if sys.platform != "win32" else []),
-]
-
-
-class TrialFailed(Exception):  # noqa: N818 - named as Optuna's TrialPruned
-    """The training of a trial has failed."""
+STOP_SIGNALS = [signal.SIGINT, signal.SIGTERM]
+if sys.platform != "win32":
+    STOP_SIGNALS.append(signal.SIGHUP)
 
 
 def run_search(settings: Search, overrides: Sequence[str]) -> None:
     """Run trials until the study has ``settings.trials`` of them, then compare their runs.
 
     All overrides but the settings of the search itself are passed to the training runs.
-
-    Raises:
-        UsageError: if the study exists with another search space, score or overrides.
     """
     folder = settings.runs / "tune" / settings.study
     folder.mkdir(parents=True, exist_ok=True)
@@ -101,7 +92,7 @@ def _run_trials(
         run = Run(folder / trial.user_attrs["run"])
         print(run.id, "started:", *chosen, flush=True)
         try:
-            pruned = train(trial, run, [*words, *chosen], settings.epochs, received=received)
+            pruned = train(trial, run, [*words, *chosen], settings.epochs, received)
         except KeyboardInterrupt:
             study.enqueue_trial(trial.params, user_attrs=trial.user_attrs)  # to continue it
             raise
@@ -110,7 +101,9 @@ def _run_trials(
         print(run.id, f"{state}:", result.reason or result.score, flush=True)
         if result.state == "finished" and result.score is not None:
             return result.score
-        raise TrialPruned if pruned else TrialFailed
+        if pruned:
+            raise TrialPruned
+        return math.nan  # for Optuna, the trial has failed
 
     while not received:
         with lock:  # until the trial has its settings: processes start trials one after another
@@ -118,7 +111,7 @@ def _run_trials(
             states = run_states(study)
             if TrialState.WAITING in states.values() or len(states) < settings.trials:
                 study.sampler = TPESampler(seed=(settings.seed + len(states)) % 2**32)
-                study.optimize(run_trial, n_trials=1, catch=TrialFailed)
+                study.optimize(run_trial, n_trials=1)
                 continue
         if TrialState.RUNNING not in states.values():
             return
@@ -127,18 +120,12 @@ def _run_trials(
 
 
 def train(
-    trial: Trial, run: Run, words: Sequence[str], epochs: int, *, received: Sequence[int] = ()
+    trial: Trial, run: Run, words: Sequence[str], epochs: int, received: Sequence[int]
 ) -> bool:
-    """Train in a new process with the overrides ``words``, and report each epoch to the trial.
+    """Train in a new process with the overrides ``words``; return whether Optuna has pruned it.
 
-    A run with a checkpoint is resumed. The last epoch cannot be pruned. A signal in ``received``
-    stops the training.
-
-    Returns:
-        Whether the training was pruned.
-
-    Raises:
-        KeyboardInterrupt: if a signal was received.
+    Each epoch is reported to the trial; the last cannot be pruned. A run with a checkpoint is
+    resumed. A signal in ``received`` stops the training, and raises a KeyboardInterrupt.
     """
     run.folder.mkdir(parents=True, exist_ok=True)
     with (run.folder / LOG).open("a", encoding="utf-8") as log:
@@ -160,8 +147,7 @@ def train(
             # ~ endif
             process_group=0,  # so that Ctrl-C does not reach it
         )
-    reported = 0
-    pruned = False
+    reported, pruned = 0, False
     try:
         while process.returncode is None and not pruned:
             with suppress(subprocess.TimeoutExpired):
