@@ -31,21 +31,27 @@ from .run.rank import is_first
 from .settings.schema import Settings
 from .task import METRICS, TaskModule, build_datasets, draw_prediction
 from .training.callbacks.curves import TrainingCurves
-from .training.callbacks.epoch_loss import EpochLog
 # ~ if cookiecutter.scope == "complete"
 from .training.callbacks.epoch_position import EpochPosition
+from .training.callbacks.optimization import EpochLog
 from .training.callbacks.performance import Performance
+# ~ else
+from .training.callbacks.optimization import EpochLog
 # ~ endif
 from .training.callbacks.pictures import PredictionPictures
 from .training.callbacks.resume import ExactResume
-from .training.checkpoint import CheckpointContents, read_checkpoint, resumable_checkpoint
+from .training.checkpoint import (
+    CheckpointContents,
+    checkpoint_callbacks,
+    read_checkpoint,
+    resumable_checkpoint,
+)
 # ~ if cookiecutter.scope == "complete" and cookiecutter.task != "detection"
 from .training.class_weights import with_class_weights
 # ~ endif
-from .training.log_start import log_start
 from .training.metrics_file import MetricsFile
 from .training.open_trackers import open_trackers
-from .training.trainer import build_trainer, checkpoint_callbacks, step_callbacks
+from .training.trainer import build_trainer, log_start, step_callbacks
 # ~ if cookiecutter.scope == "complete"
 from .training.trainer_extra import check_extra
 # ~ endif

@@ -38,10 +38,9 @@ class Scores(NamedTuple):
 
 
 class CocoScores:
-    """Collect the detections of all batches, then evaluate them together.
+    """Collect the detections of all batches and processes, then evaluate them together.
 
-    Processes exchange their detections; an image that a distributed sampler gave to several
-    processes counts once. The result therefore does not depend on the number of processes.
+    An image that a distributed sampler gave to several processes counts once.
     """
 
     def __init__(self, classes: Sequence[str]) -> None:
@@ -53,8 +52,16 @@ class CocoScores:
     ) -> None:
         """Add the detections and the targets of a batch, whose positions are int64 [B]."""
         for index, prediction, target in zip(positions.tolist(), detections, targets, strict=True):
+            boxes = in_pixels(target.placement.to_image(target.boxes), target.size)
+            columns = (target.labels, target.areas, target.crowd)
+            objects = [
+                {"category_id": label, "bbox": box, "area": area, "iscrowd": int(crowd)}
+                for box, label, area, crowd in zip(
+                    boxes, *(column.tolist() for column in columns), strict=True
+                )
+            ]
             results = coco_results(in_file(prediction, target.placement), target.size)
-            self.images[index] = ImageObjects(target.size, _objects(target), results)
+            self.images[index] = ImageObjects(target.size, objects, results)
 
     def compute(self) -> Scores:
         """Return the scores over all images of all processes, and reset the collection."""
@@ -70,24 +77,26 @@ class CocoScores:
 def evaluate(images: dict[int, ImageObjects], classes: Sequence[str]) -> Scores:
     """Run COCO's evaluation on images by their index in the data set."""
     order = sorted(images)
-    truth: dict[str, list[dict[str, Any]]] = {
-        "images": [
-            {"id": index, "height": images[index].size[0], "width": images[index].size[1]}
-            for index in order
-        ],
-        "categories": [{"id": index, "name": name} for index, name in enumerate(classes)],
-        "annotations": [
-            {"image_id": index, **entry} for index in order for entry in images[index].objects
-        ],
-    }
-    for number, entry in enumerate(truth["annotations"], start=1):
+    annotations = [
+        {"image_id": index, **entry} for index in order for entry in images[index].objects
+    ]
+    for number, entry in enumerate(annotations, start=1):
         entry["id"] = number  # from 1, since COCO uses the id 0 for "not matched"
     detected = [{"image_id": index, **box} for index in order for box in images[index].detections]
-    if not truth["annotations"] or not detected:
-        present = {entry["category_id"] for entry in truth["annotations"]}
+    if not annotations or not detected:
+        present = {entry["category_id"] for entry in annotations}
         none = [0.0 if label in present else None for label in range(len(classes))]
         return Scores({**NOTHING_FOUND}, {"AP": none})
-    objects = COCO(truth)
+    objects = COCO(
+        {
+            "images": [
+                {"id": index, "height": images[index].size[0], "width": images[index].size[1]}
+                for index in order
+            ],
+            "categories": [{"id": label, "name": name} for label, name in enumerate(classes)],
+            "annotations": annotations,
+        }
+    )
     detections = objects.loadRes(detected)
     evaluation = COCOeval_faster(objects, detections, "bbox", print_function=log.debug)
     evaluation.evaluate()
@@ -118,16 +127,3 @@ def _scores(precision: np.ndarray) -> Scores:
 def _mean(precision: np.ndarray) -> float | None:
     known = precision[precision > -1]  # COCOeval sets -1 if there is no such object
     return float(known.mean()) if known.size else None
-
-
-def _objects(target: Target) -> list[dict[str, Any]]:
-    return [
-        {"category_id": label, "bbox": box, "area": area, "iscrowd": int(crowd)}
-        for label, box, area, crowd in zip(
-            target.labels.tolist(),
-            in_pixels(target.placement.to_image(target.boxes), target.size),
-            target.areas.tolist(),
-            target.crowd.tolist(),
-            strict=True,
-        )
-    ]

@@ -21,14 +21,10 @@ def score_batch(
     classes: Sequence[str],
     threshold: float,
 ) -> StepResults:
-    """Compute the results of a batch.
+    """Compute the results of the counted images, bool tensor [B], of a batch.
 
-    Args:
-        batch: the images and their targets.
-        detections: all boxes of each image; the curves need boxes with low scores, too.
-        counted: bool tensor [B], true for the images that this process counts.
-        classes: the class names.
-        threshold: the lowest score of a box that is drawn and counted in the confusion matrix.
+    The curves need all detections of an image; those with a score of at least ``threshold`` are
+    drawn and counted in the confusion matrix.
     """
     counts = ScoreCounts(classes, background="background")
     images, positions = batch.images.cpu(), batch.positions.tolist()
@@ -50,7 +46,7 @@ def _score_image(
 
     Returns:
         The boxes with a score of at least ``threshold``, the mean of their scores, their loss
-        ``1 - F1``, and whether the loss is 0, i.e. boxes and objects match exactly.
+        ``1 - F1``, and whether the loss is 0.
     """
     matches = match(prediction, target)
     counted = matches != IN_CROWD
@@ -71,9 +67,8 @@ def _score_image(
 def match(prediction: Prediction, target: Target, *, same_class: bool = True) -> np.ndarray:
     """Match each box with the object of the highest IoU, in the order of descending scores.
 
-    An object is matched with a single box, of the same class unless ``same_class`` is false. A
-    crowd is not matched, but a box of which it covers at least half is neither correct nor wrong,
-    as in COCO. All tensors must be on the CPU.
+    An object is matched with a single box, of the same class unless ``same_class`` is false. As in
+    COCO, a box of which a crowd covers at least half is neither correct nor wrong.
 
     Returns:
         int array: for each box the index of its object, ``NO_OBJECT`` or ``IN_CROWD``.
@@ -100,8 +95,7 @@ def match(prediction: Prediction, target: Target, *, same_class: bool = True) ->
 def count_confusion(confusion: np.ndarray, prediction: Prediction, target: Target) -> None:
     """Add the boxes of an image, matched with objects of any class, to a confusion matrix.
 
-    It is int64 [classes + 1, classes + 1], and its rows are targets. The last row counts boxes
-    without an object, the last column objects without a box.
+    The last row counts boxes without an object, the last column objects without a box.
     """
     matches = match(prediction, target, same_class=False)
     counted = matches != IN_CROWD

@@ -1,6 +1,5 @@
 """Collect the results of a test over all batches and all processes."""
 
-from itertools import chain
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -35,14 +34,9 @@ class EvaluationResults(Callback):
     ) -> None:
         """Add the results of a batch; there are none if all its images are unreadable."""
         results: StepResults | None = outputs
-        if results is None:
-            return
-        if self.counted:
-            self.counted[0] += results["counts"]
-        else:
-            self.counted = [results["counts"]]
-        self.images += len(results["images"])
-        self._select([*self.worst, *results["images"]], [*self.best, *results["images"]])
+        if results is not None:
+            images = results["images"]
+            self._add([results["counts"]], len(images), images, images)
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Combine the results of all processes.
@@ -50,25 +44,35 @@ class EvaluationResults(Callback):
         Raises:
             UsageError: if no image can be read.
         """
-        own = (self.counted, self.images, self.worst, self.best)
-        parts: list[Any] = [own] * trainer.world_size
         if trainer.world_size > 1:
+            parts: list[Any] = [None] * trainer.world_size
+            own = (self.counted, self.images, self.worst, self.best)
             distributed.all_gather_object(parts, own)
-        counted, images, worst, best = zip(*parts, strict=True)
-        counts: list[ScoreCounts] = list(chain(*counted))
-        if not counts:
+            self.on_test_epoch_start(trainer, pl_module)
+            for part in parts:
+                self._add(*part)
+        if not self.counted:
             raise UsageError(
                 "None of the images to test can be read.\nRepair them, or name other data."
             )
-        self.counts, self.images = counts[0], sum(images)
-        for other_counts in counts[1:]:
-            self.counts += other_counts
-        self._select(list(chain(*worst)), list(chain(*best)))
+        (self.counts,) = self.counted
 
-    def _select(self, worst: list[ImageResult], best: list[ImageResult]) -> None:
+    def _add(
+        self,
+        counted: list[ScoreCounts],
+        images: int,
+        worst: list[ImageResult],
+        best: list[ImageResult],
+    ) -> None:
+        for counts in counted:
+            if self.counted:
+                self.counted[0] += counts
+            else:
+                self.counted = [counts]
+        self.images += images
         # If losses are equal, predictions with a higher confidence come first.
-        worst = sorted(worst, key=lambda result: (-result.loss, -result.confidence))
-        best = sorted(best, key=lambda result: (result.loss, -result.confidence))
+        worst = sorted([*self.worst, *worst], key=lambda image: (-image.loss, -image.confidence))
+        best = sorted([*self.best, *best], key=lambda image: (image.loss, -image.confidence))
         # A view of an image would keep its whole batch in memory.
         self.worst, self.best = (
             [result._replace(image=result.image.clone()) for result in results[: self.shown]]

@@ -33,10 +33,7 @@ class Curves(NamedTuple):
     f1: np.ndarray
 
     def mean(self) -> "Curves":
-        """Return the means over the classes whose value is defined, float [BINS].
-
-        At a threshold without predictions, a class has a recall and an F1 of 0, but no precision.
-        """
+        """Return the means over the classes whose value is defined, float [BINS]."""
         return Curves(
             *(np.ma.masked_invalid(values).mean(axis=0).filled(np.nan) for values in self)
         )
@@ -46,12 +43,8 @@ class ScoreCounts:
     """Histograms of the scores of correct and wrong predictions, and the confusion matrix.
 
     Scores are counted in ``BINS`` intervals from 0 to 1, so that memory does not grow with the
-    data set and the counts of batches and of processes can be added.
-
-    Args:
-        classes: the class names.
-        background: the name of an additional row of the confusion matrix, for predictions without
-            a target, and of an additional column, for targets without a prediction; none if empty.
+    data set. If given, ``background`` names an additional row of the confusion matrix, for
+    predictions without a target, and an additional column, for targets without a prediction.
     """
 
     def __init__(self, classes: Sequence[str], *, background: str = "") -> None:
@@ -71,13 +64,7 @@ class ScoreCounts:
         return self
 
     def add(self, labels: np.ndarray, scores: np.ndarray, correct: np.ndarray) -> None:
-        """Add the scores of predictions.
-
-        Args:
-            labels: int [N], the predicted classes.
-            scores: float [N], 0 to 1.
-            correct: bool [N], whether the target has the predicted class.
-        """
+        """Add predictions: labels, int [N], scores from 0 to 1, and whether they are correct."""
         bins = np.minimum((scores * BINS).astype(np.int64), BINS - 1)
         places, size = labels * BINS + bins, self.correct.size
         self.correct += np.bincount(places[correct], minlength=size).reshape(-1, BINS)
@@ -110,11 +97,7 @@ class StepResults(TypedDict):
 
 
 def best_threshold(f1: np.ndarray) -> int | None:
-    """Return the index in ``THRESHOLDS`` of the highest F1, the middle index if several are equal.
-
-    Returns:
-        None if all values of ``f1``, float [BINS], are NaN.
-    """
+    """Return the middle index in ``THRESHOLDS`` of the highest F1; None if all are NaN."""
     best = np.flatnonzero(f1 == np.nanmax(f1, initial=-1))
     return int(best[len(best) // 2]) if len(best) else None
 

@@ -30,11 +30,6 @@ def build_optimizer(
 
     Biases and normalisation layers get no weight decay. The schedule covers all optimiser steps of
     the trainer. The result is that of ``LightningModule.configure_optimizers``.
-
-    # ~ if cookiecutter.scope == "complete"
-    Raises:
-        UsageError: if ``trainer.val_check_interval`` is longer than an epoch.
-    # ~ endif
     """
     chosen = settings.optimizer
     # ~ if cookiecutter.scope == "complete"
@@ -50,17 +45,12 @@ def build_optimizer(
     if chosen.name == "adamw":
         optimizer = AdamW(groups, lr=chosen.lr, betas=(chosen.momentum, 0.999), fused=fused)
     else:
-        optimizer = SGD(
-            groups,
-            lr=chosen.lr,
-            momentum=chosen.momentum,
-            nesterov=chosen.momentum > 0,
-            fused=fused,
-        )
+        nesterov = chosen.momentum > 0
+        optimizer = SGD(groups, chosen.lr, chosen.momentum, nesterov=nesterov, fused=fused)
     # ~ if cookiecutter.scope == "complete"
     try:
         steps = int(trainer.estimated_stepping_batches)
-    except ValueError as error:  # an epoch has fewer batches
+    except ValueError as error:  # trainer.val_check_interval is longer than an epoch
         raise UsageError(str(error).strip().partition(". ")[0] + ".") from error
     # ~ else
     steps = int(trainer.estimated_stepping_batches)

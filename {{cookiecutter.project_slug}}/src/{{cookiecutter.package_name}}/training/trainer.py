@@ -1,4 +1,4 @@
-"""Build Lightning's trainer from the settings."""
+"""Build Lightning's trainer from the settings, and log a summary when training starts."""
 
 import atexit
 import gc
@@ -10,20 +10,21 @@ from typing import Any, Literal
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.profilers import AdvancedProfiler, Profiler, SimpleProfiler
 from rich import get_console
 
+from ..data.reading_summary import number_of
 from ..errors import UsageError
 from ..run.folder import Run
 # ~ if cookiecutter.scope == "complete"
 from ..run.processes import check_processes
 # ~ endif
-from ..settings.schema import Settings
+from ..run.rank import is_first
+from ..settings.schema import Settings, model_name
 from .callbacks.ema import WeightAverage
-from .callbacks.epoch_loss import FiniteLoss
-from .callbacks.gradients import GradientClipping
+from .callbacks.optimization import FiniteLoss, GradientClipping
 # ~ if cookiecutter.scope == "complete"
 from .callbacks.prefetch import PrefetchNextEpoch
 # ~ endif
@@ -31,8 +32,13 @@ from .callbacks.progress import EpochLines, ProgressBar
 # ~ if cookiecutter.scope == "complete"
 from .callbacks.time_left import TimeLeft
 # ~ endif
-from .checkpoint import AtomicCheckpoints, BestCheckpoint
+from .checkpoint import AtomicCheckpoints
 
+log = logging.getLogger(__name__)
+
+TASK = "{{ {'classification': 'Image classification', 'detection': 'Object detection', 'segmentation': 'Semantic segmentation'}[cookiecutter.task] }}"
+BATCHES = {"limit_train_batches", "limit_val_batches", "limit_test_batches", "overfit_batches"}
+ALL = {"1.0", "0", "0.0"}  # values of these settings with which all batches are used
 SILENCED_WARNINGS = (  # warnings of Lightning that do not apply here
     ".*many workers.*",
     ".*logging interval.*",
@@ -71,7 +77,12 @@ def build_trainer(
     # ~ if cookiecutter.scope == "complete"
     check_processes(settings.trainer.devices, settings.trainer.num_nodes)
     # ~ endif
-    _enable_garbage_collection()
+    # ``launch`` has disabled garbage collection while modules are imported. Existing objects are
+    # exempt from it, but not those of earlier jobs of a multirun.
+    if not gc.isenabled() and not gc.get_freeze_count():
+        gc.freeze()
+        atexit.register(gc.unfreeze)  # otherwise, extension modules report leaks at exit
+    gc.enable()
     chosen = settings.trainer
     terminal = get_console().is_terminal
     progress: list[Callback] = [ProgressBar() if terminal else EpochLines()]
@@ -79,21 +90,23 @@ def build_trainer(
     progress.append(TimeLeft())
     # ~ endif
     # The other settings have the names of the arguments of the trainer.
-    others = {"precision", "max_epochs", "max_steps", "profiler", "progress"}
-    others |= {"patience", "save_top_k"}  # of callbacks
     # ~ if cookiecutter.scope == "complete"
-    arguments = chosen.model_dump(exclude=others | {"extra"}) | (chosen.extra or {})
+    of_callbacks = {"progress", "patience", "save_top_k", "extra"}
+    arguments = chosen.model_dump(exclude=of_callbacks) | (chosen.extra or {})
     # ~ else
-    arguments = chosen.model_dump(exclude=others)
+    of_callbacks = {"progress", "patience", "save_top_k"}
+    arguments = chosen.model_dump(exclude=of_callbacks)
     # ~ endif
+    arguments |= {
+        "precision": _precision(settings),
+        "max_epochs": chosen.max_epochs or -1,  # null only in commands that do not train
+        "max_steps": chosen.max_steps or -1,
+        "profiler": _profiler(settings, run),
+    }
     try:
         return Trainer(
             **arguments,
-            precision=_precision(settings),
-            max_epochs=chosen.max_epochs or -1,  # null only in commands that do not train
-            max_steps=chosen.max_steps or -1,
             benchmark=not chosen.deterministic,
-            profiler=_profiler(settings, run),
             num_sanity_val_steps=0,
             enable_progress_bar=chosen.progress and terminal,
             enable_model_summary=False,
@@ -109,17 +122,6 @@ def build_trainer(
         raise UsageError(f"The trainer cannot be built: {error}") from error
 
 
-def _enable_garbage_collection() -> None:
-    """Enable garbage collection, which ``launch`` has disabled, and freeze existing objects.
-
-    Only the first job of a multirun freezes objects, so that those of earlier jobs are collected.
-    """
-    if not gc.isenabled() and not gc.get_freeze_count():
-        gc.freeze()
-        atexit.register(gc.unfreeze)  # otherwise, extension modules report leaks at exit
-    gc.enable()
-
-
 def step_callbacks(settings: Settings) -> list[Callback]:
     """Return the callbacks of every step, e.g. for weight averaging and gradient clipping."""
     average = settings.ema
@@ -131,36 +133,6 @@ def step_callbacks(settings: Settings) -> list[Callback]:
         PrefetchNextEpoch(),
         # ~ endif
     ]
-
-
-def checkpoint_callbacks(
-    settings: Settings, run: Run, *, monitor: str, mode: str
-) -> list[Callback]:
-    """Return callbacks that save checkpoints, and stop after ``patience``.
-
-    The best ``save_top_k`` checkpoints have names such as ``epoch=3-step=80-<score>=0.512.ckpt``.
-    The best of them is also ``best.ckpt``, and the newest checkpoint is ``last.ckpt``.
-    """
-    folder, score = run.best.parent, monitor.replace("/", "_") + "={" + monitor + ":.3f}"
-    callbacks: list[Callback] = [
-        ModelCheckpoint(
-            folder,
-            filename="epoch={epoch}-step={step}-" + score,
-            auto_insert_metric_name=False,
-            monitor=monitor,
-            mode=mode,
-            save_top_k=settings.trainer.save_top_k,
-            enable_version_counter=False,
-        ),
-        BestCheckpoint(run.best),
-        # ``last.ckpt``, from which training is resumed, is replaced after every epoch.
-        ModelCheckpoint(
-            folder, filename="last", enable_version_counter=False, save_on_train_epoch_end=True
-        ),
-    ]
-    if settings.trainer.patience is not None:
-        callbacks.append(EarlyStopping(monitor, mode=mode, patience=settings.trainer.patience))
-    return callbacks
 
 
 def _precision(settings: Settings) -> Literal["32-true", "16-mixed", "bf16-mixed", "bf16-true"]:
@@ -176,3 +148,45 @@ def _profiler(settings: Settings, run: Run) -> Profiler | None:
     kinds = {"simple": SimpleProfiler, "advanced": AdvancedProfiler, None: None}
     kind = kinds[settings.trainer.profiler]
     return kind(dirpath=run.folder, filename="profile") if kind else None
+
+
+def log_start(
+    settings: Settings, run: Run, module: Any, trainer: Trainer, *, trackers: Sequence[Logger]
+) -> None:
+    """Log the task, the model, the device and the run; the data have lines of their own."""
+    if not is_first():
+        return
+    name = model_name(settings.model.model_dump())
+    classes = number_of(len(module.classes), "classes")
+    total = sum(part.numel() for part in module.parameters())
+    # ~ if cookiecutter.scope == "complete"
+    trained = sum(p.numel() for p in module.parameters() if p.requires_grad)
+    frozen = "" if trained == total else f", {trained / 1e6:.1f} of them trained"
+    log.info(
+        "%s of %s: %s, %.1f million parameters%s.",
+        *(TASK, classes, name, total / 1e6, frozen),
+    )
+    if frozen and not settings.model.pretrained and settings.init is None:
+        log.warning(
+            "model.freeze=%s keeps random weights. For trained weights: model.pretrained=true",
+            settings.model.freeze,
+        )
+    # ~ else
+    log.info("%s of %s: %s, %.1f million parameters.", TASK, classes, name, total / 1e6)
+    # ~ endif
+    device, processes = trainer.strategy.root_device.type, trainer.world_size
+    log.info("Device: %s%s, %s.", f"{processes} x " * (processes > 1), device, trainer.precision)
+    chosen = settings.trainer.model_dump(include=BATCHES)
+    # 1.0 stands for all batches, but 1 for a single batch.
+    limits = [f"trainer.{name}={value}" for name, value in chosen.items() if f"{value}" not in ALL]
+    if limits:
+        log.info("Only a part of these images is used: %s.", ", ".join(limits))
+    names = ", ".join(map(_name_of, trackers))
+    log.info("Run: %s; tracking: %s.", run.folder, names or "none")
+
+
+def _name_of(tracker: Logger) -> str:
+    """Return the name of Lightning's logger, of which a tracker may be a subclass."""
+    kinds = type(tracker).__mro__
+    known = next(kind for kind in kinds if kind.__module__.startswith("lightning."))
+    return known.__name__.removesuffix("Logger") or kinds[0].__name__

@@ -22,7 +22,7 @@ SHAPES_EPOCHS = 4
 # ~ endif
 # A lower score after fewer steps than STEPS means that the training was too short.
 POOR = {{ {'classification': 0.8, 'detection': 0.3, 'segmentation': 0.4}[cookiecutter.task] }}
-RISING = 1.05  # a run was too short if its last scores exceed all earlier ones by this factor
+RISING = 1.05
 
 
 def with_epochs(
@@ -30,9 +30,8 @@ def with_epochs(
 ) -> Settings:
     """Return the settings with a number of epochs if ``trainer.max_epochs`` is null.
 
-    It is the number for ``trainer.max_steps`` if given, ``SHAPES_EPOCHS`` for generated shapes, and
-    otherwise that for about ``STEPS`` optimiser steps, within the limits of ``EPOCHS``. A resumed
-    run has made ``step`` steps and begun ``epochs`` epochs, of which the last may not have ended.
+    It is the number for ``trainer.max_steps`` or, without this limit, for about ``STEPS`` optimiser
+    steps. A resumed run has made ``step`` steps and begun ``epochs`` epochs.
     """
     if settings.trainer.max_epochs is not None:
         return settings
@@ -84,7 +83,7 @@ def too_short(settings: Settings, run: Run) -> str | None:
     """Return advice to train longer if the training ended too early, else None.
 
     It did if the best score is below ``POOR`` after fewer than ``STEPS`` optimiser steps, or if the
-    best score in the last fifth of the epochs exceeds the best earlier one by more than 5 %.
+    best score in the last fifth of the epochs exceeds all earlier ones by the factor ``RISING``.
     """
     name = settings.monitor
     rows = [row for row in read_metrics(run.metrics) if name in row]

@@ -1,9 +1,8 @@
 """Draw the predictions of a fixed selection of validation images."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -22,8 +21,7 @@ from ...task import without_padding
 
 
 # ~ endif
-@dataclass(frozen=True)
-class PredictedSample:
+class PredictedSample(NamedTuple):
     """A validation image with its target and its prediction."""
 
     image: Tensor  # uint8 [C, H, W]
@@ -38,9 +36,6 @@ Sink = Callable[[Trainer, Sequence[PredictedSample]], None]
 class PredictionPictures(Callback):
     """Write a sheet of predictions to ``epoch_<n>.png`` every ``every_n_epochs`` epochs.
 
-    # ~ if cookiecutter.scope == "complete"
-    If several epochs pass between two validations, it is written after the next validation.
-    # ~ endif
     Each function in ``sinks`` is called with the samples; other callbacks may append functions.
     """
 
@@ -60,23 +55,21 @@ class PredictionPictures(Callback):
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Predict the samples with the current, possibly averaged weights, and call the sinks."""
-        since_due = (trainer.current_epoch + 1) % self.every_n_epochs  # epochs
+        epochs_late = (trainer.current_epoch + 1) % self.every_n_epochs
         # ~ if cookiecutter.scope == "complete"
-        if not trainer.is_global_zero or since_due >= (trainer.check_val_every_n_epoch or 1):
+        if trainer.is_global_zero and epochs_late < (trainer.check_val_every_n_epoch or 1):
         # ~ else
-        if not trainer.is_global_zero or since_due:
+        if trainer.is_global_zero and not epochs_late:
         # ~ endif
-            return
-        shown = self.predict(trainer, pl_module)
-        for sink in self.sinks if shown else []:
-            sink(trainer, shown)
+            shown = self.predict(trainer, pl_module)
+            for sink in self.sinks if shown else []:
+                sink(trainer, shown)
 
     def predict(self, trainer: Trainer, pl_module: LightningModule) -> list[PredictedSample]:
         """Return the samples with their predictions; the list is empty if none can be read."""
         dataset = cast("Any", trainer).datamodule.datasets.val
-        count = min(self.count, len(dataset))
-        chosen = torch.linspace(0, len(dataset) - 1, count).long().tolist()
-        read = [dataset[index] for index in chosen]
+        chosen = torch.linspace(0, len(dataset) - 1, min(self.count, len(dataset))).long().tolist()
+        read = (dataset[index] for index in chosen)
         samples = [sample for sample in read if not isinstance(sample, Unreadable)]
         if not samples:
             return []
@@ -96,9 +89,6 @@ class PredictionPictures(Callback):
 
     def _write_sheet(self, trainer: Trainer, shown: Sequence[PredictedSample]) -> None:
         classes = cast("Any", trainer.lightning_module).classes
-        tiles = [
-            self.draw(sample.image, sample.target, sample.prediction, classes) for sample in shown
-        ]
-        names = [sample.name for sample in shown]
+        tiles = [self.draw(*sample[:3], classes) for sample in shown]
         with replacing(self.folder / f"epoch_{trainer.current_epoch:03d}.png") as hidden:
-            contact_sheet(tiles, names).save(hidden)
+            contact_sheet(tiles, [sample.name for sample in shown]).save(hidden)

@@ -5,13 +5,7 @@ from time import perf_counter
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import RichProgressBar
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    ProgressColumn,
-    TextColumn,
-    TimeElapsedColumn,
-)
+from rich import progress
 
 from ..steps import is_logging_step
 
@@ -38,13 +32,13 @@ class ProgressBar(RichProgressBar):
             self.loss = {"loss": float(metrics["train/loss"])} if "train/loss" in metrics else {}
         return {**self.loss, **trainer.progress_bar_metrics}
 
-    def configure_columns(self, trainer: Trainer) -> list[ProgressColumn]:
+    def configure_columns(self, trainer: Trainer) -> list[progress.ProgressColumn]:
         """Return the columns to the left of the metrics, about 40 characters."""
         return [
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=8),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
+            progress.TextColumn("{task.description}"),
+            progress.BarColumn(bar_width=8),
+            progress.MofNCompleteColumn(),
+            progress.TimeElapsedColumn(),
         ]
 
 
