@@ -30,13 +30,11 @@ from .run.folder import Run
 from .run.rank import is_first
 from .settings.schema import Settings
 from .task import METRICS, TaskModule, build_datasets, draw_prediction
+from .training.callbacks.clipping_and_loss import EpochLog
 from .training.callbacks.curves import TrainingCurves
 # ~ if cookiecutter.scope == "complete"
 from .training.callbacks.epoch_position import EpochPosition
-from .training.callbacks.optimization import EpochLog
 from .training.callbacks.performance import Performance
-# ~ else
-from .training.callbacks.optimization import EpochLog
 # ~ endif
 from .training.callbacks.pictures import PredictionPictures
 from .training.callbacks.resume import ExactResume

@@ -23,8 +23,8 @@ from ..run.processes import check_processes
 # ~ endif
 from ..run.rank import is_first
 from ..settings.schema import Settings, model_name
+from .callbacks.clipping_and_loss import FiniteLoss, GradientClipping
 from .callbacks.ema import WeightAverage
-from .callbacks.optimization import FiniteLoss, GradientClipping
 # ~ if cookiecutter.scope == "complete"
 from .callbacks.prefetch import PrefetchNextEpoch
 # ~ endif

@@ -58,7 +58,8 @@ class WeightAverage(Callback):
         floating = [name for name, value in self.weights.items() if value.is_floating_point()]
         average = [self.average[name] for name in floating]
         weights = [_precise(self.weights[name]) for name in floating]
-        get_ema_multi_avg_fn(decay)(average, weights, self.updates)
+        update = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+        update(average, weights, self.updates)
         for name in self.weights.keys() - floating:
             self.average[name].copy_(self.weights[name])
 

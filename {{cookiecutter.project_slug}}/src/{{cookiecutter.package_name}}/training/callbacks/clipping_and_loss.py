@@ -5,13 +5,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-# ~ if cookiecutter.scope == "complete"
-from torch import Tensor, distributed, nn
-
-# ~ else
 from torch import Tensor, nn
-
-# ~ endif
 from torch.optim import Optimizer
 
 from ...errors import NotFiniteError
@@ -85,7 +79,7 @@ class EpochLog(Callback):
         totals, (processes, _) = [self.total], _processes()
         if processes > 1:
             totals = [torch.zeros_like(self.total) for _ in range(processes)]
-            distributed.all_gather(totals, self.total)
+            torch.distributed.all_gather(totals, self.total)
         return {"total": torch.stack(totals).cpu(), "batches": self.batches}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -129,7 +123,7 @@ class EpochLog(Callback):
 # ~ if cookiecutter.scope == "complete"
 def _processes() -> tuple[int, int]:
     """Return the number of processes that train together, and the rank of this process."""
-    if distributed.is_available() and distributed.is_initialized():
-        return distributed.get_world_size(), distributed.get_rank()
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_world_size(), torch.distributed.get_rank()
     return 1, 0
 # ~ endif
