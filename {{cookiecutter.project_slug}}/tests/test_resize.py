@@ -198,7 +198,7 @@ def pictured(image, target, prediction):
         precision_plugin=SimpleNamespace(forward_context=nullcontext),
     )
     module = SimpleNamespace(device="cpu", predict_images=lambda _: [prediction])
-    pictures = PredictionPictures(Path(), lambda _: None, count=1, every_n_epochs=1)
+    pictures = PredictionPictures(Path(), count=1, every_n_epochs=1)
     (shown,) = pictures.predict(trainer, module)
     return shown.prediction
 

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 from .data.datamodule import DataModule
 from .data.reading_summary import report_reading
-from .evaluation.collect_results import EvaluationResults
 from .evaluation.report import print_summary, write_report
+from .evaluation.score_counts import EvaluationResults
 # ~ if cookiecutter.scope == "complete"
 from .evaluation.tta import apply_tta
 from .export.onnx_model import load_module
@@ -15,7 +15,6 @@ from .inference.load_model import load_module, matching_datasets
 # ~ endif
 from .run.folder import Run
 from .settings.schema import EvaluateSettings
-from .task import draw_prediction
 from .training.metrics_file import MetricsFile
 from .training.open_trackers import open_trackers
 from .training.trainer import build_trainer
@@ -49,6 +48,5 @@ def run_evaluation(settings: EvaluateSettings, run: Run) -> None:
         (metrics,) = trainer.test(module, datamodule=datamodule, verbose=False)
         datamodule.share_unreadable()
         if trainer.is_global_zero:
-            scores = module.scores_by_class()
-            write_report(run, metrics, results, scores, datamodule=datamodule, draw=draw_prediction)
+            write_report(run, metrics, results, module.scores_by_class(), datamodule)
             print_summary(run, metrics)

@@ -19,8 +19,8 @@ from .data.split import record_split
 # ~ if cookiecutter.scope == "complete"
 from .data.value_range import with_value_range
 # ~ endif
-from .evaluation.collect_results import EvaluationResults
 from .evaluation.report import print_summary, write_report
+from .evaluation.score_counts import EvaluationResults
 # ~ if cookiecutter.scope == "complete"
 from .inference.load_model import check_resumed, start_from
 # ~ else
@@ -29,7 +29,7 @@ from .inference.load_model import check_resumed
 from .run.folder import Run
 from .run.rank import is_first
 from .settings.schema import Settings
-from .task import METRICS, TaskModule, build_datasets, draw_prediction
+from .task import METRICS, TaskModule, build_datasets
 from .training.callbacks.clipping_and_loss import EpochLog
 from .training.callbacks.curves import TrainingCurves
 # ~ if cookiecutter.scope == "complete"
@@ -49,9 +49,10 @@ from .training.class_weights import with_class_weights
 # ~ endif
 from .training.metrics_file import MetricsFile
 from .training.open_trackers import open_trackers
-from .training.trainer import build_trainer, log_start, step_callbacks
 # ~ if cookiecutter.scope == "complete"
-from .training.trainer_extra import check_extra
+from .training.trainer import build_trainer, check_extra, log_start, step_callbacks
+# ~ else
+from .training.trainer import build_trainer, log_start, step_callbacks
 # ~ endif
 from .training.training_length import too_short, with_epochs
 
@@ -142,8 +143,7 @@ def run_training(settings: Settings, run: Run) -> None:
         datamodule.share_unreadable()
         if trainer.is_global_zero:
             run.remove_old_results()  # also if there was no step left
-            scores = module.scores_by_class()
-            write_report(run, metrics, results, scores, datamodule=datamodule, draw=draw_prediction)
+            write_report(run, metrics, results, module.scores_by_class(), datamodule)
             print(f"Tested: {tested}, saved in epoch {content['epoch']}")
             print_summary(run, metrics, advice=too_short(settings, run))
 
@@ -153,7 +153,7 @@ def _make_callbacks(settings: Settings, run: Run, module: TaskModule) -> list[Ca
     return [
         *step_callbacks(settings),
         EpochLog(),
-        PredictionPictures(run.folder / "predictions", draw_prediction, **pictures),
+        PredictionPictures(run.folder / "predictions", **pictures),
         TrainingCurves(run),
         # ~ if cookiecutter.scope == "complete"
         Preemption(run.last),

@@ -2,29 +2,27 @@
 
 import html
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from PIL import Image
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor
 
 from ..data.datamodule import DataModule
 from ..data.reading_summary import number_of
 from ..run.atomic_files import replacing, write_json, write_text
 from ..run.folder import Run, read_metrics
 from ..settings.schema import METRICS, model_name
-from .collect_results import EvaluationResults
+from ..task import draw_prediction
 from .drawing import contact_sheet
 from .figures import write_figures
 from .html_page import image, page, table
 # ~ if cookiecutter.task == "detection" or (cookiecutter.task == "classification" and cookiecutter.scope == "complete")
-from .score_counts import THRESHOLDS, ClassScores, best_threshold
+from .score_counts import THRESHOLDS, ClassScores, EvaluationResults, best_threshold
 
 # ~ else
-from .score_counts import ClassScores
+from .score_counts import ClassScores, EvaluationResults
 
 # ~ endif
 TASK = "{{ cookiecutter.task }}"
@@ -38,22 +36,15 @@ FIGURES = {  # headings and file names
     "Scores of each class": "per_class",
 }
 
-Draw = Callable[[Tensor, Any, Any, Sequence[str]], Image.Image]
-
 
 def write_report(
     run: Run,
     metrics: Mapping[str, float],
     results: EvaluationResults,
     scores: ClassScores,
-    *,
     datamodule: DataModule,
-    draw: Draw,
 ) -> None:
-    """Write the results of a test of ``datamodule`` into the run folder.
-
-    ``scores`` are the metrics of each class; ``draw`` draws an image, a target and a prediction.
-    """
+    """Write the results of a test into the run folder; ``scores`` are the metrics by class."""
     counts, skipped = results.counts, sorted(datamodule.unreadable)
     unreadable = run.folder / "unreadable.txt"
     unreadable.unlink(missing_ok=True)  # of an earlier test
@@ -72,7 +63,7 @@ def write_report(
             (heading, image(run.folder / f"{name}.png", f"All values: {name}.csv"))
             for heading, name in FIGURES.items()
         ),
-        *_predictions(run, results, datamodule, draw),
+        *_predictions(run, results, datamodule),
         ("Settings", f"<pre>{html.escape(run.settings_file.read_text(encoding='utf-8'))}</pre>"),
         ("Versions", table([], list(environment["packages"].items()))),
     ]
@@ -129,14 +120,14 @@ def _metrics(run: Run, metrics: Mapping[str, float]) -> str:
 
 
 def _predictions(
-    run: Run, results: EvaluationResults, datamodule: DataModule, draw: Draw
+    run: Run, results: EvaluationResults, datamodule: DataModule
 ) -> list[tuple[str, str]]:
     """Write ``worst_predictions.png`` and ``best_predictions.png``; return their sections."""
     names = cast("Any", datamodule.datasets.test).names
     sections = []
     for name, images in (("worst", results.worst), ("best", results.best)):
         tiles = [
-            draw(result.image, result.target, result.prediction, results.counts.classes)
+            draw_prediction(result.image, result.target, result.prediction, results.counts.classes)
             for result in images
         ]
         with replacing(run.folder / f"{name}_predictions.png") as hidden:

@@ -16,8 +16,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from ..data.datamodule import Datasets
 from ..data.files import relative_names
 from ..data.images import Unreadable, image_size
-from ..evaluation.collect_results import EvaluationResults
-from ..evaluation.score_counts import ScoreCounts
+from ..evaluation.score_counts import EvaluationResults, ScoreCounts
 from ..task import TaskModule
 from ..training.callbacks.pictures import PredictedSample
 from .images import picture

@@ -1,7 +1,13 @@
 """Build Lightning's trainer from the settings, and log a summary when training starts."""
 
 import atexit
+# ~ if cookiecutter.scope == "complete"
+import difflib
 import gc
+import inspect
+# ~ else
+import gc
+# ~ endif
 import logging
 import warnings
 from collections.abc import Sequence
@@ -23,14 +29,18 @@ from ..run.processes import check_processes
 # ~ endif
 from ..run.rank import is_first
 from ..settings.schema import Settings, model_name
+# ~ if cookiecutter.scope == "complete"
+from ..settings.trainer import TrainerSettings
+# ~ endif
 from .callbacks.clipping_and_loss import FiniteLoss, GradientClipping
 from .callbacks.ema import WeightAverage
 # ~ if cookiecutter.scope == "complete"
 from .callbacks.prefetch import PrefetchNextEpoch
 # ~ endif
-from .callbacks.progress import EpochLines, ProgressBar
 # ~ if cookiecutter.scope == "complete"
-from .callbacks.time_left import TimeLeft
+from .callbacks.progress import EpochLines, ProgressBar, TimeLeft
+# ~ else
+from .callbacks.progress import EpochLines, ProgressBar
 # ~ endif
 from .checkpoint import AtomicCheckpoints
 
@@ -54,8 +64,48 @@ SILENCED_WARNINGS = (  # warnings of Lightning that do not apply here
     ".*have no `val_dataloader`.*",  # speed is measured without validation
     # ~ endif
 )
+# ~ if cookiecutter.scope == "complete"
+# What sets an argument in place of ``trainer.extra``: another setting, or a module.
+OTHER_SETTINGS = {
+    "benchmark": "trainer.deterministic",
+    "callbacks": "train.py",
+    "default_root_dir": "runs",
+    "enable_checkpointing": "training/trainer.py",
+    "enable_model_summary": "training/trainer.py",
+    "enable_progress_bar": "trainer.progress",
+    "gradient_clip_algorithm": "optimizer.clip_norm",
+    "gradient_clip_val": "optimizer.clip_norm",
+    "logger": "tracking",
+    "num_sanity_val_steps": "training/trainer.py",
+    "plugins": "training/trainer.py",
+}
 
 
+def check_extra(settings: TrainerSettings) -> None:
+    """Check the names in ``trainer.extra``.
+
+    Raises:
+        UsageError: if the trainer has no such argument, or if it cannot be set here.
+    """
+    known = list(inspect.signature(Trainer).parameters)
+    for name in settings.extra or {}:
+        if name in OTHER_SETTINGS or name in TrainerSettings.model_fields:
+            setting = OTHER_SETTINGS.get(name, f"trainer.{name}")
+            raise UsageError(f"trainer.extra.{name}: {setting} sets this argument.")
+        if name == "fast_dev_run":  # it would leave out the checkpoint, which is tested at the end
+            raise UsageError("trainer.extra.fast_dev_run is not supported: use debug=fast.")
+        if name not in known:
+            similar = difflib.get_close_matches(name, known, n=1)
+            hint = f" Did you mean {similar[0]}?" if similar else ""
+            raise UsageError(
+                f"trainer.extra.{name} is not an argument of Lightning's Trainer.{hint}"
+            )
+
+
+# ~ else
+
+
+# ~ endif
 def build_trainer(
     settings: Settings,
     run: Run,

@@ -61,6 +61,15 @@ class FiniteLoss(Callback):
             )
 
 
+# ~ if cookiecutter.scope == "complete"
+def _processes() -> tuple[int, int]:
+    """Return the number of processes that train together, and the rank of this process."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_world_size(), torch.distributed.get_rank()
+    return 1, 0
+
+
+# ~ endif
 class EpochLog(Callback):
     """Log the mean loss of each epoch, ``train/loss_epoch``; validate at ``trainer.max_steps``."""
 
@@ -118,12 +127,3 @@ class EpochLog(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the mean loss of the epoch over all processes."""
         pl_module.log("train/loss_epoch", self.total / max(1, self.batches), sync_dist=True)
-
-
-# ~ if cookiecutter.scope == "complete"
-def _processes() -> tuple[int, int]:
-    """Return the number of processes that train together, and the rank of this process."""
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        return torch.distributed.get_world_size(), torch.distributed.get_rank()
-    return 1, 0
-# ~ endif

@@ -6,18 +6,17 @@ from typing import Any, NamedTuple, cast
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from PIL import Image
 from torch import Tensor
 
 from ...data.images import Unreadable
 from ...evaluation.drawing import contact_sheet
-# ~ if cookiecutter.task == "classification"
 from ...run.atomic_files import replacing
+# ~ if cookiecutter.task == "classification"
+from ...task import draw_prediction
 
 
 # ~ else
-from ...run.atomic_files import replacing
-from ...task import without_padding
+from ...task import draw_prediction, without_padding
 
 
 # ~ endif
@@ -39,16 +38,8 @@ class PredictionPictures(Callback):
     Each function in ``sinks`` is called with the samples; other callbacks may append functions.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        draw: Callable[[Tensor, Any, Any, Sequence[str]], Image.Image],
-        *,
-        count: int,
-        every_n_epochs: int,
-    ) -> None:
+    def __init__(self, folder: Path, *, count: int, every_n_epochs: int) -> None:
         self.folder = folder
-        self.draw = draw
         self.count = count
         self.every_n_epochs = every_n_epochs
         self.sinks: list[Sink] = [self._write_sheet]
@@ -89,6 +80,6 @@ class PredictionPictures(Callback):
 
     def _write_sheet(self, trainer: Trainer, shown: Sequence[PredictedSample]) -> None:
         classes = cast("Any", trainer.lightning_module).classes
-        tiles = [self.draw(*sample[:3], classes) for sample in shown]
+        tiles = [draw_prediction(*sample[:3], classes) for sample in shown]
         with replacing(self.folder / f"epoch_{trainer.current_epoch:03d}.png") as hidden:
             contact_sheet(tiles, [sample.name for sample in shown]).save(hidden)
