@@ -53,36 +53,35 @@ class CocoScores:
         """Add the detections and the targets of a batch, whose positions are int64 [B]."""
         for index, prediction, target in zip(positions.tolist(), detections, targets, strict=True):
             boxes = in_pixels(target.placement.to_image(target.boxes), target.size)
-            columns = (target.labels, target.areas, target.crowd)
+            columns = (part.tolist() for part in (target.labels, target.areas, target.crowd))
             objects = [
                 {"category_id": label, "bbox": box, "area": area, "iscrowd": int(crowd)}
-                for box, label, area, crowd in zip(
-                    boxes, *(column.tolist() for column in columns), strict=True
-                )
+                for box, label, area, crowd in zip(boxes, *columns, strict=True)
             ]
             results = coco_results(in_file(prediction, target.placement), target.size)
             self.images[index] = ImageObjects(target.size, objects, results)
 
     def compute(self) -> Scores:
         """Return the scores over all images of all processes, and reset the collection."""
-        images, self.images = self.images, {}
-        if not (distributed.is_available() and distributed.is_initialized()):
-            return evaluate(images, self.classes)
-        gathered: list[Any] = [None] * distributed.get_world_size()
-        distributed.all_gather_object(gathered, images)
-        merged = {index: image for part in gathered for index, image in part.items()}
-        return evaluate(merged, self.classes)
+        parts = [self.images]
+        if distributed.is_available() and distributed.is_initialized():
+            parts = [{} for _ in range(distributed.get_world_size())]
+            distributed.all_gather_object(parts, self.images)
+        self.images = {}
+        return evaluate({key: image for part in parts for key, image in part.items()}, self.classes)
 
 
 def evaluate(images: dict[int, ImageObjects], classes: Sequence[str]) -> Scores:
     """Run COCO's evaluation on images by their index in the data set."""
-    order = sorted(images)
+    images = dict(sorted(images.items()))
     annotations = [
-        {"image_id": index, **entry} for index in order for entry in images[index].objects
+        {"image_id": key, **box} for key, image in images.items() for box in image.objects
     ]
     for number, entry in enumerate(annotations, start=1):
         entry["id"] = number  # from 1, since COCO uses the id 0 for "not matched"
-    detected = [{"image_id": index, **box} for index in order for box in images[index].detections]
+    detected = [
+        {"image_id": key, **box} for key, image in images.items() for box in image.detections
+    ]
     if not annotations or not detected:
         present = {entry["category_id"] for entry in annotations}
         none = [0.0 if label in present else None for label in range(len(classes))]
@@ -90,8 +89,8 @@ def evaluate(images: dict[int, ImageObjects], classes: Sequence[str]) -> Scores:
     objects = COCO(
         {
             "images": [
-                {"id": index, "height": images[index].size[0], "width": images[index].size[1]}
-                for index in order
+                {"id": key, "height": image.size[0], "width": image.size[1]}
+                for key, image in images.items()
             ],
             "categories": [{"id": label, "name": name} for label, name in enumerate(classes)],
             "annotations": annotations,
@@ -105,20 +104,14 @@ def evaluate(images: dict[int, ImageObjects], classes: Sequence[str]) -> Scores:
 
 
 def _scores(precision: np.ndarray) -> Scores:
-    values = {
-        f"mAP{name}": _mean(precision[:, :, :, size, _ALL_BOXES]) for name, size in _SIZES.items()
-    }
-    values |= {
-        f"mAP{name}": _mean(precision[threshold, :, :, 0, _ALL_BOXES])
-        for name, threshold in _THRESHOLDS.items()
-    }
+    by_size = {name: precision[..., size, _ALL_BOXES] for name, size in _SIZES.items()}
+    by_iou = {name: by_size[""][threshold] for name, threshold in _THRESHOLDS.items()}
+    means = {f"mAP{name}": _mean(values) for name, values in (by_size | by_iou).items()}
     # If all annotations are crowds, COCOeval reports no value for any object size.
-    overall = NOTHING_FOUND | {name: value for name, value in values.items() if value is not None}
+    overall = NOTHING_FOUND | {name: value for name, value in means.items() if value is not None}
     by_class: ClassScores = {
-        f"AP{name}": [
-            _mean(values) for values in precision[..., size, _ALL_BOXES].transpose(2, 0, 1)
-        ]
-        for name, size in _SIZES.items()
+        f"AP{name}": [*map(_mean, values.transpose(2, 0, 1))]
+        for name, values in by_size.items()
         if f"mAP{name}" in overall
     }
     return Scores(overall, by_class)

@@ -55,15 +55,7 @@ def build_optimizer(
     # ~ else
     steps = int(trainer.estimated_stepping_batches)
     # ~ endif
-    return {
-        "optimizer": optimizer,
-        "lr_scheduler": {"scheduler": _schedule(optimizer, settings, steps), "interval": "step"},
-    }
-
-
-def _schedule(optimizer: Optimizer, settings: Settings, steps: int) -> LambdaLR:
-    warmup = round(settings.schedule.warmup * steps)
-    floor = settings.schedule.final_lr
+    warmup, floor = round(settings.schedule.warmup * steps), settings.schedule.final_lr
 
     def factor(step: int) -> float:
         """Return the factor of the learning rate of each group in a step, counted from 0."""
@@ -72,4 +64,5 @@ def _schedule(optimizer: Optimizer, settings: Settings, steps: int) -> LambdaLR:
         progress = min(1.0, (step - warmup) / max(1, steps - warmup))
         return floor + (1 - floor) * (1 + math.cos(math.pi * progress)) / 2
 
-    return LambdaLR(optimizer, factor)
+    schedule = {"scheduler": LambdaLR(optimizer, factor), "interval": "step"}
+    return {"optimizer": optimizer, "lr_scheduler": schedule}

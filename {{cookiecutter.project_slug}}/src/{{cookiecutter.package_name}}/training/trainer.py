@@ -11,14 +11,14 @@ import gc
 import logging
 import warnings
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import Logger
-from lightning.pytorch.profilers import AdvancedProfiler, Profiler, SimpleProfiler
+from lightning.pytorch.profilers import AdvancedProfiler, SimpleProfiler
 from rich import get_console
 
 from ..data.reading_summary import number_of
@@ -27,11 +27,8 @@ from ..run.folder import Run
 # ~ if cookiecutter.scope == "complete"
 from ..run.processes import check_processes
 # ~ endif
-from ..run.rank import is_first
 from ..settings.schema import Settings, model_name
-# ~ if cookiecutter.scope == "complete"
 from ..settings.trainer import TrainerSettings
-# ~ endif
 from .callbacks.clipping_and_loss import FiniteLoss, GradientClipping
 from .callbacks.ema import WeightAverage
 # ~ if cookiecutter.scope == "complete"
@@ -49,6 +46,7 @@ log = logging.getLogger(__name__)
 TASK = "{{ {'classification': 'Image classification', 'detection': 'Object detection', 'segmentation': 'Semantic segmentation'}[cookiecutter.task] }}"
 BATCHES = {"limit_train_batches", "limit_val_batches", "limit_test_batches", "overfit_batches"}
 ALL = {"1.0", "0", "0.0"}  # values of these settings with which all batches are used
+PROFILERS = {"simple": SimpleProfiler, "advanced": AdvancedProfiler}
 SILENCED_WARNINGS = (  # warnings of Lightning that do not apply here
     ".*many workers.*",
     ".*logging interval.*",
@@ -64,6 +62,8 @@ SILENCED_WARNINGS = (  # warnings of Lightning that do not apply here
     ".*have no `val_dataloader`.*",  # speed is measured without validation
     # ~ endif
 )
+
+
 # ~ if cookiecutter.scope == "complete"
 # What sets an argument in place of ``trainer.extra``: another setting, or a module.
 OTHER_SETTINGS = {
@@ -73,6 +73,7 @@ OTHER_SETTINGS = {
     "enable_checkpointing": "training/trainer.py",
     "enable_model_summary": "training/trainer.py",
     "enable_progress_bar": "trainer.progress",
+    "fast_dev_run": "debug=fast",
     "gradient_clip_algorithm": "optimizer.clip_norm",
     "gradient_clip_val": "optimizer.clip_norm",
     "logger": "tracking",
@@ -92,17 +93,12 @@ def check_extra(settings: TrainerSettings) -> None:
         if name in OTHER_SETTINGS or name in TrainerSettings.model_fields:
             setting = OTHER_SETTINGS.get(name, f"trainer.{name}")
             raise UsageError(f"trainer.extra.{name}: {setting} sets this argument.")
-        if name == "fast_dev_run":  # it would leave out the checkpoint, which is tested at the end
-            raise UsageError("trainer.extra.fast_dev_run is not supported: use debug=fast.")
         if name not in known:
             similar = difflib.get_close_matches(name, known, n=1)
             hint = f" Did you mean {similar[0]}?" if similar else ""
             raise UsageError(
                 f"trainer.extra.{name} is not an argument of Lightning's Trainer.{hint}"
             )
-
-
-# ~ else
 
 
 # ~ endif
@@ -148,11 +144,13 @@ def build_trainer(
     arguments = chosen.model_dump(exclude=of_callbacks)
     # ~ endif
     arguments |= {
-        "precision": _precision(settings),
+        "precision": _precision(chosen),
         "max_epochs": chosen.max_epochs or -1,  # null only in commands that do not train
         "max_steps": chosen.max_steps or -1,
-        "profiler": _profiler(settings, run),
     }
+    if chosen.profiler:
+        kind = PROFILERS[chosen.profiler]
+        arguments["profiler"] = kind(dirpath=run.folder, filename="profile")
     try:
         return Trainer(
             **arguments,
@@ -185,8 +183,7 @@ def step_callbacks(settings: Settings) -> list[Callback]:
     ]
 
 
-def _precision(settings: Settings) -> Literal["32-true", "16-mixed", "bf16-mixed", "bf16-true"]:
-    chosen = settings.trainer
+def _precision(chosen: TrainerSettings) -> str:
     if chosen.precision != "auto":
         return chosen.precision
     if chosen.accelerator not in {"auto", "gpu", "cuda"} or not torch.cuda.is_available():
@@ -194,17 +191,11 @@ def _precision(settings: Settings) -> Literal["32-true", "16-mixed", "bf16-mixed
     return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
 
 
-def _profiler(settings: Settings, run: Run) -> Profiler | None:
-    kinds = {"simple": SimpleProfiler, "advanced": AdvancedProfiler, None: None}
-    kind = kinds[settings.trainer.profiler]
-    return kind(dirpath=run.folder, filename="profile") if kind else None
-
-
 def log_start(
     settings: Settings, run: Run, module: Any, trainer: Trainer, *, trackers: Sequence[Logger]
 ) -> None:
     """Log the task, the model, the device and the run; the data have lines of their own."""
-    if not is_first():
+    if not trainer.is_global_zero:
         return
     name = model_name(settings.model.model_dump())
     classes = number_of(len(module.classes), "classes")
