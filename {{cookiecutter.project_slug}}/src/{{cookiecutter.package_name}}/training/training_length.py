@@ -67,18 +67,6 @@ def _processes(settings: Settings) -> int:
     return max(1, devices){{ " * chosen.num_nodes" if cookiecutter.scope == "complete" }}
 
 
-# ~ if cookiecutter.scope == "complete"
-def _multiplied(duration: str, factor: float) -> str:
-    """Multiply a duration in the form ``days:hours:minutes:seconds``."""
-    total = 0
-    for number, units in zip(duration.split(":"), (1, 24, 60, 60), strict=True):
-        total = units * total + int(number)
-    minutes, seconds = divmod(math.ceil(factor * total), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours // 24:02}:{hours % 24:02}:{minutes:02}:{seconds:02}"
-
-
-# ~ endif
 def too_short(settings: Settings, run: Run) -> str | None:
     """Return advice to train longer if the training ended too early, else None.
 
@@ -108,7 +96,7 @@ def too_short(settings: Settings, run: Run) -> str | None:
             words.append(f"trainer.{limited}={aim}")
     # ~ if cookiecutter.scope == "complete"
     if settings.trainer.max_time is not None:  # counts from the start of the run
-        words.append(f"trainer.max_time={_multiplied(settings.trainer.max_time, factor)}")
+        words.append("trainer.max_time=null")
     # ~ endif
     patience = settings.trainer.patience
     if patience is not None and len(scores) - 1 - scores.index(best) >= patience:
