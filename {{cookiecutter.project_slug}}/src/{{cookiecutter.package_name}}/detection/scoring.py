@@ -21,10 +21,10 @@ def score_batch(
     classes: Sequence[str],
     threshold: float,
 ) -> StepResults:
-    """Compute the results of the counted images, bool tensor [B], of a batch.
+    """Compute the results of the counted images, bool tensor [B]; their loss is ``1 - F1``.
 
     The curves need all detections of an image; those with a score of at least ``threshold`` are
-    drawn and counted in the confusion matrix.
+    drawn and counted in the confusion matrix and in the loss.
     """
     counts = ScoreCounts(classes, background="background")
     images, positions = batch.images.cpu(), batch.positions.tolist()
@@ -34,34 +34,22 @@ def score_batch(
         boxes, labels, crowd, areas = (part.cpu() for part in target[:4])
         target = target._replace(boxes=boxes, labels=labels, crowd=crowd, areas=areas)
         prediction = Prediction(*(part.detach().cpu() for part in detections[index]))
-        result = _score_image(counts, prediction, target, threshold)
-        results.append(ImageResult(positions[index], images[index], target, *result))
+        matches = match(prediction, target)
+        counted_boxes = matches != IN_CROWD
+        scores = prediction.scores.float().numpy()[counted_boxes]
+        correct = matches[counted_boxes] >= 0
+        counts.add(prediction.labels.numpy()[counted_boxes], scores, correct)
+        objects = labels[~crowd].numpy()
+        counts.add_targets(objects)
+        shown = Prediction(*(part[prediction.scores >= threshold] for part in prediction))
+        _count_confusion(counts.confusion, shown, target)
+        confident = scores >= threshold
+        total = int(confident.sum()) + len(objects)
+        loss = 1 - 2 * int(correct[confident].sum()) / total if total else 0.0
+        confidence = float(shown.scores.mean()) if len(shown.scores) else 0.0
+        result = (positions[index], images[index], target, shown, confidence, loss, loss == 0)
+        results.append(ImageResult(*result))
     return StepResults(images=results, counts=counts)
-
-
-def _score_image(
-    counts: ScoreCounts, prediction: Prediction, target: Target, threshold: float
-) -> tuple[Prediction, float, float, bool]:
-    """Add the boxes and the objects of an image to the counts.
-
-    Returns:
-        The boxes with a score of at least ``threshold``, the mean of their scores, their loss
-        ``1 - F1``, and whether the loss is 0.
-    """
-    matches = match(prediction, target)
-    counted = matches != IN_CROWD
-    labels, scores = prediction.labels.numpy()[counted], prediction.scores.float().numpy()[counted]
-    correct = matches[counted] >= 0
-    objects = target.labels[~target.crowd].numpy()
-    counts.add(labels, scores, correct)
-    counts.add_targets(objects)
-    shown = Prediction(*(part[prediction.scores >= threshold] for part in prediction))
-    count_confusion(counts.confusion, shown, target)
-    confident = scores >= threshold
-    total = int(confident.sum()) + len(objects)
-    loss = 1 - 2 * int(correct[confident].sum()) / total if total else 0.0
-    confidence = float(shown.scores.mean()) if len(shown.scores) else 0.0
-    return shown, confidence, loss, loss == 0
 
 
 def match(prediction: Prediction, target: Target, *, same_class: bool = True) -> np.ndarray:
@@ -92,7 +80,7 @@ def match(prediction: Prediction, target: Target, *, same_class: bool = True) ->
     return matches
 
 
-def count_confusion(confusion: np.ndarray, prediction: Prediction, target: Target) -> None:
+def _count_confusion(confusion: np.ndarray, prediction: Prediction, target: Target) -> None:
     """Add the boxes of an image, matched with objects of any class, to a confusion matrix.
 
     The last row counts boxes without an object, the last column objects without a box.
