@@ -27,9 +27,9 @@ def trainer_of(total, batches=1):
 @pytest.mark.parametrize(
     ("total", "batches", "expected"),
     [
-        (20_021, 1, "2.8 hours without validation (0.5 s per step)."),
-        (1_701, 1, "14 minutes without validation (0.5 s per step)."),
-        (101, 3, "40 seconds without validation (0.5 s per step)."),
+        (20_021, 1, "2:46:40 without validation (0.5 s per step)."),
+        (1_701, 1, "0:14:00 without validation (0.5 s per step)."),
+        (101, 3, "0:00:40 without validation (0.5 s per step)."),
     ],
 )
 def test_the_time_left_follows_from_steps_after_the_first(clock, caplog, total, batches, expected):
@@ -44,7 +44,7 @@ def test_the_time_left_follows_from_steps_after_the_first(clock, caplog, total, 
     assert caplog.messages == [f"Estimated time left: {expected}"]
 
 
-@pytest.mark.parametrize(("total", "expected"), [(24, ["3 minutes (9 s per step)."]), (4, [])])
+@pytest.mark.parametrize(("total", "expected"), [(24, ["0:03:00 (9 s per step)."]), (4, [])])
 def test_the_time_left_follows_from_a_short_epoch_and_is_said_once(clock, caplog, total, expected):
     trainer, timer = trainer_of(total), progress.TimeLeft()
     timer.on_train_epoch_end(trainer, None)  # of a resumed run without a step

@@ -29,9 +29,6 @@ class PredictedSample(NamedTuple):
     name: str = ""  # the name of the image file
 
 
-Sink = Callable[[Trainer, Sequence[PredictedSample]], None]
-
-
 class PredictionPictures(Callback):
     """Write a sheet of predictions to ``epoch_<n>.png`` every ``every_n_epochs`` epochs.
 
@@ -42,7 +39,7 @@ class PredictionPictures(Callback):
         self.folder = folder
         self.count = count
         self.every_n_epochs = every_n_epochs
-        self.sinks: list[Sink] = [self._write_sheet]
+        self.sinks: list[Callable[[Trainer, Sequence[PredictedSample]], None]] = [self._write_sheet]
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Predict the samples with the current, possibly averaged weights, and call the sinks."""

@@ -2,6 +2,7 @@
 
 import logging
 # ~ if cookiecutter.scope == "complete"
+from datetime import timedelta
 from time import perf_counter
 from typing import Any
 
@@ -14,7 +15,6 @@ from lightning.pytorch.callbacks import RichProgressBar
 # ~ if cookiecutter.scope == "complete"
 from rich import get_console, progress
 
-from ...data.reading_summary import number_of
 from ..steps import ends_step, is_logging_step
 
 log = logging.getLogger(__name__)
@@ -94,20 +94,12 @@ class TimeLeft(Callback):
         left = (float(trainer.estimated_stepping_batches) - trainer.global_step) * seconds
         if left <= 0 or not trainer.is_global_zero:
             return
-        line = f"Estimated time left: {_rounded(left)}{note} ({seconds:.2g} s per step)."
+        duration = timedelta(seconds=round(left))  # printed as 2:46:40
+        line = f"Estimated time left: {duration}{note} ({seconds:.2g} s per step)."
         if get_console().is_terminal:
             get_console().print(line)  # above the bar
         else:
             log.info(line)
-
-
-def _rounded(seconds: float) -> str:
-    """Return a duration in seconds, minutes or hours, such as ``14 minutes``."""
-    if seconds < 100:
-        return number_of(max(round(seconds), 1), "seconds")
-    if seconds < 100 * 60:
-        return f"{seconds / 60:.0f} minutes"
-    return f"{seconds / 3600:.1f} hours"
 
 
 # ~ endif
