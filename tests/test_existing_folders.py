@@ -247,5 +247,5 @@ def test_each_file_that_is_kept_of_a_larger_scope_is_listed(tmp_path: Path, capf
     capfd.readouterr()
     generate(tmp_path, scope="essential")
     kept = {name for name in left_out({"scope": "essential"}) if (root / name).exists()}
-    assert "src/shape_sorter/training/callbacks/time_left.py" in kept
+    assert "src/shape_sorter/training/callbacks/performance.py" in kept
     assert kept <= {*capfd.readouterr().out.split()}

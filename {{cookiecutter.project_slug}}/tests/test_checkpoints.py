@@ -10,8 +10,10 @@ from lightning.pytorch.demos.boring_classes import BoringModel
 from {{ cookiecutter.package_name }}.run.folder import Run
 from {{ cookiecutter.package_name }}.settings.check_settings import check
 from {{ cookiecutter.package_name }}.settings.schema import Settings
-from {{ cookiecutter.package_name }}.training.checkpoint import AtomicCheckpoints
-from {{ cookiecutter.package_name }}.training.trainer import checkpoint_callbacks
+from {{ cookiecutter.package_name }}.training.checkpoint import (
+    AtomicCheckpoints,
+    checkpoint_callbacks,
+)
 
 from small import composed
 

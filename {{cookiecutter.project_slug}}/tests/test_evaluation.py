@@ -12,11 +12,11 @@ from PIL import Image
 
 from {{ cookiecutter.package_name }}.errors import UsageError
 from {{ cookiecutter.package_name }}.evaluation import html_page
-from {{ cookiecutter.package_name }}.evaluation.collect_results import EvaluationResults
 from {{ cookiecutter.package_name }}.evaluation.drawing import contact_sheet, fit_text
 from {{ cookiecutter.package_name }}.evaluation.figures import write_figures
 from {{ cookiecutter.package_name }}.evaluation.score_counts import (
     THRESHOLDS,
+    EvaluationResults,
     ImageResult,
     ScoreCounts,
     best_threshold,

@@ -30,7 +30,7 @@ def test_a_training_ends_when_its_time_is_over_and_the_advice_continues_it(
     monkeypatch.setattr(training_length, "STEPS", 100 * before)
     advice = training_length.too_short(check(run.settings, Settings), run)
     words = shlex.split(advice.splitlines()[1])
-    assert words[-1] == "trainer.max_time=00:00:01:40"
+    assert words[-1] == "trainer.max_time=null"
     assert command(*words[2:], f"trainer.max_steps={before + 4}") == run.folder
     assert steps() == before + 4
 
@@ -88,7 +88,7 @@ def test_arguments_of_lightnings_trainer_are_passed_on(monkeypatch):
         ("++trainer.extra.gradient_clip_val=1", "gradient_clip_val: optimizer.clip_norm sets this"),
         ("++trainer.extra.logger=true", "trainer.extra.logger: tracking sets this argument."),
         ("++trainer.extra.num_sanity_val_steps=2", "steps: training/trainer.py sets this argument"),
-        ("++trainer.extra.fast_dev_run=true", "fast_dev_run is not supported: use debug=fast."),
+        ("++trainer.extra.fast_dev_run=true", "fast_dev_run: debug=fast sets this argument."),
         ("model.freeze=6", "model.freeze=6: the backbone has 5 stages."),
     ],
 )

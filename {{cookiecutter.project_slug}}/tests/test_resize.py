@@ -26,6 +26,7 @@ from {{ cookiecutter.package_name }}.detection.boxes import (
     AnnotatedObject,
     Prediction,
     Target,
+    without_padding,
 )
 # ~ if cookiecutter.scope == "complete"
 from {{ cookiecutter.package_name }}.detection.dataset import (
@@ -48,7 +49,10 @@ from {{ cookiecutter.package_name }}.data.resize import Fit, place
 from {{ cookiecutter.package_name }}.errors import UsageError
 from {{ cookiecutter.package_name }}.segmentation.dataset import Batch
 from {{ cookiecutter.package_name }}.segmentation.module import SegmentationModule
-from {{ cookiecutter.package_name }}.segmentation.predicted_masks import Prediction
+from {{ cookiecutter.package_name }}.segmentation.predicted_masks import (
+    Prediction,
+    without_padding,
+)
 from {{ cookiecutter.package_name }}.segmentation.scoring import score_batch
 from {{ cookiecutter.package_name }}.segmentation.transforms import eval_transform
 # ~ endif
@@ -198,7 +202,9 @@ def pictured(image, target, prediction):
         precision_plugin=SimpleNamespace(forward_context=nullcontext),
     )
     module = SimpleNamespace(device="cpu", predict_images=lambda _: [prediction])
-    pictures = PredictionPictures(Path(), lambda _: None, count=1, every_n_epochs=1)
+    pictures = PredictionPictures(
+        Path(), lambda *_: None, without_padding, count=1, every_n_epochs=1
+    )
     (shown,) = pictures.predict(trainer, module)
     return shown.prediction
 

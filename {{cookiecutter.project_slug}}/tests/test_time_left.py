@@ -2,7 +2,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from {{ cookiecutter.package_name }}.training.callbacks import time_left
+from {{ cookiecutter.package_name }}.training.callbacks import progress
 
 
 @pytest.fixture
@@ -10,7 +10,7 @@ def clock(monkeypatch, caplog):
     """A clock that only the test moves."""
     caplog.set_level("INFO")
     now = SimpleNamespace(seconds=100.0)
-    monkeypatch.setattr(time_left, "perf_counter", lambda: now.seconds)
+    monkeypatch.setattr(progress, "perf_counter", lambda: now.seconds)
     return now
 
 
@@ -27,13 +27,13 @@ def trainer_of(total, batches=1):
 @pytest.mark.parametrize(
     ("total", "batches", "expected"),
     [
-        (20_021, 1, "2.8 hours without validation (0.5 s per step)."),
-        (1_701, 1, "14 minutes without validation (0.5 s per step)."),
-        (101, 3, "40 seconds without validation (0.5 s per step)."),
+        (20_021, 1, "2:46:40 without validation (0.5 s per step)."),
+        (1_701, 1, "0:14:00 without validation (0.5 s per step)."),
+        (101, 3, "0:00:40 without validation (0.5 s per step)."),
     ],
 )
 def test_the_time_left_follows_from_steps_after_the_first(clock, caplog, total, batches, expected):
-    trainer, timer = trainer_of(total, batches), time_left.TimeLeft()
+    trainer, timer = trainer_of(total, batches), progress.TimeLeft()
     clock.seconds += 60  # the first step
     for batch in range(40 * batches):
         trainer.global_step = (batch + 1) // batches
@@ -44,9 +44,9 @@ def test_the_time_left_follows_from_steps_after_the_first(clock, caplog, total, 
     assert caplog.messages == [f"Estimated time left: {expected}"]
 
 
-@pytest.mark.parametrize(("total", "expected"), [(24, ["3 minutes (9 s per step)."]), (4, [])])
+@pytest.mark.parametrize(("total", "expected"), [(24, ["0:03:00 (9 s per step)."]), (4, [])])
 def test_the_time_left_follows_from_a_short_epoch_and_is_said_once(clock, caplog, total, expected):
-    trainer, timer = trainer_of(total), time_left.TimeLeft()
+    trainer, timer = trainer_of(total), progress.TimeLeft()
     timer.on_train_epoch_end(trainer, None)  # of a resumed run without a step
     for _ in range(2):
         for batch in range(4):

@@ -10,8 +10,8 @@ from .data.reading_summary import report_reading
 # ~ if cookiecutter.task == "detection"
 from .detection.draw import draw_prediction
 # ~ endif
-from .evaluation.collect_results import EvaluationResults
 from .evaluation.report import print_summary, write_report
+from .evaluation.score_counts import EvaluationResults
 # ~ if cookiecutter.scope == "complete"
 from .evaluation.tta import apply_tta
 from .export.onnx_model import load_module
@@ -58,5 +58,5 @@ def run_evaluation(settings: EvaluateSettings, run: Run) -> None:
         datamodule.share_unreadable()
         if trainer.is_global_zero:
             scores = module.scores_by_class()
-            write_report(run, metrics, results, scores, datamodule=datamodule, draw=draw_prediction)
+            write_report(run, metrics, results, scores, datamodule, draw_prediction)
             print_summary(run, metrics)

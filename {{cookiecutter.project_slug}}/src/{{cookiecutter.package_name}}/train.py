@@ -24,12 +24,13 @@ from .data.split import record_split
 from .data.value_range import with_value_range
 # ~ endif
 # ~ if cookiecutter.task == "detection"
+from .detection.boxes import without_padding
 from .detection.dataset import build_datasets
 from .detection.draw import draw_prediction
 from .detection.module import DetectionModule as TaskModule
 # ~ endif
-from .evaluation.collect_results import EvaluationResults
 from .evaluation.report import print_summary, write_report
+from .evaluation.score_counts import EvaluationResults
 # ~ if cookiecutter.scope == "complete"
 from .inference.load_model import check_resumed, start_from
 # ~ else
@@ -41,27 +42,33 @@ from .run.rank import is_first
 from .segmentation.dataset import build_datasets
 from .segmentation.draw import draw_prediction
 from .segmentation.module import SegmentationModule as TaskModule
+from .segmentation.predicted_masks import without_padding
 # ~ endif
 from .settings.data import ShapesSettings
 from .settings.schema import METRICS, Settings
+from .training.callbacks.clipping_and_loss import EpochLog
 from .training.callbacks.curves import TrainingCurves
-from .training.callbacks.epoch_loss import EpochLog
 # ~ if cookiecutter.scope == "complete"
 from .training.callbacks.epoch_position import EpochPosition
 from .training.callbacks.performance import Performance
 # ~ endif
 from .training.callbacks.pictures import PredictionPictures
 from .training.callbacks.resume import ExactResume
-from .training.checkpoint import CheckpointContents, read_checkpoint, resumable_checkpoint
+from .training.checkpoint import (
+    CheckpointContents,
+    checkpoint_callbacks,
+    read_checkpoint,
+    resumable_checkpoint,
+)
 # ~ if cookiecutter.scope == "complete" and cookiecutter.task != "detection"
 from .training.class_weights import with_class_weights
 # ~ endif
-from .training.log_start import log_start
 from .training.metrics_file import MetricsFile
 from .training.open_trackers import open_trackers
-from .training.trainer import build_trainer, checkpoint_callbacks, step_callbacks
 # ~ if cookiecutter.scope == "complete"
-from .training.trainer_extra import check_extra
+from .training.trainer import build_trainer, check_extra, log_start, step_callbacks
+# ~ else
+from .training.trainer import build_trainer, log_start, step_callbacks
 # ~ endif
 from .training.training_length import too_short, with_epochs
 
@@ -148,17 +155,21 @@ def run_training(settings: Settings, run: Run) -> None:
         if trainer.is_global_zero:
             run.remove_old_results()  # also if there was no step left
             scores = module.scores_by_class()
-            write_report(run, metrics, results, scores, datamodule=datamodule, draw=draw_prediction)
+            write_report(run, metrics, results, scores, datamodule, draw_prediction)
             print(f"Tested: {tested}, saved in epoch {content['epoch']}")
             print_summary(run, metrics, advice=too_short(settings, run))
 
 
 def _make_callbacks(settings: Settings, run: Run, module: TaskModule) -> list[Callback]:
-    pictures = settings.pictures.model_dump()
+    folder, pictures = run.folder / "predictions", settings.pictures.model_dump()
     return [
         *step_callbacks(settings),
         EpochLog(),
-        PredictionPictures(run.folder / "predictions", draw_prediction, **pictures),
+        # ~ if cookiecutter.task == "classification"
+        PredictionPictures(folder, draw_prediction, **pictures),
+        # ~ else
+        PredictionPictures(folder, draw_prediction, without_padding, **pictures),
+        # ~ endif
         TrainingCurves(run),
         # ~ if cookiecutter.scope == "complete"
         Preemption(run.last),

@@ -9,7 +9,7 @@ import pytest
 from {{ cookiecutter.package_name }} import train
 from {{ cookiecutter.package_name }}.settings.schema import MONITOR
 from {{ cookiecutter.package_name }}.tracking import registry
-from {{ cookiecutter.package_name }}.training.trainer import checkpoint_callbacks
+from {{ cookiecutter.package_name }}.training.checkpoint import checkpoint_callbacks
 
 from reading import artifacts, config, entries, history
 from small import OWN

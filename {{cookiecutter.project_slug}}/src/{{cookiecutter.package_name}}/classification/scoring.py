@@ -36,21 +36,15 @@ def ranked(probabilities: Tensor) -> list[list[tuple[int, float]]]:
 
 # ~ if cookiecutter.scope == "complete"
 def decide(logits: Tensor, threshold: float | None) -> tuple[Tensor, Tensor]:
-    """Compute the probability of each class, and choose the labels.
+    """Return the probabilities of the classes and the chosen labels, both [B, classes].
 
-    Args:
-        logits: float tensor [B, classes].
-        threshold: lowest probability of a label if images may have several labels; with None, the
-            most probable class is the label.
-
-    Returns:
-        The probabilities, float tensor [B, classes], and the choice, bool tensor [B, classes].
+    With ``threshold``, images may have several labels, which are at least as probable; with None,
+    the most probable class is the label.
     """
     if threshold is not None:
         probabilities = logits.sigmoid()
         return probabilities, probabilities >= threshold
-    best = functional.one_hot(logits.argmax(dim=1), logits.shape[1])
-    return logits.softmax(dim=1), best.bool()
+    return logits.softmax(dim=1), _one_hot(logits.argmax(dim=1), logits.shape[1])
 
 
 def predictions(probabilities: Tensor, chosen: Tensor, threshold: float | None) -> list[Prediction]:
@@ -75,9 +69,9 @@ def predictions(logits: Tensor) -> list[Prediction]:
 # ~ endif
 def score_batch(
     batch: Batch,
-    logits: Tensor,
-    losses: Tensor,
-    counted: Tensor,
+    logits: Tensor,  # float [B, classes]
+    losses: Tensor,  # float [B]
+    counted: Tensor,  # bool [B]
     classes: Sequence[str],
     # ~ if cookiecutter.scope == "complete"
     threshold: float | None,
@@ -87,23 +81,12 @@ def score_batch(
 
     The probability of every class counts as a prediction of that class, so that a threshold is the
     # ~ if cookiecutter.scope == "complete"
-    lowest probability at which a class is assigned. If images may have several labels, there is no
-    wrong class in place of a right one: the confusion matrix has the correct labels of each class
-    on its diagonal, the missed ones in its last column, and the false ones in its last row.
-
+    lowest probability at which a class is assigned. If images may have several labels, see
+    ``threshold`` in ``decide``, the confusion matrix has the correct labels of each class on its
+    diagonal, the missed ones in its last column, and the false ones in its last row.
     # ~ else
     lowest probability at which a class is assigned.
-
     # ~ endif
-    Args:
-        batch: the images and their targets.
-        logits: float tensor [B, classes].
-        losses: float tensor [B].
-        counted: bool tensor [B].
-        classes: the class names.
-        # ~ if cookiecutter.scope == "complete"
-        threshold: as for ``decide``.
-        # ~ endif
     """
     images, targets, logits, losses, positions = (
         part[counted].cpu()

@@ -38,10 +38,9 @@ class Scores(NamedTuple):
 
 
 class CocoScores:
-    """Collect the detections of all batches, then evaluate them together.
+    """Collect the detections of all batches and processes, then evaluate them together.
 
-    Processes exchange their detections; an image that a distributed sampler gave to several
-    processes counts once. The result therefore does not depend on the number of processes.
+    An image that a distributed sampler gave to several processes counts once.
     """
 
     def __init__(self, classes: Sequence[str]) -> None:
@@ -53,41 +52,50 @@ class CocoScores:
     ) -> None:
         """Add the detections and the targets of a batch, whose positions are int64 [B]."""
         for index, prediction, target in zip(positions.tolist(), detections, targets, strict=True):
+            boxes = in_pixels(target.placement.to_image(target.boxes), target.size)
+            columns = (part.tolist() for part in (target.labels, target.areas, target.crowd))
+            objects = [
+                {"category_id": label, "bbox": box, "area": area, "iscrowd": int(crowd)}
+                for box, label, area, crowd in zip(boxes, *columns, strict=True)
+            ]
             results = coco_results(in_file(prediction, target.placement), target.size)
-            self.images[index] = ImageObjects(target.size, _objects(target), results)
+            self.images[index] = ImageObjects(target.size, objects, results)
 
     def compute(self) -> Scores:
         """Return the scores over all images of all processes, and reset the collection."""
-        images, self.images = self.images, {}
-        if not (distributed.is_available() and distributed.is_initialized()):
-            return evaluate(images, self.classes)
-        gathered: list[Any] = [None] * distributed.get_world_size()
-        distributed.all_gather_object(gathered, images)
-        merged = {index: image for part in gathered for index, image in part.items()}
-        return evaluate(merged, self.classes)
+        parts = [self.images]
+        if distributed.is_available() and distributed.is_initialized():
+            parts = [{} for _ in range(distributed.get_world_size())]
+            distributed.all_gather_object(parts, self.images)
+        self.images = {}
+        return evaluate({key: image for part in parts for key, image in part.items()}, self.classes)
 
 
 def evaluate(images: dict[int, ImageObjects], classes: Sequence[str]) -> Scores:
     """Run COCO's evaluation on images by their index in the data set."""
-    order = sorted(images)
-    truth: dict[str, list[dict[str, Any]]] = {
-        "images": [
-            {"id": index, "height": images[index].size[0], "width": images[index].size[1]}
-            for index in order
-        ],
-        "categories": [{"id": index, "name": name} for index, name in enumerate(classes)],
-        "annotations": [
-            {"image_id": index, **entry} for index in order for entry in images[index].objects
-        ],
-    }
-    for number, entry in enumerate(truth["annotations"], start=1):
+    images = dict(sorted(images.items()))
+    annotations = [
+        {"image_id": key, **box} for key, image in images.items() for box in image.objects
+    ]
+    for number, entry in enumerate(annotations, start=1):
         entry["id"] = number  # from 1, since COCO uses the id 0 for "not matched"
-    detected = [{"image_id": index, **box} for index in order for box in images[index].detections]
-    if not truth["annotations"] or not detected:
-        present = {entry["category_id"] for entry in truth["annotations"]}
+    detected = [
+        {"image_id": key, **box} for key, image in images.items() for box in image.detections
+    ]
+    if not annotations or not detected:
+        present = {entry["category_id"] for entry in annotations}
         none = [0.0 if label in present else None for label in range(len(classes))]
         return Scores({**NOTHING_FOUND}, {"AP": none})
-    objects = COCO(truth)
+    objects = COCO(
+        {
+            "images": [
+                {"id": key, "height": image.size[0], "width": image.size[1]}
+                for key, image in images.items()
+            ],
+            "categories": [{"id": label, "name": name} for label, name in enumerate(classes)],
+            "annotations": annotations,
+        }
+    )
     detections = objects.loadRes(detected)
     evaluation = COCOeval_faster(objects, detections, "bbox", print_function=log.debug)
     evaluation.evaluate()
@@ -96,20 +104,14 @@ def evaluate(images: dict[int, ImageObjects], classes: Sequence[str]) -> Scores:
 
 
 def _scores(precision: np.ndarray) -> Scores:
-    values = {
-        f"mAP{name}": _mean(precision[:, :, :, size, _ALL_BOXES]) for name, size in _SIZES.items()
-    }
-    values |= {
-        f"mAP{name}": _mean(precision[threshold, :, :, 0, _ALL_BOXES])
-        for name, threshold in _THRESHOLDS.items()
-    }
+    by_size = {name: precision[..., size, _ALL_BOXES] for name, size in _SIZES.items()}
+    by_iou = {name: by_size[""][threshold] for name, threshold in _THRESHOLDS.items()}
+    means = {f"mAP{name}": _mean(values) for name, values in (by_size | by_iou).items()}
     # If all annotations are crowds, COCOeval reports no value for any object size.
-    overall = NOTHING_FOUND | {name: value for name, value in values.items() if value is not None}
+    overall = NOTHING_FOUND | {name: value for name, value in means.items() if value is not None}
     by_class: ClassScores = {
-        f"AP{name}": [
-            _mean(values) for values in precision[..., size, _ALL_BOXES].transpose(2, 0, 1)
-        ]
-        for name, size in _SIZES.items()
+        f"AP{name}": [*map(_mean, values.transpose(2, 0, 1))]
+        for name, values in by_size.items()
         if f"mAP{name}" in overall
     }
     return Scores(overall, by_class)
@@ -118,16 +120,3 @@ def _scores(precision: np.ndarray) -> Scores:
 def _mean(precision: np.ndarray) -> float | None:
     known = precision[precision > -1]  # COCOeval sets -1 if there is no such object
     return float(known.mean()) if known.size else None
-
-
-def _objects(target: Target) -> list[dict[str, Any]]:
-    return [
-        {"category_id": label, "bbox": box, "area": area, "iscrowd": int(crowd)}
-        for label, box, area, crowd in zip(
-            target.labels.tolist(),
-            in_pixels(target.placement.to_image(target.boxes), target.size),
-            target.areas.tolist(),
-            target.crowd.tolist(),
-            strict=True,
-        )
-    ]

@@ -21,14 +21,10 @@ def score_batch(
     classes: Sequence[str],
     threshold: float,
 ) -> StepResults:
-    """Compute the results of a batch.
+    """Compute the results of the counted images, bool tensor [B]; their loss is ``1 - F1``.
 
-    Args:
-        batch: the images and their targets.
-        detections: all boxes of each image; the curves need boxes with low scores, too.
-        counted: bool tensor [B], true for the images that this process counts.
-        classes: the class names.
-        threshold: the lowest score of a box that is drawn and counted in the confusion matrix.
+    The curves need all detections of an image; those with a score of at least ``threshold`` are
+    drawn and counted in the confusion matrix and in the loss.
     """
     counts = ScoreCounts(classes, background="background")
     images, positions = batch.images.cpu(), batch.positions.tolist()
@@ -38,42 +34,29 @@ def score_batch(
         boxes, labels, crowd, areas = (part.cpu() for part in target[:4])
         target = target._replace(boxes=boxes, labels=labels, crowd=crowd, areas=areas)
         prediction = Prediction(*(part.detach().cpu() for part in detections[index]))
-        result = _score_image(counts, prediction, target, threshold)
-        results.append(ImageResult(positions[index], images[index], target, *result))
+        matches = match(prediction, target)
+        counted_boxes = matches != IN_CROWD
+        scores = prediction.scores.float().numpy()[counted_boxes]
+        correct = matches[counted_boxes] >= 0
+        counts.add(prediction.labels.numpy()[counted_boxes], scores, correct)
+        objects = labels[~crowd].numpy()
+        counts.add_targets(objects)
+        shown = Prediction(*(part[prediction.scores >= threshold] for part in prediction))
+        _count_confusion(counts.confusion, shown, target)
+        confident = scores >= threshold
+        total = int(confident.sum()) + len(objects)
+        loss = 1 - 2 * int(correct[confident].sum()) / total if total else 0.0
+        confidence = float(shown.scores.mean()) if len(shown.scores) else 0.0
+        result = (positions[index], images[index], target, shown, confidence, loss, loss == 0)
+        results.append(ImageResult(*result))
     return StepResults(images=results, counts=counts)
-
-
-def _score_image(
-    counts: ScoreCounts, prediction: Prediction, target: Target, threshold: float
-) -> tuple[Prediction, float, float, bool]:
-    """Add the boxes and the objects of an image to the counts.
-
-    Returns:
-        The boxes with a score of at least ``threshold``, the mean of their scores, their loss
-        ``1 - F1``, and whether the loss is 0, i.e. boxes and objects match exactly.
-    """
-    matches = match(prediction, target)
-    counted = matches != IN_CROWD
-    labels, scores = prediction.labels.numpy()[counted], prediction.scores.float().numpy()[counted]
-    correct = matches[counted] >= 0
-    objects = target.labels[~target.crowd].numpy()
-    counts.add(labels, scores, correct)
-    counts.add_targets(objects)
-    shown = Prediction(*(part[prediction.scores >= threshold] for part in prediction))
-    count_confusion(counts.confusion, shown, target)
-    confident = scores >= threshold
-    total = int(confident.sum()) + len(objects)
-    loss = 1 - 2 * int(correct[confident].sum()) / total if total else 0.0
-    confidence = float(shown.scores.mean()) if len(shown.scores) else 0.0
-    return shown, confidence, loss, loss == 0
 
 
 def match(prediction: Prediction, target: Target, *, same_class: bool = True) -> np.ndarray:
     """Match each box with the object of the highest IoU, in the order of descending scores.
 
-    An object is matched with a single box, of the same class unless ``same_class`` is false. A
-    crowd is not matched, but a box of which it covers at least half is neither correct nor wrong,
-    as in COCO. All tensors must be on the CPU.
+    An object is matched with a single box, of the same class unless ``same_class`` is false. As in
+    COCO, a box of which a crowd covers at least half is neither correct nor wrong.
 
     Returns:
         int array: for each box the index of its object, ``NO_OBJECT`` or ``IN_CROWD``.
@@ -97,11 +80,10 @@ def match(prediction: Prediction, target: Target, *, same_class: bool = True) ->
     return matches
 
 
-def count_confusion(confusion: np.ndarray, prediction: Prediction, target: Target) -> None:
+def _count_confusion(confusion: np.ndarray, prediction: Prediction, target: Target) -> None:
     """Add the boxes of an image, matched with objects of any class, to a confusion matrix.
 
-    It is int64 [classes + 1, classes + 1], and its rows are targets. The last row counts boxes
-    without an object, the last column objects without a box.
+    The last row counts boxes without an object, the last column objects without a box.
     """
     matches = match(prediction, target, same_class=False)
     counted = matches != IN_CROWD

@@ -8,7 +8,7 @@ import colorsys
 # ~ endif
 import math
 from collections.abc import Sequence
-from typing import cast
+from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
@@ -31,11 +31,9 @@ def class_color(label: int) -> tuple[int, int, int]:
 
 # ~ endif
 def to_picture(image: Tensor, min_width: int = 0) -> Image.Image:
-    """Return a picture in RGB of an image, uint8 [C, H, W]: of its first three channels.
+    """Return a picture in RGB of the first three channels, or the first, of uint8 [C, H, W].
 
-    With fewer than three channels, the picture is grey and shows the first one. A picture that is
-    less than ``min_width`` pixels wide is enlarged by a whole factor. No side of the picture is
-    longer than ``MAX_SIDE``.
+    It is enlarged by a whole factor to ``min_width`` pixels or more; no side exceeds ``MAX_SIDE``.
     """
     colors = image[:3] if len(image) >= 3 else image[:1].expand(3, -1, -1)
     picture: Image.Image = to_pil_image(colors)
@@ -48,23 +46,21 @@ def to_picture(image: Tensor, min_width: int = 0) -> Image.Image:
 
 
 def fit_text(text: str, size: float, width: float) -> tuple[str, ImageFont.FreeTypeFont]:
-    """Return a text and its font so that it is at most ``width`` pixels wide.
+    """Return a text and a font in which it is at most ``width`` pixels wide.
 
     The font has ``size`` pixels if the text fits, otherwise fewer, but at least ``MIN_FONT``. A
     text that is still too long is shortened in its middle.
     """
-    length = _font(size).getlength(text)
-    font = _font(size if length <= width else max(0.95 * size * width / length, MIN_FONT))
+    font: Any = ImageFont.load_default(size)
+    length = font.getlength(text)
+    if length > width:
+        font = font.font_variant(size=max(0.95 * size * width / length, MIN_FONT))
     removed, shown = 0, text
     while font.getlength(shown) > width and removed < len(text):
         removed += 1
         left = (len(text) - removed + 1) // 2
         shown = f"{text[:left]}…{text[left + removed :]}"
     return shown, font
-
-
-def _font(size: float) -> ImageFont.FreeTypeFont:
-    return cast("ImageFont.FreeTypeFont", ImageFont.load_default(size))
 
 
 # ~ if cookiecutter.task != "classification"

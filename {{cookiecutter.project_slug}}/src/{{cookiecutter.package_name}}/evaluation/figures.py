@@ -7,40 +7,23 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
 from ..run.atomic_files import replacing, write_csv
-from .score_counts import THRESHOLDS, ClassScores, ScoreCounts, best_threshold, rounded
+from .score_counts import THRESHOLDS, ClassScores, Curves, ScoreCounts, best_threshold, rounded
 
 MAX_BARS, MAX_CELLS, MAX_LINES = 30, 25, 8  # maximum number of classes in a figure
 
 
 def write_figures(counts: ScoreCounts, scores: ClassScores, folder: Path) -> None:
-    """Write the figures of a test into a folder, each as PNG and as CSV.
-
-    The metrics in ``scores`` are in the order of ``counts.classes``.
-    """
-    _confusion_matrix(counts, folder / "confusion_matrix")
-    _precision_recall(counts, folder / "precision_recall")
-    _thresholds(counts, folder / "thresholds")
-    _per_class(counts, scores, folder / "per_class")
-
-
-def class_table(counts: ScoreCounts, scores: ClassScores) -> dict[str, Sequence[object]]:
-    """Return columns by name; precision, recall and F1 are at the best threshold of each class."""
+    """Write the figures of a test into a folder, each as PNG and as CSV."""
     curves = counts.curves()
-    columns: dict[str, Sequence[object]] = {
-        "class": counts.classes,
-        "targets": counts.confusion.sum(axis=1)[: len(counts.classes)].tolist(),
-        **scores,
-    }
-    best = [best_threshold(f1) for f1 in curves.f1]
-    thresholds = np.tile(THRESHOLDS, (len(best), 1))
-    for name, rows in {"best_threshold": thresholds, **curves._asdict()}.items():
-        pairs = zip(rows, best, strict=True)
-        columns[name] = rounded(np.nan if index is None else row[index] for row, index in pairs)
-    return columns
+    _confusion_matrix(counts, folder / "confusion_matrix")
+    _precision_recall(counts.classes, curves, folder / "precision_recall")
+    _thresholds(curves.mean(), folder / "thresholds")
+    _per_class(counts, curves, scores, folder / "per_class")
 
 
 def _confusion_matrix(counts: ScoreCounts, path: Path) -> None:
@@ -50,11 +33,10 @@ def _confusion_matrix(counts: ScoreCounts, path: Path) -> None:
     shown, note = _lowest(-confused, MAX_CELLS, "most confused")
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     side = 2.6 + 0.42 * len(shown)
-    figure = Figure((side + 1, side), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = _axes(side + 1, side, title=f"Confusion matrix{note}")
     image = axes.imshow(shares[np.ix_(shown, shown)], cmap="Blues", vmin=0, vmax=1)
     figure.colorbar(image, ax=axes, label="fraction of the targets", shrink=0.8)
-    axes.set(title=f"Confusion matrix{note}", xlabel="prediction", ylabel="target")
+    axes.set(xlabel="prediction", ylabel="target")
     labels = [_label(names[index]) for index in shown]
     axes.set_xticks(range(len(shown)), labels, rotation=60, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(len(shown)), labels)
@@ -68,46 +50,49 @@ def _confusion_matrix(counts: ScoreCounts, path: Path) -> None:
     _write(path, figure, ["target", *names], rows)
 
 
-def _precision_recall(counts: ScoreCounts, path: Path) -> None:
-    curves = counts.curves()
-    mean = curves.mean()
+def _precision_recall(classes: Sequence[str], curves: Curves, path: Path) -> None:
     highest = np.ma.masked_invalid(curves.f1).max(axis=1).filled(2)
     shown, note = _lowest(highest, MAX_LINES, "lowest F1")
-    figure = Figure((5.8, 4.2), layout="constrained")
-    axes = figure.subplots()
-    axes.set(title=f"Precision over recall{note}", xlabel="recall", ylabel="precision")
+    figure, axes = _axes(5.8, 4.2, title=f"Precision over recall{note}")
+    axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1.01), ylim=(0, 1.02))
     for label in shown:
-        name = _label(counts.classes[label])
-        axes.plot(curves.recall[label], curves.precision[label], label=name)
+        axes.plot(curves.recall[label], curves.precision[label], label=_label(classes[label]))
+    mean = curves.mean()
     axes.plot(mean.recall, mean.precision, color="black", lw=2.5, label=_label("mean"))
-    axes.set(xlim=(0, 1.01), ylim=(0, 1.02))
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     rows = (
         [name, *values]
-        for name, *lines in zip(counts.classes, curves.precision, curves.recall, strict=True)
+        for name, *lines in zip(classes, curves.precision, curves.recall, strict=True)
         for values in zip(THRESHOLDS, *lines, strict=True)
     )
     _write(path, figure, ["class", "threshold", "precision", "recall"], rows)
 
 
-def _thresholds(counts: ScoreCounts, path: Path) -> None:
-    mean = counts.curves().mean()
-    best = best_threshold(mean.f1)
-    figure = Figure((5.8, 3.6), layout="constrained")
-    axes = figure.subplots()
+def _thresholds(mean: Curves, path: Path) -> None:
+    figure, axes = _axes(5.8, 3.6, title="Mean of the classes by threshold")
+    axes.set(xlabel="threshold of the score", xlim=(0, 1), ylim=(0, 1.02))
     for name, values in mean._asdict().items():
         axes.plot(THRESHOLDS, values, label=name)
+    best = best_threshold(mean.f1)
     if best is not None:
         label = f"best f1 {mean.f1[best]:.3f}\nat {THRESHOLDS[best]:.2f}"
         axes.axvline(THRESHOLDS[best], color="grey", linestyle="--", label=label)
-    axes.set(title="Mean of the classes by threshold", xlabel="threshold of the score")
-    axes.set(xlim=(0, 1), ylim=(0, 1.02))
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     _write(path, figure, ["threshold", *mean._fields], zip(THRESHOLDS, *mean, strict=True))
 
 
-def _per_class(counts: ScoreCounts, scores: ClassScores, path: Path) -> None:
-    columns = class_table(counts, scores)
+def _per_class(counts: ScoreCounts, curves: Curves, scores: ClassScores, path: Path) -> None:
+    """Plot the scores; precision, recall and F1 are at the best threshold of each class."""
+    best = [best_threshold(f1) for f1 in curves.f1]
+    columns: dict[str, Sequence[object]] = {
+        "class": counts.classes,
+        "targets": counts.confusion.sum(axis=1)[: len(counts.classes)].tolist(),
+        **scores,
+    }
+    thresholds = np.tile(THRESHOLDS, (len(best), 1))
+    for name, rows in {"best_threshold": thresholds, **curves._asdict()}.items():
+        pairs = zip(rows, best, strict=True)
+        columns[name] = rounded(np.nan if index is None else row[index] for row, index in pairs)
     panels = {name: np.array(columns[name], dtype=float) for name in (*scores, "f1")}
     first = next(iter(panels))
     shown, note = _lowest(np.nan_to_num(panels[first], nan=2), MAX_BARS, f"lowest {first}")
@@ -135,6 +120,11 @@ def _lowest(values: np.ndarray, count: int, criterion: str) -> tuple[list[int], 
 def _label(name: str) -> str:
     """Shorten and escape a name: matplotlib parses ``$``, and hides labels that begin with _."""
     return f" {name if len(name) <= 24 else name[:23] + '…'}".replace("$", r"\$")
+
+
+def _axes(width: float, height: float, title: str) -> tuple[Figure, Axes]:
+    figure = Figure((width, height), layout="constrained")
+    return figure, figure.add_subplot(title=title)
 
 
 def _write(

@@ -3,7 +3,7 @@
 import base64
 import html
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image
@@ -32,33 +32,30 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     With an empty ``header``, it is a table of properties: names in the first column, then values.
     """
     columns = zip(*rows, strict=True)
-    numeric = [any(isinstance(cell, int | float) for cell in column) for column in columns]
-    lines = [_row("td", numeric, map(_text, row)) for row in rows]
-    head = f"<thead>{_row('th', numeric, header)}</thead>" if header else ""
+    styles = [
+        " class=number" if any(isinstance(cell, int | float) for cell in column) else ""
+        for column in columns
+    ]
+
+    def line(tag: str, row: Sequence[object]) -> str:
+        cells = zip(styles, map(_text, row), strict=True)
+        return f"<tr>{''.join(f'<{tag}{style}>{text}</{tag}>' for style, text in cells)}</tr>\n"
+
+    head = f"<thead>{line('th', header)}</thead>" if header else ""
+    body = "".join(line("td", row) for row in rows)
     kind = "" if header else ' class="facts"'
-    return f'<div class="scroll"><table{kind}>{head}<tbody>{"".join(lines)}</tbody></table></div>'
-
-
-def _row(tag: str, numeric: Sequence[bool], texts: Iterable[str]) -> str:
-    cells = (
-        f"<{tag}{' class=number' if right else ''}>{html.escape(text)}</{tag}>"
-        for right, text in zip(numeric, texts, strict=True)
-    )
-    return f"<tr>{''.join(cells)}</tr>\n"
+    return f'<div class="scroll"><table{kind}>{head}<tbody>{body}</tbody></table></div>'
 
 
 def _text(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
-    return "-" if value is None else str(value)
+    return "-" if value is None else html.escape(str(value))
 
 
 def image(picture: Path | Image.Image, caption: str) -> str:
     """Return an HTML figure with an embedded image and a caption in plain text."""
-    if isinstance(picture, Path):
-        with Image.open(picture) as file:
-            picture = file.convert("RGB")
-    shown = picture.copy()
+    shown = (Image.open(picture) if isinstance(picture, Path) else picture).convert("RGB")
     shown.thumbnail((MAX_PIXELS, MAX_PIXELS))
     content = io.BytesIO()
     shown.save(content, "WEBP", quality=85)
@@ -70,8 +67,3 @@ def image(picture: Path | Image.Image, caption: str) -> str:
         f'height="{shown.height}" src="data:image/webp;base64,{data}"></div>'
         f"<figcaption>{text}</figcaption></figure>\n"
     )
-
-
-def grid(figures: Sequence[str]) -> str:
-    """Return an HTML grid of figures, with as many columns as fit the page."""
-    return f'<div class="grid">\n{"".join(figures)}</div>\n'

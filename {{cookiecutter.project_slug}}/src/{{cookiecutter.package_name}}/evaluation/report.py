@@ -16,20 +16,20 @@ from ..data.reading_summary import number_of
 from ..run.atomic_files import replacing, write_json, write_text
 from ..run.folder import Run, read_metrics
 from ..settings.schema import METRICS, model_name
-from .collect_results import EvaluationResults
 from .drawing import contact_sheet
 from .figures import write_figures
-from .html_page import grid, image, page, table
+from .html_page import image, page, table
 # ~ if cookiecutter.task == "detection" or (cookiecutter.task == "classification" and cookiecutter.scope == "complete")
-from .score_counts import THRESHOLDS, ClassScores, best_threshold
+from .score_counts import THRESHOLDS, ClassScores, EvaluationResults, best_threshold
 
 # ~ else
-from .score_counts import ClassScores
+from .score_counts import ClassScores, EvaluationResults
 
 # ~ endif
 TASK = "{{ cookiecutter.task }}"
 # The loss by which the best and the worst images are chosen, see scoring.py of the task.
 LOSS = "{{ '1 - F1' if cookiecutter.task == 'detection' else 'cross-entropy' }}"
+Draw = Callable[[Tensor, Any, Any, Sequence[str]], Image.Image]  # ``draw_prediction`` of the task
 TILE_PIXELS = 480  # maximum length of the longer side of a prediction in the report
 FIGURES = {  # headings and file names
     "Confusion matrix": "confusion_matrix",
@@ -38,28 +38,16 @@ FIGURES = {  # headings and file names
     "Scores of each class": "per_class",
 }
 
-Draw = Callable[[Tensor, Any, Any, Sequence[str]], Image.Image]
-
 
 def write_report(
     run: Run,
     metrics: Mapping[str, float],
     results: EvaluationResults,
     scores: ClassScores,
-    *,
     datamodule: DataModule,
     draw: Draw,
 ) -> None:
-    """Write the results of a test into the run folder.
-
-    Args:
-        run: the run, whose folder contains ``config.yaml`` and ``environment.json``.
-        metrics: the test metrics, by their names in ``metrics.json``.
-        results: the counts of scores, and the best and the worst images.
-        scores: the metrics of each class.
-        datamodule: its test split was tested.
-        draw: draws an image with its target and its prediction.
-    """
+    """Write the results of a test into the run folder; ``scores`` are the metrics by class."""
     counts, skipped = results.counts, sorted(datamodule.unreadable)
     unreadable = run.folder / "unreadable.txt"
     unreadable.unlink(missing_ok=True)  # of an earlier test
@@ -70,10 +58,6 @@ def write_report(
     # ~ if cookiecutter.task == "detection" or (cookiecutter.task == "classification" and cookiecutter.scope == "complete")
     best = best_threshold(counts.curves().mean().f1)
     # ~ endif
-    by_class = {
-        f"{name}_by_class": dict(zip(counts.classes, values, strict=True))
-        for name, values in scores.items()
-    }
     environment = json.loads((run.folder / "environment.json").read_text(encoding="utf-8"))
     sections = [
         ("Run", _facts(run, environment, datamodule, results.images)),
@@ -92,7 +76,10 @@ def write_report(
         # ~ if cookiecutter.task == "detection" or (cookiecutter.task == "classification" and cookiecutter.scope == "complete")
         "best_threshold": None if best is None else float(THRESHOLDS[best]),
         # ~ endif
-        **by_class,
+        **{
+            f"{name}_by_class": dict(zip(counts.classes, values, strict=True))
+            for name, values in scores.items()
+        },
         "unreadable_images": len(skipped),
     }
     write_json(run.results, content)  # written last, since this file marks a run as finished
@@ -101,7 +88,6 @@ def write_report(
 def _facts(run: Run, environment: Mapping[str, Any], datamodule: DataModule, tested: int) -> str:
     """Return a table of the model, the command, the versions and the data."""
     settings, data = run.settings, datamodule.datasets
-    source = settings["data"]
     changed = " with uncommitted changes" if environment["git_dirty"] else ""
     facts = {
         "Model": model_name(settings["model"]),
@@ -109,7 +95,7 @@ def _facts(run: Run, environment: Mapping[str, Any], datamodule: DataModule, tes
         "Command": environment["command"],
         "Commit": environment["git_commit"] and environment["git_commit"] + changed,
         "Python": f"{environment['python']} on {environment['platform']}",
-        "Data": f"{source['name']} in {source['root']}",
+        "Data": f"{settings['data']['name']} in {settings['data']['root']}",
         "Images": f"{len(data.train):,} for training, {len(data.val):,} for validation",
         "Tested": f"{tested:,} of {len(data.test):,} images",
         "Left out": number_of(len(datamodule.unreadable), "unreadable images"),
@@ -150,11 +136,12 @@ def _predictions(
         with replacing(run.folder / f"{name}_predictions.png") as hidden:
             shown = [Path(names[result.position]).name for result in images]
             contact_sheet(tiles, shown).save(hidden)
-        figures = []
+        figures = ""
         for result, tile in zip(images, tiles, strict=True):
             tile.thumbnail((TILE_PIXELS, TILE_PIXELS))
-            figures.append(image(tile, f"{names[result.position]}, {LOSS} {result.loss:.3f}"))
-        sections.append((f"{name.capitalize()} predictions", grid(figures)))
+            figures += image(tile, f"{names[result.position]}, {LOSS} {result.loss:.3f}")
+        heading = f"{name.capitalize()} predictions"
+        sections.append((heading, f'<div class="grid">{figures}</div>'))
     return sections
 
 

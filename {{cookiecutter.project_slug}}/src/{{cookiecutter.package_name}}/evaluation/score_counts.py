@@ -1,11 +1,14 @@
-"""Count the scores of a test, and compute curves and thresholds from the counts."""
+"""Collect the results of a test, and compute curves and thresholds from its scores."""
 
 import math
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
-from torch import Tensor
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor, distributed
+
+from ..errors import UsageError
 
 BINS = 100
 THRESHOLDS = np.arange(BINS) / BINS
@@ -33,10 +36,7 @@ class Curves(NamedTuple):
     f1: np.ndarray
 
     def mean(self) -> "Curves":
-        """Return the means over the classes whose value is defined, float [BINS].
-
-        At a threshold without predictions, a class has a recall and an F1 of 0, but no precision.
-        """
+        """Return the means over the classes whose value is defined, float [BINS]."""
         return Curves(
             *(np.ma.masked_invalid(values).mean(axis=0).filled(np.nan) for values in self)
         )
@@ -46,12 +46,8 @@ class ScoreCounts:
     """Histograms of the scores of correct and wrong predictions, and the confusion matrix.
 
     Scores are counted in ``BINS`` intervals from 0 to 1, so that memory does not grow with the
-    data set and the counts of batches and of processes can be added.
-
-    Args:
-        classes: the class names.
-        background: the name of an additional row of the confusion matrix, for predictions without
-            a target, and of an additional column, for targets without a prediction; none if empty.
+    data set. If given, ``background`` names an additional row of the confusion matrix, for
+    predictions without a target, and an additional column, for targets without a prediction.
     """
 
     def __init__(self, classes: Sequence[str], *, background: str = "") -> None:
@@ -71,13 +67,7 @@ class ScoreCounts:
         return self
 
     def add(self, labels: np.ndarray, scores: np.ndarray, correct: np.ndarray) -> None:
-        """Add the scores of predictions.
-
-        Args:
-            labels: int [N], the predicted classes.
-            scores: float [N], 0 to 1.
-            correct: bool [N], whether the target has the predicted class.
-        """
+        """Add predictions: labels, int [N], scores from 0 to 1, and whether they are correct."""
         bins = np.minimum((scores * BINS).astype(np.int64), BINS - 1)
         places, size = labels * BINS + bins, self.correct.size
         self.correct += np.bincount(places[correct], minlength=size).reshape(-1, BINS)
@@ -109,12 +99,79 @@ class StepResults(TypedDict):
     counts: ScoreCounts
 
 
-def best_threshold(f1: np.ndarray) -> int | None:
-    """Return the index in ``THRESHOLDS`` of the highest F1, the middle index if several are equal.
+class EvaluationResults(Callback):
+    """Add up the counts that ``test_step`` returns, and keep the best and the worst images."""
 
-    Returns:
-        None if all values of ``f1``, float [BINS], are NaN.
-    """
+    counts: ScoreCounts  # of all images of all processes, after the test
+    images: int  # the number of images that were tested
+    worst: list[ImageResult]  # of the highest loss, in descending order
+    best: list[ImageResult]  # of the lowest loss, in ascending order
+    shown = 8  # the maximum length of these lists
+
+    def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Forget the results of an earlier test."""
+        self.counted: list[ScoreCounts] = []  # the sum of the counts so far, if there are any
+        self.images, self.worst, self.best = 0, [], []
+
+    def on_test_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Add the results of a batch; there are none if all its images are unreadable."""
+        results: StepResults | None = outputs
+        if results is not None:
+            images = results["images"]
+            self._add([results["counts"]], len(images), images, images)
+
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Combine the results of all processes.
+
+        Raises:
+            UsageError: if no image can be read.
+        """
+        if trainer.world_size > 1:
+            parts: list[Any] = [None] * trainer.world_size
+            own = (self.counted, self.images, self.worst, self.best)
+            distributed.all_gather_object(parts, own)
+            self.on_test_epoch_start(trainer, pl_module)
+            for part in parts:
+                self._add(*part)
+        if not self.counted:
+            raise UsageError(
+                "None of the images to test can be read.\nRepair them, or name other data."
+            )
+        (self.counts,) = self.counted
+
+    def _add(
+        self,
+        counted: list[ScoreCounts],
+        images: int,
+        worst: list[ImageResult],
+        best: list[ImageResult],
+    ) -> None:
+        for counts in counted:
+            if self.counted:
+                self.counted[0] += counts
+            else:
+                self.counted = [counts]
+        self.images += images
+        # If losses are equal, predictions with a higher confidence come first.
+        worst = sorted([*self.worst, *worst], key=lambda image: (-image.loss, -image.confidence))
+        best = sorted([*self.best, *best], key=lambda image: (image.loss, -image.confidence))
+        # A view of an image would keep its whole batch in memory.
+        self.worst, self.best = (
+            [result._replace(image=result.image.clone()) for result in results[: self.shown]]
+            for results in (worst, best)
+        )
+
+
+def best_threshold(f1: np.ndarray) -> int | None:
+    """Return the middle index in ``THRESHOLDS`` of the highest F1; None if all are NaN."""
     best = np.flatnonzero(f1 == np.nanmax(f1, initial=-1))
     return int(best[len(best) // 2]) if len(best) else None
 

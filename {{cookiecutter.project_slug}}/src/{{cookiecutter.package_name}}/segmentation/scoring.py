@@ -17,14 +17,9 @@ SCORED_PIXELS = 2000  # evenly spaced pixels of an image; counting all would tak
 def score_batch(
     batch: Batch, logits: Tensor, counted: Tensor, confusion: Tensor, classes: Sequence[str]
 ) -> StepResults:
-    """Compute the results of a batch; the loss of an image is its mean cross-entropy.
+    """Compute the results of the counted images, bool [B]; their loss is the mean cross-entropy.
 
-    Args:
-        batch: the images and their targets.
-        logits: float tensor [B, classes, H, W].
-        counted: bool tensor [B], true for the images that this process counts.
-        confusion: int64 tensor [classes, classes] of pixel counts; rows are target classes.
-        classes: the class names.
+    Logits are float [B, classes, H, W]; ``confusion`` counts pixels, and its rows are targets.
     """
     logits, targets = logits[counted], batch.targets[counted]
     known = targets != IGNORE_INDEX

@@ -22,8 +22,7 @@ from ..data.images import Unreadable, image_size
 # ~ if cookiecutter.task == "detection"
 from ..detection.module import DetectionModule as TaskModule
 # ~ endif
-from ..evaluation.collect_results import EvaluationResults
-from ..evaluation.score_counts import ScoreCounts
+from ..evaluation.score_counts import EvaluationResults, ScoreCounts
 # ~ if cookiecutter.task == "segmentation"
 from ..segmentation.module import SegmentationModule as TaskModule
 # ~ endif

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
+from lightning.pytorch.callbacks import Checkpoint, EarlyStopping, ModelCheckpoint
 
 from ..errors import UsageError
 from ..run.atomic_files import replacing
@@ -28,31 +28,20 @@ STATE = ("global_step", "epoch", "loops", "callbacks", "optimizer_states", "lr_s
 
 
 class AtomicCheckpoints(TorchCheckpointIO):
-    """Write checkpoints atomically.
-
-    Lightning copies the file from a temporary folder: if the disk is full or the process is killed,
-    the previous checkpoint is replaced by an incomplete file.
-    """
+    """Write checkpoints atomically: Lightning may replace a checkpoint by an incomplete file."""
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
     ) -> None:
-        """Write a checkpoint.
-
-        Raises:
-            OSError: if it cannot be written; a previous checkpoint remains unchanged.
-        """
-        content = io.BytesIO()
+        """Write a checkpoint; if this fails, a previous checkpoint remains unchanged."""
+        content = io.BytesIO()  # with a file, torch would raise a RuntimeError if the disk is full
         torch.save(checkpoint, content)
         with replacing(Path(path)) as hidden:
             hidden.write_bytes(content.getbuffer())
 
 
 class BestCheckpoint(Checkpoint):
-    """Keep ``best.ckpt``, a second name of the best checkpoint of the first ``ModelCheckpoint``.
-
-    It is a hard link, which takes no space, or a copy if the file system has no such links.
-    """
+    """Keep ``best.ckpt``, a hard link to the best checkpoint of the first ``ModelCheckpoint``."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -68,7 +57,7 @@ class BestCheckpoint(Checkpoint):
         with replacing(self.path) as hidden:
             try:
                 os.link(best, hidden)
-            except OSError:
+            except OSError:  # the file system has no hard links
                 shutil.copyfile(best, hidden)
 
     on_validation_end = on_train_epoch_end  # without validation in every epoch
@@ -89,22 +78,48 @@ class CheckpointContents(Callback):
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Add the settings as a nested dict without secrets, the class names and the scores.
-
-        Checkpoints without a validation of their weights have no scores.
-        """
+        """Add the settings without secrets, the class names and, if they are known, the scores."""
         checkpoint["settings"] = redacted(self.settings.model_dump(mode="json", by_alias=True))
         checkpoint["classes"] = list(self.classes)
         measured = trainer.callback_metrics if trainer.global_step == self.measured_step else {}
         checkpoint["scores"] = {name: float(measured[name]) for name in METRICS if name in measured}
 
 
+def checkpoint_callbacks(
+    settings: Settings, run: Run, *, monitor: str, mode: str
+) -> list[Callback]:
+    """Return callbacks that save checkpoints, and stop after ``patience``.
+
+    The best ``save_top_k`` checkpoints have names such as ``epoch=3-step=80-<score>=0.512.ckpt``.
+    The best of them is also ``best.ckpt``, and the newest checkpoint is ``last.ckpt``.
+    """
+    folder, score = run.best.parent, monitor.replace("/", "_") + "={" + monitor + ":.3f}"
+    callbacks: list[Callback] = [
+        ModelCheckpoint(
+            folder,
+            filename="epoch={epoch}-step={step}-" + score,
+            auto_insert_metric_name=False,
+            monitor=monitor,
+            mode=mode,
+            save_top_k=settings.trainer.save_top_k,
+            enable_version_counter=False,
+        ),
+        BestCheckpoint(run.best),
+        # ``last.ckpt``, from which training is resumed, is replaced after every epoch.
+        ModelCheckpoint(
+            folder, filename="last", enable_version_counter=False, save_on_train_epoch_end=True
+        ),
+    ]
+    if settings.trainer.patience is not None:
+        callbacks.append(EarlyStopping(monitor, mode=mode, patience=settings.trainer.patience))
+    return callbacks
+
+
 def read_checkpoint(path: Path, *, resume: bool = False) -> dict[str, Any]:
     """Return the entries of a checkpoint: those of Lightning, and those of ``CheckpointContents``.
 
     Raises:
-        UsageError: if the file is not a checkpoint of this project, or not one from which training
-            can be resumed, with ``resume``.
+        UsageError: if the project has not written it or, with ``resume``, it cannot be resumed.
     """
     try:
         content: dict[str, Any] = dict(torch.load(path, map_location="cpu", weights_only=True))
@@ -123,7 +138,7 @@ def resumable_checkpoint(run: Run) -> tuple[Path, int, int] | None:
     """Return the checkpoint from which a run is resumed, its step, and the number of its epochs.
 
     It is ``last.ckpt``, or ``best.ckpt`` if the former is missing or damaged. The last epoch counts
-    although it may not have ended. A new run has no checkpoint: the result is None.
+    although it may not have ended. The result is None for a run without checkpoints.
 
     Raises:
         UsageError: if no checkpoint of the run can be read.

@@ -25,17 +25,10 @@ from ..settings.schema import Settings
 
 # ~ endif
 def with_class_weights(settings: Settings, datasets: Datasets) -> Settings:
-    """Return the settings with ``loss.class_weights`` as numbers; ``balanced`` is computed.
+    """Return the settings with ``loss.class_weights`` as numbers.
 
     The balanced weight of a class is ``n / (classes * n_class)``, as in scikit-learn, where ``n``
     and ``n_class`` count training {{ 'pixels' if cookiecutter.task == 'segmentation' else 'labels' }}; it is 1 for a class that does not occur.
-
-    Raises:
-        # ~ if cookiecutter.task == "segmentation"
-        UsageError: if the number of weights is not the number of classes, or no loss uses them.
-        # ~ else
-        UsageError: if the number of weights is not the number of classes.
-        # ~ endif
     """
     chosen, classes = settings.loss.class_weights, datasets.classes
     if chosen is None:

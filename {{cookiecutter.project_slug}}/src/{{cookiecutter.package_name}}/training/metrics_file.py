@@ -13,24 +13,17 @@ from ..run.folder import read_rows
 
 
 class MetricsFile(Logger):
-    """Append a row to a CSV file each time metrics are logged.
+    """Append a row to a CSV file each time metrics are logged; a new metric adds a column.
 
-    Columns are sorted by name; a new metric adds a column. When training is resumed, rows are added
-    to the existing file, which Lightning's ``CSVLogger`` would delete.
+    When training is resumed after ``resumed_step`` optimiser steps, the rows of these steps remain,
+    whereas Lightning's ``CSVLogger`` would delete the file.
     """
 
     def __init__(self, path: Path, *, resumed_step: int = 0) -> None:
-        """Set the path of the file, which is written when metrics are logged.
-
-        Args:
-            path: the CSV file.
-            resumed_step: the number of optimiser steps in the checkpoint that is resumed. Rows
-                whose step, counted from 0, is not below this number are deleted.
-        """
         super().__init__()
         self.path = path
         self.resumed_step = resumed_step
-        self.columns: list[str] = []
+        self.columns: list[str] = []  # sorted by name
 
     @property
     def name(self) -> str:

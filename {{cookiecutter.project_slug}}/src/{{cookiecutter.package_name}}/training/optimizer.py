@@ -30,11 +30,6 @@ def build_optimizer(
 
     Biases and normalisation layers get no weight decay. The schedule covers all optimiser steps of
     the trainer. The result is that of ``LightningModule.configure_optimizers``.
-
-    # ~ if cookiecutter.scope == "complete"
-    Raises:
-        UsageError: if ``trainer.val_check_interval`` is longer than an epoch.
-    # ~ endif
     """
     chosen = settings.optimizer
     # ~ if cookiecutter.scope == "complete"
@@ -50,30 +45,17 @@ def build_optimizer(
     if chosen.name == "adamw":
         optimizer = AdamW(groups, lr=chosen.lr, betas=(chosen.momentum, 0.999), fused=fused)
     else:
-        optimizer = SGD(
-            groups,
-            lr=chosen.lr,
-            momentum=chosen.momentum,
-            nesterov=chosen.momentum > 0,
-            fused=fused,
-        )
+        nesterov = chosen.momentum > 0
+        optimizer = SGD(groups, chosen.lr, chosen.momentum, nesterov=nesterov, fused=fused)
     # ~ if cookiecutter.scope == "complete"
     try:
         steps = int(trainer.estimated_stepping_batches)
-    except ValueError as error:  # an epoch has fewer batches
+    except ValueError as error:  # trainer.val_check_interval is longer than an epoch
         raise UsageError(str(error).strip().partition(". ")[0] + ".") from error
     # ~ else
     steps = int(trainer.estimated_stepping_batches)
     # ~ endif
-    return {
-        "optimizer": optimizer,
-        "lr_scheduler": {"scheduler": _schedule(optimizer, settings, steps), "interval": "step"},
-    }
-
-
-def _schedule(optimizer: Optimizer, settings: Settings, steps: int) -> LambdaLR:
-    warmup = round(settings.schedule.warmup * steps)
-    floor = settings.schedule.final_lr
+    warmup, floor = round(settings.schedule.warmup * steps), settings.schedule.final_lr
 
     def factor(step: int) -> float:
         """Return the factor of the learning rate of each group in a step, counted from 0."""
@@ -82,4 +64,5 @@ def _schedule(optimizer: Optimizer, settings: Settings, steps: int) -> LambdaLR:
         progress = min(1.0, (step - warmup) / max(1, steps - warmup))
         return floor + (1 - floor) * (1 + math.cos(math.pi * progress)) / 2
 
-    return LambdaLR(optimizer, factor)
+    schedule = {"scheduler": LambdaLR(optimizer, factor), "interval": "step"}
+    return {"optimizer": optimizer, "lr_scheduler": schedule}

@@ -14,19 +14,11 @@ from ..settings.schema import OptimizerSettings
 
 
 def freeze(network: nn.Module, which: Literal["none", "backbone"] | int) -> None:
-    """Freeze parameters of the backbone, ``network.body``.
-
-    Args:
-        # ~ if cookiecutter.task == "classification"
-        network: its ``body`` is the backbone; the classifier in it is always trained.
-        # ~ else
-        network: its ``body`` is the backbone.
-        # ~ endif
-        which: ``backbone`` for all stages, or the number of stages, from the input.
-
-    Raises:
-        UsageError: if the backbone has fewer stages.
-    """
+    # ~ if cookiecutter.task == "classification"
+    """Freeze so many stages of ``network.body``, or all; its classifier is always trained."""
+    # ~ else
+    """Freeze so many stages of ``network.body``, the backbone, or all."""
+    # ~ endif
     if which == "none":
         return
     stages = stages_of(network)
@@ -42,10 +34,7 @@ def freeze(network: nn.Module, which: Literal["none", "backbone"] | int) -> None
 
 
 def keep_frozen_norms(network: nn.Module) -> None:
-    """Switch batch norms whose parameters are frozen to evaluation mode.
-
-    Otherwise, their statistics would follow the training data.
-    """
+    """Switch frozen batch norms to evaluation mode, since their statistics must not change."""
     for module in network.modules():
         if isinstance(module, _BatchNorm) and module.affine and not module.weight.requires_grad:
             module.eval()

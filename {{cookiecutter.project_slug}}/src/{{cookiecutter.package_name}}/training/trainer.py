@@ -1,38 +1,52 @@
-"""Build Lightning's trainer from the settings."""
+"""Build Lightning's trainer from the settings, and log a summary when training starts."""
 
 import atexit
+# ~ if cookiecutter.scope == "complete"
+import difflib
 import gc
+import inspect
+# ~ else
+import gc
+# ~ endif
 import logging
 import warnings
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import Logger
-from lightning.pytorch.profilers import AdvancedProfiler, Profiler, SimpleProfiler
+from lightning.pytorch.profilers import AdvancedProfiler, SimpleProfiler
 from rich import get_console
 
+from ..data.reading_summary import number_of
 from ..errors import UsageError
 from ..run.folder import Run
 # ~ if cookiecutter.scope == "complete"
 from ..run.processes import check_processes
 # ~ endif
-from ..settings.schema import Settings
+from ..settings.schema import Settings, model_name
+from ..settings.trainer import TrainerSettings
+from .callbacks.clipping_and_loss import FiniteLoss, GradientClipping
 from .callbacks.ema import WeightAverage
-from .callbacks.epoch_loss import FiniteLoss
-from .callbacks.gradients import GradientClipping
 # ~ if cookiecutter.scope == "complete"
 from .callbacks.prefetch import PrefetchNextEpoch
 # ~ endif
-from .callbacks.progress import EpochLines, ProgressBar
 # ~ if cookiecutter.scope == "complete"
-from .callbacks.time_left import TimeLeft
+from .callbacks.progress import EpochLines, ProgressBar, TimeLeft
+# ~ else
+from .callbacks.progress import EpochLines, ProgressBar
 # ~ endif
-from .checkpoint import AtomicCheckpoints, BestCheckpoint
+from .checkpoint import AtomicCheckpoints
 
+log = logging.getLogger(__name__)
+
+TASK = "{{ {'classification': 'Image classification', 'detection': 'Object detection', 'segmentation': 'Semantic segmentation'}[cookiecutter.task] }}"
+BATCHES = {"limit_train_batches", "limit_val_batches", "limit_test_batches", "overfit_batches"}
+ALL = {"1.0", "0", "0.0"}  # values of these settings with which all batches are used
+PROFILERS = {"simple": SimpleProfiler, "advanced": AdvancedProfiler}
 SILENCED_WARNINGS = (  # warnings of Lightning that do not apply here
     ".*many workers.*",
     ".*logging interval.*",
@@ -50,6 +64,44 @@ SILENCED_WARNINGS = (  # warnings of Lightning that do not apply here
 )
 
 
+# ~ if cookiecutter.scope == "complete"
+# What sets an argument in place of ``trainer.extra``: another setting, or a module.
+OTHER_SETTINGS = {
+    "benchmark": "trainer.deterministic",
+    "callbacks": "train.py",
+    "default_root_dir": "runs",
+    "enable_checkpointing": "training/trainer.py",
+    "enable_model_summary": "training/trainer.py",
+    "enable_progress_bar": "trainer.progress",
+    "fast_dev_run": "debug=fast",
+    "gradient_clip_algorithm": "optimizer.clip_norm",
+    "gradient_clip_val": "optimizer.clip_norm",
+    "logger": "tracking",
+    "num_sanity_val_steps": "training/trainer.py",
+    "plugins": "training/trainer.py",
+}
+
+
+def check_extra(settings: TrainerSettings) -> None:
+    """Check the names in ``trainer.extra``.
+
+    Raises:
+        UsageError: if the trainer has no such argument, or if it cannot be set here.
+    """
+    known = list(inspect.signature(Trainer).parameters)
+    for name in settings.extra or {}:
+        if name in OTHER_SETTINGS or name in TrainerSettings.model_fields:
+            setting = OTHER_SETTINGS.get(name, f"trainer.{name}")
+            raise UsageError(f"trainer.extra.{name}: {setting} sets this argument.")
+        if name not in known:
+            similar = difflib.get_close_matches(name, known, n=1)
+            hint = f" Did you mean {similar[0]}?" if similar else ""
+            raise UsageError(
+                f"trainer.extra.{name} is not an argument of Lightning's Trainer.{hint}"
+            )
+
+
+# ~ endif
 def build_trainer(
     settings: Settings,
     run: Run,
@@ -71,7 +123,12 @@ def build_trainer(
     # ~ if cookiecutter.scope == "complete"
     check_processes(settings.trainer.devices, settings.trainer.num_nodes)
     # ~ endif
-    _enable_garbage_collection()
+    # ``launch`` has disabled garbage collection while modules are imported. Existing objects are
+    # exempt from it, but not those of earlier jobs of a multirun.
+    if not gc.isenabled() and not gc.get_freeze_count():
+        gc.freeze()
+        atexit.register(gc.unfreeze)  # otherwise, extension modules report leaks at exit
+    gc.enable()
     chosen = settings.trainer
     terminal = get_console().is_terminal
     progress: list[Callback] = [ProgressBar() if terminal else EpochLines()]
@@ -79,21 +136,25 @@ def build_trainer(
     progress.append(TimeLeft())
     # ~ endif
     # The other settings have the names of the arguments of the trainer.
-    others = {"precision", "max_epochs", "max_steps", "profiler", "progress"}
-    others |= {"patience", "save_top_k"}  # of callbacks
     # ~ if cookiecutter.scope == "complete"
-    arguments = chosen.model_dump(exclude=others | {"extra"}) | (chosen.extra or {})
+    of_callbacks = {"progress", "patience", "save_top_k", "extra"}
+    arguments = chosen.model_dump(exclude=of_callbacks) | (chosen.extra or {})
     # ~ else
-    arguments = chosen.model_dump(exclude=others)
+    of_callbacks = {"progress", "patience", "save_top_k"}
+    arguments = chosen.model_dump(exclude=of_callbacks)
     # ~ endif
+    arguments |= {
+        "precision": _precision(chosen),
+        "max_epochs": chosen.max_epochs or -1,  # null only in commands that do not train
+        "max_steps": chosen.max_steps or -1,
+    }
+    if chosen.profiler:
+        kind = PROFILERS[chosen.profiler]
+        arguments["profiler"] = kind(dirpath=run.folder, filename="profile")
     try:
         return Trainer(
             **arguments,
-            precision=_precision(settings),
-            max_epochs=chosen.max_epochs or -1,  # null only in commands that do not train
-            max_steps=chosen.max_steps or -1,
             benchmark=not chosen.deterministic,
-            profiler=_profiler(settings, run),
             num_sanity_val_steps=0,
             enable_progress_bar=chosen.progress and terminal,
             enable_model_summary=False,
@@ -109,17 +170,6 @@ def build_trainer(
         raise UsageError(f"The trainer cannot be built: {error}") from error
 
 
-def _enable_garbage_collection() -> None:
-    """Enable garbage collection, which ``launch`` has disabled, and freeze existing objects.
-
-    Only the first job of a multirun freezes objects, so that those of earlier jobs are collected.
-    """
-    if not gc.isenabled() and not gc.get_freeze_count():
-        gc.freeze()
-        atexit.register(gc.unfreeze)  # otherwise, extension modules report leaks at exit
-    gc.enable()
-
-
 def step_callbacks(settings: Settings) -> list[Callback]:
     """Return the callbacks of every step, e.g. for weight averaging and gradient clipping."""
     average = settings.ema
@@ -133,38 +183,7 @@ def step_callbacks(settings: Settings) -> list[Callback]:
     ]
 
 
-def checkpoint_callbacks(
-    settings: Settings, run: Run, *, monitor: str, mode: str
-) -> list[Callback]:
-    """Return callbacks that save checkpoints, and stop after ``patience``.
-
-    The best ``save_top_k`` checkpoints have names such as ``epoch=3-step=80-<score>=0.512.ckpt``.
-    The best of them is also ``best.ckpt``, and the newest checkpoint is ``last.ckpt``.
-    """
-    folder, score = run.best.parent, monitor.replace("/", "_") + "={" + monitor + ":.3f}"
-    callbacks: list[Callback] = [
-        ModelCheckpoint(
-            folder,
-            filename="epoch={epoch}-step={step}-" + score,
-            auto_insert_metric_name=False,
-            monitor=monitor,
-            mode=mode,
-            save_top_k=settings.trainer.save_top_k,
-            enable_version_counter=False,
-        ),
-        BestCheckpoint(run.best),
-        # ``last.ckpt``, from which training is resumed, is replaced after every epoch.
-        ModelCheckpoint(
-            folder, filename="last", enable_version_counter=False, save_on_train_epoch_end=True
-        ),
-    ]
-    if settings.trainer.patience is not None:
-        callbacks.append(EarlyStopping(monitor, mode=mode, patience=settings.trainer.patience))
-    return callbacks
-
-
-def _precision(settings: Settings) -> Literal["32-true", "16-mixed", "bf16-mixed", "bf16-true"]:
-    chosen = settings.trainer
+def _precision(chosen: TrainerSettings) -> str:
     if chosen.precision != "auto":
         return chosen.precision
     if chosen.accelerator not in {"auto", "gpu", "cuda"} or not torch.cuda.is_available():
@@ -172,7 +191,43 @@ def _precision(settings: Settings) -> Literal["32-true", "16-mixed", "bf16-mixed
     return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
 
 
-def _profiler(settings: Settings, run: Run) -> Profiler | None:
-    kinds = {"simple": SimpleProfiler, "advanced": AdvancedProfiler, None: None}
-    kind = kinds[settings.trainer.profiler]
-    return kind(dirpath=run.folder, filename="profile") if kind else None
+def log_start(
+    settings: Settings, run: Run, module: Any, trainer: Trainer, *, trackers: Sequence[Logger]
+) -> None:
+    """Log the task, the model, the device and the run; the data have lines of their own."""
+    if not trainer.is_global_zero:
+        return
+    name = model_name(settings.model.model_dump())
+    classes = number_of(len(module.classes), "classes")
+    total = sum(part.numel() for part in module.parameters())
+    # ~ if cookiecutter.scope == "complete"
+    trained = sum(p.numel() for p in module.parameters() if p.requires_grad)
+    frozen = "" if trained == total else f", {trained / 1e6:.1f} of them trained"
+    log.info(
+        "%s of %s: %s, %.1f million parameters%s.",
+        *(TASK, classes, name, total / 1e6, frozen),
+    )
+    if frozen and not settings.model.pretrained and settings.init is None:
+        log.warning(
+            "model.freeze=%s keeps random weights. For trained weights: model.pretrained=true",
+            settings.model.freeze,
+        )
+    # ~ else
+    log.info("%s of %s: %s, %.1f million parameters.", TASK, classes, name, total / 1e6)
+    # ~ endif
+    device, processes = trainer.strategy.root_device.type, trainer.world_size
+    log.info("Device: %s%s, %s.", f"{processes} x " * (processes > 1), device, trainer.precision)
+    chosen = settings.trainer.model_dump(include=BATCHES)
+    # 1.0 stands for all batches, but 1 for a single batch.
+    limits = [f"trainer.{name}={value}" for name, value in chosen.items() if f"{value}" not in ALL]
+    if limits:
+        log.info("Only a part of these images is used: %s.", ", ".join(limits))
+    names = ", ".join(map(_name_of, trackers))
+    log.info("Run: %s; tracking: %s.", run.folder, names or "none")
+
+
+def _name_of(tracker: Logger) -> str:
+    """Return the name of Lightning's logger, of which a tracker may be a subclass."""
+    kinds = type(tracker).__mro__
+    known = next(kind for kind in kinds if kind.__module__.startswith("lightning."))
+    return known.__name__.removesuffix("Logger") or kinds[0].__name__

@@ -22,7 +22,7 @@ SHAPES_EPOCHS = 4
 # ~ endif
 # A lower score after fewer steps than STEPS means that the training was too short.
 POOR = {{ {'classification': 0.8, 'detection': 0.3, 'segmentation': 0.4}[cookiecutter.task] }}
-RISING = 1.05  # a run was too short if its last scores exceed all earlier ones by this factor
+RISING = 1.05
 
 
 def with_epochs(
@@ -30,9 +30,8 @@ def with_epochs(
 ) -> Settings:
     """Return the settings with a number of epochs if ``trainer.max_epochs`` is null.
 
-    It is the number for ``trainer.max_steps`` if given, ``SHAPES_EPOCHS`` for generated shapes, and
-    otherwise that for about ``STEPS`` optimiser steps, within the limits of ``EPOCHS``. A resumed
-    run has made ``step`` steps and begun ``epochs`` epochs, of which the last may not have ended.
+    It is the number for ``trainer.max_steps`` or, without this limit, for about ``STEPS`` optimiser
+    steps. A resumed run has made ``step`` steps and begun ``epochs`` epochs.
     """
     if settings.trainer.max_epochs is not None:
         return settings
@@ -68,23 +67,11 @@ def _processes(settings: Settings) -> int:
     return max(1, devices){{ " * chosen.num_nodes" if cookiecutter.scope == "complete" }}
 
 
-# ~ if cookiecutter.scope == "complete"
-def _multiplied(duration: str, factor: float) -> str:
-    """Multiply a duration in the form ``days:hours:minutes:seconds``."""
-    total = 0
-    for number, units in zip(duration.split(":"), (1, 24, 60, 60), strict=True):
-        total = units * total + int(number)
-    minutes, seconds = divmod(math.ceil(factor * total), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours // 24:02}:{hours % 24:02}:{minutes:02}:{seconds:02}"
-
-
-# ~ endif
 def too_short(settings: Settings, run: Run) -> str | None:
     """Return advice to train longer if the training ended too early, else None.
 
     It did if the best score is below ``POOR`` after fewer than ``STEPS`` optimiser steps, or if the
-    best score in the last fifth of the epochs exceeds the best earlier one by more than 5 %.
+    best score in the last fifth of the epochs exceeds all earlier ones by the factor ``RISING``.
     """
     name = settings.monitor
     rows = [row for row in read_metrics(run.metrics) if name in row]
@@ -109,7 +96,7 @@ def too_short(settings: Settings, run: Run) -> str | None:
             words.append(f"trainer.{limited}={aim}")
     # ~ if cookiecutter.scope == "complete"
     if settings.trainer.max_time is not None:  # counts from the start of the run
-        words.append(f"trainer.max_time={_multiplied(settings.trainer.max_time, factor)}")
+        words.append("trainer.max_time=null")
     # ~ endif
     patience = settings.trainer.patience
     if patience is not None and len(scores) - 1 - scores.index(best) >= patience:

@@ -50,7 +50,7 @@ class TrainingCurves(Callback):
     def on_fit_end(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException | None = None
     ) -> None:
-        """Plot the metrics after the last epoch, or those of the steps before an exception."""
+        """Plot the metrics of all steps so far."""
         if trainer.is_global_zero:
             draw_curves(read_metrics(self.run.metrics), self.run.folder / "curves.png")
 

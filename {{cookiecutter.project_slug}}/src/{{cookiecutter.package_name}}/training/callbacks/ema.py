@@ -6,6 +6,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from ..steps import ends_step
 
@@ -15,14 +16,12 @@ _TRAINED = "trained_weights"
 class WeightAverage(Callback):
     """Exponential moving average of all floating-point weights and buffers.
 
-    Every ``every_n_steps`` optimiser steps, ``average = d * average + (1 - d) * weights``. In
-    update ``n``, ``d`` is ``min(decay, (1 + n) / (10 + n)) ** every_n_steps``: the warm-up of
-    TensorFlow's ``ExponentialMovingAverage``, as if the average were updated in every step. The
-    first update has no exponent, so that it mostly replaces the initial weights.
+    Every ``every_n_steps`` optimiser steps, ``average = d * average + (1 - d) * weights``, where
+    ``d`` is ``min(decay, (1 + n) / (10 + n)) ** every_n_steps`` in update ``n``. The first update
+    has no exponent, so that it mostly replaces the initial weights.
 
-    Validation uses the average. The ``state_dict`` of a checkpoint is the average, so that tests
-    and predictions need no special case; the entry ``trained_weights`` has the weights with which
-    training continues.
+    Validation uses the average. The ``state_dict`` of a checkpoint is the average; the entry
+    ``trained_weights`` has the weights with which training continues.
 
     ``WeightAveraging`` of Lightning 2.6 is not suitable: callbacks that come after it see the
     trained weights in ``on_validation_epoch_end``, and each update waits for the GPU twice.
@@ -37,11 +36,8 @@ class WeightAverage(Callback):
         self._trained: dict[str, Tensor] | None = None  # set while the module has the average
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start from the current weights, unless a checkpoint contained an average.
-
-        The weights are listed once, because this takes longer than an update on a GPU.
-        """
-        self.weights = pl_module.state_dict()
+        """Start from the current weights, unless a checkpoint contained an average."""
+        self.weights = pl_module.state_dict()  # listed once, since it takes longer than an update
         source = self.average or self.weights
         self.average = {
             name: _precise(source[name].detach().clone().to(value.device))
@@ -59,22 +55,18 @@ class WeightAverage(Callback):
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         if self.updates > 1:
             decay **= self.every_n_steps
-        averaged = [name for name, value in self.weights.items() if value.is_floating_point()]
-        # One call for all tensors is many times faster than a call for each.
-        torch._foreach_lerp_(
-            [self.average[name] for name in averaged],
-            [_precise(self.weights[name]) for name in averaged],
-            1 - decay,
-        )
-        for name in self.weights.keys() - averaged:
+        floating = [name for name, value in self.weights.items() if value.is_floating_point()]
+        average = [self.average[name] for name in floating]
+        weights = [_precise(self.weights[name]) for name in floating]
+        update = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+        update(average, weights, self.updates)
+        for name in self.weights.keys() - floating:
             self.average[name].copy_(self.weights[name])
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Load the average into the module."""
         if self.average and trainer.state.fn == TrainerFn.FITTING:
-            self._trained = {
-                name: value.detach().clone() for name, value in pl_module.state_dict().items()
-            }
+            self._trained = {name: value.clone() for name, value in self.weights.items()}
             pl_module.load_state_dict(self.average)
 
     def on_validation_end(

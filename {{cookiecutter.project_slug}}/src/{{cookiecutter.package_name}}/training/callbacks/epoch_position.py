@@ -22,11 +22,7 @@ class EpochPosition(Callback):
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Add ``position``, which after the last batch is the start of the next epoch.
-
-        Between batches whose gradients are added up, it is the start of the optimiser step, since a
-        checkpoint has no gradients.
-        """
+        """Add ``position``: the start of the current step, or of the next epoch after the last."""
         sampler = self.data.sampler
         complete = ends_step(trainer, trainer.fit_loop.batch_idx)
         images = sampler.used_images if complete else self.images_before_step
@@ -40,11 +36,7 @@ class EpochPosition(Callback):
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Set the position of the sampler, and adapt Lightning's count of batches to it.
-
-        The epoch then ends after its last image also if the batch size or the number of processes
-        has changed.
-        """
+        """Set the position of the sampler, and adapt Lightning's count of batches to it."""
         # Earlier versions have no position.
         if trainer.state.fn != TrainerFn.FITTING or "position" not in checkpoint:
             return

@@ -17,9 +17,8 @@ class Performance(Callback):
     """Log ``perf/...``: means over the steps since the last log, and the peak memory.
 
     Validation and the first ``skip`` batches, which start workers and select kernels, are excluded.
-    The GPU is synchronised after the skipped batches and at the end only; between them, the CPU
-    runs at most a few steps ahead, which hardly changes a mean over many steps. The time of
-    callbacks that follow this one, such as the progress bar, counts as waiting for data.
+    The GPU is synchronised after the skipped batches and at the end only. The time of callbacks
+    that follow this one counts as waiting for data.
     """
 
     def __init__(self, *, skip: int = 1) -> None:
@@ -77,14 +76,10 @@ class Performance(Callback):
         self.seconds += perf_counter() - began
 
     def measured(self, trainer: Trainer, module: LightningModule) -> dict[str, float]:
-        """Return the means over the steps since the last log.
-
-        They are ``perf/images_per_second`` of all processes together; ``perf/data_wait``, the part
-        of the time spent waiting for data; ``perf/step_ms``; and ``perf/memory_gb``.
-        """
+        """Return the means over the steps since the last log, and the peak memory."""
         return {
             "perf/images_per_second": self.images * trainer.world_size / self.seconds,
-            "perf/data_wait": self.waited / self.seconds,
+            "perf/data_wait": self.waited / self.seconds,  # fraction of the time
             "perf/step_ms": 1000 * self.seconds / self.steps,
             **peak_memory(module.device),
         }

@@ -1,9 +1,8 @@
 """Draw the predictions of a fixed selection of validation images."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -11,22 +10,11 @@ from PIL import Image
 from torch import Tensor
 
 from ...data.images import Unreadable
-# ~ if cookiecutter.task == "detection"
-from ...detection.boxes import without_padding
-# ~ endif
 from ...evaluation.drawing import contact_sheet
-# ~ if cookiecutter.task == "segmentation"
-from ...run.atomic_files import replacing
-from ...segmentation.predicted_masks import without_padding
-
-
-# ~ else
 from ...run.atomic_files import replacing
 
 
-# ~ endif
-@dataclass(frozen=True)
-class PredictedSample:
+class PredictedSample(NamedTuple):
     """A validation image with its target and its prediction."""
 
     image: Tensor  # uint8 [C, H, W]
@@ -35,15 +23,9 @@ class PredictedSample:
     name: str = ""  # the name of the image file
 
 
-Sink = Callable[[Trainer, Sequence[PredictedSample]], None]
-
-
 class PredictionPictures(Callback):
     """Write a sheet of predictions to ``epoch_<n>.png`` every ``every_n_epochs`` epochs.
 
-    # ~ if cookiecutter.scope == "complete"
-    If several epochs pass between two validations, it is written after the next validation.
-    # ~ endif
     Each function in ``sinks`` is called with the samples; other callbacks may append functions.
     """
 
@@ -51,35 +33,39 @@ class PredictionPictures(Callback):
         self,
         folder: Path,
         draw: Callable[[Tensor, Any, Any, Sequence[str]], Image.Image],
+        # ~ if cookiecutter.task != "classification"
+        without_padding: Callable[[Any, Tensor, Any], Any],
+        # ~ endif
         *,
         count: int,
         every_n_epochs: int,
     ) -> None:
         self.folder = folder
         self.draw = draw
+        # ~ if cookiecutter.task != "classification"
+        self.without_padding = without_padding
+        # ~ endif
         self.count = count
         self.every_n_epochs = every_n_epochs
-        self.sinks: list[Sink] = [self._write_sheet]
+        self.sinks: list[Callable[[Trainer, Sequence[PredictedSample]], None]] = [self._write_sheet]
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Predict the samples with the current, possibly averaged weights, and call the sinks."""
-        since_due = (trainer.current_epoch + 1) % self.every_n_epochs  # epochs
+        epochs_late = (trainer.current_epoch + 1) % self.every_n_epochs
         # ~ if cookiecutter.scope == "complete"
-        if not trainer.is_global_zero or since_due >= (trainer.check_val_every_n_epoch or 1):
+        if trainer.is_global_zero and epochs_late < (trainer.check_val_every_n_epoch or 1):
         # ~ else
-        if not trainer.is_global_zero or since_due:
+        if trainer.is_global_zero and not epochs_late:
         # ~ endif
-            return
-        shown = self.predict(trainer, pl_module)
-        for sink in self.sinks if shown else []:
-            sink(trainer, shown)
+            shown = self.predict(trainer, pl_module)
+            for sink in self.sinks if shown else []:
+                sink(trainer, shown)
 
     def predict(self, trainer: Trainer, pl_module: LightningModule) -> list[PredictedSample]:
         """Return the samples with their predictions; the list is empty if none can be read."""
         dataset = cast("Any", trainer).datamodule.datasets.val
-        count = min(self.count, len(dataset))
-        chosen = torch.linspace(0, len(dataset) - 1, count).long().tolist()
-        read = [dataset[index] for index in chosen]
+        chosen = torch.linspace(0, len(dataset) - 1, min(self.count, len(dataset))).long().tolist()
+        read = (dataset[index] for index in chosen)
         samples = [sample for sample in read if not isinstance(sample, Unreadable)]
         if not samples:
             return []
@@ -88,7 +74,7 @@ class PredictionPictures(Callback):
             predictions = cast("Any", pl_module).predict_images(images)
         # ~ if cookiecutter.task != "classification"
         targets = [sample.target for sample in samples]
-        predictions = map(without_padding, predictions, images.cpu(), targets)
+        predictions = map(self.without_padding, predictions, images.cpu(), targets)
         # ~ endif
         return [
             PredictedSample(
@@ -99,9 +85,6 @@ class PredictionPictures(Callback):
 
     def _write_sheet(self, trainer: Trainer, shown: Sequence[PredictedSample]) -> None:
         classes = cast("Any", trainer.lightning_module).classes
-        tiles = [
-            self.draw(sample.image, sample.target, sample.prediction, classes) for sample in shown
-        ]
-        names = [sample.name for sample in shown]
+        tiles = [self.draw(*sample[:3], classes) for sample in shown]
         with replacing(self.folder / f"epoch_{trainer.current_epoch:03d}.png") as hidden:
-            contact_sheet(tiles, names).save(hidden)
+            contact_sheet(tiles, [sample.name for sample in shown]).save(hidden)

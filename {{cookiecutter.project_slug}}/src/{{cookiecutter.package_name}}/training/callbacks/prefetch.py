@@ -8,11 +8,7 @@ from ...data.fast_loader import FastLoader
 
 
 class PrefetchNextEpoch(Callback):
-    """After the last step of an epoch, let the workers load the first batches of the next epoch.
-
-    Otherwise, training would wait for its first batches in every epoch. Which images they have, and
-    how these are transformed, depends on the epoch only, see ``TrainingSampler``.
-    """
+    """After the last step of an epoch, let the workers load the first batches of the next epoch."""
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int

@@ -1,23 +1,36 @@
 """Show the progress of training: a bar for each epoch, or a line where there is no terminal."""
 
 import logging
+# ~ if cookiecutter.scope == "complete"
+from datetime import timedelta
+from time import perf_counter
+from typing import Any
+
+# ~ else
 from time import perf_counter
 
+# ~ endif
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import RichProgressBar
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    ProgressColumn,
-    TextColumn,
-    TimeElapsedColumn,
-)
+# ~ if cookiecutter.scope == "complete"
+from rich import get_console, progress
+
+from ..steps import ends_step, is_logging_step
+
+log = logging.getLogger(__name__)
+
+TIMED_STEPS = 20  # optimiser steps after which the remaining time is estimated
+
+
+# ~ else
+from rich import progress
 
 from ..steps import is_logging_step
 
 log = logging.getLogger(__name__)
 
 
+# ~ endif
 class ProgressBar(RichProgressBar):
     """A progress bar that fits into a line of 80 characters."""
 
@@ -38,16 +51,58 @@ class ProgressBar(RichProgressBar):
             self.loss = {"loss": float(metrics["train/loss"])} if "train/loss" in metrics else {}
         return {**self.loss, **trainer.progress_bar_metrics}
 
-    def configure_columns(self, trainer: Trainer) -> list[ProgressColumn]:
+    def configure_columns(self, trainer: Trainer) -> list[progress.ProgressColumn]:
         """Return the columns to the left of the metrics, about 40 characters."""
         return [
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=8),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
+            progress.TextColumn("{task.description}"),
+            progress.BarColumn(bar_width=8),
+            progress.MofNCompleteColumn(),
+            progress.TimeElapsedColumn(),
         ]
 
 
+# ~ if cookiecutter.scope == "complete"
+class TimeLeft(Callback):
+    """Say once how long the training takes: after ``TIMED_STEPS`` steps or a shorter epoch."""
+
+    def __init__(self) -> None:
+        # The first step is not timed, since it is slower than all others.
+        self.timed_from: tuple[int, float] | None = None  # the first step and the time of its end
+        self.said = False
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Say how long it takes as soon as enough optimiser steps are done."""
+        if self.timed_from is not None:
+            steps = trainer.global_step - self.timed_from[0]
+            if steps >= TIMED_STEPS:
+                self._say(trainer, steps, " without validation")
+        elif ends_step(trainer, batch_idx):
+            self.timed_from = trainer.global_step, perf_counter()
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Say how long it takes after an epoch of few steps, with its validation."""
+        if self.timed_from is not None:
+            self._say(trainer, trainer.global_step - self.timed_from[0] + 1)
+
+    def _say(self, trainer: Trainer, steps: int, note: str = "") -> None:
+        if self.said or self.timed_from is None:
+            return
+        self.said = True
+        seconds = (perf_counter() - self.timed_from[1]) / steps
+        left = (float(trainer.estimated_stepping_batches) - trainer.global_step) * seconds
+        if left <= 0 or not trainer.is_global_zero:
+            return
+        duration = timedelta(seconds=round(left))  # printed as 2:46:40
+        line = f"Estimated time left: {duration}{note} ({seconds:.2g} s per step)."
+        if get_console().is_terminal:
+            get_console().print(line)  # above the bar
+        else:
+            log.info(line)
+
+
+# ~ endif
 class EpochLines(Callback):
     """Log a line for each epoch: its mean loss, the score of its validation, and its time."""
 

@@ -16,10 +16,7 @@ GROUP_SETTINGS = ("weight_decay", "betas", "momentum")
 
 
 class ExactResume(Callback):
-    """Restore what Lightning does not restore, and seed PyTorch before every batch.
-
-    Random numbers therefore do not depend on earlier batches.
-    """
+    """Restore what Lightning does not restore, and seed PyTorch before every batch."""
 
     def __init__(self, datamodule: DataModule) -> None:
         self.data = datamodule
@@ -29,34 +26,27 @@ class ExactResume(Callback):
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Set the epoch of the sampler, and adapt the checkpoint to the current settings.
-
-        The state of the learning rate is removed, see ``on_train_start``, early stopping uses the
-        current patience, and the best scores are known in a run that has been moved, too.
-        """
+        """Set the epoch of the sampler, and adapt the checkpoint to the current settings."""
         if trainer.state.fn != TrainerFn.FITTING:
             return
         # Lightning sets it, too, but after the workers have begun to load.
         self.data.sampler.epoch = checkpoint["epoch"] + 1
-        checkpoint["lr_schedulers"] = []
+        checkpoint["lr_schedulers"] = []  # see on_train_start
         for stopping in trainer.early_stopping_callbacks:
             checkpoint["callbacks"].get(stopping.state_key, {})["patience"] = stopping.patience
         for saved in trainer.checkpoint_callbacks:
             folder = getattr(saved, "dirpath", None)  # of a ModelCheckpoint
             if folder and Path(folder, "best.ckpt").is_file():
-                # With another folder, Lightning would forget the best scores.
+                # With the folder of a run that has been moved, it would forget the best scores.
                 checkpoint["callbacks"].get(saved.state_key, {})["dirpath"] = folder
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Keep the settings of the optimiser, which Lightning would restore from a checkpoint.
-
-        ``max_steps`` is off until ``on_train_start``; otherwise, Lightning would repeat the end of
-        the last epoch.
-        """
+        """Keep the settings of the optimiser, which Lightning would restore from a checkpoint."""
         self.groups = [
             {key: group[key] for key in GROUP_SETTINGS if key in group}
             for group in trainer.optimizers[0].param_groups
         ]
+        # Off until ``on_train_start``: otherwise, Lightning would repeat the end of the last epoch.
         loop = trainer.fit_loop.epoch_loop
         self.max_steps, loop.max_steps = loop.max_steps, -1
 
@@ -79,8 +69,7 @@ class ExactResume(Callback):
         """Seed PyTorch with the epoch, the batch and the rank of this process."""
         sampler = self.data.sampler
         images = (batch_idx + 1) * sampler.images_per_batch
-        place = (sampler.epoch, images, trainer.global_rank)
-        seed = random_seed(self.data.seed, *place)
+        seed = random_seed(self.data.seed, sampler.epoch, images, trainer.global_rank)
         # ``torch.manual_seed`` sets all kinds of devices, which takes 100 times as long.
         torch.default_generator.manual_seed(seed)
         if pl_module.device.type == "cuda":

@@ -1,19 +1,45 @@
-"""Stop training if its loss is not finite, and log the mean loss of each epoch."""
+"""Clip gradients, stop at a loss that is not finite, and log the mean loss of each epoch."""
 
 import math
 from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-# ~ if cookiecutter.scope == "complete"
-from torch import Tensor, distributed
+from torch import Tensor, nn
+from torch.optim import Optimizer
 
-# ~ else
-from torch import Tensor
-
-# ~ endif
 from ...errors import NotFiniteError
 from ..steps import ends_step, is_logging_step
+
+
+class GradientClipping(Callback):
+    """Clip the norm of the gradients; log the norm before clipping and the learning rate.
+
+    ``Trainer(gradient_clip_val=...)`` does not support fused optimisers with mixed precision. With
+    ``16-mixed``, the optimiser is not fused, so that Lightning has unscaled the gradients; if they
+    have overflowed, their norm is infinite.
+    """
+
+    def __init__(self, clip_norm: float | None) -> None:
+        self.clip_norm = clip_norm
+
+    def on_before_optimizer_step(
+        self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer
+    ) -> None:
+        """Clip the gradients unless ``clip_norm`` is None, and log their norm at logging steps."""
+        # Lightning divides their sum by ``accumulate_grad_batches``, although the last step of an
+        # epoch may have fewer batches.
+        batches = trainer.fit_loop.batch_idx % trainer.accumulate_grad_batches + 1
+        if batches < trainer.accumulate_grad_batches:
+            for parameter in pl_module.parameters():
+                if parameter.grad is not None:
+                    parameter.grad *= trainer.accumulate_grad_batches / batches
+        norm = nn.utils.clip_grad_norm_(pl_module.parameters(), self.clip_norm or float("inf"))
+        if is_logging_step(trainer, trainer.global_step + 1):
+            # A CPU tensor, since Lightning would copy a float to the GPU and wait for the copy.
+            # Other groups of parameters may have lower rates than the head of the network.
+            learning_rate = torch.tensor(max(group["lr"] for group in optimizer.param_groups))
+            pl_module.log_dict({"train/grad_norm": norm, "train/lr": learning_rate})
 
 
 class FiniteLoss(Callback):
@@ -38,17 +64,14 @@ class FiniteLoss(Callback):
 # ~ if cookiecutter.scope == "complete"
 def _processes() -> tuple[int, int]:
     """Return the number of processes that train together, and the rank of this process."""
-    if distributed.is_available() and distributed.is_initialized():
-        return distributed.get_world_size(), distributed.get_rank()
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_world_size(), torch.distributed.get_rank()
     return 1, 0
 
 
 # ~ endif
 class EpochLog(Callback):
-    """Log the mean loss of each epoch, ``train/loss_epoch``; validate at ``trainer.max_steps``.
-
-    The metrics of the steps are logged at least once in each epoch.
-    """
+    """Log the mean loss of each epoch, ``train/loss_epoch``; validate at ``trainer.max_steps``."""
 
     def __init__(self) -> None:
         self.total: Tensor = torch.zeros(())  # of the batches of whole steps
@@ -65,7 +88,7 @@ class EpochLog(Callback):
         totals, (processes, _) = [self.total], _processes()
         if processes > 1:
             totals = [torch.zeros_like(self.total) for _ in range(processes)]
-            distributed.all_gather(totals, self.total)
+            torch.distributed.all_gather(totals, self.total)
         return {"total": torch.stack(totals).cpu(), "batches": self.batches}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -76,7 +99,7 @@ class EpochLog(Callback):
 
     # ~ endif
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Limit the interval of logging to the number of optimiser steps in an epoch."""
+        """Reduce the interval of logging, so that each epoch has a step that is logged."""
         steps = math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
         interval = min(trainer.log_every_n_steps, steps)  # type: ignore[attr-defined]
         trainer.log_every_n_steps = interval  # type: ignore[attr-defined]
@@ -90,10 +113,8 @@ class EpochLog(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Add the loss of the batch, without waiting for the device; stop at ``max_steps``.
-
-        Lightning divides the loss by ``accumulate_grad_batches``.
-        """
+        """Add the loss of the batch, without waiting for the device; stop at ``max_steps``."""
+        # Lightning has divided it by ``accumulate_grad_batches``.
         self.step_losses.append(outputs["loss"].float() * trainer.accumulate_grad_batches)
         if not ends_step(trainer, batch_idx):
             return
