@@ -5,7 +5,7 @@ from torchvision import tv_tensors
 # ~ endif
 from torchvision.transforms import v2
 
-from {{ cookiecutter.package_name }}.data.augment import Erase, Noise, random_steps
+from {{ cookiecutter.package_name }}.data.augment import add_noise, random_steps
 # ~ if cookiecutter.task != "classification"
 from {{ cookiecutter.package_name }}.data.sampler import SeededSamples
 # ~ endif
@@ -70,7 +70,7 @@ def test_noise_has_at_most_its_standard_deviation():
     deviations = []
     for seed in range(20):
         torch.manual_seed(seed)
-        deviations.append(Noise(0.1)(image).float().std().item())
+        deviations.append(add_noise(image, 0.1).float().std().item())
     assert 20 < max(deviations) < 26.5
     assert min(deviations) < 10
 
@@ -210,8 +210,7 @@ def test_joined_images_depend_on_seed_epoch_and_image_only(workplace):
 # ~ endif
 def test_a_rectangle_is_erased_and_the_rest_stays():
     image = torch.randint(0, 100, (3, 40, 40), dtype=torch.uint8)
-    torch.manual_seed(1)
-    erased = Erase(1.0)(image)
+    erased = changed(image, "data.augment.erase=1", seed=1)
     grey = (erased == 128).all(dim=0)
     rows, columns = grey.any(dim=1).sum(), grey.any(dim=0).sum()
     assert grey.sum() == rows * columns

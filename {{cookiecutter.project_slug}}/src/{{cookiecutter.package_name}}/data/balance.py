@@ -10,19 +10,11 @@ MAX_EPOCHS = 1 << 20  # more than any training run has
 
 
 def image_weights(labels: Iterable[Collection[int]], balance: float) -> Tensor | None:
-    """Return the weight with which each training image is drawn; None without balancing.
+    """Return the weight with which each training image is drawn, float64 [images].
 
     The weight of a class is ``f ** -balance``, where ``f`` is the fraction of the images that have
-    the class. An image has the weight of its rarest class. Images without objects have the weight
-    of the most frequent class.
-
-    Args:
-        labels: the class indices of each image.
-        balance: from 0, no balancing, to 1, at which all classes are drawn equally often if each
-            image has one class.
-
-    Returns:
-        float64 tensor [images], or None if ``balance`` is 0.
+    the class: with 1, classes are drawn equally often; with 0, the result is None. An image has the
+    weight of its rarest class, or without objects that of the most frequent class.
     """
     if not balance:
         return None
@@ -35,15 +27,10 @@ def image_weights(labels: Iterable[Collection[int]], balance: float) -> Tensor |
 
 
 def draw_keys(weights: Tensor, count: int, epoch: int, generator: torch.Generator) -> list[int]:
-    """Draw images with replacement by their weights, float64 [images].
-
-    Returns:
-        The keys of the images for ``SeededSamples`` in this epoch, which counts from 0.
-    """
-    order = torch.multinomial(weights, count, replacement=True, generator=generator).tolist()
+    """Draw images with replacement; return their keys for ``SeededSamples`` in this epoch."""
     drawn: Counter[int] = Counter()
     keys = []
-    for index in order:
+    for index in torch.multinomial(weights, count, replacement=True, generator=generator).tolist():
         # An image that is drawn again is transformed differently: its key stands for an epoch that
         # is never trained.
         keys.append((epoch + drawn[index] * MAX_EPOCHS) * len(weights) + index)

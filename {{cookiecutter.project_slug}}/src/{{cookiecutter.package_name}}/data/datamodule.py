@@ -36,10 +36,7 @@ class SizedDataset(Protocol):
 
 @dataclass(frozen=True)
 class Datasets:
-    """The three splits of the data, their class names, and the function that collates a batch.
-
-    ``reading`` says how much of the data was read, and how much was left out for which reason.
-    """
+    """The three splits of the data, their class names, and the function that collates a batch."""
 
     train: SizedDataset
     val: SizedDataset
@@ -49,7 +46,7 @@ class Datasets:
     # ~ if cookiecutter.scope == "complete" and cookiecutter.task != "segmentation"
     weights: Tensor | None = None  # float64 [training images], see ``image_weights``
     # ~ endif
-    reading: Reading = field(default_factory=Reading)
+    reading: Reading = field(default_factory=Reading)  # what was read, and what was left out
 
 
 class DataModule(LightningDataModule):
@@ -68,28 +65,19 @@ class DataModule(LightningDataModule):
     @cached_property
     def sampler(self) -> TrainingSampler:
         """The sampler of the training split, for the processes of the trainer if it is attached."""
-        # ~ if cookiecutter.scope == "complete" and cookiecutter.task != "segmentation"
-        sampler = TrainingSampler(
+        {{ "sampler =" if cookiecutter.scope == "complete" and cookiecutter.task != "segmentation" else "return" }} TrainingSampler(
             cast("Dataset[Any]", self.datasets.train),
             self.settings.batch_size,
             self.seed,
             world_size=self.trainer.world_size if self.trainer else 1,
             rank=self.trainer.global_rank if self.trainer else 0,
         )
+
+        # ~ if cookiecutter.scope == "complete" and cookiecutter.task != "segmentation"
         sampler.weights = self.datasets.weights
         return sampler
 
-        # ~ else
-        return TrainingSampler(
-            cast("Dataset[Any]", self.datasets.train),
-            self.settings.batch_size,
-            self.seed,
-            world_size=self.trainer.world_size if self.trainer else 1,
-            rank=self.trainer.global_rank if self.trainer else 0,
-        )
-
         # ~ endif
-
     def check_samples(self) -> None:
         """Read a few images of val and test: an error that all share is reported before training.
 
@@ -113,8 +101,7 @@ class DataModule(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Return a loader of the training split, shuffled; an incomplete last batch is dropped."""
-        samples = SeededSamples(self.datasets.train, self.seed)
-        return self.loader(samples, self.sampler)
+        return self.loader(SeededSamples(self.datasets.train, self.seed), self.sampler)
 
     def val_dataloader(self) -> DataLoader[Any]:
         """Return a loader of the validation split in order."""
@@ -130,23 +117,20 @@ class DataModule(LightningDataModule):
         """Build a data loader with the settings of ``loader``, in order without a sampler."""
         given = self.settings.workers
         workers = min(usable_cpus(), MAX_WORKERS) if given == "auto" else int(given)
-        samples = cast("Dataset[Any]", dataset)
-        arguments: dict[str, Any] = {
-            "batch_size": sampler.batch_size if sampler else self.settings.batch_size,
-            "sampler": sampler,
-            "num_workers": workers,
-            "collate_fn": self.datasets.collate,
-            "pin_memory": torch.cuda.is_available(),
-            "persistent_workers": workers > 0,
-            "prefetch_factor": 4 if workers else None,
-        }
-        # ~ if cookiecutter.scope == "complete"
-        return FastLoader(samples, **arguments, worker_init_fn=send_small_tensors_by_value)
+        return {{ "FastLoader" if cookiecutter.scope == "complete" else "DataLoader" }}(
+            cast("Dataset[Any]", dataset),
+            batch_size=sampler.batch_size if sampler else self.settings.batch_size,
+            sampler=sampler,
+            num_workers=workers,
+            collate_fn=self.datasets.collate,
+            pin_memory=torch.cuda.is_available(),
+            persistent_workers=workers > 0,
+            prefetch_factor=4 if workers else None,
+            # ~ if cookiecutter.scope == "complete"
+            worker_init_fn=send_small_tensors_by_value,
+            # ~ endif
+        )
 
-        # ~ else
-        return DataLoader(samples, **arguments)
-
-    # ~ endif
     def share_unreadable(self) -> None:
         """Give the unreadable images of each process to all, which must all call this method."""
         processes = self.trainer.world_size if self.trainer else 1
@@ -183,11 +167,10 @@ class DataModule(LightningDataModule):
 
 
 def counted_images(positions: Tensor, trainer: Trainer) -> Tensor:
-    """Return which images of a batch this process measures, so that no image counts twice.
+    """Return which images of a batch this process measures, bool [B], so that none counts twice.
 
     Lightning's sampler gives image ``i`` to process ``i % world_size``. It repeats the first images
-    where a process would otherwise get fewer images than other processes. ``positions``, int64 [B],
-    are the indices of the images in the data set; the result is a bool tensor [B].
+    where a process would otherwise get fewer. ``positions``, int64 [B], are indices of the data.
     """
     return positions % trainer.world_size == trainer.global_rank
 

@@ -38,8 +38,7 @@ class FastLoader(DataLoader[Any]):
 def send_small_tensors_by_value(_: int) -> None:
     """Let this worker process send small tensors within the message of their batch.
 
-    Otherwise, each tensor is sent as a file of shared memory, for which the training process opens
-    a connection to the worker and waits.
+    Otherwise, each is a file of shared memory, which the training process has to ask for.
     """
 
     def reduce(tensor: Tensor) -> tuple[Any, ...]:

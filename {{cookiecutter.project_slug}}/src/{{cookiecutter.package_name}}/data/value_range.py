@@ -36,7 +36,12 @@ def with_value_range(settings: SettingsT, datasets: Datasets) -> SettingsT:
     data = settings.data.model_copy(update={"value_range": bounds})
     for split in (datasets.train, datasets.val, datasets.test):
         dataset: Any = split
+        # ~ if cookiecutter.task == "classification"
         dataset.images.pixels = data.pixels
+        # ~ else
+        files = getattr(dataset.images, "images", dataset.images)  # the first if these are tiles
+        files.pixels = data.pixels
+        # ~ endif
     return settings.model_copy(update={"data": data})
 
 
@@ -54,9 +59,9 @@ def find_value_range(paths: Sequence[str], pixels: PixelFormat) -> tuple[float, 
         if path.lower().endswith((".jpg", ".jpeg")):
             continue
         with suppress(*UNREADABLE), opened(path, pixels) as values:  # reported by the data loader
-            if not isinstance(values, np.ndarray) or values.dtype == np.uint8:
+            if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiu":
                 continue
-            if values.dtype.kind not in "fiu":
+            if values.dtype == np.uint8:
                 continue
             if pixels.channels == 3 and values.shape[2] in {2, 4}:
                 values = values[..., :-1]  # without the opacity  # noqa: PLW2901

@@ -12,14 +12,11 @@ from .transforms import MIN_SIDE
 
 
 def join(pairs: Sequence[tuple[Tensor, Target]]) -> tuple[Tensor, Target]:
-    """Put four images into two rows, and resize a random part of them to one image.
+    """Put four images, uint8 [C, H, W], into two rows, and resize a random part to one image.
 
     The height and the width of the part are those of an image, times a random factor from 1 to 2.
     It therefore shows some of each image, and objects keep their shape, but become smaller. Objects
     of whose box less than ``MIN_VISIBLE`` is in the part are left out.
-
-    Args:
-        pairs: the images, uint8 [C, H, W] each, with their targets.
     """
     images, targets = zip(*pairs, strict=True)
     height, width = images[0].shape[1:]

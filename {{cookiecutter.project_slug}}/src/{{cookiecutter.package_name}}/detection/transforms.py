@@ -46,7 +46,7 @@ class FitWithBoxes(torch.nn.Module):
         self.fit = Fit(settings)
 
     def forward(self, image: Tensor, target: Target | None) -> tuple[Tensor, Target | None]:
-        """Fit an image, uint8 [C, H, W]; objects that are cut off completely are left out.
+        """Fit an image, uint8 [C, H, W]; leave out objects of which nothing remains.
 
         An object with less than ``MIN_VISIBLE`` of its box becomes a crowd, which is ignored.
         """
@@ -76,14 +76,14 @@ class OnBoxes(torch.nn.Module):
         self.transform = transform
 
     def forward(self, image: Tensor, target: Target | None) -> tuple[Tensor, Target | None]:
-        """Transform an image, uint8 [C, H, W]; drop crowds and objects that are hardly visible.
+        """Transform an image, uint8 [C, H, W]; leave out crowds and objects that are hardly seen.
 
-        These are objects of whose box less than ``MIN_VISIBLE`` or ``MIN_SIDE`` is in the result.
+        Of their box, less than ``MIN_VISIBLE`` or ``MIN_SIDE`` is in the result.
         """
         if target is None:
             return self.transform(tv_tensors.Image(image)).as_subclass(Tensor), target
         height, width = image.shape[1:]
-        scaled = target.boxes * torch.tensor([width, height, width, height])
+        scaled = target.boxes * torch.tensor([width, height] * 2)
         whole, shown = (  # the second are cut off by each step, so that none reaches into padding
             tv_tensors.BoundingBoxes(
                 scaled, format="XYXY", canvas_size=(height, width), clamping_mode=mode
@@ -95,5 +95,5 @@ class OnBoxes(torch.nn.Module):
         height, width = image.shape[1:]
         visible = box_area(shown) >= MIN_VISIBLE * box_area(whole)
         visible &= (shown[:, 2:] - shown[:, :2] >= MIN_SIDE).all(dim=1) & ~target.crowd
-        boxes = shown / torch.tensor([width, height, width, height])
+        boxes = shown / torch.tensor([width, height] * 2)
         return image, target._replace(boxes=boxes).select(visible)

@@ -41,10 +41,9 @@ def scaled_sides(size: tuple[int, int]) -> list[tuple[int, int]]:
     The sides are multiples of ``STEP``, at most 0.75 and at least 1.25 times those of the image. An
     image of ``STEP`` pixels has no smaller copy.
     """
-    smaller = [max(int(0.75 * side) // STEP, 1) * STEP for side in size]
-    larger = [math.ceil(1.25 * side / STEP) * STEP for side in size]
-    copies = [(height, width) for height, width in (smaller, larger)]
-    return [sides for sides in copies if sides != size]
+    smaller = tuple(max(int(0.75 * side) // STEP, 1) * STEP for side in size)
+    larger = tuple(math.ceil(1.25 * side / STEP) * STEP for side in size)
+    return [(sides[0], sides[1]) for sides in (smaller, larger) if sides != size]
 
 
 class AveragedNetwork(nn.Module):
@@ -77,14 +76,10 @@ class AveragedNetwork(nn.Module):
             return getattr(super().__getattr__("network"), name)
 
     def forward(self, images: Tensor) -> Any:
-        """Return the averaged outputs for uint8 images [B, C, H, W], in the network's own form.
-
-        Raises:
-            UsageError: if the network accepts images of a single size.
-        """
-        if self.tta == "flip":
-            return self._average([self.network(images), self._mirrored(images)])
+        """Return the averaged outputs for uint8 images [B, C, H, W], in the network's own form."""
         outputs = [self.network(images)]
+        if self.tta == "flip":
+            return self._average([*outputs, self._mirrored(images)])
         for sides in scaled_sides((images.shape[2], images.shape[3])):
             scaled = resize(images, list(sides), antialias=True)
             try:
@@ -116,7 +111,7 @@ class AveragedNetwork(nn.Module):
         if self.several:
             return torch.logit(logits.sigmoid().mean(dim=0), eps=1e-7)
         # ~ endif
-        return logits.log_softmax(dim=2).logsumexp(dim=0) - torch.tensor(len(outputs)).log()
+        return logits.log_softmax(dim=2).logsumexp(dim=0) - math.log(len(outputs))
     # ~ else
     def _mirrored(self, images: Tensor) -> Any:
         predictions = []

@@ -15,13 +15,10 @@ SOURCES = 2  # the number of images whose objects are pasted into an image
 
 
 def paste(pairs: Sequence[tuple[Tensor, Tensor]], probability: float) -> tuple[Tensor, Tensor]:
-    """Return the first image and its mask with objects of the other images, at the same places.
+    """Paste classes of the other images into the first one, each with this probability.
 
-    The class with the id 0 is not pasted: it is usually the background.
-
-    Args:
-        pairs: the images, uint8 [C, H, W] each, with their masks, uint8 [H, W].
-        probability: the probability that a class of another image is pasted.
+    ``pairs`` are images, uint8 [C, H, W], with their masks, uint8 [H, W]. The class with the id 0
+    is not pasted: it is usually the background.
     """
     (image, mask), *others = pairs
     for source, labels in others:
