@@ -11,10 +11,10 @@ from {{ cookiecutter.package_name }}.data.sampler import SeededSamples
 # ~ endif
 # ~ if cookiecutter.task == "detection"
 from {{ cookiecutter.package_name }}.detection.boxes import Target
-from {{ cookiecutter.package_name }}.detection.mosaic import join
+from {{ cookiecutter.package_name }}.detection.transforms import join
 # ~ elif cookiecutter.task == "segmentation"
-from {{ cookiecutter.package_name }}.segmentation.copy_paste import paste
 from {{ cookiecutter.package_name }}.segmentation.masks import IGNORE_INDEX
+from {{ cookiecutter.package_name }}.segmentation.transforms import paste
 # ~ endif
 from {{ cookiecutter.package_name }}.settings.check_settings import check
 from {{ cookiecutter.package_name }}.settings.schema import Settings

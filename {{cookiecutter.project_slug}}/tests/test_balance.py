@@ -1,8 +1,7 @@
 import torch
 
-from {{ cookiecutter.package_name }}.data.balance import image_weights
 from {{ cookiecutter.package_name }}.data.datamodule import DataModule
-from {{ cookiecutter.package_name }}.data.sampler import TrainingSampler
+from {{ cookiecutter.package_name }}.data.sampler import TrainingSampler, image_weights
 from {{ cookiecutter.package_name }}.settings.check_settings import check
 from {{ cookiecutter.package_name }}.settings.schema import Settings
 from {{ cookiecutter.package_name }}.task import build_datasets

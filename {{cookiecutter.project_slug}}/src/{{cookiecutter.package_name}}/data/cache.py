@@ -35,8 +35,7 @@ def cache_images(datasets: Datasets, settings: Settings) -> None:
     sides = [math.ceil(side / math.sqrt(data.augment.crop_scale)) for side in data.input_size]
     fit = "letterbox" if data.fit == "letterbox" else "crop"
     larger = data.model_copy(update={"image_size": tuple(sides), "fit": fit})
-    for split, fitted in ((datasets.train, larger), (datasets.val, data)):
-        dataset: Any = split
+    for dataset, fitted in ((datasets.train, larger), (datasets.val, data)):
         dataset.images = CachedImages(dataset.images, data.cache_folder, fitted)
 
 

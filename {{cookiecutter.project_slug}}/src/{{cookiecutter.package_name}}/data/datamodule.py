@@ -4,18 +4,21 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Protocol, cast
+# ~ if cookiecutter.scope == "complete"
+from multiprocessing.reduction import ForkingPickler
+# ~ endif
+from typing import Any
 
 import torch
 from lightning.pytorch import LightningDataModule, Trainer
 from torch import Tensor, distributed
-from torch.utils.data import DataLoader, Dataset
+# ~ if cookiecutter.scope == "complete"
+from torch.multiprocessing.reductions import reduce_tensor
+# ~ endif
+from torch.utils.data import DataLoader
 
 from ..errors import UsageError
 from ..settings.schema import LoaderSettings
-# ~ if cookiecutter.scope == "complete"
-from .fast_loader import FastLoader, send_small_tensors_by_value
-# ~ endif
 from .images import Unreadable, UnreadableImageError
 from .reading_summary import Reading
 from .sampler import SeededSamples, TrainingSampler
@@ -24,23 +27,13 @@ MAX_WORKERS = 8
 CHECKED = 8  # images of val and of test that are read before training
 
 
-class SizedDataset(Protocol):
-    """The interface of a map-style data set that applies ``transform`` to each sample."""
-
-    transform: Callable[..., Any]
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int) -> Any: ...
-
-
 @dataclass(frozen=True)
 class Datasets:
     """The three splits of the data, their class names, and the function that collates a batch."""
 
-    train: SizedDataset
-    val: SizedDataset
-    test: SizedDataset
+    train: Any  # map-style data sets that apply ``transform`` to the images of ``paths``
+    val: Any
+    test: Any
     classes: Sequence[str]
     collate: Callable[[list[Any]], Any]
     # ~ if cookiecutter.scope == "complete" and cookiecutter.task != "segmentation"
@@ -49,6 +42,47 @@ class Datasets:
     reading: Reading = field(default_factory=Reading)  # what was read, and what was left out
 
 
+# ~ if cookiecutter.scope == "complete"
+SMALL = 64 * 1024  # tensors of at most so many bytes are sent within the message of their batch
+
+
+class FastLoader(DataLoader[Any]):
+    """A data loader whose workers can load the first batches of an epoch before it starts."""
+
+    prepared: tuple[int, Any] | None = None  # an epoch, and the iterator over its batches
+
+    def prepare(self, epoch: int) -> None:
+        """Let the workers fill their queue for an epoch; the epoch of the sampler is unchanged."""
+        sampler = self.sampler
+        if self.num_workers and isinstance(sampler, TrainingSampler):
+            current = sampler.epoch, sampler.used_images
+            sampler.set_epoch(epoch)
+            self.prepared = epoch, super().__iter__()
+            sampler.epoch, sampler.used_images = current
+
+    def __iter__(self) -> Any:
+        """Return an iterator over the batches of the current epoch of the sampler."""
+        prepared, self.prepared = self.prepared, None
+        if prepared is not None and prepared[0] == getattr(self.sampler, "epoch", None):
+            return prepared[1]
+        return super().__iter__()
+
+
+def send_small_tensors_by_value(_: int) -> None:
+    """Let this worker process send small tensors within the message of their batch.
+
+    Otherwise, each is a file of shared memory, which the training process has to ask for.
+    """
+
+    def reduce(tensor: Tensor) -> Any:
+        if tensor.nbytes > SMALL or tensor.dtype == torch.bfloat16:  # NumPy lacks bfloat16
+            return reduce_tensor(tensor)  # type: ignore[no-untyped-call]
+        return torch.from_numpy, (tensor.numpy(),)
+
+    ForkingPickler.register(Tensor, reduce)
+
+
+# ~ endif
 class DataModule(LightningDataModule):
     """Data loaders for training, validation and test; training depends on ``seed``."""
 
@@ -66,7 +100,7 @@ class DataModule(LightningDataModule):
     def sampler(self) -> TrainingSampler:
         """The sampler of the training split, for the processes of the trainer if it is attached."""
         {{ "sampler =" if cookiecutter.scope == "complete" and cookiecutter.task != "segmentation" else "return" }} TrainingSampler(
-            cast("Dataset[Any]", self.datasets.train),
+            self.datasets.train,
             self.settings.batch_size,
             self.seed,
             world_size=self.trainer.world_size if self.trainer else 1,
@@ -79,11 +113,7 @@ class DataModule(LightningDataModule):
 
         # ~ endif
     def check_samples(self) -> None:
-        """Read a few images of val and test: an error that all share is reported before training.
-
-        Raises:
-            UsageError: if an image is unreadable without ``skip_unreadable``, or all are.
-        """
+        """Read a few images of val and test, to report an error that all share before training."""
         for dataset in (self.datasets.val, self.datasets.test):
             count, readable = min(CHECKED, len(dataset)), False
             for index in torch.linspace(0, len(dataset) - 1, count).long().tolist():
@@ -111,14 +141,12 @@ class DataModule(LightningDataModule):
         """Return a loader of the test split in order."""
         return self.loader(self.datasets.test)
 
-    def loader(
-        self, dataset: SizedDataset | SeededSamples, sampler: TrainingSampler | None = None
-    ) -> DataLoader[Any]:
+    def loader(self, dataset: Any, sampler: TrainingSampler | None = None) -> DataLoader[Any]:
         """Build a data loader with the settings of ``loader``, in order without a sampler."""
         given = self.settings.workers
         workers = min(usable_cpus(), MAX_WORKERS) if given == "auto" else int(given)
         return {{ "FastLoader" if cookiecutter.scope == "complete" else "DataLoader" }}(
-            cast("Dataset[Any]", dataset),
+            dataset,
             batch_size=sampler.batch_size if sampler else self.settings.batch_size,
             sampler=sampler,
             num_workers=workers,
@@ -149,11 +177,7 @@ class DataModule(LightningDataModule):
         self.unreadable.update(state_dict["unreadable"])
 
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """Record the unreadable images of a batch.
-
-        Raises:
-            UsageError: if an image is unreadable without ``skip_unreadable``, or if all images are.
-        """
+        """Record the unreadable images of a batch, or report the first one as an error."""
         for path, reason in batch.unreadable:
             if not self.skip_unreadable:
                 raise UnreadableImageError(path, reason)
@@ -169,8 +193,8 @@ class DataModule(LightningDataModule):
 def counted_images(positions: Tensor, trainer: Trainer) -> Tensor:
     """Return which images of a batch this process measures, bool [B], so that none counts twice.
 
-    Lightning's sampler gives image ``i`` to process ``i % world_size``. It repeats the first images
-    where a process would otherwise get fewer. ``positions``, int64 [B], are indices of the data.
+    Lightning's sampler gives the image of position ``i`` to process ``i % world_size``, and repeats
+    the first images where a process would otherwise get fewer.
     """
     return positions % trainer.world_size == trainer.global_rank
 

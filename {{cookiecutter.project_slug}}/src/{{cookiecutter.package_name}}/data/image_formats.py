@@ -19,10 +19,7 @@ SIGNED = 2  # the value of SAMPLE_FORMAT for numbers with a sign
 UNREADABLE = (OSError, RuntimeError, SyntaxError, ValueError)  # errors of decoders
 # ~ if cookiecutter.scope == "complete"
 SEPARATED = 5  # the value of PHOTOMETRIC for CMYK
-INKS = (
-    "its channels are the inks of a print (CMYK), not measured values: convert it to RGB, with "
-    "opacity for data.channels=4; if they are measured, save them as a NumPy file"
-)
+INKS = "its channels are the inks of a print (CMYK): convert it to RGB, or save a NumPy file"
 # ~ endif
 TOLERANCE = 0.01  # floats from 0 to 1 may exceed these bounds by this much, and are cut off
 with suppress(ImportError):  # an optional package

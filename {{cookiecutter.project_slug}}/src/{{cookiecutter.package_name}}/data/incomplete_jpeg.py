@@ -1,7 +1,6 @@
 """Recognise JPEG files that end early although they have an end marker.
 
-Decoders raise nothing for such a file: the missing part becomes grey, or the whole image is blurred
-if the file is progressive.
+Decoders raise nothing: the missing part becomes grey, or a progressive image is blurred.
 """
 
 import io

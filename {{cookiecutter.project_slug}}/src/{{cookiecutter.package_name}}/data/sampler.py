@@ -5,19 +5,42 @@ often the training was started.
 """
 
 import math
+# ~ if cookiecutter.scope == "complete" and cookiecutter.task != "segmentation"
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
+from hashlib import blake2b
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, DistributedSampler
+
+MAX_EPOCHS = 1 << 20  # more than any training run has
+
+
+def image_weights(labels: Iterable[Collection[int]], balance: float) -> Tensor | None:
+    """Return the weight with which each training image is drawn, float64 [images].
+
+    The weight of a class is ``f ** -balance``, where ``f`` is the fraction of the images that have
+    the class: with 1, classes are drawn equally often; with 0, the result is None. An image has the
+    weight of its rarest class, or without objects that of the most frequent class.
+    """
+    if not balance:
+        return None
+    images = [set(present) for present in labels]
+    counts = Counter(label for present in images for label in present)
+    weights = {label: (count / len(images)) ** -balance for label, count in counts.items()}
+    smallest = min(weights.values(), default=1.0)
+    values = [max((weights[label] for label in present), default=smallest) for present in images]
+    return torch.tensor(values, dtype=torch.float64)
+
+
+# ~ else
 from collections.abc import Iterator
 from hashlib import blake2b
 from typing import Any
 
 import torch
-# ~ if cookiecutter.scope == "complete" and cookiecutter.task != "segmentation"
-from torch import Tensor
-from torch.utils.data import Dataset, DistributedSampler
-
-from .balance import draw_keys
-
-
-# ~ else
 from torch.utils.data import Dataset, DistributedSampler
 
 
@@ -87,7 +110,15 @@ class TrainingSampler(DistributedSampler[int]):
         keys = [self.epoch * self.size + index for index in order]
         # ~ if cookiecutter.scope == "complete" and cookiecutter.task != "segmentation"
         if self.weights is not None:
-            keys = draw_keys(self.weights, self.images_per_epoch, self.epoch, generator)
+            keys, times = [], Counter[int]()
+            drawn = torch.multinomial(
+                self.weights, self.images_per_epoch, replacement=True, generator=generator
+            )
+            for index in drawn.tolist():
+                # An image that is drawn again is transformed differently: its key stands for an
+                # epoch that is never trained.
+                keys.append((self.epoch + times[index] * MAX_EPOCHS) * self.size + index)
+                times[index] += 1
         # ~ endif
         end = self.images_per_epoch - self.images_per_batch + 1
         for start in range({{ "self.used_images" if cookiecutter.scope == "complete" else "0" }}, end, self.images_per_batch):

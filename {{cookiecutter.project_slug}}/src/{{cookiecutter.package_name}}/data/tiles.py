@@ -54,24 +54,15 @@ class TiledImages:
     The last decoded file stays in memory, since the tiles of a file follow one another when images
     are read in order.
 
-    Attributes:
-        files: int64 [tiles], the index of the file of each tile.
-        tiles: int64 [tiles, 4], the ``Tile`` of each.
-        sizes: int64 [files, 2], height and width of each file; 0, 0 if it is unreadable.
-        paths: the path of the file of each tile.
-        names: the path, with the left and the top of the tile if the file has several.
+    Args:
+        images: a sequence of ``DecodedImage``, whose attribute ``paths`` lists the image files.
+        side: the height and width of a tile in pixels.
+        sizes: the height and width of each file; 0, 0 if they must be read from its header.
     """
 
     def __init__(
         self, images: Any, side: int, sizes: Sequence[tuple[int, int]] | None = None
     ) -> None:
-        """Divide images into tiles of ``side`` pixels.
-
-        Args:
-            images: a sequence of ``DecodedImage``, whose attribute ``paths`` lists the image files.
-            side: the height and width of a tile in pixels.
-            sizes: the height and width of each file; 0, 0 if they must be read from its header.
-        """
         self.images = images
         places, names, read = [], [], []
         for file, path in enumerate(images.paths):
@@ -86,9 +77,9 @@ class TiledImages:
             names += [f"{path} ({tile.left},{tile.top})" if several else path for tile in tiles]
         # Arrays instead of lists of objects, so that worker processes share their memory.
         numbers = np.array(places, dtype=np.int64).reshape(-1, 5)
-        self.files, self.tiles = numbers[:, 0], numbers[:, 1:]
-        self.sizes = np.array(read, dtype=np.int64).reshape(-1, 2)
-        self.paths, self.names = images.paths[self.files], np.array(names)
+        self.files, self.tiles = numbers[:, 0], numbers[:, 1:]  # index of the file; a ``Tile`` each
+        self.sizes = np.array(read, dtype=np.int64).reshape(-1, 2)  # of each file
+        self.paths, self.names = images.paths[self.files], np.array(names)  # of each tile
         self._last: tuple[int, DecodedImage] | None = None
 
     def __len__(self) -> int:
