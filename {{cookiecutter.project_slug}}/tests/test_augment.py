@@ -8,18 +8,18 @@ from torchvision.transforms import v2
 # ~ if cookiecutter.task == "classification"
 from {{ cookiecutter.package_name }}.classification.dataset import build_datasets
 # ~ endif
-from {{ cookiecutter.package_name }}.data.augment import Erase, Noise, random_steps
+from {{ cookiecutter.package_name }}.data.augment import add_noise, random_steps
 # ~ if cookiecutter.task != "classification"
 from {{ cookiecutter.package_name }}.data.sampler import SeededSamples
 # ~ endif
 # ~ if cookiecutter.task == "detection"
 from {{ cookiecutter.package_name }}.detection.boxes import Target
 from {{ cookiecutter.package_name }}.detection.dataset import build_datasets
-from {{ cookiecutter.package_name }}.detection.mosaic import join
+from {{ cookiecutter.package_name }}.detection.transforms import join
 # ~ elif cookiecutter.task == "segmentation"
-from {{ cookiecutter.package_name }}.segmentation.copy_paste import paste
 from {{ cookiecutter.package_name }}.segmentation.dataset import build_datasets
 from {{ cookiecutter.package_name }}.segmentation.masks import IGNORE_INDEX
+from {{ cookiecutter.package_name }}.segmentation.transforms import paste
 # ~ endif
 from {{ cookiecutter.package_name }}.settings.check_settings import check
 from {{ cookiecutter.package_name }}.settings.schema import Settings
@@ -74,7 +74,7 @@ def test_noise_has_at_most_its_standard_deviation():
     deviations = []
     for seed in range(20):
         torch.manual_seed(seed)
-        deviations.append(Noise(0.1)(image).float().std().item())
+        deviations.append(add_noise(image, 0.1).float().std().item())
     assert 20 < max(deviations) < 26.5
     assert min(deviations) < 10
 
@@ -214,8 +214,7 @@ def test_joined_images_depend_on_seed_epoch_and_image_only(workplace):
 # ~ endif
 def test_a_rectangle_is_erased_and_the_rest_stays():
     image = torch.randint(0, 100, (3, 40, 40), dtype=torch.uint8)
-    torch.manual_seed(1)
-    erased = Erase(1.0)(image)
+    erased = changed(image, "data.augment.erase=1", seed=1)
     grey = (erased == 128).all(dim=0)
     rows, columns = grey.any(dim=1).sum(), grey.any(dim=0).sum()
     assert grey.sum() == rows * columns

@@ -3,9 +3,8 @@ import torch
 # ~ if cookiecutter.task == "classification"
 from {{ cookiecutter.package_name }}.classification.dataset import build_datasets
 # ~ endif
-from {{ cookiecutter.package_name }}.data.balance import image_weights
 from {{ cookiecutter.package_name }}.data.datamodule import DataModule
-from {{ cookiecutter.package_name }}.data.sampler import TrainingSampler
+from {{ cookiecutter.package_name }}.data.sampler import TrainingSampler, image_weights
 # ~ if cookiecutter.task == "detection"
 from {{ cookiecutter.package_name }}.detection.dataset import build_datasets
 # ~ endif

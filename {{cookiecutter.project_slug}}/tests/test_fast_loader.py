@@ -8,7 +8,7 @@ from {{ cookiecutter.package_name }}.classification.module import (
     ClassificationModule as TaskModule,
 )
 # ~ endif
-from {{ cookiecutter.package_name }}.data import fast_loader
+from {{ cookiecutter.package_name }}.data import datamodule
 from {{ cookiecutter.package_name }}.data.datamodule import DataModule
 # ~ if cookiecutter.task != "classification"
 from {{ cookiecutter.package_name }}.{{ cookiecutter.task }}.dataset import build_datasets
@@ -48,7 +48,7 @@ def test_workers_load_an_epoch_before_it_starts(workplace):
 
 def test_a_training_prepares_each_epoch_but_the_first_before_validation(train, monkeypatch):
     calls = []
-    monkeypatch.setattr(fast_loader.FastLoader, "prepare", lambda _, epoch: calls.append(epoch))
+    monkeypatch.setattr(datamodule.FastLoader, "prepare", lambda _, epoch: calls.append(epoch))
     monkeypatch.setattr(
         TaskModule, "on_validation_start", lambda _: calls.append("validation"), raising=False
     )
@@ -57,7 +57,7 @@ def test_a_training_prepares_each_epoch_but_the_first_before_validation(train, m
 
 
 def test_workers_send_small_tensors_within_the_message_of_their_batch(workplace, monkeypatch):
-    monkeypatch.setattr(fast_loader, "SMALL", 1000)  # bytes
+    monkeypatch.setattr(datamodule, "SMALL", 1000)  # bytes
     settings = check(composed(*SMALL, *SHAPES, "loader.workers=1"), Settings)
     datasets = build_datasets(settings.data)
     sent, own = (

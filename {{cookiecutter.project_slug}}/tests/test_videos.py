@@ -10,8 +10,7 @@ import torch
 from PIL import Image
 
 from {{ cookiecutter.package_name }}.data.videos import (
-    count_frames,
-    frames_per_second,
+    count_and_rate,
     read_frames,
     write_video,
 )
@@ -36,7 +35,7 @@ def clip(tmp_path):
 
 
 def test_a_video_is_read_as_it_was_written(clip):
-    assert (count_frames(clip, LIMIT), frames_per_second(clip, LIMIT)) == (FRAMES, 10)
+    assert count_and_rate(clip, LIMIT) == (FRAMES, 10)
     frames = list(read_frames(clip, LIMIT))
     assert len(frames) == FRAMES
     assert frames[0].shape == (3, 120, 160)  # H.264 needs even sides
@@ -75,7 +74,7 @@ def test_a_file_that_is_no_video_is_named(tmp_path, content):
 
 
 def test_a_video_of_larger_frames_than_the_limit_is_refused(clip):
-    for read in (read_frames, count_frames, frames_per_second):
+    for read in (read_frames, count_and_rate):
         with pytest.raises(UsageError, match=r"clip\.mp4 cannot be read: its frames are larger"):
             list(read(clip, LIMIT - 1))
 

@@ -10,9 +10,6 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-# ~ if cookiecutter.scope == "complete"
-from ..data.balance import image_weights
-# ~ endif
 from ..data.datamodule import Datasets
 # ~ if cookiecutter.scope == "complete"
 from ..data.images import ImageFiles, Unreadable, UnreadableImageError
@@ -21,6 +18,9 @@ from ..data.images import Unreadable, UnreadableImageError, read_image
 # ~ endif
 from ..data.reading_summary import Reading
 from ..data.resize import Fit
+# ~ if cookiecutter.scope == "complete"
+from ..data.sampler import image_weights
+# ~ endif
 from ..data.split import with_splits
 # ~ if cookiecutter.scope == "complete"
 from ..settings.classification import CsvSettings, DataSettings, has_several_labels

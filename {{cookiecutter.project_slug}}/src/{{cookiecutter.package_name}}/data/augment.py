@@ -1,5 +1,7 @@
 """Random changes of training images."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -7,14 +9,9 @@ from torch import Tensor, nn
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-# ~ if cookiecutter.task == "classification"
 from ..settings.data import AugmentSettings
 from .resize import GREY
 
-# ~ else
-from ..settings.data import AugmentSettings
-
-# ~ endif
 BLUR = (0.3, 2.0)  # standard deviation of the blur in pixels
 ERASED = (0.02, 0.2)  # area of the erased rectangle, as a fraction of the image
 
@@ -24,14 +21,9 @@ def random_steps(augment: AugmentSettings, channels: int) -> list[nn.Module]:
 
     They draw random numbers from PyTorch only. A flip moves the targets with the image; all other
     transforms leave the targets as they are.
-
-    Args:
-        augment: the settings.
-        # ~ if cookiecutter.task == "classification"
-        channels: the number of channels of the images; the policy is applied only if it is 3.
-        # ~ else
-        channels: the number of channels of the images; the saturation is changed only if it is 3.
-        # ~ endif
+    # ~ if cookiecutter.task == "classification"
+    The policy is applied to images of three channels only.
+    # ~ endif
     """
     steps: list[nn.Module] = []
     # ~ if cookiecutter.task == "classification"
@@ -53,59 +45,35 @@ def random_steps(augment: AugmentSettings, channels: int) -> list[nn.Module]:
     if augment.blur:
         steps.append(v2.RandomApply([v2.GaussianBlur(9, BLUR)], augment.blur))
     if augment.noise:
-        steps.append(Noise(augment.noise))
+        steps.append(OnImage(partial(add_noise, strength=augment.noise)))
     if augment.erase:
-        steps.append(Erase(augment.erase))
+        steps.append(OnImage(v2.RandomErasing(augment.erase, scale=ERASED, value=GREY)))
     return steps
 
 
-class Noise(nn.Module):
-    """Add Gaussian noise whose strength is drawn for each image.
+class OnImage(nn.Module):
+    """Apply a function to an image, uint8 [C, H, W], and leave its targets as they are."""
 
-    Args:
-        strength: the largest standard deviation, as a fraction of the range of values.
-    """
-
-    def __init__(self, strength: float) -> None:
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
-        self.strength = strength
+        self.function = function
 
     def forward(self, image: Tensor, *targets: Any) -> Any:
-        """Change an image, uint8 [C, H, W]; return the targets, if there are any, unchanged."""
-        noise = torch.randn(image.shape) * (255 * self.strength * torch.rand(()))
-        changed = (image.as_subclass(Tensor) + noise).round().clamp(0, 255).to(torch.uint8)
-        changed = tv_tensors.wrap(changed, like=image)
+        """Return the changed image, with the targets if there are any."""
+        changed = tv_tensors.wrap(self.function(image.as_subclass(Tensor)), like=image)
         return (changed, *targets) if targets else changed
 
 
-class Erase(nn.Module):
-    """Replace a random rectangle of the image by grey, with a probability."""
-
-    def __init__(self, probability: float) -> None:
-        super().__init__()
-        self.erasing = v2.RandomErasing(probability, scale=ERASED, value=128)
-
-    def forward(self, image: Tensor, *targets: Any) -> Any:
-        """Change an image, uint8 [C, H, W]; return the targets, if there are any, unchanged."""
-        changed = tv_tensors.wrap(self.erasing(image.as_subclass(Tensor)), like=image)
-        return (changed, *targets) if targets else changed
+def add_noise(image: Tensor, strength: float) -> Tensor:
+    """Add Gaussian noise of a random standard deviation, at most ``255 * strength``."""
+    noise = torch.randn(image.shape) * (255 * strength * torch.rand(()))
+    return (image + noise).round().clamp(0, 255).to(torch.uint8)
 
 
 def color_jitter(strength: float, channels: int) -> nn.Module:
-    """Return torchvision's ``ColorJitter``, in a form for images with other channels than RGB."""
+    """Return ``v2.ColorJitter``; if not three, the channels are changed like grey images."""
     jitter: nn.Module = v2.ColorJitter(brightness=strength, contrast=strength, saturation=strength)
-    return jitter if channels == 3 else _JitterOfPlanes(jitter)
-
-
-class _JitterOfPlanes(nn.Module):
-    """Change brightness and contrast by the same factor in each channel, as in a grey image."""
-
-    def __init__(self, jitter: nn.Module) -> None:
-        super().__init__()
-        self.jitter = jitter
-
-    def forward(self, image: Tensor, *targets: Any) -> Any:
-        """Change an image, uint8 [C, H, W]; return the targets, if there are any, unchanged."""
-        planes = self.jitter(image.as_subclass(Tensor)[:, None])[:, 0]
-        changed = tv_tensors.wrap(planes, like=image)
-        return (changed, *targets) if targets else changed
+    if channels == 3:
+        return jitter
+    planes = [partial(torch.unsqueeze, dim=1), jitter, partial(torch.squeeze, dim=1)]
+    return OnImage(v2.Compose(planes))

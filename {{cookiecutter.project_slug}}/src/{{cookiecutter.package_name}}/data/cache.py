@@ -35,8 +35,7 @@ def cache_images(datasets: Datasets, settings: Settings) -> None:
     sides = [math.ceil(side / math.sqrt(data.augment.crop_scale)) for side in data.input_size]
     fit = "letterbox" if data.fit == "letterbox" else "crop"
     larger = data.model_copy(update={"image_size": tuple(sides), "fit": fit})
-    for split, fitted in ((datasets.train, larger), (datasets.val, data)):
-        dataset: Any = split
+    for dataset, fitted in ((datasets.train, larger), (datasets.val, data)):
         dataset.images = CachedImages(dataset.images, data.cache_folder, fitted)
 
 
@@ -48,17 +47,9 @@ class CachedImages:
     """
 
     def __init__(self, images: Any, folder: Path, settings: DataFolder) -> None:
-        """Wrap the images of a data set.
-
-        Args:
-            images: a sequence of ``DecodedImage`` with a method ``source``, such as ``ImageFiles``.
-            folder: the cache folder, which is created when the first image is stored.
-            settings: the ``image_size`` and the ``fit`` that images are stored for.
-        """
-        self.images = images
+        self.images = images  # a sequence of DecodedImage with a method ``source``
         self.folder = folder
-        self.settings = settings
-        self.pixels = images.pixels
+        self.settings = settings  # whose image_size and fit the images are stored for
 
     def __len__(self) -> int:
         return len(self.images)
@@ -82,8 +73,8 @@ class CachedImages:
 
     def _path(self, index: int) -> Path:
         """Return the path of a cached image; it depends on the source files and the stored size."""
-        fit = (self.settings.input_size, self.settings.fit)
-        stored = (VERSION, *fit, self.pixels.channels, self.pixels.value_range)
+        data = self.settings
+        stored = (VERSION, data.input_size, data.fit, data.channels, data.value_range)
         files, record = self.images.source(index)
         digest = hashlib.sha256(repr((stored, record)).encode())
         for file in files:
@@ -114,19 +105,12 @@ def write_decoded(decoded: DecodedImage, path: Path) -> None:
 
 
 def read_decoded(path: Path) -> DecodedImage:
-    """Read an image that ``write_decoded`` has written.
-
-    Raises:
-        OSError: if there is no such file.
-        ValueError: if the file is empty or truncated.
-    """
+    """Read what ``write_decoded`` has written; a truncated file raises a ``ValueError``."""
     content = np.fromfile(path, dtype=np.uint8)
     channels, height, width, *size = content[:HEADER_BYTES].view(np.int32).tolist()
-    length, area = len(content) - HEADER_BYTES, height * width
-    if not 0 < channels * area <= length or length % area:
+    pixels, area = torch.from_numpy(content[HEADER_BYTES:]), height * width
+    if not 0 < channels * area <= len(pixels) or len(pixels) % area:
         raise ValueError(f"{path} is truncated")
-    # Each part after the image has a single channel.
-    values, pixels = channels * height * width, torch.from_numpy(content[HEADER_BYTES:])
-    image = pixels[:values].view(height, width, channels).permute(2, 0, 1)
-    aligned = pixels[values:].view(-1, 1, height, width).unbind()
+    image = pixels[: channels * area].view(height, width, channels).permute(2, 0, 1)
+    aligned = pixels[channels * area :].view(-1, 1, height, width)  # of a single channel each
     return DecodedImage((image, *aligned), (size[0], size[1]))

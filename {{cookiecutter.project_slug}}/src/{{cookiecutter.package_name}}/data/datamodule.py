@@ -7,19 +7,22 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Protocol, cast
+# ~ if cookiecutter.scope == "complete"
+from multiprocessing.reduction import ForkingPickler
+# ~ endif
+from typing import Any
 
 import torch
 from lightning.pytorch import LightningDataModule, Trainer
 from rich.progress import track
 from torch import Tensor, distributed
-from torch.utils.data import ConcatDataset, DataLoader, Dataset
+# ~ if cookiecutter.scope == "complete"
+from torch.multiprocessing.reductions import reduce_tensor
+# ~ endif
+from torch.utils.data import ConcatDataset, DataLoader
 
 from ..errors import UsageError
 from ..settings.schema import LoaderSettings
-# ~ if cookiecutter.scope == "complete"
-from .fast_loader import FastLoader, send_small_tensors_by_value
-# ~ endif
 from .images import Unreadable, UnreadableImageError
 from .reading_summary import Reading
 from .sampler import SeededSamples, TrainingSampler
@@ -29,34 +32,62 @@ MAX_WORKERS = 8
 CHECK_SECONDS = 20.0  # for reading the images before training
 
 
-class SizedDataset(Protocol):
-    """The interface of a map-style data set that applies ``transform`` to each sample."""
-
-    transform: Callable[..., Any]
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int) -> Any: ...
-
-
 @dataclass(frozen=True)
 class Datasets:
-    """The three splits of the data, their class names, and the function that collates a batch.
+    """The three splits of the data, their class names, and the function that collates a batch."""
 
-    ``reading`` says how much of the data was read, and how much was left out for which reason.
-    """
-
-    train: SizedDataset
-    val: SizedDataset
-    test: SizedDataset
+    train: Any  # map-style data sets that apply ``transform`` to the images of ``paths``
+    val: Any
+    test: Any
     classes: Sequence[str]
     collate: Callable[[list[Any]], Any]
     # ~ if cookiecutter.scope == "complete" and cookiecutter.task != "segmentation"
     weights: Tensor | None = None  # float64 [training images], see ``image_weights``
     # ~ endif
-    reading: Reading = field(default_factory=Reading)
+    reading: Reading = field(default_factory=Reading)  # what was read, and what was left out
 
 
+# ~ if cookiecutter.scope == "complete"
+SMALL = 64 * 1024  # tensors of at most so many bytes are sent within the message of their batch
+
+
+class FastLoader(DataLoader[Any]):
+    """A data loader whose workers can load the first batches of an epoch before it starts."""
+
+    prepared: tuple[int, Any] | None = None  # an epoch, and the iterator over its batches
+
+    def prepare(self, epoch: int) -> None:
+        """Let the workers fill their queue for an epoch; the epoch of the sampler is unchanged."""
+        sampler = self.sampler
+        if self.num_workers and isinstance(sampler, TrainingSampler):
+            current = sampler.epoch, sampler.used_images
+            sampler.set_epoch(epoch)
+            self.prepared = epoch, super().__iter__()
+            sampler.epoch, sampler.used_images = current
+
+    def __iter__(self) -> Any:
+        """Return an iterator over the batches of the current epoch of the sampler."""
+        prepared, self.prepared = self.prepared, None
+        if prepared is not None and prepared[0] == getattr(self.sampler, "epoch", None):
+            return prepared[1]
+        return super().__iter__()
+
+
+def send_small_tensors_by_value(_: int) -> None:
+    """Let this worker process send small tensors within the message of their batch.
+
+    Otherwise, each is a file of shared memory, which the training process has to ask for.
+    """
+
+    def reduce(tensor: Tensor) -> Any:
+        if tensor.nbytes > SMALL or tensor.dtype == torch.bfloat16:  # NumPy lacks bfloat16
+            return reduce_tensor(tensor)  # type: ignore[no-untyped-call]
+        return torch.from_numpy, (tensor.numpy(),)
+
+    ForkingPickler.register(Tensor, reduce)
+
+
+# ~ endif
 class DataModule(LightningDataModule):
     """Data loaders for training, validation and test; training depends on ``seed``."""
 
@@ -73,25 +104,17 @@ class DataModule(LightningDataModule):
     @cached_property
     def sampler(self) -> TrainingSampler:
         """The sampler of the training split, for the processes of the trainer if it is attached."""
-        # ~ if cookiecutter.scope == "complete" and cookiecutter.task != "segmentation"
-        sampler = TrainingSampler(
-            cast("Dataset[Any]", self.datasets.train),
+        {{ "sampler =" if cookiecutter.scope == "complete" and cookiecutter.task != "segmentation" else "return" }} TrainingSampler(
+            self.datasets.train,
             self.settings.batch_size,
             self.seed,
             world_size=self.trainer.world_size if self.trainer else 1,
             rank=self.trainer.global_rank if self.trainer else 0,
         )
+
+        # ~ if cookiecutter.scope == "complete" and cookiecutter.task != "segmentation"
         sampler.weights = self.datasets.weights
         return sampler
-
-        # ~ else
-        return TrainingSampler(
-            cast("Dataset[Any]", self.datasets.train),
-            self.settings.batch_size,
-            self.seed,
-            world_size=self.trainer.world_size if self.trainer else 1,
-            rank=self.trainer.global_rank if self.trainer else 0,
-        )
 
         # ~ endif
 
@@ -136,8 +159,7 @@ class DataModule(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Return a loader of the training split, shuffled; an incomplete last batch is dropped."""
-        samples = SeededSamples(self.datasets.train, self.seed)
-        return self.loader(samples, self.sampler)
+        return self.loader(SeededSamples(self.datasets.train, self.seed), self.sampler)
 
     def val_dataloader(self) -> DataLoader[Any]:
         """Return a loader of the validation split in order."""
@@ -147,29 +169,24 @@ class DataModule(LightningDataModule):
         """Return a loader of the test split in order."""
         return self.loader(self.datasets.test)
 
-    def loader(
-        self, dataset: SizedDataset | SeededSamples, sampler: TrainingSampler | None = None
-    ) -> DataLoader[Any]:
+    def loader(self, dataset: Any, sampler: TrainingSampler | None = None) -> DataLoader[Any]:
         """Build a data loader with the settings of ``loader``, in order without a sampler."""
         given = self.settings.workers
         workers = min(usable_cpus(), MAX_WORKERS) if given == "auto" else int(given)
-        samples = cast("Dataset[Any]", dataset)
-        arguments: dict[str, Any] = {
-            "batch_size": sampler.batch_size if sampler else self.settings.batch_size,
-            "sampler": sampler,
-            "num_workers": workers,
-            "collate_fn": self.datasets.collate,
-            "pin_memory": torch.cuda.is_available(),
-            "persistent_workers": workers > 0,
-            "prefetch_factor": 4 if workers else None,
-        }
-        # ~ if cookiecutter.scope == "complete"
-        return FastLoader(samples, **arguments, worker_init_fn=send_small_tensors_by_value)
+        return {{ "FastLoader" if cookiecutter.scope == "complete" else "DataLoader" }}(
+            dataset,
+            batch_size=sampler.batch_size if sampler else self.settings.batch_size,
+            sampler=sampler,
+            num_workers=workers,
+            collate_fn=self.datasets.collate,
+            pin_memory=torch.cuda.is_available(),
+            persistent_workers=workers > 0,
+            prefetch_factor=4 if workers else None,
+            # ~ if cookiecutter.scope == "complete"
+            worker_init_fn=send_small_tensors_by_value,
+            # ~ endif
+        )
 
-        # ~ else
-        return DataLoader(samples, **arguments)
-
-    # ~ endif
     def share_unreadable(self) -> None:
         """Give the unreadable images of each process to all, which must all call this method."""
         processes = self.trainer.world_size if self.trainer else 1
@@ -188,11 +205,7 @@ class DataModule(LightningDataModule):
         self.unreadable.update(state_dict["unreadable"])
 
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """Record the unreadable images of a batch.
-
-        Raises:
-            UsageError: if an image is unreadable without ``skip_unreadable``, or if all images are.
-        """
+        """Record the unreadable images of a batch, or report the first one as an error."""
         for path, reason in batch.unreadable:
             if not self.skip_unreadable:
                 raise UnreadableImageError(path, reason)
@@ -206,11 +219,10 @@ class DataModule(LightningDataModule):
 
 
 def counted_images(positions: Tensor, trainer: Trainer) -> Tensor:
-    """Return which images of a batch this process measures, so that no image counts twice.
+    """Return which images of a batch this process measures, bool [B], so that none counts twice.
 
-    Lightning's sampler gives image ``i`` to process ``i % world_size``. It repeats the first images
-    where a process would otherwise get fewer images than other processes. ``positions``, int64 [B],
-    are the indices of the images in the data set; the result is a bool tensor [B].
+    Lightning's sampler gives the image of position ``i`` to process ``i % world_size``, and repeats
+    the first images where a process would otherwise get fewer.
     """
     return positions % trainer.world_size == trainer.global_rank
 

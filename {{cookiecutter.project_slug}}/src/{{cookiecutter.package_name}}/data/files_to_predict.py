@@ -22,11 +22,7 @@ log = logging.getLogger(__name__)
 
 
 def find_sources(source: str) -> list[Path]:
-    """Return the sorted paths of a file, of the files below a folder, or of those of a glob.
-
-    Raises:
-        UsageError: if there is no such file with a known suffix.
-    """
+    """Return the sorted paths of a file, of the files below a folder, or of those of a glob."""
     path = Path(source)
     names: Iterable[str] = [source]
     if path.is_dir():

@@ -1,10 +1,5 @@
-# ~ if cookiecutter.scope == "complete"
-"""Open image files of any format, depth and number of channels, and convert them to 8 bits."""
+"""Open image files of any format and depth, and convert their values to 8 bits."""
 
-# ~ else
-"""Open image files of any format and depth, and convert them to 8 bits."""
-
-# ~ endif
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -24,10 +19,7 @@ SIGNED = 2  # the value of SAMPLE_FORMAT for numbers with a sign
 UNREADABLE = (OSError, RuntimeError, SyntaxError, ValueError)  # errors of decoders
 # ~ if cookiecutter.scope == "complete"
 SEPARATED = 5  # the value of PHOTOMETRIC for CMYK
-INKS = (
-    "its channels are the inks of a print (CMYK), not measured values: convert it to RGB, with "
-    "opacity for data.channels=4; if they are measured, save them as a NumPy file"
-)
+INKS = "its channels are the inks of a print (CMYK): convert it to RGB, or save a NumPy file"
 # ~ endif
 TOLERANCE = 0.01  # floats from 0 to 1 may exceed these bounds by this much, and are cut off
 with suppress(ImportError):  # an optional package
@@ -69,7 +61,10 @@ def opened(path: str, pixels: PixelFormat) -> Iterator[Image.Image | np.ndarray]
             yield _read_tiff(path, pixels)
         elif file.mode.startswith(("I", "F")):  # grey
             values = upright(np.asarray(file)[..., None], shown_orientation(file))
-            yield 65535 - values if _white_is_zero(file) else values
+            if isinstance(file, TiffImageFile) and file.mode.startswith("I;16"):
+                # Pillow inverts only images of 8 bits in which 0 is white.
+                values = 65535 - values if file.tag_v2.get(PHOTOMETRIC) == 0 else values
+            yield values
         elif file.format == "PNG" and png_bits(path) == 16:  # Pillow would drop 8 of them
             image = decode_png(path, mode="UNCHANGED", output_dtype="auto")
             yield image.permute(1, 2, 0).numpy()
@@ -83,12 +78,6 @@ def open_image(path: str) -> Image.Image:
     if isinstance(file, TiffImageFile) and file.tag_v2.get(ORIENTATION) in (5, 6, 7, 8):
         file.filename = ""  # otherwise Pillow exchanges width and height before it maps the pixels
     return file
-
-
-def _white_is_zero(file: Image.Image) -> bool:
-    """Return whether 0 is white in a TIFF file of 16 bits; Pillow inverts only those of 8 bits."""
-    is_grey = file.mode.startswith("I;16")
-    return is_grey and isinstance(file, TiffImageFile) and file.tag_v2.get(PHOTOMETRIC) == 0
 
 
 def _exceeds_pillow(file: TiffImageFile) -> bool:
@@ -139,16 +128,15 @@ def _read_tiff(path: str, pixels: PixelFormat) -> np.ndarray:
             "its channels, pages or bits need the package tifffile: uv sync --extra tiff"
         ) from error
     with tifffile.TiffFile(path) as file:
-        series = file.series[0]
+        series, page = file.series[0], file.pages[0]
         if np.prod(series.shape) > pixels.max_pixels * pixels.channels:
             raise ValueError(f"it is larger than data.max_pixels={pixels.max_pixels} allows")
-        if file.pages[0].photometric == SEPARATED:
+        if page.photometric == SEPARATED:
             raise ValueError(INKS)
         values = _channels_last(series.asarray(), pixels.channels)
-        if values.dtype == np.uint16 and file.pages[0].photometric == 0:  # 0 is white
+        if values.dtype == np.uint16 and page.photometric == 0:  # 0 is white
             values = 65535 - values
-        tag = file.pages[0].tags.get(ORIENTATION)
-    return upright(values, int(tag.value) if tag else 1)
+        return upright(values, int(page.tags.valueof(ORIENTATION, 1)))
 
 
 def _channels_last(values: np.ndarray, channels: int) -> np.ndarray:
@@ -165,7 +153,6 @@ def _channels_last(values: np.ndarray, channels: int) -> np.ndarray:
 
 # ~ else
 def _read_tiff(_path: str, _pixels: PixelFormat) -> np.ndarray:
-    """Refuse a TIFF file that Pillow does not read as it is."""
     raise ValueError(
         "TIFF files with such channels, pages or bits are not supported: save each page as a PNG "
         "file of 8 or 16 bits, in grey or RGB"
@@ -249,8 +236,7 @@ def _bands(image: Image.Image, *, rgb: bool) -> np.ndarray:
     if image.mode in {"1", "P", "PA"}:
         color = "RGBA" if image.has_transparency_data else "RGB"
         image = image.convert("L" if image.mode == "1" else color)
-    values = np.array(image)
-    return values if values.ndim == 3 else values[..., None]
+    return np.atleast_3d(np.array(image))
 
 
 def to_8_bits(values: np.ndarray, value_range: tuple[float, float] | None) -> np.ndarray:
@@ -258,9 +244,6 @@ def to_8_bits(values: np.ndarray, value_range: tuple[float, float] | None) -> np
 
     Bytes stay as they are. Other values are scaled by ``value_range`` and cut off there; without
     it, floats must be from 0 to 1.
-
-    Raises:
-        ValueError: for values that are not numbers, or that need a ``value_range``.
     """
     if values.dtype == np.uint8:
         return values

@@ -17,23 +17,15 @@ from ..errors import UsageError
 from ..settings.data import PixelFormat
 # ~ if cookiecutter.scope == "complete"
 from .fast_jpeg import decode_jpeg_file
-from .image_formats import UNREADABLE, opened, shown_orientation, to_channels
-from .incomplete_jpeg import check_complete
-
-# ~ elif cookiecutter.task != "classification"
-from .image_formats import UNREADABLE, opened, shown_orientation, to_channels
-from .incomplete_jpeg import check_complete
-
-# ~ else
-from .image_formats import UNREADABLE, opened, to_channels
-from .incomplete_jpeg import check_complete
-
 # ~ endif
+from .image_formats import UNREADABLE, opened, {{ "to_channels" if cookiecutter.scope == "essential" and cookiecutter.task == "classification" else "shown_orientation, to_channels" }}
+from .incomplete_jpeg import check_complete
+
 RGB = PixelFormat()
 
 
 class UnreadableImageError(UsageError):
-    """A file of images is missing, damaged or of another kind."""
+    """An image file is missing, damaged or of another kind."""
 
     def __init__(self, path: str, reason: str) -> None:
         reason = reason.partition("\n")[0].rstrip(".")
@@ -60,7 +52,7 @@ class DecodedImage(NamedTuple):
 
 
 class ImageFiles:
-    """A sequence of pictures that are decoded from image files."""
+    """A sequence of ``DecodedImage``, each without further tensors, from image files."""
 
     def __init__(self, paths: np.ndarray, pixels: PixelFormat) -> None:
         self.paths = paths
@@ -85,10 +77,7 @@ class ImageFiles:
 def size_conflict(
     size: tuple[int, int], annotated: tuple[int, int], source: str = "annotations say"
 ) -> str:
-    """Explain that the height and width of a file, as it is shown, are not the annotated ones.
-
-    ``source`` is where these come from, with a verb.
-    """
+    """Explain that the height and width of a file are not those that ``source`` says."""
     shown, expected = (f"{width} x {height}" for height, width in (size, annotated))
     reason = f"it is {shown} pixels, but its {source} {expected}"
     if size == annotated[::-1]:
@@ -102,11 +91,7 @@ def size_conflict(
 # ~ endif
 # ~ if cookiecutter.task != "classification" or cookiecutter.scope == "complete"
 def image_size(path: str | Path, pixels: PixelFormat = RGB) -> tuple[int, int]:
-    """Return the height and width of an image file as it is shown, from its header if possible.
-
-    Raises:
-        UnreadableImageError: as for ``read_image``.
-    """
+    """Return the height and width of an image file as it is shown, from its header if possible."""
     try:
         with opened(str(path), pixels) as image:
             if isinstance(image, np.ndarray):
@@ -127,9 +112,7 @@ def read_image(path: str | Path, pixels: PixelFormat = RGB) -> Tensor:
         makes resizing twice as fast.
 
     Raises:
-        UnreadableImageError: if the file is missing, damaged, not an image, has more than
-            ``max_pixels`` pixels or another number of channels, or values that need a
-            ``value_range``.
+        UnreadableImageError: if the file is damaged, or is not as ``pixels`` says.
     """
     try:
         # ~ if cookiecutter.scope == "complete"

@@ -1,7 +1,6 @@
 """Recognise JPEG files that end early although they have an end marker.
 
-Decoders raise nothing for such a file: the missing part becomes grey, or the whole image is blurred
-if the file is progressive.
+Decoders raise nothing: the missing part becomes grey, or a progressive image is blurred.
 """
 
 import io
@@ -17,11 +16,7 @@ FURTHER_PIXELS = bytes(range(1, 251))  # any bytes without a marker
 
 
 def check_complete(path: str, image: Image.Image) -> None:
-    """Check a JPEG file that was decoded by Pillow.
-
-    Raises:
-        OSError: if it ends early.
-    """
+    """Raise an ``OSError`` if a JPEG file, which Pillow has decoded, ends early."""
     last = image.getpixel((image.width - 1, image.height - 1))
     progressive = image.info.get("progressive", False)
     grey = last in {128, (128, 128, 128), (127, 127, 127, 127)}  # missing pixels of each mode
@@ -50,11 +45,9 @@ def lacks_scans(content: bytes) -> bool:
 
 def lacks_pixels(content: bytes) -> bool:
     """Return whether the decoder would use more data than a JPEG file has."""
-    end = content.rfind(END)
-    return _thumbnail(content) != _thumbnail(content[:end] + FURTHER_PIXELS + content[end:])
-
-
-def _thumbnail(content: bytes) -> bytes:
-    with Image.open(io.BytesIO(content)) as image:
-        image.draft("L", (1, 1))  # a pixel for each block is decoded in less than half of the time
-        return image.tobytes()
+    end, thumbnails = content.rfind(END), []
+    for further in (b"", FURTHER_PIXELS):
+        with Image.open(io.BytesIO(content[:end] + further + content[end:])) as image:
+            image.draft("L", (1, 1))  # a pixel for each block, in less than half of the time
+            thumbnails.append(image.tobytes())
+    return thumbnails[0] != thumbnails[1]

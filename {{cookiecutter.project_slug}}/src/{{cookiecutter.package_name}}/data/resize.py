@@ -4,16 +4,13 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
-# ~ if cookiecutter.task == "detection"
+# ~ if cookiecutter.task != "classification"
 from torch import Tensor
-from torchvision.transforms import RandomResizedCrop
-# ~ elif cookiecutter.task == "segmentation"
-from torch import Tensor
-from torchvision import tv_tensors
-from torchvision.transforms import InterpolationMode, RandomResizedCrop
-# ~ else
-from torchvision.transforms import RandomResizedCrop
 # ~ endif
+# ~ if cookiecutter.task == "segmentation"
+from torchvision import tv_tensors
+# ~ endif
+from torchvision.transforms import {{ "InterpolationMode, " if cookiecutter.task == "segmentation" }}RandomResizedCrop
 from torchvision.transforms.v2 import functional
 
 from ..settings.data import DataFolder
@@ -26,11 +23,7 @@ ASPECTS = (3 / 4, 4 / 3)  # range of the random crop's aspect ratio, relative to
 
 
 class Placement(NamedTuple):
-    """The place of an image in the model input: the image is resized, and then centred there.
-
-    Where the resized image is smaller than the input, the input is padded; where the resized image
-    is larger, its edges are cut off.
-    """
+    """The place of an image in the model input: resized, then centred, and padded or cut off."""
 
     size: tuple[int, int]  # height and width of the model input
     resized: tuple[int, int]  # height and width of the resized image
@@ -60,16 +53,12 @@ class Placement(NamedTuple):
         return functional.pad(part, padding, fill=fill) if any(padding) else part
 
     def to_input(self, points: Tensor) -> Tensor:
-        """Map points from the image to the input, and clip them to the input.
-
-        Args:
-            points: float tensor [N, 4] of x, y, x, y, in relative coordinates (0 to 1).
-        """
+        """Map points from the image to the input: float [N, 4] of x, y, x, y, all from 0 to 1."""
         scale, shift = self._scale_and_shift(points)
         return (points * scale + shift).clamp(0, 1)
 
     def to_image(self, points: Tensor) -> Tensor:
-        """Map points, relative as in ``to_input``, from the input to the image."""
+        """Map points from the input to the image, as ``to_input`` maps them to the input."""
         scale, shift = self._scale_and_shift(points)
         return ((points - shift) / scale).clamp(0, 1)
 
@@ -101,14 +90,10 @@ def place(size: tuple[int, int], settings: DataFolder) -> Placement:
 class Fit(torch.nn.Module):
     """Fit an image and tensors that are aligned with it into the model input.
 
-    With ``random``, a random part of the image takes the place of the whole image in the input, so
-    that objects have about the same shape in training and in validation. For ``fit=crop``, the part
-    has about the shape of the input and fills it.
-
-    Args:
-        settings: its ``image_size``, its ``fit`` and, for random parts, its ``augment.crop_scale``.
-        fill: the padding by the type of a tensor; that of images is grey by default.
-        random: whether to fit a random part unless ``augment.crop_scale`` is 1.
+    With ``random``, a random part of the image, of an area of at least ``augment.crop_scale``,
+    takes the place of the whole image, so that objects have about the same shape in training and in
+    validation. For ``fit=crop``, the part has about the shape of the input and fills it.
+    ``fill`` is the padding by the type of a tensor; that of images is grey by default.
     """
 
     def __init__(

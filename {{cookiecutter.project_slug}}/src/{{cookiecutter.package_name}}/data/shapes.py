@@ -34,17 +34,9 @@ def write_once(
 ) -> Path:
     """Draw a data set below ``root``, unless it exists already, and return its folder.
 
-    The name of the folder is a hash of ``counts`` and ``recipe``, so that each combination has its
-    own folder. The images are drawn in a temporary folder, which is renamed when it is complete.
-
-    Args:
-        root: the parent folder of the data set.
-        counts: number of images by split.
-        recipe: all other values that determine the images; it must be JSON serialisable.
-        write: writes all files into a folder, given the images to draw.
-
-    Raises:
-        UsageError: if ``root`` contains other files, which may be the user's own data.
+    The folder is named by a hash of ``counts``, the number of images by split, and ``recipe``, all
+    other values that determine them. ``write`` writes all files into a temporary folder, which is
+    renamed when it is complete.
     """
     fingerprint = hashlib.sha256(json.dumps([counts, recipe]).encode()).hexdigest()[:8]
     folder = root / fingerprint
@@ -65,12 +57,10 @@ def write_once(
             return folder
         shutil.rmtree(temporary, ignore_errors=True)  # of a process that was killed
         temporary.mkdir()
+        drawn = progress.track(jobs, description=f"Drawing shapes into {folder}")
+        rng = np.random.default_rng
+        images = ((split, index, rng([_SEEDS[split], index])) for split, index in drawn)
         try:
-            drawn = progress.track(jobs, description=f"Drawing shapes into {folder}")
-            images = (
-                (split, index, np.random.default_rng([_SEEDS[split], index]))
-                for split, index in drawn
-            )
             write(temporary, images)
             temporary.rename(folder)
         finally:
@@ -105,8 +95,8 @@ def draw_shapes(
     """Draw up to ``max_shapes`` bright shapes, which may overlap and cross the border.
 
     Returns:
-        An RGB image of this height and width and, for each shape, its class and its visible pixels
-        as bool array [H, W].
+        An RGB image of this height and width and, for each shape, its class and its visible pixels,
+        a bool array [H, W].
     """
     canvas = _noisy(rng, rng.integers(0, 80, size=3), size)
     drawn: list[tuple[str, np.ndarray]] = []

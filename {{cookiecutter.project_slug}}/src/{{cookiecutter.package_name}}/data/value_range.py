@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
@@ -24,19 +24,23 @@ def with_value_range(settings: SettingsT, datasets: Datasets) -> SettingsT:
     """
     if settings.data.value_range is not None:
         return settings
-    train: Any = datasets.train
-    bounds = find_value_range(train.paths, settings.data.pixels)
+    count = len(datasets.train)
+    bounds = find_value_range(datasets.train.paths, settings.data.pixels)
     if bounds is None:
         return settings
     datasets.reading.note(
         f"data.value_range=[{bounds[0]:g},{bounds[1]:g}], as found in "
-        f"{min(MAX_READ, len(train))} of {number_of(len(train), 'training images')}: these values "
+        f"{min(MAX_READ, count)} of {number_of(count, 'training images')}: these values "
         "become 0 and 255, and values beyond them are cut off. Set it if you know better bounds."
     )
     data = settings.data.model_copy(update={"value_range": bounds})
-    for split in (datasets.train, datasets.val, datasets.test):
-        dataset: Any = split
+    for dataset in (datasets.train, datasets.val, datasets.test):
+        # ~ if cookiecutter.task == "classification"
         dataset.images.pixels = data.pixels
+        # ~ else
+        files = getattr(dataset.images, "images", dataset.images)  # the first if these are tiles
+        files.pixels = data.pixels
+        # ~ endif
     return settings.model_copy(update={"data": data})
 
 
@@ -50,13 +54,10 @@ def find_value_range(paths: Sequence[str], pixels: PixelFormat) -> tuple[float, 
     """
     low, high, whole = np.inf, -np.inf, False
     for index in np.linspace(0, len(paths) - 1, min(MAX_READ, len(paths))).astype(int):
-        path = str(paths[index])
-        if path.lower().endswith((".jpg", ".jpeg")):
-            continue
-        with suppress(*UNREADABLE), opened(path, pixels) as values:  # reported by the data loader
-            if not isinstance(values, np.ndarray) or values.dtype == np.uint8:
+        with suppress(*UNREADABLE), opened(str(paths[index]), pixels) as values:
+            if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiu":
                 continue
-            if values.dtype.kind not in "fiu":
+            if values.dtype == np.uint8:
                 continue
             if pixels.channels == 3 and values.shape[2] in {2, 4}:
                 values = values[..., :-1]  # without the opacity  # noqa: PLW2901

@@ -18,28 +18,19 @@ from .images import UnreadableImageError
 VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm"})
 
 
-def count_frames(path: Path, max_pixels: int) -> int | None:
-    """Return the number of frames in the header of a video, or None if the header has none."""
+def count_and_rate(path: Path, max_pixels: int) -> tuple[int | None, Any]:
+    """Return the number of frames of a video, if its header has it, and the frames per second."""
     with _open(path, max_pixels) as video:
-        return int(video.streams.video[0].frames) or None
-
-
-def frames_per_second(path: Path, max_pixels: int) -> Any:
-    """Return the mean frame rate of a video as a ``Fraction``, or 25 if it is unknown."""
-    with _open(path, max_pixels) as video:
-        return video.streams.video[0].average_rate or 25
+        stream = video.streams.video[0]
+        return int(stream.frames) or None, stream.average_rate or 25
 
 
 def read_frames(path: Path, max_pixels: int) -> Iterator[Tensor]:
-    """Decode a video frame by frame.
-
-    Yields:
-        Each frame as uint8 tensor [3, H, W], RGB, turned as the file says.
+    """Yield each frame of a video as uint8 tensor [3, H, W], RGB, turned as the file says.
 
     Raises:
         UnreadableImageError: if the file is damaged, empty or not a video, or if a frame has more
             than ``max_pixels`` pixels.
-        UsageError: if ``av`` is not installed.
     """
     frame = None
     with _open(path, max_pixels) as video:
@@ -52,13 +43,9 @@ def read_frames(path: Path, max_pixels: int) -> Iterator[Tensor]:
 
 
 def write_video(path: Path, pictures: Iterable[Image.Image], rate: Any) -> None:
-    """Encode pictures as H.264 in an MP4 file.
+    """Encode pictures of the same size as H.264 in an MP4 file; without any, no file is written.
 
-    Args:
-        path: the file, ``*.mp4``.
-        pictures: the frames, which have the same size; without any, no file is written. H.264
-            needs an even width and height, so an odd last row or column is cut off.
-        rate: frames per second.
+    H.264 needs an even width and height, so an odd last row or column is cut off.
     """
     av = _import_av()
     remaining = iter(pictures)

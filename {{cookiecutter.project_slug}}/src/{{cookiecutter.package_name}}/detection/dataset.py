@@ -12,9 +12,6 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-# ~ if cookiecutter.scope == "complete"
-from ..data.balance import image_weights
-# ~ endif
 from ..data.datamodule import Datasets
 from ..data.files import folder_of
 # ~ if cookiecutter.scope == "complete"
@@ -25,6 +22,9 @@ from ..data.images import ImageFiles, Unreadable, UnreadableImageError, size_con
 # ~ endif
 from ..data.reading_summary import Reading
 from ..data.resize import Fit, place
+# ~ if cookiecutter.scope == "complete"
+from ..data.sampler import image_weights
+# ~ endif
 from ..data.split import with_splits
 # ~ if cookiecutter.scope == "complete"
 from ..data.tiles import note_tiles
@@ -35,12 +35,11 @@ from .boxes import AnnotatedImage, Target, note_cut_boxes
 # ~ if cookiecutter.scope == "complete"
 from .coco import from_coco, read_boxes
 from .cut_tiles import cut_images
-from .mosaic import join
 # ~ else
 from .coco import read_boxes
 # ~ endif
-from .transforms import MIN_SIDE, FitWithBoxes, PairTransform, train_transform
 # ~ if cookiecutter.scope == "complete"
+from .transforms import MIN_SIDE, FitWithBoxes, PairTransform, join, train_transform
 from .voc import read_voc
 from .write_shapes import write_shapes
 from .yolo import read_yolo
@@ -51,6 +50,7 @@ ELONGATED = 4  # aspect ratio of an image up to which all of its small objects a
 
 
 # ~ else
+from .transforms import MIN_SIDE, FitWithBoxes, PairTransform, train_transform
 from .write_shapes import write_shapes
 
 UNLABELLED = None

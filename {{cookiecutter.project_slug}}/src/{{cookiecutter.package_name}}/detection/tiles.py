@@ -1,5 +1,6 @@
 """Detect objects in the tiles of a large image, and merge the boxes of the tiles."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from itertools import combinations
 
@@ -21,11 +22,7 @@ BORDER = 2  # pixels; a box that is closer to the border of its tile counts as c
 
 
 def predict_tiles(module: DetectionModule, image: Tensor, settings: PredictSettings) -> Prediction:
-    """Detect objects in an image, uint8 [C, H, W], in tiles of ``settings.tiles`` pixels.
-
-    Returns:
-        The boxes relative to the whole image.
-    """
+    """Detect objects in an image, uint8 [C, H, W], in tiles of ``settings.tiles`` pixels."""
     size, batch = (image.shape[1], image.shape[2]), settings.loader.batch_size
     tiles = tiles_of(size, settings.tiles or max(size))
     predictions = []
@@ -41,49 +38,48 @@ def predict_tiles(module: DetectionModule, image: Tensor, settings: PredictSetti
 def merge(
     predictions: Sequence[Prediction], tiles: Sequence[Tile], size: tuple[int, int]
 ) -> Prediction:
-    """Merge the boxes of tiles, so that each object of the image has a single box.
+    """Merge the boxes of tiles, relative to them, so that each object of the image has one box.
 
     Boxes of one class in different tiles that agree in the part that both tiles see belong to the
     same object. Of these, the box of the highest score that no border of its tile cuts off is
-    returned, or, if all are cut off, the box around them.
-
-    Args:
-        predictions: the objects of each tile; boxes are relative to the tile.
-        tiles: the tiles of the image.
-        size: the height and width of the image.
+    returned, or, if all are cut off, the box around them. ``size`` is the height and the width of
+    the image.
     """
-    boxes = [
+    in_tiles = [
         prediction.boxes * torch.tensor([tile.width, tile.height] * 2)
         + torch.tensor([tile.left, tile.top] * 2)
         for prediction, tile in zip(predictions, tiles, strict=True)
     ]
-    starts = torch.tensor([0, *map(len, boxes)]).cumsum(0)
-    pairs = [torch.empty(0, 2, dtype=torch.int64)]
+    boxes, scores = torch.cat(in_tiles), torch.cat([part.scores for part in predictions])
+    labels = torch.cat([part.labels for part in predictions])
+    cut = torch.cat(
+        [_cut_off(part, tile, size) for part, tile in zip(in_tiles, tiles, strict=True)]
+    )
+    starts = torch.tensor([0, *map(len, in_tiles)]).cumsum(0)
+    earlier = list(range(len(boxes)))  # a box of the same object, or the box itself
     for (one, a), (two, b) in combinations(enumerate(tiles), 2):
         left, top = max(a.left, b.left), max(a.top, b.top)
-        right = min(a.left + a.width, b.left + b.width)
-        bottom = min(a.top + a.height, b.top + b.height)
+        right, bottom = min(a.columns.stop, b.columns.stop), min(a.rows.stop, b.rows.stop)
         if left >= right or top >= bottom:
             continue
         lowest, highest = torch.tensor([left, top] * 2), torch.tensor([right, bottom] * 2)
-        seen = [boxes[index].clamp(lowest, highest) for index in (one, two)]
+        seen = [in_tiles[index].clamp(lowest, highest) for index in (one, two)]
         same = predictions[one].labels[:, None] == predictions[two].labels
-        agreeing = ((box_iou(*seen) >= SAME_IOU) & same).nonzero()
-        pairs.append(agreeing + starts[[one, two]])
-    all_boxes, scores = torch.cat(boxes), torch.cat([part.scores for part in predictions])
-    labels = torch.cat([part.labels for part in predictions])
-    cut = torch.cat([_cut_off(part, tile, size) for part, tile in zip(boxes, tiles, strict=True)])
-    owner = _groups(torch.cat(pairs), len(all_boxes))
-    is_first = owner == torch.arange(len(all_boxes))
-    first, owner = is_first.nonzero().flatten(), (is_first.cumsum(0) - 1)[owner]
-    # Of each object the whole box of the highest score, or the box around all its boxes.
-    order = scores.masked_fill(cut, -1).argsort(descending=True, stable=True)
-    best = order[_reduced(order.argsort(), owner, len(first), "amin")]
-    lowest = _reduced(all_boxes[:, :2], owner, len(first), "amin")
-    highest = _reduced(all_boxes[:, 2:], owner, len(first), "amax")
-    cut = cut[best]
-    merged = torch.where(cut[:, None], torch.cat([lowest, highest], dim=1), all_boxes[best])
-    scores, labels = _reduced(scores, owner, len(first), "amax"), labels[first]
+        agreeing = ((box_iou(*seen) >= SAME_IOU) & same).nonzero() + starts[[one, two]]
+        for pair in agreeing.tolist():
+            first, second = sorted(_first(earlier, index) for index in pair)
+            earlier[second] = first
+    objects: defaultdict[int, list[int]] = defaultdict(list)
+    for index in range(len(boxes)):
+        objects[_first(earlier, index)].append(index)
+    rating, whole_rating = scores.tolist(), scores.masked_fill(cut, -1).tolist()
+    best = [max(members, key=whole_rating.__getitem__) for members in objects.values()]
+    surest = [max(members, key=rating.__getitem__) for members in objects.values()]
+    merged, scores, labels, cut = boxes[best], scores[surest], labels[best], cut[best]
+    for place, members in enumerate(objects.values()):
+        if cut[place]:
+            corners = boxes[members]
+            merged[place] = torch.cat([corners[:, :2].amin(dim=0), corners[:, 2:].amax(dim=0)])
     chosen = batched_nms(merged, scores, labels, NMS_IOU)
     merged, scores, labels, cut = (part[chosen] for part in (merged, scores, labels, cut))
     remaining = torch.ones_like(cut)
@@ -92,26 +88,11 @@ def merge(
     return Prediction(merged[remaining], scores[remaining], labels[remaining])
 
 
-def _groups(pairs: Tensor, count: int) -> Tensor:
-    """Return for each of ``count`` boxes the first box that it is connected with, int64 [count].
-
-    The pairs, int64 [M, 2], are boxes that show the same object.
-    """
-    owner = torch.arange(count)
-    while True:
-        lowest = owner[pairs].amin(dim=1)
-        lower = owner.scatter_reduce(0, pairs.T.flatten(), lowest.repeat(2), "amin")
-        lower = lower[lower]
-        if torch.equal(lower, owner):
-            return owner
-        owner = lower
-
-
-def _reduced(values: Tensor, owner: Tensor, count: int, kind: str) -> Tensor:
-    """Return the smallest (``amin``) or largest value (``amax``) of each group, [count, ...]."""
-    index = owner.reshape(-1, *[1] * (values.ndim - 1)).expand_as(values)
-    empty = values.new_zeros(count, *values.shape[1:])
-    return empty.scatter_reduce(0, index, values, kind, include_self=False)
+def _first(earlier: list[int], index: int) -> int:
+    """Return the first box of the object of a box, given another box of the object for each."""
+    while earlier[index] != index:
+        index = earlier[index]
+    return index
 
 
 def _cut_off(boxes: Tensor, tile: Tile, size: tuple[int, int]) -> Tensor:

@@ -1,6 +1,6 @@
 """Transforms of images, which are uint8 tensors, together with their boxes."""
 
-from collections.abc import Callable
+from collections.abc import Callable{{ ", Sequence" if cookiecutter.scope == "complete" }}
 
 import torch
 from torch import Tensor
@@ -13,8 +13,14 @@ from ..data.augment import random_steps
 # ~ endif
 from ..data.resize import GREY, Fit, place
 from ..settings.detection import DataSettings
+# ~ if cookiecutter.scope == "complete"
+from .boxes import MIN_VISIBLE, Target
+from .cut_tiles import within
+
+# ~ else
 from .boxes import MIN_VISIBLE, Target
 
+# ~ endif
 PairTransform = Callable[[Tensor, Target | None], tuple[Tensor, Target | None]]
 MIN_SIDE = 2.0  # pixels of the model input; training drops objects that are narrower or lower
 
@@ -38,6 +44,36 @@ def train_transform(settings: DataSettings) -> PairTransform:
     return OnBoxes(v2.Compose(steps){{ ", augment.mosaic" if cookiecutter.scope == "complete" }})
 
 
+# ~ if cookiecutter.scope == "complete"
+def join(pairs: Sequence[tuple[Tensor, Target]]) -> tuple[Tensor, Target]:
+    """Put four images, uint8 [C, H, W], into two rows, and resize a random part to one image.
+
+    The height and the width of the part are those of an image, times a random factor from 1 to 2.
+    It therefore shows some of each image, and objects keep their shape, but become smaller. Objects
+    of whose box less than ``MIN_VISIBLE`` is in the part are left out.
+    """
+    images, targets = zip(*pairs, strict=True)
+    height, width = images[0].shape[1:]
+    rows = [torch.cat([*images[start : start + 2]], dim=2) for start in (0, 2)]
+    factor, down, across = (torch.rand(3) + torch.tensor([1, 0, 0])).tolist()
+    part_height, part_width = round(factor * height), round(factor * width)
+    top, left = round(down * (2 * height - part_height)), round(across * (2 * width - part_width))
+    part = torch.cat(rows, dim=1)[:, top : top + part_height, left : left + part_width]
+    image = v2.functional.resize(part, [height, width], antialias=True)
+    scale = torch.tensor([width, height] * 2)
+    moved = [
+        (target.boxes + torch.tensor([place % 2, place // 2] * 2)) * scale
+        for place, target in enumerate(targets)
+    ]
+    window = torch.tensor([left, top, left + part_width, top + part_height]).float()
+    boxes, visible = within(torch.cat(moved), window)
+    labels, crowd, areas = (torch.cat([target[field] for target in targets]) for field in (1, 2, 3))
+    joined = targets[0]._replace(boxes=boxes, labels=labels, crowd=crowd, areas=areas)
+    wide = ((boxes[:, 2:] - boxes[:, :2]) * scale[:2] >= MIN_SIDE).all(dim=1)
+    return image, joined.select((visible >= MIN_VISIBLE) & wide)
+
+
+# ~ endif
 class FitWithBoxes(torch.nn.Module):
     """Fit an image and its boxes into the model input, as in validation."""
 
@@ -46,7 +82,7 @@ class FitWithBoxes(torch.nn.Module):
         self.fit = Fit(settings)
 
     def forward(self, image: Tensor, target: Target | None) -> tuple[Tensor, Target | None]:
-        """Fit an image, uint8 [C, H, W]; objects that are cut off completely are left out.
+        """Fit an image, uint8 [C, H, W]; leave out objects of which nothing remains.
 
         An object with less than ``MIN_VISIBLE`` of its box becomes a crowd, which is ignored.
         """
@@ -76,14 +112,14 @@ class OnBoxes(torch.nn.Module):
         self.transform = transform
 
     def forward(self, image: Tensor, target: Target | None) -> tuple[Tensor, Target | None]:
-        """Transform an image, uint8 [C, H, W]; drop crowds and objects that are hardly visible.
+        """Transform an image, uint8 [C, H, W]; leave out crowds and objects that are hardly seen.
 
-        These are objects of whose box less than ``MIN_VISIBLE`` or ``MIN_SIDE`` is in the result.
+        Of their box, less than ``MIN_VISIBLE`` or ``MIN_SIDE`` is in the result.
         """
         if target is None:
             return self.transform(tv_tensors.Image(image)).as_subclass(Tensor), target
         height, width = image.shape[1:]
-        scaled = target.boxes * torch.tensor([width, height, width, height])
+        scaled = target.boxes * torch.tensor([width, height] * 2)
         whole, shown = (  # the second are cut off by each step, so that none reaches into padding
             tv_tensors.BoundingBoxes(
                 scaled, format="XYXY", canvas_size=(height, width), clamping_mode=mode
@@ -95,5 +131,5 @@ class OnBoxes(torch.nn.Module):
         height, width = image.shape[1:]
         visible = box_area(shown) >= MIN_VISIBLE * box_area(whole)
         visible &= (shown[:, 2:] - shown[:, :2] >= MIN_SIDE).all(dim=1) & ~target.crowd
-        boxes = shown / torch.tensor([width, height, width, height])
+        boxes = shown / torch.tensor([width, height] * 2)
         return image, target._replace(boxes=boxes).select(visible)

@@ -1,7 +1,6 @@
 """Test-time augmentation: predict augmented copies of an image, and average the predictions."""
 
 import math
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,7 +18,6 @@ SAME_IOU = 0.6  # minimum IoU of boxes of the same object in two copies
 MAX_BOXES = 300  # in an image
 # ~ endif
 STEP = 32  # the sides of scaled images are multiples of it
-SIZE = re.compile("size|shape|dimension|height|width|index k", re.IGNORECASE)  # in an error
 
 
 def apply_tta(module: Any, tta: str) -> None:
@@ -41,10 +39,9 @@ def scaled_sides(size: tuple[int, int]) -> list[tuple[int, int]]:
     The sides are multiples of ``STEP``, at most 0.75 and at least 1.25 times those of the image. An
     image of ``STEP`` pixels has no smaller copy.
     """
-    smaller = [max(int(0.75 * side) // STEP, 1) * STEP for side in size]
-    larger = [math.ceil(1.25 * side / STEP) * STEP for side in size]
-    copies = [(height, width) for height, width in (smaller, larger)]
-    return [sides for sides in copies if sides != size]
+    smaller = tuple(max(int(0.75 * side) // STEP, 1) * STEP for side in size)
+    larger = tuple(math.ceil(1.25 * side / STEP) * STEP for side in size)
+    return [(sides[0], sides[1]) for sides in (smaller, larger) if sides != size]
 
 
 class AveragedNetwork(nn.Module):
@@ -77,24 +74,18 @@ class AveragedNetwork(nn.Module):
             return getattr(super().__getattr__("network"), name)
 
     def forward(self, images: Tensor) -> Any:
-        """Return the averaged outputs for uint8 images [B, C, H, W], in the network's own form.
-
-        Raises:
-            UsageError: if the network accepts images of a single size.
-        """
-        if self.tta == "flip":
-            return self._average([self.network(images), self._mirrored(images)])
+        """Return the averaged outputs for uint8 images [B, C, H, W], in the network's own form."""
         outputs = [self.network(images)]
+        if self.tta == "flip":
+            return self._average([*outputs, self._mirrored(images)])
         for sides in scaled_sides((images.shape[2], images.shape[3])):
             scaled = resize(images, list(sides), antialias=True)
             try:
                 outputs.append(self.network(scaled))
             except Exception as error:  # each library raises its own kind
-                if isinstance(error, torch.OutOfMemoryError) or not SIZE.search(str(error)):
-                    raise
                 raise UsageError(
-                    "tta=multiscale: this network does not accept the copies of other sizes.\n"
-                    "Choose tta=flip."
+                    f"tta=multiscale: the network fails for images of {sides[0]} x {sides[1]} "
+                    f"pixels: {error}\nIf it accepts a single size only, choose tta=flip."
                 ) from error
         # ~ if cookiecutter.task == "segmentation"
         size = images.shape[-2:]
@@ -116,7 +107,7 @@ class AveragedNetwork(nn.Module):
         if self.several:
             return torch.logit(logits.sigmoid().mean(dim=0), eps=1e-7)
         # ~ endif
-        return logits.log_softmax(dim=2).logsumexp(dim=0) - torch.tensor(len(outputs)).log()
+        return logits.log_softmax(dim=2).logsumexp(dim=0) - math.log(len(outputs))
     # ~ else
     def _mirrored(self, images: Tensor) -> Any:
         predictions = []

@@ -2,11 +2,7 @@
 
 import logging
 from collections import deque
-# ~ if cookiecutter.task == "classification"
 from collections.abc import Iterable, Iterator, Mapping
-# ~ else
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-# ~ endif
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -21,7 +17,7 @@ from ..classification.draw import draw_prediction
 # ~ endif
 from ..data.images import UnreadableImageError
 from ..data.reading_summary import number_of
-from ..data.videos import VIDEO_SUFFIXES, count_frames, frames_per_second, read_frames, write_video
+from ..data.videos import VIDEO_SUFFIXES, count_and_rate, read_frames, write_video
 # ~ if cookiecutter.task == "detection"
 from ..detection.boxes import restored
 from ..detection.dataset import UNLABELLED, model_input
@@ -39,26 +35,10 @@ from .predictor import Predictor
 log = logging.getLogger(__name__)
 
 
-# ~ if cookiecutter.task != "classification"
-def _predict_frames(predictor: Predictor, frames: Sequence[Tensor]) -> list[Any]:
-    """Return the predictions of frames, uint8 [C, H, W] each, in the size of the frames."""
-    data = predictor.settings.data
-    if predictor.settings.tiles is not None:
-        return [predictor.predict_tiles(frame) for frame in frames]
-    predictions = predictor.predict(torch.stack([model_input(frame, data) for frame in frames]))
-    return [
-        restored(prediction, (frame.shape[1], frame.shape[2]), data)
-        for frame, prediction in zip(frames, predictions, strict=True)
-    ]
-
-
-# ~ endif
 def check_videos(paths: Iterable[Path], settings: PredictSettings) -> list[str]:
     """Open each of the videos, so that a fault is reported before all files are predicted.
 
-    Raises:
-        UsageError: if the model needs images of other channels, or if a video cannot be opened;
-            with ``data.skip_unreadable``, such videos are returned.
+    With ``data.skip_unreadable``, videos that cannot be opened are returned.
     """
     unreadable = []
     for path in paths:
@@ -69,7 +49,7 @@ def check_videos(paths: Iterable[Path], settings: PredictSettings) -> list[str]:
                     "Leave it out of source."
                 )
             try:
-                count_frames(path, settings.data.max_pixels)
+                count_and_rate(path, settings.data.max_pixels)
             except UnreadableImageError:
                 if not settings.data.skip_unreadable:
                     raise
@@ -82,16 +62,15 @@ def predict_videos(predictor: Predictor, names: Mapping[Path, str]) -> None:
 
     Videos that ``predictor`` has as unreadable are left out; so are those without a readable frame.
     """
-    limit = predictor.settings.data.max_pixels
     for path, name in names.items():
         if path.suffix.lower() not in VIDEO_SUFFIXES or str(path) in predictor.unreadable:
             continue
         before = len(predictor.rows)
-        predicted = _predicted_frames(predictor, path)
+        count, rate = count_and_rate(path, predictor.settings.data.max_pixels)
+        predicted = _predicted_frames(predictor, path, count)
         if predictor.settings.save == "tables":
             deque(predicted, maxlen=0)
         else:
-            target = predictor.folder / "predictions" / f"{name}.mp4"
             classes = predictor.module.classes
             # ~ if cookiecutter.task == "segmentation"
             pictures = (draw_frame(*frame, classes) for frame in predicted)
@@ -101,17 +80,44 @@ def predict_videos(predictor: Predictor, names: Mapping[Path, str]) -> None:
                 for frame, prediction in predicted
             )
             # ~ endif
-            write_video(target, pictures, rate=frames_per_second(path, limit))
+            write_video(predictor.folder / "predictions" / f"{name}.mp4", pictures, rate)
         if len(predictor.rows) == before:
             predictor.unreadable.append(str(path))
 
 
-def _frames(path: Path, settings: PredictSettings) -> Iterator[Tensor]:
+def _predicted_frames(
+    predictor: Predictor, path: Path, count: int | None
+) -> Iterator[tuple[Tensor, Any]]:
+    """Yield each frame, uint8 [C, H, W], with its prediction, after it is added to the tables."""
+    data = predictor.settings.data
+    frames = enumerate(_readable_frames(path, predictor.settings, count))
+    while batch := list(islice(frames, predictor.settings.loader.batch_size)):
+        # ~ if cookiecutter.task == "classification"
+        inputs = torch.stack([model_input(frame, data) for _, frame in batch])
+        predictions = predictor.predict(inputs)
+        # ~ else
+        if predictor.settings.tiles is not None:
+            predictions = [predictor.predict_tiles(frame) for _, frame in batch]
+        else:
+            inputs = torch.stack([model_input(frame, data) for _, frame in batch])
+            predictions = [
+                restored(prediction, (frame.shape[1], frame.shape[2]), data)
+                for (_, frame), prediction in zip(batch, predictor.predict(inputs), strict=True)
+            ]
+        # ~ endif
+        for (index, frame), prediction in zip(batch, predictions, strict=True):
+            # ~ if cookiecutter.task == "detection"
+            predictor.add(f"{path}#{index}", prediction, (frame.shape[1], frame.shape[2]))
+            # ~ else
+            predictor.add(f"{path}#{index}", prediction)
+            # ~ endif
+            yield frame, prediction
+
+
+def _readable_frames(path: Path, settings: PredictSettings, total: int | None) -> Iterator[Tensor]:
     """Yield the frames of a video; with ``data.skip_unreadable``, those before its first fault."""
-    limit, count = settings.data.max_pixels, 0
-    total = count_frames(path, limit)
-    reason = f"the header of the file promises {total}"
-    frames = read_frames(path, limit)
+    count, reason = 0, f"the header of the file promises {total}"
+    frames = read_frames(path, settings.data.max_pixels)
     try:
         for frame in track(frames, description=path.name, total=total, transient=True):
             count += 1
@@ -122,23 +128,3 @@ def _frames(path: Path, settings: PredictSettings) -> Iterator[Tensor]:
         total, reason = count + 1, error.unreadable.reason
     if total is not None and count < total:
         log.warning("%s: only %s can be read: %s", path, number_of(count, "frames"), reason)
-
-
-def _predicted_frames(predictor: Predictor, path: Path) -> Iterator[tuple[Tensor, Any]]:
-    """Yield each frame, uint8 [C, H, W], with its prediction, after it is added to the tables."""
-    settings = predictor.settings
-    frames = enumerate(_frames(path, settings))
-    while batch := list(islice(frames, settings.loader.batch_size)):
-        # ~ if cookiecutter.task == "classification"
-        inputs = torch.stack([model_input(frame, settings.data) for _, frame in batch])
-        predictions = predictor.predict(inputs)
-        # ~ else
-        predictions = _predict_frames(predictor, [frame for _, frame in batch])
-        # ~ endif
-        for (index, frame), prediction in zip(batch, predictions, strict=True):
-            # ~ if cookiecutter.task == "detection"
-            predictor.add(f"{path}#{index}", prediction, (frame.shape[1], frame.shape[2]))
-            # ~ else
-            predictor.add(f"{path}#{index}", prediction)
-            # ~ endif
-            yield frame, prediction

@@ -22,12 +22,15 @@ from ..settings.data import PixelFormat, ShapesSettings
 from ..settings.segmentation import DataSettings
 # ~ if cookiecutter.scope == "complete"
 from .coco import CocoMasks, read_outlines
-from .copy_paste import SOURCES, paste
 # ~ endif
 from .grey_masks import with_greys
 from .mask_folders import Pair, find_pairs
 from .masks import Classes, read_classes, read_mask
+# ~ if cookiecutter.scope == "complete"
+from .transforms import SOURCES, PairTransform, eval_transform, paste, train_transform
+# ~ else
 from .transforms import PairTransform, eval_transform, train_transform
+# ~ endif
 from .write_shapes import write_shapes
 
 UNLABELLED = None

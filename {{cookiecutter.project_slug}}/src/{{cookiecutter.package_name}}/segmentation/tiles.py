@@ -22,10 +22,8 @@ def predict_tiles(
 ) -> Prediction:
     """Segment an image, uint8 [C, H, W], in tiles of ``settings.tiles`` pixels.
 
-    Only the probabilities of a single row of tiles are in memory.
-
-    Returns:
-        The mask of the whole image. Pixels that ``data.fit=crop`` cut off are ``IGNORE_INDEX``.
+    Pixels that ``data.fit=crop`` cut off are ``IGNORE_INDEX``. Only the probabilities of a single
+    row of tiles are in memory.
     """
     height, width = image.shape[1:]
     tiles = tiles_of((height, width), settings.tiles or max(height, width))

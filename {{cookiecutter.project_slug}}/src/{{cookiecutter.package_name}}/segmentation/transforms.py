@@ -1,6 +1,6 @@
 """Transforms of images, which are uint8 tensors, together with their masks."""
 
-from collections.abc import Callable
+from collections.abc import Callable{{ ", Sequence" if cookiecutter.scope == "complete" }}
 
 import torch
 from torch import Tensor
@@ -14,6 +14,9 @@ from ..data.resize import GREY, Fit
 from ..settings.segmentation import DataSettings
 from .masks import IGNORE_INDEX
 
+# ~ if cookiecutter.scope == "complete"
+SOURCES = 2  # the number of images whose classes are pasted into an image
+# ~ endif
 PairTransform = Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor | None]]
 # The pixels that a rotation or the padding adds.
 FILL = {tv_tensors.Image: GREY, tv_tensors.Mask: IGNORE_INDEX}
@@ -38,6 +41,24 @@ def train_transform(settings: DataSettings) -> PairTransform:
     return ImageAndMask(v2.Compose(steps){{ ", augment.copy_paste" if cookiecutter.scope == "complete" }})
 
 
+# ~ if cookiecutter.scope == "complete"
+def paste(pairs: Sequence[tuple[Tensor, Tensor]], probability: float) -> tuple[Tensor, Tensor]:
+    """Paste classes of the other images into the first one, each with this probability.
+
+    With few images, a network memorises the scenes; in other scenes, it learns the shapes, as in
+    ClassMix (Olsson et al., 2021). The class with the id 0 is not pasted: it is usually the
+    background. ``pairs`` are images, uint8 [C, H, W], with their masks, uint8 [H, W].
+    """
+    (image, mask), *others = pairs
+    for source, labels in others:
+        pixels = labels[labels != IGNORE_INDEX].bincount()  # of each class
+        objects = pixels[1:].nonzero()[:, 0] + 1
+        pasted = torch.isin(labels, objects[torch.rand(len(objects)) < probability])
+        image, mask = torch.where(pasted, source, image), torch.where(pasted, labels, mask)
+    return image, mask
+
+
+# ~ endif
 def eval_transform(settings: DataSettings) -> PairTransform:
     """Fit the image into the model input; the padding of a mask is ``IGNORE_INDEX``."""
     return ImageAndMask(Fit(settings, FILL))

@@ -4,7 +4,7 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from ...data.fast_loader import FastLoader
+from ...data.datamodule import FastLoader
 
 
 class PrefetchNextEpoch(Callback):
