@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from {{ cookiecutter.package_name }}.data.exclude import without_excluded
 from {{ cookiecutter.package_name }}.data.reading_summary import Reading
+from {{ cookiecutter.package_name }}.data.split import without_excluded
 from {{ cookiecutter.package_name }}.errors import UsageError
 from {{ cookiecutter.package_name }}.settings.data import DataFolder
 

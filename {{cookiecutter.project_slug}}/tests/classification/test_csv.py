@@ -238,8 +238,8 @@ def test_unsplit_images_are_split_by_the_seed_with_every_label_in_each_split(wri
         (SPLIT.replace("b.png", "e.png"), r"line 3: there is no file .*e\.png", {}),
         (SPLIT.replace("dog,T", ",T"), "line 3: the column label is empty", {}),
         (SPLIT.replace("dog,T", "T"), "line 3: it has 2 cells, but the header has 3", {}),
-        (SPLIT + "a.png,dog,train\n", "line 6: a.png has other labels in line 2", {}),
-        (SPLIT + "a.png,cat,val\n", "line 6: a.png has other split in line 2", {}),
+        (SPLIT + "a.png,dog,train\n", r"line 6: .*a\.png has other labels in line 2", {}),
+        (SPLIT + "a.png,cat,val\n", r"line 6: .*a\.png has other split in line 2", {}),
         (SPLIT.replace("valid", "fold 1"), "line 4: split is 'fold 1', which is not a split", {}),
         (
             SPLIT.replace("train", "test").replace("Training", "dev"),

@@ -35,14 +35,7 @@ def write_shapes(settings: ShapesSettings) -> Path:
 
 
 def read_image_folders(root: Path, reading: Reading) -> tuple[list[str], dict[str, Files]]:
-    """List the images of the folders of the splits, or of class folders without splits.
-
-    Returns:
-        The class names, and the images by split; without splits, all are those of train.
-
-    Raises:
-        UsageError: if a folder is missing or empty, or train lacks a class of another split.
-    """
+    """Return the class names, and the images by split; without splits, all are those of train."""
     folders = _find_split_folders(root, reading) or {"train": root}
     classes = _class_folders(folders["train"])
     images: dict[str, Files] = {split: [] for split in folders}

@@ -11,7 +11,7 @@ from PIL import Image
 
 from ..errors import UsageError
 from .datamodule import Datasets
-from .files import folder_of
+from .files import SPLIT_NAMES, folder_of
 from .image_formats import UNREADABLE
 from .reading_summary import Reading, number_of
 
@@ -21,16 +21,10 @@ MAX_OPENED = 200  # files whose frames are counted
 
 def note_repeated(paths: Mapping[str, Sequence[str]], reading: Reading) -> None:
     """Note files that are listed twice in a split, or in two splits."""
-    total = sum(map(len, paths.values()))
-    text = "\n".join(["", *chain(*paths.values())])  # faster than path by path
-    if 0 < text.count(f"\n{os.sep}") < total or "/../" in text:
-        paths = {split: [*map(os.path.abspath, part)] for split, part in paths.items()}
-    if len(set().union(*paths.values())) == total:
-        return
     first: dict[str, str] = {}  # the split of each file
     repeated: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
     for split, names in paths.items():
-        for name in names:
+        for name in map(os.path.abspath, names):
             if name in first:
                 repeated[first[name], split].append(name)
             else:
@@ -69,17 +63,12 @@ def note_frames(paths: Mapping[str, Sequence[str]], reading: Reading) -> None:
 
 
 def check_outside_runs(datasets: Datasets, root: Path, runs: Path) -> None:
-    """Check that no picture of the folder of the runs is read as an image of the data set.
-
-    Raises:
-        UsageError: for the first image below ``runs`` if that folder is below ``root``.
-    """
-    inside = os.path.relpath(runs, folder_of(root))
-    if inside.startswith(os.pardir):
+    """Raise a UsageError if a picture of the folder of the runs is read as an image."""
+    folder, whole = (f"{path}{os.sep}" for path in map(os.path.abspath, (runs, folder_of(root))))
+    if not folder.startswith(whole):
         return
-    folder = os.path.normpath(folder_of(root) / inside) + os.sep
-    for split in ("train", "val", "test"):
-        for path in map(os.path.normpath, getattr(datasets, split).paths):
+    for split in SPLIT_NAMES:
+        for path in map(os.path.abspath, getattr(datasets, split).paths):
             if path.startswith(folder):
                 raise UsageError(
                     f"{path} would be read as an image of {split}, but {runs} is the folder of the "
@@ -94,8 +83,7 @@ def check_learnable(reading: Reading) -> None:
     Splits whose objects have not been counted are not checked.
 
     Raises:
-        UsageError: if the training split or the validation split has no object, or if all images
-            of the training split have the same class or the same labels.
+        UsageError: if train or val has no object, or all images of train have the same labels.
     """
     for split in ("train", "val"):
         counts = reading.objects.get(split)
@@ -122,14 +110,10 @@ def check_learnable(reading: Reading) -> None:
             f"All images of train have the class {' and '.join(present)}, so there is nothing to "
             f"learn.\n{remedy}"
         )
-    _note_absent(reading, "train", [name for name in trained if name not in present])
-    for split in ("val", "test"):
+    for split in SPLIT_NAMES:
         counts = reading.objects.get(split, {})
-        _note_absent(reading, split, [name for name in present if not counts.get(name, 1)])
-
-
-def _note_absent(reading: Reading, split: str, absent: list[str]) -> None:
-    if absent:
-        reason = "they cannot be learned" if split == "train" else "their metrics are undefined"
-        names = ", ".join(absent[:MAX_NAMES]) + (" ..." if len(absent) > MAX_NAMES else "")
-        reading.note(f"{split} has no {reading.counted} of {names}: {reason}.")
+        expected = trained if split == "train" else present
+        if absent := [name for name in expected if not counts.get(name, 1)]:
+            reason = "they cannot be learned" if split == "train" else "their metrics are undefined"
+            names = ", ".join(absent[:MAX_NAMES]) + (" ..." if len(absent) > MAX_NAMES else "")
+            reading.note(f"{split} has no {reading.counted} of {names}: {reason}.")

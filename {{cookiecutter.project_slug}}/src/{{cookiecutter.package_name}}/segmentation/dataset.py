@@ -25,10 +25,9 @@ from .coco import CocoMasks, read_outlines
 from .copy_paste import SOURCES, paste
 # ~ endif
 from .grey_masks import with_greys
-from .mask_folders import Pair, find_pairs
+from .mask_folders import Pair, find_pairs, write_shapes
 from .masks import Classes, read_classes, read_mask
 from .transforms import PairTransform, eval_transform, train_transform
-from .write_shapes import write_shapes
 
 UNLABELLED = None
 
@@ -59,9 +58,9 @@ class MaskFiles:
         self.classes = classes
 
     # ~ if cookiecutter.scope == "complete"
-    def record(self, index: int) -> tuple[str, Classes]:
-        """Return the path of a mask, and the names and colours of the classes."""
-        return str(self.paths[index]), self.classes
+    def source(self, index: int) -> tuple[list[str], object]:
+        """Return the file of a mask, and what else its ids depend on."""
+        return [str(self.paths[index])], self.classes
 
     # ~ endif
     def __call__(self, index: int, size: tuple[int, int]) -> Tensor:
@@ -91,9 +90,8 @@ class ImageAndMaskFiles:
     # ~ if cookiecutter.scope == "complete"
     def source(self, index: int) -> tuple[list[str], object]:
         """Return the files of an image and of its mask, and what else the mask depends on."""
-        record = self.masks.record(index)
-        masks = [record[0]] if isinstance(record, tuple) else []  # otherwise outlines of COCO
-        return [str(self.paths[index]), *masks], record
+        files, record = self.masks.source(index)
+        return [str(self.paths[index]), *files], record
 
     # ~ endif
     def __getitem__(self, index: int) -> DecodedImage:
@@ -174,11 +172,7 @@ def collate(samples: list[Sample | Unreadable]) -> Batch:
 
 
 def build_datasets(settings: DataSettings) -> Datasets:
-    """Build the data sets of the three splits.
-
-    Raises:
-        UsageError: if a folder, a file or an annotation is missing or invalid.
-    """
+    """Build the data sets of the three splits."""
     reading = Reading()
     root = write_shapes(settings) if isinstance(settings, ShapesSettings) else settings.root
     # ~ if cookiecutter.scope == "complete"

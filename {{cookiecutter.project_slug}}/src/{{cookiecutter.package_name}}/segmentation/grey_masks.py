@@ -1,6 +1,6 @@
 """Decide what the grey values of masks mean, and report classes that no mask holds."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -48,7 +48,7 @@ class DecodedMasks:
     first_ignored: str = ""  # the first mask that holds 255
     only_255: list[str] = field(default_factory=list)  # masks that hold 255 and no id except 0
     ids_and_255: bool = False  # whether a mask holds 255 and an id above 0
-    doubtful: dict[str, list[str]] = field(default_factory=lambda: {TURNED: [], LOSSY: []})
+    doubtful: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     has_palette: bool = False  # whether ids are the indices of a palette
 
     def __str__(self) -> str:
@@ -72,12 +72,7 @@ def with_greys(
 
     The grey values are the ids, and 255 is ignored, with two exceptions: values that are not ids,
     but grey colours of ``classes.txt``, and masks of two classes that hold 0 and 255 only. A later
-    mask with other values is refused by ``read_mask``.
-
-    Args:
-        classes: the names and colours of the classes.
-        pairs: the images and masks by split; those of test may be the same as those of val.
-        reading: notes the meaning of 255, and gets the number of pixels by class.
+    mask with other values is refused by ``read_mask``. The meaning of 255 is noted.
 
     Raises:
         UsageError: if 255 can mean several classes, or all masks of train, or of val, hold a single
@@ -95,17 +90,15 @@ def with_greys(
         by_split[split] = replace(classes, greys=greys)
         _check_present(masks, by_split[split], reading)
         for text, paths in masks.doubtful.items():
-            if paths:
-                count = f"{len(paths)} of {masks.decoded} masks of {split}"
-                reading.note(f"{count} {text.format(paths[0])}")
+            count = f"{len(paths)} of {masks.decoded} masks of {split}"
+            reading.note(f"{count} {text.format(paths[0])}")
         if masks.has_palette:
             _note_palettes(pairs[split], split, classes, reading)
     return {"test": by_split.get("val", by_split["train"]), **by_split}
 
 
 def _decode(pairs: Sequence[Pair], classes: Classes, split: str) -> DecodedMasks:
-    count = len(classes.names)
-    seen = DecodedMasks(split, len(pairs))
+    seen, count = DecodedMasks(split, len(pairs)), len(classes.names)
     for image, path in _evenly_spaced(pairs):
         # A damaged file is reported by the data loader.
         with suppress(OSError, SyntaxError, ValueError), Image.open(path) as file:
@@ -117,28 +110,21 @@ def _decode(pairs: Sequence[Pair], classes: Classes, split: str) -> DecodedMasks
                 seen.doubtful[TURNED].append(path)
             values, are_colors = _pixels_by_value(file, classes)
             seen.decoded += 1
-            if _is_lossy(file, path):
+            lossless_webp = file.format == "WEBP" and b"VP8L" in Path(path).read_bytes()
+            if file.format in {"AVIF", "HEIF", "JPEG", "MPO", "WEBP"} and not lossless_webp:
                 seen.doubtful[LOSSY].append(path)
             seen.has_palette |= file.mode == "P" and not are_colors
             (seen.colors if are_colors else seen.greys).update(values)
             if (IGNORED_COLOR if are_colors else IGNORE_INDEX) in values:
                 seen.first_ignored = seen.first_ignored or path
             if IGNORE_INDEX in values and not are_colors:
-                if values.keys() & {*range(1, count)}:
-                    seen.ids_and_255 = True
-                else:
-                    seen.only_255.append(path)
+                has_ids = bool(values.keys() & {*range(1, count)})
+                seen.ids_and_255 |= has_ids
+                seen.only_255 += [] if has_ids else [path]
         # Of two classes, 255 may be ignored in some masks and an object in others.
         if count > 2 and seen.pixels_by_id(classes).keys() >= {*range(count)}:
             break
     return seen
-
-
-def _is_lossy(file: Image.Image, path: str) -> bool:
-    """Return whether the format changes values; WebP does unless it has a chunk named VP8L."""
-    if file.format == "WEBP":
-        return b"VP8L" not in Path(path).read_bytes()
-    return file.format in {"AVIF", "HEIF", "JPEG", "MPO"}
 
 
 def _evenly_spaced(pairs: Sequence[Pair]) -> list[Pair]:
@@ -186,10 +172,9 @@ def _check_present(masks: DecodedMasks, classes: Classes, reading: Reading) -> N
     """Count the pixels by class, and report classes without any."""
     counts = masks.pixels_by_id(classes)
     by_name = {name: counts[index] for index, name in enumerate(classes.names)}
-    ignored = counts[IGNORE_INDEX]
-    pixels = {**by_name, "ignored": ignored}
+    pixels = {**by_name, "ignored": counts[IGNORE_INDEX]}
     reading.sampled[masks.split] = {"masks": masks.decoded, "of": masks.total, "pixels": pixels}
-    if ignored:
+    if ignored := counts[IGNORE_INDEX]:
         reason = "of id 255 in the masks that are decoded at the start"
         reading.leave_out("pixels", reason, masks.first_ignored, split=masks.split, count=ignored)
     absent = [name for name, count in by_name.items() if not count]
@@ -232,11 +217,10 @@ def _ids_by_grey(
     if present <= listed.keys() and present - {0}:
         return listed
     others = present - {0, IGNORE_INDEX}
-    if others or ids_and_255 or IGNORE_INDEX not in present:
-        # read_mask reports values that have no meaning.
-        known = others and present <= {0, IGNORE_INDEX, *listed}
-        return {0: 0, **listed} if known else None
-    if IGNORE_INDEX in listed:  # a value 0 without a colour is id 0
+    ignored = ids_and_255 or IGNORE_INDEX not in present
+    if others - listed.keys() or (ignored and not others):
+        return None  # read_mask reports values that have no meaning
+    if others or IGNORE_INDEX in listed:  # a value 0 without a colour is id 0
         return {0: 0, **listed}
     if count > 2:
         raise UsageError(

@@ -1,7 +1,6 @@
 """Read mask files, and the names and colours of their classes."""
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,8 +46,7 @@ class Classes:
 def read_classes(path: Path) -> Classes:
     """Read ``classes.txt``: each line is the name of a class, followed by its colour for RGB masks.
 
-    Lines that start with ``#`` and a space are comments. A UsageError is raised if the file is
-    missing or invalid.
+    Lines that start with ``#`` and a space are comments.
     """
     if not path.is_file():
         raise UsageError(
@@ -78,39 +76,27 @@ def read_classes(path: Path) -> Classes:
         )
     if len({*names}) < len(names):
         raise UsageError(f"{path} names a class twice: {', '.join(names)}.")
-    _check_numbers(path, names)
-    return Classes(names, colors)
-
-
-def _check_numbers(path: Path, names: Sequence[str]) -> None:
-    """Refuse numbers in front of the names that are not those of the ids."""
+    # Numbers in front of the names, from 0 or 1, must be those of the ids.
     matches = enumerate(map(NUMBER.match, names))
     numbers = {index: int(match[0]) for index, match in matches if match}
     count, found = len(numbers), sorted(numbers.values())
-    if count < max(2, len(names) - 1) or found not in ([*range(count)], [*range(1, count + 1)]):
-        return  # numbers that are parts of names
-    for index, number in numbers.items():
-        if number != index:
-            raise UsageError(
-                f"{path}: the class {names[index]!r} begins with {number}, but its id is {index}, "
-                "as its line says.\nWrite only the names, that of id 0 on the first line."
-            )
+    wrong = next((index for index, number in numbers.items() if number != index), None)
+    in_order = found in ([*range(count)], [*range(1, count + 1)])
+    if wrong is not None and in_order and count >= max(2, len(names) - 1):
+        raise UsageError(
+            f"{path}: the class {names[wrong]!r} begins with {numbers[wrong]}, but its id is "
+            f"{wrong}, as its line says.\nWrite only the names, that of id 0 on the first line."
+        )
+    return Classes(names, colors)
 
 
 def read_mask(
     path: str, classes: Classes, size: tuple[int, int], image_file: str | None = None
 ) -> Tensor:
-    """Read the class ids of a mask from its grey values, its palette or its colours.
+    """Return the class ids of a mask, uint8 [H, W], from its grey values, palette or colours.
 
-    Args:
-        path: the file.
-        classes: the names and colours of the classes.
-        size: the height and width of the image as it is shown.
-        image_file: the file of the image, by whose orientation (Exif) the mask is turned if it has
-            the size of the unturned image.
-
-    Returns:
-        uint8 tensor [H, W] of class ids and ``IGNORE_INDEX``.
+    ``size`` is the height and width of the image as it is shown. A mask that has the size of the
+    unturned image is turned by the orientation (Exif) of ``image_file``.
 
     Raises:
         UnreadableImageError: if the file is damaged, has several pages, does not have the size of

@@ -66,11 +66,10 @@ def save_results(
     classes: Sequence[str],
     folder: Path,
 ) -> None:
-    """Write ``masks/<name>.png`` into a folder: palette images of class ids.
+    """Write ``masks/<name>.png``, palette images of class ids, and ``masks/classes.txt``.
 
-    The legend ``masks/classes.txt`` has the name and the colour of each class, as ``read_classes``
-    reads them. Each element of ``predicted`` is the path of an image, the name of its output files,
-    its prediction in the size of the image, and this size.
+    The latter has the name and the colour of each class, as ``read_classes`` reads them. For each
+    image, ``predicted`` has its path, the name of its output files, its prediction and its size.
     """
     colors = palette()
     lines = [
