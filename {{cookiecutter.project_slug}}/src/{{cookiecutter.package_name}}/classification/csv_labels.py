@@ -42,7 +42,7 @@ def read_csv(
     rows = _with_splits([row for table in tables.values() for row in table], columns, reading)
     if not rows:
         raise UsageError(
-            f"{folder}: all rows are for test and have no label, so there is nothing to learn.\n"
+            f"{folder}: all rows are for test and have no label.\n"
             "Name the file with the labels: data.root=<file>.csv"
         )
     _read_labels(rows, columns, settings)
@@ -54,8 +54,7 @@ def read_csv(
     for name in classes:
         if name.lower() in {"#n/a", "n/a", "na", "nan", "null"}:
             reading.note(
-                f"{folder}: {name} is read as the name of a class. Some programs write it for a "
-                "missing label: if it is one, remove these rows."
+                f"{folder}: {name} is read as a class. If it is a missing label, remove it."
             )
     index = {name: position for position, name in enumerate(classes)}
     by_split: dict[str, list[tuple[str, Any]]] = {}
@@ -68,7 +67,7 @@ def read_csv(
     if "train" not in by_split:
         raise UsageError(
             f"{folder}: the split column has {', '.join(by_split)}, but no row for train.\n"
-            "Assign images to train, or remove the column, and the images are split at random."
+            "Assign images to train, or remove the column: the images are then split at random."
         )
     return classes, by_split
 
@@ -81,9 +80,7 @@ def _with_splits(rows: list[Row], columns: Columns, reading: Reading) -> list[Ro
     tested = [row for row in rows if row.split == "test"]
     if not tested or any(row.cells[name] for row in tested for name in columns.labels):
         return rows
-    reading.note(
-        f"{tested[0].file} has no labels for test, so these rows are not used: {len(tested)}."
-    )
+    reading.note(f"{tested[0].file} has no labels for test: {len(tested)} rows are not used.")
     return [row for row in rows if row.split != "test"]
 
 
@@ -93,10 +90,8 @@ def _named_split(row: Row, column: str) -> str:
         return "val" if BINARY[cell.lower()] else "train"
     split = split_of(cell)
     if split is None:
-        raise row.error(
-            f"{column} is {cell!r}, which is not a split",
-            "Write train, val or test, or rename the column.",
-        )
+        remedy = "Write train, val or test, or rename the column."
+        raise row.error(f"{column} is {cell!r}, which is not a split", remedy)
     return split
 
 
@@ -110,11 +105,8 @@ def _read_labels(rows: Sequence[Row], columns: Columns, settings: CsvSettings) -
     cells = [row.cells[column] for row in rows]
     for row, cell in zip(rows, cells, strict=True):
         if not cell and not settings.multilabel:
-            raise row.error(
-                f"the column {column} is empty",
-                "Write the label, or remove the row. If images may have no label: "
-                "data.multilabel=true",
-            )
+            remedy = "Write the label. If images may have none: data.multilabel=true"
+            raise row.error(f"the column {column} is empty", remedy)
         if settings.multilabel and separator is None and cell.startswith("[") and cell[-1] == "]":
             raise row.error(f"{cell} is a list of Python", "Write the labels as cat;dog.")
     if settings.multilabel and separator is None:
@@ -130,10 +122,8 @@ def _is_label(row: Row, column: str) -> bool:
     """Return whether a row has 1 in a column; anything else than 0 or 1 is refused."""
     value = row.cells[column].lower()
     if value not in BINARY:
-        raise row.error(
-            f"{column} is {row.cells[column]!r}, but must be 0 or 1",
-            "Write 0 or 1, or leave the column out: data.label_column=[<columns>]",
-        )
+        remedy = "Correct it, or leave the column out: data.label_column=[<columns>]"
+        raise row.error(f"{column} is {row.cells[column]!r}, but must be 0 or 1", remedy)
     return BINARY[value]
 
 
@@ -156,11 +146,8 @@ def _refuse_several_labels(rows: Sequence[Row], cells: Sequence[str]) -> None:
             else:
                 are_labels, separator = any(counts[name] > 1 for name in parts[cell]), ""
             if sign in cell and are_labels:
-                raise row.error(
-                    f"{cell!r} may be several labels",
-                    f"If it is: data.multilabel=true{separator}. If it is a single name: "
-                    "data.label_separator=",
-                )
+                remedy = f"data.multilabel=true{separator}, or for a name: data.label_separator="
+                raise row.error(f"{cell!r} may be several labels", remedy)
 
 
 def _find_paths(rows: Sequence[Row], column: str, reading: Reading) -> None:
@@ -183,10 +170,8 @@ def _find_paths(rows: Sequence[Row], column: str, reading: Reading) -> None:
             by_name = _by_name(folder) if by_name is None else by_name
             found = by_name.get(unicodedata.normalize("NFC", written), str(existing_form(path)))
             if found is None:
-                raise row.error(
-                    f"several images below {folder} are called {written}",
-                    "Write the path of the image relative to the CSV file.",
-                )
+                reason = f"several images below {folder} are called {written}"
+                raise row.error(reason, "Write the path relative to the CSV file.")
             row.path = found
 
 
@@ -210,28 +195,19 @@ def _images(rows: Sequence[Row], settings: CsvSettings, reading: Reading) -> lis
     for row in rows:
         exists = os.path.isfile(row.path)  # noqa: PTH113 - faster than a Path
         if not exists and not settings.skip_unreadable:
-            raise row.error(
-                f"there is no file {row.path}",
-                "Paths are relative to the CSV file. Correct the path, or leave out such images: "
-                "data.skip_unreadable=true",
-            )
+            remedy = "Correct the path, or leave out such images: data.skip_unreadable=true"
+            raise row.error(f"there is no file {row.path}", remedy)
         if not exists:
             reading.leave_out("images", MISSING, row.path, split=row.split)
             continue
         if Path(row.path).suffix.lower() not in SUFFIXES:
-            formats = " ".join(sorted(SUFFIXES))
-            raise row.error(
-                f"{row.path} is not an image of a format that is read: {formats}",
-                "Convert the image, or remove the row.",
-            )
+            reason = f"{row.path} is not an image of a format that is read"
+            raise row.error(reason, f"Convert it to one of {' '.join(sorted(SUFFIXES))}.")
         before = first.setdefault(row.path, row)
         if (before.labels, before.split) != (row.labels, row.split):
             difference = "labels" if before.labels != row.labels else "split"
-            raise row.error(
-                f"{row.path} has other {difference} in line {before.line}",
-                "Keep one of the rows. Several labels of an image belong into one row, such as "
-                "cat;dog, with data.multilabel=true",
-            )
+            remedy = "Keep a single row. For several labels: cat;dog with data.multilabel=true"
+            raise row.error(f"{row.path} has other {difference} in line {before.line}", remedy)
         if before is not row:
             reading.leave_out("rows", "repeated", row.file)
     return list(first.values())

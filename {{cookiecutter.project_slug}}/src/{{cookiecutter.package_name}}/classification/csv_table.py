@@ -60,22 +60,16 @@ def find_files(root: Path) -> dict[str, Path]:
     """
     if root.is_file():
         return {"train": root}
-    if not root.is_dir():
-        raise UsageError(
-            f"data.root={root}: there is no such file or folder.\n"
-            "Name the CSV file, or the folder that holds it."
-        )
-    tables = (path for path in root.iterdir() if path.suffix.lower() in {".csv", ".tsv"})
+    tables = (path for path in root.glob("*") if path.suffix.lower() in {".csv", ".tsv"})
     files = sorted(path for path in tables if not is_hidden(path.name))
     if len(files) == 1:
         return {"train": files[0]}
-    if not files:
-        raise UsageError(f"data.root={root} has no CSV file.\nName the file: data.root=<file>.csv")
     splits = {split_of(path.stem) or "": path for path in files}
     if "train" not in splits or "" in splits or len(splits) < len(files):
+        names = ", ".join(path.name for path in files) or "none"
         raise UsageError(
-            f"data.root={root} has several CSV files: {', '.join(path.name for path in files)}.\n"
-            f"Name the file to read, such as data.root={files[0]}"
+            f"data.root={root} must be a CSV file, or hold one; CSV files there: {names}.\n"
+            "Name the file to read: data.root=<file>.csv"
         )
     return splits
 
@@ -110,17 +104,15 @@ def read_rows(file: Path, split: str) -> list[Row]:
                 continue
             row = Row(file, reader.line_num, dict(zip(names, cells, strict=False)), split)
             if len(cells) != len(names):
-                raise row.error(
-                    f"it has {number_of(len(cells), 'cells')}, but the header has {len(names)}",
-                    "Repair the line; a cell that holds the separator must be in quotes.",
-                )
+                count = number_of(len(cells), "cells")
+                reason = f"it has {count}, but the header has {len(names)}"
+                raise row.error(reason, "Put cells that hold the separator in quotes.")
             rows.append(row)
     except csv.Error as error:
         raise UsageError(f"{file}, line {reader.line_num}: {error}.\nRepair the line.") from error
-    if not rows:
-        raise UsageError(f"{file} has no rows below its header.")
-    if len(set(names)) < len(names):
-        raise UsageError(f"{file} has two columns of the same name: {', '.join(names)}.")
+    if not rows or len(set(names)) < len(names):
+        reason = "two columns of the same name" if rows else "no rows below its header"
+        raise UsageError(f"{file} has {reason}: {', '.join(names)}.")
     return rows
 
 
@@ -149,12 +141,11 @@ def find_columns(rows: Sequence[Row], settings: CsvSettings, reading: Reading) -
             f"{hint}\nIf its first line is not a header, write one above it: path,label"
         )
     chosen = labels if isinstance(labels, list) else [labels]
-    for name in (path, *chosen):
-        if name not in names:
-            raise UsageError(
-                f"{file} has no column {name!r}, but {', '.join(names)}.\n"
-                "Correct data.path_column or data.label_column."
-            )
+    if missing := [name for name in (path, *chosen) if name not in names]:
+        raise UsageError(
+            f"{file} has no column {missing[0]!r}, but {', '.join(names)}.\n"
+            "Correct data.path_column or data.label_column."
+        )
     return Columns(path, chosen, isinstance(labels, list), split)
 
 
@@ -176,8 +167,7 @@ def _split_column(rows: Sequence[Row], names: Sequence[str], reading: Reading) -
             unknown = next(row.cells[name] for row in rows if split_of(row.cells[name]) is None)
             reading.note(
                 f"{file}: the column {name} is not used, since its values, such as {unknown!r}, "
-                "are not train, val or test. If it gives the split of the images, write these "
-                "words into it."
+                "are not train, val or test. To split the images by it, write these words into it."
             )
     return None
 
@@ -186,9 +176,10 @@ def _usual(names: Sequence[str], usual: Sequence[str], kind: str, file: Path) ->
     """Return the only column whose name is among the ``usual`` ones, or None."""
     found = [name for name in names if name.lower() in usual]
     if len(found) > 1:
-        use = f"Name the column to use: data.{kind}_column={found[0]}"
+        remedy = (
+            f"Use one: data.{kind}_column={found[0]}" if kind != "split" else "Rename the others."
+        )
         raise UsageError(
-            f"{file} has several columns that may be the {kind}: {', '.join(found)}.\n"
-            + (use if kind != "split" else "Rename the columns that are not.")
+            f"{file} has several columns that may be the {kind}: {', '.join(found)}.\n{remedy}"
         )
     return found[0] if found else None

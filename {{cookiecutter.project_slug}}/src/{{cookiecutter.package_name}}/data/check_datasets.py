@@ -32,8 +32,7 @@ def note_repeated(paths: Mapping[str, Sequence[str]], reading: Reading) -> None:
     for (earlier, split), again in repeated.items():
         files = number_of(len(again), "files")
         reading.note(
-            f"{split} lists {files} twice, such as {again[0]}. Each entry is an image of its own, "
-            "without the annotations of the other entry."
+            f"{split} lists {files} twice, such as {again[0]}, each with its own annotations."
             if earlier == split
             else f"{earlier} and {split} have {files} in common, such as {again[0]}: the scores of "
             f"{split} will be too good."
@@ -44,8 +43,7 @@ def note_frames(paths: Mapping[str, Sequence[str]], reading: Reading) -> None:
     """Note animations and TIFF files of several pages; of many files, only some are opened."""
     ends = {".gif", ".png", ".tif", "avif", "tiff", "webp"}  # compared faster than suffixes
     files = [path for path in chain(*paths.values()) if path[-4:].lower() in ends]
-    opened = files[:: len(files) // MAX_OPENED + 1]
-    several: list[str] = []
+    opened, several = files[:: len(files) // MAX_OPENED + 1], list[str]()
     for path in opened:
         with suppress(*UNREADABLE), Image.open(path) as file:  # the data loader reports it
             several += [path] if getattr(file, "n_frames", 1) > 1 else []
@@ -53,8 +51,8 @@ def note_frames(paths: Mapping[str, Sequence[str]], reading: Reading) -> None:
         reading.note(
             f"{len(several)} of {number_of(len(opened), 'files')} have several frames or pages, "
             # ~ if cookiecutter.scope == "complete"
-            f"such as {several[0]}. The first frame is used; pages of a TIFF file are read as the "
-            "channels of a single image. If each is an image, save it as a file of its own."
+            f"such as {several[0]}. Only the first frame is used, but all pages of a TIFF file, as "
+            "channels. If each is an image, save it as a file of its own."
             # ~ else
             f"such as {several[0]}. The first frame is used; TIFF files of several pages are not "
             "read. If each is an image, save it as a file of its own."
@@ -89,11 +87,10 @@ def check_learnable(reading: Reading) -> None:
         counts = reading.objects.get(split)
         if counts is not None and not any(counts.values()):
             verb = "learn" if split == "train" else "measure"
-            left_out = "\n".join(reading.lines()[1:])
             raise UsageError(
                 f"{split} has {number_of(reading.images[split], 'images')}, but no "
                 f"{reading.counted} of {', '.join(counts)}, so there is nothing to {verb}.\n"
-                f"{left_out}\nCheck the folders and the annotations of this split."
+                + "\n".join([*reading.lines()[1:], "Check the folders and the annotations."])
             )
     trained = reading.objects.get("train", {})
     present = [name for name, count in trained.items() if count]
@@ -103,8 +100,7 @@ def check_learnable(reading: Reading) -> None:
         if reading.new_splits:
             remedy += (
                 "\nThe images were split at random. If val or test has other classes, try "
-                "data.split_by=null, since it may put all images of a class into one split, or "
-                "data.split_file=null, since that split may be out of date."
+                "data.split_by=null, which may put a class into one split, or data.split_file=null."
             )
         raise UsageError(
             f"All images of train have the class {' and '.join(present)}, so there is nothing to "

@@ -134,9 +134,7 @@ def folders_in(folder: str | Path) -> list[str]:
         with os.scandir(folder) as entries:
             folders = [entry.name for entry in entries if succeeds(entry.is_dir)]
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise UsageError(
-            f"{folder}: there is no such folder.\nSet data.root to the folder that holds the data."
-        ) from error
+        raise UsageError(f"{folder}: there is no such folder.\nCorrect data.root.") from error
     return sorted(name for name in folders if not is_hidden(name))
 
 
@@ -155,10 +153,8 @@ def split_folders(folder: Path) -> dict[str, Path]:
     for split in SPLIT_NAMES:
         matching = [name for name in names if split_of(name) == split]
         if len(matching) > 1:
-            raise UsageError(
-                f"{folder} has several folders for {split}: {', '.join(matching)}.\n"
-                "Keep the folder to use, and move the other folders away."
-            )
+            several = ", ".join(matching)
+            raise UsageError(f"{folder} has several folders for {split}: {several}.\nKeep one.")
         if matching:
             found[split] = folder / matching[0]
     return found

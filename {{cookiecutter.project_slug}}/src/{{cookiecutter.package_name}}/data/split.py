@@ -53,10 +53,8 @@ def with_splits(
     if "val" in images or not isinstance(settings, OwnFolder):
         for name in ("split_by", "split_file"):
             if getattr(settings, name, None) is not None:
-                raise UsageError(
-                    f"data.{name} is for data without splits, but {settings.root} has splits.\n"
-                    f"To use them: data.{name}=null"
-                )
+                reason = f"data.{name} is for data without splits, but {settings.root} has splits."
+                raise UsageError(f"{reason}\nTo use them: data.{name}=null")
         if not test:
             reading.note(f"{settings.root} has no test images: the validation images are tested.")
         return {**images, "test": test or images["val"]}
@@ -111,10 +109,8 @@ def without_excluded(
             raise UsageError(f"data.exclude={settings.exclude} lists all images of {split}.")
         remaining[split] = chosen
     if unknown:
-        reading.note(
-            f"{settings.exclude}: the data set has no images for "
-            f"{number_of(len(unknown), 'lines')}, such as {min(unknown)}."
-        )
+        images = number_of(len(unknown), "images")
+        reading.note(f"{settings.exclude} lists {images} not in the data, such as {min(unknown)}.")
     return remaining
 
 
@@ -247,8 +243,7 @@ def _read_split(file: Path, names: Sequence[str], reading: Reading) -> dict[str,
             f"data.split_file={file} has none of the {len(names)} images: {', '.join(names[:1])}.\n"
             "It belongs to other data. To split these images: data.split_file=null"
         )
-    missing = sorted(written.keys() - set(names))
-    if missing:
+    if missing := written.keys() - set(names):
         images = number_of(len(missing), "images")
-        reading.note(f"{file} names {images} that the data do not have, such as {missing[0]}.")
+        reading.note(f"{file} names {images} that the data do not have, such as {min(missing)}.")
     return parts

@@ -56,8 +56,7 @@ class CocoMasks:
     def __call__(self, index: int, size: tuple[int, int]) -> Tensor:
         """Return the mask of an image of this size, uint8 [H, W] of ids and ``IGNORE_INDEX``.
 
-        Raises:
-            UnreadableImageError: if the annotations are for another size, or an outline is invalid.
+        An image of another size, or an invalid outline, raises an UnreadableImageError.
         """
         path, annotated, source, objects = self.source(index)[1]
         if annotated != size:
@@ -184,13 +183,13 @@ def read_outlines(
     background = next((name for name in names if name.casefold() == "background"), None)
     if background is not None:
         raise UsageError(
-            f"{root} has a class named {background}, but all pixels outside of objects have this "
-            "class already.\nRename it, or remove its annotations."
+            f"{root} has a class named {background}, but pixels outside of objects have this class "
+            "already.\nRename it, or remove its annotations."
         )
     if len(names) >= IGNORE_INDEX:
         raise UsageError(
-            f"{root} has {len(names)} classes, but masks have {IGNORE_INDEX} ids at most, one of "
-            "them for the background.\nRemove or join classes."
+            f"{root} has {len(names)} classes, but masks have {IGNORE_INDEX} ids at most, one for "
+            "the background.\nRemove or join classes."
         )
     return ["background", *names], {
         split: ([image.path for image in images], CocoMasks(images))

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ..data.datamodule import Datasets
-from ..data.images import DecodedImage, ImageFiles, Unreadable, UnreadableImageError, read_image
+from ..data.images import DecodedImage, Unreadable, UnreadableImageError, read_image
 from ..data.reading_summary import Reading
 from ..data.resize import Fit
 from ..data.split import with_splits
@@ -77,9 +77,9 @@ ImagesAndMasks = Mapping[str, tuple[Sequence[str | Path], Masks]]  # by split
 
 
 class ImageAndMaskFiles:
-    """A sequence of decoded images, each with its mask."""
+    """A sequence of decoded images, each with its mask, if there are masks."""
 
-    def __init__(self, paths: np.ndarray, masks: Masks, pixels: PixelFormat) -> None:
+    def __init__(self, paths: np.ndarray, masks: Masks | None, pixels: PixelFormat) -> None:
         self.paths = paths
         self.pixels = pixels
         self.masks = masks
@@ -90,14 +90,15 @@ class ImageAndMaskFiles:
     # ~ if cookiecutter.scope == "complete"
     def source(self, index: int) -> tuple[list[str], object]:
         """Return the files of an image and of its mask, and what else the mask depends on."""
-        files, record = self.masks.source(index)
+        files, record = self.masks.source(index) if self.masks is not None else ([], None)
         return [str(self.paths[index]), *files], record
 
     # ~ endif
     def __getitem__(self, index: int) -> DecodedImage:
         image = read_image(str(self.paths[index]), self.pixels)
         size = (image.shape[1], image.shape[2])
-        return DecodedImage((image, self.masks(index, size)[None]), size)
+        masks = [] if self.masks is None else [self.masks(index, size)[None]]
+        return DecodedImage((image, *masks), size)
 
 
 class MaskDataset(Dataset[Sample | Unreadable]):
@@ -115,11 +116,7 @@ class MaskDataset(Dataset[Sample | Unreadable]):
         self.names = self.paths  # as pictures and reports show them
         self.masks = masks
         self.transform = transform
-        self.images: Any = (  # a sequence of DecodedImage
-            ImageFiles(self.paths, pixels)
-            if masks is None
-            else ImageAndMaskFiles(self.paths, masks, pixels)
-        )
+        self.images: Any = ImageAndMaskFiles(self.paths, masks, pixels)  # or a cache of it
 
     # ~ if cookiecutter.scope == "complete"
     def cut(self, side: int) -> TiledImages:

@@ -17,6 +17,7 @@ from ..settings.data import PixelFormat
 from .mask_folders import Pair
 from .masks import (
     AMBIGUOUS,
+    COLOR,
     IGNORE_INDEX,
     IGNORED_COLOR,
     Classes,
@@ -26,14 +27,8 @@ from .masks import (
 )
 
 MAX_DECODED = 200  # masks of a split; fewer if all classes have been found
-TURNED = (
-    "belong to images that are turned (Exif), such as {}. They are read as they are stored: if "
-    "they are for the unturned pixels, turn them like the images."
-)
-LOSSY = (
-    "are JPEG, WebP or other files whose format changes values, most at edges, such as {}. Pixels "
-    "may get another class. Make the masks anew as PNG."
-)
+TURNED = "belong to turned images (Exif), but are not turned, such as {}: turn them, if need be."
+LOSSY = "are JPEG, WebP or the like, which changes values at edges, such as {}: make them as PNG."
 
 
 @dataclass
@@ -43,8 +38,7 @@ class DecodedMasks:
     split: str
     total: int  # number of masks of the split
     decoded: int = 0  # number of masks that were decoded
-    greys: Counter[int] = field(default_factory=Counter)  # number of pixels by grey value
-    colors: Counter[int] = field(default_factory=Counter)  # number of pixels by colour
+    pixels: Counter[int] = field(default_factory=Counter)  # by value, as of mask_values
     first_ignored: str = ""  # the first mask that holds 255
     only_255: list[str] = field(default_factory=list)  # masks that hold 255 and no id except 0
     ids_and_255: bool = False  # whether a mask holds 255 and an id above 0
@@ -54,14 +48,16 @@ class DecodedMasks:
     def __str__(self) -> str:
         return f"{self.decoded} of {self.total} masks of {self.split}"
 
+    @property
+    def greys(self) -> set[int]:
+        """The grey values that occur."""
+        return {value for value in self.pixels if value < COLOR}
+
     def pixels_by_id(self, classes: Classes) -> Counter[int]:
         """Return the number of pixels of each class id and of ``IGNORE_INDEX``; -1 if unknown."""
-        counts, greys = Counter[int](), classes.ids_by_grey
-        for value, count in self.greys.items():
-            counts[greys.get(value, -1)] += count
-        colors = {IGNORED_COLOR: IGNORE_INDEX, **classes.colors}
-        for color, count in self.colors.items():
-            counts[colors.get(color, -1)] += count
+        counts, ids = Counter[int](), classes.ids
+        for value, count in self.pixels.items():
+            counts[ids.get(value, AMBIGUOUS)] += count
         return counts
 
 
@@ -83,7 +79,7 @@ def with_greys(
     ids_and_255 = any(masks.ids_and_255 for masks in decoded.values())
     by_split: dict[str, Classes] = {}
     for split, masks in decoded.items():
-        if split == "train" or ({*masks.greys} - {0} and len(classes.names) == 2):
+        if split == "train" or (masks.greys - {0} and len(classes.names) == 2):
             greys = _ids_by_grey(masks, classes, reading, ids_and_255=ids_and_255)
         else:
             greys = by_split["train"].greys
@@ -108,16 +104,16 @@ def _decode(pairs: Sequence[Pair], classes: Classes, split: str) -> DecodedMasks
             shape_tells = turned == 1 or (turned >= 5 and file.width != file.height)
             if not shape_tells and orientation_of(file) == 1:
                 seen.doubtful[TURNED].append(path)
-            values, are_colors = _pixels_by_value(file, classes)
+            values = _pixels_by_value(file, classes)
             seen.decoded += 1
             lossless_webp = file.format == "WEBP" and b"VP8L" in Path(path).read_bytes()
             if file.format in {"AVIF", "HEIF", "JPEG", "MPO", "WEBP"} and not lossless_webp:
                 seen.doubtful[LOSSY].append(path)
-            seen.has_palette |= file.mode == "P" and not are_colors
-            (seen.colors if are_colors else seen.greys).update(values)
-            if (IGNORED_COLOR if are_colors else IGNORE_INDEX) in values:
+            seen.has_palette |= file.mode == "P" and min(values) < COLOR
+            seen.pixels.update(values)
+            if values.keys() & {IGNORE_INDEX, IGNORED_COLOR}:
                 seen.first_ignored = seen.first_ignored or path
-            if IGNORE_INDEX in values and not are_colors:
+            if IGNORE_INDEX in values:
                 has_ids = bool(values.keys() & {*range(1, count)})
                 seen.ids_and_255 |= has_ids
                 seen.only_255 += [] if has_ids else [path]
@@ -146,8 +142,7 @@ def _note_palettes(pairs: Sequence[Pair], split: str, classes: Classes, reading:
         if not (colors.startswith(others) or others.startswith(colors)):
             reading.note(
                 f"Masks of {split} have different palettes, such as {first} and {path}. Their "
-                "indices are read as ids. If their colours tell the classes, add them to "
-                "classes.txt: road 128 64 128"
+                "indices are ids; to use the colours, add them to classes.txt: road 128 64 128"
             )
             return
 
@@ -158,14 +153,12 @@ def _orientation(path: str) -> int:
     return 1
 
 
-def _pixels_by_value(file: Image.Image, classes: Classes) -> tuple[dict[int, int], bool]:
-    """Return the number of pixels by value, and whether the values are colours."""
+def _pixels_by_value(file: Image.Image, classes: Classes) -> dict[int, int]:
     bits = grey_bits(file)
     if file.mode == "L" and bits == 8:  # ten times as fast as for other modes
-        return {value: count for value, count in enumerate(file.histogram()) if count}, False
-    values, are_colors = mask_values(file, classes, bits)
-    present, counts = np.unique(values, return_counts=True)
-    return dict(zip(present.tolist(), counts.tolist(), strict=True)), are_colors
+        return {value: count for value, count in enumerate(file.histogram()) if count}
+    present, counts = np.unique(mask_values(file, classes, bits), return_counts=True)
+    return dict(zip(present.tolist(), counts.tolist(), strict=True))
 
 
 def _check_present(masks: DecodedMasks, classes: Classes, reading: Reading) -> None:
@@ -183,8 +176,7 @@ def _check_present(masks: DecodedMasks, classes: Classes, reading: Reading) -> N
         verb = "learned" if masks.split == "train" else "measured"
         raise UsageError(
             f"{masks} hold no pixel of {', '.join(absent)}, so nothing can be {verb}.\n"
-            f"Their values are {sorted(masks.greys)[:8]}; line 1 of classes.txt names the value 0. "
-            f"If this is right, move images of other classes to {masks.split}."
+            f"Their values are {sorted(masks.greys)[:8]}; line 1 of classes.txt names the value 0."
         )
     if absent and masks.decoded:
         reading.note(f"{masks} have no pixel of {', '.join(absent)}.")
@@ -197,7 +189,7 @@ def _ids_by_grey(
 
     With ``ids_and_255``, 255 is ignored, since a mask of any split holds it and an id above 0.
     """
-    present, count = {*masks.greys}, len(classes.names)
+    present, count = masks.greys, len(classes.names)
     listed = {
         color & 255: index
         for color, index in classes.colors.items()
@@ -206,7 +198,7 @@ def _ids_by_grey(
     if present & {*range(1, count)}:
         if count == 2 and masks.only_255 and not ids_and_255:
             if IGNORE_INDEX in listed:
-                return {**classes.ids_by_grey, IGNORE_INDEX: listed[IGNORE_INDEX]}
+                return {0: 0, 1: 1, IGNORE_INDEX: listed[IGNORE_INDEX]}
             name = classes.names[1]
             reading.note(
                 f"{len(masks.only_255)} of {masks.decoded} masks of {masks.split} hold 0 and 255 "
@@ -224,9 +216,8 @@ def _ids_by_grey(
         return {0: 0, **listed}
     if count > 2:
         raise UsageError(
-            f"{masks} hold the values 0 and 255 only, but classes.txt names {count} classes.\nThe "
-            "value of a pixel is the id of its class, and 255 is ignored. If 255 stands for white, "
-            "add it to classes.txt: object 255 255 255"
+            f"{masks} hold the values 0 and 255 only, but classes.txt names {count} classes.\n"
+            "Values are ids, and 255 is ignored. If it is a class: object 255 255 255"
         )
     reading.note(f"{masks} hold the values 0 and 255 only: 255 is read as {classes.names[1]}.")
     return {0: 0, IGNORE_INDEX: 1}

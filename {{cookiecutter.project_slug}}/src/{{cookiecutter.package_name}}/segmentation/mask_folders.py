@@ -95,9 +95,7 @@ def _match(images: Path, masks: Path, listed: ListedFiles, reading: Reading) -> 
     # ~ if cookiecutter.scope == "complete"
     array = next((path for path in files if path[-4:].lower() == ".npy"), None)
     if array is not None:
-        raise UsageError(
-            f"{array} is not an image file.\nSave masks as PNG, grey or with a palette."
-        )
+        raise UsageError(f"{array} is not an image file.\nSave masks as PNG.")
     # ~ endif
     masks_by_name: dict[str, str] = {}
     for name, path in zip(_relative_stems(masks, files), files, strict=True):
@@ -109,8 +107,7 @@ def _match(images: Path, masks: Path, listed: ListedFiles, reading: Reading) -> 
     if unmatched:
         raise UsageError(
             f"{paths[unmatched[0]]} has no mask in {masks}; such images: {len(unmatched)}.\n"
-            f"A mask has the name of its image: {names[unmatched[0]]}.png. Add the masks, rename "
-            "them, or move the images away."
+            f"Add or rename masks, here {names[unmatched[0]]}.png, or move the images away."
         )
     matching = [masks_by_name[name] for name in names]
     if len({*names}) < len(names):
