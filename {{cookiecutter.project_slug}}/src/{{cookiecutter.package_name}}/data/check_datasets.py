@@ -79,9 +79,6 @@ def check_learnable(reading: Reading) -> None:
     """Check that there is something to learn and to measure, and note classes that are absent.
 
     Splits whose objects have not been counted are not checked.
-
-    Raises:
-        UsageError: if train or val has no object, or all images of train have the same labels.
     """
     for split in ("train", "val"):
         counts = reading.objects.get(split)

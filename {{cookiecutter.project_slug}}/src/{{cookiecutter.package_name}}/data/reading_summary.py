@@ -78,10 +78,7 @@ class Reading:
     def count(
         self, split: str, *, images: int, labels: Sequence[int], classes: Sequence[str]
     ) -> None:
-        """Set the number of images of a split, and count its objects by class.
-
-        ``labels`` has the class index of each object, without those that are ignored.
-        """
+        """Set the number of images of a split, and count its objects, of these ``labels``."""
         self.note_similar(classes)
         counts = Counter(labels)
         self.images[split] = images
@@ -98,8 +95,7 @@ class Reading:
             if len(names) > 1:
                 self.note(
                     f"The classes {' and '.join(names)} differ in case, spaces, invisible "
-                    "characters or the form of a number only. If they are the same class, give it "
-                    "a single name in the data."
+                    "characters or the form of a number only. If they are the same, rename one."
                 )
 
     # ~ if cookiecutter.task == "segmentation" or (cookiecutter.task == "detection" and cookiecutter.scope == "complete")
@@ -110,9 +106,8 @@ class Reading:
         if shared := sorted(file for file, count in counts.items() if count > 1):
             images = sorted(image for file, image in pairs if file == shared[0])
             self.note(
-                f"{', '.join(images)} share the annotation file {shared[0]}. "
-                f"Number of shared files: {len(shared)}. "
-                "Rename the images, or remove all but one of each."
+                f"{', '.join(images)} share the annotation file {shared[0]}. Number of shared "
+                f"files: {len(shared)}. Rename the images, or remove all but one of each."
             )
 
     # ~ endif
@@ -156,10 +151,9 @@ class Reading:
                 objects = sum(self.objects[split].values())
                 splits[-1] += f" with {number_of(objects, self.counted)}"
         counts: Counter[tuple[str, str]] = Counter()
-        first: dict[tuple[str, str], str] = {}
         for part in self.left_out:
             counts[part.kind, part.reason] += part.count
-            first.setdefault((part.kind, part.reason), part.first)
+        first = {(part.kind, part.reason): part.first for part in reversed(self.left_out)}
         parts = [
             f"{number_of(count, kind)} ({reason}; the first is {first[kind, reason]})"
             for (kind, reason), count in counts.items()

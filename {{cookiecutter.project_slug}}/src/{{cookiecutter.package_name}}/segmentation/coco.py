@@ -120,10 +120,7 @@ def _why_empty(outline: Any, image: CocoImage) -> str:
 
 
 def _runs(outline: Any, size: tuple[int, int]) -> Any:
-    """Return the compressed run lengths of an outline.
-
-    Numbers for which the decoder would fail or fill the memory raise a ValueError.
-    """
+    """Return the compressed run lengths of an outline; numbers that cannot be drawn are refused."""
     if isinstance(outline, dict) and isinstance(outline["counts"], str):
         return {**outline, "counts": outline["counts"].encode()}
     (height, width), polygons = size, isinstance(outline, list)

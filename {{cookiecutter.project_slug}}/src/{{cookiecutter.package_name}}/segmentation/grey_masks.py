@@ -68,11 +68,8 @@ def with_greys(
 
     The grey values are the ids, and 255 is ignored, with two exceptions: values that are not ids,
     but grey colours of ``classes.txt``, and masks of two classes that hold 0 and 255 only. A later
-    mask with other values is refused by ``read_mask``. The meaning of 255 is noted.
-
-    Raises:
-        UsageError: if 255 can mean several classes, or all masks of train, or of val, hold a single
-            class.
+    mask with other values is refused by ``read_mask``. The meaning of 255 is noted, and a
+    UsageError is raised if it is unclear, or if the masks of train or of val hold a single class.
     """
     splits = [split for split in pairs if split != "test" or pairs["test"] != pairs["val"]]
     decoded = {split: _decode(pairs[split], classes, split) for split in splits}
@@ -129,10 +126,7 @@ def _evenly_spaced(pairs: Sequence[Pair]) -> list[Pair]:
 
 
 def _note_palettes(pairs: Sequence[Pair], split: str, classes: Classes, reading: Reading) -> None:
-    """Note masks that have different palettes, in which an index may stand for different classes.
-
-    Programs that make files smaller give each mask a palette of its own.
-    """
+    """Note masks of different palettes, which programs write that make files smaller."""
     found: dict[bytes, str] = {}
     for _, path in _evenly_spaced(pairs):
         with suppress(OSError, SyntaxError, ValueError), Image.open(path) as file:

@@ -52,8 +52,8 @@ def read_classes(path: Path) -> Classes:
     """
     if not path.is_file():
         raise UsageError(
-            f"{path} is missing.\nWrite a class name in each line, in the order of the ids, and for "
-            "RGB masks its colour: road 128 64 128"
+            f"{path} is missing.\nWrite a class name in each line, in the order of the ids; for "
+            "RGB masks, its colour: road 128 64 128"
         )
     names: list[str] = []
     colors: dict[int, int] = {}
@@ -97,9 +97,7 @@ def read_mask(
     ``size`` is the height and width of the image as it is shown. A mask that has the size of the
     unturned image is turned by the orientation (Exif) of ``image_file``.
 
-    Raises:
-        UnreadableImageError: if the file is damaged, has several pages, does not have the size of
-            the image, or has ids or colours of no class.
+    A mask that cannot be read so raises an UnreadableImageError.
     """
     try:
         with open_image(path) as file:
