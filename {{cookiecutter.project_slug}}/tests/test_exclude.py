@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from {{ cookiecutter.package_name }}.data.exclude import without_excluded
 from {{ cookiecutter.package_name }}.data.reading_summary import Reading
+from {{ cookiecutter.package_name }}.data.split import without_excluded
 from {{ cookiecutter.package_name }}.errors import UsageError
 from {{ cookiecutter.package_name }}.settings.data import DataFolder
 
@@ -24,7 +24,7 @@ def test_images_that_a_file_lists_are_left_out_and_counted(tmp_path):
     assert parts == [*names[:2], *names[4:]]
     (left_out,) = reading.left_out
     assert (left_out.count, left_out.reason) == (2, f"in {listed}")
-    assert reading.notes == [f"{listed}: the data set has no images for 1 line, such as 33.jpg."]
+    assert reading.notes == [f"{listed} lists 1 image not in the data, such as 33.jpg."]
 
 
 def test_an_absolute_path_is_known_below_a_relative_root(tmp_path, monkeypatch):

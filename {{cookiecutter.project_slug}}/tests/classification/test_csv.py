@@ -238,8 +238,8 @@ def test_unsplit_images_are_split_by_the_seed_with_every_label_in_each_split(wri
         (SPLIT.replace("b.png", "e.png"), r"line 3: there is no file .*e\.png", {}),
         (SPLIT.replace("dog,T", ",T"), "line 3: the column label is empty", {}),
         (SPLIT.replace("dog,T", "T"), "line 3: it has 2 cells, but the header has 3", {}),
-        (SPLIT + "a.png,dog,train\n", "line 6: a.png has other labels in line 2", {}),
-        (SPLIT + "a.png,cat,val\n", "line 6: a.png has other split in line 2", {}),
+        (SPLIT + "a.png,dog,train\n", r"line 6: .*a\.png has other labels in line 2", {}),
+        (SPLIT + "a.png,cat,val\n", r"line 6: .*a\.png has other split in line 2", {}),
         (SPLIT.replace("valid", "fold 1"), "line 4: split is 'fold 1', which is not a split", {}),
         (
             SPLIT.replace("train", "test").replace("Training", "dev"),
@@ -286,7 +286,7 @@ def test_what_is_read_and_left_out_is_counted(write, tmp_path):
 
 def test_a_label_that_may_be_missing_is_noted(write, tmp_path):
     reading = build_datasets(write(SPLIT.replace("dog", "NaN"))).reading
-    assert reading.notes[0].startswith(f"{tmp_path}: NaN is read as the name of a class. Some")
+    assert reading.notes[0].startswith(f"{tmp_path}: NaN is read as a class. If")
     assert reading.objects["train"] == {"NaN": 1, "cat": 1}
 
 
@@ -321,7 +321,7 @@ def test_a_name_of_two_images_and_a_folder_of_two_files_are_refused(write, tmp_p
     with pytest.raises(UsageError, match=r"line 2: several images .* are called a\.png"):
         build_datasets(settings)
     (tmp_path / "other.csv").write_text(SPLIT)
-    with pytest.raises(UsageError, match=r"several CSV files: other\.csv, table\.csv"):
+    with pytest.raises(UsageError, match=r"CSV files there: other\.csv, table\.csv"):
         build_datasets(settings)
 
 

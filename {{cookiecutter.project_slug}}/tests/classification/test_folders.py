@@ -128,11 +128,11 @@ def test_a_missing_folder_is_named(tmp_path):
     [
         (
             lambda root: (root / "val" / "red").rename(root / "val" / "rot"),
-            r"Only in val: rot\. Only in train: red",
+            r"val has class folders that are not in train: rot\.\nThose of train are blue, red",
         ),
         (
             lambda root: [(root / name).rename(root / f"fold_{name}") for name in SPLITS],
-            "hold folders of the same names, blue, red: they look like splits, not like classes",
+            "hold the folders blue, red: they look like splits, not like classes",
         ),
         (
             lambda root: (
@@ -298,7 +298,7 @@ def test_classes_that_look_the_same_are_noted(own_data, other):
     ("change", "message"),
     [
         (lambda root: (root / "green").mkdir(), "green has no images"),
-        (lambda root: shutil.rmtree(root / "red"), "two class folders at least, but has 1"),
+        (lambda root: shutil.rmtree(root / "red"), "needs two class folders, but has 1"),
     ],
     ids=["an empty class", "a single class"],
 )

@@ -35,14 +35,7 @@ def write_shapes(settings: ShapesSettings) -> Path:
 
 
 def read_image_folders(root: Path, reading: Reading) -> tuple[list[str], dict[str, Files]]:
-    """List the images of the folders of the splits, or of class folders without splits.
-
-    Returns:
-        The class names, and the images by split; without splits, all are those of train.
-
-    Raises:
-        UsageError: if a folder is missing or empty, or train lacks a class of another split.
-    """
+    """Return the class names, and the images by split; without splits, all are those of train."""
     folders = _find_split_folders(root, reading) or {"train": root}
     classes = _class_folders(folders["train"])
     images: dict[str, Files] = {split: [] for split in folders}
@@ -51,28 +44,23 @@ def read_image_folders(root: Path, reading: Reading) -> tuple[list[str], dict[st
         forms = {_composed(name): name for name in names} | {name: name for name in names}
         matching = [forms.get(name) or forms.get(_composed(name)) for name in classes]
         if extra := [name for name in names if name not in matching]:
-            pairs = zip(classes, matching, strict=True)
-            lacking = [name for name, present in pairs if present is None]
             raise UsageError(
-                f"{folder} and {folders['train']} have different class folders.\n"
-                f"Only in {split}: {', '.join(extra)}. "
-                f"Only in train: {', '.join(lacking) or 'none'}.\n"
-                "Each class needs a folder in train, by the same name."
+                f"{folder} has class folders that are not in train: {', '.join(extra)}.\n"
+                f"Those of train are {', '.join(classes)}. Use the same names."
             )
         for target, name in enumerate(matching):
             paths = reading.listed(root).images_in(folder / name) if name else []
             if split == "train" and not paths:
                 raise UsageError(
-                    f"{folder / classes[target]} has no images.\nAdd some, or move this folder "
-                    f"away, if it is no class; these are read: {' '.join(sorted(SUFFIXES))}"
+                    f"{folder / classes[target]} has no images of {' '.join(sorted(SUFFIXES))}.\n"
+                    "Add some or, if it is no class, move this folder away."
                 )
             images[split] += [(path, target) for path in paths]
     return classes, images
 
 
 def _composed(name: str) -> str:
-    """Return the NFC form of a name, which macOS writes as NFD."""
-    return unicodedata.normalize("NFC", name)
+    return unicodedata.normalize("NFC", name)  # macOS writes names in the form NFD
 
 
 def _find_split_folders(root: Path, reading: Reading) -> dict[str, Path]:
@@ -95,9 +83,9 @@ def _find_split_folders(root: Path, reading: Reading) -> dict[str, Path]:
         )
     if found:
         raise UsageError(
-            f"data.root={root} has the folders {', '.join(names)}, so it is not clear whether they "
-            "are splits or classes.\nName the splits train, val and test. For class folders "
-            f"without splits, put the images of {next(iter(found.values()))} into it directly."
+            f"data.root={root} has the folders {', '.join(names)}: splits, or classes?\n"
+            "Name the splits train, val and test. For class folders without splits, put the images "
+            f"of {next(iter(found.values()))} into it directly."
         )
     depth = str(root).count(os.sep) + 2  # of the images in class folders
     if any(path.count(os.sep) == depth for path in reading.listed(root).images):
@@ -107,16 +95,14 @@ def _find_split_folders(root: Path, reading: Reading) -> dict[str, Path]:
     same = all(len(part) > 1 and {*part} <= {*most} for part in inner)
     if len(names) > 1 and (same or (all(inner) and all(map(SPLIT_WORD.search, names)))):
         raise UsageError(
-            f"{root} has the folders {', '.join(names)}, which all hold folders of the same "
-            f"names, {', '.join(most)}: they look like splits, not like classes.\n"
-            "Name the splits train, val and test; if they are classes, put the images of each "
-            "class into its folder directly."
+            f"{root} has the folders {', '.join(names)}, which hold the folders "
+            f"{', '.join(most)}: they look like splits, not like classes.\nName the splits train, "
+            "val and test; if they are classes, put the images of each into its folder directly."
         )
     if len(most) > 1:
         reading.note(
             f"The classes are the folders of {root}, {', '.join(names[:MAX_NAMES])}, not those in "
-            f"them, such as {', '.join(most[:MAX_NAMES])}. If the first are splits, name them "
-            "train, val and test."
+            f"them, such as {', '.join(most[:MAX_NAMES])}. Splits are named train, val and test."
         )
     return {}
 
@@ -126,13 +112,10 @@ def _class_folders(folder: Path) -> list[str]:
     if len(names) < 2:
         remedy = "Put the images of each class into a folder of its own there."
         if names and len(folders_in(folder / names[0])) > 1:
-            remedy = f"To read the class folders in its only folder: data.root={folder / names[0]}"
-        raise UsageError(
-            f"{folder} must have two class folders at least, but has {len(names)}.\n{remedy}"
-        )
+            remedy = f"To read those in its only folder: data.root={folder / names[0]}"
+        raise UsageError(f"{folder} needs two class folders, but has {len(names)}.\n{remedy}")
     for name in names:
-        shown = name.encode(errors="backslashreplace").decode()
-        if shown != name:
+        if (shown := name.encode(errors="backslashreplace").decode()) != name:
             raise UsageError(f"{folder}: rename {shown}, a name that is not UTF-8.")
     if all(map(split_of, names)):
         raise UsageError(

@@ -4,8 +4,8 @@ import csv
 import io
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +27,16 @@ SPLIT_WORD = re.compile(r"(fold|partition|phase|split|subset|usage)s?_?\d*$|is_(
 BINARY = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
 
 
-@dataclass(frozen=True)
+@dataclass
 class Row:
-    """A row of a CSV file, with its cells by column; spaces around a cell are removed."""
+    """A row of a CSV file; ``csv_labels`` fills in the path, the labels and the split."""
 
     file: Path
     line: int
-    cells: dict[str, str]
+    cells: dict[str, str]  # by column, without surrounding spaces
+    split: str  # that of the file
+    path: str = ""  # of the image
+    labels: list[str] = field(default_factory=list)
 
     def error(self, reason: str, remedy: str) -> UsageError:
         """Return an error that names the file and the line of this row."""
@@ -51,38 +54,22 @@ class Columns:
 
 
 def find_files(root: Path) -> dict[str, Path]:
-    """Find the CSV file, or a file for each split, such as ``train.csv`` and ``val.csv``.
+    """Return the CSV file as that of train, or a file for each split, such as ``val.csv``.
 
-    Args:
-        root: the file, or the folder that holds it.
-
-    Returns:
-        The files by split; a single file is that of train.
-
-    Raises:
-        UsageError: if there is no such file, or if it is not clear which file to read.
+    ``root`` is the file, or the folder that holds it.
     """
     if root.is_file():
         return {"train": root}
-    if not root.is_dir():
-        raise UsageError(
-            f"data.root={root}: there is no such file or folder.\n"
-            "Name the CSV file, or the folder that holds it."
-        )
-    files = sorted(
-        path
-        for path in root.iterdir()
-        if path.suffix.lower() in {".csv", ".tsv"} and not is_hidden(path.name)
-    )
+    tables = (path for path in root.glob("*") if path.suffix.lower() in {".csv", ".tsv"})
+    files = sorted(path for path in tables if not is_hidden(path.name))
     if len(files) == 1:
         return {"train": files[0]}
-    if not files:
-        raise UsageError(f"data.root={root} has no CSV file.\nName the file: data.root=<file>.csv")
     splits = {split_of(path.stem) or "": path for path in files}
     if "train" not in splits or "" in splits or len(splits) < len(files):
+        names = ", ".join(path.name for path in files) or "none"
         raise UsageError(
-            f"data.root={root} has several CSV files: {', '.join(path.name for path in files)}.\n"
-            f"Name the file to read, such as data.root={files[0]}"
+            f"data.root={root} must be a CSV file, or hold one; CSV files there: {names}.\n"
+            "Name the file to read: data.root=<file>.csv"
         )
     return splits
 
@@ -92,24 +79,19 @@ def image_folder(root: Path, splits: Mapping[str, Sequence[tuple[str, Any]]]) ->
     whole = os.path.abspath(folder_of(root))  # noqa: PTH100 - strings are faster
     folders = {os.path.dirname(path) for files in splits.values() for path, _ in files}  # noqa: PTH120
     inside = [path for path in map(os.path.abspath, folders) if f"{path}/".startswith(f"{whole}/")]
-    common = os.path.commonpath(inside or [whole])
-    return folder_of(root) / os.path.relpath(common, whole)
+    return folder_of(root) / os.path.relpath(os.path.commonpath(inside or [whole]), whole)
 
 
-def read_rows(file: Path) -> list[Row]:
+def read_rows(file: Path, split: str) -> list[Row]:
     """Return the rows of a file below its header, without empty lines.
 
     The columns are separated by the character of ``,``, ``;``, tab and ``|`` that the first line
     has most. A first line such as ``sep=;``, which Excel reads, is no header.
-
-    Raises:
-        UsageError: if a row has another number of cells than the header, or there are no rows.
     """
     text = read_text(file).replace("\r\n", "\n").replace("\r", "\n")  # of old Macs
     first = text.lstrip().split("\n", 1)[0]
     delimiter = max(",;\t|", key=first.count)
-    lines = io.StringIO(text)
-    reader = csv.reader(lines, delimiter=delimiter, strict=True, skipinitialspace=True)
+    reader = csv.reader(io.StringIO(text), delimiter=delimiter, strict=True, skipinitialspace=True)
     names: list[str] = []
     rows = []
     try:
@@ -120,35 +102,31 @@ def read_rows(file: Path) -> list[Row]:
             if not names:
                 names = cells
                 continue
-            row = Row(file, reader.line_num, dict(zip(names, cells, strict=False)))
+            row = Row(file, reader.line_num, dict(zip(names, cells, strict=False)), split)
             if len(cells) != len(names):
-                raise row.error(
-                    f"it has {number_of(len(cells), 'cells')}, but the header has {len(names)}",
-                    "Repair the line; a cell that holds the separator must be in quotes.",
-                )
+                count = number_of(len(cells), "cells")
+                reason = f"it has {count}, but the header has {len(names)}"
+                raise row.error(reason, "Put cells that hold the separator in quotes.")
             rows.append(row)
     except csv.Error as error:
         raise UsageError(f"{file}, line {reader.line_num}: {error}.\nRepair the line.") from error
-    if not rows:
-        raise UsageError(f"{file} has no rows below its header.")
-    if len(set(names)) < len(names):
-        raise UsageError(f"{file} has two columns of the same name: {', '.join(names)}.")
+    if not rows or len(set(names)) < len(names):
+        reason = "two columns of the same name" if rows else "no rows below its header"
+        raise UsageError(f"{file} has {reason}: {', '.join(names)}.")
     return rows
 
 
 def find_columns(rows: Sequence[Row], settings: CsvSettings, reading: Reading) -> Columns:
-    """Return the columns that the settings name, or those with a usual name.
-
-    Raises:
-        UsageError: if a column does not exist, or it is not clear which column to use.
-    """
+    """Return the columns that the settings name, or those with a usual name."""
     file, names = rows[0].file, list(rows[0].cells)
     path = settings.path_column or _usual(names, PATH_COLUMNS, "path", file)
     labels = settings.label_column or _usual(names, LABEL_COLUMNS, "label", file)
     used = {path, *([labels] if isinstance(labels, str) else labels or [])}
     split = _split_column(rows, [name for name in names if name not in used], reading)
     others = [name for name in names if name not in {path, split}]
-    binary = [name for name in others if _is_binary(rows, name)]
+    # Most cells are 0 or 1; a mistake in another cell is reported.
+    counts = {name: sum(row.cells[name].lower() in BINARY for row in rows) for name in others}
+    binary = [name for name, count in counts.items() if 2 * count > len(rows)]
     if labels is None and settings.multilabel:
         labels = binary
         unused = ", ".join(name for name in others if name not in binary) or "none"
@@ -163,12 +141,11 @@ def find_columns(rows: Sequence[Row], settings: CsvSettings, reading: Reading) -
             f"{hint}\nIf its first line is not a header, write one above it: path,label"
         )
     chosen = labels if isinstance(labels, list) else [labels]
-    for name in (path, *chosen):
-        if name not in names:
-            raise UsageError(
-                f"{file} has no column {name!r}, but {', '.join(names)}.\n"
-                "Correct data.path_column or data.label_column."
-            )
+    if missing := [name for name in (path, *chosen) if name not in names]:
+        raise UsageError(
+            f"{file} has no column {missing[0]!r}, but {', '.join(names)}.\n"
+            "Correct data.path_column or data.label_column."
+        )
     return Columns(path, chosen, isinstance(labels, list), split)
 
 
@@ -179,54 +156,30 @@ def _split_column(rows: Sequence[Row], names: Sequence[str], reading: Reading) -
     """
     file = rows[0].file
     split = _usual(names, SPLIT_COLUMNS, "split", file)
-    if split is None:
-        likely = [name for name in names if split_of(rows[0].cells[name])]
-        words = {name: {*map(split_of, {row.cells[name] for row in rows})} for name in likely}
-        found = [name for name in likely if {"train"} < words[name] and None not in words[name]]
-        split = _usual(found, [*map(str.lower, found)], "split", file)
-    for name in names if split is None else ():
-        unknown = next((row for row in rows if split_of(row.cells[name]) is None), None)
-        if unknown and SPLIT_WORD.search(name.lower()):
+    if split is not None:
+        return split
+    words = {name: {*map(split_of, {row.cells[name] for row in rows})} for name in names}
+    found = [name for name in names if {"train"} < words[name] and None not in words[name]]
+    if found:
+        return _usual(found, [*map(str.lower, found)], "split", file)
+    for name in names:
+        if SPLIT_WORD.search(name.lower()) and None in words[name]:
+            unknown = next(row.cells[name] for row in rows if split_of(row.cells[name]) is None)
             reading.note(
-                f"{file}: the column {name} is not used, since its values, such as "
-                f"{unknown.cells[name]!r}, are not train, val or test. If it gives the split of "
-                "the images, write these words into it."
+                f"{file}: the column {name} is not used, since its values, such as {unknown!r}, "
+                "are not train, val or test. To split the images by it, write these words into it."
             )
-    return split
+    return None
 
 
 def _usual(names: Sequence[str], usual: Sequence[str], kind: str, file: Path) -> str | None:
     """Return the only column whose name is among the ``usual`` ones, or None."""
     found = [name for name in names if name.lower() in usual]
     if len(found) > 1:
+        remedy = (
+            f"Use one: data.{kind}_column={found[0]}" if kind != "split" else "Rename the others."
+        )
         raise UsageError(
-            f"{file} has several columns that may be the {kind}: {', '.join(found)}.\n"
-            + (
-                f"Name the column to use: data.{kind}_column={found[0]}"
-                if kind != "split"
-                else "Rename the columns that are not."
-            )
+            f"{file} has several columns that may be the {kind}: {', '.join(found)}.\n{remedy}"
         )
     return found[0] if found else None
-
-
-def _is_binary(rows: Sequence[Row], name: str) -> bool:
-    """Return whether most cells of a column are 0 or 1; a mistake in another cell is reported."""
-    return 2 * sum(row.cells[name].lower() in BINARY for row in rows) > len(rows)
-
-
-def binary_labels(row: Row, columns: Sequence[str]) -> Iterator[str]:
-    """Yield the columns in which a row has 1.
-
-    Raises:
-        UsageError: if it has something else than 0 or 1 in another column.
-    """
-    for name in columns:
-        value = row.cells[name].lower()
-        if value not in BINARY:
-            raise row.error(
-                f"{name} is {row.cells[name]!r}, but must be 0 or 1",
-                "Write 0 or 1, or leave the column out: data.label_column=[<columns>]",
-            )
-        if BINARY[value]:
-            yield name

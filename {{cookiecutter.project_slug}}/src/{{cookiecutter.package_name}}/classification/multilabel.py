@@ -5,6 +5,7 @@ from torch import Tensor
 from torch.nn import functional
 from torchmetrics import Metric
 from torchmetrics.functional.classification import multilabel_average_precision
+from torchmetrics.utilities import dim_zero_cat
 
 from .dataset import UNLABELLED
 
@@ -17,16 +18,10 @@ def binary_cross_entropy(
     label_smoothing: float = 0.0,
     reduction: str = "mean",
 ) -> Tensor:
-    """Compute the binary cross-entropy, averaged over the classes.
+    """Compute the binary cross-entropy, averaged over the classes, with smoothing towards 1/2.
 
-    The arguments have the meaning of those of ``torch.nn.functional.cross_entropy``.
-
-    Args:
-        logits: float tensor [B, classes].
-        targets: tensor [B, classes] of values from 0 to 1.
-        weight: weights of the classes, float tensor [classes].
-        label_smoothing: fraction of each target that is replaced by 1/2.
-        reduction: ``mean`` of the images, or ``none`` for a tensor [B].
+    The arguments are those of ``torch.nn.functional.cross_entropy``: ``logits`` and ``targets``,
+    from 0 to 1, are [B, classes], and ``reduction`` is ``mean``, or ``none`` for a tensor [B].
     """
     smoothed = targets.float() * (1 - label_smoothing) + label_smoothing / 2
     losses = functional.binary_cross_entropy_with_logits(logits, smoothed, weight, reduction="none")
@@ -34,15 +29,10 @@ def binary_cross_entropy(
 
 
 class LabelMetrics(Metric):
-    """The average precision and the F1 of each class, and their means.
+    """The average precision and, for a probability of ``threshold``, the F1, as means of classes.
 
-    A class without targets has no value (NaN), and the means leave it out.
-
-    Attributes:
-        by_class: ``AP`` and ``f1`` of each class, float tensors [classes], as of the last compute.
-
-    Args:
-        threshold: lowest probability at which a label is predicted, for the F1.
+    A class without targets has no value (NaN), and the means leave it out. ``by_class`` has ``AP``
+    and ``f1`` of each class, float tensors [classes], as of the last compute.
     """
 
     full_state_update = False
@@ -64,11 +54,7 @@ class LabelMetrics(Metric):
 
     def compute(self) -> dict[str, Tensor]:
         """Return the means ``mAP`` and ``f1``, and set ``by_class``."""
-        # After a synchronisation of processes, a state is a tensor instead of a list.
-        logits, targets = (
-            torch.cat(part) if isinstance(part, list) else part
-            for part in (self.logits, self.targets)
-        )
+        logits, targets = dim_zero_cat(self.logits), dim_zero_cat(self.targets)
         known = targets.sum(dim=0) > 0
         precision = logits.new_full((logits.shape[1],), torch.nan)
         if known.any():

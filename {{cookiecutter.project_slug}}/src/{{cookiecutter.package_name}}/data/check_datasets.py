@@ -11,7 +11,7 @@ from PIL import Image
 
 from ..errors import UsageError
 from .datamodule import Datasets
-from .files import folder_of
+from .files import SPLIT_NAMES, folder_of
 from .image_formats import UNREADABLE
 from .reading_summary import Reading, number_of
 
@@ -21,16 +21,10 @@ MAX_OPENED = 200  # files whose frames are counted
 
 def note_repeated(paths: Mapping[str, Sequence[str]], reading: Reading) -> None:
     """Note files that are listed twice in a split, or in two splits."""
-    total = sum(map(len, paths.values()))
-    text = "\n".join(["", *chain(*paths.values())])  # faster than path by path
-    if 0 < text.count(f"\n{os.sep}") < total or "/../" in text:
-        paths = {split: [*map(os.path.abspath, part)] for split, part in paths.items()}
-    if len(set().union(*paths.values())) == total:
-        return
     first: dict[str, str] = {}  # the split of each file
     repeated: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
     for split, names in paths.items():
-        for name in names:
+        for name in map(os.path.abspath, names):
             if name in first:
                 repeated[first[name], split].append(name)
             else:
@@ -38,8 +32,7 @@ def note_repeated(paths: Mapping[str, Sequence[str]], reading: Reading) -> None:
     for (earlier, split), again in repeated.items():
         files = number_of(len(again), "files")
         reading.note(
-            f"{split} lists {files} twice, such as {again[0]}. Each entry is an image of its own, "
-            "without the annotations of the other entry."
+            f"{split} lists {files} twice, such as {again[0]}, each with its own annotations."
             if earlier == split
             else f"{earlier} and {split} have {files} in common, such as {again[0]}: the scores of "
             f"{split} will be too good."
@@ -50,8 +43,7 @@ def note_frames(paths: Mapping[str, Sequence[str]], reading: Reading) -> None:
     """Note animations and TIFF files of several pages; of many files, only some are opened."""
     ends = {".gif", ".png", ".tif", "avif", "tiff", "webp"}  # compared faster than suffixes
     files = [path for path in chain(*paths.values()) if path[-4:].lower() in ends]
-    opened = files[:: len(files) // MAX_OPENED + 1]
-    several: list[str] = []
+    opened, several = files[:: len(files) // MAX_OPENED + 1], list[str]()
     for path in opened:
         with suppress(*UNREADABLE), Image.open(path) as file:  # the data loader reports it
             several += [path] if getattr(file, "n_frames", 1) > 1 else []
@@ -59,8 +51,8 @@ def note_frames(paths: Mapping[str, Sequence[str]], reading: Reading) -> None:
         reading.note(
             f"{len(several)} of {number_of(len(opened), 'files')} have several frames or pages, "
             # ~ if cookiecutter.scope == "complete"
-            f"such as {several[0]}. The first frame is used; pages of a TIFF file are read as the "
-            "channels of a single image. If each is an image, save it as a file of its own."
+            f"such as {several[0]}. Only the first frame is used, but all pages of a TIFF file, as "
+            "channels. If each is an image, save it as a file of its own."
             # ~ else
             f"such as {several[0]}. The first frame is used; TIFF files of several pages are not "
             "read. If each is an image, save it as a file of its own."
@@ -69,17 +61,12 @@ def note_frames(paths: Mapping[str, Sequence[str]], reading: Reading) -> None:
 
 
 def check_outside_runs(datasets: Datasets, root: Path, runs: Path) -> None:
-    """Check that no picture of the folder of the runs is read as an image of the data set.
-
-    Raises:
-        UsageError: for the first image below ``runs`` if that folder is below ``root``.
-    """
-    inside = os.path.relpath(runs, folder_of(root))
-    if inside.startswith(os.pardir):
+    """Raise a UsageError if a picture of the folder of the runs is read as an image."""
+    folder, whole = (f"{path}{os.sep}" for path in map(os.path.abspath, (runs, folder_of(root))))
+    if not folder.startswith(whole):
         return
-    folder = os.path.normpath(folder_of(root) / inside) + os.sep
-    for split in ("train", "val", "test"):
-        for path in map(os.path.normpath, getattr(datasets, split).paths):
+    for split in SPLIT_NAMES:
+        for path in map(os.path.abspath, getattr(datasets, split).paths):
             if path.startswith(folder):
                 raise UsageError(
                     f"{path} would be read as an image of {split}, but {runs} is the folder of the "
@@ -92,20 +79,15 @@ def check_learnable(reading: Reading) -> None:
     """Check that there is something to learn and to measure, and note classes that are absent.
 
     Splits whose objects have not been counted are not checked.
-
-    Raises:
-        UsageError: if the training split or the validation split has no object, or if all images
-            of the training split have the same class or the same labels.
     """
     for split in ("train", "val"):
         counts = reading.objects.get(split)
         if counts is not None and not any(counts.values()):
             verb = "learn" if split == "train" else "measure"
-            left_out = "\n".join(reading.lines()[1:])
             raise UsageError(
                 f"{split} has {number_of(reading.images[split], 'images')}, but no "
                 f"{reading.counted} of {', '.join(counts)}, so there is nothing to {verb}.\n"
-                f"{left_out}\nCheck the folders and the annotations of this split."
+                + "\n".join([*reading.lines()[1:], "Check the folders and the annotations."])
             )
     trained = reading.objects.get("train", {})
     present = [name for name, count in trained.items() if count]
@@ -115,21 +97,16 @@ def check_learnable(reading: Reading) -> None:
         if reading.new_splits:
             remedy += (
                 "\nThe images were split at random. If val or test has other classes, try "
-                "data.split_by=null, since it may put all images of a class into one split, or "
-                "data.split_file=null, since that split may be out of date."
+                "data.split_by=null, which may put a class into one split, or data.split_file=null."
             )
         raise UsageError(
             f"All images of train have the class {' and '.join(present)}, so there is nothing to "
             f"learn.\n{remedy}"
         )
-    _note_absent(reading, "train", [name for name in trained if name not in present])
-    for split in ("val", "test"):
+    for split in SPLIT_NAMES:
         counts = reading.objects.get(split, {})
-        _note_absent(reading, split, [name for name in present if not counts.get(name, 1)])
-
-
-def _note_absent(reading: Reading, split: str, absent: list[str]) -> None:
-    if absent:
-        reason = "they cannot be learned" if split == "train" else "their metrics are undefined"
-        names = ", ".join(absent[:MAX_NAMES]) + (" ..." if len(absent) > MAX_NAMES else "")
-        reading.note(f"{split} has no {reading.counted} of {names}: {reason}.")
+        expected = trained if split == "train" else present
+        if absent := [name for name in expected if not counts.get(name, 1)]:
+            reason = "they cannot be learned" if split == "train" else "their metrics are undefined"
+            names = ", ".join(absent[:MAX_NAMES]) + (" ..." if len(absent) > MAX_NAMES else "")
+            reading.note(f"{split} has no {reading.counted} of {names}: {reason}.")

@@ -40,7 +40,7 @@ SPLIT_NAMES = {
 
 
 class ListedFiles(NamedTuple):
-    """The files below a folder; the paths are sorted."""
+    """The files below a folder; the paths are sorted by their parts: a/1.jpg is before a.jpg."""
 
     images: list[str]
     unsupported: list[str]  # images of formats that are not read, and files without a suffix
@@ -52,13 +52,10 @@ class ListedFiles(NamedTuple):
         if self.repeated:  # such a link may lead from this folder to another one
             return list_images(folder).images
         parts = Path(folder).parts
-
-        def beginning(path: str) -> tuple[str, ...]:
-            return Path(path).parts[: len(parts)]
-
-        # The paths are sorted by their parts: a/1.jpg is before a.jpg.
-        first = bisect_left(self.images, parts, key=beginning)
-        end = bisect_right(self.images, parts, key=beginning)
+        first, end = (
+            bisect(self.images, parts, key=lambda path: Path(path).parts[: len(parts)])
+            for bisect in (bisect_left, bisect_right)
+        )
         return self.images[first:end] or list_images(folder).images
 
 
@@ -76,13 +73,7 @@ def files_below(
     """Return the sorted paths of all files below a folder, except hidden files and folders.
 
     Links are followed, unless they lead to a folder that is listed anyway, or to a folder around
-    it. For speed, the paths are strings and there is a single system call for each folder: a
-    ``Path`` and a system call for each file would take ten times as long.
-
-    Args:
-        folder: the folder, whose own name may be that of a hidden folder.
-        skipped: a list to which hidden files and folders and broken links are appended.
-        repeated: a list to which links that are not followed are appended.
+    it. Such links are appended to ``repeated``, hidden entries and broken links to ``skipped``.
     """
     files: list[str] = []
     listed = [os.path.realpath(folder)]
@@ -93,10 +84,10 @@ def files_below(
         with os.scandir(folder) as entries:
             ordered = sorted(entries, key=attrgetter("name"))
         start = os.path.join(folder, "")  # noqa: PTH118 - a string
-        # Paths that are made in order lie together in memory, so all that reads them is faster.
         for entry in ordered:
             name = entry.name
-            if name[0] != "." and entry.is_file(follow_symlinks=False):  # nearly all
+            # Nearly all; a Path and a system call for each would take ten times as long.
+            if name[0] != "." and entry.is_file(follow_symlinks=False):
                 files.append(f"{start}{name}")
                 continue
             hidden = is_hidden(name)
@@ -118,10 +109,7 @@ def files_below(
 
 
 def succeeds(test: Callable[[], bool]) -> bool:
-    """Return the result of ``path.is_file`` or the like; False for what the system refuses.
-
-    Examples are a link that leads to itself, and a folder without permission.
-    """
+    """Return the result of ``path.is_file`` or the like; False for a link that leads to itself."""
     try:
         return test()
     except OSError:
@@ -141,18 +129,12 @@ def list_images(folder: str | Path) -> ListedFiles:
 
 
 def folders_in(folder: str | Path) -> list[str]:
-    """Return the sorted names of the folders in a folder, also of links, without hidden folders.
-
-    Raises:
-        UsageError: if there is no such folder.
-    """
+    """Return the sorted names of the folders in a folder, also of links, without hidden folders."""
     try:
         with os.scandir(folder) as entries:
             folders = [entry.name for entry in entries if succeeds(entry.is_dir)]
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise UsageError(
-            f"{folder}: there is no such folder.\nSet data.root to the folder that holds the data."
-        ) from error
+        raise UsageError(f"{folder}: there is no such folder.\nCorrect data.root.") from error
     return sorted(name for name in folders if not is_hidden(name))
 
 
@@ -164,20 +146,15 @@ def split_of(word: str) -> str | None:
 def split_folders(folder: Path) -> dict[str, Path]:
     """Return the folders of ``train``, ``val`` and ``test`` in a folder, as far as they exist.
 
-    Their names are those of ``SPLIT_NAMES``, in any case of letters.
-
-    Raises:
-        UsageError: if there is no such folder, or two folders are named after the same split.
+    Their names are those of ``SPLIT_NAMES``, in any case of letters; two of a split are refused.
     """
     found: dict[str, Path] = {}
     names = folders_in(folder)
     for split in SPLIT_NAMES:
         matching = [name for name in names if split_of(name) == split]
         if len(matching) > 1:
-            raise UsageError(
-                f"{folder} has several folders for {split}: {', '.join(matching)}.\n"
-                "Keep the folder to use, and move the other folders away."
-            )
+            several = ", ".join(matching)
+            raise UsageError(f"{folder} has several folders for {split}: {several}.\nKeep one.")
         if matching:
             found[split] = folder / matching[0]
     return found

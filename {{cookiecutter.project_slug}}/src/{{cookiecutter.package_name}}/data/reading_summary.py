@@ -5,18 +5,10 @@ import logging
 import os
 import re
 import unicodedata
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field, replace
-# ~ if cookiecutter.task == "segmentation"
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
-
-# ~ else
-from pathlib import Path
-
-# ~ endif
-import numpy as np
 
 from ..run.atomic_files import write_json
 from ..run.folder import Run
@@ -46,27 +38,17 @@ class LeftOut:
 
 @dataclass
 class Reading:
-    """What was read of a data set, and what was left out. The reader of its format fills it.
+    """What was read of a data set, and what was left out. The reader of its format fills it."""
 
-    Attributes:
-        images: the number of images that are used, by split.
-        objects: the number of annotated objects that are used, by split and class.
-        counted: what ``objects`` counts, in the plural.
-        notes: sentences that the user must know, each with the file and the reason.
-        # ~ if cookiecutter.task == "segmentation"
-        sampled: further numbers by split, if only some of the files were opened to count them.
-        # ~ endif
-        new_splits: the splits that ``data.split`` makes, because the data have no images for val.
-    """
-
-    images: dict[str, int] = field(default_factory=dict)
-    objects: dict[str, dict[str, int]] = field(default_factory=dict)
-    counted: str = "objects"
-    notes: list[str] = field(default_factory=list)
+    images: dict[str, int] = field(default_factory=dict)  # that are used, by split
+    objects: dict[str, dict[str, int]] = field(default_factory=dict)  # by split and class
+    counted: str = "objects"  # what ``objects`` counts, in the plural
+    notes: list[str] = field(default_factory=list)  # for the user, each with file and reason
     # ~ if cookiecutter.task == "segmentation"
-    sampled: dict[str, dict[str, Any]] = field(default_factory=dict)
+    # Further numbers by split, if only some of the files were opened to count them.
+    sampled: dict[str, dict[str, object]] = field(default_factory=dict)
     # ~ endif
-    new_splits: Sequence[str] = ()
+    new_splits: Sequence[str] = ()  # that ``data.split`` makes of data without images for val
     _left_out: dict[tuple[str, str, str], LeftOut] = field(default_factory=dict)
     _listed: dict[Path, ListedFiles] = field(default_factory=dict)
 
@@ -96,46 +78,36 @@ class Reading:
     def count(
         self, split: str, *, images: int, labels: Sequence[int], classes: Sequence[str]
     ) -> None:
-        """Set the number of images of a split, and count its objects by class.
-
-        ``labels`` has the class index of each object, without those that are ignored.
-        """
+        """Set the number of images of a split, and count its objects, of these ``labels``."""
         self.note_similar(classes)
-        counts = np.bincount(np.array(labels, dtype=np.int64), minlength=len(classes)).tolist()
+        counts = Counter(labels)
         self.images[split] = images
-        self.objects[split] = dict(zip(classes, counts, strict=True))
+        self.objects[split] = {name: counts[index] for index, name in enumerate(classes)}
 
     def note_similar(self, classes: Sequence[str]) -> None:
         """Note class names that may mean the same class, such as ``cat`` and ``Cat``."""
         groups: defaultdict[str, list[str]] = defaultdict(list)
         for name in classes:
             letters = unicodedata.normalize("NFKC", name).casefold()
-            shown = "".join(letter for letter in letters if letter.isprintable()).replace(" ", "")
-            if NUMBER.fullmatch(shown):
-                shown = str(float(shown))
-            groups[shown].append(name)
+            shown = "".join(filter(str.isprintable, letters)).replace(" ", "")
+            groups[str(float(shown)) if NUMBER.fullmatch(shown) else shown].append(name)
         for names in groups.values():
             if len(names) > 1:
                 self.note(
                     f"The classes {' and '.join(names)} differ in case, spaces, invisible "
-                    "characters or the form of a number only. If they are the same class, give it "
-                    "a single name in the data."
+                    "characters or the form of a number only. If they are the same, rename one."
                 )
 
     # ~ if cookiecutter.task == "segmentation" or (cookiecutter.task == "detection" and cookiecutter.scope == "complete")
     def note_shared(self, files: Iterable[tuple[str, str | Path]]) -> None:
         """Note images that share an annotation file, from pairs of that file and an image."""
-        first: dict[str, str | Path] = {}
-        shared: dict[str, set[str]] = {}
-        for file, image in files:
-            other = first.setdefault(file, image)
-            if other != image:
-                shared.setdefault(file, {str(other)}).add(str(image))
-        for file, images in [*shared.items()][:1]:
+        pairs = {(file, str(image)) for file, image in files}
+        counts = Counter(file for file, _ in pairs)
+        if shared := sorted(file for file, count in counts.items() if count > 1):
+            images = sorted(image for file, image in pairs if file == shared[0])
             self.note(
-                f"{', '.join(sorted(images))} share the annotation file {file}. "
-                f"Number of shared files: {len(shared)}. "
-                "Rename the images, or remove all but one of each."
+                f"{', '.join(images)} share the annotation file {shared[0]}. Number of shared "
+                f"files: {len(shared)}. Rename the images, or remove all but one of each."
             )
 
     # ~ endif
@@ -147,20 +119,17 @@ class Reading:
         listed = self.listed(root)
         self._listed.clear()  # the names of all files need much memory
         known = {*map(str, used)}
-        unused = [path for path in listed.images if path not in known]
-        if len(known) + len(unused) > len(listed.images):
-            # Paths that are written in another way, such as photos/../photos/a.jpg
-            known.update(
-                os.path.join(root, os.path.relpath(path, root))  # noqa: PTH118 - a string
-                for path in known.difference(listed.images)
-            )
+        known |= {  # paths that are written in another way, such as photos/../photos/a.jpg
+            os.path.join(root, os.path.relpath(path, root))  # noqa: PTH118 - a string
+            for path in known.difference(listed.images)
+        }
         for link in listed.repeated[:1]:
             if again := len(known) - len({*map(os.path.realpath, known)}):
                 self.note(
                     f"Files that are used twice: {again}, since links such as {link} lead to the "
                     "same folder. In different splits, they make the scores too good."
                 )
-        for path in unused:
+        for path in listed.images:
             if path not in known:
                 self.leave_out("images", reason, path)
         for path in listed.unsupported:
@@ -176,22 +145,22 @@ class Reading:
     def lines(self) -> list[str]:
         """Return two lines, what was read and what was left out, and a line for each note."""
         splits = []
-        for split in (split for split in SPLIT_NAMES if split in self.images):
+        for split in filter(self.images.__contains__, SPLIT_NAMES):
             splits.append(f"{split} {number_of(self.images[split], 'images')}")
             if split in self.objects and self.counted != "images":
                 objects = sum(self.objects[split].values())
                 splits[-1] += f" with {number_of(objects, self.counted)}"
-        totals: dict[tuple[str, str], LeftOut] = {}
+        counts: Counter[tuple[str, str]] = Counter()
         for part in self.left_out:
-            known = totals.setdefault((part.kind, part.reason), replace(part, count=0))
-            known.count += part.count
+            counts[part.kind, part.reason] += part.count
+        first = {(part.kind, part.reason): part.first for part in reversed(self.left_out)}
         parts = [
-            f"{number_of(part.count, part.kind)} ({part.reason}; the first is {part.first})"
-            for part in list(totals.values())[:MAX_PRINTED]
+            f"{number_of(count, kind)} ({reason}; the first is {first[kind, reason]})"
+            for (kind, reason), count in counts.items()
         ]
-        if len(totals) > MAX_PRINTED:
-            more = number_of(len(totals) - MAX_PRINTED, "more reasons")
-            parts.append(f"and for {more}, see environment.json")
+        if len(parts) > MAX_PRINTED:
+            more = number_of(len(parts) - MAX_PRINTED, "more reasons")
+            parts[MAX_PRINTED:] = [f"and for {more}, see environment.json"]
         left_out = ", ".join(parts) or "nothing"
         return [f"Data: {', '.join(splits)}.", f"Left out: {left_out}.", *self.notes]
 

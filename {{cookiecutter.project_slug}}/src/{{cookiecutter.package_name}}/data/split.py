@@ -17,14 +17,16 @@ from ..settings.data import DataFolder, OwnFolder
 from ..settings.schema import Settings
 from .check_datasets import note_frames, note_repeated
 from .datamodule import Datasets
-# ~ if cookiecutter.scope == "complete"
-from .exclude import without_excluded
-# ~ endif
 from .files import relative_names
+# ~ if cookiecutter.scope == "complete"
+from .reading_summary import Reading, number_of
+from .text_files import read_lines
+
+# ~ else
 from .reading_summary import Reading, number_of
 
+# ~ endif
 SPLITS = ("train", "val", "test")
-Shares = tuple[float, float, float]  # of the images, for train, val and test
 ImageT = TypeVar("ImageT")
 
 
@@ -38,18 +40,8 @@ def with_splits(
 ) -> dict[str, Sequence[ImageT]]:
     """Return the images of all splits; without val, the images of train are split.
 
-    Without images for test, the validation images are tested.
-
-    Args:
-        images: the images by split; those of data without splits are the images of train.
-        settings: the settings that begin with ``split``.
-        reading: receives the notes and counts.
-        path: returns the path of an image.
-        labels: returns the names of the classes in an image; a split keeps their frequencies.
-
-    Raises:
-        UsageError: if there are too few images to split, the pattern does not match an image, the
-            file does not belong to these images, or a setting is for data without splits.
+    Without images for test, the validation images are tested. ``path`` returns the path of an
+    image, and ``labels`` the names of the classes in it; a split keeps their frequencies.
     """
     # ~ if cookiecutter.scope == "complete"
     images = without_excluded(images, settings, reading, path)
@@ -57,40 +49,72 @@ def with_splits(
     paths = {split: [str(path(image)) for image in part] for split, part in images.items()}
     note_repeated(paths, reading)
     note_frames(paths, reading)
+    test = images.get("test")
     if "val" in images or not isinstance(settings, OwnFolder):
         for name in ("split_by", "split_file"):
             if getattr(settings, name, None) is not None:
-                raise UsageError(
-                    f"data.{name} is for data without splits, but {settings.root} has splits.\n"
-                    f"To use them: data.{name}=null"
-                )
-        if not images.get("test"):
+                reason = f"data.{name} is for data without splits, but {settings.root} has splits."
+                raise UsageError(f"{reason}\nTo use them: data.{name}=null")
+        if not test:
             reading.note(f"{settings.root} has no test images: the validation images are tested.")
-        return {**images, "test": images.get("test") or images["val"]}
-    train, val, test = settings.split
-    shares, reading.new_splits = (train, val, test), SPLITS
-    if images.get("test"):
-        shares = (train / (train + val), val / (train + val), 0.0)
-        reading.new_splits = SPLITS[:2]
-    unsplit = images["train"]
-    if settings.split_file:
-        names = relative_names(paths["train"], settings.root)
-        parts = _read_split(settings.split_file, names, reading)
-        if images.get("test") and parts["test"]:
-            reason = f"of test in {settings.split_file}, but the data have other images for test"
+        return {**images, "test": test or images["val"]}
+    unsplit, file = images["train"], settings.split_file
+    reading.new_splits = SPLITS[:2] if test else SPLITS
+    if file is None:
+        parts = _random_split(paths["train"], [*map(labels, unsplit)], settings, tested=bool(test))
+    else:
+        parts = _read_split(file, relative_names(paths["train"], settings.root), reading)
+        if test and parts["test"]:
+            reason = f"of test in {file}, but the data have other images for test"
             first, lost = paths["train"][parts["test"][0]], len(parts["test"])
             reading.leave_out("images", reason, first, split="test", count=lost)
             parts["test"] = []
-    else:
-        parts = _random_split(paths["train"], [*map(labels, unsplit)], settings, shares)
     splits = {split: [unsplit[index] for index in sorted(parts[split])] for split in SPLITS}
     sizes = ", ".join(f"{len(part)} for {split}" for split, part in splits.items() if part)
     count = number_of(sum(map(len, splits.values())), "images")
-    source = f" as in {settings.split_file}" if settings.split_file else ""
+    source = f" as in {file}" if file else ""
     reading.note(f"{settings.root} has no images for val, so {count} are split{source}: {sizes}.")
-    return {**splits, "test": images.get("test") or splits["test"] or splits["val"]}
+    return {**splits, "test": test or splits["test"] or splits["val"]}
 
 
+# ~ if cookiecutter.scope == "complete"
+def without_excluded(
+    images: Mapping[str, Sequence[ImageT]],
+    settings: DataFolder,
+    reading: Reading,
+    path: Callable[[ImageT], str | Path],
+) -> dict[str, Sequence[ImageT]]:
+    """Remove the images that ``data.exclude`` lists from each split, and count them.
+
+    Each line of the file is the path of an image, below ``data.root`` or as an absolute path.
+    """
+    if settings.exclude is None:
+        return dict(images)
+    try:
+        listed = {*read_lines(settings.exclude)}
+    except FileNotFoundError as error:
+        raise UsageError(f"data.exclude={settings.exclude}: there is no such file.") from error
+    unknown = set(listed)
+    remaining: dict[str, Sequence[ImageT]] = {}
+    for split, part in images.items():
+        chosen = []
+        for image, name in zip(part, relative_names(map(path, part), settings.root), strict=True):
+            names = {name, str(path(image)), str(Path(path(image)).absolute())} & listed
+            unknown -= names
+            if names:
+                reading.leave_out("images", f"in {settings.exclude}", path(image), split=split)
+            else:
+                chosen.append(image)
+        if part and not chosen:
+            raise UsageError(f"data.exclude={settings.exclude} lists all images of {split}.")
+        remaining[split] = chosen
+    if unknown:
+        images = number_of(len(unknown), "images")
+        reading.note(f"{settings.exclude} lists {images} not in the data, such as {min(unknown)}.")
+    return remaining
+
+
+# ~ endif
 def record_split(settings: Settings, datasets: Datasets, run: Run) -> Settings:
     """Write ``split.csv`` into the run folder, unless the data have splits of their own.
 
@@ -110,20 +134,59 @@ def record_split(settings: Settings, datasets: Datasets, run: Run) -> Settings:
     return settings.model_copy(update={"data": data})
 
 
-def _group(paths: Sequence[str], root: Path, pattern: str | None) -> list[list[int]]:
-    """Return the images of each group; without a pattern, each file is a group of its own."""
-    if pattern is None and len({*paths}) == len(paths):
-        return [[index] for index in range(len(paths))]
-    keys = paths  # some files are listed twice
+def _random_split(
+    paths: Sequence[str], labels: Sequence[Collection[str]], settings: OwnFolder, *, tested: bool
+) -> dict[str, list[int]]:
+    """Split images at random, separately for each class, and return their indices by split.
+
+    A group of several classes belongs to the rarest of them. A class of fewer groups than splits is
+    only trained on, unless there are no other images for val. If the data have ``tested`` images,
+    or the share for the test is 0, there is no test split.
+    """
+    train, val, test = settings.split
+    shares = {"val": val / (train + val)} if tested else {"val": val, "test": test}
+    shares = {split: share for split, share in shares.items() if share}
+    groups = _groups(paths, settings)
+    classes = [{label for index in group for label in labels[index]} for group in groups]
+    counts = Counter(chain.from_iterable(classes))
+    strata: defaultdict[str, list[list[int]]] = defaultdict(list)
+    for group, present in zip(groups, classes, strict=True):
+        rarest = min(present, key=lambda label: (counts[label], label), default="")
+        strata[rarest].append(group)
+    parts: dict[str, list[int]] = {split: [] for split in SPLITS}
+    rare: list[list[int]] = []
+    for name, stratum in strata.items():
+        random.Random(f"{settings.split_seed}/{name}").shuffle(stratum)  # noqa: S311 - no secrets
+        if len(stratum) <= len(shares):
+            rare += stratum
+        else:
+            _cut(stratum, shares, parts)
+    if parts["val"] or len(rare) <= len(shares):
+        parts["train"] += chain.from_iterable(rare)
+    else:
+        _cut(rare, shares, parts)
+    if not parts["val"]:
+        count = number_of(len(groups), "groups")
+        grouped = f" in {count} (data.split_by)" if len(groups) < len(paths) else ""
+        raise UsageError(
+            f"Too few images to split into {1 + len(shares)} parts: {len(paths)}{grouped}.\n"
+            "Add images, or provide folders or files for the splits."
+        )
+    return parts
+
+
+def _groups(paths: Sequence[str], settings: OwnFolder) -> list[list[int]]:
+    """Return the indices of the images that stay together: of a file, or of ``data.split_by``."""
+    pattern, keys = settings.split_by, list(paths)
     if pattern is not None:
-        keys = [_group_of(name, pattern) for name in relative_names(paths, root)]
+        keys = [_match(name, pattern) for name in relative_names(paths, settings.root)]
     groups: defaultdict[str, list[int]] = defaultdict(list)
     for index, key in enumerate(keys):
         groups[key].append(index)
     return list(groups.values())
 
 
-def _group_of(name: str, pattern: str) -> str:
+def _match(name: str, pattern: str) -> str:
     # A pattern with a slash is about folders, any other about the name of the file.
     text = name if "/" in pattern else name.rpartition("/")[2]
     match = re.search(pattern, text)
@@ -136,79 +199,26 @@ def _group_of(name: str, pattern: str) -> str:
     return key
 
 
-def _random_split(
-    paths: Sequence[str], labels: Sequence[Collection[str]], settings: OwnFolder, shares: Shares
-) -> dict[str, list[int]]:
-    """Split images at random, separately for each class, with the images of a group together.
-
-    A group of several classes belongs to the rarest of them. A class of fewer groups than splits is
-    only trained on, unless there are no other images for val. A share of 0 for the test makes no
-    test split. The result has the indices of the images by split.
-    """
-    groups = _group(paths, settings.root, settings.split_by)
-    classes = [
-        labels[group[0]]  # no copy where each image is a group
-        if len(group) == 1
-        else {label for index in group for label in labels[index]}
-        for group in groups
-    ]
-    counts = Counter(chain.from_iterable(classes))
-    strata: defaultdict[str, list[int]] = defaultdict(list)  # the numbers of the groups
-    for group, present in enumerate(classes):
-        rarest = next(iter(present), "")
-        if len(present) > 1:
-            rarest = min(present, key=lambda label: (counts[label], label))
-        strata[rarest].append(group)
-    parts: dict[str, list[int]] = {split: [] for split in SPLITS}
-    sizes = [*map(len, groups)]
-    number = 3 if shares[2] else 2
-    rare: list[int] = []
-    for name, stratum in strata.items():
-        random.Random(f"{settings.split_seed}/{name}").shuffle(stratum)  # noqa: S311 - no secrets
-        if len(stratum) < number:
-            rare += stratum
-        else:
-            _cut(stratum, sizes, shares, parts)
-    if parts["val"] or len(rare) < number:
-        parts["train"] += rare
-    else:
-        _cut(rare, sizes, shares, parts)
-    if not parts["val"]:
-        count = number_of(len(groups), "groups")
-        grouped = f" in {count} (data.split_by)" if len(groups) < len(paths) else ""
-        raise UsageError(
-            f"Too few images to split into {number} parts: {len(paths)}{grouped}.\n"
-            "Add images, or provide folders or files for the splits."
-        )
-    return {
-        split: [index for group in sorted(part) for index in groups[group]]
-        for split, part in parts.items()
-    }
-
-
-def _cut(
-    groups: list[int], sizes: Sequence[int], shares: Shares, parts: dict[str, list[int]]
-) -> None:
-    """Add groups to the splits, at least one to each; the training split gets the rest."""
-    images = sum(sizes[group] for group in groups)
-    number = 3 if shares[2] else 2
-    for position in range(1, number):
-        target, size = max(1, round(shares[position] * images)), 0
-        limit = len(groups) - (number - position)  # leaves a group for each later split
-        chosen: list[int] = []
+def _cut(groups: list[list[int]], shares: Mapping[str, float], parts: dict[str, list[int]]) -> None:
+    """Add the images of groups to the splits, at least a group to each; train gets the rest."""
+    total = sum(map(len, groups))
+    for position, (split, share) in enumerate(shares.items()):
+        missing = max(1, round(share * total))
+        limit = len(groups) - (len(shares) - position)  # leaves a group for each later split
+        chosen: list[list[int]] = []
+        rest: list[list[int]] = []
         for group in groups:
-            if size >= target:
-                break
-            closer = abs(size + sizes[group] - target) < abs(size - target)
-            if closer and len(chosen) < limit:
+            if len(group) < 2 * missing and len(chosen) < limit:  # comes closer to the share
                 chosen.append(group)
-                size += sizes[group]
-        if not chosen:  # each group is larger than twice the target
-            chosen = [min(groups, key=sizes.__getitem__)]
-        parts[SPLITS[position]] += chosen
-        taken = set(chosen)
-        groups = [group for group in groups if group not in taken]
-    parts["train"] += groups
+                missing -= len(group)
+            else:
+                rest.append(group)
+        if not chosen:
+            chosen = [min(rest, key=len)]
+            rest.remove(chosen[0])
+        parts[split] += chain.from_iterable(chosen)
+        groups = rest
+    parts["train"] += chain.from_iterable(groups)
 
 
 def _read_split(file: Path, names: Sequence[str], reading: Reading) -> dict[str, list[int]]:
@@ -233,8 +243,7 @@ def _read_split(file: Path, names: Sequence[str], reading: Reading) -> dict[str,
             f"data.split_file={file} has none of the {len(names)} images: {', '.join(names[:1])}.\n"
             "It belongs to other data. To split these images: data.split_file=null"
         )
-    missing = sorted(written.keys() - set(names))
-    if missing:
+    if missing := written.keys() - set(names):
         images = number_of(len(missing), "images")
-        reading.note(f"{file} names {images} that the data do not have, such as {missing[0]}.")
+        reading.note(f"{file} names {images} that the data do not have, such as {min(missing)}.")
     return parts

@@ -3,6 +3,7 @@
 import math
 import pickle
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 from faster_coco_eval.core import mask as coco_mask
 from torch import Tensor
 
-from ..data.coco import CocoImage, CocoObject, read_coco
+from ..data.coco import CocoImage, read_coco
 from ..data.files import folder_of
 from ..data.images import UnreadableImageError, size_conflict
 from ..data.labelme import read_labelme
@@ -46,71 +47,59 @@ class CocoMasks:
     def __len__(self) -> int:
         return len(self.ends)
 
-    def record(self, index: int) -> CocoImage:
-        """Return the annotations of an image."""
+    def source(self, index: int) -> tuple[list[str], Any]:
+        """Return no file, and what ``_plain`` returns of an image."""
         start = int(self.ends[index - 1]) if index else 0
         packed = self.packed[start : int(self.ends[index])]
-        path, width, height, source, objects = pickle.loads(packed.tobytes())  # noqa: S301 - ours
-        annotations = [
-            CocoObject(key, label, crowd, {"segmentation": outline})
-            for key, label, crowd, outline in objects
-        ]
-        return CocoImage(Path(path), width, height, annotations, Path(source))
+        return [], pickle.loads(packed.tobytes())  # noqa: S301 - ours
 
     def __call__(self, index: int, size: tuple[int, int]) -> Tensor:
         """Return the mask of an image of this size, uint8 [H, W] of ids and ``IGNORE_INDEX``.
 
-        Raises:
-            UnreadableImageError: if the annotations are for another size, or an outline is invalid.
+        An image of another size, or an invalid outline, raises an UnreadableImageError.
         """
-        image = self.record(index)
-        if (image.height, image.width) != size:
-            reason = size_conflict(size, (image.height, image.width))
-            raise UnreadableImageError(str(image.path), reason)
-        ids = np.zeros((image.height, image.width), dtype=np.uint8)
+        path, annotated, source, objects = self.source(index)[1]
+        if annotated != size:
+            raise UnreadableImageError(path, size_conflict(size, annotated))
+        ids = np.zeros(size, dtype=np.uint8)
         outlined = []
-        for annotation in image.objects:
+        for key, label, crowd, outline in objects:
             try:
-                pixels = _pixels(annotation, image.height, image.width)
+                pixels = coco_mask.decode(_runs(outline, size)).astype(bool).reshape(size)
             except INVALID as error:
-                reason = f"annotation {annotation.id} of {image.source} is not an outline: {error}"
-                raise UnreadableImageError(str(image.path), reason) from error
-            outlined.append((annotation, pixels))
-        for annotation, pixels in sorted(outlined, key=lambda pair: -int(pair[1].sum())):
-            ids[pixels] = IGNORE_INDEX if annotation.crowd else annotation.label + 1
+                reason = f"annotation {key} of {source} is not an outline: {error}"
+                raise UnreadableImageError(path, reason) from error
+            outlined.append((IGNORE_INDEX if crowd else label + 1, pixels))
+        for value, pixels in sorted(outlined, key=lambda pair: -int(pair[1].sum())):
+            ids[pixels] = value
         return torch.from_numpy(ids)
 
 
 def _plain(image: CocoImage) -> tuple[Any, ...]:
     """Return what masks need of an image, in tuples and lists only: these are pickled faster."""
     objects = [(*item[:3], item.content["segmentation"]) for item in image.objects]
-    return str(image.path), image.width, image.height, str(image.source), objects
+    return str(image.path), (image.height, image.width), str(image.source), objects
 
 
 def leave_out_empty(splits: Mapping[str, Sequence[CocoImage]], reading: Reading) -> None:
     """Remove and count the objects whose outline holds no pixel of their image."""
     for split, images in splits.items():
         for image in images:
-            empty = []
-            for item in image.objects:
-                try:
-                    reason = _why_empty(image, item)
-                except INVALID:
-                    continue  # reported when it is checked or drawn
+            for item in [*image.objects]:
+                reason = ""
+                with suppress(*INVALID):  # reported when it is checked or drawn
+                    reason = _why_empty(item.content.get("segmentation"), image)
                 if reason:
-                    empty.append((item, reason))
-            for item, reason in empty:
-                image.objects.remove(item)
-                if not item.crowd:  # has been counted
+                    image.objects.remove(item)
+                if reason and not item.crowd:  # which has been counted
                     reading.leave_out("objects", reason, image.source, split=split)
 
 
-def _why_empty(image: CocoImage, annotation: CocoObject) -> str:
+def _why_empty(outline: Any, image: CocoImage) -> str:
     """Return why no pixel is drawn for an object, or an empty text if there are pixels.
 
     Drawing takes long, so polygons that are clearly within the image are not drawn.
     """
-    outline = annotation.content.get("segmentation")
     if not outline or (isinstance(outline, dict) and len(outline["counts"]) > FEW_RUNS):
         return ""
     if isinstance(outline, list):
@@ -126,35 +115,23 @@ def _why_empty(image: CocoImage, annotation: CocoObject) -> str:
         ys = [value for polygon in outline for value in polygon[1::2]]
         if max(xs) <= 0 or max(ys) <= 0 or min(xs) >= width or min(ys) >= height:
             return "outside of the image"
-    runs = _runs(annotation, image.height, image.width)
+    runs = _runs(outline, (image.height, image.width))
     return "" if coco_mask.area(runs) else "without any pixel"
 
 
-def _pixels(annotation: CocoObject, height: int, width: int) -> np.ndarray:
-    runs = _runs(annotation, height, width)
-    pixels: np.ndarray = coco_mask.decode(runs).astype(bool).reshape(height, width)
-    return pixels
-
-
-def _runs(annotation: CocoObject, height: int, width: int) -> Any:
-    """Return the compressed run lengths of an outline."""
-    outline = annotation.content["segmentation"]
+def _runs(outline: Any, size: tuple[int, int]) -> Any:
+    """Return the compressed run lengths of an outline; numbers that cannot be drawn are refused."""
     if isinstance(outline, dict) and isinstance(outline["counts"], str):
         return {**outline, "counts": outline["counts"].encode()}
-    _check_numbers(outline, height, width)
-    parts = coco_mask.frPyObjects(outline, height, width)
-    return coco_mask.merge(parts) if isinstance(parts, list) else parts
-
-
-def _check_numbers(outline: Any, height: int, width: int) -> None:
-    """Refuse run lengths and coordinates for which the decoder would fail or fill the memory."""
-    polygons = isinstance(outline, list)
+    (height, width), polygons = size, isinstance(outline, list)
     numbers = np.concatenate([*map(np.asarray, outline)] if polygons else [outline["counts"]])
     limit = 10 * max(height, width) if polygons else height * width
     if numbers.dtype.kind not in "iuf" or not (np.abs(numbers) <= limit).all():
         raise ValueError(f"it has text, or numbers that are not finite or beyond {limit}")
     if not polygons and (numbers.min() < 0 or numbers.sum() != height * width):
         raise ValueError(f"its run lengths do not sum to {height} x {width} pixels")
+    parts = coco_mask.frPyObjects(outline, height, width)
+    return coco_mask.merge(parts) if polygons else parts
 
 
 def _fault(outline: Any, size: list[int]) -> str:
@@ -183,11 +160,7 @@ def _fault(outline: Any, size: list[int]) -> str:
 def read_outlines(
     settings: DataSettings, reading: Reading
 ) -> tuple[list[str], dict[str, tuple[list[Path], CocoMasks]]]:
-    """Read the classes, and the images and masks by split, of COCO or LabelMe data.
-
-    Raises:
-        UsageError: if a file or an annotation is missing or invalid.
-    """
+    """Read the classes, and the images and masks by split, of COCO or LabelMe data."""
     root, read = settings.root, read_labelme if settings.name == "labelme" else read_coco
     names, outlined = read(root, settings, reading)
     leave_out_empty(outlined, reading)
@@ -207,13 +180,13 @@ def read_outlines(
     background = next((name for name in names if name.casefold() == "background"), None)
     if background is not None:
         raise UsageError(
-            f"{root} has a class named {background}, but all pixels outside of objects have this "
-            "class already.\nRename it, or remove its annotations."
+            f"{root} has a class named {background}, but pixels outside of objects have this class "
+            "already.\nRename it, or remove its annotations."
         )
     if len(names) >= IGNORE_INDEX:
         raise UsageError(
-            f"{root} has {len(names)} classes, but masks have {IGNORE_INDEX} ids at most, one of "
-            "them for the background.\nRemove or join classes."
+            f"{root} has {len(names)} classes, but masks have {IGNORE_INDEX} ids at most, one for "
+            "the background.\nRemove or join classes."
         )
     return ["background", *names], {
         split: ([image.path for image in images], CocoMasks(images))

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ..data.datamodule import Datasets
-from ..data.images import DecodedImage, ImageFiles, Unreadable, UnreadableImageError, read_image
+from ..data.images import DecodedImage, Unreadable, UnreadableImageError, read_image
 from ..data.reading_summary import Reading
 from ..data.resize import Fit
 from ..data.split import with_splits
@@ -24,14 +24,13 @@ from ..settings.segmentation import DataSettings
 from .coco import CocoMasks, read_outlines
 # ~ endif
 from .grey_masks import with_greys
-from .mask_folders import Pair, find_pairs
+from .mask_folders import Pair, find_pairs, write_shapes
 from .masks import Classes, read_classes, read_mask
 # ~ if cookiecutter.scope == "complete"
 from .transforms import SOURCES, PairTransform, eval_transform, paste, train_transform
 # ~ else
 from .transforms import PairTransform, eval_transform, train_transform
 # ~ endif
-from .write_shapes import write_shapes
 
 UNLABELLED = None
 
@@ -62,9 +61,9 @@ class MaskFiles:
         self.classes = classes
 
     # ~ if cookiecutter.scope == "complete"
-    def record(self, index: int) -> tuple[str, Classes]:
-        """Return the path of a mask, and the names and colours of the classes."""
-        return str(self.paths[index]), self.classes
+    def source(self, index: int) -> tuple[list[str], object]:
+        """Return the file of a mask, and what else its ids depend on."""
+        return [str(self.paths[index])], self.classes
 
     # ~ endif
     def __call__(self, index: int, size: tuple[int, int]) -> Tensor:
@@ -81,9 +80,9 @@ ImagesAndMasks = Mapping[str, tuple[Sequence[str | Path], Masks]]  # by split
 
 
 class ImageAndMaskFiles:
-    """A sequence of decoded images, each with its mask."""
+    """A sequence of decoded images, each with its mask, if there are masks."""
 
-    def __init__(self, paths: np.ndarray, masks: Masks, pixels: PixelFormat) -> None:
+    def __init__(self, paths: np.ndarray, masks: Masks | None, pixels: PixelFormat) -> None:
         self.paths = paths
         self.pixels = pixels
         self.masks = masks
@@ -94,15 +93,15 @@ class ImageAndMaskFiles:
     # ~ if cookiecutter.scope == "complete"
     def source(self, index: int) -> tuple[list[str], object]:
         """Return the files of an image and of its mask, and what else the mask depends on."""
-        record = self.masks.record(index)
-        masks = [record[0]] if isinstance(record, tuple) else []  # otherwise outlines of COCO
-        return [str(self.paths[index]), *masks], record
+        files, record = self.masks.source(index) if self.masks is not None else ([], None)
+        return [str(self.paths[index]), *files], record
 
     # ~ endif
     def __getitem__(self, index: int) -> DecodedImage:
         image = read_image(str(self.paths[index]), self.pixels)
         size = (image.shape[1], image.shape[2])
-        return DecodedImage((image, self.masks(index, size)[None]), size)
+        masks = [] if self.masks is None else [self.masks(index, size)[None]]
+        return DecodedImage((image, *masks), size)
 
 
 class MaskDataset(Dataset[Sample | Unreadable]):
@@ -120,11 +119,7 @@ class MaskDataset(Dataset[Sample | Unreadable]):
         self.names = self.paths  # as pictures and reports show them
         self.masks = masks
         self.transform = transform
-        self.images: Any = (  # a sequence of DecodedImage
-            ImageFiles(self.paths, pixels)
-            if masks is None
-            else ImageAndMaskFiles(self.paths, masks, pixels)
-        )
+        self.images: Any = ImageAndMaskFiles(self.paths, masks, pixels)  # or a cache of it
 
     # ~ if cookiecutter.scope == "complete"
     def cut(self, side: int) -> TiledImages:
@@ -177,11 +172,7 @@ def collate(samples: list[Sample | Unreadable]) -> Batch:
 
 
 def build_datasets(settings: DataSettings) -> Datasets:
-    """Build the data sets of the three splits.
-
-    Raises:
-        UsageError: if a folder, a file or an annotation is missing or invalid.
-    """
+    """Build the data sets of the three splits."""
     reading = Reading()
     root = write_shapes(settings) if isinstance(settings, ShapesSettings) else settings.root
     # ~ if cookiecutter.scope == "complete"

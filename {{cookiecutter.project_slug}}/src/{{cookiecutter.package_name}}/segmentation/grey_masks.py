@@ -1,6 +1,6 @@
 """Decide what the grey values of masks mean, and report classes that no mask holds."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -17,6 +17,7 @@ from ..settings.data import PixelFormat
 from .mask_folders import Pair
 from .masks import (
     AMBIGUOUS,
+    COLOR,
     IGNORE_INDEX,
     IGNORED_COLOR,
     Classes,
@@ -26,14 +27,8 @@ from .masks import (
 )
 
 MAX_DECODED = 200  # masks of a split; fewer if all classes have been found
-TURNED = (
-    "belong to images that are turned (Exif), such as {}. They are read as they are stored: if "
-    "they are for the unturned pixels, turn them like the images."
-)
-LOSSY = (
-    "are JPEG, WebP or other files whose format changes values, most at edges, such as {}. Pixels "
-    "may get another class. Make the masks anew as PNG."
-)
+TURNED = "belong to turned images (Exif), but are not turned, such as {}: turn them, if need be."
+LOSSY = "are JPEG, WebP or the like, which changes values at edges, such as {}: make them as PNG."
 
 
 @dataclass
@@ -43,25 +38,26 @@ class DecodedMasks:
     split: str
     total: int  # number of masks of the split
     decoded: int = 0  # number of masks that were decoded
-    greys: Counter[int] = field(default_factory=Counter)  # number of pixels by grey value
-    colors: Counter[int] = field(default_factory=Counter)  # number of pixels by colour
+    pixels: Counter[int] = field(default_factory=Counter)  # by value, as of mask_values
     first_ignored: str = ""  # the first mask that holds 255
     only_255: list[str] = field(default_factory=list)  # masks that hold 255 and no id except 0
     ids_and_255: bool = False  # whether a mask holds 255 and an id above 0
-    doubtful: dict[str, list[str]] = field(default_factory=lambda: {TURNED: [], LOSSY: []})
+    doubtful: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     has_palette: bool = False  # whether ids are the indices of a palette
 
     def __str__(self) -> str:
         return f"{self.decoded} of {self.total} masks of {self.split}"
 
+    @property
+    def greys(self) -> set[int]:
+        """The grey values that occur."""
+        return {value for value in self.pixels if value < COLOR}
+
     def pixels_by_id(self, classes: Classes) -> Counter[int]:
         """Return the number of pixels of each class id and of ``IGNORE_INDEX``; -1 if unknown."""
-        counts, greys = Counter[int](), classes.ids_by_grey
-        for value, count in self.greys.items():
-            counts[greys.get(value, -1)] += count
-        colors = {IGNORED_COLOR: IGNORE_INDEX, **classes.colors}
-        for color, count in self.colors.items():
-            counts[colors.get(color, -1)] += count
+        counts, ids = Counter[int](), classes.ids
+        for value, count in self.pixels.items():
+            counts[ids.get(value, AMBIGUOUS)] += count
         return counts
 
 
@@ -72,40 +68,30 @@ def with_greys(
 
     The grey values are the ids, and 255 is ignored, with two exceptions: values that are not ids,
     but grey colours of ``classes.txt``, and masks of two classes that hold 0 and 255 only. A later
-    mask with other values is refused by ``read_mask``.
-
-    Args:
-        classes: the names and colours of the classes.
-        pairs: the images and masks by split; those of test may be the same as those of val.
-        reading: notes the meaning of 255, and gets the number of pixels by class.
-
-    Raises:
-        UsageError: if 255 can mean several classes, or all masks of train, or of val, hold a single
-            class.
+    mask with other values is refused by ``read_mask``. The meaning of 255 is noted, and a
+    UsageError is raised if it is unclear, or if the masks of train or of val hold a single class.
     """
     splits = [split for split in pairs if split != "test" or pairs["test"] != pairs["val"]]
     decoded = {split: _decode(pairs[split], classes, split) for split in splits}
     ids_and_255 = any(masks.ids_and_255 for masks in decoded.values())
     by_split: dict[str, Classes] = {}
     for split, masks in decoded.items():
-        if split == "train" or ({*masks.greys} - {0} and len(classes.names) == 2):
+        if split == "train" or (masks.greys - {0} and len(classes.names) == 2):
             greys = _ids_by_grey(masks, classes, reading, ids_and_255=ids_and_255)
         else:
             greys = by_split["train"].greys
         by_split[split] = replace(classes, greys=greys)
         _check_present(masks, by_split[split], reading)
         for text, paths in masks.doubtful.items():
-            if paths:
-                count = f"{len(paths)} of {masks.decoded} masks of {split}"
-                reading.note(f"{count} {text.format(paths[0])}")
+            count = f"{len(paths)} of {masks.decoded} masks of {split}"
+            reading.note(f"{count} {text.format(paths[0])}")
         if masks.has_palette:
             _note_palettes(pairs[split], split, classes, reading)
     return {"test": by_split.get("val", by_split["train"]), **by_split}
 
 
 def _decode(pairs: Sequence[Pair], classes: Classes, split: str) -> DecodedMasks:
-    count = len(classes.names)
-    seen = DecodedMasks(split, len(pairs))
+    seen, count = DecodedMasks(split, len(pairs)), len(classes.names)
     for image, path in _evenly_spaced(pairs):
         # A damaged file is reported by the data loader.
         with suppress(OSError, SyntaxError, ValueError), Image.open(path) as file:
@@ -115,30 +101,23 @@ def _decode(pairs: Sequence[Pair], classes: Classes, split: str) -> DecodedMasks
             shape_tells = turned == 1 or (turned >= 5 and file.width != file.height)
             if not shape_tells and orientation_of(file) == 1:
                 seen.doubtful[TURNED].append(path)
-            values, are_colors = _pixels_by_value(file, classes)
+            values = _pixels_by_value(file, classes)
             seen.decoded += 1
-            if _is_lossy(file, path):
+            lossless_webp = file.format == "WEBP" and b"VP8L" in Path(path).read_bytes()
+            if file.format in {"AVIF", "HEIF", "JPEG", "MPO", "WEBP"} and not lossless_webp:
                 seen.doubtful[LOSSY].append(path)
-            seen.has_palette |= file.mode == "P" and not are_colors
-            (seen.colors if are_colors else seen.greys).update(values)
-            if (IGNORED_COLOR if are_colors else IGNORE_INDEX) in values:
+            seen.has_palette |= file.mode == "P" and min(values) < COLOR
+            seen.pixels.update(values)
+            if values.keys() & {IGNORE_INDEX, IGNORED_COLOR}:
                 seen.first_ignored = seen.first_ignored or path
-            if IGNORE_INDEX in values and not are_colors:
-                if values.keys() & {*range(1, count)}:
-                    seen.ids_and_255 = True
-                else:
-                    seen.only_255.append(path)
+            if IGNORE_INDEX in values:
+                has_ids = bool(values.keys() & {*range(1, count)})
+                seen.ids_and_255 |= has_ids
+                seen.only_255 += [] if has_ids else [path]
         # Of two classes, 255 may be ignored in some masks and an object in others.
         if count > 2 and seen.pixels_by_id(classes).keys() >= {*range(count)}:
             break
     return seen
-
-
-def _is_lossy(file: Image.Image, path: str) -> bool:
-    """Return whether the format changes values; WebP does unless it has a chunk named VP8L."""
-    if file.format == "WEBP":
-        return b"VP8L" not in Path(path).read_bytes()
-    return file.format in {"AVIF", "HEIF", "JPEG", "MPO"}
 
 
 def _evenly_spaced(pairs: Sequence[Pair]) -> list[Pair]:
@@ -147,10 +126,7 @@ def _evenly_spaced(pairs: Sequence[Pair]) -> list[Pair]:
 
 
 def _note_palettes(pairs: Sequence[Pair], split: str, classes: Classes, reading: Reading) -> None:
-    """Note masks that have different palettes, in which an index may stand for different classes.
-
-    Programs that make files smaller give each mask a palette of its own.
-    """
+    """Note masks of different palettes, which programs write that make files smaller."""
     found: dict[bytes, str] = {}
     for _, path in _evenly_spaced(pairs):
         with suppress(OSError, SyntaxError, ValueError), Image.open(path) as file:
@@ -160,8 +136,7 @@ def _note_palettes(pairs: Sequence[Pair], split: str, classes: Classes, reading:
         if not (colors.startswith(others) or others.startswith(colors)):
             reading.note(
                 f"Masks of {split} have different palettes, such as {first} and {path}. Their "
-                "indices are read as ids. If their colours tell the classes, add them to "
-                "classes.txt: road 128 64 128"
+                "indices are ids; to use the colours, add them to classes.txt: road 128 64 128"
             )
             return
 
@@ -172,24 +147,21 @@ def _orientation(path: str) -> int:
     return 1
 
 
-def _pixels_by_value(file: Image.Image, classes: Classes) -> tuple[dict[int, int], bool]:
-    """Return the number of pixels by value, and whether the values are colours."""
+def _pixels_by_value(file: Image.Image, classes: Classes) -> dict[int, int]:
     bits = grey_bits(file)
     if file.mode == "L" and bits == 8:  # ten times as fast as for other modes
-        return {value: count for value, count in enumerate(file.histogram()) if count}, False
-    values, are_colors = mask_values(file, classes, bits)
-    present, counts = np.unique(values, return_counts=True)
-    return dict(zip(present.tolist(), counts.tolist(), strict=True)), are_colors
+        return {value: count for value, count in enumerate(file.histogram()) if count}
+    present, counts = np.unique(mask_values(file, classes, bits), return_counts=True)
+    return dict(zip(present.tolist(), counts.tolist(), strict=True))
 
 
 def _check_present(masks: DecodedMasks, classes: Classes, reading: Reading) -> None:
     """Count the pixels by class, and report classes without any."""
     counts = masks.pixels_by_id(classes)
     by_name = {name: counts[index] for index, name in enumerate(classes.names)}
-    ignored = counts[IGNORE_INDEX]
-    pixels = {**by_name, "ignored": ignored}
+    pixels = {**by_name, "ignored": counts[IGNORE_INDEX]}
     reading.sampled[masks.split] = {"masks": masks.decoded, "of": masks.total, "pixels": pixels}
-    if ignored:
+    if ignored := counts[IGNORE_INDEX]:
         reason = "of id 255 in the masks that are decoded at the start"
         reading.leave_out("pixels", reason, masks.first_ignored, split=masks.split, count=ignored)
     absent = [name for name, count in by_name.items() if not count]
@@ -198,8 +170,7 @@ def _check_present(masks: DecodedMasks, classes: Classes, reading: Reading) -> N
         verb = "learned" if masks.split == "train" else "measured"
         raise UsageError(
             f"{masks} hold no pixel of {', '.join(absent)}, so nothing can be {verb}.\n"
-            f"Their values are {sorted(masks.greys)[:8]}; line 1 of classes.txt names the value 0. "
-            f"If this is right, move images of other classes to {masks.split}."
+            f"Their values are {sorted(masks.greys)[:8]}; line 1 of classes.txt names the value 0."
         )
     if absent and masks.decoded:
         reading.note(f"{masks} have no pixel of {', '.join(absent)}.")
@@ -212,7 +183,7 @@ def _ids_by_grey(
 
     With ``ids_and_255``, 255 is ignored, since a mask of any split holds it and an id above 0.
     """
-    present, count = {*masks.greys}, len(classes.names)
+    present, count = masks.greys, len(classes.names)
     listed = {
         color & 255: index
         for color, index in classes.colors.items()
@@ -221,7 +192,7 @@ def _ids_by_grey(
     if present & {*range(1, count)}:
         if count == 2 and masks.only_255 and not ids_and_255:
             if IGNORE_INDEX in listed:
-                return {**classes.ids_by_grey, IGNORE_INDEX: listed[IGNORE_INDEX]}
+                return {0: 0, 1: 1, IGNORE_INDEX: listed[IGNORE_INDEX]}
             name = classes.names[1]
             reading.note(
                 f"{len(masks.only_255)} of {masks.decoded} masks of {masks.split} hold 0 and 255 "
@@ -232,17 +203,15 @@ def _ids_by_grey(
     if present <= listed.keys() and present - {0}:
         return listed
     others = present - {0, IGNORE_INDEX}
-    if others or ids_and_255 or IGNORE_INDEX not in present:
-        # read_mask reports values that have no meaning.
-        known = others and present <= {0, IGNORE_INDEX, *listed}
-        return {0: 0, **listed} if known else None
-    if IGNORE_INDEX in listed:  # a value 0 without a colour is id 0
+    ignored = ids_and_255 or IGNORE_INDEX not in present
+    if others - listed.keys() or (ignored and not others):
+        return None  # read_mask reports values that have no meaning
+    if others or IGNORE_INDEX in listed:  # a value 0 without a colour is id 0
         return {0: 0, **listed}
     if count > 2:
         raise UsageError(
-            f"{masks} hold the values 0 and 255 only, but classes.txt names {count} classes.\nThe "
-            "value of a pixel is the id of its class, and 255 is ignored. If 255 stands for white, "
-            "add it to classes.txt: object 255 255 255"
+            f"{masks} hold the values 0 and 255 only, but classes.txt names {count} classes.\n"
+            "Values are ids, and 255 is ignored. If it is a class: object 255 255 255"
         )
     reading.note(f"{masks} hold the values 0 and 255 only: 255 is read as {classes.names[1]}.")
     return {0: 0, IGNORE_INDEX: 1}

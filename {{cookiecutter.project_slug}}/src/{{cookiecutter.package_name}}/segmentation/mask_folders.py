@@ -1,13 +1,19 @@
-"""Find images and their mask files, in folders with or without splits."""
+"""Find images and their mask files in folders, and write the generated images."""
 
 import os
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+import torch
+
 from ..data.files import ListedFiles, folders_in, split_folders
 from ..data.reading_summary import Reading
+from ..data.shapes import CLASSES, Images, draw_shapes, write_once
 from ..errors import UsageError
+from ..settings.data import ShapesSettings
+from .predicted_masks import mask_image
 
 MASKS = ("masks", "labels", "annotations")  # the first of these folders that exists is used
 LAYOUTS = """One of these layouts is read, with the same for val and, optionally, for test:
@@ -15,16 +21,36 @@ LAYOUTS = """One of these layouts is read, with the same for val and, optionally
   train/images/a.jpg with train/masks/a.png
 Or images/a.jpg with masks/a.png, which are then split."""
 
+SHAPES_VERSION = 1  # increase it when the same settings draw different images
+MAX_SHAPES = 3  # maximum number of shapes in an image
+NAMES = ("background", *CLASSES)
 Pair = tuple[str, str]  # the paths of an image and of its mask
+
+
+def write_shapes(settings: ShapesSettings) -> Path:
+    """Draw the generated data set, unless it exists, and return its folder."""
+
+    def write(folder: Path, images: Images) -> None:
+        for split, index, rng in images:
+            image, shapes = draw_shapes(rng, settings.input_size, MAX_SHAPES)
+            ids = np.zeros(settings.input_size, dtype=np.uint8)
+            for kind, pixels in shapes:
+                ids[pixels] = NAMES.index(kind)
+            mask = mask_image(torch.from_numpy(ids))
+            for name, picture in (("images", image), ("masks", mask)):
+                path = folder / name / split / f"{index:05d}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                picture.save(path)
+        (folder / "classes.txt").write_text("\n".join(NAMES) + "\n", encoding="utf-8")
+
+    recipe = ["masks", SHAPES_VERSION, settings.image_size]
+    return write_once(settings.root, settings.counts, recipe, write)
 
 
 def find_pairs(root: Path, reading: Reading) -> dict[str, list[Pair]]:
     """Return the images and their masks by split, matched by file name.
 
     Without splits, all images are those of train. Images with the same mask are noted.
-
-    Raises:
-        UsageError: if a folder or a mask is missing, or an image has two masks.
     """
     folders = _find_folders(root)
     if "train" not in folders:
@@ -69,9 +95,7 @@ def _match(images: Path, masks: Path, listed: ListedFiles, reading: Reading) -> 
     # ~ if cookiecutter.scope == "complete"
     array = next((path for path in files if path[-4:].lower() == ".npy"), None)
     if array is not None:
-        raise UsageError(
-            f"{array} is not an image file.\nSave masks as PNG, grey or with a palette."
-        )
+        raise UsageError(f"{array} is not an image file.\nSave masks as PNG.")
     # ~ endif
     masks_by_name: dict[str, str] = {}
     for name, path in zip(_relative_stems(masks, files), files, strict=True):
@@ -83,8 +107,7 @@ def _match(images: Path, masks: Path, listed: ListedFiles, reading: Reading) -> 
     if unmatched:
         raise UsageError(
             f"{paths[unmatched[0]]} has no mask in {masks}; such images: {len(unmatched)}.\n"
-            f"A mask has the name of its image: {names[unmatched[0]]}.png. Add the masks, rename "
-            "them, or move the images away."
+            f"Add or rename masks, here {names[unmatched[0]]}.png, or move the images away."
         )
     matching = [masks_by_name[name] for name in names]
     if len({*names}) < len(names):

@@ -1,7 +1,6 @@
 """Read mask files, and the names and colours of their classes."""
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +17,8 @@ from ..data.text_files import read_text
 from ..errors import UsageError
 
 IGNORE_INDEX = 255  # the id of pixels that the loss and the metrics ignore
-IGNORED_COLOR = 1 << 24  # stands for the colour of a palette at that index; no RGB colour
+COLOR = 1 << 24  # is added to colours (0xRRGGBB), so that they differ from grey values
+IGNORED_COLOR = 1 << 25  # stands for the colour of a palette at IGNORE_INDEX
 AMBIGUOUS = -1  # stands for the id of a colour that several classes have
 HEADER = re.compile(r"\w+[ ,;]+r(ed)?[ ,;]+g(reen)?[ ,;]+b(lue)?", re.IGNORECASE)
 NUMBER = re.compile(r"\d+(?=[ ,;:.)]+\D)", re.ASCII)  # in front of a name
@@ -38,22 +38,22 @@ class Classes:
     greys: dict[int, int] | None = None  # grey value -> id; without it, the values are the ids
 
     @property
-    def ids_by_grey(self) -> dict[int, int]:
-        """The id of each grey value, also of ``IGNORE_INDEX``."""
-        ids = range(len(self.names))
-        return {IGNORE_INDEX: IGNORE_INDEX, **(self.greys or dict(zip(ids, ids, strict=True)))}
+    def ids(self) -> dict[int, int]:
+        """The id, or ``AMBIGUOUS``, of each value of a mask, as ``mask_values`` returns them."""
+        greys = self.greys or {index: index for index in range(len(self.names))}
+        colors = {COLOR | color: index for color, index in self.colors.items()}
+        return {IGNORE_INDEX: IGNORE_INDEX, IGNORED_COLOR: IGNORE_INDEX, **greys, **colors}
 
 
 def read_classes(path: Path) -> Classes:
     """Read ``classes.txt``: each line is the name of a class, followed by its colour for RGB masks.
 
-    Lines that start with ``#`` and a space are comments. A UsageError is raised if the file is
-    missing or invalid.
+    Lines that start with ``#`` and a space are comments.
     """
     if not path.is_file():
         raise UsageError(
-            f"{path} is missing.\nWrite a class name in each line, in the order of the masks' ids; "
-            "for RGB masks, add the colour after the name: road 128 64 128"
+            f"{path} is missing.\nWrite a class name in each line, in the order of the ids; for "
+            "RGB masks, its colour: road 128 64 128"
         )
     names: list[str] = []
     colors: dict[int, int] = {}
@@ -72,49 +72,32 @@ def read_classes(path: Path) -> Classes:
             colors[color] = AMBIGUOUS if color in colors else len(names)
         names.append(name)
     if not 2 <= len(names) <= IGNORE_INDEX:
-        raise UsageError(
-            f"{path} must name 2 to {IGNORE_INDEX} classes, but names {len(names)}: the id "
-            f"{IGNORE_INDEX} is that of ignored pixels."
-        )
+        raise UsageError(f"{path} must name 2 to {IGNORE_INDEX} classes, but names {len(names)}.")
     if len({*names}) < len(names):
         raise UsageError(f"{path} names a class twice: {', '.join(names)}.")
-    _check_numbers(path, names)
-    return Classes(names, colors)
-
-
-def _check_numbers(path: Path, names: Sequence[str]) -> None:
-    """Refuse numbers in front of the names that are not those of the ids."""
+    # Numbers in front of the names, from 0 or 1, must be those of the ids.
     matches = enumerate(map(NUMBER.match, names))
     numbers = {index: int(match[0]) for index, match in matches if match}
     count, found = len(numbers), sorted(numbers.values())
-    if count < max(2, len(names) - 1) or found not in ([*range(count)], [*range(1, count + 1)]):
-        return  # numbers that are parts of names
-    for index, number in numbers.items():
-        if number != index:
-            raise UsageError(
-                f"{path}: the class {names[index]!r} begins with {number}, but its id is {index}, "
-                "as its line says.\nWrite only the names, that of id 0 on the first line."
-            )
+    wrong = next((index for index, number in numbers.items() if number != index), None)
+    in_order = found in ([*range(count)], [*range(1, count + 1)])
+    if wrong is not None and in_order and count >= max(2, len(names) - 1):
+        raise UsageError(
+            f"{path}: the class {names[wrong]!r} begins with {numbers[wrong]}, but its id is "
+            f"{wrong}, as its line says.\nWrite only the names, that of id 0 on the first line."
+        )
+    return Classes(names, colors)
 
 
 def read_mask(
     path: str, classes: Classes, size: tuple[int, int], image_file: str | None = None
 ) -> Tensor:
-    """Read the class ids of a mask from its grey values, its palette or its colours.
+    """Return the class ids of a mask, uint8 [H, W], from its grey values, palette or colours.
 
-    Args:
-        path: the file.
-        classes: the names and colours of the classes.
-        size: the height and width of the image as it is shown.
-        image_file: the file of the image, by whose orientation (Exif) the mask is turned if it has
-            the size of the unturned image.
+    ``size`` is the height and width of the image as it is shown. A mask that has the size of the
+    unturned image is turned by the orientation (Exif) of ``image_file``.
 
-    Returns:
-        uint8 tensor [H, W] of class ids and ``IGNORE_INDEX``.
-
-    Raises:
-        UnreadableImageError: if the file is damaged, has several pages, does not have the size of
-            the image, or has ids or colours of no class.
+    A mask that cannot be read so raises an UnreadableImageError.
     """
     try:
         with open_image(path) as file:
@@ -129,11 +112,35 @@ def read_mask(
                 image = ImageOps.exif_transpose(image)
             if (image.height, image.width) != size:
                 raise ValueError(size_conflict((image.height, image.width), size, "image is"))
-            values, are_colors = mask_values(image, classes, grey_bits(file))
-        ids = _ids_of_colors(values, classes) if are_colors else _ids_of_greys(values, classes)
+            values = mask_values(image, classes, grey_bits(file))
+        known, present = classes.ids, np.unique(values).tolist()
+        unknown = [value for value in present if known.get(value, AMBIGUOUS) == AMBIGUOUS]
+        if unknown:
+            raise ValueError(_why_unknown(unknown, classes))
     except (OSError, SyntaxError, ValueError) as error:
         raise UnreadableImageError(path, str(error)) from error
-    return torch.from_numpy(ids.astype(np.uint8))
+    ids = np.empty(values.shape, dtype=np.uint8)
+    for value in present:
+        ids[values == value] = known[value]
+    return torch.from_numpy(ids)
+
+
+def _why_unknown(values: list[int], classes: Classes) -> str:
+    """Return why values of a mask have no class."""
+    color = values[0] - COLOR
+    if color < 0 and classes.greys is None:
+        return f"it holds the ids {values[:5]}, but the classes end at {len(classes.names) - 1}"
+    if color < 0:
+        others = sorted(classes.greys or {})
+        return f"it holds the values {values[:5]}, but other masks hold only {others}"
+    shown = (color >> 16, color >> 8 & 255, color & 255)
+    if color in classes.colors:
+        return f"its colour {shown} is that of several classes in classes.txt"
+    indices = {*classes.colors.values()}
+    bare = [name for index, name in enumerate(classes.names) if index not in indices][:5]
+    hint = f", where {', '.join(map(repr, bare))} has no colour, as in road 128 64 128"
+    is_known = not bare or AMBIGUOUS in indices
+    return f"its colour {shown} is none of classes.txt{'' if is_known else hint}"
 
 
 def grey_bits(file: Image.Image) -> int:
@@ -146,8 +153,8 @@ def grey_bits(file: Image.Image) -> int:
     return bits[0] if bits else 8
 
 
-def mask_values(image: Image.Image, classes: Classes, bits: int = 8) -> tuple[np.ndarray, bool]:
-    """Return the values of a mask [H, W], and whether they are colours (0xRRGGBB) or grey values.
+def mask_values(image: Image.Image, classes: Classes, bits: int = 8) -> np.ndarray:
+    """Return the grey values of a mask, or its colours plus ``COLOR``, int32 [H, W].
 
     Pillow multiplies grey values of less than 8 ``bits``, so that the largest one becomes 255. They
     are returned as they are stored, unless ``classes.txt`` has all of Pillow's values as colours.
@@ -160,39 +167,35 @@ def mask_values(image: Image.Image, classes: Classes, bits: int = 8) -> tuple[np
         return _values_of_grey(image, classes, bits)
     if image.mode == "P":
         if has_ids_in_grey(image, classes):
-            return np.asarray(image.convert("L")).astype(np.int64), False
-        indices, colors = np.asarray(image).astype(np.int64), _colors_of_palette(image)
-        if not classes.colors.keys() & {*colors.tolist()}:
-            return indices, False
-        table = np.zeros(256, dtype=np.int64)
+            return np.asarray(image.convert("L")).astype(np.int32)
+        indices, colors = np.asarray(image).astype(np.int32), _colors_of_palette(image)
+        if not classes.ids.keys() & {*colors.tolist()}:
+            return indices
+        table = np.full(256, COLOR, dtype=np.int32)
         table[: len(colors)] = colors
-        if table[IGNORE_INDEX] not in classes.colors:
+        if int(table[IGNORE_INDEX]) not in classes.ids:
             table[IGNORE_INDEX] = IGNORED_COLOR
-        return table[indices], True
-    pixels = np.asarray(image.convert("RGB")).astype(np.int64)
+        return table[indices]
+    pixels = np.asarray(image.convert("RGB")).astype(np.int32)
     has_opacity = image.mode in {"LA", "PA", "RGBA"}
     if has_opacity and pixels[np.asarray(image.getchannel("A")) < 255].any():
-        raise ValueError(
-            "it has transparent pixels that are not black, so their class is not known: save it "
-            "without transparency"
-        )
+        raise ValueError("it has transparent pixels that are not black: save it without opacity")
     if not classes.colors and (pixels == pixels[..., :1]).all():  # a grey mask with three channels
-        return pixels[..., 0], False
-    return _packed(pixels), True
+        return pixels[..., 0]
+    return _packed(pixels)
 
 
-def _values_of_grey(image: Image.Image, classes: Classes, bits: int) -> tuple[np.ndarray, bool]:
+def _values_of_grey(image: Image.Image, classes: Classes, bits: int) -> np.ndarray:
     values = np.asarray(image)
     if image.mode == "F" and not (values == np.round(values)).all():
         raise ValueError("its values are not whole numbers")
-    values = values.astype(np.int64)
+    values = values.astype(np.int32)
     if bits >= 8:
-        return values, False
+        return values
     step = 255 // (2**bits - 1)
     stored = values if image.mode == "1" else values // step
-    colors = stored * step * 0x010101
-    in_classes = {*np.unique(colors).tolist()} <= classes.colors.keys()
-    return (colors, True) if in_classes else (stored, False)
+    colors = COLOR | stored * step * 0x010101
+    return colors if {*np.unique(colors).tolist()} <= classes.ids.keys() else stored
 
 
 def has_ids_in_grey(image: Image.Image, classes: Classes) -> bool:
@@ -202,47 +205,13 @@ def has_ids_in_grey(image: Image.Image, classes: Classes) -> bool:
     present = {*greys.tolist()} - {0, IGNORE_INDEX}
     in_order = (greys == np.arange(len(greys))).all()
     are_ids = in_order or (present and max(present) < len(classes.names))
-    return bool(are_ids and (colors == greys * 0x010101).all())
+    return bool(are_ids and (colors == COLOR | greys * 0x010101).all())
 
 
 def _colors_of_palette(image: Image.Image) -> np.ndarray:
-    return _packed(np.array(image.getpalette("RGB"), dtype=np.int64).reshape(-1, 3))
+    return _packed(np.array(image.getpalette("RGB"), dtype=np.int32).reshape(-1, 3))
 
 
 def _packed(colors: np.ndarray) -> np.ndarray:
-    packed: np.ndarray = (colors[..., 0] << 16) | (colors[..., 1] << 8) | colors[..., 2]
+    packed: np.ndarray = COLOR | colors[..., 0] << 16 | colors[..., 1] << 8 | colors[..., 2]
     return packed
-
-
-def _ids_of_colors(colors: np.ndarray, classes: Classes) -> np.ndarray:
-    ids = np.full(colors.shape, -1, dtype=np.int64)
-    for color, index in [*classes.colors.items(), (IGNORED_COLOR, IGNORE_INDEX)]:
-        ids[colors == color] = index
-    if (ids < 0).any():
-        color = int(colors[ids < 0][0])
-        shown = (color >> 16, color >> 8 & 255, color & 255)
-        if color in classes.colors:
-            raise ValueError(f"its colour {shown} is that of several classes in classes.txt")
-        indices = classes.colors.values()
-        bare = [name for index, name in enumerate(classes.names) if index not in indices][:5]
-        hint = f", where {', '.join(map(repr, bare))} has no colour, as in road 128 64 128"
-        known = not bare or AMBIGUOUS in indices
-        raise ValueError(f"its colour {shown} is none of classes.txt{'' if known else hint}")
-    return ids
-
-
-def _ids_of_greys(values: np.ndarray, classes: Classes) -> np.ndarray:
-    known = classes.ids_by_grey
-    unknown = [value for value in np.unique(values).tolist() if value not in known][:5]
-    if classes.greys is None:
-        if unknown:
-            last = len(classes.names) - 1
-            raise ValueError(f"it holds the ids {unknown}, but the classes end at {last}")
-        return values
-    if unknown:
-        read = sorted(classes.greys)
-        raise ValueError(f"it holds the values {unknown}, but other masks hold only {read}")
-    table = np.zeros(IGNORE_INDEX + 1, dtype=np.int64)
-    table[[*known]] = [*known.values()]
-    ids: np.ndarray = table[values]
-    return ids

@@ -25,26 +25,20 @@ class Prediction(NamedTuple):
 
 
 def mask_image(mask: Tensor) -> Image.Image:
-    """Convert class ids, a uint8 tensor [H, W], to an image with a palette of class colours.
-
-    The first colour is black. The palette has 256 colours, since PNG would store the ids in fewer
-    bits with fewer colours, and lose ``IGNORE_INDEX``.
-    """
+    """Convert class ids, a uint8 tensor [H, W], to an image with a palette of class colours."""
     image = Image.fromarray(mask.numpy())
     image.putpalette(palette())
     return image
 
 
 def palette() -> list[int]:
-    """Return red, green and blue of each id, one after the other; ``IGNORE_INDEX`` is white."""
+    """Return red, green and blue of each id; id 0 is black and ``IGNORE_INDEX`` white."""
+    # With fewer than 256 colours, PNG would store the ids in fewer bits and lose IGNORE_INDEX.
     return [0, 0, 0, *chain(*map(class_color, range(IGNORE_INDEX - 1))), 255, 255, 255]
 
 
 def without_padding(prediction: Prediction, image: Tensor, target: Tensor) -> Prediction:
-    """Return the mask of a model input [C, H, W] with ``IGNORE_INDEX`` where the input is padded.
-
-    Padding is grey and has no class in the target.
-    """
+    """Return the mask with ``IGNORE_INDEX`` where the model input [C, H, W] is padded with grey."""
     padding = (image == GREY).all(dim=0) & (target == IGNORE_INDEX)
     return Prediction(prediction.mask.masked_fill(padding, IGNORE_INDEX))
 
@@ -52,7 +46,7 @@ def without_padding(prediction: Prediction, image: Tensor, target: Tensor) -> Pr
 def restored(prediction: Prediction, size: tuple[int, int], settings: DataSettings) -> Prediction:
     """Return the mask of an image file of this height and width from that of the model input.
 
-    Padding is cut off; parts of the image that ``data.fit=crop`` has cut off are ``IGNORE_INDEX``.
+    Parts of the image that ``data.fit=crop`` has cut off become ``IGNORE_INDEX``.
     """
     placement = place(size, settings)
     (height, width), (rows, columns), (top, left) = *placement, placement.corner
@@ -66,11 +60,10 @@ def save_results(
     classes: Sequence[str],
     folder: Path,
 ) -> None:
-    """Write ``masks/<name>.png`` into a folder: palette images of class ids.
+    """Write ``masks/<name>.png``, palette images of class ids, and ``masks/classes.txt``.
 
-    The legend ``masks/classes.txt`` has the name and the colour of each class, as ``read_classes``
-    reads them. Each element of ``predicted`` is the path of an image, the name of its output files,
-    its prediction in the size of the image, and this size.
+    The latter has the name and the colour of each class, as ``read_classes`` reads them. For each
+    image, ``predicted`` has its path, the name of its output files, its prediction and its size.
     """
     colors = palette()
     lines = [
