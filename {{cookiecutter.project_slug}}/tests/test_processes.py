@@ -12,8 +12,7 @@ import pytest
 from torch.distributed import TCPStore
 
 from {{ cookiecutter.package_name }}.errors import UsageError
-from {{ cookiecutter.package_name }}.run.processes import agreed_run_id
-from {{ cookiecutter.package_name }}.run.rank import RANKS, is_first
+from {{ cookiecutter.package_name }}.run.processes import RANKS, agreed_run_id, is_first
 from {{ cookiecutter.package_name }}.settings.check_settings import check
 from {{ cookiecutter.package_name }}.settings.schema import Settings
 # ~ else
@@ -21,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from {{ cookiecutter.package_name }}.run.rank import RANKS, is_first
+from {{ cookiecutter.package_name }}.run.processes import RANKS, is_first
 from {{ cookiecutter.package_name }}.settings.check_settings import check
 from {{ cookiecutter.package_name }}.settings.schema import Settings
 # ~ endif

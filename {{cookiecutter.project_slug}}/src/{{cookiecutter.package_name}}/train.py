@@ -27,7 +27,7 @@ from .inference.load_model import check_resumed, start_from
 from .inference.load_model import check_resumed
 # ~ endif
 from .run.folder import Run
-from .run.rank import is_first
+from .run.processes import is_first
 from .settings.schema import Settings
 from .task import METRICS, TaskModule, build_datasets, draw_prediction
 from .training.callbacks.curves import TrainingCurves

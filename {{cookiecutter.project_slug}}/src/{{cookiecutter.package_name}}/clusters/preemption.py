@@ -11,7 +11,7 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from ..run.rank import is_first
+from ..run.processes import is_first
 from ..run.signals import Interrupted
 from ..training.steps import ends_step, is_logging_step
 from .slurm import requeue

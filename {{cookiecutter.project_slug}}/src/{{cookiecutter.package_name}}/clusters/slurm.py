@@ -9,7 +9,7 @@ import subprocess
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 
-from ..run.rank import is_first
+from ..run.processes import is_first
 
 log = logging.getLogger(__name__)
 

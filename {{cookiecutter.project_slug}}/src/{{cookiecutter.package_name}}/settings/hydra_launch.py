@@ -30,27 +30,24 @@ from ..run.environment import unset_empty_variables
 from ..run.failures import report_failure
 from ..run.folder import Run
 # ~ if cookiecutter.scope == "complete"
-from ..run.processes import agreed_run_id
+from ..run.processes import RUN_ID, agreed_run_id, new_run_id
+# ~ else
+from ..run.processes import RUN_ID, new_run_id
 # ~ endif
-from ..run.run_id import RUN_ID, new_run_id
 from ..run.signals import Interrupted, exit_on_ctrl_c, interruptible
 from .help import print_help
 from .stored_settings import CONFIGS
 
-NAME = re.compile(r"[\w.~-]*")  # of a preset, but not a list or a path
-ELSEWHERE = ("--config-", "-cd", "hydra.searchpath")  # words that name more folders of presets
+NO_TEXT = re.compile(r"null|true|false|[\d.]+", re.IGNORECASE)  # as Hydra parses values
 
 
 def launch(command: str, model: type[BaseModel], work: Callable[[DictConfig], None]) -> None:
     """Compose the settings of a command and pass them to ``work``, once for each job of a multirun.
 
-    A job of a multirun that fails leaves the reason in its run folder, and the next job starts.
-
-    Args:
-        command: the name of the command and of its file in ``configs/``.
-        model: the settings of the command, for ``--help``.
-        work: checks the composed settings and runs the command, whose run has the id in the
-            environment variable ``TRAIN_RUN_ID``.
+    The command has a file of its name in ``configs/``. Its settings are a ``model``, of which only
+    ``--help`` is made here: ``work`` checks them. The environment variable ``TRAIN_RUN_ID`` holds
+    the id of the run. A job of a multirun that fails leaves the reason in its run folder, and the
+    next job starts.
     """
     words = _prepare(command, model)
     if words is None:
@@ -65,9 +62,8 @@ def launch(command: str, model: type[BaseModel], work: Callable[[DictConfig], No
         multirun = hydra_job.mode == RunMode.MULTIRUN
         if multirun:
             os.environ[RUN_ID] = f"{shared_id}-{hydra_job.job.num}"
-        # Imports and annotation files create many long-lived objects. The garbage collector would
-        # scan them repeatedly, which takes a fifth of the start-up time; ``build_trainer`` enables
-        # it again.
+        # The garbage collector would scan the many objects of imports and annotation files again
+        # and again, a fifth of the start-up time; ``build_trainer`` enables it again.
         gc.disable()
         try:
             work(config)
@@ -129,21 +125,18 @@ def _prepare(command: str, model: type[BaseModel]) -> list[str] | None:
 def _hydra_word(word: str, *, multirun: bool) -> str:
     """Rewrite an override for Hydra, so that ``check`` can report all mistakes together.
 
-    Hydra stops at the first unknown key; with ``++key=value`` it accepts the key, and ``check``
-    then suggests the nearest known one. Config groups (``data=...``) and Hydra's own settings stay
-    as they are. A value that Hydra would refuse or change is quoted, so that
+    Hydra stops at the first unknown key, but accepts it in ``++key=value``; ``check`` then suggests
+    the nearest known one. A value that Hydra would refuse or change is quoted, so that
     ``source=photo (1).jpg`` and ``data.split_by=[a-z]+`` work.
     """
     match = re.fullmatch(r"([A-Za-z_][\w.]*)=(.*)", word, flags=re.DOTALL)
     if not match or word.startswith("hydra."):
         return word
     key, value = match.groups()
-    if (CONFIGS / key).is_dir():  # values that are not file names end in a traceback of Hydra
-        presets = sorted(path.stem for path in (CONFIGS / key).glob("*.yaml"))
-        elsewhere = any(part.startswith(ELSEWHERE) for part in sys.argv)
-        if NAME.fullmatch(value) and value not in presets and not elsewhere:
-            sys.exit(f"\n{word}: there is no such preset. Choose from: {', '.join(presets)}.\n")
-        return word
+    if (CONFIGS / key).is_dir():
+        # Hydra lists the presets in place of an unknown one, but a value that is no text ends in a
+        # traceback.
+        return f"{key}='{value}'" if NO_TEXT.fullmatch(value) else word
     listed = "," in value and value[0] not in "[{'\"" and not multirun
     if listed or _is_changed(key, value):
         value = "'" + re.sub(r"(\\*)'", r"\1\1\\'", value) + "'"

@@ -9,7 +9,7 @@ from lightning.pytorch.loggers import Logger
 
 from ..data.reading_summary import number_of
 from ..run.folder import Run
-from ..run.rank import is_first
+from ..run.processes import is_first
 from ..settings.schema import Settings, model_name
 
 log = logging.getLogger(__name__)
