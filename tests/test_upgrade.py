@@ -1,4 +1,4 @@
-"""Runs of an earlier version of the template, used by the commands of today."""
+"""Runs of an earlier version of the template, used by the commands of today, and settings that an owner adds."""
 
 import json
 import subprocess
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT, Project, require_commit
+from conftest import ROOT, Bake, Project, guest, require_commit
 from cookiecutter.main import cookiecutter
 
 pytestmark = pytest.mark.slow
@@ -68,3 +68,19 @@ def test_a_run_of_an_earlier_version_is_evaluated_predicted_with_and_resumed(
     assert resumed.name == run.name
     epochs = [line.split(",")[0] for line in (resumed / "metrics.csv").read_text().splitlines()[1:]]
     assert set(epochs) >= {"0", "1", "2"}
+
+
+def test_a_setting_that_an_owner_adds_breaks_no_test(bake: Bake, stripped: Project) -> None:
+    project = guest(bake(fresh=True, use_wandb=False), stripped)
+    defaults = project.package / "configs" / "base.yaml"
+    added = {
+        project.package / "settings" / "schema.py": ("    seed: int", '    note: str = Field(description="A text.")\n'),
+        defaults: ("seed: 0\n", "note: none\n"),
+    }
+    for path, (before, line) in added.items():
+        text = path.read_text(encoding="utf-8")
+        assert text.count(before) == 1
+        path.write_text(text.replace(before, line + before), encoding="utf-8")
+    words = ("pytest", "-q", "tests/test_settings.py", "tests/test_checkpoints.py")
+    done = project.run("uv", "run", "--no-sync", *words, OMP_NUM_THREADS="1")
+    assert done.returncode == 0, done.stdout[-3000:]

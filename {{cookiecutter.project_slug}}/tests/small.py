@@ -14,7 +14,8 @@ from PIL import Image
 
 # ~ endif
 from {{ cookiecutter.package_name }} import cli
-from {{ cookiecutter.package_name }}.settings.hydra_launch import CONFIGS
+from {{ cookiecutter.package_name }}.settings.schema import LoaderSettings
+from {{ cookiecutter.package_name }}.settings.stored_settings import CONFIGS
 
 # ~ if cookiecutter.task == "detection"
 from coco_data import write_coco, write_unsplit
@@ -49,6 +50,11 @@ def composed(*overrides, name="train"):
 def data_preset(name):
     """The settings of a file in ``configs/data``, as plain values."""
     return OmegaConf.to_container(composed(f"data={name}").data, resolve=True)
+
+
+def loader_settings(**values):
+    """The default settings of the loader, except for these values."""
+    return LoaderSettings(**{**composed().loader, **values})
 
 
 def run_command(monkeypatch, name, *overrides):

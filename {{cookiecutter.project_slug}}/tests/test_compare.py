@@ -7,7 +7,7 @@ from PIL import Image
 
 from {{ cookiecutter.package_name }}.run.atomic_files import write_json, write_text
 from {{ cookiecutter.package_name }}.run.folder import Run
-from {{ cookiecutter.package_name }}.run.run_id import RUN_ID
+from {{ cookiecutter.package_name }}.run.processes import RUN_ID
 from {{ cookiecutter.package_name }}.search.compare import (
     compare,
     draw_scores,

@@ -22,9 +22,10 @@ from {{ cookiecutter.package_name }}.{{ cookiecutter.task }}.dataset import buil
 # ~ endif
 # ~ if cookiecutter.scope == "complete"
 from {{ cookiecutter.package_name }}.errors import UsageError
-from {{ cookiecutter.package_name }}.run.processes import agreed_run_id
+from {{ cookiecutter.package_name }}.run.processes import RANKS, agreed_run_id, is_first
+# ~ else
+from {{ cookiecutter.package_name }}.run.processes import RANKS, is_first
 # ~ endif
-from {{ cookiecutter.package_name }}.run.rank import RANKS, is_first
 # ~ if cookiecutter.task == "segmentation"
 from {{ cookiecutter.package_name }}.segmentation.dataset import build_datasets
 # ~ endif

@@ -2,7 +2,10 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
+from contextlib import suppress
 from pathlib import Path
+from pkgutil import resolve_name
 
 import pytest
 import yaml
@@ -10,7 +13,7 @@ from pydantic import ValidationError
 
 from {{ cookiecutter.package_name }}.errors import UsageError
 from {{ cookiecutter.package_name }}.run.folder import Run
-from {{ cookiecutter.package_name }}.run.run_id import RUN_ID
+from {{ cookiecutter.package_name }}.run.processes import RUN_ID
 from {{ cookiecutter.package_name }}.settings import hydra_launch
 from {{ cookiecutter.package_name }}.settings.check_settings import (
     check,
@@ -20,21 +23,33 @@ from {{ cookiecutter.package_name }}.settings.check_settings import (
     resolved,
 )
 from {{ cookiecutter.package_name }}.settings.help import print_help
-from {{ cookiecutter.package_name }}.settings.resumed_settings import without_presets
 from {{ cookiecutter.package_name }}.settings.schema import (
     EvaluateSettings,
     PredictSettings,
     Settings,
 )
+# ~ if cookiecutter.use_wandb
 from {{ cookiecutter.package_name }}.settings.stored_settings import (
     CONFIGS,
     completed,
     overridden,
+    without_presets,
 )
 from {{ cookiecutter.package_name }}.settings.tracking import tracker_fields
 
+# ~ else
+from {{ cookiecutter.package_name }}.settings.stored_settings import (
+    CONFIGS,
+    completed,
+    overridden,
+    without_presets,
+)
+
+# ~ endif
 from small import OWN, composed
 
+ROOT = Path(__file__).parents[1]
+SCRIPTS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["scripts"]
 GROUPS = sorted(
     (folder.name, file.stem)
     for folder in CONFIGS.iterdir()
@@ -224,12 +239,14 @@ def test_stored_text_is_not_resolved(tmp_path):
 
 def test_help_explains_every_setting():
     values = resolved(composed())
-    known = {".".join(path): field for path, field in fields(Settings)}
+    known = dict(fields(Settings))
+    # ~ if cookiecutter.use_wandb
     known |= tracker_fields(values["tracking"] or {})
+    # ~ endif
     paths = [path for path in flattened(values) if not path.endswith(("name", "_target_"))]
     assert [path for path in paths if not known[path].description] == []
     # A default in the code would be missing from --help and --cfg job: values are in configs/.
-    hidden = [".".join(path) for path, field in fields(Settings) if not field.is_required()]
+    hidden = [path for path, field in fields(Settings) if not field.is_required()]
     assert hidden == ["tracking"]
 
 
@@ -250,6 +267,20 @@ def test_help_explains_every_setting():
 def test_help_lists_the_settings_of_results(command, expected, capsys):
     print_help(command, {"predict": PredictSettings, "evaluate": EvaluateSettings}[command], [])
     assert expected in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize("command", sorted(SCRIPTS.keys() - {"train"}))
+def test_the_help_of_a_command_is_short_and_lists_its_own_settings(command, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", [command, "--help"])
+    monkeypatch.setattr("{{ cookiecutter.package_name }}.settings.help.WIDTH", 80)
+    with suppress(SystemExit):  # of argparse
+        resolve_name(SCRIPTS[command])()
+    text = capsys.readouterr().out
+    assert 10 < len(text.splitlines()) < 60
+    own, _, others = text.partition("\nAnd these settings of a training run")
+    names = {name.split(".")[0] for name in re.findall(r"^  (\w[\w.]*)=", own, flags=re.MULTILINE)}
+    assert not names & Settings.model_fields.keys()
+    assert (names and "runs" in others) or text.startswith("usage: ")
 
 
 def run(*words, folder):
@@ -273,14 +304,14 @@ def run(*words, folder):
     ("words", "expected"),
     [
         (["--help"], "Learning rate after the warm-up. [> 0]"),
-        (["--help"], "in the main process. [an integer, auto]"),
+        (["--help"], "in the main process. [>= 0, auto]"),
         (["--help"], "Devices per machine: a number, auto, or indices: 0,1."),
         (["--help", "trainer=gpu", "seed=7"], "seed=7"),
         (["--help", "trainer=gpus"], "gpu"),
         (["--cfg", "job"], "backbone: resnet10t"),
         (["model.bakbone=resnet50"], "did you mean model.backbone?"),
         (["data=shape"], OWN.removeprefix("data=")),
-        (["data=shape"], "data=shape: there is no such preset. Choose from: "),
+        (["data=shape"], "Available options in 'data'"),
         (["optimizer=null"], "adamw"),
         (["optimizer=1"], "adamw"),
         (["optimizer="], "adamw"),
@@ -308,7 +339,6 @@ def test_a_multirun_of_wrong_settings_does_not_import_pytorch(tmp_path):
 
 
 COMMANDS = sorted(path.stem for path in CONFIGS.glob("*.yaml"))
-ROOT = Path(__file__).parents[1]
 # The settings in recipes.md exist only after its patches.
 PAGES = [ROOT / "README.md", *sorted({*ROOT.glob("docs/*.md")} - {ROOT / "docs" / "recipes.md"})]
 SHOWN = re.compile(rf"(?:uv run|--no-python) ({'|'.join(COMMANDS)})\b([^#&|`\n]*)")

@@ -28,17 +28,20 @@ with exit_on_ctrl_c():
     from .run.folder import Run, find_run, read_metrics
     # ~ endif
     from .run.lock import locked_run
-    from .run.rank import is_first
-    from .run.run_id import RUN_ID
+    from .run.processes import RUN_ID, is_first
     # ~ if cookiecutter.scope == "complete"
     from .search.search_space import Search, check_search
     # ~ endif
     from .settings.check_settings import check, problems, refuse, resolved
     from .settings.data import SHAPES_ROOT
     from .settings.hydra_launch import RUN_SETTINGS, command
-    from .settings.resumed_settings import resumed_settings
     from .settings.schema import EvaluateSettings, PredictSettings, Settings
-    from .settings.stored_settings import completed, overridden, refer_to_split
+    from .settings.stored_settings import (
+        completed,
+        overridden,
+        refer_to_split,
+        resumed_settings,
+    )
 
 SettingsT = TypeVar("SettingsT", bound=Settings)
 

@@ -37,7 +37,7 @@ from .inference.load_model import check_resumed, start_from
 from .inference.load_model import check_resumed
 # ~ endif
 from .run.folder import Run
-from .run.rank import is_first
+from .run.processes import is_first
 # ~ if cookiecutter.task == "segmentation"
 from .segmentation.dataset import build_datasets
 from .segmentation.draw import draw_prediction

@@ -14,9 +14,8 @@ from {{ cookiecutter.package_name }}.data.split import SPLITS
 from {{ cookiecutter.package_name }}.errors import UsageError
 from {{ cookiecutter.package_name }}.settings.classification import ImageFolderSettings
 from {{ cookiecutter.package_name }}.settings.data import ShapesSettings
-from {{ cookiecutter.package_name }}.settings.schema import LoaderSettings
 
-from small import data_preset
+from small import data_preset, loader_settings
 
 AUGMENT = data_preset("shapes")["augment"] | {"crop_scale": 0.5, "flip": 0.5, "color": 0.2}
 
@@ -322,7 +321,7 @@ def loader_with_a_broken_image(own_data):
 
     def load(*, batch_size, skip_unreadable, workers=0):
         datasets = build_datasets(folder(own_data))
-        settings = LoaderSettings(batch_size=batch_size, workers=workers)
+        settings = loader_settings(batch_size=batch_size, workers=workers)
         module = DataModule(datasets, settings, skip_unreadable=skip_unreadable)
         batches = [module.on_before_batch_transfer(batch, 0) for batch in module.val_dataloader()]
         return module, batches

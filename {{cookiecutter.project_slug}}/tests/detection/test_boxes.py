@@ -14,10 +14,9 @@ from {{ cookiecutter.package_name }}.detection.transforms import OnBoxes, train_
 from {{ cookiecutter.package_name }}.errors import UsageError
 from {{ cookiecutter.package_name }}.settings.data import ShapesSettings
 from {{ cookiecutter.package_name }}.settings.detection import BoxFolderSettings
-from {{ cookiecutter.package_name }}.settings.schema import LoaderSettings
 
 from coco_data import write_coco
-from small import data_preset
+from small import data_preset, loader_settings
 
 AUGMENT = data_preset("shapes")["augment"] | {"crop_scale": 0.5, "rotate": 20, "color": 0.2}
 
@@ -198,7 +197,7 @@ def test_a_crowd_is_a_target_of_validation_but_not_of_training(tmp_path):
 def test_an_image_whose_size_differs_from_its_annotations_is_named(tmp_path):
     write_coco(tmp_path, lambda split, content: content["images"][0].update(width=40, height=48))
     datasets = build_datasets(folder(tmp_path))
-    module = DataModule(datasets, LoaderSettings(batch_size=5, workers=0), skip_unreadable=False)
+    module = DataModule(datasets, loader_settings(batch_size=5, workers=0), skip_unreadable=False)
     with pytest.raises(UsageError, match=r"0\.jpg cannot be read: it is 48 x 40 pixels, but"):
         [module.on_before_batch_transfer(batch, 0) for batch in module.val_dataloader()]
 

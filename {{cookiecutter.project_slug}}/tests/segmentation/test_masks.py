@@ -34,10 +34,9 @@ from {{ cookiecutter.package_name }}.segmentation.predicted_masks import (
 )
 from {{ cookiecutter.package_name }}.segmentation.transforms import train_transform
 from {{ cookiecutter.package_name }}.settings.data import ShapesSettings
-from {{ cookiecutter.package_name }}.settings.schema import LoaderSettings
 from {{ cookiecutter.package_name }}.settings.segmentation import MaskFolderSettings
 
-from small import data_preset, write_unsplit_data
+from small import data_preset, loader_settings, write_unsplit_data
 
 AUGMENT = data_preset("shapes")["augment"] | {"crop_scale": 0.5, "rotate": 20, "color": 0.2}
 TWO = Classes(["blue", "red"], {0x0000FF: 0, 0xFF0000: 1})
@@ -120,7 +119,7 @@ def test_a_mask_of_another_size_is_named(own_data):
     Image.new("L", (10, 10)).save(own_data / "masks" / "val" / "3.png")
     module = DataModule(
         build_datasets(folder(own_data)),
-        LoaderSettings(batch_size=10, workers=0),
+        loader_settings(batch_size=10, workers=0),
         skip_unreadable=False,
     )
     reason = r"3\.png cannot be read: it is 10 x 10 pixels, but its image is 48 x 40"

@@ -25,9 +25,9 @@ from {{ cookiecutter.package_name }}.clusters.preemption import Preemption
 # ~ endif
 from {{ cookiecutter.package_name }}.run.folder import Run
 # ~ if cookiecutter.scope == "complete"
-from {{ cookiecutter.package_name }}.run.run_id import RUN_ID, VARIED, new_run_id
+from {{ cookiecutter.package_name }}.run.processes import RUN_ID, VARIED, new_run_id
 # ~ else
-from {{ cookiecutter.package_name }}.run.run_id import RUN_ID, new_run_id
+from {{ cookiecutter.package_name }}.run.processes import RUN_ID, new_run_id
 # ~ endif
 from {{ cookiecutter.package_name }}.settings.check_settings import check, resolved
 from {{ cookiecutter.package_name }}.settings.schema import METRICS, MONITOR, Settings

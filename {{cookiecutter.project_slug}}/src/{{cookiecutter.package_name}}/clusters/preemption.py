@@ -15,7 +15,7 @@ from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from ..run.rank import is_first
+from ..run.processes import is_first
 from ..run.signals import Interrupted
 from ..training.steps import ends_step, is_logging_step
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ..run.atomic_files import write_json
 from ..run.folder import Run
-from ..run.rank import is_first
+from ..run.processes import is_first
 from .files import SPLIT_NAMES, ListedFiles, list_images
 
 log = logging.getLogger(__name__)

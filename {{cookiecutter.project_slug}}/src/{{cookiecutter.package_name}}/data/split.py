@@ -12,7 +12,7 @@ from typing import TypeVar
 from ..errors import UsageError
 from ..run.atomic_files import write_csv
 from ..run.folder import Run
-from ..run.rank import is_first
+from ..run.processes import is_first
 from ..settings.data import DataFolder, OwnFolder
 from ..settings.schema import Settings
 from .check_datasets import note_frames, note_repeated

@@ -24,25 +24,19 @@ NO_SECRETS = ("runs", "data", "model")
 # ~ endif
 # Each pattern matches a secret and, as its group, the text in front of it, which stays. These
 # secrets have a form of their own; those of ASSIGNMENTS are known by the name in front of them.
-PATTERNS = [
-    re.compile(pattern, re.IGNORECASE | re.DOTALL)
-    for pattern in (
-        r"(-----BEGIN [A-Z ]*PRIVATE KEY-----).*?(?=-----END|\Z)",
-        r"(://)(?:[^\s/:@]*:\S+|[^\s/@]+)(?=@)",  # user and password in a URL
-        r"()\b(?:gh[oprsu]_|github_pat_|glpat-|hf_|xox[a-z]-|AKIA|AIza)[\w-]{10,}",
-        r"()\bsk-[\w-]{20,}",
-        r"(\bbearer\s+)[\w.~+/=-]+",
-        r"((?:^|\s)(?:-u|--user)[\s=]*)\S+:\S+",  # of curl
-    )
-]
-ASSIGNMENTS = [
-    re.compile(pattern, re.IGNORECASE | re.DOTALL)
-    for pattern in (
-        rf"(--[\w-]*{NAME}\s+)(?:\"[^\"]*\"|'[^']*'|\S+)",
-        # A value on the same line or the next, in quotes, or a block of YAML.
-        rf"({NAME}[\"']?\s*[:=]\s*)(?:[>|][-+]?\s.*|\"[^\"]*\"[^\n]*|'[^']*'[^\n]*|[^\n]+)",
-    )
-]
+PATTERNS = (
+    r"(-----BEGIN [A-Z ]*PRIVATE KEY-----).*?(?=-----END|\Z)",
+    r"(://)(?:[^\s/:@]*:\S+|[^\s/@]+)(?=@)",  # user and password in a URL
+    r"()\b(?:gh[oprsu]_|github_pat_|glpat-|hf_|xox[a-z]-|AKIA|AIza)[\w-]{10,}",
+    r"()\bsk-[\w-]{20,}",
+    r"(\bbearer\s+)[\w.~+/=-]+",
+    r"((?:^|\s)(?:-u|--user)[\s=]*)\S+:\S+",  # of curl
+)
+ASSIGNMENTS = (
+    rf"(--[\w-]*{NAME}\s+)(?:\"[^\"]*\"|'[^']*'|\S+)",
+    # A value on the same line or the next, in quotes, or a block of YAML.
+    rf"({NAME}[\"']?\s*[:=]\s*)(?:[>|][-+]?\s.*|\"[^\"]*\"[^\n]*|'[^']*'[^\n]*|[^\n]+)",
+)
 
 
 def environment() -> dict[str, object]:
@@ -60,16 +54,15 @@ def environment() -> dict[str, object]:
 
 
 def without_secrets(text: str, *, assigned: bool = True) -> str:
-    """Return the text with secrets replaced by ``***``.
+    """Return the text with ``***`` for keys, and for values of variables such as ``API_KEY``.
 
-    Secrets are texts with the form of a key, and the values of environment variables with names
-    such as ``API_KEY``, except paths. With ``assigned``, a text after such a name is redacted, too.
+    With ``assigned``, a text after such a name is redacted, too.
     """
     for name, value in os.environ.items():
         if SECRET.search(name) and len(value) > 7 and not os.path.exists(value):  # noqa: PTH110
             text = text.replace(value, REDACTED)
-    for pattern in [*PATTERNS, *ASSIGNMENTS] if assigned else PATTERNS:
-        text = pattern.sub(rf"\1{REDACTED}", text)
+    for pattern in PATTERNS + ASSIGNMENTS if assigned else PATTERNS:
+        text = re.sub(pattern, rf"\1{REDACTED}", text, flags=re.IGNORECASE | re.DOTALL)
     return text
 
 

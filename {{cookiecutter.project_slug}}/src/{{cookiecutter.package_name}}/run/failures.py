@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from ..errors import NotFiniteError, UsageError
 from .folder import Run
-from .rank import is_first
+from .processes import is_first
 from .signals import Interrupted
 
 log = logging.getLogger(__name__)
@@ -28,12 +28,8 @@ def report_failure(error: Exception | Interrupted, run: Run, *, multirun: bool =
     """Print why a command has ended, and write it into the folder of its run.
 
     The folder of a command that was refused before it has written a result is removed instead, and
-    a run whose training has not continued stays as it was.
-
-    Raises:
-        SystemExit: if the reason is not a mistake in the code; in a multirun, the other jobs go on
-            unless a signal has ended this one.
-        Exception: the error itself, if it is a mistake in the code.
+    a run whose training has not continued stays as it was. In a multirun, the other jobs go on
+    unless a signal has ended this one. A mistake in the code is raised again.
     """
     unchanged = run.restore() and not multirun
     if isinstance(error, Interrupted):

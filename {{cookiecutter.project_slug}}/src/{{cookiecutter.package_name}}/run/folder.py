@@ -22,9 +22,9 @@ class Run:
 
     folder: Path
 
-    written_here: ClassVar[set[Path]] = set()  # the run folders that this process writes into
-    # The files of the runs that this process continues, as they were before; None if absent.
-    replaced: ClassVar[dict[Path, dict[Path, bytes | None]]] = {}
+    # The run folders that this process writes into, and the former content of the files that it has
+    # replaced there; None if there was no file. Old results go when the training has made a step.
+    written_here: ClassVar[dict[Path, dict[Path, bytes | None]]] = {}
 
     def __post_init__(self) -> None:
         self.id = self.folder.name  # identifies the run everywhere
@@ -64,14 +64,7 @@ class Run:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The stored settings as plain values.
-
-        Text such as ``${oc.env:NAME}`` is returned unchanged: a file must not read environment
-        variables.
-
-        Raises:
-            UsageError: if the file is missing or does not hold a mapping.
-        """
+        """The stored settings as plain values; text such as ``${oc.env:NAME}`` stays as it is."""
         try:
             tree = yaml.safe_load(self.settings_file.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -85,10 +78,10 @@ class Run:
 
         The files of a run with checkpoints can be restored until ``remove_old_results`` is called.
         """
-        self.written_here.add(self.folder)
         files = (self.settings_file, self.folder / "environment.json", self.split)
-        earlier = {path: path.read_bytes() if path.is_file() else None for path in files}
-        self.replaced[self.folder] = earlier
+        self.written_here[self.folder] = {
+            path: path.read_bytes() if path.is_file() else None for path in files
+        }
         if not self.checkpoints:
             self.remove_old_results()
         remove_leftovers(self.folder)
@@ -97,20 +90,21 @@ class Run:
 
     def remove_old_results(self) -> None:
         """Remove the results of a run that is continued: it is neither finished nor failed now."""
-        if self.replaced.pop(self.folder, None) is not None:
+        if self.written_here.get(self.folder):
+            self.written_here[self.folder] = {}
             self.results.unlink(missing_ok=True)
             self.failure.unlink(missing_ok=True)
 
     def restore(self) -> bool:
         """Restore what ``create`` has replaced, if old results are still there; return whether."""
-        earlier = self.replaced.pop(self.folder, None)
-        for path, content in (earlier or {}).items():
+        earlier = self.written_here.get(self.folder, {})
+        for path, content in earlier.items():
             if content is None:
                 path.unlink(missing_ok=True)
                 continue
             with suppress(OSError), replacing(path) as hidden:  # the disk may be full
                 hidden.write_bytes(content)
-        return earlier is not None
+        return bool(earlier)
 
     def write_settings(self, settings: BaseModel) -> None:
         """Write the settings without secrets."""
@@ -133,22 +127,17 @@ class Run:
 
 
 def find_run(runs: Path, which: str) -> Run:
-    """Return the run with an id or, for ``auto``, the unfinished one that was started last.
-
-    Raises:
-        UsageError: if there is no such run, or it has no checkpoint.
-    """
+    """Return the run with an id or, for ``auto``, the unfinished one that was started last."""
     started = [run for run in map(Run, runs.glob("*")) if run.checkpoints]
     resumable = sorted(started, key=lambda run: (run.started, run.id))
     if which != "auto":
-        run = Run(runs / which)
-        if run not in resumable:
-            newest = ", ".join(candidate.id for candidate in resumable[-5:])
-            raise UsageError(
-                f"resume={which}: there is no checkpoint in {run.last.parent}/.\n"
-                f"The newest runs with a checkpoint: {newest or 'none'}."
-            )
-        return run
+        if (run := Run(runs / which)) in resumable:
+            return run
+        newest = ", ".join(candidate.id for candidate in resumable[-5:])
+        raise UsageError(
+            f"resume={which}: there is no checkpoint in {run.last.parent}/.\n"
+            f"The newest runs with a checkpoint: {newest or 'none'}."
+        )
     unfinished = [run for run in resumable if not run.results.exists()]
     if not unfinished:
         raise UsageError(
@@ -161,15 +150,9 @@ def find_run(runs: Path, which: str) -> Run:
 
 # ~ if cookiecutter.scope == "complete"
 def find_checkpoint(runs: Path, name: str) -> Path:
-    """Return the checkpoint of a name, which is a file, a run id or the path of a run folder.
-
-    Raises:
-        UsageError: if there is no such checkpoint.
-    """
-    candidates = [Path(name)]
-    for run in (Run(runs / name), Run(Path(name))):
-        candidates += [run.best, run.last]
-    for path in candidates:
+    """Return the checkpoint of a name, which is a file, a run id or the path of a run folder."""
+    run, other = Run(runs / name), Run(Path(name))
+    for path in (Path(name), run.best, run.last, other.best, other.last):
         if path.is_file():
             return path
     raise UsageError(f"{name} is neither a checkpoint nor a run with a checkpoint in {runs}/.")
@@ -177,11 +160,7 @@ def find_checkpoint(runs: Path, name: str) -> Path:
 
 # ~ endif
 def read_metrics(path: Path) -> list[dict[str, float]]:
-    """Return the rows of ``metrics.csv`` as numbers without empty cells; no rows without a file.
-
-    Raises:
-        UsageError: if the file is damaged.
-    """
+    """Return the rows of ``metrics.csv`` as numbers without empty cells; no rows without a file."""
     try:
         rows = [{name: float(value) for name, value in row.items()} for row in read_rows(path)]
         if not all("step" in row for row in rows):

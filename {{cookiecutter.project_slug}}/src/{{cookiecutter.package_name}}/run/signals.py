@@ -28,21 +28,47 @@ class Interrupted(SystemExit):
 
 @contextmanager
 def exit_on_ctrl_c() -> Iterator[None]:
-    """End the process on the first Ctrl-C in the block, which has nothing to finish."""
-
-    def end(signum: int, _frame: FrameType | None) -> None:
-        os.write(2, b"\nEnded by Ctrl-C.\n")
-        os._exit(128 + signum)
-
+    """Let Ctrl-C end the process without a traceback while the block has nothing to finish."""
     earlier = signal.getsignal(signal.SIGINT)
     if current_thread() is not main_thread() or earlier is not signal.default_int_handler:
         yield
         return
-    signal.signal(signal.SIGINT, end)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         yield
     finally:
         signal.signal(signal.SIGINT, earlier)
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Raise ``Interrupted`` in the block when Ctrl-C or SIGTERM arrives for the first time.
+
+    If the exception is lost, for example in a destructor, it is raised again. Another Ctrl-C ends
+    the process at once. Another SIGTERM is ignored, because launchers may send it twice.
+    """
+    receiver = _Receiver()
+
+    def ignore(unraisable: "sys.UnraisableHookArgs") -> None:
+        if not isinstance(unraisable.exc_value, Interrupted):
+            earlier_hook(unraisable)
+
+    earlier = {}
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(signum) != signal.SIG_IGN:  # as with nohup and in background jobs
+            earlier[signum] = signal.signal(signum, receiver.receive)
+    earlier_hook, sys.unraisablehook = sys.unraisablehook, ignore
+    try:
+        yield
+    except Interrupted:
+        # Python ends other threads at exit; another Ctrl-C shall not cause a traceback there.
+        earlier[signal.SIGINT] = signal.SIG_DFL
+        raise
+    finally:
+        receiver.ended = True
+        sys.unraisablehook = earlier_hook
+        for signum, handler in earlier.items():
+            signal.signal(signum, handler)
 
 
 class _Receiver:
@@ -83,40 +109,6 @@ class _Receiver:
         if not self.ended:
             self.received = False
             os.kill(self.main_process, signum)
-
-
-@contextmanager
-def interruptible() -> Iterator[None]:
-    """Raise ``Interrupted`` in the block when Ctrl-C or SIGTERM arrives for the first time.
-
-    During an import, it is raised as soon as the import has ended. If the exception is lost, for
-    example in a destructor, it is raised again.
-
-    Another Ctrl-C ends the process at once. Another SIGTERM is ignored, because launchers may send
-    it twice.
-    """
-    receiver = _Receiver()
-
-    def ignore(unraisable: "sys.UnraisableHookArgs") -> None:
-        if not isinstance(unraisable.exc_value, Interrupted):
-            earlier_hook(unraisable)
-
-    earlier = {}
-    for signum in (signal.SIGINT, signal.SIGTERM):
-        if signal.getsignal(signum) != signal.SIG_IGN:  # as with nohup and in background jobs
-            earlier[signum] = signal.signal(signum, receiver.receive)
-    earlier_hook, sys.unraisablehook = sys.unraisablehook, ignore
-    try:
-        yield
-    except Interrupted:
-        # Python ends other threads at exit; another Ctrl-C shall not cause a traceback there.
-        earlier[signal.SIGINT] = signal.SIG_DFL
-        raise
-    finally:
-        receiver.ended = True
-        sys.unraisablehook = earlier_hook
-        for signum, handler in earlier.items():
-            signal.signal(signum, handler)
 
 
 def _is_import(frame: FrameType | None) -> bool:

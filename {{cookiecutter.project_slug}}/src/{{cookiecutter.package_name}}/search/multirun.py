@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from ..run.atomic_files import write_text
 from ..run.environment import without_secrets
 from ..run.folder import Run
-from ..run.run_id import RUN_ID
+from ..run.processes import RUN_ID
 
 
 class Multirun(Callback):

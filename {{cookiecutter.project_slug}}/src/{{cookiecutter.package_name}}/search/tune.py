@@ -22,9 +22,9 @@ from ..run.atomic_files import write_text
 from ..run.environment import without_secrets
 from ..run.folder import Run, read_metrics
 # ~ if cookiecutter.use_wandb
-from ..run.run_id import RUN_ID, VARIED
+from ..run.processes import RUN_ID, VARIED
 # ~ else
-from ..run.run_id import RUN_ID
+from ..run.processes import RUN_ID
 # ~ endif
 from ..settings.schema import monitored
 from .compare import compare, draw_study, read_result

@@ -8,11 +8,10 @@ from typing import Annotated, Any, TypeVar, Union, cast, get_args, get_origin
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from ..errors import UsageError
-
-Keys = tuple[str, ...]  # the keys that lead to a setting, such as ("optimizer", "lr")
 
 
 class Strict(BaseModel):
@@ -48,16 +47,35 @@ def flattened(tree: Mapping[Any, object], prefix: str = "") -> dict[str, object]
     return flat
 
 
+def fields(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    """Yield the dotted path and the pydantic field of each setting, also of nested models."""
+    for name, field in model.model_fields.items():
+        path = f"{prefix}{field.alias or name}"
+        yield path, field
+        for inner in _models(field.annotation):
+            yield from fields(inner, f"{path}.")
+
+
+def _models(annotation: object) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    elif get_origin(annotation) in {Union, types.UnionType, Annotated}:
+        for part in get_args(annotation):
+            yield from _models(part)
+
+
 def problems(tree: Mapping[str, Any], model: type[BaseModel]) -> list[tuple[str, str]]:
     """Return the dotted path of each wrong setting and the reason; an empty list if it is valid."""
     errors = validation_errors(tree, model)
-    unknown = {
-        ".".join(location(details)) for details in errors if details["type"] == "extra_forbidden"
-    }
+    wrong = [location(details, tree) for details in errors]
+    known = [path for path, _ in fields(model)]
+    # ~ if cookiecutter.use_wandb
     # The settings of a tracker are in the tree, but not in the model.
-    known = [".".join(path) for path, _ in fields(model)]
-    known += [path for path in flattened(tree) if path not in unknown]
-    return [_problem(details, known) for details in errors]
+    known += [path for path in flattened(tree) if path not in wrong]
+    # ~ endif
+    return [
+        (path, _reason(details, path, known)) for details, path in zip(errors, wrong, strict=True)
+    ]
 
 
 def validation_errors(tree: Mapping[str, Any], model: type[BaseModel]) -> list[ErrorDetails]:
@@ -78,57 +96,37 @@ def refuse(mistakes: Sequence[tuple[str, str]]) -> None:
         raise UsageError("\n".join([f"{count} wrong:", "", *lines, "", "All settings: --help"]))
 
 
-def location(details: ErrorDetails) -> Keys:
-    """Return the keys of the setting that an error is about, as they are nested in the config.
+def location(details: ErrorDetails, tree: Any) -> str:
+    """Return the dotted path of the setting that an error is about.
 
-    Pydantic's location also holds the name of the chosen member of a union, such as the kind of
-    data in ``data.<kind>.root``, and ``int`` or ``str`` for a value that may be a number or text.
-    These are left out. ``data`` is the only union of groups.
+    Pydantic's location also names members of unions, as in ``data.shapes.root``; they are no keys.
     """
-    keys = [str(part) for part in details["loc"]]
-    if len(keys) > 1 and keys[0] == "data":
-        del keys[1]
-    if details["type"] in {"missing", "extra_forbidden"}:
-        return tuple(keys)  # the last is the name of a setting, even if it is "int"
-    members = ("int", "float", "str", "bool", "constrained-int", "literal[")
-    return tuple(key for key in keys if not (key in members or key.startswith(members[-1])))
-
-
-def _problem(details: ErrorDetails, known: Sequence[str]) -> tuple[str, str]:
-    """Return the dotted path of a wrong setting and the reason; suggest one of ``known``."""
-    path = ".".join(location(details))
-    if details["type"] == "extra_forbidden":
-        if path in known:
-            group, member = details["loc"][:2]
-            return path, f"is not a setting of {group}={member}"
-        last = path.rsplit(".", 1)[-1]
-        similar = difflib.get_close_matches(path, known, n=1)
-        names = {setting.rsplit(".", 1)[-1]: setting for setting in reversed(known)}
-        similar += [names[name] for name in difflib.get_close_matches(last, names, n=1)]
-        return path, "is not a setting" + (f"; did you mean {similar[0]}?" if similar else "")
+    keys: list[str] = []
+    for part in details["loc"]:
+        if isinstance(tree, Mapping) and part in tree:
+            keys.append(str(part))
+            tree = tree[part]
     if details["type"] == "missing":
-        return path, (
+        keys.append(str(details["loc"][-1]))
+    return ".".join(keys)
+
+
+def _reason(details: ErrorDetails, path: str, known: Sequence[str]) -> str:
+    """Return why a setting is wrong; suggest one of ``known`` in place of an unknown one."""
+    message = details["msg"].removeprefix("Value error, ")
+    if details["type"] == "extra_forbidden":
+        if path in known:  # of another member of a union
+            return "is not a setting of {}={}".format(*details["loc"])
+        names = {setting.rsplit(".", 1)[-1]: setting for setting in reversed(known)}
+        similar = difflib.get_close_matches(path, known, n=1)
+        last = path.rsplit(".", 1)[-1]
+        similar += [names[name] for name in difflib.get_close_matches(last, names, n=1)]
+        return "is not a setting" + (f"; did you mean {similar[0]}?" if similar else "")
+    if details["type"] == "missing":
+        return (
             "is missing: write its value into configs/base.yaml or, if it belongs to one command, "
             "into the file of the command"
         )
-    message = details["msg"].removeprefix("Value error, ")
     if details["type"] == "value_error":
-        return path, message
-    return path, f"is {details['input']!r}: {message[0].lower()}{message[1:]}"
-
-
-def fields(model: type[BaseModel], prefix: Keys = ()) -> Iterator[tuple[Keys, Any]]:
-    """Yield the keys and the pydantic field of each setting, including those of nested models."""
-    for name, field in model.model_fields.items():
-        path = (*prefix, field.alias or name)
-        yield path, field
-        for inner in _models(field.annotation):
-            yield from fields(inner, path)
-
-
-def _models(annotation: object) -> Iterator[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    elif get_origin(annotation) in {Union, types.UnionType, Annotated}:
-        for part in get_args(annotation):
-            yield from _models(part)
+        return message
+    return f"is {details['input']!r}: {message[0].lower()}{message[1:]}"

@@ -12,16 +12,9 @@ from pydantic import Field
 
 # ~ endif
 from .check_settings import Strict
-# ~ if cookiecutter.scope == "complete"
-from .data import OwnFolder, ShapesSettings
-from .fine_tuning import Freeze, Pretrained
-
-
-# ~ else
 from .data import OwnFolder, ShapesSettings
 
 
-# ~ endif
 class ImageFolderSettings(OwnFolder):
     """Class folders below ``train/ val/ test/``, or class folders that are split here."""
 
@@ -70,8 +63,13 @@ class ModelSettings(Strict):
 
     backbone: str = Field(min_length=1, description="Any model of timm.list_models().")
     # ~ if cookiecutter.scope == "complete"
-    pretrained: Pretrained
-    freeze: Freeze
+    pretrained: bool | str = Field(
+        description="true or imagenet: downloaded weights of the backbone; or a file or folder of "
+        "weights."
+    )
+    freeze: Literal["none", "backbone"] | Annotated[int, Field(ge=1)] = Field(
+        description="What is not trained: backbone, or its first stages, such as 2."
+    )
     # ~ else
     pretrained: bool | Literal["imagenet"] = Field(description="Start from downloaded weights.")
     # ~ endif

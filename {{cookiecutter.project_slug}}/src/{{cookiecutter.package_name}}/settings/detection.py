@@ -5,11 +5,10 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from .check_settings import Strict
-# ~ if cookiecutter.scope == "complete"
 from .data import OwnFolder, ShapesSettings
-from .fine_tuning import Freeze, Pretrained
 
 
+# ~ if cookiecutter.scope == "complete"
 class BoxFolderSettings(OwnFolder):
     """Annotations of COCO, YOLO, Pascal VOC or LabelMe."""
 
@@ -17,9 +16,6 @@ class BoxFolderSettings(OwnFolder):
 
 
 # ~ else
-from .data import OwnFolder, ShapesSettings
-
-
 class BoxFolderSettings(OwnFolder):
     """Annotations of COCO."""
 
@@ -40,8 +36,13 @@ class ModelSettings(Strict):
     # ~ endif
     backbone: str = Field(min_length=1, description="Any model of timm.list_models().")
     # ~ if cookiecutter.scope == "complete"
-    pretrained: Pretrained
-    freeze: Freeze
+    pretrained: bool | str = Field(
+        description="true or imagenet: weights of the backbone; coco: the detector as its library "
+        "publishes it, in place of backbone and channels; or a file or folder of weights."
+    )
+    freeze: Literal["none", "backbone"] | Annotated[int, Field(ge=1)] = Field(
+        description="What is not trained: backbone, or its first stages, such as 2."
+    )
     # ~ else
     pretrained: bool | Literal["imagenet"] = Field(description="Start from downloaded weights.")
     # ~ endif

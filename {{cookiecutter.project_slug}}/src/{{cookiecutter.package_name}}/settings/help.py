@@ -1,10 +1,13 @@
 """The text that a command prints for ``--help``."""
 
 import json
+import shutil
 import sys
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
+# ~ if cookiecutter.use_wandb
 from contextlib import suppress
+# ~ endif
 from typing import Any, cast
 
 from hydra import compose, initialize_config_dir
@@ -13,10 +16,15 @@ from omegaconf import DictConfig, OmegaConf
 from pydantic import BaseModel, create_model
 
 from .check_settings import fields, flattened
+# ~ if cookiecutter.use_wandb
 from .stored_settings import CONFIGS
 from .tracking import tracker_fields
 
-WIDTH = 100
+# ~ else
+from .stored_settings import CONFIGS
+
+# ~ endif
+WIDTH = min(100, shutil.get_terminal_size().columns)
 NO_BREAK = "\u00a0"  # a space at which lines are not broken
 # The limits and types in a JSON schema; pydantic names the limits of several types ge and gt.
 SIGNS = {
@@ -73,14 +81,13 @@ def print_help(command: str, model: type[BaseModel], overrides: Sequence[str]) -
 
 
 def _settings(config: DictConfig, model: type[BaseModel]) -> Iterator[str]:
-    """Yield an entry for each setting, with its value, its explanation and its range.
-
-    The settings in ``tracking`` are explained by the classes of the trackers.
-    """
+    """Yield an entry for each setting, with its value, its explanation and its range."""
     tree = cast("dict[str, Any]", OmegaConf.to_container(config))
-    known = {".".join(path): field for path, field in fields(model)}
+    known = dict(fields(model))
+    # ~ if cookiecutter.use_wandb
     with suppress(ValueError):  # a wrong _target_ is reported when the command runs
         known |= tracker_fields(tree.get("tracking") or {})
+    # ~ endif
     values = flattened(tree)
     explained = {
         path: (known[path].annotation, known[path])

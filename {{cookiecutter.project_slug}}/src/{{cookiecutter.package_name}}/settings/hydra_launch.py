@@ -31,15 +31,15 @@ from ..run.environment import unset_empty_variables
 from ..run.failures import report_failure
 from ..run.folder import Run
 # ~ if cookiecutter.scope == "complete"
-from ..run.processes import agreed_run_id
+from ..run.processes import RUN_ID, agreed_run_id, new_run_id
+# ~ else
+from ..run.processes import RUN_ID, new_run_id
 # ~ endif
-from ..run.run_id import RUN_ID, new_run_id
 from ..run.signals import Interrupted, exit_on_ctrl_c, interruptible
 from .help import print_help
 from .stored_settings import CONFIGS
 
-NAME = re.compile(r"[\w.~-]*")  # of a preset, but not a list or a path
-ELSEWHERE = ("--config-", "-cd", "hydra.searchpath")  # words that name more folders of presets
+NO_TEXT = re.compile(r"null|true|false|[\d.]+", re.IGNORECASE)  # as Hydra parses values
 # The environment variable with the path of a run's config.yaml, for the processes of a training run
 # that Lightning starts with the same command line.
 RUN_SETTINGS = "TRAIN_RUN_SETTINGS"
@@ -67,8 +67,8 @@ def launch(name: str, model: type[BaseModel], work: Work) -> None:
         multirun = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
         if multirun:
             os.environ[RUN_ID] = f"{shared_id}-{HydraConfig.get().job.num}"
-        # Scanning the many objects of imports and annotation files would take a fifth of the
-        # start-up time. ``build_trainer`` enables the garbage collector again.
+        # The garbage collector would scan the many objects of imports and annotation files again
+        # and again, a fifth of the start-up time; ``build_trainer`` enables it again.
         gc.disable()
         try:
             work(config)
@@ -138,20 +138,18 @@ def _prepare(command: str, model: type[BaseModel]) -> list[str] | None:
 def _hydra_word(word: str, *, multirun: bool) -> str:
     """Rewrite an override as ``++key=value``, so that ``check`` reports all mistakes together.
 
-    Otherwise, Hydra stops at the first unknown key. Config groups (``data=...``) and Hydra's own
-    settings stay as they are. A value that Hydra would refuse or change is quoted, so that
+    Hydra stops at the first unknown key, but accepts it in ``++key=value``; ``check`` then suggests
+    the nearest known one. A value that Hydra would refuse or change is quoted, so that
     ``source=photo (1).jpg`` and ``data.split_by=[a-z]+`` work.
     """
     match = re.fullmatch(r"([A-Za-z_][\w.]*)=(.*)", word, flags=re.DOTALL)
     if not match or word.startswith("hydra."):
         return word
     key, value = match.groups()
-    if (CONFIGS / key).is_dir():  # values that are not file names end in a traceback of Hydra
-        presets = sorted(path.stem for path in (CONFIGS / key).glob("*.yaml"))
-        elsewhere = any(part.startswith(ELSEWHERE) for part in sys.argv)
-        if NAME.fullmatch(value) and value not in presets and not elsewhere:
-            sys.exit(f"\n{word}: there is no such preset. Choose from: {', '.join(presets)}.\n")
-        return word
+    if (CONFIGS / key).is_dir():
+        # Hydra lists the presets in place of an unknown one, but a value that is no text ends in a
+        # traceback.
+        return f"{key}='{value}'" if NO_TEXT.fullmatch(value) else word
     listed = "," in value and value[0] not in "[{'\"" and not multirun
     if listed or _is_changed(key, value):
         value = "'" + re.sub(r"(\\*)'", r"\1\1\\'", value) + "'"

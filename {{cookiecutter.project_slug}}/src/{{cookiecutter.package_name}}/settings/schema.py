@@ -70,17 +70,10 @@ class LoaderSettings(Strict):
     """Batches, and the processes that load them."""
 
     batch_size: int = Field(ge=2, description="Images in a batch of one process.")
-    workers: int | Literal["auto"] = Field(
+    workers: Annotated[int, Field(ge=0)] | Literal["auto"] = Field(
         description="Processes that load images: auto is one for each CPU, but at most 8; 0 loads "
         "in the main process."
     )
-
-    @field_validator("workers")
-    @classmethod
-    def _not_negative(cls, workers: int | str) -> int | str:
-        if isinstance(workers, int) and workers < 0:
-            raise ValueError("must be auto, 0 or more")
-        return workers
 
 
 class OptimizerSettings(Strict):
@@ -113,17 +106,10 @@ class ScheduleSettings(Strict):
 class LossSettings(Strict):
     """The weights of the classes in the loss."""
 
-    class_weights: Literal["balanced"] | list[float] | None = Field(
+    class_weights: Literal["balanced"] | list[Annotated[float, Field(gt=0)]] | None = Field(
         description="A weight for each class, or balanced: rare classes count as much as frequent "
         "ones; null gives each {{ 'pixel' if cookiecutter.task == 'segmentation' else 'image' }} the same weight."
     )
-
-    @field_validator("class_weights")
-    @classmethod
-    def _positive(cls, weights: str | list[float] | None) -> str | list[float] | None:
-        if isinstance(weights, list) and not (weights and min(weights) > 0):
-            raise ValueError("must be numbers above 0")
-        return weights
 
 
 # ~ endif

@@ -5,11 +5,10 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from .check_settings import Strict
-# ~ if cookiecutter.scope == "complete"
 from .data import OwnFolder, ShapesSettings
-from .fine_tuning import Freeze, Pretrained
 
 
+# ~ if cookiecutter.scope == "complete"
 class MaskFolderSettings(OwnFolder):
     """Images with mask files, or with annotations of COCO or LabelMe."""
 
@@ -17,9 +16,6 @@ class MaskFolderSettings(OwnFolder):
 
 
 # ~ else
-from .data import OwnFolder, ShapesSettings
-
-
 class MaskFolderSettings(OwnFolder):
     """Images with mask files."""
 
@@ -39,8 +35,13 @@ class ModelSettings(Strict):
         description="Any model of timm.list_models() with feature maps of several sizes.",
     )
     # ~ if cookiecutter.scope == "complete"
-    pretrained: Pretrained
-    freeze: Freeze
+    pretrained: bool | str = Field(
+        description="true or imagenet: downloaded weights of the backbone; or a file or folder of "
+        "weights."
+    )
+    freeze: Literal["none", "backbone"] | Annotated[int, Field(ge=1)] = Field(
+        description="What is not trained: backbone, or its first stages, such as 2."
+    )
     # ~ else
     pretrained: bool | Literal["imagenet"] = Field(description="Start from downloaded weights.")
     # ~ endif

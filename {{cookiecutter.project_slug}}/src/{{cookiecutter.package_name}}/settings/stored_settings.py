@@ -1,26 +1,40 @@
-"""Update the settings that a run or a checkpoint has stored, and override some of them."""
+"""The settings that a run or a checkpoint has stored: update them, and override some of them."""
 
 import copy
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig
 from pydantic import BaseModel
 
 from ..errors import UsageError
 from ..run.environment import REDACTED
-from .check_settings import flattened, location, resolved, validation_errors
+from ..run.folder import Run
+from .check_settings import check, flattened, location, resolved, validation_errors
+from .schema import Settings
+from .tracking import TARGET
 
 log = logging.getLogger(__name__)
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 # Values of settings that older versions lacked, where today's defaults would change their results.
 FORMER_VALUES = {"data.fit": "{{ 'crop' if cookiecutter.task == 'classification' else 'stretch' }}"}
+# The settings that determine the form of the optimiser's state.
+# ~ if cookiecutter.scope == "complete"
+UNCHANGEABLE = ("optimizer.name", "optimizer.backbone_lr", "optimizer.layer_decay", "model.freeze")
 
 
+# ~ else
+UNCHANGEABLE = ("optimizer.name",)
+
+
+# ~ endif
 def completed(tree: Mapping[str, Any], model: type[BaseModel], *, source: object) -> dict[str, Any]:
     """Convert settings that an earlier version of this project has stored to the current form.
 
@@ -35,17 +49,19 @@ def completed(tree: Mapping[str, Any], model: type[BaseModel], *, source: object
         val, test = (data.pop(key) for key in fractions)  # split has superseded them
         data["split"] = [1 - val - test, val, test]
     # ~ endif
-    errors = validation_errors(complete, model)
+    errors = [
+        (location(details, complete), details["type"])
+        for details in validation_errors(complete, model)
+    ]
     defaults = _defaults(tree) if errors else {}
     added, removed = [], []
-    for details in errors:
-        *parents, key = location(details)
-        path, group = ".".join([*parents, key]), _select(complete, parents)
-        if details["type"] == "extra_forbidden":
-            del group[key]
+    for path, kind in errors:
+        *parents, key = path.split(".")
+        group, default = _select(complete, parents), _select(defaults, parents)
+        if kind == "extra_forbidden":
+            group.pop(key, None)
             removed.append(path)
-        elif details["type"] == "missing":
-            default = _select(defaults, parents)
+        elif kind == "missing":
             if key in default:
                 group[key] = default[key]
                 note = f"{default[key]}, as before" if path in FORMER_VALUES else "default"
@@ -58,6 +74,102 @@ def completed(tree: Mapping[str, Any], model: type[BaseModel], *, source: object
     if removed and source is not None:
         log.info("%s has settings that no longer exist: %s.", source, ", ".join(removed))
     return complete
+
+
+def _defaults(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the defaults, with the presets that the tree names, such as ``data=shapes``."""
+    words = [f"{path}={value}" for path, value in FORMER_VALUES.items()]
+    for group, part in tree.items():
+        name = part.get("name") if isinstance(part, dict) else None
+        # A stored name such as ../x must not lead to a file elsewhere.
+        if f"{group}{name}".isidentifier() and (CONFIGS / group / f"{name}.yaml").is_file():
+            words.append(f"{group}={name}")
+    if GlobalHydra.instance().is_initialized():
+        return resolved(compose("train", words))
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        return resolved(compose("train", words))
+
+
+def resumed_settings(run: Run, config: DictConfig, overrides: Sequence[str]) -> Settings:
+    """Return the settings of a run that is resumed, given the config of the command.
+
+    Raises:
+        UsageError: if the settings are wrong, do not fit the checkpoint or cannot be trusted.
+    """
+    stored, composed = completed(run.settings, Settings, source=run.settings_file), resolved(config)
+    overrides = without_presets(overrides, stored, composed)
+    refer_to_split(stored["data"], [run.split], overrides)
+    tree = overridden(stored, composed, overrides)
+    before, after = flattened(stored), flattened(tree)
+    for path in UNCHANGEABLE:
+        if before.get(path) != after.get(path):
+            raise UsageError(
+                f"{path}={after.get(path)} cannot be changed when a run is resumed, since the "
+                # ~ if cookiecutter.scope == "complete"
+                "state of the optimiser would not fit. Leave it out, or start a new run from the "
+                "same weights: init=RUN_ID"
+                # ~ else
+                "state of the optimiser would not fit. Leave it out, or start a new training run."
+                # ~ endif
+            )
+    _check_trackers(tree.get("tracking"), composed.get("tracking"), run)
+    return check(tree, Settings)
+
+
+def without_presets(
+    overrides: Sequence[str], stored: Mapping[str, Any], composed: Mapping[str, Any]
+) -> list[str]:
+    """Replace presets by the settings that they name, so that a resumed run keeps all others.
+
+    A preset that builds on another one names the settings in its own file: ``trainer=cpu`` is
+    ``trainer.accelerator``. Any other preset names its whole group, and is refused if it would
+    change a setting that the command line does not name.
+    """
+    words: list[str] = []
+    names = names_of(overrides)
+    for override, group in zip(overrides, names, strict=True):
+        words.append(override)
+        if not isinstance(composed.get(group), dict):
+            continue
+        file = CONFIGS / group / f"{override.partition('=')[2]}.yaml"
+        content = yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else None
+        if content and content.pop("defaults", None):
+            words[-1:] = [f"{path}=" for path in flattened({group: content})]
+            continue
+        named = tuple(f"{name}." for name in [*names, f"{group}.name"] if name != group)
+        before, after = flattened({group: stored.get(group)}), flattened({group: composed[group]})
+        lost = [
+            f"{path}={json.dumps(after[path])}"
+            for path in sorted(before.keys() & after.keys())
+            if before[path] != after[path] and not f"{path}.".startswith(named)
+        ]
+        if lost:
+            raise UsageError(
+                f"{override} replaces all settings of {group}, but a resumed run keeps its own.\n"
+                f"Leave it out, and name those that shall change: {' '.join(lost)}"
+            )
+    return words
+
+
+def _check_trackers(stored: object, composed: object, run: Run) -> None:
+    """Check that stored trackers build no class and write to no folder that the user has not named.
+
+    The classes and paths of this command and of ``configs/tracking`` are trusted. Other paths must
+    lead into the current folder or that of the run.
+    """
+    files = (CONFIGS / "tracking").glob("*.yaml")
+    trees = [composed, *(yaml.safe_load(path.read_text(encoding="utf-8")) for path in files)]
+    trusted = [value for tree in trees for value in flattened({"": tree}).values()]
+    for path, value in flattened({"tracking": stored}).items():
+        if not isinstance(value, str) or value in trusted:
+            continue
+        places = (Path.cwd(), run.folder.resolve())
+        inside = any(Path(value).resolve().is_relative_to(place) for place in places)
+        if path.endswith(TARGET) or not inside:
+            raise UsageError(
+                f"{run.settings_file} sets {path}={value}, which is used only if you name it.\n"
+                f"If you trust it, add it to the command line: {path}={value}"
+            )
 
 
 def refer_to_split(data: dict[str, Any], files: Sequence[Path], overrides: Sequence[str]) -> None:
@@ -87,10 +199,8 @@ def overridden(
     """Replace composed settings by stored ones, except where an override names a setting.
 
     A secret has been stored as ``***``, which the composed value replaces. The settings in ``keep``
-    stay as they are stored also if an override names their group, such as ``data=shapes``.
-
-    Raises:
-        UsageError: if the command line names a preset of several groups, such as ``debug=fast``.
+    stay as they are stored also if an override names their group, such as ``data=shapes``. A preset
+    of several groups, such as ``debug=fast``, is refused.
     """
     names = names_of(overrides)
     for name in names:
@@ -100,28 +210,13 @@ def overridden(
                 "Name the single settings to change instead, such as data.image_size=320."
             )
     tree: dict[str, Any] = copy.deepcopy({**composed, **stored})
-    redacted = [path for path, value in flattened(stored).items() if REDACTED in str(value)]
+    flat = flattened(stored)
+    redacted = [path for path, value in flat.items() if REDACTED in str(value)]
     for path in [*redacted, *names]:
         _copy(path, composed, tree)
-    for path in keep:
-        *parents, key = path.split(".")
-        if path not in names and key in _select(stored, parents):
-            _copy(path, stored, tree)
+    for path in {*keep} & flat.keys() - {*names}:
+        _copy(path, stored, tree)
     return tree
-
-
-def _defaults(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the defaults, with the presets that the tree names, such as ``data=shapes``."""
-    words = [f"{path}={value}" for path, value in FORMER_VALUES.items()]
-    for group, part in tree.items():
-        name = part.get("name") if isinstance(part, dict) else None
-        # A stored name such as ../x must not lead to a file elsewhere.
-        if f"{group}{name}".isidentifier() and (CONFIGS / group / f"{name}.yaml").is_file():
-            words.append(f"{group}={name}")
-    if GlobalHydra.instance().is_initialized():
-        return resolved(compose("train", words))
-    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        return resolved(compose("train", words))
 
 
 def _select(tree: Any, keys: Sequence[str]) -> dict[str, Any]:

@@ -9,11 +9,16 @@ from collections.abc import Mapping
 from pkgutil import resolve_name
 from typing import Annotated, Any
 
+# ~ if cookiecutter.use_wandb
 from pydantic import AfterValidator, BaseModel
 from pydantic.fields import FieldInfo
 
 from .check_settings import fields
 
+# ~ else
+from pydantic import AfterValidator
+
+# ~ endif
 TARGET = "_target_"
 PACKAGE = f"{__name__.split('.')[0]}."
 
@@ -26,45 +31,54 @@ def split_trackers(tracking: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return {"tracking": unnamed, **trackers} if unnamed else trackers
 
 
-def tracker_fields(tracking: Mapping[str, Any]) -> dict[str, FieldInfo]:
-    """Return the fields of the trackers that are pydantic models, by path, for ``--help``."""
-    trackers = ((path, _model(arguments)) for path, arguments in split_trackers(tracking).items())
-    return {
-        ".".join((path, *keys)): field
-        for path, model in trackers
-        if model is not None
-        for keys, field in fields(model)
-    }
-
-
 def _is_tracker(value: object) -> bool:
     return isinstance(value, Mapping) and TARGET in value
 
 
-def _model(value: Any) -> type[BaseModel] | None:
-    """Return the class of a tracker if it is a pydantic model of this package, otherwise None.
+# ~ if cookiecutter.use_wandb
+def tracker_fields(tracking: Mapping[str, Any]) -> dict[str, FieldInfo]:
+    """Return the fields of the trackers that are pydantic models, by path, for ``--help``."""
+    trackers = ((path, _model(arguments)) for path, arguments in split_trackers(tracking).items())
+    return {
+        path: field
+        for prefix, model in trackers
+        if model is not None
+        for path, field in fields(model, f"{prefix}.")
+    }
+
+
+# ~ endif
+def _own_class(value: Any) -> object:
+    """Return the class of a tracker of this package, otherwise None.
 
     Lightning's loggers are not imported, because that imports PyTorch.
-
-    Raises:
-        ValueError: if this package has no such class.
     """
     if not _is_tracker(value) or not str(value[TARGET]).startswith(PACKAGE):
         return None
     try:
-        tracker = resolve_name(value[TARGET])
+        return resolve_name(value[TARGET])
     except Exception as error:
         raise ValueError(
             f"{value[TARGET]} does not exist; choose a tracker: tracking=<file of configs/tracking>"
         ) from error
+
+
+# ~ if cookiecutter.use_wandb
+def _model(value: Any) -> type[BaseModel] | None:
+    """Return the class of a tracker if it is a pydantic model of this package, otherwise None."""
+    tracker = _own_class(value)
     return tracker if isinstance(tracker, type) and issubclass(tracker, BaseModel) else None
 
 
-def _check_arguments(value: Any) -> Any:
-    """Check the arguments of a tracker that is a pydantic model of this package."""
+# ~ endif
+def _check_tracker(value: Any) -> Any:
+    # ~ if cookiecutter.use_wandb
     model = _model(value)
     if model is not None:
         model.model_validate({key: item for key, item in value.items() if not _is_tracker(item)})
+    # ~ else
+    _own_class(value)
+    # ~ endif
     return value
 
 
@@ -80,7 +94,7 @@ def _check_owners(tracking: dict[str, Any]) -> dict[str, Any]:
 
 
 Tracking = Annotated[
-    dict[str, Annotated[Any, AfterValidator(_check_arguments)]],
+    dict[str, Annotated[Any, AfterValidator(_check_tracker)]],
     AfterValidator(_check_owners),
-    AfterValidator(_check_arguments),
+    AfterValidator(_check_tracker),
 ]

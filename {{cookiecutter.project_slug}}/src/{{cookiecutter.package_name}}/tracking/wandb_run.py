@@ -22,9 +22,10 @@ from ..errors import UsageError
 from ..run.atomic_files import write_text
 from ..run.environment import environment, redacted
 from ..run.folder import Run
-from ..run.rank import is_first
 # ~ if cookiecutter.scope == "complete"
-from ..run.run_id import VARIED
+from ..run.processes import VARIED, is_first
+# ~ else
+from ..run.processes import is_first
 # ~ endif
 from ..settings.check_settings import flattened
 # ~ if cookiecutter.scope == "complete"

@@ -17,7 +17,7 @@ from ..errors import UsageError
 from ..run.atomic_files import replacing
 from ..run.environment import redacted
 from ..run.folder import Run
-from ..run.rank import is_first
+from ..run.processes import is_first
 from ..settings.schema import METRICS, Settings
 
 log = logging.getLogger(__name__)

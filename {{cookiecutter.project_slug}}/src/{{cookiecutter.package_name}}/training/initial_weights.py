@@ -8,7 +8,7 @@ from timm.models import load_state_dict
 from torch import Tensor, nn
 
 from ..errors import UsageError
-from ..run.rank import is_first
+from ..run.processes import is_first
 from .parameter_groups import stages_of
 
 log = logging.getLogger(__name__)

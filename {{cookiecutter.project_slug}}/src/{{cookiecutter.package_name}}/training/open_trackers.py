@@ -23,19 +23,8 @@ def open_trackers(
     """Open the trackers of ``settings.tracking``, and close them when the block ends.
 
     A tracker is a Lightning logger, which is built from its arguments, or a class of settings. The
-    attribute ``opened_by`` of such a class is the name of a function, which takes the settings and
-    returns a context manager that yields loggers and callbacks.
-
-    Args:
-        settings: with ``tracking=none``, both lists are empty.
-        run: the run of the command.
-        job: the command: ``train``, ``evaluate`` or ``predict``.
-
-    Yields:
-        The loggers and the callbacks for Lightning's trainer.
-
-    Raises:
-        UsageError: if a tracker cannot be built.
+    attribute ``opened_by`` of such a class is the name of a function, which takes the settings, the
+    run and the command ``job``, and returns a context manager that yields loggers and callbacks.
     """
     loggers: list[Logger] = []
     callbacks: list[Callback] = []
