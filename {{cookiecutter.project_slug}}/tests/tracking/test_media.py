@@ -10,7 +10,7 @@ import wandb
 from PIL import Image
 
 from {{ cookiecutter.package_name }}.tracking import images
-from {{ cookiecutter.package_name }}.tracking.embeddings import first_three_components
+from {{ cookiecutter.package_name }}.tracking.network_plots import first_three_components
 
 from reading import history, logged, media, records
 

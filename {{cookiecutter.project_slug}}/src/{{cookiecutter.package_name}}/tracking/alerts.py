@@ -41,21 +41,13 @@ COMPARE = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator
 
 # ~ if cookiecutter.task == "classification"
 def check_rules(rules: Sequence[AlertRule], settings: Settings) -> None:
-    """Check that a training run with these settings logs the metric of each rule.
-
-    Raises:
-        UsageError: if it does not; the message has the names of the metrics.
-    """
+    """Refuse a rule for a metric that a training run with these settings does not log."""
     other = MONITOR if settings.monitor == "val/mAP" else "val/mAP"  # of the other kind of labels
     names = [name for name in NAMES if name != other]
     # ~ else
 def check_rules(rules: Sequence[AlertRule]) -> None:
-    """Check that a training run logs the metric of each rule.
-
-    Raises:
-        UsageError: if it does not; the message has the names of the metrics.
-    """
-    names = list(NAMES)
+    """Refuse a rule for a metric that a training run does not log."""
+    names = NAMES
     # ~ endif
     for rule in rules:
         # ~ if cookiecutter.task == "detection"
@@ -90,9 +82,7 @@ class MetricAlerts(Callback):
         metrics = trainer.callback_metrics
         self.check({name: metrics[name] for name in metrics if name == EPOCH_LOSS})
 
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Send the alerts that the mean loss of the last epoch causes."""
-        self.on_train_epoch_start(trainer, pl_module)
+    on_train_end = on_train_epoch_start  # the mean loss of the last epoch
 
     def check(self, metrics: Mapping[str, Any]) -> None:
         """Send the alerts that new values of metrics cause."""

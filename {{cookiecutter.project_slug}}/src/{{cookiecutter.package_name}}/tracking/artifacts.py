@@ -2,7 +2,7 @@
 """Log checkpoints and other files of a run as versioned W&B artifacts."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,36 +14,20 @@ from .logger import RunLogger
 
 
 class ModelArtifacts(Callback):
-    """Log the checkpoints of a training run as versions of an artifact."""
+    """Log the checkpoints of a training run as versions of the artifact ``model-<run id>``."""
 
     def __init__(self, logger: RunLogger) -> None:
         self.logger = logger
-        self.logged: set[tuple[Path, int]] = set()  # checkpoints and the times of their files
-        self.validated = False  # since the last training step
-
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Look for checkpoints before the next step: Lightning saves them after this hook."""
-        self.validated = True
+        self.logged: set[Path] = set()
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Log the best checkpoints that a validation has saved, with ``log_model=all``."""
-        if self.validated and self.logger.tracking.log_model == "all":
+        """Log the best checkpoints; Lightning has saved them after the hooks of a validation."""
+        if self.logger.tracking.log_model == "all":
             self._log_best_checkpoints(trainer)
-        self.validated = False
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Log the checkpoints."""
-        self._log_checkpoints(trainer)
-
-    def on_exception(
-        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
-    ) -> None:
-        """Log the checkpoints of a training run that fails."""
-        self._log_checkpoints(trainer)
-
-    def _log_checkpoints(self, trainer: Trainer) -> None:
         """Log the checkpoints of a training run that has ended."""
         if self.logger.tracking.log_model == "best":
             self._log(self.logger.run.best, ["best"])
@@ -51,26 +35,30 @@ class ModelArtifacts(Callback):
             self._log_best_checkpoints(trainer)
             self._log(self.logger.run.last, ["last"])
 
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        """Log the checkpoints of a training run that fails."""
+        self.on_fit_end(trainer, pl_module)
+
     def _log_best_checkpoints(self, trainer: Trainer) -> None:
         """Log the checkpoints that ``trainer.save_top_k`` keeps; the best has the alias best."""
         saved = trainer.checkpoint_callback
-        best = saved.best_model_path if isinstance(saved, ModelCheckpoint) else ""
-        for path in sorted(self.logger.run.best.parent.glob("epoch=*.ckpt")):
-            self._log(path, ["best"] if path.name == Path(best).name else [])
+        if isinstance(saved, ModelCheckpoint):
+            for path in saved.best_k_models:
+                self._log(Path(path), ["best"] if path == saved.best_model_path else [])
 
     def _log(self, path: Path, aliases: list[str]) -> None:
-        """Log a checkpoint as a version of ``model-<run id>``, unless it is logged already."""
         logger = self.logger
-        if not path.is_file() or (path, path.stat().st_mtime_ns) in self.logged:
+        if path in self.logged or not path.is_file():
             return
         with logger.guarded("logging the model"):
             checkpoint = read_checkpoint(path)
             metadata = logger.model_metadata | {"epoch": checkpoint["epoch"]}
             metadata |= checkpoint.get("scores", {})
-            name = f"model-{logger.run.id}"
             files = [path, *([logger.run.split] if logger.run.split.is_file() else [])]
-            log_files(logger, "model", name, files, aliases, metadata)
-            self.logged.add((path, path.stat().st_mtime_ns))
+            log_files(logger, "model", f"model-{logger.run.id}", files, aliases, metadata)
+            self.logged.add(path)
 
 
 def log_files(
@@ -85,12 +73,21 @@ def log_files(
     artifact = logger.wandb.Artifact(name, kind, metadata=metadata)
     for path in files:
         artifact.add_file(str(path), name=path.name)
-    # The connection may break, so the end of the run checks that the server has these artifacts.
-    paths = [os.path.relpath(path, logger.run.folder) for path in files]
-    action: dict[str, Any] = {"action": "log", "kind": kind, "artifact": name, "aliases": aliases}
-    action |= {"facts": metadata, "files": paths, "digest": artifact.digest}
-    logger.artifacts.append(action)
+    remember(logger, artifact, {path.name: path for path in files}, aliases=aliases)
     logger.experiment.log_artifact(artifact, aliases=aliases or None)
+
+
+def remember(
+    logger: RunLogger, artifact: Any, files: Mapping[str, Path | str], **stored: Any
+) -> None:
+    """Remember an artifact, as ``pending.log_again`` takes it, for the end of the run.
+
+    The connection may break, so the end of the run checks that the server has the artifact.
+    """
+    action = {"action": "log", "artifact": artifact.name, "kind": artifact.type}
+    action |= {"facts": artifact.metadata, "digest": artifact.digest}
+    paths = {path: os.path.relpath(file, logger.run.folder) for path, file in files.items()}
+    logger.artifacts.append({**action, "files": paths, **stored})
 # ~ else
 """Log the best checkpoint of a run as a versioned W&B artifact."""
 

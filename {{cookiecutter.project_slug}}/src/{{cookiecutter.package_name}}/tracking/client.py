@@ -7,8 +7,11 @@ import shlex
 import subprocess
 import sys
 # ~ if cookiecutter.scope == "complete"
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+# ~ else
+from collections.abc import Callable
 # ~ endif
+from concurrent.futures import Future
 from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
@@ -58,11 +61,7 @@ def package() -> ModuleType:
 
 
 def wandb_settings() -> Any:
-    """Return the settings of W&B itself: its environment variables and its settings files.
-
-    Raises:
-        UsageError: if an environment variable has a value that W&B does not know.
-    """
+    """Return the settings of W&B itself, from its environment variables and settings files."""
     wandb = package()
     try:
         return wandb.setup(wandb.Settings(silent=True)).settings
@@ -75,11 +74,7 @@ def wandb_settings() -> Any:
 
 
 def wandb_command(*words: str) -> str:
-    """Run a command of wandb's command line and return its output.
-
-    Raises:
-        ValueError: if the command fails, with the last line that it has printed.
-    """
+    """Return the output of a command of wandb; raise ``ValueError`` with its end if it fails."""
     command = [sys.executable, "-m", "wandb", *words]
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode:
@@ -97,43 +92,44 @@ def read_records(file: Path) -> list[dict[str, Any]]:
 def public_api(tracking: Mapping[str, Any] | None = None) -> Any:
     """Return a ``wandb.Api`` whose default project and entity come from the settings."""
     wandb_settings()
-    wandb = package()
     names = {key: (tracking or {}).get(key) for key in ("project", "entity")}
-    return wandb.Api({key: name for key, name in names.items() if name}, timeout=20)
+    return package().Api({key: name for key, name in names.items() if name}, timeout=20)
 
 
 # ~ endif
 def requested_mode(tracking: WandbSettings) -> Mode:
-    """Return ``tracking.mode``, or the mode that W&B's own settings ask for.
-
-    Those are ``WANDB_MODE`` and the choice of ``wandb offline`` or ``wandb disabled``.
-    """
+    """Return ``tracking.mode``, else that of ``WANDB_MODE``, ``wandb offline`` or ``disabled``."""
     synonyms: dict[str, Mode] = {"dryrun": "offline", "run": "online"}
     mode = tracking.mode or wandb_settings().mode
     return synonyms.get(mode, mode)
 
 
-def unreachable(url: str) -> str | None:
-    """Return a sentence that says why the server does not answer; None if it does.
+def within(seconds: float, call: Callable[[], object]) -> None:
+    """Wait for a call; after some seconds it goes on alone, and ``TimeoutError`` is raised."""
+    done: Future[object] = Future()
 
-    W&B itself retries for a long time. The thread also limits the time of the name service.
-    """
-    causes: list[object] = [f"no answer for {ANSWER_SECONDS} s"]
-
-    def ask() -> None:
+    def run() -> None:
         try:
-            urlopen(url, timeout=ANSWER_SECONDS).close()  # noqa: S310 - the address is http(s)
-            causes.append(None)
-        except (OSError, ValueError) as error:
-            cause = error.reason if type(error) is URLError else error
-            # The server has answered with these errors; W&B then reports the problem.
-            answers = isinstance(cause, SSLError) or getattr(cause, "code", 500) < 500
-            causes.append(None if answers else cause)
+            done.set_result(call())
+        except Exception as error:  # noqa: BLE001 - raised by ``result``
+            done.set_exception(error)
 
-    thread = Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(ANSWER_SECONDS)
-    return None if causes[-1] is None else f"{url} cannot be reached: {causes[-1]}"
+    Thread(target=run, daemon=True).start()
+    done.result(seconds)
+
+
+def unreachable(url: str) -> str | None:
+    """Return why the server does not answer, None if it does; W&B itself would retry for long."""
+    try:  # ``timeout`` does not limit the time of the name service
+        within(ANSWER_SECONDS, lambda: urlopen(url, timeout=ANSWER_SECONDS).close())  # noqa: S310
+    except TimeoutError:
+        return f"{url} cannot be reached: no answer for {ANSWER_SECONDS} s"
+    except (OSError, ValueError) as error:
+        cause = error.reason if type(error) is URLError else error
+        # The server has answered with these errors; W&B then reports the problem.
+        if not isinstance(cause, SSLError) and getattr(cause, "code", 500) >= 500:
+            return f"{url} cannot be reached: {cause}"
+    return None
 
 
 def has_key() -> bool:

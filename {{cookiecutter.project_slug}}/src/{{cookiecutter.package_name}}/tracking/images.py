@@ -60,6 +60,9 @@ class ValidationImages(Callback):
         self.classes: list[str] = cast("Any", pl_module).classes
         for callback in cast("Any", trainer).callbacks:
             if isinstance(callback, PredictionPictures):
+                # ~ if cookiecutter.scope == "complete"
+                self.pictures = callback
+                # ~ endif
                 callback.sinks.append(self.send)
 
     # ~ if cookiecutter.scope == "complete"
@@ -71,11 +74,9 @@ class ValidationImages(Callback):
         if every is None or step % every or step == self.step:  # several batches may be a step
             return
         self.step = step
-        callbacks = cast("Any", trainer).callbacks
-        (pictures,) = (item for item in callbacks if isinstance(item, PredictionPictures))
         training = [part for part in pl_module.modules() if part.training]
         pl_module.eval()
-        samples = pictures.predict(trainer, pl_module)
+        samples = self.pictures.predict(trainer, pl_module)
         for part in training:
             part.training = True
         self.send(trainer, samples)
@@ -105,10 +106,9 @@ class ValidationImages(Callback):
 
 # ~ if cookiecutter.scope == "complete"
 def write_animation(sheets: Sequence[Path], path: Path, pixels: int) -> None:
-    """Write image files as an animated WebP with at most ``MAX_FRAMES`` frames, spread evenly.
+    """Write at most ``MAX_FRAMES`` image files, spread evenly, as an animated WebP.
 
-    A frame is at most ``pixels`` wide. A GIF of photographs has fifteen times the size. Frames have
-    one size: smaller sheets, whose legends have fewer lines, get a white margin.
+    It is at most ``pixels`` wide. Smaller sheets, whose legends have fewer lines, get a margin.
     """
     chosen = np.linspace(0, len(sheets) - 1, min(len(sheets), MAX_FRAMES)).round().astype(int)
     with ThreadPoolExecutor() as threads:
@@ -141,25 +141,17 @@ def log_drawn_predictions(logger: RunLogger, folder: Path) -> None:
     wandb, media = logger.wandb, logger.tracking.media
     drawn = sorted((folder / "predictions").glob("*"))  # none with save=tables
     with logger.guarded("sending predictions"):
-        images = [
-            wandb.Image(shrunk(Image.open(path), media.pixels), caption=path.stem, file_type="jpg")
-            for path in [path for path in drawn if path.suffix == ".jpg"][: media.clips]
-        ]
-        clips = [
-            wandb.Video(str(path), caption=path.stem, format=path.suffix[1:])
-            for path in [path for path in drawn if path.suffix in CLIPS][: media.clips]
-        ]
-        media_by_key = {"predict/images": images, "predict/clips": clips}
-        values = {key: items for key, items in media_by_key.items() if items}
+        values: dict[str, list[Any]] = {}
+        for path in [path for path in drawn if path.suffix == ".jpg"][: media.clips]:
+            with Image.open(path) as image:
+                image.thumbnail((media.pixels, media.pixels))
+                shown = wandb.Image(image.convert("RGB"), caption=path.stem, file_type="jpg")
+            values.setdefault("predict/images", []).append(shown)
+        for path in [path for path in drawn if path.suffix in CLIPS][: media.clips]:
+            clip = wandb.Video(str(path), caption=path.stem, format=path.suffix[1:])
+            values.setdefault("predict/clips", []).append(clip)
         if values:
             logger.log_metrics(values, 0)
-
-
-def shrunk(image: Image.Image, pixels: int) -> Image.Image:
-    """Return a copy of the image in RGB whose longer side has at most ``pixels`` pixels."""
-    small = image.convert("RGB")
-    small.thumbnail((pixels, pixels))
-    return small
 
 
 # ~ endif

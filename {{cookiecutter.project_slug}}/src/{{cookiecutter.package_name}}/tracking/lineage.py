@@ -2,7 +2,6 @@
 
 import shutil
 from pathlib import Path
-from threading import Thread
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -26,7 +25,7 @@ from ..settings.schema import Settings
 from ..settings.stored_settings import completed
 from ..settings.tracking import split_trackers
 from .artifacts import log_files
-from .client import package, say
+from .client import package, say, within
 from .logger import RunLogger
 from .pending import PENDING, postpone
 from .registry import DATA, SOURCE, fingerprint
@@ -77,33 +76,17 @@ def log_data(logger: RunLogger, settings: Settings, datasets: Datasets) -> None:
             else:
                 artifact = _data_artifact(logger, settings, datasets, data_id)
                 action["digest"] = artifact.digest
-                _upload(logger, artifact, data_id)
+                try:  # W&B itself would wait for the upload
+                    within(
+                        logger.tracking.init_timeout,
+                        lambda: run.use_artifact(artifact, aliases=[data_id]),
+                    )
+                except TimeoutError:
+                    say(f"W&B: {name} is not uploaded yet; the command goes on meanwhile.")
         except Exception:
             postpone(logger.run, action)
             raise
         logger.artifacts.append(action)
-
-
-def _upload(logger: RunLogger, artifact: Any, data_id: str) -> None:
-    """Log the artifact of a data set; what takes longer than the start may take goes on meanwhile.
-
-    The end of the run checks that the server has it.
-    """
-    errors: list[Exception] = []
-
-    def upload() -> None:
-        try:
-            logger.experiment.use_artifact(artifact, aliases=[data_id])
-        except Exception as error:  # noqa: BLE001 - raised again unless it is late
-            errors.append(error)
-
-    thread = Thread(target=upload, daemon=True)  # W&B itself waits without a limit
-    thread.start()
-    thread.join(logger.tracking.init_timeout)
-    if errors:
-        raise errors[0]
-    if thread.is_alive():
-        say(f"W&B: {artifact.name} is not uploaded yet; the command goes on meanwhile.")
 
 
 def _data_artifact(logger: RunLogger, settings: Settings, datasets: Datasets, data_id: str) -> Any:
@@ -132,24 +115,14 @@ def _data_artifact(logger: RunLogger, settings: Settings, datasets: Datasets, da
 
 
 def log_data_later(run: Run, resumed: Any, data_id: str) -> None:
-    """Log the data set of a run that had lost its connection, into the W&B run ``resumed``.
-
-    Raises:
-        UsageError: if the fingerprint of the data set is no longer ``data_id``.
-    """
+    """Log the data set of a run that had lost its connection, into the W&B run ``resumed``."""
     settings = check(completed(run.settings, Settings, source=None), Settings)
     if fingerprint(folder_of(settings.data.root)) != data_id:
         raise UsageError(f"{settings.data.root} has changed since the run")
-    logger = SimpleNamespace(
-        run=run,
-        experiment=resumed,
-        wandb=package(),
-        tracking=WandbSettings.model_validate(split_trackers(settings.tracking or {})["tracking"]),
-        offline=False,
-        model_metadata={},
-        artifacts=[],
-    )
-    log_data(cast("RunLogger", logger), settings, build_datasets(settings.data))
+    tracking = WandbSettings.model_validate(split_trackers(settings.tracking or {})["tracking"])
+    logger: Any = SimpleNamespace(run=run, experiment=resumed, wandb=package(), tracking=tracking)
+    logger.offline, logger.model_metadata, logger.artifacts = False, {}, []
+    log_data(logger, settings, build_datasets(settings.data))
 
 
 def use(logger: RunLogger, name: str) -> None:
@@ -185,8 +158,8 @@ def log_checkpoint_source(logger: RunLogger, settings: Settings) -> None:
 
 def log_predictions(logger: RunLogger, folder: Path) -> None:
     """Log the tables that ``predict`` has written into a folder as one artifact."""
-    tables = [path for path in sorted(folder.iterdir()) if path.suffix in {".csv", ".json"}]
-    tables = [path for path in tables if path.name not in {"environment.json", PENDING}]
+    files = {*folder.glob("*.csv"), *folder.glob("*.json")}
+    tables = sorted(files - {folder / "environment.json", folder / PENDING})
     with logger.guarded("logging the predictions"):
         if folder.resolve() != logger.run.folder.resolve():  # wandb-sync reads the run folder only
             tables = [Path(shutil.copy2(path, logger.run.folder)) for path in tables]

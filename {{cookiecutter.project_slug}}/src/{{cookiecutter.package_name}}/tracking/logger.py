@@ -33,7 +33,7 @@ class RunLogger(WandbLogger):
         self.run = run
         self.offline = mode == "offline"  # recorded for a later upload
         # ~ if cookiecutter.scope == "complete"
-        self.artifacts: list[dict[str, Any]] = []  # with their files, see ``log_files``
+        self.artifacts: list[dict[str, Any]] = []  # with their files, see ``remember``
         # ~ endif
         self.epoch: float = 0  # of the last row
         self.failures: set[str] = set()
@@ -109,10 +109,10 @@ class RunLogger(WandbLogger):
 
     @contextmanager
     def guarded(self, action: str) -> Iterator[None]:
-        """Log an error in the ``with`` block as one line, so that it does not reach the training.
+        """Log an error in the ``with`` block as one line, instead of ending the training with it.
 
-        Every call of W&B during a run is in such a block. The line names the ``action``, such as
-        ``sending images``. With ``tracking.strict``, the error is raised.
+        Every call of W&B during a run is in such a block. With ``tracking.strict``, the error is
+        raised.
         """
         try:
             yield

@@ -1,7 +1,8 @@
 """Actions of a run that need a server: stored without one, and carried out by ``wandb-sync``."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import shutil
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,18 +12,18 @@ from ..run.atomic_files import write_json
 from ..run.folder import Run
 from .client import package, public_api, reason
 from .registry import link
-from .stored_tables import restored
 from .upload_status import Session, sessions
 
 PENDING = "wandb-pending.json"  # in a run folder: the actions
+TABLE = ".table.json"  # how the name of a table's file ends
 
 
 def postpone(run: Run, action: dict[str, Any]) -> None:
     """Store an action that needs a server, for ``wandb-sync``.
 
     The action is ``{"action": "use", "artifact": ...}``, or ``link`` with the arguments of
-    ``registry.link``, ``log`` with those of ``artifacts.log_files``, ``table`` as in
-    ``tables.keep``, or ``data`` with the ``version`` of the data set, its fingerprint.
+    ``registry.link``, ``log`` with those of ``log_again``, or ``data`` with the ``version`` of the
+    data set, its fingerprint.
     """
     actions = pending(run)
     if action not in actions:
@@ -39,40 +40,25 @@ def pending(run: Run) -> list[dict[str, Any]]:
 def do_pending(run: Run) -> list[str]:
     """Carry out the pending actions of an uploaded run.
 
-    Returns:
-        A line for each action that failed; these actions stay pending.
+    A line is returned for each action that failed; these actions stay pending.
     """
-    failed, problems = [], []
-    try:
-        remote = _uploaded(run)
-    except Exception as error:  # noqa: BLE001 - wandb raises many kinds
-        return [f"{run.folder / PENDING}: {reason(error)}"]
+    path, failed, problems = run.folder / PENDING, [], []
     for action in pending(run):
         try:
+            # The settings do not tell where it is: it may have been resumed without tracking since.
+            files = sessions(run.folder / "wandb")
+            remote = Session(files[-1]).fetch_run() if files else None
+            if remote is None:
+                raise ValueError(f"the server has no run that {run.folder / 'wandb'} records")
             _do(run, remote, **action)
         except Exception as error:  # noqa: BLE001 - wandb raises many kinds
             failed.append(action)
-            problems.append(f"{run.folder / PENDING}: {action['action']}: {reason(error)}")
+            problems.append(f"{path}: {action['action']}: {reason(error)}")
     if failed:
-        write_json(run.folder / PENDING, failed)
+        write_json(path, failed)
     else:
-        (run.folder / PENDING).unlink()
+        path.unlink()
     return problems
-
-
-def _uploaded(run: Run) -> Any:
-    """Return the run on the server.
-
-    The settings do not tell its project: it may have been resumed without tracking since.
-
-    Raises:
-        ValueError: if the run is not there.
-    """
-    files = sessions(run.folder / "wandb")
-    remote = Session(files[-1]).fetch_run() if files else None
-    if remote is None:
-        raise ValueError(f"the server has no run that {run.folder / 'wandb'} records")
-    return remote
 
 
 def _do(run: Run, remote: Any, action: str, artifact: str, **arguments: Any) -> None:
@@ -80,80 +66,17 @@ def _do(run: Run, remote: Any, action: str, artifact: str, **arguments: Any) -> 
     api = public_api({"project": remote.project, "entity": remote.entity})
     if action == "link":
         print(f"  {link(api, api.artifact(artifact), **arguments)}")
-        return
-    if action == "log":
-        _log_if_lost(run, remote, artifact, arguments)
-        keep_latest(remote)
+    elif action == "use":
+        remote.use_artifact(api.artifact(artifact))
     elif action == "data":
         from .lineage import log_data_later  # noqa: PLC0415 - it imports PyTorch
 
         with resumed_run(remote, run.folder / "wandb") as resumed:
             log_data_later(run, resumed, arguments["version"])
-    elif action == "table":
-        _log_table_if_lost(run, remote, artifact, arguments)
-    else:
-        remote.use_artifact(api.artifact(artifact))
-
-
-def _log_if_lost(run: Run, remote: Any, name: str, stored: Mapping[str, Any]) -> None:
-    """Log an artifact unless the server has it; files that have changed since are left out.
-
-    ``stored`` are the arguments of ``artifacts.log_files`` with the digest of the artifact, and
-    ``remote`` is the run on the server.
-    """
-    if stored["digest"] in {held.digest for held in remote.logged_artifacts()}:
-        return
-    artifact = package().Artifact(name, stored["kind"], metadata=stored["facts"])
-    for file in stored["files"]:  # relative to the run folder
-        path = run.folder / file
-        if not is_file_in(run.folder, path):  # such as a checkpoint that is not among the best now
-            print(f"  {file} is not in the run folder: this version of {name} is not logged.")
-            return
-        artifact.add_file(str(path), name=path.name)
-    if artifact.digest != stored["digest"]:  # such as the best checkpoint before a better one
-        print(f"  {stored['files'][0]} has changed since: this version of {name} is not logged.")
-        return
-    with resumed_run(remote, run.folder / "wandb") as resumed:
-        log_version(resumed, artifact, stored["aliases"])
-
-
-def _log_table_if_lost(run: Run, remote: Any, name: str, stored: Mapping[str, Any]) -> None:
-    """Log a table or a chart that ``tables.keep`` has stored, unless the server has it."""
-    if stored["digest"] in {held.digest for held in remote.logged_artifacts()}:
-        return
-    files = {path: run.folder / file for path, file in stored["files"].items()}
-    if not all(is_file_in(run.folder, file) for file in files.values()):
-        print(f"  Files of {name} are not in the run folder: it is not logged.")
-        return
-    with TemporaryDirectory() as folder, resumed_run(remote, run.folder / "wandb") as resumed:
-        value = restored(files, Path(folder))
-        if stored["chart"]:
-            spec, fields = stored["chart"]
-            value = package().plot_table(spec, value, fields, stored["texts"])
-        resumed.log({name: value, **stored["axes"]})
-
-
-def log_version(resumed: Any, artifact: Any, aliases: Sequence[str]) -> None:
-    """Log a version of an artifact; a version of a later epoch keeps its aliases."""
-    api, epoch = public_api(), artifact.metadata.get("epoch")
-
-    def is_kept(alias: str) -> bool:
-        name = f"{resumed.entity}/{resumed.project}/{artifact.name}:{alias}"
-        if epoch is None or not api.artifact_exists(name):
-            return False
-        return bool(api.artifact(name).metadata.get("epoch", -1) > epoch)
-
-    given = [alias for alias in aliases if not is_kept(alias)]
-    resumed.log_artifact(artifact, aliases=given or None).wait()
-
-
-def keep_latest(remote: Any) -> None:
-    """Give the alias ``latest``, which the last upload has, to the model of a run's last epoch."""
-    models = [held for held in remote.logged_artifacts() if held.type == "model"]
-    models.sort(key=lambda held: (held.metadata.get("epoch", -1), int(held.version[1:])))
-    if models and "latest" not in models[-1].aliases:
-        models[-1].aliases.append("latest")
-        models[-1].save()
+    elif arguments["digest"] not in {held.digest for held in remote.logged_artifacts()}:
+        with resumed_run(remote, run.folder / "wandb") as resumed:
+            log_again(resumed, run.folder, {"artifact": artifact, **arguments})
+        keep_latest(remote)
 
 
 @contextmanager
@@ -162,8 +85,7 @@ def resumed_run(remote: Any, folder: Path) -> Iterator[Any]:
 
     W&B derives the state of the run from the code. ``folder`` is W&B's folder of the run.
     """
-    wandb = package()
-    codes = [Session(file).exit_code for file in sessions(folder)[-1:]]
+    wandb, newest = package(), Session(sessions(folder)[-1])
     resumed = wandb.init(
         entity=remote.entity,
         project=remote.project,
@@ -176,7 +98,118 @@ def resumed_run(remote: Any, folder: Path) -> Iterator[Any]:
     try:
         yield resumed
     finally:
-        resumed.finish(exit_code=codes[0] if codes else int(remote.state != "finished"))
+        resumed.finish(exit_code=newest.exit_code)
+
+
+def as_stored(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an artifact in the records of a run as ``log_again`` takes it."""
+    entries = record.get("manifest", {}).get("contents", [])
+    return {
+        "artifact": record["name"],
+        "kind": record["type"],
+        "aliases": record.get("aliases", []),
+        "facts": json.loads(record.get("metadata") or "{}"),
+        "files": {item["path"]: item["local_path"] for item in entries if item.get("local_path")},
+        "references": {item["path"]: item["ref"] for item in entries if item.get("ref")},
+    }
+
+
+def log_again(resumed: Any, folder: Path, stored: Mapping[str, Any]) -> None:
+    """Log an artifact of a continued run, or leave it out if its files are not what they were.
+
+    ``stored`` has the name ``artifact``, the type ``kind``, the metadata ``facts`` and ``aliases``.
+    ``files`` below the run folder, and addresses in ``references``, stand under their paths in the
+    artifact. The ``digest`` of the artifact is stored if the files may change, for a table the
+    other values of its ``row``, and its ``chart``: the arguments of ``wandb.plot_table``.
+    """
+    name, files = stored["artifact"], {key: folder / file for key, file in stored["files"].items()}
+    for path in files.values():
+        if not is_file_in(folder, path):  # such as a checkpoint that is not among the best now
+            print(f"  {path.name} is not in the run folder: this version of {name} is not logged.")
+            return
+    if stored["kind"] == "run_table":  # W&B itself makes such an artifact from a logged table
+        (name,) = (path.removesuffix(TABLE) for path in files if path.endswith(TABLE))
+        with TemporaryDirectory() as copies:
+            value = _restored_table(files, Path(copies))
+            if stored.get("chart"):
+                name = name.removesuffix("_table")
+                value = package().plot_table(data_table=value, **stored["chart"])
+            resumed.log({name: value, **stored.get("row", {})})
+        return
+    artifact = package().Artifact(name, stored["kind"], metadata=stored["facts"])
+    for path, file in files.items():
+        artifact.add_file(str(file), name=path)
+    for path, address in stored.get("references", {}).items():
+        artifact.add_reference(address, name=path, checksum=False)
+    if artifact.digest != stored.get("digest", artifact.digest):  # such as an earlier best one
+        print(f"  {next(iter(files))} has changed since: this version of {name} is not logged.")
+        return
+    api, epoch = public_api(), artifact.metadata.get("epoch")
+
+    def is_kept(alias: str) -> bool:  # by a version of a later epoch
+        version = f"{resumed.entity}/{resumed.project}/{name}:{alias}"
+        if epoch is None or not api.artifact_exists(version):
+            return False
+        return bool(api.artifact(version).metadata.get("epoch", -1) > epoch)
+
+    aliases = [alias for alias in stored["aliases"] if not is_kept(alias)]
+    resumed.log_artifact(artifact, aliases=aliases or None).wait()
+
+
+def _restored_table(files: Mapping[str, Path], copies: Path) -> Any:
+    """Return the ``wandb.Table`` in the files of an artifact; they are copied into a folder."""
+    wandb = package()
+    for path, file in files.items():  # W&B takes the format of an image from its suffix
+        (copies / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, copies / path)
+
+    def read(path: str) -> Any:
+        return json.loads((copies / path).read_text(encoding="utf-8"))
+
+    def cell(value: Any) -> Any:
+        if not isinstance(value, dict) or value.get("_type") != "image-file":
+            return value
+        # ~ if cookiecutter.task == "classification"
+        return wandb.Image(str(copies / value["path"]), caption=value.get("caption"))
+
+    # ~ else
+        classes = read(value["classes"]["path"])["class_set"] if "classes" in value else []
+        labels = {item["id"]: item["name"] for item in classes}
+        # ~ endif
+        # ~ if cookiecutter.task == "detection"
+        drawn = value.get("boxes", {}).items()
+        over = {key: {"box_data": boxes, "class_labels": labels} for key, boxes in drawn}
+        # ~ elif cookiecutter.task == "segmentation"
+        over = {
+            key: {"path": str(copies / mask["path"]), "class_labels": labels}
+            for key, mask in value.get("masks", {}).items()
+        }
+        # ~ endif
+        # ~ if cookiecutter.task != "classification"
+        return wandb.Image(
+            str(copies / value["path"]),
+            caption=value.get("caption"),
+            classes=wandb.Classes(classes) if classes else None,
+            # ~ if cookiecutter.task == "detection"
+            boxes=over or None,
+            # ~ elif cookiecutter.task == "segmentation"
+            masks=over or None,
+            # ~ endif
+        )
+
+    # ~ endif
+    (content,) = (read(path) for path in files if path.endswith(TABLE))
+    rows = [[cell(value) for value in row] for row in content["data"]]
+    return wandb.Table(columns=content["columns"], data=rows)
+
+
+def keep_latest(remote: Any) -> None:
+    """Give the alias ``latest``, which the last upload has, to the model of a run's last epoch."""
+    models = [held for held in remote.logged_artifacts() if held.type == "model"]
+    models.sort(key=lambda held: (held.metadata.get("epoch", -1), int(held.version[1:])))
+    if models and "latest" not in models[-1].aliases:
+        models[-1].aliases.append("latest")
+        models[-1].save()
 
 
 def is_file_in(folder: Path, path: Path) -> bool:

@@ -56,15 +56,8 @@ def _promote(config: DictConfig) -> None:
 
 
 def run_promotion(settings: PromoteSettings) -> str:
-    """Link the model; if the server does not, ``wandb-sync`` links it when it uploads the run.
-
-    Returns:
-        A message for the user.
-
-    Raises:
-        UsageError: if the model is refused or does not exist.
-    """
-    path = Path(settings.checkpoint)
+    """Link the model and return a message; without a server, ``wandb-sync`` links it later."""
+    path, alias = Path(settings.checkpoint), settings.alias
     run = Run(path.parent.parent if path.suffix == ".ckpt" else settings.runs / path)
     has_folder = run.settings_file.is_file()
     if path.suffix == ".ckpt" and not has_folder:
@@ -77,28 +70,24 @@ def run_promotion(settings: PromoteSettings) -> str:
     name = settings.checkpoint.removeprefix(PREFIX) if is_artifact else f"model-{run.id}:best"
     target = f"wandb-registry-{settings.registry}/{settings.collection}"
     limits: dict[str, Any] = {"min_metric": settings.min_metric, "force": settings.force}
-    mode, problem = requested_mode(settings.tracking), "No server"
-    if mode == "online" and has_key():
+    problem = "No server"
+    if requested_mode(settings.tracking) == "online" and has_key():
         try:
             api = public_api(settings.tracking.model_dump())
-            return link(api, api.artifact(name), target, settings.alias, **limits)
+            return link(api, api.artifact(name), target, alias, **limits)
         except UsageError:
             raise
-        except Exception as error:  # wandb raises many kinds
+        except Exception as error:  # noqa: BLE001 - wandb raises many kinds
             problem = reason(error)
-            if not has_folder:
-                raise UsageError(f"checkpoint={settings.checkpoint}: {problem}") from error
     if not has_folder:
         raise UsageError(
-            f"checkpoint={settings.checkpoint}: without a server, only a run in "
+            f"checkpoint={settings.checkpoint}: {problem}; without a server, only a run in "
             f"{settings.runs}/ can be promoted.\nLog in: uv run wandb login"
         )
     if not settings.force:
         from ..training.checkpoint import read_checkpoint  # noqa: PLC0415 - PyTorch
 
-        measured = read_checkpoint(run.best).get("scores", {})
-        score = measured.get(monitored(measured))
-        refuse(run.id, score, settings.min_metric, None, settings.alias)
-    action = {"action": "link", "artifact": name, "target": target, "alias": settings.alias}
-    postpone(run, action | limits)
-    return f"{problem}: uv run wandb-sync will make {run.id} {settings.alias} of {target}."
+        scores = read_checkpoint(run.best).get("scores", {})
+        refuse(run.id, scores.get(monitored(scores)), settings.min_metric, None, alias)
+    postpone(run, {"action": "link", "artifact": name, "target": target, "alias": alias} | limits)
+    return f"{problem}: uv run wandb-sync will make {run.id} {alias} of {target}."

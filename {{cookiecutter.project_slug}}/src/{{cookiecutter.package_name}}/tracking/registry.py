@@ -28,9 +28,6 @@ def fetch_checkpoint(
     """Download the checkpoint ``wandb:<artifact>:<alias>`` unless it is here; return its path.
 
     The name of the artifact may begin with entity and project, or with a registry.
-
-    Raises:
-        UsageError: if there is no such artifact, or it cannot be reached.
     """
     folder, _ = _fetch(wanted, tracking, setting, lambda artifact, to: artifact.download(str(to)))
     checkpoints = sorted(folder.glob("*.ckpt"))
@@ -40,11 +37,7 @@ def fetch_checkpoint(
 
 
 def fetch_data(wanted: str, tracking: Mapping[str, Any] | None) -> Path:
-    """Download the data set ``wandb:<artifact>:<alias>`` unless it is here; return ``data.root``.
-
-    Raises:
-        UsageError: if there is no such artifact, it cannot be reached, or its files have changed.
-    """
+    """Download the data set ``wandb:<artifact>:<alias>`` unless it is here; return its root."""
     folder, facts = _fetch(wanted, tracking, "data.root", _download_data)
     found = fingerprint(folder / DATA)
     if facts.get("fingerprint", found) != found:
@@ -89,11 +82,7 @@ def _fetch(
 
 
 def _download_data(artifact: Any, folder: Path) -> None:
-    """Download a data set into ``folder/data``, or link to it if it is here and has not changed.
-
-    Raises:
-        UsageError: if the artifact only refers to data that are not on this machine.
-    """
+    """Download a data set into ``folder/data``, or link to it if it is here and has not changed."""
     facts, data = artifact.metadata, folder / DATA
     original, version = Path(facts.get("root", "")).absolute(), facts.get("fingerprint")
     if data.is_symlink():  # of an earlier attempt; a download would overwrite the original
@@ -130,13 +119,8 @@ def link(
 ) -> str:
     """Link a model into ``target`` under an alias, which another model then loses.
 
-    ``target`` is ``wandb-registry-<registry>/<collection>``; with ``force`` no model is refused.
-
-    Returns:
-        A message for the user.
-
-    Raises:
-        UsageError: if the model is worse than ``min_metric`` or than the holder of the alias.
+    ``target`` is ``wandb-registry-<registry>/<collection>``; with ``force`` no model is refused. A
+    message for the user is returned.
     """
     holder = f"{target}:{alias}"
     monitor = monitored(artifact.metadata)
@@ -150,20 +134,17 @@ def link(
 def refuse(
     name: str, score: float | None, min_metric: float | None, current: float | None, alias: str
 ) -> None:
-    """Refuse a model if its score is worse than ``min_metric`` or the ``current`` holder's score.
-
-    Raises:
-        UsageError: with the reason.
-    """
+    """Refuse a model if its score is worse than ``min_metric`` or the ``current`` holder's."""
+    limits = {
+        f"min_metric asks for {min_metric}": min_metric,
+        f"the model that holds {alias} has {current}": current,
+    }
     sign = 1 if METRICS[MONITOR] == "max" else -1
-    shown = "not known" if score is None else f"{score:.4f}"
-    for limit, text in (
-        (min_metric, f"min_metric asks for {min_metric}"),
-        (current, f"the model that holds {alias} has {current}"),
-    ):
+    for text, limit in limits.items():
         if limit is None:
             continue
         if score is None or math.isnan(score) or sign * score < sign * limit:
+            shown = "not known" if score is None else f"{score:.4f}"
             raise UsageError(
                 f"{name} is not promoted: its best score is {shown}, but {text}.\n"
                 "To promote it nevertheless: force=true"

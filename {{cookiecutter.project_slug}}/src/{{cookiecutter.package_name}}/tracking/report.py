@@ -44,10 +44,7 @@ def main() -> None:
 def _report(config: DictConfig) -> None:
     settings = check(config, ReportSettings)
     if find_spec("wandb_workspaces") is None:
-        raise UsageError(
-            "wandb-report needs the package wandb-workspaces, which is not installed.\n"
-            "Install it: uv sync --extra report"
-        )
+        raise UsageError("wandb-workspaces is not installed. Install it: uv sync --extra report")
     try:
         print(*run_report(settings), sep="\n")
     except UsageError:
@@ -57,14 +54,7 @@ def _report(config: DictConfig) -> None:
 
 
 def run_report(settings: ReportSettings) -> list[str]:
-    """Save a view and a report of the training runs of a group, of a sweep or of the project.
-
-    Returns:
-        The addresses of the view and of the report.
-
-    Raises:
-        UsageError: if there are no such runs.
-    """
+    """Save a view and a report of training runs, and return the addresses of both."""
     api = public_api(settings.tracking.model_dump())
     entity, project = settings.tracking.entity or api.default_entity, settings.tracking.project
     chosen = {"group": settings.group, "sweep": settings.sweep}
@@ -98,29 +88,26 @@ def _view(place: dict[str, str], monitor: str) -> Any:
     import wandb_workspaces.reports.v2 as wr  # noqa: PLC0415 - it may be missing
     import wandb_workspaces.workspaces as ws  # noqa: PLC0415
 
-    training = [
-        # ~ if cookiecutter.task == "detection"
-        wr.LinePlot(title="Loss", x="epoch", y=["train/loss"]),
-        # ~ else
-        wr.LinePlot(title="Loss", x="epoch", y=["train/loss", "val/loss"]),
-        # ~ endif
-        wr.LinePlot(title=monitor, x="epoch", y=[monitor]),
-    ]
-    machine = [wr.LinePlot(title=name.split("/")[1], y=[name]) for name in SYSTEM]
+    # ~ if cookiecutter.task == "detection"
+    losses = ["train/loss"]
+    # ~ else
+    losses = ["train/loss", "val/loss"]
+    # ~ endif
+    curves = {"Loss": losses, monitor: [monitor]}
+    panels = {
+        "Training": [wr.LinePlot(title=key, x="epoch", y=names) for key, names in curves.items()],
+        "Predictions": [wr.MediaBrowser(**PICTURES)],
+        "System": [wr.LinePlot(title=name.split("/")[1], y=[name]) for name in SYSTEM],
+    }
     sections = [
-        ws.Section(name="Training", panels=training, is_open=True),
-        ws.Section(name="Predictions", panels=[wr.MediaBrowser(**PICTURES)], is_open=True),
-        ws.Section(name="System", panels=machine, is_open=False),
+        ws.Section(name=name, panels=shown, is_open=name != "System")
+        for name, shown in panels.items()
     ]
     return ws.Workspace(**place, name="Training", sections=sections)
 
 
 def _comparison(
-    place: dict[str, str],
-    filters: dict[str, str],
-    job: str,
-    monitor: str,
-    settings: Sequence[str],
+    place: dict[str, str], filters: dict[str, str], job: str, monitor: str, settings: Sequence[str]
 ) -> Any:
     """Return a report: the best runs, the settings that vary, their importance, and images."""
     import wandb_workspaces.reports.v2 as wr  # noqa: PLC0415 - it may be missing

@@ -3,7 +3,6 @@
 The tables of images can be joined by their column ``id``, the path below the data folder.
 """
 
-import os
 from collections.abc import Iterable, Sequence
 from copy import copy
 from pathlib import Path
@@ -27,6 +26,7 @@ from ..evaluation.score_counts import EvaluationResults, ScoreCounts
 from ..segmentation.module import SegmentationModule as TaskModule
 # ~ endif
 from ..training.callbacks.pictures import PredictedSample
+from .artifacts import remember
 from .images import picture
 from .logger import RunLogger
 from .task import predicted_classes, target_classes
@@ -122,21 +122,18 @@ def keep(logger: RunLogger, name: str, value: Any, step: int) -> None:
 
     W&B records tables as artifacts, and those of an online run not in its file.
     """
-    is_table = isinstance(value, logger.wandb.Table)
-    table = value if is_table else value.table
-    artifact = logger.wandb.Artifact("tables", "tables")
+    stored: dict[str, Any] = {"kind": "run_table", "aliases": []}
+    stored["row"] = {"epoch": logger.epoch, "trainer/global_step": step}
+    table, key = value, name
+    if not isinstance(value, logger.wandb.Table):
+        table, key, spec = value.table, f"{name}_table", value.spec
+        stored["chart"] = {"vega_spec_name": spec.spec_name, "fields": spec.fields}
+        stored["chart"]["string_fields"] = spec.string_fields
+    artifact = logger.wandb.Artifact(key.replace("/", "-"), "tables")
     # A table can be in one artifact only, and W&B adds the original to one of its own.
-    key = name if is_table else f"{name}_table"
     artifact.add(logger.wandb.Table(columns=table.columns, data=table.data), key)
-    entries = artifact.manifest.entries.items()
-    action: dict[str, Any] = {"action": "table", "artifact": name, "digest": artifact.digest}
-    action["files"] = {
-        path: os.path.relpath(entry.local_path, logger.run.folder) for path, entry in entries
-    }
-    action["axes"] = {"epoch": logger.epoch, "trainer/global_step": step}
-    action["chart"] = None if is_table else [value.spec.spec_name, value.spec.fields]
-    action["texts"] = None if is_table else value.spec.string_fields
-    logger.artifacts.append(action)
+    files = {path: entry.local_path for path, entry in artifact.manifest.entries.items()}
+    remember(logger, artifact, files, **stored)
 
 
 def precision_recall(logger: RunLogger, counts: ScoreCounts) -> Any:

@@ -22,12 +22,8 @@ def sessions(folder: Path) -> list[Path]:
 class Session:
     """A session of a run, as its file records it.
 
-    Args:
-        file: the file in W&B's folder of the session.
-        digests: those of artifacts that the session has logged and the file may not record.
-
-    Raises:
-        ValueError: if the file cannot be read.
+    ``digests`` are those of artifacts that the session has logged and the file may not record.
+    ``ValueError`` is raised if the file cannot be read.
     """
 
     def __init__(self, file: Path, digests: Collection[str] = ()) -> None:
@@ -40,6 +36,10 @@ class Session:
         # The rows of metrics by their time in seconds, which identifies them.
         items = [record["item"] for record in self.recorded("history")]
         self.rows = {round(row["_timestamp"], 6): row for row in items if "_timestamp" in row}
+        self.config: dict[str, Any] = {}
+        for record in self.recorded("config"):
+            update = record.get("update", {}).items()
+            self.config |= {key: value for key, value in update if not key.startswith("_wandb")}
         logged: set[Any] = {record.get("digest") for record in self.recorded("artifact")}
         self.digests = (logged | {*digests}) - {None, ""}
 
@@ -76,36 +76,30 @@ class Session:
         unknown = run.state != "finished" and self.is_newest and self.exit_code == 0
         return run.state != "running" and not unknown
 
-    def missing_config(self, run: Any) -> dict[str, Any]:
-        """Return the values of the config that the server lacks; a later session keeps its own.
+    def lacking(self, run: Any) -> dict[str, Any]:
+        """Return what the server lacks: rows by time, config values and files by name, digests."""
+        held = run.config
+        # A later session keeps its values. Only texts are compared: numbers may be rounded.
+        stale = self.is_newest and any(
+            held.get(key) != value for key, value in self.config.items() if isinstance(value, str)
+        )
+        names = {item["path"] for record in self.recorded("files") for item in record["files"]}
+        files = {name for name in names if (self.file.parent / "files" / name).is_file()}
+        return {
+            "rows": self.rows.keys() - (times_of_rows(run) if self.rows else set()),
+            "config values": {
+                key: value for key, value in self.config.items() if stale or key not in held
+            },
+            "files": files - {file.name for file in run.files(per_page=1000)},
+            "artifacts": self._missing_digests(run) if self.digests else set(),
+        }
 
-        Of the values that the server has, only texts are compared: it may round numbers.
-        """
-        config: dict[str, Any] = {}
-        for record in self.recorded("config"):
-            config |= record.get("update", {})
-        config = {key: value for key, value in config.items() if not key.startswith("_wandb")}
-        texts = {key: value for key, value in config.items() if isinstance(value, str)}
-        if self.is_newest and any(run.config.get(key) != text for key, text in texts.items()):
-            return config
-        return {key: value for key, value in config.items() if key not in run.config}
-
-    def missing_files(self, run: Any) -> list[str]:
-        """Return the files of the session that the server lacks, by their names in the run."""
-        records = self.recorded("files")
-        listed = [item["path"] for record in records for item in record.get("files", [])]
-        here = {path for path in listed if (self.file.parent / "files" / path).is_file()}
-        return sorted(here - {held.name for held in run.files(per_page=1000)})
-
-    def missing_artifacts(self, run: Any) -> set[str]:
-        """Return the digests of the artifacts that the server lacks."""
-        if not self.digests:
-            return set()
+    def _missing_digests(self, run: Any) -> set[str]:
         # A data set that a run both logs and uses is listed as used only.
         held = [*run.logged_artifacts(), *run.used_artifacts()]
         digests = {artifact.digest for artifact in held}
         names = {artifact.name.partition(":")[0] for artifact in held}
-        for record in self.recorded("artifact"):  # a restored table has another digest
+        for record in self.recorded("artifact"):  # a table that was logged again has another digest
             if record.get("type") == "run_table" and record["name"] in names:
                 digests.add(record.get("digest"))
         return self.digests - digests
@@ -117,19 +111,9 @@ class Session:
             return "the server has no such run"
         if not self.end_has_arrived(run):
             return "the server has not received the end of the run"
-        lacking = self.rows and self.rows.keys() - times_of_rows(run)
-        if lacking:
-            return f"the server lacks {len(lacking)} of {number_of(len(self.rows), 'rows')}"
-        config = self.missing_config(run)
-        if config:
-            lacked = number_of(len(config), "values")
-            return f"the server lacks {lacked} of the config, such as {min(config)}"
-        files = self.missing_files(run)
-        if files:
-            return f"the server lacks {number_of(len(files), 'files')}, such as {files[0]}"
-        artifacts = self.missing_artifacts(run)
-        lacked = number_of(len(artifacts), "artifacts")
-        return f"the server lacks {lacked}" if artifacts else None
+        lacking = {kind: len(items) for kind, items in self.lacking(run).items() if items}
+        counts = ", ".join(number_of(count, kind) for kind, count in lacking.items())
+        return f"the server lacks {counts}" if counts else None
 
 
 def times_of_rows(run: Any) -> set[float]:

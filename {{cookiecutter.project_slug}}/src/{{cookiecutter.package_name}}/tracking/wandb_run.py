@@ -33,11 +33,10 @@ from ..settings.schema import PredictSettings, Settings, model_name
 from . import client
 from .alerts import MetricAlerts, check_rules, send_alert
 from .artifacts import ModelArtifacts
-from .embeddings import EmbeddingCloud
-from .histograms import Histograms
 from .images import ValidationImages, log_drawn_predictions
 from .lineage import DataLineage, log_checkpoint_source, log_predictions
 from .logger import SWEEP, RunLogger
+from .network_plots import EmbeddingCloud, Histograms
 from .pending import postpone
 from .settings import WandbSettings
 from .tables import EvaluationTables
@@ -62,9 +61,6 @@ def wandb_run(
 
     Two empty lists are yielded if the run is not tracked, and in all processes but the first.
     ``job`` is the command: ``train``, ``evaluate`` or ``predict``.
-
-    Raises:
-        UsageError: if a setting or an environment variable has a value that does not exist.
     """
     # ~ if cookiecutter.scope == "complete" and cookiecutter.task == "classification"
     check_rules(tracking.alerts.rules, settings)
@@ -148,32 +144,24 @@ def _start(tracking: WandbSettings, run: Run, **described: Any) -> RunLogger | N
     data.mkdir(parents=True, exist_ok=True)
     os.environ["WANDB_DIR"] = os.environ["WANDB_DATA_DIR"] = str(data)
     before = set(run.folder.glob("wandb/run-*"))
-    problem = None
     if mode != "offline":
         url = client.wandb_settings().base_url
         problem = client.unreachable(url) if client.has_key() else "no valid API key"
-        if problem and tracking.strict:
+        if not problem:
+            try:
+                return RunLogger(tracking, mode, run, **described)
+            except (client.package().errors.CommError, OSError, ValueError) as error:
+                for failed in set(run.folder.glob("wandb/run-*")) - before:
+                    shutil.rmtree(failed)  # it is empty, and would be uploaded as a crashed run
+                problem = f"the server cannot be reached ({client.reason(error)})"
+        if tracking.strict:
             raise UsageError(f"W&B: {problem}, and tracking.strict=true.")
-    if mode != "offline" and not problem:
-        try:
-            return RunLogger(tracking, mode, run, **described)
-        except (client.package().errors.CommError, OSError, ValueError) as error:
-            if tracking.strict:
-                raise
-            for failed in set(run.folder.glob("wandb/run-*")) - before:
-                shutil.rmtree(failed)  # it is empty, and would be uploaded as a crashed run
-            problem = f"the server cannot be reached ({client.reason(error)})"
-    if problem:
         client.say(f"W&B: {problem}: the run is recorded offline. {client.how_to_upload(run)}")
     return RunLogger(tracking, "offline", run, **described)
 
 
 def _close(logger: RunLogger, error: BaseException | None) -> None:
-    """Finish the W&B run with its exit code, and say if the upload is not complete.
-
-    Raises:
-        UsageError: if it is not, the command has succeeded, and ``tracking.strict`` is true.
-    """
+    """Finish the W&B run with its exit code, and say if the upload is not complete."""
     code = 0 if error is None else 1  # W&B derives the state of the run from it
     if isinstance(error, SystemExit):  # by a signal; that of Lightning after SIGTERM has no code
         code = error.code if isinstance(error.code, int) else 143
@@ -200,11 +188,7 @@ def _close(logger: RunLogger, error: BaseException | None) -> None:
 
 
 def _record_end(logger: RunLogger, error: BaseException | None, code: int) -> None:
-    # ~ if cookiecutter.scope == "complete"
-    """Record why the run has ended, and tell a sweep whether to start it again."""
-    # ~ else
     """Record why the run has ended."""
-    # ~ endif
     # ~ if cookiecutter.scope == "complete"
     if isinstance(error, Exception) and logger.tracking.alerts.failed:
         send_alert(logger, "Run failed", f"{logger.run.id}: {client.reason(error)}", "ERROR")

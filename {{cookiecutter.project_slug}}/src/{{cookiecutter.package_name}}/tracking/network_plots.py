@@ -1,4 +1,4 @@
-"""Embeddings of validation images as a 3D point cloud, ``val/embeddings``."""
+"""Log what a network has learned: histograms of its weights, and embeddings of images."""
 
 from typing import Any, cast
 
@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
+from torch.optim import Optimizer
 
 # ~ if cookiecutter.task == "classification"
 from ..classification.module import ClassificationModule as TaskModule
@@ -24,8 +25,37 @@ from .task import embed, target_classes
 NO_CLASS = (128, 128, 128)  # grey
 
 
+class Histograms(Callback):
+    """Log histograms ``gradients/<name>`` and ``parameters/<name>`` in step 1 and at intervals.
+
+    ``wandb.watch`` would log them within the backward pass, where an error of W&B ends the
+    training.
+    """
+
+    def __init__(self, logger: RunLogger) -> None:
+        self.logger = logger
+
+    def on_before_optimizer_step(
+        self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer
+    ) -> None:
+        """Log the gradients, which are clipped already, and the weights before the step."""
+        watched, step = self.logger.tracking.watch, trainer.global_step + 1
+        every = self.logger.tracking.watch_every_n_steps
+        if watched is None or (step % every and step != 1):
+            return
+        with self.logger.guarded("logging histograms"):
+            values = {}
+            for name, weights in pl_module.named_parameters():
+                for kind, tensor in (("parameters", weights), ("gradients", weights.grad)):
+                    if tensor is not None and watched in {kind, "all"}:
+                        numbers = tensor.detach().cpu().double()  # float32 can be too coarse
+                        finite = numbers[numbers.isfinite()].numpy()
+                        values[f"{kind}/{name}"] = self.logger.wandb.Histogram(finite)
+            self.logger.log_metrics(values, trainer.global_step)
+
+
 class EmbeddingCloud(Callback):
-    """Log the embeddings of validation images at the end of a training run."""
+    """Log embeddings of validation images as the 3D point cloud ``val/embeddings``."""
 
     def __init__(self, logger: RunLogger) -> None:
         self.logger = logger
@@ -61,10 +91,7 @@ def _points(datamodule: DataModule, module: TaskModule, limit: int) -> np.ndarra
 
 
 def first_three_components(vectors: Tensor) -> np.ndarray:
-    """Return the first three principal components [N, 3] of vectors [N, D], from -1 to 1.
-
-    Missing components are zeros.
-    """
+    """Return the first three principal components [N, 3] of vectors [N, D], or 0, from -1 to 1."""
     centred = (vectors - vectors.mean(dim=0)).double()
     _, _, directions = torch.linalg.svd(centred, full_matrices=False)
     points = centred @ directions[:3].T
