@@ -1,6 +1,7 @@
 """Every row of the option matrix, baked and checked without running it."""
 
 import ast
+import graphlib
 import json
 import re
 import sys
@@ -160,6 +161,19 @@ def test_only_tracking_names_its_service(project: Project) -> None:
     for path in project.package.rglob("*.py"):
         if "import wandb" in path.read_text(encoding="utf-8"):
             assert path.relative_to(project.package).parts[0] in allowed, path
+
+
+def test_entries_of_the_package_import_each_other_in_one_direction(project: Project) -> None:
+    imports: dict[str, set[str]] = {}
+    for path in project.package.rglob("*.py"):
+        *folders, _ = place = path.relative_to(project.package).with_suffix("").parts
+        imported = imports.setdefault(place[0], set())
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.level:
+                base = folders[: len(folders) - node.level + 1]
+                names = [node.module] if node.module else [alias.name for alias in node.names]
+                imported |= {[*base, *name.split(".")][0] for name in names} - {place[0]}
+    graphlib.TopologicalSorter(imports).prepare()  # raises CycleError
 
 
 def test_the_licence_is_the_one_chosen(project: Project) -> None:
