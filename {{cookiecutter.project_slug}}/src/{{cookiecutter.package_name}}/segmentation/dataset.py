@@ -28,10 +28,11 @@ from .mask_folders import Pair, find_pairs, write_shapes
 from .masks import Classes, read_classes, read_mask
 # ~ if cookiecutter.scope == "complete"
 from .transforms import SOURCES, PairTransform, eval_transform, paste, train_transform
+
 # ~ else
 from .transforms import PairTransform, eval_transform, train_transform
-# ~ endif
 
+# ~ endif
 UNLABELLED = None
 
 
