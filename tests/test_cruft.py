@@ -107,13 +107,13 @@ def test_an_owner_changes_the_mind_about_an_option_in_both_directions_and_keeps_
     project = create(template, tmp_path, **answers)
     edit(project)
     commit(project, "Edits")
-    changes = ({"use_wandb": True}, {"scope": "complete"}, {"use_wandb": False}, {"scope": "essential"})
-    for turn, change in enumerate(changes):
-        answers |= change
-        update(project, **change)
+    changes = [("use_wandb", True), ("scope", "complete"), ("use_wandb", False), ("scope", "essential")]
+    for turn, (option, answer) in enumerate(changes):
+        answers[option] = answer
+        update(project, **{option: answer})
         expected = fresh(template, tmp_path / str(turn), **answers)
         edit(expected)
-        assert contents(project) == contents(expected), change
+        assert contents(project) == contents(expected), f"{option} becomes {answer}"
     traces = re.compile(TRACES["use_wandb"].encode(), re.IGNORECASE)
     assert not [name for name, content in contents(project).items() if traces.search(name.encode() + content)]
 

@@ -36,7 +36,9 @@ from {{ cookiecutter.package_name }}.segmentation.module import (
 from {{ cookiecutter.package_name }}.settings import hydra_launch
 from {{ cookiecutter.package_name }}.settings.check_settings import check
 from {{ cookiecutter.package_name }}.settings.schema import MONITOR, Settings
-from {{ cookiecutter.package_name }}.training.callbacks.clipping_and_loss import GradientClipping
+from {{ cookiecutter.package_name }}.training.callbacks.clipping_and_loss import (
+    GradientClipping,
+)
 from {{ cookiecutter.package_name }}.training.callbacks.progress import ProgressBar
 
 from small import SHAPES, SMALL, composed
