@@ -148,7 +148,7 @@ def test_the_image_may_lie_elsewhere_and_the_file_may_have_no_size(tmp_path):
 
 def test_points_that_look_like_shares_are_refused(tmp_path):
     write_file(tmp_path, "a", [POLYGON | {"points": [[0.1, 0.2], [0.5, 0.2], [0.5, 1]]}])
-    with pytest.raises(UsageError, match=r"a\.json: all points are at most 1, like coordinates"):
+    with pytest.raises(UsageError, match=r"a\.json: all coordinates are from 0 to 1"):
         read(tmp_path)
 
 
@@ -164,11 +164,11 @@ def test_an_image_of_the_same_name_twice_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("shapes", "message"),
     [
-        (None, "no list of shapes"),
-        ([POLYGON | {"label": None}], "shape 0 has no label, or no valid points"),
-        ([{"label": "cat", "shape_type": "polygon"}], "shape 0 has no label, or no valid points"),
-        ([POLYGON, POLYGON | {"points": [[1, 1]]}], "shape 1 has no label, or no valid points"),
-        ([POLYGON | {"points": [[1, 1], [9, 1], [9, math.nan]]}], "shape 0 has no label, or no"),
+        (None, "shapes: "),
+        ([POLYGON | {"label": None}], r"shapes\[0\]\.label: "),
+        ([{"label": "cat", "shape_type": "polygon"}], r"shapes\[0\]\.points: Field required"),
+        ([POLYGON, POLYGON | {"points": [[1, 1]]}], "shape 1 is a polygon of 1 points only"),
+        ([POLYGON | {"points": [[1, 1], [9, 1], [9, math.nan]]}], r"shapes\[0\]\.points\[2\]"),
     ],
 )
 def test_an_invalid_file_is_named(tmp_path, shapes, message):

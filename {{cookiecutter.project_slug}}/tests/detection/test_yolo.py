@@ -60,46 +60,33 @@ def test_a_list_of_missing_images_alone_is_refused(root):
 
 
 def test_what_the_label_files_lack_is_noted(root):
-    data = datasets(root)
-    train = root / "images" / "train"
-    assert (
-        "Images of train without a label file, which count as background: 1 of 2, the first is "
-        f"{train / '1.jpg'}."
-    ) in data.reading.notes
-    assert any("Lines of val with 7 numbers: 1. They" in note for note in data.reading.notes)
-    labels = root / "labels" / "train" / "0.txt"
-    labels.write_text("0 0.1 0.1 0.3 0.1 0.3 0.4 0.1 0.4\n0 0.1 0.1 0.3 0.1 0.3 0.4\n")
-    assert not any("Lines of train" in note for note in datasets(root).reading.notes)
+    train, labels = root / "images" / "train", root / "labels" / "train" / "0.txt"
     Image.new("RGB", (40, 20)).save(train / "0.png")
+    notes = datasets(root).reading.notes
+    assert (
+        "Images of train without a label file, which count as background: 1 of 3, the first is "
+        f"{train / '1.jpg'}."
+    ) in notes
     shared = f"{train / '0.jpg'}, {train / '0.png'} share the annotation file {labels}."
-    assert any(note.startswith(shared) for note in datasets(root).reading.notes)
+    assert any(note.startswith(shared) for note in notes)
 
 
-def test_boxes_with_key_points_are_noted_unless_they_are_described(root):
-    box, rest = "0 0.5 0.5 0.2 0.4", "1 0.3 0.4 0.2 0.3"
-    for split in ("train", "val"):
-        (root / "labels" / split / "0.txt").write_text(
-            f"{box} 0.45 0.35 0.55 0.35 0 0 0.45 0.6\n{rest} 0.35 0.35 0.3 0.35 0.35 0.5 0.25 0.5\n"
-        )
-    note = "Lines of train with 13 numbers: 2. They are read as polygons."
-    (found,) = (text for text in datasets(root).reading.notes if text.startswith(note))
-    assert found.endswith("kpt_shape: [4, 2]")
-    (root / "data.yaml").write_text(YAML + "kpt_shape: [4, 2]\n")
-    data = datasets(root)
-    assert not any("numbers" in text for text in data.reading.notes)
-    assert data.train.boxes[0].tolist() == pytest.approx([0.4, 0.3, 0.6, 0.7])
-    (root / "data.yaml").write_text(YAML)
-    (root / "labels" / "train" / "0.txt").write_text("0 0.1 0.1 0.3 0.1 0.3 0.4 0.1 0.4\n")
-    assert not any(text.startswith("Lines of train") for text in datasets(root).reading.notes)
-
-
-def test_boxes_that_look_like_corners_are_noted(root):
-    corners = [f"0 0.4{digit} 0.4 0.6{digit} 0.7\n" for digit in range(10)]
-    for split in ("train", "val"):
-        (root / "labels" / split / "0.txt").write_text("".join(corners))
-    (root / "labels" / "val" / "1.txt").write_text("0 0.5 0.5 0.2 0.4\n")
-    notes = [note for note in datasets(root).reading.notes if "may be two corners" in note]
-    assert [note.partition(" may ")[0] for note in notes] == ["Each box of train"]
+@pytest.mark.parametrize(
+    ("polygons", "numbers"),
+    [
+        (["0.1 0.1 0.3 0.1 0.3 0.4"], 7),
+        (["0.5 0.5 0.2 0.4 0.45 0.35 0.55 0.35 0 0 0.45 0.6"] * 2, 13),
+        (["0.1 0.1 0.3 0.1 0.3 0.4 0.1 0.4"], None),  # a box that is turned
+        (["0.1 0.1 0.3 0.1 0.3 0.4 0.1 0.4", "0.1 0.1 0.3 0.1 0.3 0.4"], None),
+    ],
+)
+def test_polygons_that_may_be_boxes_with_further_numbers_are_noted(root, polygons, numbers):
+    lines = [f"{index} {line}\n" for index, line in enumerate(polygons)]
+    (root / "labels" / "train" / "0.txt").write_text("".join(lines))
+    notes = [note for note in datasets(root).reading.notes if note.startswith("Lines of train")]
+    count = len(polygons)
+    expected = f"Lines of train with {numbers} numbers: {count}. They are read as polygons"
+    assert [note.startswith(expected) for note in notes] == [True] * bool(numbers)
 
 
 def test_a_cut_box_is_noted(root):
@@ -199,9 +186,6 @@ def test_key_points_are_no_corners(root):
     (root / "labels" / "train" / "0.txt").write_text("1 0.5 0.5 0.2 0.4 0.1 0.1 0.9 0.9\n")
     expected = torch.tensor([[0.4, 0.3, 0.6, 0.7]])
     torch.testing.assert_close(datasets(root).train.target(0, (20, 40)).boxes, expected)
-    (root / "data.yaml").write_text(f"kpt_shape: [2, 3]\n{YAML}")
-    (root / "labels" / "train" / "0.txt").write_text("1 0.5 0.5 0.2 0.4 0.5 0.5 0.5 0.5\n")
-    assert any("of train with 9 numbers: 1." in note for note in datasets(root).reading.notes)
 
 
 @pytest.mark.parametrize(

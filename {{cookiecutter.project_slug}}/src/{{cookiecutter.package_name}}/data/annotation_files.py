@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from ..errors import UsageError
 from ..settings.data import DataFolder
-from .coco import CocoImage, CocoObject, size_if_readable
+from .coco import CocoImage, CocoObject, check_pixels, readable_size
 from .files import files_below, split_folders
 from .reading_summary import MISSING, OF_MISSING, Reading
 from .text_files import read_lines
@@ -26,39 +26,26 @@ class AnnotationFile(NamedTuple):
     size: tuple[int, int]  # height and width of the image; 0 if the file has no size
     objects: list[tuple[str, bool, dict[str, Any]]]  # class, whether it is a crowd, COCO's entry
 
-    @property
-    def name(self) -> str:
-        """The name of the image file that it names, without folders."""
-        return self.image.replace("\\", "/").rpartition("/")[2]
-
 
 def find_annotation_files(root: Path, suffix: str, reading: Reading) -> dict[str, list[Path]]:
-    """Return the annotation files in the folders of the splits, at any depth.
-
-    Without such folders, all files are those of train. A folder for test without annotation files
-    is not used.
-
-    Raises:
-        UsageError: if there is no such folder or no such file, or no folder for train.
-    """
+    """Return the annotation files at any depth by split; without splits, all are of train."""
     folders = split_folders(root) or {"train": root}
     if "train" not in folders:
         raise UsageError(
             f"{root} has folders for {', '.join(folders)}, but none for train.\n"
             "Add train/, or move all files into one folder to have them split."
         )
-    files = {
-        split: [Path(path) for path in files_below(folder) if path.lower().endswith(suffix)]
-        for split, folder in folders.items()
-    }
-    if not files.get("test", ["unknown"]):
-        reading.note(f"{folders['test']} has no {suffix} file, so it is not used for the test.")
-        del files["test"]
-    empty = next((split for split in files if not files[split]), None)
-    if empty is not None:
-        raise UsageError(
-            f"{folders[empty]} has no {suffix} file.\nAnnotate its images, or remove the folder."
-        )
+    files = {}
+    for split, folder in folders.items():
+        found = [Path(path) for path in files_below(folder) if path.lower().endswith(suffix)]
+        if found:
+            files[split] = found
+        elif split == "test":
+            reading.note(f"{folder} has no {suffix} file, so it is not used for the test.")
+        else:
+            raise UsageError(
+                f"{folder} has no {suffix} file.\nAnnotate its images, or remove the folder."
+            )
     return files
 
 
@@ -68,57 +55,50 @@ def to_coco_images(
     settings: DataFolder,
     reading: Reading,
 ) -> tuple[list[str], dict[str, list[CocoImage]]]:
-    """Convert annotation files to COCO's form, and find their images.
+    """Return the class names and the images of annotation files, by split, in COCO's form.
 
-    Args:
-        files: the annotation files by split.
-        root: the folder of the data set.
-        settings: how image files are read, and whether they may be missing.
-        reading: counts what is left out.
-
-    Returns:
-        The class names, which are those of the training images in alphabetical order unless
-        ``classes.txt`` or ``labels.txt`` lists them, and the images by split.
-
-    Raises:
-        UsageError: if an image is missing, or the class of an object is not known.
+    The classes are those of the training images in alphabetical order, unless ``classes.txt`` or
+    ``labels.txt`` lists them.
     """
     found = {name for file in files["train"] for name, _, _ in file.objects}
-    classes = _class_names(root, found, reading)
-    index = {name: label for label, name in enumerate(classes)}
+    labels = {name: label for label, name in enumerate(_class_names(root, found, reading))}
     images: defaultdict[str, list[Path]] = defaultdict(list)
     for name in reading.listed(root).images:
         images[_stem(name)].append(Path(name))
     splits: dict[str, list[CocoImage]] = {split: [] for split in files}
     contradicting: list[AnnotationFile] = []
     annotated: dict[Path, Path] = {}  # the annotation file of each image
-    for split, contents in files.items():
-        for file in contents:
-            path = _find_image(file, images)
-            if path is not None and path not in images.get(_stem(file.name), [path]):
+    for split, file in ((split, file) for split, part in files.items() for file in part):
+        path, lost = _find_image(file, images), len(file.objects)
+        if path is None and not settings.skip_unreadable:
+            raise UsageError(
+                f"{file.path}: its image {file.image} is missing.\n"
+                "Add it, or leave such images out: data.skip_unreadable=true"
+            )
+        if path is None:
+            reading.leave_out("images", MISSING, file.path, split=split)
+        elif path in annotated:
+            raise UsageError(
+                f"{annotated[path]} and {file.path} both belong to {path}, so the image of one of "
+                "them is missing.\nAdd this image, or move the file away."
+            )
+        else:
+            annotated[path] = file.path
+            if path not in images.get(_stem(file.image), [path]):
                 contradicting.append(file)
-            if path is not None:
-                _check_owner(path, file, annotated)
-                image = _convert(file, path, index, settings)
-                splits[split].append(image)
-                lost = len(file.objects) - len(image.objects)
-            elif settings.skip_unreadable:
-                reading.leave_out("images", MISSING, file.path, split=split)
-                lost = len(file.objects)
-            else:
-                raise UsageError(
-                    f"{file.path}: its image {file.image} is missing.\n"
-                    "Add it, or leave such images out: data.skip_unreadable=true"
-                )
-            if lost:
-                reading.leave_out("objects", OF_MISSING, file.path, split=split, count=lost)
+            splits[split].append(_convert(file, path, labels, settings))
+            lost -= len(splits[split][-1].objects)
+        if lost:
+            reading.leave_out("objects", OF_MISSING, file.path, split=split, count=lost)
+    for converted in splits.values():
+        check_pixels(converted)
     if contradicting:
         reading.note(
             "Annotation files that name another image than the one with their own name: "
             f"{len(contradicting)}, such as {contradicting[0].path} with {contradicting[0].image}. "
             "The image with the name of the file is used."
         )
-    return classes, splits
+    return list(labels), splits
 
 
 def _class_names(root: Path, found: Iterable[str], reading: Reading) -> list[str]:
@@ -136,13 +116,15 @@ def _class_names(root: Path, found: Iterable[str], reading: Reading) -> list[str
 
 
 def _stem(path: str) -> str:
-    stem = os.path.splitext(os.path.basename(path))[0]  # noqa: PTH119, PTH122 - faster than a Path
+    """Return the name of a file of any system without folders and suffix."""
+    name = path.replace("\\", "/").rpartition("/")[2]
+    stem = os.path.splitext(name)[0]  # noqa: PTH122 - faster than a Path
     return unicodedata.normalize("NFC", stem)  # macOS writes names in the form NFD
 
 
 def _find_image(file: AnnotationFile, images: Mapping[str, Sequence[Path]]) -> Path | None:
     """Return the image with the name of the annotation file, or else that which the file names."""
-    candidates = images.get(_stem(file.path.name)) or images.get(_stem(file.name)) or []
+    candidates = images.get(_stem(file.path.name)) or images.get(_stem(file.image)) or []
     if len(candidates) < 2:
         return candidates[0] if candidates else None
     folder = file.path.parent
@@ -151,7 +133,7 @@ def _find_image(file: AnnotationFile, images: Mapping[str, Sequence[Path]]) -> P
         lambda path: path.parent == folder,
         lambda path: path.parent.name == folder.name,
         lambda path: common[path] == max(common.values()),
-        lambda path: path.name == file.name,
+        lambda path: file.image.endswith(path.name),
     ):
         candidates = [path for path in candidates if is_nearer(path)] or candidates
     if len(candidates) > 1:
@@ -162,31 +144,19 @@ def _find_image(file: AnnotationFile, images: Mapping[str, Sequence[Path]]) -> P
     return candidates[0]
 
 
-def _check_owner(path: Path, file: AnnotationFile, annotated: dict[Path, Path]) -> None:
-    """Check that an image has a single annotation file; ``annotated`` has those of all images."""
-    other = annotated.setdefault(path, file.path)
-    if other != file.path:
-        raise UsageError(
-            f"{other} and {file.path} both belong to {path}, so the image of one of them is "
-            "missing.\nAdd this image, or move the file away."
-        )
-
-
 def _convert(
-    file: AnnotationFile, path: Path, classes: Mapping[str, int], settings: DataFolder
+    file: AnnotationFile, path: Path, labels: Mapping[str, int], settings: DataFolder
 ) -> CocoImage:
     """Return the image with its objects, without any if the file is unreadable and skipped."""
-    height, width = file.size if min(file.size) > 0 else size_if_readable(path, settings)
-    if not height:
-        return CocoImage(path, 0, 0, [], file.path)
-    objects = []
-    for number, (name, crowd, content) in enumerate(file.objects):
-        if name not in classes and name not in NO_CLASSES:
+    height, width = readable_size(path, file.size, settings)
+    image = CocoImage(path, width, height, [], file.path)
+    for number, (name, crowd, content) in enumerate(file.objects if height else []):
+        if name not in labels and name not in NO_CLASSES:
             raise UsageError(
                 f"{file.path} has an object of the class {name}, but the classes are "
-                f"{', '.join(classes)}.\nThe classes are those of the training images. To name "
+                f"{', '.join(labels)}.\nThe classes are those of the training images. To name "
                 "them yourself, write classes.txt into data.root, with a class on each line."
             )
         ignored = crowd or name in NO_CLASSES
-        objects.append(CocoObject(number, classes.get(name, 0), ignored, content))
-    return CocoImage(path, width, height, objects, file.path)
+        image.objects.append(CocoObject(number, labels.get(name, 0), ignored, content))
+    return image

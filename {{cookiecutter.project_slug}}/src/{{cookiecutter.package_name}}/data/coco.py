@@ -1,17 +1,18 @@
 """Read the images, the objects and the classes of COCO annotation files."""
 
-from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import UsageError
 from ..settings.data import DataFolder
-from .coco_files import CocoFile, find_annotations, image_files, read_file, required, to_id
+from .coco_files import CocoFile, find_annotations, read_file
 from .files import folder_of
+from .image_paths import existing_files, find_images
 from .images import UnreadableImageError, image_size
-from .reading_summary import OF_MISSING, Reading, number_of
+from .reading_summary import OF_MISSING, Reading
 
 
 class CocoObject(NamedTuple):
@@ -20,7 +21,7 @@ class CocoObject(NamedTuple):
     id: int
     label: int  # index of its class
     crowd: bool
-    content: dict[str, Any]  # the complete entry of the annotation file
+    content: dict[str, Any]  # its fields that describe its shape, as in the file
 
 
 @dataclass(frozen=True)
@@ -37,199 +38,174 @@ class CocoImage:
 def read_coco(
     root: Path, settings: DataFolder, reading: Reading
 ) -> tuple[list[str], dict[str, list[CocoImage]]]:
-    """Read the images of the splits that the data have, with their annotations.
+    """Read the class names in the order of their ids, and the annotated images by split.
 
-    Args:
-        root: the folder of the data set, or its only annotation file.
-        settings: how image files are read, and whether they may be missing or outside of ``root``.
-        reading: counts what is left out.
-
-    Returns:
-        The names of the classes in the order of their ids, and the images by split; without splits,
-        all images are those of train.
-
-    Raises:
-        UsageError: if a file or an annotation is missing or invalid.
+    ``root`` is the folder of the data set, or its only annotation file. Without splits, all images
+    are those of train. What is left out is counted in ``reading``.
     """
     files, root = find_annotations(root), folder_of(root)
-    contents = {split: read_file(file) for split, file in files.items()}
-    _check_annotated(contents, reading)
-    names = _class_names(list(contents.values()), reading)
-    used_crowds = _crowds_that_are_objects(contents, reading)
+    contents = {file: read_file(file, split) for split, file in files.items()}
+    if "test" in files and not contents[files["test"]].annotations:
+        reading.note(f"{files['test']} has no annotations, so it is not used for the test.")
+        del contents[files.pop("test")]
+    names = _class_names(contents, reading)
+    _use_crowds_as_objects(contents, reading)
     splits = {}
-    for split, content in contents.items():
-        paths = image_files(content, root, settings, reading, split)
-        images = _images(content, paths, list(names), used_crowds, settings)
-        if lost := len(content.annotations) - sum(len(image.objects) for image in images):
-            reading.leave_out("objects", OF_MISSING, content.path, split=split, count=lost)
-        if crowds := sum(item.crowd for image in images for item in image.objects):
+    for split, file in files.items():
+        paths = _image_files(file, contents[file], root, settings, reading, split)
+        splits[split] = images = _images(file, contents[file], paths, [*names], settings)
+        check_pixels(images)
+        objects = [item for image in images for item in image.objects]
+        if lost := len(contents[file].annotations) - len(objects):
+            reading.leave_out("objects", OF_MISSING, file, split=split, count=lost)
+        if crowds := sum(item.crowd for item in objects):
             reason = "crowds (iscrowd), which are ignored"
-            reading.leave_out("objects", reason, content.path, split=split, count=crowds)
-        splits[split] = images
+            reading.leave_out("objects", reason, file, split=split, count=crowds)
     return list(names.values()), splits
 
 
-def _names(content: CocoFile) -> dict[int, str]:
-    return {
-        key: str(required(content.path, "category", entry, "name")).strip()
-        for key, entry in sorted(content.categories.items())
+def _class_names(contents: dict[Path, CocoFile], reading: Reading) -> dict[int, str]:
+    """Return the names by id, without unused supercategories and an unused background."""
+    named = {
+        file: {entry.id: entry.name for entry in sorted(content.categories, key=attrgetter("id"))}
+        for file, content in contents.items()
     }
-
-
-def _check_annotated(contents: dict[str, CocoFile], reading: Reading) -> None:
-    """Refuse a split without annotations; if it is the test split, remove it."""
-    for split, content in list(contents.items()):
-        if content.annotations:
-            continue
-        if split == "test":
-            reading.note(f"{content.path} has no annotations, so it is not used for the test.")
-            del contents[split]
-            continue
-        verb = "measure" if split == "val" else "learn"
-        raise UsageError(
-            f"{content.path} has {number_of(len(content.images), 'images')}, but no annotations, "
-            f"so there is nothing to {verb}.\nAnnotate the objects of {split}, or move annotated "
-            "images of another split there."
-        )
-
-
-def _class_names(contents: Sequence[CocoFile], reading: Reading) -> dict[int, str]:
-    """Return the names of the categories by id, in the order of the ids.
-
-    A category without annotations in any split is left out if it is the supercategory of another,
-    or the background.
-    """
-    file, categories = contents[0].path, contents[0].categories
-    all_names = _names(contents[0])
-    used = {
-        to_id(entry.get("category_id"))
-        for content in contents
-        for entry in content.annotations.values()
-    }
-    unused = [
-        key
-        for key, name in all_names.items()
-        if key not in used
-        and (
-            name.strip("_").casefold() == "background"
-            or any(
-                entry.get("supercategory") == name
-                for other, entry in categories.items()
-                if other != key
+    train = next(iter(contents))
+    used = {entry.category_id for content in contents.values() for entry in content.annotations}
+    names = {}
+    for key, name in named[train].items():
+        others = (entry for entry in contents[train].categories if entry.id != key)
+        parent = any(entry.supercategory == name for entry in others)
+        if key not in used and (parent or name.strip("_").casefold() == "background"):
+            reason = "background or supercategories without annotations"
+            reading.leave_out("categories", reason, train)
+            reading.note(
+                f"{train}: category {key} {name} is not used as a class, since it has no "
+                "annotation and is the background or the supercategory of others."
             )
-        )
-    ]
-    for key in unused:
-        reading.leave_out("categories", "background or supercategories without annotations", file)
-        reading.note(
-            f"{file}: category {key} {all_names[key]} is not used as a class, since it has no "
-            "annotation and is the background or the supercategory of others."
-        )
-    names = {key: name for key, name in all_names.items() if key not in unused}
-    if not names or len({*names.values()} - {""}) < len(names):
-        raise UsageError(f"{file} must have categories of unique names, not {_listed(names)}")
-    for content in contents[1:]:
-        if not _names(content).items() <= all_names.items():
+        else:
+            names[key] = name
+    if not names or len({*names.values()}) < len(names):
+        raise UsageError(f"{train} must have categories of unique names, not {_listed(names)}")
+    for file, categories in named.items():
+        if not categories.items() <= named[train].items():
             raise UsageError(
-                f"{content.path} and the annotations for train have different categories:\n"
-                f"  {_listed(_names(content))}\n  {_listed(all_names)}"
+                f"{file} and the annotations for train have different categories:\n"
+                f"  {_listed(categories)}\n  {_listed(named[train])}"
             )
     return names
 
 
-def _crowds_that_are_objects(contents: Mapping[str, CocoFile], reading: Reading) -> set[Path]:
-    """Return the files whose crowds are objects.
+def _listed(names: dict[int, str]) -> str:
+    return ", ".join(f"{key} {name}" for key, name in names.items()) or "none"
 
-    Some tools write each painted object as a crowd. If all annotations of the training file are
-    crowds, they are objects in this and in every other file that has crowds only.
+
+def _use_crowds_as_objects(contents: dict[Path, CocoFile], reading: Reading) -> None:
+    """Make crowds with an outline objects, in files of crowds only, if that of train is one.
+
+    Some tools write each painted object as a crowd.
     """
-    only_crowds = {
-        content.path: len(content.annotations)
-        for content in contents.values()
-        if content.annotations
-        and all(_is_crowd(content.path, entry) for entry in content.annotations.values())
-    }
-    if next(iter(contents.values())).path not in only_crowds:
-        return set()
-    for file, count in only_crowds.items():
+    only_crowds = [
+        file
+        for file, content in contents.items()
+        if all(entry.iscrowd for entry in content.annotations)
+    ]
+    for file in only_crowds if next(iter(contents)) in only_crowds else []:
+        for entry in contents[file].annotations:
+            entry.iscrowd = not entry.segmentation
         reading.note(
-            f"{file}: all annotations are crowds (iscrowd), {count}. Those with an outline are "
-            "used as objects, since some tools write painted objects as crowds."
+            f"{file}: all annotations are crowds (iscrowd), {len(contents[file].annotations)}. "
+            "Those with an outline are used as objects, since some tools write painted objects as "
+            "crowds."
         )
-    return set(only_crowds)
 
 
-def _is_crowd(file: Path, entry: dict[str, Any]) -> bool:
-    value = entry.get("iscrowd") or 0
-    try:
-        return bool(int(value))  # some tools write a text
-    except (OverflowError, TypeError, ValueError) as error:
-        raise UsageError(
-            f"{file}: annotation {entry['id']} has iscrowd={value!r}, which is neither 0 nor 1."
-        ) from error
+def _image_files(
+    file: Path, content: CocoFile, root: Path, settings: DataFolder, reading: Reading, split: str
+) -> list[Path | None]:
+    """Return the file of each image, see ``existing_files``."""
+    names = [image.file_name for image in content.images]
+    stem = file.stem.removeprefix("instances_")
+    folders = [file.parent, root / stem, root / "images" / stem, root / "images", root]
+    paths, dropped = find_images(names, [*folders, file.parent / "images"])
+    if dropped:
+        reading.note(f"{file} names {names[0]}, which is read as {paths[0]}.")
+    return existing_files(paths, root, settings, reading, split=split, source=file)
 
 
 def _images(
+    file: Path,
     content: CocoFile,
-    paths: dict[int, Path],
-    classes: Sequence[int],
-    used_crowds: set[Path],
+    paths: list[Path | None],
+    classes: list[int],
     settings: DataFolder,
 ) -> list[CocoImage]:
-    file, index = content.path, {key: label for label, key in enumerate(classes)}
-    objects: dict[int, list[CocoObject]] = {key: [] for key in content.images}
-    for key, entry in content.annotations.items():
-        image, category = to_id(entry.get("image_id")), to_id(entry.get("category_id"))
-        if image not in objects or category not in index:
-            kind = "category" if image in objects else "image"
-            value = required(file, "annotation", entry, f"{kind}_id")
+    labels = {key: label for label, key in enumerate(classes)}
+    objects: dict[int, list[CocoObject]] = {image.id: [] for image in content.images}
+    for entry in content.annotations:
+        if entry.image_id not in objects or entry.category_id not in labels:
+            kind = "category" if entry.image_id in objects else "image"
             raise UsageError(
-                f"{file}: annotation {key} belongs to {kind} {value!r}, which the file does not "
-                f"have.\nAdd this {kind}, or remove the annotation."
+                f"{file}: annotation {entry.id} belongs to {kind} {getattr(entry, f'{kind}_id')}, "
+                f"which the file does not have.\nAdd this {kind}, or remove the annotation."
             )
-        crowd = _is_crowd(file, entry) and not (file in used_crowds and entry.get("segmentation"))
-        objects[image].append(CocoObject(key, index[category], crowd, entry))
-    entries, kinds = content.annotations.values(), ("bbox", "segmentation")
-    if any(all(_is_relative(entry.get(kind)) for entry in entries) for kind in kinds):
-        raise UsageError(
-            f"{file}: all coordinates are from 0 to 1, so relative to width and height, but those "
-            "of COCO are pixels.\nMultiply x by the width and y by the height of the image."
-        )
+        # ~ if cookiecutter.task == "detection"
+        shape = {"bbox": entry.bbox, "area": entry.area}
+        # ~ else
+        shape = {"segmentation": entry.segmentation}
+        # ~ endif
+        item = CocoObject(entry.id, labels[entry.category_id], bool(entry.iscrowd), shape)
+        objects[entry.image_id].append(item)
     images = []
-    for key in sorted(paths):
-        height, width = _size(content.images[key], paths[key], settings)
-        known = objects[key] if height else []  # outlines need the size
-        images.append(CocoImage(paths[key], width, height, known, file))
+    pairs = zip(content.images, paths, strict=True)
+    for image, path in sorted(pairs, key=lambda pair: pair[0].id):
+        if path is None:
+            continue
+        height = width = 0
+        with suppress(OverflowError, TypeError, ValueError):
+            height, width = int(image.height), int(image.width)
+        height, width = readable_size(path, (height, width), settings)
+        known = objects[image.id] if height else []  # outlines need the size
+        images.append(CocoImage(path, width, height, known, file))
     return images
 
 
-def _is_relative(numbers: Any) -> bool:
-    """Return whether all numbers of a list, or of its first list, are from 0 to 1."""
-    if isinstance(numbers, list) and numbers and isinstance(numbers[0], list):
-        numbers = numbers[0]
-    if not isinstance(numbers, list) or not numbers:
+def check_pixels(images: list[CocoImage]) -> None:
+    """Raise a UsageError if all coordinates are from 0 to 1, so relative to width and height."""
+    contents = [item.content for image in images for item in image.objects]
+    # ~ if cookiecutter.task == "detection"
+    boxes = (content["bbox"] for content in contents)
+    relative = all(max(x + width, y + height) <= 1 for x, y, width, height in boxes)
+    # ~ else
+    relative = all(_is_relative(content["segmentation"]) for content in contents)
+    # ~ endif
+    if contents and relative:
+        raise UsageError(
+            f"{images[0].source}: all coordinates are from 0 to 1, so relative to width and "
+            "height, but they must be pixels.\nMultiply x by the width and y by the height of the "
+            "image."
+        )
+
+
+# ~ if cookiecutter.task == "segmentation"
+def _is_relative(outline: Any) -> bool:
+    polygon = outline[0] if isinstance(outline, list) and outline else None
+    if not isinstance(polygon, list) or not polygon:
         return False
-    return all(isinstance(number, int | float) and 0 <= number <= 1 for number in numbers)
+    return all(isinstance(number, int | float) and 0 <= number <= 1 for number in polygon)
 
 
-def _size(entry: dict[str, Any], path: Path, settings: DataFolder) -> tuple[int, int]:
-    """Return the height and width of an image, from its file if its entry has no valid size."""
-    with suppress(KeyError, OverflowError, TypeError, ValueError):
-        height, width = int(entry["height"]), int(entry["width"])
-        if min(height, width) > 0:
-            return height, width
-    return size_if_readable(path, settings)
+# ~ endif
+def readable_size(path: Path, size: tuple[int, int], settings: DataFolder) -> tuple[int, int]:
+    """Return an annotated height and width, or those of the file if they are not annotated.
 
-
-def size_if_readable(path: Path, settings: DataFolder) -> tuple[int, int]:
-    """Return height and width of an image file, or 0, 0 if it is unreadable and left out."""
+    They are 0, 0 if the file is unreadable and ``data.skip_unreadable`` is set.
+    """
+    if min(size) > 0:
+        return size
     try:
         return image_size(path, settings.pixels)
     except UnreadableImageError:
         if not settings.skip_unreadable:
             raise
         return 0, 0  # the file is counted when it is loaded
-
-
-def _listed(names: dict[int, str]) -> str:
-    return ", ".join(f"{key} {name}" for key, name in names.items()) or "none"

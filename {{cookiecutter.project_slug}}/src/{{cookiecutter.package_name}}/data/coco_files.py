@@ -1,15 +1,21 @@
-"""Find and parse the COCO annotation files of a data set, and find the images that they name."""
+"""Find the COCO annotation files of a data set, and check their content."""
 
 import re
-from contextlib import suppress
+from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Annotated, Any
 
+# ~ if cookiecutter.task == "detection"
+from pydantic import FailFast, Field, FiniteFloat, StringConstraints, TypeAdapter
+
+# ~ else
+from pydantic import FailFast, Field, StringConstraints, TypeAdapter
+
+# ~ endif
 from ..errors import UsageError
-from ..settings.data import DataFolder
-from .files import SPLIT_NAMES, is_hidden, split_folders, succeeds
-from .image_paths import check_inside, existing_form, find_images
-from .reading_summary import MISSING, Reading
+from .files import SPLIT_NAMES, is_hidden, split_folders
+from .reading_summary import number_of
 from .text_files import read_json
 
 IN_SPLIT = "_annotations.coco.json"  # as Roboflow writes it into the folder of each split
@@ -18,58 +24,66 @@ LAYOUTS = """These layouts are read, each with a file for train, for val and, op
   annotations/train.json or train.json with train/ or images/
   train/_annotations.coco.json with the images in the same folder
 Or a single file for all images, such as instances.json or result.json with images/."""
-KeyT = TypeVar("KeyT")
+Name = Annotated[
+    str,
+    Field(coerce_numbers_to_str=True),
+    StringConstraints(strip_whitespace=True, min_length=1),
+]
 
 
-class CocoFile(NamedTuple):
-    """The entries of an annotation file by their ids."""
+@dataclass(slots=True)
+class _Category:
+    id: int
+    name: Name
+    supercategory: Any = None
 
-    path: Path
-    categories: dict[int, dict[str, Any]]
-    images: dict[int, dict[str, Any]]
-    annotations: dict[int, dict[str, Any]]
+
+@dataclass(slots=True)
+class _Image:
+    id: int
+    file_name: str
+    width: Any = None
+    height: Any = None
+
+
+@dataclass(slots=True)
+class _Annotation:
+    id: int
+    image_id: int
+    category_id: int
+    # ~ if cookiecutter.task == "detection"
+    bbox: Annotated[list[FiniteFloat], Field(min_length=4, max_length=4)]
+    area: float | None = None
+    # ~ endif
+    segmentation: Any = None
+    iscrowd: bool | None = False
+
+
+@dataclass(slots=True)
+class CocoFile:
+    """The content of an annotation file, in which numbers may be written as texts."""
+
+    categories: Annotated[list[_Category], FailFast()]
+    images: Annotated[list[_Image], FailFast(), Field(min_length=1)]
+    annotations: Annotated[list[_Annotation], FailFast()] = field(default_factory=list)
 
 
 def find_annotations(root: Path) -> dict[str, Path]:
-    """Return the annotation files by split; a single file for all images is that of train.
-
-    Args:
-        root: the folder of the data set, or its only annotation file.
-
-    Raises:
-        UsageError: if there is no such file, or several from which one must be chosen.
-    """
+    """Return the annotation files by split; a single file for all images is that of train."""
     if root.is_file():
         return {"train": root}
-    files = _files_of_splits(root)
-    if "train" in files:
-        return files
-    single = _json_files(root)
-    if len(single) == 1 and not files:
-        return {"train": single[0]}
-    if len(single) > 1 and not files:
-        raise UsageError(
-            f"data.root={root} has {len(single)} JSON files, but none is named after train:\n"
-            + "\n".join(f"  {path}" for path in single[:5])
-            + "\nName the one to use, as data.root=<file>."
-            # ~ if cookiecutter.scope == "complete"
-            " If there is a file for each image: data=labelme"
-            # ~ endif
-        )
-    raise UsageError(f"data.root={root} has no annotations for train.\n{LAYOUTS}")
-
-
-def _files_of_splits(root: Path) -> dict[str, Path]:
-    folders = split_folders(root)
-    files = {}
+    candidates = [
+        path
+        for folder in (root, root / "annotations")
+        for path in sorted(folder.glob("*.json"))
+        if not is_hidden(path.name)
+    ]
+    folders, files = split_folders(root), {}
     for split, words in SPLIT_NAMES.items():
-        matching = [
-            path
-            for path in _json_files(root)
-            if re.fullmatch(rf"(instances_)?({'|'.join(words)})(\d\d\d\d)?", path.stem.lower())
-        ]
+        pattern = rf"(instances_)?({'|'.join(words)})(\d\d\d\d)?"
+        matching = [path for path in candidates if re.fullmatch(pattern, path.stem.lower())]
         if split in folders and (folders[split] / IN_SPLIT).is_file():
-            matching.insert(0, folders[split] / IN_SPLIT)
+            matching.append(folders[split] / IN_SPLIT)
         if len(matching) > 1:
             raise UsageError(
                 f"data.root={root} has several annotation files for {split}:\n"
@@ -78,111 +92,37 @@ def _files_of_splits(root: Path) -> dict[str, Path]:
             )
         if matching:
             files[split] = matching[0]
-    return files
+    if "train" in files:
+        return files
+    if files or not candidates:
+        raise UsageError(f"data.root={root} has no annotations for train.\n{LAYOUTS}")
+    if len(candidates) > 1:
+        raise UsageError(
+            f"data.root={root} has {len(candidates)} JSON files, but none is named after train:\n"
+            + "\n".join(f"  {path}" for path in candidates[:5])
+            + "\nName the one to use, as data.root=<file>."
+            # ~ if cookiecutter.scope == "complete"
+            " If there is a file for each image: data=labelme"
+            # ~ endif
+        )
+    return {"train": candidates[0]}
 
 
-def _json_files(root: Path) -> list[Path]:
-    folders = [root, root / "annotations"]
-    files = [path for folder in folders for path in sorted(folder.glob("*.json"))]
-    return [path for path in files if not is_hidden(path.name)]
-
-
-def read_file(file: Path) -> CocoFile:
-    """Parse an annotation file, or raise a UsageError if it is not one or has no images."""
-    content = read_json(file)
-    categories, images, annotations = (
-        _by_id(file, content, kind) for kind in ("categories", "images", "annotations")
-    )
-    if not images:
-        raise UsageError(f"{file} has no images.")
-    return CocoFile(file, categories, images, annotations)
-
-
-def _by_id(file: Path, content: Any, kind: str) -> dict[int, dict[str, Any]]:
-    # The images of COCO's test have no annotations.
-    default: list[Any] | None = [] if kind == "annotations" else None
-    entries = content.get(kind, default) if isinstance(content, dict) else None
-    if not isinstance(entries, list):
-        raise UsageError(f"{file} has no list of {kind}: it is not a COCO annotation file.")
-    by_id: dict[int, dict[str, Any]] = {}
-    for position, entry in enumerate(entries):
-        shown = entry.get("id") if isinstance(entry, dict) else None
-        key = to_id(shown)
-        if key is None:
-            reason = "no id" if shown is None else f"the id {shown!r}, which is not a whole number"
-            raise UsageError(f"{file}: entry {position} of {kind} (counted from 0) has {reason}.")
-        if key in by_id:
+def read_file(file: Path, split: str) -> CocoFile:
+    """Read an annotation file, which may have no annotations only if it is that of test."""
+    content = read_json(file, TypeAdapter(CocoFile))
+    if split != "test" and not content.annotations:
+        raise UsageError(
+            f"{file} has {number_of(len(content.images), 'images')}, but no annotations, so there "
+            f"is nothing to {'measure' if split == 'val' else 'learn'}.\nAnnotate the objects of "
+            f"{split}, or move annotated images of another split there."
+        )
+    for kind in ("categories", "images", "annotations"):
+        ids = Counter(entry.id for entry in getattr(content, kind))
+        key, count = ids.most_common(1)[0] if ids else (0, 0)
+        if count > 1:
             raise UsageError(
-                f"{file}: two of its {kind} have the id {key}.\nGive each of them an id of its own."
+                f"{file}: {count} of its {kind} have the id {key}.\n"
+                "Give each of them an id of its own."
             )
-        by_id[key] = entry
-    return by_id
-
-
-def to_id(value: Any) -> int | None:
-    """Return an id as an integer, also if it is ``"1"``, ``1.0`` or ``"1.0"``, or None."""
-    if type(value) is int:
-        return value
-    with suppress(TypeError, ValueError, OverflowError):
-        if not isinstance(value, bool) and int(float(value)) == float(value):
-            text = str(value).strip()
-            return int(text) if text.lstrip("-").isdecimal() else int(float(text))
-    return None
-
-
-def required(file: Path, kind: str, entry: dict[str, Any], field: str) -> Any:
-    """Return a field of an entry of this kind, or raise a UsageError if the entry lacks it."""
-    if entry.get(field) is None:
-        raise UsageError(f"{file}: {kind} {entry['id']} has no {field}.")
-    return entry[field]
-
-
-def image_files(
-    content: CocoFile, root: Path, settings: DataFolder, reading: Reading, split: str
-) -> dict[int, Path]:
-    """Return the files of the images of a split by id, see ``existing_files``."""
-    file, images = content.path, content.images
-    names = {key: str(required(file, "image", entry, "file_name")) for key, entry in images.items()}
-    stem = file.stem.removeprefix("instances_")
-    folders = [file.parent, root / stem, root / "images" / stem, root / "images", root]
-    located, dropped = find_images(list(names.values()), [*folders, file.parent / "images"])
-    if dropped:
-        name = next(iter(names.values()))
-        reading.note(f"{file} names {name}, which is read as {located[0]}.")
-    paths = dict(zip(names, located, strict=True))
-    return existing_files(paths, root, settings, reading, split=split, source=file)
-
-
-def existing_files(
-    paths: dict[KeyT, Path],
-    root: Path,
-    settings: DataFolder,
-    reading: Reading,
-    *,
-    split: str,
-    source: Path,
-) -> dict[KeyT, Path]:
-    """Return paths that ``source`` names in the form in which the files exist.
-
-    With ``data.skip_unreadable``, missing files are left out and counted. Only paths that are not
-    listed below ``root`` need a system call, which may take long.
-
-    Raises:
-        UsageError: if a file is missing otherwise, or outside of ``root`` without
-            ``data.outside_root``.
-    """
-    known = {*reading.listed(root).images}
-    if not all(str(path) in known or succeeds(path.is_file) for path in paths.values()):
-        paths = {key: existing_form(path) for key, path in paths.items()}
-        missing = {key: path for key, path in paths.items() if not succeeds(path.is_file)}
-        for path in missing.values():
-            if not settings.skip_unreadable:
-                raise UsageError(
-                    f"{source} names {path}, which is missing ({len(missing)} of {len(paths)} "
-                    "images).\nAdd it, or leave such images out: data.skip_unreadable=true"
-                )
-            reading.leave_out("images", MISSING, path, split=split)
-        paths = {key: path for key, path in paths.items() if key not in missing}
-    if not settings.outside_root:
-        check_inside(root, paths.values(), source=source)
-    return paths
+    return content

@@ -9,24 +9,23 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from ..errors import UsageError
+# ~ if cookiecutter.task == "classification"
 from .files import succeeds
 
+# ~ else
+from ..settings.data import DataFolder
+from .files import succeeds
+from .reading_summary import MISSING, Reading
+
+# ~ endif
 LOCATED_NAMES = 20  # how many names of an annotation file are tried to find the images
 
 
 def find_images(names: Sequence[str], folders: Sequence[Path]) -> tuple[list[Path], int]:
-    """Find the files that an annotation file names.
+    """Return the paths of names, and how many leading folders of the names were dropped.
 
     All files are in the first folder in which one of the first ``LOCATED_NAMES`` names exists. If
     there is none, the names may come from another computer: their leading folders are dropped.
-
-    Args:
-        names: the names, relative or absolute; backslashes separate folders, too.
-        folders: the folders in which the files may be.
-
-    Returns:
-        The path of each name, whether such a file exists or not, and how many leading folders of
-        the names were dropped.
     """
     names = [name.replace("\\", "/") for name in names]
     tried = names[:LOCATED_NAMES]
@@ -40,6 +39,38 @@ def find_images(names: Sequence[str], folders: Sequence[Path]) -> tuple[list[Pat
     return [folder / name for name in names], 0
 
 
+# ~ if cookiecutter.task != "classification"
+def existing_files(
+    paths: Sequence[Path],
+    root: Path,
+    settings: DataFolder,
+    reading: Reading,
+    *,
+    split: str,
+    source: Path,
+) -> list[Path | None]:
+    """Return paths that the file ``source`` names in the form in which the files exist.
+
+    A missing file is an error, or is counted and becomes None with ``data.skip_unreadable``.
+    """
+    found: list[Path | None] = [*paths]
+    known = {*reading.listed(root).images}  # a system call for each image may take long
+    if not all(str(path) in known or succeeds(path.is_file) for path in paths):
+        found = [form if succeeds(form.is_file) else None for form in map(existing_form, paths)]
+        missing = [path for path, form in zip(paths, found, strict=True) if form is None]
+        if missing and not settings.skip_unreadable:
+            raise UsageError(
+                f"{source} names {missing[0]}, which is missing ({len(missing)} of {len(paths)} "
+                "images).\nAdd it, or leave such images out: data.skip_unreadable=true"
+            )
+        for path in missing:
+            reading.leave_out("images", MISSING, path, split=split)
+    if not settings.outside_root:
+        check_inside(root, filter(None, found), source=source)
+    return found
+
+
+# ~ endif
 def check_inside(root: Path, paths: Iterable[Path], *, source: Path) -> None:
     """Raise a UsageError if a path that a file names is not in the folder of the data set.
 

@@ -2,10 +2,11 @@
 
 # ~ if cookiecutter.task == "detection" or (cookiecutter.task == "segmentation" and cookiecutter.scope == "complete")
 import codecs
+import reprlib
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
-from pydantic_core import from_json
+from pydantic import TypeAdapter, ValidationError
 
 # ~ else
 import codecs
@@ -14,17 +15,31 @@ from pathlib import Path
 # ~ endif
 from ..errors import UsageError
 
+# ~ if cookiecutter.task == "detection" or (cookiecutter.task == "segmentation" and cookiecutter.scope == "complete")
+ContentT = TypeVar("ContentT")
+# ~ endif
 UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # byte order marks at the start of a file
 
 
 # ~ if cookiecutter.task == "detection" or (cookiecutter.task == "segmentation" and cookiecutter.scope == "complete")
-def read_json(path: str | Path) -> Any:
-    """Return the content of a JSON file; a UsageError is raised if it is not valid JSON."""
+def read_json(path: str | Path, content: TypeAdapter[ContentT]) -> ContentT:
+    """Return the content of a JSON file as the type of ``content``.
+
+    Raises:
+        UsageError: if the file is not valid JSON, or an entry has another type.
+    """
     try:
-        # This takes half the time of Python's json, and is in pydantic anyway.
-        return from_json(read_text(path), cache_strings="keys")
-    except ValueError as error:
-        raise UsageError(f"{path} is not valid JSON: {error}.") from error
+        return content.validate_json(read_text(path))
+    except ValidationError as error:
+        fault = error.errors(include_url=False)[0]
+        if fault["type"] == "json_invalid":
+            raise UsageError(f"{path} is not valid JSON: {fault['ctx']['error']}.") from error
+        parts = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in fault["loc"])
+        place = "".join(parts).lstrip(".") or "the content"
+        raise UsageError(
+            f"{path}: {place}: {fault['msg']}, found {reprlib.repr(fault['input'])}.\nCorrect it "
+            "(entries are counted from 0), or move the file away if it is of another format."
+        ) from error
 
 
 # ~ endif

@@ -6,7 +6,7 @@ model input, in which the file has a ``Placement``. Code that needs pixels, such
 and drawings, converts them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,10 +16,8 @@ from ..data.reading_summary import Reading
 from ..data.resize import WHOLE, Placement, place
 from ..settings.detection import DataSettings
 
-NO_AREA = "the box has no area"
-OUTSIDE = "the box is outside of the image"
-MANY = 10  # boxes; if fewer look like two corners, this may be by chance
 BEYOND = "the box is beyond the border"  # marks the faults that ``note_cut_boxes`` counts
+SLACK = 0.005  # a box may exceed the image by this fraction of its side, because of rounding
 # The smallest fraction of a box that must remain where a crop, a tile or a mosaic cuts it off.
 # Objects of which less remains are not trained on, and detecting them is not a mistake.
 MIN_VISIBLE = 0.3
@@ -45,6 +43,44 @@ class AnnotatedImage(NamedTuple):
     objects: Sequence[AnnotatedObject]
     size: tuple[int, int] = (0, 0)  # height and width; 0, 0 if the annotations have no size
     faults: tuple[str, ...] = ()  # descriptions of corrected mistakes in the annotations
+
+
+def annotate(
+    path: Path,
+    size: tuple[int, int],
+    found: Iterable[tuple[str, AnnotatedObject]],
+    leave_out: Callable[[str], None],
+) -> AnnotatedImage:
+    """Clip the boxes of an image to it, and leave out repeated boxes and those without area.
+
+    Args:
+        path: the image file.
+        size: its height and width, or 0, 0.
+        found: where each object is annotated, and the object; an area of 0 becomes that of its box.
+        leave_out: called with the reason for each object that is left out, except crowds.
+    """
+    objects, faults, known = [], [], set()
+    for where, (box, label, area, crowd) in found:
+        x1, y1, x2, y2 = box
+        left, top, right, bottom = max(x1, 0.0), max(y1, 0.0), min(x2, 1.0), min(y2, 1.0)
+        reason, key = "", (label, crowd, *box)
+        if key in known:
+            reason = "repeated"
+        elif x1 >= x2 or y1 >= y2:
+            reason = "the box has no area"
+        elif left >= right or top >= bottom:
+            reason = "the box is outside of the image"
+        if reason:
+            faults.append(f"{where}: {reason}")
+            if not crowd:
+                leave_out(reason)
+            continue
+        known.add(key)
+        if max(-x1, -y1, x2 - 1, y2 - 1) > SLACK:
+            faults.append(f"{where}: {BEYOND}")
+        shown = area or (right - left) * (bottom - top)
+        objects.append(AnnotatedObject((left, top, right, bottom), label, shown, crowd))
+    return AnnotatedImage(path, objects, size, tuple(faults))
 
 
 def note_cut_boxes(splits: Mapping[str, Sequence[AnnotatedImage]], reading: Reading) -> None:

@@ -1,9 +1,6 @@
 """Image data sets with bounding boxes of the objects in each image."""
 
 from collections.abc import Sequence
-# ~ if cookiecutter.scope == "complete"
-from contextlib import suppress
-# ~ endif
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,11 +11,9 @@ from torch.utils.data import Dataset
 
 from ..data.datamodule import Datasets
 from ..data.files import folder_of
-# ~ if cookiecutter.scope == "complete"
-from ..data.images import ImageFiles, Unreadable, UnreadableImageError, image_size, size_conflict
-from ..data.labelme import read_labelme
-# ~ else
 from ..data.images import ImageFiles, Unreadable, UnreadableImageError, size_conflict
+# ~ if cookiecutter.scope == "complete"
+from ..data.labelme import read_labelme
 # ~ endif
 from ..data.reading_summary import Reading
 from ..data.resize import Fit, place
@@ -44,19 +39,14 @@ from .voc import read_voc
 from .write_shapes import write_shapes
 from .yolo import read_yolo
 
-UNLABELLED = None
-MAX_OPENED = 500  # images whose size is read to count objects that are too small
-ELONGATED = 4  # aspect ratio of an image up to which all of its small objects are found
-
-
 # ~ else
 from .transforms import MIN_SIDE, FitWithBoxes, PairTransform, train_transform
 from .write_shapes import write_shapes
 
+# ~ endif
 UNLABELLED = None
 
 
-# ~ endif
 class Sample(NamedTuple):
     """A transformed image of a data set and its target."""
 
@@ -162,11 +152,7 @@ def collate(samples: list[Sample | Unreadable]) -> Batch:
 
 
 def build_datasets(settings: DataSettings) -> Datasets:
-    """Build the data sets of the three splits.
-
-    Raises:
-        UsageError: if a file or an annotation is missing or invalid.
-    """
+    """Build the data sets of the three splits."""
     reading = Reading()
     root = write_shapes(settings) if isinstance(settings, ShapesSettings) else settings.root
     # ~ if cookiecutter.scope == "complete"
@@ -210,16 +196,10 @@ def build_datasets(settings: DataSettings) -> Datasets:
         split: BoxDataset(annotated, transforms.get(split, transforms["val"]), settings.pixels)
         for split, annotated in splits.items()
     }
-    # ~ if cookiecutter.scope == "complete"
-    if settings.name == "yolo":
-        read_sizes(datasets["train"], settings)
     note_small(datasets["train"], settings, reading)
+    # ~ if cookiecutter.scope == "complete"
     for split, tiles in tiled.items():
         datasets[split].images, datasets[split].names = tiles, tiles.names
-    # ~ else
-    note_small(datasets["train"], settings, reading)
-    # ~ endif
-    # ~ if cookiecutter.scope == "complete"
     labels = ([item.label for item in image.objects if not item.crowd] for image in splits["train"])
     weights = image_weights(labels, settings.balance)
     return Datasets(**datasets, classes=classes, collate=collate, reading=reading, weights=weights)
@@ -230,26 +210,12 @@ def build_datasets(settings: DataSettings) -> Datasets:
 
 
 # ~ endif
-# ~ if cookiecutter.scope == "complete"
-def read_sizes(train: BoxDataset, settings: DataSettings) -> None:
-    """Read the sizes of at most ``MAX_OPENED`` images with narrow or low boxes, for ``note_small``.
-
-    The annotations of YOLO have no sizes.
-    """
-    owners = np.repeat(np.arange(len(train)), np.diff(train.starts))  # the image of each object
-    relative = train.boxes[:, 2:] - train.boxes[:, :2]
-    narrow = (relative < ELONGATED * MIN_SIDE / min(settings.input_size)).any(axis=1)
-    unknown = np.unique(owners[narrow & ~train.sizes[owners].any(axis=1)])
-    for index in unknown[:: len(unknown) // MAX_OPENED + 1]:
-        with suppress(UnreadableImageError):  # the data loader reports it
-            train.sizes[index] = image_size(train.paths[index], settings.pixels)
-
-
-# ~ endif
 def note_small(train: BoxDataset, settings: DataSettings, reading: Reading) -> None:
     """Note how many objects training drops unless a random crop enlarges them."""
     sizes, indices = np.unique(train.sizes, axis=0, return_inverse=True)
-    resized = [place(tuple(size), settings).resized if all(size) else (0, 0) for size in sizes]
+    # An image of unknown size is at most the whole input, unless it is cut off.
+    unknown = (0, 0) if settings.fit == "crop" else settings.input_size
+    resized = [place(tuple(size), settings).resized if all(size) else unknown for size in sizes]
     owners = np.repeat(indices.reshape(-1), np.diff(train.starts))  # of each object
     pixels = np.array(resized, dtype=np.float32).reshape(-1, 2)[owners, ::-1]
     sides = (train.boxes[:, 2:] - train.boxes[:, :2]) * pixels

@@ -12,81 +12,56 @@ from xml.etree import ElementTree as ET
 
 from ..data.annotation_files import AnnotationFile, find_annotation_files, to_coco_images
 from ..data.coco import CocoImage
-from ..data.files import SUFFIXES, UNSUPPORTED, files_below, folders_in, split_of
+from ..data.files import files_below, folders_in, split_of
 from ..data.reading_summary import Reading
 from ..data.text_files import read_lines, read_text
 from ..errors import UsageError
 from ..settings.data import DataFolder
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
+SIDES = ("height", "width")
 ENCODING = re.compile(rb"""<\?xml[^>]*?\sencoding\s*=\s*["']([\w.:-]+)["']""")
 
 
 def read_voc(
     root: Path, settings: DataFolder, reading: Reading
 ) -> tuple[list[str], dict[str, list[CocoImage]]]:
-    """Read the images that have an XML file, by split; without splits, all are those of train.
+    """Read the class names, and the images that have an XML file by split.
 
     The corners of a box count pixels from 1, and the last pixel belongs to the box; if a corner is
     less than 1, all corners are edges in pixels from 0 instead. Objects that are ``difficult``
     become crowds: they are not trained on, and detecting them is not a mistake.
-
-    Args:
-        root: the folder with ``Annotations/``, or with XML files in it or in the folders of splits.
-        settings: how image files are read, and whether they may be missing.
-        reading: counts what is left out.
-
-    Returns:
-        The class names and the annotated images by split, see ``to_coco_images``.
-
-    Raises:
-        UsageError: if a file is missing or invalid.
     """
-    folders = _voc_folders(root)
-    root = folders[0] if len(folders) == 1 else root
+    # VOCdevkit has a folder for each year, such as VOC2007 and VOC2012.
+    years = [root / name for name in folders_in(root) if name.upper().startswith("VOC")]
+    years = [folder for folder in years if _below(folder, "annotations")]
+    if not years or _below(root, "annotations"):
+        years = [root]
     files: defaultdict[str, list[AnnotationFile]] = defaultdict(list)
-    for folder in folders:
+    for folder in years:
         for split, paths in _find(folder, reading).items():
             files[split] += map(_parse, paths)
     _shift_if_from_zero([file for part in files.values() for file in part], reading)
+    root = years[0] if len(years) == 1 else root
     classes, splits = to_coco_images(files, root, settings, reading)
-    for split in files:
-        difficult = sum(item.crowd for image in splits[split] for item in image.objects)
-        if difficult:
+    for split, images in splits.items():
+        if difficult := sum(item.crowd for image in images for item in image.objects):
             reason = "difficult, which are ignored like crowds"
             reading.leave_out("objects", reason, root, split=split, count=difficult)
     return classes, splits
 
 
 def _shift_if_from_zero(files: Sequence[AnnotationFile], reading: Reading) -> None:
-    """Correct the boxes, which are read as if corners count from 1, if a corner is less than 1.
-
-    Raises:
-        UsageError: if all corners are shares of the image.
-    """
-    boxes = [entry["bbox"] for file in files for _, _, entry in file.objects]
-    if boxes and all(max(x + width, y + height) <= 1 for x, y, width, height in boxes):
-        raise UsageError(
-            f"{files[0].path}: the corners of this and all other files are at most 1, like "
-            "coordinates relative to width and height, but those of Pascal VOC are pixels.\n"
-            "Multiply x by the width and y by the height of the image."
+    """Correct the boxes, which are read as if corners count from 1, if a corner is less than 1."""
+    boxes = [(entry["bbox"], file.path) for file in files for _, _, entry in file.objects]
+    first = next((path for box, path in boxes if min(box[:2]) < 0), None)
+    if first is not None:
+        reading.note(
+            f"{first} has a corner less than 1: all boxes are read as edges in pixels from 0, "
+            "instead of pixels from 1 as in Pascal VOC."
         )
-    if not boxes or min(min(box[:2]) for box in boxes) >= 0:
-        return
-    sources = (file for file in files for _, _, entry in file.objects if min(entry["bbox"][:2]) < 0)
-    reading.note(
-        f"{next(sources).path} has a corner less than 1: all boxes are read as edges in pixels "
-        "from 0, instead of pixels from 1 as in Pascal VOC."
-    )
-    for box in boxes:
-        box[:] = box[0] + 1, box[1] + 1, box[2] - 1, box[3] - 1
-
-
-def _voc_folders(root: Path) -> list[Path]:
-    """Return the folders with annotations, such as ``VOC2007`` and ``VOC2012`` in ``VOCdevkit``."""
-    folders = [root / name for name in folders_in(root) if name.upper().startswith("VOC")]
-    years = [folder for folder in folders if _below(folder, "annotations") is not None]
-    return years if years and _below(root, "annotations") is None else [root]
+        for box, _ in boxes:
+            box[:] = box[0] + 1, box[1] + 1, box[2] - 1, box[3] - 1
 
 
 def _below(root: Path | None, name: str) -> Path | None:
@@ -97,10 +72,9 @@ def _below(root: Path | None, name: str) -> Path | None:
 
 def _find(root: Path, reading: Reading) -> dict[str, list[Path]]:
     """Return the XML files by split."""
-    annotations = _below(root, "annotations")
+    annotations, sets = _below(root, "annotations"), _below(root, "imagesets")
     if annotations is None:
         return find_annotation_files(root, ".xml", reading)
-    sets = _below(root, "imagesets")
     lists = next(filter(None, map(_lists, (_below(sets, "main"), sets, root))), {})
     if not lists:
         return find_annotation_files(annotations, ".xml", reading)
@@ -108,7 +82,8 @@ def _find(root: Path, reading: Reading) -> dict[str, list[Path]]:
         raise UsageError(f"{next(iter(lists.values())).parent} has no train.txt.")
     start = len(str(annotations)) + 1
     files = [path for path in files_below(annotations) if path.lower().endswith(".xml")]
-    known = {_name(path[start:]): path for path in files}
+    stems = (path[start:-4].replace(os.sep, "/") for path in files)
+    known = dict(zip((unicodedata.normalize("NFC", stem) for stem in stems), files, strict=True))
     found: dict[str, list[Path]] = {}
     for split, file in lists.items():
         lines = read_lines(file)
@@ -128,32 +103,28 @@ def _find(root: Path, reading: Reading) -> dict[str, list[Path]]:
 
 def _lists(folder: Path | None) -> dict[str, Path]:
     """Return the lists of a folder by split; trainval is that of train if val is split off."""
-    texts = sorted(folder.glob("*.txt")) if folder else []
     lists: dict[str, Path] = {}
-    for path in texts:
-        if split := split_of(path.stem):
-            if split in lists:
-                raise UsageError(
-                    f"{lists[split]} and {path} are both lists of {split}.\n"
-                    "Keep the list to use, and move the other one away."
-                )
+    for path in sorted(folder.glob("*.txt")) if folder else []:
+        split = split_of(path.stem)
+        if split in lists:
+            raise UsageError(
+                f"{lists[split]} and {path} are both lists of {split}.\n"
+                "Keep the list to use, and move the other one away."
+            )
+        if split:
             lists[split] = path
-    both = [path for path in texts if path.stem == "trainval"]
-    return {"train": both[0], **lists} if both and not {"train", "val"} & {*lists} else lists
-
-
-def _name(path: str) -> str:
-    """Return a path without the suffix of an XML file or an image, in one form of Unicode."""
-    stem, suffix = os.path.splitext(path.replace("\\", "/"))  # noqa: PTH122 - faster than a Path
-    known = suffix.lower() in {".xml", *SUFFIXES, *UNSUPPORTED}
-    return unicodedata.normalize("NFC", stem if known else stem + suffix)
+    both = folder / "trainval.txt" if folder else None
+    if both and both.is_file() and not {"train", "val"} & {*lists}:
+        return {"train": both, **lists}
+    return lists
 
 
 def _names(line: str) -> Iterator[str]:
     """Yield the names that a line of a list may mean: a path, to which a number may be added."""
     for word in (line, line.split(maxsplit=1)[0]):
-        for path in (word, _name(word)):
-            yield from (path, path.rpartition("/")[2])
+        path = unicodedata.normalize("NFC", word.replace("\\", "/"))
+        for name in (path, path.rpartition("/")[2]):
+            yield from (name, os.path.splitext(name)[0])  # noqa: PTH122 - a string
 
 
 def _text(path: Path) -> str:
@@ -181,14 +152,14 @@ def _parse(path: Path) -> AnnotationFile:
     if tree.tag != "annotation":
         raise UsageError(f"{path} is not a Pascal VOC file: it begins with <{tree.tag}>.")
     try:
-        size = tuple(int(float(tree.findtext(f"size/{side}") or 0)) for side in ("height", "width"))
+        height, width = (int(float(tree.findtext(f"size/{side}") or 0)) for side in SIDES)
         objects = [_object(item) for item in tree.iter("object")]
     except (OverflowError, ValueError) as error:
         raise UsageError(
             f"{path}: {error}.\nEach object needs a name and a bndbox of {', '.join(CORNERS)}."
         ) from error
     image = (tree.findtext("filename") or path.stem).strip()
-    return AnnotationFile(path, image, (size[0], size[1]), objects)
+    return AnnotationFile(path, image, (height, width), objects)
 
 
 def _object(item: ET.Element) -> tuple[str, bool, dict[str, Any]]:
@@ -196,14 +167,13 @@ def _object(item: ET.Element) -> tuple[str, bool, dict[str, Any]]:
     if not name:
         raise ValueError("an object has no name")
     # The box itself, not that of a part of the object, which is further below.
-    words = [item.findtext(f"bndbox/{corner}") for corner in CORNERS]
+    words = [item.findtext(f"bndbox/{corner}") or "" for corner in CORNERS]
     try:
-        left, top, right, bottom = (float(word or "") for word in words)
-    except ValueError:
-        left = top = right = bottom = math.nan
-    if not math.isfinite(left + top + right + bottom):
-        shown = dict(zip(CORNERS, words, strict=True)) if any(words) else "no bndbox"
-        raise ValueError(f"an object {name} has {shown}")
+        left, top, right, bottom = map(float, words)
+        if not math.isfinite(left + top + right + bottom):
+            raise ValueError(words)
+    except ValueError as error:
+        raise ValueError(f"an object {name} has the corners {words}") from error
     difficult = (item.findtext("difficult") or "0").strip()
     if difficult not in {"0", "1"}:
         raise ValueError(f"an object {name} is difficult={difficult}, which is neither 0 nor 1")

@@ -1,121 +1,174 @@
 """Read data sets in YOLO format: ``data.yaml``, and a text file of boxes for each image."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Hashable
 from pathlib import Path
+from typing import Any
 
-from ..data.coco_files import existing_files
-from ..data.files import ListedFiles, folder_of, split_of, succeeds
-from ..data.image_paths import existing_form, find_images
+import yaml
+
+from ..data.files import SPLIT_NAMES, SUFFIXES, folder_of, split_folders, split_of, succeeds
+from ..data.image_paths import existing_files, existing_form, find_images
 from ..data.reading_summary import Reading
-from ..data.text_files import read_lines
+from ..data.text_files import read_lines, read_text
 from ..errors import UsageError
 from ..settings.data import DataFolder
-from .boxes import MANY, AnnotatedImage
-from .yolo_files import (
-    EXAMPLE,
-    class_names,
-    find_description,
-    find_entries,
-    keypoint_values,
-    paths_of,
-    read_description,
-    text_of,
+from .boxes import AnnotatedImage
+from .yolo_labels import count_unused_labels, label_file, read_labels
+
+EXAMPLE = """data.yaml must contain the names of the classes; without splits, the images are split:
+  train: images/train
+  val: images/val
+  names: [cat, dog]
+Without data.yaml, classes.txt must have the name of a class on each line."""
+# The last three are lists of the class names, as labelImg, Label Studio and Darknet write them.
+FILES = (
+    *("data.yaml", "data.yml", "dataset.yaml"),
+    *("classes.txt", "labels/classes.txt", "obj.names"),
 )
-from .yolo_labels import Labels, count_unused_labels, label_file, read_labels
 
 
 def read_yolo(
     root: Path, settings: DataFolder, reading: Reading
 ) -> tuple[list[str], dict[str, list[AnnotatedImage]]]:
-    """Read the images of the splits that the data have, with their boxes.
+    """Read the class names, and the annotated images by split.
 
-    Args:
-        root: the folder of ``data.yaml``, or that file itself.
-        settings: whether images may be missing or outside of ``root``.
-        reading: counts what is left out.
-
-    Returns:
-        The class names, and the annotated images by split; without splits, all images are those of
-        train.
-
-    Raises:
-        UsageError: if a file or a line of a file is missing or invalid, or if no image of the
-            training or of the validation split has an object.
+    ``root`` is the folder of ``data.yaml``, or that file itself. Without splits, all images are
+    those of train.
     """
-    file = find_description(root)
-    folder = folder_of(root)
-    content = read_description(file)
-    classes, keypoints = class_names(file, content), keypoint_values(file, content)
-    base = folder / (text_of(content.get("path")) or ".")
+    files, folder = [root / name for name in FILES], folder_of(root)
+    file = root if root.is_file() else next((path for path in files if path.is_file()), files[0])
+    content = _read_description(file)
+    classes, keypoints = _class_names(file, content), _keypoint_values(file, content)
+    base = folder / next(iter(_texts(content.get("path"))), ".")
     base = base if succeeds(base.is_dir) else folder
-    entries = find_entries(content, base)
-    if "train" not in entries:
-        raise UsageError(f"{file} has no train.\n{EXAMPLE}")
     splits: dict[str, list[AnnotatedImage]] = {}
-    for split, entry in entries.items():
-        sources = {name: _resolve(base, name) for name in paths_of(entry)}
-        absent = next((name for name, source in sources.items() if source is None), None)
-        if absent is not None and split == "test":
+    for split, names in _find_entries(file, content, base).items():
+        sources = [_resolve(base, name) for name in names]
+        if None in sources:
+            absent = names[sources.index(None)]
+            if split != "test":
+                raise UsageError(f"{file} names {absent}, but there is no {base / absent}.")
             reading.note(f"{file} names {absent}, which does not exist.")
             continue
-        if absent is not None:
-            raise UsageError(f"{file} names {absent}, but there is no {base / absent}.")
         images: list[Path] = []
-        for name, source in sources.items():
+        for name, source in zip(names, filter(None, sources), strict=True):
             if source not in {base / name, base / name.removeprefix("../")}:
                 reading.note(f"{file} names {name}, which is read as {source}.")
-            paths, named_in = _paths(source or base, base, file, reading.listed(folder))
-            images += existing_files(
-                dict(enumerate(paths)), folder, settings, reading, split=split, source=named_in
-            ).values()
-        labels = Labels(split, len(classes), keypoints, [], Counter(), Counter(), reading)
-        splits[split] = [read_labels(path, labels) for path in sorted(images)]
-        _note_labels(labels, len(images))
-        _note_corners(split, splits[split], reading)
+            if source.is_dir():
+                paths, named_in = [*map(Path, reading.listed(folder).images_in(source))], file
+            else:
+                lines, named_in = read_lines(source), source
+                paths = find_images(lines, [source.parent, base])[0] if lines else []
+            found = existing_files(paths, folder, settings, reading, split=split, source=named_in)
+            images += filter(None, found)
+        splits[split] = read_labels(sorted(images), split, len(classes), keypoints, reading)
     _check_objects(file, splits, reading)
     count_unused_labels([image.path for images in splits.values() for image in images], reading)
     return classes, splits
 
 
-def _paths(source: Path, base: Path, file: Path, listed: ListedFiles) -> tuple[list[Path], Path]:
-    """Return the images in a folder, or those that a list names, and the file that names them."""
-    if source.is_dir():
-        return [*map(Path, listed.images_in(source))], file
-    lines = read_lines(source)
-    return find_images(lines, [source.parent, base])[0] if lines else [], source
+class _TextLoader(yaml.BaseLoader):
+    """Reads all values as text, so that a class may be named "no" or "1.0"."""
+
+    def construct_mapping(
+        self,
+        node: yaml.MappingNode,
+        deep: bool = False,  # noqa: FBT001, FBT002 - as in PyYAML
+    ) -> dict[Hashable, Any]:
+        """Return a mapping; a repeated key, of which PyYAML takes the last value, is an error."""
+        for key, count in Counter(str(key.value) for key, _ in node.value).items():
+            if count > 1:
+                raise yaml.YAMLError(f"{key} occurs {count} times in the same mapping")
+        return super().construct_mapping(node, deep)
 
 
-def _note_labels(labels: Labels, images: int) -> None:
-    """Note images without a label file, and polygons that may be boxes with further numbers."""
-    if labels.missing:
-        labels.reading.note(
-            f"Images of {labels.split} without a label file, which count as background: "
-            f"{len(labels.missing)} of {images}, the first is {labels.missing[0]}."
-        )
-    if {*labels.polygons} == {6}:
-        labels.reading.note(
-            f"Lines of {labels.split} with 7 numbers: {labels.polygons[6]}. They are read as "
-            "triangles. If they are boxes followed by two other numbers, remove those two numbers."
-        )
-    elif len(labels.polygons) == 1 and labels.poses == labels.polygons:
-        ((values, count),) = labels.polygons.items()
-        labels.reading.note(
-            f"Lines of {labels.split} with {values + 1} numbers: {count}. They are read as "
-            "polygons. If they are boxes followed by key points, write into data.yaml how many "
-            f"points there are, and the numbers of each: kpt_shape: [{values // 2 - 2}, 2]"
-        )
+def _read_description(file: Path) -> dict[str, Any]:
+    """Return the content of ``data.yaml`` with all values as text, or the names of another file."""
+    suffix = file.suffix.lower()
+    if suffix not in {".yaml", ".yml"}:
+        names = read_lines(file) if suffix in {".txt", ".names"} else []
+        if not names or Path(names[0]).suffix.lower() in SUFFIXES:
+            raise UsageError(f"{file} is not a list of class names.\n{EXAMPLE}")
+        return {"names": names}
+    try:
+        content = yaml.load(read_text(file), Loader=_TextLoader)  # noqa: S506
+    except FileNotFoundError as error:
+        raise UsageError(f"{file} is missing.\n{EXAMPLE}") from error
+    except yaml.YAMLError as error:
+        raise UsageError(f"{file} is not valid YAML: {error}") from error
+    return content if isinstance(content, dict) else {}
 
 
-def _note_corners(split: str, images: Sequence[AnnotatedImage], reading: Reading) -> None:
-    """Note boxes that are all wider and higher than their centre is far from the upper left."""
-    boxes = [item.box for image in images for item in image.objects]
-    if len(boxes) >= MANY and all(x2 > 3 * x1 and y2 > 3 * y1 for x1, y1, x2, y2 in boxes):
-        reading.note(
-            f"Each box of {split} may be two corners, since its third and fourth number exceed the "
-            "first and second one. They are read as width and height: check this in the pictures "
-            "of predictions, which show the boxes, too."
+def _texts(value: object) -> list[str]:
+    """Return a value of ``data.yaml``, or those of a list, as texts without nulls."""
+    values = map(str, value if isinstance(value, list) else [value])
+    return [text for text in values if text not in {"", "None", "null", "Null", "NULL", "~"}]
+
+
+def _class_names(file: Path, content: dict[str, Any]) -> list[str]:
+    names = content.get("names")
+    if isinstance(names, dict):
+        ids = [*map(str, range(len(names)))]
+        if {*names} != {*ids}:
+            raise UsageError(
+                f"{file}: the ids of names are {', '.join(names)}, but must be 0 to "
+                f"{len(names) - 1} without a gap.\nName a class of the missing ids, such as "
+                f"{min({*ids} - {*names})}: unused"
+            )
+        names = [names[index] for index in ids]
+    listed = names if isinstance(names, list) else []
+    classes = [name.strip() for name in listed if isinstance(name, str)]
+    if not classes or len({*classes} - {""}) < len(listed):
+        raise UsageError(f"{file} must list a unique name for each class under names.\n{EXAMPLE}")
+    if _texts(content.get("nc")) not in ([], [str(len(classes))]):
+        raise UsageError(
+            f"{file}: nc is {content['nc']}, but names has {len(classes)} classes.\n"
+            "Correct names, or remove nc."
         )
+    return classes
+
+
+def _keypoint_values(file: Path, content: dict[str, Any]) -> int:
+    """Return how many numbers the key points of an object have; 0 without ``kpt_shape``."""
+    try:
+        points, values = map(int, content.get("kpt_shape", (0, 0)))
+    except (TypeError, ValueError) as error:
+        raise UsageError(
+            f"{file}: kpt_shape is {content['kpt_shape']}, but it must be the number of key points "
+            "and the numbers of each: [17, 3]"
+        ) from error
+    return points * values
+
+
+def _find_entries(file: Path, content: dict[str, Any], base: Path) -> dict[str, list[str]]:
+    """Return the folders or lists of the images by split; without splits, there is train only."""
+    named: dict[str, list[str]] = {}
+    for split, words in SPLIT_NAMES.items():
+        for word in words:
+            names = [name.replace("\\", "/") for name in _texts(content.get(word))]
+            if names and named.setdefault(split, names) != names:
+                raise UsageError(
+                    f"{file} names other images for {split} as {word}: {content[word]}.\n"
+                    "Keep one of the entries."
+                )
+    if named and "train" not in named:
+        raise UsageError(f"{file} has no train.\n{EXAMPLE}")
+    folder = base / "images" if (base / "images").is_dir() else base
+    folders = {} if named else split_folders(folder) or {"train": folder}
+    return named | {split: [str(path.relative_to(base))] for split, path in folders.items()}
+
+
+def _resolve(base: Path, name: str) -> Path | None:
+    """Return what ``data.yaml`` names; a path of another computer is found by its last parts.
+
+    One of these parts must name a split. Some tools write ../train/images for train/images.
+    """
+    parts = name.split("/")
+    ends = (parts[start:] for start in range(1, len(parts)))
+    moved = ("/".join(end) for end in ends if any(split_of(Path(part).stem) for part in end))
+    candidates = (base / path for path in (name, name.removeprefix("../"), *moved))
+    return next((path for path in map(existing_form, candidates) if succeeds(path.exists)), None)
 
 
 def _check_objects(file: Path, splits: dict[str, list[AnnotatedImage]], reading: Reading) -> None:
@@ -138,15 +191,3 @@ def _check_objects(file: Path, splits: dict[str, list[AnnotatedImage]], reading:
             f"{reason}.\nThe objects of {images[0].path} should be in {label}, which {state}. The "
             "path of a label file is that of the image with labels/ instead of the last images/."
         )
-
-
-def _resolve(base: Path, name: str) -> Path | None:
-    """Return what ``data.yaml`` names; a path of another computer is found by its last parts.
-
-    One of these parts must name a split. Some tools write ../train/images for train/images.
-    """
-    parts = name.split("/")
-    ends = (parts[start:] for start in range(1, len(parts)))
-    moved = ("/".join(end) for end in ends if any(split_of(Path(part).stem) for part in end))
-    candidates = (base / path for path in (name, name.removeprefix("../"), *moved))
-    return next((path for path in map(existing_form, candidates) if succeeds(path.exists)), None)

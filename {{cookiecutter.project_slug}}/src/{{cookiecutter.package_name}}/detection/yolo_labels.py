@@ -10,29 +10,15 @@ import math
 import os
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 from ..data.files import is_hidden
 from ..data.image_paths import existing_form
 from ..data.reading_summary import Reading
 from ..data.text_files import read_text
 from ..errors import UsageError
-from .boxes import BEYOND, NO_AREA, OUTSIDE, AnnotatedImage, AnnotatedObject
-
-SLACK = 0.005  # a box may exceed the image by this fraction of its side, because of rounding
-
-
-class Labels(NamedTuple):
-    """What the label files of a split have in common, and what is found while they are read."""
-
-    split: str
-    classes: int
-    keypoints: int  # numbers of the key points that follow a box
-    missing: list[Path]  # images without a label file
-    polygons: Counter[int]  # number of polygons by their number of values
-    poses: Counter[int]  # those of them that may be boxes with key points
-    reading: Reading
+from .boxes import AnnotatedImage, AnnotatedObject, annotate
 
 
 def label_file(image: Path) -> str:
@@ -59,86 +45,76 @@ def count_unused_labels(images: Sequence[Path], reading: Reading) -> None:
                 reading.leave_out("label files", "no image of this name", path)
 
 
-def read_labels(image: Path, labels: Labels) -> AnnotatedImage:
-    """Read the objects of an image, or raise a UsageError if a line is invalid."""
-    file = label_file(image)
-    try:
-        lines = read_text(file).splitlines()
-    except FileNotFoundError:
-        labels.missing.append(image)
-        return AnnotatedImage(image, objects=[])
-    objects, faults, name = [], [], file.rpartition(os.sep)[2]
-    known: set[tuple[float, ...]] = set()
-    for number, line in enumerate(lines, start=1):
-        words = line.split()
-        if not words:
-            continue
+def read_labels(
+    images: Sequence[Path], split: str, classes: int, keypoints: int, reading: Reading
+) -> list[AnnotatedImage]:
+    """Read the objects of the images of a split.
+
+    ``classes`` is the number of classes, and ``keypoints`` how many numbers of key points follow a
+    box.
+    """
+    annotated, missing = [], []
+    corners: Counter[int] = Counter()  # the number of polygons by their number of corners
+    for image in images:
+        file = label_file(image)
         try:
-            label, *values = numbers = (*map(float, words),)
-            if numbers in known:
-                labels.reading.leave_out("objects", "repeated", file, split=labels.split)
-                faults.append(f"{name}, line {number}: repeated")
+            lines = read_text(file).splitlines()
+        except FileNotFoundError:
+            missing.append(image)
+            lines = []
+        name, found = file.rpartition(os.sep)[2], []
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
                 continue
-            known.add(numbers)
-            box, beyond = _box(values[:4] if len(values) == 4 + labels.keypoints else values)
-        except ValueError as error:
-            raise UsageError(
-                f"{file}, line {number}: {line!r} is not a class index with the four numbers of a "
-                "box, or with the corners of a polygon, all from 0 to 1.\nBoxes in pixels must be "
-                "divided by the width and the height of the image; other numbers, such as a "
-                "confidence, must be removed."
-            ) from error
-        if label not in range(labels.classes):
-            raise UsageError(
-                f"{file}, line {number}: class index {label:g} is not valid: the classes are "
-                f"numbered from 0 to {labels.classes - 1}.\nCorrect it, or name the class."
-            )
-        width, height = box[2] - box[0], box[3] - box[1]
-        if min(width, height) > 0:
-            objects.append(AnnotatedObject(box, int(label), width * height))
-        else:
-            reason = OUTSIDE if beyond > SLACK and min(values[2:4]) > 0 else NO_AREA
-            faults.append(f"{name}, line {number}: {reason}")
-            labels.reading.leave_out("objects", reason, file, split=labels.split)
-            continue
-        if beyond > SLACK:
-            faults.append(f"{name}, line {number}: {BEYOND}")
-        if len(values) not in {4, 4 + labels.keypoints}:
-            labels.polygons[len(values)] += 1
-            labels.poses[len(values)] += _may_have_keypoints(values)
-    return AnnotatedImage(image, objects, faults=tuple(faults))
+            try:
+                label, *values = map(float, line.split())
+                box = _box(values[:4] if len(values) == 4 + keypoints else values)
+            except ValueError as error:
+                raise UsageError(
+                    f"{file}, line {number}: {line!r} is not a class index with the four numbers "
+                    "of a box, or with the corners of a polygon, all from 0 to 1.\nBoxes in pixels "
+                    "must be divided by the width and the height of the image; other numbers, such "
+                    "as a confidence, must be removed."
+                ) from error
+            if label not in range(classes):
+                raise UsageError(
+                    f"{file}, line {number}: class index {label:g} is not valid: the classes are "
+                    f"numbered from 0 to {classes - 1}.\nCorrect it, or name the class."
+                )
+            if len(values) not in {4, 4 + keypoints}:
+                corners[len(values) // 2] += 1
+            found.append((f"{name}, line {number}", AnnotatedObject(box, int(label), 0)))
+        leave_out = partial(reading.leave_out, "objects", file=file, split=split)
+        annotated.append(annotate(image, (0, 0), found, leave_out))
+    if missing:
+        reading.note(
+            f"Images of {split} without a label file, which count as background: {len(missing)} of "
+            f"{len(images)}, the first is {missing[0]}."
+        )
+    if len(corners) == 1 and 4 not in corners:  # boxes that are turned have four corners
+        ((count, polygons),) = corners.items()
+        reading.note(
+            f"Lines of {split} with {2 * count + 1} numbers: {polygons}. They are read as polygons "
+            f"of {count} corners. If they are boxes followed by other numbers, remove these; if "
+            "these are key points, write their number and the numbers of each into data.yaml, such "
+            "as kpt_shape: [17, 3]"
+        )
+    return annotated
 
 
-def _box(values: list[float]) -> tuple[list[float], float]:
-    """Return x1, y1, x2, y2 clipped to the image, and how far the box exceeded the image.
+def _box(values: list[float]) -> tuple[float, float, float, float]:
+    """Return x1, y1, x2, y2 of a box or a polygon.
 
     Raises:
-        ValueError: if ``values`` are neither a box nor a polygon, or are far outside the image.
+        ValueError: if ``values`` are neither, or are far outside the image.
     """
     if len(values) == 4:
         x, y, width, height = values
-        corners = [x - width / 2, y - height / 2, x + width / 2, y + height / 2]
+        box = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
     elif len(values) >= 6 and len(values) % 2 == 0:
-        corners = [min(values[::2]), min(values[1::2]), max(values[::2]), max(values[1::2])]
+        box = (min(values[::2]), min(values[1::2]), max(values[::2]), max(values[1::2]))
     else:
         raise ValueError(len(values))
-    beyond = max(-min(corners), max(corners) - 1)
-    if beyond > 0.5 or not all(map(math.isfinite, values)):  # values in pixels, or NaN
-        raise ValueError(corners)
-    if beyond > 0:
-        corners = [min(max(corner, 0.0), 1.0) for corner in corners]
-    return corners, beyond
-
-
-def _may_have_keypoints(values: list[float]) -> bool:
-    """Return whether values may be a box within the image, and points within the box."""
-    x, y, width, height = values[:4]
-    points = [
-        [*zip(values[4::size], values[5::size], strict=True)]
-        for size in (2, 3)
-        if (len(values) - 4) % size == 0
-    ]
-    return max(x + width / 2, y + height / 2) <= 1 and any(
-        all(abs(a - x) <= width / 2 and abs(b - y) <= height / 2 for a, b in part if a or b)
-        for part in points
-    )
+    if min(box) < -0.5 or max(box) > 1.5 or not all(map(math.isfinite, values)):  # e.g. pixels
+        raise ValueError(box)
+    return box
