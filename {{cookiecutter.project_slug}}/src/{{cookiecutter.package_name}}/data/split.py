@@ -147,7 +147,10 @@ def _random_split(
     shares = {"val": val / (train + val)} if tested else {"val": val, "test": test}
     shares = {split: share for split, share in shares.items() if share}
     groups = _groups(paths, settings)
-    classes = [{label for index in group for label in labels[index]} for group in groups]
+    classes = [  # without a copy where each image is a group
+        labels[group[0]] if len(group) == 1 else set().union(*(labels[index] for index in group))
+        for group in groups
+    ]
     counts = Counter(chain.from_iterable(classes))
     strata: defaultdict[str, list[list[int]]] = defaultdict(list)
     for group, present in zip(groups, classes, strict=True):
