@@ -9,12 +9,12 @@ import pytest
 import torch
 from PIL import Image
 
-from {{ cookiecutter.package_name }}.data.videos import (
+from {{ cookiecutter.package_name }}.errors import UsageError
+from {{ cookiecutter.package_name }}.inference.predict_videos import (
     count_and_rate,
     read_frames,
     write_video,
 )
-from {{ cookiecutter.package_name }}.errors import UsageError
 
 from small import OWN
 

@@ -40,10 +40,10 @@ def cache_images(datasets: Datasets, settings: Settings) -> None:
 
 
 class CachedImages:
-    """A sequence of images. Each image is decoded once and read from the cache afterwards.
+    """A sequence of images, each of which is decoded once and then read from the cache.
 
-    Each image has its own file, which is written atomically. Any number of processes can therefore
-    fill and read the cache at the same time, without locks.
+    Each has its own file, which is written atomically, so that any number of processes can fill and
+    read the cache at the same time, without locks.
     """
 
     def __init__(self, images: Any, folder: Path, settings: DataFolder) -> None:
@@ -56,11 +56,10 @@ class CachedImages:
 
     def __getitem__(self, index: int) -> DecodedImage:
         path = self._path(index)
-        try:
+        with suppress(OSError, ValueError):  # not stored yet, or truncated when the machine crashed
             return read_decoded(path)
-        except (OSError, ValueError):  # not stored yet, or truncated by a crash of the machine
-            decoded = self.images[index]
-            decoded = shrink(decoded, place(decoded.size, self.settings).resized)
+        decoded = self.images[index]
+        decoded = shrink(decoded, place(decoded.size, self.settings).resized)
         try:
             write_decoded(decoded, path)
         except OSError as error:

@@ -6,14 +6,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ..errors import UsageError
-# ~ if cookiecutter.scope == "complete"
 from .files import SUFFIXES, UNSUPPORTED, files_below
-from .videos import VIDEO_SUFFIXES
 
+# ~ if cookiecutter.scope == "complete"
+VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm"})
 SUFFIXES_READ = SUFFIXES | VIDEO_SUFFIXES
 # ~ else
-from .files import SUFFIXES, UNSUPPORTED, files_below
-
 SUFFIXES_READ = SUFFIXES
 # ~ endif
 MAX_NAME_BYTES = 160  # file systems allow 255 with prefix, suffix and temporary name

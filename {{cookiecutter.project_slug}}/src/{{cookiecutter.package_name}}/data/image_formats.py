@@ -171,41 +171,30 @@ def upright(values: np.ndarray, orientation: int) -> np.ndarray:
     return np.ascontiguousarray(values)
 
 
-# ~ if cookiecutter.scope == "complete"
-def orientation_of(file: Image.Image | bytes) -> int:
+def orientation_of(file: Image.Image{{ " | bytes" if cookiecutter.scope == "complete" }}) -> int:
+    # ~ if cookiecutter.scope == "complete"
     """Return the orientation, 1 to 8, of Exif data, or of an image: from Exif or else from XMP."""
     with suppress(*UNREADABLE, KeyError, TypeError, struct.error):  # if the metadata are damaged
-        if isinstance(file, Image.Image):
-            exif = file.getexif()
-        else:
-            exif = Image.Exif()
+        exif = Image.Exif() if isinstance(file, bytes) else file.getexif()
+        if isinstance(file, bytes):
             exif.load(file)
         orientation = int(exif.get(ORIENTATION, 1))
-        return orientation if orientation in range(1, 9) else 1
-    return 1
-
-
-# ~ else
-def orientation_of(file: Image.Image) -> int:
+        # ~ else
     """Return the orientation of an image, 1 to 8, from Exif or else from XMP."""
     with suppress(*UNREADABLE, KeyError, TypeError, struct.error):  # if the metadata are damaged
         orientation = int(file.getexif().get(ORIENTATION, 1))
+        # ~ endif
         return orientation if orientation in range(1, 9) else 1
     return 1
 
 
-# ~ endif
 def shown_orientation(file: Image.Image) -> int:
     """Return the orientation by which an image must be turned; Pillow turns TIFF files itself."""
     return 1 if file.format == "TIFF" else orientation_of(file)
 
 
 def to_channels(content: Image.Image | np.ndarray, pixels: PixelFormat) -> np.ndarray:
-    """Convert what ``opened`` yields to uint8 values [H, W, channels], as ``read_image`` says.
-
-    Raises:
-        ValueError: for another number of channels, or values that cannot be scaled.
-    """
+    """Convert what ``opened`` yields to uint8 values [H, W, channels], as ``read_image`` says."""
     three = pixels.channels == 3
     if isinstance(content, Image.Image):
         values = upright(_bands(content, rgb=three), shown_orientation(content))

@@ -15,11 +15,8 @@ from torch import Tensor
 
 from ..errors import UsageError
 from ..settings.data import PixelFormat
-# ~ if cookiecutter.scope == "complete"
-from .fast_jpeg import decode_jpeg_file
-# ~ endif
 from .image_formats import UNREADABLE, opened, {{ "to_channels" if cookiecutter.scope == "essential" and cookiecutter.task == "classification" else "shown_orientation, to_channels" }}
-from .incomplete_jpeg import check_complete
+from .jpeg import check_complete{{ ", decode_jpeg_file" if cookiecutter.scope == "complete" }}
 
 RGB = PixelFormat()
 

@@ -47,10 +47,8 @@ def with_value_range(settings: SettingsT, datasets: Datasets) -> SettingsT:
 def find_value_range(paths: Sequence[str], pixels: PixelFormat) -> tuple[float, float] | None:
     """Look for the range of the values of a data set in up to ``MAX_READ`` of its images.
 
-    Returns:
-        None if values have 8 bits, or are floats from 0 to 1. For whole numbers from 0, the range
-        of the smallest number of bits that holds them, such as 0 to 4095; otherwise the smallest
-        and the largest value.
+    It is None for 8 bits, and for floats from 0 to 1. For whole numbers from 0, it is that of the
+    fewest bits, such as 0 to 4095; otherwise, it is from the smallest to the largest value.
     """
     low, high, whole = np.inf, -np.inf, False
     for index in np.linspace(0, len(paths) - 1, min(MAX_READ, len(paths))).astype(int):

@@ -47,11 +47,9 @@ def scaled_sides(size: tuple[int, int]) -> list[tuple[int, int]]:
 class AveragedNetwork(nn.Module):
     """A network that averages its outputs for augmented copies of each image.
 
-    Args:
-        network: the network; its other attributes remain available.
-        tta: ``flip`` adds the mirrored image; ``multiscale`` takes the image in three sizes.
+    With ``flip``, these are the image and its mirror image; with ``multiscale``, three sizes.
     # ~ if cookiecutter.task == "classification"
-        several: whether an image may have several labels.
+    With ``several``, an image may have several labels.
     # ~ endif
     """
 
