@@ -179,7 +179,8 @@ def test_the_guide_names_the_functions_of_a_task(bake: Bake, task: str) -> None:
     ]
     functions = {name for name in imports if name.islower()}
     assert "build_datasets" in functions
-    assert functions <= set(shown)
+    adapted = {"target_labels", "coco_source"}  # in image_checks.py and card.py, which the table names
+    assert functions <= set(shown) | adapted
 
 
 def signatures(code: str) -> dict[str, list[str]]:

@@ -77,10 +77,6 @@ def run_prediction(settings: PredictSettings, run: Run) -> None:
     """Predict the files of ``settings.source``; write annotated copies and tables.
 
     What was predicted before an error is kept.
-
-    Raises:
-        UsageError: if there are no files, if a file is unreadable and ``data.skip_unreadable`` is
-            false, if all are unreadable, or if the trainer uses several processes.
     """
     module = load_module(settings.checkpoint, settings)
     # ~ if cookiecutter.scope == "complete" and cookiecutter.task != "classification"

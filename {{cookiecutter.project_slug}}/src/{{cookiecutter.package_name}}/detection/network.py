@@ -145,7 +145,9 @@ def build_network(
     if not published:
         check_name(chosen.backbone)
     pretrained = chosen.pretrained in TIMM_WEIGHTS and download
-    build = TransformerDetector if chosen.architecture == "dfine" else Detector
+    build: type[Detector | TransformerDetector] = Detector
+    if chosen.architecture == "dfine":
+        build = TransformerDetector
     with explain_failed_download(chosen.backbone, pretrained=pretrained):
         network = build(settings, classes, pretrained=pretrained)
     if published and download:
