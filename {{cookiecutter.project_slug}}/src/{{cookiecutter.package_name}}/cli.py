@@ -4,9 +4,9 @@ Only modules that import quickly are imported at the top, so that ``--help`` and
 answered at once. PyTorch is imported after the settings have been checked.
 """
 
-from .run.signals import exit_on_ctrl_c
+from .run.signals import interruptible
 
-with exit_on_ctrl_c():
+with interruptible():
     # ~ if cookiecutter.task == "detection" or (cookiecutter.task == "classification" and cookiecutter.scope == "complete")
     import logging
     # ~ endif

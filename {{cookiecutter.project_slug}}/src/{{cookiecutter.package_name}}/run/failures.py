@@ -37,15 +37,14 @@ def report_failure(error: Exception | Interrupted, run: Run, *, multirun: bool =
             print(f"\n{run.id} was {error}. {how_to_go_on(run)}\n", file=sys.stderr)
         raise error
     message = explanation(error, run)
-    diverged = isinstance(error, NotFiniteError)  # training had begun
-    refused = isinstance(error, UsageError) and not diverged and not multirun
+    begun = isinstance(error, NotFiniteError)  # the training has diverged
+    refused = isinstance(error, UsageError) and not begun and not multirun
     if run.folder in Run.written_here or (multirun and not run.folder.is_dir()):
         with suppress(OSError):  # the disk may be full
             if not (unchanged or (refused and run.remove_if_unused())):
                 run.fail(message or f"{type(error).__name__}: {error}")
     if multirun:
-        trace = error if message is None else None
-        log.error("\n%s failed: %s\n", run.id, message or error, exc_info=trace)
+        log.error("\n%s failed: %s\n", run.id, message or error, exc_info=not message)
     elif message:
         sys.exit(f"\n{message}\n")
     else:

@@ -27,26 +27,15 @@ class Interrupted(SystemExit):
 
 
 @contextmanager
-def exit_on_ctrl_c() -> Iterator[None]:
-    """Let Ctrl-C end the process without a traceback while the block has nothing to finish."""
-    earlier = signal.getsignal(signal.SIGINT)
-    if current_thread() is not main_thread() or earlier is not signal.default_int_handler:
-        yield
-        return
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, earlier)
-
-
-@contextmanager
 def interruptible() -> Iterator[None]:
     """Raise ``Interrupted`` in the block when Ctrl-C or SIGTERM arrives for the first time.
 
     If the exception is lost, for example in a destructor, it is raised again. Another Ctrl-C ends
     the process at once. Another SIGTERM is ignored, because launchers may send it twice.
     """
+    if current_thread() is not main_thread():  # only the main thread receives signals
+        yield
+        return
     receiver = _Receiver()
 
     def ignore(unraisable: "sys.UnraisableHookArgs") -> None:

@@ -43,7 +43,10 @@ def flattened(tree: Mapping[Any, object], prefix: str = "") -> dict[str, object]
     flat: dict[str, object] = {}
     for name, value in tree.items():
         path = f"{prefix}{name}"
-        flat |= flattened(value, f"{path}.") if isinstance(value, Mapping) else {path: value}
+        if isinstance(value, Mapping) and value:  # an empty group is a value
+            flat |= flattened(value, f"{path}.")
+        else:
+            flat[path] = value
     return flat
 
 

@@ -35,7 +35,7 @@ from ..run.processes import RUN_ID, agreed_run_id, new_run_id
 # ~ else
 from ..run.processes import RUN_ID, new_run_id
 # ~ endif
-from ..run.signals import Interrupted, exit_on_ctrl_c, interruptible
+from ..run.signals import Interrupted, interruptible
 from .help import print_help
 from .stored_settings import CONFIGS
 
@@ -94,7 +94,7 @@ def launch(name: str, model: type[BaseModel], work: Work) -> None:
         sys.exit(1)
 
 
-@exit_on_ctrl_c()
+@interruptible()
 def _prepare(command: str, model: type[BaseModel]) -> list[str] | None:
     """Prepare the process; return the words for Hydra, or None if the help has been printed."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
@@ -150,17 +150,18 @@ def _hydra_word(word: str, *, multirun: bool) -> str:
         # Hydra lists the presets in place of an unknown one, but a value that is no text ends in a
         # traceback.
         return f"{key}='{value}'" if NO_TEXT.fullmatch(value) else word
-    listed = "," in value and value[0] not in "[{'\"" and not multirun
-    if listed or _is_changed(key, value):
+    if _is_changed(key, value, multirun=multirun):
         value = "'" + re.sub(r"(\\*)'", r"\1\1\\'", value) + "'"
     return f"++{key}={value}"
 
 
-def _is_changed(key: str, value: str) -> bool:
+def _is_changed(key: str, value: str, *, multirun: bool) -> bool:
     """Return whether Hydra refuses a value without quotes, or removes spaces or backslashes."""
     try:
         override = OverridesParser.create().parse_override(f"{key}={value}")
     except HydraException:
         return True
-    parsed = None if override.is_sweep_override() else override.value()
+    if override.is_sweep_override():  # such as a,b
+        return not multirun
+    parsed = override.value()
     return isinstance(parsed, str) and parsed != value and value[0] not in "'\""

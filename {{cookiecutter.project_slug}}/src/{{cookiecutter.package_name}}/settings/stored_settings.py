@@ -1,6 +1,5 @@
 """The settings that a run or a checkpoint has stored: update them, and override some of them."""
 
-import copy
 import json
 import logging
 from collections.abc import Mapping, Sequence
@@ -39,41 +38,36 @@ def completed(tree: Mapping[str, Any], model: type[BaseModel], *, source: object
     """Convert settings that an earlier version of this project has stored to the current form.
 
     A setting that the tree lacks gets its value in ``FORMER_VALUES`` or the current default; a
-    setting that no longer exists is left out. Both are logged, unless ``source`` is None, which is
-    the file that holds the tree.
+    setting that no longer exists is left out. Both are logged with the file ``source``, unless it
+    is None.
     """
-    complete = copy.deepcopy(dict(tree))
     # ~ if cookiecutter.task == "classification"
-    data, fractions = complete.get("data"), ("val_fraction", "test_fraction")
+    data, fractions = tree.get("data"), ("val_fraction", "test_fraction")
     if isinstance(data, dict) and all(isinstance(data.get(key), float) for key in fractions):
-        val, test = (data.pop(key) for key in fractions)  # split has superseded them
-        data["split"] = [1 - val - test, val, test]
+        rest = {key: value for key, value in data.items() if key not in fractions}
+        val, test = (data[key] for key in fractions)  # split has superseded them
+        tree = {**tree, "data": {**rest, "split": [1 - val - test, val, test]}}
     # ~ endif
-    errors = [
-        (location(details, complete), details["type"])
-        for details in validation_errors(complete, model)
-    ]
-    defaults = _defaults(tree) if errors else {}
+    errors = validation_errors(tree, model)
+    flat, defaults = flattened(tree), flattened(_defaults(tree)) if errors else {}
     added, removed = [], []
-    for path, kind in errors:
-        *parents, key = path.split(".")
-        group, default = _select(complete, parents), _select(defaults, parents)
-        if kind == "extra_forbidden":
-            group.pop(key, None)
+    for details in errors:
+        path, default = location(details, tree), _below(location(details, tree), defaults)
+        if details["type"] == "extra_forbidden":
+            flat = _without(path, flat)
             removed.append(path)
-        elif kind == "missing":
-            if key in default:
-                group[key] = default[key]
-                note = f"{default[key]}, as before" if path in FORMER_VALUES else "default"
-                added.append(f"{path} ({note})")
+        elif details["type"] == "missing":
+            flat |= default
+            note = f"{default.get(path)}, as before" if path in FORMER_VALUES else "default"
+            added += [f"{path} ({note})"] if default else []
         elif path.startswith("tracking"):  # of a tracker that no longer exists
-            complete["tracking"] = defaults["tracking"]
+            flat = _without("tracking", flat) | _below("tracking", defaults)
             removed.append(path)
     if added and source is not None:
         log.info("%s lacks settings, which are added: %s.", source, ", ".join(added))
     if removed and source is not None:
         log.info("%s has settings that no longer exist: %s.", source, ", ".join(removed))
-    return complete
+    return _nested(flat)
 
 
 def _defaults(tree: Mapping[str, Any]) -> dict[str, Any]:
@@ -91,11 +85,7 @@ def _defaults(tree: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def resumed_settings(run: Run, config: DictConfig, overrides: Sequence[str]) -> Settings:
-    """Return the settings of a run that is resumed, given the config of the command.
-
-    Raises:
-        UsageError: if the settings are wrong, do not fit the checkpoint or cannot be trusted.
-    """
+    """Return the settings of a run that is resumed, given the config of the command."""
     stored, composed = completed(run.settings, Settings, source=run.settings_file), resolved(config)
     overrides = without_presets(overrides, stored, composed)
     refer_to_split(stored["data"], [run.split], overrides)
@@ -152,10 +142,10 @@ def without_presets(
 
 
 def _check_trackers(stored: object, composed: object, run: Run) -> None:
-    """Check that stored trackers build no class and write to no folder that the user has not named.
+    """Refuse stored trackers whose class or folder the user has not named.
 
-    The classes and paths of this command and of ``configs/tracking`` are trusted. Other paths must
-    lead into the current folder or that of the run.
+    Those of this command and of ``configs/tracking`` are trusted, and so are paths in the current
+    folder and in that of the run.
     """
     files = (CONFIGS / "tracking").glob("*.yaml")
     trees = [composed, *(yaml.safe_load(path.read_text(encoding="utf-8")) for path in files)]
@@ -209,32 +199,33 @@ def overridden(
                 f"{name}=... changes many settings at once, but the stored settings are kept.\n"
                 "Name the single settings to change instead, such as data.image_size=320."
             )
-    tree: dict[str, Any] = copy.deepcopy({**composed, **stored})
-    flat = flattened(stored)
-    redacted = [path for path, value in flat.items() if REDACTED in str(value)]
-    for path in [*redacted, *names]:
-        _copy(path, composed, tree)
-    for path in {*keep} & flat.keys() - {*names}:
-        _copy(path, stored, tree)
+    kept, new = flattened(stored), flattened(composed)
+    flat = flattened({**composed, **stored})
+    redacted = [path for path, value in kept.items() if REDACTED in str(value)]
+    for name in [*redacted, *names]:
+        flat = _without(name, flat) | _below(name, new)
+    flat |= {path: kept[path] for path in keep if path in kept and path not in names}
+    return _nested(flat)
+
+
+def _below(name: str, flat: Mapping[str, object]) -> dict[str, object]:
+    """Return the setting with a dotted path, or those of the group, from flattened settings."""
+    return {path: value for path, value in flat.items() if f"{path}.".startswith(f"{name}.")}
+
+
+def _without(name: str, flat: Mapping[str, object]) -> dict[str, object]:
+    return {path: value for path, value in flat.items() if not f"{path}.".startswith(f"{name}.")}
+
+
+def _nested(flat: Mapping[str, object]) -> dict[str, Any]:
+    """Return flattened settings as a tree; a path in a setting of a later path replaces it."""
+    tree: dict[str, Any] = {}
+    for path, value in flat.items():
+        *parents, key = path.split(".")
+        group = tree
+        for parent in parents:
+            if not isinstance(group.get(parent), dict):
+                group[parent] = {}
+            group = group[parent]
+        group[key] = value
     return tree
-
-
-def _select(tree: Any, keys: Sequence[str]) -> dict[str, Any]:
-    """Return the group of settings that the keys lead to; an empty mapping if there is none."""
-    for key in keys:
-        tree = tree.get(key) if isinstance(tree, Mapping) else None
-    return tree if isinstance(tree, dict) else {}
-
-
-def _copy(path: str, source: Mapping[str, Any], target: dict[str, Any]) -> None:
-    """Copy the value at a dotted path; a value that the source lacks is deleted."""
-    *parents, key = path.split(".")
-    origin = _select(source, parents)
-    for parent in parents:
-        if not isinstance(target.get(parent), dict):
-            target[parent] = {}
-        target = target[parent]
-    if key in origin:
-        target[key] = copy.deepcopy(origin[key])
-    else:
-        target.pop(key, None)

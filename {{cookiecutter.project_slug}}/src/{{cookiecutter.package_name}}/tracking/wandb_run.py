@@ -108,11 +108,11 @@ def _opened(tracking: WandbSettings, settings: Settings, run: Run, job: str) -> 
         client.say("wandb is not installed: this run is not tracked. To track: uv sync")
         return None
     state = environment()
-    config = redacted(settings.model_dump(mode="json", exclude={"tracking"}))
+    config = settings.model_dump(mode="json", exclude={"tracking"})
     config["git"] = {"commit": state["git_commit"], "dirty": state["git_dirty"]}
     config["command"] = state["command"]
     keys = {"project", "entity", "name", "group", "job_type", "tags", "notes"}
-    described = redacted(tracking.model_dump(include=keys))
+    described = redacted({"tracking": tracking.model_dump(include=keys)})["tracking"]
     described["job_type"] = described["job_type"] or os.environ.get("WANDB_JOB_TYPE", job)
     described["tags"] = described["tags"] or None  # None: WANDB_TAGS
     if any(run.folder.glob("wandb/*run-*")):
