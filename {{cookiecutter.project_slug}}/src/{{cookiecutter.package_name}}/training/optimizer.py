@@ -64,5 +64,7 @@ def build_optimizer(
         progress = min(1.0, (step - warmup) / max(1, steps - warmup))
         return floor + (1 - floor) * (1 + math.cos(math.pi * progress)) / 2
 
-    schedule = {"scheduler": LambdaLR(optimizer, factor), "interval": "step"}
-    return {"optimizer": optimizer, "lr_scheduler": schedule}
+    return {
+        "optimizer": optimizer,
+        "lr_scheduler": {"scheduler": LambdaLR(optimizer, factor), "interval": "step"},
+    }
