@@ -43,13 +43,16 @@ def do_pending(run: Run) -> list[str]:
     A line is returned for each action that failed; these actions stay pending.
     """
     path, failed, problems = run.folder / PENDING, [], []
+    try:
+        # The settings do not tell where it is: it may have been resumed without tracking since.
+        files = sessions(run.folder / "wandb")
+        remote = Session(files[-1]).fetch_run() if files else None
+    except Exception as error:  # noqa: BLE001 - wandb raises many kinds
+        return [f"{path}: {reason(error)}"]
+    if remote is None:
+        return [f"{path}: the server has no run that {run.folder / 'wandb'} records"]
     for action in pending(run):
         try:
-            # The settings do not tell where it is: it may have been resumed without tracking since.
-            files = sessions(run.folder / "wandb")
-            remote = Session(files[-1]).fetch_run() if files else None
-            if remote is None:
-                raise ValueError(f"the server has no run that {run.folder / 'wandb'} records")
             _do(run, remote, **action)
         except Exception as error:  # noqa: BLE001 - wandb raises many kinds
             failed.append(action)
@@ -73,10 +76,11 @@ def _do(run: Run, remote: Any, action: str, artifact: str, **arguments: Any) -> 
 
         with resumed_run(remote, run.folder / "wandb") as resumed:
             log_data_later(run, resumed, arguments["version"])
-    elif arguments["digest"] not in {held.digest for held in remote.logged_artifacts()}:
-        with resumed_run(remote, run.folder / "wandb") as resumed:
-            log_again(resumed, run.folder, {"artifact": artifact, **arguments})
-        keep_latest(remote)
+    else:
+        if arguments["digest"] not in {held.digest for held in remote.logged_artifacts()}:
+            with resumed_run(remote, run.folder / "wandb") as resumed:
+                log_again(resumed, run.folder, {"artifact": artifact, **arguments})
+        keep_latest(remote)  # also if an earlier attempt was killed before
 
 
 @contextmanager

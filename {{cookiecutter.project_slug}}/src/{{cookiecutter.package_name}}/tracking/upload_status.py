@@ -83,7 +83,8 @@ class Session:
         stale = self.is_newest and any(
             held.get(key) != value for key, value in self.config.items() if isinstance(value, str)
         )
-        names = {item["path"] for record in self.recorded("files") for item in record["files"]}
+        records = self.recorded("files")
+        names = {item["path"] for record in records for item in record.get("files", [])}
         files = {name for name in names if (self.file.parent / "files" / name).is_file()}
         return {
             "rows": self.rows.keys() - (times_of_rows(run) if self.rows else set()),
