@@ -12,7 +12,7 @@ from ..run.atomic_files import write_json
 from ..run.folder import Run
 from .client import package, public_api, reason
 from .registry import link
-from .upload_status import Session, sessions
+from .upload_status import Session, is_file_in, sessions
 
 PENDING = "wandb-pending.json"  # in a run folder: the actions
 TABLE = ".table.json"  # how the name of a table's file ends
@@ -163,18 +163,19 @@ def log_again(resumed: Any, folder: Path, stored: Mapping[str, Any]) -> None:
 def _restored_table(files: Mapping[str, Path], copies: Path) -> Any:
     """Return the ``wandb.Table`` in the files of an artifact; they are copied into a folder."""
     wandb = package()
-    for path, file in files.items():  # W&B takes the format of an image from its suffix
-        (copies / path).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(file, copies / path)
+    paths: dict[str, str] = {}
+    for number, (path, file) in enumerate(files.items()):
+        # W&B takes the format of an image from its suffix. The other parts may be a stranger's.
+        paths[path] = str(shutil.copyfile(file, copies / f"{number}{Path(path).suffix}"))
 
     def read(path: str) -> Any:
-        return json.loads((copies / path).read_text(encoding="utf-8"))
+        return json.loads(Path(paths[path]).read_text(encoding="utf-8"))
 
     def cell(value: Any) -> Any:
         if not isinstance(value, dict) or value.get("_type") != "image-file":
             return value
         # ~ if cookiecutter.task == "classification"
-        return wandb.Image(str(copies / value["path"]), caption=value.get("caption"))
+        return wandb.Image(paths[value["path"]], caption=value.get("caption"))
 
     # ~ else
         classes = read(value["classes"]["path"])["class_set"] if "classes" in value else []
@@ -185,13 +186,13 @@ def _restored_table(files: Mapping[str, Path], copies: Path) -> Any:
         over = {key: {"box_data": boxes, "class_labels": labels} for key, boxes in drawn}
         # ~ elif cookiecutter.task == "segmentation"
         over = {
-            key: {"path": str(copies / mask["path"]), "class_labels": labels}
+            key: {"path": paths[mask["path"]], "class_labels": labels}
             for key, mask in value.get("masks", {}).items()
         }
         # ~ endif
         # ~ if cookiecutter.task != "classification"
         return wandb.Image(
-            str(copies / value["path"]),
+            paths[value["path"]],
             caption=value.get("caption"),
             classes=wandb.Classes(classes) if classes else None,
             # ~ if cookiecutter.task == "detection"
@@ -214,8 +215,3 @@ def keep_latest(remote: Any) -> None:
     if models and "latest" not in models[-1].aliases:
         models[-1].aliases.append("latest")
         models[-1].save()
-
-
-def is_file_in(folder: Path, path: Path) -> bool:
-    """Return whether a path is a file below a folder, also after links are followed."""
-    return path.is_file() and path.resolve().is_relative_to(folder.resolve())
