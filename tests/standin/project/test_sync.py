@@ -428,24 +428,15 @@ def test_a_link_that_the_server_refuses_is_made_later(server, tracked, workplace
     assert server.links[0].artifact.collection == f"model-{run.name}"
 
 
-def test_a_version_whose_checkpoint_is_not_among_the_best_any_more_is_left_out(server, tracked, workplace, capsys):
-    run = tracked("trainer.max_epochs=1")
-    action = {"action": "log", "kind": "model", "artifact": f"model-{run.name}", "aliases": [], "facts": {}}
-    pending.postpone(Run(run), action | {"files": {"epoch=7.ckpt": "checkpoints/epoch=7.ckpt"}, "digest": "0"})
-    assert sync.sync(workplace / "runs") == []
-    assert "epoch=7.ckpt is not in the run folder" in capsys.readouterr().out
-    assert len([artifact for artifact in server.artifacts if artifact.type == "model"]) == 1
-
-
 def killed(*_, **__):
     raise SystemExit(137)
 
 
-def test_weights_that_have_changed_are_left_out_and_the_aliases_stay_with_the_newest(
+def test_weights_that_are_gone_or_have_changed_are_left_out_and_the_aliases_stay_with_the_newest(
     server, tracked, workplace, capsys, monkeypatch
 ):
     run = tracked("trainer.max_epochs=1", "tracking.log_model=none")
-    files = [run / "checkpoints" / f"{name}.ckpt" for name in ("epoch=7", "epoch=8", "replaced")]
+    files = [run / "checkpoints" / f"{name}.ckpt" for name in ("epoch=7", "epoch=8", "replaced", "gone")]
 
     def waiting(path, epoch):
         """As if the server had not received this checkpoint."""
@@ -460,13 +451,17 @@ def test_weights_that_have_changed_are_left_out_and_the_aliases_stay_with_the_ne
     assert sync.sync(workplace / "runs") == []  # the newer one has arrived
     waiting(files[2], 6)
     waiting(files[0], 7)
+    waiting(files[3], 5)
     files[2].write_bytes(b"of another epoch")
+    files[3].unlink()  # it is not among the best any more
     with monkeypatch.context() as patched:
         patched.setattr(wandb.Artifact, "save", killed)  # before the alias latest is given back
         with pytest.raises(SystemExit):
             sync.sync(workplace / "runs")
     assert sync.sync(workplace / "runs") == []
-    assert f"replaced.ckpt has changed since: this version of model-{run.name}" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert f"replaced.ckpt has changed since: this version of model-{run.name}" in printed
+    assert "gone.ckpt is not in the run folder" in printed
     models = [artifact for artifact in server.artifacts if artifact.type == "model"]
     assert sorted(model.metadata["epoch"] for model in models) == [7, 8]
     assert {model.metadata["epoch"]: set(model.aliases) for model in models} == {7: set(), 8: {"best", "latest"}}

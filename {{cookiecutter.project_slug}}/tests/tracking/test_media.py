@@ -46,21 +46,6 @@ def test_an_animation_of_photographs_is_small(tmp_path):
     assert path.stat().st_size < 5e6
 
 
-def test_the_unchanged_parts_of_an_animation_are_stored_once(tmp_path):
-    torch.manual_seed(0)
-    photo = Image.fromarray((255 * torch.rand(300, 400, 3)).byte().numpy())
-    sheets = [tmp_path / f"{index}.png" for index in range(20)]
-    for index, sheet in enumerate(sheets):
-        photo.paste("white", (8 * index, 0, 8 * index + 8, 8))  # the change of an epoch
-        photo.save(sheet)
-    path, single = tmp_path / "animation.webp", tmp_path / "single.webp"
-    images.write_animation(sheets, path, 512)
-    photo.save(single, method=0)
-    with Image.open(path) as frames:
-        assert frames.n_frames == 20
-    assert path.stat().st_size < 1.2 * single.stat().st_size
-
-
 def test_sheets_of_different_heights_are_frames_of_one_size(tmp_path):
     sheets = [tmp_path / f"{height}.png" for height in (40, 60, 50)]
     for sheet in sheets:

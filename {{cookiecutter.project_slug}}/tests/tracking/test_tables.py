@@ -121,10 +121,12 @@ def test_the_confusion_matrix_is_a_chart_of_counts(recorded):
 def test_a_confusion_matrix_of_many_classes_says_what_it_leaves_out():
     names = [f"class {number}" for number in range(101)]
     with_package = SimpleNamespace(wandb=wandb)
-    chart = confusion_matrix(with_package, np.eye(101, dtype=int), names)
+    counts = SimpleNamespace(confusion=np.eye(101, dtype=int), confusion_names=names)
+    chart = confusion_matrix(with_package, counts)
     assert "the first 100 of 101 classes" in chart.spec.string_fields["title"]
     assert len(chart.table.data) == 100**2
-    whole = confusion_matrix(with_package, np.eye(2, dtype=int), names[:2])
+    counts.confusion_names = names[:2]
+    whole = confusion_matrix(with_package, counts)
     assert whole.spec.string_fields["title"] == "Confusion matrix"
 
 

@@ -12,7 +12,7 @@ from ..run.atomic_files import write_json
 from ..run.folder import Run
 from .client import package, public_api, reason
 from .registry import link
-from .upload_status import Session, sessions
+from .upload_status import Session, is_file_in, sessions
 
 PENDING = "wandb-pending.json"  # in a run folder: the actions
 TABLE = ".table.json"  # how the name of a table's file ends
@@ -43,13 +43,16 @@ def do_pending(run: Run) -> list[str]:
     A line is returned for each action that failed; these actions stay pending.
     """
     path, failed, problems = run.folder / PENDING, [], []
+    try:
+        # The settings do not tell where it is: it may have been resumed without tracking since.
+        files = sessions(run.folder / "wandb")
+        remote = Session(files[-1]).fetch_run() if files else None
+    except Exception as error:  # noqa: BLE001 - wandb raises many kinds
+        return [f"{path}: {reason(error)}"]
+    if remote is None:
+        return [f"{path}: the server has no run that {run.folder / 'wandb'} records"]
     for action in pending(run):
         try:
-            # The settings do not tell where it is: it may have been resumed without tracking since.
-            files = sessions(run.folder / "wandb")
-            remote = Session(files[-1]).fetch_run() if files else None
-            if remote is None:
-                raise ValueError(f"the server has no run that {run.folder / 'wandb'} records")
             _do(run, remote, **action)
         except Exception as error:  # noqa: BLE001 - wandb raises many kinds
             failed.append(action)
@@ -73,10 +76,11 @@ def _do(run: Run, remote: Any, action: str, artifact: str, **arguments: Any) -> 
 
         with resumed_run(remote, run.folder / "wandb") as resumed:
             log_data_later(run, resumed, arguments["version"])
-    elif arguments["digest"] not in {held.digest for held in remote.logged_artifacts()}:
-        with resumed_run(remote, run.folder / "wandb") as resumed:
-            log_again(resumed, run.folder, {"artifact": artifact, **arguments})
-        keep_latest(remote)
+    else:
+        if arguments["digest"] not in {held.digest for held in remote.logged_artifacts()}:
+            with resumed_run(remote, run.folder / "wandb") as resumed:
+                log_again(resumed, run.folder, {"artifact": artifact, **arguments})
+        keep_latest(remote)  # also if an earlier attempt was killed before
 
 
 @contextmanager
@@ -159,18 +163,19 @@ def log_again(resumed: Any, folder: Path, stored: Mapping[str, Any]) -> None:
 def _restored_table(files: Mapping[str, Path], copies: Path) -> Any:
     """Return the ``wandb.Table`` in the files of an artifact; they are copied into a folder."""
     wandb = package()
-    for path, file in files.items():  # W&B takes the format of an image from its suffix
-        (copies / path).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(file, copies / path)
+    paths: dict[str, str] = {}
+    for number, (path, file) in enumerate(files.items()):
+        # W&B takes the format of an image from its suffix. The other parts may be a stranger's.
+        paths[path] = str(shutil.copyfile(file, copies / f"{number}{Path(path).suffix}"))
 
     def read(path: str) -> Any:
-        return json.loads((copies / path).read_text(encoding="utf-8"))
+        return json.loads(Path(paths[path]).read_text(encoding="utf-8"))
 
     def cell(value: Any) -> Any:
         if not isinstance(value, dict) or value.get("_type") != "image-file":
             return value
         # ~ if cookiecutter.task == "classification"
-        return wandb.Image(str(copies / value["path"]), caption=value.get("caption"))
+        return wandb.Image(paths[value["path"]], caption=value.get("caption"))
 
     # ~ else
         classes = read(value["classes"]["path"])["class_set"] if "classes" in value else []
@@ -181,13 +186,13 @@ def _restored_table(files: Mapping[str, Path], copies: Path) -> Any:
         over = {key: {"box_data": boxes, "class_labels": labels} for key, boxes in drawn}
         # ~ elif cookiecutter.task == "segmentation"
         over = {
-            key: {"path": str(copies / mask["path"]), "class_labels": labels}
+            key: {"path": paths[mask["path"]], "class_labels": labels}
             for key, mask in value.get("masks", {}).items()
         }
         # ~ endif
         # ~ if cookiecutter.task != "classification"
         return wandb.Image(
-            str(copies / value["path"]),
+            paths[value["path"]],
             caption=value.get("caption"),
             classes=wandb.Classes(classes) if classes else None,
             # ~ if cookiecutter.task == "detection"
@@ -210,8 +215,3 @@ def keep_latest(remote: Any) -> None:
     if models and "latest" not in models[-1].aliases:
         models[-1].aliases.append("latest")
         models[-1].save()
-
-
-def is_file_in(folder: Path, path: Path) -> bool:
-    """Return whether a path is a file below a folder, also after links are followed."""
-    return path.is_file() and path.resolve().is_relative_to(folder.resolve())

@@ -17,8 +17,15 @@ from typing import Any
 from ..run.folder import Run
 from ..run.signals import Interrupted, interruptible
 from .client import installed, reason, wandb_command
-from .pending import PENDING, as_stored, do_pending, is_file_in, keep_latest, log_again, resumed_run
-from .upload_status import COMPLETE, Session, missing_on_server, sessions, times_of_rows
+from .pending import PENDING, as_stored, do_pending, keep_latest, log_again, resumed_run
+from .upload_status import (
+    COMPLETE,
+    Session,
+    is_file_in,
+    missing_on_server,
+    sessions,
+    times_of_rows,
+)
 
 RECENT_SECONDS = 60  # a file changed since then, without an exit record, is a running run
 

@@ -102,9 +102,7 @@ class EvaluationTables(Callback):
             by_class = [list(row) for row in zip(*scores.values(), strict=True)]
             values: dict[str, Any] = {
                 "precision_recall": precision_recall(logger, counts),
-                "confusion_matrix": confusion_matrix(
-                    logger, counts.confusion, counts.confusion_names
-                ),
+                "confusion_matrix": confusion_matrix(logger, counts),
                 "by_class": logger.wandb.Table(columns=[*scores], data=by_class),
             }
             if self.rows:  # the images of a training run have the name "val/predictions"
@@ -148,17 +146,18 @@ def precision_recall(logger: RunLogger, counts: ScoreCounts) -> Any:
     return logger.wandb.plot.line_series(recall, precision, counts.classes, title, "recall")
 
 
-def confusion_matrix(logger: RunLogger, matrix: np.ndarray, names: Sequence[str]) -> Any:
-    """Return a chart of the counts [targets, predictions], at most of ``MAX_CLASSES`` classes.
+def confusion_matrix(logger: RunLogger, counts: ScoreCounts) -> Any:
+    """Return a chart of the confusion matrix, at most of ``MAX_CLASSES`` classes.
 
     ``wandb.plot.confusion_matrix`` takes the label of each sample instead of counts.
     """
-    shown, title = names[:MAX_CLASSES], "Confusion matrix"
+    names, title = counts.confusion_names, "Confusion matrix"
+    shown = names[:MAX_CLASSES]
     if len(shown) < len(names):
         title += f" of the first {len(shown)} of {len(names)} classes"
     columns = ["Actual", "Predicted", "nPredictions"]
     cells = [
-        [target, prediction, int(matrix[row, column])]
+        [target, prediction, int(counts.confusion[row, column])]
         for row, target in enumerate(shown)
         for column, prediction in enumerate(shown)
     ]

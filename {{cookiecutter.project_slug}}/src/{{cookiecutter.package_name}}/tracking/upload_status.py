@@ -83,8 +83,10 @@ class Session:
         stale = self.is_newest and any(
             held.get(key) != value for key, value in self.config.items() if isinstance(value, str)
         )
-        names = {item["path"] for record in self.recorded("files") for item in record["files"]}
-        files = {name for name in names if (self.file.parent / "files" / name).is_file()}
+        records = self.recorded("files")
+        names = {item["path"] for record in records for item in record.get("files", [])}
+        folder = self.file.parent / "files"
+        files = {name for name in names if is_file_in(folder, folder / name)}
         return {
             "rows": self.rows.keys() - (times_of_rows(run) if self.rows else set()),
             "config values": {
@@ -119,6 +121,11 @@ class Session:
 def times_of_rows(run: Any) -> set[float]:
     """Return the times of the rows that the server holds of a run."""
     return {round(row["_timestamp"], 6) for row in run.scan_history(keys=["_timestamp"])}
+
+
+def is_file_in(folder: Path, path: Path) -> bool:
+    """Return whether a path is a file below a folder, also after links are followed."""
+    return path.is_file() and path.resolve().is_relative_to(folder.resolve())
 
 
 def missing_on_server(file: Path, digests: Collection[str] = ()) -> str | None:

@@ -218,7 +218,12 @@ def _finish(logger: RunLogger, code: int) -> str | None:
         return f"no answer for {logger.tracking.finish_timeout:g} s"
     # ~ if cookiecutter.scope == "complete"
     digests = [action["digest"] for action in logger.artifacts]
-    return missing_on_server(next(folder.glob("*.wandb")), digests)
+    problem = missing_on_server(next(folder.glob("*.wandb")), digests)
+    for action in logger.artifacts if problem is None else []:
+        if action.get("kind") == "run_table":  # the copies of its images are not needed any more
+            for file in action["files"].values():
+                (logger.run.folder / file).unlink(missing_ok=True)
+    return problem
 
 
     # ~ else
