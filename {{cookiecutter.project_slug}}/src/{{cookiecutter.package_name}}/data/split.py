@@ -109,8 +109,8 @@ def without_excluded(
             raise UsageError(f"data.exclude={settings.exclude} lists all images of {split}.")
         remaining[split] = chosen
     if unknown:
-        images = number_of(len(unknown), "images")
-        reading.note(f"{settings.exclude} lists {images} not in the data, such as {min(unknown)}.")
+        count = number_of(len(unknown), "images")
+        reading.note(f"{settings.exclude} lists {count} not in the data, such as {min(unknown)}.")
     return remaining
 
 

@@ -90,7 +90,7 @@ def check_data(datasets: Datasets, *, progress: bool) -> DataReport:
     """
     report = DataReport()
     known: dict[bytes, tuple[str, str, bytes]] = {}  # split, path and annotations by pixels
-    same = np.array_equal(datasets.test.paths, datasets.val.paths)  # type: ignore[attr-defined]
+    same = np.array_equal(datasets.test.paths, datasets.val.paths)
     for split in ("train", "val") if same else ("train", "val", "test"):
         dataset: Any = getattr(datasets, split)
         dataset.transform = identity

@@ -74,7 +74,7 @@ def weights_tensor(settings: Settings) -> Tensor | None:
 def _count(datasets: Datasets) -> np.ndarray:
     """Count the pixels of each class in masks of the training split, int64 array [classes]."""
     counts = np.zeros(len(datasets.classes), dtype=np.int64)
-    images = datasets.train.images  # type: ignore[attr-defined]
+    images = datasets.train.images
     total = len(datasets.train)
     chosen = np.linspace(0, total - 1, min(MAX_COUNTED, total)).astype(int)
     for index in track(chosen, description="Counting pixels", transient=True):
