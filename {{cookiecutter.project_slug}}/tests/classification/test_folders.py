@@ -110,13 +110,6 @@ def split(root):
     shutil.rmtree(root / "red")
 
 
-def test_existing_splits_are_taken_as_they_are(own_data):
-    split(own_data)
-    datasets = build_datasets(folder(own_data))
-    assert all(str(own_data / "val") in path for path in paths(datasets.val))
-    assert len(datasets.train) == 20
-
-
 def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(UsageError, match="nowhere: there is no such folder"):
         build_datasets(folder(tmp_path / "nowhere"))

@@ -118,8 +118,7 @@ def without_excluded(
 def record_split(settings: Settings, datasets: Datasets, run: Run) -> Settings:
     """Write ``split.csv`` into the run folder, unless the data have splits of their own.
 
-    The file has the path below ``data.root`` and the split of each image. The returned settings
-    name it as ``data.split_file``, so that checkpoints refer to it.
+    The returned settings name it as ``data.split_file``, so that checkpoints refer to it.
     """
     data = settings.data
     if not datasets.reading.new_splits or not isinstance(data, OwnFolder):
@@ -208,8 +207,7 @@ def _cut(groups: list[list[int]], shares: Mapping[str, float], parts: dict[str, 
     for position, (split, share) in enumerate(shares.items()):
         missing = max(1, round(share * total))
         limit = len(groups) - (len(shares) - position)  # leaves a group for each later split
-        chosen: list[list[int]] = []
-        rest: list[list[int]] = []
+        chosen, rest = list[list[int]](), list[list[int]]()
         for group in groups:
             if len(group) < 2 * missing and len(chosen) < limit:  # comes closer to the share
                 chosen.append(group)

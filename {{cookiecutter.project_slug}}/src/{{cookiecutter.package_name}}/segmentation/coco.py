@@ -44,9 +44,6 @@ class CocoMasks:
         self.ends = np.cumsum([len(content) for content in packed])
         self.packed = np.frombuffer(b"".join(packed), dtype=np.uint8)
 
-    def __len__(self) -> int:
-        return len(self.ends)
-
     def source(self, index: int) -> tuple[list[str], Any]:
         """Return no file, and what ``_plain`` returns of an image."""
         start = int(self.ends[index - 1]) if index else 0

@@ -204,15 +204,14 @@ def _read_mask_files(
 ) -> tuple[list[str], ImagesAndMasks]:
     pairs = find_pairs(root, reading)
     splits = with_splits(pairs, settings, reading, path=lambda pair: pair[0], labels=lambda _: ())
-    names = read_classes(root / "classes.txt")
-    classes = with_greys(names, splits, reading)
-    reading.note_similar(names.names)
-    for split, part in splits.items():
-        reading.images[split] = len(part)
+    classes = read_classes(root / "classes.txt")
+    by_split = with_greys(classes, splits, reading)
+    reading.note_similar(classes.names)
+    reading.images.update({split: len(part) for split, part in splits.items()})
     used = chain.from_iterable(chain(*pairs.values()))
     reading.add_unused_images(root, used, "without a mask, or a mask without an image")
-    return names.names, {
-        split: ([image for image, _ in part], MaskFiles(part, classes[split]))
+    return classes.names, {
+        split: ([image for image, _ in part], MaskFiles(part, by_split[split]))
         for split, part in splits.items()
     }
 
