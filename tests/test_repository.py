@@ -154,3 +154,9 @@ def test_what_is_copied_unrendered_has_nothing_to_render() -> None:
         for name in copied:
             text = (project / name).read_text(encoding="utf-8")
             assert not [mark for mark in syntax if mark in text], name
+
+
+def test_no_test_of_a_project_lists_the_settings_of_a_group() -> None:
+    # It would break when an owner adds a setting: tests change values of ``composed()``.
+    for path in (ROOT / "{{cookiecutter.project_slug}}" / "tests").rglob("*.py"):
+        assert not re.search(r"\b[A-Z]\w*Settings\((?!\*\*)", path.read_text(encoding="utf-8")), path

@@ -85,6 +85,13 @@ def test_a_signal_ends_the_command_where_its_exception_would_be_lost(where, monk
             time.sleep(10)
 
 
+def test_a_signal_in_the_last_import_of_a_block_ends_the_command(monkeypatch, tmp_path):
+    (tmp_path / "last.py").write_text("import signal\nsignal.raise_signal(signal.SIGTERM)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(Interrupted), interruptible():
+        import_module("last")
+
+
 def test_a_lock_names_its_holder_and_ends_with_it(run):
     holder = subprocess.Popen([sys.executable, "-c", HOLD, str(run.folder)], stdout=subprocess.PIPE)
     assert holder.stdout.readline() == b"held\n"

@@ -49,6 +49,8 @@ def interruptible() -> Iterator[None]:
     earlier_hook, sys.unraisablehook = sys.unraisablehook, ignore
     try:
         yield
+        if receiver.waiting is not None:  # the block has ended with an import
+            raise Interrupted(receiver.waiting)
     except Interrupted:
         # Python ends other threads at exit; another Ctrl-C shall not cause a traceback there.
         earlier[signal.SIGINT] = signal.SIG_DFL
@@ -66,6 +68,7 @@ class _Receiver:
     def __init__(self) -> None:
         self.main_process = os.getpid()
         self.received = False
+        self.waiting: int | None = None  # a signal that has arrived in an import
         self.ended = False  # whether the block has ended
 
     def receive(self, signum: int, frame: FrameType | None) -> None:
@@ -77,10 +80,10 @@ class _Receiver:
                 os._exit(128 + signum)
             return
         self.received = True
-        if _is_import(frame):
-            self._send_later(signum)
-        else:
+        self.waiting = signum if _is_import(frame) else None
+        if self.waiting is None:
             raise self._interrupted(signum)
+        self._send_later(signum)
 
     def _interrupted(self, signum: int) -> Interrupted:
         # A variable of ``receive`` would be kept by the traceback, and so never be finalised.

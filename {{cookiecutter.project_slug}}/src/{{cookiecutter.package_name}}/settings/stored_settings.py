@@ -52,7 +52,8 @@ def completed(tree: Mapping[str, Any], model: type[BaseModel], *, source: object
     flat, defaults = flattened(tree), flattened(_defaults(tree)) if errors else {}
     added, removed = [], []
     for details in errors:
-        path, default = location(details, tree), _below(location(details, tree), defaults)
+        path = location(details, tree)
+        default = _below(path, defaults)
         if details["type"] == "extra_forbidden":
             flat = _without(path, flat)
             removed.append(path)
