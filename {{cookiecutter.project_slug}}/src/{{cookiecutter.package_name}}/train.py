@@ -30,8 +30,8 @@ from .run.folder import Run
 from .run.rank import is_first
 from .settings.schema import Settings
 from .task import METRICS, TaskModule, build_datasets
-from .training.callbacks.clipping_and_loss import EpochLog
 from .training.callbacks.curves import TrainingCurves
+from .training.callbacks.each_step import EpochLog
 # ~ if cookiecutter.scope == "complete"
 from .training.callbacks.epoch_position import EpochPosition
 from .training.callbacks.performance import Performance
