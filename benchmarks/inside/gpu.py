@@ -24,7 +24,7 @@ from shape_sorter.data.datamodule import MAX_WORKERS, DataModule, usable_cpus
 from shape_sorter.diagnostics import bench
 from shape_sorter.run.folder import Run
 from shape_sorter.inference.load_model import build_datasets
-from shape_sorter.training.callbacks.clipping_and_loss import FiniteLoss
+from shape_sorter.training.callbacks.each_step import FiniteLoss
 from training import DEVICE, in_turns
 from turns import wait
 

@@ -36,9 +36,7 @@ from {{ cookiecutter.package_name }}.segmentation.module import (
 from {{ cookiecutter.package_name }}.settings import hydra_launch
 from {{ cookiecutter.package_name }}.settings.check_settings import check
 from {{ cookiecutter.package_name }}.settings.schema import MONITOR, Settings
-from {{ cookiecutter.package_name }}.training.callbacks.clipping_and_loss import (
-    GradientClipping,
-)
+from {{ cookiecutter.package_name }}.training.callbacks.each_step import GradientClipping
 from {{ cookiecutter.package_name }}.training.callbacks.progress import ProgressBar
 
 from small import SHAPES, SMALL, composed

@@ -38,7 +38,7 @@ from {{ cookiecutter.package_name }}.settings.check_settings import check
 from {{ cookiecutter.package_name }}.settings.schema import MONITOR, Settings
 from {{ cookiecutter.package_name }}.training import trainer as trainer_module
 # ~ if cookiecutter.scope == "complete"
-from {{ cookiecutter.package_name }}.training.callbacks.clipping_and_loss import EpochLog
+from {{ cookiecutter.package_name }}.training.callbacks.each_step import EpochLog
 # ~ endif
 from {{ cookiecutter.package_name }}.training.trainer import build_trainer, step_callbacks
 

@@ -24,7 +24,7 @@ from {{ cookiecutter.package_name }}.segmentation.dataset import build_datasets
 from {{ cookiecutter.package_name }}.settings import hydra_launch
 from {{ cookiecutter.package_name }}.settings.check_settings import check
 from {{ cookiecutter.package_name }}.settings.schema import METRICS, MONITOR, Settings
-from {{ cookiecutter.package_name }}.training.callbacks.clipping_and_loss import FiniteLoss
+from {{ cookiecutter.package_name }}.training.callbacks.each_step import FiniteLoss
 
 from small import OWN, SMALL, composed, write_unsplit_data
 

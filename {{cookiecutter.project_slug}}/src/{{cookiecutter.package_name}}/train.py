@@ -46,8 +46,8 @@ from .segmentation.predicted_masks import without_padding
 # ~ endif
 from .settings.data import ShapesSettings
 from .settings.schema import METRICS, Settings
-from .training.callbacks.clipping_and_loss import EpochLog
 from .training.callbacks.curves import TrainingCurves
+from .training.callbacks.each_step import EpochLog
 # ~ if cookiecutter.scope == "complete"
 from .training.callbacks.epoch_position import EpochPosition
 from .training.callbacks.performance import Performance

@@ -29,7 +29,7 @@ from ..run.processes import check_processes
 # ~ endif
 from ..settings.schema import Settings, model_name
 from ..settings.trainer import TrainerSettings
-from .callbacks.clipping_and_loss import FiniteLoss, GradientClipping
+from .callbacks.each_step import FiniteLoss, GradientClipping
 from .callbacks.ema import WeightAverage
 # ~ if cookiecutter.scope == "complete"
 from .callbacks.prefetch import PrefetchNextEpoch
