@@ -37,7 +37,7 @@ from .images import ValidationImages, log_drawn_predictions
 from .lineage import DataLineage, log_checkpoint_source, log_predictions
 from .logger import SWEEP, RunLogger
 from .network_plots import EmbeddingCloud, Histograms
-from .pending import postpone
+from .pending import pending, postpone
 from .settings import WandbSettings
 from .tables import EvaluationTables
 from .upload_status import missing_on_server
@@ -219,10 +219,10 @@ def _finish(logger: RunLogger, code: int) -> str | None:
     # ~ if cookiecutter.scope == "complete"
     digests = [action["digest"] for action in logger.artifacts]
     problem = missing_on_server(next(folder.glob("*.wandb")), digests)
-    for action in logger.artifacts if problem is None else []:
-        if action.get("kind") == "run_table":  # the copies of its images are not needed any more
-            for file in action["files"].values():
-                (logger.run.folder / file).unlink(missing_ok=True)
+    needed = pending(logger.run) or any(folder.parent.glob("offline-*"))  # for a later upload
+    if problem is None and not needed:
+        # Copies of the files in artifacts, such as the model and the images of tables.
+        shutil.rmtree(folder.parent / "data" / "artifacts", ignore_errors=True)
     return problem
 
 
