@@ -175,7 +175,7 @@ def check_pixels(images: list[CocoImage]) -> None:
     contents = [item.content for image in images for item in image.objects]
     # ~ if cookiecutter.task == "detection"
     boxes = (content["bbox"] for content in contents)
-    relative = all(max(x + width, y + height) <= 1 for x, y, width, height in boxes)
+    relative = all(max(x + width, y + height) < 1.01 for x, y, width, height in boxes)
     # ~ else
     relative = all(_is_relative(content["segmentation"]) for content in contents)
     # ~ endif

@@ -146,7 +146,8 @@ def _find_entries(file: Path, content: dict[str, Any], base: Path) -> dict[str, 
     named: dict[str, list[str]] = {}
     for split, words in SPLIT_NAMES.items():
         for word in words:
-            names = [name.replace("\\", "/") for name in _texts(content.get(word))]
+            texts = _texts(content.get(word))
+            names = [*dict.fromkeys(text.replace("\\", "/") for text in texts)]
             if names and named.setdefault(split, names) != names:
                 raise UsageError(
                     f"{file} names other images for {split} as {word}: {content[word]}.\n"
