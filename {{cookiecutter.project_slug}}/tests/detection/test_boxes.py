@@ -161,15 +161,25 @@ def test_a_box_may_be_written_as_texts(tmp_path):
     assert spoiled(tmp_path / "texts", bbox=bbox).boxes.tolist() == expected.tolist()
 
 
-def test_boxes_that_are_two_corners_are_noted(tmp_path):
-    def change(_, content):
-        for entry in content["annotations"]:
-            x, y, width, height = entry["bbox"]
-            entry["bbox"] = [x + 20, y, x + 20 + width, y + height]
+def test_boxes_that_are_two_corners_are_refused_by_their_areas_and_else_noted(tmp_path):
+    def write(**changes):
+        def change(_, content):
+            for entry in content["annotations"]:
+                entry.update(changes)
 
-    write_coco(tmp_path, change)
-    notes = build_datasets(folder(tmp_path)).reading.notes
-    assert any("cut off: 10 of 10" in note and "not a second corner" in note for note in notes)
+        write_coco(tmp_path / str(changes), change)
+        notes = build_datasets(folder(tmp_path / str(changes))).reading.notes
+        return [note for note in notes if " may be " in note]
+
+    message = r"of train may be two corners, such as \[4.0, 6.0, 24.0, 22.0\], whose area is given as 320"
+    with pytest.raises(UsageError, match=message):
+        write(bbox=[4, 6, 24, 22], area=320)
+    assert write(bbox=[4, 6, 24, 22], area=24 * 22) == []
+    assert write(bbox=[4, 6, 3, 22], area=None) == []
+    notes = write(bbox=[4, 6, 24, 22], area=None)
+    assert [note.partition(" may be ")[0].rpartition("/")[2] for note in notes] == [
+        f"{split}.json: each box of {split}" for split in ("train", "val", "test")
+    ]
 
 
 def test_a_crowd_is_a_target_of_validation_but_not_of_training(tmp_path):

@@ -89,6 +89,15 @@ def test_polygons_that_may_be_boxes_with_further_numbers_are_noted(root, polygon
     assert [note.startswith(expected) for note in notes] == [True] * bool(numbers)
 
 
+def test_boxes_that_look_like_corners_are_noted(root):
+    corners = [f"0 0.4{digit} 0.4 0.6{digit} 0.7\n" for digit in range(10)]
+    for split in ("train", "val"):
+        (root / "labels" / split / "0.txt").write_text("".join(corners))
+    (root / "labels" / "val" / "1.txt").write_text("0 0.5 0.5 0.2 0.4\n")
+    notes = [note for note in datasets(root).reading.notes if "may be two corners" in note]
+    assert [note.partition(" may ")[0] for note in notes] == ["Each box of train"]
+
+
 def test_a_cut_box_is_noted(root):
     (root / "labels" / "train" / "1.txt").write_text("1 0.95 0.5 0.2 0.4\n")
     notes = datasets(root).reading.notes

@@ -17,6 +17,7 @@ from ..data.resize import WHOLE, Placement, place
 from ..settings.detection import DataSettings
 
 BEYOND = "the box is beyond the border"  # marks the faults that ``note_cut_boxes`` counts
+MANY = 10  # boxes; if fewer look like two corners, this may be by chance
 SLACK = 0.005  # a box may exceed the image by this fraction of its side, because of rounding
 # The smallest fraction of a box that must remain where a crop, a tile or a mosaic cuts it off.
 # Objects of which less remains are not trained on, and detecting them is not a mistake.

@@ -12,9 +12,10 @@ from torchvision.ops import box_convert
 
 from ..data.coco import CocoImage, CocoObject, read_coco
 from ..data.reading_summary import Reading
+from ..errors import UsageError
 from ..run.atomic_files import write_json
 from ..settings.data import DataFolder
-from .boxes import AnnotatedImage, AnnotatedObject, Prediction, annotate
+from .boxes import MANY, AnnotatedImage, AnnotatedObject, Prediction, annotate
 
 
 def read_boxes(
@@ -22,6 +23,8 @@ def read_boxes(
 ) -> tuple[list[str], dict[str, list[AnnotatedImage]]]:
     """Read the class names of COCO data, and the annotated images by split, see ``read_coco``."""
     classes, splits = read_coco(root, settings, reading)
+    for split, images in splits.items():
+        _check_sizes(images, reading, split)
     return classes, from_coco(splits, reading)
 
 
@@ -51,6 +54,30 @@ def _object(image: CocoImage, annotation: CocoObject) -> tuple[str, AnnotatedObj
     box = (x / image.width, y / image.height, right / image.width, bottom / image.height)
     return f"annotation {annotation.id}", AnnotatedObject(
         box, annotation.label, area, annotation.crowd
+    )
+
+
+def _check_sizes(images: Sequence[CocoImage], reading: Reading, split: str) -> None:
+    """Refuse boxes that are two corners by their areas; note boxes that may be corners."""
+    objects = [item.content for image in images for item in image.objects]
+    are_corners = bool(objects)
+    for content in objects:
+        x, y, right, bottom = content["bbox"]
+        area, between = content.get("area") or 0, (right - x) * (bottom - y)
+        if right <= x or bottom <= y or area > 1.01 * between:
+            return  # these numbers cannot be a second corner
+        are_corners = are_corners and area > 0.99 * between and (x, y) != (0, 0)
+    if not are_corners and len(objects) < MANY:
+        return
+    found = f"{images[0].source}: each box of {split} may be two corners, such as {content['bbox']}"
+    if are_corners:
+        raise UsageError(
+            f"{found}, whose area is given as {content['area']}.\nCOCO's boxes are [x, y, width, "
+            "height]: subtract the first corner from the second one."
+        )
+    reading.note(
+        f"{found}. They are read as [x, y, width, height]: check this in the pictures of "
+        "predictions, which show the boxes, too."
     )
 
 

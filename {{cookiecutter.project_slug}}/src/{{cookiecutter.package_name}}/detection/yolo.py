@@ -1,7 +1,7 @@
 """Read data sets in YOLO format: ``data.yaml``, and a text file of boxes for each image."""
 
 from collections import Counter
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from ..data.reading_summary import Reading
 from ..data.text_files import read_lines, read_text
 from ..errors import UsageError
 from ..settings.data import DataFolder
-from .boxes import AnnotatedImage
+from .boxes import MANY, AnnotatedImage
 from .yolo_labels import count_unused_labels, label_file, read_labels
 
 EXAMPLE = """data.yaml must contain the names of the classes; without splits, the images are split:
@@ -63,9 +63,21 @@ def read_yolo(
             found = existing_files(paths, folder, settings, reading, split=split, source=named_in)
             images += filter(None, found)
         splits[split] = read_labels(sorted(images), split, len(classes), keypoints, reading)
+        _note_corners(split, splits[split], reading)
     _check_objects(file, splits, reading)
     count_unused_labels([image.path for images in splits.values() for image in images], reading)
     return classes, splits
+
+
+def _note_corners(split: str, images: Sequence[AnnotatedImage], reading: Reading) -> None:
+    """Note boxes that are all wider and higher than their centre is far from the upper left."""
+    boxes = [item.box for image in images for item in image.objects]
+    if len(boxes) >= MANY and all(x2 > 3 * x1 and y2 > 3 * y1 for x1, y1, x2, y2 in boxes):
+        reading.note(
+            f"Each box of {split} may be two corners, since its third and fourth number exceed the "
+            "first and second one. They are read as width and height: check this in the pictures "
+            "of predictions, which show the boxes, too."
+        )
 
 
 class _TextLoader(yaml.BaseLoader):
