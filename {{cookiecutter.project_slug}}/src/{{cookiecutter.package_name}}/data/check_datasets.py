@@ -21,10 +21,16 @@ MAX_OPENED = 200  # files whose frames are counted
 
 def note_repeated(paths: Mapping[str, Sequence[str]], reading: Reading) -> None:
     """Note files that are listed twice in a split, or in two splits."""
+    total = sum(map(len, paths.values()))
+    text = "\n".join(["", *chain(*paths.values())])  # faster than path by path
+    if 0 < text.count(f"\n{os.sep}") < total or "/../" in text:
+        paths = {split: [*map(os.path.abspath, part)] for split, part in paths.items()}
+    if len(set().union(*paths.values())) == total:
+        return
     first: dict[str, str] = {}  # the split of each file
     repeated: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
     for split, names in paths.items():
-        for name in map(os.path.abspath, names):
+        for name in names:
             if name in first:
                 repeated[first[name], split].append(name)
             else:

@@ -153,7 +153,9 @@ def _random_split(
     counts = Counter(chain.from_iterable(classes))
     strata: defaultdict[str, list[list[int]]] = defaultdict(list)
     for group, present in zip(groups, classes, strict=True):
-        rarest = min(present, key=lambda label: (counts[label], label), default="")
+        rarest = next(iter(present), "")
+        if len(present) > 1:
+            rarest = min(present, key=lambda label: (counts[label], label))
         strata[rarest].append(group)
     parts: dict[str, list[int]] = {split: [] for split in SPLITS}
     rare: list[list[int]] = []
@@ -180,6 +182,8 @@ def _random_split(
 def _groups(paths: Sequence[str], settings: OwnFolder) -> list[list[int]]:
     """Return the indices of the images that stay together: of a file, or of ``data.split_by``."""
     pattern, keys = settings.split_by, list(paths)
+    if pattern is None and len({*paths}) == len(paths):
+        return [[index] for index in range(len(paths))]
     if pattern is not None:
         keys = [_match(name, pattern) for name in relative_names(paths, settings.root)]
     groups: defaultdict[str, list[int]] = defaultdict(list)

@@ -62,9 +62,11 @@ def annotate(
     """
     objects, faults, known = [], [], set()
     for where, (box, label, area, crowd) in found:
-        x1, y1, x2, y2 = box
-        left, top, right, bottom = max(x1, 0.0), max(y1, 0.0), min(x2, 1.0), min(y2, 1.0)
-        reason, key = "", (label, crowd, *box)
+        x1, y1, x2, y2 = left, top, right, bottom = box
+        reason, key = "", (label, crowd, x1, y1, x2, y2)
+        inside = 0 <= x1 < x2 <= 1 and 0 <= y1 < y2 <= 1
+        if not inside:
+            left, top, right, bottom = max(x1, 0.0), max(y1, 0.0), min(x2, 1.0), min(y2, 1.0)
         if key in known:
             reason = "repeated"
         elif x1 >= x2 or y1 >= y2:
@@ -77,7 +79,7 @@ def annotate(
                 leave_out(reason)
             continue
         known.add(key)
-        if max(-x1, -y1, x2 - 1, y2 - 1) > SLACK:
+        if not inside and max(-x1, -y1, x2 - 1, y2 - 1) > SLACK:
             faults.append(f"{where}: {BEYOND}")
         shown = area or (right - left) * (bottom - top)
         objects.append(AnnotatedObject((left, top, right, bottom), label, shown, crowd))
