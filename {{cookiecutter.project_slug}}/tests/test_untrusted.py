@@ -83,6 +83,16 @@ def test_paths_and_patterns_of_the_data_are_stored_as_they_are(workplace):
     assert run.settings["runs"] == "pwd=1"
 
 
+def test_the_value_of_a_secret_variable_is_stored_nowhere(workplace, monkeypatch):
+    monkeypatch.setenv("STORAGE_API_KEY", "planted-planted")
+    settings, checkpoint = check(composed("data.root='store/planted-planted'"), Settings), {}
+    run = Run(workplace / "runs" / "one")
+    run.create(settings)
+    trainer = SimpleNamespace(global_step=1)
+    CheckpointContents(settings, ["a"]).on_save_checkpoint(trainer, None, checkpoint)
+    assert run.settings["data"]["root"] == checkpoint["settings"]["data"]["root"] == "store/***"
+
+
 def test_a_stranger_reads_no_environment_runs_no_code_and_chooses_no_folder(
     train, command, workplace, monkeypatch
 ):

@@ -16,19 +16,33 @@ VERSIONS_OF = ("torch", "torchvision", "lightning", "timm", "torchmetrics", "hyd
 REDACTED = "***"
 SECRET = re.compile(r"key(?!error)|token|secret|passw|pwd|credential|authorization", re.IGNORECASE)
 NAME = rf"(?:{SECRET.pattern})[\w.-]*"
-# Each pattern matches a secret and, as its group, the text in front of it, which stays.
-PATTERNS = (
-    r"(-----BEGIN [A-Z ]*PRIVATE KEY-----).*?(?=-----END|\Z)",
-    r"(://)(?:[^\s/:@]*:\S+|[^\s/@]+)(?=@)",  # user and password in a URL
-    r"()\b(?:gh[oprsu]_|github_pat_|glpat-|hf_|xox[a-z]-|AKIA|AIza)[\w-]{10,}",
-    r"()\bsk-[\w-]{20,}",
-    r"(\bbearer\s+)[\w.~+/=-]+",
-    r"((?:^|\s)(?:-u|--user)[\s=]*)\S+:\S+",  # of curl
-    # After a name, for example of an option.
-    rf"(--[\w-]*{NAME}\s+)(?:\"[^\"]*\"|'[^']*'|\S+)",
-    # A value on the same line or the next, in quotes, or a block of YAML.
-    rf"({NAME}[\"']?\s*[:=]\s*)(?:[>|][-+]?\s.*|\"[^\"]*\"[^\n]*|'[^']*'[^\n]*|[^\n]+)",
-)
+# Settings whose texts are paths and names:
+# ~ if cookiecutter.scope == "complete"
+NO_SECRETS = ("runs", "init", "data", "model")
+# ~ else
+NO_SECRETS = ("runs", "data", "model")
+# ~ endif
+# Each pattern matches a secret and, as its group, the text in front of it, which stays. These
+# secrets have a form of their own; those of ASSIGNMENTS are known by the name in front of them.
+PATTERNS = [
+    re.compile(pattern, re.IGNORECASE | re.DOTALL)
+    for pattern in (
+        r"(-----BEGIN [A-Z ]*PRIVATE KEY-----).*?(?=-----END|\Z)",
+        r"(://)(?:[^\s/:@]*:\S+|[^\s/@]+)(?=@)",  # user and password in a URL
+        r"()\b(?:gh[oprsu]_|github_pat_|glpat-|hf_|xox[a-z]-|AKIA|AIza)[\w-]{10,}",
+        r"()\bsk-[\w-]{20,}",
+        r"(\bbearer\s+)[\w.~+/=-]+",
+        r"((?:^|\s)(?:-u|--user)[\s=]*)\S+:\S+",  # of curl
+    )
+]
+ASSIGNMENTS = [
+    re.compile(pattern, re.IGNORECASE | re.DOTALL)
+    for pattern in (
+        rf"(--[\w-]*{NAME}\s+)(?:\"[^\"]*\"|'[^']*'|\S+)",
+        # A value on the same line or the next, in quotes, or a block of YAML.
+        rf"({NAME}[\"']?\s*[:=]\s*)(?:[>|][-+]?\s.*|\"[^\"]*\"[^\n]*|'[^']*'[^\n]*|[^\n]+)",
+    )
+]
 
 
 def environment() -> dict[str, object]:
@@ -45,39 +59,40 @@ def environment() -> dict[str, object]:
     }
 
 
-def without_secrets(text: str) -> str:
-    """Return the text with ``***`` in place of secrets.
+def without_secrets(text: str, *, assigned: bool = True) -> str:
+    """Return the text with secrets replaced by ``***``.
 
-    Secrets are texts with the form of a key or after a name such as ``api_key``, and the values of
-    environment variables of such names, except paths.
+    Secrets are texts with the form of a key, and the values of environment variables with names
+    such as ``API_KEY``, except paths. With ``assigned``, a text after such a name is redacted, too.
     """
     for name, value in os.environ.items():
         if SECRET.search(name) and len(value) > 7 and not os.path.exists(value):  # noqa: PTH110
             text = text.replace(value, REDACTED)
-    for pattern in PATTERNS:
-        text = re.sub(pattern, rf"\1{REDACTED}", text, flags=re.IGNORECASE | re.DOTALL)
+    for pattern in [*PATTERNS, *ASSIGNMENTS] if assigned else PATTERNS:
+        text = pattern.sub(rf"\1{REDACTED}", text)
     return text
 
 
-def redacted(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings with ``***`` in place of the secrets in the arguments of trackers.
+def redacted(value: Any, *, tracker: bool = False, assigned: bool = True) -> Any:
+    """Return settings, a tree of plain values, with the secrets in their texts redacted.
 
-    Other settings are numbers, names and paths, which may look like secrets: ``photos_key=3``.
+    A path such as ``photos_key=3`` in the settings of the data has no secret. Arguments of an
+    experiment tracker with names such as ``api_key`` are redacted as a whole.
     """
-    return {**settings, "tracking": _redacted(settings.get("tracking"))}
-
-
-def _redacted(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {
             name: REDACTED
-            if isinstance(item, str | int) and SECRET.search(name)
-            else _redacted(item)
+            if tracker and isinstance(item, str | int) and SECRET.search(name)
+            else redacted(
+                item,
+                tracker=tracker or name == "tracking",
+                assigned=assigned and (tracker or name not in NO_SECRETS),
+            )
             for name, item in value.items()
         }
     if isinstance(value, list | tuple):
-        return [_redacted(item) for item in value]
-    return without_secrets(value) if isinstance(value, str) else value
+        return [redacted(item, tracker=tracker, assigned=assigned) for item in value]
+    return without_secrets(value, assigned=assigned) if isinstance(value, str) else value
 
 
 # ~ if cookiecutter.use_wandb

@@ -108,7 +108,7 @@ def _opened(tracking: WandbSettings, settings: Settings, run: Run, job: str) -> 
         client.say("wandb is not installed: this run is not tracked. To track: uv sync")
         return None
     state = environment()
-    config = settings.model_dump(mode="json", exclude={"tracking"})
+    config = redacted(settings.model_dump(mode="json", exclude={"tracking"}))
     config["git"] = {"commit": state["git_commit"], "dirty": state["git_dirty"]}
     config["command"] = state["command"]
     keys = {"project", "entity", "name", "group", "job_type", "tags", "notes"}

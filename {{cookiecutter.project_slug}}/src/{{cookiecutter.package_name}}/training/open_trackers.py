@@ -9,6 +9,7 @@ from lightning.pytorch import Callback
 from lightning.pytorch.loggers import Logger
 
 from ..errors import UsageError
+from ..run.environment import redacted
 from ..run.folder import Run
 from ..settings.check_settings import flattened
 from ..settings.schema import Settings
@@ -55,7 +56,7 @@ def _logger(path: str, target: Any, tracker: Mapping[str, Any], settings: Settin
         logger = target(**arguments)
         _ = getattr(logger, "experiment", None)  # creating it checks further arguments
         hyperparameters = settings.model_dump(mode="json", exclude={"tracking"})
-        logger.log_hyperparams(flattened(hyperparameters))
+        logger.log_hyperparams(flattened(redacted(hyperparameters)))
     except ModuleNotFoundError as error:
         needed = str(error).strip().partition("\n")[0]
         fix = "uv sync --extra tensorboard" if "tensorboard" in needed else "uv add <package>"
