@@ -75,7 +75,9 @@ def test_what_the_label_files_lack_is_noted(root):
     ("polygons", "numbers"),
     [
         (["0.1 0.1 0.3 0.1 0.3 0.4"], 7),
+        (["0.5 0.5 0.4 0.4 0.4 0.4 0.6 0.6"], 9),  # two key points
         (["0.5 0.5 0.2 0.4 0.45 0.35 0.55 0.35 0 0 0.45 0.6"] * 2, 13),
+        (["0.1 0.1 0.3 0.1 0.3 0.4 0.2 0.5 0.1 0.4"], None),  # a polygon of five corners
         (["0.1 0.1 0.3 0.1 0.3 0.4 0.1 0.4"], None),  # a box that is turned
         (["0.1 0.1 0.3 0.1 0.3 0.4 0.1 0.4", "0.1 0.1 0.3 0.1 0.3 0.4"], None),
     ],
@@ -85,7 +87,7 @@ def test_polygons_that_may_be_boxes_with_further_numbers_are_noted(root, polygon
     (root / "labels" / "train" / "0.txt").write_text("".join(lines))
     notes = [note for note in datasets(root).reading.notes if note.startswith("Lines of train")]
     count = len(polygons)
-    expected = f"Lines of train with {numbers} numbers: {count}. They are read as polygons"
+    expected = f"Lines of train with {numbers} numbers: {count}. They are read as "
     assert [note.startswith(expected) for note in notes] == [True] * bool(numbers)
 
 

@@ -174,8 +174,7 @@ def check_pixels(images: list[CocoImage]) -> None:
     """Raise a UsageError if all coordinates are from 0 to 1, so relative to width and height."""
     contents = [item.content for image in images for item in image.objects]
     # ~ if cookiecutter.task == "detection"
-    boxes = (content["bbox"] for content in contents)
-    relative = all(max(x + width, y + height) < 1.01 for x, y, width, height in boxes)
+    relative = all(max(content["bbox"]) < 1.01 for content in contents)
     # ~ else
     relative = all(_is_relative(content["segmentation"]) for content in contents)
     # ~ endif

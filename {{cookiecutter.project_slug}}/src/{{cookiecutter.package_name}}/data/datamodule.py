@@ -128,14 +128,15 @@ class DataModule(LightningDataModule):
         """
         splits = {name: getattr(self.datasets, name) for name in ("train", "val", "test")}
         if self.skip_unreadable:
-            for name, split in splits.items():
-                samples = (split[index] for index in range(len(split)))
-                if len(split) and all(isinstance(sample, Unreadable) for sample in samples):
-                    path, reason = split[0]
-                    raise UsageError(
-                        f"None of the images of {name} can be read, such as {path}: {reason}.\n"
-                        "Repair them, or name other data."
-                    )
+            with torch.random.fork_rng(devices=[]):
+                for name, split in splits.items():
+                    samples = (split[index] for index in range(len(split)))
+                    if len(split) and all(isinstance(sample, Unreadable) for sample in samples):
+                        path, reason = split[0]
+                        raise UsageError(
+                            f"None of the images of {name} can be read, such as {path}: {reason}."
+                            "\nRepair them, or name other data."
+                        )
             return
         images: ConcatDataset[Any] = ConcatDataset(splits.values())
         generator = torch.Generator().manual_seed(self.seed)

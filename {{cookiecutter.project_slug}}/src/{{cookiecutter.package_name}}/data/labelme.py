@@ -83,6 +83,12 @@ def _parse(path: Path, reading: Reading, split: str) -> AnnotationFile:
             own = shape.group_id is None or shape.group_id == ""
             group = f"shape {number}" if own else f"group {shape.group_id}"
             objects[name, group].append(outline)
+    outlines_of = [*objects.values()]
+    if outlines_of and max(x for part in outlines_of for outline in part for x in outline) <= 1:
+        raise UsageError(
+            f"{path}: all coordinates are from 0 to 1, so relative to width and height, but those "
+            "of LabelMe are pixels.\nMultiply x by the width and y by the height of the image."
+        )
     return AnnotationFile(
         path,
         content.image or path.stem,

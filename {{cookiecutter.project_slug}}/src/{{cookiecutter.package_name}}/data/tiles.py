@@ -87,9 +87,10 @@ class TiledImages:
 
     def __getitem__(self, index: int) -> DecodedImage:
         file, tile = int(self.files[index]), self.tile(index)
-        if self._last is None or self._last[0] != file:
-            self._last = file, self.images[file]
-        parts, size = self._last[1]
+        last = self._last  # another thread may replace it
+        if last is None or last[0] != file:
+            self._last = last = (file, self.images[file])
+        parts, size = last[1]
         expected = tuple(self.sizes[file].tolist())
         if size != expected:
             raise UnreadableImageError(str(self.paths[index]), size_conflict(size, expected))

@@ -18,7 +18,7 @@ from ..settings.detection import DataSettings
 
 BEYOND = "the box is beyond the border"  # marks the faults that ``note_cut_boxes`` counts
 MANY = 10  # boxes; if fewer look like two corners, this may be by chance
-SLACK = 0.005  # a box may exceed the image by this fraction of its side, because of rounding
+SLACK = 0.005  # of an unknown size, by which a box may exceed the image because of rounding
 # The smallest fraction of a box that must remain where a crop, a tile or a mosaic cuts it off.
 # Objects of which less remains are not trained on, and detecting them is not a mistake.
 MIN_VISIBLE = 0.3
@@ -61,6 +61,7 @@ def annotate(
         leave_out: called with the reason for each object that is left out, except crowds.
     """
     objects, faults, known = [], [], set()
+    slack = 1.01 / min(size) if min(size) > 0 else SLACK  # a pixel
     for where, (box, label, area, crowd) in found:
         x1, y1, x2, y2 = left, top, right, bottom = box
         reason, key = "", (label, crowd, x1, y1, x2, y2)
@@ -79,7 +80,7 @@ def annotate(
                 leave_out(reason)
             continue
         known.add(key)
-        if not inside and max(-x1, -y1, x2 - 1, y2 - 1) > SLACK:
+        if not inside and max(-x1, -y1, x2 - 1, y2 - 1) > slack:
             faults.append(f"{where}: {BEYOND}")
         shown = area or (right - left) * (bottom - top)
         objects.append(AnnotatedObject((left, top, right, bottom), label, shown, crowd))

@@ -12,7 +12,7 @@ from xml.etree import ElementTree as ET
 
 from ..data.annotation_files import AnnotationFile, find_annotation_files, to_coco_images
 from ..data.coco import CocoImage
-from ..data.files import files_below, folders_in, split_of
+from ..data.files import SUFFIXES, UNSUPPORTED, files_below, folders_in, split_of
 from ..data.reading_summary import Reading
 from ..data.text_files import read_lines, read_text
 from ..errors import UsageError
@@ -124,7 +124,10 @@ def _names(line: str) -> Iterator[str]:
     for word in (line, line.split(maxsplit=1)[0]):
         path = unicodedata.normalize("NFC", word.replace("\\", "/"))
         for name in (path, path.rpartition("/")[2]):
-            yield from (name, os.path.splitext(name)[0])  # noqa: PTH122 - a string
+            yield name
+            stem, suffix = os.path.splitext(name)  # noqa: PTH122 - a string
+            if suffix.lower() in {".xml", *SUFFIXES, *UNSUPPORTED}:
+                yield stem
 
 
 def _text(path: Path) -> str:

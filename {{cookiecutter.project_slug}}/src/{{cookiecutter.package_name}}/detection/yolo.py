@@ -160,7 +160,8 @@ def _find_entries(file: Path, content: dict[str, Any], base: Path) -> dict[str, 
         for word in words:
             texts = _texts(content.get(word))
             names = [*dict.fromkeys(text.replace("\\", "/") for text in texts)]
-            if names and named.setdefault(split, names) != names:
+            given = names or content.get(word) == []
+            if given and named.setdefault(split, names) != names:
                 raise UsageError(
                     f"{file} names other images for {split} as {word}: {content[word]}.\n"
                     "Keep one of the entries."

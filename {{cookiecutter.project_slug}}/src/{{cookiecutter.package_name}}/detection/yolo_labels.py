@@ -54,7 +54,8 @@ def read_labels(
     box.
     """
     annotated, missing = [], []
-    corners: Counter[int] = Counter()  # the number of polygons by their number of corners
+    polygons: Counter[int] = Counter()  # by their number of values
+    poses: Counter[int] = Counter()  # those that may be a box followed by key points
     for image in images:
         file = label_file(image)
         try:
@@ -82,7 +83,8 @@ def read_labels(
                     f"numbered from 0 to {classes - 1}.\nCorrect it, or name the class."
                 )
             if len(values) not in {4, 4 + keypoints}:
-                corners[len(values) // 2] += 1
+                polygons[len(values)] += 1
+                poses[len(values)] += _may_have_keypoints(values)
             found.append((f"{name}, line {number}", AnnotatedObject(box, int(label), 0)))
         leave_out = partial(reading.leave_out, "objects", file=file, split=split)
         annotated.append(annotate(image, (0, 0), found, leave_out))
@@ -91,13 +93,17 @@ def read_labels(
             f"Images of {split} without a label file, which count as background: {len(missing)} of "
             f"{len(images)}, the first is {missing[0]}."
         )
-    if len(corners) == 1 and 4 not in corners:  # boxes that are turned have four corners
-        ((count, polygons),) = corners.items()
+    if {*polygons} == {6}:
         reading.note(
-            f"Lines of {split} with {2 * count + 1} numbers: {polygons}. They are read as polygons "
-            f"of {count} corners. If they are boxes followed by other numbers, remove these; if "
-            "these are key points, write their number and the numbers of each into data.yaml, such "
-            "as kpt_shape: [17, 3]"
+            f"Lines of {split} with 7 numbers: {polygons[6]}. They are read as triangles. If they "
+            "are boxes followed by two other numbers, remove those two numbers."
+        )
+    elif len(polygons) == 1 and poses == polygons:
+        ((count, lines_of_count),) = polygons.items()
+        reading.note(
+            f"Lines of {split} with {count + 1} numbers: {lines_of_count}. They are read as "
+            "polygons. If they are boxes followed by key points, write into data.yaml how many "
+            f"points there are, and the numbers of each: kpt_shape: [{count // 2 - 2}, 2]"
         )
     return annotated
 
@@ -118,3 +124,17 @@ def _box(values: list[float]) -> tuple[float, float, float, float]:
     if min(box) < -0.5 or max(box) > 1.5 or not all(map(math.isfinite, values)):  # e.g. pixels
         raise ValueError(box)
     return box
+
+
+def _may_have_keypoints(values: list[float]) -> bool:
+    """Return whether values may be a box within the image, and points within the box."""
+    x, y, width, height = values[:4]
+    points = [
+        [*zip(values[4::size], values[5::size], strict=True)]
+        for size in (2, 3)
+        if (len(values) - 4) % size == 0
+    ]
+    return max(x + width / 2, y + height / 2) <= 1 and any(
+        all(abs(a - x) <= width / 2 and abs(b - y) <= height / 2 for a, b in part if a or b)
+        for part in points
+    )

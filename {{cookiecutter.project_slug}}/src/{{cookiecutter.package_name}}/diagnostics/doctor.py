@@ -120,7 +120,8 @@ def excluded_images(issues: Sequence[Issue], root: Path) -> str:
         paths = [first, *(issue.path for issue in others)]
         if not any(issue.kind == "contradiction" for issue in others):
             # Leaks are in the order of the splits: train before val before test.
-            paths.remove([first, *(issue.path for issue in others if issue.kind == "leak")][-1])
+            kept = [first, *(issue.path for issue in others if issue.kind == "leak")][-1]
+            paths = [path for path in paths if path != kept]  # a file may be in two splits
         reasons |= dict.fromkeys(paths, "repeated")
     for issue in issues:
         if not issue.same:

@@ -1,6 +1,7 @@
 """Test-time augmentation: predict augmented copies of an image, and average the predictions."""
 
 import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ SAME_IOU = 0.6  # minimum IoU of boxes of the same object in two copies
 MAX_BOXES = 300  # in an image
 # ~ endif
 STEP = 32  # the sides of scaled images are multiples of it
+SIZE = re.compile("size|shape|dimension|height|width|index k", re.IGNORECASE)  # in an error
 
 
 def apply_tta(module: Any, tta: str) -> None:
@@ -81,9 +83,11 @@ class AveragedNetwork(nn.Module):
             try:
                 outputs.append(self.network(scaled))
             except Exception as error:  # each library raises its own kind
+                if isinstance(error, torch.OutOfMemoryError) or not SIZE.search(str(error)):
+                    raise
                 raise UsageError(
-                    f"tta=multiscale: the network fails for images of {sides[0]} x {sides[1]} "
-                    f"pixels: {error}\nIf it accepts a single size only, choose tta=flip."
+                    "tta=multiscale: this network does not accept the copies of other sizes.\n"
+                    "Choose tta=flip."
                 ) from error
         # ~ if cookiecutter.task == "segmentation"
         size = images.shape[-2:]

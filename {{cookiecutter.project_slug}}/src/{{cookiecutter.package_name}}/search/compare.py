@@ -86,6 +86,9 @@ def compare(results: Sequence[Result], folder: Path, pictures: Mapping[Path, str
             print(f"    {result.reason}")
     if len(ranked) > PRINTED_RUNS:
         print(f"  and {len(ranked) - PRINTED_RUNS} more")
+    for result in ranked[PRINTED_RUNS:]:
+        if result.reason:
+            print(f"  {result.run.id}  {result.state}\n    {result.reason}")
     for path in (folder / "results.csv", folder / "report.html", *pictures):
         print(f"  {path}")
 
@@ -98,7 +101,7 @@ def varied_settings(results: Sequence[Result]) -> list[str]:
 
 
 def draw_scores(results: Sequence[Result], path: Path) -> dict[Path, str]:
-    """Draw the best score of each run by each setting that varies; return the file's caption."""
+    """Draw the best score of each run by each setting that varies; return the file with its caption."""
     keys = varied_settings(results)[:DRAWN_SETTINGS] or ["seed"]
     scored = [result for result in results if result.score is not None]
     # A value of a setting may hold any characters.

@@ -1,6 +1,7 @@
 """The settings of ``tune``, and the search space from which Optuna proposes values."""
 
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
@@ -36,6 +37,11 @@ class Range(Strict):
         """Return whether to propose integers for a setting with this default."""
         numbers = (self.low, self.high, self.step or 1)
         return not isinstance(default, float) and all(isinstance(number, int) for number in numbers)
+
+    def examples(self, default: object) -> list[float]:
+        """Return both bounds and a value between them; see ``is_integer``."""
+        middle = min(self.high, self.low + (self.step or (self.high - self.low) / math.pi))
+        return [self.low, self.high, int(middle) if self.is_integer(default) else middle]
 
 
 class Search(Settings):
@@ -139,8 +145,10 @@ def _wrong_choice(path: str, choice: object) -> list[tuple[str, str]]:
 def _wrong_values(key: str, choice: Any, training: dict[str, Any]) -> list[str]:
     """Return why ``train`` refuses values of a choice, apart from mistakes in other settings."""
     known = problems(training, Settings)
+    defaults = flattened(training if known else Settings.model_validate(training).model_dump())
+    is_list = isinstance(choice, list)
     reasons: dict[str, None] = {}
-    for value in choice if isinstance(choice, list) else (choice["low"], choice["high"]):
+    for value in choice if is_list else Range(**choice).examples(defaults.get(key)):
         changed = OmegaConf.create(training)
         OmegaConf.update(changed, key, value, merge=False, force_add=True)
         after = problems(resolved(changed), Settings)

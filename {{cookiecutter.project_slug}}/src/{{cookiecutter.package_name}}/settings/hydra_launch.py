@@ -80,7 +80,7 @@ def launch(name: str, model: type[BaseModel], work: Work) -> None:
             gc.enable()
             os.environ[RUN_ID] = shared_id
 
-    if RUN_SETTINGS in os.environ:
+    if name == "train" and RUN_SETTINGS in os.environ:
         with interruptible():
             job(DictConfig({"runs": str(Path(os.environ[RUN_SETTINGS]).parents[1])}))
         return

@@ -132,7 +132,7 @@ def without_presets(
         lost = [
             f"{path}={json.dumps(after[path])}"
             for path in sorted(before.keys() & after.keys())
-            if before[path] != after[path] and not f"{path}.".startswith(named)
+            if (before[path] or None) != (after[path] or None) and not f"{path}.".startswith(named)
         ]
         if lost:
             raise UsageError(

@@ -46,7 +46,9 @@ class ModelArtifacts(Callback):
         saved = trainer.checkpoint_callback
         if isinstance(saved, ModelCheckpoint):
             for path in saved.best_k_models:
-                self._log(Path(path), ["best"] if path == saved.best_model_path else [])
+                # Before a resume, the folder of the run may have been elsewhere.
+                kept = self.logger.run.best.parent / Path(path).name
+                self._log(kept, ["best"] if path == saved.best_model_path else [])
 
     def _log(self, path: Path, aliases: list[str]) -> None:
         logger = self.logger

@@ -13,6 +13,7 @@ from collections.abc import Callable
 # ~ endif
 from concurrent.futures import Future
 from contextlib import suppress
+from http.client import HTTPException
 from importlib import metadata
 from pathlib import Path
 from ssl import SSLError
@@ -105,7 +106,7 @@ def requested_mode(tracking: WandbSettings) -> Mode:
 
 
 def within(seconds: float, call: Callable[[], object]) -> None:
-    """Wait for a call; after some seconds it goes on alone, and ``TimeoutError`` is raised."""
+    """Run a call in a thread; after ``seconds``, raise ``TimeoutError`` and let it go on."""
     done: Future[object] = Future()
 
     def run() -> None:
@@ -124,7 +125,7 @@ def unreachable(url: str) -> str | None:
         within(ANSWER_SECONDS, lambda: urlopen(url, timeout=ANSWER_SECONDS).close())  # noqa: S310
     except TimeoutError:
         return f"{url} cannot be reached: no answer for {ANSWER_SECONDS} s"
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, HTTPException) as error:
         cause = error.reason if type(error) is URLError else error
         # The server has answered with these errors; W&B then reports the problem.
         if not isinstance(cause, SSLError) and getattr(cause, "code", 500) >= 500:

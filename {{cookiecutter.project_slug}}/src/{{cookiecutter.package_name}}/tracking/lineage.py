@@ -110,7 +110,8 @@ def _data_artifact(logger: RunLogger, settings: Settings, datasets: Datasets, da
     with artifact.new_file("fingerprint.txt") as file:
         file.write(f"{data_id}\n")
     if logger.tracking.tables.data:
-        artifact.add(data_table(logger, datasets, root), "samples")
+        table = data_table(logger, datasets, root, settings.data.pixels)
+        artifact.add(table, "samples")
     return artifact
 
 

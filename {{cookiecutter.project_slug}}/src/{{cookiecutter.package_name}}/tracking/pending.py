@@ -122,9 +122,9 @@ def log_again(resumed: Any, folder: Path, stored: Mapping[str, Any]) -> None:
     """Log an artifact of a continued run, or leave it out if its files are not what they were.
 
     ``stored`` has the name ``artifact``, the type ``kind``, the metadata ``facts`` and ``aliases``.
-    ``files`` below the run folder, and addresses in ``references``, stand under their paths in the
-    artifact. The ``digest`` of the artifact is stored if the files may change, for a table the
-    other values of its ``row``, and its ``chart``: the arguments of ``wandb.plot_table``.
+    ``files`` and ``references`` map paths in the artifact to files below the run folder and to
+    addresses. ``digest`` is given where the files may change; a table has its ``row`` and maybe a
+    ``chart``, the arguments of ``wandb.plot_table``.
     """
     name, files = stored["artifact"], {key: folder / file for key, file in stored["files"].items()}
     for path in files.values():

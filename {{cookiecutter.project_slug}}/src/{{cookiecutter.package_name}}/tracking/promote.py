@@ -79,6 +79,8 @@ def run_promotion(settings: PromoteSettings) -> str:
             raise
         except Exception as error:  # noqa: BLE001 - wandb raises many kinds
             problem = reason(error)
+            if not has_folder:
+                raise UsageError(f"checkpoint={settings.checkpoint}: {problem}") from error
     if not has_folder:
         raise UsageError(
             f"checkpoint={settings.checkpoint}: {problem}; without a server, only a run in "

@@ -25,6 +25,7 @@ from ..evaluation.score_counts import EvaluationResults, ScoreCounts
 # ~ if cookiecutter.task == "segmentation"
 from ..segmentation.module import SegmentationModule as TaskModule
 # ~ endif
+from ..settings.data import PixelFormat
 from ..training.callbacks.pictures import PredictedSample
 from .artifacts import remember
 from .images import picture
@@ -36,7 +37,7 @@ DATA = ["id", "split", "image", "target", "width", "height"]  # the columns of t
 PREDICTIONS = ["id", "image", "target", "prediction", "confidence", "loss", "correct"]
 
 
-def data_table(logger: RunLogger, datasets: Datasets, root: Path) -> Any:
+def data_table(logger: RunLogger, datasets: Datasets, root: Path, pixels: PixelFormat) -> Any:
     """Return a table of evenly spaced images of each split; width and height are in pixels."""
     rows: list[list[Any]] = []
     for split in ("train", "val", "test"):
@@ -51,7 +52,7 @@ def data_table(logger: RunLogger, datasets: Datasets, root: Path) -> Any:
             shown = PredictedSample(sample.image, sample.target, prediction=None)
             image = picture(logger, shown, datasets.classes, text=split)
             target = _names(target_classes(sample.target), datasets.classes)
-            height, width = image_size(dataset.paths[index], dataset.images.pixels)
+            height, width = image_size(dataset.paths[index], pixels)
             rows.append([name, split, image, target, width, height])
     return logger.wandb.Table(columns=DATA, data=rows)
 

@@ -85,8 +85,13 @@ class Session:
         )
         records = self.recorded("files")
         names = {item["path"] for record in records for item in record.get("files", [])}
-        folder = self.file.parent / "files"
-        files = {name for name in names if is_file_in(folder, folder / name)}
+        folder, run_folder = self.file.parent / "files", self.file.parents[2]
+        # Files of ``wandb.save`` are links. A file elsewhere must not be uploaded.
+        files = {
+            name
+            for name in names
+            if ".." not in Path(name).parts and is_file_in(run_folder, folder / name)
+        }
         return {
             "rows": self.rows.keys() - (times_of_rows(run) if self.rows else set()),
             "config values": {
@@ -113,9 +118,11 @@ class Session:
             return "the server has no such run"
         if not self.end_has_arrived(run):
             return "the server has not received the end of the run"
-        lacking = {kind: len(items) for kind, items in self.lacking(run).items() if items}
-        counts = ", ".join(number_of(count, kind) for kind, count in lacking.items())
-        return f"the server lacks {counts}" if counts else None
+        lacking = []
+        for kind, items in self.lacking(run).items():
+            example = f", such as {min(items)}" if kind in {"config values", "files"} else ""
+            lacking += [number_of(len(items), kind) + example] if items else []
+        return f"the server lacks {', '.join(lacking)}" if lacking else None
 
 
 def times_of_rows(run: Any) -> set[float]:
