@@ -93,6 +93,14 @@ def read_labels(
             f"Images of {split} without a label file, which count as background: {len(missing)} of "
             f"{len(images)}, the first is {missing[0]}."
         )
+    _note_polygons(split, polygons, poses, reading)
+    return annotated
+
+
+def _note_polygons(
+    split: str, polygons: Counter[int], poses: Counter[int], reading: Reading
+) -> None:
+    """Note polygons that may be boxes followed by other numbers."""
     if {*polygons} == {6}:
         reading.note(
             f"Lines of {split} with 7 numbers: {polygons[6]}. They are read as triangles. If they "
@@ -105,7 +113,6 @@ def read_labels(
             "polygons. If they are boxes followed by key points, write into data.yaml how many "
             f"points there are, and the numbers of each: kpt_shape: [{count // 2 - 2}, 2]"
         )
-    return annotated
 
 
 def _box(values: list[float]) -> tuple[float, float, float, float]:

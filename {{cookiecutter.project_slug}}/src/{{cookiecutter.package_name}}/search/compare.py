@@ -101,7 +101,7 @@ def varied_settings(results: Sequence[Result]) -> list[str]:
 
 
 def draw_scores(results: Sequence[Result], path: Path) -> dict[Path, str]:
-    """Draw the best score of each run by each setting that varies; return the file with its caption."""
+    """Draw the best score of each run by each setting that varies; return the file's caption."""
     keys = varied_settings(results)[:DRAWN_SETTINGS] or ["seed"]
     scored = [result for result in results if result.score is not None]
     # A value of a setting may hold any characters.

@@ -77,7 +77,7 @@ def run_promotion(settings: PromoteSettings) -> str:
             return link(api, api.artifact(name), target, alias, **limits)
         except UsageError:
             raise
-        except Exception as error:  # noqa: BLE001 - wandb raises many kinds
+        except Exception as error:
             problem = reason(error)
             if not has_folder:
                 raise UsageError(f"checkpoint={settings.checkpoint}: {problem}") from error
