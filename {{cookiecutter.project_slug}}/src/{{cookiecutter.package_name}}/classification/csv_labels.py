@@ -11,7 +11,7 @@ import numpy as np
 
 from ..data.files import SUFFIXES, folder_of, list_images, split_of
 from ..data.image_paths import check_inside, existing_form, find_images
-from ..data.reading_summary import MISSING, Reading
+from ..data.reading_summary import MISSING, Reading, number_of
 from ..errors import UsageError
 from ..settings.classification import CsvSettings
 from .csv_table import BINARY, Columns, Row, find_columns, find_files, read_rows
@@ -54,7 +54,7 @@ def read_csv(
     for name in classes:
         if name.lower() in {"#n/a", "n/a", "na", "nan", "null"}:
             reading.note(
-                f"{folder}: {name} is read as a class. If it is a missing label, remove it."
+                f"{folder}: {name} is read as a class. If it means that a label is missing, remove these rows."
             )
     index = {name: position for position, name in enumerate(classes)}
     by_split: dict[str, list[tuple[str, Any]]] = {}
@@ -80,7 +80,9 @@ def _with_splits(rows: list[Row], columns: Columns, reading: Reading) -> list[Ro
     tested = [row for row in rows if row.split == "test"]
     if not tested or any(row.cells[name] for row in tested for name in columns.labels):
         return rows
-    reading.note(f"{tested[0].file} has no labels for test: {len(tested)} rows are not used.")
+    reading.note(
+        f"{tested[0].file} has no labels for test: {number_of(len(tested), 'rows')} are left out."
+    )
     return [row for row in rows if row.split != "test"]
 
 
@@ -146,7 +148,7 @@ def _refuse_several_labels(rows: Sequence[Row], cells: Sequence[str]) -> None:
             else:
                 are_labels, separator = any(counts[name] > 1 for name in parts[cell]), ""
             if sign in cell and are_labels:
-                remedy = f"data.multilabel=true{separator}, or for a name: data.label_separator="
+                remedy = f"data.multilabel=true{separator}. If it is a single name: data.label_separator="
                 raise row.error(f"{cell!r} may be several labels", remedy)
 
 

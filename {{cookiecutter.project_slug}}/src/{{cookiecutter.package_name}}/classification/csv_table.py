@@ -60,6 +60,8 @@ def find_files(root: Path) -> dict[str, Path]:
     """
     if root.is_file():
         return {"train": root}
+    if not root.exists():
+        raise UsageError(f"data.root={root}: there is no such file or folder.")
     tables = (path for path in root.glob("*") if path.suffix.lower() in {".csv", ".tsv"})
     files = sorted(path for path in tables if not is_hidden(path.name))
     if len(files) == 1:

@@ -133,7 +133,7 @@ def _find_image(file: AnnotationFile, images: Mapping[str, Sequence[Path]]) -> P
         lambda path: path.parent == folder,
         lambda path: path.parent.name == folder.name,
         lambda path: common[path] == max(common.values()),
-        lambda path: file.image.endswith(path.name),
+        lambda path: path.name == file.image.replace("\\", "/").rpartition("/")[2],
     ):
         candidates = [path for path in candidates if is_nearer(path)] or candidates
     if len(candidates) > 1:

@@ -38,7 +38,8 @@ def note_repeated(paths: Mapping[str, Sequence[str]], reading: Reading) -> None:
     for (earlier, split), again in repeated.items():
         files = number_of(len(again), "files")
         reading.note(
-            f"{split} lists {files} twice, such as {again[0]}, each with its own annotations."
+            f"{split} lists {files} twice, such as {again[0]}. Each entry is an image of its own, "
+            "without the annotations of the other entry."
             if earlier == split
             else f"{earlier} and {split} have {files} in common, such as {again[0]}: the scores of "
             f"{split} will be too good."

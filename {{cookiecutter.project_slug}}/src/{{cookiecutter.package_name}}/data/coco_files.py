@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 # ~ if cookiecutter.task == "detection"
 from pydantic import FailFast, Field, FiniteFloat, StringConstraints, TypeAdapter
@@ -29,6 +29,7 @@ Name = Annotated[
     Field(coerce_numbers_to_str=True),
     StringConstraints(strip_whitespace=True, min_length=1),
 ]
+Number = float | Literal[""] | None
 
 
 @dataclass(slots=True)
@@ -53,10 +54,10 @@ class _Annotation:
     category_id: int
     # ~ if cookiecutter.task == "detection"
     bbox: Annotated[list[FiniteFloat], Field(min_length=4, max_length=4)]
-    area: float | None = None
+    area: Number = None
     # ~ endif
     segmentation: Any = None
-    iscrowd: bool | None = False
+    iscrowd: bool | Literal[""] | None = False
 
 
 @dataclass(slots=True)

@@ -12,7 +12,7 @@ from ..errors import UsageError
 from ..settings.data import DataFolder
 from .annotation_files import NO_CLASSES, AnnotationFile, find_annotation_files, to_coco_images
 from .coco import CocoImage
-from .coco_files import Name
+from .coco_files import Name, Number
 from .reading_summary import Reading
 from .text_files import read_json
 
@@ -33,8 +33,8 @@ class _Shape:
 class _Content:
     shapes: Annotated[list[_Shape], FailFast()]
     image: Annotated[str | None, Field(alias="imagePath")] = None
-    height: Annotated[int | None, Field(alias="imageHeight")] = None
-    width: Annotated[int | None, Field(alias="imageWidth")] = None
+    height: Annotated[Number, Field(alias="imageHeight")] = None
+    width: Annotated[Number, Field(alias="imageWidth")] = None
 
 
 CONTENT = TypeAdapter(_Content)
@@ -92,7 +92,7 @@ def _parse(path: Path, reading: Reading, split: str) -> AnnotationFile:
     return AnnotationFile(
         path,
         content.image or path.stem,
-        (content.height or 0, content.width or 0),
+        (int(content.height or 0), int(content.width or 0)),
         # ~ if cookiecutter.task == "detection"
         [(name, False, {"bbox": _box(outlines)}) for (name, _), outlines in objects.items()],
         # ~ else

@@ -179,7 +179,9 @@ def mask_values(image: Image.Image, classes: Classes, bits: int = 8) -> np.ndarr
     pixels = np.asarray(image.convert("RGB")).astype(np.int32)
     has_opacity = image.mode in {"LA", "PA", "RGBA"}
     if has_opacity and pixels[np.asarray(image.getchannel("A")) < 255].any():
-        raise ValueError("it has transparent pixels that are not black: save it without opacity")
+        raise ValueError(
+            "it has transparent pixels that are not black: save it without transparency"
+        )
     if not classes.colors and (pixels == pixels[..., :1]).all():  # a grey mask with three channels
         return pixels[..., 0]
     return _packed(pixels)
