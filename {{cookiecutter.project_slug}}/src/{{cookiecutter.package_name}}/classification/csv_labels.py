@@ -54,7 +54,8 @@ def read_csv(
     for name in classes:
         if name.lower() in {"#n/a", "n/a", "na", "nan", "null"}:
             reading.note(
-                f"{folder}: {name} is read as a class. If it means that a label is missing, remove these rows."
+                f"{folder}: {name} is read as a class. If it means that a label is missing, remove "
+                "these rows."
             )
     index = {name: position for position, name in enumerate(classes)}
     by_split: dict[str, list[tuple[str, Any]]] = {}
@@ -148,7 +149,7 @@ def _refuse_several_labels(rows: Sequence[Row], cells: Sequence[str]) -> None:
             else:
                 are_labels, separator = any(counts[name] > 1 for name in parts[cell]), ""
             if sign in cell and are_labels:
-                remedy = f"data.multilabel=true{separator}. If it is a single name: data.label_separator="
+                remedy = f"data.multilabel=true{separator}. If it is a name: data.label_separator="
                 raise row.error(f"{cell!r} may be several labels", remedy)
 
 

@@ -112,7 +112,7 @@ class OnBoxes(torch.nn.Module):
         self.transform = transform
 
     def forward(self, image: Tensor, target: Target | None) -> tuple[Tensor, Target | None]:
-        """Transform an image, uint8 [C, H, W]; leave out crowds and objects that are barely visible.
+        """Transform an image, uint8 [C, H, W]; leave out crowds and barely visible objects.
 
         Of their box, less than ``MIN_VISIBLE`` or ``MIN_SIDE`` is in the result.
         """

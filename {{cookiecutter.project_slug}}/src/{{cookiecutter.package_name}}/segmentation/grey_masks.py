@@ -27,7 +27,10 @@ from .masks import (
 )
 
 MAX_DECODED = 200  # masks of a split; fewer if all classes have been found
-TURNED = "belong to turned images (Exif), but are not turned, such as {}. They are read as they are stored: if need be, turn them like the images."
+TURNED = (
+    "belong to turned images (Exif), but are not turned, such as {}. They are read as they are "
+    "stored: if need be, turn them like the images."
+)
 LOSSY = "are JPEG, WebP or the like, which changes values at edges, such as {}: save them as PNG."
 
 
@@ -211,7 +214,8 @@ def _ids_by_grey(
     if count > 2:
         raise UsageError(
             f"{masks} hold the values 0 and 255 only, but classes.txt names {count} classes.\n"
-            "Values are ids, and 255 is ignored. If it is a class, add its colour to classes.txt: object 255 255 255"
+            "Values are ids, and 255 is ignored. If it is a class, add its colour to classes.txt: "
+            "object 255 255 255"
         )
     reading.note(f"{masks} hold the values 0 and 255 only: 255 is read as {classes.names[1]}.")
     return {0: 0, IGNORE_INDEX: 1}
