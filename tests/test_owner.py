@@ -1,6 +1,7 @@
 """One owner of a run: two commands at once, signals, and kills, with real processes."""
 
 import csv
+import json
 import os
 import re
 import signal
@@ -105,12 +106,13 @@ def test_a_run_that_is_written_refuses_a_second_command_and_can_be_read(
     wait_for(lambda: (run := new_run()) and (run / "checkpoints" / "last.ckpt").is_file(), first)
     run = new_run()
     assert run is not None
-    assert f"pid={first.pid}\n" in (run / "run.lock").read_text(encoding="utf-8")
+    held = json.loads((run / "run.lock").read_text(encoding="utf-8"))
+    assert (held["host"], held["pid"]) == (socket.gethostname(), first.pid)
     for which in ("auto", run.name):
         second = start("train", f"resume={which}")
         said = output(second)
         assert second.returncode == 1
-        assert f"The run {run.name} is being written by process {first.pid} on {socket.gethostname()}." in said
+        assert f"The run {run.name} is being written by process {first.pid} on {held['host']} since" in said
         assert "Traceback" not in said
     checkpoint = f"checkpoint={run}/checkpoints/best.ckpt"
     for words in (

@@ -88,7 +88,7 @@ def test_arguments_of_lightnings_trainer_are_passed_on(monkeypatch):
         ("++trainer.extra.gradient_clip_val=1", "gradient_clip_val: optimizer.clip_norm sets this"),
         ("++trainer.extra.logger=true", "trainer.extra.logger: tracking sets this argument."),
         ("++trainer.extra.num_sanity_val_steps=2", "steps: training/trainer.py sets this argument"),
-        ("++trainer.extra.fast_dev_run=true", "fast_dev_run: debug=fast sets this argument."),
+        ("++trainer.extra.fast_dev_run=true", "fast_dev_run is not supported: use debug=fast."),
         ("model.freeze=6", "model.freeze=6: the backbone has 5 stages."),
     ],
 )

@@ -282,7 +282,7 @@ def run(*words, folder):
     ("words", "expected"),
     [
         (["--help"], "Learning rate after the warm-up. [> 0]"),
-        (["--help"], "in the main process. [>= 0, auto]"),
+        (["--help"], "in the main process. [an integer, auto]"),
         (["--help"], "Devices per machine: a number, auto, or indices: 0,1."),
         (["--help", "trainer=gpu", "seed=7"], "seed=7"),
         (["--help", "trainer=gpus"], "gpu"),

@@ -52,7 +52,7 @@ def interruptible() -> Iterator[None]:
         if receiver.waiting is not None:  # the block has ended with an import
             raise Interrupted(receiver.waiting)
     except Interrupted:
-        # Python ends other threads at exit; another Ctrl-C shall not cause a traceback there.
+        # Python ends other threads at exit; another Ctrl-C must not cause a traceback there.
         earlier[signal.SIGINT] = signal.SIG_DFL
         raise
     finally:

@@ -24,7 +24,7 @@ from .tracking import tracker_fields
 from .stored_settings import CONFIGS
 
 # ~ endif
-WIDTH = min(100, shutil.get_terminal_size().columns)
+WIDTH = min(100, max(60, shutil.get_terminal_size().columns))
 NO_BREAK = "\u00a0"  # a space at which lines are not broken
 # The limits and types in a JSON schema; pydantic names the limits of several types ge and gt.
 SIGNS = {

@@ -70,10 +70,17 @@ class LoaderSettings(Strict):
     """Batches, and the processes that load them."""
 
     batch_size: int = Field(ge=2, description="Images in a batch of one process.")
-    workers: Annotated[int, Field(ge=0)] | Literal["auto"] = Field(
+    workers: int | Literal["auto"] = Field(
         description="Processes that load images: auto is one for each CPU, but at most 8; 0 loads "
         "in the main process."
     )
+
+    @field_validator("workers")
+    @classmethod
+    def _not_negative(cls, workers: int | str) -> int | str:
+        if isinstance(workers, int) and workers < 0:
+            raise ValueError("must be auto, 0 or more")
+        return workers
 
 
 class OptimizerSettings(Strict):

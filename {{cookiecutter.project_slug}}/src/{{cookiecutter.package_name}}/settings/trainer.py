@@ -51,7 +51,7 @@ class TrainerSettings(Strict):
     limit_train_batches: Batches
     limit_val_batches: Batches
     limit_test_batches: Batches
-    overfit_batches: int | float = Field(ge=0, description="Train on so many batches; 0 is off.")
+    overfit_batches: int | float = Field(ge=0, description="Train on this many batches; 0 is off.")
     log_every_n_steps: int = Field(ge=1, description="Optimiser steps between two rows of metrics.")
     patience: int | None = Field(ge=1, description="Stop after n validations without improvement.")
     save_top_k: int = Field(ge=1, description="Best checkpoints that remain besides last.ckpt.")

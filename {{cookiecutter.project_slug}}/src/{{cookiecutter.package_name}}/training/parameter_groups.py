@@ -17,7 +17,7 @@ def freeze(network: nn.Module, which: Literal["none", "backbone"] | int) -> None
     # ~ if cookiecutter.task == "classification"
     """Freeze so many stages of ``network.body``, or all; its classifier is always trained."""
     # ~ else
-    """Freeze so many stages of ``network.body``, the backbone, or all."""
+    """Freeze the first ``which`` stages of the backbone, ``network.body``, or all of them."""
     # ~ endif
     if which == "none":
         return

@@ -73,7 +73,6 @@ OTHER_SETTINGS = {
     "enable_checkpointing": "training/trainer.py",
     "enable_model_summary": "training/trainer.py",
     "enable_progress_bar": "trainer.progress",
-    "fast_dev_run": "debug=fast",
     "gradient_clip_algorithm": "optimizer.clip_norm",
     "gradient_clip_val": "optimizer.clip_norm",
     "logger": "tracking",
@@ -93,6 +92,8 @@ def check_extra(settings: TrainerSettings) -> None:
         if name in OTHER_SETTINGS or name in TrainerSettings.model_fields:
             setting = OTHER_SETTINGS.get(name, f"trainer.{name}")
             raise UsageError(f"trainer.extra.{name}: {setting} sets this argument.")
+        if name == "fast_dev_run":  # it would leave out the checkpoint, which is tested at the end
+            raise UsageError("trainer.extra.fast_dev_run is not supported: use debug=fast.")
         if name not in known:
             similar = difflib.get_close_matches(name, known, n=1)
             hint = f" Did you mean {similar[0]}?" if similar else ""
