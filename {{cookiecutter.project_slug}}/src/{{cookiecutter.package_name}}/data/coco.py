@@ -112,7 +112,7 @@ def _use_crowds_as_objects(contents: dict[Path, CocoFile], reading: Reading) -> 
     ]
     for file in only_crowds if next(iter(contents)) in only_crowds else []:
         for entry in contents[file].annotations:
-            entry.iscrowd = not entry.segmentation
+            entry.iscrowd = not entry.outline
         reading.note(
             f"{file}: all annotations are crowds (iscrowd), {len(contents[file].annotations)}. "
             "Those with an outline are used as objects, since some tools write painted objects as "
@@ -152,7 +152,7 @@ def _images(
         # ~ if cookiecutter.task == "detection"
         shape = {"bbox": entry.bbox, "area": entry.area}
         # ~ else
-        shape = {"segmentation": entry.segmentation}
+        shape = {"segmentation": entry.outline}
         # ~ endif
         item = CocoObject(entry.id, labels[entry.category_id], bool(entry.iscrowd), shape)
         objects[entry.image_id].append(item)

@@ -56,7 +56,7 @@ class _Annotation:
     bbox: Annotated[list[FiniteFloat], Field(min_length=4, max_length=4)]
     area: Number = None
     # ~ endif
-    segmentation: Any = None
+    outline: Annotated[Any, Field(alias="segmentation")] = None
     iscrowd: bool | Literal[""] | None = False
 
 
