@@ -88,7 +88,7 @@ def write_faulty(root):
         "contradiction": [f"val/{index}.jpg: .*train/{index}.jpg, with other" for index in "01"],
         "unreadable": ["train/9.jpg"],
         "annotation": [
-            r"0.jpg: annotation 1000: the box is beyond the border: \[40, 6, 20, 16\]",
+            "0.jpg: annotation 1000: the box is beyond the border",
             r"1.jpg: annotation 1001: the box has no area: \[4, 6, 0, 10\]",
             "2.jpg: box 0 is 1 x 10 pixels",
             r"3.jpg: annotation \d+: repeated",
