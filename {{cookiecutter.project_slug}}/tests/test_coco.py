@@ -486,16 +486,22 @@ def test_links_and_absolute_names_in_the_data_set_are_read(tmp_path, monkeypatch
         assert len(read(place)[1]["train"]) == 10
 
 
-def test_coordinates_that_look_like_shares_are_refused(tmp_path):
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        # ~ if cookiecutter.task == "detection"
+        ("bbox", [0.1, 0.2, 0.25, 0.4]),
+        ("bbox", [0.8, 0.8, 0.4, 0.4]),  # around a centre
+        # ~ else
+        ("segmentation", [[0.1, 0.2, 0.4, 0.2, 0.4, 1]]),
+        # ~ endif
+    ],
+)
+def test_coordinates_that_look_like_shares_are_refused(tmp_path, field, value):
     def change(split, content):
         for annotation in content["annotations"]:
-            # ~ if cookiecutter.task == "detection"
-            annotation["bbox"] = [0.1, 0.2, 0.25, 0.4]
+            annotation[field] = value
 
-            # ~ else
-            annotation["segmentation"] = [[0.1, 0.2, 0.4, 0.2, 0.4, 1]]
-
-            # ~ endif
     write_coco(tmp_path, change)
     with pytest.raises(UsageError, match="from 0 to 1, so relative to width and height"):
         read(tmp_path)

@@ -146,7 +146,8 @@ def test_the_image_may_lie_elsewhere_and_the_file_may_have_no_size(tmp_path):
     assert (image.width, image.height) == (40, 20)
 
 
-def test_points_that_look_like_shares_are_refused(tmp_path):
+def test_points_of_a_file_that_look_like_shares_are_refused(tmp_path):
+    write_file(tmp_path, "b", [POLYGON])
     write_file(tmp_path, "a", [POLYGON | {"points": [[0.1, 0.2], [0.5, 0.2], [0.5, 1]]}])
     with pytest.raises(UsageError, match=r"a\.json: all coordinates are from 0 to 1"):
         read(tmp_path)

@@ -165,6 +165,7 @@ def states_of(trials):
             ["+space.seed={low: 1, high: 2.5}"],
             "space.seed  is 2.5: input should be a valid integer",
         ),
+        (["+space.seed={low: 1.0, high: 3.0}"], "number with a fractional part"),
         (["+space.optimizer.name=[sgd,adam]"], "space.optimizer.name  is 'adam': input should be"),
         (["+space.ema.decay={low: 0.9, high: 1.0}"], "space.ema.decay  is 1.0: input should be"),
         (["+space.trainer.max_epochs=[2,4]"], "space.trainer.max_epochs  is one number for all"),

@@ -96,6 +96,12 @@ def test_suffixes_may_be_in_upper_case(root):
         datasets(root)
 
 
+def test_a_listed_name_with_a_dot_is_not_that_of_another_file(root):
+    (root / "ImageSets" / "Main" / "train.txt").write_text("a.v2\n")
+    with pytest.raises(UsageError, match=r"train\.txt names a\.v2, but there is no .*a\.v2\.xml"):
+        datasets(root)
+
+
 def test_the_lists_of_voc_are_the_splits(root):
     data = datasets(root)
     assert [names(part) for part in (data.train, data.val, data.test)] == [

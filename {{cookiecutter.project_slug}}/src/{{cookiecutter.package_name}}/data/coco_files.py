@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 # ~ if cookiecutter.task == "detection"
 from pydantic import FailFast, Field, FiniteFloat, StringConstraints, TypeAdapter
@@ -29,7 +29,6 @@ Name = Annotated[
     Field(coerce_numbers_to_str=True),
     StringConstraints(strip_whitespace=True, min_length=1),
 ]
-Number = float | Literal[""] | None
 
 
 @dataclass(slots=True)
@@ -54,10 +53,10 @@ class _Annotation:
     category_id: int
     # ~ if cookiecutter.task == "detection"
     bbox: Annotated[list[FiniteFloat], Field(min_length=4, max_length=4)]
-    area: Number = None
+    area: float | None = None
     # ~ endif
     outline: Annotated[Any, Field(alias="segmentation")] = None
-    iscrowd: bool | Literal[""] | None = False
+    iscrowd: bool | None = False
 
 
 @dataclass(slots=True)

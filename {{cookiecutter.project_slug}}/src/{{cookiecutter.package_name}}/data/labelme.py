@@ -12,7 +12,7 @@ from ..errors import UsageError
 from ..settings.data import DataFolder
 from .annotation_files import NO_CLASSES, AnnotationFile, find_annotation_files, to_coco_images
 from .coco import CocoImage
-from .coco_files import Name, Number
+from .coco_files import Name
 from .reading_summary import Reading
 from .text_files import read_json
 
@@ -33,8 +33,8 @@ class _Shape:
 class _Content:
     shapes: Annotated[list[_Shape], FailFast()]
     image: Annotated[str | None, Field(alias="imagePath")] = None
-    height: Annotated[Number, Field(alias="imageHeight")] = None
-    width: Annotated[Number, Field(alias="imageWidth")] = None
+    height: Annotated[float | None, Field(alias="imageHeight")] = None
+    width: Annotated[float | None, Field(alias="imageWidth")] = None
 
 
 CONTENT = TypeAdapter(_Content)
