@@ -141,7 +141,8 @@ def collate(samples: list[Sample | Unreadable]) -> Batch:
 def build_datasets(settings: DataSettings) -> Datasets:
     """Build the data sets of the three splits."""
     # ~ if cookiecutter.scope == "complete"
-    reading = Reading(counted="labels" if has_several_labels(settings) else "images")
+    several = has_several_labels(settings)
+    reading = Reading(counted="labels" if several else "images")
     # ~ else
     reading = Reading(counted="images")
     # ~ endif
@@ -156,22 +157,25 @@ def build_datasets(settings: DataSettings) -> Datasets:
     # ~ else
     classes, found = read_image_folders(root, reading)
     # ~ endif
+    names = [[name] for name in classes]
     images = with_splits(
         found,
         settings,
         reading,
         path=itemgetter(0),
         # ~ if cookiecutter.scope == "complete"
-        labels=lambda file: [classes[label] for label in target_labels(file[1])],
+        labels=lambda file: (
+            [classes[label] for label in target_labels(file[1])] if several else names[file[1]]
+        ),
         # ~ else
-        labels=lambda file: [classes[file[1]]],
+        labels=lambda file: names[file[1]],
         # ~ endif
     )
     for split, files in images.items():
-        # ~ if cookiecutter.scope == "complete"
-        labels = [label for _, target in files for label in target_labels(target)]
-        # ~ else
         labels = [target for _, target in files]
+        # ~ if cookiecutter.scope == "complete"
+        if several:
+            labels = [label for target in labels for label in target_labels(target)]
         # ~ endif
         reading.count(split, images=len(files), labels=labels, classes=classes)
     used = (path for files in found.values() for path, _ in files)
