@@ -118,9 +118,9 @@ def read_file(file: Path, split: str) -> CocoFile:
             f"{split}, or move annotated images of another split there."
         )
     for kind in ("categories", "images", "annotations"):
-        ids = Counter(entry.id for entry in getattr(content, kind))
-        key, count = ids.most_common(1)[0] if ids else (0, 0)
-        if count > 1:
+        ids = [entry.id for entry in getattr(content, kind)]
+        if len({*ids}) < len(ids):
+            key, count = Counter(ids).most_common(1)[0]
             raise UsageError(
                 f"{file}: {count} of its {kind} have the id {key}.\n"
                 "Give each of them an id of its own."
