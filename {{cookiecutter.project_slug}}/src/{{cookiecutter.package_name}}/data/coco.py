@@ -172,13 +172,13 @@ def _images(
 
 def check_pixels(images: list[CocoImage]) -> None:
     """Raise a UsageError if all coordinates are from 0 to 1, so relative to width and height."""
-    contents = [item.content for image in images for item in image.objects]
+    contents = (item.content for image in images for item in image.objects)
     # ~ if cookiecutter.task == "detection"
     relative = all(max(content["bbox"]) < 1.01 for content in contents)
     # ~ else
     relative = all(_is_relative(content["segmentation"]) for content in contents)
     # ~ endif
-    if contents and relative:
+    if relative and any(image.objects for image in images):
         raise UsageError(
             f"{images[0].source}: all coordinates are from 0 to 1, so relative to width and "
             "height, but they must be pixels.\nMultiply x by the width and y by the height of the "
