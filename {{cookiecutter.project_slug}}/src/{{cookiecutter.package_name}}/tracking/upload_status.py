@@ -120,8 +120,9 @@ class Session:
             return "the server has not received the end of the run"
         lacking = []
         for kind, items in self.lacking(run).items():
-            example = f", such as {min(items)}" if kind in {"config values", "files"} else ""
-            lacking += [number_of(len(items), kind) + example] if items else []
+            if items:
+                example = f", such as {min(items)}" if kind in {"config values", "files"} else ""
+                lacking.append(number_of(len(items), kind) + example)
         return f"the server lacks {', '.join(lacking)}" if lacking else None
 
 
