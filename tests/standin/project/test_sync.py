@@ -17,7 +17,7 @@ from shape_sorter.run.folder import Run
 from shape_sorter.settings.schema import METRICS, MONITOR
 from shape_sorter.tracking import images, lineage, pending, promote, sync, upload_status
 from shape_sorter.tracking.client import wandb_command
-from shape_sorter.training import trainer
+from shape_sorter.training import checkpoint
 from tracked import KEY, teardown
 
 
@@ -128,7 +128,7 @@ def test_an_offline_session_that_arrives_after_a_later_one_leaves_summary_state_
     def always_better(settings, run, **_):
         return callbacks(settings, run, monitor="epoch", mode="max")
 
-    callbacks = trainer.checkpoint_callbacks
+    callbacks = checkpoint.checkpoint_callbacks
     monkeypatch.setattr(train, "checkpoint_callbacks", always_better)
     words = ("tracking.log_model=all", "tracking.alerts.rules=[{metric: train/loss, op: '>', value: -1}]")
     with monkeypatch.context() as patched:
