@@ -22,6 +22,7 @@ from torch.multiprocessing.reductions import reduce_tensor
 from torch.utils.data import ConcatDataset, DataLoader
 
 from ..errors import UsageError
+from ..run.processes import is_first
 from ..settings.schema import LoaderSettings
 from .images import Unreadable, UnreadableImageError
 from .reading_summary import Reading
@@ -147,12 +148,13 @@ class DataModule(LightningDataModule):
         with torch.random.fork_rng(devices=[]), ThreadPoolExecutor(usable_cpus()) as pool:
             for start in track(starts, "Checking the images", transient=True):
                 if time.monotonic() - began > seconds:
-                    log.info(
-                        "%d of %d images were checked before the training; a damaged file among "
-                        "the others ends it when it is read.",
-                        start,
-                        len(images),
-                    )
+                    if is_first():
+                        log.info(
+                            "%d of %d images were checked before the training; a damaged file "
+                            "among the others ends it when it is read.",
+                            start,
+                            len(images),
+                        )
                     return
                 for sample in pool.map(images.__getitem__, order[start : start + starts.step]):
                     if isinstance(sample, Unreadable):
