@@ -84,6 +84,16 @@ def test_links_between_pages_lead_to_files(project: Project) -> None:
             assert (page.parent / target).is_file(), f"{target} in {page}"
 
 
+def test_code_blocks_and_paragraphs_of_pages_end_where_they_should(project: Project) -> None:
+    for page in [*project.folder.glob("*.md"), *project.folder.glob("docs/*.md")]:
+        blocks = re.split(r"^ *```(?:\w*)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+        assert len(blocks) % 2, f"{page} has a code block that is not closed"
+        assert not any("```" in block for block in blocks), page
+        for text in blocks[::2]:  # outside of code, a line of more than 250 characters is a paragraph
+            joined = re.search(r"^\w.{250,}\n[\w*`(!-].*|^\w.*\n\w.{250,}", text, flags=re.MULTILINE)
+            assert not joined, f"{page}: {joined}"
+
+
 def test_files_end_with_one_newline_and_lines_without_blanks(project: Project) -> None:
     for path in project.files():
         content = path.read_bytes()
