@@ -84,6 +84,13 @@ def test_links_between_pages_lead_to_files(project: Project) -> None:
             assert (page.parent / target).is_file(), f"{target} in {page}"
 
 
+def test_code_blocks_of_pages_are_closed(project: Project) -> None:
+    for page in project.folder.rglob("*.md"):
+        fences = [line for line in page.read_text(encoding="utf-8").splitlines() if "```" in line]
+        assert len(fences) % 2 == 0, page
+        assert all(re.fullmatch(r" *```[a-z]*", fence) for fence in fences), page
+
+
 def test_files_end_with_one_newline_and_lines_without_blanks(project: Project) -> None:
     for path in project.files():
         content = path.read_bytes()
