@@ -22,7 +22,9 @@ MAX_OPENED = 200  # files whose frames are counted
 def note_repeated(paths: Mapping[str, Sequence[str]], reading: Reading) -> None:
     """Note files that are listed twice in a split, or in two splits."""
     total = sum(map(len, paths.values()))
-    text = "\n".join(["", *chain(*paths.values())])  # faster than path by path
+    # Different paths can mean the same file only if some, but not all, are relative, or if one has
+    # "..". It is faster to search a long text for this than each path.
+    text = "\n".join(["", *chain(*paths.values())])
     if 0 < text.count(f"\n{os.sep}") < total or "/../" in text:
         paths = {split: [*map(os.path.abspath, part)] for split, part in paths.items()}
     if len(set().union(*paths.values())) == total:
@@ -58,8 +60,8 @@ def note_frames(paths: Mapping[str, Sequence[str]], reading: Reading) -> None:
         reading.note(
             f"{len(several)} of {number_of(len(opened), 'files')} have several frames or pages, "
             # ~ if cookiecutter.scope == "complete"
-            f"such as {several[0]}. Only the first frame is used, but all pages of a TIFF file, as "
-            "channels. If each is an image, save it as a file of its own."
+            f"such as {several[0]}. The first frame is used; the pages of a TIFF file are used as "
+            "channels. If each frame or page is an image, save it as a file of its own."
             # ~ else
             f"such as {several[0]}. The first frame is used; TIFF files of several pages are not "
             "read. If each is an image, save it as a file of its own."

@@ -37,9 +37,6 @@ def agreed_run_id(proposed: str, environ: Mapping[str, str] = os.environ) -> str
 
     With torchrun, it is the id proposed by the first process; with srun, it consists of the ids of
     job and step. Processes that Lightning starts inherit it in the environment.
-
-    Raises:
-        UsageError: if torchrun offers no store through which the processes can agree.
     """
     if started_processes(environ) == 1:
         return proposed
@@ -68,7 +65,7 @@ def started_processes(environ: Mapping[str, str] = os.environ) -> int:
 def check_processes(devices: object, num_nodes: int) -> None:
     """Raise a UsageError if torchrun or srun has started another number of processes.
 
-    It is not checked if ``devices`` is ``auto`` or a list.
+    Nothing is checked if ``devices`` is ``auto`` or a list.
     """
     if not isinstance(devices, int) or devices < 1:
         return
