@@ -5,6 +5,7 @@ import csv
 import json
 import os
 import re
+import shlex
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from test_generated import column, newest, use
 
 pytestmark = pytest.mark.slow
 
-RECIPES = ("backbone", "augmentation", "metric", "data format", "loss", "logger")
+RECIPES = ("backbone", "augmentation", "metric", "data format", "loss", "logger")  # and in essential projects: a task
 SMALL = (
     "model.backbone=plain_net",
     "data.image_size=64",
@@ -47,7 +48,7 @@ TARGETS = {
 
 def patches(project: Project) -> list[str]:
     found = re.findall(r"```diff\n(.*?)```", project.text("docs/recipes.md"), flags=re.DOTALL)
-    assert len(found) == len(RECIPES)
+    assert len(found) == len(RECIPES) + (project.answers["scope"] == "essential")
     return found
 
 
@@ -108,13 +109,13 @@ def test_each_recipe_applies_alone_and_is_clean(bake: Bake, host: Project, scope
     git(project, "init", "--quiet")
     git(project, "add", "--all")
     git(project, "commit", "--quiet", "--message", "generated")
-    for patch in patches(project):
+    for index, patch in enumerate(patches(project)):
         apply(project, patch)
         use(project, "ruff", "check")
         use(project, "ruff", "format", "--check")
         git(project, "add", "--all")
         changed = project.run("git", "diff", "--cached", "--name-only").stdout.split()
-        assert 1 <= len(changed) <= 3
+        assert 1 <= len(changed) <= (3 if index < len(RECIPES) else 17)
         git(project, "reset", "--quiet", "--hard")
 
 
@@ -157,6 +158,62 @@ def test_all_recipes_together_do_what_they_say(bake: Bake, host: Project, tmp_pa
             assert [value for (value,) in logged] == pytest.approx(scores)
     elif task == "detection":
         assert min(column(run, "train/loss_bbox_regression")) > 100 * max(column(run, "train/loss_classification"))
+
+
+def write_numbers(root: Path) -> dict[str, list[float]]:
+    """Grey images, whose numbers are their lightness and its opposite; returns the numbers of those for the test."""
+    rows, tested = [], {}
+    for split, count in {"train": 40, "val": 10, "test": 10}.items():
+        (root / split).mkdir(parents=True)
+        for index in range(count):
+            grey = round(255 * index / (count - 1))
+            path = root / split / f"{index}.png"
+            Image.new("RGB", (48, 40), (grey, grey, grey)).save(path)
+            numbers = [grey / 255, 1 - grey / 255]
+            rows.append([f"{split}/{index}.png", split, *numbers])
+            if split == "test":
+                tested[str(path)] = numbers
+    with (root / "images.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([["image", "split", "light", "dark"], *rows])
+    return tested
+
+
+def test_a_new_task_is_trained_evaluated_and_predicted(bake: Bake, host: Project, tmp_path: Path) -> None:
+    answers = {name: host.answers[name] for name in ("task", "use_wandb")}
+    project = guest(bake(fresh=True, scope="essential", **answers), host)
+    git(project, "init", "--quiet")
+    git(project, "add", "--all")
+    git(project, "commit", "--quiet", "--message", "generated")
+    apply(project, patches(project)[-1])
+    guide = project.text("docs/recipes.md").partition("## A task")[2]
+    for line in re.findall(r"^git (.* rm .*)", guide, flags=re.MULTILINE):
+        git(project, *shlex.split(line))
+    assert not (project.package / str(answers["task"])).exists()
+    use(project, "ruff", "check", "src")
+    use(project, "ruff", "format", "--check", "src")
+    use(project, "mypy")
+
+    expected = write_numbers(tmp_path / "images")
+    plain = ("trainer=cpu", "tracking=none", "trainer.progress=false", "loader.workers=0")
+    words = (f"data.root={tmp_path / 'images'}", "data.image_size=32", "loader.batch_size=10", *plain)
+    use(project, "train", *words, "debug=fast")
+    use(project, "train", *words, "trainer.max_epochs=20", "optimizer.lr=0.01", "ema.enabled=false")
+    trained = newest(project)
+    errors = column(trained, "val/MAE")
+    assert errors[0] > 0.2  # that of the mean of the numbers is about 0.25
+    assert min(errors) < 0.1
+    scores = json.loads((trained / "metrics.json").read_text())
+    assert scores["test/MAE"] == pytest.approx(sum(scores["MAE_by_class"].values()) / 2, abs=1e-5)
+    assert not (trained / "confusion_matrix.png").exists()
+
+    checkpoint = f"checkpoint={trained / 'checkpoints' / 'best.ckpt'}"
+    use(project, "evaluate", checkpoint, *plain)
+    assert json.loads((newest(project) / "metrics.json").read_text())["test/MAE"] == pytest.approx(scores["test/MAE"])
+    use(project, "predict", checkpoint, f"source={tmp_path / 'images' / 'test'}", *plain)
+    with (newest(project) / "predictions.csv").open(newline="") as file:
+        rows = [[row["image"], float(row["light"]), float(row["dark"])] for row in csv.DictReader(file)]
+    differences = [abs(a - b) for name, *numbers in rows for a, b in zip(numbers, expected[name], strict=True)]
+    assert sum(differences) / 20 == pytest.approx(scores["test/MAE"], abs=1e-5)
 
 
 @pytest.mark.parametrize("task", OWN)

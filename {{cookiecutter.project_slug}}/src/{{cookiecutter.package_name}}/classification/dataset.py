@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from ..data import batches
+from ..data.batches import Sample, collated
 from ..data.datamodule import Datasets
 # ~ if cookiecutter.scope == "complete"
 from ..data.images import ImageFiles, Unreadable, UnreadableImageError
@@ -42,30 +44,11 @@ Target = int | list[int]
 Target = int  # the index of the class, or UNLABELLED
 # ~ endif
 UNLABELLED = -1
-
-
-class Sample(NamedTuple):
-    """A transformed image of a data set and its target."""
-
-    image: Tensor  # uint8 [C, H, W]
-    target: Target
-    position: int  # index in the data set
-
-
-class Batch(NamedTuple):
-    """The readable images of a batch with their targets, and the unreadable files."""
-
-    images: Tensor  # uint8 [B, C, H, W]
-    # ~ if cookiecutter.scope == "complete"
-    targets: Tensor  # int64 [B], or [B, classes] if images may have several labels
-    # ~ else
-    targets: Tensor  # int64 [B]
-    # ~ endif
-    positions: Tensor  # int64 [B]
-    unreadable: list[Unreadable]
-
-
+Entry = Sample[Target] | Unreadable  # of a data set
 # ~ if cookiecutter.scope == "complete"
+Batch = batches.Batch[Tensor]  # targets: int64 [B], or [B, classes] if images have several labels
+
+
 class Prediction(NamedTuple):
     """The predicted labels of an image."""
 
@@ -76,6 +59,9 @@ class Prediction(NamedTuple):
 
 
 # ~ else
+Batch = batches.Batch[Tensor]  # targets: int64 [B]
+
+
 class Prediction(NamedTuple):
     """The predicted label of an image."""
 
@@ -85,7 +71,7 @@ class Prediction(NamedTuple):
 
 
 # ~ endif
-class ImageDataset(Dataset[Sample | Unreadable]):
+class ImageDataset(Dataset[Entry]):
     """A data set of image files and their class indices."""
 
     def __init__(
@@ -106,7 +92,7 @@ class ImageDataset(Dataset[Sample | Unreadable]):
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, index: int) -> Sample | Unreadable:
+    def __getitem__(self, index: int) -> Entry:
         try:
             # ~ if cookiecutter.scope == "complete"
             (image,), _ = self.images[index]
@@ -127,15 +113,9 @@ def target_labels(target: Target | np.ndarray) -> list[int]:
 
 
 # ~ endif
-def collate(samples: list[Sample | Unreadable]) -> Batch:
-    """Stack the readable samples into a batch, and list the unreadable files."""
-    readable = [sample for sample in samples if isinstance(sample, Sample)]
-    return Batch(
-        torch.stack([sample.image for sample in readable]) if readable else torch.empty(0),
-        torch.tensor([sample.target for sample in readable], dtype=torch.int64),
-        torch.tensor([sample.position for sample in readable], dtype=torch.int64),
-        [sample for sample in samples if isinstance(sample, Unreadable)],
-    )
+def collate(samples: list[Entry]) -> Batch:
+    """Make a batch of the samples of readable images, and list the unreadable files."""
+    return collated(samples, lambda targets: torch.tensor(targets, dtype=torch.int64))
 
 
 def build_datasets(settings: DataSettings) -> Datasets:

@@ -7,7 +7,6 @@ from torch import Tensor, nn
 
 from .module import ClassificationModule
 
-TASK = "image classification"
 OUTPUTS = {"logits": "a value for each class; see below for the probabilities"}
 
 

@@ -2,13 +2,15 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from ..data import batches
+from ..data.batches import Sample, collated
 from ..data.datamodule import Datasets
 from ..data.files import folder_of
 from ..data.images import ImageFiles, Unreadable, UnreadableImageError, size_conflict
@@ -45,26 +47,11 @@ from .write_shapes import write_shapes
 
 # ~ endif
 UNLABELLED = None
+Entry = Sample[Target | None] | Unreadable  # of a data set
+Batch = batches.Batch[list[Target]]
 
 
-class Sample(NamedTuple):
-    """A transformed image of a data set and its target."""
-
-    image: Tensor  # uint8 [C, H, W]
-    target: Target | None  # the annotated objects, or UNLABELLED
-    position: int  # index in the data set
-
-
-class Batch(NamedTuple):
-    """The readable images of a batch with their targets, and the unreadable files."""
-
-    images: Tensor  # uint8 [B, C, H, W]
-    targets: list[Target]
-    positions: Tensor  # int64 [B]
-    unreadable: list[Unreadable]
-
-
-class BoxDataset(Dataset[Sample | Unreadable]):
+class BoxDataset(Dataset[Entry]):
     """A data set of image files and their annotated objects."""
 
     def __init__(
@@ -98,7 +85,7 @@ class BoxDataset(Dataset[Sample | Unreadable]):
         return len(self.paths)
 
     # ~ if cookiecutter.scope == "complete"
-    def __getitem__(self, index: int) -> Sample | Unreadable:
+    def __getitem__(self, index: int) -> Entry:
         sample, probability = self.sample(index), getattr(self.transform, "mosaic", 0.0)
         if not probability or torch.rand(()) >= probability:
             return sample
@@ -112,10 +99,10 @@ class BoxDataset(Dataset[Sample | Unreadable]):
         # An unreadable image prevents a mosaic here: it is reported as a sample of its own.
         return Sample(*join(pairs), index) if len(pairs) == 4 else sample
 
-    def sample(self, index: int) -> Sample | Unreadable:
+    def sample(self, index: int) -> Entry:
         """Return a single transformed image."""
     # ~ else
-    def __getitem__(self, index: int) -> Sample | Unreadable:
+    def __getitem__(self, index: int) -> Entry:
         # ~ endif
         try:
             (image,), size = self.images[index]
@@ -140,15 +127,9 @@ class BoxDataset(Dataset[Sample | Unreadable]):
         )
 
 
-def collate(samples: list[Sample | Unreadable]) -> Batch:
-    """Stack the readable samples into a batch, and list the unreadable files."""
-    readable = [sample for sample in samples if isinstance(sample, Sample)]
-    return Batch(
-        torch.stack([sample.image for sample in readable]) if readable else torch.empty(0),
-        [sample.target for sample in readable if sample.target is not None],
-        torch.tensor([sample.position for sample in readable], dtype=torch.int64),
-        [sample for sample in samples if isinstance(sample, Unreadable)],
-    )
+def collate(samples: list[Entry]) -> Batch:
+    """Make a batch of the samples of readable images, and list the unreadable files."""
+    return collated(samples, lambda targets: [part for part in targets if part is not None])
 
 
 def build_datasets(settings: DataSettings) -> Datasets:

@@ -20,7 +20,6 @@ from ..training.backbone import Normalisation
 from .boxes import Prediction
 from .module import DetectionModule
 
-TASK = "object detection"
 OUTPUTS = {
     "boxes": "x1 y1 x2 y2, relative to the width and height of the model input, 0 to 1",
     "scores": "the confidence of each box for each class, 0 to 1",

@@ -17,13 +17,23 @@ from .score_counts import THRESHOLDS, ClassScores, Curves, ScoreCounts, best_thr
 MAX_BARS, MAX_CELLS, MAX_LINES = 30, 25, 8  # maximum number of classes in a figure
 
 
-def write_figures(counts: ScoreCounts, scores: ClassScores, folder: Path) -> None:
-    """Write the figures of a test into a folder, each as PNG and as CSV."""
+def write_figures(counts: ScoreCounts, scores: ClassScores, folder: Path) -> dict[str, str]:
+    """Write the figures of a test into a folder, each as PNG and as CSV.
+
+    Returns:
+        For each figure, its heading in the report and the name of its files.
+    """
     curves = counts.curves()
     _confusion_matrix(counts, folder / "confusion_matrix")
     _precision_recall(counts.classes, curves, folder / "precision_recall")
     _thresholds(curves.mean(), folder / "thresholds")
     _per_class(counts, curves, scores, folder / "per_class")
+    return {
+        "Confusion matrix": "confusion_matrix",
+        "Thresholds": "thresholds",
+        "Precision and recall": "precision_recall",
+        "Scores of each class": "per_class",
+    }
 
 
 def _confusion_matrix(counts: ScoreCounts, path: Path) -> None:

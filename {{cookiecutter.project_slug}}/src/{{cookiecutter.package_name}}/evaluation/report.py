@@ -15,7 +15,7 @@ from ..data.datamodule import DataModule
 from ..data.reading_summary import number_of
 from ..run.atomic_files import replacing, write_json, write_text
 from ..run.folder import Run, read_metrics
-from ..settings.schema import METRICS, model_name
+from ..settings.schema import LOSS, METRICS, TASK, model_name
 from .drawing import contact_sheet
 from .figures import write_figures
 from .html_page import image, page, table
@@ -26,17 +26,8 @@ from .score_counts import THRESHOLDS, ClassScores, EvaluationResults, best_thres
 from .score_counts import ClassScores, EvaluationResults
 
 # ~ endif
-TASK = "{{ cookiecutter.task }}"
-# The loss by which the best and the worst images are chosen, see scoring.py of the task.
-LOSS = "{{ '1 - F1' if cookiecutter.task == 'detection' else 'cross-entropy' }}"
 Draw = Callable[[Tensor, Any, Any, Sequence[str]], Image.Image]  # ``draw_prediction`` of the task
 TILE_PIXELS = 480  # maximum length of the longer side of a prediction in the report
-FIGURES = {  # headings and file names
-    "Confusion matrix": "confusion_matrix",
-    "Thresholds": "thresholds",
-    "Precision and recall": "precision_recall",
-    "Scores of each class": "per_class",
-}
 
 
 def write_report(
@@ -54,7 +45,7 @@ def write_report(
     if skipped:
         write_text(unreadable, "\n".join(skipped) + "\n")
         print(f"Left out: {number_of(len(skipped), 'unreadable images')}, see {unreadable}")
-    write_figures(counts, scores, run.folder)
+    figures = write_figures(counts, scores, run.folder)
     # ~ if cookiecutter.task == "detection" or (cookiecutter.task == "classification" and cookiecutter.scope == "complete")
     best = best_threshold(counts.curves().mean().f1)
     # ~ endif
@@ -64,7 +55,7 @@ def write_report(
         ("Metrics", _metrics(run, metrics)),
         *(
             (heading, image(run.folder / f"{name}.png", f"All values: {name}.csv"))
-            for heading, name in FIGURES.items()
+            for heading, name in figures.items()
         ),
         *_predictions(run, results, datamodule, draw),
         ("Settings", f"<pre>{html.escape(run.settings_file.read_text(encoding='utf-8'))}</pre>"),

@@ -27,7 +27,7 @@ from ..segmentation import export as task_export
 from ..segmentation.module import SegmentationModule as TaskModule
 # ~ endif
 from ..settings.check_settings import flattened
-from ..settings.schema import Settings
+from ..settings.schema import TASK, Settings
 from ..training.checkpoint import read_checkpoint
 from .settings import ONNX_PACKAGES, ExportSettings
 
@@ -72,7 +72,7 @@ def describe_model(
         colors += f"; values of more than 8 bits from {low:g} to {high:g} are scaled to it"
     return {
         "format": settings.format,
-        "task": task_export.TASK,
+        "task": TASK,
         "classes": module.classes,
         "input": {
             "name": "images",

@@ -3,13 +3,15 @@
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from ..data import batches
+from ..data.batches import Sample, collated
 from ..data.datamodule import Datasets
 from ..data.images import DecodedImage, Unreadable, UnreadableImageError, read_image
 from ..data.reading_summary import Reading
@@ -34,23 +36,9 @@ from .transforms import PairTransform, eval_transform, train_transform
 
 # ~ endif
 UNLABELLED = None
-
-
-class Sample(NamedTuple):
-    """A transformed image of a data set and its target."""
-
-    image: Tensor  # uint8 [C, H, W]
-    target: Tensor | None  # uint8 [H, W] of class ids and IGNORE_INDEX, or UNLABELLED
-    position: int  # index in the data set
-
-
-class Batch(NamedTuple):
-    """The readable images of a batch with their targets, and the unreadable files."""
-
-    images: Tensor  # uint8 [B, C, H, W]
-    targets: Tensor  # int64 [B, H, W]
-    positions: Tensor  # int64 [B]
-    unreadable: list[Unreadable]
+# Of a data set; a target is uint8 [H, W] of class ids and IGNORE_INDEX, or UNLABELLED.
+Entry = Sample[Tensor | None] | Unreadable
+Batch = batches.Batch[Tensor]  # targets: int64 [B, H, W]
 
 
 class MaskFiles:
@@ -105,7 +93,7 @@ class ImageAndMaskFiles:
         return DecodedImage((image, *masks), size)
 
 
-class MaskDataset(Dataset[Sample | Unreadable]):
+class MaskDataset(Dataset[Entry]):
     """A data set of image files and their masks."""
 
     def __init__(
@@ -134,7 +122,7 @@ class MaskDataset(Dataset[Sample | Unreadable]):
         return len(self.paths)
 
     # ~ if cookiecutter.scope == "complete"
-    def __getitem__(self, index: int) -> Sample | Unreadable:
+    def __getitem__(self, index: int) -> Entry:
         sample, probability = self.sample(index), getattr(self.transform, "copy_paste", 0.0)
         if not probability or isinstance(sample, Unreadable):
             return sample
@@ -148,10 +136,10 @@ class MaskDataset(Dataset[Sample | Unreadable]):
         # An unreadable image is left out here: it is reported as a sample of its own.
         return Sample(*paste(pairs, probability), index)
 
-    def sample(self, index: int) -> Sample | Unreadable:
+    def sample(self, index: int) -> Entry:
         """Return a single transformed image."""
     # ~ else
-    def __getitem__(self, index: int) -> Sample | Unreadable:
+    def __getitem__(self, index: int) -> Entry:
         # ~ endif
         try:
             (image, *masks), _ = self.images[index]
@@ -160,16 +148,14 @@ class MaskDataset(Dataset[Sample | Unreadable]):
         return Sample(*self.transform(image, masks[0][0] if masks else None), index)
 
 
-def collate(samples: list[Sample | Unreadable]) -> Batch:
-    """Stack the readable samples into a batch, and list the unreadable files."""
-    readable = [sample for sample in samples if isinstance(sample, Sample)]
-    targets = [sample.target.long() for sample in readable if sample.target is not None]
-    return Batch(
-        torch.stack([sample.image for sample in readable]) if readable else torch.empty(0),
-        torch.stack(targets) if targets else torch.empty(0),
-        torch.tensor([sample.position for sample in readable], dtype=torch.int64),
-        [sample for sample in samples if isinstance(sample, Unreadable)],
-    )
+def collate(samples: list[Entry]) -> Batch:
+    """Make a batch of the samples of readable images, and list the unreadable files."""
+
+    def join(masks: list[Tensor | None]) -> Tensor:
+        targets = [mask.long() for mask in masks if mask is not None]
+        return torch.stack(targets) if targets else torch.empty(0)
+
+    return collated(samples, join)
 
 
 def build_datasets(settings: DataSettings) -> Datasets:

@@ -7,7 +7,6 @@ from torch import Tensor, nn
 
 from .module import SegmentationModule
 
-TASK = "semantic segmentation"
 OUTPUTS = {"logits": "a value for each class and pixel; softmax over the classes: probabilities"}
 
 

@@ -23,6 +23,9 @@ from .segmentation import DataSettings, ModelSettings
 from .tracking import Tracking
 from .trainer import TrainerSettings
 
+TASK = "{{ {'classification': 'image classification', 'detection': 'object detection', 'segmentation': 'semantic segmentation'}[cookiecutter.task] }}"
+# The loss by which the best and the worst images are chosen, see scoring.py of the task.
+LOSS = "{{ '1 - F1' if cookiecutter.task == 'detection' else 'cross-entropy' }}"
 # The scores that may decide which checkpoint is the best, with their direction, and the default.
 # ~ if cookiecutter.task == "classification"
 METRICS = {

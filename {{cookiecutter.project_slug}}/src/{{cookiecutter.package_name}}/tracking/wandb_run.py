@@ -29,7 +29,7 @@ from ..run.processes import is_first
 # ~ endif
 from ..settings.check_settings import flattened
 # ~ if cookiecutter.scope == "complete"
-from ..settings.schema import PredictSettings, Settings, model_name
+from ..settings.schema import TASK, PredictSettings, Settings, model_name
 from . import client
 from .alerts import MetricAlerts, check_rules, send_alert
 from .artifacts import ModelArtifacts
@@ -44,7 +44,7 @@ from .upload_status import missing_on_server
 
 
 # ~ else
-from ..settings.schema import Settings, model_name
+from ..settings.schema import TASK, Settings, model_name
 from . import client
 from .artifacts import log_best_model
 from .images import ValidationImages
@@ -243,7 +243,7 @@ def run_name(settings: Settings, run: Run, job: str, words: Sequence[str]) -> st
     """
     tree: dict[str, Any] = flattened(settings.model_dump(mode="json", exclude={"tracking"}))
     parts = [] if job == "train" else [job]
-    parts += ["{{ cookiecutter.task }}", model_name(settings.model.model_dump()), settings.data.name]
+    parts += [TASK.split()[-1], model_name(settings.model.model_dump()), settings.data.name]
     for key in varied_keys(words):
         if key in tree:
             value = f"{tree[key]:.4g}" if isinstance(tree[key], float) else tree[key]

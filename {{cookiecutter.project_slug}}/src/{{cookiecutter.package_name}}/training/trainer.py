@@ -27,7 +27,7 @@ from ..run.folder import Run
 # ~ if cookiecutter.scope == "complete"
 from ..run.processes import check_processes
 # ~ endif
-from ..settings.schema import Settings, model_name
+from ..settings.schema import TASK, Settings, model_name
 from ..settings.trainer import TrainerSettings
 from .callbacks.each_step import FiniteLoss, GradientClipping
 from .callbacks.ema import WeightAverage
@@ -43,7 +43,6 @@ from .checkpoint import AtomicCheckpoints
 
 log = logging.getLogger(__name__)
 
-TASK = "{{ {'classification': 'Image classification', 'detection': 'Object detection', 'segmentation': 'Semantic segmentation'}[cookiecutter.task] }}"
 BATCHES = {"limit_train_batches", "limit_val_batches", "limit_test_batches", "overfit_batches"}
 ALL = {"1.0", "0", "0.0"}  # values of these settings with which all batches are used
 PROFILERS = {"simple": SimpleProfiler, "advanced": AdvancedProfiler}
@@ -191,22 +190,19 @@ def log_start(
     if not trainer.is_global_zero:
         return
     name = model_name(settings.model.model_dump())
-    classes = number_of(len(module.classes), "classes")
+    task = f"{TASK.capitalize()} of {number_of(len(module.classes), 'classes')}"
     total = sum(part.numel() for part in module.parameters())
     # ~ if cookiecutter.scope == "complete"
     trained = sum(p.numel() for p in module.parameters() if p.requires_grad)
     frozen = "" if trained == total else f", {trained / 1e6:.1f} of them trained"
-    log.info(
-        "%s of %s: %s, %.1f million parameters%s.",
-        *(TASK, classes, name, total / 1e6, frozen),
-    )
+    log.info("%s: %s, %.1f million parameters%s.", task, name, total / 1e6, frozen)
     if frozen and not settings.model.pretrained and settings.init is None:
         log.warning(
             "model.freeze=%s keeps random weights. For trained weights: model.pretrained=true",
             settings.model.freeze,
         )
     # ~ else
-    log.info("%s of %s: %s, %.1f million parameters.", TASK, classes, name, total / 1e6)
+    log.info("%s: %s, %.1f million parameters.", task, name, total / 1e6)
     # ~ endif
     device, processes = trainer.strategy.root_device.type, trainer.world_size
     log.info("Device: %s%s, %s.", f"{processes} x " * (processes > 1), device, trainer.precision)
