@@ -3,6 +3,7 @@
 import sys
 
 import pytest
+from server import Sweep
 from shape_sorter.settings.schema import METRICS, MONITOR
 from shape_sorter.tracking import report
 from tracked import teardown
@@ -46,6 +47,12 @@ def panels(tree, kind):
     return [*([tree["config"]] if tree.get("viewType") == kind else []), *below]
 
 
+def pinned(report):
+    """The columns at the left of the tables of runs."""
+    (columns,) = {tuple(pinned) for pinned in found(report.spec, "columnPinned")}
+    return list(columns)
+
+
 def test_a_view_is_saved_and_a_report_compares_a_group(server, tracked, compare):
     for lr in (0.001, 0.01):
         tracked("tracking.group=rates", f"optimizer.lr={lr}", "trainer.max_epochs=1", "tracking.name=x")
@@ -66,6 +73,7 @@ def test_a_view_is_saved_and_a_report_compares_a_group(server, tracked, compare)
     assert all(BEST.split(".")[1] in server.runs[run].summary[MONITOR] for run in server.runs)
     (axes,) = panels(compared.spec, "Parallel Coordinates Plot")
     assert [axis["accessor"] for axis in axes["columns"]] == ["config:optimizer.value.lr", f"summary:{BEST}"]
+    assert pinned(compared) == [f"summary:{BEST}", "config:optimizer.value.lr"]
     (importance,) = panels(compared.spec, "Parameter Importance")
     assert importance["targetKey"] == BEST
     (images,) = panels(compared.spec, "Media Browser")
@@ -79,6 +87,7 @@ def test_a_view_is_saved_and_a_report_compares_a_group(server, tracked, compare)
 
 
 def test_a_report_of_a_sweep_shows_the_settings_that_the_sweep_varies(server, tracked, compare, workplace, monkeypatch):
+    server.sweeps["abc"] = Sweep("abc", "team", "shape-sorter", {"method": "grid"}, "method: grid")
     for lr in (0.001, 0.01):
         (workplace / "chosen.yaml").write_text(f"wandb_version: 1\noptimizer.lr: {{value: {lr}}}\n")
         with monkeypatch.context() as patched:  # as the agent of the sweep does
@@ -91,9 +100,11 @@ def test_a_report_of_a_sweep_shows_the_settings_that_the_sweep_varies(server, tr
     compare("sweep=abc")
     _, compared = server.views
     assert compared.title == "Training runs of sweep abc"
-    (axes,) = panels(compared.spec, "Parallel Coordinates Plot")
-    accessors = [axis["accessor"] for axis in axes["columns"]]
-    assert accessors == ["config:optimizer.value.lr", f"summary:{BEST}"]
+    assert "optimizer.lr" in server.runs["trial-0.001"].config  # as the agent has recorded it
+    assert pinned(compared) == [f"summary:{BEST}", "config:optimizer.lr.value"]
+    assert not panels(compared.spec, "Parallel Coordinates Plot")
+    (page,) = panels(compared.spec, "Markdown Panel")
+    assert f"{server.url}/team/shape-sorter/sweeps/abc)" in page["value"]
     for runset in (runset for runsets in found(compared.spec, "runSets") for runset in runsets):
         rules = {part["key"]["name"]: part["value"] for part in runset["filters"]["filters"]}
         assert rules == {"sweep": "abc", "jobType": "train"}

@@ -69,18 +69,24 @@ def run_report(settings: ReportSettings) -> list[str]:
         )
     monitor = monitored({name for run in runs for name in dict(run.summary)})
     place = {"entity": str(entity), "project": str(project)}
-    return [
-        _view(place, monitor).save().url,
-        _comparison(place, filters, job, monitor, varied([run.config for run in runs])).save().url,
-    ]
+    page = api.sweep(f"{entity}/{project}/{settings.sweep}").url if settings.sweep else None
+    settings_that_vary = varied([run.config for run in runs])
+    comparison = _comparison(place, filters, job, monitor, settings_that_vary, page)
+    return [_view(place, monitor).save().url, comparison.save().url]
 
 
-def varied(configs: Sequence[dict[str, Any]]) -> list[str]:
-    """Return the dotted names of the settings in which runs differ."""
+def varied(configs: Sequence[dict[str, Any]]) -> dict[str, str]:
+    """Return the dotted names of the settings in which runs differ, with their columns in W&B."""
     chosen = [{key: config[key] for key in config.keys() - NO_SETTINGS} for config in configs]
     trees = [flattened(tree) for tree in chosen]
-    names = {name for tree in trees for name in tree}
-    return [name for name in sorted(names) if len({repr(tree.get(name)) for tree in trees}) > 1]
+    columns = {}
+    for name in sorted({name for tree in trees for name in tree}):
+        if len({repr(tree.get(name)) for tree in trees}) > 1:
+            # The agent of a sweep records the key "a.b", all others b in the group a.
+            is_flat = any(name in tree for tree in chosen)
+            first, *inner = [name] if is_flat else name.split(".")
+            columns[name] = ".".join([f"config:{first}", "value", *inner])
+    return columns
 
 
 def _view(place: dict[str, str], monitor: str) -> Any:
@@ -107,9 +113,18 @@ def _view(place: dict[str, str], monitor: str) -> Any:
 
 
 def _comparison(
-    place: dict[str, str], filters: dict[str, str], job: str, monitor: str, settings: Sequence[str]
+    place: dict[str, str],
+    filters: dict[str, str],
+    job: str,
+    monitor: str,
+    settings: dict[str, str],
+    page: str | None,
 ) -> Any:
-    """Return a report: the best runs, the settings that vary, their importance, and images."""
+    """Return a report: the best runs, the settings that vary, their importance, and images.
+
+    wandb-workspaces cannot name keys such as "a.b" as axes, so the report of a sweep refers to its
+    ``page``, on which W&B shows parallel coordinates.
+    """
     import wandb_workspaces.reports.v2 as wr  # noqa: PLC0415 - it may be missing
     from wandb_workspaces import expr  # noqa: PLC0415
 
@@ -120,7 +135,7 @@ def _comparison(
         name="Training runs",
         filters=expr.And(*chosen, expr.Metric("JobType") == job),
         order=[wr.OrderBy(wr.SummaryMetric(best), ascending=METRICS[monitor] == "min")],
-        pinned_columns=[f"summary:{best}"],
+        pinned_columns=[f"summary:{best}", *settings.values()],
     )
     axes = [*(wr.Config(name) for name in settings), wr.SummaryMetric(best)]
     sections = {
@@ -129,7 +144,9 @@ def _comparison(
             wr.LinePlot(title=monitor, x="epoch", y=[monitor], max_runs_to_show=10),
         ],
         "Settings that vary": [
-            wr.ParallelCoordinatesPlot(
+            wr.MarkdownPanel(markdown=f"[Parallel coordinates of the sweep]({page})")
+            if page
+            else wr.ParallelCoordinatesPlot(
                 columns=[wr.ParallelCoordinatesPlotColumn(metric=axis) for axis in axes]
             )
         ],
