@@ -1,4 +1,5 @@
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,7 +12,6 @@ from PIL import Image
 
 from {{ cookiecutter.package_name }}.data import images
 from {{ cookiecutter.package_name }}.data.cache import cache_images
-from {{ cookiecutter.package_name }}.data.datamodule import DataModule
 # ~ if cookiecutter.task == "detection"
 from {{ cookiecutter.package_name }}.data.tiles import (
     Tile,
@@ -295,11 +295,11 @@ def test_the_mask_of_a_tile_is_that_of_its_pixels(workplace):
 def test_threads_read_tiles_of_files_of_several_sizes(workplace):
     write_large(workplace / "large")
     checked = check(composed(*TILED), Settings)
-    for seed in range(20):
-        datamodule = DataModule(
-            build_datasets(checked.data), checked.loader, skip_unreadable=False, seed=seed
-        )
-        datamodule.check_images()  # or an error
+    for _ in range(20):
+        data = build_datasets(checked.data).train
+        with ThreadPoolExecutor(4) as pool:
+            samples = pool.map(data.sample, [*range(len(data))] * 4)
+            assert not any(isinstance(sample, images.Unreadable) for sample in samples)
 
 
 def test_tiles_have_names_and_are_counted_and_small_files_are_not_divided(workplace):

@@ -12,7 +12,6 @@ from PIL import Image
 # ~ if cookiecutter.task == "classification"
 from {{ cookiecutter.package_name }}.classification.dataset import build_datasets
 # ~ endif
-from {{ cookiecutter.package_name }}.data.datamodule import DataModule
 # ~ if cookiecutter.task == "detection"
 from {{ cookiecutter.package_name }}.detection.dataset import build_datasets
 # ~ endif
@@ -289,25 +288,6 @@ def test_a_damaged_image_of_any_split_is_named_before_the_first_step(train, own_
             train(*overrides, "trainer.max_epochs=1")
         path.write_bytes(content)
     assert not [*Path("runs").iterdir()]
-
-
-def test_checking_images_ends_after_its_time_and_leaves_the_random_numbers_as_they_are(
-    own_data, caplog
-):
-    settings = check(composed(OWN, f"data.root={own_data}", "tracking=none"), Settings)
-    datasets = build_datasets(settings.data)
-    datamodule = DataModule(datasets, settings.loader, skip_unreadable=False)
-    torch.manual_seed(0)
-    expected = torch.rand(3)
-    torch.manual_seed(0)
-    with caplog.at_level("INFO"):
-        datamodule.check_images()
-        assert not caplog.messages
-        assert torch.equal(torch.rand(3), expected)
-        datamodule.check_images(seconds=0)
-    total = sum(map(len, (datasets.train, datasets.val, datasets.test)))
-    (message,) = caplog.messages
-    assert message.startswith(f"0 of {total} images were checked before the training; a damaged")
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from .clusters.preemption import Preemption, requeued_if_preempted, slurm_plugin
 from .data.cache import cache_images
 # ~ endif
 from .data.check_datasets import check_learnable, check_outside_runs
+from .data.check_images import check_images
 from .data.datamodule import DataModule
 from .data.reading_summary import report_reading
 from .data.split import record_split
@@ -146,7 +147,9 @@ def run_training(settings: Settings, run: Run) -> None:
         )
         log_start(settings, run, module, trainer, trackers=loggers)
         if not isinstance(settings.data, ShapesSettings):
-            datamodule.check_images()
+            check_images(
+                datasets, skip_unreadable=settings.data.skip_unreadable, seed=settings.seed
+            )
         trainer.fit(module, datamodule=datamodule, ckpt_path=resumed, weights_only=True)
         tested = run.best if run.best.is_file() else run.last  # if there was no validation
         content = read_checkpoint(tested)

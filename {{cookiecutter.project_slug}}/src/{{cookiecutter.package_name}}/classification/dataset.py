@@ -1,6 +1,7 @@
 """Image data sets with a class label for each image."""
 
 from collections.abc import Sequence
+from itertools import chain
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -158,7 +159,7 @@ def build_datasets(settings: DataSettings) -> Datasets:
             labels = [label for target in labels for label in target_labels(target)]
         # ~ endif
         reading.count(split, images=len(files), labels=labels, classes=classes)
-    used = (path for files in found.values() for path, _ in files)
+    used = map(itemgetter(0), chain.from_iterable(found.values()))
     reading.add_unused_images(root, used, reason)
     evaluation, pixels = Fit(settings), settings.pixels
     return Datasets(

@@ -54,6 +54,11 @@ class CachedImages:
     def __len__(self) -> int:
         return len(self.images)
 
+    def source(self, index: int) -> tuple[list[str], object]:
+        """Return the files of a picture, and what else its pixels depend on."""
+        source: tuple[list[str], object] = self.images.source(index)
+        return source
+
     def __getitem__(self, index: int) -> DecodedImage:
         path = self._path(index)
         with suppress(OSError, ValueError):  # not stored yet, or truncated when the machine crashed

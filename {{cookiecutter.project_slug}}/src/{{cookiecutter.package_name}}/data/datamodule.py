@@ -1,10 +1,7 @@
 """The DataModule: data loaders for the three splits."""
 
-import logging
 import os
-import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 # ~ if cookiecutter.scope == "complete"
@@ -14,23 +11,19 @@ from typing import Any
 
 import torch
 from lightning.pytorch import LightningDataModule, Trainer
-from rich.progress import track
 from torch import Tensor, distributed
 # ~ if cookiecutter.scope == "complete"
 from torch.multiprocessing.reductions import reduce_tensor
 # ~ endif
-from torch.utils.data import ConcatDataset, DataLoader
+from torch.utils.data import DataLoader
 
 from ..errors import UsageError
-from ..run.processes import is_first
 from ..settings.schema import LoaderSettings
-from .images import Unreadable, UnreadableImageError
+from .images import UnreadableImageError
 from .reading_summary import Reading
 from .sampler import SeededSamples, TrainingSampler
 
-log = logging.getLogger(__name__)
 MAX_WORKERS = 8
-CHECK_SECONDS = 20.0  # for reading the images before training
 
 
 @dataclass(frozen=True)
@@ -118,47 +111,6 @@ class DataModule(LightningDataModule):
         return sampler
 
         # ~ endif
-
-    def check_images(self, seconds: float = CHECK_SECONDS) -> None:
-        """Read all images before training, or in random order as many as ``seconds`` allow.
-
-        With ``skip_unreadable``, only the first readable image of each split is looked for.
-
-        Raises:
-            UsageError: if an image is unreadable, or with ``skip_unreadable`` all of a split.
-        """
-        splits = {name: getattr(self.datasets, name) for name in ("train", "val", "test")}
-        if self.skip_unreadable:
-            with torch.random.fork_rng(devices=[]):
-                for name, split in splits.items():
-                    samples = (split[index] for index in range(len(split)))
-                    if len(split) and all(isinstance(sample, Unreadable) for sample in samples):
-                        path, reason = split[0]
-                        raise UsageError(
-                            f"None of the images of {name} can be read, such as {path}: {reason}."
-                            "\nRepair them, or name other data."
-                        )
-            return
-        images: ConcatDataset[Any] = ConcatDataset(splits.values())
-        generator = torch.Generator().manual_seed(self.seed)
-        order = torch.randperm(len(images), generator=generator).tolist()
-        starts = range(0, len(images), 16 * usable_cpus())
-        began = time.monotonic()
-        # The transforms that are applied here must not change the random numbers of the training.
-        with torch.random.fork_rng(devices=[]), ThreadPoolExecutor(usable_cpus()) as pool:
-            for start in track(starts, "Checking the images", transient=True):
-                if time.monotonic() - began > seconds:
-                    if is_first():
-                        log.info(
-                            "%d of %d images were checked before the training; a damaged file "
-                            "among the others ends it when it is read.",
-                            start,
-                            len(images),
-                        )
-                    return
-                for sample in pool.map(images.__getitem__, order[start : start + starts.step]):
-                    if isinstance(sample, Unreadable):
-                        raise UnreadableImageError(*sample)
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Return a loader of the training split, shuffled; an incomplete last batch is dropped."""

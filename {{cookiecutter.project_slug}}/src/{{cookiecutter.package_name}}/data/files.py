@@ -4,7 +4,6 @@ import os
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable
 from importlib.util import find_spec
-from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -81,16 +80,13 @@ def files_below(
     repeated = [] if repeated is None else repeated
 
     def add(folder: str) -> None:
-        with os.scandir(folder) as entries:
-            ordered = sorted(entries, key=attrgetter("name"))
         start = os.path.join(folder, "")  # noqa: PTH118 - a string
-        for entry in ordered:
-            name = entry.name
-            # Nearly all; a Path and a system call for each would take ten times as long.
-            if name[0] != "." and entry.is_file(follow_symlinks=False):
+        names, others = _entries(folder)
+        for name in names:
+            if name not in others:
                 files.append(f"{start}{name}")
                 continue
-            hidden = is_hidden(name)
+            entry, hidden = others[name], is_hidden(name)
             if succeeds(entry.is_dir) and not hidden:
                 if entry.is_symlink():
                     link = os.path.realpath(entry.path)
@@ -106,6 +102,20 @@ def files_below(
 
     add(str(folder))
     return files
+
+
+def _entries(folder: str) -> tuple[list[str], dict[str, os.DirEntry[str]]]:
+    """Return the sorted names in a folder, and the entries that are not plain, visible files."""
+    names, others = list[str](), dict[str, os.DirEntry[str]]()
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            name = entry.name
+            names.append(name)
+            # A Path and a system call for each file would take ten times as long.
+            if name[0] == "." or not entry.is_file(follow_symlinks=False):
+                others[name] = entry
+    names.sort()
+    return names, others
 
 
 def succeeds(test: Callable[[], bool]) -> bool:

@@ -1,6 +1,7 @@
 """Read image files as 8-bit images."""
 
 # ~ if cookiecutter.scope == "complete"
+import os
 from contextlib import suppress
 # ~ endif
 from pathlib import Path
@@ -18,6 +19,9 @@ from ..settings.data import PixelFormat
 from .image_formats import UNREADABLE, opened, {{ "to_channels" if cookiecutter.scope == "essential" and cookiecutter.task == "classification" else "shown_orientation, to_channels" }}
 from .jpeg import check_complete{{ ", decode_jpeg_file" if cookiecutter.scope == "complete" }}
 
+# ~ if cookiecutter.scope == "complete"
+ENDS = {".jpeg": b"\xff\xd9", ".jpg": b"\xff\xd9", ".png": b"IEND\xaeB`\x82"}  # of whole files
+# ~ endif
 RGB = PixelFormat()
 
 
@@ -67,6 +71,24 @@ class ImageFiles:
     def __getitem__(self, index: int) -> DecodedImage:
         image = read_image(str(self.paths[index]), self.pixels)
         return DecodedImage((image,), (image.shape[1], image.shape[2]))
+
+
+# ~ endif
+# ~ if cookiecutter.scope == "complete"
+def may_end_early(path: str) -> bool:
+    """Return whether the last bytes of a JPEG or PNG file are not those of its format.
+
+    A whole file may have further data there, and a file may be named after another format.
+    """
+    end = ENDS.get(path[path.rfind(".") :].lower())
+    if end is None:
+        return False
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123 - faster than a Path
+            file.seek(-len(end), os.SEEK_END)
+            return file.read() != end
+    except OSError:  # it is missing, or empty
+        return True
 
 
 # ~ endif

@@ -8,6 +8,7 @@ import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import filterfalse
 from pathlib import Path
 
 from ..run.atomic_files import write_json
@@ -119,19 +120,21 @@ class Reading:
         listed = self.listed(root)
         self._listed.clear()  # the names of all files need much memory
         known = {*map(str, used)}
-        known |= {  # paths that are written in another way, such as photos/../photos/a.jpg
-            os.path.join(root, os.path.relpath(path, root))  # noqa: PTH118 - a string
-            for path in known.difference(listed.images)
-        }
+        unused = [*filterfalse(known.__contains__, listed.images)]
+        if len(known) + len(unused) > len(listed.images):
+            known |= {  # paths that are written in another way, such as photos/../photos/a.jpg
+                os.path.join(root, os.path.relpath(path, root))  # noqa: PTH118 - a string
+                for path in known.difference(listed.images)
+            }
+            unused = [*filterfalse(known.__contains__, unused)]
         for link in listed.repeated[:1]:
             if again := len(known) - len({*map(os.path.realpath, known)}):
                 self.note(
                     f"Files that are used twice: {again}, since links such as {link} lead to the "
                     "same folder. In different splits, they make the scores too good."
                 )
-        for path in listed.images:
-            if path not in known:
-                self.leave_out("images", reason, path)
+        for path in unused:
+            self.leave_out("images", reason, path)
         for path in listed.unsupported:
             if path not in known:
                 suffix = os.path.splitext(path)[1].lower()  # noqa: PTH122 - faster than a Path

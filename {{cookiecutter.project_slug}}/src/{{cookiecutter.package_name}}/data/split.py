@@ -46,7 +46,7 @@ def with_splits(
     # ~ if cookiecutter.scope == "complete"
     images = without_excluded(images, settings, reading, path)
     # ~ endif
-    paths = {split: [str(path(image)) for image in part] for split, part in images.items()}
+    paths = {split: [*map(str, map(path, part))] for split, part in images.items()}
     note_repeated(paths, reading)
     note_frames(paths, reading)
     test = images.get("test")
@@ -146,19 +146,18 @@ def _random_split(
     shares = {"val": val / (train + val)} if tested else {"val": val, "test": test}
     shares = {split: share for split, share in shares.items() if share}
     groups = _groups(paths, settings)
-    classes = [  # without a copy where each image is a group
-        labels[group[0]] if len(group) == 1 else set().union(*(labels[index] for index in group))
-        for group in groups
-    ]
+    classes = labels
+    if len(groups) < len(paths):
+        classes = [set().union(*(labels[index] for index in group)) for group in groups]
     counts = Counter(chain.from_iterable(classes))
-    strata: defaultdict[str, list[list[int]]] = defaultdict(list)
+    strata: defaultdict[str, list[Sequence[int]]] = defaultdict(list)
     for group, present in zip(groups, classes, strict=True):
         rarest = next(iter(present), "")
         if len(present) > 1:
             rarest = min(present, key=lambda label: (counts[label], label))
         strata[rarest].append(group)
     parts: dict[str, list[int]] = {split: [] for split in SPLITS}
-    rare: list[list[int]] = []
+    rare: list[Sequence[int]] = []
     for name, stratum in strata.items():
         random.Random(f"{settings.split_seed}/{name}").shuffle(stratum)  # noqa: S311 - no secrets
         if len(stratum) <= len(shares):
@@ -179,11 +178,11 @@ def _random_split(
     return parts
 
 
-def _groups(paths: Sequence[str], settings: OwnFolder) -> list[list[int]]:
+def _groups(paths: Sequence[str], settings: OwnFolder) -> list[Sequence[int]]:
     """Group the indices of images that stay together: of the same file or ``data.split_by``."""
     pattern, keys = settings.split_by, list(paths)
     if pattern is None and len({*paths}) == len(paths):
-        return [[index] for index in range(len(paths))]
+        return [*zip(range(len(paths)))]  # a tuple for each, which is faster than a list
     if pattern is not None:
         keys = [_match(name, pattern) for name in relative_names(paths, settings.root)]
     groups: defaultdict[str, list[int]] = defaultdict(list)
@@ -205,19 +204,25 @@ def _match(name: str, pattern: str) -> str:
     return key
 
 
-def _cut(groups: list[list[int]], shares: Mapping[str, float], parts: dict[str, list[int]]) -> None:
+def _cut(
+    groups: list[Sequence[int]], shares: Mapping[str, float], parts: dict[str, list[int]]
+) -> None:
     """Add the images of groups to the splits, at least a group to each; train gets the rest."""
     total = sum(map(len, groups))
     for position, (split, share) in enumerate(shares.items()):
         missing = max(1, round(share * total))
         limit = len(groups) - (len(shares) - position)  # leaves a group for each later split
-        chosen, rest = list[list[int]](), list[list[int]]()
-        for group in groups:
-            if len(group) < 2 * missing and len(chosen) < limit:  # comes closer to the share
+        chosen, rest = list[Sequence[int]](), list[Sequence[int]]()
+        remaining = iter(groups)
+        for group in remaining:
+            if len(group) < 2 * missing:  # comes closer to the share
                 chosen.append(group)
                 missing -= len(group)
             else:
                 rest.append(group)
+            if missing <= 0 or len(chosen) == limit:
+                break
+        rest += remaining
         if not chosen:
             chosen = [min(rest, key=len)]
             rest.remove(chosen[0])

@@ -37,19 +37,23 @@ class AnnotatedObject(NamedTuple):
     crowd: bool = False
 
 
+FoundObject = tuple[int, tuple[Sequence[float], int, float, bool]]  # a number, and its fields
+
+
 class AnnotatedImage(NamedTuple):
     """An image file and its annotated objects."""
 
-    path: Path
+    path: str | Path
     objects: Sequence[AnnotatedObject]
     size: tuple[int, int] = (0, 0)  # height and width; 0, 0 if the annotations have no size
     faults: tuple[str, ...] = ()  # descriptions of corrected mistakes in the annotations
 
 
 def annotate(
-    path: Path,
+    path: str | Path,
     size: tuple[int, int],
-    found: Iterable[tuple[str, AnnotatedObject]],
+    found: Iterable[FoundObject],
+    where: Callable[[int], str],
     leave_out: Callable[[str], None],
 ) -> AnnotatedImage:
     """Clip the boxes of an image to it, and leave out repeated boxes and those without area.
@@ -57,12 +61,13 @@ def annotate(
     Args:
         path: the image file.
         size: its height and width, or 0, 0.
-        found: where each object is annotated, and the object; an area of 0 becomes that of its box.
+        found: the objects; an area of 0 becomes that of the box.
+        where: returns where the object of a number is annotated.
         leave_out: called with the reason for each object that is left out, except crowds.
     """
     objects, faults, known = [], [], set()
     slack = 1.01 / min(size) if min(size) > 0 else SLACK  # a pixel
-    for where, (box, label, area, crowd) in found:
+    for number, (box, label, area, crowd) in found:
         x1, y1, x2, y2 = left, top, right, bottom = box
         reason, key = "", (label, crowd, x1, y1, x2, y2)
         inside = 0 <= x1 < x2 <= 1 and 0 <= y1 < y2 <= 1
@@ -75,13 +80,13 @@ def annotate(
         elif left >= right or top >= bottom:
             reason = "the box is outside of the image"
         if reason:
-            faults.append(f"{where}: {reason}")
+            faults.append(f"{where(number)}: {reason}")
             if not crowd:
                 leave_out(reason)
             continue
         known.add(key)
         if not inside and max(-x1, -y1, x2 - 1, y2 - 1) > slack:
-            faults.append(f"{where}: {BEYOND}")
+            faults.append(f"{where(number)}: {BEYOND}")
         shown = area or (right - left) * (bottom - top)
         objects.append(AnnotatedObject((left, top, right, bottom), label, shown, crowd))
     return AnnotatedImage(path, objects, size, tuple(faults))

@@ -15,7 +15,7 @@ from ..data.reading_summary import Reading
 from ..errors import UsageError
 from ..run.atomic_files import write_json
 from ..settings.data import DataFolder
-from .boxes import MANY, AnnotatedImage, AnnotatedObject, Prediction, annotate
+from .boxes import MANY, AnnotatedImage, FoundObject, Prediction, annotate
 
 
 def read_boxes(
@@ -38,6 +38,7 @@ def from_coco(
                 image.path,
                 (image.height, image.width),
                 map(partial(_object, image), image.objects),
+                "annotation {}".format,
                 partial(reading.leave_out, "objects", file=image.source, split=split),
             )
             for image in images
@@ -46,15 +47,13 @@ def from_coco(
     }
 
 
-def _object(image: CocoImage, annotation: CocoObject) -> tuple[str, AnnotatedObject]:
+def _object(image: CocoImage, annotation: CocoObject) -> FoundObject:
     x, y, width, height = annotation.content["bbox"]
     area = annotation.content.get("area") or 0
     area = area / (image.width * image.height) if 0 < area < math.inf else 0
     right, bottom = x + width, y + height
     box = (x / image.width, y / image.height, right / image.width, bottom / image.height)
-    return f"annotation {annotation.id}", AnnotatedObject(
-        box, annotation.label, area, annotation.crowd
-    )
+    return annotation.id, (box, annotation.label, area, annotation.crowd)
 
 
 def _check_sizes(images: Sequence[CocoImage], reading: Reading, split: str) -> None:

@@ -1,6 +1,7 @@
 """Image data sets with bounding boxes of the objects in each image."""
 
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -72,8 +73,8 @@ class BoxDataset(Dataset[Entry]):
         # The objects of image ``i`` are those from ``starts[i]`` to ``starts[i + 1]``.
         self.starts = np.cumsum([0, *(len(image.objects) for image in annotated)])
         objects = [annotation for image in annotated for annotation in image.objects]
-        boxes = [annotation.box for annotation in objects]
-        self.boxes = np.array(boxes, dtype=np.float32).reshape(-1, 4)
+        boxes = chain.from_iterable(annotation.box for annotation in objects)
+        self.boxes = np.fromiter(boxes, dtype=np.float32).reshape(-1, 4)
         self.labels = np.array([annotation.label for annotation in objects], dtype=np.int64)
         self.crowd = np.array([annotation.crowd for annotation in objects], dtype=bool)
         self.areas = np.array([annotation.area for annotation in objects], dtype=np.float32)
@@ -157,8 +158,7 @@ def build_datasets(settings: DataSettings) -> Datasets:
         labels=lambda image: {classes[item.label] for item in image.objects if not item.crowd},
     )
     for split, annotated in splits.items():
-        objects = [item for image in annotated for item in image.objects]
-        counted = [item.label for item in objects if not item.crowd]
+        counted = [item.label for image in annotated for item in image.objects if not item.crowd]
         reading.count(split, images=len(annotated), labels=counted, classes=classes)
     used = (image.path for annotated in found.values() for image in annotated)
     reading.add_unused_images(folder_of(root), used, "not among the annotated images")

@@ -18,10 +18,10 @@ from ..data.image_paths import existing_form
 from ..data.reading_summary import Reading
 from ..data.text_files import read_text
 from ..errors import UsageError
-from .boxes import AnnotatedImage, AnnotatedObject, annotate
+from .boxes import AnnotatedImage, annotate
 
 
-def label_file(image: Path) -> str:
+def label_file(image: str | Path) -> str:
     """Return the path of the labels of an image: ``labels`` replaces the last folder ``images``."""
     stem = os.path.splitext(image)[0]  # noqa: PTH122 - faster than a Path
     # The separator in front is for relative paths that begin with the folder.
@@ -30,45 +30,46 @@ def label_file(image: Path) -> str:
     return file if file.isascii() else str(existing_form(Path(file)))
 
 
-def count_unused_labels(images: Sequence[Path], reading: Reading) -> None:
-    """Count the label files that belong to none of the images, and note those of several."""
-    files = [*map(label_file, images)]
-    used = set(files)
+def count_unused_labels(files: Sequence[tuple[str, str]], reading: Reading) -> None:
+    """Count the label files that belong to no image, and note those of several.
+
+    ``files`` are the label file of each image, and the image.
+    """
+    used = {file for file, _ in files}
     if len(used) < len(files):
-        reading.note_shared(zip(files, images, strict=True))
-    for folder in sorted({os.path.dirname(path) for path in used}):  # noqa: PTH120 - of a string
-        entries = sorted(os.listdir(folder)) if os.path.isdir(folder) else []  # noqa: PTH112, PTH208
-        for name in entries:
-            path = f"{folder}{os.sep}{name}"
+        reading.note_shared(files)
+    for folder in sorted({file.rpartition(os.sep)[0] for file in used}):
+        entries = os.listdir(folder) if os.path.isdir(folder) else []  # noqa: PTH112, PTH208
+        for name in sorted(name for name in entries if f"{folder}{os.sep}{name}" not in used):
             no_labels = is_hidden(name) or name == "classes.txt"
-            if name.lower().endswith(".txt") and path not in used and not no_labels:
+            if name.lower().endswith(".txt") and not no_labels:
+                path = f"{folder}{os.sep}{name}"
                 reading.leave_out("label files", "no image of this name", path)
 
 
 def read_labels(
-    images: Sequence[Path], split: str, classes: int, keypoints: int, reading: Reading
+    files: Sequence[tuple[str, str]], split: str, classes: int, keypoints: int, reading: Reading
 ) -> list[AnnotatedImage]:
-    """Read the objects of the images of a split.
+    """Read the objects of a split from the label file of each image.
 
     ``classes`` is the number of classes, and ``keypoints`` how many numbers of key points follow a
     box.
     """
-    annotated, missing = [], []
+    annotated, missing, labels, boxes = [], [], {*range(classes)}, {4, 4 + keypoints}
     polygons: Counter[int] = Counter()  # by their number of values
     poses: Counter[int] = Counter()  # those that may be a box followed by key points
-    for image in images:
-        file = label_file(image)
+    for file, image in files:
         try:
             lines = read_text(file).splitlines()
         except FileNotFoundError:
             missing.append(image)
             lines = []
-        name, found = file.rpartition(os.sep)[2], []
+        found = []
         for number, line in enumerate(lines, start=1):
-            if not line.strip():
+            if not (words := line.split()):
                 continue
             try:
-                label, *values = map(float, line.split())
+                label, *values = map(float, words)
                 box = _box(values[:4] if len(values) == 4 + keypoints else values)
             except ValueError as error:
                 raise UsageError(
@@ -77,21 +78,22 @@ def read_labels(
                     "must be divided by the width and the height of the image; other numbers, such "
                     "as a confidence, must be removed."
                 ) from error
-            if label not in range(classes):
+            if label not in labels:
                 raise UsageError(
                     f"{file}, line {number}: class index {label:g} is not valid: the classes are "
                     f"numbered from 0 to {classes - 1}.\nCorrect it, or name the class."
                 )
-            if len(values) not in {4, 4 + keypoints}:
+            if len(values) not in boxes:
                 polygons[len(values)] += 1
                 poses[len(values)] += _may_have_keypoints(values)
-            found.append((f"{name}, line {number}", AnnotatedObject(box, int(label), 0)))
+            found.append((number, (box, int(label), 0.0, False)))
+        where = partial("{}, line {}".format, file.rpartition(os.sep)[2])
         leave_out = partial(reading.leave_out, "objects", file=file, split=split)
-        annotated.append(annotate(image, (0, 0), found, leave_out))
+        annotated.append(annotate(image, (0, 0), found, where, leave_out))
     if missing:
         reading.note(
             f"Images of {split} without a label file, which count as background: {len(missing)} of "
-            f"{len(images)}, the first is {missing[0]}."
+            f"{len(files)}, the first is {missing[0]}."
         )
     _note_polygons(split, polygons, poses, reading)
     return annotated
@@ -128,7 +130,7 @@ def _box(values: list[float]) -> tuple[float, float, float, float]:
         box = (min(values[::2]), min(values[1::2]), max(values[::2]), max(values[1::2]))
     else:
         raise ValueError(len(values))
-    if min(box) < -0.5 or max(box) > 1.5 or not all(map(math.isfinite, values)):  # e.g. pixels
+    if min(box) < -0.5 or max(box) > 1.5 or not math.isfinite(sum(values)):  # e.g. pixels
         raise ValueError(box)
     return box
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import chain
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -189,7 +190,7 @@ def _read_mask_files(
     settings: DataSettings, root: Path, reading: Reading
 ) -> tuple[list[str], ImagesAndMasks]:
     pairs = find_pairs(root, reading)
-    splits = with_splits(pairs, settings, reading, path=lambda pair: pair[0], labels=lambda _: ())
+    splits = with_splits(pairs, settings, reading, path=itemgetter(0), labels=lambda _: ())
     classes = read_classes(root / "classes.txt")
     by_split = with_greys(classes, splits, reading)
     reading.note_similar(classes.names)

@@ -97,11 +97,11 @@ def _match(images: Path, masks: Path, listed: ListedFiles, reading: Reading) -> 
     if array is not None:
         raise UsageError(f"{array} is not an image file.\nSave masks as PNG.")
     # ~ endif
-    masks_by_name: dict[str, str] = {}
-    for name, path in zip(_relative_stems(masks, files), files, strict=True):
-        other = masks_by_name.setdefault(name, path)
-        if other != path:
-            raise UsageError(f"{other} and {path} may both be the mask of an image.\nKeep one.")
+    masks_by_name = dict(zip(_relative_stems(masks, files), files, strict=True))
+    if len(masks_by_name) < len(files):
+        first = min({*files} - {*masks_by_name.values()})
+        path = masks_by_name[_relative_stems(masks, [first])[0]]
+        raise UsageError(f"{first} and {path} may both be the mask of an image.\nKeep one.")
     names = _relative_stems(images, paths)
     unmatched = [index for index, name in enumerate(names) if name not in masks_by_name]
     if unmatched:

@@ -1,0 +1,117 @@
+"""Read the images before training, so that a damaged file does not end it later."""
+
+import logging
+import random
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import torch
+from rich.progress import track
+
+from ..errors import UsageError
+from ..run.processes import is_first
+from .datamodule import Datasets, usable_cpus
+# ~ if cookiecutter.scope == "complete"
+from .images import Unreadable, UnreadableImageError, may_end_early
+
+# ~ else
+from .images import Unreadable, UnreadableImageError
+
+# ~ endif
+log = logging.getLogger(__name__)
+SECONDS = 20.0  # for reading as many images as possible
+
+
+def check_images(
+    datasets: Datasets, *, skip_unreadable: bool, seed: int, seconds: float = SECONDS
+) -> None:
+    """Read all images before training, or in random order as many as ``seconds`` allow.
+
+    # ~ if cookiecutter.scope == "complete"
+    Those of the others whose file may end early are read, too, for at most as many seconds more.
+    # ~ endif
+    With ``skip_unreadable``, only the first readable image of each split is looked for. The first
+    process does this for all.
+
+    Raises:
+        UsageError: if an image is unreadable, or with ``skip_unreadable`` all of a split.
+    """
+    if not is_first():
+        return
+    splits = {name: getattr(datasets, name) for name in ("train", "val", "test")}
+    if skip_unreadable:
+        with torch.random.fork_rng(devices=[]):
+            for name, split in splits.items():
+                samples = (split[index] for index in range(len(split)))
+                if len(split) and all(isinstance(sample, Unreadable) for sample in samples):
+                    path, reason = split[0]
+                    raise UsageError(
+                        f"None of the images of {name} can be read, such as {path}: {reason}."
+                        "\nRepair them, or name other data."
+                    )
+        return
+    if np.array_equal(splits["test"].paths, splits["val"].paths):
+        del splits["test"]
+    # A path is repeated for each tile of its file, which is decoded as a whole.
+    chosen = {
+        (name, path): (split, index)
+        for name, split in splits.items()
+        for index, path in enumerate(split.paths.tolist())
+    }
+    images = list(chosen.values())
+    random.Random(seed).shuffle(images)  # noqa: S311 - no secrets
+    checked = read_in_time(images, _read, seconds)
+    # ~ if cookiecutter.scope == "complete"
+    ends = read_in_time(images[checked:], _read_if_it_may_end_early, seconds)
+    # ~ endif
+    if checked < len(images):
+        log.info(
+            # ~ if cookiecutter.scope == "complete"
+            "%d of %d images were checked before the training, and the ends of the files of %d "
+            "others; a file that is damaged elsewhere ends it when it is read.",
+            checked,
+            len(images),
+            ends,
+            # ~ else
+            "%d of %d images were checked before the training; a damaged file among the others "
+            "ends it when it is read.",
+            checked,
+            len(images),
+            # ~ endif
+        )
+
+
+def read_in_time(
+    images: Sequence[tuple[Any, int]], read: Callable[[Any, int], Any], seconds: float
+) -> int:
+    """Read images, each a data set and an index, in threads, and return for how many there is time.
+
+    An unreadable image raises an UnreadableImageError.
+    """
+    end, count = time.monotonic() + seconds, 0
+    starts = range(0, len(images), 16 * usable_cpus())
+    # The transforms that are applied here must not change the random numbers of the training.
+    with torch.random.fork_rng(devices=[]), ThreadPoolExecutor(usable_cpus()) as pool:
+        for start in track(starts, "Checking the images", transient=True):
+            part = images[start : start + starts.step]
+            for sample in pool.map(lambda image: time.monotonic() < end and read(*image), part):
+                if isinstance(sample, Unreadable):
+                    raise UnreadableImageError(*sample)
+                if not sample:
+                    return count
+                count += 1
+    return count
+
+
+# ~ if cookiecutter.scope == "complete"
+def _read_if_it_may_end_early(split: Any, index: int) -> Any:
+    files, _ = split.images.source(index)
+    return _read(split, index) if any(map(may_end_early, files)) else True
+
+
+# ~ endif
+def _read(split: Any, index: int) -> Any:
+    return split{{ ".sample(index)  # without the images that are joined to it" if cookiecutter.scope == "complete" and cookiecutter.task != "classification" else "[index]" }}

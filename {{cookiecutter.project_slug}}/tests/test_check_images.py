@@ -1,0 +1,178 @@
+import time
+# ~ if cookiecutter.scope == "complete" and cookiecutter.task != "classification"
+from collections import Counter
+# ~ endif
+# ~ if cookiecutter.scope == "complete"
+from pathlib import Path
+# ~ endif
+from types import SimpleNamespace
+
+import numpy as np
+# ~ if cookiecutter.scope == "complete"
+import pytest
+import torch
+from PIL import Image
+
+# ~ else
+import torch
+
+# ~ endif
+# ~ if cookiecutter.task == "classification"
+from {{ cookiecutter.package_name }}.classification.dataset import build_datasets
+# ~ endif
+from {{ cookiecutter.package_name }}.data.check_images import check_images
+# ~ if cookiecutter.scope == "complete" and cookiecutter.task != "classification"
+from {{ cookiecutter.package_name }}.data.images import (
+    Unreadable,
+    UnreadableImageError,
+    may_end_early,
+    read_image,
+)
+# ~ elif cookiecutter.scope == "complete"
+from {{ cookiecutter.package_name }}.data.images import (
+    Unreadable,
+    UnreadableImageError,
+    may_end_early,
+)
+# ~ else
+from {{ cookiecutter.package_name }}.data.images import (
+    Unreadable,
+)
+# ~ endif
+# ~ if cookiecutter.task == "detection"
+from {{ cookiecutter.package_name }}.detection.dataset import build_datasets
+# ~ elif cookiecutter.task == "segmentation"
+from {{ cookiecutter.package_name }}.segmentation.dataset import build_datasets
+# ~ endif
+from {{ cookiecutter.package_name }}.settings.check_settings import check
+from {{ cookiecutter.package_name }}.settings.schema import Settings
+
+from small import OWN, composed
+
+
+def datasets_of(root, *overrides):
+    return build_datasets(check(composed(OWN, f"data.root={root}", *overrides), Settings).data)
+
+
+class SlowImages:
+    """Images that take 0.1 s each to read."""
+
+    def __init__(self, count):
+        self.paths = np.array([f"{index}.bmp" for index in range(count)])
+        self.read = []
+        self.broken = -1
+        self.images = SimpleNamespace(source=lambda index: ([self.paths[index]], None))
+
+    def __len__(self):
+        return len(self.paths)
+
+    def sample(self, index):
+        time.sleep(0.1)
+        self.read.append(index)
+        return Unreadable(self.paths[index], "it ends early") if index == self.broken else "sample"
+
+    __getitem__ = sample
+
+
+def slow_datasets(count):
+    empty = SlowImages(0)
+    return SimpleNamespace(train=SlowImages(count), val=empty, test=empty)
+
+
+def test_checking_images_ends_after_its_time_and_leaves_the_random_numbers_as_they_are(
+    own_data, caplog
+):
+    datasets = datasets_of(own_data)
+    torch.manual_seed(0)
+    expected = torch.rand(3)
+    torch.manual_seed(0)
+    with caplog.at_level("INFO"):
+        check_images(datasets, skip_unreadable=False, seed=0)
+        assert not caplog.messages
+        assert torch.equal(torch.rand(3), expected)
+        check_images(datasets, skip_unreadable=False, seed=0, seconds=0)
+    total = sum(map(len, (datasets.train, datasets.val, datasets.test)))
+    (message,) = caplog.messages
+    assert message.startswith(f"0 of {total} images were checked before the training")
+
+
+def test_the_time_is_looked_at_before_each_image(caplog):
+    datasets = slow_datasets(1000)
+    began = time.monotonic()
+    with caplog.at_level("INFO"):
+        check_images(datasets, skip_unreadable=False, seed=0, seconds=0.2)
+    assert time.monotonic() - began < 1
+    read = datasets.train.read
+    assert len(set(read)) == len(read) < 1000
+    assert caplog.messages[0].startswith(f"{len(read)} of 1000 images were checked")
+
+
+def test_the_images_are_checked_by_the_first_process_alone(monkeypatch, capsys):
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    datasets = slow_datasets(3)
+    for skip_unreadable in (False, True):
+        check_images(datasets, skip_unreadable=skip_unreadable, seed=0)
+    assert datasets.train.read == []
+    assert capsys.readouterr().out == ""
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    check_images(datasets, skip_unreadable=False, seed=0)
+    assert sorted(datasets.train.read) == [0, 1, 2]
+
+
+# ~ if cookiecutter.scope == "complete" and cookiecutter.task != "classification"
+def test_each_file_is_decoded_once_also_if_it_is_read_as_tiles(own_data, monkeypatch):
+    module, decoded = "{{ 'data.images' if cookiecutter.task == 'detection' else 'segmentation.dataset' }}", []
+    datasets = datasets_of(own_data, "data.tiles=32")
+    splits = (datasets.train, datasets.val, datasets.test)
+    files = [path for split in splits for path in {*split.paths.tolist()}]
+    assert sum(map(len, splits)) > len(files)
+    monkeypatch.setattr(
+        f"{{ cookiecutter.package_name }}.{module}.read_image",
+        lambda path, *pixels: decoded.append(path) or read_image(path, *pixels),
+    )
+    check_images(datasets, skip_unreadable=False, seed=0)
+    assert Counter(decoded) == Counter(files)
+
+
+# ~ endif
+# ~ if cookiecutter.scope == "complete"
+def test_a_file_that_ends_early_is_named_even_if_there_is_no_time_to_read_all(tmp_path, caplog):
+    whole = tmp_path / "whole.jpg"
+    Image.new("RGB", (30, 20)).save(whole)
+    datasets = slow_datasets(1000)
+    datasets.train.paths = np.array([str(tmp_path / f"{index}.jpg") for index in range(1000)])
+    for path in map(Path, datasets.train.paths):
+        path.hardlink_to(whole)
+    with caplog.at_level("INFO"):
+        check_images(datasets, skip_unreadable=False, seed=0, seconds=1)
+    read = len(datasets.train.read)
+    assert read < 200
+    assert f"{read} of 1000 images were checked" in caplog.messages[0]
+    assert f"the ends of the files of {1000 - read} others" in caplog.messages[0]
+    last = set(range(1000)).difference(datasets.train.read).pop()
+    path = Path(datasets.train.paths[last])
+    path.unlink()
+    path.write_bytes(whole.read_bytes()[:-1])
+    datasets.train.broken = last
+    with pytest.raises(UnreadableImageError, match=rf"{path} cannot be read: it ends early"):
+        check_images(datasets, skip_unreadable=False, seed=0, seconds=1)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "jpeg", "png", "PNG"])
+def test_the_end_of_a_file_is_that_of_its_format(tmp_path, suffix):
+    path = tmp_path / f"a.{suffix}"
+    Image.new("RGB", (30, 20)).save(path)
+    assert not may_end_early(str(path))
+    whole = path.read_bytes()
+    for content in (whole[:-1], whole[: len(whole) // 2], whole[:1], b"", whole + b"\0"):
+        path.write_bytes(content)
+        assert may_end_early(str(path))
+    assert may_end_early(str(tmp_path / f"missing.{suffix}"))
+
+
+# ~ endif
+def test_images_that_are_validated_and_tested_are_read_once():
+    datasets = slow_datasets(1)
+    datasets.val = datasets.test = SlowImages(3)
+    check_images(datasets, skip_unreadable=False, seed=0)
+    assert sorted(datasets.val.read) == [0, 1, 2]
