@@ -307,6 +307,7 @@ def run(*words, folder):
         (["resume=auto"], "no unfinished run"),
         (["optimizer.lr=0"], "greater than 0"),
         (["photos/a.png"], "photos/a.png has no ="),
+        (["--epochs", "3"], "--epochs is no option: settings are written as <setting>=<value>."),
         (["--cfg", "job", "resnet50"], "resnet50 has no ="),
     ],
 )

@@ -92,7 +92,7 @@ def test_the_pixels_of_the_masks_that_are_looked_at_are_counted(tmp_path):
     assert reading.sampled["train"] == {"masks": 2, "of": 2, "pixels": pixels}
     (part,) = reading.left_out
     assert (part.kind, part.count, part.first) == ("pixels", 2, str(tmp_path / "0.png"))
-    assert part.reason == "of id 255 in the masks that are decoded at the start"
+    assert part.reason == "of id 255 in the sample of masks that is decoded at the start"
 
 
 @pytest.mark.parametrize(

@@ -98,7 +98,8 @@ def _run_trials(
             raise
         result = read_result(run)
         state = "pruned" if pruned else result.state
-        print(run.id, f"{state}:", result.reason or result.score, flush=True)
+        score = "" if result.score is None else f"{result.score:.4f}"
+        print(run.id, f"{state}:", result.reason or score, flush=True)
         if result.state == "finished" and result.score is not None:
             return result.score
         if pruned:

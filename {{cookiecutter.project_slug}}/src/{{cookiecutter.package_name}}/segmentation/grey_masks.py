@@ -166,7 +166,7 @@ def _check_present(masks: DecodedMasks, classes: Classes, reading: Reading) -> N
     pixels = {**by_name, "ignored": counts[IGNORE_INDEX]}
     reading.sampled[masks.split] = {"masks": masks.decoded, "of": masks.total, "pixels": pixels}
     if ignored := counts[IGNORE_INDEX]:
-        reason = "of id 255 in the masks that are decoded at the start"
+        reason = "of id 255 in the sample of masks that is decoded at the start"
         reading.leave_out("pixels", reason, masks.first_ignored, split=masks.split, count=ignored)
     absent = [name for name, count in by_name.items() if not count]
     one_class = len(absent) >= len(classes.names) - 1 and not counts[-1]

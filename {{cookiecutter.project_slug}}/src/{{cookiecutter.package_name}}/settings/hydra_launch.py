@@ -39,6 +39,11 @@ from ..run.signals import Interrupted, interruptible
 from .help import print_help
 from .stored_settings import CONFIGS
 
+HYDRA_OPTIONS = {
+    "--help", "--hydra-help", "--version", "--cfg", "--resolve", "--package", "--run", "--multirun",
+    "--shell-completion", "--config-path", "--config-name", "--config-dir", "--info",
+    "--experimental-rerun",
+}  # fmt: skip
 # The environment variable with the path of a run's config.yaml, for the processes of a training run
 # that Lightning starts with the same command line.
 RUN_SETTINGS = "TRAIN_RUN_SETTINGS"
@@ -127,11 +132,13 @@ def _prepare(command: str, model: type[BaseModel]) -> list[str] | None:
         print_help(command, model, [word for word in words if not word.startswith("-")])
         return None
     for before, word in pairwise(["", *words]):
+        if word.startswith("--") and word.split("=")[0] not in HYDRA_OPTIONS:
+            sys.exit(f"\n{word} is no option: settings are written as <setting>=<value>.\n")
         of_option = before.startswith("-")  # such as --cfg job
         if "=" not in word and not word.startswith(("-", "~")) and not of_option:
             sys.exit(
-                f"\n{word} has no =, but settings are written as <setting>=<value>. "
-                "--help lists them.\n"
+                f"\n{word} has no =, but settings are written as <setting>=<value>, in "
+                "quotes if they contain spaces. --help lists them.\n"
             )
     return [*switches, *words]  # Hydra wants the switches first
 

@@ -186,8 +186,11 @@ def _existing_file(checkpoint: object) -> object:
     if str(checkpoint).startswith("wandb:"):
         return checkpoint  # downloaded after the other settings have been checked
     # ~ endif
+    if (Path(str(checkpoint)) / "checkpoints" / "best.ckpt").is_file():
+        raise ValueError(f"name a file in this folder: {checkpoint}/checkpoints/best.ckpt")
     if not Path(str(checkpoint)).is_file():
-        raise ValueError(f"there is no file {checkpoint}; name one such as {EXAMPLE_CHECKPOINT}")
+        path = Path(str(checkpoint)).absolute()
+        raise ValueError(f"there is no file {path}; name one such as {EXAMPLE_CHECKPOINT}")
     return checkpoint
 
 
