@@ -1,4 +1,4 @@
-"""What is handed to SLURM: scripts that a shell reads, and jobs that a cluster would take."""
+"""The scripts and the jobs for SLURM, tested without a cluster."""
 
 import subprocess
 import sys
@@ -11,25 +11,25 @@ from {{ cookiecutter.package_name }}.settings import hydra_launch
 
 ROOT = Path(__file__).parents[1]
 
-# A job as SLURM starts it: srun runs the words, the training says what it was told.
+# A job as SLURM starts it: srun runs its arguments, and train prints those that it gets.
 BATCH = """
 srun() { "$@"; }
 source slurm/train.sbatch trainer.max_epochs=7
 """
 
 
-def test_scripts_are_read_by_a_shell_and_have_their_orders_first():
+def test_scripts_are_valid_and_have_their_sbatch_options_first():
     scripts = sorted((ROOT / "slurm").iterdir())
     assert scripts
     for path in scripts:
         subprocess.run(["bash", "-n", path], check=True)
         lines = path.read_text().splitlines()
-        orders = [number for number, line in enumerate(lines) if line.startswith("#SBATCH")]
+        options = [number for number, line in enumerate(lines) if line.startswith("#SBATCH")]
         first = next(number for number, line in enumerate(lines) if not line.startswith("#"))
-        assert all(number < first for number in orders)  # SLURM reads no further
+        assert all(number < first for number in options)  # sbatch ignores later ones
 
 
-def test_a_job_trains_in_a_run_of_its_own_name_with_all_its_tasks(tmp_path):
+def test_a_job_trains_with_all_its_tasks_in_a_run_that_is_named_after_it(tmp_path):
     script = tmp_path / ".venv" / "bin" / "train"
     script.parent.mkdir(parents=True)
     script.write_text('#!/bin/sh\necho "$TRAIN_RUN_ID" "$@"\n')
@@ -43,13 +43,13 @@ def test_a_job_trains_in_a_run_of_its_own_name_with_all_its_tasks(tmp_path):
     assert done.stdout == f"slurm-42 {words}\n"
 
 
-def test_a_job_is_warned_before_its_time_is_up_and_may_be_started_again():
+def test_a_job_gets_a_signal_before_its_time_limit_and_can_be_requeued():
     text = (ROOT / "slurm" / "train.sbatch").read_text()
-    for order in ("--signal=USR1@120", "--requeue", "--open-mode=append"):
-        assert f"#SBATCH {order}\n" in text
+    for option in ("--signal=USR1@120", "--requeue", "--open-mode=append"):
+        assert f"#SBATCH {option}\n" in text
 
 
-def test_a_multirun_becomes_jobs_of_the_cluster(monkeypatch, workplace, capsys):
+def test_a_multirun_is_started_as_jobs_of_slurm(monkeypatch, workplace, capsys):
     words = ["hydra/launcher=slurm", "--cfg", "hydra", "--package", "hydra.launcher"]
     monkeypatch.setattr(sys, "argv", ["train", *words])
     cli.train()
@@ -58,7 +58,7 @@ def test_a_multirun_becomes_jobs_of_the_cluster(monkeypatch, workplace, capsys):
     assert "signal_delay_s: 120" in shown
 
 
-def test_jobs_without_the_package_for_them_say_what_to_install(monkeypatch, workplace):
+def test_the_slurm_launcher_without_its_package_says_what_to_install(monkeypatch, workplace):
     monkeypatch.setattr(hydra_launch, "find_spec", lambda _: None)
     monkeypatch.setattr(sys, "argv", ["train", "-m", "hydra/launcher=slurm", "seed=1,2"])
     with pytest.raises(SystemExit) as stopped:
