@@ -30,7 +30,7 @@ def test_a_training_ends_when_its_time_is_over_and_the_advice_continues_it(
     monkeypatch.setattr(training_length, "STEPS", 100 * before)
     advice = training_length.too_short(check(run.settings, Settings), run)
     words = shlex.split(advice.splitlines()[1])
-    assert words[-1] == "trainer.max_time=null"
+    assert words[-1] == "trainer.max_time=00:00:01:40"
     assert command(*words[2:], f"trainer.max_steps={before + 4}") == run.folder
     assert steps() == before + 4
 

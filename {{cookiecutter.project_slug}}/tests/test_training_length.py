@@ -86,7 +86,7 @@ def test_a_score_that_still_rises_at_the_end_is_said(tmp_path, scores, rising):
     [
         (("trainer.max_steps=10000",), "trainer.max_steps=20000"),
         # ~ if cookiecutter.scope == "complete"
-        (("trainer.max_time=00:13:20:40",), "trainer.max_time=null"),
+        (("trainer.max_time=00:13:20:40",), "trainer.max_time=01:02:41:20"),
         # ~ endif
         (("trainer.patience=1",), "trainer.patience=2"),
         (

@@ -22,7 +22,7 @@ SHAPES_EPOCHS = 4
 # ~ endif
 # A lower score after fewer steps than STEPS means that the training was too short.
 POOR = {{ {'classification': 0.8, 'detection': 0.3, 'segmentation': 0.4}[cookiecutter.task] }}
-RISING = 1.05
+RISING = 1.05  # a score that has grown by this factor at the end was still rising
 
 
 def with_epochs(
@@ -67,6 +67,16 @@ def _processes(settings: Settings) -> int:
     return max(1, devices){{ " * chosen.num_nodes" if cookiecutter.scope == "complete" }}
 
 
+# ~ if cookiecutter.scope == "complete"
+def _multiplied(time: str, factor: float) -> str:
+    """Multiply a time limit, which is written as days:hours:minutes:seconds."""
+    days, hours, minutes, seconds = map(int, time.split(":"))
+    total = math.ceil(factor * (((24 * days + hours) * 60 + minutes) * 60 + seconds))
+    hours, rest = divmod(total, 3600)
+    return f"{hours // 24:02}:{hours % 24:02}:{rest // 60:02}:{rest % 60:02}"
+
+
+# ~ endif
 def too_short(settings: Settings, run: Run) -> str | None:
     """Return advice to train longer if the training ended too early, else None.
 
@@ -96,7 +106,7 @@ def too_short(settings: Settings, run: Run) -> str | None:
             words.append(f"trainer.{limited}={aim}")
     # ~ if cookiecutter.scope == "complete"
     if settings.trainer.max_time is not None:  # counts from the start of the run
-        words.append("trainer.max_time=null")
+        words.append(f"trainer.max_time={_multiplied(settings.trainer.max_time, factor)}")
     # ~ endif
     patience = settings.trainer.patience
     if patience is not None and len(scores) - 1 - scores.index(best) >= patience:
