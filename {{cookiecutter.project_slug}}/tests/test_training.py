@@ -128,7 +128,7 @@ def test_no_command_writes_into_the_folder_of_a_training(train, command, monkeyp
     run = train()
     contents = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     monkeypatch.setattr(hydra_launch, "new_run_id", lambda: run.name)
-    monkeypatch.setattr(Run, "written_here", {})  # as in another process
+    monkeypatch.setattr(Run, "replaced_files", {})  # as in another process
     with pytest.raises(SystemExit) as stopped:
         command("evaluate", f"checkpoint={run}/checkpoints/best.ckpt")
     assert "holds the results of another command" in str(stopped.value.code)
@@ -205,7 +205,7 @@ def test_predict_does_not_replace_the_predictions_of_another_command(
     first = command("predict", f"source={own_data}", *words)
     table = (first / "predictions.csv").read_text()
     monkeypatch.setattr(hydra_launch, "new_run_id", lambda: first.name)
-    monkeypatch.setattr(Run, "written_here", {})  # as in another process
+    monkeypatch.setattr(Run, "replaced_files", {})  # as in another process
     (image, *_) = own_data.rglob("*.jpg")
     with pytest.raises(SystemExit) as stopped:
         command("predict", f"source={image}", *words)

@@ -80,7 +80,7 @@ def run_training(settings: Settings, run: Run) -> None:
     """
     # ~ if cookiecutter.scope == "complete"
     check_extra(settings.trainer)
-    if isinstance(settings.model.freeze, int):  # its check needs a network, but no data
+    if isinstance(settings.model.freeze, int):  # refuse too large a number before reading data
         TaskModule(settings, ["a", "b"], download=False)
     # ~ endif
     seed_everything(settings.seed, workers=True, verbose=False)
@@ -93,7 +93,8 @@ def run_training(settings: Settings, run: Run) -> None:
     # ~ endif
     resumed, step, epochs = resumable_checkpoint(run) or (None, 0, 0)
     before, settings = settings, with_epochs(settings, datasets, step=step, epochs=epochs)
-    if is_first():  # with max_steps, a resumed run derives the number of epochs again
+    if is_first():
+        # The number of epochs is stored, but not with max_steps: a resumed run derives it again.
         run.write_settings(before if before.trainer.max_steps else settings)
     check_learnable(datasets.reading)
     check_outside_runs(datasets, settings.data.root, settings.runs)

@@ -131,10 +131,11 @@ def _is_label(row: Row, column: str) -> bool:
 
 
 def _refuse_several_labels(rows: Sequence[Row], cells: Sequence[str]) -> None:
-    """Raise an error if the labels are probably lists.
+    """Raise an error if cells are probably lists of labels.
 
-    These have parts in common. Since the names of classes may share a word, those at a space or
-    ``/`` must all be labels by themselves, or few words must make up many lists of several lengths.
+    In lists, the same parts occur again and again. Names of classes may share words, too: with a
+    space or ``/``, a cell is taken for a list only if each part is a cell of its own as well, or if
+    a few words make up many cells of different lengths.
     """
     whole = set(cells)
     for sign in SEPARATORS + UNLIKELY_SEPARATORS:

@@ -87,8 +87,8 @@ def image_folder(root: Path, splits: Mapping[str, Sequence[tuple[str, Any]]]) ->
 def read_rows(file: Path, split: str) -> list[Row]:
     """Return the rows of a file below its header, without empty lines.
 
-    The columns are separated by the character of ``,``, ``;``, tab and ``|`` that the first line
-    has most. A first line such as ``sep=;``, which Excel reads, is no header.
+    The columns are separated by ``,``, ``;``, tab or ``|``, whichever is the most frequent in the
+    first line. A first line such as ``sep=;``, which Excel reads, is no header.
     """
     text = read_text(file).replace("\r\n", "\n").replace("\r", "\n")  # of old Macs
     first = text.lstrip().split("\n", 1)[0]

@@ -38,8 +38,8 @@ def ranked(probabilities: Tensor) -> list[list[tuple[int, float]]]:
 def decide(logits: Tensor, threshold: float | None) -> tuple[Tensor, Tensor]:
     """Return the probabilities of the classes and the chosen labels, both [B, classes].
 
-    With ``threshold``, images may have several labels, which are at least as probable; with None,
-    the most probable class is the label.
+    With ``threshold``, an image has all labels whose probability reaches it; with None, the most
+    probable class is its only label.
     """
     if threshold is not None:
         probabilities = logits.sigmoid()

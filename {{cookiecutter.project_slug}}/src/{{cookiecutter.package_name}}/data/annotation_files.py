@@ -28,7 +28,7 @@ class AnnotationFile(NamedTuple):
 
 
 def find_annotation_files(root: Path, suffix: str, reading: Reading) -> dict[str, list[Path]]:
-    """Return the annotation files at any depth by split; without splits, all are of train."""
+    """Return the annotation files at any depth by split; without splits, all are for train."""
     folders = split_folders(root) or {"train": root}
     if "train" not in folders:
         raise UsageError(

@@ -58,8 +58,8 @@ def note_frames(paths: Mapping[str, Sequence[str]], reading: Reading) -> None:
         reading.note(
             f"{len(several)} of {number_of(len(opened), 'files')} have several frames or pages, "
             # ~ if cookiecutter.scope == "complete"
-            f"such as {several[0]}. Only the first frame is used, but all pages of a TIFF file, as "
-            "channels. If each is an image, save it as a file of its own."
+            f"such as {several[0]}. The first frame is used; the pages of a TIFF file are used as "
+            "channels. If each frame or page is an image, save it as a file of its own."
             # ~ else
             f"such as {several[0]}. The first frame is used; TIFF files of several pages are not "
             "read. If each is an image, save it as a file of its own."

@@ -101,9 +101,10 @@ def _listed(names: dict[int, str]) -> str:
 
 
 def _use_crowds_as_objects(contents: dict[Path, CocoFile], reading: Reading) -> None:
-    """Make crowds with an outline objects, in files of crowds only, if that of train is one.
+    """Turn crowds with an outline into objects, in each file whose annotations are all crowds.
 
-    Some tools write each painted object as a crowd.
+    Some tools write each painted object as a crowd. Nothing is changed if the file of train has
+    other annotations, too.
     """
     only_crowds = [
         file

@@ -58,7 +58,7 @@ class Reading:
         return list(self._left_out.values())
 
     def listed(self, root: Path) -> ListedFiles:
-        """List the files below a folder, once until ``add_unused_images`` has counted them."""
+        """List the files below a folder; kept until ``add_unused_images`` has used the list."""
         if root not in self._listed:
             self._listed[root] = list_images(root)
         return self._listed[root]

@@ -139,8 +139,8 @@ def _random_split(
     """Split images at random, separately for each class, and return their indices by split.
 
     A group of several classes belongs to the rarest of them. A class of fewer groups than splits is
-    only trained on, unless there are no other images for val. If the data have ``tested`` images,
-    or the share for the test is 0, there is no test split.
+    only trained on, unless there are no other images for val. No test split is made if its share is
+    0, or if the data have a test split of their own (``tested``).
     """
     train, val, test = settings.split
     shares = {"val": val / (train + val)} if tested else {"val": val, "test": test}
@@ -180,7 +180,7 @@ def _random_split(
 
 
 def _groups(paths: Sequence[str], settings: OwnFolder) -> list[list[int]]:
-    """Return the indices of the images that stay together: of a file, or of ``data.split_by``."""
+    """Group the indices of images that stay together: of the same file or ``data.split_by``."""
     pattern, keys = settings.split_by, list(paths)
     if pattern is None and len({*paths}) == len(paths):
         return [[index] for index in range(len(paths))]
@@ -227,7 +227,7 @@ def _cut(groups: list[list[int]], shares: Mapping[str, float], parts: dict[str, 
 
 
 def _read_split(file: Path, names: Sequence[str], reading: Reading) -> dict[str, list[int]]:
-    """Return the indices of the images by split, as a file has them."""
+    """Return the indices of the images by split, as a ``split.csv`` lists them."""
     parts: dict[str, list[int]] = {split: [] for split in SPLITS}
     try:
         with file.open(encoding="utf-8", newline="") as table:

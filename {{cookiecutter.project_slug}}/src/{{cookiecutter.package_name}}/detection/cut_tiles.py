@@ -47,9 +47,9 @@ def within(boxes: Tensor, window: Tensor) -> tuple[Tensor, Tensor]:
 def cut(image: AnnotatedImage, tile: Tile, size: tuple[int, int]) -> AnnotatedImage:
     """Return the annotations of a tile of an image, whose file has this height and width.
 
-    Objects are left out if the tile shows less than ``MIN_VISIBLE`` of their box, or of the largest
-    part of it that fits into a tile; crowds only if it shows nothing of them, so that they are
-    ignored in each tile.
+    An object is left out if the tile shows less than ``MIN_VISIBLE`` of its box or, if the box is
+    larger than a tile, of the largest part of it that fits into one. A crowd is left out only if
+    the tile shows nothing of it, since it must be ignored wherever it is seen.
     """
     height, width = size
     window = torch.tensor([tile.left, tile.top, tile.columns.stop, tile.rows.stop]).double()

@@ -213,7 +213,7 @@ def build_datasets(settings: DataSettings) -> Datasets:
 def note_small(train: BoxDataset, settings: DataSettings, reading: Reading) -> None:
     """Note how many objects training drops unless a random crop enlarges them."""
     sizes, indices = np.unique(train.sizes, axis=0, return_inverse=True)
-    # An image of unknown size is at most the whole input, unless it is cut off.
+    # An image of unknown size fills at most the model input; with crop, it may exceed the input.
     unknown = (0, 0) if settings.fit == "crop" else settings.input_size
     resized = [place(tuple(size), settings).resized if all(size) else unknown for size in sizes]
     owners = np.repeat(indices.reshape(-1), np.diff(train.starts))  # of each object

@@ -89,7 +89,7 @@ def merge(
 
 
 def _first(earlier: list[int], index: int) -> int:
-    """Return the first box of the object of a box, given another box of the object for each."""
+    """Follow ``earlier`` from a box to the first box of the same object, and return its index."""
     while earlier[index] != index:
         index = earlier[index]
     return index

@@ -114,13 +114,15 @@ class OnBoxes(torch.nn.Module):
     def forward(self, image: Tensor, target: Target | None) -> tuple[Tensor, Target | None]:
         """Transform an image, uint8 [C, H, W]; leave out crowds and barely visible objects.
 
-        Of their box, less than ``MIN_VISIBLE`` or ``MIN_SIDE`` is in the result.
+        These have less than ``MIN_VISIBLE`` of their box, or a side below ``MIN_SIDE``, in the
+        result.
         """
         if target is None:
             return self.transform(tv_tensors.Image(image)).as_subclass(Tensor), target
         height, width = image.shape[1:]
         scaled = target.boxes * torch.tensor([width, height] * 2)
-        whole, shown = (  # the second are cut off by each step, so that none reaches into padding
+        # Each step cuts off the boxes ``shown``, so that none reaches into the padding.
+        whole, shown = (
             tv_tensors.BoundingBoxes(
                 scaled, format="XYXY", canvas_size=(height, width), clamping_mode=mode
             )

@@ -120,7 +120,7 @@ def _lists(folder: Path | None) -> dict[str, Path]:
 
 
 def _names(line: str) -> Iterator[str]:
-    """Yield the names that a line of a list may mean: a path, to which a number may be added."""
+    """Yield the names that a line of a list may mean: a path, which a number may follow."""
     for word in (line, line.split(maxsplit=1)[0]):
         path = unicodedata.normalize("NFC", word.replace("\\", "/"))
         for name in (path, path.rpartition("/")[2]):

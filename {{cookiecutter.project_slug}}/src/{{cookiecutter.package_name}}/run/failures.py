@@ -39,7 +39,7 @@ def report_failure(error: Exception | Interrupted, run: Run, *, multirun: bool =
     message = explanation(error, run)
     begun = isinstance(error, NotFiniteError)  # the training has diverged
     refused = isinstance(error, UsageError) and not begun and not multirun
-    if run.folder in Run.written_here or (multirun and not run.folder.is_dir()):
+    if run.folder in Run.replaced_files or (multirun and not run.folder.is_dir()):
         with suppress(OSError):  # the disk may be full
             if not (unchanged or (refused and run.remove_if_unused())):
                 run.fail(message or f"{type(error).__name__}: {error}")

@@ -22,9 +22,9 @@ class Run:
 
     folder: Path
 
-    # The run folders that this process writes into, and the former content of the files that it has
-    # replaced there; None if there was no file. Old results go when the training has made a step.
-    written_here: ClassVar[dict[Path, dict[Path, bytes | None]]] = {}
+    # For each run folder that this process writes into: the former content of the files that it has
+    # replaced there, or None for a new file. When the training has made a step, it is forgotten.
+    replaced_files: ClassVar[dict[Path, dict[Path, bytes | None]]] = {}
 
     def __post_init__(self) -> None:
         self.id = self.folder.name  # identifies the run everywhere
@@ -76,10 +76,10 @@ class Run:
     def create(self, settings: BaseModel) -> None:
         """Write settings and environment of the run without secrets.
 
-        The files of a run with checkpoints can be restored until ``remove_old_results`` is called.
+        For a run with checkpoints, ``restore`` can undo this until its old results are removed.
         """
         files = (self.settings_file, self.folder / "environment.json", self.split)
-        self.written_here[self.folder] = {
+        self.replaced_files[self.folder] = {
             path: path.read_bytes() if path.is_file() else None for path in files
         }
         if not self.checkpoints:
@@ -90,14 +90,14 @@ class Run:
 
     def remove_old_results(self) -> None:
         """Remove the results of a run that is continued: it is neither finished nor failed now."""
-        if self.written_here.get(self.folder):
-            self.written_here[self.folder] = {}
+        if self.replaced_files.get(self.folder):
+            self.replaced_files[self.folder] = {}
             self.results.unlink(missing_ok=True)
             self.failure.unlink(missing_ok=True)
 
     def restore(self) -> bool:
-        """Restore what ``create`` has replaced, if old results are still there; return whether."""
-        earlier = self.written_here.get(self.folder, {})
+        """Undo ``create``, unless old results were removed since; return whether it was undone."""
+        earlier = self.replaced_files.get(self.folder, {})
         for path, content in earlier.items():
             if content is None:
                 path.unlink(missing_ok=True)

@@ -86,7 +86,7 @@ def _acquire(path: Path) -> IO[str]:
         locked = _lock(file)
         file.seek(0)
         text = file.read()
-        # Within a host the lock decides; it may not reach other hosts.
+        # The lock excludes processes on this host, but perhaps not those on other hosts.
         reliable = locked and (not text or _holder(text).get("host") == here)
         if locked is False or (not reliable and text and _is_renewed(path, text)):
             file.close()

@@ -68,7 +68,7 @@ def started_processes(environ: Mapping[str, str] = os.environ) -> int:
 def check_processes(devices: object, num_nodes: int) -> None:
     """Raise a UsageError if torchrun or srun has started another number of processes.
 
-    It is not checked if ``devices`` is ``auto`` or a list.
+    Nothing is checked if ``devices`` is ``auto`` or a list.
     """
     if not isinstance(devices, int) or devices < 1:
         return

@@ -86,7 +86,7 @@ class _Receiver:
         self._send_later(signum)
 
     def _interrupted(self, signum: int) -> Interrupted:
-        # A variable of ``receive`` would be kept by the traceback, and so never be finalised.
+        # A variable in ``receive`` would keep the error alive: its traceback holds that frame.
         error = Interrupted(signum)
         weakref.finalize(error, self._send_later, signum).atexit = False
         return error

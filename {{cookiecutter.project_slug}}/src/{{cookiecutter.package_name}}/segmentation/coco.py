@@ -88,7 +88,7 @@ def leave_out_empty(splits: Mapping[str, Sequence[CocoImage]], reading: Reading)
                     reason = _why_empty(item.content.get("segmentation"), image)
                 if reason:
                     image.objects.remove(item)
-                if reason and not item.crowd:  # which has been counted
+                if reason and not item.crowd:  # crowds have been counted already
                     reading.leave_out("objects", reason, image.source, split=split)
 
 

@@ -67,12 +67,13 @@ class DecodedMasks:
 def with_greys(
     classes: Classes, pairs: Mapping[str, Sequence[Pair]], reading: Reading
 ) -> dict[str, Classes]:
-    """Return the classes with ``greys`` for each split, of which some masks are decoded for it.
+    """Return the classes of each split with ``greys``, the meaning of the grey values in its masks.
 
-    The grey values are the ids, and 255 is ignored, with two exceptions: values that are not ids,
-    but grey colours of ``classes.txt``, and masks of two classes that hold 0 and 255 only. A later
-    mask with other values is refused by ``read_mask``. The meaning of 255 is noted, and a
-    UsageError is raised if it is unclear, or if the masks of train or of val hold a single class.
+    It is found in some masks of the split, which are decoded. The grey values are the ids, and 255
+    is ignored, with two exceptions: values that are not ids, but grey colours of ``classes.txt``,
+    and masks of two classes that hold 0 and 255 only. A later mask with other values is refused by
+    ``read_mask``. The meaning of 255 is noted, and a UsageError is raised if it is unclear, or if
+    the masks of train or of val hold a single class.
     """
     splits = [split for split in pairs if split != "test" or pairs["test"] != pairs["val"]]
     decoded = {split: _decode(pairs[split], classes, split) for split in splits}

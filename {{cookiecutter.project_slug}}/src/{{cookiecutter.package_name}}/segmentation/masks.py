@@ -97,7 +97,7 @@ def read_mask(
     ``size`` is the height and width of the image as it is shown. A mask that has the size of the
     unturned image is turned by the orientation (Exif) of ``image_file``.
 
-    A mask that cannot be read so raises an UnreadableImageError.
+    A mask that cannot be read in this way raises an UnreadableImageError.
     """
     try:
         with open_image(path) as file:
@@ -144,7 +144,7 @@ def _why_unknown(values: list[int], classes: Classes) -> str:
 
 
 def grey_bits(file: Image.Image) -> int:
-    """Return the number of bits of the grey values of a file, as far as there are less than 8."""
+    """Return the number of bits of each grey value of a file; 8 if the file does not tell."""
     if file.mode == "1":
         return 1
     if isinstance(file, PngImageFile) and file.mode == "L":
@@ -201,7 +201,7 @@ def _values_of_grey(image: Image.Image, classes: Classes, bits: int) -> np.ndarr
 
 
 def has_ids_in_grey(image: Image.Image, classes: Classes) -> bool:
-    """Return whether the colours of a palette are ids in grey, as programs write smaller files."""
+    """Return whether the colours of a palette are ids as greys, which makes files smaller."""
     colors = _colors_of_palette(image)
     greys = colors & 255
     present = {*greys.tolist()} - {0, IGNORE_INDEX}

@@ -42,7 +42,7 @@ class AugmentSettings(Strict):
     # ~ endif
     # ~ if cookiecutter.scope == "complete"
     blur: float = Field(ge=0, le=1, description="Probability of a blur.")
-    noise: float = Field(ge=0, le=1, description="Largest standard deviation of noise; 1 is 255.")
+    noise: float = Field(ge=0, le=1, description="Largest noise (standard deviation / 255).")
     erase: float = Field(ge=0, le=1, description="Probability that a rectangle becomes grey.")
     # ~ if cookiecutter.task == "detection"
     mosaic: float = Field(ge=0, le=1, description="Probability that four images are joined to one.")
@@ -58,7 +58,9 @@ class AugmentSettings(Strict):
     )
     # ~ endif
     # ~ endif
-    color: float = Field(ge=0, le=1, description="Change of brightness, contrast and saturation.")
+    color: float = Field(
+        ge=0, le=1, description="Largest change of brightness, contrast and saturation."
+    )
 
 
 class DataFolder(Strict):

@@ -72,7 +72,7 @@ class CheckpointContents(Callback):
         self.measured_step = -1
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Keep the step of the weights that the scores belong to."""
+        """Record the step at which the scores in ``callback_metrics`` were measured."""
         self.measured_step = trainer.global_step
 
     def on_save_checkpoint(

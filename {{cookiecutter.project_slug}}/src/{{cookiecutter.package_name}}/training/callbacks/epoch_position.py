@@ -22,7 +22,7 @@ class EpochPosition(Callback):
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Add ``position``: the start of the current step, or of the next epoch after the last."""
+        """Add ``position``: the start of the current step or, after the last, of the next epoch."""
         sampler = self.data.sampler
         complete = ends_step(trainer, trainer.fit_loop.batch_idx)
         images = sampler.used_images if complete else self.images_before_step

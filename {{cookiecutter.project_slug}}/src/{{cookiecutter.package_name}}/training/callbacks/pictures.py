@@ -53,6 +53,7 @@ class PredictionPictures(Callback):
         """Predict the samples with the current, possibly averaged weights, and call the sinks."""
         epochs_late = (trainer.current_epoch + 1) % self.every_n_epochs
         # ~ if cookiecutter.scope == "complete"
+        # The epoch that is due may have no validation: the next validation then draws the sheet.
         if trainer.is_global_zero and epochs_late < (trainer.check_val_every_n_epoch or 1):
         # ~ else
         if trainer.is_global_zero and not epochs_late:

@@ -46,12 +46,13 @@ class ExactResume(Callback):
             {key: group[key] for key in GROUP_SETTINGS if key in group}
             for group in trainer.optimizers[0].param_groups
         ]
-        # Off until ``on_train_start``: otherwise, Lightning would repeat the end of the last epoch.
+        # Without a limit until ``on_train_start``: at the limit, Lightning would end the last epoch
+        # once more.
         loop = trainer.fit_loop.epoch_loop
         self.max_steps, loop.max_steps = loop.max_steps, -1
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Move the learning rate schedule to this epoch; stop if early stopping had done so."""
+        """Move the learning rate schedule to this epoch; stop if the run had been stopped early."""
         trainer.fit_loop.epoch_loop.max_steps = self.max_steps
         for group, settings in zip(trainer.optimizers[0].param_groups, self.groups, strict=True):
             group.update(settings)
