@@ -148,6 +148,16 @@ def test_the_command_line_takes_precedence_over_stored_settings():
     assert tree["model"] == {"backbone": "resnet18"}
 
 
+def test_a_stored_key_may_have_a_dot():
+    tracker = {"_target_": "some.Logger", "tags": {"owner.team": "vision", "owner.key": "***"}}
+    stored = resolved(composed("tracking=none")) | {"tracking": {"mine": tracker}}
+    given = {"mine": {"tags": {"owner.team": "other", "owner.key": "hush"}}}
+    tree = overridden(stored, resolved(composed("seed=7")) | {"tracking": given}, ["++seed=7"])
+    assert tree["tracking"]["mine"]["tags"] == {"owner.team": "vision", "owner.key": "hush"}
+    del stored["seed"]
+    assert completed(stored, Settings, source=None)["tracking"] == {"mine": tracker}
+
+
 def test_other_data_keep_the_image_size_of_the_weights():
     config = resolved(composed(OWN, "data.root=x"))
     stored = {"data": {"name": "shapes", "image_size": 48}}
@@ -289,7 +299,8 @@ def run(*words, folder):
         (["--cfg", "job"], "backbone: resnet10t"),
         (["model.bakbone=resnet50"], "did you mean model.backbone?"),
         (["data=shape"], OWN.removeprefix("data=")),
-        (["data=shape"], "Available options in 'data'"),
+        (["data=shape"], "data=shape: there is no such preset. Choose from"),
+        (["tracking=[none,tensorbord]"], "tracking=tensorbord: there is no such preset."),
         (["optimizer=null"], "adamw"),
         (["optimizer=1"], "adamw"),
         (["optimizer="], "adamw"),

@@ -6,7 +6,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial, wraps
 # ~ if cookiecutter.scope == "complete"
 from importlib.util import find_spec
@@ -39,7 +39,6 @@ from ..run.signals import Interrupted, interruptible
 from .help import print_help
 from .stored_settings import CONFIGS
 
-NO_TEXT = re.compile(r"null|true|false|[\d.]+", re.IGNORECASE)  # as Hydra parses values
 # The environment variable with the path of a run's config.yaml, for the processes of a training run
 # that Lightning starts with the same command line.
 RUN_SETTINGS = "TRAIN_RUN_SETTINGS"
@@ -121,6 +120,8 @@ def _prepare(command: str, model: type[BaseModel]) -> list[str] | None:
     # ~ endif
     switches = [word for word in sys.argv[1:] if word in {"-m", "--multirun"}]
     others = [word for word in sys.argv[1:] if word not in switches]
+    if not any(word.startswith(("--config-", "-cd", "-cp")) for word in others):
+        _check_presets(others)  # these options add presets in other folders
     words = [_hydra_word(word, multirun=bool(switches)) for word in others]
     if {"-h", "--help"} & {*words}:
         print_help(command, model, [word for word in words if not word.startswith("-")])
@@ -135,6 +136,20 @@ def _prepare(command: str, model: type[BaseModel]) -> list[str] | None:
     return [*switches, *words]  # Hydra wants the switches first
 
 
+def _check_presets(words: Sequence[str]) -> None:
+    """End the command with a list of the presets of a group if a word names an unknown preset."""
+    for word in words:
+        group, sign, value = word.partition("=")
+        if not (sign and group.isidentifier() and (CONFIGS / group).is_dir()) or "(" in value:
+            continue  # such as glob(*), which chooses among the presets
+        names = [name.strip(" '\"") for name in value.strip(" '\"[]").split(",")]
+        for name in names:
+            optional = name == "null" and len(names) > 1  # such as experiment=null,finetune
+            if not optional and not (CONFIGS / group / f"{name}.yaml").is_file():
+                presets = ", ".join(sorted(path.stem for path in (CONFIGS / group).glob("*.yaml")))
+                sys.exit(f"\n{group}={name}: there is no such preset. Choose from {presets}.\n")
+
+
 def _hydra_word(word: str, *, multirun: bool) -> str:
     """Rewrite an override as ``++key=value``, so that ``check`` reports all mistakes together.
 
@@ -147,9 +162,7 @@ def _hydra_word(word: str, *, multirun: bool) -> str:
         return word
     key, value = match.groups()
     if (CONFIGS / key).is_dir():
-        # Hydra lists the presets in place of an unknown one, but a value that is no text ends in a
-        # traceback.
-        return f"{key}='{value}'" if NO_TEXT.fullmatch(value) else word
+        return word
     if _is_changed(key, value, multirun=multirun):
         value = "'" + re.sub(r"(\\*)'", r"\1\1\\'", value) + "'"
     return f"++{key}={value}"

@@ -2,7 +2,8 @@
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -48,27 +49,27 @@ def completed(tree: Mapping[str, Any], model: type[BaseModel], *, source: object
         val, test = (data[key] for key in fractions)  # split has superseded them
         tree = {**tree, "data": {**rest, "split": [1 - val - test, val, test]}}
     # ~ endif
-    errors = validation_errors(tree, model)
-    flat, defaults = flattened(tree), flattened(_defaults(tree)) if errors else {}
+    errors, current = validation_errors(tree, model), deepcopy(dict(tree))
+    defaults = _defaults(tree) if errors else {}
     added, removed = [], []
     for details in errors:
         path = location(details, tree)
-        default = _below(path, defaults)
+        keys = path.split(".")
         if details["type"] == "extra_forbidden":
-            flat = _without(path, flat)
+            _replace(current, keys, {})
             removed.append(path)
         elif details["type"] == "missing":
-            flat |= default
-            note = f"{default.get(path)}, as before" if path in FORMER_VALUES else "default"
-            added += [f"{path} ({note})"] if default else []
+            former = FORMER_VALUES.get(path)
+            note = f"{former}, as before" if former else "default"
+            added += [f"{path} ({note})"] if _replace(current, keys, defaults) else []
         elif path.startswith("tracking"):  # of a tracker that no longer exists
-            flat = _without("tracking", flat) | _below("tracking", defaults)
+            _replace(current, ["tracking"], defaults)
             removed.append(path)
     if added and source is not None:
         log.info("%s lacks settings, which are added: %s.", source, ", ".join(added))
     if removed and source is not None:
         log.info("%s has settings that no longer exist: %s.", source, ", ".join(removed))
-    return _nested(flat)
+    return current
 
 
 def _defaults(tree: Mapping[str, Any]) -> dict[str, Any]:
@@ -200,33 +201,33 @@ def overridden(
                 f"{name}=... changes many settings at once, but the stored settings are kept.\n"
                 "Name the single settings to change instead, such as data.image_size=320."
             )
-    kept, new = flattened(stored), flattened(composed)
-    flat = flattened({**composed, **stored})
-    redacted = [path for path, value in kept.items() if REDACTED in str(value)]
-    for name in [*redacted, *names]:
-        flat = _without(name, flat) | _below(name, new)
-    flat |= {path: kept[path] for path in keep if path in kept and path not in names}
-    return _nested(flat)
-
-
-def _below(name: str, flat: Mapping[str, object]) -> dict[str, object]:
-    """Return the setting with a dotted path, or those of the group, from flattened settings."""
-    return {path: value for path, value in flat.items() if f"{path}.".startswith(f"{name}.")}
-
-
-def _without(name: str, flat: Mapping[str, object]) -> dict[str, object]:
-    return {path: value for path, value in flat.items() if not f"{path}.".startswith(f"{name}.")}
-
-
-def _nested(flat: Mapping[str, object]) -> dict[str, Any]:
-    """Return flattened settings as a tree; a path in a setting of a later path replaces it."""
-    tree: dict[str, Any] = {}
-    for path, value in flat.items():
-        *parents, key = path.split(".")
-        group = tree
-        for parent in parents:
-            if not isinstance(group.get(parent), dict):
-                group[parent] = {}
-            group = group[parent]
-        group[key] = value
+    tree = deepcopy({**composed, **stored})
+    for path in [*_redacted(stored), *(name.split(".") for name in names)]:
+        _replace(tree, path, composed)
+    for name in {*keep} & flattened(stored).keys() - names:
+        _replace(tree, name.split("."), stored)
     return tree
+
+
+def _replace(tree: dict[str, Any], path: Sequence[str], source: Mapping[str, Any]) -> bool:
+    """Replace a setting or a group by that of ``source``; return whether ``source`` has it."""
+    *groups, key = path
+    for group in groups:
+        inner = source.get(group)
+        source = inner if isinstance(inner, Mapping) else {}
+        if not isinstance(tree.get(group), dict):
+            tree[group] = {}
+        tree = tree[group]
+    tree.pop(key, None)
+    if key in source:
+        tree[key] = deepcopy(source[key])
+    return key in source
+
+
+def _redacted(tree: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Yield the path of each value from which a secret was removed."""
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _redacted(value, (*path, key))
+        elif REDACTED in str(value):
+            yield (*path, key)
