@@ -94,6 +94,19 @@ def test_a_signal_in_the_last_import_of_a_block_ends_the_command(monkeypatch, tm
 
 
 # ~ if cookiecutter.scope == "complete"
+def test_ctrl_c_in_an_import_is_answered_once(monkeypatch, tmp_path, capfd):
+    code = "import signal, time\nsignal.raise_signal(signal.SIGINT)\ntime.sleep(0.2)\n"
+    (tmp_path / "slow_import.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(Interrupted), interruptible():
+            import_module("slow_import")
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert capfd.readouterr().err == "\nEnding after the imports. Another Ctrl-C ends at once.\n"
+
+
 def test_a_lock_names_its_holder_and_ends_with_it(run):
     holder = subprocess.Popen([sys.executable, "-c", HOLD, str(run.folder)], stdout=subprocess.PIPE)
     assert holder.stdout.readline() == b"held\n"

@@ -69,6 +69,7 @@ class _Receiver:
         self.main_process = os.getpid()
         self.received = False
         self.waiting: int | None = None  # a signal that has arrived in an import
+        self.announced = False  # whether the user knows that it has arrived
         self.ended = False  # whether the block has ended
 
     def receive(self, signum: int, frame: FrameType | None) -> None:
@@ -83,6 +84,9 @@ class _Receiver:
         self.waiting = signum if _is_import(frame) else None
         if self.waiting is None:
             raise self._interrupted(signum)
+        if signum == signal.SIGINT and not self.announced:
+            self.announced = True
+            os.write(2, b"\nEnding after the imports. Another Ctrl-C ends at once.\n")
         self._send_later(signum)
 
     def _interrupted(self, signum: int) -> Interrupted:
