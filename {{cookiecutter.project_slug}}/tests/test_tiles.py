@@ -26,14 +26,14 @@ from {{ cookiecutter.package_name }}.detection.cut_tiles import (
     cut,
 )
 from {{ cookiecutter.package_name }}.detection.dataset import build_datasets
-from {{ cookiecutter.package_name }}.detection.tiles import (
+from {{ cookiecutter.package_name }}.detection.predict_tiles import (
     merge,
     predict_tiles,
 )
 # ~ else
 from {{ cookiecutter.package_name }}.data.tiles import tiles_of
 from {{ cookiecutter.package_name }}.segmentation.dataset import build_datasets
-from {{ cookiecutter.package_name }}.segmentation.tiles import (
+from {{ cookiecutter.package_name }}.segmentation.predict_tiles import (
     predict_tiles,
 )
 # ~ endif

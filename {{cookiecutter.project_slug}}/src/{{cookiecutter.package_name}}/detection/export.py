@@ -74,11 +74,7 @@ class DenseDetector(nn.Module):
 
 
 def exported_network(module: DetectionModule) -> DenseDetector:
-    """Return the network to export, which maps uint8 images [B, C, H, W] to boxes and scores.
-
-    Raises:
-        UsageError: if the architecture cannot be exported.
-    """
+    """Return the network to export, which maps uint8 images [B, C, H, W] to boxes and scores."""
     settings = module.settings
     name = settings.model.architecture
     if name in NOT_EXPORTABLE:

@@ -15,7 +15,7 @@ from ..classification.module import ClassificationModule as TaskModule
 from ..detection.coco import describe, table_rows
 from ..detection.module import DetectionModule as TaskModule
 # ~ if cookiecutter.scope == "complete"
-from ..detection.tiles import predict_tiles
+from ..detection.predict_tiles import predict_tiles
 # ~ endif
 # ~ endif
 from ..run.atomic_files import write_csv, write_json
@@ -23,7 +23,7 @@ from ..run.atomic_files import write_csv, write_json
 from ..segmentation.draw import describe
 from ..segmentation.module import SegmentationModule as TaskModule
 # ~ if cookiecutter.scope == "complete"
-from ..segmentation.tiles import predict_tiles
+from ..segmentation.predict_tiles import predict_tiles
 # ~ endif
 # ~ endif
 from ..settings.schema import PredictSettings
