@@ -1,14 +1,18 @@
 """The LightningModule for semantic segmentation: loss, metrics and predictions."""
 
 # ~ if cookiecutter.scope == "complete"
+from collections.abc import Callable
 from typing import Self
+
+# ~ else
+from collections.abc import Callable
 
 # ~ endif
 import segmentation_models_pytorch as smp
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 from torchmetrics import SumMetric
 from torchmetrics.classification import MulticlassConfusionMatrix
@@ -66,10 +70,12 @@ class SegmentationModule(LightningModule):
         freeze(self.network, settings.model.freeze)
         self.register_buffer("class_weights", weights_tensor(settings), persistent=False)
         # ~ endif
-        self.losses = [
-            self._cross_entropy if name == "cross_entropy" else _loss(name)
-            for name in settings.model.loss
-        ]
+        losses: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+            "cross_entropy": self._cross_entropy,
+            "dice": smp.losses.DiceLoss("multiclass", ignore_index=IGNORE_INDEX),
+            "focal": smp.losses.FocalLoss("multiclass", ignore_index=IGNORE_INDEX),
+        }
+        self.losses = [losses[name] for name in settings.model.loss]
         # Lightning's mean would be wrong if processes measure different numbers of images.
         self.loss_sum = SumMetric(nan_strategy="disable")
         self.loss_count = SumMetric(nan_strategy="disable")
@@ -199,11 +205,3 @@ def overlap(counts: Tensor) -> tuple[Tensor, Tensor]:
     hits = counts.diagonal().double()
     either = counts.sum(dim=0) + counts.sum(dim=1)  # 2 tp + fp + fn
     return (hits / (either - hits)).float(), (2 * hits / either).float()
-
-
-def _loss(name: str) -> nn.Module:
-    losses: dict[str, nn.Module] = {
-        "dice": smp.losses.DiceLoss("multiclass", ignore_index=IGNORE_INDEX),
-        "focal": smp.losses.FocalLoss("multiclass", ignore_index=IGNORE_INDEX),
-    }
-    return losses[name]
