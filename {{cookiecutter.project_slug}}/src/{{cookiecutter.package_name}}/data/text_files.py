@@ -23,11 +23,7 @@ UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # byte order marks at the s
 
 # ~ if cookiecutter.task == "detection" or (cookiecutter.task == "segmentation" and cookiecutter.scope == "complete")
 def read_json(path: str | Path, content: TypeAdapter[ContentT]) -> ContentT:
-    """Return the content of a JSON file as the type of ``content``.
-
-    Raises:
-        UsageError: if the file is not valid JSON, or an entry has another type.
-    """
+    """Return the content of a JSON file as the type of ``content``; refuse any other content."""
     try:
         return content.validate_json(read_text(path))
     except ValidationError as error:

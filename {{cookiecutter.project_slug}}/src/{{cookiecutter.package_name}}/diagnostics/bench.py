@@ -63,8 +63,7 @@ def run_bench(settings: BenchSettings, run: Run) -> None:
     console.print(table)
     slower = min("loader", "model", key=lambda part: rates[f"{part}_images_per_second"])
     console.print(f"Training reaches {rates['share_of_limit']:.0%} of what its {slower} allows.")
-    for line in filter(None, (measured["advice"], overlap(rates, settings))):
-        console.print(line)
+    console.print(*filter(None, (measured["advice"], overlap(rates, settings))), sep="\n")
     if "memory_gb" in rates:
         console.print(f"Peak memory: {rates['memory_gb']:.2f} GB")
     console.print(f"  {run.folder / 'bench.json'}", markup=False)
@@ -129,9 +128,7 @@ def train_steps(
     """Train for ``warmup + steps`` batches, as ``train`` does but without validation.
 
     Batches in a list are moved to the device once and repeated. ``name`` labels the progress bar.
-
-    Returns:
-        The metrics of ``Performance`` after the warm-up, without ``perf/`` in their names.
+    The result are the metrics of ``Performance`` after the warm-up, without ``perf/``.
     """
     total = settings.warmup + settings.steps
     epoch = len(data.train_dataloader()) if isinstance(data, DataModule) else total

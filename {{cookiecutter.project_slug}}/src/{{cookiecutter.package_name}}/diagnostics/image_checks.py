@@ -172,9 +172,6 @@ def _check_sample(classes: int, sample: Any) -> CheckedImage:
     for index, (across, down) in enumerate((sides * (width, height)).round(1).tolist()):
         if min(across, down) < MIN_SIDE:
             problems.append(f"box {index} is {across:g} x {down:g} pixels")
-    repeated = len(annotations) - len(np.unique(annotations, axis=0))
-    if repeated:
-        problems.append(f"repeated boxes of the same class: {repeated}")
     # ~ elif cookiecutter.task == "segmentation"
     annotations = sample.target.numpy()
     pixels_by_id = np.bincount(annotations.ravel(), minlength=IGNORE_INDEX + 1)

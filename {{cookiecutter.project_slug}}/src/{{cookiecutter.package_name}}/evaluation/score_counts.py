@@ -129,11 +129,7 @@ class EvaluationResults(Callback):
             self._add([results["counts"]], len(images), images, images)
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Combine the results of all processes.
-
-        Raises:
-            UsageError: if no image can be read.
-        """
+        """Combine the results of all processes; raise a UsageError if no image can be read."""
         if trainer.world_size > 1:
             parts: list[Any] = [None] * trainer.world_size
             own = (self.counted, self.images, self.worst, self.best)

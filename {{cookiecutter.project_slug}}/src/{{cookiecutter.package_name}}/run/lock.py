@@ -40,11 +40,7 @@ class LockedError(UsageError):
 
 @contextmanager
 def locked_run(run: Run) -> Iterator[None]:
-    """Lock the folder of a run for the first process of this command, until the block ends.
-
-    Raises:
-        LockedError: if another command writes the run; the message says what to do.
-    """
+    """Lock a run until the block ends, for the first process; refuse a run that another writes."""
     if not is_first():
         yield
         return
@@ -75,11 +71,7 @@ def file_lock(path: Path) -> Iterator[None]:
 
 
 def _acquire(path: Path) -> IO[str]:
-    """Lock a file and write the holder into it.
-
-    Raises:
-        LockedError: if another process holds the lock; the message is the holder.
-    """
+    """Lock a file and write the holder into it, or raise a LockedError with another holder."""
     here = socket.gethostname()
     while True:
         file = path.open("a+", encoding="utf-8")

@@ -37,9 +37,6 @@ def agreed_run_id(proposed: str, environ: Mapping[str, str] = os.environ) -> str
 
     With torchrun, it is the id proposed by the first process; with srun, it consists of the ids of
     job and step. Processes that Lightning starts inherit it in the environment.
-
-    Raises:
-        UsageError: if torchrun offers no store through which the processes can agree.
     """
     if started_processes(environ) == 1:
         return proposed

@@ -118,8 +118,7 @@ def checkpoint_callbacks(
 def read_checkpoint(path: Path, *, resume: bool = False) -> dict[str, Any]:
     """Return the entries of a checkpoint: those of Lightning, and those of ``CheckpointContents``.
 
-    Raises:
-        UsageError: if the project has not written it or, with ``resume``, it cannot be resumed.
+    A file of another origin is refused, and with ``resume`` one that lacks the training's state.
     """
     try:
         content: dict[str, Any] = dict(torch.load(path, map_location="cpu", weights_only=True))
@@ -138,10 +137,8 @@ def resumable_checkpoint(run: Run) -> tuple[Path, int, int] | None:
     """Return the checkpoint from which a run is resumed, its step, and the number of its epochs.
 
     It is ``last.ckpt``, or ``best.ckpt`` if the former is missing or damaged. The last epoch counts
-    although it may not have ended. The result is None for a run without checkpoints.
-
-    Raises:
-        UsageError: if no checkpoint of the run can be read.
+    although it may not have ended. The result is None for a run without checkpoints; if none of
+    them can be read, a UsageError is raised.
     """
     problems = [] if run.last.is_file() else [f"There is no {run.last}."]
     for path in run.checkpoints:

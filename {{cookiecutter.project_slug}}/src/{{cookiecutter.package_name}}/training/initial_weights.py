@@ -27,7 +27,7 @@ def load_pretrained(network: nn.Module, *, pretrained: bool | str, backbone: str
     if pretrained in TIMM_WEIGHTS:
         body = next(name for name, module in network.named_modules() if module is network.body)
         loaded = [f"{body}.{name}" for name in stages_of(network)]
-        report(network, loaded, f"{backbone} of timm")
+        _log_loaded_parts(network, loaded, f"{backbone} of timm")
     elif isinstance(pretrained, str):
         weights = _read(Path(pretrained))
         prefix = max(
@@ -53,10 +53,10 @@ def load_fitting(network: nn.Module, weights: Mapping[str, Tensor], source: str)
             # ~ endif
         )
     network.load_state_dict(fitting, strict=False)
-    report(network, fitting, source)
+    _log_loaded_parts(network, fitting, source)
 
 
-def report(network: nn.Module, loaded: Collection[str], source: str) -> None:
+def _log_loaded_parts(network: nn.Module, loaded: Collection[str], source: str) -> None:
     """Log the source of the weights, the percentage of loaded parameters, and the new parts."""
     if not is_first():
         return

@@ -82,11 +82,7 @@ OTHER_SETTINGS = {
 
 
 def check_extra(settings: TrainerSettings) -> None:
-    """Check the names in ``trainer.extra``.
-
-    Raises:
-        UsageError: if the trainer has no such argument, or if it cannot be set here.
-    """
+    """Refuse names in ``trainer.extra`` that the trainer lacks, or that other settings set."""
     known = list(inspect.signature(Trainer).parameters)
     for name in settings.extra or {}:
         if name in OTHER_SETTINGS or name in TrainerSettings.model_fields:
@@ -111,11 +107,7 @@ def build_trainer(
     callbacks: Sequence[Callback],
     plugins: Sequence[Any] = (),
 ) -> Trainer:
-    """Build the trainer with the given loggers, callbacks and plugins.
-
-    Raises:
-        UsageError: if the settings do not fit the machine, e.g. its number of GPUs.
-    """
+    """Build the trainer; settings that do not fit the machine, e.g. its GPUs, are refused."""
     torch.set_float32_matmul_precision("high")  # use TF32 if the GPU supports it
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -48,11 +48,7 @@ class FiniteLoss(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Check the loss at logging steps and at the end of an epoch; checks wait for the GPU.
-
-        Raises:
-            NotFiniteError: if the loss is not finite; the message suggests settings to change.
-        """
+        """Check the loss at logging steps and at the end of an epoch; checks wait for the GPU."""
         logged = ends_step(trainer, batch_idx) and is_logging_step(trainer, trainer.global_step)
         if (logged or trainer.is_last_batch) and not torch.isfinite(outputs["loss"]):
             raise NotFiniteError(
