@@ -16,7 +16,7 @@ from .module import DetectionModule
 
 # Minimum IoU of two boxes of the same object, within the overlap of their tiles.
 SAME_IOU = 0.5
-NMS_IOU = 0.6  # of two boxes with a higher IoU, the one of the lower score is left out
+NMS_IOU = 0.6  # of two boxes with a higher IoU, only that of the higher score is kept
 COVERED = 0.7  # a cut-off box is left out if a larger fraction of it is within another box
 BORDER = 2  # pixels; a box that is closer to the border of its tile counts as cut off
 

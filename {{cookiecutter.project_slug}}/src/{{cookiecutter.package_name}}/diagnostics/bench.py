@@ -128,7 +128,7 @@ def train_steps(
     """Train for ``warmup + steps`` batches, as ``train`` does but without validation.
 
     Batches in a list are moved to the device once and repeated. ``name`` labels the progress bar.
-    The result are the metrics of ``Performance`` after the warm-up, without ``perf/``.
+    The metrics of ``Performance`` after the warm-up are returned, without ``perf/``.
     """
     total = settings.warmup + settings.steps
     epoch = len(data.train_dataloader()) if isinstance(data, DataModule) else total

@@ -49,7 +49,7 @@ class Run:
     # ~ endif
     @property
     def checkpoints(self) -> list[Path]:
-        """The checkpoints that exist, the one to resume from first."""
+        """The checkpoints that exist; training is resumed from the first."""
         return [path for path in (self.last, self.best) if path.is_file()]
 
     @property

@@ -40,7 +40,7 @@ class LockedError(UsageError):
 
 @contextmanager
 def locked_run(run: Run) -> Iterator[None]:
-    """Lock a run until the block ends, for the first process; refuse a run that another writes."""
+    """Lock a run until the block ends, in the first process; refuse a run that another writes."""
     if not is_first():
         yield
         return

@@ -201,7 +201,7 @@ def _values_of_grey(image: Image.Image, classes: Classes, bits: int) -> np.ndarr
 
 
 def has_ids_in_grey(image: Image.Image, classes: Classes) -> bool:
-    """Return whether the colours of a palette are ids as greys, which makes files smaller."""
+    """Return whether a palette has ids as grey colours, as programs write that shrink files."""
     colors = _colors_of_palette(image)
     greys = colors & 255
     present = {*greys.tolist()} - {0, IGNORE_INDEX}

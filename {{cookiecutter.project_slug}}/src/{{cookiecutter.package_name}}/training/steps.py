@@ -31,7 +31,7 @@ def log_losses(module: LightningModule, batch_size: int, **losses: Tensor) -> No
 
 
 def log_scores(module: LightningModule, split: str, scores: Mapping[str, Any]) -> None:
-    """Log scores as ``<split>/<name>``; the progress bar shows the one that ``monitor`` names."""
+    """Log scores as ``<split>/<name>``; the progress bar shows that of ``monitor``."""
     settings: Any = module.settings
     for name, score in scores.items():
         module.log(f"{split}/{name}", score, prog_bar=f"{split}/{name}" == settings.monitor)
