@@ -4,17 +4,13 @@ from itertools import groupby
 
 import torch
 from torch import Tensor
-from torchvision.transforms.v2 import InterpolationMode
-from torchvision.transforms.v2.functional import resize
 
-from ..data.resize import place
 from ..data.tiles import Tile, tiles_of
 from ..settings.schema import PredictSettings
-from ..settings.segmentation import DataSettings
 from .dataset import model_input
 from .masks import IGNORE_INDEX
 from .module import SegmentationModule
-from .predicted_masks import Prediction
+from .predicted_masks import Prediction, from_input
 
 
 def predict_tiles(
@@ -52,17 +48,8 @@ def _add(
     inputs = [model_input(image[:, tile.rows, tile.columns], settings.data) for tile in tiles]
     logits = module(torch.stack(inputs).to(module.device))
     for tile, values in zip(tiles, logits.float().softmax(dim=1).cpu(), strict=True):
-        sums[:, :, tile.columns] += _in_tile(values, (tile.height, tile.width), settings.data)
-
-
-def _in_tile(values: Tensor, size: tuple[int, int], settings: DataSettings) -> Tensor:
-    """Map [classes, H, W] from the model input to a tile; parts that were cut off become 0."""
-    placement = place(size, settings)
-    (rows, columns), (top, left) = placement.resized, placement.corner
-    edges = (-left, left + columns - values.shape[2], -top, top + rows - values.shape[1])
-    part = torch.nn.functional.pad(values, edges)  # a negative number cuts off
-    resized: Tensor = resize(part, list(size), InterpolationMode.NEAREST_EXACT)
-    return resized
+        size = (tile.height, tile.width)
+        sums[:, :, tile.columns] += from_input(values, size, settings.data, fill=0)
 
 
 def _choose(sums: Tensor, mask: Tensor) -> None:

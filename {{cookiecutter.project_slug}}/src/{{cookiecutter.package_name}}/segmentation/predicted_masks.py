@@ -44,15 +44,21 @@ def without_padding(prediction: Prediction, image: Tensor, target: Tensor) -> Pr
 
 
 def restored(prediction: Prediction, size: tuple[int, int], settings: DataSettings) -> Prediction:
-    """Return the mask of an image file of this height and width from that of the model input.
+    """Return the mask of an image file of this height and width from that of the model input."""
+    return Prediction(from_input(prediction.mask[None], size, settings, IGNORE_INDEX)[0])
 
-    Parts of the image that ``data.fit=crop`` has cut off become ``IGNORE_INDEX``.
+
+def from_input(values: Tensor, size: tuple[int, int], settings: DataSettings, fill: int) -> Tensor:
+    """Map values [N, H, W] from the model input to an image of this height and width.
+
+    Parts of the image that ``data.fit=crop`` has cut off become ``fill``.
     """
     placement = place(size, settings)
     (height, width), (rows, columns), (top, left) = *placement, placement.corner
     edges = (-left, left + columns - width, -top, top + rows - height)
-    mask = pad(prediction.mask, edges, value=IGNORE_INDEX)  # a negative number cuts off
-    return Prediction(resize(mask[None], list(size), InterpolationMode.NEAREST_EXACT)[0])
+    part = pad(values, edges, value=fill)  # a negative number cuts off
+    resized: Tensor = resize(part, list(size), InterpolationMode.NEAREST_EXACT)
+    return resized
 
 
 def save_results(
