@@ -22,9 +22,7 @@ MAX_OPENED = 200  # files whose frames are counted
 def note_repeated(paths: Mapping[str, Sequence[str]], reading: Reading) -> None:
     """Note files that are listed twice in a split, or in two splits."""
     total = sum(map(len, paths.values()))
-    # Different paths can mean the same file only if some, but not all, are relative, or if one has
-    # "..". It is faster to search a long text for this than each path.
-    text = "\n".join(["", *chain(*paths.values())])
+    text = "\n".join(["", *chain(*paths.values())])  # faster than path by path
     if 0 < text.count(f"\n{os.sep}") < total or "/../" in text:
         paths = {split: [*map(os.path.abspath, part)] for split, part in paths.items()}
     if len(set().union(*paths.values())) == total:

@@ -180,7 +180,7 @@ def _random_split(
 
 
 def _groups(paths: Sequence[str], settings: OwnFolder) -> list[list[int]]:
-    """Group the indices of images that stay together: of the same file or ``data.split_by``."""
+    """Return the indices of the images that stay together: of a file, or of ``data.split_by``."""
     pattern, keys = settings.split_by, list(paths)
     if pattern is None and len({*paths}) == len(paths):
         return [[index] for index in range(len(paths))]

@@ -70,9 +70,8 @@ def read_yolo(
 
 
 def _note_corners(split: str, images: Sequence[AnnotatedImage], reading: Reading) -> None:
-    """Note that the boxes may be two corners, if each has a width above x and a height above y."""
+    """Note boxes that are all wider and higher than their centre is far from the upper left."""
     boxes = [item.box for image in images for item in image.objects]
-    # With the centre x, width > x is x2 - x1 > (x1 + x2) / 2.
     if len(boxes) >= MANY and all(x2 > 3 * x1 and y2 > 3 * y1 for x1, y1, x2, y2 in boxes):
         reading.note(
             f"Each box of {split} may be two corners, since its third and fourth number exceed the "
