@@ -48,6 +48,9 @@ HYDRA_OPTIONS = {
 # that Lightning starts with the same command line.
 RUN_SETTINGS = "TRAIN_RUN_SETTINGS"
 
+# Words with which Hydra also reads presets in other folders.
+OTHER_CONFIGS = ("--config-", "-cd", "-cp", "hydra.searchpath=")
+
 Work = Callable[[DictConfig], None]
 
 
@@ -125,8 +128,8 @@ def _prepare(command: str, model: type[BaseModel]) -> list[str] | None:
     # ~ endif
     switches = [word for word in sys.argv[1:] if word in {"-m", "--multirun"}]
     others = [word for word in sys.argv[1:] if word not in switches]
-    if not any(word.startswith(("--config-", "-cd", "-cp")) for word in others):
-        _check_presets(others)  # these options add presets in other folders
+    if not any(word.startswith(OTHER_CONFIGS) for word in others):
+        _check_presets(others)
     words = [_hydra_word(word, multirun=bool(switches)) for word in others]
     if {"-h", "--help"} & {*words}:
         print_help(command, model, [word for word in words if not word.startswith("-")])
