@@ -78,7 +78,8 @@ def used_artifacts(state: State, args: Json) -> Json:
 
 
 def logged_artifacts(state: State, args: Json) -> Json:
-    nodes = [artifact_node(state, artifact) for artifact in state.runs[args["run"]].logged]
+    arrived = [artifact for artifact in state.runs[args["run"]].logged if artifact.state == "COMMITTED"]
+    nodes = [artifact_node(state, artifact) for artifact in arrived]  # the client fails at any other
     return {"project": {"run": {"artifacts": connection(nodes)}}}
 
 
