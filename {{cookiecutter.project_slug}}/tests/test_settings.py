@@ -118,6 +118,11 @@ def test_a_text_reaches_hydra_as_it_was_typed(text):
     assert composed(word, name="predict").source == text.replace("${runs}", "runs")
 
 
+def test_a_path_reaches_the_runs_of_a_multirun_as_it_was_typed():
+    word = hydra_launch._hydra_word("data.root=/a=b (1)", multirun=True)
+    assert composed(OWN, word).data.root == "/a=b (1)"
+
+
 def test_a_setting_of_another_data_preset_is_refused():
     with pytest.raises(UsageError, match=r"data\.train_images\s+is not a setting of data="):
         settings(OWN, "data.root=x", "++data.train_images=5")

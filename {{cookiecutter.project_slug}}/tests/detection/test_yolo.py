@@ -184,12 +184,14 @@ def test_a_repeated_line_is_read_once_and_counted(root):
 
 @pytest.mark.parametrize("split", ["train", "val"])
 def test_an_inverted_box_is_left_out_and_counted(root, split):
-    (root / "labels" / split / "1.txt").write_text("0 0.5 0.5 -0.2 -0.2\n0 0.5 0.5 0.2 0.2\n")
+    (root / "labels" / split / "1.txt").write_text("0 0.4 0.6 -0.2 -0.3\n0 0.5 0.5 0.2 0.2\n")
     data = datasets(root)
-    assert len(getattr(data, split).target(1, (20, 40)).boxes) == 1
+    (box,) = getattr(data, split).target(1, (20, 40)).boxes.tolist()
+    assert box == pytest.approx([0.4, 0.4, 0.6, 0.6])
     assert data.reading.objects[split] == {"cat": 2, "dog": 1}
     (part,) = data.reading.left_out
     assert (part.kind, part.split, part.count) == ("objects", split, 1)
+    assert part.reason == "the box has no area"
 
 
 def test_key_points_are_no_corners(root):

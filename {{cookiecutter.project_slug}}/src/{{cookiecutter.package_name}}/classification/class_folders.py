@@ -3,6 +3,7 @@
 import os
 import re
 import unicodedata
+from itertools import repeat
 from pathlib import Path
 
 from ..data.check_datasets import MAX_NAMES
@@ -55,7 +56,7 @@ def read_image_folders(root: Path, reading: Reading) -> tuple[list[str], dict[st
                     f"{folder / classes[target]} has no images of {' '.join(sorted(SUFFIXES))}.\n"
                     "Add some or, if it is no class, move this folder away."
                 )
-            images[split] += [(path, target) for path in paths]
+            images[split] += zip(paths, repeat(target))
     return classes, images
 
 

@@ -19,16 +19,15 @@ MAX_NAMES = 5  # of classes in a note
 MAX_OPENED = 200  # files whose frames are counted
 
 
-def note_repeated(paths: Mapping[str, Sequence[str]], reading: Reading) -> None:
-    """Note files that are listed twice in a split, or in two splits."""
-    total = sum(map(len, paths.values()))
-    # Different paths can mean the same file only if some, but not all, are relative, or if one has
-    # "..". It is faster to search a long text for this than each path.
-    text = "\n".join(["", *chain(*paths.values())])
-    if 0 < text.count(f"\n{os.sep}") < total or "/../" in text:
+def note_repeated(paths: Mapping[str, Sequence[str]], reading: Reading) -> bool:
+    """Note files that are listed twice in a split, or in two splits; return whether there are."""
+    listed = [*chain(*paths.values())]
+    starts = {path[:1] for path in listed}
+    # Some paths may be relative and others absolute; rfind is faster than "in" here.
+    if (os.sep in starts and len(starts) > 1) or "\n".join(listed).rfind("/../") >= 0:
         paths = {split: [*map(os.path.abspath, part)] for split, part in paths.items()}
-    if len(set().union(*paths.values())) == total:
-        return
+    if len(set().union(*paths.values())) == len(listed):
+        return False
     first: dict[str, str] = {}  # the split of each file
     repeated: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
     for split, names in paths.items():
@@ -46,12 +45,14 @@ def note_repeated(paths: Mapping[str, Sequence[str]], reading: Reading) -> None:
             else f"{earlier} and {split} have {files} in common, such as {again[0]}: the scores of "
             f"{split} will be too good."
         )
+    return True
 
 
 def note_frames(paths: Mapping[str, Sequence[str]], reading: Reading) -> None:
     """Note animations and TIFF files of several pages; of many files, only some are opened."""
     ends = {".gif", ".png", ".tif", "avif", "tiff", "webp"}  # compared faster than suffixes
-    files = [path for path in chain(*paths.values()) if path[-4:].lower() in ends]
+    present = {end for end in {path[-4:] for path in chain(*paths.values())} if end.lower() in ends}
+    files = [path for path in chain(*paths.values()) if path[-4:] in present] if present else []
     opened, several = files[:: len(files) // MAX_OPENED + 1], list[str]()
     for path in opened:
         with suppress(*UNREADABLE), Image.open(path) as file:  # the data loader reports it

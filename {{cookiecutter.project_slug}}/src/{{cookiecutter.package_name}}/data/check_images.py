@@ -64,10 +64,10 @@ def check_images(
     images = list(chosen.values())
     random.Random(seed).shuffle(images)  # noqa: S311 - no secrets
     checked = read_in_time(images, _read, seconds)
-    # ~ if cookiecutter.scope == "complete"
-    ends = read_in_time(images[checked:], _read_if_it_may_end_early, seconds)
-    # ~ endif
     if checked < len(images):
+        # ~ if cookiecutter.scope == "complete"
+        ends = read_in_time(images[checked:], _read_if_it_may_end_early, seconds)
+        # ~ endif
         log.info(
             # ~ if cookiecutter.scope == "complete"
             "%d of %d images were checked before the training, and the ends of the files of %d "

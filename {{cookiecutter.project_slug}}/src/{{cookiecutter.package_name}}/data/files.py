@@ -130,10 +130,10 @@ def list_images(folder: str | Path) -> ListedFiles:
     """List the images below a folder, and the files that are left out."""
     files = ListedFiles([], [], [], [])
     for path in files_below(folder, files.skipped, files.repeated):
-        suffix = path[path.rfind(".") :].lower()  # a Path or os.path.splitext takes longer
-        if suffix in SUFFIXES:
+        suffix = path[path.rfind(".") :]  # a Path or os.path.splitext takes longer
+        if suffix in SUFFIXES or suffix.lower() in SUFFIXES:
             files.images.append(path)
-        elif suffix in UNSUPPORTED or "." not in path[path.rfind(os.sep) :]:
+        elif suffix.lower() in UNSUPPORTED or "." not in path[path.rfind(os.sep) :]:
             files.unsupported.append(path)
     return files
 

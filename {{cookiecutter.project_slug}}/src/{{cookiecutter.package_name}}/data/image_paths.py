@@ -71,7 +71,7 @@ def existing_files(
 
 
 # ~ endif
-def check_inside(root: Path, paths: Iterable[Path | str], *, source: Path) -> None:
+def check_inside(root: Path, paths: Iterable[str | Path], *, source: Path) -> None:
     """Raise a UsageError if a path that a file names is not in the folder of the data set.
 
     A link in that folder may lead elsewhere. ``source`` is the file, for the message.

@@ -47,7 +47,7 @@ def with_splits(
     images = without_excluded(images, settings, reading, path)
     # ~ endif
     paths = {split: [*map(str, map(path, part))] for split, part in images.items()}
-    note_repeated(paths, reading)
+    repeated = note_repeated(paths, reading)
     note_frames(paths, reading)
     test = images.get("test")
     if "val" in images or not isinstance(settings, OwnFolder):
@@ -61,7 +61,8 @@ def with_splits(
     unsplit, file = images["train"], settings.split_file
     reading.new_splits = SPLITS[:2] if test else SPLITS
     if file is None:
-        parts = _random_split(paths["train"], [*map(labels, unsplit)], settings, tested=bool(test))
+        groups = _groups(paths["train"], settings, repeated=repeated)
+        parts = _random_split(groups, [*map(labels, unsplit)], settings, tested=bool(test))
     else:
         parts = _read_split(file, relative_names(paths["train"], settings.root), reading)
         if test and parts["test"]:
@@ -69,7 +70,14 @@ def with_splits(
             first, lost = paths["train"][parts["test"][0]], len(parts["test"])
             reading.leave_out("images", reason, first, split="test", count=lost)
             parts["test"] = []
-    splits = {split: [unsplit[index] for index in sorted(parts[split])] for split in SPLITS}
+    chosen = [""] * len(unsplit)  # the split of each image; empty if it is in none
+    for split, part in parts.items():
+        for index in part:
+            chosen[index] = split
+    splits: dict[str, list[ImageT]] = {split: [] for split in ("", *SPLITS)}
+    for image, split in zip(unsplit, chosen, strict=True):
+        splits[split].append(image)
+    del splits[""]
     sizes = ", ".join(f"{len(part)} for {split}" for split, part in splits.items() if part)
     count = number_of(sum(map(len, splits.values())), "images")
     source = f" as in {file}" if file else ""
@@ -134,7 +142,11 @@ def record_split(settings: Settings, datasets: Datasets, run: Run) -> Settings:
 
 
 def _random_split(
-    paths: Sequence[str], labels: Sequence[Collection[str]], settings: OwnFolder, *, tested: bool
+    groups: Sequence[Sequence[int]],
+    labels: Sequence[Collection[str]],
+    settings: OwnFolder,
+    *,
+    tested: bool,
 ) -> dict[str, list[int]]:
     """Split images at random, separately for each class, and return their indices by split.
 
@@ -145,16 +157,16 @@ def _random_split(
     train, val, test = settings.split
     shares = {"val": val / (train + val)} if tested else {"val": val, "test": test}
     shares = {split: share for split, share in shares.items() if share}
-    groups = _groups(paths, settings)
     classes = labels
-    if len(groups) < len(paths):
+    if len(groups) < len(labels):
         classes = [set().union(*(labels[index] for index in group)) for group in groups]
     counts = Counter(chain.from_iterable(classes))
     strata: defaultdict[str, list[Sequence[int]]] = defaultdict(list)
     for group, present in zip(groups, classes, strict=True):
-        rarest = next(iter(present), "")
         if len(present) > 1:
             rarest = min(present, key=lambda label: (counts[label], label))
+        else:
+            (rarest,) = present or [""]
         strata[rarest].append(group)
     parts: dict[str, list[int]] = {split: [] for split in SPLITS}
     rare: list[Sequence[int]] = []
@@ -170,18 +182,18 @@ def _random_split(
         _cut(rare, shares, parts)
     if not parts["val"]:
         count = number_of(len(groups), "groups")
-        grouped = f" in {count} (data.split_by)" if len(groups) < len(paths) else ""
+        grouped = f" in {count} (data.split_by)" if len(groups) < len(labels) else ""
         raise UsageError(
-            f"Too few images to split into {1 + len(shares)} parts: {len(paths)}{grouped}.\n"
+            f"Too few images to split into {1 + len(shares)} parts: {len(labels)}{grouped}.\n"
             "Add images, or provide folders or files for the splits."
         )
     return parts
 
 
-def _groups(paths: Sequence[str], settings: OwnFolder) -> list[Sequence[int]]:
-    """Group the indices of images that stay together: of the same file or ``data.split_by``."""
+def _groups(paths: Sequence[str], settings: OwnFolder, *, repeated: bool) -> list[Sequence[int]]:
+    """Return the indices of the images that stay together: of a file, or of ``data.split_by``."""
     pattern, keys = settings.split_by, list(paths)
-    if pattern is None and len({*paths}) == len(paths):
+    if pattern is None and not repeated:
         return [*zip(range(len(paths)))]  # a tuple for each, which is faster than a list
     if pattern is not None:
         keys = [_match(name, pattern) for name in relative_names(paths, settings.root)]

@@ -44,7 +44,7 @@ def read_yolo(
     base = folder / next(iter(_texts(content.get("path"))), ".")
     base = base if succeeds(base.is_dir) else folder
     splits: dict[str, list[AnnotatedImage]] = {}
-    labels: list[tuple[str, str]] = []  # the label file of each image, and the image
+    label_files: list[tuple[str, str]] = []  # and their images
     for split, names in _find_entries(file, content, base).items():
         sources = [_resolve(base, name) for name in names]
         if None in sources:
@@ -72,10 +72,10 @@ def read_yolo(
         images.sort(key=lambda path: path.split(os.sep))  # noqa: PTH206 - faster than a Path
         labelled = [(label_file(image), image) for image in images]
         splits[split] = read_labels(labelled, split, len(classes), keypoints, reading)
-        labels += labelled
+        label_files += labelled
         _note_corners(split, splits[split], reading)
     _check_objects(file, splits, reading)
-    count_unused_labels(labels, reading)
+    count_unused_labels(label_files, reading)
     return classes, splits
 
 
