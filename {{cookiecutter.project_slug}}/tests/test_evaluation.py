@@ -187,7 +187,8 @@ def test_a_text_fits_by_a_smaller_font_first_and_then_without_its_middle():
 @pytest.mark.parametrize("letter", "üßéłñČЯλ")
 def test_letters_beyond_ascii_are_drawn(letter):
     font = fit_text(letter, 13, 100)[1]
-    assert bytes(font.getmask(letter)) != bytes(font.getmask("\uffff"))  # a box in place of a letter
+    missing = "\uffff"  # is drawn as a box
+    assert bytes(font.getmask(letter)) != bytes(font.getmask(missing))
 
 
 def test_the_names_of_the_files_are_below_the_images_of_a_sheet():

@@ -134,6 +134,12 @@ def _prepare(command: str, model: type[BaseModel]) -> list[str] | None:
     if {"-h", "--help"} & {*words}:
         print_help(command, model, [word for word in words if not word.startswith("-")])
         return None
+    _check_words(words)
+    return [*switches, *words]  # Hydra wants the switches first
+
+
+def _check_words(words: Sequence[str]) -> None:
+    """End the command if a word is neither an option of Hydra nor an override."""
     for before, word in pairwise(["", *words]):
         if word.startswith("--") and word.split("=")[0] not in HYDRA_OPTIONS:
             sys.exit(f"\n{word} is no option: settings are written as <setting>=<value>.\n")
@@ -143,7 +149,6 @@ def _prepare(command: str, model: type[BaseModel]) -> list[str] | None:
                 f"\n{word} has no =, but settings are written as <setting>=<value>, in "
                 "quotes if they contain spaces. --help lists them.\n"
             )
-    return [*switches, *words]  # Hydra wants the switches first
 
 
 def _check_presets(words: Sequence[str]) -> None:
