@@ -9,6 +9,7 @@ import colorsys
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 from PIL import Image, ImageDraw, ImageFont
@@ -18,8 +19,8 @@ from torchvision.transforms.functional import to_pil_image
 # ~ if cookiecutter.task != "classification" or (cookiecutter.use_wandb and cookiecutter.scope == "complete")
 _GOLDEN_SECTION = 0.618033988749895  # hue step, by which successive classes differ clearly
 # ~ endif
-# The font of Pillow itself has only the letters of ASCII.
-FONT = Path(mpl.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
+# Pillow's own font, which is narrower, has only the letters of ASCII.
+WIDER_FONT = Path(mpl.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
 NAME_SIZE, MIN_FONT = 13, 9  # usual and smallest size of a text in pixels
 CAPTION = NAME_SIZE + 5  # pixels for a name below an image
 MAX_SIDE = 60_000  # pixels of a picture; JPEG allows 65,500, with a legend
@@ -54,7 +55,9 @@ def fit_text(text: str, size: float, width: float) -> tuple[str, ImageFont.FreeT
     The font has ``size`` pixels if the text fits, otherwise fewer, but at least ``MIN_FONT``. A
     text that is still too long is shortened in its middle.
     """
-    font = ImageFont.truetype(FONT, size)
+    font: Any = ImageFont.load_default(size)
+    if not text.isascii():
+        font = ImageFont.truetype(WIDER_FONT, size)
     length = font.getlength(text)
     if length > width:
         font = font.font_variant(size=max(0.95 * size * width / length, MIN_FONT))
