@@ -211,8 +211,9 @@ def test_a_new_task_is_trained_evaluated_and_predicted(bake: Bake, host: Project
     assert json.loads((newest(project) / "metrics.json").read_text())["test/MAE"] == pytest.approx(scores["test/MAE"])
     use(project, "predict", checkpoint, f"source={tmp_path / 'images' / 'test'}", *plain)
     with (newest(project) / "predictions.csv").open(newline="") as file:
-        rows = [[row["image"], float(row["light"]), float(row["dark"])] for row in csv.DictReader(file)]
-    differences = [abs(a - b) for name, *numbers in rows for a, b in zip(numbers, expected[name], strict=True)]
+        found = {row["image"]: [float(row["light"]), float(row["dark"])] for row in csv.DictReader(file)}
+    assert found.keys() == expected.keys()
+    differences = [abs(a - b) for name in found for a, b in zip(found[name], expected[name], strict=True)]
     assert sum(differences) / 20 == pytest.approx(scores["test/MAE"], abs=1e-5)
 
 
