@@ -1,11 +1,13 @@
 # ~ if cookiecutter.scope == "complete"
 import csv
+import json
 import os
 import signal
 from pathlib import Path
 
 # ~ else
 import csv
+import json
 from pathlib import Path
 
 # ~ endif
@@ -221,6 +223,13 @@ def test_a_resumed_training_uses_the_weight_decay_of_the_command(train, command)
     end = torch.load(run / "checkpoints/last.ckpt", weights_only=True)
     groups = end["optimizer_states"][0]["param_groups"]
     assert {group["weight_decay"] for group in groups} == {0, 0.03}
+    record = json.loads((run / "environment.json").read_text())
+    assert f"resume={run.name}" in record["command"]
+    (first,) = record["earlier_starts"]
+    assert "trainer.max_epochs=1" in first["command"]
+    assert first["started"] <= record["started"]
+    report = (run / "report.html").read_text()
+    assert report.index(f"Before, {first['started']}") < report.index("trainer.max_epochs=1")
 
 
 def test_a_resumed_training_keeps_its_kind_of_optimizer(train, command):

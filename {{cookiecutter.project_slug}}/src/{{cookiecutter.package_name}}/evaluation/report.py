@@ -84,6 +84,10 @@ def _facts(run: Run, environment: Mapping[str, Any], datamodule: DataModule, tes
         "Model": model_name(settings["model"]),
         "Started": environment["started"],
         "Command": environment["command"],
+        **{
+            f"Before, {start['started']}": start["command"]
+            for start in environment.get("earlier_starts", [])
+        },
         "Commit": environment["git_commit"] and environment["git_commit"] + changed,
         "Python": f"{environment['python']} on {environment['platform']}",
         "Data": f"{settings['data']['name']} in {settings['data']['root']}",

@@ -86,7 +86,20 @@ class Run:
             self.remove_old_results()
         remove_leftovers(self.folder)
         self.write_settings(settings)
-        write_json(self.folder / "environment.json", environment())
+        record = environment()
+        if self.checkpoints:
+            record["earlier_starts"] = self._starts()
+        write_json(self.folder / "environment.json", record)
+
+    def _starts(self) -> list[dict[str, object]]:
+        """Return time, command and commit of each start of the run in ``environment.json``."""
+        try:
+            text = (self.folder / "environment.json").read_text(encoding="utf-8")
+            record = json.loads(text)
+            newest = {key: record[key] for key in ("started", "command", "git_commit")}
+            return [*record.get("earlier_starts", []), newest]
+        except (OSError, ValueError, KeyError, TypeError):  # the record is missing or damaged
+            return []
 
     def remove_old_results(self) -> None:
         """Remove the results of a run that is continued: it is neither finished nor failed now."""
