@@ -187,7 +187,7 @@ def test_a_text_fits_by_a_smaller_font_first_and_then_without_its_middle():
 @pytest.mark.parametrize("letter", "üßéłñČЯλ")
 def test_letters_beyond_ascii_are_drawn(letter):
     font = fit_text(letter, 13, 100)[1]
-    missing = "\uffff"  # is drawn as a box
+    missing = "\uffff"  # is drawn as an empty rectangle
     assert bytes(font.getmask(letter)) != bytes(font.getmask(missing))
 
 
