@@ -14,7 +14,7 @@ TRACES = {
         r"|\bbench\b|doctor|\bdata\.cache\b|cache_folder|\bvideos?\b|\bav\b"
         r"|slurm|submitit|sbatch|torchrun|num_nodes|preempt|requeue|sigusr1"
         r"|(?<!endorse or )\bpromot(e|es|ed|ion)\b|wandb-(sync|report|workspaces)"
-        r"|wandb leet|\balerts?\b|\blineage\b"
+        r"|wandb leet|leet\.png|\balerts?\b|\blineage\b"
         r"|\bembeddings?\b|sweeps/"
         r"|model\.freeze|backbone_lr|layer_decay|\binit=|trainer\.extra|sync_batchnorm|val_check_interval"
         r"|check_val_every|max_time|\bperf/|pretrained=coco"
