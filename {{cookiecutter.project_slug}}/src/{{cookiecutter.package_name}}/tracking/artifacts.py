@@ -2,7 +2,7 @@
 """Log checkpoints and other files of a run as versioned W&B artifacts."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -75,22 +75,30 @@ def log_files(
     artifact = logger.wandb.Artifact(name, kind, metadata=metadata)
     for path in files:
         artifact.add_file(str(path), name=path.name)
-    remember(logger, artifact, aliases=aliases)
+    # The originals, since W&B removes its copies.
+    remember(logger, artifact, aliases=aliases, files={path.name: path for path in files})
     logger.ask_server()
     logger.uploads.append(logger.experiment.log_artifact(artifact, aliases=aliases or None))
 
 
-def remember(logger: RunLogger, artifact: Any, **stored: Any) -> None:
+def remember(
+    logger: RunLogger,
+    artifact: Any,
+    *,
+    files: Mapping[str, Path] | None = None,
+    **stored: Any,
+) -> None:
     """Remember an artifact, as ``pending.log_again`` takes it, for the end of the run.
 
-    The connection may break, so the end of the run checks that the server has the artifact. W&B
-    keeps copies of the files until it has.
+    The connection may break, so the end of the run checks that the server has the artifact.
+    ``files`` are by default W&B's copies.
     """
+    entries = artifact.manifest.entries.items()
+    copies = files or {path: item.local_path for path, item in entries if item.local_path}
     action = {"action": "log", "artifact": artifact.name, "kind": artifact.type}
     action |= {"facts": artifact.metadata, "digest": artifact.digest, **stored}
-    entries, folder = artifact.manifest.entries.items(), logger.run.folder
     action["files"] = {
-        path: os.path.relpath(item.local_path, folder) for path, item in entries if item.local_path
+        path: os.path.relpath(file, logger.run.folder) for path, file in copies.items()
     }
     action["references"] = {path: item.ref for path, item in entries if item.ref}
     logger.artifacts.append(action)

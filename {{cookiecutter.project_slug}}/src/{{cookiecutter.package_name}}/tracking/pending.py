@@ -10,7 +10,7 @@ from ..run.atomic_files import write_json
 from ..run.folder import Run
 from .client import package, public_api, reason
 from .registry import link
-from .upload_status import Session, digests_of_artifacts, is_file_in, sessions
+from .upload_status import Session, is_file_in, sessions
 
 PENDING = "wandb-pending.json"  # in a run folder: the actions
 TABLE = ".table.json"  # how the name of a table's file ends
@@ -69,7 +69,7 @@ def _do(run: Run, remote: Any, action: str, artifact: str, **arguments: Any) -> 
         print(f"  {link(api, api.artifact(artifact), **arguments)}")
     elif action == "use":
         remote.use_artifact(api.artifact(artifact))
-    elif arguments["digest"] not in digests_of_artifacts(remote):
+    elif arguments["digest"] not in {held.digest for held in remote.logged_artifacts()}:
         with aliases_kept(remote), resumed_run(remote, run.folder / "wandb") as resumed:
             log_again(resumed, run.folder, {"artifact": artifact, **arguments})
 

@@ -70,7 +70,7 @@ class Session:
             "rows": self.rows - (times_of_rows(run) if self.rows else set()),
             "config values": self._missing_config(run.config),
             "files": self._missing_files(run),
-            "artifacts": self.digests - (digests_of_artifacts(run) if self.digests else set()),
+            "artifacts": self._missing_digests(run) if self.digests else set(),
         }
         parts = []
         for kind, items in lacking.items():
@@ -92,17 +92,20 @@ class Session:
         there = {name for name in names if (folder / name).is_file()}
         return there - {file.name for file in run.files(per_page=1000)}
 
+    def _missing_digests(self, run: Any) -> set[str]:
+        # A data set that a run both logs and uses is listed as used only.
+        held = [*run.logged_artifacts(), *run.used_artifacts()]
+        digests = {artifact.digest for artifact in held}
+        names = {artifact.name.partition(":")[0] for artifact in held}
+        for record in self.recorded("artifact"):  # a table that was logged again has another digest
+            if record.get("type") == "run_table" and record["name"] in names:
+                digests.add(record.get("digest"))
+        return self.digests - digests
+
 
 def times_of_rows(run: Any) -> set[float]:
     """Return the times of the rows that the server holds of a run."""
     return {round(row["_timestamp"], 6) for row in run.scan_history(keys=["_timestamp"])}
-
-
-def digests_of_artifacts(run: Any) -> set[str]:
-    """Return the digests of the artifacts of a run that the server holds."""
-    # A data set that a run both logs and uses is listed as used only.
-    held = [*run.logged_artifacts(), *run.used_artifacts()]
-    return {artifact.digest for artifact in held}
 
 
 def is_file_in(folder: Path, path: Path) -> bool:
