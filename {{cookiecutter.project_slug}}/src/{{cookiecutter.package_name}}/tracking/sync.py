@@ -85,6 +85,9 @@ def upload(file: Path) -> str | None:
         recent = time.time() - ordered[-1].stat().st_mtime < RECENT_SECONDS
         if recent and not Session(ordered[-1]).has_ended:
             return "it seems to be still running"
+        if session.missing() is None:
+            (file.parent / COMPLETE).touch()
+            return None
         manifests = [record.get("manifest", {}) for record in session.recorded("artifact")]
         entries = [entry for manifest in manifests for entry in manifest.get("contents", [])]
         paths = [entry["local_path"] for entry in entries if entry.get("local_path")]
@@ -93,9 +96,6 @@ def upload(file: Path) -> str | None:
         if missing:  # wandb would upload the rest and mark the run as uploaded
             lost = f"{len(missing)} of its files are missing in its folder"
             return f"{lost}, such as {missing[0]}"
-        if session.missing() is None:
-            (file.parent / COMPLETE).touch()
-            return None
         run = session.fetch_run()
         held = times_of_rows(run) if run is not None else set()
         if held and not any(_is_known(other, held) for other in ordered):
