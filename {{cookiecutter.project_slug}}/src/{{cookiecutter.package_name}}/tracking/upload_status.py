@@ -66,16 +66,16 @@ class Session:
         unknown = run.state != "finished" and self.is_newest and self.exit_code == 0
         if run.state == "running" or unknown:
             return "the server has not received the end of the run"
-        lacking: dict[str, set[Any]] = {
-            "rows": self.rows - (times_of_rows(run) if self.rows else set()),
-            "config values": self._missing_config(run.config),
-            "files": self._missing_files(run),
-            "artifacts": self._missing_digests(run) if self.digests else set(),
+        lacking = {
+            "row": self.rows - (times_of_rows(run) if self.rows else set()),
+            "config value": self._missing_config(run.config),
+            "file": self._missing_files(run),
+            "artifact": self._missing_digests(run) if self.digests else set(),
         }
         parts = []
         for kind, items in lacking.items():
             if items:
-                example = f", such as {min(items)}" if kind in {"config values", "files"} else ""
+                example = f", such as {min(items)}" if kind in {"config value", "file"} else ""
                 parts.append(number_of(len(items), kind) + example)
         return f"the server lacks {', '.join(parts)}" if parts else None
 
