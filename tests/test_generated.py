@@ -379,7 +379,8 @@ def pass_online(project: Project, tmp_path: Path, *words: str) -> None:
     shutil.copy(standin / "test_server.py", online)
     # More processes than cores, since the tests wait for servers that do not answer.
     options = ("-q", "-n3", "-c", "pyproject.toml", "--rootdir", tests, "-p", "no:cacheprovider")
-    use(project, "pytest", *options, *words, online, OMP_NUM_THREADS="1")
+    # A server that is lost is waited for in vain once for each table and artifact.
+    use(project, "pytest", *options, *words, online, OMP_NUM_THREADS="1", WANDB_HTTP_TIMEOUT="2")
 
 
 def test_detection_works_without_a_tracker(bake: Bake, detection: Project, tmp_path: Path) -> None:

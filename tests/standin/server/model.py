@@ -3,7 +3,6 @@
 import itertools
 import json
 import threading
-from base64 import b64encode
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
@@ -169,7 +168,7 @@ class State:
     counter: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
 
     def new_id(self, kind: str) -> str:
-        return b64encode(f"{kind}:{next(self.counter)}".encode()).decode()  # which the client decodes
+        return f"{kind}-{next(self.counter)}"
 
     def slot(self, path: str, shelf: dict[str, bytes], key: str) -> str:
         """A presigned address: PUT there fills ``shelf[key]``, GET reads it."""

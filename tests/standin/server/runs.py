@@ -47,11 +47,7 @@ def resume_status(state: State, args: Json) -> Json:
 
 
 def file_stream(state: State, run_id: str, body: Json) -> Json:
-    """Append what the client streams while the run goes on: lines at an offset.
-
-    A row that is sent again replaces the one of its step, as the developers of W&B describe it
-    (pull requests 12189 and 12668 of wandb/wandb).
-    """
+    """Append what the client streams while the run goes on: lines at an offset."""
     run = state.runs[run_id]
     streams: dict[str, list[Any]] = {
         "wandb-history.jsonl": run.history,
@@ -68,8 +64,6 @@ def file_stream(state: State, run_id: str, body: Json) -> Json:
             raise RefusedError(f"{name}: a chunk for line {offset}, but only {len(rows)} lines")
         new = lines if name == "output.log" else [json.loads(line) for line in lines]
         rows[offset : offset + len(new)] = new
-        if name == "wandb-history.jsonl":  # a row replaces the one of its step
-            rows[:] = {row["_step"]: row for row in rows}.values()
     if body.get("complete"):
         run.complete, run.exit_code = True, body.get("exitcode", 0)
     return {"stopped": run_id in state.stop}

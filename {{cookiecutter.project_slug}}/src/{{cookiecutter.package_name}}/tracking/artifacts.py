@@ -75,33 +75,21 @@ def log_files(
     artifact = logger.wandb.Artifact(name, kind, metadata=metadata)
     for path in files:
         artifact.add_file(str(path), name=path.name)
-    # The originals, since W&B removes its copies.
-    remember(logger, artifact, aliases=aliases, files={path.name: path for path in files})
-    logger.ask_server()
-    logger.uploads.append(logger.experiment.log_artifact(artifact, aliases=aliases or None))
+    remember(logger, artifact, {path.name: path for path in files}, aliases=aliases)
+    logger.experiment.log_artifact(artifact, aliases=aliases or None)
 
 
 def remember(
-    logger: RunLogger,
-    artifact: Any,
-    *,
-    files: Mapping[str, Path] | None = None,
-    **stored: Any,
+    logger: RunLogger, artifact: Any, files: Mapping[str, Path | str], **stored: Any
 ) -> None:
     """Remember an artifact, as ``pending.log_again`` takes it, for the end of the run.
 
     The connection may break, so the end of the run checks that the server has the artifact.
-    ``files`` are by default W&B's copies.
     """
-    entries = artifact.manifest.entries.items()
-    copies = files or {path: item.local_path for path, item in entries if item.local_path}
     action = {"action": "log", "artifact": artifact.name, "kind": artifact.type}
-    action |= {"facts": artifact.metadata, "digest": artifact.digest, **stored}
-    action["files"] = {
-        path: os.path.relpath(file, logger.run.folder) for path, file in copies.items()
-    }
-    action["references"] = {path: item.ref for path, item in entries if item.ref}
-    logger.artifacts.append(action)
+    action |= {"facts": artifact.metadata, "digest": artifact.digest}
+    paths = {path: os.path.relpath(file, logger.run.folder) for path, file in files.items()}
+    logger.artifacts.append({**action, "files": paths, **stored})
 # ~ else
 """Log the best checkpoint of a run as a versioned W&B artifact."""
 
@@ -122,8 +110,5 @@ def log_best_model(logger: RunLogger) -> None:
         for path in (run.best, run.split):
             if path.is_file():
                 artifact.add_file(str(path), name=path.name)
-        logger.ask_server()
-        uploaded = logger.experiment.log_artifact(artifact, aliases=["best"])
-        if not logger.offline:
-            uploaded.wait(timeout=logger.tracking.finish_timeout)
+        logger.experiment.log_artifact(artifact, aliases=["best"])
 # ~ endif

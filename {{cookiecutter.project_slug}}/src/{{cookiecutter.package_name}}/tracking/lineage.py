@@ -1,21 +1,35 @@
 """Record what a run is made from, and the lineage data -> run -> model -> predictions."""
 
 import shutil
-from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+# ~ if cookiecutter.task == "classification"
+from ..classification.dataset import build_datasets
+# ~ endif
 from ..data.datamodule import Datasets
 from ..data.files import files_below, folder_of
+# ~ if cookiecutter.task == "detection"
+from ..detection.dataset import build_datasets
+# ~ endif
+from ..errors import UsageError
 from ..run.folder import Run
+# ~ if cookiecutter.task == "segmentation"
+from ..segmentation.dataset import build_datasets
+# ~ endif
+from ..settings.check_settings import check
 from ..settings.schema import Settings
-from .artifacts import log_files, remember
-from .client import say, within
+from ..settings.stored_settings import completed
+from ..settings.tracking import split_trackers
+from .artifacts import log_files
+from .client import package, say, within
 from .logger import RunLogger
 from .pending import PENDING, postpone
 from .registry import DATA, SOURCE, fingerprint
+from .settings import WandbSettings
 from .tables import data_table
 
 MAX_REFERENCES = 100_000  # larger data sets are identified by their fingerprint alone
@@ -54,22 +68,25 @@ def log_data(logger: RunLogger, settings: Settings, datasets: Datasets) -> None:
         run.log_artifact(_data_artifact(logger, settings, datasets, data_id), aliases=[data_id])
         postpone(logger.run, {"action": "use", "artifact": f"{name}:{data_id}"})
     elif logger.tracking.log_data is not None:
-        known, is_known = f"{run.entity}/{run.project}/{name}:{data_id}", False
-        with suppress(Exception):  # an error is raised again below
-            logger.ask_server()
-            is_known = logger.wandb.Api(timeout=20).artifact_exists(known, "dataset")
-        if is_known:
-            use(logger, known)
-            return
-        artifact = _data_artifact(logger, settings, datasets, data_id)
-        remember(logger, artifact, aliases=[data_id])
-        logger.ask_server()
-        try:  # W&B itself would wait for the upload
-            within(
-                logger.tracking.init_timeout, lambda: run.use_artifact(artifact, aliases=[data_id])
-            )
-        except TimeoutError:
-            say(f"W&B: {name} is not uploaded yet; the command goes on meanwhile.")
+        action = {"action": "data", "artifact": name, "version": data_id, "digest": None}
+        try:
+            known = f"{run.entity}/{run.project}/{name}:{data_id}"
+            if logger.wandb.Api().artifact_exists(known, "dataset"):
+                run.use_artifact(known)
+            else:
+                artifact = _data_artifact(logger, settings, datasets, data_id)
+                action["digest"] = artifact.digest
+                try:  # W&B itself would wait for the upload
+                    within(
+                        logger.tracking.init_timeout,
+                        lambda: run.use_artifact(artifact, aliases=[data_id]),
+                    )
+                except TimeoutError:
+                    say(f"W&B: {name} is not uploaded yet; the command goes on meanwhile.")
+        except Exception:
+            postpone(logger.run, action)
+            raise
+        logger.artifacts.append(action)
 
 
 def _data_artifact(logger: RunLogger, settings: Settings, datasets: Datasets, data_id: str) -> Any:
@@ -96,6 +113,17 @@ def _data_artifact(logger: RunLogger, settings: Settings, datasets: Datasets, da
         table = data_table(logger, datasets, root, settings.data.pixels)
         artifact.add(table, "samples")
     return artifact
+
+
+def log_data_later(run: Run, resumed: Any, data_id: str) -> None:
+    """Log the data set of a run that had lost its connection, into the W&B run ``resumed``."""
+    settings = check(completed(run.settings, Settings, source=None), Settings)
+    if fingerprint(folder_of(settings.data.root)) != data_id:
+        raise UsageError(f"{settings.data.root} has changed since the run")
+    tracking = WandbSettings.model_validate(split_trackers(settings.tracking or {})["tracking"])
+    logger: Any = SimpleNamespace(run=run, experiment=resumed, wandb=package(), tracking=tracking)
+    logger.offline, logger.model_metadata, logger.artifacts = False, {}, []
+    log_data(logger, settings, build_datasets(settings.data))
 
 
 def use(logger: RunLogger, name: str) -> None:

@@ -14,11 +14,10 @@ from lightning.pytorch.loggers import WandbLogger
 from ..run.environment import git_output, without_secrets
 from ..run.folder import Run, read_metrics
 from ..settings.schema import METRICS
-from .client import abandon, package, read_records, reason, say, unreachable
+from .client import abandon, package, read_records, reason, say
 from .settings import Mode, WandbSettings
 
 SWEEP = "WANDB_SWEEP_ID"  # the variable that the agent of a sweep sets
-FINISH_SECONDS = 15  # to send the last rows and images, when the artifacts have arrived
 BY_EPOCH = ("val/", "test/", "train/loss_epoch")  # how the names of metrics of an epoch begin
 
 
@@ -33,9 +32,7 @@ class RunLogger(WandbLogger):
         self.tracking = tracking
         self.run = run
         self.offline = mode == "offline"  # recorded for a later upload
-        self.finish_timeout = min(tracking.finish_timeout, FINISH_SECONDS)
         # ~ if cookiecutter.scope == "complete"
-        self.uploads: list[Any] = []  # the artifacts that an online run has logged
         self.artifacts: list[dict[str, Any]] = []  # with their files, see ``remember``
         # ~ endif
         self.epoch: float = 0  # of the last row
@@ -46,10 +43,8 @@ class RunLogger(WandbLogger):
         config, resumed = described.pop("config"), any(run.folder.glob("wandb/*run-*"))
         # of the artifacts of models
         self.model_metadata = {"run": run.id, "git_commit": config["git"]["commit"]}
-        # With "never", a left-over WANDB_RUN_ID cannot add to the run of another folder. An upload
-        # of an offline run would then replace the rows of its later sessions.
-        known = resumed or self.offline or run.checkpoints or SWEEP in os.environ
-        resume = "allow" if known else "never"
+        # With "never", a left-over WANDB_RUN_ID cannot add to the run of another folder.
+        resume = "allow" if resumed or run.checkpoints or SWEEP in os.environ else "never"
         # W&B would record a token in the address as if it were a user name.
         remote = git_output("config", "--get", "remote.origin.url")
         super().__init__(
@@ -58,8 +53,7 @@ class RunLogger(WandbLogger):
             save_dir=run.folder,
             mode=mode,
             settings=self.wandb.Settings(
-                init_timeout=tracking.init_timeout,
-                finish_timeout=self.finish_timeout,
+                **tracking.model_dump(include={"init_timeout", "finish_timeout"}),
                 git_remote_url=remote and without_secrets(remote),
                 silent=True,
             ),
@@ -112,14 +106,6 @@ class RunLogger(WandbLogger):
                 best = {"max": max, "min": min}[METRICS[name]](self.scores[name])
                 values = {"last": self.scores[name][-1], METRICS[name]: best}
                 self.experiment.summary[name] = values
-
-    def ask_server(self) -> None:
-        """Raise ``ConnectionError`` if the server of an online run does not answer.
-
-        W&B itself would wait for it at each artifact and each table.
-        """
-        if not self.offline and (problem := unreachable(self.experiment.settings.base_url)):
-            raise ConnectionError(problem)
 
     @contextmanager
     def guarded(self, action: str) -> Iterator[None]:

@@ -1,9 +1,11 @@
 """Actions of a run that need a server: stored without one, and carried out by ``wandb-sync``."""
 
 import json
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from ..run.atomic_files import write_json
@@ -14,14 +16,14 @@ from .upload_status import Session, is_file_in, sessions
 
 PENDING = "wandb-pending.json"  # in a run folder: the actions
 TABLE = ".table.json"  # how the name of a table's file ends
-TABLES = "tables"  # the type of the artifacts from which tables are logged again
 
 
 def postpone(run: Run, action: dict[str, Any]) -> None:
     """Store an action that needs a server, for ``wandb-sync``.
 
     The action is ``{"action": "use", "artifact": ...}``, or ``link`` with the arguments of
-    ``registry.link``, or ``log`` with those of ``log_again``.
+    ``registry.link``, ``log`` with those of ``log_again``, or ``data`` with the ``version`` of the
+    data set, its fingerprint.
     """
     actions = pending(run)
     if action not in actions:
@@ -69,9 +71,16 @@ def _do(run: Run, remote: Any, action: str, artifact: str, **arguments: Any) -> 
         print(f"  {link(api, api.artifact(artifact), **arguments)}")
     elif action == "use":
         remote.use_artifact(api.artifact(artifact))
-    elif arguments["digest"] not in {held.digest for held in remote.logged_artifacts()}:
-        with aliases_kept(remote), resumed_run(remote, run.folder / "wandb") as resumed:
-            log_again(resumed, run.folder, {"artifact": artifact, **arguments})
+    elif action == "data":
+        from .lineage import log_data_later  # noqa: PLC0415 - it imports PyTorch
+
+        with resumed_run(remote, run.folder / "wandb") as resumed:
+            log_data_later(run, resumed, arguments["version"])
+    else:
+        if arguments["digest"] not in {held.digest for held in remote.logged_artifacts()}:
+            with resumed_run(remote, run.folder / "wandb") as resumed:
+                log_again(resumed, run.folder, {"artifact": artifact, **arguments})
+        keep_latest(remote)  # also if an earlier attempt was killed before
 
 
 @contextmanager
@@ -96,6 +105,19 @@ def resumed_run(remote: Any, folder: Path) -> Iterator[Any]:
         resumed.finish(exit_code=newest.exit_code)
 
 
+def as_stored(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an artifact in the records of a run as ``log_again`` takes it."""
+    entries = record.get("manifest", {}).get("contents", [])
+    return {
+        "artifact": record["name"],
+        "kind": record["type"],
+        "aliases": record.get("aliases", []),
+        "facts": json.loads(record.get("metadata") or "{}"),
+        "files": {item["path"]: item["local_path"] for item in entries if item.get("local_path")},
+        "references": {item["path"]: item["ref"] for item in entries if item.get("ref")},
+    }
+
+
 def log_again(resumed: Any, folder: Path, stored: Mapping[str, Any]) -> None:
     """Log an artifact of a continued run, or leave it out if its files are not what they were.
 
@@ -104,47 +126,92 @@ def log_again(resumed: Any, folder: Path, stored: Mapping[str, Any]) -> None:
     addresses. ``digest`` is given where the files may change; a table has its ``row`` and maybe a
     ``chart``, the arguments of ``wandb.plot_table``.
     """
-    name, kind = stored["artifact"], stored["kind"]
-    files = {key: folder / file for key, file in stored["files"].items()}
-    artifact = package().Artifact(name, kind, metadata=stored["facts"])
-    for path, file in files.items():
-        if not is_file_in(folder, file):  # such as a checkpoint that is not among the best now
-            print(f"  {file.name} is not in the run folder: this version of {name} is not logged.")
+    name, files = stored["artifact"], {key: folder / file for key, file in stored["files"].items()}
+    for path in files.values():
+        if not is_file_in(folder, path):  # such as a checkpoint that is not among the best now
+            print(f"  {path.name} is not in the run folder: this version of {name} is not logged.")
             return
+    if stored["kind"] == "run_table":  # W&B itself makes such an artifact from a logged table
+        (name,) = (path.removesuffix(TABLE) for path in files if path.endswith(TABLE))
+        with TemporaryDirectory() as copies:
+            value = _restored_table(files, Path(copies))
+            if stored.get("chart"):
+                name = name.removesuffix("_table")
+                value = package().plot_table(data_table=value, **stored["chart"])
+            resumed.log({name: value, **stored.get("row", {})})
+        return
+    artifact = package().Artifact(name, stored["kind"], metadata=stored["facts"])
+    for path, file in files.items():
         artifact.add_file(str(file), name=path)
     for path, address in stored.get("references", {}).items():
         artifact.add_reference(address, name=path, checksum=False)
     if artifact.digest != stored.get("digest", artifact.digest):  # such as an earlier best one
         print(f"  {next(iter(files))} has changed since: this version of {name} is not logged.")
         return
-    if kind == TABLES:
-        (table,) = (path.removesuffix(TABLE) for path in files if path.endswith(TABLE))
-        value = resumed.log_artifact(artifact).wait().get(table)
-        if stored.get("chart"):
-            table = table.removesuffix("_table")
-            value = package().plot_table(data_table=value, **stored["chart"])
-        resumed.log({table: value, **stored["row"]})
-        return
-    log = resumed.use_artifact if kind == "dataset" else resumed.log_artifact
-    log(artifact, aliases=stored["aliases"] or None).wait()
+    api, epoch = public_api(), artifact.metadata.get("epoch")
+
+    def is_kept(alias: str) -> bool:  # by a version of a later epoch
+        version = f"{resumed.entity}/{resumed.project}/{name}:{alias}"
+        if epoch is None or not api.artifact_exists(version):
+            return False
+        return bool(api.artifact(version).metadata.get("epoch", -1) > epoch)
+
+    aliases = [alias for alias in stored["aliases"] if not is_kept(alias)]
+    resumed.log_artifact(artifact, aliases=aliases or None).wait()
 
 
-@contextmanager
-def aliases_kept(remote: Any) -> Iterator[None]:
-    """Leave aliases with the models of later epochs, whatever a run logs in the ``with`` block."""
+def _restored_table(files: Mapping[str, Path], copies: Path) -> Any:
+    """Return the ``wandb.Table`` in the files of an artifact; they are copied into a folder."""
+    wandb = package()
+    paths: dict[str, str] = {}
+    for number, (path, file) in enumerate(files.items()):
+        # W&B takes the format of an image from its suffix. The other parts may be a stranger's.
+        paths[path] = str(shutil.copyfile(file, copies / f"{number}{Path(path).suffix}"))
 
-    def models() -> dict[str, Any]:
-        held = remote.logged_artifacts() if remote is not None else []
-        return {artifact.version: artifact for artifact in held if artifact.type == "model"}
+    def read(path: str) -> Any:
+        return json.loads(Path(paths[path]).read_text(encoding="utf-8"))
 
-    def epoch(model: Any) -> int:
-        return int(model.metadata.get("epoch", -1))
+    def cell(value: Any) -> Any:
+        if not isinstance(value, dict) or value.get("_type") != "image-file":
+            return value
+        # ~ if cookiecutter.task == "classification"
+        return wandb.Image(paths[value["path"]], caption=value.get("caption"))
 
-    holders = [(alias, model) for model in models().values() for alias in model.aliases]
-    yield
-    now = models()
-    for alias, model in holders:
-        for other in now.values():
-            if alias in other.aliases and epoch(other) < epoch(model):
-                now[model.version].aliases.append(alias)
-                now[model.version].save()
+    # ~ else
+        classes = read(value["classes"]["path"])["class_set"] if "classes" in value else []
+        labels = {item["id"]: item["name"] for item in classes}
+        # ~ endif
+        # ~ if cookiecutter.task == "detection"
+        drawn = value.get("boxes", {}).items()
+        over = {key: {"box_data": boxes, "class_labels": labels} for key, boxes in drawn}
+        # ~ elif cookiecutter.task == "segmentation"
+        over = {
+            key: {"path": paths[mask["path"]], "class_labels": labels}
+            for key, mask in value.get("masks", {}).items()
+        }
+        # ~ endif
+        # ~ if cookiecutter.task != "classification"
+        return wandb.Image(
+            paths[value["path"]],
+            caption=value.get("caption"),
+            classes=wandb.Classes(classes) if classes else None,
+            # ~ if cookiecutter.task == "detection"
+            boxes=over or None,
+            # ~ elif cookiecutter.task == "segmentation"
+            masks=over or None,
+            # ~ endif
+        )
+
+    # ~ endif
+    (content,) = (read(path) for path in files if path.endswith(TABLE))
+    rows = [[cell(value) for value in row] for row in content["data"]]
+    return wandb.Table(columns=content["columns"], data=rows)
+
+
+def keep_latest(remote: Any) -> None:
+    """Give the alias ``latest``, which the last upload has, to the model of a run's last epoch."""
+    models = [held for held in remote.logged_artifacts() if held.type == "model"]
+    models.sort(key=lambda held: (held.metadata.get("epoch", -1), int(held.version[1:])))
+    if models and "latest" not in models[-1].aliases:
+        models[-1].aliases.append("latest")
+        models[-1].save()

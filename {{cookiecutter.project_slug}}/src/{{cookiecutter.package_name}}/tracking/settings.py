@@ -86,9 +86,7 @@ class WandbSettings(Strict):
     )
     strict: bool = Field(description="Fail the run on an error of tracking; false only logs it.")
     init_timeout: float = Field(gt=0, description="Seconds to open the run, else it is offline.")
-    finish_timeout: float = Field(
-        gt=0, description="Seconds to wait for the upload at the end, while the server answers."
-    )
+    finish_timeout: float = Field(gt=0, description="Seconds to wait for the upload at the end.")
     # ~ if cookiecutter.scope == "complete"
     log_model: Literal["best", "all", "none"] | None = Field(
         description="Log the best checkpoint at the end; all logs each of trainer.save_top_k when "

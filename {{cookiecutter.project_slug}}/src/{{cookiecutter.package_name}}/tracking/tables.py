@@ -30,7 +30,6 @@ from ..training.callbacks.pictures import PredictedSample
 from .artifacts import remember
 from .images import picture
 from .logger import RunLogger
-from .pending import TABLES
 from .task import predicted_classes, target_classes
 
 MAX_CLASSES = 100  # in a confusion matrix: more are illegible, and its table has classes² rows
@@ -114,7 +113,6 @@ class EvaluationTables(Callback):
             if not logger.offline:
                 for name, value in named.items():
                     keep(logger, name, value, trainer.global_step)
-            logger.ask_server()
             logger.log_metrics(named, trainer.global_step)
 
 
@@ -123,16 +121,18 @@ def keep(logger: RunLogger, name: str, value: Any, step: int) -> None:
 
     W&B records tables as artifacts, and those of an online run not in its file.
     """
-    stored: dict[str, Any] = {"row": {"epoch": logger.epoch, "trainer/global_step": step}}
+    stored: dict[str, Any] = {"kind": "run_table", "aliases": []}
+    stored["row"] = {"epoch": logger.epoch, "trainer/global_step": step}
     table, key = value, name
     if not isinstance(value, logger.wandb.Table):
         table, key, spec = value.table, f"{name}_table", value.spec
         stored["chart"] = {"vega_spec_name": spec.spec_name, "fields": spec.fields}
         stored["chart"]["string_fields"] = spec.string_fields
-    artifact = logger.wandb.Artifact(f"{logger.run.id}-{key}".replace("/", "-"), TABLES)
+    artifact = logger.wandb.Artifact(key.replace("/", "-"), "tables")
     # A table can be in one artifact only, and W&B adds the original to one of its own.
     artifact.add(logger.wandb.Table(columns=table.columns, data=table.data), key)
-    remember(logger, artifact, **stored)
+    files = {path: entry.local_path for path, entry in artifact.manifest.entries.items()}
+    remember(logger, artifact, files, **stored)
 
 
 def precision_recall(logger: RunLogger, counts: ScoreCounts) -> Any:

@@ -1,7 +1,7 @@
 """Compare the file in which W&B records a session of a run with what the server holds."""
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Set
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +33,9 @@ class Session:
         codes = [record.get("exit_code", 0) for record in self.recorded("exit")]
         self.has_ended = bool(codes)
         self.exit_code = codes[-1] if codes else 1  # 1 if the session was killed
-        # The times of the rows of metrics, in seconds, which identify them.
-        rows = [record["item"] for record in self.recorded("history")]
-        self.rows = {round(row["_timestamp"], 6) for row in rows if "_timestamp" in row}
+        # The rows of metrics by their time in seconds, which identifies them.
+        items = [record["item"] for record in self.recorded("history")]
+        self.rows = {round(row["_timestamp"], 6): row for row in items if "_timestamp" in row}
         self.config: dict[str, Any] = {}
         for record in self.recorded("config"):
             update = record.get("update", {}).items()
@@ -46,6 +46,19 @@ class Session:
     def recorded(self, kind: str) -> list[dict[str, Any]]:
         """Return the content of the records of a kind."""
         return [record[kind] for record in self.records if kind in record]
+
+    def alerts_after(self, held: Set[float]) -> list[dict[str, Any]]:
+        """Return the alerts after the last row that the server holds, given their times.
+
+        The server does not tell which alerts it has received.
+        """
+        alerts: list[dict[str, Any]] = []
+        for record in self.records:
+            if round(record.get("history", {}).get("item", {}).get("_timestamp", 0), 6) in held:
+                alerts = []
+            if "alert" in record:
+                alerts.append(record["alert"])
+        return alerts
 
     def fetch_run(self) -> Any | None:
         """Return the run of this session on the server; None if the server has no such run."""
@@ -58,39 +71,35 @@ class Session:
                 return None
             raise
 
-    def missing(self) -> str | None:
-        """Return what the server lacks of a session that has ended; None if it holds all of it."""
-        run = self.fetch_run()
-        if run is None:
-            return "the server has no such run"
+    def end_has_arrived(self, run: Any) -> bool:
+        """Return whether the server knows how the session has ended, if it is the newest."""
         unknown = run.state != "finished" and self.is_newest and self.exit_code == 0
-        if run.state == "running" or unknown:
-            return "the server has not received the end of the run"
-        lacking = {
-            "row": self.rows - (times_of_rows(run) if self.rows else set()),
-            "config value": self._missing_config(run.config),
-            "file": self._missing_files(run),
-            "artifact": self._missing_digests(run) if self.digests else set(),
-        }
-        parts = []
-        for kind, items in lacking.items():
-            if items:
-                example = f", such as {min(items)}" if kind in {"config value", "file"} else ""
-                parts.append(number_of(len(items), kind) + example)
-        return f"the server lacks {', '.join(parts)}" if parts else None
+        return run.state != "running" and not unknown
 
-    def _missing_config(self, held: Mapping[str, Any]) -> set[str]:
+    def lacking(self, run: Any) -> dict[str, Any]:
+        """Return what the server lacks: rows by time, config values and files by name, digests."""
+        held = run.config
         # A later session keeps its values. Only texts are compared: numbers may be rounded.
-        texts = {key for key, value in self.config.items() if isinstance(value, str)}
-        stale = {key for key in texts if self.is_newest and held.get(key) != self.config[key]}
-        return (self.config.keys() - held.keys()) | stale
-
-    def _missing_files(self, run: Any) -> set[str]:
+        stale = self.is_newest and any(
+            held.get(key) != value for key, value in self.config.items() if isinstance(value, str)
+        )
         records = self.recorded("files")
         names = {item["path"] for record in records for item in record.get("files", [])}
-        folder = self.file.parent / "files"
-        there = {name for name in names if (folder / name).is_file()}
-        return there - {file.name for file in run.files(per_page=1000)}
+        folder, run_folder = self.file.parent / "files", self.file.parents[2]
+        # Files of ``wandb.save`` are links. A file elsewhere must not be uploaded.
+        files = {
+            name
+            for name in names
+            if ".." not in Path(name).parts and is_file_in(run_folder, folder / name)
+        }
+        return {
+            "rows": self.rows.keys() - (times_of_rows(run) if self.rows else set()),
+            "config values": {
+                key: value for key, value in self.config.items() if stale or key not in held
+            },
+            "files": files - {file.name for file in run.files(per_page=1000)},
+            "artifacts": self._missing_digests(run) if self.digests else set(),
+        }
 
     def _missing_digests(self, run: Any) -> set[str]:
         # A data set that a run both logs and uses is listed as used only.
@@ -101,6 +110,20 @@ class Session:
             if record.get("type") == "run_table" and record["name"] in names:
                 digests.add(record.get("digest"))
         return self.digests - digests
+
+    def missing(self) -> str | None:
+        """Return what the server lacks of a session that has ended; None if it holds all of it."""
+        run = self.fetch_run()
+        if run is None:
+            return "the server has no such run"
+        if not self.end_has_arrived(run):
+            return "the server has not received the end of the run"
+        lacking = []
+        for kind, items in self.lacking(run).items():
+            if items:
+                example = f", such as {min(items)}" if kind in {"config values", "files"} else ""
+                lacking.append(number_of(len(items), kind) + example)
+        return f"the server lacks {', '.join(lacking)}" if lacking else None
 
 
 def times_of_rows(run: Any) -> set[float]:

@@ -210,18 +210,12 @@ def _finish(logger: RunLogger, code: int) -> str | None:
     # ~ else
     path = logger.experiment.path
     # ~ endif
-    # ~ if cookiecutter.scope == "complete"
-    with suppress(Exception):  # what has not arrived is found below
-        logger.ask_server()
-        for artifact in logger.uploads if not logger.offline else []:
-            artifact.wait(timeout=logger.tracking.finish_timeout)
-    # ~ endif
     began = time.monotonic()
     logger.experiment.finish(exit_code=code)
     if logger.offline:
         return None
-    if time.monotonic() - began >= logger.finish_timeout:
-        return f"no answer for {logger.finish_timeout:g} s"
+    if time.monotonic() - began >= logger.tracking.finish_timeout:
+        return f"no answer for {logger.tracking.finish_timeout:g} s"
     # ~ if cookiecutter.scope == "complete"
     digests = [action["digest"] for action in logger.artifacts]
     problem = missing_on_server(next(folder.glob("*.wandb")), digests)
