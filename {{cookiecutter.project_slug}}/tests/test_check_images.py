@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 # ~ else
+import pytest
 import torch
 
 # ~ endif
@@ -35,13 +36,13 @@ from {{ cookiecutter.package_name }}.data.images import (
     may_end_early,
 )
 # ~ else
-from {{ cookiecutter.package_name }}.data.images import (
-    Unreadable,
-)
+from {{ cookiecutter.package_name }}.data.images import Unreadable, UnreadableImageError
 # ~ endif
 # ~ if cookiecutter.task == "detection"
 from {{ cookiecutter.package_name }}.detection.dataset import build_datasets
-# ~ elif cookiecutter.task == "segmentation"
+# ~ endif
+from {{ cookiecutter.package_name }}.errors import UsageError
+# ~ if cookiecutter.task == "segmentation"
 from {{ cookiecutter.package_name }}.segmentation.dataset import build_datasets
 # ~ endif
 from {{ cookiecutter.package_name }}.settings.check_settings import check
@@ -171,6 +172,23 @@ def test_the_end_of_a_file_is_that_of_its_format(tmp_path, suffix):
 
 
 # ~ endif
+def test_every_unreadable_image_is_named_and_left_out_if_that_is_allowed(caplog):
+    datasets = slow_datasets(3)
+    datasets.val = SlowImages(2)
+    datasets.train.broken, datasets.val.broken = 1, 0
+    with caplog.at_level("INFO"), pytest.raises(UnreadableImageError, match="it ends early"):
+        check_images(datasets, skip_unreadable=False, seed=0)
+    with caplog.at_level("INFO"):
+        check_images(datasets, skip_unreadable=True, seed=0)
+    refused, left_out = caplog.messages
+    assert left_out == f"Left out: {refused}"
+    assert refused.startswith("2 unreadable images: ")
+    assert {"0.bmp (it ends early)", "1.bmp (it ends early)"} == {*refused[21:-1].split(", ")}
+    datasets.val.paths = datasets.val.paths[:1]
+    with pytest.raises(UsageError, match=r"None of the images of val can be read, such as 0\.bmp"):
+        check_images(datasets, skip_unreadable=True, seed=0)
+
+
 def test_images_that_are_validated_and_tested_are_read_once():
     datasets = slow_datasets(1)
     datasets.val = datasets.test = SlowImages(3)
