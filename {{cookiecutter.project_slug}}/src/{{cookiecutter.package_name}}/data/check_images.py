@@ -48,7 +48,7 @@ def check_images(
     chosen = {
         (name, path): (split, index)
         for name, split in splits.items()
-        for index, path in enumerate(split.paths.tolist())
+        for index, path in enumerate(map(str, split.paths))
     }
     images = list(chosen.values())
     random.Random(seed).shuffle(images)  # noqa: S311 - no secrets
