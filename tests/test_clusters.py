@@ -7,6 +7,8 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -51,7 +53,7 @@ def start(stripped: Project) -> Iterator[Start]:
                 key: value for key, value in os.environ.items() if not key.startswith(("TRAIN_", "WANDB_", "PYTEST_"))
             }
             environ |= {"PATH": f"{stripped.folder}/.venv/bin:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
-            environ |= {"GLOO_SOCKET_IFNAME": f"eth{rank}"}
+            environ |= {"GLOO_SOCKET_IFNAME": f"eth{rank}", "PYTHONFAULTHANDLER": "1"}
             now.append(
                 subprocess.Popen(
                     ["ip", "netns", "exec", name, *launcher, "--nproc-per-node=1", "--no-python", "train", *words],
@@ -74,14 +76,19 @@ def start(stripped: Project) -> Iterator[Start]:
         yield started
     finally:
         for process in processes:
-            process.kill()
+            end(process, signal.SIGKILL)
             process.wait()
         for name in names:
             ip("netns", "delete", name)
 
 
 def ended(processes: list[subprocess.Popen[str]]) -> tuple[list[int], str]:
-    said = [process.communicate(timeout=300)[0] for process in processes]
+    """The exit codes and the output; processes that do not end are aborted, and print where they were."""
+    with ThreadPoolExecutor(len(processes)) as pool:  # each pipe is read, so that no process waits for it
+        outputs = [pool.submit(process.communicate) for process in processes]
+        for process in processes if wait(outputs, timeout=300).not_done else []:
+            end(process, signal.SIGABRT)
+        said = [output.result()[0] for output in outputs]
     return [process.returncode for process in processes], "\n".join(said)
 
 
@@ -92,10 +99,17 @@ def epochs(run: Path) -> list[int]:
         return [int(row["epoch"]) for row in csv.DictReader(file) if row.get("val/accuracy")]
 
 
-def worker(process: subprocess.Popen[str]) -> int:
-    """The training that a launcher has started."""
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text(encoding="utf-8").split()
-    return int(children[0])
+def trainings(process: subprocess.Popen[str]) -> list[int]:
+    """The trainings that a launcher has started, and that still run."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    return [*map(int, children.read_text(encoding="utf-8").split())] if children.exists() else []
+
+
+def end(process: subprocess.Popen[str], signum: int) -> None:
+    """Send a signal to the training of a launcher, and to the launcher, unless they have ended."""
+    for pid in (*trainings(process), process.pid) if process.poll() is None else ():
+        with suppress(ProcessLookupError):
+            os.kill(pid, signum)
 
 
 def test_two_machines_train_in_one_folder_and_end_together_when_one_is_wanted_back(
@@ -109,7 +123,7 @@ def test_two_machines_train_in_one_folder_and_end_together_when_one_is_wanted_ba
         assert time.monotonic() < deadline
         time.sleep(0.5)
     (run,) = runs  # one, though each machine has chosen an id
-    os.kill(worker(processes[1]), signal.SIGUSR1)
+    os.kill(trainings(processes[1])[0], signal.SIGUSR1)
     codes, said = ended(processes)
     assert all(codes), said
     assert f"Saved runs/{run.name}/checkpoints/last.ckpt" in said

@@ -2,22 +2,14 @@ import time
 # ~ if cookiecutter.scope == "complete" and cookiecutter.task != "classification"
 from collections import Counter
 # ~ endif
-# ~ if cookiecutter.scope == "complete"
 from pathlib import Path
-# ~ endif
 from types import SimpleNamespace
 
 import numpy as np
-# ~ if cookiecutter.scope == "complete"
 import pytest
 import torch
 from PIL import Image
 
-# ~ else
-import pytest
-import torch
-
-# ~ endif
 # ~ if cookiecutter.task == "classification"
 from {{ cookiecutter.package_name }}.classification.dataset import build_datasets
 # ~ endif
@@ -29,15 +21,14 @@ from {{ cookiecutter.package_name }}.data.images import (
     may_end_early,
     read_image,
 )
-# ~ elif cookiecutter.scope == "complete"
+# ~ else
 from {{ cookiecutter.package_name }}.data.images import (
     Unreadable,
     UnreadableImageError,
     may_end_early,
 )
-# ~ else
-from {{ cookiecutter.package_name }}.data.images import Unreadable, UnreadableImageError
 # ~ endif
+from {{ cookiecutter.package_name }}.data.reading_summary import Reading
 # ~ if cookiecutter.task == "detection"
 from {{ cookiecutter.package_name }}.detection.dataset import build_datasets
 # ~ endif
@@ -60,9 +51,13 @@ class SlowImages:
 
     def __init__(self, count):
         self.paths = np.array([f"{index}.bmp" for index in range(count)])
+        # ~ if cookiecutter.scope == "complete"
+        self.images = SimpleNamespace(source=lambda index: ([self.paths[index]], None))
+        # ~ elif cookiecutter.task == "segmentation"
+        self.masks = SimpleNamespace(paths=self.paths)
+        # ~ endif
         self.read = []
         self.broken = -1
-        self.images = SimpleNamespace(source=lambda index: ([self.paths[index]], None))
 
     def __len__(self):
         return len(self.paths)
@@ -76,8 +71,8 @@ class SlowImages:
 
 
 def slow_datasets(count):
-    empty = SlowImages(0)
-    return SimpleNamespace(train=SlowImages(count), val=empty, test=empty)
+    empty, reading = SlowImages(0), Reading(images={"train": count, "val": 0, "test": 0})
+    return SimpleNamespace(train=SlowImages(count), val=empty, test=empty, reading=reading)
 
 
 def test_checking_images_ends_after_its_time_and_leaves_the_random_numbers_as_they_are(
@@ -136,7 +131,6 @@ def test_each_file_is_decoded_once_also_if_it_is_read_as_tiles(own_data, monkeyp
 
 
 # ~ endif
-# ~ if cookiecutter.scope == "complete"
 def test_a_file_that_ends_early_is_named_even_if_there_is_no_time_to_read_all(tmp_path, caplog):
     whole = tmp_path / "whole.jpg"
     Image.new("RGB", (30, 20)).save(whole)
@@ -171,10 +165,10 @@ def test_the_end_of_a_file_is_that_of_its_format(tmp_path, suffix):
     assert may_end_early(str(tmp_path / f"missing.{suffix}"))
 
 
-# ~ endif
 def test_every_unreadable_image_is_named_and_left_out_if_that_is_allowed(caplog):
     datasets = slow_datasets(3)
-    datasets.val = SlowImages(2)
+    datasets.val = datasets.test = SlowImages(2)
+    datasets.reading.images.update(val=2, test=2)
     datasets.train.broken, datasets.val.broken = 1, 0
     with caplog.at_level("INFO"), pytest.raises(UnreadableImageError, match="it ends early"):
         check_images(datasets, skip_unreadable=False, seed=0)
@@ -184,9 +178,33 @@ def test_every_unreadable_image_is_named_and_left_out_if_that_is_allowed(caplog)
     assert left_out == f"Left out: {refused}"
     assert refused.startswith("2 unreadable images: ")
     assert {"0.bmp (it ends early)", "1.bmp (it ends early)"} == {*refused[21:-1].split(", ")}
+    assert datasets.reading.images == {"train": 2, "val": 1, "test": 1}
+    assert {(part.split, part.reason, part.count) for part in datasets.reading.left_out} == {
+        (split, "unreadable: it ends early", 1) for split in ("train", "val", "test")
+    }
     datasets.val.paths = datasets.val.paths[:1]
     with pytest.raises(UsageError, match=r"None of the images of val can be read, such as 0\.bmp"):
         check_images(datasets, skip_unreadable=True, seed=0)
+
+
+def test_images_without_a_visible_pixel_are_named(tmp_path, caplog):
+    datasets = slow_datasets(4)
+    datasets.train.paths = np.array([str(tmp_path / f"{index}.png") for index in range(4)])
+    visible = Image.new("RGBA", (8, 8), (9, 9, 9, 0))
+    visible.putpixel((3, 3), (9, 9, 9, 1))
+    for path, image in zip(
+        datasets.train.paths,
+        [Image.new("RGB", (8, 8), "white"), visible, *[Image.new("RGBA", (8, 8))] * 2],
+        strict=True,
+    ):
+        image.save(path)
+    with caplog.at_level("INFO"):
+        check_images(datasets, skip_unreadable=False, seed=0, channels=4)
+        assert not caplog.messages  # the fourth channel is kept
+        check_images(datasets, skip_unreadable=False, seed=0)
+    (message,) = caplog.messages
+    assert "transparent, so that they are read as white: 2 of 4, such as" in message
+    assert message.endswith(f"{datasets.train.paths[2]}.")
 
 
 def test_images_that_are_validated_and_tested_are_read_once():

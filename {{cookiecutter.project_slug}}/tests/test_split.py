@@ -254,7 +254,7 @@ def test_files_that_are_listed_twice_or_in_two_splits_are_noted(tmp_path):
         ["0.jpg", "1.jpg", "1.jpg", *map(str, range(10))], tmp_path, reading=reading, test=["0.jpg"]
     )
     twice, leak = reading.notes[:2]
-    assert twice.startswith(f"train lists 1 file twice, such as {tmp_path / '1.jpg'}")
+    assert twice.startswith(f"Files that are listed twice: 1, such as {tmp_path / '1.jpg'}")
     assert leak.startswith(f"train and test have 1 file in common, such as {tmp_path / '0.jpg'}")
 
 
@@ -264,6 +264,6 @@ def test_files_that_are_listed_in_several_forms_are_noted(tmp_path, monkeypatch)
     paths = {"train": ["a/0.jpg", "1.jpg", "b/../1.jpg"], "val": [str(tmp_path / "a" / "0.jpg")]}
     note_repeated(paths, reading)
     assert [note.partition(", such as ")[0] for note in reading.notes] == [
-        "train lists 1 file twice",
+        "In train: Files that are listed twice: 1",
         "train and val have 1 file in common",
     ]

@@ -19,7 +19,7 @@ from .data.cache import cache_images
 from .data.check_datasets import check_learnable, check_outside_runs
 from .data.check_images import check_images
 from .data.datamodule import DataModule
-from .data.reading_summary import report_reading
+from .data.reading_summary import report_reading, write_reading
 from .data.split import record_split
 # ~ if cookiecutter.scope == "complete"
 from .data.value_range import with_value_range
@@ -148,8 +148,12 @@ def run_training(settings: Settings, run: Run) -> None:
         log_start(settings, run, module, trainer, trackers=loggers)
         if not isinstance(settings.data, ShapesSettings):
             check_images(
-                datasets, skip_unreadable=settings.data.skip_unreadable, seed=settings.seed
+                datasets,
+                skip_unreadable=settings.data.skip_unreadable,
+                seed=settings.seed,
+                channels=settings.data.channels,
             )
+            write_reading(datasets.reading, run)
         trainer.fit(module, datamodule=datamodule, ckpt_path=resumed, weights_only=True)
         tested = run.best if run.best.is_file() else run.last  # if there was no validation
         content = read_checkpoint(tested)

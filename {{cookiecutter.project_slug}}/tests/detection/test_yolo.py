@@ -64,11 +64,30 @@ def test_what_the_label_files_lack_is_noted(root):
     Image.new("RGB", (40, 20)).save(train / "0.png")
     notes = datasets(root).reading.notes
     assert (
-        "Images of train without a label file, which count as background: 1 of 3, the first is "
+        "In train: Images without a label file, which count as background: 1 of 3, the first is "
         f"{train / '1.jpg'}."
     ) in notes
     shared = f"{train / '0.jpg'}, {train / '0.png'} share the annotation file {labels}."
     assert any(note.startswith(shared) for note in notes)
+
+
+def test_notes_on_images_without_splits_do_not_name_the_split_for_which_they_were_read(tmp_path):
+    (tmp_path / "classes.txt").write_text("cat\n")
+    for folder in ("images", "labels"):
+        (tmp_path / folder).mkdir()
+    for index in range(20):
+        Image.new("RGB", (40, 20)).save(tmp_path / "images" / f"{index}.png")
+        box = "0.5 0.5 1.2 0.4" if index == 1 else "0.5 0.5 0.2 0.4"
+        lines = f"0 {box}\n0 0.5 0.5 0 0.4\n"  # the second box has no area
+        if index:
+            (tmp_path / "labels" / f"{index}.txt").write_text(lines)
+    reading = datasets(tmp_path).reading
+    assert reading.images["train"] == 16
+    without, cut = reading.notes[:2]
+    assert without.startswith("Images without a label file, which count as background: 1 of 20, ")
+    assert cut.startswith("Boxes that extend beyond their image and were cut off: 1 of 19, ")
+    objects = [part for part in reading.left_out if part.kind == "objects"]
+    assert [(part.split, part.count) for part in objects] == [("", 19)]
 
 
 @pytest.mark.parametrize(
@@ -85,9 +104,9 @@ def test_what_the_label_files_lack_is_noted(root):
 def test_polygons_that_may_be_boxes_with_further_numbers_are_noted(root, polygons, numbers):
     lines = [f"{index} {line}\n" for index, line in enumerate(polygons)]
     (root / "labels" / "train" / "0.txt").write_text("".join(lines))
-    notes = [note for note in datasets(root).reading.notes if note.startswith("Lines of train")]
+    notes = [note for note in datasets(root).reading.notes if note.startswith("In train: Lines")]
     count = len(polygons)
-    expected = f"Lines of train with {numbers} numbers: {count}. They are read as "
+    expected = f"In train: Lines with {numbers} numbers: {count}. They are read as "
     assert [note.startswith(expected) for note in notes] == [True] * bool(numbers)
 
 
@@ -97,13 +116,14 @@ def test_boxes_that_look_like_corners_are_noted(root):
         (root / "labels" / split / "0.txt").write_text("".join(corners))
     (root / "labels" / "val" / "1.txt").write_text("0 0.5 0.5 0.2 0.4\n")
     notes = [note for note in datasets(root).reading.notes if "may be two corners" in note]
-    assert [note.partition(" may ")[0] for note in notes] == ["Each box of train"]
+    assert [note.partition(" may ")[0] for note in notes] == ["In train: Each box"]
 
 
 def test_a_cut_box_is_noted(root):
     (root / "labels" / "train" / "1.txt").write_text("1 0.95 0.5 0.2 0.4\n")
     notes = datasets(root).reading.notes
-    assert any("train that extend beyond their image and were cut off: 1 of 3" in n for n in notes)
+    cut = "In train: Boxes that extend beyond their image and were cut off: 1 of 3"
+    assert any(note.startswith(cut) for note in notes)
 
 
 @pytest.mark.parametrize(("written", "stored"), [("NFC", "NFD"), ("NFD", "NFC")])

@@ -37,14 +37,17 @@ def note_repeated(paths: Mapping[str, Sequence[str]], reading: Reading) -> bool:
             else:
                 first[name] = split
     for (earlier, split), again in repeated.items():
-        files = number_of(len(again), "files")
-        reading.note(
-            f"{split} lists {files} twice, such as {again[0]}. Each entry is an image of its own, "
-            "without the annotations of the other entry."
-            if earlier == split
-            else f"{earlier} and {split} have {files} in common, such as {again[0]}: the scores of "
-            f"{split} will be too good."
-        )
+        if earlier == split:
+            reading.note(
+                f"Files that are listed twice: {len(again)}, such as {again[0]}. Each entry is an "
+                "image of its own, without the annotations of the other entry.",
+                split=split,
+            )
+        else:
+            reading.note(
+                f"{earlier} and {split} have {number_of(len(again), 'files')} in common, such as "
+                f"{again[0]}: the scores of {split} will be too good."
+            )
     return True
 
 

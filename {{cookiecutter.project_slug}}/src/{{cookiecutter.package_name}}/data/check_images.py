@@ -14,12 +14,9 @@ from rich.progress import track
 from ..errors import UsageError
 from ..run.processes import is_first
 from .datamodule import Datasets, usable_cpus
-# ~ if cookiecutter.scope == "complete"
+from .image_formats import is_transparent
 from .images import Unreadable, UnreadableImageError, may_end_early
-# ~ else
-from .images import Unreadable, UnreadableImageError
-# ~ endif
-from .reading_summary import number_of
+from .reading_summary import Reading, number_of
 
 log = logging.getLogger(__name__)
 SECONDS = 20.0  # for reading as many images as possible
@@ -27,14 +24,19 @@ MAX_NAMES = 20  # of unreadable images
 
 
 def check_images(
-    datasets: Datasets, *, skip_unreadable: bool, seed: int, seconds: float = SECONDS
+    datasets: Datasets,
+    *,
+    skip_unreadable: bool,
+    seed: int,
+    channels: int = 3,
+    seconds: float = SECONDS,
 ) -> None:
     """Read all images before training, or in random order as many as ``seconds`` allow.
 
-    # ~ if cookiecutter.scope == "complete"
     Those of the others whose file may end early are read, too, for at most as many seconds more.
-    # ~ endif
-    Unreadable images are logged. The first process does this for all.
+    Unreadable images are logged, and counted in ``datasets.reading`` if they are left out. With
+    three ``channels``, images whose pixels are all transparent are logged, too. The first process
+    does this for all.
 
     Raises:
         UsageError: if an image is unreadable, or with ``skip_unreadable`` all of a split.
@@ -42,46 +44,71 @@ def check_images(
     if not is_first():
         return
     splits = {name: getattr(datasets, name) for name in ("train", "val", "test")}
+    names = {name: [name] for name in splits}
     if np.array_equal(splits["test"].paths, splits["val"].paths):
+        names["val"].append("test")
         del splits["test"]
     # A path is repeated for each tile of its file, which is decoded as a whole.
     chosen = {
-        (name, path): (split, index)
+        (name, path): (name, index)
         for name, split in splits.items()
         for index, path in enumerate(map(str, split.paths))
     }
     images = list(chosen.values())
     random.Random(seed).shuffle(images)  # noqa: S311 - no secrets
-    checked, unreadable = read_in_time(images, _read, seconds)
+    transparent: list[str] = []  # paths
+
+    def read(name: str, index: int) -> Any:
+        path = str(splits[name].paths[index])
+        if channels == 3 and is_transparent(path):
+            transparent.append(path)
+        return _read(splits[name], index)
+
+    def read_if_it_may_end_early(name: str, index: int) -> Any:
+        files = _files(splits[name], index)
+        return _read(splits[name], index) if any(map(may_end_early, files)) else True
+
+    checked, unreadable = read_in_time(images, read, seconds)
     if checked < len(images):
-        # ~ if cookiecutter.scope == "complete"
-        ends, cut_off = read_in_time(images[checked:], _read_if_it_may_end_early, seconds)
+        ends, cut_off = read_in_time(images[checked:], read_if_it_may_end_early, seconds)
         unreadable += cut_off
-        # ~ endif
         log.info(
-            # ~ if cookiecutter.scope == "complete"
             "%d of %d images were checked before the training, and the ends of the files of %d "
             "others; a file that is damaged elsewhere %s when it is read.",
             checked,
             len(images),
             ends,
             "is left out" if skip_unreadable else "ends it",
-            # ~ else
-            "%d of %d images were checked before the training; a damaged file among the others "
-            "%s when it is read.",
+        )
+    if transparent:
+        log.info(
+            "Images whose pixels are all transparent, so that they are read as white: %d of %d, "
+            "such as %s.",
+            len(transparent),
             checked,
-            len(images),
-            "is left out" if skip_unreadable else "ends it",
-            # ~ endif
+            min(transparent),
         )
     if unreadable:
-        files = ", ".join(f"{image.path} ({image.reason})" for image in unreadable[:MAX_NAMES])
-        more = f" and {len(unreadable) - MAX_NAMES} more" if len(unreadable) > MAX_NAMES else ""
-        found = number_of(len(unreadable), "unreadable images")
-        log.info("%s: %s%s.", f"Left out: {found}" if skip_unreadable else found, files, more)
-        if not skip_unreadable:
-            raise UnreadableImageError(*unreadable[0])
+        _report([image for _, image in unreadable], skip_unreadable=skip_unreadable)
         _check_readable(splits)
+        for name, image in unreadable:
+            _leave_out(image, names[name], datasets.reading)
+
+
+def _report(unreadable: Sequence[Unreadable], *, skip_unreadable: bool) -> None:
+    found = ", ".join(f"{image.path} ({image.reason})" for image in unreadable[:MAX_NAMES])
+    more = f" and {len(unreadable) - MAX_NAMES} more" if len(unreadable) > MAX_NAMES else ""
+    count = number_of(len(unreadable), "unreadable images")
+    log.info("%s: %s%s.", f"Left out: {count}" if skip_unreadable else count, found, more)
+    if not skip_unreadable:
+        raise UnreadableImageError(*unreadable[0])
+
+
+def _leave_out(image: Unreadable, splits: Sequence[str], reading: Reading) -> None:
+    for split in splits:
+        reading.leave_out("images", f"unreadable: {image.reason}", image.path, split=split)
+        reading.images[split] -= 1
+    reading.note("The numbers of each class include the unreadable images.")
 
 
 def _check_readable(splits: Mapping[str, Any]) -> None:
@@ -98,31 +125,42 @@ def _check_readable(splits: Mapping[str, Any]) -> None:
 
 
 def read_in_time(
-    images: Sequence[tuple[Any, int]], read: Callable[[Any, int], Any], seconds: float
-) -> tuple[int, list[Unreadable]]:
-    """Read images, each a data set and an index, in threads.
+    images: Sequence[tuple[str, int]], read: Callable[[str, int], Any], seconds: float
+) -> tuple[int, list[tuple[str, Unreadable]]]:
+    """Read images, each given by its split and its index there, in threads.
 
-    Return for how many there is time, and those that are unreadable.
+    Return for how many there is time, and those that are unreadable with their splits.
     """
-    end, count, unreadable = time.monotonic() + seconds, 0, list[Unreadable]()
+    end, count = time.monotonic() + seconds, 0
+    unreadable: list[tuple[str, Unreadable]] = []
     starts = range(0, len(images), 16 * usable_cpus())
     # The transforms that are applied here must not change the random numbers of the training.
     with torch.random.fork_rng(devices=[]), ThreadPoolExecutor(usable_cpus()) as pool:
         for start in track(starts, "Checking the images", transient=True):
             part = images[start : start + starts.step]
-            for sample in pool.map(lambda image: time.monotonic() < end and read(*image), part):
+            samples = pool.map(lambda image: time.monotonic() < end and read(*image), part)
+            for (name, _), sample in zip(part, samples, strict=True):
                 if not sample:
                     return count, unreadable
                 count += 1
                 if isinstance(sample, Unreadable):
-                    unreadable.append(sample)
+                    unreadable.append((name, sample))
     return count, unreadable
 
 
-# ~ if cookiecutter.scope == "complete"
-def _read_if_it_may_end_early(split: Any, index: int) -> Any:
-    files, _ = split.images.source(index)
-    return _read(split, index) if any(map(may_end_early, files)) else True
+def _files(split: Any, index: int) -> list[str]:
+    """Return the files of an image."""
+    # ~ if cookiecutter.scope == "complete"
+    files: list[str] = split.images.source(index)[0]
+    return files
+
+
+# ~ elif cookiecutter.task == "segmentation"
+    return [str(split.paths[index]), str(split.masks.paths[index])]
+
+
+# ~ else
+    return [str(split.paths[index])]
 
 
 # ~ endif

@@ -80,6 +80,15 @@ def open_image(path: str) -> Image.Image:
     return file
 
 
+def is_transparent(path: str) -> bool:
+    """Return whether Pillow reads an image file, and all its pixels are transparent."""
+    if path.lower().endswith((".jpeg", ".jpg")):
+        return False
+    with suppress(*UNREADABLE), Image.open(path) as image:
+        return image.has_transparency_data and not image.convert("RGBA").getchannel("A").getbbox()
+    return False
+
+
 def _exceeds_pillow(file: TiffImageFile) -> bool:
     """Return whether Pillow would mistake a sign, or leave out bits, a channel or equal pages."""
     tags, size, is_grey = file.tag_v2, file.size, file.mode.startswith(("I", "F"))

@@ -1,7 +1,7 @@
 """Read image files as 8-bit images."""
 
-# ~ if cookiecutter.scope == "complete"
 import os
+# ~ if cookiecutter.scope == "complete"
 from contextlib import suppress
 # ~ endif
 from pathlib import Path
@@ -19,9 +19,7 @@ from ..settings.data import PixelFormat
 from .image_formats import UNREADABLE, opened, {{ "to_channels" if cookiecutter.scope == "essential" and cookiecutter.task == "classification" else "shown_orientation, to_channels" }}
 from .jpeg import check_complete{{ ", decode_jpeg_file" if cookiecutter.scope == "complete" }}
 
-# ~ if cookiecutter.scope == "complete"
 ENDS = {".jpeg": b"\xff\xd9", ".jpg": b"\xff\xd9", ".png": b"IEND\xaeB`\x82"}  # of whole files
-# ~ endif
 RGB = PixelFormat()
 
 
@@ -74,7 +72,6 @@ class ImageFiles:
 
 
 # ~ endif
-# ~ if cookiecutter.scope == "complete"
 def may_end_early(path: str) -> bool:
     """Return whether the last bytes of a JPEG or PNG file are not those of its format.
 
@@ -91,7 +88,6 @@ def may_end_early(path: str) -> bool:
         return True
 
 
-# ~ endif
 # ~ if cookiecutter.task != "classification"
 def size_conflict(
     size: tuple[int, int], annotated: tuple[int, int], source: str = "annotations say"

@@ -71,10 +71,18 @@ class Reading:
         part = LeftOut(kind, reason, split, str(file))
         self._left_out.setdefault((kind, reason, split), part).count += count
 
-    def note(self, sentence: str) -> None:
+    def note(self, sentence: str, *, split: str = "") -> None:
         """Add a sentence that the user must know, unless it is there already."""
+        sentence = f"In {split}: {sentence}" if split else sentence
         if sentence not in self.notes:
             self.notes.append(sentence)
+
+    def join_splits(self) -> None:
+        """Name no split in what was noted and left out of train: its images have no splits yet."""
+        self.notes = [note.removeprefix("In train: ") for note in self.notes]
+        for part in [part for part in self.left_out if part.split == "train"]:
+            del self._left_out[part.kind, part.reason, part.split]
+            self.leave_out(part.kind, part.reason, part.first, count=part.count)
 
     def count(
         self, split: str, *, images: int, labels: Sequence[int], classes: Sequence[str]
@@ -177,10 +185,16 @@ def number_of(count: int, plural: str) -> str:
 
 def report_reading(reading: Reading, run: Run) -> None:
     """Log the summary in two lines and a line for each note, and write it to environment.json."""
+    if is_first():
+        for line in reading.lines():
+            log.info(line)
+    write_reading(reading, run)
+
+
+def write_reading(reading: Reading, run: Run) -> None:
+    """Write what was read, and all that was left out, to environment.json."""
     if not is_first():
         return
-    for line in reading.lines():
-        log.info(line)
     file = run.folder / "environment.json"
     content = json.loads(file.read_text(encoding="utf-8"))
     content["data"] = {

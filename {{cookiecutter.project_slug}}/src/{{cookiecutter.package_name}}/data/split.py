@@ -58,6 +58,7 @@ def with_splits(
         if not test:
             reading.note(f"{settings.root} has no test images: the validation images are tested.")
         return {**images, "test": test or images["val"]}
+    reading.join_splits()
     unsplit, file = images["train"], settings.split_file
     reading.new_splits = SPLITS[:2] if test else SPLITS
     if file is None:

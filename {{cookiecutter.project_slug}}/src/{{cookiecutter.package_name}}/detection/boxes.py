@@ -100,9 +100,10 @@ def note_cut_boxes(splits: Mapping[str, Sequence[AnnotatedImage]], reading: Read
             path, fault = cut[0]
             boxes = sum(len(image.objects) for image in images)
             reading.note(
-                f"Boxes of {split} that extend beyond their image and were cut off: {len(cut)} of "
-                f"{boxes}, the first in {path}: {fault}. Check that the "
-                "boxes have a width and a height, not a second corner."
+                f"Boxes that extend beyond their image and were cut off: {len(cut)} of {boxes}, "
+                f"the first in {path}: {fault}. Check that the boxes have a width and a height, "
+                "not a second corner.",
+                split=split,
             )
 
 

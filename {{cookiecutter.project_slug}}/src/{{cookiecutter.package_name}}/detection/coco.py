@@ -23,8 +23,8 @@ def read_boxes(
 ) -> tuple[list[str], dict[str, list[AnnotatedImage]]]:
     """Read the class names of COCO data, and the annotated images by split, see ``read_coco``."""
     classes, splits = read_coco(root, settings, reading)
-    for split, images in splits.items():
-        _check_sizes(images, reading, split)
+    for images in splits.values():
+        _check_sizes(images, reading)
     return classes, from_coco(splits, reading)
 
 
@@ -56,7 +56,7 @@ def _object(image: CocoImage, annotation: CocoObject) -> FoundObject:
     return annotation.id, (box, annotation.label, area, annotation.crowd)
 
 
-def _check_sizes(images: Sequence[CocoImage], reading: Reading, split: str) -> None:
+def _check_sizes(images: Sequence[CocoImage], reading: Reading) -> None:
     """Refuse boxes that are two corners by their areas; note boxes that may be corners."""
     objects = [item.content for image in images for item in image.objects]
     are_corners = bool(objects)
@@ -68,7 +68,7 @@ def _check_sizes(images: Sequence[CocoImage], reading: Reading, split: str) -> N
         are_corners = are_corners and area > 0.99 * between and (x, y) != (0, 0)
     if not are_corners and len(objects) < MANY:
         return
-    found = f"{images[0].source}: each box of {split} may be two corners, such as {content['bbox']}"
+    found = f"{images[0].source}: each box may be two corners, such as {content['bbox']}"
     if are_corners:
         raise UsageError(
             f"{found}, whose area is given as {content['area']}.\nCOCO's boxes are [x, y, width, "

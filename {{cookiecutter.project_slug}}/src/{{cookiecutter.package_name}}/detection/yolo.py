@@ -86,9 +86,10 @@ def _note_corners(split: str, images: Sequence[AnnotatedImage], reading: Reading
     # With the centre x, width > x is x2 - x1 > (x1 + x2) / 2.
     if many and all(x2 > 3 * x1 and y2 > 3 * y1 for x1, y1, x2, y2 in boxes):
         reading.note(
-            f"Each box of {split} may be two corners, since its third and fourth number exceed the "
-            "first and second one. They are read as width and height: check this in the pictures "
-            "of predictions, which show the boxes, too."
+            "Each box may be two corners, since its third and fourth number exceed the first and "
+            "second one. They are read as width and height: check this in the pictures of "
+            "predictions, which show the boxes, too.",
+            split=split,
         )
 
 

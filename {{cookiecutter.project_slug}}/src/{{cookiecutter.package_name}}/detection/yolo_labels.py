@@ -92,8 +92,9 @@ def read_labels(
         annotated.append(annotate(image, (0, 0), found, where, leave_out))
     if missing:
         reading.note(
-            f"Images of {split} without a label file, which count as background: {len(missing)} of "
-            f"{len(files)}, the first is {missing[0]}."
+            f"Images without a label file, which count as background: {len(missing)} of "
+            f"{len(files)}, the first is {missing[0]}.",
+            split=split,
         )
     _note_polygons(split, polygons, poses, reading)
     return annotated
@@ -105,15 +106,17 @@ def _note_polygons(
     """Note polygons that may be boxes followed by other numbers."""
     if {*polygons} == {6}:
         reading.note(
-            f"Lines of {split} with 7 numbers: {polygons[6]}. They are read as triangles. If they "
-            "are boxes followed by two other numbers, remove those two numbers."
+            f"Lines with 7 numbers: {polygons[6]}. They are read as triangles. If they are boxes "
+            "followed by two other numbers, remove those two numbers.",
+            split=split,
         )
     elif len(polygons) == 1 and poses == polygons:
         ((count, lines_of_count),) = polygons.items()
         reading.note(
-            f"Lines of {split} with {count + 1} numbers: {lines_of_count}. They are read as "
-            "polygons. If they are boxes followed by key points, write into data.yaml how many "
-            f"points there are, and the numbers of each: kpt_shape: [{count // 2 - 2}, 2]"
+            f"Lines with {count + 1} numbers: {lines_of_count}. They are read as polygons. If they "
+            "are boxes followed by key points, write into data.yaml how many points there are, and "
+            f"the numbers of each: kpt_shape: [{count // 2 - 2}, 2]",
+            split=split,
         )
 
 
