@@ -173,17 +173,22 @@ def test_only_tracking_names_its_service(project: Project) -> None:
             assert path.relative_to(project.package).parts[0] in allowed, path
 
 
-def test_entries_of_the_package_import_each_other_in_one_direction(project: Project) -> None:
-    imports: dict[str, set[str]] = {}
+def test_entries_and_modules_of_the_package_import_each_other_in_one_direction(project: Project) -> None:
+    entries: dict[str, set[str]] = {}
+    modules: dict[tuple[str, ...], set[tuple[str, ...]]] = {}
     for path in project.package.rglob("*.py"):
         *folders, _ = place = path.relative_to(project.package).with_suffix("").parts
-        imported = imports.setdefault(place[0], set())
+        imported = modules.setdefault(place, set())
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom) and node.level:
-                base = folders[: len(folders) - node.level + 1]
-                names = [node.module] if node.module else [alias.name for alias in node.names]
-                imported |= {[*base, *name.split(".")][0] for name in names} - {place[0]}
-    graphlib.TopologicalSorter(imports).prepare()  # raises CycleError
+                base = [*folders[: len(folders) - node.level + 1], *(node.module or "").split(".")]
+                found = tuple(filter(None, base))
+                within = {(*found, alias.name) for alias in node.names}
+                names = {name for name in within if project.package.joinpath(*name).with_suffix(".py").is_file()}
+                imported |= names or {found}
+        entries.setdefault(place[0], set()).update({name[0] for name in imported} - {place[0]})
+    for imports in (entries, modules):
+        graphlib.TopologicalSorter(imports).prepare()  # raises CycleError
 
 
 def test_the_licence_is_the_one_chosen(project: Project) -> None:

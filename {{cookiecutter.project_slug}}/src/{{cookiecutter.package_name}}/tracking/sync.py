@@ -17,7 +17,8 @@ from typing import Any
 from ..run.folder import Run
 from ..run.signals import Interrupted, interruptible
 from .client import installed, reason, wandb_command
-from .pending import PENDING, as_stored, do_pending, keep_latest, log_again, resumed_run
+from .pending import PENDING
+from .sync_actions import as_stored, do_pending, keep_latest, log_again, resumed_run
 from .upload_status import (
     COMPLETE,
     Session,
