@@ -141,6 +141,16 @@ def test_predict_asks_for_a_checkpoint_and_a_source():
     assert "source=<file, folder or glob>" in str(caught.value)
 
 
+def test_a_run_folder_in_place_of_a_checkpoint_is_answered_with_its_best_checkpoint(tmp_path):
+    best = tmp_path / "checkpoints" / "best.ckpt"
+    best.parent.mkdir()
+    with pytest.raises(UsageError, match=f"there is no file {tmp_path};"):
+        check(composed(f"checkpoint={tmp_path}", name="predict"), PredictSettings)
+    best.touch()
+    with pytest.raises(UsageError, match=f"name a file in this folder: {best}"):
+        check(composed(f"checkpoint={tmp_path}", name="predict"), PredictSettings)
+
+
 def test_settings_do_not_change_afterwards():
     with pytest.raises(ValidationError, match="frozen"):
         settings().seed = 1

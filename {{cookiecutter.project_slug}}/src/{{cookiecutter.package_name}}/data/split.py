@@ -195,7 +195,7 @@ def _groups(paths: Sequence[str], settings: OwnFolder, *, repeated: bool) -> lis
     """Return the indices of the images that stay together: of a file, or of ``data.split_by``."""
     pattern, keys = settings.split_by, list(paths)
     if pattern is None and not repeated:
-        return [*zip(range(len(paths)))]  # a tuple for each, which is faster than a list
+        return [(index,) for index in range(len(paths))]
     if pattern is not None:
         keys = [_match(name, pattern) for name in relative_names(paths, settings.root)]
     groups: defaultdict[str, list[int]] = defaultdict(list)

@@ -3,6 +3,7 @@
 import math
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from matplotlib.axes import Axes
@@ -76,7 +77,7 @@ def draw_curves(rows: list[dict[str, float]], path: Path) -> None:
     # The loss comes first, then the metrics of the validation.
     order = sorted(several, key=lambda metric: (metric != "loss", "val" not in several[metric]))
     height = math.ceil(len(several) / COLUMNS)
-    figure = Figure(figsize=(4 * COLUMNS, 3.2 * height), layout="constrained")
+    figure = Figure(figsize=(4 * COLUMNS, 3.5 * height), layout="constrained")
     for position, metric in enumerate(order, start=1):
         axes = figure.add_subplot(height, COLUMNS, position)
         for split, points in several[metric].items():
@@ -85,7 +86,9 @@ def draw_curves(rows: list[dict[str, float]], path: Path) -> None:
         axes.set(title=TITLES.get(metric, metric.replace("_", " ")), xlabel="step")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         _add_epochs(axes, rows)
-        axes.legend(edgecolor="none")  # its background keeps it legible on lines
+        # Below the axes, where it hides no part of a line.
+        below: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.18)}
+        axes.legend(**below, ncols=3, handlelength=1, columnspacing=1, frameon=False)
         axes.grid(alpha=0.3)
     with replacing(path) as hidden:
         figure.savefig(hidden, dpi=110)
