@@ -85,7 +85,7 @@ def is_transparent(path: str) -> bool:
     if path.lower().endswith((".jpeg", ".jpg")):
         return False
     with suppress(*UNREADABLE), Image.open(path) as image:
-        return image.has_transparency_data and not image.convert("RGBA").getchannel("A").getbbox()
+        return image.has_transparency_data and not np.asarray(image.convert("RGBA"))[..., 3].any()
     return False
 
 
