@@ -38,7 +38,7 @@ def write(figure: Any, text: str, left: float, middle: float, **style: Any) -> N
 
 
 def draw_epochs(folder: Path) -> Any:
-    """Return a figure of the predictions in the first, a middle and the last epoch, as many as are legible."""
+    """Return a figure of predictions in three epochs, of at most four images that are legible beside each other."""
     paths = sorted(folder.glob("epoch_*.png"))
     chosen = [paths[index] for index in np.linspace(0, len(paths) - 1, 3).astype(int)]
     rows = []
