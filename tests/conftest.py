@@ -50,7 +50,7 @@ class Project:
     def files(self) -> Iterator[Path]:
         """All text that generation wrote, in a project that nothing has run in."""
         found = (path for path in sorted(self.folder.rglob("*")) if path.is_file())
-        return (path for path in found if path.suffix != ".png")
+        return (path for path in found if path.suffix != ".webp")
 
     def text(self, name: str) -> str:
         return (self.folder / name).read_text(encoding="utf-8")

@@ -47,7 +47,7 @@ def test_what_is_declined_leaves_no_trace(project: Project) -> None:
         assert not lacking.search(str(path.relative_to(project.folder))), path
         assert not lacking.search(path.read_text(encoding="utf-8")), path
     in_depth = not is_off(project, "use_wandb") and not is_off(project, "scope")
-    assert bool([*project.folder.rglob("*.png")]) is in_depth  # the picture of its viewer
+    assert bool([*project.folder.rglob("*.webp")]) is in_depth  # pictures of a run
 
 
 def test_other_tasks_leave_no_trace(project: Project) -> None:

@@ -171,7 +171,7 @@ def faults(project: Path, answers: Answers) -> Iterator[str]:
     """Each file that does not parse, and each value that is not exactly the answer."""
     contents: dict[str, Any] = {}
     for path in project.rglob("*"):
-        if path.is_file() and path.suffix != ".png":
+        if path.is_file() and path.suffix != ".webp":
             name = path.relative_to(project).as_posix()
             try:
                 contents[name] = parse(path)
