@@ -3,7 +3,7 @@
 import logging
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -90,7 +90,6 @@ def check_images(
         )
     if unreadable:
         _report([image for _, image in unreadable], skip_unreadable=skip_unreadable)
-        _check_readable(splits)
         for name, image in unreadable:
             _leave_out(image, names[name], datasets.reading)
 
@@ -108,20 +107,12 @@ def _leave_out(image: Unreadable, splits: Sequence[str], reading: Reading) -> No
     for split in splits:
         reading.leave_out("images", f"unreadable: {image.reason}", image.path, split=split)
         reading.images[split] -= 1
+        if not reading.images[split]:
+            raise UsageError(
+                f"None of the images of {split} can be read, such as {image.path}: {image.reason}."
+                "\nRepair them, or name other data."
+            )
     reading.note("The numbers of each class include the unreadable images.")
-
-
-def _check_readable(splits: Mapping[str, Any]) -> None:
-    """Raise a UsageError if no image of a split can be read."""
-    with torch.random.fork_rng(devices=[]):
-        for name, split in splits.items():
-            samples = (split[index] for index in range(len(split)))
-            if len(split) and all(isinstance(sample, Unreadable) for sample in samples):
-                path, reason = split[0]
-                raise UsageError(
-                    f"None of the images of {name} can be read, such as {path}: {reason}."
-                    "\nRepair them, or name other data."
-                )
 
 
 def read_in_time(
