@@ -69,10 +69,14 @@ class SlowImages:
 
     __getitem__ = sample
 
+    def counted_labels(self, index):
+        return []
+
 
 def slow_datasets(count):
-    empty, reading = SlowImages(0), Reading(images={"train": count, "val": 0, "test": 0})
-    return SimpleNamespace(train=SlowImages(count), val=empty, test=empty, reading=reading)
+    train, empty = SlowImages(count), SlowImages(0)
+    reading = Reading(images={"train": count, "val": 0, "test": 0})
+    return SimpleNamespace(train=train, val=empty, test=empty, reading=reading, classes=[])
 
 
 def test_checking_images_ends_after_its_time_and_leaves_the_random_numbers_as_they_are(
@@ -174,12 +178,13 @@ def test_every_unreadable_image_is_named_and_left_out_if_that_is_allowed(caplog)
         check_images(datasets, skip_unreadable=False, seed=0)
     with caplog.at_level("INFO"):
         check_images(datasets, skip_unreadable=True, seed=0)
-    refused, left_out = caplog.messages
+    refused, left_out, remaining = caplog.messages
+    assert remaining == "Data: train 2 images, val 1 image, test 1 image."
     assert left_out == f"Left out: {refused}"
     assert refused.startswith("2 unreadable images: ")
     assert {"0.bmp (it ends early)", "1.bmp (it ends early)"} == {*refused[21:-1].split(", ")}
     assert datasets.reading.images == {"train": 2, "val": 1, "test": 1}
-    assert {(part.split, part.reason, part.count) for part in datasets.reading.left_out} == {
+    assert {(part.split, part.reason, part.count) for part in datasets.reading.left_out} >= {
         (split, "unreadable: it ends early", 1) for split in ("train", "val", "test")
     }
     datasets.val.paths = datasets.val.paths[:1]
@@ -187,6 +192,52 @@ def test_every_unreadable_image_is_named_and_left_out_if_that_is_allowed(caplog)
         check_images(datasets, skip_unreadable=True, seed=0)
 
 
+# ~ if cookiecutter.task == "classification"
+def test_the_class_of_an_unreadable_image_is_not_counted_and_must_remain(own_data, caplog):
+    datasets = datasets_of(own_data, "data.skip_unreadable=true")
+    counts, (lost, other) = datasets.reading.objects["train"], datasets.classes
+    before = dict(counts)
+    paths = map(Path, datasets.train.paths[datasets.train.targets == 0])
+    next(paths).write_bytes(b"no image")
+    with caplog.at_level("INFO"):
+        check_images(datasets, skip_unreadable=True, seed=0)
+    assert counts == {lost: before[lost] - 1, other: before[other]}
+    assert datasets.reading.images["train"] == sum(counts.values())
+    assert datasets.reading.lines()[0] in caplog.messages
+    for path in paths:
+        path.write_bytes(b"no image")
+    datasets = datasets_of(own_data, "data.skip_unreadable=true")
+    with pytest.raises(UsageError, match=f"All images of train have the class {other}"):
+        check_images(datasets, skip_unreadable=True, seed=0)
+
+
+# ~ elif cookiecutter.task == "detection"
+def test_the_objects_of_an_unreadable_image_are_not_counted_and_some_must_remain(own_data, caplog):
+    datasets = datasets_of(own_data, "data.skip_unreadable=true")
+    reading, paths = datasets.reading, [*map(Path, datasets.train.paths)]
+    before = sum(reading.objects["train"].values())
+    content = paths[0].read_bytes()
+    paths[0].write_bytes(b"no image")
+    with caplog.at_level("INFO"):
+        check_images(datasets, skip_unreadable=True, seed=0)
+    lost = len(datasets.train.counted_labels(0))
+    assert sum(reading.objects["train"].values()) == before - lost < before
+    objects = [part for part in reading.left_out if part.kind == "objects"]
+    assert [(part.split, part.count) for part in objects] == [("train", lost)]
+    assert reading.lines()[0] in caplog.messages
+    paths[0].write_bytes(content)
+    datasets = datasets_of(own_data, "data.skip_unreadable=true")
+    datasets.train.starts[-1] = datasets.train.starts[-2]  # the last image has no objects
+    last = datasets.train.labels[datasets.train.starts[-1] :].tolist()
+    for label in last:
+        datasets.reading.objects["train"][datasets.classes[label]] -= 1
+    for path in paths[:-1]:
+        path.write_bytes(b"no image")
+    with pytest.raises(UsageError, match="train has 1 image, but no objects of"):
+        check_images(datasets, skip_unreadable=True, seed=0)
+
+
+# ~ endif
 def test_images_without_a_visible_pixel_are_named(tmp_path, caplog):
     datasets = slow_datasets(4)
     datasets.train.paths = np.array([str(tmp_path / f"{index}.png") for index in range(4)])

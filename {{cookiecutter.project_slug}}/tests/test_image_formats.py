@@ -1,5 +1,9 @@
 """The values and the orientation of image files."""
 
+# ~ if cookiecutter.scope == "complete"
+from types import SimpleNamespace
+
+# ~ endif
 import numpy as np
 import pytest
 import tifffile
@@ -13,7 +17,8 @@ from {{ cookiecutter.package_name }}.data.images import (
     image_size,
     read_image,
 )
-from {{ cookiecutter.package_name }}.data.value_range import find_value_range
+from {{ cookiecutter.package_name }}.data.reading_summary import Reading
+from {{ cookiecutter.package_name }}.data.value_range import find_value_range, with_value_range
 # ~ elif cookiecutter.task != "classification"
 from {{ cookiecutter.package_name }}.data.images import (
     UnreadableImageError,
@@ -27,9 +32,19 @@ from {{ cookiecutter.package_name }}.data.images import (
 )
 # ~ endif
 from {{ cookiecutter.package_name }}.evaluation.drawing import to_picture
+# ~ if cookiecutter.scope == "complete"
+from {{ cookiecutter.package_name }}.settings.check_settings import check
+# ~ endif
 from {{ cookiecutter.package_name }}.settings.data import PixelFormat
+# ~ if cookiecutter.scope == "complete"
+from {{ cookiecutter.package_name }}.settings.schema import Settings
+# ~ endif
 from {{ cookiecutter.package_name }}.training.backbone import normalisation_for
 
+# ~ if cookiecutter.scope == "complete"
+from small import OWN, composed
+
+# ~ endif
 HEIGHT, WIDTH = 40, 60
 TWELVE_BITS = PixelFormat(value_range=(0, 4095))
 
@@ -123,6 +138,24 @@ def test_a_range_that_is_none_is_refused(train, bounds):
 
 
 # ~ if cookiecutter.scope == "complete"
+class Split(SimpleNamespace):
+    def __len__(self):
+        return len(self.paths)
+
+
+def test_values_of_another_split_beyond_the_range_are_noted(tmp_path):
+    splits = {}
+    for split, value in (("train", 4000), ("val", 3000), ("test", 60000)):
+        write_png_of_16_bits(tmp_path / f"{split}.png", (value, 0, 0, 65535))
+        splits[split] = Split(paths=[str(tmp_path / f"{split}.png")], images=SimpleNamespace())
+    datasets = SimpleNamespace(reading=Reading(), **splits)
+    settings = check(composed(OWN, f"data.root={tmp_path}", "tracking=none"), Settings)
+    assert with_value_range(settings, datasets).data.value_range == (0, 4095)
+    found, beyond = datasets.reading.notes
+    assert found.startswith("data.value_range=[0,4095]")
+    assert beyond.startswith("Values of test are cut off: they suggest [0,65535]")
+
+
 def test_opacity_is_no_part_of_the_range(tmp_path):
     write_png_of_16_bits(tmp_path / "a.png", (0, 960, 3200, 65535))
     assert find_value_range([str(tmp_path / "a.png")], PixelFormat()) == (0, 4095)

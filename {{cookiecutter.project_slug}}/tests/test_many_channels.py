@@ -37,6 +37,12 @@ def test_arrays_of_numpy_are_scaled_by_the_range(tmp_path):
     assert read_image(path)[0].tolist() == [[0, 64, 255, 255]]
 
 
+def test_an_array_without_pixels_is_unreadable(tmp_path):
+    path = write(tmp_path / "a.npy", np.zeros((0, 5, 3), np.uint8))
+    with pytest.raises(UnreadableImageError, match="it has no pixels"):
+        read_image(path)
+
+
 def test_colours_of_16_bits_in_a_tiff_file_keep_their_low_bits(tmp_path):
     path = write(tmp_path / "a.tif", np.full((4, 6, 3), (0, 960, 3200), np.uint16))
     assert read_image(path, TWELVE_BITS)[:, 0, 0].tolist() == [0, 60, 199]

@@ -252,6 +252,7 @@ def test_unsplit_images_are_split_by_the_seed_with_every_label_in_each_split(wri
         (SPLIT.replace("split", "class"), "several columns .* the label: label, class", {}),
         (SPLIT, "no column 'breed', but path, label, split", {"label_column": "breed"}),
         (LISTS.replace(",,", ",cat,"), "line 2: 'dog; cat' may be several labels", {}),
+        (SPLIT.replace("dog", "dog|fox"), r"line 3: 'dog\|fox' may be several labels", {}),
         (LISTS.replace("; ", " ").replace(",,", ",cat,"), "line 2: 'dog cat' may be several", {}),
         (LISTS.replace("; ", "/").replace(",,", ",cat,"), '="/"', {"multilabel": True}),
         (LISTS.replace("dog; cat", "['dog']"), "line 2: .* list of Python", {"multilabel": True}),
@@ -277,7 +278,7 @@ def test_what_is_read_and_left_out_is_counted(write, tmp_path):
     assert left_out == [
         ("rows", "repeated", 1),
         ("images", "without a label in the CSV file", 1),
-        ("images", ".heic is not read", 1),
+        ("images", ".heic is not read: uv add pillow-heif", 1),
     ]
     several = build_datasets(write(BINARY, multilabel=True)).reading
     assert several.objects["train"] == {"dog": 2, "cat": 1}

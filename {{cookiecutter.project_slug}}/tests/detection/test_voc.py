@@ -316,6 +316,13 @@ def test_an_object_that_names_no_class_is_ignored(root):
     assert data.train.crowd.tolist() == [True, False, False]
 
 
+def test_an_image_that_is_listed_for_two_splits_is_refused(root):
+    (root / "ImageSets" / "Main" / "val.txt").write_text("c\na\n")
+    message = r"a\.xml is listed twice, in one split or in two\.\nRemove it from one of the lists"
+    with pytest.raises(UsageError, match=message):
+        datasets(root)
+
+
 def test_two_lists_of_a_split_are_refused(root):
     (root / "ImageSets" / "Main" / "valid.txt").write_text("c")
     with pytest.raises(UsageError, match=r"val\.txt and .*valid\.txt are both lists of val"):

@@ -8,6 +8,7 @@ from PIL import Image
 from {{ cookiecutter.package_name }}.data.images import UnreadableImageError
 from {{ cookiecutter.package_name }}.data.reading_summary import Reading
 from {{ cookiecutter.package_name }}.errors import UsageError
+from {{ cookiecutter.package_name }}.segmentation import grey_masks
 from {{ cookiecutter.package_name }}.segmentation.grey_masks import with_greys
 from {{ cookiecutter.package_name }}.segmentation.masks import (
     Classes,
@@ -294,15 +295,36 @@ def test_masks_of_different_palettes_are_reported_unless_the_colours_are_named(t
     assert not reading.notes
 
 
-def test_no_more_masks_are_looked_at_than_show_all_classes(tmp_path, monkeypatch):
-    opened, load = [], Image.open
-    monkeypatch.setattr(Image, "open", lambda path: opened.append(path) or load(path))
-    paths = write(tmp_path, OBJECT + OBJECT[:, ::-1], np.zeros((2, 3), np.uint8))
-    classes = names(tmp_path, "background\nobject\ncar\n")
-    with_greys(classes, {"train": [("", paths[0])] * 1000}, Reading())
-    assert opened.count(paths[0]) == 1
-    with_greys(classes, {"train": [("", paths[1])] * 1000}, Reading())
-    assert opened.count(paths[1]) == 200
+def test_no_more_masks_are_decoded_than_show_all_classes_unless_they_are_small(
+    tmp_path, monkeypatch
+):
+    paths = write(tmp_path, OBJECT + OBJECT[:, ::-1], np.full((2, 3), 255, np.uint8))
+    for enough, decoded, ignored in ((100, 2, 6), (5, 1, 0)):
+        monkeypatch.setattr(grey_masks, "ENOUGH_PIXELS", enough)
+        reading = Reading()
+        looked_at(names(tmp_path, "a\nb\nc\n"), paths, reading)
+        assert reading.sampled["train"]["masks"] == decoded
+        assert reading.sampled["train"]["pixels"]["ignored"] == ignored
+
+
+def test_masks_that_are_not_decoded_are_checked_by_their_header(tmp_path, monkeypatch):
+    monkeypatch.setattr(grey_masks, "ENOUGH_PIXELS", 5)
+    monkeypatch.setattr(grey_masks, "MAX_OPENED", 4)
+    (first,) = write(tmp_path, OBJECT + OBJECT[:, ::-1])  # it has all classes
+    palettes = [mask_image(torch.from_numpy(OBJECT)) for _ in range(2)]
+    palettes[1].putpalette([9, 9, 9, 0, 0, 0])
+    for name, image in zip("bc", palettes, strict=True):
+        image.save(tmp_path / f"{name}.png")
+    Image.fromarray(OBJECT).save(tmp_path / "d.webp", quality=90)
+    later = [str(tmp_path / name) for name in ("b.png", "c.png", "d.webp")]
+    reading = Reading()
+    looked_at(names(tmp_path, "x\ny\nz\n"), [first, *later, *[first] * 30], reading)
+    lossy = [note for note in reading.notes if "values at edges" in note]
+    assert lossy[0].startswith("1 of 5 masks of train are JPEG, WebP or the like")
+    monkeypatch.setattr(grey_masks, "MAX_OPENED", 200)
+    looked_at(names(tmp_path, "x\ny\nz\n"), [first, *later], reading)
+    palette = "Masks of train have different palettes, such as"
+    assert any(note.startswith(f"{palette} {later[0]} and {later[1]}") for note in reading.notes)
 
 
 def test_the_mask_of_a_turned_image_may_be_turned_as_well(tmp_path):

@@ -133,9 +133,9 @@ def _is_label(row: Row, column: str) -> bool:
 def _refuse_several_labels(rows: Sequence[Row], cells: Sequence[str]) -> None:
     """Raise an error if cells are probably lists of labels.
 
-    In lists, the same parts occur again and again. Names of classes may share words, too: with a
-    space or ``/``, a cell is taken for a list only if each part is a cell of its own as well, or if
-    a few words make up many cells of different lengths.
+    Names of classes hardly contain ``;`` or ``|``. With a comma, a part must occur again. Names may
+    share words, too: with a space or ``/``, a cell is taken for a list only if each part is a cell
+    of its own as well, or if a few words make up many cells of different lengths.
     """
     whole = set(cells)
     for sign in SEPARATORS + UNLIKELY_SEPARATORS:
@@ -148,7 +148,8 @@ def _refuse_several_labels(rows: Sequence[Row], cells: Sequence[str]) -> None:
                 are_labels = few_words or parts[cell] <= whole
                 separator = f" 'data.label_separator=\"{sign}\"'"
             else:
-                are_labels, separator = any(counts[name] > 1 for name in parts[cell]), ""
+                repeated = any(counts[name] > 1 for name in parts[cell])
+                are_labels, separator = sign != "," or repeated, ""
             if sign in cell and are_labels:
                 remedy = f"data.multilabel=true{separator}. If it is a name: data.label_separator="
                 raise row.error(f"{cell!r} may be several labels", remedy)

@@ -104,6 +104,10 @@ class ImageDataset(Dataset[Entry]):
             return error.unreadable  # the DataModule raises an error or skips the image
         return Sample(self.transform(image), self.targets[index].tolist(), index)
 
+    def counted_labels(self, index: int) -> list[int]:
+        """Return the classes of an image, as ``Reading`` counts them."""
+        return {{ "target_labels(self.targets[index].tolist())" if cookiecutter.scope == "complete" else "[int(self.targets[index])]" }}
+
 
 # ~ if cookiecutter.scope == "complete"
 def target_labels(target: Target | np.ndarray) -> list[int]:

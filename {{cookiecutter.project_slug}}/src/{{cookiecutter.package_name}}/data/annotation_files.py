@@ -78,10 +78,7 @@ def to_coco_images(
         if path is None:
             reading.leave_out("images", MISSING, file.path, split=split)
         elif path in annotated:
-            raise UsageError(
-                f"{annotated[path]} and {file.path} both belong to {path}, so the image of one of "
-                "them is missing.\nAdd this image, or move the file away."
-            )
+            raise UsageError(_why_twice(annotated[path], file.path, path))
         else:
             annotated[path] = file.path
             if path not in images.get(_stem(file.image), [path]):
@@ -99,6 +96,15 @@ def to_coco_images(
             "The image with the name of the file is used."
         )
     return list(labels), splits
+
+
+def _why_twice(first: Path, second: Path, image: Path) -> str:
+    if first == second:
+        return f"{first} is listed twice, in one split or in two.\nRemove it from one of the lists."
+    return (
+        f"{first} and {second} both belong to {image}, so the image of one of them is missing.\n"
+        "Add this image, or move the file away."
+    )
 
 
 def _class_names(root: Path, found: Iterable[str], reading: Reading) -> list[str]:

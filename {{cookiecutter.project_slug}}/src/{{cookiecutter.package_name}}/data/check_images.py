@@ -3,7 +3,7 @@
 import logging
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -13,11 +13,17 @@ from rich.progress import track
 
 from ..errors import UsageError
 from ..run.processes import is_first
+from .check_datasets import check_learnable
 from .datamodule import Datasets, usable_cpus
 from .image_formats import is_transparent
 from .images import Unreadable, UnreadableImageError, may_end_early
-from .reading_summary import Reading, number_of
+# ~ if cookiecutter.scope == "complete" or cookiecutter.task == "detection"
+from .reading_summary import OF_MISSING, number_of
 
+# ~ else
+from .reading_summary import number_of
+
+# ~ endif
 log = logging.getLogger(__name__)
 SECONDS = 20.0  # for reading as many images as possible
 MAX_NAMES = 20  # of unreadable images
@@ -56,7 +62,7 @@ def check_images(
     }
     images = list(chosen.values())
     random.Random(seed).shuffle(images)  # noqa: S311 - no secrets
-    transparent: list[str] = []  # paths
+    reading, transparent = datasets.reading, list[str]()  # the latter are paths
 
     def read(name: str, index: int) -> Any:
         path = str(splits[name].paths[index])
@@ -80,18 +86,18 @@ def check_images(
             ends,
             "is left out" if skip_unreadable else "ends it",
         )
+    known = len(reading.notes)
     if transparent:
-        log.info(
-            "Images whose pixels are all transparent, so that they are read as white: %d of %d, "
-            "such as %s.",
-            len(transparent),
-            checked,
-            min(transparent),
+        reading.note(
+            "Images whose pixels are all transparent, so that they are read as white: "
+            f"{len(transparent)} of {checked}, such as {min(transparent)}."
         )
     if unreadable:
         _report([image for _, image in unreadable], skip_unreadable=skip_unreadable)
-        for name, image in unreadable:
-            _leave_out(image, names[name], datasets.reading)
+        are_tiles = len(chosen) < sum(map(len, splits.values()))
+        _leave_out(unreadable, names, datasets, are_tiles=are_tiles)
+    for note in reading.notes[known:]:
+        log.info(note)
 
 
 def _report(unreadable: Sequence[Unreadable], *, skip_unreadable: bool) -> None:
@@ -103,39 +109,62 @@ def _report(unreadable: Sequence[Unreadable], *, skip_unreadable: bool) -> None:
         raise UnreadableImageError(*unreadable[0])
 
 
-def _leave_out(image: Unreadable, splits: Sequence[str], reading: Reading) -> None:
-    for split in splits:
-        reading.leave_out("images", f"unreadable: {image.reason}", image.path, split=split)
-        reading.images[split] -= 1
-        if not reading.images[split]:
-            raise UsageError(
-                f"None of the images of {split} can be read, such as {image.path}: {image.reason}."
-                "\nRepair them, or name other data."
-            )
-    reading.note("The numbers of each class include the unreadable images.")
+def _leave_out(
+    unreadable: Sequence[tuple[tuple[str, int], Unreadable]],
+    names: Mapping[str, Sequence[str]],
+    datasets: Datasets,
+    *,
+    are_tiles: bool,
+) -> None:
+    """Count images and their objects as left out, and check what remains.
+
+    ``names`` are the splits that have the images of a split. The objects of tiles are not known.
+    """
+    reading = datasets.reading
+    for (name, index), image in unreadable:
+        labels = [] if are_tiles else getattr(datasets, name).counted_labels(index)
+        for split in names[name]:
+            reading.leave_out("images", f"unreadable: {image.reason}", image.path, split=split)
+            reading.images[split] -= 1
+            if not reading.images[split]:
+                raise UsageError(
+                    f"None of the images of {split} can be read, such as {image.path}: "
+                    f"{image.reason}.\nRepair them, or name other data."
+                )
+            # ~ if cookiecutter.scope == "complete" or cookiecutter.task == "detection"
+            if labels and reading.counted != "images":
+                count = len(labels)
+                reading.leave_out(reading.counted, OF_MISSING, image.path, split=split, count=count)
+            # ~ endif
+            for label in labels:
+                reading.objects[split][datasets.classes[label]] -= 1
+    if are_tiles:
+        reading.note("The numbers of each class include the unreadable images.")
+    check_learnable(reading)
+    log.info(reading.lines()[0])
 
 
 def read_in_time(
     images: Sequence[tuple[str, int]], read: Callable[[str, int], Any], seconds: float
-) -> tuple[int, list[tuple[str, Unreadable]]]:
+) -> tuple[int, list[tuple[tuple[str, int], Unreadable]]]:
     """Read images, each given by its split and its index there, in threads.
 
-    Return for how many there is time, and those that are unreadable with their splits.
+    Return for how many there is time, and those that are unreadable.
     """
     end, count = time.monotonic() + seconds, 0
-    unreadable: list[tuple[str, Unreadable]] = []
+    unreadable: list[tuple[tuple[str, int], Unreadable]] = []
     starts = range(0, len(images), 16 * usable_cpus())
     # The transforms that are applied here must not change the random numbers of the training.
     with torch.random.fork_rng(devices=[]), ThreadPoolExecutor(usable_cpus()) as pool:
         for start in track(starts, "Checking the images", transient=True):
             part = images[start : start + starts.step]
             samples = pool.map(lambda image: time.monotonic() < end and read(*image), part)
-            for (name, _), sample in zip(part, samples, strict=True):
+            for image, sample in zip(part, samples, strict=True):
                 if not sample:
                     return count, unreadable
                 count += 1
                 if isinstance(sample, Unreadable):
-                    unreadable.append((name, sample))
+                    unreadable.append((image, sample))
     return count, unreadable
 
 

@@ -50,6 +50,13 @@ def read_coco(
         del contents[files.pop("test")]
     names = _class_names(contents, reading)
     _use_crowds_as_objects(contents, reading)
+    for file, content in contents.items():
+        ignored = sum(bool(item.ignore) and not item.iscrowd for item in content.annotations)
+        if ignored:
+            reading.note(
+                f"{file}: annotations with the entry ignore: {ignored}. They are used as objects, "
+                "since COCO ignores crowds (iscrowd) only."
+            )
     splits = {}
     for split, file in files.items():
         paths = _image_files(file, contents[file], root, settings, reading, split)

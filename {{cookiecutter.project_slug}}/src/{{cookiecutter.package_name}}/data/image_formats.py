@@ -66,7 +66,10 @@ def opened(path: str, pixels: PixelFormat) -> Iterator[Image.Image | np.ndarray]
                 values = 65535 - values if file.tag_v2.get(PHOTOMETRIC) == 0 else values
             yield values
         elif file.format == "PNG" and png_bits(path) == 16:  # Pillow would drop 8 of them
-            image = decode_png(path, mode="UNCHANGED", output_dtype="auto")
+            try:
+                image = decode_png(path, mode="UNCHANGED", output_dtype="auto")
+            except RuntimeError as error:  # names a line of the decoder's source
+                raise ValueError("the file is damaged, or ends early") from error
             yield image.permute(1, 2, 0).numpy()
         else:
             yield file
@@ -150,6 +153,8 @@ def _read_tiff(path: str, pixels: PixelFormat) -> np.ndarray:
 
 def _channels_last(values: np.ndarray, channels: int) -> np.ndarray:
     """Return an array of shape [H, W], [H, W, C] or [C, H, W] as [H, W, C]."""
+    if not values.size:
+        raise ValueError("it has no pixels")
     if values.ndim == 2:
         return values[..., None]
     if values.ndim == 3 and values.shape[2] in {channels, 1}:

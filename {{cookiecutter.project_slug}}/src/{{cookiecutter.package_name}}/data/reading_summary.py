@@ -147,7 +147,8 @@ class Reading:
             if path not in known:
                 suffix = os.path.splitext(path)[1].lower()  # noqa: PTH122 - faster than a Path
                 kind, of_kind = ("images", f"{suffix} is") if suffix else ("files", "no suffix,")
-                self.leave_out(kind, f"{of_kind} not read", path)
+                fix = ": uv add pillow-heif" if suffix in {".heic", ".heif"} else ""
+                self.leave_out(kind, f"{of_kind} not read{fix}", path)
         for path in listed.repeated:
             self.leave_out("links", "to folders that are listed already, or around them", path)
         for path in listed.skipped:

@@ -33,6 +33,13 @@ def with_value_range(settings: SettingsT, datasets: Datasets) -> SettingsT:
         f"{min(MAX_READ, count)} of {number_of(count, 'training images')}: these values "
         "become 0 and 255, and values beyond them are cut off. Set it if you know better bounds."
     )
+    for split in ("val", "test"):
+        found = find_value_range(getattr(datasets, split).paths, settings.data.pixels) or bounds
+        if found[0] < bounds[0] or found[1] > bounds[1]:
+            datasets.reading.note(
+                f"Values of {split} are cut off: they suggest [{found[0]:g},{found[1]:g}] as "
+                "data.value_range. Are they of another camera or unit?"
+            )
     data = settings.data.model_copy(update={"value_range": bounds})
     for dataset in (datasets.train, datasets.val, datasets.test):
         # ~ if cookiecutter.task == "classification"

@@ -127,6 +127,12 @@ class BoxDataset(Dataset[Entry]):
             size,
         )
 
+    def counted_labels(self, index: int) -> list[int]:
+        """Return the classes of the objects of an image, as ``Reading`` counts them."""
+        objects = slice(self.starts[index], self.starts[index + 1])
+        labels: list[int] = self.labels[objects][~self.crowd[objects]].tolist()
+        return labels
+
 
 def collate(samples: list[Entry]) -> Batch:
     """Make a batch of the samples of readable images, and list the unreadable files."""

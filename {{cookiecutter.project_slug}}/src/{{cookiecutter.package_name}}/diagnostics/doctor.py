@@ -66,7 +66,9 @@ def run_doctor(settings: DoctorSettings, run: Run, overrides: Sequence[str]) -> 
     if settings.data.tiles is not None:  # files are checked, not tiles
         datasets = build_datasets(settings.data.model_copy(update={"tiles": None}))
     # ~ endif
-    report = check_data(datasets, progress=settings.trainer.progress)
+    report = check_data(
+        datasets, progress=settings.trainer.progress, channels=settings.data.channels
+    )
     _print_report(report, console)
     for sentence in class_advice(report, classes, settings, datasets, overrides):
         console.print(f"\n{sentence}")
@@ -161,6 +163,8 @@ def _print_report(report: DataReport, console: Console) -> None:
             # The reason why an image is unreadable starts with a path already.
             path = "" if kind == "unreadable" else f"{issue.path}: "
             console.print(f"  {path}{issue.reason}")
+        if count > MAX_PRINTED:
+            console.print(f"  and {count - MAX_PRINTED} more")
     if not report.issues:
         console.print(
             "No problems found: all images can be read, none is repeated, and no annotation is "

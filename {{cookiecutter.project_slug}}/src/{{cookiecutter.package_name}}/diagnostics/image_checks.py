@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 from ..classification.dataset import target_labels
 # ~ endif
 from ..data.datamodule import MAX_WORKERS, Datasets, usable_cpus
+from ..data.image_formats import is_transparent
 # ~ if cookiecutter.task == "segmentation"
 from ..data.images import Unreadable
 from ..segmentation.masks import IGNORE_INDEX
@@ -37,6 +38,7 @@ KINDS = {
     "contradiction": "Identical images with different annotations: {}. Keep one correct copy.",
     "unreadable": "Unreadable images: {}. Repair or remove them, or set data.skip_unreadable=true.",
     "annotation": "Suspicious annotations: {}. Correct them, or leave these images out.",
+    "transparent": "Images that are read as white: {}. Remove them if they are a mistake.",
     "duplicate": "Images that are repeated in their split: {}. Keep one of each.",
 }
 
@@ -82,7 +84,7 @@ class DataReport:
         return [issue for issue in self.issues if issue.kind == kind]
 
 
-def check_data(datasets: Datasets, *, progress: bool) -> DataReport:
+def check_data(datasets: Datasets, *, progress: bool, channels: int = 3) -> DataReport:
     """Read every image once without transforms, and return the issues and the statistics.
 
     The transforms of ``datasets`` remain replaced by ``identity``. A test split that equals the
@@ -115,6 +117,9 @@ def check_data(datasets: Datasets, *, progress: bool) -> DataReport:
             faults = dataset.faults.get(position, ()) if image.size else ()
             report.issues += [Issue("annotation", split, position, path, text) for text in faults]
             # ~ endif
+            if channels == 3 and is_transparent(path):
+                reason = "all its pixels are transparent"
+                report.issues.append(Issue("transparent", split, position, path, reason))
             kind = "annotation" if image.size else "unreadable"
             report.issues += [Issue(kind, split, position, path, text) for text in image.problems]
         report.images[split] = len(dataset)

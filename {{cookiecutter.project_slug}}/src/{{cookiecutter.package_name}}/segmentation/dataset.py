@@ -148,6 +148,15 @@ class MaskDataset(Dataset[Entry]):
             return error.unreadable  # the DataModule raises an error or skips the image
         return Sample(*self.transform(image, masks[0][0] if masks else None), index)
 
+    def counted_labels(self, index: int) -> list[int]:
+        """Return the classes of the objects of an image, as ``Reading`` counts them."""
+        # ~ if cookiecutter.scope == "complete"
+        if isinstance(self.masks, CocoMasks):
+            objects = self.masks.source(index)[1][-1]
+            return [label + 1 for _, label, crowd, _ in objects if not crowd]
+        # ~ endif
+        return []  # masks have no objects
+
 
 def collate(samples: list[Entry]) -> Batch:
     """Make a batch of the samples of readable images, and list the unreadable files."""

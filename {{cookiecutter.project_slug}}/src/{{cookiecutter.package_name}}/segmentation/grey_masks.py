@@ -22,11 +22,12 @@ from .masks import (
     IGNORED_COLOR,
     Classes,
     grey_bits,
-    has_ids_in_grey,
+    has_ids_as_indices,
     mask_values,
 )
 
-MAX_DECODED = 200  # masks of a split; fewer if all classes have been found
+MAX_OPENED = 200  # masks of a split
+ENOUGH_PIXELS = 20_000_000  # no more masks of a split are decoded if all classes have been found
 TURNED = (
     "belong to turned images (Exif), but are not turned, such as {}. They are read as they are "
     "stored: if need be, turn them like the images."
@@ -40,13 +41,13 @@ class DecodedMasks:
 
     split: str
     total: int  # number of masks of the split
+    opened: int = 0  # number of masks whose header was read
     decoded: int = 0  # number of masks that were decoded
     pixels: Counter[int] = field(default_factory=Counter)  # by value, as of mask_values
     first_ignored: str = ""  # the first mask that holds 255
     only_255: list[str] = field(default_factory=list)  # masks that hold 255 and no id except 0
     ids_and_255: bool = False  # whether a mask holds 255 and an id above 0
     doubtful: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
-    has_palette: bool = False  # whether ids are the indices of a palette
 
     def __str__(self) -> str:
         return f"{self.decoded} of {self.total} masks of {self.split}"
@@ -87,16 +88,15 @@ def with_greys(
         by_split[split] = replace(classes, greys=greys)
         _check_present(masks, by_split[split], reading)
         for text, paths in masks.doubtful.items():
-            count = f"{len(paths)} of {masks.decoded} masks of {split}"
+            count = f"{len(paths)} of {masks.opened} masks of {split}"
             reading.note(f"{count} {text.format(paths[0])}")
-        if masks.has_palette:
-            _note_palettes(pairs[split], split, classes, reading)
+        _note_palettes(pairs[split], split, classes, reading)
     return {"test": by_split.get("val", by_split["train"]), **by_split}
 
 
 def _decode(pairs: Sequence[Pair], classes: Classes, split: str) -> DecodedMasks:
     seen, count = DecodedMasks(split, len(pairs)), len(classes.names)
-    for image, path in _evenly_spaced(pairs):
+    for image, path in _sample(pairs):
         # A damaged file is reported by the data loader.
         with suppress(OSError, SyntaxError, ValueError), Image.open(path) as file:
             if file.width * file.height > PixelFormat().max_pixels:
@@ -105,12 +105,19 @@ def _decode(pairs: Sequence[Pair], classes: Classes, split: str) -> DecodedMasks
             shape_tells = turned == 1 or (turned >= 5 and file.width != file.height)
             if not shape_tells and orientation_of(file) == 1:
                 seen.doubtful[TURNED].append(path)
-            values = _pixels_by_value(file, classes)
-            seen.decoded += 1
+            seen.opened += 1
             lossless_webp = file.format == "WEBP" and b"VP8L" in Path(path).read_bytes()
             if file.format in {"AVIF", "HEIF", "JPEG", "MPO", "WEBP"} and not lossless_webp:
                 seen.doubtful[LOSSY].append(path)
-            seen.has_palette |= file.mode == "P" and min(values) < COLOR
+            # Of two classes, 255 may be ignored in some masks and an object in others.
+            if (
+                count > 2
+                and seen.pixels.total() > ENOUGH_PIXELS
+                and seen.pixels_by_id(classes).keys() >= {*range(count)}
+            ):
+                continue
+            values = _pixels_by_value(file, classes)
+            seen.decoded += 1
             seen.pixels.update(values)
             if values.keys() & {IGNORE_INDEX, IGNORED_COLOR}:
                 seen.first_ignored = seen.first_ignored or path
@@ -118,23 +125,24 @@ def _decode(pairs: Sequence[Pair], classes: Classes, split: str) -> DecodedMasks
                 has_ids = bool(values.keys() & {*range(1, count)})
                 seen.ids_and_255 |= has_ids
                 seen.only_255 += [] if has_ids else [path]
-        # Of two classes, 255 may be ignored in some masks and an object in others.
-        if count > 2 and seen.pixels_by_id(classes).keys() >= {*range(count)}:
-            break
     return seen
 
 
-def _evenly_spaced(pairs: Sequence[Pair]) -> list[Pair]:
-    places = np.linspace(0, len(pairs) - 1, min(MAX_DECODED, len(pairs))).astype(int)
-    return [pairs[index] for index in places]
+def _sample(pairs: Sequence[Pair]) -> list[Pair]:
+    """Return evenly spaced pairs, and the first mask of each kind of file."""
+    places = np.linspace(0, len(pairs) - 1, min(MAX_OPENED, len(pairs))).astype(int).tolist()
+    first: dict[str, int] = {}
+    for index, (_, mask) in enumerate(pairs):
+        first.setdefault(mask[mask.rfind(".") :], index)
+    return [pairs[index] for index in sorted({*places, *first.values()})]
 
 
 def _note_palettes(pairs: Sequence[Pair], split: str, classes: Classes, reading: Reading) -> None:
-    """Note masks of different palettes, which programs write that make files smaller."""
+    """Note masks whose indices are ids, but whose palettes differ, as some programs write them."""
     found: dict[bytes, str] = {}
-    for _, path in _evenly_spaced(pairs):
+    for _, path in _sample(pairs):
         with suppress(OSError, SyntaxError, ValueError), Image.open(path) as file:
-            if file.mode == "P" and file.palette and not has_ids_in_grey(file, classes):
+            if file.mode == "P" and file.palette and has_ids_as_indices(file, classes):
                 found.setdefault(bytes(file.palette.palette)[: 3 * len(classes.names)], path)
     for (colors, first), (others, path) in combinations(found.items(), 2):
         if not (colors.startswith(others) or others.startswith(colors)):

@@ -169,7 +169,7 @@ def mask_values(image: Image.Image, classes: Classes, bits: int = 8) -> np.ndarr
         if has_ids_in_grey(image, classes):
             return np.asarray(image.convert("L")).astype(np.int32)
         indices, colors = np.asarray(image).astype(np.int32), _colors_of_palette(image)
-        if not classes.ids.keys() & {*colors.tolist()}:
+        if has_ids_as_indices(image, classes):
             return indices
         table = np.full(256, COLOR, dtype=np.int32)
         table[: len(colors)] = colors
@@ -208,6 +208,12 @@ def has_ids_in_grey(image: Image.Image, classes: Classes) -> bool:
     in_order = (greys == np.arange(len(greys))).all()
     are_ids = in_order or (present and max(present) < len(classes.names))
     return bool(are_ids and (colors == COLOR | greys * 0x010101).all())
+
+
+def has_ids_as_indices(image: Image.Image, classes: Classes) -> bool:
+    """Return whether the indices of a palette are ids, since its colours have no meaning."""
+    colors = {*_colors_of_palette(image).tolist()}
+    return not (has_ids_in_grey(image, classes) or classes.ids.keys() & colors)
 
 
 def _colors_of_palette(image: Image.Image) -> np.ndarray:
