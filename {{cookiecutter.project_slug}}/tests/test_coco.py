@@ -92,6 +92,13 @@ def test_without_annotations_for_test_there_is_no_test_split(tmp_path, state):
     assert len(reading.notes) == (state != "no file")
 
 
+def test_the_entry_ignore_which_coco_does_not_read_is_noted(tmp_path):
+    reading = Reading()
+    read(spoiled(tmp_path, lambda content: content["annotations"][0].update(ignore=1)), reading)
+    assert len(reading.notes) == 1
+    assert "train.json: annotations with the entry ignore: 1. They are used" in reading.notes[0]
+
+
 @pytest.mark.parametrize("split", ["train", "val"])
 def test_a_split_without_annotations_is_refused(tmp_path, split):
     with pytest.raises(UsageError, match=rf"{split}\.json has 10 images, but no annotations"):

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 # ~ if cookiecutter.task == "classification"
+from {{ cookiecutter.package_name }}.classification.dataset import build_datasets
 from {{ cookiecutter.package_name }}.classification.module import (
     ClassificationModule as TaskModule,
 )
@@ -17,14 +18,16 @@ from {{ cookiecutter.package_name }}.classification.module import (
 from {{ cookiecutter.package_name }}.data.datamodule import Datasets
 from {{ cookiecutter.package_name }}.data.reading_summary import Reading
 # ~ if cookiecutter.task == "detection"
+from {{ cookiecutter.package_name }}.detection.dataset import build_datasets
 from {{ cookiecutter.package_name }}.detection.module import DetectionModule as TaskModule
 # ~ endif
-from {{ cookiecutter.package_name }}.diagnostics import bench, doctor
+from {{ cookiecutter.package_name }}.diagnostics import bench, doctor, image_checks
 from {{ cookiecutter.package_name }}.diagnostics.data_pictures import draw_class_balance
 from {{ cookiecutter.package_name }}.diagnostics.image_checks import (
     COUNTED,
     DataReport,
     Issue,
+    check_data,
 )
 from {{ cookiecutter.package_name }}.diagnostics.settings import (
     BenchSettings,
@@ -32,11 +35,13 @@ from {{ cookiecutter.package_name }}.diagnostics.settings import (
 )
 from {{ cookiecutter.package_name }}.errors import UsageError
 # ~ if cookiecutter.task == "segmentation"
+from {{ cookiecutter.package_name }}.segmentation.dataset import build_datasets
 from {{ cookiecutter.package_name }}.segmentation.module import (
     SegmentationModule as TaskModule,
 )
 # ~ endif
 from {{ cookiecutter.package_name }}.settings.check_settings import check
+from {{ cookiecutter.package_name }}.settings.schema import Settings
 
 # ~ if cookiecutter.task == "detection"
 import coco_data
@@ -193,6 +198,16 @@ def test_a_rare_class_is_named_beside_a_class_that_train_lacks():
 
 
 @pytest.mark.figures
+def test_doctor_names_images_without_a_visible_pixel(own_data, monkeypatch):
+    composed = small.composed(small.OWN, f"data.root={own_data}", "tracking=none")
+    settings = check(composed, Settings)
+    first = str(build_datasets(settings.data).train.paths[0])
+    monkeypatch.setattr(image_checks, "is_transparent", lambda path: path == first)
+    for channels, expected in ((3, [first]), (4, [])):
+        report = check_data(build_datasets(settings.data), progress=False, channels=channels)
+        assert [issue.path for issue in report.issues_of_kind("transparent")] == expected
+
+
 def test_names_of_classes_are_no_formulas(tmp_path):
     report = DataReport(counts={"train": np.array([5, 4]), "val": np.array([1, 1])})
     for classes in (["cat", "dog"], ["a$_$", "dog"]):

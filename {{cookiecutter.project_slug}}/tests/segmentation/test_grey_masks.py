@@ -1,5 +1,7 @@
 """What the values of masks mean: ids, black and white, or colours of a palette."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -305,6 +307,14 @@ def test_no_more_masks_are_decoded_than_show_all_classes_unless_they_are_small(
         looked_at(names(tmp_path, "a\nb\nc\n"), paths, reading)
         assert reading.sampled["train"]["masks"] == decoded
         assert reading.sampled["train"]["pixels"]["ignored"] == ignored
+
+
+def test_readable_masks_of_a_single_class_are_refused_also_if_others_are_damaged(tmp_path):
+    paths = write(tmp_path, np.zeros((2, 3), np.uint8), OBJECT)
+    Path(paths[1]).write_bytes(Path(paths[1]).read_bytes()[:45])
+    message = r"1 of 2 masks of train \(1 cannot be read\) hold no pixel of object"
+    with pytest.raises(UsageError, match=message):
+        looked_at(names(tmp_path, "background\nobject\n"), paths)
 
 
 def test_masks_that_are_not_decoded_are_checked_by_their_header(tmp_path, monkeypatch):

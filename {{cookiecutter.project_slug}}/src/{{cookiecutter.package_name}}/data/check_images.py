@@ -124,7 +124,7 @@ def _leave_out(
     for (name, index), image in unreadable:
         labels = [] if are_tiles else getattr(datasets, name).counted_labels(index)
         for split in names[name]:
-            reading.leave_out("images", f"unreadable: {image.reason}", image.path, split=split)
+            reading.leave_out("images", "unreadable", image.path, split=split)
             reading.images[split] -= 1
             if not reading.images[split]:
                 raise UsageError(

@@ -77,7 +77,12 @@ def opened(path: str, pixels: PixelFormat) -> Iterator[Image.Image | np.ndarray]
 
 def open_image(path: str) -> Image.Image:
     """Open an image file with Pillow, which reads its pixels later."""
-    file = Image.open(path)
+    try:
+        file = Image.open(path)
+    except UnidentifiedImageError:
+        if path.lower().endswith((".heic", ".heif")):
+            raise ValueError("it needs the package pillow-heif: uv add pillow-heif") from None
+        raise
     if isinstance(file, TiffImageFile) and file.tag_v2.get(ORIENTATION) in (5, 6, 7, 8):
         file.filename = ""  # otherwise Pillow exchanges width and height before it maps the pixels
     return file

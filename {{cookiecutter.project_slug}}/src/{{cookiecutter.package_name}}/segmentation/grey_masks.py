@@ -43,6 +43,7 @@ class DecodedMasks:
     total: int  # number of masks of the split
     opened: int = 0  # number of masks whose header was read
     decoded: int = 0  # number of masks that were decoded
+    damaged: int = 0  # number of masks that cannot be decoded
     pixels: Counter[int] = field(default_factory=Counter)  # by value, as of mask_values
     first_ignored: str = ""  # the first mask that holds 255
     only_255: list[str] = field(default_factory=list)  # masks that hold 255 and no id except 0
@@ -50,7 +51,8 @@ class DecodedMasks:
     doubtful: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
 
     def __str__(self) -> str:
-        return f"{self.decoded} of {self.total} masks of {self.split}"
+        damaged = f" ({self.damaged} cannot be read)" if self.damaged else ""
+        return f"{self.decoded} of {self.total} masks of {self.split}{damaged}"
 
     @property
     def greys(self) -> set[int]:
@@ -96,10 +98,12 @@ def with_greys(
 
 def _decode(pairs: Sequence[Pair], classes: Classes, split: str) -> DecodedMasks:
     seen, count = DecodedMasks(split, len(pairs)), len(classes.names)
-    for image, path in _sample(pairs):
+    sample, skipped = _sample(pairs), 0
+    for image, path in sample:
         # A damaged file is reported by the data loader.
         with suppress(OSError, SyntaxError, ValueError), Image.open(path) as file:
             if file.width * file.height > PixelFormat().max_pixels:
+                skipped += 1
                 continue
             turned = _orientation(image)
             shape_tells = turned == 1 or (turned >= 5 and file.width != file.height)
@@ -115,6 +119,7 @@ def _decode(pairs: Sequence[Pair], classes: Classes, split: str) -> DecodedMasks
                 and seen.pixels.total() > ENOUGH_PIXELS
                 and seen.pixels_by_id(classes).keys() >= {*range(count)}
             ):
+                skipped += 1
                 continue
             values = _pixels_by_value(file, classes)
             seen.decoded += 1
@@ -125,6 +130,7 @@ def _decode(pairs: Sequence[Pair], classes: Classes, split: str) -> DecodedMasks
                 has_ids = bool(values.keys() & {*range(1, count)})
                 seen.ids_and_255 |= has_ids
                 seen.only_255 += [] if has_ids else [path]
+    seen.damaged = len(sample) - seen.decoded - skipped
     return seen
 
 
@@ -178,7 +184,8 @@ def _check_present(masks: DecodedMasks, classes: Classes, reading: Reading) -> N
         reading.leave_out("pixels", reason, masks.first_ignored, split=masks.split, count=ignored)
     absent = [name for name, count in by_name.items() if not count]
     one_class = len(absent) >= len(classes.names) - 1 and not counts[-1]
-    if one_class and masks.split != "test" and masks.decoded == masks.total:
+    all_known = masks.decoded and masks.decoded + masks.damaged == masks.total
+    if one_class and masks.split != "test" and all_known:
         verb = "learned" if masks.split == "train" else "measured"
         raise UsageError(
             f"{masks} hold no pixel of {', '.join(absent)}, so nothing can be {verb}.\n"
