@@ -18,7 +18,10 @@ from {{ cookiecutter.package_name }}.data.images import (
     read_image,
 )
 from {{ cookiecutter.package_name }}.data.reading_summary import Reading
-from {{ cookiecutter.package_name }}.data.value_range import find_value_range, with_value_range
+from {{ cookiecutter.package_name }}.data.value_range import (
+    find_value_range,
+    with_value_range,
+)
 # ~ elif cookiecutter.task != "classification"
 from {{ cookiecutter.package_name }}.data.images import (
     UnreadableImageError,
