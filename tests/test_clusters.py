@@ -101,8 +101,10 @@ def epochs(run: Path) -> list[int]:
 
 def trainings(process: subprocess.Popen[str]) -> list[int]:
     """The trainings that a launcher has started, and that still run."""
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-    return [*map(int, children.read_text(encoding="utf-8").split())] if children.exists() else []
+    with suppress(OSError):  # it has ended
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text(encoding="utf-8")
+        return [*map(int, children.split())]
+    return []
 
 
 def end(process: subprocess.Popen[str], signum: int) -> None:

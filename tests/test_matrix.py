@@ -185,7 +185,7 @@ def test_entries_and_modules_of_the_package_import_each_other_in_one_direction(p
                 found = tuple(filter(None, base))
                 within = {(*found, alias.name) for alias in node.names}
                 names = {name for name in within if project.package.joinpath(*name).with_suffix(".py").is_file()}
-                imported |= names or {found}
+                imported |= names or ({found} - {()})
         entries.setdefault(place[0], set()).update({name[0] for name in imported} - {place[0]})
     for imports in (entries, modules):
         graphlib.TopologicalSorter(imports).prepare()  # raises CycleError

@@ -37,6 +37,7 @@ from {{ cookiecutter.package_name }}.errors import UsageError
 from {{ cookiecutter.package_name }}.segmentation.dataset import build_datasets
 # ~ endif
 from {{ cookiecutter.package_name }}.settings.check_settings import check
+from {{ cookiecutter.package_name }}.settings.data import PixelFormat
 from {{ cookiecutter.package_name }}.settings.schema import Settings
 
 from small import OWN, composed
@@ -50,7 +51,7 @@ class SlowImages:
     """Images that take 0.1 s each to read."""
 
     def __init__(self, count):
-        self.paths = np.array([f"{index}.bmp" for index in range(count)])
+        self.paths = self.names = np.array([f"{index}.bmp" for index in range(count)])
         # ~ if cookiecutter.scope == "complete"
         self.images = SimpleNamespace(source=lambda index: ([self.paths[index]], None))
         # ~ elif cookiecutter.task == "segmentation"
@@ -187,9 +188,18 @@ def test_every_unreadable_image_is_named_and_left_out_if_that_is_allowed(caplog)
     assert {(part.split, part.reason, part.count) for part in datasets.reading.left_out} >= {
         (split, "unreadable", 1) for split in ("train", "val", "test")
     }
-    datasets.val.paths = datasets.val.paths[:1]
+    datasets.val.paths = datasets.val.names = datasets.val.paths[:1]
     with pytest.raises(UsageError, match=r"None of the images of val can be read, such as 0\.bmp"):
         check_images(datasets, skip_unreadable=True, seed=0)
+
+
+def test_each_entry_of_a_file_that_is_listed_twice_is_left_out():
+    datasets = slow_datasets(4)
+    datasets.train.paths[1] = datasets.train.paths[0]
+    datasets.train.broken = 1
+    check_images(datasets, skip_unreadable=True, seed=0)
+    assert datasets.reading.images["train"] == 2
+    assert [part.count for part in datasets.reading.left_out] == [2]
 
 
 # ~ if cookiecutter.task == "classification"
@@ -240,7 +250,8 @@ def test_the_objects_of_an_unreadable_image_are_not_counted_and_some_must_remain
 # ~ endif
 def test_images_without_a_visible_pixel_are_named(tmp_path, caplog):
     datasets = slow_datasets(4)
-    datasets.train.paths = np.array([str(tmp_path / f"{index}.png") for index in range(4)])
+    paths = np.array([str(tmp_path / f"{index}.png") for index in range(4)])
+    datasets.train.paths = datasets.train.names = paths
     visible = Image.new("RGBA", (8, 8), (9, 9, 9, 0))
     visible.putpixel((3, 3), (9, 9, 9, 1))
     for path, image in zip(
@@ -250,7 +261,7 @@ def test_images_without_a_visible_pixel_are_named(tmp_path, caplog):
     ):
         image.save(path)
     with caplog.at_level("INFO"):
-        check_images(datasets, skip_unreadable=False, seed=0, channels=4)
+        check_images(datasets, skip_unreadable=False, seed=0, pixels=PixelFormat(4))
         assert not caplog.messages  # the fourth channel is kept
         check_images(datasets, skip_unreadable=False, seed=0)
     (message,) = caplog.messages

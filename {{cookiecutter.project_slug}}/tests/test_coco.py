@@ -93,10 +93,14 @@ def test_without_annotations_for_test_there_is_no_test_split(tmp_path, state):
 
 
 def test_the_entry_ignore_which_coco_does_not_read_is_noted(tmp_path):
+    def change(content):
+        for item, value in zip(content["annotations"], (1, "1", True, 0, "0", None), strict=False):
+            item["ignore"] = value
+
     reading = Reading()
-    read(spoiled(tmp_path, lambda content: content["annotations"][0].update(ignore=1)), reading)
+    read(spoiled(tmp_path, change), reading)
     assert len(reading.notes) == 1
-    assert "train.json: annotations with the entry ignore: 1. They are used" in reading.notes[0]
+    assert "train.json: annotations with the entry ignore: 3. They are used" in reading.notes[0]
 
 
 @pytest.mark.parametrize("split", ["train", "val"])

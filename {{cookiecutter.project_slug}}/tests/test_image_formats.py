@@ -148,7 +148,7 @@ class Split(SimpleNamespace):
 
 def test_values_of_another_split_beyond_the_range_are_noted(tmp_path):
     splits = {}
-    for split, value in (("train", 4000), ("val", 3000), ("test", 60000)):
+    for split, value in (("train", 4000), ("val", 3900), ("test", 60000)):
         write_png_of_16_bits(tmp_path / f"{split}.png", (value, 0, 0, 65535))
         splits[split] = Split(paths=[str(tmp_path / f"{split}.png")], images=SimpleNamespace())
     datasets = SimpleNamespace(reading=Reading(), **splits)
@@ -156,7 +156,14 @@ def test_values_of_another_split_beyond_the_range_are_noted(tmp_path):
     assert with_value_range(settings, datasets).data.value_range == (0, 4095)
     found, beyond = datasets.reading.notes
     assert found.startswith("data.value_range=[0,4095]")
-    assert beyond.startswith("Values of test are cut off: they suggest [0,65535]")
+    assert beyond.startswith("The values of test are from 0 to 60000, which does not fit")
+    write_png_of_16_bits(tmp_path / "test.png", (200, 0, 0, 65535))
+    datasets.reading.notes.clear()
+    with_value_range(settings, datasets)
+    assert datasets.reading.notes[1].startswith("The values of test are from 0 to 200, which")
+    datasets.test.paths, datasets.reading.notes = datasets.val.paths, []
+    with_value_range(settings, datasets)
+    assert len(datasets.reading.notes) == 1
 
 
 def test_opacity_is_no_part_of_the_range(tmp_path):

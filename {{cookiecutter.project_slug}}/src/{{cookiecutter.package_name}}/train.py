@@ -151,7 +151,7 @@ def run_training(settings: Settings, run: Run) -> None:
                 datasets,
                 skip_unreadable=settings.data.skip_unreadable,
                 seed=settings.seed,
-                channels=settings.data.channels,
+                pixels=settings.data.pixels,
             )
             write_reading(datasets.reading, run)
         trainer.fit(module, datamodule=datamodule, ckpt_path=resumed, weights_only=True)

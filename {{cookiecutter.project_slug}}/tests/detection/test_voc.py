@@ -318,7 +318,7 @@ def test_an_object_that_names_no_class_is_ignored(root):
 
 def test_an_image_that_is_listed_for_two_splits_is_refused(root):
     (root / "ImageSets" / "Main" / "val.txt").write_text("c\na\n")
-    message = r"a\.xml is listed twice, in one split or in two\.\nRemove it from one of the lists"
+    message = r"a\.xml is listed twice, in one split or in two\.\nKeep a single entry"
     with pytest.raises(UsageError, match=message):
         datasets(root)
 

@@ -133,9 +133,10 @@ def _is_label(row: Row, column: str) -> bool:
 def _refuse_several_labels(rows: Sequence[Row], cells: Sequence[str]) -> None:
     """Raise an error if cells are probably lists of labels.
 
-    Names of classes hardly contain ``;`` or ``|``. With a comma, a part must occur again. Names may
-    share words, too: with a space or ``/``, a cell is taken for a list only if each part is a cell
-    of its own as well, or if a few words make up many cells of different lengths.
+    Names of classes hardly contain ``;`` or ``|``. With a comma, a cell is a list only if one of
+    its parts occurs in another cell. Names may share words, too: with a space or ``/``, a cell is
+    taken for a list only if each part is a cell of its own as well, or if a few words make up many
+    cells of different lengths.
     """
     whole = set(cells)
     for sign in SEPARATORS + UNLIKELY_SEPARATORS:

@@ -100,7 +100,7 @@ def to_coco_images(
 
 def _why_twice(first: Path, second: Path, image: Path) -> str:
     if first == second:
-        return f"{first} is listed twice, in one split or in two.\nRemove it from one of the lists."
+        return f"{first} is listed twice, in one split or in two.\nKeep a single entry."
     return (
         f"{first} and {second} both belong to {image}, so the image of one of them is missing.\n"
         "Add this image, or move the file away."

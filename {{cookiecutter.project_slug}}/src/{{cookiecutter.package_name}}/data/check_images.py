@@ -3,8 +3,10 @@
 import logging
 import random
 import time
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -13,10 +15,11 @@ from rich.progress import track
 
 from ..errors import UsageError
 from ..run.processes import is_first
+from ..settings.data import PixelFormat
 from .check_datasets import check_learnable
 from .datamodule import Datasets, usable_cpus
 from .image_formats import is_transparent
-from .images import Unreadable, UnreadableImageError, may_end_early
+from .images import RGB, Unreadable, UnreadableImageError, may_end_early
 # ~ if cookiecutter.scope == "complete" or cookiecutter.task == "detection"
 from .reading_summary import OF_MISSING, number_of
 
@@ -34,15 +37,14 @@ def check_images(
     *,
     skip_unreadable: bool,
     seed: int,
-    channels: int = 3,
+    pixels: PixelFormat = RGB,
     seconds: float = SECONDS,
 ) -> None:
     """Read all images before training, or in random order as many as ``seconds`` allow.
 
-    Those of the others whose file may end early are read, too, for at most as many seconds more.
-    Unreadable images are logged, and counted in ``datasets.reading`` if they are left out. With
-    three ``channels``, images whose pixels are all transparent are logged, too. The first process
-    does this for all.
+    Of the others, files that seem to end early are read, for at most as many seconds again.
+    Unreadable images are logged, and counted in ``datasets.reading`` if they are left out. Images
+    whose pixels are all transparent are logged, too. The first process does this for all.
 
     Raises:
         UsageError: if an image is unreadable, or with ``skip_unreadable`` all of a split.
@@ -54,19 +56,14 @@ def check_images(
     if np.array_equal(splits["test"].paths, splits["val"].paths):
         names["val"].append("test")
         del splits["test"]
-    # A path is repeated for each tile of its file, which is decoded as a whole.
-    chosen = {
-        (name, path): (name, index)
-        for name, split in splits.items()
-        for index, path in enumerate(map(str, split.paths))
-    }
-    images = list(chosen.values())
+    indices = _indices(splits)
+    images = [(name, same[-1]) for (name, _), same in indices.items()]
     random.Random(seed).shuffle(images)  # noqa: S311 - no secrets
-    reading, transparent = datasets.reading, list[str]()  # the latter are paths
+    transparent: list[str] = []  # paths
 
     def read(name: str, index: int) -> Any:
         path = str(splits[name].paths[index])
-        if channels == 3 and is_transparent(path):
+        if is_transparent(path, pixels):
             transparent.append(path)
         return _read(splits[name], index)
 
@@ -86,18 +83,30 @@ def check_images(
             ends,
             "is left out" if skip_unreadable else "ends it",
         )
-    known = len(reading.notes)
     if transparent:
-        reading.note(
+        datasets.reading.note(
             "Images whose pixels are all transparent, so that they are read as white: "
             f"{len(transparent)} of {checked}, such as {min(transparent)}."
         )
+        log.info(datasets.reading.notes[-1])
     if unreadable:
         _report([image for _, image in unreadable], skip_unreadable=skip_unreadable)
-        are_tiles = len(chosen) < sum(map(len, splits.values()))
-        _leave_out(unreadable, names, datasets, are_tiles=are_tiles)
-    for note in reading.notes[known:]:
-        log.info(note)
+        for (name, index), image in unreadable:
+            same = indices[name, str(splits[name].paths[index])]
+            _leave_out(image, same, names[name], datasets)
+        _check_rest(datasets)
+
+
+def _indices(splits: Mapping[str, Any]) -> dict[tuple[str, str], list[int]]:
+    """Return the indices of each path in each split.
+
+    A path is repeated for each tile of its file, which is decoded as a whole.
+    """
+    indices: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
+    for name, split in splits.items():
+        for index, path in enumerate(map(str, split.paths)):
+            indices[name, path].append(index)
+    return indices
 
 
 def _report(unreadable: Sequence[Unreadable], *, skip_unreadable: bool) -> None:
@@ -110,38 +119,41 @@ def _report(unreadable: Sequence[Unreadable], *, skip_unreadable: bool) -> None:
 
 
 def _leave_out(
-    unreadable: Sequence[tuple[tuple[str, int], Unreadable]],
-    names: Mapping[str, Sequence[str]],
-    datasets: Datasets,
-    *,
-    are_tiles: bool,
+    image: Unreadable, indices: Sequence[int], splits: Sequence[str], datasets: Datasets
 ) -> None:
-    """Count images and their objects as left out, and check what remains.
+    """Count an image, and its objects, as left out of these splits, which have equal images.
 
-    ``names`` are the splits that have the images of a split. The objects of tiles are not known.
+    ``indices`` are those of its entries, or of its tiles, whose objects are not known.
     """
-    reading = datasets.reading
-    for (name, index), image in unreadable:
-        labels = [] if are_tiles else getattr(datasets, name).counted_labels(index)
-        for split in names[name]:
-            reading.leave_out("images", "unreadable", image.path, split=split)
-            reading.images[split] -= 1
-            if not reading.images[split]:
-                raise UsageError(
-                    f"None of the images of {split} can be read, such as {image.path}: "
-                    f"{image.reason}.\nRepair them, or name other data."
-                )
-            # ~ if cookiecutter.scope == "complete" or cookiecutter.task == "detection"
-            if labels and reading.counted != "images":
-                count = len(labels)
-                reading.leave_out(reading.counted, OF_MISSING, image.path, split=split, count=count)
-            # ~ endif
-            for label in labels:
-                reading.objects[split][datasets.classes[label]] -= 1
-    if are_tiles:
+    dataset, reading = getattr(datasets, splits[0]), datasets.reading
+    are_tiles = dataset.names is not dataset.paths
+    entries = indices[:1] if are_tiles else indices
+    labels = [] if are_tiles else [*chain(*map(dataset.counted_labels, entries))]
+    for split in splits:
+        reading.leave_out("images", "unreadable", image.path, split=split, count=len(entries))
+        reading.images[split] -= len(entries)
+        if not reading.images[split]:
+            raise UsageError(
+                f"None of the images of {split} can be read, such as {image.path}: {image.reason}."
+                "\nRepair them, or name other data."
+            )
+        # ~ if cookiecutter.scope == "complete" or cookiecutter.task == "detection"
+        if labels and reading.counted != "images":
+            count = len(labels)
+            reading.leave_out(reading.counted, OF_MISSING, image.path, split=split, count=count)
+        # ~ endif
+        for label in labels:
+            reading.objects[split][datasets.classes[label]] -= 1
+    if are_tiles and reading.objects:
         reading.note("The numbers of each class include the unreadable images.")
+
+
+def _check_rest(datasets: Datasets) -> None:
+    """Check the images that remain, and log their numbers and what must be known of them."""
+    reading, known = datasets.reading, len(datasets.reading.notes)
     check_learnable(reading)
-    log.info(reading.lines()[0])
+    for line in (reading.lines()[0], *reading.notes[known:]):
+        log.info(line)
 
 
 def read_in_time(

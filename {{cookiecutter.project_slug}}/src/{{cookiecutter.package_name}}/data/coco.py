@@ -51,7 +51,8 @@ def read_coco(
     names = _class_names(contents, reading)
     _use_crowds_as_objects(contents, reading)
     for file, content in contents.items():
-        ignored = sum(bool(item.ignore) and not item.iscrowd for item in content.annotations)
+        read = [item for item in content.annotations if not item.iscrowd]
+        ignored = sum(item.ignore not in (None, "", 0, "0") for item in read)
         if ignored:
             reading.note(
                 f"{file}: annotations with the entry ignore: {ignored}. They are used as objects, "

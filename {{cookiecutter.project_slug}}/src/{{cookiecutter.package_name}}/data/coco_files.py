@@ -57,7 +57,7 @@ class _Annotation:
     # ~ endif
     outline: Annotated[Any, Field(alias="segmentation")] = None
     iscrowd: bool | None = False
-    ignore: Any = None  # not read, as in COCO's own evaluation
+    ignore: Any = None  # only noted: COCO's own evaluation does not use it
 
 
 @dataclass(slots=True)

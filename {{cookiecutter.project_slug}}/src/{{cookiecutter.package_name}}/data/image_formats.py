@@ -4,6 +4,7 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib import import_module
+from importlib.util import find_spec
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -22,7 +23,8 @@ SEPARATED = 5  # the value of PHOTOMETRIC for CMYK
 INKS = "its channels are the inks of a print (CMYK): convert it to RGB, or save a NumPy file"
 # ~ endif
 TOLERANCE = 0.01  # floats from 0 to 1 may exceed these bounds by this much, and are cut off
-with suppress(ImportError):  # an optional package
+HAS_HEIF = find_spec("pillow_heif") is not None  # an optional package
+if HAS_HEIF:
     import_module("pillow_heif").register_heif_opener()
 
 
@@ -80,7 +82,7 @@ def open_image(path: str) -> Image.Image:
     try:
         file = Image.open(path)
     except UnidentifiedImageError:
-        if path.lower().endswith((".heic", ".heif")):
+        if path.lower().endswith((".heic", ".heif")) and not HAS_HEIF:
             raise ValueError("it needs the package pillow-heif: uv add pillow-heif") from None
         raise
     if isinstance(file, TiffImageFile) and file.tag_v2.get(ORIENTATION) in (5, 6, 7, 8):
@@ -88,11 +90,12 @@ def open_image(path: str) -> Image.Image:
     return file
 
 
-def is_transparent(path: str) -> bool:
-    """Return whether Pillow reads an image file, and all its pixels are transparent."""
-    if path.lower().endswith((".jpeg", ".jpg")):
+def is_transparent(path: str, pixels: PixelFormat) -> bool:
+    """Return whether opacity is no channel of its own, and all pixels of a file are transparent."""
+    if pixels.channels != 3 or path.lower().endswith((".jpeg", ".jpg")):
         return False
     with suppress(*UNREADABLE), Image.open(path) as image:
+        _check_size(image.height, image.width, pixels)
         return image.has_transparency_data and not np.asarray(image.convert("RGBA"))[..., 3].any()
     return False
 

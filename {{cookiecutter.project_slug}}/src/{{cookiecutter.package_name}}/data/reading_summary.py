@@ -78,7 +78,7 @@ class Reading:
             self.notes.append(sentence)
 
     def join_splits(self) -> None:
-        """Name no split in what was noted and left out of train: its images have no splits yet."""
+        """Remove the split from the notes and counts of train, whose images are yet to be split."""
         self.notes = [note.removeprefix("In train: ") for note in self.notes]
         for part in [part for part in self.left_out if part.split == "train"]:
             del self._left_out[part.kind, part.reason, part.split]

@@ -33,12 +33,15 @@ def with_value_range(settings: SettingsT, datasets: Datasets) -> SettingsT:
         f"{min(MAX_READ, count)} of {number_of(count, 'training images')}: these values "
         "become 0 and 255, and values beyond them are cut off. Set it if you know better bounds."
     )
-    for split in ("val", "test"):
-        found = find_value_range(getattr(datasets, split).paths, settings.data.pixels) or bounds
-        if found[0] < bounds[0] or found[1] > bounds[1]:
+    same = np.array_equal(datasets.val.paths, datasets.test.paths)
+    for split in ("val",) if same else ("val", "test"):
+        low, high, _ = _extent(getattr(datasets, split).paths, settings.data.pixels)
+        tenth = (bounds[1] - bounds[0]) / 10
+        if low < bounds[0] - tenth or high > bounds[1] + tenth or low <= high < bounds[0] + tenth:
             datasets.reading.note(
-                f"Values of {split} are cut off: they suggest [{found[0]:g},{found[1]:g}] as "
-                "data.value_range. Are they of another camera or unit?"
+                f"The values of {split} are from {low:g} to {high:g}, which does not fit to "
+                "data.value_range: its images become too bright or too dark. Are they of another "
+                "camera or unit?"
             )
     data = settings.data.model_copy(update={"value_range": bounds})
     for dataset in (datasets.train, datasets.val, datasets.test):
@@ -57,6 +60,20 @@ def find_value_range(paths: Sequence[str], pixels: PixelFormat) -> tuple[float, 
     It is None for 8 bits, and for floats from 0 to 1. For whole numbers from 0, it is that of the
     fewest bits, such as 0 to 4095; otherwise, it is from the smallest to the largest value.
     """
+    low, high, whole = _extent(paths, pixels)
+    if low > high or (not whole and low >= -TOLERANCE and high <= 1 + TOLERANCE):
+        return None
+    if whole and low >= 0:
+        return 0.0, float(max(2 ** int(high).bit_length() - 1, 255))
+    return (low, high) if low < high else None
+
+
+def _extent(paths: Sequence[str], pixels: PixelFormat) -> tuple[float, float, bool]:
+    """Return the smallest and the largest value of more than 8 bits in up to ``MAX_READ`` images.
+
+    The third value is whether there are whole numbers. Without such images, the first exceeds the
+    second.
+    """
     low, high, whole = np.inf, -np.inf, False
     for index in np.linspace(0, len(paths) - 1, min(MAX_READ, len(paths))).astype(int):
         with suppress(*UNREADABLE), opened(str(paths[index]), pixels) as values:
@@ -69,8 +86,4 @@ def find_value_range(paths: Sequence[str], pixels: PixelFormat) -> tuple[float, 
             numbers = values[np.isfinite(values)]
             low, high = min(low, float(numbers.min())), max(high, float(numbers.max()))
             whole = whole or values.dtype.kind in "iu"
-    if low > high or (not whole and low >= -TOLERANCE and high <= 1 + TOLERANCE):
-        return None
-    if whole and low >= 0:
-        return 0.0, float(max(2 ** int(high).bit_length() - 1, 255))
-    return (low, high) if low < high else None
+    return low, high, whole

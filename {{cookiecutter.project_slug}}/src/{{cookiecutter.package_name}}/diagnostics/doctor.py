@@ -66,9 +66,7 @@ def run_doctor(settings: DoctorSettings, run: Run, overrides: Sequence[str]) -> 
     if settings.data.tiles is not None:  # files are checked, not tiles
         datasets = build_datasets(settings.data.model_copy(update={"tiles": None}))
     # ~ endif
-    report = check_data(
-        datasets, progress=settings.trainer.progress, channels=settings.data.channels
-    )
+    report = check_data(datasets, progress=settings.trainer.progress, pixels=settings.data.pixels)
     _print_report(report, console)
     for sentence in class_advice(report, classes, settings, datasets, overrides):
         console.print(f"\n{sentence}")
@@ -111,7 +109,8 @@ def excluded_images(issues: Sequence[Issue], root: Path) -> str:
     """Return the paths of the images that ``data.exclude`` should leave out, one in each line.
 
     Of all images with the same pixels, one in test is kept, otherwise one in val, otherwise one in
-    train; none if their annotations differ. Suspicious annotations become lines with ``#``.
+    train; none if their annotations differ. Suspicious annotations and transparent images
+    become lines with ``#``.
     """
     repeated: dict[str, list[Issue]] = defaultdict(list)  # by the first image with these pixels
     reasons: dict[str, str] = {}
@@ -130,7 +129,7 @@ def excluded_images(issues: Sequence[Issue], root: Path) -> str:
             reasons.setdefault(issue.path, issue.kind)
     names = relative_names(reasons, root)
     lines = (
-        f"# {name}  {kind}" if kind == "annotation" else name
+        f"# {name}  {kind}" if kind in {"annotation", "transparent"} else name
         for name, kind in zip(names, reasons.values(), strict=True)
     )
     return "\n".join(lines) + "\n"

@@ -15,14 +15,12 @@ from ..classification.dataset import target_labels
 # ~ endif
 from ..data.datamodule import MAX_WORKERS, Datasets, usable_cpus
 from ..data.image_formats import is_transparent
+from ..data.images import RGB, Unreadable
 # ~ if cookiecutter.task == "segmentation"
-from ..data.images import Unreadable
 from ..segmentation.masks import IGNORE_INDEX
-
-# ~ else
-from ..data.images import Unreadable
-
 # ~ endif
+from ..settings.data import PixelFormat
+
 # What is counted for each class.
 # ~ if cookiecutter.task == "classification"
 COUNTED = "images"
@@ -84,7 +82,7 @@ class DataReport:
         return [issue for issue in self.issues if issue.kind == kind]
 
 
-def check_data(datasets: Datasets, *, progress: bool, channels: int = 3) -> DataReport:
+def check_data(datasets: Datasets, *, progress: bool, pixels: PixelFormat = RGB) -> DataReport:
     """Read every image once without transforms, and return the issues and the statistics.
 
     The transforms of ``datasets`` remain replaced by ``identity``. A test split that equals the
@@ -117,7 +115,7 @@ def check_data(datasets: Datasets, *, progress: bool, channels: int = 3) -> Data
             faults = dataset.faults.get(position, ()) if image.size else ()
             report.issues += [Issue("annotation", split, position, path, text) for text in faults]
             # ~ endif
-            if channels == 3 and is_transparent(path):
+            if is_transparent(path, pixels):
                 reason = "all its pixels are transparent"
                 report.issues.append(Issue("transparent", split, position, path, reason))
             kind = "annotation" if image.size else "unreadable"

@@ -27,7 +27,7 @@ from .masks import (
 )
 
 MAX_OPENED = 200  # masks of a split
-ENOUGH_PIXELS = 20_000_000  # no more masks of a split are decoded if all classes have been found
+ENOUGH_PIXELS = 20_000_000  # of a split, if all classes have been found in them
 TURNED = (
     "belong to turned images (Exif), but are not turned, such as {}. They are read as they are "
     "stored: if need be, turn them like the images."
@@ -41,7 +41,7 @@ class DecodedMasks:
 
     split: str
     total: int  # number of masks of the split
-    opened: int = 0  # number of masks whose header was read
+    opened: int = 0  # number of masks whose header was read, without too large ones
     decoded: int = 0  # number of masks that were decoded
     damaged: int = 0  # number of masks that cannot be decoded
     pixels: Counter[int] = field(default_factory=Counter)  # by value, as of mask_values
@@ -148,7 +148,8 @@ def _note_palettes(pairs: Sequence[Pair], split: str, classes: Classes, reading:
     found: dict[bytes, str] = {}
     for _, path in _sample(pairs):
         with suppress(OSError, SyntaxError, ValueError), Image.open(path) as file:
-            if file.mode == "P" and file.palette and has_ids_as_indices(file, classes):
+            small = file.width * file.height <= PixelFormat().max_pixels
+            if file.mode == "P" and file.palette and small and has_ids_as_indices(file, classes):
                 found.setdefault(bytes(file.palette.palette)[: 3 * len(classes.names)], path)
     for (colors, first), (others, path) in combinations(found.items(), 2):
         if not (colors.startswith(others) or others.startswith(colors)):
@@ -184,8 +185,8 @@ def _check_present(masks: DecodedMasks, classes: Classes, reading: Reading) -> N
         reading.leave_out("pixels", reason, masks.first_ignored, split=masks.split, count=ignored)
     absent = [name for name, count in by_name.items() if not count]
     one_class = len(absent) >= len(classes.names) - 1 and not counts[-1]
-    all_known = masks.decoded and masks.decoded + masks.damaged == masks.total
-    if one_class and masks.split != "test" and all_known:
+    all_tried = masks.decoded and masks.decoded + masks.damaged == masks.total
+    if one_class and masks.split != "test" and all_tried:
         verb = "learned" if masks.split == "train" else "measured"
         raise UsageError(
             f"{masks} hold no pixel of {', '.join(absent)}, so nothing can be {verb}.\n"

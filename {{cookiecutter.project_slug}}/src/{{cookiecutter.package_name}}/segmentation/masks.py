@@ -169,7 +169,7 @@ def mask_values(image: Image.Image, classes: Classes, bits: int = 8) -> np.ndarr
         if has_ids_in_grey(image, classes):
             return np.asarray(image.convert("L")).astype(np.int32)
         indices, colors = np.asarray(image).astype(np.int32), _colors_of_palette(image)
-        if has_ids_as_indices(image, classes):
+        if not classes.ids.keys() & {*colors.tolist()}:
             return indices
         table = np.full(256, COLOR, dtype=np.int32)
         table[: len(colors)] = colors
@@ -211,7 +211,7 @@ def has_ids_in_grey(image: Image.Image, classes: Classes) -> bool:
 
 
 def has_ids_as_indices(image: Image.Image, classes: Classes) -> bool:
-    """Return whether the indices of a palette are ids, since its colours have no meaning."""
+    """Return whether the indices of a palette are ids, and its colours neither ids nor classes."""
     colors = {*_colors_of_palette(image).tolist()}
     return not (has_ids_in_grey(image, classes) or classes.ids.keys() & colors)
 
