@@ -189,6 +189,18 @@ def test_several_labels_become_a_vector(write, text, classes, changes):
     assert read == {"train": train, "val": {"c": vector()}, "test": {"d": vector("cat")}}
 
 
+def test_a_single_column_of_0_and_1_is_a_label(write):
+    text = "path,red,split\na.png,1,train\nb.png,0,train\nc.png,1,val\nd.png,0,test\n"
+    settings = write(text, multilabel=True, label_column="red")
+    assert contents(settings) == (
+        ["red"],
+        {"train": {"a": [1], "b": [0]}, "val": {"c": [1]}, "test": {"d": [0]}},
+    )
+    assert (
+        "1 in the column red is read as the label red" in build_datasets(settings).reading.notes[0]
+    )
+
+
 def test_names_of_classes_may_share_a_word(write):
     classes, _ = contents(write(SPLIT.replace("dog", "red cat")))
     assert classes == ["cat", "red cat"]

@@ -133,6 +133,12 @@ def find_columns(rows: Sequence[Row], settings: CsvSettings, reading: Reading) -
         labels = binary
         unused = ", ".join(name for name in others if name not in binary) or "none"
         reading.note(f"{file}: the labels are {', '.join(binary)}; not used: {unused}.")
+    elif settings.multilabel and isinstance(labels, str) and counts.get(labels) == len(rows):
+        reading.note(
+            f"{file}: 1 in the column {labels} is read as the label {labels}. If 0 and 1 are names "
+            "of classes: data.multilabel=false"
+        )
+        labels = [labels]
     if not path or not labels:
         kind = "label" if path else "path"
         hint = f"Name it: data.{kind}_column=<column>"
