@@ -47,7 +47,8 @@ def check_images(
     whose pixels are all transparent are logged, too. The first process does this for all.
 
     Raises:
-        UsageError: if an image is unreadable, or with ``skip_unreadable`` all of a split.
+        UsageError: if an image is unreadable; with ``skip_unreadable``, if nothing can be learned
+            or measured without the unreadable images.
     """
     if not is_first():
         return

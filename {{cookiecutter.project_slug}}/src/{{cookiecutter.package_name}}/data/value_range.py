@@ -39,7 +39,7 @@ def with_value_range(settings: SettingsT, datasets: Datasets) -> SettingsT:
         tenth = (bounds[1] - bounds[0]) / 10
         if low < bounds[0] - tenth or high > bounds[1] + tenth or low <= high < bounds[0] + tenth:
             datasets.reading.note(
-                f"The values of {split} are from {low:g} to {high:g}, which does not fit to "
+                f"The values of {split} are from {low:g} to {high:g}, which does not fit "
                 "data.value_range: its images become too bright or too dark. Are they of another "
                 "camera or unit?"
             )

@@ -3,7 +3,6 @@
 import math
 from collections import defaultdict
 from pathlib import Path
-from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from matplotlib.axes import Axes
@@ -87,8 +86,14 @@ def draw_curves(rows: list[dict[str, float]], path: Path) -> None:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         _add_epochs(axes, rows)
         # Below the axes, where it hides no part of a line.
-        below: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.18)}
-        axes.legend(**below, ncols=3, handlelength=1, columnspacing=1, frameon=False)
+        axes.legend(
+            loc="upper center",
+            bbox_to_anchor=(0.5, -0.18),
+            ncols=3,
+            handlelength=1,
+            columnspacing=1,
+            frameon=False,
+        )
         axes.grid(alpha=0.3)
     with replacing(path) as hidden:
         figure.savefig(hidden, dpi=110)
