@@ -52,9 +52,10 @@ class SlowImages:
 
     def __init__(self, count):
         self.paths = self.names = np.array([f"{index}.bmp" for index in range(count)])
-        # ~ if cookiecutter.scope == "complete"
-        self.images = SimpleNamespace(source=lambda index: ([self.paths[index]], None))
-        # ~ elif cookiecutter.task == "segmentation"
+        # ~ if cookiecutter.scope == "complete" or cookiecutter.task == "segmentation"
+        self.images = self
+        # ~ endif
+        # ~ if cookiecutter.scope == "essential" and cookiecutter.task == "segmentation"
         self.masks = SimpleNamespace(paths=self.paths)
         # ~ endif
         self.read = []
@@ -70,6 +71,16 @@ class SlowImages:
 
     __getitem__ = sample
 
+    # ~ if cookiecutter.scope == "complete"
+    def source(self, index):
+        return [self.paths[index]], None
+
+    # ~ endif
+    # ~ if cookiecutter.task == "segmentation"
+    def mask_check(self, split):
+        return None
+
+    # ~ endif
     def counted_labels(self, index):
         return []
 

@@ -271,32 +271,6 @@ def test_a_class_in_no_training_mask_is_reported(tmp_path):
         looked_at(names(tmp_path, "background\nobject\n"), both[:1], val=both[1:])
 
 
-@pytest.mark.parametrize(("suffix", "lossless"), [("jpg", False), ("webp", False), ("webp", True)])
-def test_masks_whose_format_changes_values_are_reported(tmp_path, suffix, lossless):
-    path, reading = str(tmp_path / f"a.{suffix}"), Reading()
-    image = Image.fromarray(np.repeat(np.uint8([[20, 40]] * 16), 8, axis=1))
-    image.save(path, quality=95, lossless=lossless)
-    looked_at(names(tmp_path, "\n".join(map(str, range(60)))), [path], reading)
-    assert (f"values at edges, such as {path}:" in reading.notes[-1]) != lossless
-
-
-def test_masks_of_different_palettes_are_reported_unless_the_colours_are_named(tmp_path):
-    masks = [mask_image(torch.from_numpy(ids)) for ids in (OBJECT, OBJECT, 1 - OBJECT)]
-    masks[2].putpalette([*masks[0].getpalette()[3:6], 0, 0, 0])
-    paths, text = write(tmp_path, *masks), "background\nobject\n"
-    reading = Reading()
-    looked_at(names(tmp_path, text), paths[:2], reading)
-    assert not reading.notes
-    looked_at(names(tmp_path, text), paths, reading)
-    expected = f"Masks of train have different palettes, such as {paths[0]} and {paths[2]}. Their"
-    assert reading.notes[0].startswith(expected)
-    reading = Reading()
-    color = " ".join(map(str, masks[0].getpalette()[3:6]))
-    classes = looked_at(names(tmp_path, f"background 0 0 0\nobject {color}\n"), paths, reading)
-    assert ids(paths[0], classes) == ids(paths[2], classes) == OBJECT.tolist()
-    assert not reading.notes
-
-
 def test_no_more_masks_are_decoded_than_show_all_classes_unless_they_are_small(
     tmp_path, monkeypatch
 ):
@@ -317,26 +291,6 @@ def test_readable_masks_of_a_single_class_are_refused_also_if_others_are_damaged
         looked_at(names(tmp_path, "background\nobject\n"), paths)
 
 
-def test_masks_that_are_not_decoded_are_checked_by_their_header(tmp_path, monkeypatch):
-    monkeypatch.setattr(grey_masks, "ENOUGH_PIXELS", 5)
-    monkeypatch.setattr(grey_masks, "MAX_OPENED", 4)
-    (first,) = write(tmp_path, OBJECT + OBJECT[:, ::-1])  # it has all classes
-    palettes = [mask_image(torch.from_numpy(OBJECT)) for _ in range(2)]
-    palettes[1].putpalette([9, 9, 9, 0, 0, 0])
-    for name, image in zip("bc", palettes, strict=True):
-        image.save(tmp_path / f"{name}.png")
-    Image.fromarray(OBJECT).save(tmp_path / "d.webp", quality=90)
-    later = [str(tmp_path / name) for name in ("b.png", "c.png", "d.webp")]
-    reading = Reading()
-    looked_at(names(tmp_path, "x\ny\nz\n"), [first, *later, *[first] * 30], reading)
-    lossy = [note for note in reading.notes if "values at edges" in note]
-    assert lossy[0].startswith("1 of 5 masks of train are JPEG, WebP or the like")
-    monkeypatch.setattr(grey_masks, "MAX_OPENED", 200)
-    looked_at(names(tmp_path, "x\ny\nz\n"), [first, *later], reading)
-    palette = "Masks of train have different palettes, such as"
-    assert any(note.startswith(f"{palette} {later[0]} and {later[1]}") for note in reading.notes)
-
-
 def test_the_mask_of_a_turned_image_may_be_turned_as_well(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -350,16 +304,3 @@ def test_the_mask_of_a_turned_image_may_be_turned_as_well(tmp_path):
     assert torch.equal(read_mask(str(tmp_path / "b.png"), classes, (3, 2), str(photo)), mask)
     with pytest.raises(UnreadableImageError, match=r"is 3 x 2 .* image is 2 x 3\. .*Exif"):
         read_mask(str(tmp_path / "b.png"), classes, (3, 2))
-
-
-def test_a_square_mask_of_a_turned_image_is_reported(tmp_path):
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    Image.new("RGB", (2, 2)).save(tmp_path / "a.jpg", exif=exif)
-    (path,) = write(tmp_path, OBJECT[:, :2])
-    pairs, reading = [(str(tmp_path / "a.jpg"), path)], Reading()
-    with_greys(names(tmp_path, "background\nobject\n"), {"train": pairs, "val": pairs}, reading)
-    expected = (
-        f"1 of 1 masks of train belong to turned images (Exif), but are not turned, such as {path}"
-    )
-    assert reading.notes[0].startswith(expected)

@@ -21,10 +21,10 @@ from .datamodule import Datasets, usable_cpus
 from .image_formats import is_transparent
 from .images import RGB, Unreadable, UnreadableImageError, may_end_early
 # ~ if cookiecutter.scope == "complete" or cookiecutter.task == "detection"
-from .reading_summary import OF_MISSING, number_of
+from .reading_summary import OF_MISSING, Reading, number_of
 
 # ~ else
-from .reading_summary import number_of
+from .reading_summary import Reading, number_of
 
 # ~ endif
 log = logging.getLogger(__name__)
@@ -52,6 +52,7 @@ def check_images(
     """
     if not is_first():
         return
+    reading, known = datasets.reading, len(datasets.reading.notes)
     splits = {name: getattr(datasets, name) for name in ("train", "val", "test")}
     names = {name: [name] for name in splits}
     if np.array_equal(splits["test"].paths, splits["val"].paths):
@@ -60,21 +61,10 @@ def check_images(
     indices = _indices(splits)
     images = [(name, same[-1]) for (name, _), same in indices.items()]
     random.Random(seed).shuffle(images)  # noqa: S311 - no secrets
-    transparent: list[str] = []  # paths
-
-    def read(name: str, index: int) -> Any:
-        path = str(splits[name].paths[index])
-        if is_transparent(path, pixels):
-            transparent.append(path)
-        return _read(splits[name], index)
-
-    def read_if_it_may_end_early(name: str, index: int) -> Any:
-        files = _files(splits[name], index)
-        return _read(splits[name], index) if any(map(may_end_early, files)) else True
-
-    checked, unreadable = read_in_time(images, read, seconds)
+    checks = Checks(splits, pixels)
+    checked, unreadable = read_in_time(images, checks.read, seconds)
     if checked < len(images):
-        ends, cut_off = read_in_time(images[checked:], read_if_it_may_end_early, seconds)
+        ends, cut_off = read_in_time(images[checked:], checks.read_if_it_may_end_early, seconds)
         unreadable += cut_off
         log.info(
             "%d of %d images were checked before the training, and the ends of the files of %d "
@@ -84,18 +74,66 @@ def check_images(
             ends,
             "is left out" if skip_unreadable else "ends it",
         )
-    if transparent:
-        datasets.reading.note(
-            "Images whose pixels are all transparent, so that they are read as white: "
-            f"{len(transparent)} of {checked}, such as {min(transparent)}."
-        )
-        log.info(datasets.reading.notes[-1])
+    checks.note_transparent(reading, checked)
     if unreadable:
         _report([image for _, image in unreadable], skip_unreadable=skip_unreadable)
         for (name, index), image in unreadable:
             same = indices[name, str(splits[name].paths[index])]
             _leave_out(image, same, names[name], datasets)
-        _check_rest(datasets)
+        check_learnable(reading)
+        log.info(reading.lines()[0])
+    # ~ if cookiecutter.task == "segmentation"
+    for masks in filter(None, checks.masks.values()):
+        masks.report(reading)
+    # ~ endif
+    for note in reading.notes[known:]:
+        log.info(note)
+
+
+class Checks:
+    """What is looked for in each image. The methods are called by several threads."""
+
+    def __init__(self, splits: Mapping[str, Any], pixels: PixelFormat) -> None:
+        # ~ if cookiecutter.task == "segmentation"
+        self.masks = {name: split.mask_check(name) for name, split in splits.items()}
+        # ~ endif
+        self.splits = splits
+        self.pixels = pixels
+        self.transparent: list[str] = []  # paths
+
+    def read(self, name: str, index: int) -> Any:
+        """Read an image of a split, and return its sample or an ``Unreadable``."""
+        split = self.splits[name]
+        path = str(split.paths[index])
+        if is_transparent(path, self.pixels):
+            self.transparent.append(path)
+        # ~ if cookiecutter.task == "segmentation"
+        decoded = _read(split, index)
+        if masks := self.masks[name]:
+            masks.add(_files(split, index), decoded)
+        return decoded
+
+    # ~ else
+        return _read(split, index)
+
+    # ~ endif
+    def read_if_it_may_end_early(self, name: str, index: int) -> Any:
+        """Read an image if its file, or that of its mask, seems to end early."""
+        split = self.splits[name]
+        files = _files(split, index)
+        # ~ if cookiecutter.task == "segmentation"
+        if masks := self.masks[name]:
+            masks.headers.read(*files)
+        # ~ endif
+        return _read(split, index) if any(map(may_end_early, files)) else True
+
+    def note_transparent(self, reading: Reading, checked: int) -> None:
+        """Note the images, of so many, whose pixels are all transparent."""
+        if self.transparent:
+            reading.note(
+                "Images whose pixels are all transparent, so that they are read as white: "
+                f"{len(self.transparent)} of {checked}, such as {min(self.transparent)}."
+            )
 
 
 def _indices(splits: Mapping[str, Any]) -> dict[tuple[str, str], list[int]]:
@@ -149,14 +187,6 @@ def _leave_out(
         reading.note("The numbers of each class include the unreadable images.")
 
 
-def _check_rest(datasets: Datasets) -> None:
-    """Check the images that remain, and log their numbers and what must be known of them."""
-    reading, known = datasets.reading, len(datasets.reading.notes)
-    check_learnable(reading)
-    for line in (reading.lines()[0], *reading.notes[known:]):
-        log.info(line)
-
-
 def read_in_time(
     images: Sequence[tuple[str, int]], read: Callable[[str, int], Any], seconds: float
 ) -> tuple[int, list[tuple[tuple[str, int], Unreadable]]]:
@@ -198,4 +228,11 @@ def _files(split: Any, index: int) -> list[str]:
 
 # ~ endif
 def _read(split: Any, index: int) -> Any:
-    return split{{ ".sample(index)  # without the images that are joined to it" if cookiecutter.scope == "complete" and cookiecutter.task != "classification" else "[index]" }}
+    # ~ if cookiecutter.task == "segmentation"
+    try:
+        return split.images[index]  # the transform would change the number of pixels
+    except UnreadableImageError as error:
+        return error.unreadable
+    # ~ else
+    return split{{ ".sample(index)  # without the images that are joined to it" if cookiecutter.scope == "complete" and cookiecutter.task == "detection" else "[index]" }}
+    # ~ endif

@@ -46,7 +46,7 @@ class Reading:
     counted: str = "objects"  # what ``objects`` counts, in the plural
     notes: list[str] = field(default_factory=list)  # for the user, each with file and reason
     # ~ if cookiecutter.task == "segmentation"
-    # Further numbers by split, if only some of the files were opened to count them.
+    # Numbers of decoded masks and of their pixels, by split; train decodes as many as it can.
     sampled: dict[str, dict[str, object]] = field(default_factory=dict)
     # ~ endif
     new_splits: Sequence[str] = ()  # that ``data.split`` makes of data without images for val

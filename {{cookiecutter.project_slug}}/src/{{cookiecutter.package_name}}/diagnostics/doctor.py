@@ -17,6 +17,7 @@ from ..classification.dataset import build_datasets
 from ..data.check_datasets import check_learnable, check_outside_runs
 from ..data.datamodule import Datasets
 from ..data.files import relative_names
+from ..data.reading_summary import Reading
 from ..data.value_range import with_value_range
 # ~ if cookiecutter.task == "detection"
 from ..detection.dataset import build_datasets
@@ -67,7 +68,7 @@ def run_doctor(settings: DoctorSettings, run: Run, overrides: Sequence[str]) -> 
         datasets = build_datasets(settings.data.model_copy(update={"tiles": None}))
     # ~ endif
     report = check_data(datasets, progress=settings.trainer.progress, pixels=settings.data.pixels)
-    _print_report(report, console)
+    _print_report(report, reading, console)
     for sentence in class_advice(report, classes, settings, datasets, overrides):
         console.print(f"\n{sentence}")
     draw_class_balance(report, classes, run.folder / "class_balance.png")
@@ -150,7 +151,7 @@ def _time_training(settings: DoctorSettings, run: Run, console: Console) -> dict
     return measured
 
 
-def _print_report(report: DataReport, console: Console) -> None:
+def _print_report(report: DataReport, reading: Reading, console: Console) -> None:
     pixels = Counter(map(tuple, np.concatenate([*report.sizes.values()]).tolist()))
     if pixels:
         (height, width), count = pixels.most_common(1)[0]
@@ -165,9 +166,10 @@ def _print_report(report: DataReport, console: Console) -> None:
         if count > MAX_PRINTED:
             console.print(f"  and {count - MAX_PRINTED} more")
     if not report.issues:
+        further = "further " if reading.notes else ""
         console.print(
-            "No problems found: all images can be read, none is repeated, and no annotation is "
-            "suspicious.\n"
+            f"No {further}problems found: all images can be read, none is repeated, and no "
+            "annotation is suspicious.\n"
         )
 
 

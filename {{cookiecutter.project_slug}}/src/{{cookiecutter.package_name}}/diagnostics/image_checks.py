@@ -94,6 +94,10 @@ def check_data(datasets: Datasets, *, progress: bool, pixels: PixelFormat = RGB)
     for split in ("train", "val") if same else ("train", "val", "test"):
         dataset: Any = getattr(datasets, split)
         dataset.transform = identity
+        # ~ if cookiecutter.task == "segmentation"
+        masks = dataset.mask_check(split)
+        headers = masks and masks.headers
+        # ~ endif
         loader = DataLoader(
             dataset,
             batch_size=None,
@@ -114,6 +118,9 @@ def check_data(datasets: Datasets, *, progress: bool, pixels: PixelFormat = RGB)
             # ~ if cookiecutter.task == "detection"
             faults = dataset.faults.get(position, ()) if image.size else ()
             report.issues += [Issue("annotation", split, position, path, text) for text in faults]
+            # ~ elif cookiecutter.task == "segmentation"
+            if headers and (doubt := headers.read(*dataset.images.source(position)[0])):
+                report.issues.append(Issue("annotation", split, position, path, doubt))
             # ~ endif
             if is_transparent(path, pixels):
                 reason = "all its pixels are transparent"

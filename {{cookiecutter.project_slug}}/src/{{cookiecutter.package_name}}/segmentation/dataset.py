@@ -23,6 +23,7 @@ from ..data.tiles import TiledImages, note_tiles
 # ~ endif
 from ..settings.data import PixelFormat, ShapesSettings
 from ..settings.segmentation import DataSettings
+from .check_masks import MaskCheck
 # ~ if cookiecutter.scope == "complete"
 from .coco import CocoMasks, read_outlines
 # ~ endif
@@ -156,6 +157,13 @@ class MaskDataset(Dataset[Entry]):
             return [label + 1 for _, label, crowd, _ in objects if not crowd]
         # ~ endif
         return []  # masks have no objects
+
+    def mask_check(self, split: str) -> MaskCheck | None:
+        """Return a check of the mask files of this split, or None if it has none."""
+        if not isinstance(self.masks, MaskFiles):
+            return None
+        whole = self.names is self.paths
+        return MaskCheck(split, self.masks.classes, len(self.masks.paths), whole=whole)
 
 
 def collate(samples: list[Entry]) -> Batch:

@@ -1,19 +1,17 @@
 """Decide what the grey values of masks mean, and report classes that no mask holds."""
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from itertools import combinations
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from ..data.image_formats import orientation_of
 from ..data.reading_summary import Reading
 from ..errors import UsageError
 from ..settings.data import PixelFormat
+from .check_masks import DAMAGED, MAX_OPENED, MaskHeaders, report_pixels
 from .mask_folders import Pair
 from .masks import (
     AMBIGUOUS,
@@ -22,17 +20,10 @@ from .masks import (
     IGNORED_COLOR,
     Classes,
     grey_bits,
-    has_ids_as_indices,
     mask_values,
 )
 
-MAX_OPENED = 200  # masks of a split
 ENOUGH_PIXELS = 20_000_000  # of a split, if all classes have been found in them
-TURNED = (
-    "belong to turned images (Exif), but are not turned, such as {}. They are read as they are "
-    "stored: if need be, turn them like the images."
-)
-LOSSY = "are JPEG, WebP or the like, which changes values at edges, such as {}: save them as PNG."
 
 
 @dataclass
@@ -41,14 +32,12 @@ class DecodedMasks:
 
     split: str
     total: int  # number of masks of the split
-    opened: int = 0  # number of masks whose header was read, without too large ones
     decoded: int = 0  # number of masks that were decoded
     damaged: int = 0  # number of masks that cannot be decoded
     pixels: Counter[int] = field(default_factory=Counter)  # by value, as of mask_values
     first_ignored: str = ""  # the first mask that holds 255
     only_255: list[str] = field(default_factory=list)  # masks that hold 255 and no id except 0
     ids_and_255: bool = False  # whether a mask holds 255 and an id above 0
-    doubtful: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
 
     def __str__(self) -> str:
         damaged = f" ({self.damaged} cannot be read)" if self.damaged else ""
@@ -88,37 +77,28 @@ def with_greys(
         else:
             greys = by_split["train"].greys
         by_split[split] = replace(classes, greys=greys)
-        _check_present(masks, by_split[split], reading)
-        for text, paths in masks.doubtful.items():
-            count = f"{len(paths)} of {masks.opened} masks of {split}"
-            reading.note(f"{count} {text.format(paths[0])}")
-        _note_palettes(pairs[split], split, classes, reading)
+        _count_pixels(masks, by_split[split], reading)
+        headers = MaskHeaders(classes)
+        for pair in _sample(pairs[split]):
+            headers.read(*pair)
+        headers.note(split, reading)
     return {"test": by_split.get("val", by_split["train"]), **by_split}
 
 
 def _decode(pairs: Sequence[Pair], classes: Classes, split: str) -> DecodedMasks:
     seen, count = DecodedMasks(split, len(pairs)), len(classes.names)
     sample, skipped = _sample(pairs), 0
-    for image, path in sample:
-        # A damaged file is reported by the data loader.
-        with suppress(OSError, SyntaxError, ValueError), Image.open(path) as file:
+    for _, path in sample:
+        # Of two classes, 255 may be ignored in some masks and an object in others.
+        if (
+            count > 2
+            and seen.pixels.total() > ENOUGH_PIXELS
+            and seen.pixels_by_id(classes).keys() >= {*range(count)}
+        ):
+            skipped += 1
+            continue
+        with suppress(*DAMAGED), Image.open(path) as file:
             if file.width * file.height > PixelFormat().max_pixels:
-                skipped += 1
-                continue
-            turned = _orientation(image)
-            shape_tells = turned == 1 or (turned >= 5 and file.width != file.height)
-            if not shape_tells and orientation_of(file) == 1:
-                seen.doubtful[TURNED].append(path)
-            seen.opened += 1
-            lossless_webp = file.format == "WEBP" and b"VP8L" in Path(path).read_bytes()
-            if file.format in {"AVIF", "HEIF", "JPEG", "MPO", "WEBP"} and not lossless_webp:
-                seen.doubtful[LOSSY].append(path)
-            # Of two classes, 255 may be ignored in some masks and an object in others.
-            if (
-                count > 2
-                and seen.pixels.total() > ENOUGH_PIXELS
-                and seen.pixels_by_id(classes).keys() >= {*range(count)}
-            ):
                 skipped += 1
                 continue
             values = _pixels_by_value(file, classes)
@@ -143,29 +123,6 @@ def _sample(pairs: Sequence[Pair]) -> list[Pair]:
     return [pairs[index] for index in sorted({*places, *first.values()})]
 
 
-def _note_palettes(pairs: Sequence[Pair], split: str, classes: Classes, reading: Reading) -> None:
-    """Note masks whose indices are ids, but whose palettes differ, as some programs write them."""
-    found: dict[bytes, str] = {}
-    for _, path in _sample(pairs):
-        with suppress(OSError, SyntaxError, ValueError), Image.open(path) as file:
-            small = file.width * file.height <= PixelFormat().max_pixels
-            if file.mode == "P" and file.palette and small and has_ids_as_indices(file, classes):
-                found.setdefault(bytes(file.palette.palette)[: 3 * len(classes.names)], path)
-    for (colors, first), (others, path) in combinations(found.items(), 2):
-        if not (colors.startswith(others) or others.startswith(colors)):
-            reading.note(
-                f"Masks of {split} have different palettes, such as {first} and {path}. Their "
-                "indices are ids; to use the colours, add them to classes.txt: road 128 64 128"
-            )
-            return
-
-
-def _orientation(path: str) -> int:
-    with suppress(OSError, SyntaxError, ValueError), Image.open(path) as file:
-        return orientation_of(file)
-    return 1
-
-
 def _pixels_by_value(file: Image.Image, classes: Classes) -> dict[int, int]:
     bits = grey_bits(file)
     if file.mode == "L" and bits == 8:  # ten times as fast as for other modes
@@ -174,26 +131,22 @@ def _pixels_by_value(file: Image.Image, classes: Classes) -> dict[int, int]:
     return dict(zip(present.tolist(), counts.tolist(), strict=True))
 
 
-def _check_present(masks: DecodedMasks, classes: Classes, reading: Reading) -> None:
+def _count_pixels(masks: DecodedMasks, classes: Classes, reading: Reading) -> None:
     """Count the pixels by class, and report classes without any."""
     counts = masks.pixels_by_id(classes)
-    by_name = {name: counts[index] for index, name in enumerate(classes.names)}
-    pixels = {**by_name, "ignored": counts[IGNORE_INDEX]}
-    reading.sampled[masks.split] = {"masks": masks.decoded, "of": masks.total, "pixels": pixels}
     if ignored := counts[IGNORE_INDEX]:
         reason = "of id 255 in the sample of masks that is decoded at the start"
         reading.leave_out("pixels", reason, masks.first_ignored, split=masks.split, count=ignored)
-    absent = [name for name, count in by_name.items() if not count]
-    one_class = len(absent) >= len(classes.names) - 1 and not counts[-1]
-    all_tried = masks.decoded and masks.decoded + masks.damaged == masks.total
-    if one_class and masks.split != "test" and all_tried:
-        verb = "learned" if masks.split == "train" else "measured"
-        raise UsageError(
-            f"{masks} hold no pixel of {', '.join(absent)}, so nothing can be {verb}.\n"
-            f"Their values are {sorted(masks.greys)[:8]}; line 1 of classes.txt names the value 0."
-        )
-    if absent and masks.decoded:
-        reading.note(f"{masks} have no pixel of {', '.join(absent)}.")
+    report_pixels(
+        counts,
+        classes,
+        reading,
+        split=masks.split,
+        decoded=masks.decoded,
+        damaged=masks.damaged,
+        total=masks.total,
+        hint=f"Their values are {sorted(masks.greys)[:8]}; line 1 of classes.txt names value 0.",
+    )
 
 
 def _ids_by_grey(

@@ -1,0 +1,163 @@
+"""Find masks that may not mean what they are read as, by their headers and by their pixels."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from ..data.image_formats import orientation_of
+from ..data.images import DecodedImage, Unreadable
+from ..data.reading_summary import Reading
+from ..errors import UsageError
+from ..settings.data import PixelFormat
+from .masks import AMBIGUOUS, IGNORE_INDEX, Classes, has_ids_as_indices
+
+MAX_OPENED = 200  # masks of a split that are opened when the data are read; training opens all
+DAMAGED = (OSError, SyntaxError, ValueError)  # errors of Pillow; such a file is reported elsewhere
+LOSSY = "the mask is a JPEG, WebP or similar file, which changes values at edges: save it as PNG"
+TURNED = (
+    "the image is turned (Exif), but the mask is not, and is read as it is stored: if need be, "
+    "turn it like the image"
+)
+
+
+def _orientation(path: str) -> int:
+    with suppress(*DAMAGED), Image.open(path) as file:
+        return orientation_of(file)
+    return 1
+
+
+class MaskHeaders:
+    """What the headers of the masks of a split say; the masks are not decoded."""
+
+    def __init__(self, classes: Classes) -> None:
+        self.classes = classes
+        self.masks: list[str] = []  # whose header was read
+        self.doubtful: defaultdict[str, list[str]] = defaultdict(list)  # masks by the reason
+        self.palettes: dict[bytes, list[str]] = {}  # masks whose indices are ids, by the palette
+
+    def read(self, image: str, mask: str) -> str:
+        """Read the header of a mask, and return why its values may be wrong, or an empty text."""
+        reason = ""
+        with suppress(*DAMAGED), Image.open(mask) as file:
+            turned = _orientation(image)
+            shape_tells = turned == 1 or (turned >= 5 and file.width != file.height)
+            if not shape_tells and orientation_of(file) == 1:
+                reason = TURNED
+            if file.format in {"AVIF", "HEIF", "JPEG", "MPO", "WEBP"} and not (
+                file.format == "WEBP" and b"VP8L" in Path(mask).read_bytes()  # without loss
+            ):
+                reason = LOSSY
+            if file.mode == "P" and file.palette:
+                colors = bytes(file.palette.palette)
+                small = file.width * file.height <= PixelFormat().max_pixels
+                # Asking for the colours decodes the file, so it is done once for each palette.
+                if colors in self.palettes:
+                    self.palettes[colors].append(mask)
+                elif small and has_ids_as_indices(file, self.classes):
+                    self.palettes[colors] = [mask]
+            self.masks.append(mask)
+        if reason:
+            self.doubtful[reason].append(mask)
+        return reason
+
+    def note(self, split: str, reading: Reading) -> None:
+        """Note the masks whose values may be wrong, and palettes that differ."""
+        for reason, masks in self.doubtful.items():
+            count = f"{len(masks)} of {len(self.masks)} masks of {split}"
+            reading.note(f"{count}, such as {min(masks)}: {reason}.")
+        for first, other in self._conflicts():
+            reading.note(
+                f"Masks of {split} have different palettes, such as {first} and {other}. Their "
+                "indices are ids; to use the colours, add them to classes.txt: road 128 64 128"
+            )
+            return
+
+    def _conflicts(self) -> Iterator[tuple[str, str]]:
+        """Yield masks whose palettes have different colours for the ids of the classes."""
+        length = 3 * len(self.classes.names)
+        by_mask = sorted((min(masks), colors[:length]) for colors, masks in self.palettes.items())
+        for (first, colors), (other, others) in combinations(by_mask, 2):
+            if not (colors.startswith(others) or others.startswith(colors)):
+                yield first, other
+
+
+def report_pixels(
+    counts: Counter[int],
+    classes: Classes,
+    reading: Reading,
+    *,
+    split: str,
+    decoded: int,
+    damaged: int,
+    total: int,
+    hint: str,
+) -> None:
+    """Store the number of pixels of each id in the decoded masks; report classes without any.
+
+    Raises:
+        UsageError: if all masks of train or of val that can be read hold a single class.
+    """
+    by_name = {name: counts[index] for index, name in enumerate(classes.names)}
+    pixels = {**by_name, "ignored": counts[IGNORE_INDEX]}
+    reading.sampled[split] = {"masks": decoded, "of": total, "pixels": pixels}
+    absent = [name for name, count in by_name.items() if not count]
+    if not absent or not decoded:
+        return
+    unread = f" ({damaged} cannot be read)" if damaged else ""
+    masks = f"{decoded} of {total} masks of {split}{unread}"
+    one_class = len(absent) >= len(classes.names) - 1 and not counts[AMBIGUOUS]
+    if one_class and split != "test" and decoded + damaged == total:
+        verb = "learned" if split == "train" else "measured"
+        raise UsageError(
+            f"{masks} hold no pixel of {', '.join(absent)}, so nothing can be {verb}.\n{hint}"
+        )
+    reading.note(f"{masks} have no pixel of {', '.join(absent)}.")
+
+
+class MaskCheck:
+    """The headers and the pixels of the masks of a split, gathered as all images are read."""
+
+    def __init__(self, split: str, classes: Classes, total: int, *, whole: bool) -> None:
+        self.split = split
+        self.headers = MaskHeaders(classes)
+        self.total = total  # number of masks of the split
+        self.whole = whole  # whether files are read as a whole, not as tiles
+        self.pixels: list[np.ndarray] = []  # by id, of each decoded mask
+        self.damaged: list[str] = []
+
+    def add(self, files: Sequence[str], decoded: DecodedImage | Unreadable) -> None:
+        """Add an image and its mask, by any thread."""
+        image, mask = files
+        self.headers.read(image, mask)
+        if isinstance(decoded, Unreadable):
+            self.damaged.append(mask)
+        elif self.whole and decoded.parts[1].shape[1:] == decoded.size:  # not shrunk by the cache
+            ids = decoded.parts[1].numpy().ravel()
+            self.pixels.append(np.bincount(ids, minlength=IGNORE_INDEX + 1))
+
+    def report(self, reading: Reading) -> None:
+        """Report what the masks that are decoded at the start, a sample, have not shown.
+
+        Raises:
+            UsageError: if all masks of train or of val that can be read hold a single class.
+        """
+        if self.total > MAX_OPENED:
+            self.headers.note(self.split, reading)
+        decoded, damaged = len(self.pixels), len(self.damaged)
+        if decoded + damaged == self.total or decoded > MAX_OPENED:
+            counts = Counter(dict(enumerate(np.sum(self.pixels, axis=0).tolist())))
+            report_pixels(
+                counts,
+                self.headers.classes,
+                reading,
+                split=self.split,
+                decoded=decoded,
+                damaged=damaged,
+                total=self.total,
+                hint="Repair the images that cannot be read, or add others.",
+            )
