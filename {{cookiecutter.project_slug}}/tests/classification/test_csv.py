@@ -163,6 +163,11 @@ def test_each_split_may_have_its_file(write, tmp_path):
         (tmp_path / f"{name}.csv").write_text(f"path,label\n{row}\n")
     without_test = {**SINGLE[1], "test": {"c": 0}}  # those of the validation
     assert contents(settings) == (SINGLE[0], without_test)
+    other = tmp_path / "sample_submission.csv"
+    other.write_text("path,label\nd.png,0.5\n")
+    assert contents(settings) == (SINGLE[0], without_test)
+    (part, *_) = build_datasets(settings).reading.left_out
+    assert (part.kind, part.reason, part.first) == ("tables", "not named after a split", str(other))
 
 
 @pytest.mark.parametrize(
@@ -187,6 +192,16 @@ def test_several_labels_become_a_vector(write, text, classes, changes):
 
     train = {"a": vector("cat", "dog"), "b": vector("dog")}
     assert read == {"train": train, "val": {"c": vector()}, "test": {"d": vector("cat")}}
+
+
+def test_an_empty_cell_in_the_column_of_a_label_is_read_as_0_and_noted(write, tmp_path):
+    settings = write(BINARY.replace("0.0", "").replace("0,0,8", ",,8"), multilabel=True)
+    names, read = contents(settings)
+    assert names == ["dog", "cat"]
+    train = {"a": [1, 1], "b": [1, 0]}
+    assert read == {"train": train, "val": {"c": [0, 0]}, "test": {"d": [0, 1]}}
+    expected = f"{tmp_path}/table.csv: empty cells in columns of labels are read as 0: 3."
+    assert expected in build_datasets(settings).reading.notes
 
 
 def test_a_single_column_of_0_and_1_is_a_label(write):
@@ -270,6 +285,11 @@ def test_unsplit_images_are_split_by_the_seed_with_every_label_in_each_split(wri
         (LISTS.replace("dog; cat", "['dog']"), "line 2: .* list of Python", {"multilabel": True}),
         (BINARY, "If each of dog, cat is a label: data.multilabel=true", {}),
         (BINARY.replace("c.png,0", "c.png,-1"), "line 4: dog is '-1', but", {"multilabel": True}),
+        (
+            BINARY.replace("1.0,0.0", "-1,0").replace("c.png,0", "c.png,-1"),
+            "line 3: dog is '-1', but",
+            {"multilabel": True},
+        ),
         (SPLIT.replace("dog", "Hündin"), "not UTF-8 text: line 3", {"encoding": "cp1252"}),
         ("path,label\n", "has no rows below its header", {}),
         ("path,label,split\na.png,,test\nb.png,,test\n", "all rows are for test", {}),

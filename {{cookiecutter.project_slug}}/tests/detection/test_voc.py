@@ -193,7 +193,9 @@ def test_difficult_objects_are_crowds_and_reported(root):
     write_image(root / "JPEGImages" / "a.jpg", root / "Annotations" / "a.xml", objects=objects)
     data = datasets(root)
     assert data.train.target(0, (20, 40)).crowd.tolist() == [False, True]
-    assert "1 object (difficult, which are ignored like crowds" in data.reading.lines()[1]
+    file = root / "Annotations" / "a.xml"
+    expected = f"1 object (difficult, which are ignored like crowds; the first is {file})"
+    assert expected in data.reading.lines()[1]
 
 
 @pytest.mark.parametrize("size", ["", SIZE.replace("40", "0")])

@@ -30,7 +30,7 @@ def read_csv(
         class or, with ``multilabel``, a uint8 array [classes] of 0 and 1. Without splits, all
         images are those of train.
     """
-    files = find_files(settings.root)
+    files = find_files(settings.root, reading)
     tables = {split: read_rows(file, split) for split, file in files.items()}
     folder = files["train"].parent
     columns = find_columns(tables["train"], settings, reading)
@@ -45,7 +45,7 @@ def read_csv(
             f"{folder}: all rows are for test and have no label.\n"
             "Name the file with the labels: data.root=<file>.csv"
         )
-    _read_labels(rows, columns, settings)
+    _read_labels(rows, columns, settings, reading)
     _find_paths(rows, columns.path, reading)
     images = _images(rows, settings, reading)
     classes = columns.labels if columns.binary else _sorted_classes([row.labels for row in rows])
@@ -98,11 +98,19 @@ def _named_split(row: Row, column: str) -> str:
     return split
 
 
-def _read_labels(rows: Sequence[Row], columns: Columns, settings: CsvSettings) -> None:
+def _read_labels(
+    rows: Sequence[Row], columns: Columns, settings: CsvSettings, reading: Reading
+) -> None:
     """Read the labels of each row."""
     if columns.binary:
+        empty = 0
         for row in rows:
             row.labels = [name for name in columns.labels if _is_label(row, name)]
+            empty += sum(not row.cells[name] for name in columns.labels)
+        if empty:
+            reading.note(
+                f"{rows[0].file}: empty cells in columns of labels are read as 0: {empty}."
+            )
         return
     column, separator = columns.labels[0], settings.label_separator
     cells = [row.cells[column] for row in rows]
@@ -122,8 +130,8 @@ def _read_labels(rows: Sequence[Row], columns: Columns, settings: CsvSettings) -
 
 
 def _is_label(row: Row, column: str) -> bool:
-    """Return whether a row has 1 in a column; anything else than 0 or 1 is refused."""
-    value = row.cells[column].lower()
+    """Return whether a row has 1 in a column; anything else than 0, 1 or nothing is refused."""
+    value = row.cells[column].lower() or "0"
     if value not in BINARY:
         remedy = "Correct it, or leave the column out: data.label_column=[<columns>]"
         raise row.error(f"{column} is {row.cells[column]!r}, but must be 0 or 1", remedy)

@@ -24,7 +24,9 @@ LABEL_COLUMNS = (
 )  # fmt: skip
 SPLIT_COLUMNS = ("split", "subset", "set", "partition", "is_valid")  # the last one of fastai
 SPLIT_WORD = re.compile(r"(fold|partition|phase|split|subset|usage)s?_?\d*$|is_(train|test|val)")
+# 1 and 0 in the column of a label; an empty cell stands for 0.
 BINARY = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
+LIKELY = {*BINARY, "", "-1"}  # cells of such a column, of which the last is refused
 
 
 @dataclass
@@ -53,10 +55,11 @@ class Columns:
     split: str | None
 
 
-def find_files(root: Path) -> dict[str, Path]:
+def find_files(root: Path, reading: Reading) -> dict[str, Path]:
     """Return the CSV file as that of train, or a file for each split, such as ``val.csv``.
 
-    ``root`` is the file, or the folder that holds it.
+    ``root`` is the file, or the folder that holds it. Files beside those of train and of another
+    split are left out.
     """
     if root.is_file():
         return {"train": root}
@@ -66,13 +69,17 @@ def find_files(root: Path) -> dict[str, Path]:
     files = sorted(path for path in tables if not is_hidden(path.name))
     if len(files) == 1:
         return {"train": files[0]}
-    splits = {split_of(path.stem) or "": path for path in files}
-    if "train" not in splits or "" in splits or len(splits) < len(files):
+    named = {path: split for path in files if (split := split_of(path.stem))}
+    splits = {split: path for path, split in named.items()}
+    if "train" not in splits or len(splits) < 2 or len(splits) < len(named):
         names = ", ".join(path.name for path in files) or "none"
         raise UsageError(
             f"data.root={root} must be a CSV file, or hold one; CSV files there: {names}.\n"
             "Name the file to read: data.root=<file>.csv"
         )
+    for path in files:
+        if path not in named:
+            reading.leave_out("tables", "not named after a split", path)
     return splits
 
 
@@ -126,9 +133,14 @@ def find_columns(rows: Sequence[Row], settings: CsvSettings, reading: Reading) -
     used = {path, *([labels] if isinstance(labels, str) else labels or [])}
     split = _split_column(rows, [name for name in names if name not in used], reading)
     others = [name for name in names if name not in {path, split}]
-    # Most cells are 0 or 1; a mistake in another cell is reported.
-    counts = {name: sum(row.cells[name].lower() in BINARY for row in rows) for name in others}
-    binary = [name for name, count in counts.items() if 2 * count > len(rows)]
+    cells = {name: [row.cells[name].lower() for row in rows] for name in others}
+    counts = {name: sum(map(BINARY.__contains__, cells[name])) for name in others}
+    # Most cells are 0, 1 or empty; a mistake in another cell is reported.
+    binary = [
+        name
+        for name, count in counts.items()
+        if count and 2 * sum(map(LIKELY.__contains__, cells[name])) > len(rows)
+    ]
     if labels is None and settings.multilabel:
         labels = binary
         unused = ", ".join(name for name in others if name not in binary) or "none"

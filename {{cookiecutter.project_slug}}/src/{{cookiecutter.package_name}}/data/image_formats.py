@@ -1,10 +1,10 @@
 """Open image files of any format and depth, and convert their values to 8 bits."""
 
 import struct
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib import import_module
-from importlib.util import find_spec
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -23,9 +23,9 @@ SEPARATED = 5  # the value of PHOTOMETRIC for CMYK
 INKS = "its channels are the inks of a print (CMYK): convert it to RGB, or save a NumPy file"
 # ~ endif
 TOLERANCE = 0.01  # floats from 0 to 1 may exceed these bounds by this much, and are cut off
-HAS_HEIF = find_spec("pillow_heif") is not None  # an optional package
-if HAS_HEIF:
+with suppress(ImportError):  # an optional package
     import_module("pillow_heif").register_heif_opener()
+HAS_HEIF = "pillow_heif" in sys.modules
 
 
 @contextmanager
@@ -170,7 +170,10 @@ def _channels_last(values: np.ndarray, channels: int) -> np.ndarray:
     if values.ndim == 3 and values.shape[0] in {channels, 1} and values.shape[0] < values.shape[2]:
         return np.moveaxis(values, 0, 2)
     shape = " x ".join(map(str, values.shape))
-    raise ValueError(f"it has {shape} values, but data.channels={channels}")
+    raise ValueError(
+        f"it has {shape} values, but data.channels={channels}: set data.channels to the number of "
+        "channels of all images, or convert this one"
+    )
 
 
 # ~ else
@@ -230,7 +233,17 @@ def to_channels(content: Image.Image | np.ndarray, pixels: PixelFormat) -> np.nd
     if three and count == 1:
         return values.repeat(3, axis=2)
     if count != pixels.channels:
-        raise ValueError(f"it has {count} channels, but data.channels={pixels.channels}")
+        # ~ if cookiecutter.scope == "complete"
+        raise ValueError(
+            f"it has {count} channels, but data.channels={pixels.channels}: set data.channels to "
+            "the number of channels of all images, or convert this one"
+        )
+        # ~ else
+        raise ValueError(
+            f"it has {count} channels, but data.channels={pixels.channels}: convert it to "
+            f"{'RGB' if three else 'grey'}"
+        )
+        # ~ endif
     return values
 
 

@@ -100,6 +100,8 @@ def size_conflict(
             ". One of the two leaves out an orientation (Exif): apply it to both, that is, save "
             "the pixels as they are shown, or remove it from both"
         )
+    else:
+        reason += ". Use the image that was annotated, or annotate this one"
     return reason
 
 

@@ -29,7 +29,10 @@ def read_json(path: str | Path, content: TypeAdapter[ContentT]) -> ContentT:
     except ValidationError as error:
         fault = error.errors(include_url=False)[0]
         if fault["type"] == "json_invalid":
-            raise UsageError(f"{path} is not valid JSON: {fault['ctx']['error']}.") from error
+            raise UsageError(
+                f"{path} is not valid JSON: {fault['ctx']['error']}.\n"
+                "Save or download it again, or move the file away if it is not part of the data."
+            ) from error
         parts = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in fault["loc"])
         place = "".join(parts).lstrip(".") or "the content"
         raise UsageError(

@@ -45,9 +45,10 @@ def read_voc(
     root = years[0] if len(years) == 1 else root
     classes, splits = to_coco_images(files, root, settings, reading)
     for split, images in splits.items():
-        if difficult := sum(item.crowd for image in images for item in image.objects):
-            reason = "difficult, which are ignored like crowds"
-            reading.leave_out("objects", reason, root, split=split, count=difficult)
+        for image in images:
+            if difficult := sum(item.crowd for item in image.objects):
+                reason = "difficult, which are ignored like crowds"
+                reading.leave_out("objects", reason, image.source, split=split, count=difficult)
     return classes, splits
 
 

@@ -50,7 +50,10 @@ def read_yolo(
         if None in sources:
             absent = names[sources.index(None)]
             if split != "test":
-                raise UsageError(f"{file} names {absent}, but there is no {base / absent}.")
+                raise UsageError(
+                    f"{file} names {absent}, but there is no {base / absent}.\n"
+                    f"Correct {split} or path in this file, or move the images there."
+                )
             reading.note(f"{file} names {absent}, which does not exist.")
             continue
         images: list[str] = []
