@@ -68,7 +68,12 @@ def check_images(
         unreadable += cut_off
         log.info(
             "%d of %d images were checked before the training, and the ends of the files of %d "
+            # ~ if cookiecutter.scope == "complete"
+            "others; a file that is damaged elsewhere %s when it is read. To check all files: "
+            "uv run doctor steps=0 with these settings of data",
+            # ~ else
             "others; a file that is damaged elsewhere %s when it is read.",
+            # ~ endif
             checked,
             len(images),
             ends,
