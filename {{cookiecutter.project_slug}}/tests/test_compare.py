@@ -104,7 +104,7 @@ def test_of_a_hundred_runs_the_best_are_printed_and_all_are_written(make_run, tm
     printed = capsys.readouterr().out
     assert "run-99" in printed
     assert "run-20" not in printed
-    assert "and 80 more" in printed
+    assert "all 100 runs" in printed
     for name in ("results.csv", "report.html"):
         assert (tmp_path / name).read_text().count("run-") == 100
 
