@@ -26,7 +26,7 @@ def make_run(tmp_path):
         run = Run(tmp_path / "runs" / name)
         run.folder.mkdir(parents=True)
         if settings is not None:
-            tree = {"runs": str(run.folder), "resume": None, "seed": 0, **settings}
+            tree = {"seed": 0, **settings}
             write_text(run.settings_file, json.dumps(tree))
         rows = [f"{epoch},{10 * epoch},{score}" for epoch, score in enumerate(scores)]
         write_text(run.metrics, "\n".join([f"epoch,step,{MONITOR}", *rows, ""]))

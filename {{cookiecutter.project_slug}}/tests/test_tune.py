@@ -358,19 +358,6 @@ def test_a_study_with_another_space_or_other_settings_is_refused(search):
     assert len(trials) == 3
 
 
-def test_a_study_of_an_earlier_version_is_continued(search, monkeypatch):
-    kept = optuna.Study.set_user_attr
-    with monkeypatch.context() as earlier:
-        earlier.setattr(
-            optuna.Study,
-            "set_user_attr",
-            lambda self, key, value: None if key == "fixed" else kept(self, key, value),
-        )
-        search("trials=1", "seed=4")
-    trials, _ = search("trials=2", "seed=5")
-    assert len(trials) == 2
-
-
 def test_a_study_with_a_run_in_another_folder_is_refused(workplace):
     trial = optuna.trial.create_trial(value=0.0, user_attrs={"run": "../elsewhere"})
     open_study(RATE).add_trial(trial)

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 mpl.use("Agg")
 
-NOT_COMPARED = {"resume", "runs"}  # these settings do not affect the result
 PRINTED_RUNS = 20  # the best, and those that failed
 DRAWN_SETTINGS = 8  # more panels in a row cannot be read
 MAXIMISED = METRICS[MONITOR] == "max"
@@ -95,7 +94,7 @@ def compare(results: Sequence[Result], folder: Path, pictures: Mapping[Path, str
 def varied_settings(results: Sequence[Result]) -> list[str]:
     """Return the paths of the settings that some runs lack or that have different values."""
     stored = [result.settings for result in results if result.settings]
-    keys = dict.fromkeys(key for settings in stored for key in settings if key not in NOT_COMPARED)
+    keys = dict.fromkeys(key for settings in stored for key in settings)
     return [key for key in keys if len({repr(settings.get(key, ...)) for settings in stored}) > 1]
 
 
@@ -131,7 +130,7 @@ def draw_study(study: "Study", folder: Path) -> dict[Path, str]:
     # Optuna warns of plots with few points, and sets a style.
     with warnings.catch_warnings(action="ignore"), plt.rc_context({"figure.figsize": (8, 5)}):
         for plot, path, _ in plots:
-            plot(study, target_name=study.user_attrs["space"]["score"])
+            plot(study, target_name=study.user_attrs["settings"]["score"])
             _save(path)
     return {path: caption for _, path, caption in plots}
 

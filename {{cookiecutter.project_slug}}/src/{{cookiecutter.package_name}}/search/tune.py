@@ -97,16 +97,14 @@ def open_study(settings: Search, words: Sequence[str], folder: Path) -> Study:
         pruner=pruners[settings.pruner],
         load_if_exists=True,
     )
-    space = {"score": settings.monitor, **settings.model_dump(mode="json")["space"]}
     parts = [without_secrets(word).partition("=") for word in words]
     fixed = {key: value for key, _, value in parts}
-    if "space" not in study.user_attrs:
-        study.set_user_attr("id", f"{settings.study}_{secrets.token_hex(2)}")  # unique
-        study.set_user_attr("fixed", fixed)
-        study.set_user_attr("space", space)
-    # A study of an earlier version has no fixed settings.
-    before = {**study.user_attrs["space"], **study.user_attrs.get("fixed", fixed)}
-    now = {**space, **fixed}
+    now = {"score": settings.monitor, **settings.model_dump(mode="json")["space"], **fixed}
+    unique = f"{settings.study}_{secrets.token_hex(2)}"
+    for name, value in {"id": unique, "settings": now}.items():
+        if name not in study.user_attrs:
+            study.set_user_attr(name, value)
+    before = study.user_attrs["settings"]
     changes = [
         f"  {key}: {before.get(key, 'not given')}, now {now.get(key, 'not given')}\n"
         for key in {**before, **now}
