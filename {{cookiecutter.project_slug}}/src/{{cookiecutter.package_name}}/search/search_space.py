@@ -94,7 +94,8 @@ def check_search(config: DictConfig, overrides: Sequence[str]) -> Search:
     """Check the settings of a search, and the values that its space can propose.
 
     Raises:
-        UsageError: with all mistakes, a line for each, or if Optuna is not installed.
+        UsageError: with all mistakes, a line for each, or if Optuna is not installed. Values of
+            the space are checked when all other settings are right.
     """
     if find_spec("optuna") is None:
         raise UsageError(
