@@ -47,7 +47,7 @@ def trainer_in(folder, epochs=1):
     return Trainer(
         accelerator="cpu",
         max_epochs=epochs,
-        callbacks=[WeightAverage(decay=0.5, every_n_steps=1)],
+        callbacks=[WeightAverage(decay=0.5)],
         logger=False,
         default_root_dir=folder,
         enable_progress_bar=False,

@@ -11,17 +11,9 @@ import torch
 import yaml
 from PIL import Image
 
-# ~ if cookiecutter.task == "classification"
-from {{ cookiecutter.package_name }}.classification.dataset import model_input
-# ~ endif
 from {{ cookiecutter.package_name }}.data.images import read_image
-# ~ if cookiecutter.task == "detection"
-from {{ cookiecutter.package_name }}.detection.dataset import model_input
-# ~ endif
+from {{ cookiecutter.package_name }}.data.resize import model_input
 from {{ cookiecutter.package_name }}.inference.load_model import load_module
-# ~ if cookiecutter.task == "segmentation"
-from {{ cookiecutter.package_name }}.segmentation.dataset import model_input
-# ~ endif
 from {{ cookiecutter.package_name }}.settings.data import PixelFormat
 
 import small

@@ -26,7 +26,7 @@ def make_run(tmp_path):
         run = Run(tmp_path / "runs" / name)
         run.folder.mkdir(parents=True)
         if settings is not None:
-            tree = {"runs": str(run.folder), "resume": None, "seed": 0, **settings}
+            tree = {"seed": 0, **settings}
             write_text(run.settings_file, json.dumps(tree))
         rows = [f"{epoch},{10 * epoch},{score}" for epoch, score in enumerate(scores)]
         write_text(run.metrics, "\n".join([f"epoch,step,{MONITOR}", *rows, ""]))
@@ -104,7 +104,7 @@ def test_of_a_hundred_runs_the_best_are_printed_and_all_are_written(make_run, tm
     printed = capsys.readouterr().out
     assert "run-99" in printed
     assert "run-20" not in printed
-    assert "and 80 more" in printed
+    assert "all 100 runs" in printed
     for name in ("results.csv", "report.html"):
         assert (tmp_path / name).read_text().count("run-") == 100
 

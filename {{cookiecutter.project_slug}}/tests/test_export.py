@@ -15,14 +15,14 @@ import pytest
 import torch
 from PIL import Image
 
-# ~ if cookiecutter.task != "segmentation"
-from {{ cookiecutter.package_name }}.{{ cookiecutter.task }} import export as task_export
-from {{ cookiecutter.package_name }}.{{ cookiecutter.task }}.dataset import (
-    build_datasets,
-    model_input,
-)
+# ~ if cookiecutter.task == "classification"
+from {{ cookiecutter.package_name }}.classification import export as task_export
+from {{ cookiecutter.package_name }}.classification.dataset import build_datasets
 # ~ endif
+from {{ cookiecutter.package_name }}.data.resize import model_input
 # ~ if cookiecutter.task == "detection"
+from {{ cookiecutter.package_name }}.detection import export as task_export
+from {{ cookiecutter.package_name }}.detection.dataset import build_datasets
 from {{ cookiecutter.package_name }}.export import card as card_module
 # ~ endif
 from {{ cookiecutter.package_name }}.export import export
@@ -31,10 +31,7 @@ from {{ cookiecutter.package_name }}.inference.load_model import load_module
 from {{ cookiecutter.package_name }}.run.folder import Run
 # ~ if cookiecutter.task == "segmentation"
 from {{ cookiecutter.package_name }}.segmentation import export as task_export
-from {{ cookiecutter.package_name }}.segmentation.dataset import (
-    build_datasets,
-    model_input,
-)
+from {{ cookiecutter.package_name }}.segmentation.dataset import build_datasets
 # ~ endif
 from {{ cookiecutter.package_name }}.training.checkpoint import read_checkpoint
 

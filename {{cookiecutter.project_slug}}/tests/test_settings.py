@@ -220,7 +220,8 @@ def test_a_preset_that_would_reset_a_resumed_run_is_refused(word, lost):
 def test_settings_of_an_earlier_version_get_the_defaults_of_today(caplog):
     today = resolved(composed("optimizer=sgd", "optimizer.lr=0.5"))
     stored = {**today, "optimizer": dict(today["optimizer"]), "data": dict(today["data"])}
-    del stored["optimizer"]["momentum"], stored["ema"], stored["data"]["augment"]
+    del stored["optimizer"]["momentum"], stored["data"]["augment"]
+    stored["ema"] = {"enabled": True, "every_n_steps": 4}  # of earlier versions
     stored["optimizer"]["dampening"] = 0.1
     stored["data"]["colours"] = 3
     with caplog.at_level("INFO"):
@@ -229,9 +230,9 @@ def test_settings_of_an_earlier_version_get_the_defaults_of_today(caplog):
     lines = [record.getMessage() for record in caplog.records]
     assert sorted(
         lines[0].removesuffix(".").split(" lacks settings, which are added: ")[1].split(", ")
-    ) == ["data.augment (default)", "ema (default)", "optimizer.momentum (default)"]
+    ) == ["data.augment (default)", "ema.decay (default)", "optimizer.momentum (default)"]
     words = "old/config.yaml has settings that no longer exist: "
-    assert lines[1] == f"{words}data.colours, optimizer.dampening."
+    assert lines[1] == f"{words}data.colours, optimizer.dampening, ema.every_n_steps."
     assert "dampening" in stored["optimizer"]  # the argument is not changed
 
 

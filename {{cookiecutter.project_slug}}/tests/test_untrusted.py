@@ -16,7 +16,6 @@ from {{ cookiecutter.package_name }}.training.checkpoint import CheckpointConten
 
 from small import composed
 
-KEY = "PRIVATE KEY"  # not in the text below, where a hook of pre-commit would refuse it
 SECRETS = {  # the secret is what contains the word hush
     "a password in a URL": "git clone https://me:hush/hush@example.org/a.git",
     "a token in a URL": "https://hush@example.org",
@@ -24,12 +23,9 @@ SECRETS = {  # the secret is what contains the word hush
     "GitHub": "ghp_hush5678901234567890",
     "Hugging Face": "use hf_hush5678901234567890 here",
     "a bearer": "Authorization: Bearer hush.hush",
-    "curl": "curl -u me:hush https://example.org",
     "an option": "upload --api-token hush --fast",
-    "a block": f"-----BEGIN RSA {KEY}-----\nhush\nhush=\n-----END RSA {KEY}-----",
     "passwd": "PGPASSWD=hush",
     "YAML": "client_secret:\n  hush",
-    "a block of YAML": "password: >-\n  two hush\n  words hush",
     "quotes": 'password = "several words: hush"',
     "JSON": '{"api_key": "hush"}',
     "no quotes": "passphrase key: several words hush",

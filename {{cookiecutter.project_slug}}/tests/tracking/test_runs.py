@@ -394,7 +394,7 @@ def test_project_and_entity_come_from_the_environment_and_secrets_reach_nothing(
     for words in (["init", "-q"], origin, commit, ["add", "-N", "."]):
         subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b.c", *words], check=True)
         (workplace / "own.py").write_text(f"key = '{KEY}'\npassword: hush-hush\n")
-    texts = ("curl -u me:hush-hush https://a", "hf_hush-hush90123456789", f"mine is {KEY}")
+    texts = ("https://me:hush-hush@a", "hf_hush-hush90123456789", f"mine is {KEY}")
     run = tracked(
         "tracking.mode=offline",
         "trainer.max_epochs=1",

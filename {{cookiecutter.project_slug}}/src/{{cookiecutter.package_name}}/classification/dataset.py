@@ -185,9 +185,3 @@ def unlabelled_images(paths: Sequence[Path], settings: DataSettings) -> ImageDat
     """Build a data set of images without targets, transformed as in validation."""
     files = [(path, UNLABELLED) for path in paths]
     return ImageDataset(files, Fit(settings), settings.pixels)
-
-
-def model_input(image: Tensor, settings: DataSettings) -> Tensor:
-    """Transform an image as in validation, from uint8 [C, H, W] to the size of the model input."""
-    fitted: Tensor = Fit(settings)(image)
-    return fitted

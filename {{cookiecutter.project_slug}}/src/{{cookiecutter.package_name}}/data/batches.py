@@ -1,7 +1,7 @@
 """What a data set returns for an image, and the batches that are made of it."""
 
 from collections.abc import Callable, Sequence
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -44,3 +44,10 @@ def collated(
         torch.tensor([sample.position for sample in readable], dtype=torch.int64),
         [sample for sample in samples if isinstance(sample, Unreadable)],
     )
+
+
+def evenly_spaced(dataset: Any, count: int) -> list[Any]:
+    """Return up to ``count`` samples of a data set, evenly spaced, without unreadable ones."""
+    chosen = torch.linspace(0, len(dataset) - 1, min(count, len(dataset))).long().tolist()
+    samples = (dataset[index] for index in chosen)
+    return [sample for sample in samples if not isinstance(sample, Unreadable)]

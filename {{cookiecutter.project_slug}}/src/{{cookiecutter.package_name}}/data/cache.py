@@ -47,17 +47,13 @@ class CachedImages:
     """
 
     def __init__(self, images: Any, folder: Path, settings: DataFolder) -> None:
-        self.images = images  # a sequence of DecodedImage with a method ``source``
+        self.images = images  # a sequence of DecodedImage
+        self.source = images.source  # the files of an image, and what else its pixels depend on
         self.folder = folder
         self.settings = settings  # whose image_size and fit the images are stored for
 
     def __len__(self) -> int:
         return len(self.images)
-
-    def source(self, index: int) -> tuple[list[str], object]:
-        """Return the files of a picture, and what else its pixels depend on."""
-        source: tuple[list[str], object] = self.images.source(index)
-        return source
 
     def __getitem__(self, index: int) -> DecodedImage:
         path = self._path(index)
@@ -79,7 +75,7 @@ class CachedImages:
         """Return the path of a cached image; it depends on the source files and the stored size."""
         data = self.settings
         stored = (VERSION, data.input_size, data.fit, data.channels, data.value_range)
-        files, record = self.images.source(index)
+        files, record = self.source(index)
         digest = hashlib.sha256(repr((stored, record)).encode())
         for file in files:
             with suppress(FileNotFoundError):  # reading the image raises a better error

@@ -4,9 +4,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
-# ~ if cookiecutter.task != "classification"
 from torch import Tensor
-# ~ endif
 # ~ if cookiecutter.task == "segmentation"
 from torchvision import tv_tensors
 # ~ endif
@@ -118,3 +116,9 @@ class Fit(torch.nn.Module):
             parts = tuple(functional.crop(part, *window) for part in parts)
         fitted = tuple(placement.apply(part, self.fill.get(type(part), GREY)) for part in parts)
         return fitted if len(fitted) > 1 else fitted[0]
+
+
+def model_input(image: Tensor, settings: DataFolder) -> Tensor:
+    """Transform an image as in validation, from uint8 [C, H, W] to the size of the model input."""
+    fitted: Tensor = Fit(settings)(image)
+    return fitted

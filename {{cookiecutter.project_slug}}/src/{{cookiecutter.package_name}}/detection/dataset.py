@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.utils.data import Dataset
 
 from ..data import batches
@@ -19,7 +18,7 @@ from ..data.images import ImageFiles, Unreadable, UnreadableImageError, size_con
 from ..data.labelme import read_labelme
 # ~ endif
 from ..data.reading_summary import Reading
-from ..data.resize import Fit, place
+from ..data.resize import place
 # ~ if cookiecutter.scope == "complete"
 from ..data.sampler import image_weights
 # ~ endif
@@ -219,9 +218,3 @@ def unlabelled_images(paths: Sequence[Path], settings: DataSettings) -> BoxDatas
     """Build a data set of images without targets, transformed as in validation."""
     images = [AnnotatedImage(path, objects=[]) for path in paths]
     return BoxDataset(images, FitWithBoxes(settings), settings.pixels, labelled=False)
-
-
-def model_input(image: Tensor, settings: DataSettings) -> Tensor:
-    """Transform an image as in validation, from uint8 [C, H, W] to the size of the model input."""
-    fitted: Tensor = Fit(settings)(image)
-    return fitted

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 from torchvision.ops import batched_nms, box_area, box_iou
 
+from ..data.resize import model_input
 from ..data.tiles import Tile, tiles_of
 from ..settings.schema import PredictSettings
 from .boxes import Prediction, restored
-from .dataset import model_input
 from .module import DetectionModule
 
 # Minimum IoU of two boxes of the same object, within the overlap of their tiles.

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
 # ~ if cookiecutter.task == "classification"
 from ..classification.draw import draw_target
 # ~ endif
+from ..data.batches import evenly_spaced
 from ..data.datamodule import Datasets
 from ..data.images import Unreadable
 # ~ if cookiecutter.task == "detection"
@@ -75,9 +75,7 @@ def draw_sizes(report: DataReport, path: Path) -> None:
 def draw_augmented(datasets: Datasets, path: Path) -> None:
     """Draw training samples as the model gets them, after random transforms, with their targets."""
     train: Any = datasets.train
-    spread = torch.linspace(0, len(train) - 1, min(MAX_AUGMENTED, len(train))).long().tolist()
-    samples = [train[index] for index in spread]
-    readable = [sample for sample in samples if not isinstance(sample, Unreadable)]
+    readable = evenly_spaced(train, MAX_AUGMENTED)
     tiles = [draw_target(sample.image, sample.target, datasets.classes) for sample in readable]
     _save_sheet(tiles, [Path(train.names[sample.position]).name for sample in readable], path)
 

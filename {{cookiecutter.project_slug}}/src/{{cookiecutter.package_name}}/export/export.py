@@ -14,8 +14,8 @@ from torch import Tensor, nn
 # ~ if cookiecutter.task == "classification"
 from ..classification import export as task_export
 # ~ endif
+from ..data.batches import evenly_spaced
 from ..data.datamodule import Datasets
-from ..data.images import Unreadable
 from ..data.reading_summary import number_of
 # ~ if cookiecutter.task == "detection"
 from ..detection import export as task_export
@@ -108,10 +108,7 @@ def run_export(settings: ExportSettings, run: Run) -> None:
 
 def _test_images(datasets: Datasets) -> Tensor:
     """Return up to ``MAX_IMAGES`` evenly spaced test images as a uint8 tensor [N, C, H, W]."""
-    test = datasets.test
-    count = min(MAX_IMAGES, len(test))
-    samples = (test[index] for index in torch.linspace(0, len(test) - 1, count).long())
-    images = [sample.image for sample in samples if not isinstance(sample, Unreadable)]
+    images = [sample.image for sample in evenly_spaced(datasets.test, MAX_IMAGES)]
     if not images:
         raise UsageError(
             "No image of the test split can be read, so there is nothing to compare the exported "

@@ -15,21 +15,21 @@ from rich.progress import track
 from torch import Tensor
 
 # ~ if cookiecutter.task == "classification"
-from ..classification.dataset import UNLABELLED, model_input
+from ..classification.dataset import UNLABELLED
 from ..classification.draw import draw_prediction
 # ~ endif
 from ..data.files_to_predict import VIDEO_SUFFIXES
 from ..data.images import UnreadableImageError
 from ..data.reading_summary import number_of
+from ..data.resize import model_input
 # ~ if cookiecutter.task == "detection"
 from ..detection.boxes import restored
-from ..detection.dataset import UNLABELLED, model_input
+from ..detection.dataset import UNLABELLED
 from ..detection.draw import draw_prediction
 # ~ endif
 from ..errors import UsageError
 from ..run.atomic_files import replacing
 # ~ if cookiecutter.task == "segmentation"
-from ..segmentation.dataset import model_input
 from ..segmentation.draw import draw_frame
 from ..segmentation.predicted_masks import restored
 # ~ endif

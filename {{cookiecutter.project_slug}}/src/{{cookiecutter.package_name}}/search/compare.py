@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 
 mpl.use("Agg")
 
-NOT_COMPARED = {"resume", "runs"}  # these settings do not affect the result
-PRINTED_RUNS = 20  # results.csv and report.html have all runs
+PRINTED_RUNS = 20  # the best, and those that failed
 DRAWN_SETTINGS = 8  # more panels in a row cannot be read
 MAXIMISED = METRICS[MONITOR] == "max"
 WORST = -math.inf if MAXIMISED else math.inf
@@ -70,7 +69,7 @@ def compare(results: Sequence[Result], folder: Path, pictures: Mapping[Path, str
     keys, monitor = varied_settings(results), ranked[0].monitor
     rows = []
     for result in ranked:
-        values = [_cell(result.settings[key]) if key in result.settings else "" for key in keys]
+        values = [_cell(result.settings.get(key, "")) for key in keys]
         rows.append([result.run.id, result.score, result.state, *values, result.reason])
     header = ["run", monitor, "state", *keys, "reason"]
     write_csv(folder / "results.csv", header, rows)
@@ -78,17 +77,16 @@ def compare(results: Sequence[Result], folder: Path, pictures: Mapping[Path, str
     title = f"{number_of(len(results), 'runs')}: {folder.name}"
     sections = [("Runs", table(header, rows)), ("Pictures", figures)]
     write_text(folder / "report.html", page(title, sections))
-    for result in ranked[:PRINTED_RUNS]:
-        score = "" if result.score is None else f"{monitor} {result.score:.4f}  "
-        words = [f"{key}={_label(result.settings[key])}" for key in keys if key in result.settings]
-        print(f"  {result.run.id}  {score}{result.state}", *words)
-        if result.reason:
-            print(f"    {result.reason}")
+    for place, result in enumerate(ranked):
+        if place < PRINTED_RUNS or result.reason:
+            score = "" if result.score is None else f"{monitor} {result.score:.4f}  "
+            shown = [key for key in keys if key in result.settings]
+            words = [f"{key}={_label(result.settings[key])}" for key in shown]
+            print(f"  {result.run.id}  {score}{result.state}", *words)
+            if result.reason:
+                print(f"    {result.reason}")
     if len(ranked) > PRINTED_RUNS:
-        print(f"  and {len(ranked) - PRINTED_RUNS} more")
-    for result in ranked[PRINTED_RUNS:]:
-        if result.reason:
-            print(f"  {result.run.id}  {result.state}\n    {result.reason}")
+        print(f"  results.csv and report.html have all {len(ranked)} runs:")
     for path in (folder / "results.csv", folder / "report.html", *pictures):
         print(f"  {path}")
 
@@ -96,7 +94,7 @@ def compare(results: Sequence[Result], folder: Path, pictures: Mapping[Path, str
 def varied_settings(results: Sequence[Result]) -> list[str]:
     """Return the paths of the settings that some runs lack or that have different values."""
     stored = [result.settings for result in results if result.settings]
-    keys = dict.fromkeys(key for settings in stored for key in settings if key not in NOT_COMPARED)
+    keys = dict.fromkeys(key for settings in stored for key in settings)
     return [key for key in keys if len({repr(settings.get(key, ...)) for settings in stored}) > 1]
 
 
@@ -124,17 +122,17 @@ def draw_study(study: "Study", folder: Path) -> dict[Path, str]:
     """Draw the finished trials of a study as PNG files in ``folder``; return their captions."""
     from optuna.visualization import matplotlib as optuna_plots  # noqa: PLC0415 - an extra
 
-    plots: dict[str, tuple[Callable[..., object], str]] = {
-        "results.png": (optuna_plots.plot_optimization_history, "The score of each trial"),
-        "importances.png": (optuna_plots.plot_param_importances, "The effect of each setting"),
-        "slices.png": (optuna_plots.plot_slice, "The score by the value of each setting"),
-    }
+    plots: list[tuple[Callable[..., object], Path, str]] = [
+        (optuna_plots.plot_optimization_history, folder / "results.png", "The score of each trial"),
+        (optuna_plots.plot_param_importances, folder / "importances.png", "The effect of settings"),
+        (optuna_plots.plot_slice, folder / "slices.png", "The score by the values of settings"),
+    ]
     # Optuna warns of plots with few points, and sets a style.
     with warnings.catch_warnings(action="ignore"), plt.rc_context({"figure.figsize": (8, 5)}):
-        for name, (plot, _) in plots.items():
-            plot(study, target_name=study.user_attrs["space"]["score"])
-            _save(folder / name)
-    return {folder / name: caption for name, (_, caption) in plots.items()}
+        for plot, path, _ in plots:
+            plot(study, target_name=study.user_attrs["settings"]["score"])
+            _save(path)
+    return {path: caption for _, path, caption in plots}
 
 
 def _save(path: Path) -> None:

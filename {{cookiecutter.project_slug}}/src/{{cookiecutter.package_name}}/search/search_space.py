@@ -5,10 +5,10 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from omegaconf import DictConfig, OmegaConf
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from ..errors import UsageError
 from ..settings.check_settings import Strict, flattened, problems, refuse, resolved
@@ -44,6 +44,20 @@ class Range(Strict):
         return [self.low, self.high, int(middle) if self.is_integer(default) else middle]
 
 
+def _kind(choice: object) -> str | None:
+    """Return the kind of a choice, or None if it is neither a range nor a list of values."""
+    if isinstance(choice, list):
+        return "list" if len(choice) > 1 else None
+    has_bounds = isinstance(choice, Mapping) and choice.keys() & Range.model_fields.keys()
+    return "range" if has_bounds or isinstance(choice, Range) else None
+
+
+Choice = Annotated[
+    Annotated[Range, Tag("range")] | Annotated[list[Any], Tag("list")],
+    Discriminator(_kind, "choice", "give a list of values, [a, b], or a range, {low: 1, high: 8}"),
+]
+
+
 class Search(Settings):
     """The settings of a training run, and of the search for better ones."""
 
@@ -61,7 +75,7 @@ class Search(Settings):
         description="URL of a database for a study that several machines share, which also need a "
         "shared folder of runs; null is an SQLite file for one machine."
     )
-    space: dict[str, Range | list[Any]] = Field(  # by path, such as optimizer.lr
+    space: dict[str, Choice] = Field(  # by path, such as optimizer.lr
         min_length=1,
         description="Settings to vary, each with a list of values or a range {low: 1, high: 8}, "
         "which may have log: true (logarithmic scale) or step: 2.",
@@ -80,7 +94,8 @@ def check_search(config: DictConfig, overrides: Sequence[str]) -> Search:
     """Check the settings of a search, and the values that its space can propose.
 
     Raises:
-        UsageError: with all mistakes, a line for each, or if Optuna is not installed.
+        UsageError: with all mistakes, a line for each, or if Optuna is not installed. Values of
+            the space are checked when all other settings are right.
     """
     if find_spec("optuna") is None:
         raise UsageError(
@@ -88,28 +103,32 @@ def check_search(config: DictConfig, overrides: Sequence[str]) -> Search:
             "Install it: uv sync --extra tune"
         )
     tree = resolved(config)
-    space: dict[str, Any] = {}
     if isinstance(tree.get("space"), dict):
-        tree["space"] = space = _by_path(tree["space"])
-    mistakes = [
-        (path, reason) for path, reason in problems(tree, Search) if not path.startswith("space.")
-    ]
+        tree["space"] = _by_path(tree["space"])
+    mistakes = problems(tree, Search)
     if tree.get("resume") is not None:
         mistakes.append(("resume", "is for train; tune continues the study of the same name"))
     if tree["trainer"].get("max_epochs", "") is None:
         mistakes.append(("trainer.max_epochs", "must be a number: all trials have as many epochs"))
-    if "trainer.max_epochs" in space:
-        mistakes.append(("space.trainer.max_epochs", "is one number for all trials: leave it out"))
+    refuse(mistakes)
+    settings = Search.model_validate(tree)
     given = {override.lstrip("+~").split("=", 1)[0] for override in overrides}
     training = {name: value for name, value in tree.items() if name not in SEARCH_SETTINGS}
-    for key, choice in space.items():
-        path = f"space.{key}"
-        wrong = _wrong_choice(path, choice)
+    defaults = flattened(settings.model_dump())
+    wrong: dict[tuple[str, str], None] = {}  # a mistake may belong to several values
+    for key, choice in settings.space.items():
+        reasons = []
+        if key == "trainer.max_epochs":
+            reasons.append("is one number for all trials: leave it out")
         if key in given:
-            wrong.append((path, f"is also on the command line; remove it there, or add ~{path}"))
-        mistakes += wrong or [(path, reason) for reason in _wrong_values(key, choice, training)]
-    refuse(mistakes)
-    return Search.model_validate(tree)
+            reasons.append(f"is also on the command line; remove it there, or add ~space.{key}")
+        for value in choice if isinstance(choice, list) else choice.examples(defaults.get(key)):
+            changed = OmegaConf.create(training)
+            OmegaConf.update(changed, key, value, merge=False, force_add=True)
+            reasons += [reason for _, reason in problems(resolved(changed), Settings)]
+        wrong |= dict.fromkeys((f"space.{key}", reason) for reason in reasons)
+    refuse([*wrong])
+    return settings
 
 
 def training_words(settings: Search, overrides: Sequence[str]) -> list[str]:
@@ -130,30 +149,6 @@ def _by_path(space: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         path = f"{prefix}{name}"
         flat |= _by_path(value, f"{path}.") if is_group else {path: value}
     return flat
-
-
-def _wrong_choice(path: str, choice: object) -> list[tuple[str, str]]:
-    """Return the mistakes in a list of values or a range."""
-    if isinstance(choice, Mapping) and choice.keys() & Range.model_fields.keys():
-        return [(f"{path}.{name}".rstrip("."), reason) for name, reason in problems(choice, Range)]
-    if isinstance(choice, list) and len(choice) > 1:
-        return []
-    example = "{low: 1, high: 8}"
-    return [(path, f"is {choice!r}: give a list of values, [a, b], or a range, {example}")]
-
-
-def _wrong_values(key: str, choice: Any, training: dict[str, Any]) -> list[str]:
-    """Return why ``train`` refuses values of a choice, apart from mistakes in other settings."""
-    known = problems(training, Settings)
-    defaults = flattened(training if known else Settings.model_validate(training).model_dump())
-    is_list = isinstance(choice, list)
-    reasons: dict[str, None] = {}
-    for value in choice if is_list else Range(**choice).examples(defaults.get(key)):
-        changed = OmegaConf.create(training)
-        OmegaConf.update(changed, key, value, merge=False, force_add=True)
-        after = problems(resolved(changed), Settings)
-        reasons |= dict.fromkeys(reason for path, reason in after if (path, reason) not in known)
-    return list(reasons)
 
 
 def suggest(trial: "Trial", settings: Search) -> list[str]:

@@ -16,7 +16,6 @@ from ..data.batches import Sample, collated
 from ..data.datamodule import Datasets
 from ..data.images import DecodedImage, Unreadable, UnreadableImageError, read_image
 from ..data.reading_summary import Reading
-from ..data.resize import Fit
 from ..data.split import with_splits
 # ~ if cookiecutter.scope == "complete"
 from ..data.tiles import TiledImages, note_tiles
@@ -223,9 +222,3 @@ def _read_mask_files(
 def unlabelled_images(paths: Sequence[Path], settings: DataSettings) -> MaskDataset:
     """Build a data set of images without targets, transformed as in validation."""
     return MaskDataset(paths, None, eval_transform(settings), settings.pixels)
-
-
-def model_input(image: Tensor, settings: DataSettings) -> Tensor:
-    """Transform an image as in validation, from uint8 [C, H, W] to the size of the model input."""
-    fitted: Tensor = Fit(settings)(image)
-    return fitted

@@ -5,9 +5,9 @@ from itertools import groupby
 import torch
 from torch import Tensor
 
+from ..data.resize import model_input
 from ..data.tiles import Tile, tiles_of
 from ..settings.schema import PredictSettings
-from .dataset import model_input
 from .masks import IGNORE_INDEX
 from .module import SegmentationModule
 from .predicted_masks import Prediction, from_input

@@ -128,7 +128,6 @@ class EMASettings(Strict):
 
     enabled: bool = Field(description="Whether the weights are averaged.")
     decay: float = Field(gt=0, lt=1, description="Fraction of the average that each step keeps.")
-    every_n_steps: int = Field(ge=1, description="Steps between two updates of the average.")
 
 
 class PicturesSettings(Strict):

@@ -64,31 +64,21 @@ SILENCED_WARNINGS = (  # warnings of Lightning that do not apply here
 
 
 # ~ if cookiecutter.scope == "complete"
-# What sets an argument in place of ``trainer.extra``: another setting, or a module.
-OTHER_SETTINGS = {
-    "benchmark": "trainer.deterministic",
-    "callbacks": "train.py",
-    "default_root_dir": "runs",
-    "enable_checkpointing": "training/trainer.py",
-    "enable_model_summary": "training/trainer.py",
-    "enable_progress_bar": "trainer.progress",
-    "gradient_clip_algorithm": "optimizer.clip_norm",
-    "gradient_clip_val": "optimizer.clip_norm",
-    "logger": "tracking",
-    "num_sanity_val_steps": "training/trainer.py",
-    "plugins": "training/trainer.py",
-}
+# Arguments of Lightning's trainer that other settings or this module set. ``fast_dev_run`` would
+# leave out the checkpoint, which is tested at the end.
+RESERVED = {
+    *TrainerSettings.model_fields, "benchmark", "callbacks", "default_root_dir",
+    "enable_checkpointing", "enable_model_summary", "enable_progress_bar", "fast_dev_run",
+    "gradient_clip_algorithm", "gradient_clip_val", "logger", "num_sanity_val_steps", "plugins",
+}  # fmt: skip
 
 
 def check_extra(settings: TrainerSettings) -> None:
-    """Refuse names in ``trainer.extra`` that the trainer lacks, or that other settings set."""
-    known = list(inspect.signature(Trainer).parameters)
+    """Refuse names in ``trainer.extra`` that the trainer lacks, or that are set elsewhere."""
+    known = inspect.signature(Trainer).parameters.keys() - RESERVED
     for name in settings.extra or {}:
-        if name in OTHER_SETTINGS or name in TrainerSettings.model_fields:
-            setting = OTHER_SETTINGS.get(name, f"trainer.{name}")
-            raise UsageError(f"trainer.extra.{name}: {setting} sets this argument.")
-        if name == "fast_dev_run":  # it would leave out the checkpoint, which is tested at the end
-            raise UsageError("trainer.extra.fast_dev_run is not supported: use debug=fast.")
+        if name in RESERVED:
+            raise UsageError(f"trainer.extra.{name}: another setting replaces it: train --help")
         if name not in known:
             similar = difflib.get_close_matches(name, known, n=1)
             hint = f" Did you mean {similar[0]}?" if similar else ""
@@ -164,9 +154,8 @@ def build_trainer(
 
 def step_callbacks(settings: Settings) -> list[Callback]:
     """Return the callbacks of every step, e.g. for weight averaging and gradient clipping."""
-    average = settings.ema
     return [
-        *([WeightAverage(average.decay, average.every_n_steps)] if average.enabled else []),
+        *([WeightAverage(settings.ema.decay)] if settings.ema.enabled else []),
         GradientClipping(settings.optimizer.clip_norm),
         FiniteLoss(),
         # ~ if cookiecutter.scope == "complete"

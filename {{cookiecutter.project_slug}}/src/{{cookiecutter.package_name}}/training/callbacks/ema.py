@@ -16,9 +16,8 @@ _TRAINED = "trained_weights"
 class WeightAverage(Callback):
     """Exponential moving average of all floating-point weights and buffers.
 
-    Every ``every_n_steps`` optimiser steps, ``average = d * average + (1 - d) * weights``, where
-    ``d`` is ``min(decay, (1 + n) / (10 + n)) ** every_n_steps`` in update ``n``. The first update
-    has no exponent, so that it mostly replaces the initial weights.
+    After optimiser step ``n``, ``average = d * average + (1 - d) * weights``, where ``d`` is
+    ``min(decay, (1 + n) / (10 + n))``, so that the first steps mostly replace the initial weights.
 
     Validation uses the average. The ``state_dict`` of a checkpoint is the average; the entry
     ``trained_weights`` has the weights with which training continues.
@@ -27,9 +26,8 @@ class WeightAverage(Callback):
     trained weights in ``on_validation_epoch_end``, and each update waits for the GPU twice.
     """
 
-    def __init__(self, decay: float, every_n_steps: int) -> None:
+    def __init__(self, decay: float) -> None:
         self.decay = decay
-        self.every_n_steps = every_n_steps
         self.updates = 0
         self.average: dict[str, Tensor] = {}
         self.weights: dict[str, Tensor] = {}  # of the module, which changes them in place
@@ -48,13 +46,11 @@ class WeightAverage(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Update the average every ``every_n_steps`` optimiser steps."""
-        if not ends_step(trainer, batch_idx) or trainer.global_step % self.every_n_steps:
+        """Update the average after an optimiser step."""
+        if not ends_step(trainer, batch_idx):
             return
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        if self.updates > 1:
-            decay **= self.every_n_steps
         floating = [name for name, value in self.weights.items() if value.is_floating_point()]
         average = [self.average[name] for name in floating]
         weights = [_precise(self.weights[name]) for name in floating]

@@ -9,7 +9,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from PIL import Image
 from torch import Tensor
 
-from ...data.images import Unreadable
+from ...data.batches import evenly_spaced
 from ...evaluation.drawing import contact_sheet
 from ...run.atomic_files import replacing
 
@@ -65,9 +65,7 @@ class PredictionPictures(Callback):
     def predict(self, trainer: Trainer, pl_module: LightningModule) -> list[PredictedSample]:
         """Return the samples with their predictions; the list is empty if none can be read."""
         dataset = cast("Any", trainer).datamodule.datasets.val
-        chosen = torch.linspace(0, len(dataset) - 1, min(self.count, len(dataset))).long().tolist()
-        read = (dataset[index] for index in chosen)
-        samples = [sample for sample in read if not isinstance(sample, Unreadable)]
+        samples = evenly_spaced(dataset, self.count)
         if not samples:
             return []
         images = torch.stack([sample.image for sample in samples]).to(pl_module.device)
