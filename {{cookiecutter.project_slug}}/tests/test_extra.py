@@ -68,12 +68,36 @@ def test_a_sheet_is_drawn_after_the_first_validation_that_is_due(train):
 def test_an_interval_longer_than_an_epoch_is_refused(train):
     with pytest.raises(SystemExit) as stopped:
         train("trainer.val_check_interval=5")
-    assert "`val_check_interval` (5) must be less than or equal to" in str(stopped.value.code)
+    message = "trainer.val_check_interval=5 is more than the batches of an epoch. Choose a smaller"
+    assert message in str(stopped.value.code)
+
+
+def test_the_line_of_an_epoch_without_a_validation_has_no_score(train, caplog):
+    caplog.set_level("INFO")
+    train("trainer.check_val_every_n_epoch=2", "trainer.max_epochs=3", "trainer.progress=true")
+    lines = [line for line in caplog.messages if line.startswith("Epoch ")]
+    assert [MONITOR in line for line in lines] == [False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("trainer.sync_batchnorm=true", "trainer.sync_batchnorm=true needs GPUs"),
+        ("trainer.precision=16-mixed", "trainer.precision=16-mixed needs a GPU"),
+        ("trainer.max_time=8:00:00", "must be days:hours:minutes:seconds, such as 00:08:00:00"),
+    ],
+)
+def test_what_a_cpu_cannot_do_and_a_wrong_time_are_refused(train, word, message):
+    with pytest.raises(SystemExit) as stopped:
+        train(word)
+    assert message in str(stopped.value.code)
 
 
 def test_arguments_of_lightnings_trainer_are_passed_on(monkeypatch):
     monkeypatch.setattr(trainer, "Trainer", SimpleNamespace)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     words = ("++trainer.extra.reload_dataloaders_every_n_epochs=2", "trainer.sync_batchnorm=true")
+    words += ("trainer.accelerator=gpu", "trainer.precision=32-true")
     settings = check(composed(*SMALL, *SHAPES, *words), Settings)
     built = trainer.build_trainer(settings, Run(settings.runs / "a"), loggers=[], callbacks=[])
     assert built.reload_dataloaders_every_n_epochs == 2

@@ -91,6 +91,11 @@ def test_all_mistakes_are_reported_together():
     assert "trainer.max_epochs" in message
 
 
+def test_a_value_that_is_wrong_for_several_reasons_is_one_mistake():
+    with pytest.raises(UsageError, match=r"(?s)^1 setting is wrong:.*loader\.workers +\S.*; or: "):
+        settings("loader.workers=[x]")
+
+
 def test_a_setting_without_a_value_says_where_to_write_it():
     with pytest.raises(UsageError, match=r"(?s)1 setting is .*optimizer\.lr +is missing: .*base"):
         settings("~optimizer.lr")

@@ -126,7 +126,7 @@ def test_weights_of_timm_fill_the_backbone(workplace, monkeypatch, caplog, word)
 
 def test_pretrained_weights_that_are_missing_or_do_not_fit_are_refused(workplace, train):
     torch.save({"x": torch.zeros(1)}, workplace / "other.pth")
-    messages = {"other.pth": "no weight has a name and a shape", "no.pth": "no such file"}
+    messages = {"other.pth": "weights are those of another network: 0%", "no.pth": "no such file"}
     for name, message in messages.items():
         with pytest.raises(SystemExit) as stopped:
             train(f"model.pretrained={name}")

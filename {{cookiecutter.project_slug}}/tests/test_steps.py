@@ -69,6 +69,9 @@ def test_schedule_average_and_log_count_the_steps_of_accumulated_batches(train):
     assert len(column(run, "train/loss")) == len(column(run, "train/grad_norm")) == 4
     end = end_of(run)
     assert end["global_step"] == end["trained_weights"]["updates"] == 4
+    first, second, third, fourth = column(run, "train/loss")  # each the mean of its batches
+    means = [(3 * first + second) / 4, (3 * third + fourth) / 4]
+    assert column(run, "train/loss_epoch") == pytest.approx(means)
 
 
 def test_the_gradient_of_a_step_of_fewer_batches_is_their_mean(train):

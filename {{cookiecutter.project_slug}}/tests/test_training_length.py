@@ -59,8 +59,8 @@ def advice_for(folder, scores, *words, steps=1000):
     """Return the advice for a run with a score for each epoch of so many steps."""
     run = Run(folder / "my runs" / "2026-01-01_00-00-00_abcd")
     run.folder.mkdir(parents=True)
-    rows = [[epoch, steps * (epoch + 1) - 1, score] for epoch, score in enumerate(scores)]
-    write_csv(run.metrics, ["epoch", "step", MONITOR], rows)
+    rows = [[epoch, steps * (epoch + 1) - 1, score, 1.0] for epoch, score in enumerate(scores)]
+    write_csv(run.metrics, ["epoch", "step", MONITOR, "train/loss_epoch"], rows)
     advice = too_short(check(composed(*words), Settings), run)
     command = f"  uv run train resume={run.id} 'runs={run.folder.parent}' "
     return advice and advice.replace(command, "")
@@ -109,6 +109,10 @@ def test_a_poor_score_after_few_steps_is_said_with_what_helps(tmp_path):
         f"The best {MONITOR} is 0 after 40 optimiser steps; the default for own data aims at "
         f"{STEPS}. To train longer:\ntrainer.max_epochs={aim} trainer.max_steps={STEPS}"
     )
+    advice = advice_for(tmp_path / "e", [0.0, ""], *words, steps=10)
+    assert advice.startswith(f"The best {MONITOR} is 0 after 20 optimiser steps; ")
+    advice = advice_for(tmp_path / "f", ["", ""], *words, steps=10)
+    assert advice.startswith("There was no validation in 20 optimiser steps. To train longer:\n")
     assert advice_for(tmp_path / "b", [0.1, 0.1], *words, steps=STEPS // 2) is None
     assert advice_for(tmp_path / "c", [0.9, 0.9], *words, steps=10) is None
     assert advice_for(tmp_path / "d", [0.0], "debug=fast", steps=1) is None

@@ -212,6 +212,8 @@ def _print_summary(folder: Path, files: int, unreadable: Sequence[str]) -> None:
     console.print(f"Predictions of {number_of(files - len(unreadable), 'files')}:")
     # ~ if cookiecutter.task == "segmentation"
     for name in ("predictions", "masks", "predictions.csv"):
+        # ~ elif cookiecutter.task == "detection"
+    for name in ("predictions", "predictions.csv", "predictions.json", "coco_results.json"):
         # ~ else
     for name in ("predictions", "predictions.csv"):
         # ~ endif

@@ -142,10 +142,14 @@ class Checks:
 
 
 def _indices(splits: Mapping[str, Any]) -> dict[tuple[str, str], list[int]]:
+    # ~ if cookiecutter.scope == "complete" and cookiecutter.task != "classification"
     """Return the indices of each path in each split.
 
     A path is repeated for each tile of its file, which is decoded as a whole.
     """
+    # ~ else
+    """Return the indices of each path, which may be listed twice, in each split."""
+    # ~ endif
     indices: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
     for name, split in splits.items():
         for index, path in enumerate(map(str, split.paths)):
@@ -165,6 +169,7 @@ def _report(unreadable: Sequence[Unreadable], *, skip_unreadable: bool) -> None:
 def _leave_out(
     image: Unreadable, indices: Sequence[int], splits: Sequence[str], datasets: Datasets
 ) -> None:
+    # ~ if cookiecutter.scope == "complete" and cookiecutter.task != "classification"
     """Count an image, and its objects, as left out of these splits, which have equal images.
 
     ``indices`` are those of its entries, or of its tiles, whose objects are not known.
@@ -173,6 +178,13 @@ def _leave_out(
     are_tiles = dataset.names is not dataset.paths
     entries = indices[:1] if are_tiles else indices
     labels = [] if are_tiles else [*chain(*map(dataset.counted_labels, entries))]
+    if are_tiles and reading.objects:
+        reading.note("The numbers of each class include the unreadable images.")
+    # ~ else
+    """Count the entries of an image, and its objects, as left out of splits of equal images."""
+    dataset, reading, entries = getattr(datasets, splits[0]), datasets.reading, indices
+    labels = [*chain(*map(dataset.counted_labels, entries))]
+    # ~ endif
     for split in splits:
         reading.leave_out("images", "unreadable", image.path, split=split, count=len(entries))
         reading.images[split] -= len(entries)
@@ -188,8 +200,6 @@ def _leave_out(
         # ~ endif
         for label in labels:
             reading.objects[split][datasets.classes[label]] -= 1
-    if are_tiles and reading.objects:
-        reading.note("The numbers of each class include the unreadable images.")
 
 
 def read_in_time(

@@ -19,7 +19,7 @@ from ..settings.detection import DataSettings
 BEYOND = "the box is beyond the border"  # marks the faults that ``note_cut_boxes`` counts
 MANY = 10  # boxes; if fewer look like two corners, this may be by chance
 SLACK = 0.005  # fraction of an image of unknown size by which rounding may move a box beyond it
-# The smallest fraction of a box that must remain where a crop, a tile or a mosaic cuts it off.
+# The smallest fraction of a box that must remain where {{ "a crop, a tile or a mosaic" if cookiecutter.scope == "complete" else "a crop" }} cuts it off.
 # Objects of which less remains are not trained on, and detecting them is not a mistake.
 MIN_VISIBLE = 0.3
 

@@ -91,11 +91,15 @@ def validation_errors(tree: Mapping[str, Any], model: type[BaseModel]) -> list[E
 
 
 def refuse(mistakes: Sequence[tuple[str, str]]) -> None:
-    """Raise a UsageError with the dotted path and the reason of each mistake, if there are any."""
-    if mistakes:
-        width = max(len(path) for path, _ in mistakes)
-        count = "1 setting is" if len(mistakes) == 1 else f"{len(mistakes)} settings are"
-        lines = [f"  {path:<{width}}  {reason}" for path, reason in mistakes]
+    """Raise a UsageError with the dotted path and the reasons of each mistake, if there are any."""
+    reasons: dict[str, list[str]] = {}
+    for path, reason in mistakes:
+        if reason not in reasons.setdefault(path, []):  # that of each entry of a list
+            reasons[path].append(reason)
+    if reasons:
+        width = max(map(len, reasons))
+        count = "1 setting is" if len(reasons) == 1 else f"{len(reasons)} settings are"
+        lines = [f"  {path:<{width}}  {'; or: '.join(texts)}" for path, texts in reasons.items()]
         raise UsageError("\n".join([f"{count} wrong:", "", *lines, "", "All settings: --help"]))
 
 

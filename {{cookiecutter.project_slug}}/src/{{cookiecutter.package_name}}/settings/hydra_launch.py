@@ -107,7 +107,8 @@ def _prepare(command: str, model: type[BaseModel]) -> list[str] | None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # for paths that are not UTF-8
-    logging.getLogger("matplotlib").setLevel(logging.WARNING)  # it logs each cache of fonts
+    for library in ("matplotlib", "timm"):  # they log each cache of fonts and each file of weights
+        logging.getLogger(library).setLevel(logging.WARNING)
     # ~ if cookiecutter.use_wandb
     unset_empty_variables()
     if command != "train":

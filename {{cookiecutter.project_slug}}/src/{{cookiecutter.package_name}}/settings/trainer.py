@@ -1,6 +1,7 @@
 """The settings of Lightning's trainer."""
 
 # ~ if cookiecutter.scope == "complete"
+import re
 from typing import Annotated, Any, Literal
 
 # ~ else
@@ -37,9 +38,7 @@ class TrainerSettings(Strict):
     )
     max_steps: int | None = Field(ge=1, description="Optimiser steps after which training ends.")
     # ~ if cookiecutter.scope == "complete"
-    max_time: str | None = Field(
-        pattern=r"^\d+:\d\d:\d\d:\d\d$", description="Time limit, as days:hours:minutes:seconds."
-    )
+    max_time: str | None = Field(description="Time limit, as days:hours:minutes:seconds.")
     # ~ endif
     accumulate_grad_batches: int = Field(ge=1, description="Batches for each optimiser step.")
     # ~ if cookiecutter.scope == "complete"
@@ -65,6 +64,15 @@ class TrainerSettings(Strict):
     extra: dict[str, Any] | None = Field(
         description="Further arguments of Lightning's Trainer, such as trainer.extra.min_epochs=3."
     )
+
+    # ~ endif
+    # ~ if cookiecutter.scope == "complete"
+    @field_validator("max_time")
+    @classmethod
+    def _has_days(cls, time: str | None) -> str | None:
+        if time is not None and not re.fullmatch(r"\d+:\d\d:\d\d:\d\d", time):
+            raise ValueError("must be days:hours:minutes:seconds, such as 00:08:00:00")
+        return time
 
     # ~ endif
     @field_validator("strategy")

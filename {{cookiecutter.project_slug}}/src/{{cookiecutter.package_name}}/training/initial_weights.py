@@ -15,6 +15,7 @@ log = logging.getLogger(__name__)
 
 TIMM_WEIGHTS = (True, "imagenet")  # the values of model.pretrained that stand for timm's weights
 SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".tar")
+MIN_SHARE = 0.05  # of the parameters; weights of another network may fit in a few places
 MAX_PARTS = 5  # how many parts with new weights the log names
 
 
@@ -40,16 +41,27 @@ def load_pretrained(network: nn.Module, *, pretrained: bool | str, backbone: str
 
 
 def load_fitting(network: nn.Module, weights: Mapping[str, Tensor], source: str) -> None:
-    """Load the weights whose names and shapes fit, of which there must be some; report the rest."""
+    """Load the weights whose names and shapes fit, and report the rest.
+
+    Raises:
+        UsageError: if hardly any weight fits.
+    """
     fitting = _fitting(network, weights)
-    if not fitting:
+    sizes = {name: parameter.numel() for name, parameter in network.named_parameters()}
+    share = sum(sizes.get(name, 0) for name in fitting) / sum(sizes.values())
+    if share < MIN_SHARE:
         raise UsageError(
-            f"{source}: no weight has a name and a shape of this network.\n"
+            f"{source}: its weights are those of another network: {share:.0%} of this network's "
+            "parameters have their names and shapes.\n"
             # ~ if cookiecutter.task == "classification"
-            "Set model.backbone to that of the file, or model.pretrained=false."
+            "Set model.backbone to that of these weights, or start without them."
+            # ~ elif cookiecutter.task == "detection" and cookiecutter.scope == "complete"
+            "Set model.architecture and model.backbone to those of these weights, or start without "
+            "them. Published detectors are loaded by model.pretrained=coco, also without a network "
+            "if TORCH_HOME or HF_HOME is a folder with their files."
             # ~ else
-            "Set model.architecture and model.backbone to those of the file, or "
-            "model.pretrained=false."
+            "Set model.architecture and model.backbone to those of these weights, or start without "
+            "them."
             # ~ endif
         )
     network.load_state_dict(fitting, strict=False)

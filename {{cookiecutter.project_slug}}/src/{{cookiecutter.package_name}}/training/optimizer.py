@@ -50,8 +50,12 @@ def build_optimizer(
     # ~ if cookiecutter.scope == "complete"
     try:
         steps = int(trainer.estimated_stepping_batches)
-    except ValueError as error:  # trainer.val_check_interval is longer than an epoch
-        raise UsageError(str(error).strip().partition(". ")[0] + ".") from error
+    except ValueError as error:
+        interval = settings.trainer.val_check_interval
+        raise UsageError(
+            f"trainer.val_check_interval={interval} is more than the batches of an epoch. Choose a "
+            f"smaller number, or a fraction up to 1.0.\nLightning says: {str(error).strip()}"
+        ) from error
     # ~ else
     steps = int(trainer.estimated_stepping_batches)
     # ~ endif

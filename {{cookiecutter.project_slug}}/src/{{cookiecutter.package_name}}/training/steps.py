@@ -24,10 +24,15 @@ def is_logging_step(trainer: Trainer, step: int) -> bool:
 
 
 def log_losses(module: LightningModule, batch_size: int, **losses: Tensor) -> None:
-    """Log the losses of a training batch as ``train/<name>``, if its step is logged."""
-    if is_logging_step(module.trainer, module.global_step + 1):
-        named = {f"train/{name}": loss for name, loss in losses.items()}
-        module.log_dict(named, batch_size=batch_size, on_step=True, on_epoch=False)
+    """Log the mean losses of the batches of a step so far as ``train/<name>``, if it is logged."""
+    trainer = module.trainer
+    if is_logging_step(trainer, module.global_step + 1):
+        before = trainer.fit_loop.batch_idx % trainer.accumulate_grad_batches  # batches of the step
+        sums: dict[str, Tensor] = getattr(module, "loss_sums", {}) if before else {}
+        sums = {key: sums.get(key, 0) + loss.detach() for key, loss in losses.items()}
+        module.loss_sums = sums  # type: ignore[assignment]
+        means = {f"train/{key}": total / (before + 1) for key, total in sums.items()}
+        module.log_dict(means, batch_size=batch_size, on_step=True, on_epoch=False)
 
 
 def log_scores(module: LightningModule, split: str, scores: Mapping[str, Any]) -> None:

@@ -104,6 +104,8 @@ def build_trainer(
         warnings.filterwarnings("ignore", message)
     # ~ if cookiecutter.scope == "complete"
     check_processes(settings.trainer.devices, settings.trainer.num_nodes)
+    if settings.trainer.sync_batchnorm and _is_cpu(settings.trainer):
+        raise UsageError("trainer.sync_batchnorm=true needs GPUs: leave it out on a CPU.")
     # ~ endif
     # ``launch`` has disabled garbage collection while modules are imported. Existing objects are
     # exempt from it, but not those of earlier jobs of a multirun.
@@ -164,7 +166,17 @@ def step_callbacks(settings: Settings) -> list[Callback]:
     ]
 
 
+def _is_cpu(chosen: TrainerSettings) -> bool:
+    has_gpu = torch.cuda.is_available() or torch.backends.mps.is_available()
+    return chosen.accelerator == "cpu" or (chosen.accelerator == "auto" and not has_gpu)
+
+
 def _precision(chosen: TrainerSettings) -> str:
+    if chosen.precision == "16-mixed" and _is_cpu(chosen):
+        raise UsageError(
+            "trainer.precision=16-mixed needs a GPU. On a CPU: trainer.precision=32-true or "
+            "bf16-mixed"
+        )
     if chosen.precision != "auto":
         return chosen.precision
     if chosen.accelerator not in {"auto", "gpu", "cuda"} or not torch.cuda.is_available():

@@ -80,17 +80,22 @@ def _multiplied(time: str, factor: float) -> str:
 def too_short(settings: Settings, run: Run) -> str | None:
     """Return advice to train longer if the training ended too early, else None.
 
-    It did if the best score is below ``POOR`` after fewer than ``STEPS`` optimiser steps, or if the
+    It did if the best score is below ``POOR`` after fewer than ``STEPS`` optimiser steps, if there
+    was no validation in them, or if the
     best score in the last fifth of the epochs exceeds all earlier ones by the factor ``RISING``.
     """
     name = settings.monitor
-    rows = [row for row in read_metrics(run.metrics) if name in row]
+    written = read_metrics(run.metrics)
+    rows = [row for row in written if name in row]
+    trained = [row for row in written if "train/loss_epoch" in row or name in row]
     limit = settings.trainer.overfit_batches or settings.trainer.limit_train_batches
-    if not rows or METRICS[name] != "max" or isinstance(limit, int) or limit < 1:
+    if not trained or METRICS[name] != "max" or isinstance(limit, int) or limit < 1:
         return None
-    scores, steps = [row[name] for row in rows], 1 + int(rows[-1]["step"])
-    best, end = max(scores), len(scores) - max(1, len(scores) // 5)
-    if best < POOR and steps < STEPS:
+    scores, steps = [row[name] for row in rows], 1 + int(trained[-1]["step"])
+    best, end = max(scores, default=0.0), len(scores) - max(1, len(scores) // 5)
+    if not scores and steps < STEPS:
+        reason = f"There was no validation in {number_of(steps, 'optimiser steps')}."
+    elif best < POOR and steps < STEPS:
         reason = (
             f"The best {name} is {best:.3g} after {number_of(steps, 'optimiser steps')}; the "
             f"default for own data aims at {STEPS}."
@@ -100,7 +105,7 @@ def too_short(settings: Settings, run: Run) -> str | None:
     else:
         return None
     words, factor = [resume_command(run)], max(2.0, STEPS / steps)
-    for limited, done in (("max_epochs", 1 + int(rows[-1]["epoch"])), ("max_steps", steps)):
+    for limited, done in (("max_epochs", 1 + int(trained[-1]["epoch"])), ("max_steps", steps)):
         allowed, aim = getattr(settings.trainer, limited), math.ceil(factor * done)
         if allowed is not None and allowed < aim:
             words.append(f"trainer.{limited}={aim}")
@@ -109,6 +114,6 @@ def too_short(settings: Settings, run: Run) -> str | None:
         words.append(f"trainer.max_time={_multiplied(settings.trainer.max_time, factor)}")
     # ~ endif
     patience = settings.trainer.patience
-    if patience is not None and len(scores) - 1 - scores.index(best) >= patience:
+    if patience is not None and scores and len(scores) - 1 - scores.index(best) >= patience:
         words.append(f"trainer.patience={2 * patience}")
     return f"{reason} To train longer:\n  {' '.join(words)}"

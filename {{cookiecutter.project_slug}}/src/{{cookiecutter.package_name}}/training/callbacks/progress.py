@@ -108,17 +108,22 @@ class EpochLines(Callback):
 
     def __init__(self) -> None:
         self.began = perf_counter()
+        self.validated = False  # in this epoch
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock."""
-        self.began = perf_counter()
+        self.began, self.validated = perf_counter(), False
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Remember that the epoch has a score."""
+        self.validated = True
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the line of the epoch, after its validation."""
         if not trainer.is_global_zero:
             return
         metrics = {"loss": float(trainer.callback_metrics["train/loss_epoch"])}
-        metrics |= trainer.progress_bar_metrics
+        metrics |= trainer.progress_bar_metrics if self.validated else {}
         values = ", ".join(f"{name} {value:.3f}" for name, value in metrics.items())
         seconds, last = perf_counter() - self.began, (trainer.max_epochs or 1) - 1
         log.info("Epoch %d/%d: %s, %.0f s", trainer.current_epoch, last, values, seconds)
