@@ -17,8 +17,8 @@ from {{ cookiecutter.package_name }}.detection.boxes import Target
 from {{ cookiecutter.package_name }}.detection.dataset import build_datasets
 from {{ cookiecutter.package_name }}.detection.transforms import join
 # ~ elif cookiecutter.task == "segmentation"
+from {{ cookiecutter.package_name }}.segmentation.class_list import IGNORE_INDEX
 from {{ cookiecutter.package_name }}.segmentation.dataset import build_datasets
-from {{ cookiecutter.package_name }}.segmentation.masks import IGNORE_INDEX
 from {{ cookiecutter.package_name }}.segmentation.transforms import paste
 # ~ endif
 from {{ cookiecutter.package_name }}.settings.check_settings import check

@@ -54,11 +54,13 @@ def test_hidden_and_system_files_are_no_data_and_unsupported_images_are_counted(
     )
     touch(root, "#recycle/a.jpg", "$Recycle.Bin/a.jpg", "System Volume Information/a.jpg")
     touch(root, "cat/b.CR2", "cat/c.jxl", "cat/film.mp4", "cat/notes.txt", "v1.2/photo")
+    touch(root, "cat/x.jpg.txt", "cat/y.jpg_large", "cat/z.PNG~", "v1.2/d.jpg.part")
     (root / "gone.jpg").symlink_to(root / "nowhere.jpg")
     (root / "itself.jpg").symlink_to(root / "itself.jpg")
     listed = list_images(root)
     assert below(root, listed.images) == ["a.jpg"]
-    unsupported = ["cat/b.CR2", "cat/c.jxl", "cat/film.mp4", "v1.2/photo"]
+    unsupported = ["cat/b.CR2", "cat/c.jxl", "cat/film.mp4"]
+    unsupported += ["cat/y.jpg_large", "cat/z.PNG~", "v1.2/d.jpg.part", "v1.2/photo"]
     assert below(root, listed.unsupported) == unsupported
     assert below(root, listed.skipped) == [
         "#recycle", "$Recycle.Bin", "._a.jpg", ".ipynb_checkpoints", "@eaDir",

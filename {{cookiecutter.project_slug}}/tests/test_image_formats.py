@@ -34,6 +34,9 @@ from {{ cookiecutter.package_name }}.data.images import (
     read_image,
 )
 # ~ endif
+# ~ if cookiecutter.scope == "complete"
+from {{ cookiecutter.package_name }}.errors import UsageError
+# ~ endif
 from {{ cookiecutter.package_name }}.evaluation.drawing import to_picture
 # ~ if cookiecutter.scope == "complete"
 from {{ cookiecutter.package_name }}.settings.check_settings import check
@@ -164,6 +167,14 @@ def test_values_of_another_split_beyond_the_range_are_noted(tmp_path):
     datasets.test.paths, datasets.reading.notes = datasets.val.paths, []
     with_value_range(settings, datasets)
     assert len(datasets.reading.notes) == 1
+
+
+def test_floats_from_0_to_1_and_whole_numbers_have_no_common_scale(tmp_path):
+    np.save(tmp_path / "a.npy", np.full((4, 5), 0.5, np.float32))
+    write_png_of_16_bits(tmp_path / "b.png", (32000, 0, 0, 65535))
+    paths = [str(tmp_path / "a.npy"), str(tmp_path / "b.png")]
+    with pytest.raises(UsageError, match=r"a\.npy has numbers from 0 to 1, but .*b\.png whole"):
+        find_value_range(paths, PixelFormat())
 
 
 def test_opacity_is_no_part_of_the_range(tmp_path):

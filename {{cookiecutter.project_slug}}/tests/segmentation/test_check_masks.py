@@ -48,6 +48,33 @@ def sampled_places(count=204):
     return {*np.linspace(0, count - 1, 200).astype(int).tolist()}
 
 
+@pytest.mark.parametrize("suffix", ["png", "gif"])
+def test_a_black_and_white_palette_goes_by_its_colours_in_any_order(tmp_path, suffix):
+    paths = []
+    for name, palette, indices in (
+        ("a", [0, 0, 0, 255, 255, 255], OBJECT),
+        ("b", [255, 255, 255, 0, 0, 0], 1 - OBJECT),
+    ):
+        image = Image.fromarray(indices, "P")
+        image.putpalette(palette)
+        image.save(tmp_path / f"{name}.{suffix}")
+        paths.append(str(tmp_path / f"{name}.{suffix}"))
+    reading = Reading()
+    classes = looked_at(names(tmp_path, "background\nobject\n"), paths, reading)
+    assert [ids(path, classes) for path in paths] == [OBJECT.tolist()] * 2
+    assert not reading.notes
+
+
+def test_a_palette_that_has_black_later_is_named(tmp_path):
+    image = Image.fromarray(1 - OBJECT, "P")
+    image.putpalette([200, 0, 0, 0, 0, 0, 0, 200, 0])
+    (path,) = write(tmp_path, image)
+    reading = Reading()
+    looked_at(names(tmp_path, "background\nobject\nother\n"), [path], reading)
+    expected = f"1 of 1 masks of train, such as {path}: the palette has black, but not as its first"
+    assert any(note.startswith(expected) for note in reading.notes)
+
+
 @pytest.mark.parametrize(("suffix", "lossless"), [("jpg", False), ("webp", False), ("webp", True)])
 def test_masks_whose_format_changes_values_are_reported(tmp_path, suffix, lossless):
     path, reading = str(tmp_path / f"a.{suffix}"), Reading()
@@ -120,7 +147,7 @@ def test_training_looks_at_every_mask_also_at_those_that_the_sample_leaves_out(s
     Image.new("RGB", (2, 2), "red").save(photos / f"{turned:03}.png", exif=exif)
     square.save(masks / f"{turned:03}.png")
     other = mask_image(torch.from_numpy(OBJECT))
-    other.putpalette([9, 9, 9, 0, 0, 0])
+    other.putpalette([0, 0, 0, 9, 9, 9])
     other.save(masks / f"{recolored:03}.png")
     Image.fromarray(np.full((2, 3), 255, np.uint8)).save(masks / f"{ignoring:03}.png")
 
@@ -132,6 +159,7 @@ def test_training_looks_at_every_mask_also_at_those_that_the_sample_leaves_out(s
     assert found == caplog.messages
     assert {note[: note.find("png") + 3] for note in found if "values at edges" not in note} == {
         f"1 of 204 masks of train, such as {masks / f'{turned:03}.png'}",
+        f"1 of 204 masks of train, such as {masks / f'{ignoring:03}.png'}",
         f"Masks of train have different palettes, such as {masks / '001.png'}",
     }
     assert any(f" and {masks / f'{recolored:03}.png'}. Their" in note for note in found)
@@ -156,6 +184,19 @@ def test_doctor_names_each_mask_whose_header_is_suspicious(small_data):
 
 
 # ~ endif
+def test_a_mask_of_0_and_255_beyond_the_sample_is_named(small_data, caplog):
+    (hidden, *_) = sorted({*range(204)} - sampled_places())
+    path = small_data / "masks" / "train" / f"{hidden:03}.png"
+    Image.fromarray(OBJECT * 255).save(path)
+    datasets = datasets_of(small_data)
+    assert not datasets.reading.left_out
+    with caplog.at_level("INFO"):
+        check_images(datasets, skip_unreadable=False, seed=0)
+    (message,) = caplog.messages
+    expected = f"1 of 204 masks of train, such as {path}, have pixels of id 255, which are ignored."
+    assert message.startswith(expected)
+
+
 def test_masks_with_an_object_must_belong_to_images_that_can_be_read(small_data, caplog):
     masks = [small_data / "masks" / "val" / f"{index:03}.png" for index in (0, 1)]
     Image.new("L", (3, 2)).save(masks[0])

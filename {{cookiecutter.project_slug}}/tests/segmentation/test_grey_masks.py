@@ -11,12 +11,12 @@ from {{ cookiecutter.package_name }}.data.images import UnreadableImageError
 from {{ cookiecutter.package_name }}.data.reading_summary import Reading
 from {{ cookiecutter.package_name }}.errors import UsageError
 from {{ cookiecutter.package_name }}.segmentation import grey_masks
-from {{ cookiecutter.package_name }}.segmentation.grey_masks import with_greys
-from {{ cookiecutter.package_name }}.segmentation.masks import (
+from {{ cookiecutter.package_name }}.segmentation.class_list import (
     Classes,
     read_classes,
-    read_mask,
 )
+from {{ cookiecutter.package_name }}.segmentation.grey_masks import with_greys
+from {{ cookiecutter.package_name }}.segmentation.masks import read_mask
 from {{ cookiecutter.package_name }}.segmentation.predicted_masks import mask_image
 
 OBJECT = np.array([[0, 1, 1], [0, 0, 1]], np.uint8)  # the true ids

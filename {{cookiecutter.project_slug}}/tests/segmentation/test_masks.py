@@ -13,6 +13,10 @@ from PIL import Image
 from {{ cookiecutter.package_name }}.data.datamodule import DataModule
 from {{ cookiecutter.package_name }}.data.images import UnreadableImageError
 from {{ cookiecutter.package_name }}.errors import UsageError
+from {{ cookiecutter.package_name }}.segmentation.class_list import (
+    Classes,
+    read_classes,
+)
 from {{ cookiecutter.package_name }}.segmentation.dataset import build_datasets
 from {{ cookiecutter.package_name }}.segmentation.draw import (
     GAP,
@@ -22,11 +26,7 @@ from {{ cookiecutter.package_name }}.segmentation.draw import (
     # ~ endif
     draw_prediction,
 )
-from {{ cookiecutter.package_name }}.segmentation.masks import (
-    Classes,
-    read_classes,
-    read_mask,
-)
+from {{ cookiecutter.package_name }}.segmentation.masks import read_mask
 from {{ cookiecutter.package_name }}.segmentation.predicted_masks import (
     Prediction,
     mask_image,
@@ -155,7 +155,14 @@ def test_colours_may_be_separated_by_commas(tmp_path, line):
         ("\n".join(map(str, range(256))), "must name 2 to 255 classes, but names 256"),
         ("a\nb\na\n", "names a class twice: a, b, a"),
         ("1 road\n0 sky\n", "the class '1 road' begins with 1, but its id is 0, as its line says"),
-        ("id,name\n0,sky\n1,road\n", "the class '0,sky' begins with 0, but its id is 1"),
+        ("id,name\n0,sky\n1,road\n", "its first line, 'id,name', looks like a header"),
+        ("name;hex\nsky;#000000\nroad;#804080\n", "its first line, 'name;hex', looks like"),
+        ("label\nsky\nroad\n", "its first line, 'label', looks like a header"),
+        ("- sky\n- road\n", "'- sky' is no plain name"),
+        ('"sky"\n"road"\n', "'\"sky\"' is no plain name"),
+        ("sky,\nroad,\n", "'sky,' is no plain name"),
+        ("sky,0,0,0,0\nroad,128,64,128,1\n", "'sky,0' is no plain name"),
+        ('["sky", "road"]\n', r"'\[\"sky\", \"road\"\]' is no plain name"),
         ("1: sky\n2: road\n", "the class '1: sky' begins with 1, but its id is 0"),
     ],
 )

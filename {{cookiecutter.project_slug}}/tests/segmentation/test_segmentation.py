@@ -11,9 +11,9 @@ from torchmetrics.classification import MulticlassConfusionMatrix
 
 from {{ cookiecutter.package_name }}.errors import UsageError
 from {{ cookiecutter.package_name }}.inference.load_model import load_module
+from {{ cookiecutter.package_name }}.segmentation.class_list import read_classes
 from {{ cookiecutter.package_name }}.segmentation.dataset import build_datasets
 from {{ cookiecutter.package_name }}.segmentation.draw import describe
-from {{ cookiecutter.package_name }}.segmentation.masks import read_classes
 from {{ cookiecutter.package_name }}.segmentation.module import PixelConfusion, overlap
 from {{ cookiecutter.package_name }}.segmentation.network import Segmenter
 from {{ cookiecutter.package_name }}.segmentation.predicted_masks import Prediction

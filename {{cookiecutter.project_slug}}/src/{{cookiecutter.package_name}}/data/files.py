@@ -1,6 +1,7 @@
 """List the image files, the class folders and the split folders of a data set."""
 
 import os
+import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable
 from importlib.util import find_spec
@@ -20,6 +21,10 @@ SUFFIXES = frozenset({
     *([".avif"] if features.check("avif") else []),
     *([".heic", ".heif"] if find_spec("pillow_heif") else []),
 })  # fmt: skip
+# Names such as a.jpg_large, a.png.part or a.jpg~, but not those of annotations, such as a.jpg.txt.
+LIKE_IMAGE = re.compile(
+    r"\.(bmp|gif|jpe?g|png|tiff?|webp)(?!\.(csv|json|txt|xml|ya?ml)$)[^/\\]*$", re.IGNORECASE
+)
 # Suffixes of images that are counted as not read, unless SUFFIXES has them, too.
 UNSUPPORTED = frozenset({
     ".apng", ".arw", ".avi", ".avif", ".cr2", ".cr3", ".dcm", ".dng", ".exr", ".fits", ".hdr",
@@ -133,7 +138,11 @@ def list_images(folder: str | Path) -> ListedFiles:
         suffix = path[path.rfind(".") :]  # a Path or os.path.splitext takes longer
         if suffix in SUFFIXES or suffix.lower() in SUFFIXES:
             files.images.append(path)
-        elif suffix.lower() in UNSUPPORTED or "." not in path[path.rfind(os.sep) :]:
+        elif (
+            suffix.lower() in UNSUPPORTED
+            or "." not in path[path.rfind(os.sep) :]
+            or LIKE_IMAGE.search(path)
+        ):
             files.unsupported.append(path)
     return files
 

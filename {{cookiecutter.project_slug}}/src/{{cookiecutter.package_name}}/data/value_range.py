@@ -6,6 +6,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from ..errors import UsageError
 from ..settings.data import PixelFormat
 from ..settings.schema import Settings
 from .datamodule import Datasets
@@ -74,7 +75,7 @@ def _extent(paths: Sequence[str], pixels: PixelFormat) -> tuple[float, float, bo
     The third value is whether there are whole numbers. Without such images, the first exceeds the
     second.
     """
-    low, high, whole = np.inf, -np.inf, False
+    low, high, whole, units = np.inf, -np.inf, "", ""
     for index in np.linspace(0, len(paths) - 1, min(MAX_READ, len(paths))).astype(int):
         with suppress(*UNREADABLE), opened(str(paths[index]), pixels) as values:
             if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiu":
@@ -85,5 +86,13 @@ def _extent(paths: Sequence[str], pixels: PixelFormat) -> tuple[float, float, bo
                 values = values[..., :-1]  # without the opacity  # noqa: PLW2901
             numbers = values[np.isfinite(values)]
             low, high = min(low, float(numbers.min())), max(high, float(numbers.max()))
-            whole = whole or values.dtype.kind in "iu"
-    return low, high, whole
+            if values.dtype.kind in "iu":
+                whole = whole or str(paths[index])
+            elif 0 < numbers.max() <= 1 + TOLERANCE and numbers.min() >= -TOLERANCE:
+                units = units or str(paths[index])
+    if whole and units:
+        raise UsageError(
+            f"{units} has numbers from 0 to 1, but {whole} whole numbers of more than 8 bits, so "
+            "they have no common scale.\nSave all images in the same type."
+        )
+    return low, high, bool(whole)

@@ -17,7 +17,7 @@ from ..data.datamodule import MAX_WORKERS, Datasets, usable_cpus
 from ..data.image_formats import is_transparent
 from ..data.images import RGB, Unreadable
 # ~ if cookiecutter.task == "segmentation"
-from ..segmentation.masks import IGNORE_INDEX
+from ..segmentation.class_list import IGNORE_INDEX
 # ~ endif
 from ..settings.data import PixelFormat
 

@@ -3,7 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from itertools import combinations
+from itertools import combinations, islice
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +14,17 @@ from ..data.images import DecodedImage, Unreadable
 from ..data.reading_summary import Reading
 from ..errors import UsageError
 from ..settings.data import PixelFormat
-from .masks import AMBIGUOUS, IGNORE_INDEX, Classes, has_ids_as_indices
+from .class_list import AMBIGUOUS, IGNORE_INDEX, Classes
+from .masks import has_ids_as_indices
 
 MAX_OPENED = 200  # masks of a split that are opened when the data are read; training opens all
 DAMAGED = (OSError, SyntaxError, ValueError)  # errors of Pillow; such a file is reported elsewhere
 LOSSY = "the mask is a JPEG, WebP or similar file, which changes values at edges: save it as PNG"
+WHITE_AND_BLACK = b"\xff\xff\xff\0\0\0"  # a palette
+BLACK_LATER = (
+    "the palette has black, but not as its first colour, and the indices are read as ids: if black "
+    "is the background, add the colours to classes.txt: road 128 64 128"
+)
 TURNED = (
     "the image is turned (Exif), but the mask is not, and is read as it is stored: if need be, "
     "turn it like the image"
@@ -29,6 +35,12 @@ def _orientation(path: str) -> int:
     with suppress(*DAMAGED), Image.open(path) as file:
         return orientation_of(file)
     return 1
+
+
+def _has_black_later(palette: bytes, classes: int) -> bool:
+    """Return whether a palette, [N] of red, green and blue, has black at an id above 0 only."""
+    colors = [palette[start : start + 3] for start in range(0, 3 * classes, 3)]
+    return colors[0] != b"\0\0\0" and b"\0\0\0" in colors
 
 
 class MaskHeaders:
@@ -54,12 +66,16 @@ class MaskHeaders:
                 reason = LOSSY
             if file.mode == "P" and file.palette:
                 colors = bytes(file.palette.palette)
+                if len(self.classes.names) == 2 and colors.startswith(WHITE_AND_BLACK):
+                    colors = WHITE_AND_BLACK[::-1]  # is read by its colours
                 small = file.width * file.height <= PixelFormat().max_pixels
                 # Asking for the colours decodes the file, so it is done once for each palette.
                 if colors in self.palettes:
                     self.palettes[colors].append(mask)
                 elif small and has_ids_as_indices(file, self.classes):
                     self.palettes[colors] = [mask]
+                if colors in self.palettes and _has_black_later(colors, len(self.classes.names)):
+                    reason = BLACK_LATER
             self.masks.append(mask)
         if reason:
             self.doubtful[reason].append(mask)
@@ -67,15 +83,14 @@ class MaskHeaders:
 
     def note(self, split: str, reading: Reading) -> None:
         """Note the masks whose values may be wrong, and palettes that differ."""
-        for reason, masks in self.doubtful.items():
-            count = f"{len(masks)} of {len(self.masks)} masks of {split}"
-            reading.note(f"{count}, such as {min(masks)}: {reason}.")
-        for first, other in self._conflicts():
+        for first, other in islice(self._conflicts(), 1):
             reading.note(
                 f"Masks of {split} have different palettes, such as {first} and {other}. Their "
                 "indices are ids; to use the colours, add them to classes.txt: road 128 64 128"
             )
-            return
+        for reason, masks in self.doubtful.items():
+            count = f"{len(masks)} of {len(self.masks)} masks of {split}"
+            reading.note(f"{count}, such as {min(masks)}: {reason}.")
 
     def _conflicts(self) -> Iterator[tuple[str, str]]:
         """Yield masks whose palettes have different colours for the ids of the classes."""
@@ -128,6 +143,7 @@ class MaskCheck:
         self.total = total  # number of masks of the split
         self.whole = whole  # whether files are read as a whole, not as tiles
         self.pixels: list[np.ndarray] = []  # by id, of each decoded mask
+        self.ignoring: list[str] = []  # masks with pixels of id 255
         self.damaged: list[str] = []
 
     def add(self, files: Sequence[str], decoded: DecodedImage | Unreadable) -> None:
@@ -138,7 +154,9 @@ class MaskCheck:
             self.damaged.append(mask)
         elif self.whole and decoded.parts[1].shape[1:] == decoded.size:  # not shrunk by the cache
             ids = decoded.parts[1].numpy().ravel()
-            self.pixels.append(np.bincount(ids, minlength=IGNORE_INDEX + 1))
+            counts = np.bincount(ids, minlength=IGNORE_INDEX + 1)
+            self.pixels.append(counts)
+            self.ignoring += [mask] if counts[IGNORE_INDEX] else []
 
     def report(self, reading: Reading) -> None:
         """Report what the masks that are decoded at the start, a sample, have not shown.
@@ -148,6 +166,14 @@ class MaskCheck:
         """
         if self.total > MAX_OPENED:
             self.headers.note(self.split, reading)
+        known = {part.split for part in reading.left_out if part.kind == "pixels"}
+        if self.ignoring and self.split not in known:
+            name = self.headers.classes.names[-1]
+            reading.note(
+                f"{len(self.ignoring)} of {self.total} masks of {self.split}, such as "
+                f"{min(self.ignoring)}, have pixels of id 255, which are ignored. If it stands for "
+                f"a class, such as {name}, add its colour to classes.txt: {name} 255 255 255"
+            )
         decoded, damaged = len(self.pixels), len(self.damaged)
         if decoded + damaged == self.total or decoded > MAX_OPENED:
             counts = Counter(dict(enumerate(np.sum(self.pixels, axis=0).tolist())))

@@ -20,7 +20,7 @@ from ..data.reading_summary import Reading
 from ..data.split import with_splits
 from ..errors import UsageError
 from ..settings.segmentation import DataSettings
-from .masks import IGNORE_INDEX
+from .class_list import IGNORE_INDEX
 
 INVALID = (IndexError, KeyError, RuntimeError, TypeError, ValueError)  # for an invalid outline
 FEW_RUNS = 8  # an outline of at most as many run lengths or characters may hold no pixel

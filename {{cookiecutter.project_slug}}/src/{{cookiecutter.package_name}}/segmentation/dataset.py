@@ -23,12 +23,13 @@ from ..data.tiles import TiledImages, note_tiles
 from ..settings.data import PixelFormat, ShapesSettings
 from ..settings.segmentation import DataSettings
 from .check_masks import MaskCheck
+from .class_list import Classes, read_classes
 # ~ if cookiecutter.scope == "complete"
 from .coco import CocoMasks, read_outlines
 # ~ endif
 from .grey_masks import with_greys
 from .mask_folders import Pair, find_pairs, write_shapes
-from .masks import Classes, read_classes, read_mask
+from .masks import read_mask
 # ~ if cookiecutter.scope == "complete"
 from .transforms import SOURCES, PairTransform, eval_transform, paste, train_transform
 

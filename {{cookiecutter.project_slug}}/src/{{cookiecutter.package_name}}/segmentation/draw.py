@@ -7,7 +7,7 @@ from PIL import Image, ImageChops, ImageFilter
 from torch import Tensor
 
 from ..evaluation.drawing import to_picture, with_legend
-from .masks import IGNORE_INDEX
+from .class_list import IGNORE_INDEX
 from .predicted_masks import Prediction, mask_image, palette
 
 MIN_WIDTH = 256

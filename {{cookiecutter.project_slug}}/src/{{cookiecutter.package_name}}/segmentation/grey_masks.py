@@ -12,16 +12,9 @@ from ..data.reading_summary import Reading
 from ..errors import UsageError
 from ..settings.data import PixelFormat
 from .check_masks import DAMAGED, MAX_OPENED, MaskHeaders, report_pixels
+from .class_list import AMBIGUOUS, COLOR, IGNORE_INDEX, IGNORED_COLOR, Classes
 from .mask_folders import Pair
-from .masks import (
-    AMBIGUOUS,
-    COLOR,
-    IGNORE_INDEX,
-    IGNORED_COLOR,
-    Classes,
-    grey_bits,
-    mask_values,
-)
+from .masks import grey_bits, mask_values
 
 ENOUGH_PIXELS = 20_000_000  # of a split, if all classes have been found in them
 

@@ -1,8 +1,4 @@
-"""Read mask files, and the names and colours of their classes."""
-
-import re
-from dataclasses import dataclass
-from pathlib import Path
+"""Read mask files: ids, grey values, palettes or colours."""
 
 import numpy as np
 import torch
@@ -13,80 +9,7 @@ from torch import Tensor
 
 from ..data.image_formats import BITS_PER_SAMPLE, ORIENTATION, open_image, orientation_of, png_bits
 from ..data.images import UnreadableImageError, size_conflict
-from ..data.text_files import read_text
-from ..errors import UsageError
-
-IGNORE_INDEX = 255  # the id of pixels that the loss and the metrics ignore
-COLOR = 1 << 24  # is added to colours (0xRRGGBB), so that they differ from grey values
-IGNORED_COLOR = 1 << 25  # stands for the colour of a palette at IGNORE_INDEX
-AMBIGUOUS = -1  # stands for the id of a colour that several classes have
-HEADER = re.compile(r"\w+[ ,;]+r(ed)?[ ,;]+g(reen)?[ ,;]+b(lue)?", re.IGNORECASE)
-NUMBER = re.compile(r"\d+(?=[ ,;:.)]+\D)", re.ASCII)  # in front of a name
-# A name and its colour: road 128 64 128, road: (128, 64, 128) or road #804080.
-COLORED = re.compile(
-    r"(.+?)[ ,;:]+(?:#([0-9a-f]{6})|[(\[]?(\d+)[ ,;]+(\d+)[ ,;]+(\d+)[)\]]?)[ ,;]*",
-    re.ASCII | re.IGNORECASE,
-)
-
-
-@dataclass(frozen=True)
-class Classes:
-    """The names of the classes by id, and their colours in RGB masks."""
-
-    names: list[str]
-    colors: dict[int, int]  # 0xRRGGBB -> id, or AMBIGUOUS
-    greys: dict[int, int] | None = None  # grey value -> id; without it, the values are the ids
-
-    @property
-    def ids(self) -> dict[int, int]:
-        """The id, or ``AMBIGUOUS``, of each value of a mask, as ``mask_values`` returns them."""
-        greys = self.greys or {index: index for index in range(len(self.names))}
-        colors = {COLOR | color: index for color, index in self.colors.items()}
-        return {IGNORE_INDEX: IGNORE_INDEX, IGNORED_COLOR: IGNORE_INDEX, **greys, **colors}
-
-
-def read_classes(path: Path) -> Classes:
-    """Read ``classes.txt``: each line is the name of a class, followed by its colour for RGB masks.
-
-    Lines that start with ``#`` and a space are comments.
-    """
-    if not path.is_file():
-        raise UsageError(
-            f"{path} is missing.\nWrite a class name in each line, in the order of the ids; for "
-            "RGB masks, its colour: road 128 64 128"
-        )
-    names: list[str] = []
-    colors: dict[int, int] = {}
-    for words in map(str.split, read_text(path).splitlines()):
-        if not words or words[0] == "#":
-            continue
-        name = " ".join(words)
-        if not names and HEADER.fullmatch(name):
-            continue
-        if match := COLORED.fullmatch(name):
-            name, code, *parts = match.groups()
-            red, green, blue = [*bytes.fromhex(code)] if code else [*map(int, parts)]
-            if max(red, green, blue) > 255:
-                raise UsageError(f"{path}: the numbers of {' '.join(words)!r} must end at 255.")
-            color = red << 16 | green << 8 | blue
-            colors[color] = AMBIGUOUS if color in colors else len(names)
-        names.append(name)
-    if not 2 <= len(names) <= IGNORE_INDEX:
-        raise UsageError(f"{path} must name 2 to {IGNORE_INDEX} classes, but names {len(names)}.")
-    if len({*names}) < len(names):
-        raise UsageError(f"{path} names a class twice: {', '.join(names)}.")
-    # Numbers in front of the names, from 0 or 1, must be those of the ids.
-    matches = enumerate(map(NUMBER.match, names))
-    numbers = {index: int(match[0]) for index, match in matches if match}
-    count, found = len(numbers), sorted(numbers.values())
-    wrong = next((index for index, number in numbers.items() if number != index), None)
-    in_order = found in ([*range(count)], [*range(1, count + 1)])
-    if wrong is not None and in_order and count >= max(2, len(names) - 1):
-        raise UsageError(
-            f"{path}: the class {names[wrong]!r} begins with {numbers[wrong]}, but its id is "
-            f"{wrong}, as its line says.\nWrite only the names, that of id 0 on the first line."
-        )
-    return Classes(names, colors)
+from .class_list import AMBIGUOUS, BLACK, COLOR, IGNORE_INDEX, IGNORED_COLOR, WHITE, Classes
 
 
 def read_mask(
@@ -161,7 +84,7 @@ def mask_values(image: Image.Image, classes: Classes, bits: int = 8) -> np.ndarr
 
     A palette with colours of ``classes.txt`` counts as colours, whatever their order. Its index
     ``IGNORE_INDEX`` remains unless it has the colour of a class. The indices of any other palette
-    count as grey values.
+    count as grey values; with two classes, those of black and white count as 0 and 1.
     """
     if image.mode in {"1", "L", "F"} or image.mode.startswith("I"):
         return _values_of_grey(image, classes, bits)
@@ -170,6 +93,8 @@ def mask_values(image: Image.Image, classes: Classes, bits: int = 8) -> np.ndarr
             return np.asarray(image.convert("L")).astype(np.int32)
         indices, colors = np.asarray(image).astype(np.int32), _colors_of_palette(image)
         if not classes.ids.keys() & {*colors.tolist()}:
+            if len(classes.names) == 2 and {*colors.tolist()} == {BLACK, WHITE}:
+                indices = (colors[indices] == WHITE).astype(np.int32)  # in any order
             return indices
         table = np.full(256, COLOR, dtype=np.int32)
         table[: len(colors)] = colors

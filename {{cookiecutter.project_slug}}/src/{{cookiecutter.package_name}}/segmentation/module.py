@@ -28,8 +28,8 @@ from ..training.optimizer import build_optimizer
 from ..training.parameter_groups import freeze, keep_frozen_norms
 # ~ endif
 from ..training.steps import log_losses, log_scores
+from .class_list import IGNORE_INDEX
 from .dataset import Batch
-from .masks import IGNORE_INDEX
 from .network import Segmenter
 from .predicted_masks import Prediction
 from .scoring import score_batch

@@ -8,7 +8,7 @@ from torch import Tensor
 from ..data.resize import model_input
 from ..data.tiles import Tile, tiles_of
 from ..settings.schema import PredictSettings
-from .masks import IGNORE_INDEX
+from .class_list import IGNORE_INDEX
 from .module import SegmentationModule
 from .predicted_masks import Prediction, from_input
 

@@ -15,7 +15,7 @@ from ..data.resize import GREY, place
 from ..evaluation.drawing import class_color
 from ..run.atomic_files import replacing, write_text
 from ..settings.segmentation import DataSettings
-from .masks import IGNORE_INDEX
+from .class_list import IGNORE_INDEX
 
 
 class Prediction(NamedTuple):

@@ -7,8 +7,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..evaluation.score_counts import ImageResult, ScoreCounts, StepResults
+from .class_list import IGNORE_INDEX
 from .dataset import Batch
-from .masks import IGNORE_INDEX
 from .predicted_masks import Prediction, without_padding
 
 SCORED_PIXELS = 2000  # evenly spaced pixels of an image; counting all would take minutes

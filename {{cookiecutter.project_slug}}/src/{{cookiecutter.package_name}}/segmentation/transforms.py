@@ -12,7 +12,7 @@ from ..data.augment import random_steps
 # ~ endif
 from ..data.resize import GREY, Fit
 from ..settings.segmentation import DataSettings
-from .masks import IGNORE_INDEX
+from .class_list import IGNORE_INDEX
 
 # ~ if cookiecutter.scope == "complete"
 SOURCES = 2  # the number of images whose classes are pasted into an image

@@ -135,7 +135,7 @@ from PIL import Image
 from torch import Tensor
 
 # ~ if cookiecutter.scope == "complete"
-from ..segmentation.masks import IGNORE_INDEX
+from ..segmentation.class_list import IGNORE_INDEX
 from ..segmentation.module import SegmentationModule
 from ..segmentation.predicted_masks import Prediction, mask_image
 
