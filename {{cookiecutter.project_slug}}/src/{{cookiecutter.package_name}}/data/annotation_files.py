@@ -88,7 +88,7 @@ def to_coco_images(
         if lost:
             reading.leave_out("objects", OF_MISSING, file.path, split=split, count=lost)
     for converted in splits.values():
-        check_pixels(converted)
+        check_pixels(converted, reading)
     if contradicting:
         reading.note(
             "Annotation files that name another image than the one with their own name: "
