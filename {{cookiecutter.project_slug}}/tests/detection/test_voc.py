@@ -198,6 +198,16 @@ def test_difficult_objects_are_crowds_and_reported(root):
     assert expected in data.reading.lines()[1]
 
 
+@pytest.mark.parametrize(
+    ("word", "crowd"),
+    [("False", False), ("0.0", False), ("Unspecified", False), (" ", False), ("True", True)],
+)
+def test_difficult_may_be_a_word(root, word, crowd):
+    objects = [voc_object("cat", (1, 1, 4, 4)), voc_object("cat", (1, 1, 9, 9), difficult=word)]
+    write_image(root / "JPEGImages" / "a.jpg", root / "Annotations" / "a.xml", objects=objects)
+    assert datasets(root).train.target(0, (20, 40)).crowd.tolist() == [False, crowd]
+
+
 @pytest.mark.parametrize("size", ["", SIZE.replace("40", "0")])
 def test_a_missing_size_is_that_of_the_image(root, size):
     write_image(root / "JPEGImages" / "a.jpg", root / "Annotations" / "a.xml", size)

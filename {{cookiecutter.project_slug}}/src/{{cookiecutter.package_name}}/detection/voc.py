@@ -20,6 +20,10 @@ from ..settings.data import DataFolder
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 SIDES = ("height", "width")
+DIFFICULT = {
+    **dict.fromkeys(("", "0", "0.0", "false", "unspecified"), False),
+    **dict.fromkeys(("1", "1.0", "true"), True),
+}
 ENCODING = re.compile(rb"""<\?xml[^>]*?\sencoding\s*=\s*["']([\w.:-]+)["']""")
 
 
@@ -160,7 +164,8 @@ def _parse(path: Path) -> AnnotationFile:
         objects = [_object(item) for item in tree.iter("object")]
     except (OverflowError, ValueError) as error:
         raise UsageError(
-            f"{path}: {error}.\nEach object needs a name and a bndbox of {', '.join(CORNERS)}."
+            f"{path}: {error}.\nEach object needs a name and a bndbox of {', '.join(CORNERS)}; "
+            "difficult is 0 or 1."
         ) from error
     image = (tree.findtext("filename") or path.stem).strip()
     return AnnotationFile(path, image, (height, width), objects)
@@ -178,8 +183,8 @@ def _object(item: ET.Element) -> tuple[str, bool, dict[str, Any]]:
             raise ValueError(words)
     except ValueError as error:
         raise ValueError(f"an object {name} has the corners {words}") from error
-    difficult = (item.findtext("difficult") or "0").strip()
-    if difficult not in {"0", "1"}:
+    difficult = (item.findtext("difficult") or "").strip().lower()
+    if difficult not in DIFFICULT:
         raise ValueError(f"an object {name} is difficult={difficult}, which is neither 0 nor 1")
     box = [left - 1, top - 1, right - left + 1, bottom - top + 1]  # x, y, width, height from 0
-    return name, difficult == "1", {"bbox": box}
+    return name, DIFFICULT[difficult], {"bbox": box}
