@@ -48,8 +48,10 @@ def test_classes_go_by_id_which_need_not_be_contiguous(tmp_path):
         ("annotations/{}.json", "images/{}"),
         ("{}.json", "{}"),
         ("{}/_annotations.coco.json", "{}"),
+        ("{}_annotations.json", "images/{}"),
+        ("annotations/annotations_{}.json", "{}"),
     ],
-    ids=["COCO", "below images", "in the root", "Roboflow"],
+    ids=["COCO", "below images", "in the root", "Roboflow", "a word after", "a word before"],
 )
 def test_the_usual_layouts_are_read(tmp_path, file, images):
     write_coco(tmp_path)

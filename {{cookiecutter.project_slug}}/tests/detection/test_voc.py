@@ -123,6 +123,25 @@ def test_the_lists_of_voc_are_the_splits(root):
     assert names(datasets(root).test) == ["c.jpg"]
 
 
+def test_lists_among_the_annotations_are_noted_and_read_where_the_note_says(root):
+    (root / "Annotations" / "xmls").mkdir()
+    for path in [*(root / "Annotations").glob("*.xml")]:
+        path.rename(path.parent / "xmls" / path.name)
+    for path in [*(root / "ImageSets" / "Main").iterdir()]:
+        path.rename(root / "Annotations" / path.name)
+    for index in range(6):
+        name = f"{index}.jpg"
+        write_image(root / "JPEGImages" / name, root / "Annotations" / "xmls" / f"{index}.xml")
+    data = datasets(root)
+    assert [len(part) for part in (data.train, data.val, data.test)] == [8, 1, 1]
+    lists = f"lists, move them to {root / 'ImageSets' / 'Main'}."
+    assert [note.endswith(lists) for note in data.reading.notes if "is not read" in note] == [True]
+    for path in [*(root / "Annotations").glob("*.txt")]:
+        path.rename(root / "ImageSets" / "Main" / path.name)
+    data = datasets(root)
+    assert [names(part) for part in (data.train, data.val)] == [["a.jpg", "b.jpg"], ["c.jpg"]]
+
+
 @pytest.mark.parametrize("form", ["{}.jpg", "VOC2007\\JPEGImages\\{}.JPG", "Annotations/{}.xml"])
 def test_a_list_may_name_files(root, form):
     stems = ("a.1", "bu\u0308ndel")

@@ -459,3 +459,28 @@ def test_the_root_may_be_the_file_in_a_linked_folder_below_home(root, monkeypatc
     (root / "link").symlink_to(root)
     monkeypatch.setenv("HOME", str(root))
     assert len(datasets("~/link/my.yaml").train) == 2
+
+
+def test_lists_of_the_splits_are_read_without_data_yaml(tmp_path):
+    lists = {"train": ("obj_train_data", "012"), "valid": ("obj_valid_data", "34")}
+    (tmp_path / "obj.names").write_text("cat\ndog\n")
+    for split, (folder, stems) in lists.items():
+        (tmp_path / folder).mkdir()
+        for stem in stems:
+            Image.new("RGB", (40, 20)).save(tmp_path / folder / f"{stem}.jpg")
+            (tmp_path / folder / f"{stem}.txt").write_text("1 0.5 0.5 0.2 0.4\n")
+        lines = [f"data/{folder}/{stem}.jpg\n" for stem in stems]
+        (tmp_path / f"{split}.txt").write_text("".join(lines))
+    data = datasets(tmp_path)
+    found = [[Path(path).stem for path in part.paths] for part in (data.train, data.val)]
+    assert found == [["0", "1", "2"], ["3", "4"]]
+    assert data.val.target(0, (20, 40)).labels.tolist() == [1]
+
+
+def test_the_labels_of_an_image_named_train_are_no_list(tmp_path):
+    (tmp_path / "classes.txt").write_text("cat\n")
+    for stem in ("train", *"123456789"):
+        Image.new("RGB", (40, 20)).save(tmp_path / f"{stem}.jpg")
+        (tmp_path / f"{stem}.txt").write_text("0 0.5 0.5 0.2 0.4\n")
+    data = datasets(tmp_path)
+    assert [len(part) for part in (data.train, data.val, data.test)] == [8, 1, 1]

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from ..errors import UsageError
 from ..settings.data import DataFolder
-from .coco_files import CocoFile, find_annotations, read_file
+from .coco_files import CocoFile, find_annotations, images_name, read_file
 from .files import folder_of
 from .image_paths import existing_files, find_images
 from .images import UnreadableImageError, image_size
@@ -136,7 +136,7 @@ def _image_files(
 ) -> list[Path | None]:
     """Return the file of each image, see ``existing_files``."""
     names = [image.file_name for image in content.images]
-    stem = file.stem.removeprefix("instances_")
+    stem = images_name(file)
     # Images beside the annotations may be previews, unless the folder is that of the images.
     first = root / stem if file.parent.name == "annotations" else file.parent
     folders = [first, root / stem, root / "images" / stem, root / "images", root, file.parent]
