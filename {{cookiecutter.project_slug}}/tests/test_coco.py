@@ -48,8 +48,10 @@ def test_classes_go_by_id_which_need_not_be_contiguous(tmp_path):
         ("annotations/{}.json", "images/{}"),
         ("{}.json", "{}"),
         ("{}/_annotations.coco.json", "{}"),
+        ("{}_annotations.json", "images/{}"),
+        ("annotations/annotations_{}.json", "{}"),
     ],
-    ids=["COCO", "below images", "in the root", "Roboflow"],
+    ids=["COCO", "below images", "in the root", "Roboflow", "a word after", "a word before"],
 )
 def test_the_usual_layouts_are_read(tmp_path, file, images):
     write_coco(tmp_path)
@@ -516,3 +518,38 @@ def test_coordinates_that_look_like_shares_are_refused(tmp_path, field, value):
     write_coco(tmp_path, change)
     with pytest.raises(UsageError, match="from 0 to 1, so relative to width and height"):
         read(tmp_path)
+
+
+@pytest.mark.parametrize("relative", [10, 1])
+def test_coordinates_of_two_kinds_are_refused_or_noted_if_they_are_few(tmp_path, relative):
+    write_unsplit(tmp_path)
+    content = json.loads((tmp_path / "result.json").read_text())
+    # ~ if cookiecutter.task == "detection"
+    for annotation in content["annotations"][:relative]:
+        annotation["bbox"] = [0.1, 0.2, 0.25, 0.4]
+    content["annotations"][19]["bbox"] = [0, 0, 0, 0]  # has no area, and is of neither kind
+    # ~ else
+    for annotation in content["annotations"][:relative]:
+        annotation["segmentation"] = [[0.1, 0.2, 0.4, 0.2, 0.4, 1]]
+    content["annotations"][19]["segmentation"] = [[0, 0, 0, 0, 0, 0]]  # is of neither kind
+    # ~ endif
+    (tmp_path / "result.json").write_text(json.dumps(content))
+    found = (
+        f"{tmp_path}/result.json: all coordinates are from 0 to 1 in {relative} of 20 objects, "
+        f"such as in {tmp_path}/images/0.jpg, but not in {tmp_path}/images/{relative}.jpg"
+    )
+    reading = Reading()
+    if relative == 1:
+        read(tmp_path, reading)
+        assert reading.notes == [f"{found}. They are read as pixels: correct them if they are not."]
+    else:
+        with pytest.raises(UsageError, match=f"{found}, so relative to width and height"):
+            read(tmp_path)
+
+
+def test_images_of_the_same_names_beside_the_annotations_are_not_read(tmp_path):
+    write_coco(tmp_path)
+    for index in range(10):
+        shutil.copy(tmp_path / "val" / f"{index}.jpg", tmp_path / "annotations")
+    paths = [image.path for image in read(tmp_path)[1]["train"]]
+    assert paths == [tmp_path / "train" / f"{index}.jpg" for index in range(10)]

@@ -71,6 +71,24 @@ def test_an_annotation_file_is_not_read_for_the_image_of_another(tmp_path):
         read(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("named", "nearer"),
+    [
+        ("../images/a.jpg", "json/a.png"),
+        ("..\\images\\a.jpg", "vis/a.jpg"),
+        ("/home/me/a.JPG", "json/trimaps/a.png"),
+    ],
+)
+def test_the_image_that_a_file_names_is_read_though_another_is_nearer(tmp_path, named, nearer):
+    write_file(tmp_path / "json", "a", [POLYGON], imagePath=named)
+    (tmp_path / "images").mkdir()
+    (tmp_path / "json" / "a.jpg").rename(tmp_path / "images" / "a.jpg")
+    (tmp_path / nearer).parent.mkdir(exist_ok=True)
+    Image.new("RGB", (40, 20)).save(tmp_path / nearer)
+    (image,) = read(tmp_path)[1]["train"]
+    assert image.path == tmp_path / "images" / "a.jpg"
+
+
 def test_a_circle_is_the_shape_around_its_centre(tmp_path):
     circle = {"label": "cat", "points": [[20, 10], [20, 15]], "shape_type": "circle"}
     write_file(tmp_path, "a", [circle])

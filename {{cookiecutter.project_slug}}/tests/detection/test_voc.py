@@ -123,6 +123,25 @@ def test_the_lists_of_voc_are_the_splits(root):
     assert names(datasets(root).test) == ["c.jpg"]
 
 
+def test_lists_among_the_annotations_are_noted_and_read_where_the_note_says(root):
+    (root / "Annotations" / "xmls").mkdir()
+    for path in [*(root / "Annotations").glob("*.xml")]:
+        path.rename(path.parent / "xmls" / path.name)
+    for path in [*(root / "ImageSets" / "Main").iterdir()]:
+        path.rename(root / "Annotations" / path.name)
+    for index in range(6):
+        name = f"{index}.jpg"
+        write_image(root / "JPEGImages" / name, root / "Annotations" / "xmls" / f"{index}.xml")
+    data = datasets(root)
+    assert [len(part) for part in (data.train, data.val, data.test)] == [8, 1, 1]
+    lists = f"lists, move them to {root / 'ImageSets' / 'Main'}."
+    assert [note.endswith(lists) for note in data.reading.notes if "is not read" in note] == [True]
+    for path in [*(root / "Annotations").glob("*.txt")]:
+        path.rename(root / "ImageSets" / "Main" / path.name)
+    data = datasets(root)
+    assert [names(part) for part in (data.train, data.val)] == [["a.jpg", "b.jpg"], ["c.jpg"]]
+
+
 @pytest.mark.parametrize("form", ["{}.jpg", "VOC2007\\JPEGImages\\{}.JPG", "Annotations/{}.xml"])
 def test_a_list_may_name_files(root, form):
     stems = ("a.1", "bu\u0308ndel")
@@ -196,6 +215,16 @@ def test_difficult_objects_are_crowds_and_reported(root):
     file = root / "Annotations" / "a.xml"
     expected = f"1 object (difficult, which are ignored like crowds; the first is {file})"
     assert expected in data.reading.lines()[1]
+
+
+@pytest.mark.parametrize(
+    ("word", "crowd"),
+    [("False", False), ("0.0", False), ("Unspecified", False), (" ", False), ("True", True)],
+)
+def test_difficult_may_be_a_word(root, word, crowd):
+    objects = [voc_object("cat", (1, 1, 4, 4)), voc_object("cat", (1, 1, 9, 9), difficult=word)]
+    write_image(root / "JPEGImages" / "a.jpg", root / "Annotations" / "a.xml", objects=objects)
+    assert datasets(root).train.target(0, (20, 40)).crowd.tolist() == [False, crowd]
 
 
 @pytest.mark.parametrize("size", ["", SIZE.replace("40", "0")])

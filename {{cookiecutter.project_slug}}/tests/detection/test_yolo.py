@@ -90,19 +90,26 @@ def test_notes_on_images_without_splits_do_not_name_the_split_for_which_they_wer
     assert [(part.split, part.count) for part in objects] == [("", 19)]
 
 
+POSE = "0.5 0.5 0.3 0.3 0.4 0.4"  # a box and a key point
+
+
 @pytest.mark.parametrize(
     ("polygons", "numbers"),
     [
         (["0.1 0.1 0.3 0.1 0.3 0.4"], 7),
         (["0.5 0.5 0.4 0.4 0.4 0.4 0.6 0.6"], 9),  # two key points
         (["0.5 0.5 0.2 0.4 0.45 0.35 0.55 0.35 0 0 0.45 0.6"] * 2, 13),
+        ([f"{POSE} 0.66 0.6"] + [f"{POSE} 0.6 0.6"] * 9, 9),  # a point outside of its box
+        (["0.8 0.5 0.4002 0.4 0.8 0.4 0.9 0.6"], 9),  # a box that rounding moved beyond the image
+        ([f"{POSE} 0.6 0.6", f"{POSE} 0.6 0.6 0.5 0.5"], "9 or 11"),
+        ([f"{POSE} 0.66 0.6"] * 2 + [f"{POSE} 0.6 0.6"] * 9, None),
         (["0.1 0.1 0.3 0.1 0.3 0.4 0.2 0.5 0.1 0.4"], None),  # a polygon of five corners
         (["0.1 0.1 0.3 0.1 0.3 0.4 0.1 0.4"], None),  # a box that is turned
         (["0.1 0.1 0.3 0.1 0.3 0.4 0.1 0.4", "0.1 0.1 0.3 0.1 0.3 0.4"], None),
     ],
 )
 def test_polygons_that_may_be_boxes_with_further_numbers_are_noted(root, polygons, numbers):
-    lines = [f"{index} {line}\n" for index, line in enumerate(polygons)]
+    lines = [f"0 {line}\n" for line in polygons]
     (root / "labels" / "train" / "0.txt").write_text("".join(lines))
     notes = [note for note in datasets(root).reading.notes if note.startswith("In train: Lines")]
     count = len(polygons)
@@ -319,6 +326,7 @@ def test_other_forms_of_data_yaml_are_read(root, content):
         ("1.5 0.5 0.5 0.1 0.1", "class index 1.5 is not valid"),
         ("1 0.5 0.5 0.1", "line 1: '1 0.5 0.5 0.1' is not a class index with"),
         ("1 200 150 30 40", "is not a class index with"),
+        ("1 0.5 0.5 0.1 0.1 0.4 0.4 2", "in data.yaml: kpt_shape: [1, 3]"),
         ("dog 0.5 0.5 0.1 0.1", "is not a class index with"),
         ("1 nan 0.5 0.1 0.1", "is not a class index with"),
     ],
@@ -451,3 +459,28 @@ def test_the_root_may_be_the_file_in_a_linked_folder_below_home(root, monkeypatc
     (root / "link").symlink_to(root)
     monkeypatch.setenv("HOME", str(root))
     assert len(datasets("~/link/my.yaml").train) == 2
+
+
+def test_lists_of_the_splits_are_read_without_data_yaml(tmp_path):
+    lists = {"train": ("obj_train_data", "012"), "valid": ("obj_valid_data", "34")}
+    (tmp_path / "obj.names").write_text("cat\ndog\n")
+    for split, (folder, stems) in lists.items():
+        (tmp_path / folder).mkdir()
+        for stem in stems:
+            Image.new("RGB", (40, 20)).save(tmp_path / folder / f"{stem}.jpg")
+            (tmp_path / folder / f"{stem}.txt").write_text("1 0.5 0.5 0.2 0.4\n")
+        lines = [f"data/{folder}/{stem}.jpg\n" for stem in stems]
+        (tmp_path / f"{split}.txt").write_text("".join(lines))
+    data = datasets(tmp_path)
+    found = [[Path(path).stem for path in part.paths] for part in (data.train, data.val)]
+    assert found == [["0", "1", "2"], ["3", "4"]]
+    assert data.val.target(0, (20, 40)).labels.tolist() == [1]
+
+
+def test_the_labels_of_an_image_named_train_are_no_list(tmp_path):
+    (tmp_path / "classes.txt").write_text("cat\n")
+    for stem in ("train", *"123456789"):
+        Image.new("RGB", (40, 20)).save(tmp_path / f"{stem}.jpg")
+        (tmp_path / f"{stem}.txt").write_text("0 0.5 0.5 0.2 0.4\n")
+    data = datasets(tmp_path)
+    assert [len(part) for part in (data.train, data.val, data.test)] == [8, 1, 1]

@@ -88,7 +88,7 @@ def to_coco_images(
         if lost:
             reading.leave_out("objects", OF_MISSING, file.path, split=split, count=lost)
     for converted in splits.values():
-        check_pixels(converted)
+        check_pixels(converted, reading)
     if contradicting:
         reading.note(
             "Annotation files that name another image than the one with their own name: "
@@ -133,13 +133,15 @@ def _find_image(file: AnnotationFile, images: Mapping[str, Sequence[Path]]) -> P
     candidates = images.get(_stem(file.path.name)) or images.get(_stem(file.image)) or []
     if len(candidates) < 2:
         return candidates[0] if candidates else None
-    folder = file.path.parent
+    folder, named = file.path.parent, file.image.replace("\\", "/")
     common = {path: len(os.path.commonpath([folder, path])) for path in candidates}
-    for is_nearer in (
+    for is_nearer in (  # a mask or a preview of the same name may be nearer than the image
+        lambda path: _normal(path) == _normal(folder / named),
+        lambda path: path.suffix.lower() == Path(named).suffix.lower(),
         lambda path: path.parent == folder,
         lambda path: path.parent.name == folder.name,
         lambda path: common[path] == max(common.values()),
-        lambda path: path.name == file.image.replace("\\", "/").rpartition("/")[2],
+        lambda path: path.name == Path(named).name,
     ):
         candidates = [path for path in candidates if is_nearer(path)] or candidates
     if len(candidates) > 1:
@@ -148,6 +150,10 @@ def _find_image(file: AnnotationFile, images: Mapping[str, Sequence[Path]]) -> P
             "Keep the image to use, and move the other away."
         )
     return candidates[0]
+
+
+def _normal(path: Path) -> str:
+    return unicodedata.normalize("NFC", os.path.normpath(path))
 
 
 def _convert(

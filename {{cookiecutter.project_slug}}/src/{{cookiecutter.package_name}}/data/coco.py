@@ -8,11 +8,13 @@ from typing import Any, NamedTuple
 
 from ..errors import UsageError
 from ..settings.data import DataFolder
-from .coco_files import CocoFile, find_annotations, read_file
+from .coco_files import CocoFile, find_annotations, images_name, read_file
 from .files import folder_of
 from .image_paths import existing_files, find_images
 from .images import UnreadableImageError, image_size
 from .reading_summary import OF_MISSING, Reading
+
+FEW = 0.1  # of all objects; so few with coordinates below 1 may be in the corner of an image
 
 
 class CocoObject(NamedTuple):
@@ -62,7 +64,7 @@ def read_coco(
     for split, file in files.items():
         paths = _image_files(file, contents[file], root, settings, reading, split)
         splits[split] = images = _images(file, contents[file], paths, [*names], settings)
-        check_pixels(images)
+        check_pixels(images, reading)
         objects = [item for image in images for item in image.objects]
         if lost := len(contents[file].annotations) - len(objects):
             reading.leave_out("objects", OF_MISSING, file, split=split, count=lost)
@@ -134,8 +136,10 @@ def _image_files(
 ) -> list[Path | None]:
     """Return the file of each image, see ``existing_files``."""
     names = [image.file_name for image in content.images]
-    stem = file.stem.removeprefix("instances_")
-    folders = [file.parent, root / stem, root / "images" / stem, root / "images", root]
+    stem = images_name(file)
+    # Images beside the annotations may be previews, unless the folder is that of the images.
+    first = root / stem if file.parent.name == "annotations" else file.parent
+    folders = [first, root / stem, root / "images" / stem, root / "images", root, file.parent]
     paths, dropped = find_images(names, [*folders, file.parent / "images"])
     if dropped:
         reading.note(f"{file} names {names[0]}, which is read as {paths[0]}.")
@@ -179,31 +183,43 @@ def _images(
     return images
 
 
-def check_pixels(images: list[CocoImage]) -> None:
-    """Raise a UsageError if all coordinates are from 0 to 1, so relative to width and height."""
-    contents = (item.content for image in images for item in image.objects)
-    # ~ if cookiecutter.task == "detection"
-    relative = all(max(content["bbox"]) < 1.01 for content in contents)
-    # ~ else
-    relative = all(_is_relative(content["segmentation"]) for content in contents)
-    # ~ endif
-    if relative and any(image.objects for image in images):
-        raise UsageError(
-            f"{images[0].source}: all coordinates are from 0 to 1, so relative to width and "
-            "height, but they must be pixels.\nMultiply x by the width and y by the height of the "
-            "image."
+def check_pixels(images: list[CocoImage], reading: Reading) -> None:
+    """Refuse coordinates from 0 to 1, so relative to width and height; note few among others."""
+    relative, others = list[CocoImage](), list[CocoImage]()  # the image of each object
+    for image in images:
+        for item in image.objects:
+            (relative if _is_relative(item.content) else others).append(image)
+    if not relative:
+        return
+    found, total = f"{relative[0].source}: all coordinates are from 0 to 1", len(relative + others)
+    if others:
+        found += (
+            f" in {len(relative)} of {total} objects, such as in {relative[0].path}, but not in "
+            f"{others[0].path}"
         )
+    if len(relative) < FEW * total:
+        reading.note(f"{found}. They are read as pixels: correct them if they are not.")
+        return
+    raise UsageError(
+        f"{found}, so relative to width and height, but they must be pixels.\n"
+        "Multiply x by the width and y by the height of the image."
+    )
 
 
-# ~ if cookiecutter.task == "segmentation"
-def _is_relative(outline: Any) -> bool:
+def _is_relative(content: dict[str, Any]) -> bool:
+    # ~ if cookiecutter.task == "detection"
+    return 0 < max(content["bbox"]) < 1.01  # four zeros are no box
+
+
+    # ~ else
+    outline = content["segmentation"]
     polygon = outline[0] if isinstance(outline, list) and outline else None
-    if not isinstance(polygon, list) or not polygon:
+    if not isinstance(polygon, list) or not any(polygon):
         return False
     return all(isinstance(number, int | float) and 0 <= number <= 1 for number in polygon)
 
 
-# ~ endif
+    # ~ endif
 def readable_size(path: Path, size: tuple[int, int], settings: DataFolder) -> tuple[int, int]:
     """Return an annotated height and width, or those of the file if they are not annotated.
 

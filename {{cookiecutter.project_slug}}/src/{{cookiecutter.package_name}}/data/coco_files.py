@@ -81,8 +81,8 @@ def find_annotations(root: Path) -> dict[str, Path]:
     ]
     folders, files = split_folders(root), {}
     for split, words in SPLIT_NAMES.items():
-        pattern = rf"(instances_)?({'|'.join(words)})(\d\d\d\d)?"
-        matching = [path for path in candidates if re.fullmatch(pattern, path.stem.lower())]
+        pattern = rf"({'|'.join(words)})(\d\d\d\d)?"
+        matching = [path for path in candidates if re.fullmatch(pattern, images_name(path).lower())]
         if split in folders and (folders[split] / IN_SPLIT).is_file():
             matching.append(folders[split] / IN_SPLIT)
         if len(matching) > 1:
@@ -107,6 +107,11 @@ def find_annotations(root: Path) -> dict[str, Path]:
             # ~ endif
         )
     return {"train": candidates[0]}
+
+
+def images_name(file: Path) -> str:
+    """Return the part of the name of an annotation file that stands for its images."""
+    return re.sub(r"(?i)^(instances|annotations)_|_annotations$", "", file.stem)
 
 
 def read_file(file: Path, split: str) -> CocoFile:

@@ -4,7 +4,7 @@ import math
 import os
 import re
 import unicodedata
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,10 @@ from ..settings.data import DataFolder
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 SIDES = ("height", "width")
+DIFFICULT = {
+    **dict.fromkeys(("", "0", "0.0", "false", "unspecified"), False),
+    **dict.fromkeys(("1", "1.0", "true"), True),
+}
 ENCODING = re.compile(rb"""<\?xml[^>]*?\sencoding\s*=\s*["']([\w.:-]+)["']""")
 
 
@@ -76,15 +80,24 @@ def _find(root: Path, reading: Reading) -> dict[str, list[Path]]:
     annotations, sets = _below(root, "annotations"), _below(root, "imagesets")
     if annotations is None:
         return find_annotation_files(root, ".xml", reading)
-    lists = next(filter(None, map(_lists, (_below(sets, "main"), sets, root))), {})
+    lists = next(filter(None, map(split_lists, (_below(sets, "main"), sets, root))), {})
     if not lists:
+        for file in list(split_lists(annotations).values())[:1]:
+            reading.note(
+                f"{file} is not read, nor another list in this folder. To use the splits of these "
+                f"lists, move them to {root / 'ImageSets' / 'Main'}."
+            )
         return find_annotation_files(annotations, ".xml", reading)
     if "train" not in lists:
         raise UsageError(f"{next(iter(lists.values())).parent} has no train.txt.")
     start = len(str(annotations)) + 1
     files = [path for path in files_below(annotations) if path.lower().endswith(".xml")]
-    stems = (path[start:-4].replace(os.sep, "/") for path in files)
-    known = dict(zip((unicodedata.normalize("NFC", stem) for stem in stems), files, strict=True))
+    stems = [unicodedata.normalize("NFC", path[start:-4].replace(os.sep, "/")) for path in files]
+    last = [stem.rpartition("/")[2] for stem in stems]
+    counts = Counter(last)
+    # A list may name a file in a folder below without this folder, if the name is unique.
+    known = {name: path for name, path in zip(last, files, strict=True) if counts[name] == 1}
+    known |= zip(stems, files, strict=True)
     found: dict[str, list[Path]] = {}
     for split, file in lists.items():
         lines = read_lines(file)
@@ -102,7 +115,7 @@ def _find(root: Path, reading: Reading) -> dict[str, list[Path]]:
     return found
 
 
-def _lists(folder: Path | None) -> dict[str, Path]:
+def split_lists(folder: Path | None) -> dict[str, Path]:
     """Return the lists of a folder by split; trainval is that of train if val is split off."""
     lists: dict[str, Path] = {}
     for path in sorted(folder.glob("*.txt")) if folder else []:
@@ -160,7 +173,8 @@ def _parse(path: Path) -> AnnotationFile:
         objects = [_object(item) for item in tree.iter("object")]
     except (OverflowError, ValueError) as error:
         raise UsageError(
-            f"{path}: {error}.\nEach object needs a name and a bndbox of {', '.join(CORNERS)}."
+            f"{path}: {error}.\nEach object needs a name and a bndbox of {', '.join(CORNERS)}; "
+            "difficult is 0 or 1."
         ) from error
     image = (tree.findtext("filename") or path.stem).strip()
     return AnnotationFile(path, image, (height, width), objects)
@@ -178,8 +192,8 @@ def _object(item: ET.Element) -> tuple[str, bool, dict[str, Any]]:
             raise ValueError(words)
     except ValueError as error:
         raise ValueError(f"an object {name} has the corners {words}") from error
-    difficult = (item.findtext("difficult") or "0").strip()
-    if difficult not in {"0", "1"}:
+    difficult = (item.findtext("difficult") or "").strip().lower()
+    if difficult not in DIFFICULT:
         raise ValueError(f"an object {name} is difficult={difficult}, which is neither 0 nor 1")
     box = [left - 1, top - 1, right - left + 1, bottom - top + 1]  # x, y, width, height from 0
-    return name, difficult == "1", {"bbox": box}
+    return name, DIFFICULT[difficult], {"bbox": box}

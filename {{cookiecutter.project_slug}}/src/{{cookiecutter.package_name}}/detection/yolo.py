@@ -15,6 +15,7 @@ from ..data.text_files import read_lines, read_text
 from ..errors import UsageError
 from ..settings.data import DataFolder
 from .boxes import MANY, AnnotatedImage
+from .voc import split_lists
 from .yolo_labels import count_unused_labels, label_file, read_labels
 
 EXAMPLE = """data.yaml must contain the names of the classes; without splits, the images are split:
@@ -184,9 +185,21 @@ def _find_entries(file: Path, content: dict[str, Any], base: Path) -> dict[str, 
                 )
     if named and "train" not in named:
         raise UsageError(f"{file} has no train.\n{EXAMPLE}")
+    if named:
+        return named
     folder = base / "images" if (base / "images").is_dir() else base
-    folders = {} if named else split_folders(folder) or {"train": folder}
-    return named | {split: [str(path.relative_to(base))] for split, path in folders.items()}
+    places = split_folders(folder) or _image_lists(base) or {"train": folder}
+    return {split: [str(path.relative_to(base))] for split, path in places.items()}
+
+
+def _image_lists(folder: Path) -> dict[str, Path]:
+    """Return the lists of images by split, such as train.txt, if there is one for train."""
+    lists = {
+        split: path
+        for split, path in split_lists(folder).items()
+        if any(Path(line).suffix.lower() in SUFFIXES for line in read_lines(path)[:1])
+    }
+    return lists if "train" in lists else {}
 
 
 def _resolve(base: Path, name: str) -> Path | None:

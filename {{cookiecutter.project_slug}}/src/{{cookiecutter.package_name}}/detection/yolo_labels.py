@@ -18,7 +18,7 @@ from ..data.image_paths import existing_form
 from ..data.reading_summary import Reading
 from ..data.text_files import read_text
 from ..errors import UsageError
-from .boxes import AnnotatedImage, annotate
+from .boxes import SLACK, AnnotatedImage, annotate
 
 
 def label_file(image: str | Path) -> str:
@@ -72,11 +72,15 @@ def read_labels(
                 label, *values = map(float, words)
                 box = _box(values[:4] if len(values) == 4 + keypoints else values)
             except ValueError as error:
+                points, rest = divmod(len(words) - 5, 3)
+                pose = points > 0 == rest
                 raise UsageError(
                     f"{file}, line {number}: {line!r} is not a class index with the four numbers "
                     "of a box, or with the corners of a polygon, all from 0 to 1.\nBoxes in pixels "
                     "must be divided by the width and the height of the image; other numbers, such "
                     "as a confidence, must be removed."
+                    + f" Key points need this line in data.yaml: kpt_shape: [{points}, 3]"
+                    * pose
                 ) from error
             if label not in labels:
                 raise UsageError(
@@ -110,12 +114,15 @@ def _note_polygons(
             "followed by two other numbers, remove those two numbers.",
             split=split,
         )
-    elif len(polygons) == 1 and poses == polygons:
-        ((count, lines_of_count),) = polygons.items()
+    # Points may lie a little outside of their box. Real outlines have many numbers of corners.
+    elif 0 < len(polygons) <= 3 and poses.total() >= 0.9 * polygons.total():
+        numbers = " or ".join(str(count + 1) for count in sorted(polygons))
+        points = next(iter(polygons)) // 2 - 2
+        fix = f"how many points there are, and the numbers of each: kpt_shape: [{points}, 2]"
         reading.note(
-            f"Lines with {count + 1} numbers: {lines_of_count}. They are read as polygons. If they "
-            "are boxes followed by key points, write into data.yaml how many points there are, and "
-            f"the numbers of each: kpt_shape: [{count // 2 - 2}, 2]",
+            f"Lines with {numbers} numbers: {polygons.total()}. They are read as polygons. If they "
+            "are boxes followed by key points, "
+            + (f"write into data.yaml {fix}" if len(polygons) == 1 else "remove the key points."),
             split=split,
         )
 
@@ -146,7 +153,8 @@ def _may_have_keypoints(values: list[float]) -> bool:
         for size in (2, 3)
         if (len(values) - 4) % size == 0
     ]
-    return max(x + width / 2, y + height / 2) <= 1 and any(
-        all(abs(a - x) <= width / 2 and abs(b - y) <= height / 2 for a, b in part if a or b)
+    right, below = width / 2 + SLACK, height / 2 + SLACK
+    return max(x + width / 2, y + height / 2) <= 1 + SLACK and any(
+        all(abs(a - x) <= right and abs(b - y) <= below for a, b in part if a or b)
         for part in points
     )
