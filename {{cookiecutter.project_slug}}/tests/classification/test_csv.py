@@ -83,6 +83,9 @@ SINGLE = (["cat", "dog"], {"train": {"a": 0, "b": 1}, "val": {"c": 0}, "test": {
         (SPLIT.replace("a.png", "%61.png"), {}),
         (SPLIT.replace(",cat,", ', "cat",'), {}),
         (SPLIT.replace("b.png", "\ufeffb.png"), {}),
+        (SPLIT.replace(",", ";").replace("\n", ";;\n"), {}),
+        (SPLIT.replace("n\n", "n,\n"), {}),
+        (SPLIT.replace(",split", ",split,,").replace("in\n", "in,3,\n"), {}),
     ],
     ids=[
         "plain",
@@ -100,6 +103,9 @@ SINGLE = (["cat", "dog"], {"train": {"a": 0, "b": 1}, "val": {"c": 0}, "test": {
         "URL",
         "quotes after a space",
         "joined files with marks",
+        "empty columns",
+        "empty cells at the end of some rows",
+        "columns without a name",
     ],
 )
 def test_each_form_of_a_table_gives_the_same_targets(write, text, changes):
@@ -124,7 +130,12 @@ def test_a_column_of_splits_may_have_any_name(write):
 
 @pytest.mark.parametrize(
     ("column", "values"),
-    [("fold", "01234567"), ("Usage", ["Training"] * 4 + ["Private"] * 4), ("is_train", "11110000")],
+    [
+        ("fold", "01234567"),
+        ("Usage", ["Training"] * 4 + ["Private"] * 4),
+        ("is_train", "11110000"),
+        ("stage", ["holdout"] * 4 + ["train"] * 4),
+    ],
 )
 def test_a_column_that_may_tell_the_splits_in_other_words_is_noted(write, column, values):
     rows = [f"{n}.png,{n % 2},7,{value}" for n, value in enumerate(values)]
@@ -168,6 +179,12 @@ def test_each_split_may_have_its_file(write, tmp_path):
     assert contents(settings) == (SINGLE[0], without_test)
     (part, *_) = build_datasets(settings).reading.left_out
     assert (part.kind, part.reason, part.first) == ("tables", "not named after a split", str(other))
+    (tmp_path / "val.csv").unlink()
+    (tmp_path / "train.csv").write_text(SPLIT)
+    assert contents(settings) == SINGLE
+    other.rename(tmp_path / "test_labels.csv")
+    with pytest.raises(UsageError, match=r"CSV files there: test_labels\.csv, train\.csv"):
+        build_datasets(settings)
 
 
 @pytest.mark.parametrize(
@@ -282,7 +299,14 @@ def test_unsplit_images_are_split_by_the_seed_with_every_label_in_each_split(wri
         (SPLIT.replace("dog", "dog|fox"), r"line 3: 'dog\|fox' may be several labels", {}),
         (LISTS.replace("; ", " ").replace(",,", ",cat,"), "line 2: 'dog cat' may be several", {}),
         (LISTS.replace("; ", "/").replace(",,", ",cat,"), '="/"', {"multilabel": True}),
-        (LISTS.replace("dog; cat", "['dog']"), "line 2: .* list of Python", {"multilabel": True}),
+        *[
+            (LISTS.replace("dog; cat", cell), "line 2: .* in brackets, as a list", changes)
+            for cell in ("['dog']", '"[""dog"", ""cat""]"', '"{""choices"":[""dog""]}"', "{dog}")
+            for changes in ({"multilabel": True}, {"multilabel": True, "label_separator": ","})
+        ],
+        (LISTS.replace("dog; cat", "\"('dog',)\""), "line 2: .* brackets", {"multilabel": True}),
+        (SPLIT.replace("cat,tr", '"{""class"":""cat""}",tr'), "line 2: .* in brackets", {}),
+        (SPLIT.replace("split", "label"), "two columns of the same name: label, label.\nRen", {}),
         (BINARY, "If each of dog, cat is a label: data.multilabel=true", {}),
         (BINARY.replace("c.png,0", "c.png,-1"), "line 4: dog is '-1', but", {"multilabel": True}),
         (
@@ -301,7 +325,7 @@ def test_a_wrong_row_or_column_is_named(write, text, message, changes):
 
 
 def test_what_is_read_and_left_out_is_counted(write, tmp_path):
-    settings = write(SPLIT + "a.png,cat,train\n", ("x/a", "x/b", "x/c", "x/d", "x/e"))
+    settings = write(SPLIT + "a.png,cat,train\n", ("x/a", "x/b", "x/c", "x/d", "y/e"))
     (tmp_path / "x" / "f.heic").touch()
     reading = build_datasets(settings).reading
     assert reading.images == {"train": 2, "val": 1, "test": 1}
@@ -362,6 +386,14 @@ def test_a_name_with_a_separator_may_be_a_single_label(write):
     rows = ["a.png,dog; cat,train", "b.png,cat,train", "c.png,cat,val"]
     settings = write("\n".join(["path,label,split", *rows]), label_separator="")
     assert contents(settings)[0] == ["cat", "dog; cat"]
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"), [("[cat]", {}), ('[""cat""]', {"label_separator": ""})]
+)
+def test_a_name_may_be_in_brackets(write, name, changes):
+    classes, _ = contents(write(SPLIT.replace("cat", f'"{name}"'), **changes))
+    assert classes == [name.replace('""', '"'), "dog"]
 
 
 def test_several_labels_are_monitored_by_mAP():  # noqa: N802

@@ -241,6 +241,65 @@ def test_without_validation_images_a_part_of_each_class_of_train_is_used(own_dat
     assert all("test" in Path(path).parts for path in paths(datasets.test))
 
 
+def fill(root, *folders):
+    """Write four images into each folder."""
+    for place, name in enumerate(folders):
+        (root / name).mkdir(parents=True, exist_ok=True)
+        for number in range(4):
+            Image.new("L", (8, 8), 4 * place + number).save(root / name / f"{number}.png")
+
+
+ONE_TREE = [f"seg_{part}/seg_{part}/{name}" for part in ("train", "test") for name in "ab"]
+LOOK = "they look like splits, not like classes"
+
+
+@pytest.mark.parametrize(
+    ("folders", "message"),
+    [
+        ([*ONE_TREE, "seg_pred/seg_pred"], f"which hold the folders a, b: {LOOK}"),
+        (["train_data/a", "train_data/b", "test_data/a", "prediction"], f"a, b: {LOOK}"),
+        ([f"{part}/{name}" for part in ("lernen", "messen") for name in "ab"] + ["roh"], LOOK),
+        ([f"{part}/{part}/{name}" for part in "ABC" for name in "ab"], f"A, B, C, .* a, b: {LOOK}"),
+        (
+            ["cat/train", "cat/test", "dog/train"],
+            "cat holds the splits test, train, but .*\n.* if cat is a class, .*: test/cat",
+        ),
+        (
+            ["set/train/a", "set/train/b", "set/val/a", "notes"],
+            "set holds the splits train, val, but .*\nTo read them alone: data.root=.*/set;",
+        ),
+        (
+            ["train/train_set/a", "train/train_set/b", "test/test_set/a", "test/test_set/b"],
+            "has 1.\nMove the folders in .*/train/train_set into .*/train, and those of the other",
+        ),
+        (["train/a", "train/b", "test/unknown"], "or move folders of images without a class away"),
+    ],
+    ids=[
+        "doubled folders and other images",
+        "words for splits and other images",
+        "other words and other images",
+        "doubled folders of any names",
+        "splits in each class",
+        "splits beside another folder",
+        "doubled folders in splits",
+        "images without a class",
+    ],
+)
+def test_folders_that_look_like_splits_are_no_classes(tmp_path, folders, message):
+    fill(tmp_path, *folders)
+    with pytest.raises(UsageError, match=message):
+        build_datasets(folder(tmp_path))
+
+
+def test_a_few_classes_may_hold_folders_of_the_same_names(tmp_path):
+    fill(tmp_path, "cat/day", "cat/night", "dog/day", "dog/night", "bee", "cow", "emu")
+    datasets = build_datasets(folder(tmp_path))
+    assert datasets.classes == ["bee", "cat", "cow", "dog", "emu"]
+    parts = (datasets.train, datasets.val, datasets.test)
+    assert sum(np.bincount(part.targets, minlength=5) for part in parts).tolist() == [4, 8, 4, 8, 4]
+    assert any("not those in them, such as day, night." in note for note in datasets.reading.notes)
+
+
 def test_a_class_without_images_in_val_is_noted(own_data):
     split(own_data)
     shutil.rmtree(own_data / "val" / "blue")

@@ -3,7 +3,8 @@
 import os
 import re
 import unicodedata
-from itertools import repeat
+from collections import defaultdict
+from itertools import repeat, zip_longest
 from pathlib import Path
 
 from ..data.check_datasets import MAX_NAMES
@@ -38,7 +39,7 @@ def write_shapes(settings: ShapesSettings) -> Path:
 def read_image_folders(root: Path, reading: Reading) -> tuple[list[str], dict[str, Files]]:
     """Return the class names, and the images by split; without splits, all are those of train."""
     folders = _find_split_folders(root, reading) or {"train": root}
-    classes = _class_folders(folders["train"])
+    classes = _class_folders(folders["train"], alone=len(folders) == 1)
     images: dict[str, Files] = {split: [] for split in folders}
     for split, folder in folders.items():
         names = folders_in(folder)
@@ -47,7 +48,8 @@ def read_image_folders(root: Path, reading: Reading) -> tuple[list[str], dict[st
         if extra := [name for name in names if name not in matching]:
             raise UsageError(
                 f"{folder} has class folders that are not in train: {', '.join(extra)}.\n"
-                f"Those of train are {', '.join(classes)}. Use the same names."
+                f"Those of train are {', '.join(classes)}. Use the same names, or move folders of "
+                "images without a class away."
             )
         for target, name in enumerate(matching):
             paths = reading.listed(root).images_in(folder / name) if name else []
@@ -88,32 +90,59 @@ def _find_split_folders(root: Path, reading: Reading) -> dict[str, Path]:
             "Name the splits train, val and test. For class folders without splits, put the images "
             f"of {next(iter(found.values()))} into it directly."
         )
-    depth = str(root).count(os.sep) + 2  # of the images in class folders
-    if any(path.count(os.sep) == depth for path in reading.listed(root).images):
-        return {}
-    inner = [folders_in(root / name) for name in names]
-    most = max(inner, key=len, default=[])
-    same = all(len(part) > 1 and {*part} <= {*most} for part in inner)
-    if len(names) > 1 and (same or (all(inner) and all(map(SPLIT_WORD.search, names)))):
+    if len(names) > 1:
+        _refuse_splits_as_classes(root, names, reading)
+    return {}
+
+
+def _refuse_splits_as_classes(root: Path, names: list[str], reading: Reading) -> None:
+    """Raise an error if the folders of ``root`` look like splits; note folders in class folders."""
+    below = defaultdict[str, list[tuple[str, ...]]](list)  # the folders of images in each of them
+    for folder in {path.rpartition(os.sep)[0] for path in reading.listed(root).images}:
+        if parts := Path(folder).relative_to(root).parts:
+            below[parts[0]].append(parts[1:])
+    inner: dict[str, set[str]] = {}
+    for name, folders in sorted(below.items()):
+        several = sorted({part for parts in folders for part in parts if split_of(part)})
+        if len({*map(split_of, several)}) > 1:
+            raise UsageError(
+                f"{root / name} holds the splits {', '.join(several)}, but would be a class.\n"
+                f"To read them alone: data.root={root / name}; if {name} is a class, put it into "
+                f"each split: {several[0]}/{name}"
+            )
+        # Folders that hold a single folder, as in train/train/cat, are passed over.
+        levels = [{*level} - {""} for level in zip_longest(*folders, fillvalue="")]
+        inner[name] = next(iter([level for level in levels if len(level) > 1] or levels), set())
+    most: set[str] = max(inner.values(), key=len, default=set())
+    alike = [name for name, part in inner.items() if len(part) > 1 and part <= most]
+    named = [name for name, part in inner.items() if part and SPLIT_WORD.search(name)]
+    # There may be folders of other images beside the splits.
+    if 2 * max(len(alike), len(named)) >= max(len(names), 4):
         raise UsageError(
             f"{root} has the folders {', '.join(names)}, which hold the folders "
-            f"{', '.join(most)}: they look like splits, not like classes.\nName the splits train, "
-            "val and test; if they are classes, put the images of each into its folder directly."
+            f"{', '.join(sorted(most))}: they look like splits, not like classes.\nName the splits "
+            "train, val and test, and put the class folders into them directly; if they are "
+            "classes, put the images of each into its folder directly."
         )
     if len(most) > 1:
         reading.note(
             f"The classes are the folders of {root}, {', '.join(names[:MAX_NAMES])}, not those in "
-            f"them, such as {', '.join(most[:MAX_NAMES])}. Splits are named train, val and test."
+            f"them, such as {', '.join(sorted(most)[:MAX_NAMES])}. Splits are named train, val and "
+            "test."
         )
-    return {}
 
 
-def _class_folders(folder: Path) -> list[str]:
+def _class_folders(folder: Path, *, alone: bool) -> list[str]:
     names = folders_in(folder)
     if len(names) < 2:
         remedy = "Put the images of each class into a folder of its own there."
         if names and len(folders_in(folder / names[0])) > 1:
             remedy = f"To read those in its only folder: data.root={folder / names[0]}"
+            if not alone:
+                remedy = (
+                    f"Move the folders in {folder / names[0]} into {folder}, and those of the "
+                    "other splits in the same way."
+                )
         raise UsageError(f"{folder} needs two class folders, but has {len(names)}.\n{remedy}")
     for name in names:
         if (shown := name.encode(errors="backslashreplace").decode()) != name:

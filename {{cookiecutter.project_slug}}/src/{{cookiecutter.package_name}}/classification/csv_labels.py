@@ -1,6 +1,7 @@
 """Read the image and the labels of each row of CSV files."""
 
 import os
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from .csv_table import BINARY, Columns, Row, find_columns, find_files, read_rows
 
 SEPARATORS = ";|,"
 UNLIKELY_SEPARATORS = " /"  # names of classes may contain them, too
+LIST = re.compile(r"\[.*\]|\{.*\}|\(.*,.*\)", re.DOTALL)  # of Python, JSON or a database
 
 
 def read_csv(
@@ -118,8 +120,10 @@ def _read_labels(
         if not cell and not settings.multilabel:
             remedy = "Write the label. If images may have none: data.multilabel=true"
             raise row.error(f"the column {column} is empty", remedy)
-        if settings.multilabel and separator is None and cell.startswith("[") and cell[-1] == "]":
-            raise row.error(f"{cell} is a list of Python", "Write the labels as cat;dog.")
+        if separator != "" and LIST.fullmatch(cell) and (settings.multilabel or '"' in cell):
+            remedy = "Write cat, or cat;dog for several labels. If it is a name: "
+            reason = f"{cell} is in brackets, as a list of Python or JSON"
+            raise row.error(reason, f"{remedy}data.label_separator=")
     if settings.multilabel and separator is None:
         separator = next((sign for sign in SEPARATORS if any(sign in c for c in cells)), None)
     if separator is None:

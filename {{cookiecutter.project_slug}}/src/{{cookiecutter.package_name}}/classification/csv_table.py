@@ -59,7 +59,7 @@ def find_files(root: Path, reading: Reading) -> dict[str, Path]:
     """Return the CSV file as that of train, or a file for each split, such as ``val.csv``.
 
     ``root`` is the file, or the folder that holds it. Files beside those of train and of another
-    split are left out.
+    split are left out; if there is none of another split, their names must not contain one.
     """
     if root.is_file():
         return {"train": root}
@@ -71,7 +71,9 @@ def find_files(root: Path, reading: Reading) -> dict[str, Path]:
         return {"train": files[0]}
     named = {path: split for path in files if (split := split_of(path.stem))}
     splits = {split: path for path, split in named.items()}
-    if "train" not in splits or len(splits) < 2 or len(splits) < len(named):
+    words = re.findall("[a-z]+", " ".join(path.stem.lower() for path in files))
+    lost = len(splits) < 2 and len([*filter(split_of, words)]) > 1  # a split beside train
+    if "train" not in splits or lost or len(splits) < len(named):
         names = ", ".join(path.name for path in files) or "none"
         raise UsageError(
             f"data.root={root} must be a CSV file, or hold one; CSV files there: {names}.\n"
@@ -84,7 +86,9 @@ def find_files(root: Path, reading: Reading) -> dict[str, Path]:
 
 
 def image_folder(root: Path, splits: Mapping[str, Sequence[tuple[str, Any]]]) -> Path:
-    """Return the innermost folder that holds all images which are in the folder of the data."""
+    """Return ``root``, or the innermost folder of the images beside it if it is a file."""
+    if root.is_dir():
+        return root
     whole = os.path.abspath(folder_of(root))  # noqa: PTH100 - strings are faster
     folders = {os.path.dirname(path) for files in splits.values() for path, _ in files}  # noqa: PTH120
     inside = [path for path in map(os.path.abspath, folders) if f"{path}/".startswith(f"{whole}/")]
@@ -111,17 +115,20 @@ def read_rows(file: Path, split: str) -> list[Row]:
             if not names:
                 names = cells
                 continue
-            row = Row(file, reader.line_num, dict(zip(names, cells, strict=False)), split)
-            if len(cells) != len(names):
+            named = {name: cell for name, cell in zip(names, cells, strict=False) if name}
+            row = Row(file, reader.line_num, named, split)
+            if any(names[len(cells) :]) or any(cells[len(names) :]):
                 count = number_of(len(cells), "cells")
                 reason = f"it has {count}, but the header has {len(names)}"
                 raise row.error(reason, "Put cells that hold the separator in quotes.")
             rows.append(row)
     except csv.Error as error:
         raise UsageError(f"{file}, line {reader.line_num}: {error}.\nRepair the line.") from error
-    if not rows or len(set(names)) < len(names):
+    repeated = [name for name in names if name and names.count(name) > 1]
+    if not rows or repeated:
         reason = "two columns of the same name" if rows else "no rows below its header"
-        raise UsageError(f"{file} has {reason}: {', '.join(names)}.")
+        remedy = "Rename one of them." if rows else "Write a row for each image."
+        raise UsageError(f"{file} has {reason}: {', '.join(repeated or names)}.\n{remedy}")
     return rows
 
 
@@ -172,7 +179,7 @@ def find_columns(rows: Sequence[Row], settings: CsvSettings, reading: Reading) -
 def _split_column(rows: Sequence[Row], names: Sequence[str], reading: Reading) -> str | None:
     """Return the column of the splits: the one with a usual name, or else with usual values.
 
-    Another column whose name says that it splits the images, such as ``fold``, is noted.
+    Another column that may split the images is noted: ``fold``, or one of train and holdout.
     """
     file = rows[0].file
     split = _usual(names, SPLIT_COLUMNS, "split", file)
@@ -183,7 +190,9 @@ def _split_column(rows: Sequence[Row], names: Sequence[str], reading: Reading) -
     if found:
         return _usual(found, [*map(str.lower, found)], "split", file)
     for name in names:
-        if SPLIT_WORD.search(name.lower()) and None in words[name]:
+        values = {row.cells[name] for row in rows}
+        told = SPLIT_WORD.search(name.lower()) or ("train" in words[name] and len(values) <= 3)
+        if told and None in words[name]:
             unknown = next(row.cells[name] for row in rows if split_of(row.cells[name]) is None)
             reading.note(
                 f"{file}: the column {name} is not used, since its values, such as {unknown!r}, "
