@@ -22,7 +22,7 @@ from {{ cookiecutter.package_name }}.detection.dataset import build_datasets
 from {{ cookiecutter.package_name }}.detection.module import DetectionModule as TaskModule
 # ~ endif
 from {{ cookiecutter.package_name }}.diagnostics import bench, doctor, image_checks
-from {{ cookiecutter.package_name }}.diagnostics.data_pictures import draw_class_balance
+from {{ cookiecutter.package_name }}.diagnostics.data_pictures import draw_class_balance, draw_sizes
 from {{ cookiecutter.package_name }}.diagnostics.image_checks import (
     COUNTED,
     DataReport,
@@ -216,6 +216,24 @@ def test_names_of_classes_are_no_formulas(tmp_path):
         draw_class_balance(report, classes, tmp_path / f"{classes[0]}.png")
     with Image.open(tmp_path / "a$_$.png") as drawn, Image.open(tmp_path / "cat.png") as other:
         assert drawn.size == other.size
+
+
+@pytest.mark.figures
+def test_sizes_are_drawn_where_they_differ(tmp_path):
+    one, two = np.full((9, 2), 64), np.array([[64, 80], [64, 81]])
+    # ~ if cookiecutter.task == "detection"
+    sides = {"train": np.array([[0.5, 0.5], [0.5, 0.75]], dtype=np.float32)}
+    reports = {550: DataReport(sizes={"train": one}, sides=sides)}
+    reports[1045] = DataReport(sizes={"train": one, "val": two}, sides=sides)
+    # ~ else
+    draw_sizes(DataReport(sizes={"train": one, "val": one}), tmp_path / "sizes.png")
+    assert not (tmp_path / "sizes.png").exists()  # it would show a single dot
+    reports = {550: DataReport(sizes={"train": one, "val": two})}
+    # ~ endif
+    for width, report in reports.items():
+        draw_sizes(report, tmp_path / "sizes.png")
+        with Image.open(tmp_path / "sizes.png") as drawn:
+            assert drawn.width == width
 
 
 def test_doctor_checks_the_data_alone_without_steps(command, monkeypatch):

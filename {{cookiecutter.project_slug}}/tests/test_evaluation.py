@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from {{ cookiecutter.package_name }}.errors import UsageError
-from {{ cookiecutter.package_name }}.evaluation import html_page
+from {{ cookiecutter.package_name }}.evaluation import figures, html_page
 from {{ cookiecutter.package_name }}.evaluation.drawing import contact_sheet, fit_text
 from {{ cookiecutter.package_name }}.evaluation.figures import write_figures
 from {{ cookiecutter.package_name }}.evaluation.score_counts import (
@@ -113,6 +113,26 @@ def test_figures_are_legible_whatever_the_number_of_classes(tmp_path, number):
     assert rows[0]["targets"] == str(12_345 * (number + 1))
 
 
+@pytest.mark.figures
+def test_names_in_figures_stay_different_and_whole(tmp_path, monkeypatch):
+    names = ["northern spotted birds, adult", "northern spotted birds, young", "x" * 60]
+    counts = ScoreCounts(names)
+    counts.add(np.arange(3), np.full(3, 0.5), np.array([True, True, False]))
+    counts.add_targets(np.arange(3))
+    shown = {}
+    monkeypatch.setattr(
+        figures, "_write", lambda path, figure, *_: shown.update({path.name: figure})
+    )
+    write_figures(counts, {"score": [0.1, 0.2, 0.3]}, tmp_path)
+    matrix, bars = (shown[name].axes[0] for name in ("confusion_matrix", "per_class"))
+    legend = shown["precision_recall"].axes[0].get_legend().get_texts()[:3]
+    ticks = (matrix.get_xticklabels(), matrix.get_yticklabels(), bars.get_yticklabels())
+    for labels in (*ticks, legend):
+        assert [re.sub(r"\s", "", label.get_text()) for label in labels] == [
+            name.replace(" ", "") for name in names
+        ]
+
+
 def test_a_page_shows_text_as_it_is_and_holds_its_pictures(tmp_path):
     Image.new("RGB", (3000, 10)).save(tmp_path / "a.png")
     rows = [("<script>", 1234, 0.123456, None)]
@@ -182,6 +202,17 @@ def test_a_text_fits_by_a_smaller_font_first_and_then_without_its_middle():
     text, font = fit_text("DJI_0001_" + "x" * 60 + "_end.jpg", 13, 100)
     assert font.getlength(text) <= 100
     assert re.fullmatch("DJI_0.*….*nd.jpg", text)
+
+
+def test_a_text_is_broken_into_lines_before_it_is_shortened():
+    name = "northern spotted birds of the coast, photographed in winter"
+    shown, font = fit_text(name, 13, 180, lines=2)
+    assert shown.count("\n") == 1
+    assert shown.replace("\n", " ") == name
+    assert max(map(font.getlength, shown.split("\n"))) <= 180
+    shown, font = fit_text("x" * 200, 13, 100, lines=2)
+    assert re.fullmatch(r"x+\n?x*…\n?x+", shown)
+    assert max(map(font.getlength, shown.split("\n"))) <= 100
 
 
 @pytest.mark.parametrize("letter", "üßéłñČЯλ")

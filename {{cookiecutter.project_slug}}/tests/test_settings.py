@@ -315,6 +315,7 @@ def run(*words, folder):
         (["--help"], "Learning rate after the warm-up. [> 0]"),
         (["--help"], "in the main process. [an integer, auto]"),
         (["--help"], "Devices per machine: a number, auto, or indices: 0,1."),
+        (["--help"], "optimizer.name=adamw The preset: choose it with optimizer=PRESET."),
         (["--help", "trainer=gpu", "seed=7"], "seed=7"),
         (["--help", "trainer=gpus"], "gpu"),
         (["--cfg", "job"], "backbone: resnet10t"),

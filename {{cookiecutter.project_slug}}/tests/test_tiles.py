@@ -144,6 +144,20 @@ def test_a_whole_box_replaces_the_parts_of_its_object_but_not_its_neighbours():
     torch.testing.assert_close(merged.scores, torch.tensor([0.9, 0.5]))
 
 
+def test_parts_that_end_near_the_border_of_their_tiles_become_one_box():
+    tiles = [Tile(427, 0, 640, 640), Tile(853, 0, 640, 640)]  # to 1067, and from 853
+    boxes = [[197, 844, 534, 1064], [190, 862, 540, 1225]]  # an object from 833 to 1227
+    parts = [
+        Prediction((torch.tensor([box]) - shift) / 640, torch.tensor([score]), torch.zeros(1))
+        for box, score, shift in zip(
+            boxes, (0.9, 0.8), torch.tensor([[0, 427] * 2, [0, 853] * 2]), strict=True
+        )
+    ]
+    merged = merge(parts, tiles, (1920, 640))
+    expected = torch.tensor([[190, 844, 540, 1225]]) / torch.tensor([640, 1920] * 2)
+    torch.testing.assert_close(merged.boxes, expected)
+
+
 # ~ else
 class Answers(torch.nn.Module):
     """Gives the class of each pixel with the certainty that stands in the next channel."""

@@ -1,13 +1,26 @@
 import csv
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
 import yaml
 
 from {{ cookiecutter.package_name }}.classification.dataset import build_datasets
+from {{ cookiecutter.package_name }}.classification.draw import draw_prediction
 from {{ cookiecutter.package_name }}.inference.load_model import load_module
 from {{ cookiecutter.package_name }}.settings.schema import EvaluateSettings, Settings
+
+
+def test_long_names_of_classes_are_whole_in_a_drawing():
+    classes = [f"blue triangle with a very {word} class name indeed" for word in ("long", "wide")]
+    image = torch.zeros(3, 64, 64, dtype=torch.uint8)
+    drawn = []
+    for label in (0, 1):
+        found = SimpleNamespace(label=label, confidence=0.9, labels=[label], confidences=[0.9])
+        drawn.append(draw_prediction(image, label, found, classes))
+    assert drawn[0].size == drawn[1].size
+    assert drawn[0].tobytes() != drawn[1].tobytes()
 
 
 def test_an_untrained_model_guesses(train):

@@ -21,7 +21,7 @@ from {{ cookiecutter.package_name }}.detection.network import build_network
 # ~ else
 from {{ cookiecutter.package_name }}.detection.network import Detector
 # ~ endif
-from {{ cookiecutter.package_name }}.evaluation.drawing import class_color
+from {{ cookiecutter.package_name }}.evaluation.drawing import GAP, class_color
 from {{ cookiecutter.package_name }}.inference.load_model import load_module
 from {{ cookiecutter.package_name }}.run.folder import Run
 from {{ cookiecutter.package_name }}.settings.check_settings import check
@@ -333,16 +333,31 @@ def test_a_drawing_shows_the_box_in_its_place():
         assert drawn.getpixel(place) != (128, 128, 128)
 
 
-def test_a_legend_has_the_colours_of_the_annotation_and_of_the_predicted_classes():
+def test_prediction_and_target_are_side_by_side_each_with_its_classes():
     image = torch.full((3, 300, 400), 128, dtype=torch.uint8)
     box = torch.tensor([[0.25, 0.5, 0.75, 0.9]])
     one = torch.ones(1)
     target = Target(box, torch.tensor([0]), one < 0, one, (300, 400))
     drawn = draw_prediction(image, target, Prediction(box, one, torch.tensor([1])), ["a", "b", "c"])
-    legend = drawn.crop((0, 300, 400, drawn.height))
-    colors = {color for _, color in legend.getcolors(1000)}
-    assert [class_color(label) in colors for label in range(3)] == [False, True, False]
-    assert legend.crop((6, 5, 16, 15)).getcolors() == [(100, (255, 255, 255))]
+    assert drawn.width == 400 + GAP + 400
+    for left, shown in ((0, 1), (400 + GAP, 0)):
+        for top, bottom in ((0, 300), (300, drawn.height)):  # the picture, and its legend
+            colors = drawn.crop((left, top, left + 400, bottom)).getcolors(10_000)
+            present = {color for _, color in colors}
+            assert [label for label in range(3) if class_color(label) in present] == [shown]
+
+
+def test_texts_of_boxes_do_not_hide_each_other():
+    image = torch.full((3, 300, 400), 128, dtype=torch.uint8)
+    boxes = torch.tensor([[0.25, 0.5, 0.75, 0.9], [0.26, 0.51, 0.75, 0.9], [0.25, 0.49, 0.7, 0.8]])
+    scores = torch.tensor([0.9, 0.8, 0.7])
+
+    def white_pixels(chosen):
+        found = Prediction(boxes[chosen], scores[chosen], torch.arange(3)[chosen])
+        drawn = np.asarray(draw_prediction(image, None, found, ["first", "second", "third"]))
+        return int((drawn == 255).all(axis=2).sum())
+
+    assert white_pixels([0, 1, 2]) == sum(white_pixels([label]) for label in range(3)) > 0
 
 
 def test_boxes_below_the_score_threshold_are_not_predicted(train):

@@ -13,13 +13,16 @@ from PIL import Image
 from {{ cookiecutter.package_name }}.data.datamodule import DataModule
 from {{ cookiecutter.package_name }}.data.images import UnreadableImageError
 from {{ cookiecutter.package_name }}.errors import UsageError
+<<<<<<< HEAD
 from {{ cookiecutter.package_name }}.segmentation.class_list import (
     Classes,
     read_classes,
 )
+=======
+from {{ cookiecutter.package_name }}.evaluation.drawing import GAP
+>>>>>>> pics
 from {{ cookiecutter.package_name }}.segmentation.dataset import build_datasets
 from {{ cookiecutter.package_name }}.segmentation.draw import (
-    GAP,
     MIN_WIDTH,
     # ~ if cookiecutter.scope == "complete"
     draw_frame,
@@ -326,6 +329,16 @@ def test_all_frames_of_a_video_have_the_same_size_and_a_legend_of_all_classes():
 
 
 # ~ endif
+def test_the_gaps_in_the_legend_of_a_large_picture_grow_with_its_letters():
+    image = torch.zeros(3, 64, 2000, dtype=torch.uint8)
+    predicted = image[0].clone()
+    predicted[:, :1000] = 1
+    picture = draw_prediction(image, None, Prediction(predicted), ["background", "car"])
+    legend = np.asarray(picture.crop((0, 64, *picture.size)))
+    drawn = np.flatnonzero((legend != legend[0, 0]).any(axis=(0, 2)))
+    assert (np.diff(drawn) > 62).sum() == 2  # after "prediction" and "background"
+
+
 def test_a_drawing_names_the_classes_of_each_mask_in_their_colours():
     predicted, target = torch.zeros(2, 32, 32, dtype=torch.uint8)
     predicted[8:], target[8:] = 1, 2

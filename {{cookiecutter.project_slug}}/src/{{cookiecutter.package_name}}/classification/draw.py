@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from ..evaluation.drawing import fit_text, to_picture
+from ..evaluation.drawing import LINE_GAP, MIN_FONT, fit_text, to_picture
 # ~ if cookiecutter.scope == "complete"
 from .dataset import UNLABELLED, Prediction, Target, target_labels
 
@@ -14,7 +14,7 @@ from .dataset import UNLABELLED, Prediction, Target
 
 # ~ endif
 RIGHT, WRONG, NEUTRAL = "#1a7f37", "#cf222e", "#0b4f8a"
-MIN_WIDTH = 168
+MIN_WIDTH = 192  # a name of 60 letters fits into two lines
 FONT_SIZE = 13
 
 
@@ -82,11 +82,13 @@ def describe(prediction: Prediction, classes: Sequence[str]) -> dict[str, object
 def _captioned(image: Tensor, lines: Sequence[str], color: str) -> Image.Image:
     picture = to_picture(image, MIN_WIDTH)
     size = max(FONT_SIZE, picture.width // 32)
-    height = 2 * (size + 6) + 4  # two lines, so that all images of a sheet have the same size
+    step = max(size + 6, 2 * (MIN_FONT + 2))  # two lines of small letters in place of a large one
+    height = 2 * step + 4  # room for the target, so that all images of a sheet have the same size
     tile = Image.new("RGB", (picture.width, picture.height + height), color)
     tile.paste(picture, (0, 0))
     pen = ImageDraw.Draw(tile)
     for row, line in enumerate(lines):
-        text, font = fit_text(line, size, picture.width - 12)
-        pen.text((6, picture.height + 4 + row * (size + 6)), text, "white", font)
+        text, font = fit_text(line, size, picture.width - 12, lines=2)
+        place = (6, picture.height + 4 + row * step)
+        pen.text(place, text, "white", font, spacing=LINE_GAP)
     return tile

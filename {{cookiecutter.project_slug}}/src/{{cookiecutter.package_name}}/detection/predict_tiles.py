@@ -18,7 +18,11 @@ from .module import DetectionModule
 SAME_IOU = 0.5
 NMS_IOU = 0.6  # of two boxes with a higher IoU, only that of the higher score is kept
 COVERED = 0.7  # a cut-off box is left out if a larger fraction of it is within another box
-BORDER = 2  # pixels; a box that is closer to the border of its tile counts as cut off
+# A box that ends closer to the border of its tile, as a fraction of the tile's side, counts as cut
+# off. The network does not see where such an object ends: most edges are placed within a quarter of
+# its smallest stride (8 pixels) of the border, i.e. 2 of 96 pixels of the input. A whole object
+# that is as close is whole in the next tile, too, unless it is larger than the overlap.
+BORDER = 0.02
 
 
 def predict_tiles(module: DetectionModule, image: Tensor, settings: PredictSettings) -> Prediction:
@@ -99,10 +103,11 @@ def _cut_off(boxes: Tensor, tile: Tile, size: tuple[int, int]) -> Tensor:
     """Return whether a border of the tile within the image cuts off each box, bool [N]."""
     near = torch.zeros(len(boxes), dtype=torch.bool)
     for axis, (start, length) in enumerate(((tile.left, tile.width), (tile.top, tile.height))):
+        border = BORDER * length
         if start > 0:
-            near |= boxes[:, axis] < start + BORDER
+            near |= boxes[:, axis] < start + border
         if start + length < size[1 - axis]:
-            near |= boxes[:, axis + 2] > start + length - BORDER
+            near |= boxes[:, axis + 2] > start + length - border
     return near
 
 

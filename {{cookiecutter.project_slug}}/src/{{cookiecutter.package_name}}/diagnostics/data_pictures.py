@@ -49,25 +49,32 @@ def draw_class_balance(report: DataReport, classes: Sequence[str], path: Path) -
 
 def draw_sizes(report: DataReport, path: Path) -> None:
     # ~ if cookiecutter.task == "detection"
-    """Draw the width and the height of each image, and of each box relative to its image."""
-    figure = Figure(figsize=(9, 4.5), layout="constrained")
-    axes, boxes = figure.subplots(ncols=2)
-    for split, sides in report.sides.items():
-        boxes.scatter(*(100 * sides.T), s=6, alpha=0.4, label=f"{split}, {len(sides)}")
-    boxes.set(title="boxes", xlabel="width in % of the image", ylabel="height in % of the image")
+    """Draw the width and height of images, and of boxes relative to their image, that differ."""
     # ~ else
-    """Draw the width and the height of each image."""
-    figure = Figure(figsize=(5, 4.5), layout="constrained")
-    axes = figure.subplots()
+    """Draw the width and height of images that differ in size."""
     # ~ endif
-    for split, sizes in report.sizes.items():
-        height, width = sizes.T
-        axes.scatter(width, height, s=12, alpha=0.4, label=f"{split}, {len(sizes)}")
-    axes.set(title="images", xlabel="width in pixels", ylabel="height in pixels")
-    for drawn in figure.axes:
-        drawn.set(xlim=(0, None), ylim=(0, None))
-        drawn.grid(alpha=0.3)
-        drawn.legend(frameon=False)
+    panels = [("images", "pixels", {split: size[:, ::-1] for split, size in report.sizes.items()})]
+    # ~ if cookiecutter.task == "detection"
+    sides = {split: 100 * side for split, side in report.sides.items()}
+    panels.append(("boxes", "% of the image", sides))
+    # ~ endif
+    # A single size would be a single dot; that of images is printed.
+    panels = [
+        (title, unit, splits)
+        for title, unit, splits in panels
+        if len(np.unique(np.concatenate([*splits.values()]), axis=0)) > 1
+    ]
+    if not panels:
+        return
+    figure = Figure(figsize=(0.5 + 4.5 * len(panels), 4.5), layout="constrained")
+    grid = figure.subplots(ncols=len(panels), squeeze=False)[0]
+    for axes, (title, unit, splits) in zip(grid, panels, strict=True):
+        for split, sizes in splits.items():
+            axes.scatter(*sizes.T, s=8, alpha=0.4, label=f"{split}, {len(sizes)}")
+        axes.set(title=title, xlabel=f"width in {unit}", ylabel=f"height in {unit}")
+        axes.set(xlim=(0, None), ylim=(0, None))
+        axes.grid(alpha=0.3)
+        axes.legend(frameon=False)
     with replacing(path) as hidden:
         figure.savefig(hidden, dpi=110)
 

@@ -7,6 +7,7 @@ import colorsys
 
 # ~ endif
 import math
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,11 @@ _GOLDEN_SECTION = 0.618033988749895  # hue step, by which successive classes dif
 WIDER_FONT = Path(mpl.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
 NAME_SIZE, MIN_FONT = 13, 9  # usual and smallest size of a text in pixels
 CAPTION = NAME_SIZE + 5  # pixels for a name below an image
+LINE_GAP = 1  # pixels between the lines of a text
+# ~ if cookiecutter.task != "classification"
+MAX_LINES = 3  # of the name of a class
+GAP = 6  # pixels between pictures of the prediction and of the target
+# ~ endif
 MAX_SIDE = 60_000  # pixels of a picture; JPEG allows 65,500, with a legend
 
 
@@ -49,11 +55,14 @@ def to_picture(image: Tensor, min_width: int = 0) -> Image.Image:
     return picture
 
 
-def fit_text(text: str, size: float, width: float) -> tuple[str, ImageFont.FreeTypeFont]:
+def fit_text(
+    text: str, size: float, width: float, lines: int = 1
+) -> tuple[str, ImageFont.FreeTypeFont]:
     """Return a text and a font in which it is at most ``width`` pixels wide.
 
     The font has ``size`` pixels if the text fits, otherwise fewer, but at least ``MIN_FONT``. A
-    text that is still too long is shortened in its middle.
+    text that is still too long is broken into lines, and shortened in its middle if it needs more
+    than ``lines``.
     """
     font: Any = ImageFont.load_default(size)
     if not text.isascii():
@@ -61,12 +70,22 @@ def fit_text(text: str, size: float, width: float) -> tuple[str, ImageFont.FreeT
     length = font.getlength(text)
     if length > width:
         font = font.font_variant(size=max(0.95 * size * width / length, MIN_FONT))
-    removed, shown = 0, text
-    while font.getlength(shown) > width and removed < len(text):
-        removed += 1
-        left = (len(text) - removed + 1) // 2
-        shown = f"{text[:left]}…{text[left + removed :]}"
+    kept, shown = len(text), _broken(text, font, width)
+    while shown.count("\n") >= lines and kept > 1:
+        kept -= 1
+        left = (kept + 1) // 2
+        shown = _broken(f"{text[:left]}…{text[len(text) - kept + left :]}", font, width)
     return shown, font
+
+
+def _broken(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
+    """Break a text into lines of at most ``width`` pixels, between words where possible."""
+    lines = [text]
+    while wide := [line for line in lines if font.getlength(line) > width and len(line) > 1]:
+        longest = max(wide, key=len)
+        fitting = int(len(longest) * width / font.getlength(longest)) + 1
+        lines = textwrap.wrap(text, min(fitting, len(longest) - 1))
+    return "\n".join(lines)
 
 
 # ~ if cookiecutter.task != "classification"
@@ -74,25 +93,39 @@ def with_legend(
     picture: Image.Image, entries: Sequence[tuple[str, tuple[int, ...] | str | None]]
 ) -> Image.Image:
     """Add texts below a picture, each after a square of its colour if it has one."""
-    gap, size = 6, max(NAME_SIZE, picture.width // 32)
-    places, left, top = [], float(gap), picture.height + gap // 2
+    size = max(NAME_SIZE, picture.width // 32)
+    gap = size // 2
+    places, left, top, bottom = [], float(gap), picture.height + gap // 2, 0
     for text, color in entries:
         mark = 0 if color is None else size
-        shown, font = fit_text(text, size, picture.width - 2 * gap - mark)
-        end = left + mark + font.getlength(shown)
+        shown, font = fit_text(text, size, picture.width - 2 * gap - mark, MAX_LINES)
+        lines = shown.split("\n")
+        end = left + mark + max(map(font.getlength, lines))
         if end > picture.width - gap and left > gap:
             left, end = float(gap), gap + end - left
-            top += size + gap // 2
+            top = bottom + gap // 2
+        bottom = max(bottom, top + len(lines) * size)
         places.append((shown, color, font, (left, top), mark))
         left = end + 2 * gap
-    tile = Image.new("RGB", (picture.width, top + size + gap), "#24292f")
+    tile = Image.new("RGB", (picture.width, bottom + gap), "#24292f")
     tile.paste(picture, (0, 0))
     pen = ImageDraw.Draw(tile)
     for text, color, font, (x, y), mark in places:
         if color is not None:
-            pen.rectangle((x, y + 2, x + mark - 4, y + size - 2), color, outline="white")
-        pen.text((x + mark, y), text, "white", font)
+            end, margin = x + mark - round(0.3 * size), size // 6
+            pen.rectangle((x, y + margin, end, y + size - margin), color, outline="white")
+        pen.text((x + mark, y), text, "white", font, spacing=LINE_GAP)
     return tile
+
+
+def side_by_side(tiles: Sequence[Image.Image]) -> Image.Image:
+    """Join pictures of the same width."""
+    step = tiles[0].width + GAP
+    size = (len(tiles) * step - GAP, max(tile.height for tile in tiles))
+    joined = Image.new("RGB", size, "white")
+    for index, tile in enumerate(tiles):
+        joined.paste(tile, (index * step, 0))
+    return joined
 
 
 # ~ endif

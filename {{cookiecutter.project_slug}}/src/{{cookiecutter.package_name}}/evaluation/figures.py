@@ -3,6 +3,7 @@
 If there are many classes, a figure shows the worst classes only, which its title states.
 """
 
+import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from ..run.atomic_files import replacing, write_csv
 from .score_counts import THRESHOLDS, ClassScores, Curves, ScoreCounts, best_threshold, rounded
 
 MAX_BARS, MAX_CELLS, MAX_LINES = 30, 25, 8  # maximum number of classes in a figure
+MAX_LETTERS, LINE_LETTERS = 64, 24  # of the name of a class, and of each line of it
 
 
 def write_figures(counts: ScoreCounts, scores: ClassScores, folder: Path) -> dict[str, str]:
@@ -42,14 +44,15 @@ def _confusion_matrix(counts: ScoreCounts, path: Path) -> None:
     confused = matrix.sum(axis=0) + matrix.sum(axis=1) - 2 * matrix.diagonal()
     shown, note = _lowest(-confused, MAX_CELLS, "most confused")
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    side = 2.6 + 0.42 * len(shown)
+    labels, height, font = _labels([names[index] for index in shown])
+    side = 2.6 + max(0.42, height) * len(shown)
     figure, axes = _axes(side + 1, side, title=f"Confusion matrix{note}")
     image = axes.imshow(shares[np.ix_(shown, shown)], cmap="Blues", vmin=0, vmax=1)
     figure.colorbar(image, ax=axes, label="fraction of the targets", shrink=0.8)
     axes.set(xlabel="prediction", ylabel="target")
-    labels = [_label(names[index]) for index in shown]
     axes.set_xticks(range(len(shown)), labels, rotation=60, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(len(shown)), labels)
+    axes.tick_params(labelsize=font)
     short = EngFormatter(places=0, sep="")  # 12345 as 12k
     for row, target in enumerate(shown):
         for column, prediction in enumerate(shown):
@@ -106,7 +109,9 @@ def _per_class(counts: ScoreCounts, curves: Curves, scores: ClassScores, path: P
     panels = {name: np.array(columns[name], dtype=float) for name in (*scores, "f1")}
     first = next(iter(panels))
     shown, note = _lowest(np.nan_to_num(panels[first], nan=2), MAX_BARS, f"lowest {first}")
-    figure = Figure((1.6 + 2 * len(panels), 1.3 + 0.3 * len(shown)), layout="constrained")
+    labels, height, font = _labels([counts.classes[label] for label in shown])
+    size = (1.6 + 2 * len(panels), 1.3 + max(0.3, height) * len(shown))
+    figure = Figure(size, layout="constrained")
     figure.suptitle(f"Scores of each class{note}")
     grid = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for axes, (name, values) in zip(grid, panels.items(), strict=True):
@@ -115,7 +120,7 @@ def _per_class(counts: ScoreCounts, curves: Curves, scores: ClassScores, path: P
         axes.bar_label(bars, texts, padding=2, fontsize=8)
         axes.set_title(name if name != "f1" else "f1 at best threshold", fontsize=10)
         axes.set(xlim=(0, 1.25), xticks=(0, 0.5, 1), ymargin=0.01)
-    grid[0].set_yticks(range(len(shown)), [_label(counts.classes[label]) for label in shown])
+    grid[0].set_yticks(range(len(shown)), labels, fontsize=font)
     grid[0].invert_yaxis()
     _write(path, figure, list(columns), zip(*columns.values(), strict=True))
 
@@ -128,8 +133,22 @@ def _lowest(values: np.ndarray, count: int, criterion: str) -> tuple[list[int], 
 
 
 def _label(name: str) -> str:
-    """Shorten and escape a name: matplotlib parses ``$``, and hides labels that begin with _."""
-    return f" {name if len(name) <= 24 else name[:23] + '…'}".replace("$", r"\$")
+    """Break a name into lines, shorten it in its middle if it is long, and escape it.
+
+    Matplotlib parses ``$``, and hides labels that begin with _.
+    """
+    if len(name) > MAX_LETTERS:
+        name = f"{name[: MAX_LETTERS // 2]}…{name[1 - MAX_LETTERS // 2 :]}"
+    lines = textwrap.wrap(name, LINE_LETTERS)
+    return "\n".join(f" {line}" for line in lines).replace("$", r"\$")
+
+
+def _labels(names: Sequence[str]) -> tuple[list[str], float, int]:
+    """Return the labels of an axis, the inches that the highest needs, and their font size."""
+    labels = [_label(name) for name in names]
+    lines = max(label.count("\n") for label in labels) + 1
+    size = 10 if lines == 1 else 8
+    return labels, lines * 1.3 * size / 72, size
 
 
 def _axes(width: float, height: float, title: str) -> tuple[Figure, Axes]:

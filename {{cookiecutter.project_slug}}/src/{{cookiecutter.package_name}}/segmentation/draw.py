@@ -6,12 +6,11 @@ import numpy as np
 from PIL import Image, ImageChops, ImageFilter
 from torch import Tensor
 
-from ..evaluation.drawing import to_picture, with_legend
+from ..evaluation.drawing import side_by_side, to_picture, with_legend
 from .class_list import IGNORE_INDEX
 from .predicted_masks import Prediction, mask_image, palette
 
 MIN_WIDTH = 256
-GAP = 6  # pixels between the prediction and the target
 STRENGTH = 0.55  # opacity of the colours over the image
 LARGEST, SMALLEST = ImageFilter.MaxFilter(3), ImageFilter.MinFilter(3)  # of a pixel and around it
 
@@ -29,11 +28,7 @@ def draw_prediction(
     if target is not None:
         masks.append(("target", target))
     tiles = [_overlaid(picture, mask, title, _present(mask, classes)) for title, mask in masks]
-    width = len(tiles) * (picture.width + GAP) - GAP
-    joined = Image.new("RGB", (width, max(tile.height for tile in tiles)), "white")
-    for index, tile in enumerate(tiles):
-        joined.paste(tile, (index * (picture.width + GAP), 0))
-    return joined
+    return side_by_side(tiles)
 
 
 # ~ if cookiecutter.scope == "complete"

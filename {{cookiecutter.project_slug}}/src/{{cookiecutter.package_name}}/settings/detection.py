@@ -31,7 +31,7 @@ class ModelSettings(Strict):
 
     # ~ if cookiecutter.scope == "complete"
     architecture: Literal["fcos", "retinanet", "fasterrcnn", "ssdlite", "dfine"] = Field(
-        description="dfine needs packages: uv sync --extra dfine."
+        description="The detector; dfine needs packages: uv sync --extra dfine."
     )
     # ~ endif
     backbone: str = Field(min_length=1, description="Any model of timm.list_models().")

@@ -97,8 +97,11 @@ def _settings(config: DictConfig, model: type[BaseModel]) -> Iterator[str]:
     schemas = create_model("Values", **cast("Any", explained)).model_json_schema()["properties"]
     for path, value in values.items():
         shown = json.dumps(value) if isinstance(value, bool | None) else value  # as in YAML
-        schema = schemas.get(path, {})  # the name of a preset has no explanation
+        schema = schemas.get(path, {})
         explanation = f"{schema.get('description', '')} {_range(schema)}".strip()
+        group, _, key = path.rpartition(".")
+        if key == "name" and not explanation and (CONFIGS / group).is_dir():
+            explanation = f"The preset: choose it with {group}=PRESET."
         yield _entry(f"{path}={shown}", explanation)
 
 
