@@ -1,8 +1,6 @@
-# ~ if cookiecutter.scope == "complete"
 """Log checkpoints and other files of a run as versioned W&B artifacts."""
 
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,16 +49,17 @@ class ModelArtifacts(Callback):
                 self._log(kept, ["best"] if path == saved.best_model_path else [])
 
     def _log(self, path: Path, aliases: list[str]) -> None:
-        logger = self.logger
-        if path in self.logged or not path.is_file():
-            return
-        with logger.guarded("logging the model"):
-            checkpoint = read_checkpoint(path)
-            metadata = logger.model_metadata | {"epoch": checkpoint["epoch"]}
-            metadata |= checkpoint.get("scores", {})
-            files = [path, *([logger.run.split] if logger.run.split.is_file() else [])]
-            log_files(logger, "model", f"model-{logger.run.id}", files, aliases, metadata)
+        def log(logger: RunLogger) -> None:
+            if path.is_file():  # a replaced one cannot be logged again
+                checkpoint, config = read_checkpoint(path), logger.experiment.config
+                metadata = {"epoch": checkpoint["epoch"], "data": config.get("data_fingerprint")}
+                metadata |= checkpoint.get("scores", {})
+                files = [path, *([logger.run.split] if logger.run.split.is_file() else [])]
+                log_files(logger, "model", f"model-{logger.run.id}", files, aliases, metadata)
+
+        if path not in self.logged and path.is_file():
             self.logged.add(path)
+            self.logger.log_lasting("logging the model", log)
 
 
 def log_files(
@@ -75,40 +74,5 @@ def log_files(
     artifact = logger.wandb.Artifact(name, kind, metadata=metadata)
     for path in files:
         artifact.add_file(str(path), name=path.name)
-    remember(logger, artifact, {path.name: path for path in files}, aliases=aliases)
+    logger.digests.add(artifact.digest)
     logger.experiment.log_artifact(artifact, aliases=aliases or None)
-
-
-def remember(
-    logger: RunLogger, artifact: Any, files: Mapping[str, Path | str], **stored: Any
-) -> None:
-    """Remember an artifact, as ``pending.log_again`` takes it, for the end of the run.
-
-    The connection may break, so the end of the run checks that the server has the artifact.
-    """
-    action = {"action": "log", "artifact": artifact.name, "kind": artifact.type}
-    action |= {"facts": artifact.metadata, "digest": artifact.digest}
-    paths = {path: os.path.relpath(file, logger.run.folder) for path, file in files.items()}
-    logger.artifacts.append({**action, "files": paths, **stored})
-# ~ else
-"""Log the best checkpoint of a run as a versioned W&B artifact."""
-
-from ..training.checkpoint import read_checkpoint
-from .logger import RunLogger
-
-
-def log_best_model(logger: RunLogger) -> None:
-    """Log the best checkpoint, with the split of the data, as the artifact ``model-<run id>``."""
-    run = logger.run
-    if logger.tracking.log_model != "best" or not run.best.is_file():
-        return
-    with logger.guarded("logging the model"):
-        checkpoint = read_checkpoint(run.best)
-        metadata = logger.model_metadata | {"epoch": checkpoint["epoch"]}
-        metadata |= checkpoint.get("scores", {})
-        artifact = logger.wandb.Artifact(f"model-{run.id}", "model", metadata=metadata)
-        for path in (run.best, run.split):
-            if path.is_file():
-                artifact.add_file(str(path), name=path.name)
-        logger.experiment.log_artifact(artifact, aliases=["best"])
-# ~ endif
