@@ -174,15 +174,22 @@ def test_an_artifact_that_the_server_lacks_is_sent_again(server, offline, workpl
     assert held.state == "finished"
 
 
-def test_a_run_with_the_id_of_another_run_on_the_server_is_not_tracked(server, tracked, workplace, monkeypatch, caplog):
+def test_runs_of_two_folders_with_the_same_id_are_not_mixed(server, offline, tracked, workplace, monkeypatch, caplog):
     caplog.set_level("INFO")
     monkeypatch.setenv("WANDB_RUN_ID", "left-over")
-    first = tracked("trainer.max_epochs=1")
-    held, rows = server.runs["left-over"], len(history(first))
-    first.rename(workplace / "aside")
-    second = tracked("trainer.max_epochs=1")
+    first = offline()
+    aside = first.rename(workplace / "aside")
+    second = offline()
+    assert sync.sync(workplace / "runs") == []
+    held, rows = server.runs["left-over"], len(history(second))
+    second.rename(workplace / "second")
+    aside.rename(first)  # its file names absolute paths
+    (problem,) = sync.sync(workplace / "runs")
+    assert f"wandb sync --id left-over-2 {workplace / file_of(first).parent}" in problem
+    first.rename(aside)
+    third = tracked("trainer.max_epochs=1")
     assert "it is not tracked. For a run of its own: unset WANDB_RUN_ID" in caplog.text
-    assert (second / "metrics.json").is_file()
+    assert (third / "metrics.json").is_file()
     assert len(held.history) == rows
 
 

@@ -84,6 +84,11 @@ def upload(files: list[Path]) -> str | None:
                     f"{len(missing)} of its files are missing in its folder, such as {missing[0]}"
                 )
             run = session.fetch_run()
+            if run and session.is_unknown_to(run):
+                return (
+                    f"the server has another run with the id {run.id}. To upload this one with an "
+                    f"id of its own: uv run wandb sync --id {run.id}-2 {file.parent}"
+                )
             lacking = session.lacking(run) if run else {}
             if not run or lacking["rows"] == session.rows.keys() or lacking["artifacts"]:
                 upload_whole(session, run, newest)

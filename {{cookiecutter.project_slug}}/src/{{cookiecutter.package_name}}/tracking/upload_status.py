@@ -46,6 +46,12 @@ class Session:
                 return None
             raise
 
+    def is_unknown_to(self, run: Any) -> bool:
+        """Return whether the run on the server has rows, but none of any session in this folder."""
+        held = {round(row["_timestamp"], 6) for row in run.scan_history(keys=["_timestamp"])}
+        recorded = [Session(file).rows.keys() for file in sessions(self.file.parents[1])]
+        return bool(held) and all(map(held.isdisjoint, recorded))
+
     def lacking(self, run: Any, digests: Collection[str] = ()) -> dict[str, set[Any]]:
         """Return what the server lacks: times of rows, names of files, digests of artifacts.
 
