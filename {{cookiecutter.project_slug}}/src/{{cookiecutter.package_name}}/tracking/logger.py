@@ -1,5 +1,8 @@
 """Lightning's logger for W&B, for a run whose id is the name of the run folder."""
 
+# ~ if cookiecutter.scope == "complete"
+import logging
+# ~ endif
 import os
 import sys
 # ~ if cookiecutter.scope == "complete"
@@ -68,6 +71,11 @@ class RunLogger(WandbLogger):
             abandon()  # otherwise the next run would be a part of this one
             raise
         finally:
+            # ~ if cookiecutter.scope == "complete"
+            for handler in logging.getLogger("wandb").handlers:
+                # On a full disk each line of wandb's own log would print a traceback.
+                handler.handleError = lambda _: None  # type: ignore[method-assign]
+            # ~ endif
             sys.argv = words
 
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
