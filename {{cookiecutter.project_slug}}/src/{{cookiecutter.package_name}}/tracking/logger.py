@@ -89,9 +89,10 @@ class RunLogger(WandbLogger):
             # ~ if cookiecutter.scope == "complete"
             self.numbers |= {key: item for key, item in metrics.items() if isinstance(item, float)}
             # ~ endif
-            for name in METRICS.keys() & metrics.keys():
-                # W&B itself would only know the best value since the last resume.
-                rows = [*read_metrics(self.run.metrics), metrics]
+            scores = METRICS.keys() & metrics.keys()
+            # W&B itself would only know the best value since the last resume.
+            rows = [*read_metrics(self.run.metrics), metrics] if scores else []
+            for name in scores:
                 values = [float(row[name]) for row in rows if name in row]
                 best = {"max": max, "min": min}[METRICS[name]](values)
                 # ~ if cookiecutter.scope == "complete"
