@@ -29,22 +29,30 @@ from ..evaluation.drawing import to_picture
 from ..segmentation.draw import caption
 # ~ endif
 from ..training.callbacks.pictures import PredictedSample, PredictionPictures
-# ~ if cookiecutter.task == "classification"
+# ~ if cookiecutter.scope == "complete" and cookiecutter.task == "classification"
 from .logger import RunLogger
+
+# ~ elif cookiecutter.scope == "complete"
+from .logger import RunLogger
+from .task import overlay
+
+# ~ elif cookiecutter.task == "classification"
+from .logger import RunLogger
+
 
 # ~ else
 from .logger import RunLogger
 from .task import overlay
+
 
 # ~ endif
 # ~ if cookiecutter.scope == "complete"
 MAX_FRAMES = 30  # most of the time is spent on decoding the sheets
 FRAME_MILLISECONDS = 400
 CLIPS = {".mp4", ".gif", ".webm"}
+
+
 # ~ endif
-CAPTION = 60  # characters of a caption: W&B shows it in one line below the image
-
-
 class ValidationImages(Callback):
     """Log the samples that ``PredictionPictures`` draws as W&B images with captions."""
 
@@ -156,7 +164,7 @@ def picture(logger: RunLogger, sample: Any, classes: Sequence[str]) -> Any:
     # ~ else
     text = caption(sample.target, sample.prediction, classes)
     # ~ endif
-    text = shorten(text, CAPTION, placeholder=" …")
+    text = shorten(text, 60, placeholder=" …")  # W&B shows one line below the image
     # ~ if cookiecutter.task == "classification"
     return logger.wandb.Image(shown, caption=text, file_type="jpg")
     # ~ else

@@ -1,5 +1,8 @@
 """Lightning's logger for W&B, for a run whose id is the name of the run folder."""
 
+# ~ if cookiecutter.scope == "complete"
+import logging
+# ~ endif
 import os
 import sys
 # ~ if cookiecutter.scope == "complete"
@@ -104,6 +107,11 @@ class RunLogger(WandbLogger):
             abandon()  # otherwise the next run would be a part of this one
             raise
         finally:
+            # ~ if cookiecutter.scope == "complete"
+            for handler in logging.getLogger("wandb").handlers:
+                # On a full disk each line of wandb's own log would print a traceback.
+                handler.handleError = lambda _: None  # type: ignore[method-assign]
+            # ~ endif
             sys.argv = words
 
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
@@ -124,9 +132,10 @@ class RunLogger(WandbLogger):
             # ~ if cookiecutter.scope == "complete"
             self.numbers |= {key: item for key, item in metrics.items() if isinstance(item, float)}
             # ~ endif
-            for name in METRICS.keys() & metrics.keys():
-                # W&B itself would only know the best value since the last resume.
-                rows = [*read_metrics(self.run.metrics), metrics]
+            scores = METRICS.keys() & metrics.keys()
+            # W&B itself would only know the best value since the last resume.
+            rows = [*read_metrics(self.run.metrics), metrics] if scores else []
+            for name in scores:
                 values = [float(row[name]) for row in rows if name in row]
                 best = {"max": max, "min": min}[METRICS[name]](values)
                 # ~ if cookiecutter.scope == "complete"

@@ -55,7 +55,7 @@ def sync(runs: Path, *, again: bool = False) -> list[str]:
         files, problem = sessions(folder), None
         if lacking := [file for file in files if again or not (file.parent / COMPLETE).exists()]:
             print(f"  {folder.parent}")
-            problem = upload([*lacking, *files[-1:]])
+            problem = upload([*dict.fromkeys([*lacking, *files[-1:]])])
             uploads.append(problem)
         if problem is None:
             remaining += do_pending(Run(folder.parent), files)

@@ -1,8 +1,5 @@
 """Open the W&B run of a command, and close it with the right state."""
 
-# ~ if cookiecutter.scope == "complete"
-import logging
-# ~ endif
 import os
 # ~ if cookiecutter.scope == "complete"
 import shutil
@@ -34,9 +31,8 @@ from ..settings.check_settings import flattened
 from ..settings.schema import TASK, PredictSettings, Settings, model_name
 from . import client
 from .alerts import MetricAlerts, check_rules, send_alert
-from .artifacts import ModelArtifacts
 from .images import ValidationImages, log_drawn_predictions
-from .lineage import DataLineage, log_checkpoint_source, log_predictions
+from .lineage import DataLineage, ModelArtifacts, log_checkpoint_source, log_predictions
 from .logger import SWEEP, RunLogger
 from .network_plots import EmbeddingCloud, Histograms
 from .registry import pending
@@ -78,9 +74,6 @@ def wandb_run(
     callbacks += [ModelArtifacts(logger), DataLineage(logger, settings), MetricAlerts(logger)]
     callbacks += [EmbeddingCloud(logger), Histograms(logger)]
     callbacks += [EvaluationTables(logger, settings.data.root)]
-    for handler in logging.getLogger("wandb").handlers:
-        # On a full disk each line of wandb's own log would print a traceback.
-        handler.handleError = lambda record: None  # type: ignore[method-assign] # noqa: ARG005
     # ~ endif
     try:
         with logger.guarded("showing its address"):
@@ -183,8 +176,9 @@ def _close(logger: RunLogger, error: BaseException | None) -> None:
         problem = client.reason(failure)
     if problem is not None:
         # ~ if cookiecutter.scope == "complete"
-        with logger.guarded("recording it for wandb-sync"):
-            _record_again(logger, error, code)
+        if not logger.offline:
+            with suppress(Exception):  # the line below is logged in any case
+                _record_again(logger, error, code)
         # ~ endif
         line = f"W&B: the upload is not complete ({problem}). {client.how_to_upload(logger.run)}"
         if logger.tracking.strict and error is None:
@@ -206,6 +200,7 @@ def _announce_end(logger: RunLogger, error: BaseException | None, code: int) -> 
 def _record_again(logger: RunLogger, error: BaseException | None, code: int) -> None:
     """Record artifacts and tables in an offline session: W&B's file of an online one has none."""
     again = RunLogger(logger.tracking, "offline", logger.run, **logger.described)
+    again.failures = logger.failures
     if error and code:
         logger.numbers["failure"] = client.reason(error)
     again.experiment.summary.update(logger.numbers)
