@@ -50,7 +50,6 @@ def test_a_training_an_evaluation_and_a_prediction_arrive_with_their_lineage(ser
     assert model.files["best.ckpt"] == (run / "checkpoints" / "best.ckpt").read_bytes()
     assert model.metadata[MONITOR] == pytest.approx(max(scores))
     assert model.metadata["epoch"] == scores.index(max(scores))
-    assert model.metadata["run"] == run.name
     assert model.metadata["data"] == trained.config["data_fingerprint"]
     (data,) = of_type(server, "dataset")
     assert trained.config["data_fingerprint"] in data.aliases

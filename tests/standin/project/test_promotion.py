@@ -54,5 +54,5 @@ def test_a_model_is_linked_unless_a_better_one_holds_the_alias(server, tracked, 
 def test_a_checkpoint_from_elsewhere_is_refused(tracked, promote):
     run = tracked("trainer.max_epochs=1")
     (run / "checkpoints" / "best.ckpt").rename("copied.ckpt")
-    with pytest.raises(SystemExit, match=r"copied\.ckpt is not a file of a run"):
+    with pytest.raises(SystemExit, match=r"copied\.ckpt: only best\.ckpt of a run"):
         promote("checkpoint=copied.ckpt", "alias=production")

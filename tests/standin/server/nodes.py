@@ -86,7 +86,7 @@ def run_node(run: Run) -> Json:
         "createdAt": CREATED,
         "heartbeatAt": CREATED,
         "user": {"name": "tester", "username": "tester"},
-        "historyKeys": {"lastStep": run.history[-1].get("_step", 0) if run.history else -1},
+        "historyKeys": {"lastStep": max((row.get("_step", 0) for row in run.history), default=-1)},
         "historyLineCount": len(run.history),
         "eventsLineCount": len(run.system_metrics),
         "logLineCount": len(run.output),

@@ -8,6 +8,7 @@ import torch
 import yaml
 from PIL import Image
 
+from {{ cookiecutter.package_name }}.detection.boxes import Prediction
 from {{ cookiecutter.package_name }}.detection.dataset import build_datasets
 from {{ cookiecutter.package_name }}.settings.schema import Settings
 from {{ cookiecutter.package_name }}.tracking.task import box_data
@@ -21,6 +22,7 @@ from PIL import Image
 from {{ cookiecutter.package_name }}.segmentation.dataset import build_datasets
 from {{ cookiecutter.package_name }}.settings.schema import Settings
 from {{ cookiecutter.package_name }}.tracking.task import overlay
+from {{ cookiecutter.package_name }}.training.callbacks.pictures import PredictedSample
 
 # ~ else
 from PIL import Image
@@ -54,7 +56,8 @@ def validation_samples(run):
 # ~ if cookiecutter.task == "detection"
 def test_boxes_end_at_the_border_and_are_left_out_if_they_are_not_finite():
     boxes = torch.tensor([[-0.5, 0.1, 0.5, 9.0], [0.1, torch.nan, 0.2, 0.3], [0, 0, torch.inf, 1]])
-    content = box_data(boxes, torch.tensor([1, 0, 0]), ["a", "b"], torch.tensor([0.5, 0.6, 0.7]))
+    found = Prediction(boxes, torch.tensor([0.5, 0.6, 0.7]), torch.tensor([1, 0, 0]))
+    content = box_data(found, ["a", "b"])
     (box,) = content["box_data"]
     assert box["position"] == pytest.approx({"minX": 0, "minY": 0.1, "maxX": 0.5, "maxY": 1})
     assert (box["class_id"], box["box_caption"]) == (1, "b 50%")
@@ -78,7 +81,8 @@ def test_boxes_of_targets_and_predictions_lie_over_the_images(recorded):
 
 # ~ elif cookiecutter.task == "segmentation"
 def test_a_mask_has_the_size_of_its_image():
-    masks = overlay(torch.tensor([[0, 1], [255, 1]]), None, ["a", "b"], Image.new("RGB", (4, 2)))
+    sample = PredictedSample(None, torch.tensor([[0, 1], [255, 1]]), prediction=None)
+    masks = overlay(sample, ["a", "b"], Image.new("RGB", (4, 2)))
     target = masks["masks"]["target"]
     assert target["mask_data"].tolist() == [[0, 0, 1, 1], [255, 255, 1, 1]]
     assert target["mask_data"].dtype == np.uint8

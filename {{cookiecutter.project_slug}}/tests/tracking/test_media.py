@@ -21,16 +21,6 @@ def test_the_validation_images_are_an_animation(recorded):
         assert (frames.format, frames.n_frames) == ("WEBP", 2)
 
 
-def test_a_resumed_run_logs_its_animation_once_with_the_epoch_of_its_last_row(tracked, monkeypatch):
-    with monkeypatch.context() as patched:
-        patched.delattr(images, "write_animation")  # as if the run had been killed before
-        run = tracked("trainer.max_epochs=2")
-    tracked(f"resume={run.name}", "trainer.max_epochs=2")  # all of its metrics are logged already
-    assert [row["epoch"] for row in history(run) if "val/epochs" in row] == [2]  # that of the test
-    tracked(f"resume={run.name}", "trainer.max_epochs=2")
-    assert not [row for row in history(run) if "val/epochs" in row]
-
-
 def test_an_animation_of_photographs_is_small(tmp_path):
     torch.manual_seed(0)
     blurred = torch.nn.functional.interpolate(torch.rand(1, 3, 12, 16), (768, 1024))[0]
@@ -68,7 +58,9 @@ def test_the_frames_are_in_the_order_of_the_epochs(tmp_path):
         guarded=lambda _what: nullcontext(),
         log_metrics=lambda *_: None,
     )
-    images.ValidationImages(logger).on_fit_end(SimpleNamespace(global_step=1), None)
+    images.ValidationImages(logger).on_fit_end(
+        SimpleNamespace(global_step=1, current_epoch=1), None
+    )
     with Image.open(tmp_path / "predictions" / "epochs.webp") as frames:
         frames.seek(1)
         red, green, _ = frames.convert("RGB").getpixel((20, 10))

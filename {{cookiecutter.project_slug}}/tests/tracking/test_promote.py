@@ -5,7 +5,7 @@ import pytest
 from {{ cookiecutter.package_name }}.errors import UsageError
 from {{ cookiecutter.package_name }}.run.folder import Run
 from {{ cookiecutter.package_name }}.settings.schema import METRICS, MONITOR
-from {{ cookiecutter.package_name }}.tracking import pending, registry
+from {{ cookiecutter.package_name }}.tracking import registry
 from {{ cookiecutter.package_name }}.tracking.promote import main
 
 
@@ -53,7 +53,7 @@ def test_without_a_server_the_link_waits(tracked, promote):
     with pytest.raises(SystemExit, match=r"last\.ckpt: only best\.ckpt of a run is promoted"):
         promote(f"checkpoint={run}/checkpoints/last.ckpt", "alias=production")
     assert "wandb-sync will make" in promote(*words, "min_metric=0")
-    (link,) = [action for action in pending.pending(Run(run)) if action["action"] == "link"]
+    (link,) = [action for action in registry.pending(Run(run)) if action["action"] == "link"]
     assert link["artifact"] == f"model-{run.name}:best"
     assert link["target"] == "wandb-registry-model/{{ cookiecutter.project_slug }}"
     assert (link["alias"], link["min_metric"], link["force"]) == ("production", 0, False)

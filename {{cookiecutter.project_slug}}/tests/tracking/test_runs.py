@@ -1,7 +1,6 @@
 """The record of a run: its identity, settings, metrics and best model, and how it ended."""
 
 import csv
-import io
 import json
 # ~ if cookiecutter.scope == "complete"
 import os
@@ -13,7 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -41,7 +40,9 @@ from reading import (
     config,
     entries,
     exit_code,
+    # ~ if cookiecutter.scope == "complete"
     file_of,
+    # ~ endif
     history,
     nested,
     records,
@@ -174,7 +175,7 @@ def test_a_key_with_a_line_break_is_refused_without_being_shown(tracked, monkeyp
 
 @pytest.mark.parametrize("mode", ["offline", "disabled"])
 def test_the_commands_that_turn_wandb_off_are_obeyed(workplace, mode):
-    client.wandb_command(mode)
+    subprocess.run([sys.executable, "-m", "wandb", mode], check=True)
     tracking = WandbSettings.model_construct(mode=None)
     assert client.requested_mode(tracking) == mode
 
@@ -204,43 +205,25 @@ def test_a_finished_run_is_not_repeated_in_its_folder(tracked, workplace, monkey
     assert (run / "metrics.csv").read_bytes() == before
 
 
-def test_a_server_that_does_not_answer_is_asked_once_before_wandb_starts(
+def test_a_server_that_cannot_be_reached_delays_the_start_by_less_than_ten_seconds(
     tracked, monkeypatch, caplog
 ):
     caplog.set_level("INFO")
-    starts, asked = [], []
-    original = wandb.init
+    starts, original = [], wandb.init
 
-    def refused(url, timeout):
-        asked.append((url, timeout))
-        raise ConnectionRefusedError("nobody listens")
+    def timed(**words):
+        starts.append((words["mode"], time.monotonic()))
+        return original(**words)
 
-    monkeypatch.setattr(client, "urlopen", refused)
-    monkeypatch.setattr(wandb, "init", lambda **words: starts.append(words) or original(**words))
+    monkeypatch.setattr(wandb, "init", timed)
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
     run = tracked("trainer.max_epochs=1")
-    assert asked == [("http://127.0.0.1:9", client.ANSWER_SECONDS)]
-    assert client.ANSWER_SECONDS <= 3
-    assert [words["mode"] for words in starts] == ["offline"]
-    assert len([line for line in caplog.messages if "nobody listens" in line]) == 1
+    (first, began), (second, again) = starts
+    assert (first, second) == ("online", "offline")
+    assert again - began < 10
+    assert len([line for line in caplog.messages if "the server cannot be used" in line]) == 1
     assert exit_code(run) == 0
-
-
-@pytest.mark.parametrize(("delay", "patience"), [(0, 5), (1, 0.01)])
-def test_a_server_that_takes_too_long_counts_as_unreachable(monkeypatch, delay, patience):
-    released = threading.Event()
-
-    def answer(*_, **__):
-        released.wait(delay)
-        return io.BytesIO()
-
-    monkeypatch.setattr(client, "ANSWER_SECONDS", patience)
-    monkeypatch.setattr(client, "urlopen", answer)
-    problem = client.unreachable("http://a")
-    released.set()
-    late = f"http://a cannot be reached: no answer for {patience} s"
-    assert problem == (late if delay else None)
 
 
 @pytest.fixture
@@ -420,6 +403,7 @@ def test_a_failed_training_is_recorded_as_failed_with_the_reason(tracked, workpl
     assert "Error" in summary(run)["failure"]
 
 
+# ~ if cookiecutter.scope == "complete"
 def test_the_rows_of_a_run_that_was_killed_before_wandb_wrote_them_are_logged_on_resume(tracked):
     run = tracked("trainer.max_epochs=1")
     file_of(run).write_bytes(file_of(run).read_bytes()[:7])  # W&B writes rows seconds later
@@ -435,6 +419,7 @@ def test_the_rows_of_a_session_that_was_not_tracked_are_logged_on_resume(tracked
     assert [row["epoch"] for row in history(run) if MONITOR in row] == [0, 1]
 
 
+# ~ endif
 def test_a_resumed_run_replaces_its_name_tags_and_notes_only_if_they_are_named(tracked):
     run = tracked("trainer.max_epochs=1", "tracking.tags=[first]", "tracking.notes=some notes")
     assert started(run)["display_name"].startswith("{{ cookiecutter.task }}")

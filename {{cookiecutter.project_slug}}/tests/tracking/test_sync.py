@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from {{ cookiecutter.package_name }}.run.folder import Run
-from {{ cookiecutter.package_name }}.tracking import pending, sync
+from {{ cookiecutter.package_name }}.tracking import registry, sync
 
 from reading import artifacts, entries, file_of
 
@@ -27,9 +27,8 @@ def test_a_run_with_missing_files_is_not_uploaded(tracked, workplace, monkeypatc
     printed = capsys.readouterr().out
     assert "0 of 1 runs uploaded" in printed
     assert "1 of its files are missing in its folder" in printed
-    assert "its run is not uploaded yet" in printed
     assert not file_of(run).with_name(f"{file_of(run).name}.synced").exists()
-    (action,) = pending.pending(Run(run))  # an offline run cannot use the artifact that it logs
+    (action,) = registry.pending(Run(run))  # an offline run cannot use the artifact that it logs
     assert action["action"] == "use"
     assert action["artifact"].startswith("data-shapes:")
 

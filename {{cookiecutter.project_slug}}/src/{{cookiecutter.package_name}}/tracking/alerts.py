@@ -67,10 +67,7 @@ class MetricAlerts(Callback):
     def __init__(self, logger: RunLogger) -> None:
         self.logger = logger
         self.held: Counter[int] = Counter()  # for how many values in a row each rule has held
-        self.sent: set[int] = set()  # rules that have sent an alert, also before a resume
-        for index, rule in enumerate(logger.tracking.alerts.rules):
-            if (0, f"{rule.level}: {_title(rule)}") in logger.logged:
-                self.sent.add(index)
+        self.sent: set[int] = set()  # rules that have sent an alert
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Send the alerts that the metrics of this validation cause."""
@@ -94,11 +91,8 @@ class MetricAlerts(Callback):
             if self.held[index] >= rule.patience and not (rule.once and index in self.sent):
                 self.sent.add(index)
                 text = f"{rule.metric} is {value:.4g} in {self.logger.run.id}"
-                send_alert(self.logger, _title(rule), text, rule.level)
-
-
-def _title(rule: AlertRule) -> str:
-    return f"{rule.metric} {rule.op} {rule.value:g}"
+                title = f"{rule.metric} {rule.op} {rule.value:g}"
+                send_alert(self.logger, title, text, rule.level)
 
 
 def send_alert(

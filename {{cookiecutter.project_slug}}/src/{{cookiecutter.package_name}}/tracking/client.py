@@ -1,36 +1,30 @@
 """Import the package ``wandb`` when it is needed, and find out in which mode a run can start."""
 
+# ~ if cookiecutter.scope == "complete"
 import json
+# ~ endif
 import logging
 import os
 import shlex
+# ~ if cookiecutter.scope == "complete"
 import subprocess
 import sys
-# ~ if cookiecutter.scope == "complete"
-from collections.abc import Callable, Mapping
-# ~ else
-from collections.abc import Callable
+from collections.abc import Mapping
 # ~ endif
-from concurrent.futures import Future
 from contextlib import suppress
-from http.client import HTTPException
 from importlib import metadata
+# ~ if cookiecutter.scope == "complete"
 from pathlib import Path
-from ssl import SSLError
-from threading import Thread
+# ~ endif
 from types import ModuleType
 from typing import Any
-from urllib.error import URLError
-from urllib.request import urlopen
 
 from pydantic import ValidationError
 
 from ..errors import UsageError
 from ..run.environment import unset_empty_variables, without_secrets
 from ..run.folder import Run
-from .settings import Mode, WandbSettings
-
-ANSWER_SECONDS = 3  # for the server to answer at the start of a run
+from .settings import WandbSettings
 
 os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # also in the processes that it starts
 say = logging.getLogger(__name__).info  # logs a line for the user
@@ -41,13 +35,15 @@ def how_to_upload(run: Run) -> str:
     # ~ if cookiecutter.scope == "complete"
     runs = str(run.folder.parent)
     command = shlex.join(["uv", "run", "wandb-sync", *([runs] if runs != "runs" else [])])
-    # ~ else
-    folder = shlex.quote(str(run.folder / "wandb"))
-    command = f"uv run wandb sync --include-online --include-synced {folder}/*run-*"
-    # ~ endif
     return f"To upload it later: {command}"
 
 
+    # ~ else
+    files = f"{shlex.quote(str(run.folder / 'wandb'))}/*run-*"
+    return f"To upload it later: uv run wandb sync --include-online --include-synced {files}"
+
+
+# ~ endif
 def installed() -> bool:
     """Return whether ``wandb`` is installed; an import would succeed with any folder ``wandb``."""
     return any(metadata.distributions(name="wandb"))
@@ -74,6 +70,14 @@ def wandb_settings() -> Any:
         raise UsageError(f"{name}={problem['input']}: {problem['msg']}.") from None
 
 
+def requested_mode(tracking: WandbSettings) -> str:
+    """Return ``tracking.mode``, else that of ``WANDB_MODE``, ``wandb offline`` or ``disabled``."""
+    known = wandb_settings()
+    mode: str = tracking.mode or known.mode
+    return {"dryrun": "offline", "run": "online"}.get(mode, mode)
+
+
+# ~ if cookiecutter.scope == "complete"
 def wandb_command(*words: str) -> str:
     """Return the output of a command of wandb; raise ``ValueError`` with its end if it fails."""
     command = [sys.executable, "-m", "wandb", *words]
@@ -89,7 +93,6 @@ def read_records(file: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in printed.splitlines() if line.startswith("{")]
 
 
-# ~ if cookiecutter.scope == "complete"
 def public_api(tracking: Mapping[str, Any] | None = None) -> Any:
     """Return a ``wandb.Api`` whose default project and entity come from the settings."""
     wandb_settings()
@@ -98,50 +101,6 @@ def public_api(tracking: Mapping[str, Any] | None = None) -> Any:
 
 
 # ~ endif
-def requested_mode(tracking: WandbSettings) -> Mode:
-    """Return ``tracking.mode``, else that of ``WANDB_MODE``, ``wandb offline`` or ``disabled``."""
-    synonyms: dict[str, Mode] = {"dryrun": "offline", "run": "online"}
-    mode = tracking.mode or wandb_settings().mode
-    return synonyms.get(mode, mode)
-
-
-def within(seconds: float, call: Callable[[], object]) -> None:
-    """Run a call in a thread; after ``seconds``, raise ``TimeoutError`` and let it go on."""
-    done: Future[object] = Future()
-
-    def run() -> None:
-        try:
-            done.set_result(call())
-        except Exception as error:  # noqa: BLE001 - raised by ``result``
-            done.set_exception(error)
-
-    Thread(target=run, daemon=True).start()
-    done.result(seconds)
-
-
-def unreachable(url: str) -> str | None:
-    """Return why the server does not answer, None if it does; W&B itself would retry for long."""
-    try:  # ``timeout`` does not limit the time of the name service
-        within(ANSWER_SECONDS, lambda: urlopen(url, timeout=ANSWER_SECONDS).close())  # noqa: S310
-    except TimeoutError:
-        return f"{url} cannot be reached: no answer for {ANSWER_SECONDS} s"
-    except (OSError, ValueError, HTTPException) as error:
-        cause = error.reason if type(error) is URLError else error
-        # The server has answered with these errors; W&B then reports the problem.
-        if not isinstance(cause, SSLError) and getattr(cause, "code", 500) >= 500:
-            return f"{url} cannot be reached: {cause}"
-    return None
-
-
-def has_key() -> bool:
-    """Return whether an API key is stored on this machine or set in the environment."""
-    wandb = package()
-    try:
-        return bool(wandb.login(prompt=False, verify=False))
-    except (wandb.errors.Error, OSError, ValueError):
-        return False
-
-
 def abandon() -> None:
     """End the run that W&B has open in this process, whatever state it is in."""
     wandb = package()
@@ -152,5 +111,5 @@ def abandon() -> None:
 
 def reason(error: BaseException) -> str:
     """Return the class of an error and the first line of its message, without secrets."""
-    lines = str(error).strip().splitlines()
-    return without_secrets(": ".join([type(error).__name__, *lines[:1]]))
+    text = f"{type(error).__name__}: {str(error).strip()}"
+    return without_secrets(text.partition("\n")[0].removesuffix(": "))

@@ -7,7 +7,6 @@
 # ~ endif
 from collections.abc import Sequence
 # ~ if cookiecutter.scope == "complete"
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 # ~ endif
 from textwrap import shorten
@@ -30,22 +29,30 @@ from ..evaluation.drawing import to_picture
 from ..segmentation.draw import caption
 # ~ endif
 from ..training.callbacks.pictures import PredictedSample, PredictionPictures
-# ~ if cookiecutter.task == "classification"
+# ~ if cookiecutter.scope == "complete" and cookiecutter.task == "classification"
 from .logger import RunLogger
+
+# ~ elif cookiecutter.scope == "complete"
+from .logger import RunLogger
+from .task import overlay
+
+# ~ elif cookiecutter.task == "classification"
+from .logger import RunLogger
+
 
 # ~ else
 from .logger import RunLogger
 from .task import overlay
+
 
 # ~ endif
 # ~ if cookiecutter.scope == "complete"
 MAX_FRAMES = 30  # most of the time is spent on decoding the sheets
 FRAME_MILLISECONDS = 400
 CLIPS = {".mp4", ".gif", ".webm"}
+
+
 # ~ endif
-CAPTION = 60  # characters of a caption: W&B shows it in one line below the image
-
-
 class ValidationImages(Callback):
     """Log the samples that ``PredictionPictures`` draws as W&B images with captions."""
 
@@ -57,7 +64,6 @@ class ValidationImages(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Register ``send`` with ``PredictionPictures``, which then calls it with its samples."""
-        self.classes: list[str] = cast("Any", pl_module).classes
         for callback in cast("Any", trainer).callbacks:
             if isinstance(callback, PredictionPictures):
                 # ~ if cookiecutter.scope == "complete"
@@ -91,17 +97,18 @@ class ValidationImages(Callback):
             path = folder / "epochs.webp"
             write_animation(sheets, path, 3 * media.pixels // 2)
             film = self.logger.wandb.Image(str(path))
-            self.logger.log_metrics({"val/epochs": film}, trainer.global_step)
+            values = {"val/epochs": film, "epoch": trainer.current_epoch}
+            self.logger.log_metrics(values, trainer.global_step)
 
     # ~ endif
     def send(self, trainer: Trainer, samples: Sequence[PredictedSample]) -> None:
         """Log the samples of a validation."""
         shown = samples[: self.logger.tracking.media.images]
-        if not shown:
-            return
+        classes = cast("Any", trainer).lightning_module.classes
         with self.logger.guarded("sending images"):
-            images = [picture(self.logger, sample, self.classes) for sample in shown]
-            self.logger.log_metrics({"val/predictions": images}, trainer.global_step)
+            if images := [picture(self.logger, sample, classes) for sample in shown]:
+                values = {"val/predictions": images, "epoch": trainer.current_epoch}
+                self.logger.log_metrics(values, trainer.global_step)
 
 
 # ~ if cookiecutter.scope == "complete"
@@ -110,14 +117,14 @@ def write_animation(sheets: Sequence[Path], path: Path, pixels: int) -> None:
 
     It is at most ``pixels`` wide. Smaller sheets, whose legends have fewer lines, get a margin.
     """
-    chosen = np.linspace(0, len(sheets) - 1, min(len(sheets), MAX_FRAMES)).round().astype(int)
-    with ThreadPoolExecutor() as threads:
-        small = [*threads.map(lambda index: _reduced(sheets[index], pixels), chosen)]
-    width, height = (max(sides) for sides in zip(*(image.size for image in small), strict=True))
-    frames = [
-        ImageOps.expand(image, (0, 0, width - image.width, height - image.height), "white")
-        for image in small
-    ]
+    frames = []
+    for index in np.linspace(0, len(sheets) - 1, min(len(sheets), MAX_FRAMES)).round().astype(int):
+        with Image.open(sheets[index]) as sheet:
+            # Half the time of the default filter, at the same sharpness.
+            sheet.thumbnail((pixels, sheet.height), Image.Resampling.HAMMING, reducing_gap=1.5)
+            frames.append(sheet.convert("RGB"))
+    size = max(frame.width for frame in frames), max(frame.height for frame in frames)
+    frames = [ImageOps.pad(frame, size, color="white", centering=(0, 0)) for frame in frames]
     frames[0].save(
         path,
         save_all=True,
@@ -127,13 +134,6 @@ def write_animation(sheets: Sequence[Path], path: Path, pixels: int) -> None:
         method=0,  # the fastest
         kmax=0,  # no key frames: each frame would be encoded twice
     )
-
-
-def _reduced(sheet: Path, width: int) -> Image.Image:
-    with Image.open(sheet) as image:
-        # Half the time of the default filter, at the same sharpness.
-        image.thumbnail((width, image.height), Image.Resampling.HAMMING, reducing_gap=1.5)
-        return image.convert("RGB")
 
 
 def log_drawn_predictions(logger: RunLogger, folder: Path) -> None:
@@ -155,18 +155,19 @@ def log_drawn_predictions(logger: RunLogger, folder: Path) -> None:
 
 
 # ~ endif
-def picture(logger: RunLogger, sample: Any, classes: Sequence[str], text: str | None = None) -> Any:
-    """Return a ``wandb.Image`` of a sample: of its image, target and prediction, if it has one.
-
-    By default, the caption compares target and prediction. It has at most ``CAPTION`` characters.
-    """
+def picture(logger: RunLogger, sample: Any, classes: Sequence[str]) -> Any:
+    """Return a ``wandb.Image`` of a sample with its target, its prediction and a short caption."""
     shown = to_picture(sample.image.cpu())
     shown.thumbnail((logger.tracking.media.pixels,) * 2)
-    text = text or caption(sample.target, sample.prediction, classes)
-    text = shorten(text, CAPTION, placeholder=" …")
+    # ~ if cookiecutter.scope == "complete"
+    text = caption(sample.target, sample.prediction, classes) if sample.prediction else ""
+    # ~ else
+    text = caption(sample.target, sample.prediction, classes)
+    # ~ endif
+    text = shorten(text, 60, placeholder=" …")  # W&B shows one line below the image
     # ~ if cookiecutter.task == "classification"
     return logger.wandb.Image(shown, caption=text, file_type="jpg")
     # ~ else
-    over = overlay(sample.target, sample.prediction, classes, shown)
+    over = overlay(sample, classes, shown)
     return logger.wandb.Image(shown, caption=text, file_type="jpg", **over)
     # ~ endif

@@ -1,35 +1,20 @@
-"""Record what a run is made from, and the lineage data -> run -> model -> predictions."""
+"""Log data, models and predictions as W&B artifacts, and what a run is made from."""
 
-import shutil
 from pathlib import Path
-from types import SimpleNamespace
+from threading import Thread
 from typing import Any, cast
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
 
-# ~ if cookiecutter.task == "classification"
-from ..classification.dataset import build_datasets
-# ~ endif
 from ..data.datamodule import Datasets
 from ..data.files import files_below, folder_of
-# ~ if cookiecutter.task == "detection"
-from ..detection.dataset import build_datasets
-# ~ endif
-from ..errors import UsageError
 from ..run.folder import Run
-# ~ if cookiecutter.task == "segmentation"
-from ..segmentation.dataset import build_datasets
-# ~ endif
-from ..settings.check_settings import check
 from ..settings.schema import Settings
-from ..settings.stored_settings import completed
-from ..settings.tracking import split_trackers
-from .artifacts import log_files
-from .client import package, say, within
+from ..training.checkpoint import read_checkpoint
+from .client import say
 from .logger import RunLogger
-from .pending import PENDING, postpone
-from .registry import DATA, SOURCE, fingerprint
-from .settings import WandbSettings
+from .registry import DATA, PENDING, SOURCE, fingerprint, postpone
 from .tables import data_table
 
 MAX_REFERENCES = 100_000  # larger data sets are identified by their fingerprint alone
@@ -41,26 +26,28 @@ class DataLineage(Callback):
     def __init__(self, logger: RunLogger, settings: Settings) -> None:
         self.logger = logger
         self.settings = settings
+        self.is_logged = False
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Log the data set, once for all stages."""
-        if "data" not in self.logger.model_metadata:
-            with self.logger.guarded("logging the data"):
-                log_data(self.logger, self.settings, cast("Any", trainer).datamodule.datasets)
+        if not self.is_logged:
+            self.is_logged = True
+            datasets = cast("Any", trainer).datamodule.datasets
+            self.logger.log_lasting(
+                "logging the data", lambda logger: log_data(logger, self.settings, datasets)
+            )
 
 
 def log_data(logger: RunLogger, settings: Settings, datasets: Datasets) -> None:
     """Record the version of the data set, and log it as an artifact that the run uses.
 
     The artifact is ``data-<name>``, and the fingerprint of the data is the alias of a version. A
-    version that is on the server already is only referred to. If the server is lost,
-    ``wandb-sync`` logs it later.
+    version that is on the server already is only referred to.
     """
     root = folder_of(settings.data.root)
     run, name, data_id = logger.experiment, f"data-{settings.data.name}", fingerprint(root)
     # A resumed run may have other data than before.
     run.config.update({"data_fingerprint": data_id}, allow_val_change=True)
-    logger.model_metadata["data"] = data_id
     source = root.parent / SOURCE
     if root.name == DATA and source.is_file():
         use(logger, source.read_text(encoding="utf-8").strip())
@@ -68,25 +55,22 @@ def log_data(logger: RunLogger, settings: Settings, datasets: Datasets) -> None:
         run.log_artifact(_data_artifact(logger, settings, datasets, data_id), aliases=[data_id])
         postpone(logger.run, {"action": "use", "artifact": f"{name}:{data_id}"})
     elif logger.tracking.log_data is not None:
-        action = {"action": "data", "artifact": name, "version": data_id, "digest": None}
-        try:
-            known = f"{run.entity}/{run.project}/{name}:{data_id}"
-            if logger.wandb.Api().artifact_exists(known, "dataset"):
-                run.use_artifact(known)
-            else:
-                artifact = _data_artifact(logger, settings, datasets, data_id)
-                action["digest"] = artifact.digest
-                try:  # W&B itself would wait for the upload
-                    within(
-                        logger.tracking.init_timeout,
-                        lambda: run.use_artifact(artifact, aliases=[data_id]),
-                    )
-                except TimeoutError:
-                    say(f"W&B: {name} is not uploaded yet; the command goes on meanwhile.")
-        except Exception:
-            postpone(logger.run, action)
-            raise
-        logger.artifacts.append(action)
+        known = f"{run.entity}/{run.project}/{name}:{data_id}"
+        if logger.wandb.Api().artifact_exists(known, "dataset"):
+            run.use_artifact(known)
+            return
+        artifact = _data_artifact(logger, settings, datasets, data_id)
+        logger.digests.add(artifact.digest)
+
+        def upload() -> None:
+            with logger.guarded("logging the data"):
+                run.use_artifact(artifact, aliases=[data_id])
+
+        thread = Thread(target=upload, daemon=True)
+        thread.start()  # W&B itself would wait for the upload
+        thread.join(logger.tracking.init_timeout)
+        if thread.is_alive():
+            say(f"W&B: {name} is not uploaded yet; the command goes on meanwhile.")
 
 
 def _data_artifact(logger: RunLogger, settings: Settings, datasets: Datasets, data_id: str) -> Any:
@@ -115,28 +99,12 @@ def _data_artifact(logger: RunLogger, settings: Settings, datasets: Datasets, da
     return artifact
 
 
-def log_data_later(run: Run, resumed: Any, data_id: str) -> None:
-    """Log the data set of a run that had lost its connection, into the W&B run ``resumed``."""
-    settings = check(completed(run.settings, Settings, source=None), Settings)
-    if fingerprint(folder_of(settings.data.root)) != data_id:
-        raise UsageError(f"{settings.data.root} has changed since the run")
-    tracking = WandbSettings.model_validate(split_trackers(settings.tracking or {})["tracking"])
-    logger: Any = SimpleNamespace(run=run, experiment=resumed, wandb=package(), tracking=tracking)
-    logger.offline, logger.model_metadata, logger.artifacts = False, {}, []
-    log_data(logger, settings, build_datasets(settings.data))
-
-
 def use(logger: RunLogger, name: str) -> None:
     """Record that the run uses an artifact; without a server, ``wandb-sync`` records it later."""
-    action = {"action": "use", "artifact": name}
     if logger.offline:
-        postpone(logger.run, action)
-        return
-    try:
+        postpone(logger.run, {"action": "use", "artifact": name})
+    else:
         logger.experiment.use_artifact(name)
-    except Exception:
-        postpone(logger.run, action)
-        raise
 
 
 def log_checkpoint_source(logger: RunLogger, settings: Settings) -> None:
@@ -144,25 +112,84 @@ def log_checkpoint_source(logger: RunLogger, settings: Settings) -> None:
     given = getattr(settings, "checkpoint", settings.init)
     if not given:
         return
-    checkpoint = Path(given)
-    source = checkpoint.with_name(SOURCE)
-    with logger.guarded("recording the checkpoint"):
-        if source.is_file():
-            name = source.read_text(encoding="utf-8").strip()
-            logger.experiment.config.update({"checkpoint_artifact": name})
-            use(logger, name)
-        else:
-            trained = Run(checkpoint.absolute().parent.parent)
-            if trained.settings_file.is_file():
-                logger.experiment.config.update({"trained_in": trained.id})
+    source, trained = Path(given).with_name(SOURCE), Run(Path(given).absolute().parent.parent)
+    if source.is_file():
+        name = source.read_text(encoding="utf-8").strip()
+        logger.experiment.config.update({"checkpoint_artifact": name})
+        use(logger, name)
+    elif trained.settings_file.is_file():
+        logger.experiment.config.update({"trained_in": trained.id})
+
+
+class ModelArtifacts(Callback):
+    """Log the checkpoints of a training run as versions of the artifact ``model-<run id>``."""
+
+    def __init__(self, logger: RunLogger) -> None:
+        self.logger = logger
+        self.logged: set[Path] = set()
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Log the best checkpoints; Lightning has saved them after the hooks of a validation."""
+        if self.logger.tracking.log_model == "all":
+            self._log_best_checkpoints(trainer)
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Log the checkpoints of a training run that has ended."""
+        if self.logger.tracking.log_model == "best":
+            self._log(self.logger.run.best, ["best"])
+        if self.logger.tracking.log_model == "all":
+            self._log_best_checkpoints(trainer)
+            self._log(self.logger.run.last, ["last"])
+
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        """Log the checkpoints of a training run that fails."""
+        self.on_fit_end(trainer, pl_module)
+
+    def _log_best_checkpoints(self, trainer: Trainer) -> None:
+        """Log the checkpoints that ``trainer.save_top_k`` keeps; the best has the alias best."""
+        saved = trainer.checkpoint_callback
+        if isinstance(saved, ModelCheckpoint):
+            for path in saved.best_k_models:
+                # Before a resume, the folder of the run may have been elsewhere.
+                kept = self.logger.run.best.parent / Path(path).name
+                self._log(kept, ["best"] if path == saved.best_model_path else [])
+
+    def _log(self, path: Path, aliases: list[str]) -> None:
+        def log(logger: RunLogger) -> None:
+            if path.is_file():  # a replaced one cannot be logged again
+                checkpoint, config = read_checkpoint(path), logger.experiment.config
+                metadata = {"epoch": checkpoint["epoch"], "data": config.get("data_fingerprint")}
+                metadata |= checkpoint.get("scores", {})
+                files = [file for file in (path, logger.run.split) if file.is_file()]
+                log_files(logger, "model", files, aliases, metadata)
+
+        if path not in self.logged and path.is_file():
+            self.logged.add(path)
+            self.logger.log_lasting("logging the model", log)
 
 
 def log_predictions(logger: RunLogger, folder: Path) -> None:
     """Log the tables that ``predict`` has written into a folder as one artifact."""
     files = {*folder.glob("*.csv"), *folder.glob("*.json")}
     tables = sorted(files - {folder / "environment.json", folder / PENDING})
-    with logger.guarded("logging the predictions"):
-        if folder.resolve() != logger.run.folder.resolve():  # wandb-sync reads the run folder only
-            tables = [Path(shutil.copy2(path, logger.run.folder)) for path in tables]
-        if tables:
-            log_files(logger, "predictions", f"predictions-{logger.run.id}", tables, [], {})
+
+    def log(logger: RunLogger) -> None:
+        log_files(logger, "predictions", tables, [], {})
+
+    if tables:
+        logger.log_lasting("logging the predictions", log)
+
+
+def log_files(
+    logger: RunLogger, kind: str, files: list[Path], aliases: list[str], metadata: dict[str, Any]
+) -> None:
+    """Log files as a version of the W&B artifact ``<kind>-<run id>``."""
+    artifact = logger.wandb.Artifact(f"{kind}-{logger.run.id}", kind, metadata=metadata)
+    for path in files:
+        artifact.add_file(str(path), name=path.name)
+    logger.digests.add(artifact.digest)
+    logger.experiment.log_artifact(artifact, aliases=aliases or None)

@@ -1,11 +1,20 @@
-"""Lightning's logger for W&B, which logs nothing twice when a run is resumed."""
+"""Lightning's logger for W&B, for a run whose id is the name of the run folder."""
 
+# ~ if cookiecutter.scope == "complete"
 import logging
+# ~ endif
 import os
 import sys
-from collections import defaultdict
+# ~ if cookiecutter.scope == "complete"
+from collections.abc import Callable, Iterator, Mapping
+# ~ else
 from collections.abc import Iterator, Mapping
+# ~ endif
+# ~ if cookiecutter.scope == "complete"
 from contextlib import contextmanager, suppress
+# ~ else
+from contextlib import contextmanager
+# ~ endif
 from functools import reduce
 from typing import Any
 
@@ -14,42 +23,61 @@ from lightning.pytorch.loggers import WandbLogger
 from ..run.environment import git_output, without_secrets
 from ..run.folder import Run, read_metrics
 from ..settings.schema import METRICS
+# ~ if cookiecutter.scope == "complete"
 from .client import abandon, package, read_records, reason, say
-from .settings import Mode, WandbSettings
+# ~ else
+from .client import abandon, package, reason, say
+# ~ endif
+from .settings import WandbSettings
 
 SWEEP = "WANDB_SWEEP_ID"  # the variable that the agent of a sweep sets
 BY_EPOCH = ("val/", "test/", "train/loss_epoch")  # how the names of metrics of an epoch begin
 
 
-class RunLogger(WandbLogger):
-    """The logger of a W&B run, whose id is the name of the run folder.
+# ~ if cookiecutter.scope == "complete"
+def metrics_logged(run: Run) -> set[tuple[int, str]]:
+    """Return step and name of each metric and image in the files of W&B, when a run is resumed.
 
-    ``described`` are the config of the run and further arguments of ``wandb.init``.
+    ``metrics.csv`` does not tell, since W&B writes its files a little later.
     """
+    logged: set[tuple[int, str]] = set()
+    for file in run.folder.glob("wandb/*run-*/*.wandb"):
+        with suppress(ValueError):  # the file of a run that was killed may be empty
+            for record in read_records(file):
+                row = record.get("history", {}).get("item", {})
+                # An image has columns such as "val/predictions._type" and "val/predictions.path".
+                names = {name.removesuffix("._type") for name in row}
+                logged |= {(row.get("trainer/global_step", 0), name) for name in names}
+    return logged
 
-    def __init__(self, tracking: WandbSettings, mode: Mode, run: Run, **described: Any) -> None:
+
+# ~ endif
+class RunLogger(WandbLogger):
+    """The logger of a W&B run; ``described`` are its config and arguments of ``wandb.init``."""
+
+    def __init__(self, tracking: WandbSettings, mode: str, run: Run, **described: Any) -> None:
         self.wandb = package()
         self.tracking = tracking
         self.run = run
         self.offline = mode == "offline"  # recorded for a later upload
         # ~ if cookiecutter.scope == "complete"
-        self.artifacts: list[dict[str, Any]] = []  # with their files, see ``remember``
+        self.described = {**described}
+        self.lasting: list[Callable[[RunLogger], None]] = []  # see ``log_lasting``
+        self.digests: set[str] = set()  # of the artifacts that are logged
+        self.numbers: dict[str, Any] = {}  # the summary
+        self.logged = metrics_logged(run)  # a resumed run repeats the steps after its checkpoint
         # ~ endif
-        self.epoch: float = 0  # of the last row
         self.failures: set[str] = set()
         self.defined: set[str] = set()  # metrics whose axis is the epoch
-        self.scores: dict[str, list[float]] = defaultdict(list)  # of all sessions, by metric
-        self.logged = metrics_logged(run)  # a resumed run repeats the steps after its checkpoint
-        config, resumed = described.pop("config"), any(run.folder.glob("wandb/*run-*"))
-        # of the artifacts of models
-        self.model_metadata = {"run": run.id, "git_commit": config["git"]["commit"]}
+        config = described.pop("config")
         # With "never", a left-over WANDB_RUN_ID cannot add to the run of another folder.
-        resume = "allow" if resumed or run.checkpoints or SWEEP in os.environ else "never"
+        recorded = any(run.folder.glob("wandb/*run-*"))
+        goes_on = run.checkpoints or SWEEP in os.environ or recorded
         # W&B would record a token in the address as if it were a user name.
         remote = git_output("config", "--get", "remote.origin.url")
         super().__init__(
             id=run.id,
-            resume=os.environ.get("WANDB_RESUME", resume),
+            resume=os.environ.get("WANDB_RESUME", "allow" if goes_on else "never"),
             save_dir=run.folder,
             mode=mode,
             settings=self.wandb.Settings(
@@ -67,53 +95,70 @@ class RunLogger(WandbLogger):
                     *groups, name = key.split(".")
                     reduce(lambda tree, group: tree.get(group, {}), groups, config).pop(name, None)
             self.experiment.config.update(config, allow_val_change=True)
+            # ~ if cookiecutter.scope == "complete"
             # Rows of metrics.csv that W&B may lack because it was killed or off. If its files are
             # missing here and the server knows the run, it may have these rows: none is logged.
-            for row in read_metrics(run.metrics) if resumed or not self.experiment.resumed else []:
+            for row in read_metrics(run.metrics) if recorded or not self.experiment.resumed else []:
                 step = int(row.pop("step"))
                 self.log_metrics(row, step)
                 self.logged |= {(step, name) for name in row}
+            # ~ endif
         except BaseException:  # an interrupted run must not end as finished
             abandon()  # otherwise the next run would be a part of this one
             raise
         finally:
+            # ~ if cookiecutter.scope == "complete"
+            for handler in logging.getLogger("wandb").handlers:
+                # On a full disk each line of wandb's own log would print a traceback.
+                handler.handleError = lambda record: None  # type: ignore[method-assign] # noqa: ARG005
+            # ~ endif
             sys.argv = words
-        for handler in logging.getLogger("wandb").handlers:
-            # On a full disk each line of wandb's own log would print a traceback.
-            handler.handleError = lambda record: None  # type: ignore[method-assign] # noqa: ARG005
 
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
-        """Log numbers, images and tables of a training step, unless all have been logged before."""
-        # Images and tables are logged without their epoch, which is their axis.
-        self.epoch = metrics.get("epoch", self.epoch)
-        scores = METRICS.keys() & metrics.keys()
-        for name in scores:
-            self.scores[name].append(float(metrics[name]))
         # ~ if cookiecutter.scope == "complete"
+        """Log numbers, images and tables of a training step, unless all have been logged before."""
         names = [name for name in metrics if not name.startswith("perf/")]
         if all((step, name) in self.logged for name in names):
-        # ~ else
-        if all((step, name) in self.logged for name in metrics):
-        # ~ endif
             return
+        # ~ else
+        """Log numbers, images and tables of a training step."""
+        # ~ endif
         with self.guarded("logging"):
             for name in metrics.keys() - self.defined:
                 if name.startswith(BY_EPOCH):
                     self.defined.add(name)
                     self.experiment.define_metric(name, step_metric="epoch")
-            super().log_metrics({"epoch": self.epoch, **metrics}, step)
-            for name in scores:  # W&B itself would only know the best value since the resume
-                best = {"max": max, "min": min}[METRICS[name]](self.scores[name])
-                values = {"last": self.scores[name][-1], METRICS[name]: best}
-                self.experiment.summary[name] = values
+            super().log_metrics(metrics, step)
+            # ~ if cookiecutter.scope == "complete"
+            self.numbers |= {key: item for key, item in metrics.items() if isinstance(item, float)}
+            # ~ endif
+            scores = METRICS.keys() & metrics.keys()
+            # W&B itself would only know the best value since the last resume.
+            rows = [*read_metrics(self.run.metrics), metrics] if scores else []
+            for name in scores:
+                values = [float(row[name]) for row in rows if name in row]
+                best = {"max": max, "min": min}[METRICS[name]](values)
+                # ~ if cookiecutter.scope == "complete"
+                self.numbers[name] = {"last": values[-1], METRICS[name]: best}
+                self.experiment.summary[name] = self.numbers[name]
+
+    def log_lasting(self, action: str, log: Callable[["RunLogger"], None]) -> None:
+        """Call ``log`` to log artifacts or tables, which W&B's file of an online run does not hold.
+
+        It is called again for an offline session if the server has not received the run.
+        """
+        self.lasting.append(log)
+        with self.guarded(action):
+            log(self)
+
+            # ~ else
+                self.experiment.summary[name] = {"last": values[-1], METRICS[name]: best}
+
+            # ~ endif
 
     @contextmanager
     def guarded(self, action: str) -> Iterator[None]:
-        """Log an error in the ``with`` block as one line, instead of ending the training with it.
-
-        Every call of W&B during a run is in such a block. With ``tracking.strict``, the error is
-        raised.
-        """
+        """Log an error of W&B in the ``with`` block as one line, unless ``tracking.strict``."""
         try:
             yield
         except Exception as error:  # wandb raises many kinds
@@ -122,28 +167,3 @@ class RunLogger(WandbLogger):
             if reason(error) not in self.failures:
                 self.failures.add(reason(error))
                 say(f"W&B: {action} failed ({reason(error)}); the command continues without it.")
-
-
-def metrics_logged(run: Run) -> set[tuple[int, str]]:
-    """Return step and name of each metric and image in the files of W&B, when a run is resumed.
-
-    # ~ if cookiecutter.scope == "complete"
-    An alert is among them at step 0, with its level and title as the name.
-
-    # ~ endif
-    ``metrics.csv`` does not tell, since W&B writes its files a little later.
-    """
-    logged: set[tuple[int, str]] = set()
-    for file in run.folder.glob("wandb/*run-*/*.wandb"):
-        with suppress(ValueError):  # the file of a run that was killed may be empty
-            for record in read_records(file):
-                # ~ if cookiecutter.scope == "complete"
-                if "alert" in record:
-                    alert = record["alert"]
-                    logged.add((0, f"{alert['level']}: {alert['title']}"))
-                # ~ endif
-                row = record.get("history", {}).get("item", {})
-                # An image has columns such as "val/predictions._type" and "val/predictions.path".
-                names = {name.removesuffix("._type") for name in row}
-                logged |= {(row.get("trainer/global_step", 0), name) for name in names}
-    return logged

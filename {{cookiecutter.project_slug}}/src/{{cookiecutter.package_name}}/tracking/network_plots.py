@@ -69,7 +69,8 @@ class EmbeddingCloud(Callback):
             datamodule = cast("Any", trainer).datamodule
             points = _points(datamodule, cast("TaskModule", pl_module), limit)
             cloud = self.logger.wandb.Object3D(points)
-            self.logger.log_metrics({"val/embeddings": cloud}, trainer.global_step)
+            values = {"val/embeddings": cloud, "epoch": trainer.current_epoch}
+            self.logger.log_metrics(values, trainer.global_step)
 
 
 def _points(datamodule: DataModule, module: TaskModule, limit: int) -> np.ndarray:

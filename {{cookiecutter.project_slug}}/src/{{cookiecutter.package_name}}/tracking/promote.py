@@ -11,9 +11,8 @@ from ..run.folder import Run
 from ..settings.check_settings import Strict, check
 from ..settings.hydra_launch import launch
 from ..settings.schema import monitored
-from .client import has_key, installed, public_api, reason, requested_mode
-from .pending import postpone
-from .registry import PREFIX, link, refuse
+from .client import installed, package, public_api, reason, requested_mode
+from .registry import PREFIX, link, postpone, refuse
 from .settings import WandbSettings
 
 
@@ -60,9 +59,7 @@ def run_promotion(settings: PromoteSettings) -> str:
     path, alias = Path(settings.checkpoint), settings.alias
     run = Run(path.parent.parent if path.suffix == ".ckpt" else settings.runs / path)
     has_folder = run.settings_file.is_file()
-    if path.suffix == ".ckpt" and not has_folder:
-        raise UsageError(f"checkpoint={path} is not a file of a run; give its run id.")
-    if path.suffix == ".ckpt" and path.name != run.best.name:
+    if path.suffix == ".ckpt" and not (has_folder and path.name == run.best.name):
         raise UsageError(
             f"checkpoint={path}: only best.ckpt of a run is promoted; give its run id."
         )
@@ -71,19 +68,19 @@ def run_promotion(settings: PromoteSettings) -> str:
     target = f"wandb-registry-{settings.registry}/{settings.collection}"
     limits: dict[str, Any] = {"min_metric": settings.min_metric, "force": settings.force}
     problem = "No server"
-    if requested_mode(settings.tracking) == "online" and has_key():
+    if requested_mode(settings.tracking) == "online":
         try:
+            if not package().login(prompt=False, verify=False):
+                raise ValueError("no API key")
             api = public_api(settings.tracking.model_dump())
             return link(api, api.artifact(name), target, alias, **limits)
         except UsageError:
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - wandb raises many kinds
             problem = reason(error)
-            if not has_folder:
-                raise UsageError(f"checkpoint={settings.checkpoint}: {problem}") from error
     if not has_folder:
         raise UsageError(
-            f"checkpoint={settings.checkpoint}: {problem}; without a server, only a run in "
+            f"checkpoint={settings.checkpoint}: {problem}. Without the server, only a run in "
             f"{settings.runs}/ can be promoted.\nLog in: uv run wandb login"
         )
     if not settings.force:

@@ -1,6 +1,7 @@
 """Download checkpoints and data sets from the W&B server, and link models into its registry."""
 
 import hashlib
+import json
 import math
 import os
 import shutil
@@ -10,7 +11,8 @@ from typing import Any
 
 from ..data.files import files_below
 from ..errors import UsageError
-from ..run.atomic_files import write_text
+from ..run.atomic_files import write_json, write_text
+from ..run.folder import Run
 from ..run.lock import file_lock
 from ..settings.schema import METRICS, MONITOR, monitored
 from .client import installed, public_api, reason
@@ -19,6 +21,7 @@ PREFIX = "wandb:"
 FETCHED = Path("artifacts")  # the folder of fetched artifacts
 SOURCE = "artifact.txt"  # in the folder of a fetched artifact: its name
 DATA = "data"  # in the folder of a fetched data set, and in its artifact: the data themselves
+PENDING = "wandb-pending.json"  # in a run folder: the actions that need a server
 ANNOTATIONS = {".json", ".txt", ".yaml", ".yml", ".csv"}
 
 
@@ -149,3 +152,20 @@ def refuse(
                 f"{name} is not promoted: its best score is {shown}, but {text}.\n"
                 "To promote it nevertheless: force=true"
             )
+
+
+def postpone(run: Run, action: dict[str, Any]) -> None:
+    """Store an action for ``wandb-sync``.
+
+    It is ``{"action": "use", "artifact": ...}``, or ``link`` with the arguments of ``link``.
+    """
+    actions = pending(run)
+    if action not in actions:
+        write_json(run.folder / PENDING, [*actions, action])
+
+
+def pending(run: Run) -> list[dict[str, Any]]:
+    """Return the stored actions of a run that need a server."""
+    path = run.folder / PENDING
+    actions: list[dict[str, Any]] = json.loads(path.read_text("utf-8")) if path.is_file() else []
+    return actions

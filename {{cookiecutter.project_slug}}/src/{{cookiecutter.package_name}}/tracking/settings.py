@@ -16,19 +16,11 @@ class MediaSettings(Strict):
     """The number and the size of the images that are logged."""
 
     # W&B shows at most 108 images of a key.
-    images: int = Field(
-        ge=0, le=108, description="Images per pictures.every_n_epochs, at most pictures.count."
-    )
+    images: int = Field(ge=0, le=108, description="Images at a time, at most pictures.count.")
     # ~ if cookiecutter.scope == "complete"
-    every_n_steps: int | None = Field(
-        ge=1, description="Also log images every n training steps; null is off."
-    )
+    every_n_steps: int | None = Field(ge=1, description="Steps between images; null is off.")
     video: bool = Field(description="Log the validation images of all epochs as an animation.")
-    clips: int = Field(
-        ge=0,
-        le=32,
-        description="Maximum number of annotated images, and of video clips, that predict logs.",
-    )
+    clips: int = Field(ge=0, le=32, description="Annotated images, and clips, that predict logs.")
     embeddings: int = Field(ge=0, le=10_000, description="Validation images in the point cloud.")
     # ~ endif
     pixels: int = Field(ge=32, le=4096, description="Largest side of a logged image, in pixels.")
@@ -74,23 +66,18 @@ class WandbSettings(Strict):
     target: str = Field(alias="_target_")
     project: str | None = Field(description="The project of the run.")
     entity: str | None = Field(description="The user or team that owns it; null is the account's.")
-    name: str | None = Field(
-        description="The displayed name; null is WANDB_NAME, else made of model, data and run id."
-    )
+    name: str | None = Field(description="null is WANDB_NAME, else made of model, data and id.")
     group: str | None = Field(description="Runs of a group are shown together.")
     job_type: str | None = Field(description="null is WANDB_JOB_TYPE, else the command's name.")
     tags: list[str] = Field(description="Labels of the run; [] uses those in WANDB_TAGS.")
     notes: str | None = Field(description="A text about the run.")
-    mode: Mode | None = Field(
-        description="null is WANDB_MODE, else online with an API key and offline without."
-    )
+    mode: Mode | None = Field(description="null is WANDB_MODE, else online if there is an API key.")
     strict: bool = Field(description="Fail the run on an error of tracking; false only logs it.")
     init_timeout: float = Field(gt=0, description="Seconds to open the run, else it is offline.")
     finish_timeout: float = Field(gt=0, description="Seconds to wait for the upload at the end.")
     # ~ if cookiecutter.scope == "complete"
     log_model: Literal["best", "all", "none"] | None = Field(
-        description="Log the best checkpoint at the end; all logs each of trainer.save_top_k when "
-        "it is saved, and the last."
+        description="Log the best checkpoint, or each of trainer.save_top_k and the last."
     )
     log_data: Literal["reference", "content"] | None = Field(
         description="Log the data set by reference, or with its files; null: do not log it."

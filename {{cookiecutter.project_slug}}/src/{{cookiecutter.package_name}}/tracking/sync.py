@@ -1,32 +1,24 @@
 """Upload the runs in a folder that the server does not hold completely.
 
-``wandb sync`` sends all rows and files of a run, even if the server has some already: it would then
-have them twice. This command asks the server first and sends what it lacks. It also refuses runs
-whose artifacts have lost files, and afterwards logs artifacts that could not be logged, links
-models and records the artifacts that a run has used.
+``wandb sync`` uploads a session of a run, i.e. what a process has recorded, but does not ask what
+the server has: it sends rows twice, and passes over files that are lost. This command asks first,
+lets ``wandb sync`` upload sessions that the server does not know, and sends the missing rows and
+files of others. Then it links models and records the artifacts that the runs have used.
 """
 
 import argparse
 import sys
 import time
-from collections.abc import Mapping, Set
-from contextlib import suppress
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..run.atomic_files import write_json
 from ..run.folder import Run
 from ..run.signals import Interrupted, interruptible
-from .client import installed, reason, wandb_command
-from .pending import PENDING
-from .sync_actions import as_stored, do_pending, keep_latest, log_again, resumed_run
-from .upload_status import (
-    COMPLETE,
-    Session,
-    is_file_in,
-    missing_on_server,
-    sessions,
-    times_of_rows,
-)
+from .client import installed, package, public_api, reason, wandb_command
+from .registry import PENDING, link, pending
+from .upload_status import COMPLETE, Session, is_file_in, missing_on_server, sessions
 
 RECENT_SECONDS = 60  # a file changed since then, without an exit record, is a running run
 
@@ -52,96 +44,118 @@ def main() -> None:
 
 
 def sync(runs: Path, *, again: bool = False) -> list[str]:
-    """Upload each session that is not marked as complete, then carry out the pending actions.
+    """Upload each run with a session that is not marked as complete, then do its pending actions.
 
-    With ``again``, the marks are removed before: the server may have lost what it had. A line is
-    returned for each run or action that failed, with the reason.
+    With ``again``, the marks are ignored: the server may have lost what it had. A line is returned
+    for each run or action that failed, with the reason.
     """
-    remaining, incomplete = [], set()
-    recorded = [file for folder in sorted(runs.glob("*/wandb")) for file in sessions(folder)]
-    files = [file for file in recorded if again or not (file.parent / COMPLETE).exists()]
-    for file in files:
-        (file.parent / COMPLETE).unlink(missing_ok=True)
-        print(f"  {file.parent}")
-        if problem := upload(file):
-            remaining.append(f"{file.parent}: {problem}")
-            incomplete.add(file.parents[2])
-    print(f"{len(files) - len(remaining)} of {len(files)} runs uploaded.")
-    for path in sorted(runs.glob(f"*/{PENDING}")):
-        if path.parent in incomplete:
-            remaining.append(f"{path}: its run is not uploaded yet")
+    uploads: list[str | None] = []
+    remaining = []
+    for folder in sorted(runs.glob("*/wandb")):
+        files, problem = sessions(folder), None
+        if lacking := [file for file in files if again or not (file.parent / COMPLETE).exists()]:
+            print(f"  {folder.parent}")
+            problem = upload([*dict.fromkeys([*lacking, *files[-1:]])])
+            uploads.append(problem)
+        if problem is None:
+            remaining += do_pending(Run(folder.parent), files)
         else:
-            remaining += do_pending(Run(path.parent))
+            remaining.append(f"{folder.parent}: {problem}")
+    print(f"{uploads.count(None)} of {len(uploads)} runs uploaded.")
     if remaining:
         print("To be done:", *remaining, sep="\n  ")
     return remaining
 
 
-def upload(file: Path) -> str | None:
-    """Upload what the server lacks of a session; return the reason if that is not possible."""
-    folder, ordered = file.parents[2], sessions(file.parents[1])
+def upload(files: list[Path]) -> str | None:
+    """Upload what the server lacks of sessions of a run; return the reason if it is not possible.
+
+    The newest session is the last: summary and state of the run are those of its end.
+    """
     try:
-        session = Session(file)
-        recent = time.time() - ordered[-1].stat().st_mtime < RECENT_SECONDS
-        if recent and not Session(ordered[-1]).has_ended:
+        newest = Session(files[-1])
+        if newest.exit_code is None and time.time() - newest.file.stat().st_mtime < RECENT_SECONDS:
             return "it seems to be still running"
-        # Files elsewhere are not uploaded: the records may be a stranger's.
-        artifacts = [as_stored(record) for record in session.recorded("artifact")]
-        paths = [path for artifact in artifacts for path in artifact["files"].values()]
-        missing = [path for path in paths if not is_file_in(folder, Path(path))]
-        if missing:  # wandb would upload the rest and mark the run as uploaded
-            lost = f"{len(missing)} of its files are missing in its folder"
-            return f"{lost}, such as {missing[0]}"
-        run = session.fetch_run()
-        held = times_of_rows(run) if run is not None else set()
-        known = {other for other in ordered if held and _is_known(other, held)}
-        if held and not known:
-            return (
-                f"the server has another run with the id {folder.name}. To upload this one with an "
-                f"id of its own: uv run wandb sync --id {folder.name}-2 {file.parent}"
-            )
-        if known.isdisjoint(ordered[ordered.index(file) :]):  # nothing of this or a later session
-            wandb_command("sync", "--include-online", "--include-synced", str(file.parent))
-        else:
-            _send_missing(session, run, held)
-            keep_latest(run)
+        for file in files:
+            (file.parent / COMPLETE).unlink(missing_ok=True)
+            session = Session(file)
+            if missing := lost_files(session):  # wandb would upload the rest
+                return (
+                    f"{len(missing)} of its files are missing in its folder, such as {missing[0]}"
+                )
+            run = session.fetch_run()
+            if run and session.is_unknown_to(run):
+                return (
+                    f"the server has another run with the id {run.id}. To upload this one with an "
+                    f"id of its own: uv run wandb sync --id {run.id}-2 {file.parent}"
+                )
+            lacking = session.lacking(run) if run else {}
+            if not run or lacking["rows"] == session.rows.keys() or lacking["artifacts"]:
+                upload_whole(session, run, newest)
+            elif any(lacking.values()) or session.missing():
+                send_missing(session, run, newest)
+            if problem := missing_on_server(file):
+                return problem
     except Exception as error:  # noqa: BLE001 - wandb raises many kinds
         return reason(error)
-    return missing_on_server(file)
+    return None
 
 
-def _is_known(file: Path, held: Set[float]) -> bool:
-    """Return whether the server holds rows of a session, given the times of the rows it holds."""
-    with suppress(ValueError):
-        return not held.isdisjoint(Session(file).rows)
-    return False
+def lost_files(session: Session) -> list[str]:
+    """Return the paths of files in artifacts that are not in the run folder any more.
 
-
-def _send_missing(session: Session, run: Any, held: Set[float]) -> None:
-    """Send the rows, files and artifacts that the server lacks of a session.
-
-    ``wandb sync`` would send all of it, and replace what a later session has left in the run.
+    Files elsewhere are not uploaded, since the records may be a stranger's.
     """
-    rows, config, files, artifacts = session.lacking(run).values()
-    if session.end_has_arrived(run) and not (rows or config or files or artifacts):
-        return
-    summaries = [record.get("update", {}) for record in session.recorded("summary")]
-    if not session.is_newest:
-        summaries = [run.summary_metrics]  # of a later session
-    folder = session.file.parent / "files"
-    with resumed_run(run, session.file.parents[1]) as resumed:
-        resumed.config.update(config, allow_val_change=True)
-        for time_of_row in sorted(rows):
-            resumed.log(_unflattened(session.rows[time_of_row]))
-        for name in sorted(files):
+    manifests = [artifact.get("manifest", {}) for artifact in session.recorded("artifact")]
+    entries = [entry for manifest in manifests for entry in manifest.get("contents", [])]
+    paths = [entry["local_path"] for entry in entries if entry.get("local_path")]
+    return [path for path in paths if not is_file_in(session.file.parents[2], Path(path))]
+
+
+def upload_whole(session: Session, run: Any | None, newest: Session) -> None:
+    """Upload a session by ``wandb sync``; the artifacts of later sessions keep their aliases."""
+    held = {}
+    if run is not None and session.file != newest.file:
+        held = {artifact.qualified_name: artifact.aliases for artifact in run.logged_artifacts()}
+    wandb_command("sync", "--include-online", "--include-synced", str(session.file.parent))
+    for name, aliases in held.items():
+        artifact = public_api().artifact(name)
+        artifact.aliases = sorted({*artifact.aliases, *aliases})
+        artifact.save()
+
+
+def send_missing(session: Session, run: Any, newest: Session) -> None:
+    """Send the rows and files that the server lacks of a session, and the end of the run."""
+    lacking, folder = session.lacking(run), session.file.parent / "files"
+    resumed = package().init(
+        entity=run.entity,
+        project=run.project,
+        id=run.id,
+        resume="must",
+        mode="online",  # also where WANDB_MODE records runs offline
+        dir=session.file.parents[1] / "data",
+        settings=package().Settings(silent=True, console="off"),
+    )
+    try:
+        for record in newest.recorded("config"):
+            config = {
+                key: record["update"][key] for key in record.get("update", {}) if key[0] != "_"
+            }
+            resumed.config.update(config, allow_val_change=True)
+        for moment in sorted(lacking["rows"]):
+            resumed.log(_unflattened(session.rows[moment]))
+        for name in sorted(lacking["files"]):
             resumed.save(str(folder / name), base_path=str(folder), policy="now")
-        for record in session.recorded("artifact"):
-            if record.get("digest") in artifacts:
-                log_again(resumed, session.file.parents[2], as_stored(record))
-        for alert in session.alerts_after(held):
-            resumed.alert(alert["title"], alert["text"], alert["level"])
-        for summary in summaries:
-            resumed.summary.update(_unflattened(summary))
+        summary: dict[str, Any] = {}
+        for record in newest.recorded("summary"):
+            summary |= _unflattened(record.get("update", {}))
+            for removed in record.get("remove", []):
+                summary.pop(removed["key"], None)
+        resumed.summary.update(summary)
+        if "failure" in resumed.summary.keys() - summary.keys():  # of an earlier session
+            del resumed.summary["failure"]
+    finally:
+        resumed.finish(exit_code=1 if newest.exit_code is None else newest.exit_code)
 
 
 def _unflattened(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -159,3 +173,30 @@ def _unflattened(row: Mapping[str, Any]) -> dict[str, Any]:
         elif key not in {"_step", "_runtime", "_wandb", "_wandb.runtime"}:
             values[key] = value
     return values
+
+
+def do_pending(run: Run, files: list[Path]) -> list[str]:
+    """Carry out the pending actions of an uploaded run with sessions in ``files``.
+
+    A line is returned for each action that failed; these actions stay pending.
+    """
+    path, failed, problems = run.folder / PENDING, [], []
+    for action in pending(run):
+        try:
+            # The settings do not tell where it is: it may have been resumed without tracking since.
+            remote: Any = Session(files[-1]).fetch_run()
+            api = public_api({"project": remote.project, "entity": remote.entity})
+            artifact = api.artifact(action["artifact"])
+            if action["action"] == "use":
+                remote.use_artifact(artifact)
+            else:
+                limits = {"min_metric": action["min_metric"], "force": action["force"]}
+                print(f"  {link(api, artifact, action['target'], action['alias'], **limits)}")
+        except Exception as error:  # noqa: BLE001 - wandb raises many kinds
+            failed.append(action)
+            problems.append(f"{path}: {action['action']}: {reason(error)}")
+    if failed:
+        write_json(path, failed)
+    else:
+        path.unlink(missing_ok=True)
+    return problems

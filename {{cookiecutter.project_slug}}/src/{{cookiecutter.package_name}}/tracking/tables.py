@@ -27,7 +27,6 @@ from ..segmentation.module import SegmentationModule as TaskModule
 # ~ endif
 from ..settings.data import PixelFormat
 from ..training.callbacks.pictures import PredictedSample
-from .artifacts import remember
 from .images import picture
 from .logger import RunLogger
 from .task import predicted_classes, target_classes
@@ -50,7 +49,7 @@ def data_table(logger: RunLogger, datasets: Datasets, root: Path, pixels: PixelF
                 continue
             (name,) = relative_names([dataset.names[index]], root)
             shown = PredictedSample(sample.image, sample.target, prediction=None)
-            image = picture(logger, shown, datasets.classes, text=split)
+            image = picture(logger, shown, datasets.classes)
             target = _names(target_classes(sample.target), datasets.classes)
             height, width = image_size(dataset.paths[index], pixels)
             rows.append([name, split, image, target, width, height])
@@ -97,42 +96,23 @@ class EvaluationTables(Callback):
         """Log the tables and the charts."""
         logger, callbacks = self.logger, cast("Any", trainer).callbacks
         (results,) = (item for item in callbacks if isinstance(item, EvaluationResults))
-        module, counts = cast("TaskModule", pl_module), results.counts
+        module, counts, rows = cast("TaskModule", pl_module), results.counts, self.rows
         scores: dict[str, list[Any]] = {"class": counts.classes, **module.scores_by_class()}
-        with logger.guarded("sending the evaluation"):
+        step, epoch = trainer.global_step, trainer.current_epoch
+
+        def log(logger: RunLogger) -> None:
             by_class = [list(row) for row in zip(*scores.values(), strict=True)]
             values: dict[str, Any] = {
                 "precision_recall": precision_recall(logger, counts),
                 "confusion_matrix": confusion_matrix(logger, counts),
                 "by_class": logger.wandb.Table(columns=[*scores], data=by_class),
             }
-            if self.rows:  # the images of a training run have the name "val/predictions"
-                rows = logger.wandb.Table(columns=PREDICTIONS, data=self.rows)
-                values["predictions_table"] = rows
+            if rows:  # the images of a training run have the name "val/predictions"
+                values["predictions_table"] = logger.wandb.Table(columns=PREDICTIONS, data=rows)
             named = {f"{module.tested_split}/{name}": value for name, value in values.items()}
-            if not logger.offline:
-                for name, value in named.items():
-                    keep(logger, name, value, trainer.global_step)
-            logger.log_metrics(named, trainer.global_step)
+            logger.log_metrics({**named, "epoch": epoch}, step)
 
-
-def keep(logger: RunLogger, name: str, value: Any, step: int) -> None:
-    """Keep the files of a table or a chart, which ``wandb-sync`` logs if it does not arrive.
-
-    W&B records tables as artifacts, and those of an online run not in its file.
-    """
-    stored: dict[str, Any] = {"kind": "run_table", "aliases": []}
-    stored["row"] = {"epoch": logger.epoch, "trainer/global_step": step}
-    table, key = value, name
-    if not isinstance(value, logger.wandb.Table):
-        table, key, spec = value.table, f"{name}_table", value.spec
-        stored["chart"] = {"vega_spec_name": spec.spec_name, "fields": spec.fields}
-        stored["chart"]["string_fields"] = spec.string_fields
-    artifact = logger.wandb.Artifact(key.replace("/", "-"), "tables")
-    # A table can be in one artifact only, and W&B adds the original to one of its own.
-    artifact.add(logger.wandb.Table(columns=table.columns, data=table.data), key)
-    files = {path: entry.local_path for path, entry in artifact.manifest.entries.items()}
-    remember(logger, artifact, files, **stored)
+        logger.log_lasting("sending the evaluation", log)
 
 
 def precision_recall(logger: RunLogger, counts: ScoreCounts) -> Any:

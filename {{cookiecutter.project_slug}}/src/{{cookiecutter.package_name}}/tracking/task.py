@@ -33,17 +33,13 @@ def embed(module: ClassificationModule, images: Tensor) -> Tensor:
 """The part of tracking that depends on the task: boxes in the form in which W&B draws them."""
 
 # ~ endif
-import math
 from collections.abc import Sequence
 from typing import Any
 
 # ~ if cookiecutter.scope == "complete"
 import torch
-# ~ endif
-from PIL import Image
 from torch import Tensor
 
-# ~ if cookiecutter.scope == "complete"
 from ..detection.boxes import Prediction, Target
 from ..detection.module import DetectionModule
 
@@ -84,37 +80,23 @@ def _maps(output: Any) -> list[Tensor]:
 
 
 # ~ endif
-def overlay(
-    target: Target | None, prediction: Prediction | None, classes: Sequence[str], _: Image.Image
-) -> dict[str, Any]:
+def overlay(sample: Any, classes: Sequence[str], _: object) -> dict[str, Any]:
     """Return the boxes of a target and of a prediction as arguments of ``wandb.Image``."""
-    boxes = {}
-    if prediction is not None:
-        boxes["prediction"] = box_data(
-            prediction.boxes, prediction.labels, classes, prediction.scores
-        )
-    if target is not None:
-        boxes["target"] = box_data(target.boxes, target.labels, classes)
+    drawn = {"prediction": sample.prediction, "target": sample.target}
+    boxes = {key: box_data(value, classes) for key, value in drawn.items() if value is not None}
     return {"boxes": boxes}
 
 
-def box_data(
-    boxes: Tensor, labels: Tensor, classes: Sequence[str], scores: Tensor | None = None
-) -> dict[str, Any]:
-    """Return boxes [N, 4] of relative x1, y1, x2, y2 in the format of ``wandb.Image``.
-
-    They are clipped to the image, and left out if they are not finite. ``labels`` [N] are indices
-    in ``classes``; ``scores`` [N] are those of a prediction.
-    """
+def box_data(objects: Target | Prediction, classes: Sequence[str]) -> dict[str, Any]:
+    """Return boxes as W&B takes them: clipped to the image, and none that is not finite."""
     data = []
-    for index, (corners, label) in enumerate(zip(boxes.tolist(), labels.tolist(), strict=True)):
-        if not all(map(math.isfinite, corners)):
-            continue
-        left, top, right, bottom = (min(max(value, 0), 1) for value in corners)
+    for index in objects.boxes.isfinite().all(dim=1).nonzero().flatten().tolist():
+        left, top, right, bottom = objects.boxes[index].clamp(0, 1).tolist()
         position = {"minX": left, "minY": top, "maxX": right, "maxY": bottom}
+        label = int(objects.labels[index])
         box = {"position": position, "class_id": label, "box_caption": classes[label]}
-        if scores is not None:
-            score = float(scores[index])
+        if isinstance(objects, Prediction):
+            score = float(objects.scores[index])
             box |= {"box_caption": f"{classes[label]} {score:.0%}", "scores": {"score": score}}
         data.append(box)
     return {"box_data": data, "class_labels": dict(enumerate(classes))}
@@ -131,17 +113,19 @@ from typing import Any
 
 import numpy as np
 import torch
+# ~ if cookiecutter.scope == "complete"
 from PIL import Image
 from torch import Tensor
 
-# ~ if cookiecutter.scope == "complete"
 from ..segmentation.class_list import IGNORE_INDEX
 from ..segmentation.module import SegmentationModule
 from ..segmentation.predicted_masks import Prediction, mask_image
 
 
 # ~ else
-from ..segmentation.predicted_masks import Prediction, mask_image
+from PIL import Image
+
+from ..segmentation.predicted_masks import mask_image
 
 
 # ~ endif
@@ -168,21 +152,9 @@ def embed(module: SegmentationModule, images: Tensor) -> Tensor:
 
 
 # ~ endif
-def overlay(
-    target: Tensor | None,
-    prediction: Prediction | None,
-    classes: Sequence[str],
-    picture: Image.Image,
-) -> dict[str, Any]:
-    """Return the masks of a target and of a prediction as arguments of ``wandb.Image``.
-
-    Args:
-        target: integer tensor [H, W] of class ids, or None.
-        prediction: with a mask of class ids, or None.
-        classes: the names of the classes.
-        picture: the image that is logged; the masks are resized to its size.
-    """
-    masks = {"prediction": None if prediction is None else prediction.mask, "target": target}
+def overlay(sample: Any, classes: Sequence[str], picture: Image.Image) -> dict[str, Any]:
+    """Return the masks of a target and of a prediction, in the size of the image that is logged."""
+    masks = {"prediction": sample.prediction and sample.prediction.mask, "target": sample.target}
     shown: dict[str, dict[str, Any]] = {}
     for key, mask in masks.items():
         if mask is not None:

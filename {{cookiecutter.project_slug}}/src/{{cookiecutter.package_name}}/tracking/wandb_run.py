@@ -1,12 +1,11 @@
 """Open the W&B run of a command, and close it with the right state."""
 
 import os
-import shutil
 # ~ if cookiecutter.scope == "complete"
+import shutil
 import signal
 # ~ endif
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 # ~ if cookiecutter.scope == "complete"
@@ -32,12 +31,11 @@ from ..settings.check_settings import flattened
 from ..settings.schema import TASK, PredictSettings, Settings, model_name
 from . import client
 from .alerts import MetricAlerts, check_rules, send_alert
-from .artifacts import ModelArtifacts
 from .images import ValidationImages, log_drawn_predictions
-from .lineage import DataLineage, log_checkpoint_source, log_predictions
+from .lineage import DataLineage, ModelArtifacts, log_checkpoint_source, log_predictions
 from .logger import SWEEP, RunLogger
 from .network_plots import EmbeddingCloud, Histograms
-from .pending import pending, postpone
+from .registry import pending
 from .settings import WandbSettings
 from .tables import EvaluationTables
 from .upload_status import missing_on_server
@@ -45,8 +43,8 @@ from .upload_status import missing_on_server
 
 # ~ else
 from ..settings.schema import TASK, Settings, model_name
+from ..training.checkpoint import read_checkpoint
 from . import client
-from .artifacts import log_best_model
 from .images import ValidationImages
 from .logger import SWEEP, RunLogger
 from .settings import WandbSettings
@@ -59,8 +57,8 @@ def wandb_run(
 ) -> Iterator[tuple[list[RunLogger], list[Callback]]]:
     """Yield logger and callbacks of the W&B run of a command, and finish the run at the end.
 
-    Two empty lists are yielded if the run is not tracked, and in all processes but the first.
-    ``job`` is the command: ``train``, ``evaluate`` or ``predict``.
+    Two empty lists are yielded if the run is not tracked, and in all processes but the first. The
+    command is ``job``.
     """
     # ~ if cookiecutter.scope == "complete" and cookiecutter.task == "classification"
     check_rules(tracking.alerts.rules, settings)
@@ -83,7 +81,9 @@ def wandb_run(
                 client.say(f"W&B: {logger.experiment.url}")
                 write_text(run.folder / "wandb-url.txt", f"{logger.experiment.url}\n")
         # ~ if cookiecutter.scope == "complete"
-        log_checkpoint_source(logger, settings)
+        logger.log_lasting(
+            "recording the checkpoint", lambda logger: log_checkpoint_source(logger, settings)
+        )
         # ~ endif
         yield [logger], [] if job == "predict" else callbacks
         # ~ if cookiecutter.scope == "complete"
@@ -112,14 +112,13 @@ def _opened(tracking: WandbSettings, settings: Settings, run: Run, job: str) -> 
     config["git"] = {"commit": state["git_commit"], "dirty": state["git_dirty"]}
     config["command"] = state["command"]
     keys = {"project", "entity", "name", "group", "job_type", "tags", "notes"}
-    described = redacted({"tracking": tracking.model_dump(include=keys)})["tracking"]
+    described = redacted(tracking.model_dump(include=keys), tracker=True)
     described["job_type"] = described["job_type"] or os.environ.get("WANDB_JOB_TYPE", job)
     described["tags"] = described["tags"] or None  # None: WANDB_TAGS
     if any(run.folder.glob("wandb/*run-*")):
         # They may have been changed on the server, so a resumed run sends them only if named anew.
-        for key in ("name", "tags", "notes"):
-            if not any(f"tracking.{key}=" in word for word in sys.argv):
-                described[key] = None
+        named = {word.partition("=")[0].lstrip("+").removeprefix("tracking.") for word in sys.argv}
+        described |= dict.fromkeys({"name", "tags", "notes"} - named)
     elif "WANDB_NAME" not in os.environ:
         described["name"] = described["name"] or run_name(settings, run, job, sys.argv[1:])
     try:
@@ -133,27 +132,20 @@ def _opened(tracking: WandbSettings, settings: Settings, run: Run, job: str) -> 
 
 
 def _start(tracking: WandbSettings, run: Run, **described: Any) -> RunLogger | None:
-    """Start the run, offline without an API key or a server; return None if it is disabled.
-
-    All files of W&B go into the run folder, so that a later upload finds them.
-    """
+    """Start the run, offline without an API key or a server; return None if it is disabled."""
     mode = client.requested_mode(tracking)
     if mode == "disabled":
         return None
-    data = run.folder.absolute() / "wandb" / "data"
+    data = run.folder.absolute() / "wandb" / "data"  # with all files that are uploaded later
     data.mkdir(parents=True, exist_ok=True)
     os.environ["WANDB_DIR"] = os.environ["WANDB_DATA_DIR"] = str(data)
-    before = set(run.folder.glob("wandb/run-*"))
     if mode != "offline":
-        url = client.wandb_settings().base_url
-        problem = client.unreachable(url) if client.has_key() else "no valid API key"
-        if not problem:
-            try:
+        wandb, problem = client.package(), "no valid API key"
+        try:
+            if wandb.login(prompt=False, verify=False):
                 return RunLogger(tracking, mode, run, **described)
-            except (client.package().errors.CommError, OSError, ValueError) as error:
-                for failed in set(run.folder.glob("wandb/run-*")) - before:
-                    shutil.rmtree(failed)  # it is empty, and would be uploaded as a crashed run
-                problem = f"the server cannot be reached ({client.reason(error)})"
+        except (wandb.errors.CommError, OSError, ValueError) as error:
+            problem = f"the server cannot be used ({client.reason(error)})"
         if tracking.strict:
             raise UsageError(f"W&B: {problem}, and tracking.strict=true.")
         client.say(f"W&B: {problem}: the run is recorded offline. {client.how_to_upload(run)}")
@@ -167,9 +159,16 @@ def _close(logger: RunLogger, error: BaseException | None) -> None:
         code = error.code if isinstance(error.code, int) else 143
     try:
         with logger.guarded("recording the end of the run"):
-            _record_end(logger, error, code)
+            # ~ if cookiecutter.scope == "complete"
+            _announce_end(logger, error, code)
+            # ~ endif
+            if error and code:
+                logger.experiment.summary["failure"] = client.reason(error)
+            elif "failure" in logger.experiment.summary.keys():  # noqa: SIM118
+                del logger.experiment.summary["failure"]  # of the session before the resume
         # ~ if cookiecutter.scope == "essential"
-        log_best_model(logger)
+        with logger.guarded("logging the model"):
+            log_best_model(logger)
         # ~ endif
         problem = _finish(logger, code)
     except Exception as failure:  # noqa: BLE001 - wandb raises many kinds
@@ -177,32 +176,54 @@ def _close(logger: RunLogger, error: BaseException | None) -> None:
         problem = client.reason(failure)
     if problem is not None:
         # ~ if cookiecutter.scope == "complete"
-        for action in logger.artifacts:
-            postpone(logger.run, action)
+        if not logger.offline:
+            with suppress(Exception):  # the line below is logged in any case
+                _record_again(logger, error, code)
         # ~ endif
-        fix = client.how_to_upload(logger.run)
-        line = f"W&B: the upload is not complete ({problem}). {fix}"
+        line = f"W&B: the upload is not complete ({problem}). {client.how_to_upload(logger.run)}"
         if logger.tracking.strict and error is None:
             raise UsageError(line)
         client.say(line)
 
 
-def _record_end(logger: RunLogger, error: BaseException | None, code: int) -> None:
-    """Record why the run has ended."""
-    # ~ if cookiecutter.scope == "complete"
+# ~ if cookiecutter.scope == "complete"
+def _announce_end(logger: RunLogger, error: BaseException | None, code: int) -> None:
+    """Send the alert of a failure, and mark a run that was preempted."""
     if isinstance(error, Exception) and logger.tracking.alerts.failed:
         send_alert(logger, "Run failed", f"{logger.run.id}: {client.reason(error)}", "ERROR")
     # A sweep starts a preempted trial again. It ends trials itself, by SIGTERM.
     ended = SWEEP in os.environ and getattr(error, "signum", signal.SIGTERM) == signal.SIGTERM
     if code == 143 and not ended:
         logger.experiment.mark_preempting()
-    # ~ endif
+
+
+def _record_again(logger: RunLogger, error: BaseException | None, code: int) -> None:
+    """Record artifacts and tables in an offline session: W&B's file of an online one has none."""
+    again = RunLogger(logger.tracking, "offline", logger.run, **logger.described)
+    again.failures = logger.failures
     if error and code:
-        logger.experiment.summary["failure"] = client.reason(error)
-    elif "failure" in logger.experiment.summary.keys():  # noqa: SIM118
-        del logger.experiment.summary["failure"]  # of the session that this one has continued
+        logger.numbers["failure"] = client.reason(error)
+    again.experiment.summary.update(logger.numbers)
+    for log in logger.lasting:
+        with logger.guarded("recording it again"):
+            log(again)
+    again.experiment.finish(exit_code=code)
 
 
+# ~ else
+def log_best_model(logger: RunLogger) -> None:
+    """Log the best checkpoint, with the split of the data, as the artifact ``model-<run id>``."""
+    run = logger.run
+    if logger.tracking.log_model == "best" and run.best.is_file():
+        checkpoint = read_checkpoint(run.best)
+        metadata = {"epoch": checkpoint["epoch"], **checkpoint.get("scores", {})}
+        artifact = logger.wandb.Artifact(f"model-{run.id}", "model", metadata=metadata)
+        for path in [run.best, run.split] if run.split.is_file() else [run.best]:
+            artifact.add_file(str(path), name=path.name)
+        logger.experiment.log_artifact(artifact, aliases=["best"])
+
+
+# ~ endif
 def _finish(logger: RunLogger, code: int) -> str | None:
     """Finish the W&B run; return why its upload is not complete, None if it is or is due later."""
     # ~ if cookiecutter.scope == "complete"
@@ -210,15 +231,11 @@ def _finish(logger: RunLogger, code: int) -> str | None:
     # ~ else
     path = logger.experiment.path
     # ~ endif
-    began = time.monotonic()
     logger.experiment.finish(exit_code=code)
     if logger.offline:
         return None
-    if time.monotonic() - began >= logger.tracking.finish_timeout:
-        return f"no answer for {logger.tracking.finish_timeout:g} s"
     # ~ if cookiecutter.scope == "complete"
-    digests = [action["digest"] for action in logger.artifacts]
-    problem = missing_on_server(next(folder.glob("*.wandb")), digests)
+    problem = missing_on_server(next(folder.glob("*.wandb")), logger.digests)
     needed = pending(logger.run) or any(folder.parent.glob("offline-*"))  # for a later upload
     if problem is None and not needed:
         # Copies of the files in artifacts, such as the model and the images of tables.
@@ -227,12 +244,11 @@ def _finish(logger: RunLogger, code: int) -> str | None:
 
 
     # ~ else
-    # A run that the server has refused, such as after a change of the key, ends as quickly. The
-    # server marks a run as crashed if it has not heard of it for some time.
+    # A run that the server has refused, such as after a change of the key, ends without an error.
+    # The server marks a run as crashed if it has not heard of it for some time.
     state = logger.wandb.Api(timeout=20).run(path).state
-    if state == "finished" or (code and state not in {"running", "crashed"}):
-        return None
-    return "the server has not received the end of the run"
+    arrived = state == "finished" or (code and state not in {"running", "crashed"})
+    return None if arrived else "the server has not received the end of the run"
 
 
 # ~ endif
@@ -242,25 +258,20 @@ def run_name(settings: Settings, run: Run, job: str, words: Sequence[str]) -> st
     The name begins with the command ``job`` unless it is ``train``. ``words`` are the overrides.
     """
     tree: dict[str, Any] = flattened(settings.model_dump(mode="json", exclude={"tracking"}))
-    parts = [] if job == "train" else [job]
-    parts += [TASK.split()[-1], model_name(settings.model.model_dump()), settings.data.name]
-    for key in varied_keys(words):
-        if key in tree:
-            value = f"{tree[key]:.4g}" if isinstance(tree[key], float) else tree[key]
-            parts.append(f"{key.rsplit('.', 1)[-1]}={value}")
-    return " ".join([*parts, run.id.rsplit("_", 1)[-1]])
-
-
-def varied_keys(words: Sequence[str]) -> list[str]:
-    """Return the keys of the overrides that vary in a multirun; in a sweep of W&B, of all."""
     # ~ if cookiecutter.scope == "complete"
-    if VARIED in os.environ:
-        return os.environ[VARIED].split(",")
+    varied = os.environ.get(VARIED, "").split(",")
+    # ~ else
+    varied = []
     # ~ endif
-    parser, keys = OverridesParser.create(), []
+    parser = OverridesParser.create()
     for word in words:
         with suppress(HydraException):  # a word such as --multirun is not an override
             override = parser.parse_override(word)
-            if override.is_sweep_override() or SWEEP in os.environ:
-                keys.append(override.key_or_group)
-    return keys
+            if override.is_sweep_override() or SWEEP in os.environ:  # the agent gives what varies
+                varied.append(override.key_or_group)
+    parts = [] if job == "train" else [job]
+    parts += [TASK.split()[-1], model_name(settings.model.model_dump()), settings.data.name]
+    for key in [key for key in varied if key in tree]:
+        value = f"{tree[key]:.4g}" if isinstance(tree[key], float) else tree[key]
+        parts.append(f"{key.rsplit('.', 1)[-1]}={value}")
+    return " ".join([*parts, run.id.rsplit("_", 1)[-1]])
