@@ -74,7 +74,7 @@ class RunLogger(WandbLogger):
             # ~ if cookiecutter.scope == "complete"
             for handler in logging.getLogger("wandb").handlers:
                 # On a full disk each line of wandb's own log would print a traceback.
-                handler.handleError = lambda _: None  # type: ignore[method-assign]
+                handler.handleError = lambda record: None  # type: ignore[method-assign] # noqa: ARG005
             # ~ endif
             sys.argv = words
 
