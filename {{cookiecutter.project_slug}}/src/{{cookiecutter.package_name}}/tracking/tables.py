@@ -110,8 +110,10 @@ class EvaluationTables(Callback):
             }
             if rows:  # the images of a training run have the name "val/predictions"
                 # W&B moves the files of an image, so that it can be logged only once.
-                classes = counts.classes
-                shown = [[name, picture(logger, item, classes), *rest] for name, item, *rest in rows]
+                shown = [
+                    [name, picture(logger, result, counts.classes), *others]
+                    for name, result, *others in rows
+                ]
                 values["predictions_table"] = logger.wandb.Table(columns=PREDICTIONS, data=shown)
             named = {f"{module.tested_split}/{name}": value for name, value in values.items()}
             logger.log_metrics({**named, "epoch": epoch}, step)
