@@ -78,7 +78,9 @@ def used_artifacts(state: State, args: Json) -> Json:
 
 
 def logged_artifacts(state: State, args: Json) -> Json:
-    nodes = [artifact_node(state, artifact) for artifact in state.runs[args["run"]].logged]
+    # An upload that was broken off is no version: the client could not read it.
+    logged = [item for item in state.runs[args["run"]].logged if item.state == "COMMITTED"]
+    nodes = [artifact_node(state, artifact) for artifact in logged]
     return {"project": {"run": {"artifacts": connection(nodes)}}}
 
 

@@ -86,11 +86,12 @@ class EvaluationTables(Callback):
         with self.logger.guarded("adding rows to the table of predictions"):
             for result in outputs["images"][:missing] if outputs else []:
                 (name,) = relative_names([names[result.position]], self.root)
-                image = picture(self.logger, result, classes)
+                # A view of an image would keep its whole batch in memory.
+                kept = result._replace(image=result.image.cpu().clone())
                 target = _names(target_classes(result.target), classes)
                 prediction = _names(predicted_classes(result.prediction), classes)
                 numbers = round(result.confidence, 6), round(result.loss, 6), result.correct
-                self.rows.append([name, image, target, prediction, *numbers])
+                self.rows.append([name, kept, target, prediction, *numbers])
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the tables and the charts."""
@@ -108,7 +109,12 @@ class EvaluationTables(Callback):
                 "by_class": logger.wandb.Table(columns=[*scores], data=by_class),
             }
             if rows:  # the images of a training run have the name "val/predictions"
-                values["predictions_table"] = logger.wandb.Table(columns=PREDICTIONS, data=rows)
+                # W&B moves the files of an image, so that it can be logged only once.
+                shown = [
+                    [name, picture(logger, result, counts.classes), *others]
+                    for name, result, *others in rows
+                ]
+                values["predictions_table"] = logger.wandb.Table(columns=PREDICTIONS, data=shown)
             named = {f"{module.tested_split}/{name}": value for name, value in values.items()}
             logger.log_metrics({**named, "epoch": epoch}, step)
 
