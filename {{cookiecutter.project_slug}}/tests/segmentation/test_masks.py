@@ -13,14 +13,11 @@ from PIL import Image
 from {{ cookiecutter.package_name }}.data.datamodule import DataModule
 from {{ cookiecutter.package_name }}.data.images import UnreadableImageError
 from {{ cookiecutter.package_name }}.errors import UsageError
-<<<<<<< HEAD
+from {{ cookiecutter.package_name }}.evaluation.drawing import GAP
 from {{ cookiecutter.package_name }}.segmentation.class_list import (
     Classes,
     read_classes,
 )
-=======
-from {{ cookiecutter.package_name }}.evaluation.drawing import GAP
->>>>>>> pics
 from {{ cookiecutter.package_name }}.segmentation.dataset import build_datasets
 from {{ cookiecutter.package_name }}.segmentation.draw import (
     MIN_WIDTH,
