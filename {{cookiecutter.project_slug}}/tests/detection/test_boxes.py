@@ -183,6 +183,39 @@ def test_boxes_that_are_two_corners_are_refused_by_their_areas_and_else_noted(tm
     ]
 
 
+@pytest.mark.parametrize(
+    ("bbox", "outline", "noted"),
+    [
+        ([20, 20, 10, 8], "polygons", False),
+        ([19, 19, 12, 10], "polygons", False),  # rounded outwards
+        ([25, 24, 10, 8], "polygons", True),  # around a centre
+        ([20, 20, 30, 28], "polygons", True),  # two corners
+        ([14, 14, 20, 16], [["a", "b"]], False),
+        ([14, 14, 20, 16], {"counts": [0, 1920], "size": [40, 48]}, False),
+        ([14, 14, 20, 16], None, False),
+    ],
+)
+def test_boxes_that_contradict_the_outlines_are_noted(tmp_path, bbox, outline, noted):
+    polygons = [[20, 20, 30, 20, 20, 28], [30, 22, 30, 28, 25, 26]]
+
+    def change(split, content):
+        if split == "train":
+            for entry in content["annotations"][:3]:
+                entry["segmentation"] = polygons if outline == "polygons" else outline
+            for entry in content["annotations"][:2]:
+                entry["bbox"] = bbox
+            content["annotations"][2]["bbox"] = [20, 20, 10, 8]
+
+    write_coco(tmp_path, change)
+    notes = build_datasets(folder(tmp_path)).reading.notes
+    expected = (
+        f"{tmp_path}/annotations/train.json: boxes that are not around the outline of their object:"
+        f" 2 of 3 that were compared, such as annotation 1000: {[*map(float, bbox)]} instead of "
+        "[20, 20, 10, 8]."
+    )
+    assert [note.startswith(expected) for note in notes if "outline" in note] == [True] * noted
+
+
 def test_a_crowd_is_a_target_of_validation_but_not_of_training(tmp_path):
     def change(split, content):
         content["annotations"][3]["iscrowd"] = 1

@@ -8,7 +8,11 @@ from typing import Any, NamedTuple
 
 from ..errors import UsageError
 from ..settings.data import DataFolder
+# ~ if cookiecutter.task == "detection"
+from .coco_files import CocoFile, find_annotations, images_name, note_outlines, read_file
+# ~ else
 from .coco_files import CocoFile, find_annotations, images_name, read_file
+# ~ endif
 from .files import folder_of
 from .image_paths import existing_files, find_images
 from .images import UnreadableImageError, image_size
@@ -60,6 +64,9 @@ def read_coco(
                 f"{file}: annotations with the entry ignore: {ignored}. They are used as objects, "
                 "since COCO ignores crowds (iscrowd) only."
             )
+        # ~ if cookiecutter.task == "detection"
+        note_outlines(file, content, reading)
+        # ~ endif
     splits = {}
     for split, file in files.items():
         paths = _image_files(file, contents[file], root, settings, reading, split)

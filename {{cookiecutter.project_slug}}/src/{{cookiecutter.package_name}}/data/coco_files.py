@@ -15,10 +15,17 @@ from pydantic import FailFast, Field, StringConstraints, TypeAdapter
 # ~ endif
 from ..errors import UsageError
 from .files import SPLIT_NAMES, is_hidden, split_folders
+# ~ if cookiecutter.task == "detection"
+from .reading_summary import Reading, number_of
+# ~ else
 from .reading_summary import number_of
+# ~ endif
 from .text_files import read_json
 
 IN_SPLIT = "_annotations.coco.json"  # as Roboflow writes it into the folder of each split
+# ~ if cookiecutter.task == "detection"
+COMPARED = 1000  # boxes of a file, so that a large file is not read more slowly
+# ~ endif
 LAYOUTS = """These layouts are read, each with a file for train, for val and, optionally, for test:
   annotations/instances_train2017.json with train2017/
   annotations/train.json or train.json with train/ or images/
@@ -114,6 +121,34 @@ def images_name(file: Path) -> str:
     return re.sub(r"(?i)^(instances|annotations)_|_annotations$", "", file.stem)
 
 
+# ~ if cookiecutter.task == "detection"
+def note_outlines(file: Path, content: CocoFile, reading: Reading) -> None:
+    """Note boxes that contradict the polygons of their annotations, among about ``COMPARED``."""
+    compared, contradicting = 0, list[str]()
+    for entry in content.annotations[:: max(1, len(content.annotations) // COMPARED)]:
+        x, y, width, height = entry.bbox
+        try:
+            xs, ys = ([n for polygon in entry.outline for n in polygon[i::2]] for i in (0, 1))
+            left, top, right, bottom = min(xs), min(ys), max(xs), max(ys)
+            across, down = 2 + (right - left) / 4, 2 + (bottom - top) / 4  # tolerated differences
+        except (LookupError, TypeError, ValueError):
+            continue  # run lengths, or no outline
+        if min(width, height, right - left, bottom - top) > 0:
+            compared += 1
+            if max(abs(x - left), abs(x + width - right)) > across or (
+                max(abs(y - top), abs(y + height - bottom)) > down
+            ):
+                around = [left, top, right - left, bottom - top]
+                contradicting.append(f"annotation {entry.id}: {entry.bbox} instead of {around}")
+    if contradicting:
+        reading.note(
+            f"{file}: boxes that are not around the outline of their object: {len(contradicting)} "
+            f"of {compared} that were compared, such as {contradicting[0]}. COCO's boxes are "
+            "[x, y, width, height] with the left upper corner: correct them if they are others."
+        )
+
+
+# ~ endif
 def read_file(file: Path, split: str) -> CocoFile:
     """Read an annotation file, which may have no annotations only if it is that of test."""
     content = read_json(file, TypeAdapter(CocoFile))
