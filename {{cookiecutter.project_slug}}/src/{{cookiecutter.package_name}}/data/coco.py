@@ -215,7 +215,7 @@ def check_pixels(images: list[CocoImage], reading: Reading) -> None:
 
 def _is_relative(content: dict[str, Any]) -> bool:
     # ~ if cookiecutter.task == "detection"
-    return 0 < max(content["bbox"]) < 1.01  # four zeros are no box
+    return bool(0 < max(content["bbox"]) < 1.01)  # four zeros are no box
 
 
     # ~ else
