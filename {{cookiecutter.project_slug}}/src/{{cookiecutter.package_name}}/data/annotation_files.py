@@ -135,7 +135,7 @@ def _find_image(file: AnnotationFile, images: Mapping[str, Sequence[Path]]) -> P
         return candidates[0] if candidates else None
     folder, named = file.path.parent, file.image.replace("\\", "/")
     common = {path: len(os.path.commonpath([folder, path])) for path in candidates}
-    for is_nearer in (  # a mask or a preview of the same name may be nearer than the image
+    for is_nearer in (  # a preview of the same name may be nearer than the image
         lambda path: _normal(path) == _normal(folder / named),
         lambda path: path.suffix.lower() == Path(named).suffix.lower(),
         lambda path: path.parent == folder,
