@@ -22,7 +22,10 @@ from {{ cookiecutter.package_name }}.detection.dataset import build_datasets
 from {{ cookiecutter.package_name }}.detection.module import DetectionModule as TaskModule
 # ~ endif
 from {{ cookiecutter.package_name }}.diagnostics import bench, doctor, image_checks
-from {{ cookiecutter.package_name }}.diagnostics.data_pictures import draw_class_balance, draw_sizes
+from {{ cookiecutter.package_name }}.diagnostics.data_pictures import (
+    draw_class_balance,
+    draw_sizes,
+)
 from {{ cookiecutter.package_name }}.diagnostics.image_checks import (
     COUNTED,
     DataReport,
@@ -152,7 +155,7 @@ def test_doctor_prints_draws_and_lists_every_issue(command, tmp_path, capsys):
     # ~ endif
     leaks = len([issue for issue in issues if issue["kind"] == "leak"])
     assert f"Images in several splits: {leaks}." in printed
-    for name in ("issues", "augmented", "class_balance", "sizes"):
+    for name in ("issues", "augmented", "class_balance"):
         with Image.open(run / f"{name}.png") as sheet:
             assert sheet.width >= 128
 
