@@ -123,7 +123,7 @@ class Checks:
 
     # ~ endif
     def read_if_it_may_end_early(self, name: str, index: int) -> Any:
-        """Read an image if its file, or that of its mask, seems to end early."""
+        """Read an image if one of its files seems to end early."""
         split = self.splits[name]
         files = _files(split, index)
         # ~ if cookiecutter.task == "segmentation"
