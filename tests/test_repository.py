@@ -42,7 +42,7 @@ def test_no_command_to_paste_has_a_placeholder_that_a_shell_takes_for_a_redirect
 
 
 def test_tracking_uses_no_private_names_of_wandb() -> None:
-    """Those of the package's own classes begin with ``self._``; ``._type`` is a part of W&B's records, ``._replace`` of named tuples."""
+    """Own names begin with ``self._``; ``._type`` is in W&B's records, and ``._replace`` in named tuples."""
     private = re.compile(r"(?<!\bself)\._(?!type\b|replace\()[a-z]|\bwandb\.sdk\b|\bx_[a-z_]+ *=")
     files = sorted((ROOT / "{{cookiecutter.project_slug}}").rglob("tracking/*.py"))
     assert len(files) > 20

@@ -22,8 +22,8 @@ from scenes import LAYOUT, TASK, Repeated, write_scenes
 from shape_sorter.data.cache import cache_images
 from shape_sorter.data.datamodule import MAX_WORKERS, DataModule, usable_cpus
 from shape_sorter.diagnostics import bench
-from shape_sorter.run.folder import Run
 from shape_sorter.inference.load_model import build_datasets
+from shape_sorter.run.folder import Run
 from shape_sorter.training.callbacks.each_step import FiniteLoss
 from training import DEVICE, in_turns
 from turns import wait

@@ -19,8 +19,8 @@ from lightning.pytorch import Callback, Trainer
 from shape_sorter.data.datamodule import DataModule
 from shape_sorter.diagnostics import bench
 from shape_sorter.diagnostics.settings import BenchSettings
-from shape_sorter.run.folder import Run
 from shape_sorter.inference.load_model import TaskModule, build_datasets
+from shape_sorter.run.folder import Run
 from shape_sorter.training.callbacks.ema import WeightAverage
 from shape_sorter.training.callbacks.resume import ExactResume
 from shape_sorter.training.optimizer import build_optimizer
