@@ -2,8 +2,8 @@ import time
 # ~ if cookiecutter.scope == "complete" and cookiecutter.task != "classification"
 from collections import Counter
 # ~ endif
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +14,7 @@ from PIL import Image
 from {{ cookiecutter.package_name }}.classification.dataset import build_datasets
 # ~ endif
 from {{ cookiecutter.package_name }}.data.check_images import check_images
+from {{ cookiecutter.package_name }}.data.datamodule import Datasets
 # ~ if cookiecutter.scope == "complete" and cookiecutter.task != "classification"
 from {{ cookiecutter.package_name }}.data.images import (
     Unreadable,
@@ -52,11 +53,8 @@ class SlowImages:
 
     def __init__(self, count):
         self.paths = self.names = np.array([f"{index}.bmp" for index in range(count)])
-        # ~ if cookiecutter.scope == "complete" or cookiecutter.task == "segmentation"
+        # ~ if cookiecutter.scope == "complete"
         self.images = self
-        # ~ endif
-        # ~ if cookiecutter.scope == "essential" and cookiecutter.task == "segmentation"
-        self.masks = SimpleNamespace(paths=self.paths)
         # ~ endif
         self.read = []
         self.broken = -1
@@ -76,11 +74,6 @@ class SlowImages:
         return [self.paths[index]], None
 
     # ~ endif
-    # ~ if cookiecutter.task == "segmentation"
-    def mask_check(self, split):
-        return None
-
-    # ~ endif
     def counted_labels(self, index):
         return []
 
@@ -88,7 +81,7 @@ class SlowImages:
 def slow_datasets(count):
     train, empty = SlowImages(count), SlowImages(0)
     reading = Reading(images={"train": count, "val": 0, "test": 0})
-    return SimpleNamespace(train=train, val=empty, test=empty, reading=reading, classes=[])
+    return Datasets(train, empty, empty, [], collate=list, reading=reading)
 
 
 def test_checking_images_ends_after_its_time_and_leaves_the_random_numbers_as_they_are(
@@ -183,7 +176,8 @@ def test_the_end_of_a_file_is_that_of_its_format(tmp_path, suffix):
 
 def test_every_unreadable_image_is_named_and_left_out_if_that_is_allowed(caplog):
     datasets = slow_datasets(3)
-    datasets.val = datasets.test = SlowImages(2)
+    other = SlowImages(2)
+    datasets = replace(datasets, val=other, test=other)
     datasets.reading.images.update(val=2, test=2)
     datasets.train.broken, datasets.val.broken = 1, 0
     with caplog.at_level("INFO"), pytest.raises(UnreadableImageError, match="it ends early"):
@@ -282,6 +276,7 @@ def test_images_without_a_visible_pixel_are_named(tmp_path, caplog):
 
 def test_images_that_are_validated_and_tested_are_read_once():
     datasets = slow_datasets(1)
-    datasets.val = datasets.test = SlowImages(3)
+    other = SlowImages(3)
+    datasets = replace(datasets, val=other, test=other)
     check_images(datasets, skip_unreadable=False, seed=0)
     assert sorted(datasets.val.read) == [0, 1, 2]

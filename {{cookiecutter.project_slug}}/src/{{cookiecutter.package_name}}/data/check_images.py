@@ -61,7 +61,11 @@ def check_images(
     indices = _indices(splits)
     images = [(name, same[-1]) for (name, _), same in indices.items()]
     random.Random(seed).shuffle(images)  # noqa: S311 - no secrets
+    # ~ if cookiecutter.task == "segmentation"
+    checks = Checks(splits, pixels, datasets.mask_checks)
+    # ~ else
     checks = Checks(splits, pixels)
+    # ~ endif
     checked, unreadable = read_in_time(images, checks.read, seconds)
     if checked < len(images):
         ends, cut_off = read_in_time(images[checked:], checks.read_if_it_may_end_early, seconds)
@@ -88,8 +92,8 @@ def check_images(
         check_learnable(reading)
         log.info(reading.lines()[0])
     # ~ if cookiecutter.task == "segmentation"
-    for masks in filter(None, checks.masks.values()):
-        masks.report(reading)
+    for name in splits.keys() & datasets.mask_checks.keys():
+        datasets.mask_checks[name].report(reading)
     # ~ endif
     for note in reading.notes[known:]:
         log.info(note)
@@ -98,9 +102,13 @@ def check_images(
 class Checks:
     """What is looked for in each image. The methods are called by several threads."""
 
+    # ~ if cookiecutter.task == "segmentation"
+    def __init__(
+        self, splits: Mapping[str, Any], pixels: PixelFormat, masks: Mapping[str, Any]
+    ) -> None:
+        self.masks = masks  # a ``MaskCheck`` by split
+    # ~ else
     def __init__(self, splits: Mapping[str, Any], pixels: PixelFormat) -> None:
-        # ~ if cookiecutter.task == "segmentation"
-        self.masks = {name: split.mask_check(name) for name, split in splits.items()}
         # ~ endif
         self.splits = splits
         self.pixels = pixels
@@ -113,21 +121,18 @@ class Checks:
         if is_transparent(path, self.pixels):
             self.transparent.append(path)
         # ~ if cookiecutter.task == "segmentation"
-        decoded = _read(split, index)
-        if masks := self.masks[name]:
-            masks.add(_files(split, index), decoded)
-        return decoded
-
-    # ~ else
+        if masks := self.masks.get(name):
+            return masks.read(index)
+        # ~ endif
         return _read(split, index)
 
-    # ~ endif
     def read_if_it_may_end_early(self, name: str, index: int) -> Any:
         """Read an image if one of its files seems to end early."""
         split = self.splits[name]
         files = _files(split, index)
         # ~ if cookiecutter.task == "segmentation"
-        if masks := self.masks[name]:
+        if masks := self.masks.get(name):
+            files = masks.files(index)
             masks.headers.read(*files)
         # ~ endif
         return _read(split, index) if any(map(may_end_early, files)) else True
@@ -233,21 +238,10 @@ def _files(split: Any, index: int) -> list[str]:
     return files
 
 
-# ~ elif cookiecutter.task == "segmentation"
-    return [str(split.paths[index]), str(split.masks.paths[index])]
-
-
 # ~ else
     return [str(split.paths[index])]
 
 
 # ~ endif
 def _read(split: Any, index: int) -> Any:
-    # ~ if cookiecutter.task == "segmentation"
-    try:
-        return split.images[index]  # the transform would change the number of pixels
-    except UnreadableImageError as error:
-        return error.unreadable
-    # ~ else
-    return split{{ ".sample(index)  # without the images that are joined to it" if cookiecutter.scope == "complete" and cookiecutter.task == "detection" else "[index]" }}
-    # ~ endif
+    return split{{ ".sample(index)  # without the images that are joined to it" if cookiecutter.scope == "complete" and cookiecutter.task != "classification" else "[index]" }}

@@ -1,7 +1,11 @@
 """The DataModule: data loaders for the three splits."""
 
 import os
+# ~ if cookiecutter.task == "segmentation"
+from collections.abc import Callable, Mapping, Sequence
+# ~ else
 from collections.abc import Callable, Sequence
+# ~ endif
 from dataclasses import dataclass, field
 from functools import cached_property
 # ~ if cookiecutter.scope == "complete"
@@ -37,6 +41,9 @@ class Datasets:
     collate: Callable[[list[Any]], Any]
     # ~ if cookiecutter.scope == "complete" and cookiecutter.task != "segmentation"
     weights: Tensor | None = None  # float64 [training images], see ``image_weights``
+    # ~ endif
+    # ~ if cookiecutter.task == "segmentation"
+    mask_checks: Mapping[str, Any] = field(default_factory=dict)  # a ``MaskCheck`` by split
     # ~ endif
     reading: Reading = field(default_factory=Reading)  # what was read, and what was left out
 

@@ -95,7 +95,7 @@ def check_data(datasets: Datasets, *, progress: bool, pixels: PixelFormat = RGB)
         dataset: Any = getattr(datasets, split)
         dataset.transform = identity
         # ~ if cookiecutter.task == "segmentation"
-        masks = dataset.mask_check(split)
+        masks = datasets.mask_checks.get(split)
         headers = masks and masks.headers
         # ~ endif
         loader = DataLoader(

@@ -1,16 +1,17 @@
 """Find masks that may not mean what they are read as, by their headers and by their pixels."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from itertools import combinations, islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from ..data.image_formats import orientation_of
-from ..data.images import DecodedImage, Unreadable
+from ..data.images import DecodedImage, Unreadable, UnreadableImageError
 from ..data.reading_summary import Reading
 from ..errors import UsageError
 from ..settings.data import PixelFormat
@@ -137,26 +138,41 @@ def report_pixels(
 class MaskCheck:
     """The headers and the pixels of the masks of a split, gathered as all images are read."""
 
-    def __init__(self, split: str, classes: Classes, total: int, *, whole: bool) -> None:
+    def __init__(self, split: str, dataset: Any) -> None:
         self.split = split
-        self.headers = MaskHeaders(classes)
-        self.total = total  # number of masks of the split
-        self.whole = whole  # whether files are read as a whole, not as tiles
+        self.dataset = dataset  # whose masks are files
+        self.headers = MaskHeaders(dataset.masks.classes)
+        self.total = len(dataset.masks.paths)  # number of masks of the split
+        self.whole = dataset.names is dataset.paths  # files are read as a whole, not as tiles
         self.pixels: list[np.ndarray] = []  # by id, of each decoded mask
         self.ignoring: list[str] = []  # masks with pixels of id 255
         self.damaged: list[str] = []
 
-    def add(self, files: Sequence[str], decoded: DecodedImage | Unreadable) -> None:
-        """Add an image and its mask, by any thread."""
-        image, mask = files
+    def files(self, index: int) -> list[str]:
+        """Return the files of an image, or tile, and of its mask."""
+        # ~ if cookiecutter.scope == "complete"
+        files: list[str] = self.dataset.images.source(index)[0]
+        return files
+
+    # ~ else
+        return [str(self.dataset.paths[index]), str(self.dataset.masks.paths[index])]
+
+    # ~ endif
+    def read(self, index: int) -> DecodedImage | Unreadable:
+        """Read an image and its mask, and count its pixels; any thread may call this."""
+        image, mask = self.files(index)
         self.headers.read(image, mask)
-        if isinstance(decoded, Unreadable):
+        try:
+            decoded: DecodedImage = self.dataset.images[index]
+        except UnreadableImageError as error:
             self.damaged.append(mask)
-        elif self.whole and decoded.parts[1].shape[1:] == decoded.size:  # not shrunk by the cache
+            return error.unreadable
+        if self.whole and decoded.parts[1].shape[1:] == decoded.size:  # not shrunk by the cache
             ids = decoded.parts[1].numpy().ravel()
             counts = np.bincount(ids, minlength=IGNORE_INDEX + 1)
             self.pixels.append(counts)
             self.ignoring += [mask] if counts[IGNORE_INDEX] else []
+        return decoded
 
     def report(self, reading: Reading) -> None:
         """Report what the masks that are decoded at the start, a sample, have not shown.

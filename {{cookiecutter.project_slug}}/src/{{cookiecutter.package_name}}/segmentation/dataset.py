@@ -158,13 +158,6 @@ class MaskDataset(Dataset[Entry]):
         # ~ endif
         return []  # masks have no objects
 
-    def mask_check(self, split: str) -> MaskCheck | None:
-        """Return a check of the mask files of this split, or None if it has none."""
-        if not isinstance(self.masks, MaskFiles):
-            return None
-        whole = self.names is self.paths
-        return MaskCheck(split, self.masks.classes, len(self.masks.paths), whole=whole)
-
 
 def collate(samples: list[Entry]) -> Batch:
     """Make a batch of the samples of readable images, and list the unreadable files."""
@@ -200,7 +193,12 @@ def build_datasets(settings: DataSettings) -> Datasets:
         tiled = {split: dataset.cut(settings.tiles) for split, dataset in datasets.items()}
         note_tiles(tiled, settings.tiles, reading)
     # ~ endif
-    return Datasets(**datasets, classes=names, collate=collate, reading=reading)
+    checks = {
+        split: MaskCheck(split, dataset)
+        for split, dataset in datasets.items()
+        if isinstance(dataset.masks, MaskFiles)
+    }
+    return Datasets(**datasets, classes=names, collate=collate, reading=reading, mask_checks=checks)
 
 
 def _read_mask_files(
