@@ -26,7 +26,7 @@ NO_SECRETS = ("runs", "data", "model")
 # secrets have a form of their own; those of ASSIGNMENTS are known by the name in front of them.
 PATTERNS = [
     re.compile(r"(://)(?:[^\s/:@]*:\S+|[^\s/@]+)(?=@)"),  # user and password in a URL
-    re.compile(r"()\b(?:gh[oprsu]_|github_pat_|glpat-|hf_|sk-|xox[abpr]-|AIza|AKIA)[\w-]{16,}"),  # keys
+    re.compile(r"()\b(?:gh[oprsu]_|github_pat_|glpat-|hf_|sk-|xox[abpr]-|AIza|AKIA)[\w-]{16,}"),
 ]
 ASSIGNMENTS = [
     re.compile(rf"(--[\w-]*{NAME}\s+)(?:\"[^\"]*\"|'[^']*'|\S+)", re.IGNORECASE),
