@@ -108,8 +108,8 @@ def test_arguments_of_lightnings_trainer_are_passed_on(monkeypatch):
     ("word", "message"),
     [
         ("++trainer.extra.min_epoch=2", "trainer.extra.min_epoch is not an argument of"),
-        ("++trainer.extra.max_epochs=2", "trainer.extra.max_epochs: another setting replaces it"),
-        ("++trainer.extra.logger=true", "trainer.extra.logger: another setting replaces it"),
+        ("++trainer.extra.max_epochs=2", "trainer.extra.max_epochs: it is set elsewhere"),
+        ("++trainer.extra.logger=true", "trainer.extra.logger: it is set elsewhere"),
         ("model.freeze=6", "model.freeze=6: the backbone has 5 stages."),
     ],
 )

@@ -54,7 +54,15 @@ def test_hidden_and_system_files_are_no_data_and_unsupported_images_are_counted(
     )
     touch(root, "#recycle/a.jpg", "$Recycle.Bin/a.jpg", "System Volume Information/a.jpg")
     touch(root, "cat/b.CR2", "cat/c.jxl", "cat/film.mp4", "cat/notes.txt", "v1.2/photo")
-    touch(root, "cat/x.jpg.txt", "cat/y.jpg_large", "cat/z.PNG~", "v1.2/d.jpg.part")
+    touch(
+        root,
+        "cat/x.jpg.txt",
+        "cat/x.tif.aux.xml",
+        "cat/x.png___objects.json",
+        "cat/y.jpg_large",
+        "cat/z.PNG~",
+        "v1.2/d.jpg.part",
+    )
     (root / "gone.jpg").symlink_to(root / "nowhere.jpg")
     (root / "itself.jpg").symlink_to(root / "itself.jpg")
     listed = list_images(root)

@@ -221,6 +221,15 @@ def test_an_empty_cell_in_the_column_of_a_label_is_read_as_0_and_noted(write, tm
     assert expected in build_datasets(settings).reading.notes
 
 
+def test_a_label_that_no_validation_image_has_may_be_empty_there(write, tmp_path):
+    settings = write(BINARY, multilabel=True)
+    (tmp_path / "table.csv").unlink()
+    (tmp_path / "train.csv").write_text("path,dog,cat\na.png,1,\nb.png,,1\n")
+    (tmp_path / "val.csv").write_text("path,dog,cat\nc.png,1,\n")
+    names, read = contents(settings)
+    assert (names, read["val"]) == (["dog", "cat"], {"c": [1, 0]})
+
+
 def test_a_single_column_of_0_and_1_is_a_label(write):
     text = "path,red,split\na.png,1,train\nb.png,0,train\nc.png,1,val\nd.png,0,test\n"
     settings = write(text, multilabel=True, label_column="red")

@@ -39,7 +39,7 @@ def read_csv(
     if "test" in tables and not {*columns.labels} & tables["test"][0].cells.keys():
         reading.note(f"{files['test']} has no labels, so it is not used for the test.")
         del tables["test"]
-    if any(find_columns(table, settings, reading) != columns for table in tables.values()):
+    if not all(_has_columns(table, columns, settings, reading) for table in tables.values()):
         raise UsageError(f"The CSV files in {folder} have different columns of labels or paths.")
     rows = _with_splits([row for table in tables.values() for row in table], columns, reading)
     if not rows:
@@ -73,6 +73,16 @@ def read_csv(
             "Assign images to train, or remove the column: the images are then split at random."
         )
     return classes, by_split
+
+
+def _has_columns(
+    rows: Sequence[Row], columns: Columns, settings: CsvSettings, reading: Reading
+) -> bool:
+    """Return whether a table has the columns of train."""
+    if not columns.binary:
+        return find_columns(rows, settings, reading) == columns
+    # The column of a label that no row of this table has could not be found again.
+    return {columns.path, *columns.labels} <= rows[0].cells.keys()
 
 
 def _with_splits(rows: list[Row], columns: Columns, reading: Reading) -> list[Row]:

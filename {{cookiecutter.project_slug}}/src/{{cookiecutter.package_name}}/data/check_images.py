@@ -92,7 +92,7 @@ def check_images(
         check_learnable(reading)
         log.info(reading.lines()[0])
     # ~ if cookiecutter.task == "segmentation"
-    for name in splits.keys() & datasets.mask_checks.keys():
+    for name in filter(datasets.mask_checks.__contains__, splits):
         datasets.mask_checks[name].report(reading)
     # ~ endif
     for note in reading.notes[known:]:

@@ -204,7 +204,7 @@ def check_pixels(images: list[CocoImage], reading: Reading) -> None:
             f" in {len(relative)} of {total} objects, such as in {relative[0].path}, but not in "
             f"{others[0].path}"
         )
-    if len(relative) < FEW * total:
+    if others and (len(relative) == 1 or len(relative) < FEW * total):
         reading.note(f"{found}. They are read as pixels: correct them if they are not.")
         return
     raise UsageError(

@@ -1,11 +1,7 @@
 """The DataModule: data loaders for the three splits."""
 
 import os
-# ~ if cookiecutter.task == "segmentation"
-from collections.abc import Callable, Mapping, Sequence
-# ~ else
 from collections.abc import Callable, Sequence
-# ~ endif
 from dataclasses import dataclass, field
 from functools import cached_property
 # ~ if cookiecutter.scope == "complete"
@@ -43,7 +39,7 @@ class Datasets:
     weights: Tensor | None = None  # float64 [training images], see ``image_weights``
     # ~ endif
     # ~ if cookiecutter.task == "segmentation"
-    mask_checks: Mapping[str, Any] = field(default_factory=dict)  # a ``MaskCheck`` by split
+    mask_checks: Any = field(default_factory=dict)  # a ``MaskCheck`` by split, of mask files
     # ~ endif
     reading: Reading = field(default_factory=Reading)  # what was read, and what was left out
 

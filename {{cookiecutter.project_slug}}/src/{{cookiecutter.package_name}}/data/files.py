@@ -23,7 +23,9 @@ SUFFIXES = frozenset({
 })  # fmt: skip
 # Names such as a.jpg_large, a.png.part or a.jpg~, but not those of annotations, such as a.jpg.txt.
 LIKE_IMAGE = re.compile(
-    r"\.(bmp|gif|jpe?g|png|tiff?|webp)(?!\.(csv|json|txt|xml|ya?ml)$)[^/\\]*$", re.IGNORECASE
+    r"\.(bmp|gif|jpe?g|png|tiff?|webp)"
+    r"(?!.*\.(csv|json|md5|ovr|tfw|txt|xml|xmp|ya?ml)$)[^/\\]*$",
+    re.IGNORECASE,
 )
 # Suffixes of images that are counted as not read, unless SUFFIXES has them, too.
 UNSUPPORTED = frozenset({

@@ -14,7 +14,10 @@ from typing import Any
 
 VERSIONS_OF = ("torch", "torchvision", "lightning", "timm", "torchmetrics", "hydra-core", "numpy")
 REDACTED = "***"
-SECRET = re.compile(r"key(?!error)|token|secret|passw|pwd|credential|authorization", re.IGNORECASE)
+SECRET = re.compile(
+    r"(?<!mon|don|tur)key(?!error|point|board)|token|secret|passw|pwd|credential|authorization",
+    re.IGNORECASE,
+)
 NAME = rf"(?:{SECRET.pattern})[\w.-]*"
 # Settings whose texts are paths and names:
 # ~ if cookiecutter.scope == "complete"
@@ -26,7 +29,8 @@ NO_SECRETS = ("runs", "data", "model")
 # secrets have a form of their own; those of ASSIGNMENTS are known by the name in front of them.
 PATTERNS = [
     re.compile(r"(://)(?:[^\s/:@]*:\S+|[^\s/@]+)(?=@)"),  # user and password in a URL
-    re.compile(r"()\b(?:gh[oprsu]_|github_pat_|glpat-|hf_|sk-|xox[abpr]-|AIza|AKIA)[\w-]{16,}"),
+    re.compile(r"()\b(?:gh[oprsu]_|github_pat_|glpat-|hf_|sk-|AIza)[\w-]{20,}"),  # of services
+    re.compile(r"()\b(?:xox[abpr]-|AKIA)[\w-]{12,}"),  # of Slack and AWS
 ]
 ASSIGNMENTS = [
     re.compile(rf"(--[\w-]*{NAME}\s+)(?:\"[^\"]*\"|'[^']*'|\S+)", re.IGNORECASE),

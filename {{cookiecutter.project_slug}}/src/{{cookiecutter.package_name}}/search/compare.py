@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 mpl.use("Agg")
 
+NOT_COMPARED = {"resume", "runs"}  # these settings do not affect the result
 PRINTED_RUNS = 20  # the best, and those that failed
 DRAWN_SETTINGS = 8  # more panels in a row cannot be read
 MAXIMISED = METRICS[MONITOR] == "max"
@@ -94,7 +95,7 @@ def compare(results: Sequence[Result], folder: Path, pictures: Mapping[Path, str
 def varied_settings(results: Sequence[Result]) -> list[str]:
     """Return the paths of the settings that some runs lack or that have different values."""
     stored = [result.settings for result in results if result.settings]
-    keys = dict.fromkeys(key for settings in stored for key in settings)
+    keys = dict.fromkeys(key for settings in stored for key in settings if key not in NOT_COMPARED)
     return [key for key in keys if len({repr(settings.get(key, ...)) for settings in stored}) > 1]
 
 

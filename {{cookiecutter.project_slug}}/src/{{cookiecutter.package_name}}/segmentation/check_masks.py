@@ -74,7 +74,7 @@ class MaskHeaders:
                 if colors in self.palettes:
                     self.palettes[colors].append(mask)
                 elif small and has_ids_as_indices(file, self.classes):
-                    self.palettes[colors] = [mask]
+                    self.palettes.setdefault(colors, []).append(mask)
                 if colors in self.palettes and _has_black_later(colors, len(self.classes.names)):
                     reason = BLACK_LATER
             self.masks.append(mask)
@@ -193,6 +193,7 @@ class MaskCheck:
         decoded, damaged = len(self.pixels), len(self.damaged)
         if decoded + damaged == self.total or decoded > MAX_OPENED:
             counts = Counter(dict(enumerate(np.sum(self.pixels, axis=0).tolist())))
+            self.pixels.clear()  # the check remains during the training
             report_pixels(
                 counts,
                 self.headers.classes,

@@ -78,7 +78,7 @@ def check_extra(settings: TrainerSettings) -> None:
     known = inspect.signature(Trainer).parameters.keys() - RESERVED
     for name in settings.extra or {}:
         if name in RESERVED:
-            raise UsageError(f"trainer.extra.{name}: another setting replaces it: train --help")
+            raise UsageError(f"trainer.extra.{name}: it is set elsewhere: train --help")
         if name not in known:
             similar = difflib.get_close_matches(name, known, n=1)
             hint = f" Did you mean {similar[0]}?" if similar else ""

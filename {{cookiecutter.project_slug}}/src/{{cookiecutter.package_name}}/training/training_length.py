@@ -81,8 +81,8 @@ def too_short(settings: Settings, run: Run) -> str | None:
     """Return advice to train longer if the training ended too early, else None.
 
     It did if the best score is below ``POOR`` after fewer than ``STEPS`` optimiser steps, if there
-    was no validation in them, or if the
-    best score in the last fifth of the epochs exceeds all earlier ones by the factor ``RISING``.
+    was no validation in them, or if the best score in the last fifth of the epochs exceeds all
+    earlier ones by the factor ``RISING``.
     """
     name = settings.monitor
     written = read_metrics(run.metrics)
