@@ -21,10 +21,10 @@ from .datamodule import Datasets, usable_cpus
 from .image_formats import is_transparent
 from .images import RGB, Unreadable, UnreadableImageError, may_end_early
 # ~ if cookiecutter.scope == "complete" or cookiecutter.task == "detection"
-from .reading_summary import OF_MISSING, Reading, number_of
+from .reading_summary import OF_MISSING, number_of
 
 # ~ else
-from .reading_summary import Reading, number_of
+from .reading_summary import number_of
 
 # ~ endif
 log = logging.getLogger(__name__)
@@ -61,11 +61,7 @@ def check_images(
     indices = _indices(splits)
     images = [(name, same[-1]) for (name, _), same in indices.items()]
     random.Random(seed).shuffle(images)  # noqa: S311 - no secrets
-    # ~ if cookiecutter.task == "segmentation"
-    checks = Checks(splits, pixels, datasets.mask_checks)
-    # ~ else
-    checks = Checks(splits, pixels)
-    # ~ endif
+    checks = Checks(datasets, splits, pixels)
     checked, unreadable = read_in_time(images, checks.read, seconds)
     if checked < len(images):
         ends, cut_off = read_in_time(images[checked:], checks.read_if_it_may_end_early, seconds)
@@ -83,7 +79,7 @@ def check_images(
             ends,
             "is left out" if skip_unreadable else "ends it",
         )
-    checks.note_transparent(reading, checked)
+    checks.note_transparent(checked)
     if unreadable:
         _report([image for _, image in unreadable], skip_unreadable=skip_unreadable)
         for (name, index), image in unreadable:
@@ -102,15 +98,9 @@ def check_images(
 class Checks:
     """What is looked for in each image. The methods are called by several threads."""
 
-    # ~ if cookiecutter.task == "segmentation"
-    def __init__(
-        self, splits: Mapping[str, Any], pixels: PixelFormat, masks: Mapping[str, Any]
-    ) -> None:
-        self.masks = masks  # a ``MaskCheck`` by split
-    # ~ else
-    def __init__(self, splits: Mapping[str, Any], pixels: PixelFormat) -> None:
-        # ~ endif
-        self.splits = splits
+    def __init__(self, datasets: Datasets, splits: Mapping[str, Any], pixels: PixelFormat) -> None:
+        self.datasets = datasets
+        self.splits = splits  # without a test split that equals val
         self.pixels = pixels
         self.transparent: list[str] = []  # paths
 
@@ -121,7 +111,7 @@ class Checks:
         if is_transparent(path, self.pixels):
             self.transparent.append(path)
         # ~ if cookiecutter.task == "segmentation"
-        if masks := self.masks.get(name):
+        if masks := self.datasets.mask_checks.get(name):
             return masks.read(index)
         # ~ endif
         return _read(split, index)
@@ -131,16 +121,16 @@ class Checks:
         split = self.splits[name]
         files = _files(split, index)
         # ~ if cookiecutter.task == "segmentation"
-        if masks := self.masks.get(name):
+        if masks := self.datasets.mask_checks.get(name):
             files = masks.files(index)
             masks.headers.read(*files)
         # ~ endif
         return _read(split, index) if any(map(may_end_early, files)) else True
 
-    def note_transparent(self, reading: Reading, checked: int) -> None:
+    def note_transparent(self, checked: int) -> None:
         """Note the images, of so many, whose pixels are all transparent."""
         if self.transparent:
-            reading.note(
+            self.datasets.reading.note(
                 "Images whose pixels are all transparent, so that they are read as white: "
                 f"{len(self.transparent)} of {checked}, such as {min(self.transparent)}."
             )

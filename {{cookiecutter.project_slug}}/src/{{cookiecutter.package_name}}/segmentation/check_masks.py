@@ -71,12 +71,10 @@ class MaskHeaders:
                     colors = WHITE_AND_BLACK[::-1]  # is read by its colours
                 small = file.width * file.height <= PixelFormat().max_pixels
                 # Asking for the colours decodes the file, so it is done once for each palette.
-                if colors in self.palettes:
-                    self.palettes[colors].append(mask)
-                elif small and has_ids_as_indices(file, self.classes):
+                if colors in self.palettes or (small and has_ids_as_indices(file, self.classes)):
                     self.palettes.setdefault(colors, []).append(mask)
-                if colors in self.palettes and _has_black_later(colors, len(self.classes.names)):
-                    reason = BLACK_LATER
+                    if _has_black_later(colors, len(self.classes.names)):
+                        reason = BLACK_LATER
             self.masks.append(mask)
         if reason:
             self.doubtful[reason].append(mask)
