@@ -182,14 +182,14 @@ def test_the_advice_for_a_class_that_a_split_lacks_can_be_pasted(overrides, word
 
 
 def test_a_rare_class_is_named_beside_a_class_that_train_lacks():
-    report = DataReport(counts={"train": np.array([0, 1000, 1]), "val": np.array([1, 1, 1])})
+    report = DataReport(counts={"train": np.array([0, 1001, 100]), "val": np.array([1, 1, 1])})
     settings = check(small.composed("tracking=none", name="doctor"), DoctorSettings)
     datasets = Datasets([], [], [], ["cat", "dog", "owl"], list)
     given = ("data.root=a;b",)
     missing, rare = doctor.class_advice(report, datasets.classes, settings, datasets, given)
     assert missing.startswith("train has no cat.")
     sentence, *commands = rare.splitlines()
-    assert sentence.startswith(f"train has 1000 {COUNTED} of dog, but 1 of owl.")
+    assert sentence.startswith(f"train has 1001 {COUNTED} of dog, but 100 of owl.")
     assert commands == [
         # ~ if cookiecutter.task != "segmentation"
         "  uv run train 'data.root=a;b' data.balance=0.5",

@@ -36,7 +36,7 @@ from .image_checks import COUNTED, KINDS, DataReport, Issue, check_data
 from .settings import DoctorSettings
 
 MAX_PRINTED = 5  # issues of each kind; doctor.json lists all
-RARE_RATIO = 20  # a class is rare if the most frequent one has more than 20 times as many examples
+RARE_RATIO = 10  # a class is rare if the most frequent one has more than 10 times as many examples
 # ~ if cookiecutter.task == "classification"
 BALANCING = ("data.balance=0.5", "loss.class_weights=balanced")
 # ~ elif cookiecutter.task == "detection"
