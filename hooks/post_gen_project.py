@@ -72,7 +72,7 @@ def next_commands(folder, answers):
         yield "cd " + shlex.quote(str(folder.relative_to(shell) if below else folder)), ""
     if answers["use_wandb"]:
         yield "uv run wandb login", "once; runs are recorded on this machine until then"
-    yield "uv run train", "trains on embedded data; the pictures are in runs/"
+    yield "uv run train", "trains on generated images; the pictures are in runs/"
     yield "uv run pytest", "the project's own tests"
 
 

@@ -49,6 +49,7 @@ def start(stripped: Project) -> Iterator[Start]:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            process_group=0,
         )
         processes.append(process)
         return process
@@ -139,13 +140,17 @@ def test_a_run_that_is_written_refuses_a_second_command_and_can_be_read(
     assert not (run / "run.lock").exists()
 
 
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    ("send", "signum"),
+    [(os.kill, signal.SIGTERM), (os.killpg, signal.SIGTERM), (os.kill, signal.SIGINT)],
+    ids=["terminated", "terminated with its workers", "interrupted"],
+)
 def test_a_training_that_is_ended_by_a_signal_keeps_the_step_and_says_how_to_go_on(
-    start: Start, new_run: Callable[[], Path | None], signum: signal.Signals
+    start: Start, new_run: Callable[[], Path | None], send: Callable[[int, int], None], signum: signal.Signals
 ) -> None:
     process = start("train", *ENDLESS, "loader.workers=1")
     wait_for(lambda: (run := new_run()) and (run / "metrics.csv").is_file() and len(rows(run)) > 12, process)
-    process.send_signal(signum)
+    send(process.pid, signum)
     said = output(process)
     run = new_run()
     assert run is not None

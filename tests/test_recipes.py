@@ -173,6 +173,8 @@ def write_numbers(root: Path) -> dict[str, list[float]]:
             rows.append([f"{split}/{index}.png", split, *numbers])
             if split == "test":
                 tested[str(path)] = numbers
+    (root / "train" / "damaged.png").write_bytes(b"damaged")
+    rows.append(["train/damaged.png", "train", 0, 0])
     with (root / "images.csv").open("w", newline="") as file:
         csv.writer(file).writerows([["image", "split", "light", "dark"], *rows])
     return tested
@@ -194,7 +196,7 @@ def test_a_new_task_is_trained_evaluated_and_predicted(bake: Bake, host: Project
     use(project, "mypy")
 
     expected = write_numbers(tmp_path / "images")
-    plain = ("trainer=cpu", "tracking=none", "trainer.progress=false", "loader.workers=0")
+    plain = ("trainer=cpu", "tracking=none", "trainer.progress=false", "loader.workers=0", "data.skip_unreadable=true")
     words = (f"data.root={tmp_path / 'images'}", "data.image_size=32", "loader.batch_size=10", *plain)
     use(project, "train", *words, "debug=fast")
     use(project, "train", *words, "trainer.max_epochs=20", "optimizer.lr=0.01", "ema.enabled=false")

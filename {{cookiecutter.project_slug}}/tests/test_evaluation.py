@@ -179,6 +179,17 @@ def test_a_run_leaves_its_results_as_files_and_as_one_page(train, command):
     assert "best in validation" in (run / "report.html").read_text()
 
 
+# ~ if cookiecutter.task == "segmentation"
+def test_a_test_without_an_annotated_pixel_ends_with_its_report(train, own_data):
+    for path in (own_data / "masks" / "test").iterdir():
+        Image.new("L", Image.open(path).size, 255).save(path)
+    run = train("data=maskfolder", f"data.root={own_data}", "trainer.max_epochs=1")
+    assert "Worst predictions" not in (run / "report.html").read_text()
+    assert not (run / "worst_predictions.png").exists()
+    assert json.loads((run / "metrics.json").read_text())["test/pixel_accuracy"] is None
+
+
+# ~ endif
 def test_the_report_names_the_first_of_the_best_epochs_whose_checkpoint_is_kept(train, command):
     run = train("trainer.max_epochs=3")
     rows = table(run / "metrics.csv")

@@ -84,6 +84,22 @@ def test_an_image_of_several_classes_counts_for_the_rarest_so_each_split_has_eve
     assert [len(rare & set(parts[part])) for part in SPLITS] == [1, 1, 1]
 
 
+@pytest.mark.parametrize(("classes", "images"), [(50, 3), (100, 5)])
+def test_many_small_classes_keep_the_shares(tmp_path, classes, images):
+    names = [f"{label:03}-{index}.jpg" for label in range(classes) for index in range(images)]
+    parts = split(names, tmp_path, [{name[:3]} for name in names])
+    tenth = classes * images // 10
+    assert [len(parts[part]) for part in SPLITS] == [8 * tenth, tenth, tenth]
+    assert {name[:3] for name in parts["train"]} == {name[:3] for name in names}
+    assert sorted(chain(*parts.values())) == names
+
+
+def test_ten_small_classes_are_in_each_split(tmp_path):
+    names = [f"{label}-{index}.jpg" for label in range(10) for index in range(3)]
+    parts = split(names, tmp_path, [{name[0]} for name in names])
+    assert [sorted(name[0] for name in parts[part]) for part in SPLITS] == [[*"0123456789"]] * 3
+
+
 def test_a_test_split_of_the_data_stays_and_train_is_split_in_two(tmp_path):
     names = [f"{index}.jpg" for index in range(18)]
     reading = Reading()

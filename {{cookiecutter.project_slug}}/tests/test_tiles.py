@@ -359,6 +359,12 @@ def test_every_command_reads_the_tiles_that_were_trained(train, command, workpla
     words = (f"checkpoint={run}/checkpoints/best.ckpt", "trainer=cpu", "tracking=none")
     evaluated = command("evaluate", *words)
     assert "4 of 4 images" in (evaluated / "report.html").read_text()
+    # ~ if cookiecutter.task == "detection"
+    other = command("evaluate", *words, "data=coco", "data.root=large")
+    # ~ else
+    other = command("evaluate", *words, "data=maskfolder", "data.root=large")
+    # ~ endif
+    assert "4 of 4 images" in (other / "report.html").read_text()  # tiles, as in training
     words += ("source=large", "save=tables")
     # ~ if cookiecutter.task == "detection"
     words += ("model.score_threshold=0",)

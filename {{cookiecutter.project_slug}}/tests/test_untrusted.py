@@ -89,6 +89,14 @@ def test_the_value_of_a_secret_variable_is_stored_nowhere(workplace, monkeypatch
     assert run.settings["data"]["root"] == checkpoint["settings"]["data"]["root"] == "store/***"
 
 
+def test_a_folder_may_have_the_name_that_is_the_value_of_a_secret_variable(workplace, monkeypatch):
+    monkeypatch.setenv("KEYVAULT_NAME", "research")
+    (workplace / "research").mkdir()
+    run = Run(workplace / "runs" / "one")
+    run.create(check(composed("data=shapes", f"data.root={workplace}/research"), Settings))
+    assert run.settings["data"]["root"] == f"{workplace}/research"
+
+
 def test_a_stranger_reads_no_environment_runs_no_code_and_chooses_no_folder(
     train, command, workplace, monkeypatch
 ):

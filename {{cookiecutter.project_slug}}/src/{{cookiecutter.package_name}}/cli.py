@@ -46,9 +46,15 @@ with interruptible():
 SettingsT = TypeVar("SettingsT", bound=Settings)
 
 # Settings of the data on which a model depends: a preset such as data=shapes keeps them.
+# ~ if cookiecutter.task != "classification" and cookiecutter.scope == "complete"
+KEPT = ("data.image_size", "data.fit", "data.tiles", "data.channels", "data.value_range")
+
+
+# ~ else
 KEPT = ("data.image_size", "data.fit", "data.channels", "data.value_range")
 
 
+# ~ endif
 @command("train", Settings)
 def train(config: DictConfig) -> None:
     """Train, test the best weights and write the report."""

@@ -172,13 +172,14 @@ def _leave_out(
     dataset, reading = getattr(datasets, splits[0]), datasets.reading
     are_tiles = dataset.names is not dataset.paths
     entries = indices[:1] if are_tiles else indices
-    labels = [] if are_tiles else [*chain(*map(dataset.counted_labels, entries))]
+    counted = reading.objects and not are_tiles
+    labels = [*chain(*map(dataset.counted_labels, entries))] if counted else []
     if are_tiles and reading.objects:
         reading.note("The numbers of each class include the unreadable images.")
     # ~ else
     """Count the entries of an image, and its objects, as left out of splits of equal images."""
     dataset, reading, entries = getattr(datasets, splits[0]), datasets.reading, indices
-    labels = [*chain(*map(dataset.counted_labels, entries))]
+    labels = [*chain(*map(dataset.counted_labels, entries))] if reading.objects else []
     # ~ endif
     for split in splits:
         reading.leave_out("images", "unreadable", image.path, split=split, count=len(entries))

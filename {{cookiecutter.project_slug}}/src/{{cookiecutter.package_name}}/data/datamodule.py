@@ -1,6 +1,7 @@
 """The DataModule: data loaders for the three splits."""
 
 import os
+import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -24,6 +25,7 @@ from .reading_summary import Reading
 from .sampler import SeededSamples, TrainingSampler
 
 MAX_WORKERS = 8
+GRACE_SECONDS = 120  # after which a worker process ends that has received SIGTERM
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ class FastLoader(DataLoader[Any]):
         return super().__iter__()
 
 
-def send_small_tensors_by_value(_: int) -> None:
+def send_small_tensors_by_value() -> None:
     """Let this worker process send small tensors within the message of their batch.
 
     Otherwise, each is a file of shared memory, which the training process has to ask for.
@@ -85,6 +87,17 @@ def send_small_tensors_by_value(_: int) -> None:
 
 
 # ~ endif
+def start_worker(_: int) -> None:
+    """Let this worker process go on after SIGTERM, until the training process ends it.
+
+    Schedulers and ``timeout`` send the signal to all processes at once.
+    """
+    # ~ if cookiecutter.scope == "complete"
+    send_small_tensors_by_value()
+    # ~ endif
+    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(GRACE_SECONDS))
+
+
 class DataModule(LightningDataModule):
     """Data loaders for training, validation and test; training depends on ``seed``."""
 
@@ -140,9 +153,7 @@ class DataModule(LightningDataModule):
             pin_memory=torch.cuda.is_available(),
             persistent_workers=workers > 0,
             prefetch_factor=4 if workers else None,
-            # ~ if cookiecutter.scope == "complete"
-            worker_init_fn=send_small_tensors_by_value,
-            # ~ endif
+            worker_init_fn=start_worker,
         )
 
     def share_unreadable(self) -> None:

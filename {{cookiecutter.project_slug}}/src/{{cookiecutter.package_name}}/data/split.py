@@ -27,6 +27,8 @@ from .reading_summary import Reading, number_of
 
 # ~ endif
 SPLITS = ("train", "val", "test")
+# So many classes that are too small for their share of a split have an image in it nevertheless.
+FEW_CLASSES = 10
 ImageT = TypeVar("ImageT")
 
 
@@ -151,32 +153,39 @@ def _random_split(
 ) -> dict[str, list[int]]:
     """Split images at random, separately for each class, and return their indices by split.
 
-    A group of several classes belongs to the rarest of them. A class of fewer groups than splits is
-    only trained on, unless there are no other images for val. No test split is made if its share is
-    0, or if the data have a test split of their own (``tested``).
+    A class of fewer groups than splits is only trained on, unless there are no other images for
+    val. If many classes are too small for their share of a split, these are split together. No test
+    split is made if its share is 0, or if the data have a test split of their own (``tested``).
     """
     train, val, test = settings.split
     shares = {"val": val / (train + val)} if tested else {"val": val, "test": test}
     shares = {split: share for split, share in shares.items() if share}
-    classes = labels
-    if len(groups) < len(labels):
-        classes = [set().union(*(labels[index] for index in group)) for group in groups]
-    counts = Counter(chain.from_iterable(classes))
-    strata: defaultdict[str, list[Sequence[int]]] = defaultdict(list)
-    for group, present in zip(groups, classes, strict=True):
-        if len(present) > 1:
-            rarest = min(present, key=lambda label: (counts[label], label))
-        else:
-            (rarest,) = present or [""]
-        strata[rarest].append(group)
+    strata = _strata(groups, labels)
     parts: dict[str, list[int]] = {split: [] for split in SPLITS}
     rare: list[Sequence[int]] = []
+    small = {
+        name
+        for name, stratum in strata.items()
+        if len(stratum) > len(shares)
+        and round(min(shares.values(), default=1) * sum(map(len, stratum))) == 0
+    }
+    if len(small) <= FEW_CLASSES:
+        small.clear()
+    together, total = list[Sequence[int]](), 0
     for name, stratum in strata.items():
         random.Random(f"{settings.split_seed}/{name}").shuffle(stratum)  # noqa: S311 - no secrets
         if len(stratum) <= len(shares):
             rare += stratum
+        elif name in small:  # train has an image of each
+            parts["train"] += stratum[0]
+            together += stratum[1:]
+            total += sum(map(len, stratum))
         else:
             _cut(stratum, shares, parts)
+    if together:
+        random.Random(settings.split_seed).shuffle(together)  # noqa: S311 - no secrets
+        scale = total / sum(map(len, together))
+        _cut(together, {split: share * scale for split, share in shares.items()}, parts)
     if parts["val"] or len(rare) <= len(shares):
         parts["train"] += chain.from_iterable(rare)
     else:
@@ -189,6 +198,24 @@ def _random_split(
             "Add images, or provide folders or files for the splits."
         )
     return parts
+
+
+def _strata(
+    groups: Sequence[Sequence[int]], labels: Sequence[Collection[str]]
+) -> dict[str, list[Sequence[int]]]:
+    """Return the groups by class; a group of several classes belongs to the rarest of them."""
+    classes = labels
+    if len(groups) < len(labels):
+        classes = [set().union(*(labels[index] for index in group)) for group in groups]
+    counts = Counter(chain.from_iterable(classes))
+    strata: defaultdict[str, list[Sequence[int]]] = defaultdict(list)
+    for group, present in zip(groups, classes, strict=True):
+        if len(present) > 1:
+            rarest = min(present, key=lambda label: (counts[label], label))
+        else:
+            (rarest,) = present or [""]
+        strata[rarest].append(group)
+    return strata
 
 
 def _groups(paths: Sequence[str], settings: OwnFolder, *, repeated: bool) -> list[Sequence[int]]:

@@ -124,6 +124,8 @@ def _predictions(
     names = cast("Any", datamodule.datasets.test).names
     sections = []
     for name, images in (("worst", results.worst), ("best", results.best)):
+        if not images:  # no test image has a target
+            continue
         tiles = [
             draw(result.image, result.target, result.prediction, results.counts.classes)
             for result in images

@@ -57,9 +57,10 @@ def without_secrets(text: str, *, assigned: bool = True) -> str:
     """Return the text with secrets replaced by ``***``.
 
     Secrets are texts with the form of a key, and the values of environment variables with names
-    such as ``API_KEY``, except paths. With ``assigned``, a text after such a name is redacted, too.
+    such as ``API_KEY``, except paths: a folder may have the name that is the value of a variable.
+    With ``assigned``, a text after such a name is redacted, too.
     """
-    for name, value in os.environ.items():
+    for name, value in os.environ.items() if not os.path.exists(text) else ():  # noqa: PTH110
         if SECRET.search(name) and len(value) > 7 and not os.path.exists(value):  # noqa: PTH110
             text = text.replace(value, REDACTED)
     for pattern in [*PATTERNS, *ASSIGNMENTS] if assigned else PATTERNS:

@@ -19,7 +19,7 @@ NO_ACCESS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST
 # PyTorch reports these as RuntimeError, or as errors of its own that would have to be imported.
 OUT_OF_MEMORY = re.compile(
     r"out of memory|(can't|cannot|unable to) allocate|not enough memory|ALLOC_FAILED"
-    r"|DataLoader worker \(pid.*?\) (is killed|exited)",
+    r"|DataLoader worker \(pid.*?\) (is killed by signal: (Killed|Bus)|exited)",
     re.IGNORECASE,
 )
 

@@ -12,7 +12,7 @@ from .predicted_masks import Prediction, mask_image, palette
 
 MIN_WIDTH = 256
 STRENGTH = 0.55  # opacity of the colours over the image
-LARGEST, SMALLEST = ImageFilter.MaxFilter(3), ImageFilter.MinFilter(3)  # of a pixel and around it
+LARGEST, SMALLEST = ImageFilter.MaxFilter(5), ImageFilter.MinFilter(5)  # within two pixels
 
 
 def draw_prediction(
@@ -58,13 +58,13 @@ def _overlaid(
     """Draw a mask over a picture, with the names and colours of the classes in ``legend`` below.
 
     Pixels of class 0, which is black in masks, and of ``IGNORE_INDEX`` keep the colour of the
-    picture. Outlines have the colour of their class, and areas a mixture of both.
+    picture. Outlines have the colour of their class, and areas a mixture of it and grey.
     """
     resized = mask_image(mask).resize(picture.size, Image.Resampling.NEAREST)
     colors, ids = resized.convert("RGB"), np.asarray(resized)
     areas = Image.fromarray(ids)
     edges = ImageChops.difference(areas.filter(LARGEST), areas.filter(SMALLEST))
-    colored = Image.blend(picture, colors, STRENGTH)
+    colored = Image.blend(picture.convert("L").convert("RGB"), colors, STRENGTH)
     colored.paste(colors, mask=edges.point(lambda step: 255 * (step > 0)))
     colored.paste(picture, mask=Image.fromarray((ids == 0) | (ids == IGNORE_INDEX)))
     entries: list[tuple[str, tuple[int, ...] | None]] = [(title, None)]
