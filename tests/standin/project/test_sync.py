@@ -107,7 +107,10 @@ def test_an_earlier_session_that_is_completed_does_not_change_the_end_of_the_run
     del held.history[2]  # of the first session
     held.history = [row | {"_step": step} for step, row in enumerate(held.history)]
     first.unlink(missing_ok=True)
+    read, original = [], upload_status.read_records
+    monkeypatch.setattr(upload_status, "read_records", lambda file: read.append(file) or original(file))
     assert sync.sync(workplace / "runs") == []
+    assert len(read) == 2  # each session once
     assert held.state == "finished"
     assert {row["_timestamp"] for row in held.history} == times
     own = {key for key in metrics if not key.startswith("_")}

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from lightning.pytorch import Callback, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 
 from ..errors import UsageError
 # ~ if cookiecutter.task == "classification"
@@ -74,7 +74,7 @@ class MetricAlerts(Callback):
         metrics = trainer.callback_metrics.items()
         self.check({name: value for name, value in metrics if name != EPOCH_LOSS})
 
-    def on_train_epoch_start(self, trainer: Trainer, *_: Any) -> None:
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Send the alerts that the mean loss of the previous epoch causes."""
         metrics = trainer.callback_metrics.items()
         self.check({name: value for name, value in metrics if name == EPOCH_LOSS})

@@ -42,14 +42,16 @@ class Lineage(Callback):
             self._log_best_checkpoints(trainer)
 
     def on_fit_end(self, trainer: Trainer, *_: Any) -> None:
-        """Log the checkpoints of a training run that has ended or failed."""
+        """Log the checkpoints of a training run that has ended."""
         if self.logger.tracking.log_model == "best":
             self._log(self.logger.run.best, ["best"])
         if self.logger.tracking.log_model == "all":
             self._log_best_checkpoints(trainer)
             self._log(self.logger.run.last, ["last"])
 
-    on_exception = on_fit_end
+    def on_exception(self, trainer: Trainer, *_: Any) -> None:
+        """Log the checkpoints of a training run that fails."""
+        self.on_fit_end(trainer)
 
     def _log_best_checkpoints(self, trainer: Trainer) -> None:
         """Log the checkpoints that ``trainer.save_top_k`` keeps; the best has the alias best."""
