@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, cast
 
-from lightning.pytorch import Callback, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from ..data.datamodule import Datasets
@@ -27,7 +27,7 @@ class Lineage(Callback):
         self.has_data = False
         self.logged: set[Path] = set()  # checkpoints
 
-    def setup(self, trainer: Trainer, *_: Any) -> None:
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Log the data set, once for all stages."""
         if not self.has_data:
             self.has_data = True
