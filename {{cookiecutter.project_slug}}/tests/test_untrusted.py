@@ -39,7 +39,8 @@ def test_a_secret_in_a_text_is_redacted(text):
 
 
 @pytest.mark.parametrize(
-    "text", ["KeyError: 'lr'", "http://127.0.0.1:8080/a?b=c", "model.backbone=resnet10t", "a@b.de"]
+    "text",
+    ["KeyError: 'lr'", "http://127.0.0.1:8080/a?b=c@d", "model.backbone=resnet10t", "a@b.de"],
 )
 def test_a_text_without_secrets_stays_as_it_is(text):
     assert without_secrets(text) == text

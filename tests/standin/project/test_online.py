@@ -13,6 +13,8 @@ from shape_sorter.tracking import lineage
 from small import OWN
 from tracked import KEY, PLAIN
 
+DATA = f"data-{OWN.split('=')[1]}"  # the artifact of one's own data
+
 
 def of_type(server, kind):
     return [artifact for artifact in server.artifacts if artifact.type == kind]
@@ -118,15 +120,16 @@ def test_a_data_set_is_a_version_for_each_fingerprint(server, tracked, monkeypat
 
 def test_a_data_set_is_downloaded_once_and_is_an_input_of_the_run(server, tracked, own_data, workplace, monkeypatch):
     (own_data / ".env").write_text("A_TOKEN=secret")
-    linked = (own_data / "red").rename(workplace / "red")
-    (own_data / "red").symlink_to(linked)
+    image = min(own_data.rglob("*.jpg")).relative_to(own_data)
+    linked = (own_data / image).parent.rename(workplace / "linked")
+    (own_data / image).parent.symlink_to(linked)
     tracked(OWN, f"data.root={own_data}", "tracking.log_data=content", "trainer.max_epochs=1")
     (data,) = of_type(server, "dataset")
-    assert "data/red/0.jpg" in data.files
+    assert f"data/{image.as_posix()}" in data.files
     assert not [name for name in data.files if ".env" in name]
     own_data.rename(workplace / "elsewhere")
     monkeypatch.setenv("WANDB_CACHE_DIR", str(workplace / "another-machine"))
-    words = (OWN, "data.root=wandb:data-imagefolder:latest", "trainer.max_epochs=1")
+    words = (OWN, f"data.root=wandb:{DATA}:latest", "trainer.max_epochs=1")
     downloads = []
     for _ in range(2):
         before = len(server.received)
@@ -134,7 +137,7 @@ def test_a_data_set_is_downloaded_once_and_is_an_input_of_the_run(server, tracke
         downloads.append(sum(request.startswith(b"GET /storage/") for request in server.received[before:]))
         trained = server.runs[run.name]
         assert trained.used == [data]
-        assert re.fullmatch(r"artifacts/data-imagefolder-v0-\w{8}/data", trained.config["data"]["root"])
+        assert re.fullmatch(rf"artifacts/{DATA}-v0-\w{{8}}/data", trained.config["data"]["root"])
         assert trained.config["data_fingerprint"] == data.metadata["fingerprint"]
     assert downloads[0] >= len(list(linked.rglob("*.jpg")))
     assert downloads[1] == 0
@@ -147,10 +150,10 @@ def test_a_data_set_is_downloaded_once_and_is_an_input_of_the_run(server, tracke
 
 def test_data_that_were_logged_by_reference_are_used_where_they_are(server, tracked, own_data, workplace):
     tracked(OWN, f"data.root={own_data}", "trainer.max_epochs=1")
-    words = (OWN, "data.root=wandb:data-imagefolder:latest", "trainer.max_epochs=1")
+    words = (OWN, f"data.root=wandb:{DATA}:latest", "trainer.max_epochs=1")
     run = tracked(*words)
     assert server.runs[run.name].used == of_type(server, "dataset")
-    (link,) = workplace.glob("artifacts/data-imagefolder-v0-*/data")
+    (link,) = workplace.glob(f"artifacts/{DATA}-v0-*/data")
     assert link.resolve() == own_data
     (own_data / "notes.txt").write_text("changed")
     with pytest.raises(SystemExit, match=rf"has changed since it was fetched.\nRemove artifacts/{link.parent.name}"):

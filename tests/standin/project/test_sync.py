@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 import wandb
-from reading import artifacts, entries, file_of, history, logged
+from reading import artifacts, entries, exit_code, file_of, history, logged
 from server import FAULTS, Server
 from shape_sorter import train
 from shape_sorter.clusters.preemption import Preemption
@@ -53,6 +53,9 @@ def test_offline_runs_are_uploaded_and_waiting_actions_are_done(server, offline,
     assert KEY.encode() not in server.bodies()
     assert sync.sync(workplace / "runs") == []
     assert "0 of 0 runs uploaded" in capsys.readouterr().out
+    shutil.rmtree(first / "wandb" / "data" / "artifacts")  # nothing of it is needed any more
+    assert sync.sync(workplace / "runs", again=True) == []
+    assert "2 of 2 runs uploaded" in capsys.readouterr().out
 
 
 def test_the_server_gets_only_what_it_lacks_of_a_run(server, offline, workplace, monkeypatch):
@@ -63,7 +66,7 @@ def test_the_server_gets_only_what_it_lacks_of_a_run(server, offline, workplace,
     def received():
         (model,) = [artifact for artifact in server.artifacts if artifact.type == "model"]
         assert sync.sync(workplace / "runs", again=True) == []
-        assert (folder / upload_status.COMPLETE).exists()
+        assert (folder / "complete").exists()
         held = server.runs[run.name]
         assert held.state == "finished"
         assert [row["_timestamp"] for row in held.history] == [row["_timestamp"] for row in rows]
@@ -100,18 +103,21 @@ def test_an_earlier_session_that_is_completed_does_not_change_the_end_of_the_run
     tracked("resume=auto")
     ((name, held),) = server.runs.items()
     times, metrics = {row["_timestamp"] for row in held.history}, {**held.summary}
-    first, second = (file.parent for file in upload_status.sessions(workplace / "runs" / name / "wandb"))
+    first, second = (session.mark for session in upload_status.sessions(workplace / "runs" / name / "wandb"))
     del held.history[2]  # of the first session
     held.history = [row | {"_step": step} for step, row in enumerate(held.history)]
-    (first / upload_status.COMPLETE).unlink(missing_ok=True)
+    first.unlink(missing_ok=True)
+    read, original = [], upload_status.read_records
+    monkeypatch.setattr(upload_status, "read_records", lambda file: read.append(file) or original(file))
     assert sync.sync(workplace / "runs") == []
+    assert len(read) == 2  # each session once
     assert held.state == "finished"
     assert {row["_timestamp"] for row in held.history} == times
     own = {key for key in metrics if not key.startswith("_")}
     assert {key: held.summary.get(key) for key in own} == {key: metrics[key] for key in own}
     assert "failure" not in held.summary
     held.exit_code = 1  # the end of the second session was lost
-    (second / upload_status.COMPLETE).unlink()
+    second.unlink()
     assert sync.sync(workplace / "runs") == []
     assert held.state == "finished"
 
@@ -145,7 +151,7 @@ def test_an_offline_session_that_arrives_after_a_later_one_leaves_summary_state_
     before, config = received(), dict(held.config)
     assert {row["epoch"] for row in held.history if MONITOR in row} == {1, 2}
     server.alerts.clear()
-    newest = upload_status.sessions(workplace / "runs" / name / "wandb")[-1]
+    newest = upload_status.sessions(workplace / "runs" / name / "wandb")[-1].file
     running = newest.parents[1] / f"run-99999999_000000-{name}"
     running.mkdir()
     (running / newest.name).write_bytes(newest.read_bytes()[:2000])
@@ -193,6 +199,16 @@ def test_runs_of_two_folders_with_the_same_id_are_not_mixed(server, offline, tra
     assert len(held.history) == rows
 
 
+def test_a_run_that_was_trained_elsewhere_and_goes_on_here_is_uploaded(server, tracked, offline, workplace):
+    run = tracked("trainer.max_epochs=1")
+    shutil.rmtree(run / "wandb")
+    offline(f"resume={run.name}", "trainer.max_epochs=2")
+    assert sync.sync(workplace / "runs") == []
+    held = server.runs[run.name]
+    assert {row["epoch"] for row in held.history if MONITOR in row} == {0, 1}
+    assert held.state == "finished"
+
+
 def test_a_run_with_missing_files_stops_no_other_and_is_uploaded_later(server, offline, workplace):
     broken, whole = offline(), offline()
     (model,) = artifacts(broken, "model")
@@ -215,7 +231,7 @@ def test_a_run_with_missing_files_stops_no_other_and_is_uploaded_later(server, o
 
 def rows_of(run):
     """The rows that the first session of a run has recorded, by their time."""
-    return upload_status.Session(upload_status.sessions(run / "wandb")[0]).rows
+    return upload_status.sessions(run / "wandb")[0].rows
 
 
 def scores_of(run):
@@ -281,7 +297,7 @@ def test_a_run_that_is_refused_in_the_middle_counts_as_not_arrived_until_sync_br
     assert {name.removesuffix("_table") for name in own} <= {f"test/{name}" for name in charts}
     scores = scores_of(run)
     assert received.summary[MONITOR] == {"last": scores[-1], METRICS[MONITOR]: max(scores)}
-    folders = [file.parent / "files" for file in upload_status.sessions(run / "wandb")]
+    folders = [session.file.parent / "files" for session in upload_status.sessions(run / "wandb")]
     media = {
         path.relative_to(folder).as_posix(): path
         for folder in folders
@@ -301,6 +317,27 @@ def test_a_run_that_is_refused_in_the_middle_counts_as_not_arrived_until_sync_br
     assert server.links[0].artifact is model
     assert list(run.glob("wandb/run-*/complete"))
     assert sync.sync(workplace / "runs") == []
+
+
+def test_a_session_that_cannot_be_recorded_again_does_not_stay_open(server, tracked, monkeypatch, caplog):
+    caplog.set_level("INFO")
+    send, finish, failed = images.ValidationImages.send, wandb.Run.finish, []
+
+    def refused(self, trainer, samples):
+        server.fault = "unauthorized"
+        send(self, trainer, samples)
+
+    def fail_once(self, **words):
+        if self.offline and not failed:
+            failed.append(self)
+            raise OSError("planted")
+        finish(self, **words)
+
+    monkeypatch.setattr(images.ValidationImages, "send", refused)
+    monkeypatch.setattr(wandb.Run, "finish", fail_once)
+    run = tracked("trainer.max_epochs=1", "tracking.finish_timeout=3")
+    assert exit_code(run) == 1
+    assert len([text for text in caplog.messages if "the upload is not complete" in text]) == 1
 
 
 def test_a_data_set_that_could_not_be_logged_is_logged_later(server, tracked, workplace, monkeypatch, caplog):

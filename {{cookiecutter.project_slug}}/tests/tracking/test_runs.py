@@ -40,9 +40,6 @@ from reading import (
     config,
     entries,
     exit_code,
-    # ~ if cookiecutter.scope == "complete"
-    file_of,
-    # ~ endif
     history,
     nested,
     records,
@@ -403,23 +400,6 @@ def test_a_failed_training_is_recorded_as_failed_with_the_reason(tracked, workpl
     assert "Error" in summary(run)["failure"]
 
 
-# ~ if cookiecutter.scope == "complete"
-def test_the_rows_of_a_run_that_was_killed_before_wandb_wrote_them_are_logged_on_resume(tracked):
-    run = tracked("trainer.max_epochs=1")
-    file_of(run).write_bytes(file_of(run).read_bytes()[:7])  # W&B writes rows seconds later
-    tracked(f"resume={run.name}", "trainer.max_epochs=2")
-    assert [row["epoch"] for row in history(run) if MONITOR in row] == [0, 1]
-
-
-def test_the_rows_of_a_session_that_was_not_tracked_are_logged_on_resume(tracked, monkeypatch):
-    with monkeypatch.context() as patched:
-        patched.setenv("WANDB_MODE", "disabled")
-        run = tracked("trainer.max_epochs=1")
-    tracked(f"resume={run.name}", "trainer.max_epochs=2")
-    assert [row["epoch"] for row in history(run) if MONITOR in row] == [0, 1]
-
-
-# ~ endif
 def test_a_resumed_run_replaces_its_name_tags_and_notes_only_if_they_are_named(tracked):
     run = tracked("trainer.max_epochs=1", "tracking.tags=[first]", "tracking.notes=some notes")
     assert started(run)["display_name"].startswith("{{ cookiecutter.task }}")

@@ -9,25 +9,22 @@ from pathlib import Path
 import pytest
 
 from {{ cookiecutter.package_name }}.run.folder import Run
-from {{ cookiecutter.package_name }}.tracking import registry, sync
+from {{ cookiecutter.package_name }}.tracking import registry, sync, upload_status
 
-from reading import artifacts, entries, file_of
+from reading import artifacts, entries
 
 
-def test_a_run_with_missing_files_is_not_uploaded(tracked, workplace, monkeypatch, capsys):
+def test_files_that_an_upload_needs_are_those_in_the_run_folder(tracked, workplace):
     run = tracked("trainer.max_epochs=1")
+    (session,) = upload_status.sessions(run / "wandb")
+    assert sync.lost_files(session) == []
     (model,) = artifacts(run, "model")
     staged = Path(entries(model)["best.ckpt"])
     staged.unlink()
+    assert sync.lost_files(session) == [str(staged)]
     (workplace / "private.txt").touch()
-    staged.symlink_to(workplace / "private.txt")  # a file elsewhere counts as missing
-    monkeypatch.setattr(sys, "argv", ["wandb-sync"])
-    with pytest.raises(SystemExit, match="1"):
-        sync.main()
-    printed = capsys.readouterr().out
-    assert "0 of 1 runs uploaded" in printed
-    assert "1 of its files are missing in its folder" in printed
-    assert not file_of(run).with_name(f"{file_of(run).name}.synced").exists()
+    staged.symlink_to(workplace / "private.txt")
+    assert sync.lost_files(session) == [str(staged)]
     (action,) = registry.pending(Run(run))  # an offline run cannot use the artifact that it logs
     assert action["action"] == "use"
     assert action["artifact"].startswith("data-shapes:")

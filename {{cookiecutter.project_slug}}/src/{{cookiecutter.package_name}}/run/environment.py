@@ -28,7 +28,7 @@ NO_SECRETS = ("runs", "data", "model")
 # Each pattern matches a secret and, as its group, the text in front of it, which stays. These
 # secrets have a form of their own; those of ASSIGNMENTS are known by the name in front of them.
 PATTERNS = [
-    re.compile(r"(://)(?:[^\s/:@]*:\S+|[^\s/@]+)(?=@)"),  # user and password in a URL
+    re.compile(r"(://)(?:[^\s/:@]*:(?!\d+/)\S+|[^\s/@]+)(?=@)"),  # user and password in a URL
     re.compile(r"()\b(?:gh[oprsu]_|github_pat_|glpat-|hf_|sk-|AIza)[\w-]{20,}"),  # of services
     re.compile(r"()\b(?:xox[abpr]-|AKIA)[\w-]{12,}"),  # of Slack and AWS
 ]

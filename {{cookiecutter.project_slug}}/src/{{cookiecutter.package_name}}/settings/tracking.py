@@ -38,11 +38,10 @@ def _is_tracker(value: object) -> bool:
 # ~ if cookiecutter.use_wandb
 def tracker_fields(tracking: Mapping[str, Any]) -> dict[str, FieldInfo]:
     """Return the fields of the trackers that are pydantic models, by path, for ``--help``."""
-    trackers = ((path, _model(arguments)) for path, arguments in split_trackers(tracking).items())
     return {
         path: field
-        for prefix, model in trackers
-        if model is not None
+        for prefix, arguments in split_trackers(tracking).items()
+        if (model := _model(arguments)) is not None
         for path, field in fields(model, f"{prefix}.")
     }
 

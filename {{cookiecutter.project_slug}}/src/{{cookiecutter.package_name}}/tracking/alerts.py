@@ -69,15 +69,15 @@ class MetricAlerts(Callback):
         self.held: Counter[int] = Counter()  # for how many values in a row each rule has held
         self.sent: set[int] = set()  # rules that have sent an alert
 
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_validation_end(self, trainer: Trainer, *_: Any) -> None:
         """Send the alerts that the metrics of this validation cause."""
-        metrics = trainer.callback_metrics
-        self.check({name: metrics[name] for name in metrics if name != EPOCH_LOSS})
+        metrics = trainer.callback_metrics.items()
+        self.check({name: value for name, value in metrics if name != EPOCH_LOSS})
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Send the alerts that the mean loss of the previous epoch causes."""
-        metrics = trainer.callback_metrics
-        self.check({name: metrics[name] for name in metrics if name == EPOCH_LOSS})
+        metrics = trainer.callback_metrics.items()
+        self.check({name: value for name, value in metrics if name == EPOCH_LOSS})
 
     on_train_end = on_train_epoch_start  # the mean loss of the last epoch
 

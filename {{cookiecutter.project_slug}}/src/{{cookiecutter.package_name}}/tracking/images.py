@@ -72,9 +72,7 @@ class ValidationImages(Callback):
                 callback.sinks.append(self.send)
 
     # ~ if cookiecutter.scope == "complete"
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         """Log the samples every ``tracking.media.every_n_steps`` steps."""
         every, step = self.logger.tracking.media.every_n_steps, trainer.global_step
         if every is None or step % every or step == self.step:  # several batches may be a step

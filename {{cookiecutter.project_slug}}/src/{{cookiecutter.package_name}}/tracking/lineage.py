@@ -1,7 +1,6 @@
 """Log data, models and predictions as W&B artifacts, and what a run is made from."""
 
 from pathlib import Path
-from threading import Thread
 from typing import Any, cast
 
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -12,7 +11,6 @@ from ..data.files import files_below, folder_of
 from ..run.folder import Run
 from ..settings.schema import Settings
 from ..training.checkpoint import read_checkpoint
-from .client import say
 from .logger import RunLogger
 from .registry import DATA, PENDING, SOURCE, fingerprint, postpone
 from .tables import data_table
@@ -20,22 +18,61 @@ from .tables import data_table
 MAX_REFERENCES = 100_000  # larger data sets are identified by their fingerprint alone
 
 
-class DataLineage(Callback):
-    """Log the data set as an artifact that the run uses."""
+class Lineage(Callback):
+    """Log the data of a run, and its checkpoints as versions of the artifact ``model-<run id>``."""
 
     def __init__(self, logger: RunLogger, settings: Settings) -> None:
         self.logger = logger
         self.settings = settings
-        self.is_logged = False
+        self.has_data = False
+        self.logged: set[Path] = set()  # checkpoints
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Log the data set, once for all stages."""
-        if not self.is_logged:
-            self.is_logged = True
-            datasets = cast("Any", trainer).datamodule.datasets
+        if not self.has_data:
+            self.has_data = True
+            datasets, settings = cast("Any", trainer).datamodule.datasets, self.settings
             self.logger.log_lasting(
-                "logging the data", lambda logger: log_data(logger, self.settings, datasets)
+                "logging the data", lambda logger: log_data(logger, settings, datasets)
             )
+
+    def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:
+        """Log the best checkpoints; Lightning has saved them after the hooks of a validation."""
+        if self.logger.tracking.log_model == "all":
+            self._log_best_checkpoints(trainer)
+
+    def on_fit_end(self, trainer: Trainer, *_: Any) -> None:
+        """Log the checkpoints of a training run that has ended."""
+        if self.logger.tracking.log_model == "best":
+            self._log(self.logger.run.best, ["best"])
+        if self.logger.tracking.log_model == "all":
+            self._log_best_checkpoints(trainer)
+            self._log(self.logger.run.last, ["last"])
+
+    def on_exception(self, trainer: Trainer, *_: Any) -> None:
+        """Log the checkpoints of a training run that fails."""
+        self.on_fit_end(trainer)
+
+    def _log_best_checkpoints(self, trainer: Trainer) -> None:
+        """Log the checkpoints that ``trainer.save_top_k`` keeps; the best has the alias best."""
+        saved = cast("ModelCheckpoint", trainer.checkpoint_callback)
+        for path in saved.best_k_models:
+            # Before a resume, the folder of the run may have been elsewhere.
+            kept = self.logger.run.best.parent / Path(path).name
+            self._log(kept, ["best"] if path == saved.best_model_path else [])
+
+    def _log(self, path: Path, aliases: list[str]) -> None:
+        def log(logger: RunLogger) -> None:
+            if path.is_file():  # a replaced one cannot be logged again
+                checkpoint, config = read_checkpoint(path), logger.experiment.config
+                metadata = {"epoch": checkpoint["epoch"], "data": config.get("data_fingerprint")}
+                metadata |= checkpoint.get("scores", {})
+                files = [file for file in (path, logger.run.split) if file.is_file()]
+                log_files(logger, "model", files, aliases, metadata)
+
+        if path not in self.logged and path.is_file():
+            self.logged.add(path)
+            self.logger.log_lasting("logging the model", log)
 
 
 def log_data(logger: RunLogger, settings: Settings, datasets: Datasets) -> None:
@@ -48,29 +85,19 @@ def log_data(logger: RunLogger, settings: Settings, datasets: Datasets) -> None:
     run, name, data_id = logger.experiment, f"data-{settings.data.name}", fingerprint(root)
     # A resumed run may have other data than before.
     run.config.update({"data_fingerprint": data_id}, allow_val_change=True)
-    source = root.parent / SOURCE
+    source, known = root.parent / SOURCE, f"{name}:{data_id}"
     if root.name == DATA and source.is_file():
         use(logger, source.read_text(encoding="utf-8").strip())
-    elif logger.tracking.log_data is not None and logger.offline:
-        run.log_artifact(_data_artifact(logger, settings, datasets, data_id), aliases=[data_id])
-        postpone(logger.run, {"action": "use", "artifact": f"{name}:{data_id}"})
     elif logger.tracking.log_data is not None:
-        known = f"{run.entity}/{run.project}/{name}:{data_id}"
-        if logger.wandb.Api().artifact_exists(known, "dataset"):
-            run.use_artifact(known)
+        path = f"{run.entity}/{run.project}/{known}"
+        if not logger.offline and logger.wandb.Api().artifact_exists(path, "dataset"):
+            run.use_artifact(path)
             return
         artifact = _data_artifact(logger, settings, datasets, data_id)
         logger.digests.add(artifact.digest)
-
-        def upload() -> None:
-            with logger.guarded("logging the data"):
-                run.use_artifact(artifact, aliases=[data_id])
-
-        thread = Thread(target=upload, daemon=True)
-        thread.start()  # W&B itself would wait for the upload
-        thread.join(logger.tracking.init_timeout)
-        if thread.is_alive():
-            say(f"W&B: {name} is not uploaded yet; the command goes on meanwhile.")
+        # ``use_artifact`` would wait for the upload.
+        run.log_artifact(artifact, aliases=[data_id])
+        postpone(logger.run, {"action": "use", "artifact": known})
 
 
 def _data_artifact(logger: RunLogger, settings: Settings, datasets: Datasets, data_id: str) -> Any:
@@ -121,67 +148,15 @@ def log_checkpoint_source(logger: RunLogger, settings: Settings) -> None:
         logger.experiment.config.update({"trained_in": trained.id})
 
 
-class ModelArtifacts(Callback):
-    """Log the checkpoints of a training run as versions of the artifact ``model-<run id>``."""
-
-    def __init__(self, logger: RunLogger) -> None:
-        self.logger = logger
-        self.logged: set[Path] = set()
-
-    def on_train_batch_start(
-        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
-    ) -> None:
-        """Log the best checkpoints; Lightning has saved them after the hooks of a validation."""
-        if self.logger.tracking.log_model == "all":
-            self._log_best_checkpoints(trainer)
-
-    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Log the checkpoints of a training run that has ended."""
-        if self.logger.tracking.log_model == "best":
-            self._log(self.logger.run.best, ["best"])
-        if self.logger.tracking.log_model == "all":
-            self._log_best_checkpoints(trainer)
-            self._log(self.logger.run.last, ["last"])
-
-    def on_exception(
-        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
-    ) -> None:
-        """Log the checkpoints of a training run that fails."""
-        self.on_fit_end(trainer, pl_module)
-
-    def _log_best_checkpoints(self, trainer: Trainer) -> None:
-        """Log the checkpoints that ``trainer.save_top_k`` keeps; the best has the alias best."""
-        saved = trainer.checkpoint_callback
-        if isinstance(saved, ModelCheckpoint):
-            for path in saved.best_k_models:
-                # Before a resume, the folder of the run may have been elsewhere.
-                kept = self.logger.run.best.parent / Path(path).name
-                self._log(kept, ["best"] if path == saved.best_model_path else [])
-
-    def _log(self, path: Path, aliases: list[str]) -> None:
-        def log(logger: RunLogger) -> None:
-            if path.is_file():  # a replaced one cannot be logged again
-                checkpoint, config = read_checkpoint(path), logger.experiment.config
-                metadata = {"epoch": checkpoint["epoch"], "data": config.get("data_fingerprint")}
-                metadata |= checkpoint.get("scores", {})
-                files = [file for file in (path, logger.run.split) if file.is_file()]
-                log_files(logger, "model", files, aliases, metadata)
-
-        if path not in self.logged and path.is_file():
-            self.logged.add(path)
-            self.logger.log_lasting("logging the model", log)
-
-
 def log_predictions(logger: RunLogger, folder: Path) -> None:
     """Log the tables that ``predict`` has written into a folder as one artifact."""
     files = {*folder.glob("*.csv"), *folder.glob("*.json")}
     tables = sorted(files - {folder / "environment.json", folder / PENDING})
-
-    def log(logger: RunLogger) -> None:
-        log_files(logger, "predictions", tables, [], {})
-
     if tables:
-        logger.log_lasting("logging the predictions", log)
+        logger.log_lasting(
+            "logging the predictions",
+            lambda logger: log_files(logger, "predictions", tables, [], {}),
+        )
 
 
 def log_files(

@@ -10,11 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 # ~ else
 from collections.abc import Iterator, Mapping
 # ~ endif
-# ~ if cookiecutter.scope == "complete"
-from contextlib import contextmanager, suppress
-# ~ else
 from contextlib import contextmanager
-# ~ endif
 from functools import reduce
 from typing import Any
 
@@ -23,35 +19,13 @@ from lightning.pytorch.loggers import WandbLogger
 from ..run.environment import git_output, without_secrets
 from ..run.folder import Run, read_metrics
 from ..settings.schema import METRICS
-# ~ if cookiecutter.scope == "complete"
-from .client import abandon, package, read_records, reason, say
-# ~ else
 from .client import abandon, package, reason, say
-# ~ endif
 from .settings import WandbSettings
 
 SWEEP = "WANDB_SWEEP_ID"  # the variable that the agent of a sweep sets
 BY_EPOCH = ("val/", "test/", "train/loss_epoch")  # how the names of metrics of an epoch begin
 
 
-# ~ if cookiecutter.scope == "complete"
-def metrics_logged(run: Run) -> set[tuple[int, str]]:
-    """Return step and name of each metric and image in the files of W&B, when a run is resumed.
-
-    ``metrics.csv`` does not tell, since W&B writes its files a little later.
-    """
-    logged: set[tuple[int, str]] = set()
-    for file in run.folder.glob("wandb/*run-*/*.wandb"):
-        with suppress(ValueError):  # the file of a run that was killed may be empty
-            for record in read_records(file):
-                row = record.get("history", {}).get("item", {})
-                # An image has columns such as "val/predictions._type" and "val/predictions.path".
-                names = {name.removesuffix("._type") for name in row}
-                logged |= {(row.get("trainer/global_step", 0), name) for name in names}
-    return logged
-
-
-# ~ endif
 class RunLogger(WandbLogger):
     """The logger of a W&B run; ``described`` are its config and arguments of ``wandb.init``."""
 
@@ -64,15 +38,13 @@ class RunLogger(WandbLogger):
         self.described = {**described}
         self.lasting: list[Callable[[RunLogger], None]] = []  # see ``log_lasting``
         self.digests: set[str] = set()  # of the artifacts that are logged
-        self.numbers: dict[str, Any] = {}  # the summary
-        self.logged = metrics_logged(run)  # a resumed run repeats the steps after its checkpoint
+        self.scores: dict[str, Any] = {}  # the last and the best, as in the summary
         # ~ endif
         self.failures: set[str] = set()
         self.defined: set[str] = set()  # metrics whose axis is the epoch
         config = described.pop("config")
         # With "never", a left-over WANDB_RUN_ID cannot add to the run of another folder.
-        recorded = any(run.folder.glob("wandb/*run-*"))
-        goes_on = run.checkpoints or SWEEP in os.environ or recorded
+        goes_on = run.checkpoints or SWEEP in os.environ or any(run.folder.glob("wandb/*run-*"))
         # W&B would record a token in the address as if it were a user name.
         remote = git_output("config", "--get", "remote.origin.url")
         super().__init__(
@@ -95,14 +67,6 @@ class RunLogger(WandbLogger):
                     *groups, name = key.split(".")
                     reduce(lambda tree, group: tree.get(group, {}), groups, config).pop(name, None)
             self.experiment.config.update(config, allow_val_change=True)
-            # ~ if cookiecutter.scope == "complete"
-            # Rows of metrics.csv that W&B may lack because it was killed or off. If its files are
-            # missing here and the server knows the run, it may have these rows: none is logged.
-            for row in read_metrics(run.metrics) if recorded or not self.experiment.resumed else []:
-                step = int(row.pop("step"))
-                self.log_metrics(row, step)
-                self.logged |= {(step, name) for name in row}
-            # ~ endif
         except BaseException:  # an interrupted run must not end as finished
             abandon()  # otherwise the next run would be a part of this one
             raise
@@ -115,23 +79,12 @@ class RunLogger(WandbLogger):
             sys.argv = words
 
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
-        # ~ if cookiecutter.scope == "complete"
-        """Log numbers, images and tables of a training step, unless all have been logged before."""
-        names = [name for name in metrics if not name.startswith("perf/")]
-        if all((step, name) in self.logged for name in names):
-            return
-        # ~ else
         """Log numbers, images and tables of a training step."""
-        # ~ endif
         with self.guarded("logging"):
-            for name in metrics.keys() - self.defined:
-                if name.startswith(BY_EPOCH):
-                    self.defined.add(name)
-                    self.experiment.define_metric(name, step_metric="epoch")
+            for name in {name for name in metrics if name.startswith(BY_EPOCH)} - self.defined:
+                self.defined.add(name)
+                self.experiment.define_metric(name, step_metric="epoch")
             super().log_metrics(metrics, step)
-            # ~ if cookiecutter.scope == "complete"
-            self.numbers |= {key: item for key, item in metrics.items() if isinstance(item, float)}
-            # ~ endif
             scores = METRICS.keys() & metrics.keys()
             # W&B itself would only know the best value since the last resume.
             rows = [*read_metrics(self.run.metrics), metrics] if scores else []
@@ -139,8 +92,8 @@ class RunLogger(WandbLogger):
                 values = [float(row[name]) for row in rows if name in row]
                 best = {"max": max, "min": min}[METRICS[name]](values)
                 # ~ if cookiecutter.scope == "complete"
-                self.numbers[name] = {"last": values[-1], METRICS[name]: best}
-                self.experiment.summary[name] = self.numbers[name]
+                self.scores[name] = {"last": values[-1], METRICS[name]: best}
+                self.experiment.summary[name] = self.scores[name]
 
     def log_lasting(self, action: str, log: Callable[["RunLogger"], None]) -> None:
         """Call ``log`` to log artifacts or tables, which W&B's file of an online run does not hold.

@@ -6,7 +6,6 @@ import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
-from torch.optim import Optimizer
 
 # ~ if cookiecutter.task == "classification"
 from ..classification.module import ClassificationModule as TaskModule
@@ -36,7 +35,7 @@ class Histograms(Callback):
         self.logger = logger
 
     def on_before_optimizer_step(
-        self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer
+        self, trainer: Trainer, pl_module: LightningModule, *_: Any
     ) -> None:
         """Log the gradients, which are clipped already, and the weights before the step."""
         watched, step = self.logger.tracking.watch, trainer.global_step + 1

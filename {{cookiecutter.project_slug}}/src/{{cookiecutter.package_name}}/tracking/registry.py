@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import math
 import os
 import shutil
 from collections.abc import Callable, Mapping
@@ -78,8 +77,7 @@ def _fetch(
     except Exception as error:  # wandb raises many kinds, ValueError among them
         raise UsageError(
             f"{setting}={wanted} cannot be fetched: {reason(error)}\n"
-            "Name it as wandb:<artifact>:<alias> or wandb:<entity>/<project>/<artifact>:<alias>, "
-            "and log in: uv run wandb login\n"
+            "Name it wandb:<entity>/<project>/<artifact>:<alias>, and log in: uv run wandb login\n"
             f"Without the server, name a folder or file on this machine, such as in {FETCHED}/."
         ) from error
 
@@ -104,10 +102,9 @@ def _download_data(artifact: Any, folder: Path) -> None:
 
 
 def fingerprint(root: Path) -> str:
-    """Return a hash of the names and sizes of all files below ``root``: 12 hexadecimal digits.
+    """Return a hash of the names and sizes of all files below a folder, and of annotations.
 
-    The content of annotation files is hashed, too. Images are not read, so an image that is
-    replaced by one of the same size in bytes keeps the fingerprint.
+    Images are not read: one that is replaced by another of as many bytes keeps the fingerprint.
     """
     digest = hashlib.sha256()
     for path in map(Path, files_below(root)):
@@ -125,11 +122,10 @@ def link(
     ``target`` is ``wandb-registry-<registry>/<collection>``; with ``force`` no model is refused. A
     message for the user is returned.
     """
-    holder = f"{target}:{alias}"
-    monitor = monitored(artifact.metadata)
-    current = api.artifact(holder).metadata.get(monitor) if api.artifact_exists(holder) else None
+    holder, score = f"{target}:{alias}", monitored(artifact.metadata)
     if not force:
-        refuse(artifact.name, artifact.metadata.get(monitor), min_metric, current, alias)
+        held = api.artifact(holder).metadata.get(score) if api.artifact_exists(holder) else None
+        refuse(artifact.name, artifact.metadata.get(score), min_metric, held, alias)
     artifact.link(target, aliases=[alias])
     return f"{artifact.name} is now {alias} of {target}."
 
@@ -138,27 +134,19 @@ def refuse(
     name: str, score: float | None, min_metric: float | None, current: float | None, alias: str
 ) -> None:
     """Refuse a model if its score is worse than ``min_metric`` or the ``current`` holder's."""
-    limits = {
-        f"min_metric asks for {min_metric}": min_metric,
-        f"the model that holds {alias} has {current}": current,
-    }
     sign = 1 if METRICS[MONITOR] == "max" else -1
-    for text, limit in limits.items():
-        if limit is None:
-            continue
-        if score is None or math.isnan(score) or sign * score < sign * limit:
-            shown = "not known" if score is None else f"{score:.4f}"
+    shown = "not known" if score is None else f"{score:.4f}"
+    limits = ("min_metric asks for", min_metric), (f"the model that holds {alias} has", current)
+    for text, limit in limits:
+        if limit is not None and (score is None or not sign * score >= sign * limit):  # NaN, too
             raise UsageError(
-                f"{name} is not promoted: its best score is {shown}, but {text}.\n"
+                f"{name} is not promoted: its best score is {shown}, but {text} {limit}.\n"
                 "To promote it nevertheless: force=true"
             )
 
 
 def postpone(run: Run, action: dict[str, Any]) -> None:
-    """Store an action for ``wandb-sync``.
-
-    It is ``{"action": "use", "artifact": ...}``, or ``link`` with the arguments of ``link``.
-    """
+    """Store an action for later: ``use`` with an artifact, or ``link`` with its arguments."""
     actions = pending(run)
     if action not in actions:
         write_json(run.folder / PENDING, [*actions, action])
@@ -167,5 +155,4 @@ def postpone(run: Run, action: dict[str, Any]) -> None:
 def pending(run: Run) -> list[dict[str, Any]]:
     """Return the stored actions of a run that need a server."""
     path = run.folder / PENDING
-    actions: list[dict[str, Any]] = json.loads(path.read_text("utf-8")) if path.is_file() else []
-    return actions
+    return list(json.loads(path.read_text("utf-8"))) if path.is_file() else []

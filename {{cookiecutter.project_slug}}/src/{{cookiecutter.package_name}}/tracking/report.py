@@ -70,8 +70,8 @@ def run_report(settings: ReportSettings) -> list[str]:
     monitor = monitored({name for run in runs for name in dict(run.summary)})
     place = {"entity": str(entity), "project": str(project)}
     page = api.sweep(f"{entity}/{project}/{settings.sweep}").url if settings.sweep else None
-    settings_that_vary = varied([run.config for run in runs])
-    comparison = _comparison(place, filters, job, monitor, settings_that_vary, page)
+    columns = varied([run.config for run in runs])
+    comparison = _comparison(place, filters | {"jobType": job}, monitor, columns, page)
     return [_view(place, monitor).save().url, comparison.save().url]
 
 
@@ -100,14 +100,12 @@ def _view(place: dict[str, str], monitor: str) -> Any:
     losses = ["train/loss", "val/loss"]
     # ~ endif
     curves = {"Loss": losses, monitor: [monitor]}
-    panels = {
-        "Training": [wr.LinePlot(title=key, x="epoch", y=names) for key, names in curves.items()],
-        "Predictions": [wr.MediaBrowser(**PICTURES)],
-        "System": [wr.LinePlot(title=name.split("/")[1], y=[name]) for name in SYSTEM],
-    }
+    training = [wr.LinePlot(title=key, x="epoch", y=names) for key, names in curves.items()]
+    system = [wr.LinePlot(title=name.split("/")[1], y=[name]) for name in SYSTEM]
     sections = [
-        ws.Section(name=name, panels=shown, is_open=name != "System")
-        for name, shown in panels.items()
+        ws.Section(name="Training", panels=training, is_open=True),
+        ws.Section(name="Predictions", panels=[wr.MediaBrowser(**PICTURES)], is_open=True),
+        ws.Section(name="System", panels=system),
     ]
     return ws.Workspace(**place, name="Training", sections=sections)
 
@@ -115,7 +113,6 @@ def _view(place: dict[str, str], monitor: str) -> Any:
 def _comparison(
     place: dict[str, str],
     filters: dict[str, str],
-    job: str,
     monitor: str,
     settings: dict[str, str],
     page: str | None,
@@ -128,16 +125,17 @@ def _comparison(
     import wandb_workspaces.reports.v2 as wr  # noqa: PLC0415 - it may be missing
     from wandb_workspaces import expr  # noqa: PLC0415
 
-    chosen = [expr.Metric(name.capitalize()) == value for name, value in filters.items()]
+    names = {name: f"{name[0].upper()}{name[1:]}" for name in filters}  # JobType, Group, Sweep
     best = f"{monitor}.{METRICS[monitor]}"  # in the summary of a run
     runs = wr.Runset(
         **place,
         name="Training runs",
-        filters=expr.And(*chosen, expr.Metric("JobType") == job),
+        filters=expr.And(*(expr.Metric(names[name]) == filters[name] for name in filters)),
         order=[wr.OrderBy(wr.SummaryMetric(best), ascending=METRICS[monitor] == "min")],
         pinned_columns=[f"summary:{best}", *settings.values()],
     )
     axes = [*(wr.Config(name) for name in settings), wr.SummaryMetric(best)]
+    columns = [wr.ParallelCoordinatesPlotColumn(metric=axis) for axis in axes]
     sections = {
         "Best runs": [
             wr.BarPlot(title=f"Best {monitor}", metrics=[best], max_bars_to_show=10),
@@ -146,17 +144,13 @@ def _comparison(
         "Settings that vary": [
             wr.MarkdownPanel(markdown=f"[Parallel coordinates of the sweep]({page})")
             if page
-            else wr.ParallelCoordinatesPlot(
-                columns=[wr.ParallelCoordinatesPlotColumn(metric=axis) for axis in axes]
-            )
+            else wr.ParallelCoordinatesPlot(columns=columns)
         ],
         "Importance of the settings": [wr.ParameterImportancePlot(with_respect_to=best)],
         "Predictions": [wr.MediaBrowser(**PICTURES)],
     }
-    blocks: list[Any] = [
-        block
-        for title, panels in sections.items()
-        for block in (wr.H1(title), wr.PanelGrid(runsets=[runs], panels=panels))
-    ]
-    name = " ".join(f"{key} {value}" for key, value in filters.items())
-    return wr.Report(**place, title=f"Training runs of {name or place['project']}", blocks=blocks)
+    blocks: list[Any] = []
+    for title, panels in sections.items():
+        blocks += [wr.H1(title), wr.PanelGrid(runsets=[runs], panels=panels)]
+    chosen = " ".join(f"{key} {value}" for key, value in filters.items() if key != "jobType")
+    return wr.Report(**place, title=f"Training runs of {chosen or place['project']}", blocks=blocks)

@@ -1,15 +1,14 @@
 """Upload the runs in a folder that the server does not hold completely.
 
-``wandb sync`` uploads a session of a run, i.e. what a process has recorded, but does not ask what
-the server has: it sends rows twice, and passes over files that are lost. This command asks first,
-lets ``wandb sync`` upload sessions that the server does not know, and sends the missing rows and
-files of others. Then it links models and records the artifacts that the runs have used.
+``wandb sync`` sends rows that the server has, and passes over files that are lost. This command
+asks the server first, lets ``wandb sync`` upload the sessions that it does not know, and sends the
+missing rows and files of others. Then it links models and records which artifacts were used.
 """
 
 import argparse
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from ..run.folder import Run
 from ..run.signals import Interrupted, interruptible
 from .client import installed, package, public_api, reason, wandb_command
 from .registry import PENDING, link, pending
-from .upload_status import COMPLETE, Session, is_file_in, missing_on_server, sessions
+from .upload_status import Session, is_file_in, sessions, times_of_rows
 
 RECENT_SECONDS = 60  # a file changed since then, without an exit record, is a running run
 
@@ -52,13 +51,17 @@ def sync(runs: Path, *, again: bool = False) -> list[str]:
     uploads: list[str | None] = []
     remaining = []
     for folder in sorted(runs.glob("*/wandb")):
-        files, problem = sessions(folder), None
-        if lacking := [file for file in files if again or not (file.parent / COMPLETE).exists()]:
+        recorded, problem = sessions(folder), None
+        if due := [session for session in recorded if again or not session.mark.exists()]:
             print(f"  {folder.parent}")
-            problem = upload([*dict.fromkeys([*lacking, *files[-1:]])])
+            try:
+                # Summary and state of the run are those of the end of the newest session.
+                problem = upload([*dict.fromkeys([*due, recorded[-1]])], recorded)
+            except Exception as error:  # noqa: BLE001 - wandb raises many kinds
+                problem = reason(error)
             uploads.append(problem)
         if problem is None:
-            remaining += do_pending(Run(folder.parent), files)
+            remaining += do_pending(Run(folder.parent), recorded)
         else:
             remaining.append(f"{folder.parent}: {problem}")
     print(f"{uploads.count(None)} of {len(uploads)} runs uploaded.")
@@ -67,38 +70,43 @@ def sync(runs: Path, *, again: bool = False) -> list[str]:
     return remaining
 
 
-def upload(files: list[Path]) -> str | None:
-    """Upload what the server lacks of sessions of a run; return the reason if it is not possible.
+def upload(due: list[Session], recorded: list[Session]) -> str | None:
+    """Upload what the server lacks of the sessions ``due`` among all ``recorded`` ones of a run.
 
-    The newest session is the last: summary and state of the run are those of its end.
+    The reason is returned if it is not possible.
     """
-    try:
-        newest = Session(files[-1])
-        if newest.exit_code is None and time.time() - newest.file.stat().st_mtime < RECENT_SECONDS:
-            return "it seems to be still running"
-        for file in files:
-            (file.parent / COMPLETE).unlink(missing_ok=True)
-            session = Session(file)
-            if missing := lost_files(session):  # wandb would upload the rest
-                return (
-                    f"{len(missing)} of its files are missing in its folder, such as {missing[0]}"
-                )
-            run = session.fetch_run()
-            if run and session.is_unknown_to(run):
-                return (
-                    f"the server has another run with the id {run.id}. To upload this one with an "
-                    f"id of its own: uv run wandb sync --id {run.id}-2 {file.parent}"
-                )
-            lacking = session.lacking(run) if run else {}
-            if not run or lacking["rows"] == session.rows.keys() or lacking["artifacts"]:
-                upload_whole(session, run, newest)
-            elif any(lacking.values()) or session.missing():
-                send_missing(session, run, newest)
-            if problem := missing_on_server(file):
-                return problem
-    except Exception as error:  # noqa: BLE001 - wandb raises many kinds
-        return reason(error)
+    newest = recorded[-1]
+    if newest.exit_code is None and time.time() - newest.file.stat().st_mtime < RECENT_SECONDS:
+        return "it seems to be still running"
+    for session in due:
+        session.mark.unlink(missing_ok=True)
+        run = session.fetch_run()
+        if run and is_another(run, recorded):
+            return (
+                f"the server has another run with the id {run.id}. To upload this one with an id "
+                f"of its own: uv run wandb sync --id {run.id}-2 {session.file.parent}"
+            )
+        lacking = session.lacking(run) if run else {}
+        if not run or lacking["rows"] == session.rows.keys() or lacking["artifacts"]:
+            if lost := lost_files(session):  # wandb would upload the rest
+                return f"{len(lost)} of its files are missing in its folder, such as {lost[0]}"
+            upload_whole(session, run, newest)
+        elif any(lacking.values()) or session.missing():
+            send_missing(session, lacking, run, newest)
+        if problem := session.check():
+            return problem
     return None
+
+
+def is_another(run: Any, recorded: list[Session]) -> bool:
+    """Return whether the run on the server has rows, but none of the sessions in a folder.
+
+    A run that was trained elsewhere and is resumed here has no session in common with it, either.
+    """
+    if any(part.get("update", {}).get("resume") for part in recorded[0].recorded("config")):
+        return False
+    held = times_of_rows(run)
+    return bool(held) and all(held.isdisjoint(session.rows) for session in recorded)
 
 
 def lost_files(session: Session) -> list[str]:
@@ -114,19 +122,20 @@ def lost_files(session: Session) -> list[str]:
 
 def upload_whole(session: Session, run: Any | None, newest: Session) -> None:
     """Upload a session by ``wandb sync``; the artifacts of later sessions keep their aliases."""
-    held = {}
-    if run is not None and session.file != newest.file:
-        held = {artifact.qualified_name: artifact.aliases for artifact in run.logged_artifacts()}
+    held = list(run.logged_artifacts()) if run and session is not newest else []
+    aliases = {artifact.qualified_name: artifact.aliases for artifact in held}
     wandb_command("sync", "--include-online", "--include-synced", str(session.file.parent))
-    for name, aliases in held.items():
+    for name, kept in aliases.items():
         artifact = public_api().artifact(name)
-        artifact.aliases = sorted({*artifact.aliases, *aliases})
+        artifact.aliases = sorted({*artifact.aliases, *kept})
         artifact.save()
 
 
-def send_missing(session: Session, run: Any, newest: Session) -> None:
+def send_missing(
+    session: Session, lacking: Mapping[str, Collection[Any]], run: Any, newest: Session
+) -> None:
     """Send the rows and files that the server lacks of a session, and the end of the run."""
-    lacking, folder = session.lacking(run), session.file.parent / "files"
+    folder = session.file.parent / "files"
     resumed = package().init(
         entity=run.entity,
         project=run.project,
@@ -138,10 +147,8 @@ def send_missing(session: Session, run: Any, newest: Session) -> None:
     )
     try:
         for record in newest.recorded("config"):
-            config = {
-                key: record["update"][key] for key in record.get("update", {}) if key[0] != "_"
-            }
-            resumed.config.update(config, allow_val_change=True)
+            own = {key: value for key, value in record.get("update", {}).items() if key[0] != "_"}
+            resumed.config.update(own, allow_val_change=True)
         for moment in sorted(lacking["rows"]):
             resumed.log(_unflattened(session.rows[moment]))
         for name in sorted(lacking["files"]):
@@ -159,10 +166,10 @@ def send_missing(session: Session, run: Any, newest: Session) -> None:
 
 
 def _unflattened(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a row in which each image, table and the like is a mapping again.
+    """Return a row without W&B's own values, in which images, tables and the like are mappings.
 
     W&B's reader prints ``{"a": {"_type": "image-file", "path": ...}}`` as ``a._type`` and
-    ``a.path``. What W&B itself adds to each row is left out, except the time.
+    ``a.path``.
     """
     media = [key.removesuffix("._type") for key in row if key.endswith("._type")]
     values: dict[str, Any] = {name: {} for name in media}
@@ -170,21 +177,18 @@ def _unflattened(row: Mapping[str, Any]) -> dict[str, Any]:
         name = next((name for name in media if key.startswith(f"{name}.")), None)
         if name is not None:
             values[name][key.removeprefix(f"{name}.")] = value
-        elif key not in {"_step", "_runtime", "_wandb", "_wandb.runtime"}:
+        elif key.partition(".")[0] not in {"_step", "_runtime", "_wandb"}:
             values[key] = value
     return values
 
 
-def do_pending(run: Run, files: list[Path]) -> list[str]:
-    """Carry out the pending actions of an uploaded run with sessions in ``files``.
-
-    A line is returned for each action that failed; these actions stay pending.
-    """
+def do_pending(run: Run, recorded: list[Session]) -> list[str]:
+    """Carry out the pending actions of an uploaded run; a line is returned for each that failed."""
     path, failed, problems = run.folder / PENDING, [], []
     for action in pending(run):
         try:
             # The settings do not tell where it is: it may have been resumed without tracking since.
-            remote: Any = Session(files[-1]).fetch_run()
+            remote: Any = recorded[-1].fetch_run()
             api = public_api({"project": remote.project, "entity": remote.entity})
             artifact = api.artifact(action["artifact"])
             if action["action"] == "use":

@@ -69,17 +69,9 @@ class EvaluationTables(Callback):
         self.rows: list[list[Any]] = []
 
     def on_test_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any
     ) -> None:
         """Add the images of a batch to the table, up to ``tracking.tables.predictions`` rows."""
-        if batch_idx == 0:
-            self.rows = []
         classes = cast("TaskModule", pl_module).classes
         names = cast("Any", trainer).datamodule.datasets.test.names
         missing = max(self.logger.tracking.tables.predictions - len(self.rows), 0)
@@ -108,12 +100,9 @@ class EvaluationTables(Callback):
                 "confusion_matrix": confusion_matrix(logger, counts),
                 "by_class": logger.wandb.Table(columns=[*scores], data=by_class),
             }
-            if rows:  # the images of a training run have the name "val/predictions"
-                # W&B moves the files of an image, so that it can be logged only once.
-                shown = [
-                    [name, picture(logger, result, counts.classes), *others]
-                    for name, result, *others in rows
-                ]
+            # W&B moves the files of an image, so that it can be logged only once.
+            shown = [[row[0], picture(logger, row[1], counts.classes), *row[2:]] for row in rows]
+            if shown:  # the images of a training run have the name "val/predictions"
                 values["predictions_table"] = logger.wandb.Table(columns=PREDICTIONS, data=shown)
             named = {f"{module.tested_split}/{name}": value for name, value in values.items()}
             logger.log_metrics({**named, "epoch": epoch}, step)
@@ -138,19 +127,13 @@ def confusion_matrix(logger: RunLogger, counts: ScoreCounts) -> Any:
 
     ``wandb.plot.confusion_matrix`` takes the label of each sample instead of counts.
     """
-    names, title = counts.confusion_names, "Confusion matrix"
-    shown = names[:MAX_CLASSES]
-    if len(shown) < len(names):
-        title += f" of the first {len(shown)} of {len(names)} classes"
+    names, title = counts.confusion_names[:MAX_CLASSES], "Confusion matrix"
+    if len(names) < len(counts.confusion_names):
+        title += f" of the first {len(names)} of {len(counts.confusion_names)} classes"
     columns = ["Actual", "Predicted", "nPredictions"]
-    cells = [
-        [target, prediction, int(counts.confusion[row, column])]
-        for row, target in enumerate(shown)
-        for column, prediction in enumerate(shown)
-    ]
-    return logger.wandb.plot_table(
-        "wandb/confusion_matrix/v1",
-        logger.wandb.Table(columns=columns, data=cells),
-        fields={name: name for name in columns},
-        string_fields={"title": title},
-    )
+    places = np.ndindex(len(names), len(names))
+    cells = [[names[row], names[col], int(counts.confusion[row, col])] for row, col in places]
+    table = logger.wandb.Table(columns=columns, data=cells)
+    fields = {name: name for name in columns}
+    texts = {"title": title}
+    return logger.wandb.plot_table("wandb/confusion_matrix/v1", table, fields, texts)

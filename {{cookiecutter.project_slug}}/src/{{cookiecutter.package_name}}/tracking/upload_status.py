@@ -2,34 +2,45 @@
 
 import time
 from collections.abc import Collection
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from ..data.reading_summary import number_of
 from .client import package, public_api, read_records, reason
 
-COMPLETE = "complete"  # in W&B's folder of a session: the server holds all of it
 MIN_BYTES = 64  # the file of a session that never started has only a header
 RETRY_DELAYS = (0, 1, 3)  # seconds before each request, since the server shows new data late
 
 
-def sessions(folder: Path) -> list[Path]:
-    """Return the files of the sessions of a run in its folder of W&B, the oldest first."""
-    files = [file for file in folder.glob("*run-*/*.wandb") if file.stat().st_size > MIN_BYTES]
-    return sorted(files, key=lambda file: file.parent.name.removeprefix("offline-"))
-
-
 class Session:
-    """A session of a run, as its file records it; ``ValueError`` if the file cannot be read."""
+    """A session of a run, i.e. what a process has recorded of it in a file.
 
-    def __init__(self, file: Path) -> None:
+    ``digests`` are those of artifacts that the file of an online session does not record.
+    """
+
+    def __init__(self, file: Path, digests: Collection[str] = ()) -> None:
         self.file = file
-        self.records = read_records(file)
-        codes = [record.get("exit_code", 0) for record in self.recorded("exit")]
-        self.exit_code = codes[-1] if codes else None  # None if the session was killed
-        # The rows of metrics by their time in seconds, which identifies them.
+        self.digests = digests
+        # It exists if the server holds all of it. W&B's ``.synced`` only says that it has tried.
+        self.mark = file.parent / "complete"
+
+    @cached_property
+    def records(self) -> list[dict[str, Any]]:
+        """The records in the file; ``ValueError`` if it cannot be read."""
+        return read_records(self.file)
+
+    @cached_property
+    def rows(self) -> dict[float, dict[str, Any]]:
+        """The rows of metrics by their time in seconds, which identifies them."""
         items = [record["item"] for record in self.recorded("history")]
-        self.rows = {round(row["_timestamp"], 6): row for row in items if "_timestamp" in row}
+        return {round(row["_timestamp"], 6): row for row in items if "_timestamp" in row}
+
+    @property
+    def exit_code(self) -> int | None:
+        """The exit code of the process; None if it was killed."""
+        codes = [record.get("exit_code", 0) for record in self.recorded("exit")]
+        return codes[-1] if codes else None
 
     def recorded(self, kind: str) -> list[dict[str, Any]]:
         """Return the content of the records of a kind."""
@@ -46,18 +57,8 @@ class Session:
                 return None
             raise
 
-    def is_unknown_to(self, run: Any) -> bool:
-        """Return whether the run on the server has rows, but none of any session in this folder."""
-        held = {round(row["_timestamp"], 6) for row in run.scan_history(keys=["_timestamp"])}
-        recorded = [Session(file).rows.keys() for file in sessions(self.file.parents[1])]
-        return bool(held) and all(map(held.isdisjoint, recorded))
-
-    def lacking(self, run: Any, digests: Collection[str] = ()) -> dict[str, set[Any]]:
-        """Return what the server lacks: times of rows, names of files, digests of artifacts.
-
-        ``digests`` are those of artifacts that the file does not record.
-        """
-        held = {round(row["_timestamp"], 6) for row in run.scan_history(keys=["_timestamp"])}
+    def lacking(self, run: Any) -> dict[str, set[Any]]:
+        """Return what the server lacks: times of rows, names of files, digests of artifacts."""
         named = {item["path"] for part in self.recorded("files") for item in part.get("files", [])}
         folder, run_folder = self.file.parent / "files", self.file.parents[2]
         # Files of ``wandb.save`` are links. A file elsewhere must not be uploaded.
@@ -65,44 +66,50 @@ class Session:
         known = {artifact.digest for artifact in (*run.logged_artifacts(), *run.used_artifacts())}
         logged = {artifact.get("digest") for artifact in self.recorded("artifact")} - {None, ""}
         return {
-            "rows": self.rows.keys() - held,
+            "rows": self.rows.keys() - times_of_rows(run),
             "files": files - {file.name for file in run.files(per_page=1000)},
-            "artifacts": {*digests, *logged} - known,
+            "artifacts": {*self.digests, *logged} - known,
         }
 
-    def missing(self, digests: Collection[str] = ()) -> str | None:
+    def missing(self) -> str | None:
         """Return what the server lacks of a session that has ended; None if it holds all of it."""
         run = self.fetch_run()
         if run is None:
             return "the server has no such run"
-        is_newest = [self.file] == sessions(self.file.parents[1])[-1:]
+        is_newest = self.file == sessions(self.file.parents[1])[-1].file
         if run.state == "running" or (
             is_newest and run.state != "finished" and (run.state == "crashed" or not self.exit_code)
         ):
             return "the server has not received the end of the run"
-        lacking = self.lacking(run, digests).items()
-        texts = [number_of(len(items), kind) for kind, items in lacking if items]
+        texts = [number_of(len(items), kind) for kind, items in self.lacking(run).items() if items]
         return f"the server lacks {', '.join(texts)}" if texts else None
+
+    def check(self) -> str | None:
+        """Return what the server lacks of a session that has ended; mark it if nothing."""
+        problem = None
+        try:
+            for delay in RETRY_DELAYS:
+                time.sleep(delay)
+                if (problem := self.missing()) is None:
+                    self.mark.touch()
+                    break
+        except Exception as error:  # noqa: BLE001 - wandb raises many kinds
+            return reason(error)
+        return problem
+
+
+def sessions(folder: Path) -> list[Session]:
+    """Return the sessions of a run in its folder of W&B, the oldest first."""
+    files = [file for file in folder.glob("*run-*/*.wandb") if file.stat().st_size > MIN_BYTES]
+    files.sort(key=lambda file: file.parent.name.removeprefix("offline-"))
+    return [Session(file) for file in files]
+
+
+def times_of_rows(run: Any) -> set[float]:
+    """Return the times of the rows of metrics that the server holds of a run."""
+    return {round(row["_timestamp"], 6) for row in run.scan_history(keys=["_timestamp"])}
 
 
 def is_file_in(folder: Path, path: Path) -> bool:
     """Return whether a path is a file below a folder, also after links are followed."""
     return path.is_file() and path.resolve().is_relative_to(folder.resolve())
-
-
-def missing_on_server(file: Path, digests: Collection[str] = ()) -> str | None:
-    """Return what the server lacks of a session that has ended; mark the session if nothing.
-
-    W&B's own mark, the file ``.synced``, only says that an upload has been tried.
-    """
-    problem = None
-    try:
-        session = Session(file)
-        for delay in RETRY_DELAYS:
-            time.sleep(delay)
-            if (problem := session.missing(digests)) is None:
-                (file.parent / COMPLETE).touch()
-                break
-    except Exception as error:  # noqa: BLE001 - wandb raises many kinds
-        return reason(error)
-    return problem

@@ -32,13 +32,13 @@ from ..settings.schema import TASK, PredictSettings, Settings, model_name
 from . import client
 from .alerts import MetricAlerts, check_rules, send_alert
 from .images import ValidationImages, log_drawn_predictions
-from .lineage import DataLineage, ModelArtifacts, log_checkpoint_source, log_predictions
+from .lineage import Lineage, log_checkpoint_source, log_predictions
 from .logger import SWEEP, RunLogger
 from .network_plots import EmbeddingCloud, Histograms
-from .registry import pending
 from .settings import WandbSettings
+from .sync import do_pending
 from .tables import EvaluationTables
-from .upload_status import missing_on_server
+from .upload_status import Session, sessions
 
 
 # ~ else
@@ -55,10 +55,9 @@ from .settings import WandbSettings
 def wandb_run(
     tracking: WandbSettings, settings: Settings, run: Run, *, job: str
 ) -> Iterator[tuple[list[RunLogger], list[Callback]]]:
-    """Yield logger and callbacks of the W&B run of a command, and finish the run at the end.
+    """Yield logger and callbacks of the W&B run of the command ``job``, and finish it at the end.
 
-    Two empty lists are yielded if the run is not tracked, and in all processes but the first. The
-    command is ``job``.
+    Two empty lists are yielded if the run is not tracked, and in all processes but the first.
     """
     # ~ if cookiecutter.scope == "complete" and cookiecutter.task == "classification"
     check_rules(tracking.alerts.rules, settings)
@@ -71,9 +70,8 @@ def wandb_run(
         return
     callbacks: list[Callback] = [ValidationImages(logger)]
     # ~ if cookiecutter.scope == "complete"
-    callbacks += [ModelArtifacts(logger), DataLineage(logger, settings), MetricAlerts(logger)]
-    callbacks += [EmbeddingCloud(logger), Histograms(logger)]
-    callbacks += [EvaluationTables(logger, settings.data.root)]
+    callbacks += [Lineage(logger, settings), MetricAlerts(logger), Histograms(logger)]
+    callbacks += [EmbeddingCloud(logger), EvaluationTables(logger, settings.data.root)]
     # ~ endif
     try:
         with logger.guarded("showing its address"):
@@ -177,8 +175,10 @@ def _close(logger: RunLogger, error: BaseException | None) -> None:
     if problem is not None:
         # ~ if cookiecutter.scope == "complete"
         if not logger.offline:
-            with suppress(Exception):  # the line below is logged in any case
+            try:
                 _record_again(logger, error, code)
+            except Exception:  # noqa: BLE001 - the line below is logged in any case
+                client.abandon()
         # ~ endif
         line = f"W&B: the upload is not complete ({problem}). {client.how_to_upload(logger.run)}"
         if logger.tracking.strict and error is None:
@@ -201,12 +201,11 @@ def _record_again(logger: RunLogger, error: BaseException | None, code: int) -> 
     """Record artifacts and tables in an offline session: W&B's file of an online one has none."""
     again = RunLogger(logger.tracking, "offline", logger.run, **logger.described)
     again.failures = logger.failures
-    if error and code:
-        logger.numbers["failure"] = client.reason(error)
-    again.experiment.summary.update(logger.numbers)
     for log in logger.lasting:
         with logger.guarded("recording it again"):
             log(again)
+    failure = {"failure": client.reason(error)} if error and code else {}
+    again.experiment.summary.update(logger.scores | failure)
     again.experiment.finish(exit_code=code)
 
 
@@ -235,9 +234,10 @@ def _finish(logger: RunLogger, code: int) -> str | None:
     if logger.offline:
         return None
     # ~ if cookiecutter.scope == "complete"
-    problem = missing_on_server(next(folder.glob("*.wandb")), logger.digests)
-    needed = pending(logger.run) or any(folder.parent.glob("offline-*"))  # for a later upload
-    if problem is None and not needed:
+    problem = Session(next(folder.glob("*.wandb")), logger.digests).check()
+    recorded = sessions(folder.parent)
+    if problem is None and all(session.mark.exists() for session in recorded):
+        problem = "; ".join(do_pending(logger.run, recorded)) or None
         # Copies of the files in artifacts, such as the model and the images of tables.
         shutil.rmtree(folder.parent / "data" / "artifacts", ignore_errors=True)
     return problem
@@ -253,10 +253,7 @@ def _finish(logger: RunLogger, code: int) -> str | None:
 
 # ~ endif
 def run_name(settings: Settings, run: Run, job: str, words: Sequence[str]) -> str:
-    """Return task, model, data, the values that vary in a sweep, and the end of the run id.
-
-    The name begins with the command ``job`` unless it is ``train``. ``words`` are the overrides.
-    """
+    """Return task, model, data, what varies in a sweep by the overrides, and the end of the id."""
     tree: dict[str, Any] = flattened(settings.model_dump(mode="json", exclude={"tracking"}))
     # ~ if cookiecutter.scope == "complete"
     varied = os.environ.get(VARIED, "").split(",")
@@ -269,8 +266,8 @@ def run_name(settings: Settings, run: Run, job: str, words: Sequence[str]) -> st
             override = parser.parse_override(word)
             if override.is_sweep_override() or SWEEP in os.environ:  # the agent gives what varies
                 varied.append(override.key_or_group)
-    parts = [] if job == "train" else [job]
-    parts += [TASK.split()[-1], model_name(settings.model.model_dump()), settings.data.name]
+    parts = [*([] if job == "train" else [job]), TASK.split()[-1]]
+    parts += [model_name(settings.model.model_dump()), settings.data.name]
     for key in [key for key in varied if key in tree]:
         value = f"{tree[key]:.4g}" if isinstance(tree[key], float) else tree[key]
         parts.append(f"{key.rsplit('.', 1)[-1]}={value}")
