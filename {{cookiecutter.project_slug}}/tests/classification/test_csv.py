@@ -299,7 +299,11 @@ def test_unsplit_images_are_split_by_the_seed_with_every_label_in_each_split(wri
             "the split column has test, val, but no row for train",
             {},
         ),
-        (SPLIT.replace("b.png", "../b.png"), "outside data.root", {}),
+        (
+            SPLIT.replace("b.png", "../b.png"),
+            "outside data.root",
+            {"images": ("a", "../b", "c", "d")},
+        ),
         (SPLIT.replace("b.png", "table.csv"), "line 3: .* is not an image of a format", {}),
         (SPLIT.replace("label", "kind"), "no column with a usual name for the label", {}),
         (SPLIT.replace("split", "class"), "several columns .* the label: label, class", {}),
@@ -316,6 +320,17 @@ def test_unsplit_images_are_split_by_the_seed_with_every_label_in_each_split(wri
         (LISTS.replace("dog; cat", "\"('dog',)\""), "line 2: .* brackets", {"multilabel": True}),
         (SPLIT.replace("cat,tr", '"{""class"":""cat""}",tr'), "line 2: .* in brackets", {}),
         (SPLIT.replace("split", "label"), "two columns of the same name: label, label.\nRen", {}),
+        *[
+            (
+                SPLIT.replace("label,", "region_id,region_attributes,")
+                .replace("cat,", "1,{},")
+                .replace("dog,", "0,{},"),
+                "VIA writes labels into region_attributes: write them",
+                changes,
+            )
+            for changes in ({}, {"multilabel": True})
+        ],
+        (BINARY + "a.png,0,1,3,train\n", "line 6: .* has other labels", {"multilabel": True}),
         (BINARY, "If each of dog, cat is a label: data.multilabel=true", {}),
         (BINARY.replace("c.png,0", "c.png,-1"), "line 4: dog is '-1', but", {"multilabel": True}),
         (
@@ -380,6 +395,58 @@ def test_a_training_of_one_class_is_refused_unless_some_images_have_no_label(wri
     reading = build_datasets(write(text.replace("b.png,cat", "b.png,"), multilabel=True)).reading
     check_learnable(reading)
     assert reading.notes[0] == "train has no labels of dog: they cannot be learned."
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    ["/data/upload/3/", "http://localhost:8080/data/upload/", "/data/local-files/?d=photos/"],
+)
+def test_paths_of_label_studio_are_those_of_its_images(write, prefix):
+    rows = SPLIT.replace(".png,", "-a.png,").replace("\n", f"\n{prefix}").removesuffix(prefix)
+    settings = write(rows, [f"photos/{name}-a" for name in "abcd"])
+    read = {"train": {"a-a": 0, "b-a": 1}, "val": {"c-a": 0}, "test": {"d-a": 1}}
+    assert contents(settings) == (["cat", "dog"], read)
+    (settings.root / "photos" / "b-a.png").unlink()
+    with pytest.raises(UsageError, match=r"line 3: there is no file .*b-a\.png"):
+        build_datasets(settings)
+
+
+def test_each_row_of_an_image_may_name_another_label(write, tmp_path):
+    rows = ["a.png,cat", "b.png,dog", "a.png,fox", "a.png,cat", "c.png,", "d.png,fox;dog"]
+    splits = ["train"] * 4 + ["val", "test"]
+    lines = map(",".join, zip(rows, splits, strict=True))
+    settings = write("\n".join(["path,label,split", *lines]), multilabel=True)
+    assert contents(settings) == (
+        ["cat", "dog", "fox"],
+        {
+            "train": {"a": [1, 0, 1], "b": [0, 1, 0]},
+            "val": {"c": [0, 0, 0]},
+            "test": {"d": [0, 1, 1]},
+        },
+    )
+    (note,) = build_datasets(settings).reading.notes
+    assert note == (
+        f"{tmp_path}/table.csv: the labels of several rows of an image are joined, as in "
+        f"{tmp_path}/a.png. Number of such images: 1."
+    )
+
+
+def test_each_folder_of_a_split_may_have_the_table_that_roboflow_writes(write, tmp_path):
+    settings = write("", ["train/a", "train/b", "valid/a", "test/d"], multilabel=True)
+    (tmp_path / "table.csv").unlink()
+    for split, rows in {
+        "train": "a.png, 1, 0\nb.png, 1, 1\n",
+        "valid": "a.png, 0, 1\n",
+        "test": "d.png, 0, 0\n",
+    }.items():
+        (tmp_path / split / "_classes.csv").write_text(f"filename, cat, dog\n{rows}")
+    assert contents(settings) == (
+        ["cat", "dog"],
+        {"train": {"a": [1, 0], "b": [1, 1]}, "val": {"a": [0, 1]}, "test": {"d": [0, 0]}},
+    )
+    datasets = build_datasets(settings)
+    assert datasets.val.paths.tolist() == [str(tmp_path / "valid" / "a.png")]
+    assert not datasets.reading.left_out
 
 
 def test_a_name_of_two_images_and_a_folder_of_two_files_are_refused(write, tmp_path):

@@ -278,6 +278,7 @@ def test_classes_txt_names_and_orders_the_classes(root):
     ("xml", "message"),
     [
         ("<annotation", r"a\.xml is not valid XML"),
+        ("", r"a\.xml is not valid XML: no element found.*\nWrite or download it again"),
         ("<svg/>", r"a\.xml is not a Pascal VOC file: it begins with <svg>"),
         ("<annotation><object><name>x</name></object></annotation>", "x has the corners"),
         (f"<annotation>{voc_object('x', (1, 2, 'nan', 9))}</annotation>", "x has .*'nan'"),

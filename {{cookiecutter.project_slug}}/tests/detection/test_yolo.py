@@ -327,6 +327,7 @@ def test_other_forms_of_data_yaml_are_read(root, content):
         ("1 0.5 0.5 0.1", "line 1: '1 0.5 0.5 0.1' is not a class index with"),
         ("1 200 150 30 40", "is not a class index with"),
         ("1 0.5 0.5 0.1 0.1 0.4 0.4 2", "in data.yaml: kpt_shape: [1, 3]"),
+        ("1 0.5 0.5 0.1 0.1 0.4 0.4 2 0.4 0.4 0", "in data.yaml: kpt_shape: [2, 3]"),
         ("dog 0.5 0.5 0.1 0.1", "is not a class index with"),
         ("1 nan 0.5 0.1 0.1", "is not a class index with"),
     ],
@@ -337,6 +338,46 @@ def test_an_invalid_line_is_named(root, line, message):
         datasets(root)
     assert f"{root / 'labels' / 'train' / '1.txt'}, " in str(caught.value)
     assert message in str(caught.value)
+
+
+def test_boxes_in_pixels_are_not_taken_for_key_points(root):
+    (root / "labels" / "train" / "1.txt").write_text("1 200 150 30 40 190 140 2\n")
+    with pytest.raises(UsageError, match="Boxes in pixels must be divided") as caught:
+        datasets(root)
+    assert "kpt_shape" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("points", "shape"),
+    [("0.45 0.35 1 0.55 0.35 1", "[2, 3]"), ("0.45 0.35 0.55 0.35 0.5 0.6", "[3, 2]")],
+)
+def test_the_suggested_kpt_shape_reads_the_boxes(root, points, shape):
+    (root / "labels" / "train" / "0.txt").write_text(f"0 0.5 0.5 0.2 0.4 {points}\n" * 2)
+    (note,) = (note for note in datasets(root).reading.notes if "kpt_shape" in note)
+    line = note.removesuffix(".").rpartition(": ")[2]
+    assert line == shape
+    (root / "data.yaml").write_text(f"{YAML}kpt_shape: {line}\n")
+    target = datasets(root).train.target(0, (20, 40))
+    torch.testing.assert_close(target.boxes, torch.tensor([[0.4, 0.3, 0.6, 0.7]]))
+
+
+def test_a_description_of_another_name_or_place_is_named(root):
+    (root / "pets").mkdir()
+    for place in (root / "pets" / "data.yaml", root / "coco128.yaml"):
+        place.write_text(YAML)
+        (root / "data.yaml").unlink(missing_ok=True)
+        with pytest.raises(UsageError, match=rf"missing\.\nTo read {place}: data\.root={place}\n"):
+            datasets(root)
+    assert len(datasets(root / "coco128.yaml").train) == 2
+    with pytest.raises(UsageError, match=r"lost\.yaml: there is no such"):
+        datasets(root / "lost.yaml")
+
+
+def test_names_on_one_line_are_refused_with_the_fix(root):
+    (root / "data.yaml").unlink()
+    (root / "classes.txt").write_text("cat, dog\n")
+    with pytest.raises(UsageError, match="a text file of names has one on each line"):
+        datasets(root)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Masks that may not mean what they are read as."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -170,7 +172,44 @@ def test_training_looks_at_every_mask_also_at_those_that_the_sample_leaves_out(s
     assert datasets.reading.sampled["train"] == {"masks": 204, "of": 204, "pixels": pixels}
 
 
+def test_what_all_masks_show_replaces_what_the_sample_has_shown(small_data):
+    masks = small_data / "masks" / "train"
+    later, other, *_ = sorted({*range(204)} - sampled_places())
+    for index in (1, later):
+        (masks / f"{index:03}.png").unlink()
+        Image.fromarray(OBJECT).save(masks / f"{index:03}.jpg")
+    for index in (0, 2):
+        recolored = mask_image(torch.from_numpy(OBJECT))
+        recolored.putpalette([0, 0, 0, 9, 9, 9 + index])
+        recolored.save(masks / f"{index:03}.png")
+    Image.fromarray(OBJECT * 2).save(masks / f"{other:03}.png")
+    names(small_data, "background\nobject\nother\n")
+    datasets = datasets_of(small_data)
+
+    def found():
+        notes = [note for note in datasets.reading.notes if "asks of train" in note]
+        return sorted(re.sub(r"(, such as| different| no pixel).*", "", note) for note in notes)
+
+    palettes = "Masks of train have"
+    assert found() == ["1 of 200 masks of train", "200 of 204 masks of train have", palettes]
+    check_images(datasets, skip_unreadable=False, seed=0)
+    assert found() == ["2 of 204 masks of train", palettes]
+
+
 # ~ if cookiecutter.scope == "complete"
+def test_doctor_finds_a_palette_that_differs_beyond_the_sample(small_data):
+    (hidden, *_) = sorted({*range(204)} - sampled_places())
+    masks = small_data / "masks" / "train"
+    other = mask_image(torch.from_numpy(OBJECT))
+    other.putpalette([0, 0, 0, 9, 9, 9])
+    other.save(masks / f"{hidden:03}.png")
+    (issue,) = check_data(datasets_of(small_data), progress=False).issues_of_kind("annotation")
+    photo = small_data / "images" / "train" / f"{hidden:03}.png"
+    reason = f"the palette of its mask differs from that of {masks / '000.png'}"
+    assert (issue.path, issue.split, issue.reason) == (str(photo), "train", reason)
+    assert issue.position == hidden
+
+
 def test_doctor_names_each_mask_whose_header_is_suspicious(small_data):
     mask = small_data / "masks" / "val" / "001"
     mask.with_suffix(".png").unlink()

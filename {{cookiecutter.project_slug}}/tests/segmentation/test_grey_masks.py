@@ -56,6 +56,24 @@ def test_black_and_white_masks_of_two_classes_hold_both(tmp_path, text, mode):
     assert ids(paths[0], classes) == OBJECT.tolist()
 
 
+@pytest.mark.parametrize(("dtype", "value"), [(np.uint8, 128), (np.uint16, 65535)])
+def test_two_values_of_two_classes_are_both_of_them(tmp_path, dtype, value):
+    paths, reading = write(tmp_path, OBJECT.astype(dtype) * dtype(value)), Reading()
+    text = "background\nobject\n"
+    classes = looked_at(names(tmp_path, text), paths, reading)
+    assert ids(paths[0], classes) == OBJECT.tolist()
+    expected = (
+        f"1 of 1 masks of train hold the values 0 and {value} only: {value} is read as object."
+    )
+    assert reading.notes == [expected]
+    for others in (text + "other\n", "background 0 0 0\nobject 9 9 9\n"):
+        classes = looked_at(names(tmp_path, others), paths)
+        with pytest.raises(
+            UnreadableImageError, match=rf"\[{value}\].* classes\.txt, or grey colours"
+        ):
+            ids(paths[0], classes)
+
+
 def test_white_is_ignored_where_ids_occur(tmp_path):
     mask = np.array([[0, 1, 255], [0, 0, 255]], np.uint8)
     paths = write(tmp_path, mask, OBJECT * 255)

@@ -151,8 +151,9 @@ def test_colours_may_be_separated_by_commas(tmp_path, line):
     ("text", "message"),
     [
         ("a 1 2 300\nb\n", "the numbers of 'a 1 2 300' must end at 255"),
-        ("only\n", "must name 2 to 255 classes, but names 1"),
-        ("\n".join(map(str, range(256))), "must name 2 to 255 classes, but names 256"),
+        ("only\n", "must name 2 to 255 classes, each on a line of its own, but names 1: only"),
+        ("sky, road\n", "each on a line of its own, but names 1: sky, road"),
+        ("\n".join(map(str, range(256))), "must name 2 to 255 classes, .* but names 256"),
         ("a\nb\na\n", "names a class twice: a, b, a"),
         ("1 road\n0 sky\n", "the class '1 road' begins with 1, but its id is 0, as its line says"),
         ("id,name\n0,sky\n1,road\n", "its first line, 'id,name', looks like a header"),
@@ -222,6 +223,78 @@ def test_folders_of_splits_may_hold_images_and_masks(own_data):
     assert pairs_of(datasets.train, own_data)[3] == ["Train/images/3.jpg", "Train/labels/3.png"]
     assert pairs_of(datasets.val, own_data)[3] == ["valid/images/3.jpg", "valid/labels/3.png"]
     assert pairs_of(datasets.test, own_data) == pairs_of(datasets.val, own_data)
+
+
+@pytest.mark.parametrize(
+    ("image", "mask"),
+    [
+        ("img_dir/{}/{}.jpg", "ann_dir/{}/{}.png"),
+        ("images/{}/{}.jpg", "masks/{}/{}_mask.png"),
+        ("images/{}/{}.jpg", "masks/{}/{}.jpg.png"),
+        ("{}/{}.jpg", "{}/{}_mask.png"),
+        ("{}/city/{}.jpg", "{}/city/{}_mask.png"),
+    ],
+    ids=["mmsegmentation", "Carvana", "with the name of the image", "beside", "in a folder"],
+)
+def test_masks_of_other_names_and_folders_are_matched(own_data, tmp_path, image, mask):
+    root = tmp_path / "moved"
+    for split in ("train", "val", "test"):
+        for place, source in ((image, "images/{}/{}.jpg"), (mask, "masks/{}/{}.png")):
+            for index in range(10):
+                target = root / place.format(split, index)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                (own_data / source.format(split, index)).rename(target)
+    (own_data / "classes.txt").rename(root / "classes.txt")
+    datasets = build_datasets(folder(root))
+    expected = [[image.format("val", i), mask.format("val", i)] for i in range(10)]
+    assert pairs_of(datasets.val, root) == expected
+    assert datasets.val.masks(3, (40, 48)).sum() == 23 * 40
+    assert datasets.reading.images == {"train": 10, "val": 10, "test": 10}
+    assert not datasets.reading.left_out
+    (root / mask.format("val", 4)).rename(root / "elsewhere.png")
+    with pytest.raises(UsageError, match=r"4\.jpg has no mask|0\.jpg has no mask"):
+        build_datasets(folder(root))
+
+
+def test_masks_beside_images_without_splits_are_split(tmp_path):
+    write_unsplit_data(tmp_path / "both")
+    for path in (tmp_path / "both" / "masks").iterdir():
+        path.rename(tmp_path / "both" / "images" / f"{path.stem}_mask.png")
+    root = (tmp_path / "both" / "images").rename(tmp_path / "photos")
+    (tmp_path / "both" / "classes.txt").rename(root / "classes.txt")
+    datasets = build_datasets(folder(root))
+    parts = [datasets.train, datasets.val, datasets.test]
+    pairs = [pair for part in parts for pair in pairs_of(part, root)]
+    assert sorted(pairs) == sorted([f"{i}.jpg", f"{i}_mask.png"] for i in range(20))
+
+
+def test_a_mask_with_an_ending_is_not_used_beside_one_without(own_data):
+    masks = own_data / "masks" / "train"
+    for index in range(1, 10):
+        (masks / f"{index}.png").rename(masks / f"{index}_mask.png")
+    shutil.copy(masks / "1_mask.png", masks / "0_mask.png")
+    with pytest.raises(UsageError, match=r"1\.jpg has no mask in .*: 9\."):
+        build_datasets(folder(own_data))
+
+
+def test_the_lists_of_pascal_voc_split_the_images_that_have_masks(tmp_path):
+    write_unsplit_data(tmp_path)
+    (tmp_path / "images").rename(tmp_path / "JPEGImages")
+    (tmp_path / "masks").rename(tmp_path / "SegmentationClass")
+    lists = tmp_path / "ImageSets" / "Segmentation"
+    lists.mkdir(parents=True)
+    (tmp_path / "Annotations").mkdir()
+    (tmp_path / "SegmentationClass" / "9.png").unlink()  # its image is for detection only
+    for name, numbers in (("train", [0, 3]), ("val", [1]), ("test", [9]), ("trainval", [0, 1, 3])):
+        (lists / f"{name}.txt").write_text("".join(f"{number}\n" for number in numbers))
+    datasets = build_datasets(folder(tmp_path))
+    expected = [[f"JPEGImages/{i}.jpg", f"SegmentationClass/{i}.png"] for i in (0, 3, 1)]
+    assert [*pairs_of(datasets.train, tmp_path), *pairs_of(datasets.val, tmp_path)] == expected
+    assert pairs_of(datasets.test, tmp_path) == expected[2:]
+    assert datasets.reading.notes[0].startswith(f"There are no masks in {tmp_path}/Segmentation")
+    (lists / "val.txt").write_text("1\n77\n")
+    with pytest.raises(UsageError, match=r"val\.txt names 77, but .*JPEGImages has no such image"):
+        build_datasets(folder(tmp_path))
 
 
 def test_images_for_test_without_masks_are_not_used_and_noted(own_data):

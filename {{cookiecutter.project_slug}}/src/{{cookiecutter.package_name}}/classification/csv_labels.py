@@ -5,6 +5,8 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +17,12 @@ from ..data.image_paths import check_inside, existing_form, find_images
 from ..data.reading_summary import MISSING, Reading, number_of
 from ..errors import UsageError
 from ..settings.classification import CsvSettings
-from .csv_table import BINARY, Columns, Row, find_columns, find_files, read_rows
+from .csv_table import BINARY, Columns, Row, find_columns, find_files, has_columns, read_rows
 
+NO_NAMES = {"#n/a", "n/a", "na", "nan", "null"}  # which may say that a label is missing
 SEPARATORS = ";|,"
 UNLIKELY_SEPARATORS = " /"  # names of classes may contain them, too
+UPLOADED = re.compile(r"^(https?://[^/]+)?/data/upload/(\d+/)?")  # of Label Studio
 LIST = re.compile(r"\[.*\]|\{.*\}|\(.*,.*\)", re.DOTALL)  # of Python, JSON or a database
 
 
@@ -39,7 +43,7 @@ def read_csv(
     if "test" in tables and not {*columns.labels} & tables["test"][0].cells.keys():
         reading.note(f"{files['test']} has no labels, so it is not used for the test.")
         del tables["test"]
-    if not all(_has_columns(table, columns, settings, reading) for table in tables.values()):
+    if not all(has_columns(table, columns, settings, reading) for table in tables.values()):
         raise UsageError(f"The CSV files in {folder} have different columns of labels or paths.")
     rows = _with_splits([row for table in tables.values() for row in table], columns, reading)
     if not rows:
@@ -48,17 +52,17 @@ def read_csv(
             "Name the file with the labels: data.root=<file>.csv"
         )
     _read_labels(rows, columns, settings, reading)
-    _find_paths(rows, columns.path, reading)
-    images = _images(rows, settings, reading)
+    for _, table in groupby(rows, attrgetter("file")):
+        _find_paths([*table], columns.path, reading)
+    images = _images(rows, settings, reading, join=settings.multilabel and not columns.binary)
     classes = columns.labels if columns.binary else _sorted_classes([row.labels for row in rows])
     if len(classes) < (1 if settings.multilabel else 2):
         raise UsageError(f"{folder}: there must be two classes, but there is only {classes}.")
-    for name in classes:
-        if name.lower() in {"#n/a", "n/a", "na", "nan", "null"}:
-            reading.note(
-                f"{folder}: {name} is read as a class. If it means that a label is missing, remove "
-                "these rows."
-            )
+    for name in (name for name in classes if name.lower() in NO_NAMES):
+        reading.note(
+            f"{folder}: {name} is read as a class. If it means that a label is missing, remove "
+            "these rows."
+        )
     index = {name: position for position, name in enumerate(classes)}
     by_split: dict[str, list[tuple[str, Any]]] = {}
     for row in images:
@@ -73,16 +77,6 @@ def read_csv(
             "Assign images to train, or remove the column: the images are then split at random."
         )
     return classes, by_split
-
-
-def _has_columns(
-    rows: Sequence[Row], columns: Columns, settings: CsvSettings, reading: Reading
-) -> bool:
-    """Return whether a table has the columns of train."""
-    if not columns.binary:
-        return find_columns(rows, settings, reading) == columns
-    # The column of a label that no row of this table has could not be found again.
-    return {columns.path, *columns.labels} <= rows[0].cells.keys()
 
 
 def _with_splits(rows: list[Row], columns: Columns, reading: Reading) -> list[Row]:
@@ -117,7 +111,7 @@ def _read_labels(
     if columns.binary:
         empty = 0
         for row in rows:
-            row.labels = [name for name in columns.labels if _is_label(row, name)]
+            row.labels = [name for name in columns.labels if row.is_label(name)]
             empty += sum(not row.cells[name] for name in columns.labels)
         if empty:
             reading.note(
@@ -141,15 +135,6 @@ def _read_labels(
     for row, cell in zip(rows, cells, strict=True):
         names = cell.split(separator) if separator else [cell]
         row.labels = sorted({name.strip() for name in names} - {""})
-
-
-def _is_label(row: Row, column: str) -> bool:
-    """Return whether a row has 1 in a column; anything else than 0, 1 or nothing is refused."""
-    value = row.cells[column].lower() or "0"
-    if value not in BINARY:
-        remedy = "Correct it, or leave the column out: data.label_column=[<columns>]"
-        raise row.error(f"{column} is {row.cells[column]!r}, but must be 0 or 1", remedy)
-    return BINARY[value]
 
 
 def _refuse_several_labels(rows: Sequence[Row], cells: Sequence[str]) -> None:
@@ -196,7 +181,8 @@ def _find_paths(rows: Sequence[Row], column: str, reading: Reading) -> None:
         row.path = str(path)
         if not os.path.isfile(path):  # noqa: PTH113 - faster than a Path
             by_name = _by_name(folder) if by_name is None else by_name
-            found = by_name.get(unicodedata.normalize("NFC", written), str(existing_form(path)))
+            name = unicodedata.normalize("NFC", UPLOADED.sub("", written))
+            found = by_name.get(name, str(existing_form(path)))
             if found is None:
                 reason = f"several images below {folder} are called {written}"
                 raise row.error(reason, "Write the path relative to the CSV file.")
@@ -214,12 +200,15 @@ def _by_name(folder: Path) -> dict[str, str | None]:
     return by_name
 
 
-def _images(rows: Sequence[Row], settings: CsvSettings, reading: Reading) -> list[Row]:
-    """Return the first row of each image, and refuse other rows that differ from it."""
+def _images(
+    rows: Sequence[Row], settings: CsvSettings, reading: Reading, *, join: bool
+) -> list[Row]:
+    """Return the first row of each image, and refuse other rows that differ from it.
+
+    With ``join``, their labels are added to those of the first row.
+    """
     first: dict[str, Row] = {}
-    if not settings.outside_root:
-        paths = (Path(row.path) for row in rows)
-        check_inside(folder_of(rows[0].file), paths, source=rows[0].file)
+    joined: set[str] = set()
     for row in rows:
         exists = os.path.isfile(row.path)  # noqa: PTH113 - faster than a Path
         if not exists and not settings.skip_unreadable:
@@ -232,12 +221,22 @@ def _images(rows: Sequence[Row], settings: CsvSettings, reading: Reading) -> lis
             reason = f"{row.path} is not an image of a format that is read"
             raise row.error(reason, f"Convert it to one of {' '.join(sorted(SUFFIXES))}.")
         before = first.setdefault(row.path, row)
-        if (before.labels, before.split) != (row.labels, row.split):
+        if before.split != row.split or (before.labels != row.labels and not join):
             difference = "labels" if before.labels != row.labels else "split"
-            remedy = "Keep a single row. For several labels: cat;dog with data.multilabel=true"
+            remedy = "Keep a single row. For several labels: data.multilabel=true"
             raise row.error(f"{row.path} has other {difference} in line {before.line}", remedy)
-        if before is not row:
+        if new := {*row.labels} - {*before.labels}:
+            before.labels = sorted(new.union(before.labels))
+            joined.add(row.path)
+        elif before is not row:
             reading.leave_out("rows", "repeated", row.file)
+    if joined:
+        reading.note(
+            f"{rows[0].file}: the labels of several rows of an image are joined, as in "
+            f"{min(joined)}. Number of such images: {len(joined)}."
+        )
+    for file, table in groupby([] if settings.outside_root else first.values(), attrgetter("file")):
+        check_inside(folder_of(file), [row.path for row in table], source=file)
     return list(first.values())
 
 

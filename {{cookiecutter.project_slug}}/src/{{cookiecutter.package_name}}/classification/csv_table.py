@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..data.files import folder_of, is_hidden, split_of
+from ..data.files import folder_of, is_hidden, split_folders, split_of
 from ..data.reading_summary import Reading, number_of
 from ..data.text_files import read_text
 from ..errors import UsageError
@@ -23,6 +23,7 @@ LABEL_COLUMNS = (
     "label", "labels", "class", "classes", "class_name", "category", "categories", "tags", "target",
 )  # fmt: skip
 SPLIT_COLUMNS = ("split", "subset", "set", "partition", "is_valid")  # the last one of fastai
+IN_SPLIT = "_classes.csv"  # as Roboflow writes it into the folder of each split
 SPLIT_WORD = re.compile(r"(fold|partition|phase|split|subset|usage)s?_?\d*$|is_(train|test|val)")
 # 1 and 0 in the column of a label; an empty cell stands for 0.
 BINARY = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
@@ -43,6 +44,14 @@ class Row:
     def error(self, reason: str, remedy: str) -> UsageError:
         """Return an error that names the file and the line of this row."""
         return UsageError(f"{self.file}, line {self.line}: {reason}.\n{remedy}")
+
+    def is_label(self, column: str) -> bool:
+        """Return whether it has 1 in a column; anything else than 0, 1 or nothing is refused."""
+        value = self.cells[column].lower() or "0"
+        if value not in BINARY:
+            remedy = "Correct it, or leave the column out: data.label_column=[<columns>]"
+            raise self.error(f"{column} is {self.cells[column]!r}, but must be 0 or 1", remedy)
+        return BINARY[value]
 
 
 @dataclass(frozen=True)
@@ -69,6 +78,10 @@ def find_files(root: Path, reading: Reading) -> dict[str, Path]:
     files = sorted(path for path in tables if not is_hidden(path.name))
     if len(files) == 1:
         return {"train": files[0]}
+    folders = () if files else split_folders(root).items()
+    below = {split: path / IN_SPLIT for split, path in folders if (path / IN_SPLIT).is_file()}
+    if "train" in below:
+        return below
     named = {path: split for path in files if (split := split_of(path.stem))}
     splits = {split: path for path, split in named.items()}
     words = re.findall("[a-z]+", " ".join(path.stem.lower() for path in files))
@@ -137,6 +150,7 @@ def find_columns(rows: Sequence[Row], settings: CsvSettings, reading: Reading) -
     file, names = rows[0].file, list(rows[0].cells)
     path = settings.path_column or _usual(names, PATH_COLUMNS, "path", file)
     labels = settings.label_column or _usual(names, LABEL_COLUMNS, "label", file)
+    of_via = labels is None and "region_attributes" in names
     used = {path, *([labels] if isinstance(labels, str) else labels or [])}
     split = _split_column(rows, [name for name in names if name not in used], reading)
     others = [name for name in names if name not in {path, split}]
@@ -158,14 +172,19 @@ def find_columns(rows: Sequence[Row], settings: CsvSettings, reading: Reading) -
             "of classes: data.multilabel=false"
         )
         labels = [labels]
-    if not path or not labels:
+    if not path or not labels or of_via:
         kind = "label" if path else "path"
-        hint = f"Name it: data.{kind}_column=<column>"
-        if path and len(binary) > 1:
+        hint = (
+            f"Name it: data.{kind}_column=<column>\n"
+            "If its first line is not a header, write one above it: path,label"
+        )
+        if of_via:
+            hint = "VIA writes labels into region_attributes: write them into a column label."
+        elif path and len(binary) > 1:
             hint = f"If each of {', '.join(binary)} is a label: data.multilabel=true"
         raise UsageError(
             f"{file} has no column with a usual name for the {kind}, but {', '.join(names)}.\n"
-            f"{hint}\nIf its first line is not a header, write one above it: path,label"
+            f"{hint}"
         )
     chosen = labels if isinstance(labels, list) else [labels]
     if missing := [name for name in (path, *chosen) if name not in names]:
@@ -174,6 +193,16 @@ def find_columns(rows: Sequence[Row], settings: CsvSettings, reading: Reading) -
             "Correct data.path_column or data.label_column."
         )
     return Columns(path, chosen, isinstance(labels, list), split)
+
+
+def has_columns(
+    rows: Sequence[Row], columns: Columns, settings: CsvSettings, reading: Reading
+) -> bool:
+    """Return whether a table has the columns of train."""
+    if not columns.binary:
+        return find_columns(rows, settings, reading) == columns
+    # The column of a label that no row of this table has could not be found again.
+    return {columns.path, *columns.labels} <= rows[0].cells.keys()
 
 
 def _split_column(rows: Sequence[Row], names: Sequence[str], reading: Reading) -> str | None:

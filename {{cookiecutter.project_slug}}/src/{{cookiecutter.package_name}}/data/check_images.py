@@ -52,7 +52,7 @@ def check_images(
     """
     if not is_first():
         return
-    reading, known = datasets.reading, len(datasets.reading.notes)
+    reading, known = datasets.reading, {*datasets.reading.notes}
     splits = {name: getattr(datasets, name) for name in ("train", "val", "test")}
     names = {name: [name] for name in splits}
     if np.array_equal(splits["test"].paths, splits["val"].paths):
@@ -91,8 +91,9 @@ def check_images(
     for name in filter(datasets.mask_checks.__contains__, splits):
         datasets.mask_checks[name].report(reading)
     # ~ endif
-    for note in reading.notes[known:]:
-        log.info(note)
+    for note in reading.notes:
+        if note not in known:
+            log.info(note)
 
 
 class Checks:
@@ -112,7 +113,7 @@ class Checks:
             self.transparent.append(path)
         # ~ if cookiecutter.task == "segmentation"
         if masks := self.datasets.mask_checks.get(name):
-            return masks.read(index)
+            return masks.read(index, *_files(split, index))
         # ~ endif
         return _read(split, index)
 
@@ -122,7 +123,6 @@ class Checks:
         files = _files(split, index)
         # ~ if cookiecutter.task == "segmentation"
         if masks := self.datasets.mask_checks.get(name):
-            files = masks.files(index)
             masks.headers.read(*files)
         # ~ endif
         return _read(split, index) if any(map(may_end_early, files)) else True
@@ -137,14 +137,7 @@ class Checks:
 
 
 def _indices(splits: Mapping[str, Any]) -> dict[tuple[str, str], list[int]]:
-    # ~ if cookiecutter.scope == "complete" and cookiecutter.task != "classification"
-    """Return the indices of each path in each split.
-
-    A path is repeated for each tile of its file, which is decoded as a whole.
-    """
-    # ~ else
-    """Return the indices of each path, which may be listed twice, in each split."""
-    # ~ endif
+    """Return the indices of each path, which may be listed several times, in each split."""
     indices: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
     for name, split in splits.items():
         for index, path in enumerate(map(str, split.paths)):
@@ -164,26 +157,21 @@ def _report(unreadable: Sequence[Unreadable], *, skip_unreadable: bool) -> None:
 def _leave_out(
     image: Unreadable, indices: Sequence[int], splits: Sequence[str], datasets: Datasets
 ) -> None:
-    # ~ if cookiecutter.scope == "complete" and cookiecutter.task != "classification"
-    """Count an image, and its objects, as left out of these splits, which have equal images.
-
-    ``indices`` are those of its entries, or of its tiles, whose objects are not known.
-    """
+    """Count the entries of an image, and its objects, as left out of splits of equal images."""
     dataset, reading = getattr(datasets, splits[0]), datasets.reading
+    # ~ if cookiecutter.scope == "complete" and cookiecutter.task != "classification"
     are_tiles = dataset.names is not dataset.paths
-    entries = indices[:1] if are_tiles else indices
+    indices = indices[:1] if are_tiles else indices
     counted = reading.objects and not are_tiles
-    labels = [*chain(*map(dataset.counted_labels, entries))] if counted else []
-    if are_tiles and reading.objects:
+    labels = [*chain(*map(dataset.counted_labels, indices))] if counted else []
+    if are_tiles and reading.objects:  # those of the tiles of a file are not known
         reading.note("The numbers of each class include the unreadable images.")
     # ~ else
-    """Count the entries of an image, and its objects, as left out of splits of equal images."""
-    dataset, reading, entries = getattr(datasets, splits[0]), datasets.reading, indices
-    labels = [*chain(*map(dataset.counted_labels, entries))] if reading.objects else []
+    labels = [*chain(*map(dataset.counted_labels, indices))] if reading.objects else []
     # ~ endif
     for split in splits:
-        reading.leave_out("images", "unreadable", image.path, split=split, count=len(entries))
-        reading.images[split] -= len(entries)
+        reading.leave_out("images", "unreadable", image.path, split=split, count=len(indices))
+        reading.images[split] -= len(indices)
         if not reading.images[split]:
             raise UsageError(
                 f"None of the images of {split} can be read, such as {image.path}: {image.reason}."
@@ -223,10 +211,14 @@ def read_in_time(
 
 
 def _files(split: Any, index: int) -> list[str]:
-    """Return the files of an image."""
+    """Return the files of a sample."""
     # ~ if cookiecutter.scope == "complete"
     files: list[str] = split.images.source(index)[0]
     return files
+
+
+# ~ elif cookiecutter.task == "segmentation"
+    return [str(split.paths[index]), str(split.masks.paths[index])]
 
 
 # ~ else

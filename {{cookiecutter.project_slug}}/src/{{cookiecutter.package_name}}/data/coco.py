@@ -2,7 +2,6 @@
 
 from contextlib import suppress
 from dataclasses import dataclass
-from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +12,7 @@ from .coco_files import CocoFile, find_annotations, images_name, note_outlines, 
 # ~ else
 from .coco_files import CocoFile, find_annotations, images_name, read_file
 # ~ endif
-from .files import folder_of
+from .files import folder_of, folders_in, split_of
 from .image_paths import existing_files, find_images
 from .images import UnreadableImageError, image_size
 from .reading_summary import OF_MISSING, Reading
@@ -24,7 +23,7 @@ FEW = 0.1  # of all objects; so few with coordinates below 1 may be in the corne
 class CocoObject(NamedTuple):
     """An annotation of an image."""
 
-    id: int
+    id: int | str
     label: int  # index of its class
     crowd: bool
     content: dict[str, Any]  # its fields that describe its shape, as in the file
@@ -81,10 +80,10 @@ def read_coco(
     return list(names.values()), splits
 
 
-def _class_names(contents: dict[Path, CocoFile], reading: Reading) -> dict[int, str]:
+def _class_names(contents: dict[Path, CocoFile], reading: Reading) -> dict[int | str, str]:
     """Return the names by id, without unused supercategories and an unused background."""
     named = {
-        file: {entry.id: entry.name for entry in sorted(content.categories, key=attrgetter("id"))}
+        file: {entry.id: entry.name for entry in sorted(content.categories, key=_by_id)}
         for file, content in contents.items()
     }
     train = next(iter(contents))
@@ -113,7 +112,12 @@ def _class_names(contents: dict[Path, CocoFile], reading: Reading) -> dict[int, 
     return names
 
 
-def _listed(names: dict[int, str]) -> str:
+def _by_id(entry: Any) -> tuple[bool, int | str]:
+    """Sort numbers before texts."""
+    return isinstance(entry.id, str), entry.id
+
+
+def _listed(names: dict[int | str, str]) -> str:
     return ", ".join(f"{key} {name}" for key, name in names.items()) or "none"
 
 
@@ -147,7 +151,10 @@ def _image_files(
     # Images beside the annotations may be previews, unless the folder is that of the images.
     first = root / stem if file.parent.name == "annotations" else file.parent
     folders = [first, root / stem, root / "images" / stem, root / "images", root, file.parent]
-    paths, dropped = find_images(names, [*folders, file.parent / "images"])
+    folders.append(file.parent / "images")
+    for parent in (path for path in (root, root / "images") if path.is_dir()):  # valid/ for val
+        folders += [parent / name for name in folders_in(parent) if split_of(name) == split]
+    paths, dropped = find_images(names, folders)
     if dropped:
         reading.note(f"{file} names {names[0]}, which is read as {paths[0]}.")
     return existing_files(paths, root, settings, reading, split=split, source=file)
@@ -157,11 +164,11 @@ def _images(
     file: Path,
     content: CocoFile,
     paths: list[Path | None],
-    classes: list[int],
+    classes: list[int | str],
     settings: DataFolder,
 ) -> list[CocoImage]:
     labels = {key: label for label, key in enumerate(classes)}
-    objects: dict[int, list[CocoObject]] = {image.id: [] for image in content.images}
+    objects: dict[int | str, list[CocoObject]] = {image.id: [] for image in content.images}
     for entry in content.annotations:
         if entry.image_id not in objects or entry.category_id not in labels:
             kind = "category" if entry.image_id in objects else "image"
@@ -178,7 +185,7 @@ def _images(
         objects[entry.image_id].append(item)
     images = []
     pairs = zip(content.images, paths, strict=True)
-    for image, path in sorted(pairs, key=lambda pair: pair[0].id):
+    for image, path in sorted(pairs, key=lambda pair: _by_id(pair[0])):
         if path is None:
             continue
         height = width = 0

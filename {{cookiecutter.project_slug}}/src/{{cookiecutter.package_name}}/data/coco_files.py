@@ -31,6 +31,7 @@ LAYOUTS = """These layouts are read, each with a file for train, for val and, op
   annotations/train.json or train.json with train/ or images/
   train/_annotations.coco.json with the images in the same folder
 Or a single file for all images, such as instances.json or result.json with images/."""
+Id = Annotated[int | str, Field(union_mode="left_to_right")]  # a text only if it is no number
 Name = Annotated[
     str,
     Field(coerce_numbers_to_str=True),
@@ -40,14 +41,14 @@ Name = Annotated[
 
 @dataclass(slots=True)
 class _Category:
-    id: int
+    id: Id
     name: Name
     supercategory: Any = None
 
 
 @dataclass(slots=True)
 class _Image:
-    id: int
+    id: Id
     file_name: str
     width: Any = None
     height: Any = None
@@ -55,9 +56,9 @@ class _Image:
 
 @dataclass(slots=True)
 class _Annotation:
-    id: int
-    image_id: int
-    category_id: int
+    id: Id
+    image_id: Id
+    category_id: Id
     # ~ if cookiecutter.task == "detection"
     bbox: Annotated[list[FiniteFloat], Field(min_length=4, max_length=4)]
     area: float | None = None

@@ -26,14 +26,15 @@ def find_images(names: Sequence[str], folders: Sequence[Path]) -> tuple[list[Pat
 
     All files are in the first folder in which one of the first ``LOCATED_NAMES`` names exists. If
     there is none, the names may come from another computer: their leading folders are dropped.
+    Label Studio writes /data/local-files/?d= in front of a path.
     """
-    names = [name.replace("\\", "/") for name in names]
+    names = [name.replace("\\", "/").rpartition("/?d=")[2] for name in names]
     tried = names[:LOCATED_NAMES]
     for dropped in range(max(name.count("/") for name in tried) + 1):
         for name, folder in product(tried, folders):
             if succeeds(existing_form(folder / name.split("/", dropped)[-1]).is_file):
                 paths = [folder / name.split("/", dropped)[-1] for name in names]
-                if dropped == 0 or len(set(paths)) == len(paths):
+                if dropped == 0 or len(set(paths)) == len(set(names)):
                     return paths, dropped
     folder = next((path for path in folders[1:] if succeeds(path.is_dir)), folders[0])
     return [folder / name for name in names], 0

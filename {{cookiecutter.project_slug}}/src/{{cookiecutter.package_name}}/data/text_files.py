@@ -33,7 +33,8 @@ def read_json(path: str | Path, content: TypeAdapter[ContentT]) -> ContentT:
                 f"{path} is not valid JSON: {fault['ctx']['error']}.\n"
                 "Save or download it again, or move the file away if it is not part of the data."
             ) from error
-        parts = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in fault["loc"])
+        loc = (part for part in fault["loc"] if part not in {"int", "str"})  # of a union
+        parts = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc)
         place = "".join(parts).lstrip(".") or "the content"
         raise UsageError(
             f"{path}: {place}: {fault['msg']}, found {reprlib.repr(fault['input'])}.\nCorrect it "

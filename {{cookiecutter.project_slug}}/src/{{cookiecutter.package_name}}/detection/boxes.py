@@ -37,7 +37,7 @@ class AnnotatedObject(NamedTuple):
     crowd: bool = False
 
 
-FoundObject = tuple[int, tuple[Sequence[float], int, float, bool]]  # a number, and its fields
+FoundObject = tuple[int | str, tuple[Sequence[float], int, float, bool]]  # its id and fields
 
 
 class AnnotatedImage(NamedTuple):
@@ -53,7 +53,7 @@ def annotate(
     path: str | Path,
     size: tuple[int, int],
     found: Iterable[FoundObject],
-    where: Callable[[int], str],
+    where: Callable[[int | str], str],
     leave_out: Callable[[str], None],
 ) -> AnnotatedImage:
     """Clip the boxes of an image to it, and leave out repeated boxes and those without area.

@@ -163,8 +163,8 @@ def _parse(path: Path) -> AnnotationFile:
         tree = ET.fromstring(_text(path))  # noqa: S314 - it reads no external entities
     except (ET.ParseError, LookupError, ValueError) as error:
         raise UsageError(
-            f"{path} is not valid XML: {error}.\n"
-            "If its text has another encoding than its first line says, save it as UTF-8."
+            f"{path} is not valid XML: {error}.\nWrite or download it again, or move it away if it "
+            "is no annotation. Save it as UTF-8 if its first line names another encoding."
         ) from error
     if tree.tag != "annotation":
         raise UsageError(f"{path} is not a Pascal VOC file: it begins with <{tree.tag}>.")

@@ -8,7 +8,16 @@ from typing import Any
 
 import yaml
 
-from ..data.files import SPLIT_NAMES, SUFFIXES, folder_of, split_folders, split_of, succeeds
+from ..data.files import (
+    SPLIT_NAMES,
+    SUFFIXES,
+    folder_of,
+    folders_in,
+    is_hidden,
+    split_folders,
+    split_of,
+    succeeds,
+)
 from ..data.image_paths import check_inside, existing_files, existing_form, find_images
 from ..data.reading_summary import Reading
 from ..data.text_files import read_lines, read_text
@@ -123,7 +132,10 @@ def _read_description(file: Path) -> dict[str, Any]:
     try:
         content = yaml.load(read_text(file), Loader=_TextLoader)  # noqa: S506
     except FileNotFoundError as error:
-        raise UsageError(f"{file} is missing.\n{EXAMPLE}") from error
+        folders_in(file.parent)  # refuses a folder that does not exist
+        others = [path for path in sorted(file.parent.rglob("*.y*ml")) if not is_hidden(path.name)]
+        other = "".join(f"To read {path}: data.root={path}\n" for path in others[:1])
+        raise UsageError(f"{file} is missing.\n{other}{EXAMPLE}") from error
     except yaml.YAMLError as error:
         raise UsageError(f"{file} is not valid YAML: {error}") from error
     return content if isinstance(content, dict) else {}

@@ -57,7 +57,7 @@ def read_labels(
     """
     annotated, missing, labels, boxes = [], [], {*range(classes)}, {4, 4 + keypoints}
     polygons: Counter[int] = Counter()  # by their number of values
-    poses: Counter[int] = Counter()  # those that may be a box followed by key points
+    poses: Counter[str] = Counter()  # those that may be a box followed by key points, by kpt_shape
     for file, image in files:
         try:
             lines = read_text(file).splitlines()
@@ -68,28 +68,29 @@ def read_labels(
         for number, line in enumerate(lines, start=1):
             if not (words := line.split()):
                 continue
+            values: list[float] = []
             try:
                 label, *values = map(float, words)
                 box = _box(values[:4] if len(values) == 4 + keypoints else values)
             except ValueError as error:
-                points, rest = divmod(len(words) - 5, 3)
-                pose = points > 0 == rest
+                pose = _keypoint_shape(values)
                 raise UsageError(
                     f"{file}, line {number}: {line!r} is not a class index with the four numbers "
                     "of a box, or with the corners of a polygon, all from 0 to 1.\nBoxes in pixels "
                     "must be divided by the width and the height of the image; other numbers, such "
                     "as a confidence, must be removed."
-                    + f" Key points need this line in data.yaml: kpt_shape: [{points}, 3]"
-                    * pose
+                    + f" Key points need this line in data.yaml: kpt_shape: {pose}"
+                    * bool(pose)
                 ) from error
             if label not in labels:
                 raise UsageError(
                     f"{file}, line {number}: class index {label:g} is not valid: the classes are "
-                    f"numbered from 0 to {classes - 1}.\nCorrect it, or name the class."
+                    f"numbered from 0 to {classes - 1}.\nCorrect it, or name the class; a text "
+                    "file of names has one on each line."
                 )
             if len(values) not in boxes:
                 polygons[len(values)] += 1
-                poses[len(values)] += _may_have_keypoints(values)
+                poses.update(filter(None, [_keypoint_shape(values)]))
             found.append((number, (box, int(label), 0.0, False)))
         where = partial("{}, line {}".format, file.rpartition(os.sep)[2])
         leave_out = partial(reading.leave_out, "objects", file=file, split=split)
@@ -105,7 +106,7 @@ def read_labels(
 
 
 def _note_polygons(
-    split: str, polygons: Counter[int], poses: Counter[int], reading: Reading
+    split: str, polygons: Counter[int], poses: Counter[str], reading: Reading
 ) -> None:
     """Note polygons that may be boxes followed by other numbers."""
     if {*polygons} == {6}:
@@ -117,8 +118,8 @@ def _note_polygons(
     # Points may lie a little outside of their box. Real outlines have many numbers of corners.
     elif 0 < len(polygons) <= 3 and poses.total() >= 0.9 * polygons.total():
         numbers = " or ".join(str(count + 1) for count in sorted(polygons))
-        points = next(iter(polygons)) // 2 - 2
-        fix = f"how many points there are, and the numbers of each: kpt_shape: [{points}, 2]"
+        (shape, _), *_ = poses.most_common(1)
+        fix = f"how many points there are, and the numbers of each: kpt_shape: {shape}"
         reading.note(
             f"Lines with {numbers} numbers: {polygons.total()}. They are read as polygons. If they "
             "are boxes followed by key points, "
@@ -145,16 +146,17 @@ def _box(values: list[float]) -> tuple[float, float, float, float]:
     return box
 
 
-def _may_have_keypoints(values: list[float]) -> bool:
-    """Return whether values may be a box within the image, and points within the box."""
-    x, y, width, height = values[:4]
-    points = [
-        [*zip(values[4::size], values[5::size], strict=True)]
-        for size in (2, 3)
-        if (len(values) - 4) % size == 0
-    ]
+def _keypoint_shape(values: list[float]) -> str:
+    """Return kpt_shape if values may be a box within the image and key points; else an empty text.
+
+    A point has its visibility as a third number, 0 to 2, or is within the box.
+    """
+    x, y, width, height, *rest = values if len(values) > 5 else [1.0] * 4
     right, below = width / 2 + SLACK, height / 2 + SLACK
-    return max(x + width / 2, y + height / 2) <= 1 + SLACK and any(
-        all(abs(a - x) <= right and abs(b - y) <= below for a, b in part if a or b)
-        for part in points
-    )
+    if max(x + right, y + below) > 1 + 2 * SLACK:
+        return ""
+    if len(rest) % 3 == 0 and {*rest[2::3]} <= {0, 1, 2} and max(rest[::3] + rest[1::3]) <= 1.5:
+        return f"[{len(rest) // 3}, 3]"
+    points = [*zip(rest[::2], rest[1::2], strict=False)]
+    near = all(abs(a - x) <= right and abs(b - y) <= below for a, b in points if a or b)
+    return f"[{len(points)}, 2]" if near and len(rest) % 2 == 0 else ""

@@ -127,6 +127,14 @@ def check_data(datasets: Datasets, *, progress: bool, pixels: PixelFormat = RGB)
                 report.issues.append(Issue("transparent", split, position, path, reason))
             kind = "annotation" if image.size else "unreadable"
             report.issues += [Issue(kind, split, position, path, text) for text in image.problems]
+        # ~ if cookiecutter.task == "segmentation"
+        if headers and (conflict := headers.conflict()):
+            first, other = conflict
+            position = dataset.masks.paths.tolist().index(other)
+            reason = f"the palette of its mask differs from that of {first}"
+            path = str(dataset.paths[position])
+            report.issues.append(Issue("annotation", split, position, path, reason))
+        # ~ endif
         report.images[split] = len(dataset)
         report.counts[split] = np.sum([image.counts for image in images], axis=0)
         sizes = [image.size for image in images if image.size]

@@ -1,9 +1,10 @@
 """Find masks that may not mean what they are read as, by their headers and by their pixels."""
 
+import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator
 from contextlib import suppress
-from itertools import combinations, islice
+from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,8 @@ class MaskHeaders:
 
     def note(self, split: str, reading: Reading) -> None:
         """Note the masks whose values may be wrong, and palettes that differ."""
-        for first, other in islice(self._conflicts(), 1):
+        if conflict := self.conflict():
+            first, other = conflict
             reading.note(
                 f"Masks of {split} have different palettes, such as {first} and {other}. Their "
                 "indices are ids; to use the colours, add them to classes.txt: road 128 64 128"
@@ -91,46 +93,50 @@ class MaskHeaders:
             count = f"{len(masks)} of {len(self.masks)} masks of {split}"
             reading.note(f"{count}, such as {min(masks)}: {reason}.")
 
-    def _conflicts(self) -> Iterator[tuple[str, str]]:
-        """Yield masks whose palettes have different colours for the ids of the classes."""
+    def conflict(self) -> tuple[str, str] | None:
+        """Return two masks whose palettes have different colours for the ids of the classes."""
         length = 3 * len(self.classes.names)
         by_mask = sorted((min(masks), colors[:length]) for colors, masks in self.palettes.items())
         for (first, colors), (other, others) in combinations(by_mask, 2):
             if not (colors.startswith(others) or others.startswith(colors)):
-                yield first, other
+                return first, other
+        return None
 
 
-def report_pixels(
-    counts: Counter[int],
-    classes: Classes,
-    reading: Reading,
-    *,
-    split: str,
-    decoded: int,
-    damaged: int,
-    total: int,
-    hint: str,
-) -> None:
-    """Store the number of pixels of each id in the decoded masks; report classes without any.
+@dataclass
+class MaskCounts:
+    """How many masks of a split were decoded."""
 
-    Raises:
-        UsageError: if all masks of train or of val that can be read hold a single class.
-    """
-    by_name = {name: counts[index] for index, name in enumerate(classes.names)}
-    pixels = {**by_name, "ignored": counts[IGNORE_INDEX]}
-    reading.sampled[split] = {"masks": decoded, "of": total, "pixels": pixels}
-    absent = [name for name, count in by_name.items() if not count]
-    if not absent or not decoded:
-        return
-    unread = f" ({damaged} cannot be read)" if damaged else ""
-    masks = f"{decoded} of {total} masks of {split}{unread}"
-    one_class = len(absent) >= len(classes.names) - 1 and not counts[AMBIGUOUS]
-    if one_class and split != "test" and decoded + damaged == total:
-        verb = "learned" if split == "train" else "measured"
-        raise UsageError(
-            f"{masks} hold no pixel of {', '.join(absent)}, so nothing can be {verb}.\n{hint}"
-        )
-    reading.note(f"{masks} have no pixel of {', '.join(absent)}.")
+    split: str
+    total: int  # number of masks of the split
+    decoded: int = 0
+    damaged: int = 0  # number of masks that cannot be decoded
+
+    def __str__(self) -> str:
+        damaged = f" ({self.damaged} cannot be read)" if self.damaged else ""
+        return f"{self.decoded} of {self.total} masks of {self.split}{damaged}"
+
+    def report(
+        self, pixels: Counter[int], classes: Classes, reading: Reading, *, hint: str
+    ) -> None:
+        """Store the number of pixels of each id in the decoded masks; report classes without any.
+
+        Raises:
+            UsageError: if all masks of train or of val that can be read hold a single class.
+        """
+        by_name = {name: pixels[index] for index, name in enumerate(classes.names)}
+        counts = {**by_name, "ignored": pixels[IGNORE_INDEX]}
+        reading.sampled[self.split] = {"masks": self.decoded, "of": self.total, "pixels": counts}
+        absent = [name for name, count in by_name.items() if not count]
+        if not absent or not self.decoded:
+            return
+        one_class = len(absent) >= len(classes.names) - 1 and not pixels[AMBIGUOUS]
+        if one_class and self.split != "test" and self.decoded + self.damaged == self.total:
+            verb = "learned" if self.split == "train" else "measured"
+            raise UsageError(
+                f"{self} hold no pixel of {', '.join(absent)}, so nothing can be {verb}.\n{hint}"
+            )
+        reading.note(f"{self} have no pixel of {', '.join(absent)}.")
 
 
 class MaskCheck:
@@ -146,19 +152,8 @@ class MaskCheck:
         self.ignoring: list[str] = []  # masks with pixels of id 255
         self.damaged: list[str] = []
 
-    def files(self, index: int) -> list[str]:
-        """Return the files of an image, or tile, and of its mask."""
-        # ~ if cookiecutter.scope == "complete"
-        files: list[str] = self.dataset.images.source(index)[0]
-        return files
-
-    # ~ else
-        return [str(self.dataset.paths[index]), str(self.dataset.masks.paths[index])]
-
-    # ~ endif
-    def read(self, index: int) -> DecodedImage | Unreadable:
+    def read(self, index: int, image: str, mask: str) -> DecodedImage | Unreadable:
         """Read an image and its mask, and count its pixels; any thread may call this."""
-        image, mask = self.files(index)
         self.headers.read(image, mask)
         try:
             decoded: DecodedImage = self.dataset.images[index]
@@ -178,7 +173,10 @@ class MaskCheck:
         Raises:
             UsageError: if all masks of train or of val that can be read hold a single class.
         """
-        if self.total > MAX_OPENED:
+        if len(self.headers.masks) > MAX_OPENED:  # more than the sample, whose notes go
+            self._drop_notes(
+                reading, r"(\d+ of \d+ m|M)asks of {}(, such as .*: | have different )"
+            )
             self.headers.note(self.split, reading)
         known = {part.split for part in reading.left_out if part.kind == "pixels"}
         if self.ignoring and self.split not in known:
@@ -188,17 +186,14 @@ class MaskCheck:
                 f"{min(self.ignoring)}, have pixels of id 255, which are ignored. If it stands for "
                 f"a class, such as {name}, add its colour to classes.txt: {name} 255 255 255"
             )
-        decoded, damaged = len(self.pixels), len(self.damaged)
-        if decoded + damaged == self.total or decoded > MAX_OPENED:
+        masks = MaskCounts(self.split, self.total, len(self.pixels), len(self.damaged))
+        if masks.decoded + masks.damaged == self.total or masks.decoded > MAX_OPENED:
             counts = Counter(dict(enumerate(np.sum(self.pixels, axis=0).tolist())))
             self.pixels.clear()  # the check remains during the training
-            report_pixels(
-                counts,
-                self.headers.classes,
-                reading,
-                split=self.split,
-                decoded=decoded,
-                damaged=damaged,
-                total=self.total,
-                hint="Repair the images that cannot be read, or add others.",
-            )
+            self._drop_notes(reading, r"\d+ of \d+ masks of {}( \(.*\))? have no pixel of ")
+            hint = "Repair the images that cannot be read, or add others."
+            masks.report(counts, self.headers.classes, reading, hint=hint)
+
+    def _drop_notes(self, reading: Reading, pattern: str) -> None:
+        start = re.compile(pattern.format(self.split))
+        reading.notes = [note for note in reading.notes if not start.match(note)]

@@ -15,20 +15,7 @@ BLACK, WHITE = COLOR, COLOR | 0xFFFFFF
 AMBIGUOUS = -1  # stands for the id of a colour that several classes have
 HEADER = re.compile(r"\w+[ ,;]+r(ed)?[ ,;]+g(reen)?[ ,;]+b(lue)?", re.IGNORECASE)
 NAME_WORDS = {"class", "class_name", "classes", "label", "label_name", "labels", "name", "names"}
-OTHER_WORDS = {
-    "b",
-    "blue",
-    "color",
-    "colour",
-    "g",
-    "green",
-    "hex",
-    "id",
-    "index",
-    "r",
-    "red",
-    "rgb",
-}
+OTHERS = {"b", "blue", "color", "colour", "g", "green", "hex", "id", "index", "r", "red", "rgb"}
 # Signs of another format: quotes, a dash before, a comma or a number after, or brackets.
 NO_NAME = re.compile(r"[\"'].*[\"']|- .*|.*[,;:]|.*[,;]\d+|[\[{].*")
 NUMBER = re.compile(r"\d+(?=[ ,;:.)]+\D)", re.ASCII)  # in front of a name
@@ -83,7 +70,10 @@ def read_classes(path: Path) -> Classes:
         names.append(name)
     _check_names(names, path)
     if not 2 <= len(names) <= IGNORE_INDEX:
-        raise UsageError(f"{path} must name 2 to {IGNORE_INDEX} classes, but names {len(names)}.")
+        raise UsageError(
+            f"{path} must name 2 to {IGNORE_INDEX} classes, each on a line of its own, but names "
+            f"{len(names)}: {', '.join(names[:2])}"
+        )
     if len({*names}) < len(names):
         raise UsageError(f"{path} names a class twice: {', '.join(names)}.")
     # Numbers in front of the names, from 0 or 1, must be those of the ids.
@@ -103,7 +93,7 @@ def read_classes(path: Path) -> Classes:
 def _check_names(names: Sequence[str], path: Path) -> None:
     """Refuse a header, and names that have signs of another format."""
     words = {*re.split("[ ,;:]+", "".join(names[:1]).lower())} - {""}
-    if words & NAME_WORDS and words <= NAME_WORDS | OTHER_WORDS:
+    if words & NAME_WORDS and words <= NAME_WORDS | OTHERS:
         raise UsageError(
             f"{path}: its first line, {names[0]!r}, looks like a header.\n"
             "Remove it: each line names a class, that of id 0 first."

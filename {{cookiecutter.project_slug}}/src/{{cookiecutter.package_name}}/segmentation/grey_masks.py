@@ -11,7 +11,7 @@ from PIL import Image
 from ..data.reading_summary import Reading
 from ..errors import UsageError
 from ..settings.data import PixelFormat
-from .check_masks import DAMAGED, MAX_OPENED, MaskHeaders, report_pixels
+from .check_masks import DAMAGED, MAX_OPENED, MaskCounts, MaskHeaders
 from .class_list import AMBIGUOUS, COLOR, IGNORE_INDEX, IGNORED_COLOR, Classes
 from .mask_folders import Pair
 from .masks import grey_bits, mask_values
@@ -20,21 +20,13 @@ ENOUGH_PIXELS = 20_000_000  # of a split, if all classes have been found in them
 
 
 @dataclass
-class DecodedMasks:
+class DecodedMasks(MaskCounts):
     """The values in some masks of a split, from which their meaning is derived."""
 
-    split: str
-    total: int  # number of masks of the split
-    decoded: int = 0  # number of masks that were decoded
-    damaged: int = 0  # number of masks that cannot be decoded
     pixels: Counter[int] = field(default_factory=Counter)  # by value, as of mask_values
     first_ignored: str = ""  # the first mask that holds 255
     only_255: list[str] = field(default_factory=list)  # masks that hold 255 and no id except 0
     ids_and_255: bool = False  # whether a mask holds 255 and an id above 0
-
-    def __str__(self) -> str:
-        damaged = f" ({self.damaged} cannot be read)" if self.damaged else ""
-        return f"{self.decoded} of {self.total} masks of {self.split}{damaged}"
 
     @property
     def greys(self) -> set[int]:
@@ -56,9 +48,9 @@ def with_greys(
 
     It is found in some masks of the split, which are decoded. The grey values are the ids, and 255
     is ignored, with two exceptions: values that are not ids, but grey colours of ``classes.txt``,
-    and masks of two classes that hold 0 and 255 only. A later mask with other values is refused by
-    ``read_mask``. The meaning of 255 is noted, and a UsageError is raised if it is unclear, or if
-    the masks of train or of val hold a single class.
+    and masks of two classes that hold 0 and 255, 128 or 65535 only. A later mask with other values
+    is refused by ``read_mask``. The meaning of 255 is noted, and a UsageError is raised if it is
+    unclear, or if the masks of train or of val hold a single class.
     """
     splits = [split for split in pairs if split != "test" or pairs["test"] != pairs["val"]]
     decoded = {split: _decode(pairs[split], classes, split) for split in splits}
@@ -130,16 +122,8 @@ def _count_pixels(masks: DecodedMasks, classes: Classes, reading: Reading) -> No
     if ignored := counts[IGNORE_INDEX]:
         reason = "of id 255 in the sample of masks that is decoded at the start"
         reading.leave_out("pixels", reason, masks.first_ignored, split=masks.split, count=ignored)
-    report_pixels(
-        counts,
-        classes,
-        reading,
-        split=masks.split,
-        decoded=masks.decoded,
-        damaged=masks.damaged,
-        total=masks.total,
-        hint=f"Their values are {sorted(masks.greys)[:8]}; line 1 of classes.txt names value 0.",
-    )
+    hint = f"Their values are {sorted(masks.greys)[:8]}; line 1 of classes.txt names value 0."
+    masks.report(counts, classes, reading, hint=hint)
 
 
 def _ids_by_grey(
@@ -168,8 +152,10 @@ def _ids_by_grey(
         return None
     if present <= listed.keys() and present - {0}:
         return listed
-    others = present - {0, IGNORE_INDEX}
-    ignored = ids_and_255 or IGNORE_INDEX not in present
+    is_other_white = count == 2 and not listed and present - {0} in ({128}, {65535})
+    value = max(present) if is_other_white else IGNORE_INDEX
+    others = present - {0, value}
+    ignored = not is_other_white and (ids_and_255 or IGNORE_INDEX not in present)
     if others - listed.keys() or (ignored and not others):
         return None  # read_mask reports values that have no meaning
     if others or IGNORE_INDEX in listed:  # a value 0 without a colour is id 0
@@ -180,5 +166,6 @@ def _ids_by_grey(
             "Values are ids, and 255 is ignored. If it is a class, add its colour to classes.txt: "
             "object 255 255 255"
         )
-    reading.note(f"{masks} hold the values 0 and 255 only: 255 is read as {classes.names[1]}.")
-    return {0: 0, IGNORE_INDEX: 1}
+    name = classes.names[1]
+    reading.note(f"{masks} hold the values 0 and {value} only: {value} is read as {name}.")
+    return {0: 0, value: 1}

@@ -2,29 +2,36 @@
 
 import os
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from ..data.files import ListedFiles, folders_in, split_folders
+from ..data.files import ListedFiles, folders_in, split_folders, split_of
 from ..data.reading_summary import Reading
 from ..data.shapes import CLASSES, Images, draw_shapes, write_once
+from ..data.text_files import read_text
 from ..errors import UsageError
 from ..settings.data import ShapesSettings
 from .predicted_masks import mask_image
 
 MASKS = ("masks", "labels", "annotations")  # the first of these folders that exists is used
+# The folders of images and masks, those of MMSegmentation and of Pascal VOC, too.
+FOLDERS = (("images", MASKS), ("img_dir", ("ann_dir",)), ("JPEGImages", ("SegmentationClass",)))
+BESIDE = "_mask"  # ends the names of masks in the folder of the images
 LAYOUTS = """One of these layouts is read, with the same for val and, optionally, for test:
   images/train/a.jpg with masks/train/a.png
   train/images/a.jpg with train/masks/a.png
+  train/a.jpg with train/a_mask.png
 Or images/a.jpg with masks/a.png, which are then split."""
 
 SHAPES_VERSION = 1  # increase it when the same settings draw different images
 MAX_SHAPES = 3  # maximum number of shapes in an image
 NAMES = ("background", *CLASSES)
 Pair = tuple[str, str]  # the paths of an image and of its mask
+# The folders of images and of masks, which may be the same, and a text file that lists the images.
+Place = tuple[Path, Path, Path | None]
 
 
 def write_shapes(settings: ShapesSettings) -> Path:
@@ -52,46 +59,79 @@ def find_pairs(root: Path, reading: Reading) -> dict[str, list[Pair]]:
 
     Without splits, all images are those of train. Images with the same mask are noted.
     """
-    folders = _find_folders(root)
-    if "train" not in folders:
+    places = _find_places(root)
+    if "train" not in places:
         raise UsageError(f"data.root={root} has no images for train.\n{LAYOUTS}")
     listed = reading.listed(root)
-    masks = folders.get("test", folders["train"])[1]
-    if "test" in folders and not (masks.is_dir() and listed.images_in(masks)):
-        reading.note(f"There are no masks in {masks}, so test is not used.")
-        del folders["test"]
-    return {split: _match(*folders[split], listed, reading) for split in folders}
+    if "test" in places and not _list(places["test"], listed)[1]:
+        reading.note(f"There are no masks in {places['test'][1]}, so test is not used.")
+        del places["test"]
+    return {split: _match(place, listed, reading) for split, place in places.items()}
 
 
-def _find_folders(root: Path) -> dict[str, tuple[Path, Path]]:
+def _find_places(root: Path) -> dict[str, Place]:
     """Return the folders of images and of masks by split."""
-    images, masks = _folder(root, "images"), _folder(root, *MASKS)
-    if not images.is_dir():
-        return {
-            split: (_folder(path, "images"), _folder(path, *MASKS))
-            for split, path in split_folders(root).items()
-        }
-    splits = split_folders(images)
-    if not splits or not masks.is_dir():
-        return {"train": (images, masks)}
-    of_masks = split_folders(masks)
-    return {split: (path, of_masks.get(split, masks / split)) for split, path in splits.items()}
+    below = split_folders(root)
+    for name, names in FOLDERS[: 1 if below else None]:
+        images, masks = _folder(root, name), _folder(root, *names)
+        if images.is_dir():
+            lists = sorted(root.glob("ImageSets/Segmentation/*.txt")) if name != "images" else []
+            if named := {split: path for path in lists if (split := split_of(path.stem))}:
+                return {split: (images, masks, path) for split, path in named.items()}
+            splits = split_folders(images)
+            if not splits or not masks.is_dir():
+                return {"train": (images, masks, None)}
+            of_masks = split_folders(masks)
+            return {
+                split: (path, of_masks.get(split, masks / split), None)
+                for split, path in splits.items()
+            }
+    places: dict[str, Place] = {}
+    for split, path in (below or {"train": root}).items():
+        images, masks = _folder(path, "images"), _folder(path, *MASKS)
+        beside = not images.is_dir() and not masks.is_dir()
+        places[split] = (path, path, None) if beside else (images, masks, None)
+    return places
 
 
 def _folder(parent: Path, *names: str) -> Path:
     """Return the first folder of these names, in any case of letters, whether it exists or not."""
     present = {name.lower(): name for name in folders_in(parent)}
-    return parent / next((present[name] for name in names if name in present), names[0])
+    found = (present[name.lower()] for name in names if name.lower() in present)
+    return parent / next(found, names[0])
 
 
-def _match(images: Path, masks: Path, listed: ListedFiles, reading: Reading) -> list[Pair]:
+def _list(place: Place, listed: ListedFiles) -> tuple[list[str], list[str]]:
+    """Return the paths of the images and of the masks."""
+    images, masks, file = place
+    paths, files = (listed.images_in(path) if path.is_dir() else [] for path in (images, masks))
+    if images == masks:
+        files = [path for path in paths if path.rpartition(".")[0].endswith(BESIDE)]
+        paths = sorted({*paths} - {*files}, key=lambda path: path.split(os.sep))  # noqa: PTH206
+    if file is not None:
+        names = {*unicodedata.normalize("NFC", read_text(file)).split()}
+        if absent := names.difference(_relative_stems(images, paths)):
+            raise UsageError(
+                f"{file} names {min(absent)}, but {images} has no such image; such names: "
+                f"{len(absent)}.\nAdd the images, or remove the names."
+            )
+        paths, files = (
+            [p for p, name in zip(part, _relative_stems(at, part), strict=True) if name in names]
+            for at, part in ((images, paths), (masks, files))
+        )
+    return paths, files
+
+
+def _match(place: Place, listed: ListedFiles, reading: Reading) -> list[Pair]:
+    images, masks, _ = place
+    paths, files = _list(place, listed)
     for folder in (images, masks):
         if not folder.is_dir():
             raise UsageError(f"{folder} is missing.\n{LAYOUTS}")
-    paths = listed.images_in(images)
     if not paths:
         raise UsageError(f"{images} has no images.")
-    files = listed.images_in(masks)
+    if images == masks and not files:
+        raise UsageError(f"{images} has no masks.\n{LAYOUTS}")
     # ~ if cookiecutter.scope == "complete"
     array = next((path for path in files if path[-4:].lower() == ".npy"), None)
     if array is not None:
@@ -103,16 +143,28 @@ def _match(images: Path, masks: Path, listed: ListedFiles, reading: Reading) -> 
         path = masks_by_name[_relative_stems(masks, [first])[0]]
         raise UsageError(f"{first} and {path} may both be the mask of an image.\nKeep one.")
     names = _relative_stems(images, paths)
-    unmatched = [index for index, name in enumerate(names) if name not in masks_by_name]
+    end = BESIDE if images == masks else _common_end(names, masks_by_name)
+    unmatched = [index for index, name in enumerate(names) if f"{name}{end}" not in masks_by_name]
     if unmatched:
         raise UsageError(
             f"{paths[unmatched[0]]} has no mask in {masks}; such images: {len(unmatched)}.\n"
-            f"Add or rename masks, here {names[unmatched[0]]}.png, or move the images away."
+            f"Add or rename masks, here {names[unmatched[0]]}{end}.png, or move the images away."
         )
-    matching = [masks_by_name[name] for name in names]
+    matching = [masks_by_name[f"{name}{end}"] for name in names]
     if len({*names}) < len(names):
         reading.note_shared(zip(matching, paths, strict=True))
     return [*zip(paths, matching, strict=True)]
+
+
+def _common_end(names: Sequence[str], masks: Collection[str]) -> str:
+    """Return what follows the name of each image in the name of its mask, such as ``_mask``."""
+    ends = {name.removeprefix(names[0]) for name in masks if name.startswith(names[0])}
+    fitting = [
+        end
+        for end in ends
+        if end[:1] in {"_", "-", "."} and all(f"{name}{end}" in masks for name in names)
+    ]
+    return fitting[0] if len(fitting) == 1 and not {*names} & {*masks} else ""
 
 
 def _relative_stems(folder: Path, paths: Sequence[str]) -> list[str]:

@@ -52,7 +52,10 @@ def _why_unknown(values: list[int], classes: Classes) -> str:
     """Return why values of a mask have no class."""
     color = values[0] - COLOR
     if color < 0 and classes.greys is None:
-        return f"it holds the ids {values[:5]}, but the classes end at {len(classes.names) - 1}"
+        return (
+            f"it holds the ids {values[:5]}, but the classes end at {len(classes.names) - 1}: name "
+            "further classes in classes.txt, or grey colours, as in road 128 128 128"
+        )
     if color < 0:
         others = sorted(classes.greys or {})
         return f"it holds the values {values[:5]}, but other masks hold only {others}"
