@@ -146,7 +146,10 @@ def _indices(splits: Mapping[str, Any]) -> dict[tuple[str, str], list[int]]:
 
 
 def _report(unreadable: Sequence[Unreadable], *, skip_unreadable: bool) -> None:
-    found = ", ".join(f"{image.path} ({image.reason})" for image in unreadable[:MAX_NAMES])
+    paths: defaultdict[str, list[str]] = defaultdict(list)  # by the reason
+    for image in unreadable[:MAX_NAMES]:
+        paths[image.reason].append(image.path)
+    found = ", ".join(f"{', '.join(names)} ({reason})" for reason, names in paths.items())
     more = f" and {len(unreadable) - MAX_NAMES} more" if len(unreadable) > MAX_NAMES else ""
     count = number_of(len(unreadable), "unreadable images")
     log.info("%s: %s%s.", f"Left out: {count}" if skip_unreadable else count, found, more)

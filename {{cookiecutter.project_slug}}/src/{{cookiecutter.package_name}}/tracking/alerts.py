@@ -57,7 +57,8 @@ def check_rules(rules: Sequence[AlertRule]) -> None:
         # ~ endif
             raise UsageError(
                 f"tracking.alerts.rules: {rule.metric} is not logged. Name one of these metrics:\n"
-                f"  {', '.join(names)}"
+                f"  {', '.join(names)}\n"
+                "If you log it yourself, add it to NAMES in tracking/alerts.py."
             )
 
 
