@@ -152,7 +152,7 @@ def test_colours_may_be_separated_by_commas(tmp_path, line):
     [
         ("a 1 2 300\nb\n", "the numbers of 'a 1 2 300' must end at 255"),
         ("only\n", "must name 2 to 255 classes, each on a line of its own, but names 1: only"),
-        ("sky, road\n", "each on a line of its own, but names 1: sky, road"),
+        ("sky, road\n", "must name 2 to 255 classes, each on a line of its own, but names 1: sky"),
         ("\n".join(map(str, range(256))), "must name 2 to 255 classes, .* but names 256"),
         ("a\nb\na\n", "names a class twice: a, b, a"),
         ("1 road\n0 sky\n", "the class '1 road' begins with 1, but its id is 0, as its line says"),
