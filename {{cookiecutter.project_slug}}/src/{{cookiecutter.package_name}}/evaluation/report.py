@@ -2,6 +2,7 @@
 
 import html
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -63,7 +64,8 @@ def write_report(
     ]
     write_text(run.folder / "report.html", page(f"{TASK.capitalize()}: {run.id}", sections))
     content: dict[str, object] = {
-        **metrics,
+        # JSON has no number that is undefined, as a metric without targets is.
+        **{name: value if math.isfinite(value) else None for name, value in metrics.items()},
         # ~ if cookiecutter.task == "detection" or (cookiecutter.task == "classification" and cookiecutter.scope == "complete")
         "best_threshold": None if best is None else float(THRESHOLDS[best]),
         # ~ endif
