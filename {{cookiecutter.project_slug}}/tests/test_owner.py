@@ -9,12 +9,16 @@ import subprocess
 import sys
 # ~ if cookiecutter.scope == "complete"
 import threading
-# ~ endif
 import time
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 
+# ~ else
+import time
+from pathlib import Path
+
+# ~ endif
 import pytest
 import torch
 
@@ -23,7 +27,11 @@ from {{ cookiecutter.package_name }}.run import lock
 from {{ cookiecutter.package_name }}.run.atomic_files import remove_leftovers, replacing
 from {{ cookiecutter.package_name }}.run.failures import explanation
 from {{ cookiecutter.package_name }}.run.folder import Run, find_run, read_metrics
+# ~ if cookiecutter.scope == "complete"
 from {{ cookiecutter.package_name }}.run.signals import Interrupted, interruptible
+# ~ else
+from {{ cookiecutter.package_name }}.run.signals import Interrupted
+# ~ endif
 from {{ cookiecutter.package_name }}.settings.schema import MONITOR
 from {{ cookiecutter.package_name }}.training.backbone import check_name
 from {{ cookiecutter.package_name }}.training.checkpoint import (
@@ -33,8 +41,6 @@ from {{ cookiecutter.package_name }}.training.checkpoint import (
 
 HOLD = """
 import sys, time
-from contextlib import suppress
-from importlib import import_module
 from pathlib import Path
 from {{ cookiecutter.package_name }}.run.folder import Run
 from {{ cookiecutter.package_name }}.run.lock import locked_run
@@ -54,6 +60,7 @@ def epochs_of(run):
         return [int(row["epoch"]) for row in csv.DictReader(file) if row.get(MONITOR)]
 
 
+# ~ if cookiecutter.scope == "complete"
 class SignalledInDestructor:
     def __del__(self):
         signal.raise_signal(signal.SIGTERM)
@@ -93,7 +100,6 @@ def test_a_signal_in_the_last_import_of_a_block_ends_the_command(monkeypatch, tm
         import_module("last")
 
 
-# ~ if cookiecutter.scope == "complete"
 def test_ctrl_c_in_an_import_is_answered_once(monkeypatch, tmp_path, capfd):
     code = "import signal, time\nsignal.raise_signal(signal.SIGINT)\ntime.sleep(0.2)\n"
     (tmp_path / "slow_import.py").write_text(code)

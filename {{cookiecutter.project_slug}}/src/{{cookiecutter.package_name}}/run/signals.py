@@ -1,3 +1,4 @@
+# ~ if cookiecutter.scope == "complete"
 """End a command on Ctrl-C or SIGTERM, with the exit code 128 + the number of the signal.
 
 Python raises an exception where a signal has arrived. Within an import, the exception may be lost
@@ -113,3 +114,48 @@ def _is_import(frame: FrameType | None) -> bool:
             return True
         frame = frame.f_back
     return False
+# ~ else
+"""End a command on Ctrl-C or SIGTERM, with the exit code 128 + the number of the signal."""
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class Interrupted(SystemExit):
+    """A signal has ended the command."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(128 + signum)
+        self.signum = signum
+
+    def __str__(self) -> str:
+        return f"ended by {signal.Signals(self.signum).name}"
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Raise ``Interrupted`` in the block on Ctrl-C or SIGTERM.
+
+    Another Ctrl-C ends the process at once; another SIGTERM is ignored, because launchers may send
+    it twice.
+    """
+    main_process = os.getpid()
+
+    def receive(signum: int, *_: object) -> None:
+        if os.getpid() == main_process:  # it also ends the processes that load images
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            raise Interrupted(signum)
+
+    earlier = {}
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(signum) != signal.SIG_IGN:  # as with nohup and in background jobs
+            earlier[signum] = signal.signal(signum, receive)
+    try:
+        yield
+    finally:
+        for signum, handler in earlier.items():
+            signal.signal(signum, handler)
+# ~ endif
