@@ -27,11 +27,7 @@ from {{ cookiecutter.package_name }}.run import lock
 from {{ cookiecutter.package_name }}.run.atomic_files import remove_leftovers, replacing
 from {{ cookiecutter.package_name }}.run.failures import explanation
 from {{ cookiecutter.package_name }}.run.folder import Run, find_run, read_metrics
-# ~ if cookiecutter.scope == "complete"
 from {{ cookiecutter.package_name }}.run.signals import Interrupted, interruptible
-# ~ else
-from {{ cookiecutter.package_name }}.run.signals import Interrupted
-# ~ endif
 from {{ cookiecutter.package_name }}.settings.schema import MONITOR
 from {{ cookiecutter.package_name }}.training.backbone import check_name
 from {{ cookiecutter.package_name }}.training.checkpoint import (
@@ -58,6 +54,13 @@ def run(tmp_path):
 def epochs_of(run):
     with run.metrics.open(newline="") as file:
         return [int(row["epoch"]) for row in csv.DictReader(file) if row.get(MONITOR)]
+
+
+def test_a_second_sigterm_does_not_interrupt_the_end_of_a_command():
+    with interruptible():
+        with pytest.raises(Interrupted):
+            signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
 
 
 # ~ if cookiecutter.scope == "complete"
