@@ -152,6 +152,20 @@ def test_the_lock_of_another_host_ends_when_it_is_no_longer_renewed(run, monkeyp
 
 
 # ~ else
+def test_a_signal_in_an_import_that_hides_it_ends_the_process(tmp_path):
+    (tmp_path / "hiding.py").write_text(
+        "import os, signal\ntry:\n    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "except BaseException as error:\n    raise ImportError from error\n"
+    )
+    code = (
+        "from {{ cookiecutter.package_name }}.run.signals import interruptible\n"
+        "with interruptible():\n    import hiding"
+    )
+    words = [sys.executable, "-c", code]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (143, "\nEnded at once.\n")
+
+
 def test_a_lock_ends_with_its_holder(run):
     holder = subprocess.Popen([sys.executable, "-c", HOLD, str(run.folder)], stdout=subprocess.PIPE)
     assert holder.stdout.readline() == b"held\n"

@@ -121,6 +121,7 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 
 
 class Interrupted(SystemExit):
@@ -136,18 +137,22 @@ class Interrupted(SystemExit):
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Raise ``Interrupted`` in the block on Ctrl-C or SIGTERM.
+    """Raise ``Interrupted`` in the block when Ctrl-C or SIGTERM arrives.
 
-    Another Ctrl-C ends the process at once; another SIGTERM is ignored, because launchers may send
-    it twice.
+    Another Ctrl-C ends the process at once. Another SIGTERM is ignored, because launchers may send
+    it twice. In an import, where the exception might be lost, the first signal ends the process.
     """
-    main_process = os.getpid()
+    main_process, received = os.getpid(), False
 
-    def receive(signum: int, *_: object) -> None:
-        if os.getpid() == main_process:  # it also ends the processes that load images
-            signal.signal(signal.SIGINT, signal.SIG_DFL)
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)
-            raise Interrupted(signum)
+    def receive(signum: int, frame: FrameType | None) -> None:
+        nonlocal received
+        if os.getpid() != main_process or (received and signum == signal.SIGTERM):
+            return  # the main process ends those that load images
+        if received or _is_import(frame):
+            os.write(2, b"\nEnded at once.\n")
+            os._exit(128 + signum)
+        received = True
+        raise Interrupted(signum)
 
     earlier = {}
     for signum in (signal.SIGINT, signal.SIGTERM):
@@ -155,7 +160,19 @@ def interruptible() -> Iterator[None]:
             earlier[signum] = signal.signal(signum, receive)
     try:
         yield
+    except Interrupted:
+        # Python ends other threads at exit; another Ctrl-C must not cause a traceback there.
+        earlier[signal.SIGINT] = signal.SIG_DFL
+        raise
     finally:
         for signum, handler in earlier.items():
             signal.signal(signum, handler)
+
+
+def _is_import(frame: FrameType | None) -> bool:
+    while frame:
+        if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
+            return True
+        frame = frame.f_back
+    return False
 # ~ endif
