@@ -9,12 +9,16 @@ import subprocess
 import sys
 # ~ if cookiecutter.scope == "complete"
 import threading
-# ~ endif
 import time
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 
+# ~ else
+import time
+from pathlib import Path
+
+# ~ endif
 import pytest
 import torch
 
@@ -33,8 +37,6 @@ from {{ cookiecutter.package_name }}.training.checkpoint import (
 
 HOLD = """
 import sys, time
-from contextlib import suppress
-from importlib import import_module
 from pathlib import Path
 from {{ cookiecutter.package_name }}.run.folder import Run
 from {{ cookiecutter.package_name }}.run.lock import locked_run
@@ -54,6 +56,14 @@ def epochs_of(run):
         return [int(row["epoch"]) for row in csv.DictReader(file) if row.get(MONITOR)]
 
 
+def test_a_second_sigterm_does_not_interrupt_the_end_of_a_command():
+    with interruptible():
+        with pytest.raises(Interrupted):
+            signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
+
+
+# ~ if cookiecutter.scope == "complete"
 class SignalledInDestructor:
     def __del__(self):
         signal.raise_signal(signal.SIGTERM)
@@ -93,7 +103,6 @@ def test_a_signal_in_the_last_import_of_a_block_ends_the_command(monkeypatch, tm
         import_module("last")
 
 
-# ~ if cookiecutter.scope == "complete"
 def test_ctrl_c_in_an_import_is_answered_once(monkeypatch, tmp_path, capfd):
     code = "import signal, time\nsignal.raise_signal(signal.SIGINT)\ntime.sleep(0.2)\n"
     (tmp_path / "slow_import.py").write_text(code)
@@ -143,6 +152,20 @@ def test_the_lock_of_another_host_ends_when_it_is_no_longer_renewed(run, monkeyp
 
 
 # ~ else
+def test_a_signal_in_an_import_that_hides_it_ends_the_process(tmp_path):
+    (tmp_path / "hiding.py").write_text(
+        "import os, signal\ntry:\n    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "except BaseException as error:\n    raise ImportError from error\n"
+    )
+    code = (
+        "from {{ cookiecutter.package_name }}.run.signals import interruptible\n"
+        "with interruptible():\n    import hiding"
+    )
+    words = [sys.executable, "-c", code]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (143, "\nEnded at once.\n")
+
+
 def test_a_lock_ends_with_its_holder(run):
     holder = subprocess.Popen([sys.executable, "-c", HOLD, str(run.folder)], stdout=subprocess.PIPE)
     assert holder.stdout.readline() == b"held\n"

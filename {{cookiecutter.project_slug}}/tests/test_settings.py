@@ -313,7 +313,7 @@ def run(*words, folder):
     ("words", "expected"),
     [
         (["--help"], "Learning rate after the warm-up. [> 0]"),
-        (["--help"], "in the main process. [an integer, auto]"),
+        (["--help"], "in the main process. [>= 0, auto]"),
         (["--help"], "Devices per machine: a number, auto, or indices: 0,1."),
         (["--help"], "optimizer.name=adamw The preset: choose it with optimizer=PRESET."),
         (["--help", "trainer=gpu", "seed=7"], "seed=7"),

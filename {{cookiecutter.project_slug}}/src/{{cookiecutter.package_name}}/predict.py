@@ -74,10 +74,7 @@ Predicted = tuple[Path, Any, tuple[int, int]]  # an image, its prediction, its h
 
 # ~ endif
 def run_prediction(settings: PredictSettings, run: Run) -> None:
-    """Predict the files of ``settings.source``; write annotated copies and tables.
-
-    What was predicted before an error is kept.
-    """
+    """Predict ``settings.source``; write annotated copies and tables, also if an error occurs."""
     module = load_module(settings.checkpoint, settings)
     # ~ if cookiecutter.scope == "complete" and cookiecutter.task != "classification"
     side = settings.data.tiles

@@ -75,10 +75,7 @@ from .training.training_length import too_short, with_epochs
 
 
 def run_training(settings: Settings, run: Run) -> None:
-    """Train a model, test its best checkpoint and write the report.
-
-    If the folder of the run contains checkpoints, training is resumed.
-    """
+    """Train a model, or resume a run that has checkpoints; test the best and write the report."""
     # ~ if cookiecutter.scope == "complete"
     check_extra(settings.trainer)
     if isinstance(settings.model.freeze, int):  # refuse too large a number before reading data

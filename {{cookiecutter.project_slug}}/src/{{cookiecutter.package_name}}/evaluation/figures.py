@@ -20,11 +20,7 @@ MAX_LETTERS, LINE_LETTERS = 64, 24  # of the name of a class, and of each line o
 
 
 def write_figures(counts: ScoreCounts, scores: ClassScores, folder: Path) -> dict[str, str]:
-    """Write the figures of a test into a folder, each as PNG and as CSV.
-
-    Returns:
-        For each figure, its heading in the report and the name of its files.
-    """
+    """Write the figures of a test as PNG and CSV; return the names of their files by heading."""
     curves = counts.curves()
     _confusion_matrix(counts, folder / "confusion_matrix")
     _precision_recall(counts.classes, curves, folder / "precision_recall")

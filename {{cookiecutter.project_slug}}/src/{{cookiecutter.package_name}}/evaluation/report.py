@@ -1,7 +1,6 @@
 """Write the results of a test: ``metrics.json``, figures and ``report.html``."""
 
 import html
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -50,9 +49,8 @@ def write_report(
     # ~ if cookiecutter.task == "detection" or (cookiecutter.task == "classification" and cookiecutter.scope == "complete")
     best = best_threshold(counts.curves().mean().f1)
     # ~ endif
-    environment = json.loads((run.folder / "environment.json").read_text(encoding="utf-8"))
     sections = [
-        ("Run", _facts(run, environment, datamodule, results.images)),
+        ("Run", _facts(run, datamodule, results.images)),
         ("Metrics", _metrics(run, metrics)),
         *(
             (heading, image(run.folder / f"{name}.png", f"All values: {name}.csv"))
@@ -60,7 +58,7 @@ def write_report(
         ),
         *_predictions(run, results, datamodule, draw),
         ("Settings", f"<pre>{html.escape(run.settings_file.read_text(encoding='utf-8'))}</pre>"),
-        ("Versions", table([], list(environment["packages"].items()))),
+        ("Versions", table([], list(run.record["packages"].items()))),
     ]
     write_text(run.folder / "report.html", page(f"{TASK.capitalize()}: {run.id}", sections))
     content: dict[str, object] = {
@@ -78,9 +76,9 @@ def write_report(
     write_json(run.results, content)  # written last, since this file marks a run as finished
 
 
-def _facts(run: Run, environment: Mapping[str, Any], datamodule: DataModule, tested: int) -> str:
+def _facts(run: Run, datamodule: DataModule, tested: int) -> str:
     """Return a table of the model, the command, the versions and the data."""
-    settings, data = run.settings, datamodule.datasets
+    settings, environment, data = run.settings, run.record, datamodule.datasets
     changed = " with uncommitted changes" if environment["git_dirty"] else ""
     facts = {
         "Model": model_name(settings["model"]),

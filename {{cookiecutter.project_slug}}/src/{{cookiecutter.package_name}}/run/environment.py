@@ -19,12 +19,6 @@ SECRET = re.compile(
     re.IGNORECASE,
 )
 NAME = rf"(?:{SECRET.pattern})[\w.-]*"
-# Settings whose texts are paths and names:
-# ~ if cookiecutter.scope == "complete"
-NO_SECRETS = ("runs", "init", "data", "model")
-# ~ else
-NO_SECRETS = ("runs", "data", "model")
-# ~ endif
 # Each pattern matches a secret and, as its group, the text in front of it, which stays. These
 # secrets have a form of their own; those of ASSIGNMENTS are known by the name in front of them.
 PATTERNS = [
@@ -68,26 +62,22 @@ def without_secrets(text: str, *, assigned: bool = True) -> str:
     return text
 
 
-def redacted(value: Any, *, tracker: bool = False, assigned: bool = True) -> Any:
+def redacted(value: Any, *, tracker: bool = False) -> Any:
     """Return settings, a tree of plain values, with the secrets in their texts redacted.
 
-    A path such as ``photos_key=3`` in the settings of the data has no secret. Arguments of an
-    experiment tracker with names such as ``api_key`` are redacted as a whole.
+    Arguments of an experiment tracker with names such as ``api_key`` are redacted as a whole. In
+    other settings, a path such as ``photos_key=3`` has no secret.
     """
     if isinstance(value, Mapping):
         return {
             name: REDACTED
             if tracker and isinstance(item, str | int) and SECRET.search(name)
-            else redacted(
-                item,
-                tracker=tracker or name == "tracking",
-                assigned=assigned and (tracker or name not in NO_SECRETS),
-            )
+            else redacted(item, tracker=tracker or name == "tracking")
             for name, item in value.items()
         }
     if isinstance(value, list | tuple):
-        return [redacted(item, tracker=tracker, assigned=assigned) for item in value]
-    return without_secrets(value, assigned=assigned) if isinstance(value, str) else value
+        return [redacted(item, tracker=tracker) for item in value]
+    return without_secrets(value, assigned=tracker) if isinstance(value, str) else value
 
 
 # ~ if cookiecutter.use_wandb

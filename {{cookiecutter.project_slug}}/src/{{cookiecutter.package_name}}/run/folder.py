@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import yaml
 from pydantic import BaseModel
@@ -29,6 +29,7 @@ class Run:
     def __post_init__(self) -> None:
         self.id = self.folder.name  # identifies the run everywhere
         self.settings_file = self.folder / "config.yaml"  # with all interpolations resolved
+        self.record_file = self.folder / "environment.json"  # of the last start
         self.best = self.folder / "checkpoints" / "best.ckpt"  # of the best validation score
         self.last = self.folder / "checkpoints" / "last.ckpt"  # the newest
         self.metrics = self.folder / "metrics.csv"  # a row each time metrics are logged
@@ -53,14 +54,21 @@ class Run:
         return [path for path in (self.last, self.best) if path.is_file()]
 
     @property
-    def started(self) -> datetime:
-        """The time of the last start, as ``environment.json`` records it."""
-        record = self.folder / "environment.json"
+    def record(self) -> dict[str, Any]:
+        """The content of ``environment.json``; empty if the file is missing or damaged."""
         try:
-            text = json.loads(record.read_text(encoding="utf-8"))["started"]
-            return datetime.fromisoformat(text).astimezone()
-        except (OSError, ValueError, KeyError, TypeError):  # the record is missing or damaged
-            return datetime.fromtimestamp(self.folder.stat().st_mtime).astimezone()
+            record = json.loads(self.record_file.read_text(encoding="utf-8"))
+            datetime.fromisoformat(record["started"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return {}
+        return cast("dict[str, Any]", record)
+
+    @property
+    def started(self) -> datetime:
+        """The time of the last start; without a record of it, that of the folder."""
+        if record := self.record:
+            return datetime.fromisoformat(record["started"]).astimezone()
+        return datetime.fromtimestamp(self.folder.stat().st_mtime).astimezone()
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -78,7 +86,7 @@ class Run:
 
         For a run with checkpoints, ``restore`` can undo this until its old results are removed.
         """
-        files = (self.settings_file, self.folder / "environment.json", self.split)
+        files = (self.settings_file, self.record_file, self.split)
         self.replaced_files[self.folder] = {
             path: path.read_bytes() if path.is_file() else None for path in files
         }
@@ -86,20 +94,11 @@ class Run:
             self.remove_old_results()
         remove_leftovers(self.folder)
         self.write_settings(settings)
-        record = environment()
-        if self.checkpoints:
-            record["earlier_starts"] = self._starts()
-        write_json(self.folder / "environment.json", record)
-
-    def _starts(self) -> list[dict[str, object]]:
-        """Return time, command and commit of each start of the run in ``environment.json``."""
-        try:
-            text = (self.folder / "environment.json").read_text(encoding="utf-8")
-            record = json.loads(text)
-            newest = {key: record[key] for key in ("started", "command", "git_commit")}
-            return [*record.get("earlier_starts", []), newest]
-        except (OSError, ValueError, KeyError, TypeError):  # the record is missing or damaged
-            return []
+        record, earlier = environment(), self.record
+        if self.checkpoints and earlier:
+            last = {key: earlier.get(key) for key in ("started", "command", "git_commit")}
+            record["earlier_starts"] = [*earlier.get("earlier_starts", []), last]
+        write_json(self.record_file, record)
 
     def remove_old_results(self) -> None:
         """Remove the results of a run that is continued: it is neither finished nor failed now."""
@@ -131,7 +130,7 @@ class Run:
     def remove_if_unused(self) -> bool:
         """Remove the folder if it holds no results, and return whether it was removed."""
         written = set(self.folder.iterdir())
-        if not written <= {self.settings_file, self.folder / "environment.json", self.split}:
+        if not written <= {self.settings_file, self.record_file, self.split}:
             return False
         for path in written:
             path.unlink()

@@ -180,13 +180,7 @@ file_lock = FileLock  # a context manager that waits while another process holds
 
 @contextmanager
 def locked_run(run: Run) -> Iterator[None]:
-    """Lock the folder of a run for the first process of this command, until the block ends.
-
-    The lock also ends when the process is killed.
-
-    Raises:
-        UsageError: if another command writes the run; the message says what to do.
-    """
+    """Lock a run until the block ends, in the first process; refuse a run that another writes."""
     if not is_first():
         yield
         return

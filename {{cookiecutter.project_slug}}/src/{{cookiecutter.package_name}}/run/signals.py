@@ -1,3 +1,4 @@
+# ~ if cookiecutter.scope == "complete"
 """End a command on Ctrl-C or SIGTERM, with the exit code 128 + the number of the signal.
 
 Python raises an exception where a signal has arrived. Within an import, the exception may be lost
@@ -113,3 +114,65 @@ def _is_import(frame: FrameType | None) -> bool:
             return True
         frame = frame.f_back
     return False
+# ~ else
+"""End a command on Ctrl-C or SIGTERM, with the exit code 128 + the number of the signal."""
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+
+class Interrupted(SystemExit):
+    """A signal has ended the command."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(128 + signum)
+        self.signum = signum
+
+    def __str__(self) -> str:
+        return f"ended by {signal.Signals(self.signum).name}"
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Raise ``Interrupted`` in the block when Ctrl-C or SIGTERM arrives.
+
+    Another Ctrl-C ends the process at once. Another SIGTERM is ignored, because launchers may send
+    it twice. In an import, where the exception might be lost, the first signal ends the process.
+    """
+    main_process, received = os.getpid(), False
+
+    def receive(signum: int, frame: FrameType | None) -> None:
+        nonlocal received
+        if os.getpid() != main_process or (received and signum == signal.SIGTERM):
+            return  # the main process ends those that load images
+        if received or _is_import(frame):
+            os.write(2, b"\nEnded at once.\n")
+            os._exit(128 + signum)
+        received = True
+        raise Interrupted(signum)
+
+    earlier = {}
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(signum) != signal.SIG_IGN:  # as with nohup and in background jobs
+            earlier[signum] = signal.signal(signum, receive)
+    try:
+        yield
+    except Interrupted:
+        # Python ends other threads at exit; another Ctrl-C must not cause a traceback there.
+        earlier[signal.SIGINT] = signal.SIG_DFL
+        raise
+    finally:
+        for signum, handler in earlier.items():
+            signal.signal(signum, handler)
+
+
+def _is_import(frame: FrameType | None) -> bool:
+    while frame:
+        if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
+            return True
+        frame = frame.f_back
+    return False
+# ~ endif

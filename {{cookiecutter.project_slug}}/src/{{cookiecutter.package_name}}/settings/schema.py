@@ -73,17 +73,10 @@ class LoaderSettings(Strict):
     """Batches, and the processes that load them."""
 
     batch_size: int = Field(ge=2, description="Images in a batch of one process.")
-    workers: int | Literal["auto"] = Field(
+    workers: Annotated[int, Field(ge=0)] | Literal["auto"] = Field(
         description="Processes that load images: auto is one for each CPU, but at most 8; 0 loads "
         "in the main process."
     )
-
-    @field_validator("workers")
-    @classmethod
-    def _not_negative(cls, workers: int | str) -> int | str:
-        if isinstance(workers, int) and workers < 0:
-            raise ValueError("must be auto, 0 or more")
-        return workers
 
 
 class OptimizerSettings(Strict):
@@ -165,16 +158,12 @@ class Settings(Strict):
         # ~ if cookiecutter.task == "classification" and cookiecutter.scope == "complete"
         return "val/mAP" if has_several_labels(self.data) else MONITOR
 
+
         # ~ else
         return MONITOR
 
+
         # ~ endif
-    @field_validator("tracking", mode="before")
-    @classmethod
-    def _empty_means_none(cls, tracking: object) -> object:
-        return tracking or None
-
-
 EXAMPLE_CHECKPOINT = "runs/RUN_ID/checkpoints/best.ckpt"
 
 

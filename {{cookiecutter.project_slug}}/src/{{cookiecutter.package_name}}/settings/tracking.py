@@ -6,21 +6,28 @@ mapping ``tracking`` is a tracker, or holds trackers under names of their own, o
 """
 
 from collections.abc import Mapping
+# ~ if cookiecutter.use_wandb
 from pkgutil import resolve_name
 from typing import Annotated, Any
 
-# ~ if cookiecutter.use_wandb
 from pydantic import AfterValidator, BaseModel
 from pydantic.fields import FieldInfo
 
 from .check_settings import fields
 
-# ~ else
-from pydantic import AfterValidator
-
-# ~ endif
 TARGET = "_target_"
 PACKAGE = f"{__name__.split('.')[0]}."
+
+
+# ~ else
+from typing import Annotated, Any
+
+from pydantic import AfterValidator
+
+TARGET = "_target_"
+
+
+# ~ endif
 
 
 def split_trackers(tracking: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -46,41 +53,30 @@ def tracker_fields(tracking: Mapping[str, Any]) -> dict[str, FieldInfo]:
     }
 
 
-# ~ endif
-def _own_class(value: Any) -> object:
-    """Return the class of a tracker of this package, otherwise None.
+def _model(value: Any) -> type[BaseModel] | None:
+    """Return the class of a tracker if it is a pydantic model of this package, otherwise None.
 
     Lightning's loggers are not imported, because that imports PyTorch.
     """
     if not _is_tracker(value) or not str(value[TARGET]).startswith(PACKAGE):
         return None
     try:
-        return resolve_name(value[TARGET])
+        tracker = resolve_name(value[TARGET])
     except Exception as error:
         raise ValueError(
             f"{value[TARGET]} does not exist; choose a tracker: tracking=<file of configs/tracking>"
         ) from error
-
-
-# ~ if cookiecutter.use_wandb
-def _model(value: Any) -> type[BaseModel] | None:
-    """Return the class of a tracker if it is a pydantic model of this package, otherwise None."""
-    tracker = _own_class(value)
     return tracker if isinstance(tracker, type) and issubclass(tracker, BaseModel) else None
 
 
-# ~ endif
 def _check_tracker(value: Any) -> Any:
-    # ~ if cookiecutter.use_wandb
     model = _model(value)
     if model is not None:
         model.model_validate({key: item for key, item in value.items() if not _is_tracker(item)})
-    # ~ else
-    _own_class(value)
-    # ~ endif
     return value
 
 
+# ~ endif
 def _check_owners(tracking: dict[str, Any]) -> dict[str, Any]:
     """Refuse arguments in ``tracking`` that belong to no tracker."""
     unnamed = split_trackers(tracking).get("tracking", {})
@@ -92,8 +88,12 @@ def _check_owners(tracking: dict[str, Any]) -> dict[str, Any]:
     return tracking
 
 
+# ~ if cookiecutter.use_wandb
 Tracking = Annotated[
     dict[str, Annotated[Any, AfterValidator(_check_tracker)]],
     AfterValidator(_check_owners),
     AfterValidator(_check_tracker),
 ]
+# ~ else
+Tracking = Annotated[dict[str, Any], AfterValidator(_check_owners)]
+# ~ endif

@@ -137,8 +137,7 @@ def resumable_checkpoint(run: Run) -> tuple[Path, int, int] | None:
     """Return the checkpoint from which a run is resumed, its step, and the number of its epochs.
 
     It is ``last.ckpt``, or ``best.ckpt`` if the former is missing or damaged. The last epoch counts
-    although it may not have ended. The result is None for a run without checkpoints; if none of
-    them can be read, a UsageError is raised.
+    although it may not have ended. The result is None for a run without checkpoints.
     """
     problems = [] if run.last.is_file() else [f"There is no {run.last}."]
     for path in run.checkpoints:

@@ -78,11 +78,10 @@ def _multiplied(time: str, factor: float) -> str:
 
 # ~ endif
 def too_short(settings: Settings, run: Run) -> str | None:
-    """Return advice to train longer if the training ended too early, else None.
+    """Return advice to train longer, else None.
 
-    It did if the best score is below ``POOR`` after fewer than ``STEPS`` optimiser steps, if there
-    was no validation in them, or if the best score in the last fifth of the epochs exceeds all
-    earlier ones by the factor ``RISING``.
+    It is given if the best score is below ``POOR`` or there is none after fewer than ``STEPS``
+    optimiser steps, or if the score has risen by ``RISING`` in the last fifth of the epochs.
     """
     name = settings.monitor
     written = read_metrics(run.metrics)

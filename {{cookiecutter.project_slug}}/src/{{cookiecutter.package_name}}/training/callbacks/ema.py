@@ -17,10 +17,8 @@ class WeightAverage(Callback):
     """Exponential moving average of all floating-point weights and buffers.
 
     After optimiser step ``n``, ``average = d * average + (1 - d) * weights``, where ``d`` is
-    ``min(decay, (1 + n) / (10 + n))``, so that the first steps mostly replace the initial weights.
-
-    Validation uses the average. The ``state_dict`` of a checkpoint is the average; the entry
-    ``trained_weights`` has the weights with which training continues.
+    ``min(decay, (1 + n) / (10 + n))``. Validation uses it, and it is the ``state_dict`` of a
+    checkpoint, whose entry ``trained_weights`` has the weights with which training continues.
 
     ``WeightAveraging`` of Lightning 2.6 is not suitable: callbacks that come after it see the
     trained weights in ``on_validation_epoch_end``, and each update waits for the GPU twice.
