@@ -104,6 +104,7 @@ def check_learnable(reading: Reading) -> None:
             )
     trained = reading.objects.get("train", {})
     present = [name for name, count in trained.items() if count]
+    # ~ if cookiecutter.task == "classification"
     same = {trained[name] for name in present} == {reading.images.get("train")}
     if same and reading.counted != "objects":
         remedy = "Add images of other classes to train."
@@ -116,6 +117,7 @@ def check_learnable(reading: Reading) -> None:
             f"All images of train have the class {' and '.join(present)}, so there is nothing to "
             f"learn.\n{remedy}"
         )
+    # ~ endif
     for split in SPLIT_NAMES:
         counts = reading.objects.get(split, {})
         expected = trained if split == "train" else present
