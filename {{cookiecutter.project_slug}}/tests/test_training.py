@@ -333,7 +333,7 @@ def test_debug_presets_train(command, preset, caplog):
     tiny = [word for word in SMALL if word.startswith(prefixes)]
     images = ("data.train_images=100", "data.val_images=50", "data.test_images=50")
     run = command("train", f"debug={preset}", *tiny, *images, "loader.batch_size=5")
-    part, used = "Only a part of these images is used: ", "trainer.limit_train_batches=1, "
+    part, used = "Only a part of the images is used: ", "trainer.limit_train_batches=1, "
     assert (part in caplog.text, used in caplog.text) == (True, preset == "fast")
     if preset == "profile":
         assert any(run.glob("*profile*"))

@@ -135,7 +135,9 @@ def _predict_images(predictor: Predictor, names: Mapping[Path, str]) -> None:
 
     # ~ endif
     def written() -> Iterator[tuple[Path, str, Any, tuple[int, int]]]:
-        # A generator, since the predictions of all files might fill the memory.
+        # ~ if cookiecutter.task == "segmentation"
+        # A generator, since the masks of all files might not fit into memory.
+        # ~ endif
         for path, prediction, size in predicted:
             # ~ if cookiecutter.task == "detection"
             predictor.add(str(path), prediction, size)

@@ -69,15 +69,15 @@ def check_images(
         log.info(
             "%d of %d images were checked before the training, and the ends of the files of %d "
             # ~ if cookiecutter.scope == "complete"
-            "others; a file that is damaged elsewhere %s when it is read. To check all files: "
+            "others; other damaged files %s when they are read. To check all files: "
             "uv run doctor steps=0 with these settings of data",
             # ~ else
-            "others; a file that is damaged elsewhere %s when it is read.",
+            "others; other damaged files %s when they are read.",
             # ~ endif
             checked,
             len(images),
             ends,
-            "is left out" if skip_unreadable else "ends it",
+            "are left out" if skip_unreadable else "end the training",
         )
     checks.note_transparent(checked)
     if unreadable:

@@ -1,4 +1,4 @@
-"""List the image files, the class folders and the split folders of a data set."""
+"""List the image files and the folders of a data set."""
 
 import os
 import re

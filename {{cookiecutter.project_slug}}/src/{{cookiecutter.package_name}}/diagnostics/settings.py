@@ -6,7 +6,7 @@ from ..settings.schema import Settings
 
 
 class BenchSettings(Settings):
-    """The settings of ``bench`` and ``doctor``."""
+    """The settings of ``bench``, which ``doctor`` has, too."""
 
     warmup: int = Field(ge=1, description="Training batches before the measurement.")
     steps: int = Field(ge=1, description="Training batches that are measured.")

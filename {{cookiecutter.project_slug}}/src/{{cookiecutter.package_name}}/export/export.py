@@ -60,7 +60,7 @@ def run_export(settings: ExportSettings, run: Run) -> None:
     """
     uncompiled = settings.model.model_copy(update={"compile": False})
     module = load_module(settings.checkpoint, settings.model_copy(update={"model": uncompiled}))
-    # The anchors are those of the exported image size, also if data.image_size is overridden.
+    # The exported network takes images of data.image_size, also if it is overridden.
     module.settings = module.settings.model_copy(update={"data": settings.data})
     network = task_export.exported_network(module)
     graph = TupleOutputs(network).eval()

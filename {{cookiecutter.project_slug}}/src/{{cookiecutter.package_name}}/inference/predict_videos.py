@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 
 
 def check_videos(paths: Iterable[Path], settings: PredictSettings) -> list[str]:
-    """Open each of the videos, so that a fault is reported before all files are predicted.
+    """Open each of the videos, so that a fault is reported before any file is predicted.
 
     With ``data.skip_unreadable``, videos that cannot be opened are returned.
     """

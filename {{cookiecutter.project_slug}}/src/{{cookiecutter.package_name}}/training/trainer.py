@@ -211,7 +211,7 @@ def log_start(
     # 1.0 stands for all batches, but 1 for a single batch.
     limits = [f"trainer.{name}={value}" for name, value in chosen.items() if f"{value}" not in ALL]
     if limits:
-        log.info("Only a part of these images is used: %s.", ", ".join(limits))
+        log.info("Only a part of the images is used: %s.", ", ".join(limits))
     names = ", ".join(map(_name_of, trackers))
     log.info("Run: %s; tracking: %s.", run.folder, names or "none")
 

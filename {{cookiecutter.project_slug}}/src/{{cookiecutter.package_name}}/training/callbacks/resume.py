@@ -37,7 +37,7 @@ class ExactResume(Callback):
         for saved in trainer.checkpoint_callbacks:
             folder = getattr(saved, "dirpath", None)  # of a ModelCheckpoint
             if folder and Path(folder, "best.ckpt").is_file():
-                # With the folder of a run that has been moved, it would forget the best scores.
+                # If the folder differs, as in a run that was moved, the best scores are discarded.
                 checkpoint["callbacks"].get(saved.state_key, {})["dirpath"] = folder
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
