@@ -191,7 +191,7 @@ def test_boxes_that_are_two_corners_are_refused_by_their_areas_and_else_noted(tm
         ([25, 24, 10, 8], "polygons", True),  # around a centre
         ([20, 20, 30, 28], "polygons", True),  # two corners
         ([14, 14, 20, 16], [["a", "b"]], False),
-        ([14, 14, 20, 16], {"counts": "P", "size": [40, 48]}, False),
+        ([14, 14, 20, 16], {"counts": [0, 1920], "size": [40, 48]}, False),
         ([14, 14, 20, 16], None, False),
     ],
 )
@@ -209,9 +209,9 @@ def test_boxes_that_contradict_the_outlines_are_noted(tmp_path, bbox, outline, n
     write_coco(tmp_path, change)
     notes = build_datasets(folder(tmp_path)).reading.notes
     expected = (
-        f"{tmp_path}/annotations/train.json: boxes that are not around the outline of their object:"
-        f" 2 of 3 that were compared, such as annotation 1000: {[*map(float, bbox)]} instead of "
-        "[20, 20, 10, 8]."
+        f"{tmp_path}/annotations/train.json: rectangles that are not around the outline of their "
+        "object: 2 of 3 that were compared, such as annotation 1000: "
+        f"{[*map(float, bbox)]} instead of [20, 20, 10, 8]."
     )
     assert [note.startswith(expected) for note in notes if "outline" in note] == [True] * noted
 

@@ -178,7 +178,7 @@ def _images(
                 f"which the file does not have.\nAdd this {kind}, or remove the annotation."
             )
         # ~ if cookiecutter.task == "detection"
-        shape = {"bbox": entry.bbox, "area": entry.area}
+        shape = {"bbox": entry.rectangle, "area": entry.area}
         # ~ else
         shape = {"segmentation": entry.outline}
         # ~ endif

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
-from faster_coco_eval.core import mask as coco_mask
 # ~ if cookiecutter.task == "detection"
 from pydantic import FailFast, Field, FiniteFloat, StringConstraints, TypeAdapter
 
@@ -21,7 +20,7 @@ from .reading_summary import Reading, number_of
 from .text_files import read_json
 
 IN_SPLIT = "_annotations.coco.json"  # as Roboflow writes it into the folder of each split
-COMPARED = 1000  # boxes of a file, so that a large file is not read more slowly
+COMPARED = 1000  # annotations of a file, so that a large file is not read more slowly
 LAYOUTS = """These layouts are read, each with a file for train, for val and, optionally, for test:
   annotations/instances_train2017.json with train2017/
   annotations/train.json or train.json with train/ or images/
@@ -56,10 +55,10 @@ class _Annotation:
     image_id: Id
     category_id: Id
     # ~ if cookiecutter.task == "detection"
-    bbox: Annotated[list[FiniteFloat], Field(min_length=4, max_length=4)]
+    rectangle: Annotated[list[FiniteFloat], Field(alias="bbox", min_length=4, max_length=4)]
     area: float | None = None
     # ~ else
-    bbox: Any = None  # only compared with the outline
+    rectangle: Annotated[Any, Field(alias="bbox")] = None  # only compared with the outline
     # ~ endif
     outline: Annotated[Any, Field(alias="segmentation")] = None
     iscrowd: bool | None = False
@@ -131,40 +130,31 @@ def images_name(file: Path) -> str:
 
 
 def note_outlines(file: Path, content: CocoFile, reading: Reading) -> None:
-    """Note boxes that contradict the outlines of their annotations, among about ``COMPARED``."""
+    """Note polygons that contradict the rectangle around them, among about ``COMPARED``."""
     compared, contradicting = 0, list[str]()
     for entry in content.annotations[:: max(1, len(content.annotations) // COMPARED)]:
         try:
-            x, y, width, height = map(float, entry.bbox)
-            left, top, right, bottom = _around(entry.outline)
+            x, y, width, height = map(float, entry.rectangle)
+            xs, ys = ([n for polygon in entry.outline for n in polygon[i::2]] for i in (0, 1))
+            left, top, right, bottom = min(xs), min(ys), max(xs), max(ys)
             across, down = 2 + (right - left) / 4, 2 + (bottom - top) / 4  # tolerated differences
-        except (LookupError, OverflowError, RuntimeError, TypeError, ValueError):
-            continue  # no outline, or no valid one
+        except (LookupError, OverflowError, TypeError, ValueError):
+            continue  # run lengths, or no outline
         if min(width, height, right - left, bottom - top) > 0:
             compared += 1
             if max(abs(x - left), abs(x + width - right)) > across or (
                 max(abs(y - top), abs(y + height - bottom)) > down
             ):
                 around = [left, top, right - left, bottom - top]
-                contradicting.append(f"annotation {entry.id}: {entry.bbox} instead of {around}")
+                given = f"annotation {entry.id}: {entry.rectangle}"
+                contradicting.append(f"{given} instead of {around}")
     if contradicting:
         reading.note(
-            f"{file}: boxes that are not around the outline of their object: {len(contradicting)} "
-            f"of {compared} that were compared, such as {contradicting[0]}. COCO's boxes are "
-            "[x, y, width, height] with the left upper corner, and its outlines [x, y, x, y, ...]: "
-            "correct those that are others."
+            f"{file}: rectangles that are not around the outline of their object: "
+            f"{len(contradicting)} of {compared} that were compared, such as {contradicting[0]}. "
+            "bbox is [x, y, width, height] with the left upper corner, and polygons are "
+            "[x, y, x, y, ...]: correct those that are others."
         )
-
-
-def _around(outline: Any) -> tuple[float, float, float, float]:
-    """Return left, top, right and bottom of polygons or of run lengths, which may be a text."""
-    if isinstance(outline, dict):
-        listed = isinstance(outline["counts"], list)
-        runs = coco_mask.frPyObjects(outline, *outline["size"]) if listed else outline
-        left, top, width, height = map(float, coco_mask.toBbox(runs))
-        return left, top, left + width, top + height
-    xs, ys = ([n for polygon in outline for n in polygon[i::2]] for i in (0, 1))
-    return min(xs), min(ys), max(xs), max(ys)
 
 
 def read_file(file: Path, split: str) -> CocoFile:
