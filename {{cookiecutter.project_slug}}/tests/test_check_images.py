@@ -55,6 +55,8 @@ class SlowImages:
         self.paths = self.names = np.array([f"{index}.bmp" for index in range(count)])
         # ~ if cookiecutter.scope == "complete"
         self.images = self
+        # ~ elif cookiecutter.task == "segmentation"
+        self.masks = self
         # ~ endif
         self.read = []
         self.broken = -1

@@ -152,7 +152,7 @@ def test_colours_may_be_separated_by_commas(tmp_path, line):
     [
         ("a 1 2 300\nb\n", "the numbers of 'a 1 2 300' must end at 255"),
         ("only\n", "must name 2 to 255 classes, each on a line of its own, but names 1: only"),
-        ("sky, road\n", "each on a line of its own, but names 1: sky, road"),
+        ("sky, road\n", "must name 2 to 255 classes, each on a line of its own, but names 1: sky"),
         ("\n".join(map(str, range(256))), "must name 2 to 255 classes, .* but names 256"),
         ("a\nb\na\n", "names a class twice: a, b, a"),
         ("1 road\n0 sky\n", "the class '1 road' begins with 1, but its id is 0, as its line says"),
@@ -277,14 +277,14 @@ def test_a_mask_with_an_ending_is_not_used_beside_one_without(own_data):
         build_datasets(folder(own_data))
 
 
-def test_the_lists_of_pascal_voc_split_the_images_that_have_masks(tmp_path):
+def test_lists_split_the_images_that_have_masks(tmp_path):
     write_unsplit_data(tmp_path)
     (tmp_path / "images").rename(tmp_path / "JPEGImages")
     (tmp_path / "masks").rename(tmp_path / "SegmentationClass")
     lists = tmp_path / "ImageSets" / "Segmentation"
     lists.mkdir(parents=True)
     (tmp_path / "Annotations").mkdir()
-    (tmp_path / "SegmentationClass" / "9.png").unlink()  # its image is for detection only
+    (tmp_path / "SegmentationClass" / "9.png").unlink()  # its image is in no list but that of test
     for name, numbers in (("train", [0, 3]), ("val", [1]), ("test", [9]), ("trainval", [0, 1, 3])):
         (lists / f"{name}.txt").write_text("".join(f"{number}\n" for number in numbers))
     datasets = build_datasets(folder(tmp_path))

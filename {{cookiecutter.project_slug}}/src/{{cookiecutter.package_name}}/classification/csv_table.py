@@ -90,7 +90,7 @@ def find_files(root: Path, reading: Reading) -> dict[str, Path]:
         names = ", ".join(path.name for path in files) or "none"
         raise UsageError(
             f"data.root={root} must be a CSV file, or hold one; CSV files there: {names}.\n"
-            "Name the file to read: data.root=<file>.csv"
+            "Name the file to read: data.root=<file>.csv; its first line may be path,label"
         )
     for path in files:
         if path not in named:

@@ -50,6 +50,7 @@ class DecodedImage(NamedTuple):
     size: tuple[int, int]  # height and width of the image file
 
 
+# ~ if cookiecutter.task != "segmentation"
 class ImageFiles:
     """A sequence of ``DecodedImage``, each without further tensors, from image files."""
 
@@ -71,6 +72,7 @@ class ImageFiles:
         return DecodedImage((image,), (image.shape[1], image.shape[2]))
 
 
+# ~ endif
 # ~ endif
 def may_end_early(path: str) -> bool:
     """Return whether the last bytes of a JPEG or PNG file are not those of its format.

@@ -17,7 +17,7 @@ from ..settings.data import ShapesSettings
 from .predicted_masks import mask_image
 
 MASKS = ("masks", "labels", "annotations")  # the first of these folders that exists is used
-# The folders of images and masks, those of MMSegmentation and of Pascal VOC, too.
+# The folders of images and of masks, by several conventions.
 FOLDERS = (("images", MASKS), ("img_dir", ("ann_dir",)), ("JPEGImages", ("SegmentationClass",)))
 BESIDE = "_mask"  # ends the names of masks in the folder of the images
 LAYOUTS = """One of these layouts is read, with the same for val and, optionally, for test:
