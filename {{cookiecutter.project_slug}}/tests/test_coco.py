@@ -13,6 +13,7 @@ from {{ cookiecutter.package_name }}.data.reading_summary import Reading
 from {{ cookiecutter.package_name }}.errors import UsageError
 from {{ cookiecutter.package_name }}.settings.schema import DataSettings
 
+from coco_data import place as place_of
 from coco_data import write_coco, write_unsplit
 from small import data_preset
 
@@ -107,7 +108,7 @@ def test_the_entry_ignore_which_coco_does_not_read_is_noted(tmp_path):
 
 @pytest.mark.parametrize("split", ["train", "val"])
 def test_a_split_without_annotations_is_refused(tmp_path, split):
-    with pytest.raises(UsageError, match=rf"{split}\.json has 10 images, but no annotations"):
+    with pytest.raises(UsageError, match=rf"{split}\.json has 10 images and 0 annotations"):
         read(spoiled(tmp_path, lambda content: content["annotations"].clear(), split))
 
 
@@ -233,7 +234,8 @@ def test_images_without_objects_stay(tmp_path):
     ("change", "said"),
     [
         (lambda content: content.pop("images"), "images: Field required"),
-        (lambda content: content["categories"].clear(), "must have categories"),
+        (lambda content: content["images"].clear(), "has 0 images and 10 annotations, so there"),
+        (lambda content: content["categories"].clear(), "must have categories.*\nList each class"),
         (lambda content: content["categories"][1].update(name="red"), "unique names"),
         (lambda content: content["images"][4].update(id=103), "2 of its images have the id 103"),
         (
@@ -310,6 +312,56 @@ def test_a_folder_may_have_another_word_for_its_split_than_the_file(tmp_path, pl
     _, splits = read(tmp_path)
     assert splits["val"][3].path == tmp_path / place.format("Valid") / "3.jpg"
     assert splits["train"][3].path == tmp_path / place.format("training") / "3.jpg"
+
+
+@pytest.mark.parametrize("previews", [".", "images"])
+def test_the_images_of_a_split_are_those_in_its_folder(tmp_path, previews):
+    write_coco(tmp_path)
+    for split, name in (("train", "training"), ("val", "valid")):
+        shutil.copytree(tmp_path / split, tmp_path / previews, dirs_exist_ok=True)
+        (tmp_path / split).rename(tmp_path / name)
+        file = tmp_path / "annotations" / f"{split}.json"
+        file.rename(tmp_path / file.name)
+    _, splits = read(tmp_path)
+    folders = [splits[split][3].path.parent for split in ("train", "val")]
+    assert folders == [tmp_path / "training", tmp_path / "valid"]
+
+
+def test_a_file_for_all_images_reads_those_beside_it_though_a_split_has_copies(tmp_path):
+    write_unsplit(tmp_path)
+    (tmp_path / "train").mkdir()
+    shutil.copy(tmp_path / "images" / "0.jpg", tmp_path / "train")
+    assert read(tmp_path)[1]["train"][3].path == tmp_path / "images" / "3.jpg"
+
+
+@pytest.mark.parametrize(("missing", "count"), [("val", 1), ("test", 1), (None, 0)])
+def test_files_that_are_named_after_no_split_are_counted_if_a_split_has_none(
+    tmp_path, missing, count
+):
+    write_coco(tmp_path)
+    other = tmp_path / "annotations" / "instances_minival2017.json"
+    shutil.copy(tmp_path / "annotations" / "val.json", other)
+    if missing:
+        (tmp_path / "annotations" / f"{missing}.json").unlink()
+    reading = Reading()
+    read(tmp_path, reading)
+    parts = [(part.kind, part.reason, part.first) for part in reading.left_out]
+    assert parts == [("JSON files", "not named after a split", str(other))] * count
+
+
+@pytest.mark.parametrize("moved", [15, 0])
+def test_rectangles_that_contradict_their_outlines_are_noted(tmp_path, moved):
+    def change(content):
+        for index, entry in enumerate(content["annotations"]):
+            left, top, right, bottom = place_of(index)
+            entry["segmentation"] = [[left, top, right, top, right, bottom, left, bottom]]
+            entry["bbox"] = [left + index % 2 * moved, top, right - left, bottom - top]
+        content["annotations"][0]["segmentation"] = {"counts": [0, 1920], "size": [40, 48]}
+
+    reading = Reading()
+    read(spoiled(tmp_path, change), reading)
+    found = "rectangles that are not around the outline of their object: 5 of 9 that were"
+    assert [found in note for note in reading.notes] == [True] * bool(moved)
 
 
 def test_missing_images_can_be_left_out_and_are_counted(tmp_path):
@@ -413,7 +465,8 @@ def test_folders_match_in_any_unicode_form(tmp_path, written, stored):
 
 def test_splits_of_different_categories_are_refused(tmp_path):
     change = spoiled(tmp_path, lambda content: content["categories"][1].update(id=91), "val")
-    with pytest.raises(UsageError, match=r"val\.json.*different categories:\n  7 red, 91 green"):
+    expected = r"val\.json.*different categories:\n  7 red, 91 green\n.*\nWrite all"
+    with pytest.raises(UsageError, match=expected):
         read(change)
 
 

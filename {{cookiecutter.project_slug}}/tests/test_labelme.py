@@ -119,6 +119,23 @@ def test_shapes_of_a_group_are_one_object(tmp_path):
 
 
     # ~ endif
+@pytest.mark.parametrize(("groups", "noted"), [((0, 0), True), ((0, 1), False), ((None, 0), False)])
+def test_a_group_of_all_shapes_is_noted(tmp_path, groups, noted):
+    for name in "ab":
+        shapes = [POLYGON | {"group_id": group} for group in (groups[0], groups[0], groups[1])]
+        write_file(tmp_path, name, shapes)
+    reading = Reading()
+    read(tmp_path, reading)
+    assert ["(group 0)" in note and "4 of 6 shapes" in note for note in reading.notes] == (
+        [True] * noted
+    )
+    write_file(tmp_path, "b", [POLYGON | {"group_id": 0}])
+    write_file(tmp_path, "a", [POLYGON | {"group_id": 0}, RECTANGLE | {"group_id": 0}])
+    reading = Reading()
+    read(tmp_path, reading)
+    assert reading.notes == []
+
+
 def test_points_and_lines_are_left_out_and_counted(tmp_path):
     line = {"label": "cat", "points": [[1, 1], [5, 5]], "shape_type": "line"}
     write_file(tmp_path, "a", [line, POLYGON])

@@ -209,9 +209,9 @@ def test_boxes_that_contradict_the_outlines_are_noted(tmp_path, bbox, outline, n
     write_coco(tmp_path, change)
     notes = build_datasets(folder(tmp_path)).reading.notes
     expected = (
-        f"{tmp_path}/annotations/train.json: boxes that are not around the outline of their object:"
-        f" 2 of 3 that were compared, such as annotation 1000: {[*map(float, bbox)]} instead of "
-        "[20, 20, 10, 8]."
+        f"{tmp_path}/annotations/train.json: rectangles that are not around the outline of their "
+        "object: 2 of 3 that were compared, such as annotation 1000: "
+        f"{[*map(float, bbox)]} instead of [20, 20, 10, 8]."
     )
     assert [note.startswith(expected) for note in notes if "outline" in note] == [True] * noted
 

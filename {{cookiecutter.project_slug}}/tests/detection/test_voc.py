@@ -217,6 +217,28 @@ def test_difficult_objects_are_crowds_and_reported(root):
     assert expected in data.reading.lines()[1]
 
 
+def test_an_object_that_is_marked_as_deleted_is_left_out_and_counted(root):
+    kept, deleted = voc_object("cat", (1, 1, 4, 4)), voc_object("cat", (1, 1, 9, 9))
+    objects = [
+        kept.replace("</object>", "<deleted>0</deleted></object>"),
+        deleted.replace("</object>", "<deleted> 1 </deleted></object>"),
+    ]
+    write_image(root / "JPEGImages" / "a.jpg", root / "Annotations" / "a.xml", objects=objects)
+    data = datasets(root)
+    expected = torch.tensor([[0, 0, 4 / 40, 4 / 20]])
+    torch.testing.assert_close(data.train.target(0, (20, 40)).boxes, expected)
+    parts = [(part.reason, part.split, part.count) for part in data.reading.left_out]
+    assert parts == [("marked as deleted", "train", 1)]
+
+
+def test_an_object_of_several_boxes_is_refused(root):
+    box = voc_object("cat", (1, 1, 4, 4))
+    twice = box.replace("</object>", box[box.rindex("<bndbox>") :])
+    write_image(root / "JPEGImages" / "a.jpg", root / "Annotations" / "a.xml", objects=[twice])
+    with pytest.raises(UsageError, match=r"a\.xml: an object cat has several boxes\.\nEach .* one"):
+        datasets(root)
+
+
 @pytest.mark.parametrize(
     ("word", "crowd"),
     [("False", False), ("0.0", False), ("Unspecified", False), (" ", False), ("True", True)],

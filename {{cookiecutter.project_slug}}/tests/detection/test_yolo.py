@@ -189,6 +189,45 @@ def test_names_that_contradict_their_number_are_refused(root, names, message):
         datasets(root)
 
 
+@pytest.mark.parametrize(
+    ("names", "wrong"),
+    [
+        (["1 cat", "2 dog"], "'1 cat' begins with 1, but its id is 0"),
+        (["0: cat", "2: emu", "1: dog"], "'2: emu' begins with 2, but its id is 1"),
+        (["0 cat", "1 dog"], None),
+        (["2 euro", "5 euro"], None),
+        (["1 euro", "euro"], None),
+    ],
+)
+@pytest.mark.parametrize("file", ["classes.txt", "data.yaml"])
+def test_numbers_before_the_names_that_contradict_the_ids_are_refused(root, file, names, wrong):
+    (root / "data.yaml").unlink()
+    listed = "\n".join(names) if file == "classes.txt" else f"names: {names}"
+    (root / file).write_text(listed)
+    if wrong is None:
+        assert datasets(root).classes == names
+        return
+    with pytest.raises(UsageError, match=rf"{file}: the class {wrong}.*\n.*name it: unused"):
+        datasets(root)
+
+
+@pytest.mark.parametrize("place", ["classes.txt", "labels/classes.txt", "labels/val/classes.txt"])
+def test_lists_of_classes_that_contradict_each_other_are_refused(root, place):
+    (root / place).write_text("Cat\ndog\nemu\n")  # one more
+    assert datasets(root).classes == ["cat", "dog"]
+    (root / place).write_text("dog\ncat\n")
+    with pytest.raises(UsageError, match=rf"data\.yaml and .*{place} contradict.* 0 is cat or dog"):
+        datasets(root)
+    (root / place).write_text("images/train/0.jpg\n")  # no list of classes
+    assert datasets(root).classes == ["cat", "dog"]
+
+
+def test_a_list_of_classes_that_is_named_is_read_in_spite_of_another_beside_it(root):
+    (root / "classes.txt").write_text("chat\nchien\n")
+    assert datasets(root / "classes.txt").classes == ["chat", "chien"]
+    assert datasets(root / "data.yaml").classes == ["cat", "dog"]
+
+
 def test_corrected_boxes_are_listed_by_their_line(root):
     lines = "1 0.95 0.5 0.2 0.4\n0 0.5 0.5 0 0.1\n0 0.0 0.5 0.002 0.4\n"
     (root / "labels" / "train" / "1.txt").write_text(lines)
@@ -340,6 +379,23 @@ def test_an_invalid_line_is_named(root, line, message):
     assert message in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "line",
+    ["0,0.35,0.35,0.5,0.5", "0 0,35 0,35 0,5 0,5", "# cat", "dog 0.5 0.5 0.1 0.1", "0 nan 1 1 1"],
+)
+def test_words_in_place_of_numbers_have_a_fix_of_their_own(root, line):
+    (root / "labels" / "train" / "1.txt").write_text(f"{line}\n")
+    with pytest.raises(UsageError, match=r"\nWrite numbers only, with spaces between them"):
+        datasets(root)
+
+
+@pytest.mark.parametrize("name", ["0.TXT", "0.jpg.txt"])
+def test_label_files_of_other_names_are_named(root, name):
+    (root / "labels" / "train" / "0.txt").rename(root / "labels" / "train" / name)
+    with pytest.raises(UsageError, match=rf"0\.txt, which does not exist, but {name} is there"):
+        datasets(root)
+
+
 def test_boxes_in_pixels_are_not_taken_for_key_points(root):
     (root / "labels" / "train" / "1.txt").write_text("1 200 150 30 40 190 140 2\n")
     with pytest.raises(UsageError, match="Boxes in pixels must be divided") as caught:
@@ -353,7 +409,7 @@ def test_boxes_in_pixels_are_not_taken_for_key_points(root):
 )
 def test_the_suggested_kpt_shape_reads_the_boxes(root, points, shape):
     (root / "labels" / "train" / "0.txt").write_text(f"0 0.5 0.5 0.2 0.4 {points}\n" * 2)
-    (note,) = (note for note in datasets(root).reading.notes if "kpt_shape" in note)
+    (note,) = (note for note in datasets(root).reading.notes if "kpt_shape: " in note)
     line = note.removesuffix(".").rpartition(": ")[2]
     assert line == shape
     (root / "data.yaml").write_text(f"{YAML}kpt_shape: {line}\n")

@@ -40,7 +40,7 @@ def note_repeated(paths: Mapping[str, Sequence[str]], reading: Reading) -> bool:
         if earlier == split:
             reading.note(
                 f"Files that are listed twice: {len(again)}, such as {again[0]}. Each entry is an "
-                "image of its own, without the annotations of the other entry.",
+                "image of its own.",
                 split=split,
             )
         else:

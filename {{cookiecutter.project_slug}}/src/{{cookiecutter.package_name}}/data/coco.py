@@ -7,11 +7,7 @@ from typing import Any, NamedTuple
 
 from ..errors import UsageError
 from ..settings.data import DataFolder
-# ~ if cookiecutter.task == "detection"
 from .coco_files import CocoFile, find_annotations, images_name, note_outlines, read_file
-# ~ else
-from .coco_files import CocoFile, find_annotations, images_name, read_file
-# ~ endif
 from .files import folder_of, folders_in, split_of
 from .image_paths import existing_files, find_images
 from .images import UnreadableImageError, image_size
@@ -48,7 +44,7 @@ def read_coco(
     ``root`` is the folder of the data set, or its only annotation file. Without splits, all images
     are those of train. What is left out is counted in ``reading``.
     """
-    files, root = find_annotations(root), folder_of(root)
+    files, root = find_annotations(root, reading), folder_of(root)
     contents = {file: read_file(file, split) for split, file in files.items()}
     if "test" in files and not contents[files["test"]].annotations:
         reading.note(f"{files['test']} has no annotations, so it is not used for the test.")
@@ -63,9 +59,7 @@ def read_coco(
                 f"{file}: annotations with the entry ignore: {ignored}. They are used as objects, "
                 "since COCO ignores crowds (iscrowd) only."
             )
-        # ~ if cookiecutter.task == "detection"
         note_outlines(file, content, reading)
-        # ~ endif
     splits = {}
     for split, file in files.items():
         paths = _image_files(file, contents[file], root, settings, reading, split)
@@ -102,12 +96,16 @@ def _class_names(contents: dict[Path, CocoFile], reading: Reading) -> dict[int |
         else:
             names[key] = name
     if not names or len({*names.values()}) < len(names):
-        raise UsageError(f"{train} must have categories of unique names, not {_listed(names)}")
+        raise UsageError(
+            f"{train} must have categories of unique names, not {_listed(names)}.\n"
+            "List each class once, with an id and a name."
+        )
     for file, categories in named.items():
         if not categories.items() <= named[train].items():
             raise UsageError(
                 f"{file} and the annotations for train have different categories:\n"
-                f"  {_listed(categories)}\n  {_listed(named[train])}"
+                f"  {_listed(categories)}\n  {_listed(named[train])}\n"
+                f"Write all categories into {train}, and give each the same id in all files."
             )
     return names
 
@@ -148,12 +146,15 @@ def _image_files(
     """Return the file of each image, see ``existing_files``."""
     names = [image.file_name for image in content.images]
     stem = images_name(file)
+    named = split_of(stem.rstrip("0123456789")) is not None
     # Images beside the annotations may be previews, unless the folder is that of the images.
-    first = root / stem if file.parent.name == "annotations" else file.parent
+    first = root / stem if named or file.parent.name == "annotations" else file.parent
     folders = [first, root / stem, root / "images" / stem, root / "images", root, file.parent]
     folders.append(file.parent / "images")
-    for parent in (path for path in (root, root / "images") if path.is_dir()):  # valid/ for val
-        folders += [parent / name for name in folders_in(parent) if split_of(name) == split]
+    parents = [path for path in (root, root / "images") if path.is_dir()]
+    others = [parent / name for parent in parents for name in folders_in(parent)]  # valid/ for val
+    place = 3 if named else len(folders)  # the images of another split may have the same names
+    folders[place:place] = [path for path in others if split_of(path.name) == split]
     paths, dropped = find_images(names, folders)
     if dropped:
         reading.note(f"{file} names {names[0]}, which is read as {paths[0]}.")
@@ -177,7 +178,7 @@ def _images(
                 f"which the file does not have.\nAdd this {kind}, or remove the annotation."
             )
         # ~ if cookiecutter.task == "detection"
-        shape = {"bbox": entry.bbox, "area": entry.area}
+        shape = {"bbox": entry.rectangle, "area": entry.area}
         # ~ else
         shape = {"segmentation": entry.outline}
         # ~ endif

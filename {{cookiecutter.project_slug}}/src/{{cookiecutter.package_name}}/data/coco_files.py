@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,17 +16,11 @@ from pydantic import FailFast, Field, StringConstraints, TypeAdapter
 # ~ endif
 from ..errors import UsageError
 from .files import SPLIT_NAMES, is_hidden, split_folders
-# ~ if cookiecutter.task == "detection"
 from .reading_summary import Reading, number_of
-# ~ else
-from .reading_summary import number_of
-# ~ endif
 from .text_files import read_json
 
 IN_SPLIT = "_annotations.coco.json"  # as Roboflow writes it into the folder of each split
-# ~ if cookiecutter.task == "detection"
-COMPARED = 1000  # boxes of a file, so that a large file is not read more slowly
-# ~ endif
+COMPARED = 1000  # annotations of a file, so that a large file is not read more slowly
 LAYOUTS = """These layouts are read, each with a file for train, for val and, optionally, for test:
   annotations/instances_train2017.json with train2017/
   annotations/train.json or train.json with train/ or images/
@@ -60,8 +55,10 @@ class _Annotation:
     image_id: Id
     category_id: Id
     # ~ if cookiecutter.task == "detection"
-    bbox: Annotated[list[FiniteFloat], Field(min_length=4, max_length=4)]
+    rectangle: Annotated[list[FiniteFloat], Field(alias="bbox", min_length=4, max_length=4)]
     area: float | None = None
+    # ~ else
+    rectangle: Annotated[Any, Field(alias="bbox")] = None  # only compared with the outline
     # ~ endif
     outline: Annotated[Any, Field(alias="segmentation")] = None
     iscrowd: bool | None = False
@@ -73,12 +70,15 @@ class CocoFile:
     """The content of an annotation file, in which numbers may be written as texts."""
 
     categories: Annotated[list[_Category], FailFast()]
-    images: Annotated[list[_Image], FailFast(), Field(min_length=1)]
+    images: Annotated[list[_Image], FailFast()]
     annotations: Annotated[list[_Annotation], FailFast()] = field(default_factory=list)
 
 
-def find_annotations(root: Path) -> dict[str, Path]:
-    """Return the annotation files by split; a single file for all images is that of train."""
+def find_annotations(root: Path, reading: Reading) -> dict[str, Path]:
+    """Return the annotation files by split; a single file for all images is that of train.
+
+    If a split has no file, other JSON files are counted: they may be meant for it.
+    """
     if root.is_file():
         return {"train": root}
     candidates = [
@@ -102,8 +102,15 @@ def find_annotations(root: Path) -> dict[str, Path]:
         if matching:
             files[split] = matching[0]
     if "train" in files:
+        for path in candidates if len(files) < len(SPLIT_NAMES) else []:
+            if path not in files.values():
+                reading.leave_out("JSON files", "not named after a split", path)
         return files
-    if files or not candidates:
+    return {"train": _only_file(root, [] if files else candidates)}
+
+
+def _only_file(root: Path, candidates: Sequence[Path]) -> Path:
+    if not candidates:
         raise UsageError(f"data.root={root} has no annotations for train.\n{LAYOUTS}")
     if len(candidates) > 1:
         raise UsageError(
@@ -114,7 +121,7 @@ def find_annotations(root: Path) -> dict[str, Path]:
             " If there is a file for each image: data=labelme"
             # ~ endif
         )
-    return {"train": candidates[0]}
+    return candidates[0]
 
 
 def images_name(file: Path) -> str:
@@ -122,17 +129,16 @@ def images_name(file: Path) -> str:
     return re.sub(r"(?i)^(instances|annotations)_|_annotations$", "", file.stem)
 
 
-# ~ if cookiecutter.task == "detection"
 def note_outlines(file: Path, content: CocoFile, reading: Reading) -> None:
-    """Note boxes that contradict the polygons of their annotations, among about ``COMPARED``."""
+    """Note polygons that contradict the rectangle around them, among about ``COMPARED``."""
     compared, contradicting = 0, list[str]()
     for entry in content.annotations[:: max(1, len(content.annotations) // COMPARED)]:
-        x, y, width, height = entry.bbox
         try:
+            x, y, width, height = map(float, entry.rectangle)
             xs, ys = ([n for polygon in entry.outline for n in polygon[i::2]] for i in (0, 1))
             left, top, right, bottom = min(xs), min(ys), max(xs), max(ys)
             across, down = 2 + (right - left) / 4, 2 + (bottom - top) / 4  # tolerated differences
-        except (LookupError, TypeError, ValueError):
+        except (LookupError, OverflowError, TypeError, ValueError):
             continue  # run lengths, or no outline
         if min(width, height, right - left, bottom - top) > 0:
             compared += 1
@@ -140,24 +146,27 @@ def note_outlines(file: Path, content: CocoFile, reading: Reading) -> None:
                 max(abs(y - top), abs(y + height - bottom)) > down
             ):
                 around = [left, top, right - left, bottom - top]
-                contradicting.append(f"annotation {entry.id}: {entry.bbox} instead of {around}")
+                given = f"annotation {entry.id}: {entry.rectangle}"
+                contradicting.append(f"{given} instead of {around}")
     if contradicting:
         reading.note(
-            f"{file}: boxes that are not around the outline of their object: {len(contradicting)} "
-            f"of {compared} that were compared, such as {contradicting[0]}. COCO's boxes are "
-            "[x, y, width, height] with the left upper corner: correct them if they are others."
+            f"{file}: rectangles that are not around the outline of their object: "
+            f"{len(contradicting)} of {compared} that were compared, such as {contradicting[0]}. "
+            "bbox is [x, y, width, height] with the left upper corner, and polygons are "
+            "[x, y, x, y, ...]: correct those that are others."
         )
 
 
-# ~ endif
 def read_file(file: Path, split: str) -> CocoFile:
     """Read an annotation file, which may have no annotations only if it is that of test."""
     content = read_json(file, TypeAdapter(CocoFile))
-    if split != "test" and not content.annotations:
+    images, annotations = len(content.images), len(content.annotations)
+    if not (images and annotations) and (split != "test" or annotations):
         raise UsageError(
-            f"{file} has {number_of(len(content.images), 'images')}, but no annotations, so there "
-            f"is nothing to {'measure' if split == 'val' else 'learn'}.\nAnnotate the objects of "
-            f"{split}, or move annotated images of another split there."
+            f"{file} has {number_of(images, 'images')} and "
+            f"{number_of(annotations, 'annotations')}, so there is nothing to "
+            f"{'learn' if split == 'train' else 'measure'}.\nAnnotate the objects of {split}, or "
+            "move annotated images of another split there."
         )
     for kind in ("categories", "images", "annotations"):
         ids = [entry.id for entry in getattr(content, kind)]

@@ -1,7 +1,7 @@
 """Read LabelMe's JSON files, one for each image."""
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -53,14 +53,22 @@ def read_labelme(
     are crowds: their pixels are ignored.
     # ~ endif
     """
+    groups: Counter[str] = Counter()  # how many shapes each has in all files
     files = {
-        split: [_parse(path, reading, split) for path in paths]
+        split: [_parse(path, groups, reading, split) for path in paths]
         for split, paths in find_annotation_files(root, ".json", reading).items()
     }
+    joined = groups.total() - sum(len(file.objects) for part in files.values() for file in part)
+    if len(groups) == 1 and joined:
+        reading.note(
+            f"All shapes have the same group_id ({next(iter(groups))}), so all those of a class in "
+            f"an image are read as one object: {joined} of {groups.total()} shapes are joined to "
+            "others. If each shape is an object, set group_id to null in all files."
+        )
     return to_coco_images(files, root, settings, reading)
 
 
-def _parse(path: Path, reading: Reading, split: str) -> AnnotationFile:
+def _parse(path: Path, groups: Counter[str], reading: Reading, split: str) -> AnnotationFile:
     content = read_json(path, CONTENT)
     objects: defaultdict[tuple[str, str], list[Outline]] = defaultdict(list)
     for number, shape in enumerate(content.shapes):
@@ -83,6 +91,7 @@ def _parse(path: Path, reading: Reading, split: str) -> AnnotationFile:
             own = shape.group_id is None or shape.group_id == ""
             group = f"shape {number}" if own else f"group {shape.group_id}"
             objects[name, group].append(outline)
+            groups[group] += 1
     outlines_of = [*objects.values()]
     if outlines_of and max(x for part in outlines_of for outline in part for x in outline) <= 1:
         raise UsageError(

@@ -44,7 +44,7 @@ def read_voc(
     files: defaultdict[str, list[AnnotationFile]] = defaultdict(list)
     for folder in years:
         for split, paths in _find(folder, reading).items():
-            files[split] += map(_parse, paths)
+            files[split] += [_parse(path, split, reading) for path in paths]
     _shift_if_from_zero([file for part in files.values() for file in part], reading)
     root = years[0] if len(years) == 1 else root
     classes, splits = to_coco_images(files, root, settings, reading)
@@ -158,7 +158,7 @@ def _text(path: Path) -> str:
     return content.decode("gb18030" if name in {"gb2312", "gbk"} else name)
 
 
-def _parse(path: Path) -> AnnotationFile:
+def _parse(path: Path, split: str, reading: Reading) -> AnnotationFile:
     try:
         tree = ET.fromstring(_text(path))  # noqa: S314 - it reads no external entities
     except (ET.ParseError, LookupError, ValueError) as error:
@@ -170,12 +170,16 @@ def _parse(path: Path) -> AnnotationFile:
         raise UsageError(f"{path} is not a Pascal VOC file: it begins with <{tree.tag}>.")
     try:
         height, width = (int(float(tree.findtext(f"size/{side}") or 0)) for side in SIDES)
-        objects = [_object(item) for item in tree.iter("object")]
+        items = [*tree.iter("object")]
+        kept = [item for item in items if (item.findtext("deleted") or "").strip() != "1"]
+        objects = [*map(_object, kept)]
     except (OverflowError, ValueError) as error:
         raise UsageError(
-            f"{path}: {error}.\nEach object needs a name and a bndbox of {', '.join(CORNERS)}; "
+            f"{path}: {error}.\nEach object needs a name and one bndbox of {', '.join(CORNERS)}; "
             "difficult is 0 or 1."
         ) from error
+    if deleted := len(items) - len(kept):
+        reading.leave_out("objects", "marked as deleted", path, split=split, count=deleted)
     image = (tree.findtext("filename") or path.stem).strip()
     return AnnotationFile(path, image, (height, width), objects)
 
@@ -184,6 +188,8 @@ def _object(item: ET.Element) -> tuple[str, bool, dict[str, Any]]:
     name = (item.findtext("name") or "").strip()
     if not name:
         raise ValueError("an object has no name")
+    if len(item.findall("bndbox")) > 1:
+        raise ValueError(f"an object {name} has several boxes")
     # The box itself, not that of a part of the object, which is further below.
     words = [item.findtext(f"bndbox/{corner}") or "" for corner in CORNERS]
     try:

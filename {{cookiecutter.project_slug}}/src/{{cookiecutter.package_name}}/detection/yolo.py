@@ -1,37 +1,35 @@
 """Read data sets in YOLO format: ``data.yaml``, and a text file of boxes for each image."""
 
 import os
-from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from ..data.files import (
     SPLIT_NAMES,
     SUFFIXES,
     folder_of,
-    folders_in,
-    is_hidden,
     split_folders,
     split_of,
     succeeds,
 )
 from ..data.image_paths import check_inside, existing_files, existing_form, find_images
 from ..data.reading_summary import Reading
-from ..data.text_files import read_lines, read_text
+from ..data.text_files import read_lines
 from ..errors import UsageError
 from ..settings.data import DataFolder
 from .boxes import MANY, AnnotatedImage
+from .data_yaml import (
+    EXAMPLE,
+    check_other_lists,
+    class_names,
+    keypoint_values,
+    read_description,
+    texts,
+)
 from .voc import split_lists
 from .yolo_labels import count_unused_labels, label_file, read_labels
 
-EXAMPLE = """data.yaml must contain the names of the classes; without splits, the images are split:
-  train: images/train
-  val: images/val
-  names: [cat, dog]
-Without data.yaml, classes.txt must have the name of a class on each line."""
 # The last three are lists of the class names, as labelImg, Label Studio and Darknet write them.
 FILES = (
     *("data.yaml", "data.yml", "dataset.yaml"),
@@ -49,9 +47,9 @@ def read_yolo(
     """
     files, folder = [root / name for name in FILES], folder_of(root)
     file = root if root.is_file() else next((path for path in files if path.is_file()), files[0])
-    content = _read_description(file)
-    classes, keypoints = _class_names(file, content), _keypoint_values(file, content)
-    base = folder / next(iter(_texts(content.get("path"))), ".")
+    content = read_description(file)
+    classes, keypoints = class_names(file, content), keypoint_values(file, content)
+    base = folder / next(iter(texts(content.get("path"))), ".")
     base = base if succeeds(base.is_dir) else folder
     splits: dict[str, list[AnnotatedImage]] = {}
     label_files: list[tuple[str, str]] = []  # and their images
@@ -87,6 +85,8 @@ def read_yolo(
         splits[split] = read_labels(labelled, split, len(classes), keypoints, reading)
         label_files += labelled
         _note_corners(split, splits[split], reading)
+    places = sorted({path.rpartition(os.sep)[0] for path, _ in label_files})
+    check_other_lists(file, classes, [*files, *(Path(place, "classes.txt") for place in places)])
     _check_objects(file, splits, reading)
     count_unused_labels(label_files, reading)
     return classes, splits
@@ -106,89 +106,13 @@ def _note_corners(split: str, images: Sequence[AnnotatedImage], reading: Reading
         )
 
 
-class _TextLoader(yaml.BaseLoader):
-    """Reads all values as text, so that a class may be named "no" or "1.0"."""
-
-    def construct_mapping(
-        self,
-        node: yaml.MappingNode,
-        deep: bool = False,  # noqa: FBT001, FBT002 - as in PyYAML
-    ) -> dict[Hashable, Any]:
-        """Return a mapping; a repeated key, of which PyYAML takes the last value, is an error."""
-        for key, count in Counter(str(key.value) for key, _ in node.value).items():
-            if count > 1:
-                raise yaml.YAMLError(f"{key} occurs {count} times in the same mapping")
-        return super().construct_mapping(node, deep)
-
-
-def _read_description(file: Path) -> dict[str, Any]:
-    """Return the content of ``data.yaml`` with all values as text, or the names of another file."""
-    suffix = file.suffix.lower()
-    if suffix not in {".yaml", ".yml"}:
-        names = read_lines(file) if suffix in {".txt", ".names"} else []
-        if not names or Path(names[0]).suffix.lower() in SUFFIXES:
-            raise UsageError(f"{file} is not a list of class names.\n{EXAMPLE}")
-        return {"names": names}
-    try:
-        content = yaml.load(read_text(file), Loader=_TextLoader)  # noqa: S506
-    except FileNotFoundError as error:
-        folders_in(file.parent)  # refuses a folder that does not exist
-        others = [path for path in sorted(file.parent.rglob("*.y*ml")) if not is_hidden(path.name)]
-        other = "".join(f"To read {path}: data.root={path}\n" for path in others[:1])
-        raise UsageError(f"{file} is missing.\n{other}{EXAMPLE}") from error
-    except yaml.YAMLError as error:
-        raise UsageError(f"{file} is not valid YAML: {error}") from error
-    return content if isinstance(content, dict) else {}
-
-
-def _texts(value: object) -> list[str]:
-    """Return a value of ``data.yaml``, or those of a list, as texts without nulls."""
-    values = map(str, value if isinstance(value, list) else [value])
-    return [text for text in values if text not in {"", "None", "null", "Null", "NULL", "~"}]
-
-
-def _class_names(file: Path, content: dict[str, Any]) -> list[str]:
-    names = content.get("names")
-    if isinstance(names, dict):
-        ids = [*map(str, range(len(names)))]
-        if {*names} != {*ids}:
-            raise UsageError(
-                f"{file}: the ids of names are {', '.join(names)}, but must be 0 to "
-                f"{len(names) - 1} without a gap.\nName a class of the missing ids, such as "
-                f"{min({*ids} - {*names})}: unused"
-            )
-        names = [names[index] for index in ids]
-    listed = names if isinstance(names, list) else []
-    classes = [name.strip() for name in listed if isinstance(name, str)]
-    if not classes or len({*classes} - {""}) < len(listed):
-        raise UsageError(f"{file} must list a unique name for each class under names.\n{EXAMPLE}")
-    if _texts(content.get("nc")) not in ([], [str(len(classes))]):
-        raise UsageError(
-            f"{file}: nc is {content['nc']}, but names has {len(classes)} classes.\n"
-            "Correct names, or remove nc."
-        )
-    return classes
-
-
-def _keypoint_values(file: Path, content: dict[str, Any]) -> int:
-    """Return how many numbers the key points of an object have; 0 without ``kpt_shape``."""
-    try:
-        points, values = map(int, content.get("kpt_shape", (0, 0)))
-    except (TypeError, ValueError) as error:
-        raise UsageError(
-            f"{file}: kpt_shape is {content['kpt_shape']}, but it must be the number of key points "
-            "and the numbers of each: [17, 3]"
-        ) from error
-    return points * values
-
-
 def _find_entries(file: Path, content: dict[str, Any], base: Path) -> dict[str, list[str]]:
     """Return the folders or lists of the images by split; without splits, there is train only."""
     named: dict[str, list[str]] = {}
     for split, words in SPLIT_NAMES.items():
         for word in words:
-            texts = _texts(content.get(word))
-            names = [*dict.fromkeys(text.replace("\\", "/") for text in texts)]
+            paths = (text.replace("\\", "/") for text in texts(content.get(word)))
+            names = [*dict.fromkeys(paths)]
             given = names or content.get(word) == []
             if given and named.setdefault(split, names) != names:
                 raise UsageError(
@@ -240,8 +164,11 @@ def _check_objects(file: Path, splits: dict[str, list[AnnotatedImage]], reading:
             raise UsageError(
                 f"{file}: there is no image for {split}.\nCorrect its entry, or data.root."
             )
-        label = label_file(images[0].path)
-        state = "has none" if Path(label).is_file() else "does not exist"
+        label = Path(label_file(images[0].path))
+        state, start = "has none" if label.is_file() else "does not exist", f"{label.stem}.".lower()
+        near = [path for path in label.parent.glob("*.[tT][xX][tT]") if path != label]
+        if alike := [path.name for path in near if path.name.lower().startswith(start)]:
+            state += f", but {alike[0]} is there: rename such files"
         raise UsageError(
             f"{reason}.\nThe objects of {images[0].path} should be in {label}, which {state}. The "
             "path of a label file is that of the image with labels/ instead of the last images/."

@@ -20,6 +20,15 @@ from ..data.text_files import read_text
 from ..errors import UsageError
 from .boxes import SLACK, AnnotatedImage, annotate
 
+PIXELS = (
+    "Boxes in pixels must be divided by the width and the height of the image; other numbers, such "
+    "as a confidence, must be removed."
+)
+NO_NUMBERS = (
+    "Write numbers only, with spaces between them and points for decimals. The class is the number "
+    "of its name in the list of classes, from 0; comments must be removed."
+)
+
 
 def label_file(image: str | Path) -> str:
     """Return the path of the labels of an image: ``labels`` replaces the last folder ``images``."""
@@ -74,13 +83,12 @@ def read_labels(
                 box = _box(values[:4] if len(values) == 4 + keypoints else values)
             except ValueError as error:
                 pose = _keypoint_shape(values)
+                are_numbers = values and all(map(math.isfinite, values))
                 raise UsageError(
                     f"{file}, line {number}: {line!r} is not a class index with the four numbers "
-                    "of a box, or with the corners of a polygon, all from 0 to 1.\nBoxes in pixels "
-                    "must be divided by the width and the height of the image; other numbers, such "
-                    "as a confidence, must be removed."
-                    + f" Key points need this line in data.yaml: kpt_shape: {pose}"
-                    * bool(pose)
+                    "of a box, or with the corners of a polygon, all from 0 to 1.\n"
+                    + (PIXELS if are_numbers else NO_NUMBERS)
+                    + f" Key points need this line in data.yaml: kpt_shape: {pose}" * bool(pose)
                 ) from error
             if label not in labels:
                 raise UsageError(
