@@ -34,7 +34,11 @@ def test_an_absolute_path_is_known_below_a_relative_root(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("text", "reason"), [(None, "there is no such file"), ("0.jpg\n1.jpg\n", "all images of train")]
+    ("text", "reason"),
+    [
+        (None, "there is no such file"),
+        ("0.jpg\n1.jpg\n", r"of train\.\nRemove images from this list"),
+    ],
 )
 def test_a_file_that_lists_nothing_or_all_images_is_refused(tmp_path, text, reason):
     listed = tmp_path / "exclude.txt"

@@ -19,7 +19,8 @@ from {{ cookiecutter.package_name }}.data.images import (
 )
 from {{ cookiecutter.package_name }}.data.reading_summary import Reading
 from {{ cookiecutter.package_name }}.data.value_range import (
-    find_value_range,
+    extent_of,
+    range_of,
     with_value_range,
 )
 # ~ elif cookiecutter.task != "classification"
@@ -137,6 +138,29 @@ def test_values_without_a_scale_are_named(tmp_path, values, reason):
         read_image(path)
 
 
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", r"Git LFS, .*git lfs pull"),
+        (b"<!DOCTYPE html>\n<html>", r"it is a text, which starts with b'<!DOCTYPE html>"),
+        (b"", r"it is damaged, or its format is not known"),
+    ],
+)
+@pytest.mark.parametrize("suffix", ["jpg", "png"])
+def test_files_that_are_no_images_are_named_as_what_they_are(tmp_path, suffix, content, reason):
+    (tmp_path / f"a.{suffix}").write_bytes(content)
+    with pytest.raises(UnreadableImageError, match=rf"a\.{suffix} cannot be read: .*{reason}"):
+        read_image(tmp_path / f"a.{suffix}")
+
+
+def test_a_thumbnail_on_the_first_page_is_not_taken_for_the_picture(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        file.write(np.zeros((4, 6), np.uint8), subfiletype=1)
+        file.write(np.zeros((40, 60), np.uint8))
+    with pytest.raises(UnreadableImageError, match="its first page is a thumbnail"):
+        read_image(tmp_path / "a.tif")
+
+
 @pytest.mark.parametrize("bounds", ["[5,5]", "[0]", "yes"])
 def test_a_range_that_is_none_is_refused(train, bounds):
     with pytest.raises(SystemExit, match=r"data\.value_range"):
@@ -174,12 +198,57 @@ def test_floats_from_0_to_1_and_whole_numbers_have_no_common_scale(tmp_path):
     write_png_of_16_bits(tmp_path / "b.png", (32000, 0, 0, 65535))
     paths = [str(tmp_path / "a.npy"), str(tmp_path / "b.png")]
     with pytest.raises(UsageError, match=r"a\.npy has numbers from 0 to 1, but .*b\.png whole"):
-        find_value_range(paths, PixelFormat())
+        extent_of(paths, PixelFormat())
 
 
 def test_opacity_is_no_part_of_the_range(tmp_path):
     write_png_of_16_bits(tmp_path / "a.png", (0, 960, 3200, 65535))
-    assert find_value_range([str(tmp_path / "a.png")], PixelFormat()) == (0, 4095)
+    assert range_of(extent_of([str(tmp_path / "a.png")], PixelFormat())) == (0, 4095)
+
+
+def notes_on(tmp_path, given=None, **images):
+    """Return the range and the notes about splits, each of the arrays that are given."""
+    splits = {}
+    for split, arrays in images.items():
+        paths = [str(tmp_path / f"{split}{index}.npy") for index in range(len(arrays))]
+        for path, values in zip(paths, arrays, strict=True):
+            np.save(path, values)
+        splits[split] = Split(paths=paths, images=SimpleNamespace())
+    datasets = SimpleNamespace(reading=Reading(), **{"test": splits["val"], **splits})
+    words = (OWN, f"data.root={tmp_path}", "tracking=none", f"data.value_range={given or 'null'}")
+    settings = with_value_range(check(composed(*words), Settings), datasets)
+    return settings.data.value_range, datasets.reading.notes
+
+
+def test_values_that_a_given_range_does_not_fit_are_noted(tmp_path):
+    bright, fitting = np.full((4, 5), 3000, np.uint16), np.full((4, 5), 200, np.uint16)
+    bounds, notes = notes_on(tmp_path, "[0,255]", train=[bright], val=[fitting])
+    assert bounds == (0, 255)
+    (note,) = notes
+    start = "The values of train are from 3000 to 3000, which does not fit data.value_range=[0,255]"
+    assert note.startswith(start)
+
+
+def test_whole_numbers_of_0_and_1_are_noted_also_in_train(tmp_path):
+    values = np.eye(4, dtype=np.uint16)
+    _, notes = notes_on(tmp_path, train=[values], val=[values])
+    beyond = [note.partition(",")[0] for note in notes[1:]]
+    assert beyond == [f"The values of {split} are from 0 to 1" for split in ("train", "val")]
+
+
+def test_pixels_that_were_not_measured_are_no_part_of_the_range(tmp_path):
+    values = np.float32([[-3.4e38, 100, 500, 3.4e38]])
+    assert notes_on(tmp_path, train=[values], val=[values])[0] == (100, 500)
+
+
+def test_images_of_8_bits_among_others_are_counted(tmp_path):
+    deep, bytes_ = np.full((4, 5), 2000, np.uint16), np.full((4, 5), 100, np.uint8)
+    _, notes = notes_on(tmp_path, train=[deep, bytes_], val=[deep, deep])
+    small, large = tmp_path / "train1.npy", tmp_path / "train0.npy"
+    assert notes[1].startswith(f"1 of 4 images that were looked at, such as {small}, have 8 bits")
+    assert f"but the others, such as {large}, have more" in notes[1]
+    assert len(notes_on(tmp_path, train=[deep], val=[deep])[1]) == 1
+    assert not notes_on(tmp_path, train=[bytes_], val=[bytes_])[1]
 
 
 # ~ else

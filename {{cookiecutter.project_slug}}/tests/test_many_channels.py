@@ -15,7 +15,7 @@ from {{ cookiecutter.package_name }}.data.images import (
     image_size,
     read_image,
 )
-from {{ cookiecutter.package_name }}.data.value_range import find_value_range
+from {{ cookiecutter.package_name }}.data.value_range import extent_of, range_of
 from {{ cookiecutter.package_name }}.settings.data import PixelFormat
 
 TWELVE_BITS = PixelFormat(value_range=(0, 4095))
@@ -98,7 +98,7 @@ def test_arrays_that_are_no_images_are_named(tmp_path, values, reason):
 )
 def test_the_range_is_found_over_all_images(tmp_path, images, expected):
     paths = [str(write(tmp_path / f"{index}.npy", array)) for index, array in enumerate(images)]
-    assert find_value_range(paths, PixelFormat()) == expected
+    assert range_of(extent_of(paths, PixelFormat())) == expected
 
 
 def test_a_range_is_looked_for_in_a_limited_number_of_images(tmp_path, monkeypatch):
@@ -108,7 +108,7 @@ def test_a_range_is_looked_for_in_a_limited_number_of_images(tmp_path, monkeypat
     monkeypatch.setattr(
         np.lib.format, "open_memmap", lambda *args, **kw: opened.append(args) or load(*args, **kw)
     )
-    assert find_value_range([path] * 1000, PixelFormat()) == (0, 1023)
+    assert range_of(extent_of([path] * 1000, PixelFormat())) == (0, 1023)
     assert len(opened) == 100
 
 

@@ -63,22 +63,30 @@ def test_a_batch_of_unreadable_images_is_left_out_and_only_unreadable_images_are
 
 # ~ if cookiecutter.scope == "complete" and cookiecutter.task != "classification"
 @pytest.mark.parametrize("more", [(), ("tiles=32",)])
-def test_what_was_predicted_before_an_unreadable_image_is_kept(train, command, own_data, more):
+def test_unreadable_images_are_named_after_the_others_are_predicted(
+    train, command, own_data, caplog, more
+):
     # ~ else
-def test_what_was_predicted_before_an_unreadable_image_is_kept(train, command, own_data):
+def test_unreadable_images_are_named_after_the_others_are_predicted(
+    train, command, own_data, caplog
+):
     # ~ endif
     checkpoint = f"checkpoint={train(OWN, f'data.root={own_data}')}/checkpoints/best.ckpt"
+    caplog.set_level("INFO")
     source, results = Path("source"), Path("results")
     source.mkdir()
     for name in "abcd":
         shutil.copy(next(own_data.rglob("*.jpg")), source / f"{name}.jpg")
-    (source / "e.jpg").write_bytes(b"no image")
+    for name in ("b2.jpg", "e.jpg"):
+        (source / name).write_bytes(b"no image")
     words = (checkpoint, "tracking=none", "trainer=cpu", "loader.batch_size=2")
     # ~ if cookiecutter.scope == "complete" and cookiecutter.task != "classification"
     words += more
     # ~ endif
-    with pytest.raises(SystemExit, match=r"source/e\.jpg cannot be read"):
+    with pytest.raises(SystemExit, match=r"source/b2\.jpg cannot be read"):
         command("predict", *words, "source=source", "output=results")
+    named = "2 unreadable images: source/b2.jpg (it is a text, which starts with b'no image'), "
+    assert named + "source/e.jpg (it" in caplog.text
     rows = json.loads((results / "predictions.json").read_text())
     assert [row["image"] for row in rows] == [f"source/{name}.jpg" for name in "abcd"]
     assert len(list((results / "predictions").glob("*.jpg"))) == 4

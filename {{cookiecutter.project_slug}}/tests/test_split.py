@@ -178,6 +178,12 @@ def test_the_test_images_of_a_split_file_are_left_out_if_the_data_have_others(tm
     assert left_out.first == str(tmp_path / "c.jpg")
 
 
+def test_a_split_file_with_another_split_is_named(tmp_path):
+    file = write_split_file(tmp_path / "split.csv", train=["a.jpg"], holdout=["b.jpg"])
+    with pytest.raises(UsageError, match="cannot be read: its split 'holdout' is not train, val"):
+        split(["a.jpg", "b.jpg"], tmp_path, split_file=file)
+
+
 @pytest.mark.parametrize("name", ["split_by", "split_file"])
 def test_settings_for_unsplit_data_are_refused_for_data_with_splits(tmp_path, name):
     unset = {"split_by": None, "split_file": None}

@@ -24,13 +24,16 @@ from rich.progress import track
 from .classification.dataset import UNLABELLED, collate, unlabelled_images
 from .classification.draw import draw_prediction
 # ~ endif
+from .data.check_images import report_unreadable
 from .data.datamodule import DataModule, Datasets
 from .data.files import SUFFIXES
 from .data.files_to_predict import find_sources, output_names
 # ~ if cookiecutter.task == "classification"
-from .data.images import UnreadableImageError, read_image
-# ~ else
+from .data.images import read_image
+# ~ elif cookiecutter.scope == "complete"
 from .data.images import UnreadableImageError, image_size, read_image
+# ~ else
+from .data.images import image_size, read_image
 # ~ endif
 from .data.reading_summary import number_of
 # ~ if cookiecutter.task == "detection"
@@ -74,7 +77,10 @@ Predicted = tuple[Path, Any, tuple[int, int]]  # an image, its prediction, its h
 
 # ~ endif
 def run_prediction(settings: PredictSettings, run: Run) -> None:
-    """Predict ``settings.source``; write annotated copies and tables, also if an error occurs."""
+    """Predict the files of ``settings.source``; write annotated copies and tables.
+
+    Unreadable images are reported after the others, and what was predicted before an error is kept.
+    """
     module = load_module(settings.checkpoint, settings)
     # ~ if cookiecutter.scope == "complete" and cookiecutter.task != "classification"
     side = settings.data.tiles
@@ -99,13 +105,15 @@ def run_prediction(settings: PredictSettings, run: Run) -> None:
         predictor = Predictor(module, trainer, settings, settings.output or run.folder)
         try:
             _predict_images(predictor, names)
+            if predictor.unreadable and not settings.data.skip_unreadable:
+                report_unreadable(predictor.unreadable, skip_unreadable=False)
             # ~ if cookiecutter.scope == "complete"
             predictor.unreadable += damaged
             predict_videos(predictor, names)
             # ~ endif
         finally:
             predictor.write_tables()
-        unreadable = predictor.unreadable
+        unreadable = [file.path for file in predictor.unreadable]
         if not predictor.rows:
             raise UsageError(
                 f"source={settings.source}: no file can be read. The first is {unreadable[0]}.\n"
@@ -165,8 +173,7 @@ def _predict_whole(predictor: Predictor, paths: Sequence[Path]) -> Iterator[Pred
     settings = predictor.settings
     images = unlabelled_images(paths, settings.data)
     datasets = Datasets(images, images, images, predictor.module.classes, collate)
-    skip = settings.data.skip_unreadable
-    loader = DataModule(datasets, settings.loader, skip_unreadable=skip).test_dataloader()
+    loader = DataModule(datasets, settings.loader, skip_unreadable=True).test_dataloader()
     for batch in track(loader, "Predicting", transient=True) if paths else ():
         predictions = predictor.predict(batch.images) if len(batch.images) else []
         for position, prediction in zip(batch.positions.tolist(), predictions, strict=True):
@@ -176,10 +183,7 @@ def _predict_whole(predictor: Predictor, paths: Sequence[Path]) -> Iterator[Pred
             size = image_size(paths[position], settings.data.pixels)
             yield paths[position], restored(prediction, size, settings.data), size
             # ~ endif
-        for file in batch.unreadable:
-            if not skip:
-                raise UnreadableImageError(*file)
-            predictor.unreadable.append(file.path)
+        predictor.unreadable += batch.unreadable
 
 
 # ~ if cookiecutter.scope == "complete" and cookiecutter.task != "classification"
@@ -189,10 +193,8 @@ def _predict_tiles(predictor: Predictor, paths: Sequence[Path]) -> Iterator[Pred
     for path in track(paths, "Predicting", transient=True):
         try:
             image = read_image(path, data.pixels)
-        except UnreadableImageError:
-            if not data.skip_unreadable:
-                raise
-            predictor.unreadable.append(str(path))
+        except UnreadableImageError as error:
+            predictor.unreadable.append(error.unreadable)
             continue
         yield path, predictor.predict_tiles(image), (image.shape[1], image.shape[2])
 

@@ -247,6 +247,24 @@ def test_names_of_classes_may_share_a_word(write):
     assert classes == ["cat", "red cat"]
 
 
+def test_names_with_the_sign_of_a_list_are_names_if_the_separator_is_given(write):
+    text = LISTS.replace("d.png,cat", 'd.png,"cat,dog"')
+    assert contents(write(text, multilabel=True, label_separator=";"))[0] == [
+        "cat",
+        "cat,dog",
+        "dog",
+    ]
+    names = LISTS.replace("d.png,cat", 'd.png,"sun, moon"').replace("b.png,dog", 'b.png,"sun, sky"')
+    classes, _ = contents(write(names, multilabel=True))  # no part is a label of its own
+    assert classes == ["cat", "dog", "sun, moon", "sun, sky"]
+
+
+def test_a_file_that_locks_a_table_is_no_table(write, tmp_path):
+    settings = write(SPLIT)
+    (tmp_path / "~$table.csv").write_bytes(b"owner")
+    assert contents(settings) == SINGLE
+
+
 def test_few_words_that_make_up_many_labels_are_probably_lists(write):
     sky, ground = ("clear", "haze"), ("road", "farm", "water")
     cells = [f"{first} {second}" for first in sky for second in ground]
@@ -311,6 +329,18 @@ def test_unsplit_images_are_split_by_the_seed_with_every_label_in_each_split(wri
         (LISTS.replace(",,", ",cat,"), "line 2: 'dog; cat' may be several labels", {}),
         (SPLIT.replace("dog", "dog|fox"), r"line 3: 'dog\|fox' may be several labels", {}),
         (LISTS.replace("; ", " ").replace(",,", ",cat,"), "line 2: 'dog cat' may be several", {}),
+        (
+            LISTS.replace("d.png,cat", 'd.png,"cat,dog"'),
+            "line 5: 'cat,dog' may be several labels.\nUse ; only",
+            {"multilabel": True},
+        ),
+        (
+            "# exported\n" + SPLIT,
+            "line 2: .*\nRemove the lines above the header, such as '# exp",
+            {},
+        ),
+        (SPLIT.replace("dog", "['dog']"), r"line 3: \['dog'\] is in brackets, as a list", {}),
+        (SPLIT.replace(",", " "), "but path label split.\nSeparate the columns by a comma", {}),
         (LISTS.replace("; ", "/").replace(",,", ",cat,"), '="/"', {"multilabel": True}),
         *[
             (LISTS.replace("dog; cat", cell), "line 2: .* in brackets, as a list", changes)

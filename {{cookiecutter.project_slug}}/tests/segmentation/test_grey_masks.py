@@ -68,9 +68,7 @@ def test_two_values_of_two_classes_are_both_of_them(tmp_path, dtype, value):
     assert reading.notes == [expected]
     for others in (text + "other\n", "background 0 0 0\nobject 9 9 9\n"):
         classes = looked_at(names(tmp_path, others), paths)
-        with pytest.raises(
-            UnreadableImageError, match=rf"\[{value}\].* classes\.txt, or grey colours"
-        ):
+        with pytest.raises(UnreadableImageError, match=rf"\[{value}\], but the classes end at"):
             ids(paths[0], classes)
 
 
@@ -129,12 +127,33 @@ def test_transparent_pixels_are_no_pixels_of_their_colour(tmp_path, mode, text):
     black, white = write(tmp_path, cut_out, filled)
     classes = looked_at(names(tmp_path, text), [black])
     assert ids(black, classes) == OBJECT.tolist()
-    with pytest.raises(UnreadableImageError, match=r"1\.png .*transparent pixels .* not black"):
+    with pytest.raises(
+        UnreadableImageError, match=r"1\.png .*transparent pixels .* not just the black"
+    ):
         ids(white, classes)
     reading = Reading()  # such masks are not counted
     looked_at(names(tmp_path, text), [white], reading)
     assert reading.sampled["train"]["masks"] == 0
     assert not reading.notes
+
+
+@pytest.mark.parametrize("mode", ["LA", "RGBA"])
+def test_an_object_that_is_told_from_black_by_its_transparency_only_is_refused(tmp_path, mode):
+    (path,) = write(tmp_path, Image.new(mode, (3, 2)))
+    assert ids(path, looked_at(names(tmp_path, "background\nobject\n"), [])) == [[0] * 3] * 2
+    mask = Image.new(mode, (3, 2))
+    mask.putalpha(Image.fromarray(OBJECT * 255))
+    classes = looked_at(names(tmp_path, "background\nobject\n"), write(tmp_path, mask))
+    with pytest.raises(UnreadableImageError, match=r"0\.png .* the transparency alone as a mask"):
+        ids(path, classes)
+
+
+def test_masks_of_several_pages_are_not_taken_for_their_first_page(tmp_path):
+    pages = [Image.fromarray((index == OBJECT).astype(np.uint8) * 255) for index in range(3)]
+    pages[0].save(tmp_path / "0.tif", save_all=True, append_images=pages[1:])
+    classes = looked_at(names(tmp_path, "background\ncar\nroad\n"), [str(tmp_path / "0.tif")])
+    with pytest.raises(UnreadableImageError, match=r"0\.tif .* has 3 pages"):
+        ids(str(tmp_path / "0.tif"), classes)
 
 
 def test_a_mask_that_contradicts_the_black_and_white_ones_is_named(tmp_path):

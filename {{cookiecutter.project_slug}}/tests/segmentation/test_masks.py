@@ -1,10 +1,12 @@
 import re
 import shutil
 import unicodedata
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -100,10 +102,45 @@ def test_an_unknown_colour_is_named(tmp_path):
         read_mask(str(tmp_path / "a.png"), TWO, (1, 2))
 
 
-def test_an_unknown_id_is_named(tmp_path):
-    Image.new("L", (2, 1), 7).save(tmp_path / "a.png")
-    with pytest.raises(UnreadableImageError, match=r"the ids \[7\], but the classes end at 1"):
-        read_mask(str(tmp_path / "a.png"), TWO, (1, 2))
+@pytest.mark.parametrize(
+    ("value", "remedy"),
+    [
+        (7, r"0 to 1, and 255 .* masks, name further classes, or the greys of all classes, as in"),
+        (514, r"masks, perhaps by dividing all values by 257"),
+        (254, r"masks, perhaps by saving TIFF files in which 0 is black"),
+        (-1, r"255 for pixels to ignore: write them into the masks\.$"),
+        (700, r"write them into the masks\.$"),
+    ],
+)
+def test_an_unknown_id_is_named_with_what_the_masks_should_hold(tmp_path, value, remedy):
+    Image.fromarray(np.int32([[0, value]])).save(tmp_path / "a.tif")
+    reason = rf"the ids \[{value}\], but the classes end at 1\.\nThe ids are the lines"
+    with pytest.raises(UnreadableImageError, match=rf"{reason} of classes\.txt, .*{remedy}"):
+        read_mask(str(tmp_path / "a.tif"), TWO, (1, 2))
+
+
+@pytest.mark.parametrize("mode", ["LA", "RGB", "RGBA"])
+def test_channels_of_16_bits_are_refused_as_pillow_drops_their_low_bits(tmp_path, mode):
+    path = tmp_path / "a.png"
+    Image.new(mode, (4, 1)).save(path)
+    content = bytearray(path.read_bytes())  # the header: width, height, bits ..., a checksum
+    content[16:20], content[24] = (2).to_bytes(4, "big"), 16
+    content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
+    path.write_bytes(content)
+    with pytest.raises(UnreadableImageError, match=r"several channels of 16 bits: save the same"):
+        read_mask(str(path), TWO, (1, 2))
+
+
+def test_a_tiff_file_of_a_type_that_is_not_read_is_named(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", np.ones((1, 2)))
+    with pytest.raises(UnreadableImageError, match="values of another type than whole numbers"):
+        read_mask(str(tmp_path / "a.tif"), TWO, (1, 2))
+
+
+def test_colours_of_a_tiff_file_of_16_bits_are_refused(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", np.ones((1, 2, 3), np.uint16), photometric="rgb")
+    with pytest.raises(UnreadableImageError, match=r"several channels of 16 bits"):
+        read_mask(str(tmp_path / "a.tif"), TWO, (1, 2))
 
 
 @pytest.mark.parametrize("suffix", ["tif", "gif", "png"])
@@ -152,7 +189,7 @@ def test_colours_may_be_separated_by_commas(tmp_path, line):
     [
         ("a 1 2 300\nb\n", "the numbers of 'a 1 2 300' must end at 255"),
         ("only\n", "must name 2 to 255 classes, each on a line of its own, but names 1: only"),
-        ("sky, road\n", "must name 2 to 255 classes, each on a line of its own, but names 1: sky"),
+        ("sky, road\n", "must name 2 to 255 classes, each on a line .*, but names 1: sky, road"),
         ("\n".join(map(str, range(256))), "must name 2 to 255 classes, .* but names 256"),
         ("a\nb\na\n", "names a class twice: a, b, a"),
         ("1 road\n0 sky\n", "the class '1 road' begins with 1, but its id is 0, as its line says"),

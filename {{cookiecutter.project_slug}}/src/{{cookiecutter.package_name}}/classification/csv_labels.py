@@ -124,42 +124,45 @@ def _read_labels(
         if not cell and not settings.multilabel:
             remedy = "Write the label. If images may have none: data.multilabel=true"
             raise row.error(f"the column {column} is empty", remedy)
-        if separator != "" and LIST.fullmatch(cell) and (settings.multilabel or '"' in cell):
+        if separator != "" and LIST.fullmatch(cell) and (settings.multilabel or {*cell} & {*"\"'"}):
             remedy = "Write cat, or cat;dog for several labels. If it is a name: "
             reason = f"{cell} is in brackets, as a list of Python or JSON"
             raise row.error(reason, f"{remedy}data.label_separator=")
     if settings.multilabel and separator is None:
         separator = next((sign for sign in SEPARATORS if any(sign in c for c in cells)), None)
-    if separator is None:
-        _refuse_several_labels(rows, cells)
     for row, cell in zip(rows, cells, strict=True):
         names = cell.split(separator) if separator else [cell]
         row.labels = sorted({name.strip() for name in names} - {""})
+    if settings.label_separator is None:
+        _refuse_several_labels(rows, separator)
 
 
-def _refuse_several_labels(rows: Sequence[Row], cells: Sequence[str]) -> None:
-    """Raise an error if cells are probably lists of labels.
+def _refuse_several_labels(rows: Sequence[Row], found: str | None) -> None:
+    """Raise an error if labels are probably lists of labels, also beside a separator ``found``.
 
     Names of classes hardly contain ``;`` or ``|``. With a comma, a cell is a list only if one of
-    its parts occurs in another cell. Names may share words, too: with a space or ``/``, a cell is
-    taken for a list only if each part is a cell of its own as well, or if a few words make up many
-    cells of different lengths.
+    its parts occurs in another cell, or is one beside a separator. Names may share words, too: with
+    a space or ``/``, a cell is taken for a list only if each part is a cell of its own as well, or
+    if a few words make up many cells of different lengths.
     """
-    whole = set(cells)
-    for sign in SEPARATORS + UNLIKELY_SEPARATORS:
+    labels = [(row, name) for row in rows for name in row.labels]
+    whole = {name for _, name in labels}
+    for sign in SEPARATORS + ("" if found else UNLIKELY_SEPARATORS):
         parts = {cell: {part.strip() for part in cell.split(sign)} for cell in whole}
         counts = Counter(part for names in parts.values() for part in names)
         several = [names for names in parts.values() if len(names) > 1]
         few_words = len(several) > len(set().union(*several)) and len({*map(len, several)}) > 1
-        for row, cell in zip(rows, cells, strict=True):
+        for row, cell in labels:
             if sign in UNLIKELY_SEPARATORS:
                 are_labels = few_words or parts[cell] <= whole
                 separator = f" 'data.label_separator=\"{sign}\"'"
             else:
-                repeated = any(counts[name] > 1 for name in parts[cell])
+                repeated = any(name in whole if found else counts[name] > 1 for name in parts[cell])
                 are_labels, separator = sign != "," or repeated, ""
             if sign in cell and are_labels:
                 remedy = f"data.multilabel=true{separator}. If it is a name: data.label_separator="
+                if found:
+                    remedy = f"Use {found} only; for names: 'data.label_separator=\"{found}\"'"
                 raise row.error(f"{cell!r} may be several labels", remedy)
 
 

@@ -75,7 +75,7 @@ def find_files(root: Path, reading: Reading) -> dict[str, Path]:
     if not root.exists():
         raise UsageError(f"data.root={root}: there is no such file or folder.")
     tables = (path for path in root.glob("*") if path.suffix.lower() in {".csv", ".tsv"})
-    files = sorted(path for path in tables if not is_hidden(path.name))
+    files = sorted(path for path in tables if not is_hidden(path.name) and path.name[:2] != "~$")
     if len(files) == 1:
         return {"train": files[0]}
     folders = () if files else split_folders(root).items()
@@ -133,7 +133,10 @@ def read_rows(file: Path, split: str) -> list[Row]:
             if any(names[len(cells) :]) or any(cells[len(names) :]):
                 count = number_of(len(cells), "cells")
                 reason = f"it has {count}, but the header has {len(names)}"
-                raise row.error(reason, "Put cells that hold the separator in quotes.")
+                remedy = "Put cells that hold the separator in quotes."
+                if len(names) == 1:
+                    remedy = f"Remove the lines above the header, such as {names[0]!r}."
+                raise row.error(reason, remedy)
             rows.append(row)
     except csv.Error as error:
         raise UsageError(f"{file}, line {reader.line_num}: {error}.\nRepair the line.") from error
@@ -178,10 +181,13 @@ def find_columns(rows: Sequence[Row], settings: CsvSettings, reading: Reading) -
             f"Name it: data.{kind}_column=<column>\n"
             "If its first line is not a header, write one above it: path,label"
         )
-        if of_via:
+        if len(names) == 1:
+            hint = "Separate the columns by a comma, a semicolon, | or a tab."
+        elif of_via:
             hint = "VIA writes labels into region_attributes: write them into a column label."
         elif path and len(binary) > 1:
-            hint = f"If each of {', '.join(binary)} is a label: data.multilabel=true"
+            hint = f"If each of {', '.join(binary)} is a label: data.multilabel=true; otherwise, "
+            hint += "name the column of labels: data.label_column=<column>"
         raise UsageError(
             f"{file} has no column with a usual name for the {kind}, but {', '.join(names)}.\n"
             f"{hint}"

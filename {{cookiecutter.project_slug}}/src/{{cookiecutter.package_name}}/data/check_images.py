@@ -81,7 +81,7 @@ def check_images(
         )
     checks.note_transparent(checked)
     if unreadable:
-        _report([image for _, image in unreadable], skip_unreadable=skip_unreadable)
+        report_unreadable([image for _, image in unreadable], skip_unreadable=skip_unreadable)
         for (name, index), image in unreadable:
             same = indices[name, str(splits[name].paths[index])]
             _leave_out(image, same, names[name], datasets)
@@ -145,7 +145,8 @@ def _indices(splits: Mapping[str, Any]) -> dict[tuple[str, str], list[int]]:
     return indices
 
 
-def _report(unreadable: Sequence[Unreadable], *, skip_unreadable: bool) -> None:
+def report_unreadable(unreadable: Sequence[Unreadable], *, skip_unreadable: bool) -> None:
+    """Log unreadable images, and raise an error about the first unless they are left out."""
     paths: defaultdict[str, list[str]] = defaultdict(list)  # by the reason
     for image in unreadable[:MAX_NAMES]:
         paths[image.reason].append(image.path)

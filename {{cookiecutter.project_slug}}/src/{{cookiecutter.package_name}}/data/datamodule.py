@@ -175,10 +175,10 @@ class DataModule(LightningDataModule):
 
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Record the unreadable images of a batch, or report the first one as an error."""
-        for path, reason in batch.unreadable:
+        for file in batch.unreadable:
             if not self.skip_unreadable:
-                raise UnreadableImageError(path, reason)
-            self.unreadable.add(path)
+                raise UnreadableImageError(*file)
+            self.unreadable.add(file.path)
         if not len(batch.images) and (self.trainer is None or self.trainer.training):
             raise UsageError(
                 f"All images of a batch are unreadable, such as {batch.unreadable[0].path}.\n"

@@ -154,8 +154,15 @@ def folders_in(folder: str | Path) -> list[str]:
     try:
         with os.scandir(folder) as entries:
             folders = [entry.name for entry in entries if succeeds(entry.is_dir)]
-    except (FileNotFoundError, NotADirectoryError) as error:
+    except FileNotFoundError as error:
         raise UsageError(f"{folder}: there is no such folder.\nCorrect data.root.") from error
+    except NotADirectoryError as error:
+        # ~ if cookiecutter.scope == "complete"
+        remedy = "Name its folder, or a format that is read from such a file: data=<format>"
+        # ~ else
+        remedy = "Name its folder as data.root."
+        # ~ endif
+        raise UsageError(f"{folder} is a file, not a folder.\n{remedy}") from error
     return sorted(name for name in folders if not is_hidden(name))
 
 

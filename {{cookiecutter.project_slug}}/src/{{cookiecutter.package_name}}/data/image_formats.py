@@ -84,10 +84,23 @@ def open_image(path: str) -> Image.Image:
     except UnidentifiedImageError:
         if path.lower().endswith((".heic", ".heif")) and not HAS_HEIF:
             raise ValueError("it needs the package pillow-heif: uv add pillow-heif") from None
-        raise
+        raise UnidentifiedImageError(_why_unidentified(path)) from None
     if isinstance(file, TiffImageFile) and file.tag_v2.get(ORIENTATION) in (5, 6, 7, 8):
         file.filename = ""  # otherwise Pillow exchanges width and height before it maps the pixels
     return file
+
+
+def _why_unidentified(path: str) -> str:
+    """Return what a file is that Pillow does not take for an image."""
+    with open(path, "rb") as file:  # noqa: PTH123 - faster than a Path
+        start = file.read(100)
+    if start.startswith(b"version https://git-lfs"):
+        return "it only names a file in Git LFS, which fetches the image itself: git lfs pull"
+    if start.startswith((b"II", b"MM")):
+        return "it is a damaged TIFF file, or has values of another type than whole numbers in grey"
+    if start and start.isascii() and b"\0" not in start:
+        return f"it is a text, which starts with {start[:20]!r}"
+    return "it is damaged, or its format is not known"
 
 
 def is_transparent(path: str, pixels: PixelFormat) -> bool:
@@ -101,15 +114,21 @@ def is_transparent(path: str, pixels: PixelFormat) -> bool:
 
 
 def _exceeds_pillow(file: TiffImageFile) -> bool:
-    """Return whether Pillow would mistake a sign, or leave out bits, a channel or equal pages."""
+    """Return whether Pillow would mistake a sign, or leave out bits, a channel or equal pages.
+
+    A file whose first page is a thumbnail of another one raises a ValueError.
+    """
     tags, size, is_grey = file.tag_v2, file.size, file.mode.startswith(("I", "F"))
     signed = tags.get(SAMPLE_FORMAT, (1,))[0] == SIGNED
     mistaken = file.mode == "I" if not signed else file.mode not in {"I", "F"}
     lossy = not is_grey and max(tags.get(BITS_PER_SAMPLE, (8,))) > 8
     if mistaken or lossy or tags.get(SAMPLES, 1) > len(file.getbands()):
         return True
+    is_thumbnail = tags.get(KIND_OF_PAGE, 0) & 1
     try:
         file.seek(1)
+        if is_thumbnail:
+            raise ValueError("its first page is a thumbnail: save the picture alone")
         # A page that is a smaller copy, or tells the opacity, is not a part of the image.
         return file.size == size and not file.tag_v2.get(KIND_OF_PAGE, 0) & 5
     except EOFError:

@@ -21,18 +21,16 @@ from .jpeg import check_complete{{ ", decode_jpeg_file" if cookiecutter.scope ==
 
 ENDS = {".jpeg": b"\xff\xd9", ".jpg": b"\xff\xd9", ".png": b"IEND\xaeB`\x82"}  # of whole files
 RGB = PixelFormat()
+REPAIR = "Repair or remove it, or leave such images out: data.skip_unreadable=true"
 
 
 class UnreadableImageError(UsageError):
     """An image file is missing, damaged or of another kind."""
 
-    def __init__(self, path: str, reason: str) -> None:
+    def __init__(self, path: str, reason: str, remedy: str = REPAIR) -> None:
         reason = reason.partition("\n")[0].rstrip(".")
-        super().__init__(
-            f"{path} cannot be read: {reason}.\n"
-            "Repair or remove it, or leave such images out: data.skip_unreadable=true"
-        )
-        self.unreadable = Unreadable(path, reason)
+        super().__init__(f"{path} cannot be read: {reason}.\n{remedy}")
+        self.unreadable = Unreadable(path, reason, remedy)
 
 
 class Unreadable(NamedTuple):
@@ -40,6 +38,7 @@ class Unreadable(NamedTuple):
 
     path: str
     reason: str
+    remedy: str = REPAIR
 
 
 # ~ if cookiecutter.task != "classification" or cookiecutter.scope == "complete"

@@ -117,7 +117,10 @@ def without_excluded(
             else:
                 chosen.append(image)
         if part and not chosen:
-            raise UsageError(f"data.exclude={settings.exclude} lists all images of {split}.")
+            raise UsageError(
+                f"data.exclude={settings.exclude} lists all images of {split}.\n"
+                f"Remove images from this list, so that some remain for {split}."
+            )
         remaining[split] = chosen
     if unknown:
         count = number_of(len(unknown), "images")
@@ -276,15 +279,18 @@ def _read_split(file: Path, names: Sequence[str], reading: Reading) -> dict[str,
     parts: dict[str, list[int]] = {split: [] for split in SPLITS}
     try:
         with file.open(encoding="utf-8", newline="") as table:
-            written = {row["file"]: row["split"] for row in csv.DictReader(table)}
+            written = {row.get("file", ""): row.get("split", "") for row in csv.DictReader(table)}
+        for split in written.values():
+            if split not in parts:
+                raise ValueError(f"its split {split!r} is not train, val or test")
         for index, name in enumerate(names):
             if name in written:
                 parts[written[name]].append(index)
             else:
                 reading.leave_out("images", f"not in {file}", name)
-    except (OSError, UnicodeDecodeError, KeyError) as error:
+    except (OSError, ValueError) as error:
         raise UsageError(
-            f"data.split_file={file} cannot be read: {type(error).__name__}: {error}.\n"
+            f"data.split_file={file} cannot be read: {error}.\n"
             "It is the split.csv of a run. To split anew: data.split_file=null; images that a "
             "model was trained on may then be tested."
         ) from error

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -14,36 +14,61 @@ from .image_formats import TOLERANCE, UNREADABLE, opened
 from .reading_summary import number_of
 
 SettingsT = TypeVar("SettingsT", bound=Settings)
+NO_DATA = 1e30  # larger numbers stand for pixels that were not measured
 MAX_READ = 100  # training images from whose values the range is estimated
+
+
+class Extent(NamedTuple):
+    """What up to ``MAX_READ`` images have; without more than 8 bits, ``low`` exceeds ``high``."""
+
+    low: float  # the smallest value of more than 8 bits
+    high: float
+    whole: bool  # whether some of them are whole numbers
+    small: list[str]  # the images of 8 bits
+    large: list[str]  # the others
 
 
 def with_value_range(settings: SettingsT, datasets: Datasets) -> SettingsT:
     """Return the settings with ``data.value_range``, and make the data sets use it.
 
     If it is null, it is looked for in training images, so that training, validation, test and
-    every later command with the checkpoint share one scale.
+    every later command with the checkpoint share one scale. Splits whose values do not fit it, and
+    images of 8 bits among others, are noted.
     """
-    if settings.data.value_range is not None:
-        return settings
-    count = len(datasets.train)
-    bounds = find_value_range(datasets.train.paths, settings.data.pixels)
+    count, pixels, reading = len(datasets.train), settings.data.pixels, datasets.reading
+    same = np.array_equal(datasets.val.paths, datasets.test.paths)
+    extents = {"train": extent_of(datasets.train.paths, pixels)}
+    bounds = settings.data.value_range or range_of(extents["train"])
     if bounds is None:
         return settings
-    datasets.reading.note(
-        f"data.value_range=[{bounds[0]:g},{bounds[1]:g}], as found in "
-        f"{min(MAX_READ, count)} of {number_of(count, 'training images')}: these values "
-        "become 0 and 255, and values beyond them are cut off. Set it if you know better bounds."
-    )
-    same = np.array_equal(datasets.val.paths, datasets.test.paths)
     for split in ("val",) if same else ("val", "test"):
-        low, high, _ = _extent(getattr(datasets, split).paths, settings.data.pixels)
+        extents[split] = extent_of(getattr(datasets, split).paths, pixels)
+    if settings.data.value_range is None:
+        reading.note(
+            f"data.value_range=[{bounds[0]:g},{bounds[1]:g}], as found in "
+            f"{min(MAX_READ, count)} of {number_of(count, 'training images')}: these values become "
+            "0 and 255, and values beyond them are cut off. Set it if you know better bounds."
+        )
+    for split, (low, high, *_) in extents.items():
         tenth = (bounds[1] - bounds[0]) / 10
         if low < bounds[0] - tenth or high > bounds[1] + tenth or low <= high < bounds[0] + tenth:
-            datasets.reading.note(
+            reading.note(
                 f"The values of {split} are from {low:g} to {high:g}, which does not fit "
-                "data.value_range: its images become too bright or too dark. Are they of another "
-                "camera or unit?"
+                f"data.value_range=[{bounds[0]:g},{bounds[1]:g}]: its images become too bright or "
+                "too dark, unless this is intended. Set bounds that fit all images; these must be "
+                "of the same kind of camera and unit."
             )
+    small = [path for extent in extents.values() for path in extent.small]
+    large = [path for extent in extents.values() for path in extent.large]
+    if small and large:
+        reading.note(
+            f"{len(small)} of {len(small) + len(large)} images that were looked at, such as "
+            f"{small[0]}, have 8 bits and are used as they are, but the others, such as "
+            f"{large[0]}, have more, and are scaled by data.value_range. Unless this is one scale, "
+            "save all images in the same type."
+        )
+    if bounds == settings.data.value_range:
+        return settings
     data = settings.data.model_copy(update={"value_range": bounds})
     for dataset in (datasets.train, datasets.val, datasets.test):
         # ~ if cookiecutter.task == "classification"
@@ -55,13 +80,13 @@ def with_value_range(settings: SettingsT, datasets: Datasets) -> SettingsT:
     return settings.model_copy(update={"data": data})
 
 
-def find_value_range(paths: Sequence[str], pixels: PixelFormat) -> tuple[float, float] | None:
-    """Look for the range of the values of a data set in up to ``MAX_READ`` of its images.
+def range_of(extent: Extent) -> tuple[float, float] | None:
+    """Return the range of the values of a data set of this extent.
 
     It is None for 8 bits, and for floats from 0 to 1. For whole numbers from 0, it is that of the
     fewest bits, such as 0 to 4095; otherwise, it is from the smallest to the largest value.
     """
-    low, high, whole = _extent(paths, pixels)
+    low, high, whole, *_ = extent
     if low > high or (not whole and low >= -TOLERANCE and high <= 1 + TOLERANCE):
         return None
     if whole and low >= 0:
@@ -69,22 +94,21 @@ def find_value_range(paths: Sequence[str], pixels: PixelFormat) -> tuple[float, 
     return (low, high) if low < high else None
 
 
-def _extent(paths: Sequence[str], pixels: PixelFormat) -> tuple[float, float, bool]:
-    """Return the smallest and the largest value of more than 8 bits in up to ``MAX_READ`` images.
-
-    The third value is whether there are whole numbers. Without such images, the first exceeds the
-    second.
-    """
+def extent_of(paths: Sequence[str], pixels: PixelFormat) -> Extent:
+    """Look at the values of up to ``MAX_READ`` images."""
     low, high, whole, units = np.inf, -np.inf, "", ""
+    small, large = list[str](), list[str]()
     for index in np.linspace(0, len(paths) - 1, min(MAX_READ, len(paths))).astype(int):
         with suppress(*UNREADABLE), opened(str(paths[index]), pixels) as values:
-            if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiu":
+            if not isinstance(values, np.ndarray) or values.dtype in (np.uint8, np.bool_):
+                small.append(str(paths[index]))
                 continue
-            if values.dtype == np.uint8:
+            if values.dtype.kind not in "fiu":
                 continue
+            large.append(str(paths[index]))
             if pixels.channels == 3 and values.shape[2] in {2, 4}:
                 values = values[..., :-1]  # without the opacity  # noqa: PLW2901
-            numbers = values[np.isfinite(values)]
+            numbers = values[np.abs(values) < np.float64(NO_DATA)]
             low, high = min(low, float(numbers.min())), max(high, float(numbers.max()))
             if values.dtype.kind in "iu":
                 whole = whole or str(paths[index])
@@ -95,4 +119,4 @@ def _extent(paths: Sequence[str], pixels: PixelFormat) -> tuple[float, float, bo
             f"{units} has numbers from 0 to 1, but {whole} whole numbers of more than 8 bits, so "
             "they have no common scale.\nSave all images in the same type."
         )
-    return low, high, bool(whole)
+    return Extent(low, high, bool(whole), small, large)

@@ -19,7 +19,7 @@ from ..classification.dataset import UNLABELLED
 from ..classification.draw import draw_prediction
 # ~ endif
 from ..data.files_to_predict import VIDEO_SUFFIXES
-from ..data.images import UnreadableImageError
+from ..data.images import Unreadable, UnreadableImageError
 from ..data.reading_summary import number_of
 from ..data.resize import model_input
 # ~ if cookiecutter.task == "detection"
@@ -39,7 +39,7 @@ from .predictor import Predictor
 log = logging.getLogger(__name__)
 
 
-def check_videos(paths: Iterable[Path], settings: PredictSettings) -> list[str]:
+def check_videos(paths: Iterable[Path], settings: PredictSettings) -> list[Unreadable]:
     """Open each of the videos, so that a fault is reported before any file is predicted.
 
     With ``data.skip_unreadable``, videos that cannot be opened are returned.
@@ -54,10 +54,10 @@ def check_videos(paths: Iterable[Path], settings: PredictSettings) -> list[str]:
                 )
             try:
                 count_and_rate(path, settings.data.max_pixels)
-            except UnreadableImageError:
+            except UnreadableImageError as error:
                 if not settings.data.skip_unreadable:
                     raise
-                unreadable.append(str(path))
+                unreadable.append(error.unreadable)
     return unreadable
 
 
@@ -66,8 +66,9 @@ def predict_videos(predictor: Predictor, names: Mapping[Path, str]) -> None:
 
     Videos that ``predictor`` has as unreadable are left out; so are those without a readable frame.
     """
+    unreadable = {file.path for file in predictor.unreadable}
     for path, name in names.items():
-        if path.suffix.lower() not in VIDEO_SUFFIXES or str(path) in predictor.unreadable:
+        if path.suffix.lower() not in VIDEO_SUFFIXES or str(path) in unreadable:
             continue
         before = len(predictor.rows)
         count, rate = count_and_rate(path, predictor.settings.data.max_pixels)
@@ -86,7 +87,7 @@ def predict_videos(predictor: Predictor, names: Mapping[Path, str]) -> None:
             # ~ endif
             write_video(predictor.folder / "predictions" / f"{name}.mp4", pictures, rate)
         if len(predictor.rows) == before:
-            predictor.unreadable.append(str(path))
+            predictor.unreadable.append(Unreadable(str(path), "none of its frames can be read"))
 
 
 def _predicted_frames(

@@ -11,7 +11,9 @@ from torch import Tensor
 # ~ if cookiecutter.task == "classification"
 from ..classification.draw import describe
 from ..classification.module import ClassificationModule as TaskModule
-# ~ elif cookiecutter.task == "detection"
+# ~ endif
+from ..data.images import Unreadable
+# ~ if cookiecutter.task == "detection"
 from ..detection.coco import describe, table_rows
 from ..detection.module import DetectionModule as TaskModule
 # ~ if cookiecutter.scope == "complete"
@@ -38,7 +40,7 @@ class Predictor:
     settings: PredictSettings
     folder: Path  # of the results
     rows: list[dict[str, object]] = field(default_factory=list)  # the entries of the tables
-    unreadable: list[str] = field(default_factory=list)  # the paths of files that are left out
+    unreadable: list[Unreadable] = field(default_factory=list)  # are left out, or reported
 
     def __post_init__(self) -> None:
         self.trainer.precision_plugin.convert_module(self.module)

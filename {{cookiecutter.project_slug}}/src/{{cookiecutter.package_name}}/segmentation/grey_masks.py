@@ -14,7 +14,7 @@ from ..settings.data import PixelFormat
 from .check_masks import DAMAGED, MAX_OPENED, MaskCounts, MaskHeaders
 from .class_list import AMBIGUOUS, COLOR, IGNORE_INDEX, IGNORED_COLOR, Classes
 from .mask_folders import Pair
-from .masks import grey_bits, mask_values
+from .masks import mask_bits, mask_values
 
 ENOUGH_PIXELS = 20_000_000  # of a split, if all classes have been found in them
 
@@ -109,7 +109,7 @@ def _sample(pairs: Sequence[Pair]) -> list[Pair]:
 
 
 def _pixels_by_value(file: Image.Image, classes: Classes) -> dict[int, int]:
-    bits = grey_bits(file)
+    bits = mask_bits(file)
     if file.mode == "L" and bits == 8:  # ten times as fast as for other modes
         return {value: count for value, count in enumerate(file.histogram()) if count}
     present, counts = np.unique(mask_values(file, classes, bits), return_counts=True)

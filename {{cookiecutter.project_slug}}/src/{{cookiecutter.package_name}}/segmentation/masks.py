@@ -24,8 +24,7 @@ def read_mask(
     """
     try:
         with open_image(path) as file:
-            if (pages := getattr(file, "n_frames", 1)) > 1:
-                raise ValueError(f"it has {pages} pages or frames, but a mask must have one")
+            bits = mask_bits(file)
             if file.height * file.width != size[0] * size[1]:  # before it is decoded
                 raise ValueError(size_conflict((file.height, file.width), size, "image is"))
             image = ImageOps.exif_transpose(file)
@@ -35,48 +34,67 @@ def read_mask(
                 image = ImageOps.exif_transpose(image)
             if (image.height, image.width) != size:
                 raise ValueError(size_conflict((image.height, image.width), size, "image is"))
-            values = mask_values(image, classes, grey_bits(file))
-        known, present = classes.ids, np.unique(values).tolist()
-        unknown = [value for value in present if known.get(value, AMBIGUOUS) == AMBIGUOUS]
-        if unknown:
-            raise ValueError(_why_unknown(unknown, classes))
+            values = mask_values(image, classes, bits)
     except (OSError, SyntaxError, ValueError) as error:
         raise UnreadableImageError(path, str(error)) from error
+    known, present = classes.ids, np.unique(values).tolist()
+    unknown = [value for value in present if known.get(value, AMBIGUOUS) == AMBIGUOUS]
+    if unknown:
+        raise UnreadableImageError(path, *_why_unknown(unknown, classes))
     ids = np.empty(values.shape, dtype=np.uint8)
     for value in present:
         ids[values == value] = known[value]
     return torch.from_numpy(ids)
 
 
-def _why_unknown(values: list[int], classes: Classes) -> str:
-    """Return why values of a mask have no class."""
-    color = values[0] - COLOR
+def _why_unknown(values: list[int], classes: Classes) -> tuple[str, str]:
+    """Return why values of a mask have no class, and what to do."""
+    color, last = values[0] - COLOR, len(classes.names) - 1
     if color < 0 and classes.greys is None:
-        return (
-            f"it holds the ids {values[:5]}, but the classes end at {len(classes.names) - 1}: name "
-            "further classes in classes.txt, or grey colours, as in road 128 128 128"
+        remedy = (
+            f"The ids are the lines of classes.txt, 0 to {last}, and {IGNORE_INDEX} for pixels to "
+            "ignore: write them into the masks"
         )
+        if all(value % 257 == 0 for value in values):
+            remedy += ", perhaps by dividing all values by 257, as they are those of 8 bits in 16"
+        elif min(values) + last >= 255 > max(values):
+            remedy += ", perhaps by saving TIFF files in which 0 is black instead of white"
+        elif 0 < max(values) < 256:
+            remedy += ", name further classes, or the greys of all classes, as in road 128 128 128"
+        reason = f"it holds the ids {values[:5]}, but the classes end at {last}"
+        return reason, f"{remedy}."
     if color < 0:
         others = sorted(classes.greys or {})
-        return f"it holds the values {values[:5]}, but other masks hold only {others}"
+        reason = f"it holds the values {values[:5]}, but other masks hold only {others}"
+        return reason, "Write the same values into all masks."
     shown = (color >> 16, color >> 8 & 255, color & 255)
+    remedy = "Correct classes.txt, or the colours of the mask."
     if color in classes.colors:
-        return f"its colour {shown} is that of several classes in classes.txt"
+        return f"its colour {shown} is that of several classes in classes.txt", remedy
     indices = {*classes.colors.values()}
     bare = [name for index, name in enumerate(classes.names) if index not in indices][:5]
     hint = f", where {', '.join(map(repr, bare))} has no colour, as in road 128 64 128"
     is_known = not bare or AMBIGUOUS in indices
-    return f"its colour {shown} is none of classes.txt{'' if is_known else hint}"
+    return f"its colour {shown} is none of classes.txt{'' if is_known else hint}", remedy
 
 
-def grey_bits(file: Image.Image) -> int:
-    """Return the number of bits of each grey value of a file; 8 if the file does not tell."""
-    if file.mode == "1":
-        return 1
-    if isinstance(file, PngImageFile) and file.mode == "L":
-        return png_bits(str(file.filename))
-    bits = file.tag_v2.get(BITS_PER_SAMPLE) if isinstance(file, TiffImageFile) else None
-    return bits[0] if bits else 8
+def mask_bits(file: Image.Image) -> int:
+    """Return the number of bits of each value of a file; 8 if the file does not tell.
+
+    A file of which Pillow would leave out pages or bits raises a ValueError.
+    """
+    if (pages := getattr(file, "n_frames", 1)) > 1:
+        raise ValueError(f"it has {pages} pages or frames, but a mask must have one")
+    bits = 1 if file.mode == "1" else 8
+    if isinstance(file, PngImageFile) and file.mode != "P":
+        bits = png_bits(str(file.filename))
+    elif isinstance(file, TiffImageFile):
+        bits = max(file.tag_v2.get(BITS_PER_SAMPLE, (bits,)))
+    if bits > 8 and not file.mode.startswith(("F", "I")):
+        raise ValueError(
+            f"it has several channels of {bits} bits: save the same values in 8 bits, or in grey"
+        )
+    return bits
 
 
 def mask_values(image: Image.Image, classes: Classes, bits: int = 8) -> np.ndarray:
@@ -105,11 +123,13 @@ def mask_values(image: Image.Image, classes: Classes, bits: int = 8) -> np.ndarr
             table[IGNORE_INDEX] = IGNORED_COLOR
         return table[indices]
     pixels = np.asarray(image.convert("RGB")).astype(np.int32)
-    has_opacity = image.mode in {"LA", "PA", "RGBA"}
-    if has_opacity and pixels[np.asarray(image.getchannel("A")) < 255].any():
-        raise ValueError(
-            "it has transparent pixels that are not black: save it without transparency"
-        )
+    if image.mode in {"LA", "PA", "RGBA"}:
+        transparent = np.asarray(image.getchannel("A")) < 255
+        if transparent.any() and (transparent == pixels.any(axis=-1)).any():
+            raise ValueError(
+                "its transparent pixels are not just the black ones: save it without "
+                "transparency, or the transparency alone as a mask if that holds the object"
+            )
     if not classes.colors and (pixels == pixels[..., :1]).all():  # a grey mask with three channels
         return pixels[..., 0]
     return _packed(pixels)
