@@ -141,7 +141,7 @@ def test_values_without_a_scale_are_named(tmp_path, values, reason):
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", r"Git LFS, .*git lfs pull"),
+        (b"version https://git-lfs.example/spec/v1\noid sha256:0\n", r"Git LFS, .*git lfs pull"),
         (b"<!DOCTYPE html>\n<html>", r"it is a text, which starts with b'<!DOCTYPE html>"),
         (b"", r"it is damaged, or its format is not known"),
     ],
