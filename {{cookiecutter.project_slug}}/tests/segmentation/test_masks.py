@@ -436,14 +436,16 @@ def test_all_frames_of_a_video_have_the_same_size_and_a_legend_of_all_classes():
 
 
 # ~ endif
-def test_the_gaps_in_the_legend_of_a_large_picture_grow_with_its_letters():
+@pytest.mark.parametrize(("first", "names"), [("background", 2), ("road", 3)])
+def test_a_legend_names_class_0_unless_it_is_the_background(first, names):
     image = torch.zeros(3, 64, 2000, dtype=torch.uint8)
     predicted = image[0].clone()
     predicted[:, :1000] = 1
-    picture = draw_prediction(image, None, Prediction(predicted), ["background", "car"])
+    picture = draw_prediction(image, None, Prediction(predicted), [first, "car"])
     legend = np.asarray(picture.crop((0, 64, *picture.size)))
     drawn = np.flatnonzero((legend != legend[0, 0]).any(axis=(0, 2)))
-    assert (np.diff(drawn) > 62).sum() == 2  # after "prediction" and "background"
+    # The gaps, here between "prediction" and the names, grow with the letters of a large picture.
+    assert (np.diff(drawn) > 62).sum() == names - 1
 
 
 def test_a_drawing_names_the_classes_of_each_mask_in_their_colours():

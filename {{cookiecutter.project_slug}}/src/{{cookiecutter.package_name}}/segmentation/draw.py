@@ -58,7 +58,8 @@ def _overlaid(
     """Draw a mask over a picture, with the names and colours of the classes in ``legend`` below.
 
     Pixels of class 0, which is black in masks, and of ``IGNORE_INDEX`` keep the colour of the
-    picture. Outlines have the colour of their class, and areas a mixture of it and grey.
+    picture; the legend names class 0 only if it is not the background. Outlines have the colour of
+    their class, and areas a mixture of it and grey.
     """
     resized = mask_image(mask).resize(picture.size, Image.Resampling.NEAREST)
     colors, ids = resized.convert("RGB"), np.asarray(resized)
@@ -70,7 +71,10 @@ def _overlaid(
     entries: list[tuple[str, tuple[int, ...] | None]] = [(title, None)]
     for label, name in legend:
         color = tuple(palette()[3 * label :][:3])
-        entries.append((name, color) if label else (f"{name} (not coloured)", None))
+        if label:
+            entries.append((name, color))
+        elif name.casefold() != "background":
+            entries.append((f"{name} (not coloured)", None))
     return with_legend(colored, entries)
 
 
