@@ -119,6 +119,12 @@ def test_an_unknown_id_is_named_with_what_the_masks_should_hold(tmp_path, value,
         read_mask(str(tmp_path / "a.tif"), TWO, (1, 2))
 
 
+def test_values_that_jpeg_has_changed_are_explained(tmp_path):
+    Image.fromarray(np.full((8, 8), 254, np.uint8)).save(tmp_path / "a.jpg")
+    with pytest.raises(UnreadableImageError, match="masks, and save these as PNG"):
+        read_mask(str(tmp_path / "a.jpg"), TWO, (8, 8))
+
+
 @pytest.mark.parametrize("mode", ["LA", "RGB", "RGBA"])
 def test_channels_of_16_bits_are_refused_as_pillow_drops_their_low_bits(tmp_path, mode):
     path = tmp_path / "a.png"
@@ -288,8 +294,11 @@ def test_masks_of_other_names_and_folders_are_matched(own_data, tmp_path, image,
     assert datasets.val.masks(3, (40, 48)).sum() == 23 * 40
     assert datasets.reading.images == {"train": 10, "val": 10, "test": 10}
     assert not datasets.reading.left_out
+    (root / "test").mkdir(exist_ok=True)  # does not make these folders those of the splits
+    build_datasets(folder(root))
     (root / mask.format("val", 4)).rename(root / "elsewhere.png")
-    with pytest.raises(UsageError, match=r"4\.jpg has no mask|0\.jpg has no mask"):
+    name = Path(mask.format("val", 4)).name
+    with pytest.raises(UsageError, match=rf"4\.jpg has no mask in .*: 1\.\nAdd .*[ /]{name}, or"):
         build_datasets(folder(root))
 
 
@@ -328,17 +337,24 @@ def test_lists_split_the_images_that_have_masks(tmp_path):
     expected = [[f"JPEGImages/{i}.jpg", f"SegmentationClass/{i}.png"] for i in (0, 3, 1)]
     assert [*pairs_of(datasets.train, tmp_path), *pairs_of(datasets.val, tmp_path)] == expected
     assert pairs_of(datasets.test, tmp_path) == expected[2:]
-    assert datasets.reading.notes[0].startswith(f"There are no masks in {tmp_path}/Segmentation")
-    (lists / "val.txt").write_text("1\n77\n")
-    with pytest.raises(UsageError, match=r"val\.txt names 77, but .*JPEGImages has no such image"):
+    assert datasets.reading.notes[0].startswith("No image of test has a mask in")
+    (lists / "val.txt").write_text("1.jpg\n77\n")
+    with pytest.raises(UsageError, match=r"val\.txt names 77, but .* no such image; .*: 1\."):
         build_datasets(folder(tmp_path))
+    (lists / "valid.txt").write_text("1\n")
+    with pytest.raises(UsageError, match=r"val\.txt and .*valid\.txt are both lists of val"):
+        build_datasets(folder(tmp_path))
+    for name in ("train", "val", "valid"):
+        (lists / f"{name}.txt").unlink()
+    datasets = build_datasets(folder(tmp_path))
+    assert datasets.reading.images == {"train": 1, "val": 1, "test": 1}  # those of trainval
 
 
 def test_images_for_test_without_masks_are_not_used_and_noted(own_data):
     shutil.rmtree(own_data / "masks" / "test")
     datasets = build_datasets(folder(own_data))
     assert pairs_of(datasets.test, own_data) == pairs_of(datasets.val, own_data)
-    assert f"There are no masks in {own_data}/masks/test, so" in datasets.reading.notes[0]
+    assert f"No image of test has a mask in {own_data}/masks/test, so" in datasets.reading.notes[0]
     (part,) = datasets.reading.left_out
     assert (part.kind, part.count) == ("images", 10)
 
