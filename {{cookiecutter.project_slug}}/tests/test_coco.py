@@ -285,6 +285,15 @@ def test_ids_may_be_texts_or_floats(tmp_path, kind):
     assert classes == ["red", "green"]
 
 
+def test_texts_of_digits_and_underscores_are_no_numbers(tmp_path):
+    def change(content):
+        for index, key in enumerate(("1_23", "12_3")):
+            content["images"][index]["id"] = content["annotations"][index]["image_id"] = key
+
+    images = read(spoiled(tmp_path, change))[1]["train"]
+    assert [len(image.objects) for image in images] == [1] * 10
+
+
 def test_ids_may_be_texts_without_numbers(tmp_path):
     def change(content):
         for entry in content["images"] + content["annotations"] + content["categories"]:

@@ -26,7 +26,11 @@ LAYOUTS = """These layouts are read, each with a file for train, for val and, op
   annotations/train.json or train.json with train/ or images/
   train/_annotations.coco.json with the images in the same folder
 Or a single file for all images, such as instances.json or result.json with images/."""
-Id = Annotated[int | str, Field(union_mode="left_to_right")]  # a text only if it is no number
+# A text only if it is no number. Python takes 1_23 for a number, and 12_3 for the same one.
+Id = Annotated[
+    Annotated[int, Field(strict=True)] | Annotated[str, Field(pattern="_")] | int | str,
+    Field(union_mode="left_to_right"),
+]
 Name = Annotated[
     str,
     Field(coerce_numbers_to_str=True),
