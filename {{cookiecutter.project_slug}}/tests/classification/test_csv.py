@@ -331,7 +331,7 @@ def test_unsplit_images_are_split_by_the_seed_with_every_label_in_each_split(wri
         (LISTS.replace("; ", " ").replace(",,", ",cat,"), "line 2: 'dog cat' may be several", {}),
         (
             LISTS.replace("d.png,cat", 'd.png,"cat,dog"'),
-            "line 5: 'cat,dog' may be several labels.\nUse ; only",
+            "line 5: 'cat,dog' may be several labels.\nIf so, separate all labels by ; only",
             {"multilabel": True},
         ),
         (

@@ -160,9 +160,11 @@ def _refuse_several_labels(rows: Sequence[Row], found: str | None) -> None:
                 repeated = any(name in whole if found else counts[name] > 1 for name in parts[cell])
                 are_labels, separator = sign != "," or repeated, ""
             if sign in cell and are_labels:
-                remedy = f"data.multilabel=true{separator}. If it is a name: data.label_separator="
+                remedy = f"If so: data.multilabel=true{separator}. If it is a name: "
+                remedy += "data.label_separator="
                 if found:
-                    remedy = f"Use {found} only; for names: 'data.label_separator=\"{found}\"'"
+                    remedy = f"If so, separate all labels by {found} only. If it is a name: "
+                    remedy += f"'data.label_separator=\"{found}\"'"
                 raise row.error(f"{cell!r} may be several labels", remedy)
 
 
