@@ -119,6 +119,13 @@ def test_an_unknown_id_is_named_with_what_the_masks_should_hold(tmp_path, value,
         read_mask(str(tmp_path / "a.tif"), TWO, (1, 2))
 
 
+def test_ids_that_count_from_1_are_named(tmp_path):
+    Image.fromarray(np.uint8([[1, 2, 3]])).save(tmp_path / "a.png")
+    classes = Classes(["pet", "background", "border"], {})
+    with pytest.raises(UnreadableImageError, match=r"\[3\].*\n.*, or name id 0 on a line before"):
+        read_mask(str(tmp_path / "a.png"), classes, (1, 3))
+
+
 @pytest.mark.parametrize("mode", ["LA", "RGB", "RGBA"])
 def test_channels_of_16_bits_are_refused_as_pillow_drops_their_low_bits(tmp_path, mode):
     path = tmp_path / "a.png"
@@ -270,8 +277,9 @@ def test_folders_of_splits_may_hold_images_and_masks(own_data):
         ("images/{}/{}.jpg", "masks/{}/{}.jpg.png"),
         ("{}/{}.jpg", "{}/{}_mask.png"),
         ("{}/city/{}.jpg", "{}/city/{}_mask.png"),
+        ("leftImg8bit/{}/a/{}_leftImg8bit.jpg", "gtFine/{}/a/{}_gtFine_labelTrainIds.png"),
     ],
-    ids=["mmsegmentation", "Carvana", "with the name of the image", "beside", "in a folder"],
+    ids=["mmsegmentation", "Carvana", "with a suffix", "beside", "in a folder", "Cityscapes"],
 )
 def test_masks_of_other_names_and_folders_are_matched(own_data, tmp_path, image, mask):
     root = tmp_path / "moved"
@@ -289,8 +297,28 @@ def test_masks_of_other_names_and_folders_are_matched(own_data, tmp_path, image,
     assert datasets.reading.images == {"train": 10, "val": 10, "test": 10}
     assert not datasets.reading.left_out
     (root / mask.format("val", 4)).rename(root / "elsewhere.png")
-    with pytest.raises(UsageError, match=r"4\.jpg has no mask|0\.jpg has no mask"):
+    with pytest.raises(UsageError, match=r"[40](_\w+)?\.jpg has no mask"):
         build_datasets(folder(root))
+
+
+def test_of_several_masks_of_an_image_those_of_the_trained_classes_are_used(own_data):
+    for path in [*(own_data / "masks").glob("*/*.png")]:
+        shutil.copy(path, path.with_name(f"{path.stem}_gtFine_color.png"))
+        path.rename(path.with_name(f"{path.stem}_gtFine_labelIds.png"))
+    expected = r"masks each, which end in _gtFine_color, _gtFine_labelIds\.\nKeep"
+    with pytest.raises(UsageError, match=expected):
+        build_datasets(folder(own_data))
+    for path in [*(own_data / "masks").glob("*/*Ids.png")]:
+        shutil.copy(path, path.with_name(path.name.replace("Ids", "TrainIds")))
+    masks = build_datasets(folder(own_data)).train.masks.paths
+    assert {path.rpartition("_")[2] for path in masks} == {"labelTrainIds.png"}
+
+
+def test_a_folder_of_other_files_is_refused_with_the_formats_that_are_read(own_data):
+    for path in (own_data / "images" / "train").iterdir():
+        path.rename(path.with_suffix(".nii"))
+    with pytest.raises(UsageError, match=r"images/train has no images of .*\.png.*\n.* convert"):
+        build_datasets(folder(own_data))
 
 
 def test_masks_beside_images_without_splits_are_split(tmp_path):

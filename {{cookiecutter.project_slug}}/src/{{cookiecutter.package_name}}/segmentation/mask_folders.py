@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..data.files import ListedFiles, folders_in, split_folders, split_of
+from ..data.files import SUFFIXES, ListedFiles, folders_in, split_folders, split_of
 from ..data.reading_summary import Reading
 from ..data.shapes import CLASSES, Images, draw_shapes, write_once
 from ..data.text_files import read_text
@@ -18,7 +18,11 @@ from .predicted_masks import mask_image
 
 MASKS = ("masks", "labels", "annotations")  # the first of these folders that exists is used
 # The folders of images and of masks, by several conventions.
-FOLDERS = (("images", MASKS), ("img_dir", ("ann_dir",)), ("JPEGImages", ("SegmentationClass",)))
+FOLDERS = (
+    *(("images", MASKS), ("img_dir", ("ann_dir",)), ("JPEGImages", ("SegmentationClass",))),
+    ("leftImg8bit", ("gtFine",)),
+)
+CITYSCAPES = "_leftImg8bit"  # ends the names of images, but not those of their masks
 BESIDE = "_mask"  # ends the names of masks in the folder of the images
 LAYOUTS = """One of these layouts is read, with the same for val and, optionally, for test:
   images/train/a.jpg with masks/train/a.png
@@ -129,7 +133,10 @@ def _match(place: Place, listed: ListedFiles, reading: Reading) -> list[Pair]:
         if not folder.is_dir():
             raise UsageError(f"{folder} is missing.\n{LAYOUTS}")
     if not paths:
-        raise UsageError(f"{images} has no images.")
+        raise UsageError(
+            f"{images} has no images of {' '.join(sorted(SUFFIXES))}.\n"
+            "Add some, or convert other files to one of these formats."
+        )
     if images == masks and not files:
         raise UsageError(f"{images} has no masks.\n{LAYOUTS}")
     # ~ if cookiecutter.scope == "complete"
@@ -143,6 +150,7 @@ def _match(place: Place, listed: ListedFiles, reading: Reading) -> list[Pair]:
         path = masks_by_name[_relative_stems(masks, [first])[0]]
         raise UsageError(f"{first} and {path} may both be the mask of an image.\nKeep one.")
     names = _relative_stems(images, paths)
+    names = [name.removesuffix(CITYSCAPES) for name in names]
     end = BESIDE if images == masks else _common_end(names, masks_by_name)
     unmatched = [index for index, name in enumerate(names) if f"{name}{end}" not in masks_by_name]
     if unmatched:
@@ -164,7 +172,16 @@ def _common_end(names: Sequence[str], masks: Collection[str]) -> str:
         for end in ends
         if end[:1] in {"_", "-", "."} and all(f"{name}{end}" in masks for name in names)
     ]
-    return fitting[0] if len(fitting) == 1 and not {*names} & {*masks} else ""
+    if {*names} & {*masks}:
+        return ""
+    # Of Cityscapes' masks, those of the classes that are trained on.
+    fitting = [end for end in fitting if end.endswith("_labelTrainIds")] or fitting
+    if len(fitting) > 1:
+        raise UsageError(
+            f"{names[0]} and all other images have several masks each, which end in "
+            f"{', '.join(sorted(fitting))}.\nKeep those to use, and move the others away."
+        )
+    return "".join(fitting)
 
 
 def _relative_stems(folder: Path, paths: Sequence[str]) -> list[str]:

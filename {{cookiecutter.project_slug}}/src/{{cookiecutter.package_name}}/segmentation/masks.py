@@ -57,6 +57,8 @@ def _why_unknown(values: list[int], classes: Classes) -> tuple[str, str]:
         )
         if all(value % 257 == 0 for value in values):
             remedy += ", perhaps by dividing all values by 257, as they are those of 8 bits in 16"
+        elif values == [last + 1] and last > 1:
+            remedy += ", or name id 0 on a line before the others if the ids count from 1"
         elif min(values) + last >= 255 > max(values):
             remedy += ", perhaps by saving TIFF files in which 0 is black instead of white"
         elif 0 < max(values) < 256:
