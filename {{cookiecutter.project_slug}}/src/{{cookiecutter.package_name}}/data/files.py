@@ -65,6 +65,13 @@ class ListedFiles(NamedTuple):
         return self.images[first:end] or list_images(folder).images
 
 
+def how_to_read(path: str | Path) -> str:
+    """Return what to do with an image of a format that is not read."""
+    if Path(path).suffix.lower() in {".heic", ".heif"}:
+        return "Install the package that reads it: uv add pillow-heif"
+    return f"Convert it to one of {' '.join(sorted(SUFFIXES))}."
+
+
 def is_hidden(name: str) -> bool:
     """Return whether the name of a file or folder says that it is not a part of the data.
 
