@@ -14,7 +14,7 @@ from PIL import Image
 from {{ cookiecutter.package_name }}.classification.dataset import build_datasets
 # ~ endif
 from {{ cookiecutter.package_name }}.data.check_images import check_images
-from {{ cookiecutter.package_name }}.data.datamodule import Datasets
+from {{ cookiecutter.package_name }}.data.datamodule import Datasets, usable_cpus
 # ~ if cookiecutter.scope == "complete" and cookiecutter.task != "classification"
 from {{ cookiecutter.package_name }}.data.images import (
     Unreadable,
@@ -112,6 +112,14 @@ def test_the_time_is_looked_at_before_each_image(caplog):
     read = datasets.train.read
     assert len(set(read)) == len(read) < 1000
     assert caplog.messages[0].startswith(f"{len(read)} of 1000 images were checked")
+
+
+def test_more_time_is_used_if_all_images_can_be_read_then(caplog):
+    datasets = slow_datasets(48 * usable_cpus())  # in 4.8 s
+    with caplog.at_level("INFO"):
+        check_images(datasets, skip_unreadable=False, seed=0, seconds=2)
+    assert len(datasets.train.read) == len(datasets.train)
+    assert not caplog.messages
 
 
 def test_the_images_are_checked_by_the_first_process_alone(monkeypatch, capsys):

@@ -285,6 +285,15 @@ def test_ids_may_be_texts_or_floats(tmp_path, kind):
     assert classes == ["red", "green"]
 
 
+def test_texts_of_digits_and_underscores_are_no_numbers(tmp_path):
+    def change(content):
+        for index, key in enumerate(("1_23", "12_3")):
+            content["images"][index]["id"] = content["annotations"][index]["image_id"] = key
+
+    images = read(spoiled(tmp_path, change))[1]["train"]
+    assert [len(image.objects) for image in images] == [1] * 10
+
+
 def test_ids_may_be_texts_without_numbers(tmp_path):
     def change(content):
         for entry in content["images"] + content["annotations"] + content["categories"]:
@@ -356,12 +365,29 @@ def test_rectangles_that_contradict_their_outlines_are_noted(tmp_path, moved):
             left, top, right, bottom = place_of(index)
             entry["segmentation"] = [[left, top, right, top, right, bottom, left, bottom]]
             entry["bbox"] = [left + index % 2 * moved, top, right - left, bottom - top]
-        content["annotations"][0]["segmentation"] = {"counts": [0, 1920], "size": [40, 48]}
+        content["annotations"][0]["segmentation"] = {"counts": "?", "size": [40, 48]}
 
     reading = Reading()
     read(spoiled(tmp_path, change), reading)
     found = "rectangles that are not around the outline of their object: 5 of 9 that were"
     assert [found in note for note in reading.notes] == [True] * bool(moved)
+
+
+# Columns 4 to 23 and rows 6 to 21 of an image of 40 rows, and the same compressed.
+RUNS = [166, *[16, 24] * 19, 16, 978]
+COMPRESSED = f"V5`0h0{'0' * 37}jm0"
+
+
+@pytest.mark.parametrize("counts", [RUNS, COMPRESSED], ids=["plain", "compressed"])
+@pytest.mark.parametrize("moved", [30, 0])
+def test_rectangles_that_contradict_run_lengths_are_noted(tmp_path, counts, moved):
+    def change(content):
+        content["annotations"][0]["segmentation"] = {"counts": counts, "size": [40, 48]}
+        content["annotations"][0]["bbox"] = [4, 6 + moved, 20, 16]
+
+    reading = Reading()
+    read(spoiled(tmp_path, change), reading)
+    assert ["instead of [4, 6, 20, 16]" in note for note in reading.notes] == [True] * bool(moved)
 
 
 def test_missing_images_can_be_left_out_and_are_counted(tmp_path):
@@ -384,6 +410,23 @@ def test_a_damaged_image_without_a_size_can_be_left_out(tmp_path):
     image = read(root, reading, skip_unreadable=True)[1]["train"][3]
     assert (image.width, image.height, image.objects) == (0, 0, [])
     assert [(part.kind, part.count) for part in reading.left_out] == [("objects", 1)]
+
+
+@pytest.mark.parametrize("folder", ["images", "data"], ids=["images", "FiftyOne"])
+def test_names_without_the_zeros_of_the_files_are_read_and_noted(tmp_path, folder):
+    write_unsplit(tmp_path)
+    for path in [*(tmp_path / "images").iterdir()]:
+        path.rename(path.with_name(f"{path.stem:0>6}.jpg"))
+    (tmp_path / "images").rename(tmp_path / folder)
+    reading = Reading()
+    first = read(tmp_path, reading)[1]["train"][0].path
+    assert first == tmp_path / folder / "000000.jpg"
+    (note,) = reading.notes
+    assert f"spreadsheets drop: 20, such as 0.jpg, which is read as {first}." in note
+    for count in (5, 7):
+        shutil.copy(first, first.with_name("0" * count + ".jpg"))
+    with pytest.raises(UsageError, match=r"0\.jpg, which is missing \(1 of 20"):
+        read(tmp_path)
 
 
 def test_a_forbidden_path_of_another_computer_is_found_by_its_last_parts(tmp_path, monkeypatch):

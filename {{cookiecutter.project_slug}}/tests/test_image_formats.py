@@ -241,6 +241,26 @@ def test_pixels_that_were_not_measured_are_no_part_of_the_range(tmp_path):
     assert notes_on(tmp_path, train=[values], val=[values])[0] == (100, 500)
 
 
+@pytest.mark.parametrize(
+    ("kind", "value", "expected"),
+    [
+        (np.float32, -9999, (100, 900)),
+        (np.int16, -32768, (0, 1023)),
+        (np.uint16, 65535, (0, 1023)),
+        (np.int16, -850, (-850, 900)),
+        (np.int16, 3000, (0, 4095)),
+    ],
+)
+def test_an_extreme_value_that_is_far_from_all_others_is_no_part_of_the_range(
+    tmp_path, kind, value, expected
+):
+    images = [np.array([[100, 500, 900, value]], kind), np.array([[200, 500]], kind)]
+    bounds, notes = notes_on(tmp_path, train=images, val=images[1:])
+    assert bounds == expected
+    found = f"The value {value} in {tmp_path / 'train0.npy'} is far from all others"
+    assert [note.startswith(found) for note in notes[1:]] == [True] * (abs(value) > 3000)
+
+
 def test_images_of_8_bits_among_others_are_counted(tmp_path):
     deep, bytes_ = np.full((4, 5), 2000, np.uint16), np.full((4, 5), 100, np.uint8)
     _, notes = notes_on(tmp_path, train=[deep, bytes_], val=[deep, deep])

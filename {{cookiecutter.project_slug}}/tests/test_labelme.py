@@ -136,6 +136,21 @@ def test_a_group_of_all_shapes_is_noted(tmp_path, groups, noted):
     assert reading.notes == []
 
 
+def test_shapes_without_area_are_left_out_and_counted(tmp_path):
+    flat = [[2, 3], [12, 13], [7, 8]], [[2, 3], [12, 3], [7, 3]]
+    write_file(tmp_path, "a", [POLYGON, *(POLYGON | {"points": points} for points in flat)])
+    for name in "bcd":
+        write_file(tmp_path, name, [POLYGON])
+    settings = data_preset("labelme") | {"root": tmp_path}
+    reading = build_datasets(TypeAdapter(DataSettings).validate_python(settings)).reading
+    # ~ if cookiecutter.task == "detection"
+    reason = "polygons without area"
+    # ~ else
+    reason = "without any pixel"
+    # ~ endif
+    assert [(part.reason, part.count) for part in reading.left_out] == [(reason, 2)]
+
+
 def test_points_and_lines_are_left_out_and_counted(tmp_path):
     line = {"label": "cat", "points": [[1, 1], [5, 5]], "shape_type": "line"}
     write_file(tmp_path, "a", [line, POLYGON])

@@ -9,16 +9,18 @@ import threading
 # ~ endif
 from pathlib import Path
 
+import pytest
 # ~ if cookiecutter.scope == "complete"
-import pytest
 from torch.distributed import TCPStore
-
-# ~ else
-import pytest
-
 # ~ endif
-# ~ if cookiecutter.task != "segmentation"
-from {{ cookiecutter.package_name }}.{{ cookiecutter.task }}.dataset import build_datasets
+from torch.utils.data import DataLoader
+
+# ~ if cookiecutter.task == "classification"
+from {{ cookiecutter.package_name }}.classification.dataset import build_datasets
+# ~ endif
+from {{ cookiecutter.package_name }}.data.datamodule import start_worker
+# ~ if cookiecutter.task == "detection"
+from {{ cookiecutter.package_name }}.detection.dataset import build_datasets
 # ~ endif
 # ~ if cookiecutter.scope == "complete"
 from {{ cookiecutter.package_name }}.errors import UsageError
@@ -152,3 +154,19 @@ def test_the_first_process_is_recognised_by_its_environment(name):
     assert is_first({})
     assert is_first({name: "0"})
     assert not is_first({name: "1"})
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not name the sender")
+def test_a_worker_ends_with_the_signal_of_its_own_process_only():
+    loader = DataLoader(range(100), num_workers=1, worker_init_fn=start_worker)
+    batches = iter(loader)
+    (worker,) = batches._workers
+    next(batches)
+    subprocess.run(["kill", str(worker.pid)], check=True)  # as a scheduler does
+    assert len([*batches]) == 99
+    batches = iter(loader)
+    (worker,) = batches._workers
+    next(batches)
+    worker.terminate()  # as Python does at exit, where it then waits
+    worker.join(20)
+    assert worker.exitcode == 0

@@ -257,6 +257,11 @@ def test_paths_may_begin_with_the_home_folder():
     assert (data.root, data.split_file) == (Path.home() / "a", Path.home() / "s.csv")
 
 
+def test_an_archive_is_no_folder_of_data():
+    with pytest.raises(UsageError, match=r"data\.root +is photos\.zip, an archive: unpack it"):
+        check(composed(OWN, "data.root=photos.zip"), Settings)
+
+
 def test_stored_text_is_not_resolved(tmp_path):
     run = Run(tmp_path)
     run.settings_file.write_text("runs: ${oc.env:HOME}\n")

@@ -7,7 +7,7 @@ import pytest
 import torch
 import yaml
 
-from {{ cookiecutter.package_name }}.run.environment import environment, without_secrets
+from {{ cookiecutter.package_name }}.run.environment import environment, redacted, without_secrets
 from {{ cookiecutter.package_name }}.run.folder import Run
 from {{ cookiecutter.package_name }}.settings.check_settings import check, resolved
 from {{ cookiecutter.package_name }}.settings.schema import Settings
@@ -69,6 +69,12 @@ def test_settings_are_stored_without_secrets_and_resumed_with_those_of_the_comma
     stored = {"_target_": "some.Logger", "api_token": "***", "pin_key": "***", "url": "a://***@c"}
     assert run.settings["tracking"] == checkpoint["settings"]["tracking"] == {"mine": stored}
     assert overridden(run.settings, config, [])["tracking"]["mine"] == tracker
+
+
+def test_a_password_in_the_address_of_a_database_is_redacted_in_any_setting():
+    settings = {"storage": "postgresql://host/db?user=a&password=hush&sslmode=require"}
+    stored = "postgresql://host/db?user=a&password=***&sslmode=require"
+    assert redacted(settings) == {"storage": stored}
 
 
 def test_paths_and_patterns_of_the_data_are_stored_as_they_are(workplace):

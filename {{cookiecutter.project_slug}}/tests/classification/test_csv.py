@@ -309,8 +309,12 @@ def test_unsplit_images_are_split_by_the_seed_with_every_label_in_each_split(wri
         (SPLIT.replace("b.png", "e.png"), r"line 3: there is no file .*e\.png", {}),
         (SPLIT.replace("dog,T", ",T"), "line 3: the column label is empty", {}),
         (SPLIT.replace("dog,T", "T"), "line 3: it has 2 cells, but the header has 3", {}),
-        (SPLIT + "a.png,dog,train\n", r"line 6: .*a\.png has other labels in line 2", {}),
-        (SPLIT + "a.png,cat,val\n", r"line 6: .*a\.png has other split in line 2", {}),
+        (
+            SPLIT + "a.png,dog,train\n",
+            r"line 6: .*a\.png has other labels in table\.csv, line 2",
+            {},
+        ),
+        (SPLIT + "a.png,cat,val\n", r"line 6: .*a\.png has other split in table\.csv, line 2", {}),
         (SPLIT.replace("valid", "fold 1"), "line 4: split is 'fold 1', which is not a split", {}),
         (
             SPLIT.replace("train", "test").replace("Training", "dev"),
@@ -331,7 +335,7 @@ def test_unsplit_images_are_split_by_the_seed_with_every_label_in_each_split(wri
         (LISTS.replace("; ", " ").replace(",,", ",cat,"), "line 2: 'dog cat' may be several", {}),
         (
             LISTS.replace("d.png,cat", 'd.png,"cat,dog"'),
-            "line 5: 'cat,dog' may be several labels.\nUse ; only",
+            "line 5: 'cat,dog' may be several labels.\nIf so, separate all labels by ; only",
             {"multilabel": True},
         ),
         (
@@ -393,6 +397,37 @@ def test_what_is_read_and_left_out_is_counted(write, tmp_path):
     several = build_datasets(write(BINARY, multilabel=True)).reading
     assert several.objects["train"] == {"dog": 2, "cat": 1}
     assert several.notes == [f"{tmp_path}/table.csv: the labels are dog, cat; not used: age."]
+
+
+@pytest.mark.parametrize("suffix", ["", ".png"])
+def test_names_without_the_zeros_of_the_files_are_read_and_noted(write, tmp_path, suffix):
+    text = f"path,label,split\n1{suffix},cat,train\n2{suffix},dog,train\n10{suffix},cat,val\n"
+    settings = write(
+        text, ("x/0001", "x/0002", "x/0010") if not suffix else ("0001", "0002", "0010")
+    )
+    assert contents(settings)[1]["train"] == {"0001": 0, "0002": 1}
+    note = build_datasets(settings).reading.notes[0]
+    assert f"spreadsheets drop: 3, such as 1{suffix}, which is read as {tmp_path}" in note
+    write(text, ("x/01", "01"))
+    with pytest.raises(UsageError, match=f"line 2: (there is no file|several images) .*1{suffix}"):
+        build_datasets(settings)
+
+
+def test_another_table_and_one_of_pixels_are_refused(write, tmp_path):
+    write("label," + ",".join(f"pixel{index}" for index in range(784)) + "\n" + "0," * 784 + "0")
+    with pytest.raises(
+        UsageError, match=r"the path, but label, pixel0, .*, pixel10 and 773 more\.\n"
+    ):
+        build_datasets(write((tmp_path / "table.csv").read_text()))
+    (tmp_path / "metadata.jsonl").write_text('{"file_name": "a.png", "label": 1}\n')
+    with pytest.raises(UsageError, match=r"metadata\.jsonl is not a CSV file\.\nSave"):
+        build_datasets(write(SPLIT, root=tmp_path / "metadata.jsonl"))
+
+
+def test_an_image_of_iphones_is_refused_with_the_package_that_reads_it(write, tmp_path):
+    (tmp_path / "a.heic").touch()
+    with pytest.raises(UsageError, match=r"a\.heic is not an image .*\n.*: uv add pillow-heif"):
+        build_datasets(write(SPLIT.replace("a.png", "a.heic")))
 
 
 def test_a_label_that_may_be_missing_is_noted(write, tmp_path):
@@ -461,7 +496,8 @@ def test_each_row_of_an_image_may_name_another_label(write, tmp_path):
     )
 
 
-def test_each_folder_of_a_split_may_have_the_table_that_roboflow_writes(write, tmp_path):
+@pytest.mark.parametrize("name", ["_classes.csv", "metadata.csv"])
+def test_each_folder_of_a_split_may_have_a_table(write, tmp_path, name):
     settings = write("", ["train/a", "train/b", "valid/a", "test/d"], multilabel=True)
     (tmp_path / "table.csv").unlink()
     for split, rows in {
@@ -469,7 +505,7 @@ def test_each_folder_of_a_split_may_have_the_table_that_roboflow_writes(write, t
         "valid": "a.png, 0, 1\n",
         "test": "d.png, 0, 0\n",
     }.items():
-        (tmp_path / split / "_classes.csv").write_text(f"filename, cat, dog\n{rows}")
+        (tmp_path / split / name).write_text(f"filename, cat, dog\n{rows}")
     assert contents(settings) == (
         ["cat", "dog"],
         {"train": {"a": [1, 0], "b": [1, 1]}, "val": {"a": [0, 1]}, "test": {"d": [0, 0]}},

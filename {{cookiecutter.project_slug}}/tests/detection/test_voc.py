@@ -397,6 +397,15 @@ def test_a_missing_file_is_named(root, name):
         datasets(root)
 
 
+def test_an_image_of_iphones_is_refused_with_the_package_that_reads_it(root):
+    image = root / "JPEGImages" / "b.jpg"
+    image.rename(image.with_suffix(".HEIC"))
+    with pytest.raises(
+        UsageError, match=r"b\.xml: its image .*b\.HEIC has .*\n.*uv add pillow-heif"
+    ):
+        datasets(root)
+
+
 def test_a_missing_image_can_be_left_out(root):
     (root / "JPEGImages" / "a.jpg").unlink()
     data = datasets(root, skip_unreadable=True)

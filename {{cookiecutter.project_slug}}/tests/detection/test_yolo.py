@@ -197,6 +197,7 @@ def test_names_that_contradict_their_number_are_refused(root, names, message):
         (["0 cat", "1 dog"], None),
         (["2 euro", "5 euro"], None),
         (["1 euro", "euro"], None),
+        (["2-euro", "1-euro"], None),
     ],
 )
 @pytest.mark.parametrize("file", ["classes.txt", "data.yaml"])
@@ -207,7 +208,7 @@ def test_numbers_before_the_names_that_contradict_the_ids_are_refused(root, file
     if wrong is None:
         assert datasets(root).classes == names
         return
-    with pytest.raises(UsageError, match=rf"{file}: the class {wrong}.*\n.*name it: unused"):
+    with pytest.raises(UsageError, match=rf"{file}: the class {wrong}.*\n.*it: unused.*2-euro"):
         datasets(root)
 
 

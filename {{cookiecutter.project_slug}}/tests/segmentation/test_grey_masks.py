@@ -300,6 +300,10 @@ def test_a_class_in_no_training_mask_is_reported(tmp_path):
         "2 of 2 masks of train have no pixel of car.",
         "1 of 1 masks of val have no pixel of car.",
     ]
+    many = names(tmp_path, "background\nobject\n" + "\n".join(map(str, range(9))))
+    reading = Reading()
+    looked_at(many, paths, reading)
+    assert reading.notes == ["2 of 2 masks of train have no pixel of 0, 1, 2, 3, 4 and 4 more."]
     write(tmp_path, np.zeros((2, 3), np.uint8), np.zeros((2, 3), np.uint8))
     with pytest.raises(UsageError, match="hold no pixel of object, so nothing can be learned"):
         looked_at(names(tmp_path, "background\nobject\n"), paths)

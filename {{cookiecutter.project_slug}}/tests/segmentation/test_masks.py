@@ -119,6 +119,19 @@ def test_an_unknown_id_is_named_with_what_the_masks_should_hold(tmp_path, value,
         read_mask(str(tmp_path / "a.tif"), TWO, (1, 2))
 
 
+def test_values_that_jpeg_has_changed_are_explained(tmp_path):
+    Image.fromarray(np.full((8, 8), 254, np.uint8)).save(tmp_path / "a.jpg")
+    with pytest.raises(UnreadableImageError, match="masks, and save these as PNG"):
+        read_mask(str(tmp_path / "a.jpg"), TWO, (8, 8))
+
+
+def test_ids_that_count_from_1_are_named(tmp_path):
+    Image.fromarray(np.uint8([[1, 2, 3]])).save(tmp_path / "a.png")
+    classes = Classes(["pet", "background", "border"], {})
+    with pytest.raises(UnreadableImageError, match=r"\[3\].*\n.*, or name id 0 on a line before"):
+        read_mask(str(tmp_path / "a.png"), classes, (1, 3))
+
+
 @pytest.mark.parametrize("mode", ["LA", "RGB", "RGBA"])
 def test_channels_of_16_bits_are_refused_as_pillow_drops_their_low_bits(tmp_path, mode):
     path = tmp_path / "a.png"
@@ -270,8 +283,9 @@ def test_folders_of_splits_may_hold_images_and_masks(own_data):
         ("images/{}/{}.jpg", "masks/{}/{}.jpg.png"),
         ("{}/{}.jpg", "{}/{}_mask.png"),
         ("{}/city/{}.jpg", "{}/city/{}_mask.png"),
+        ("leftImg8bit/{}/a/{}_leftImg8bit.jpg", "gtFine/{}/a/{}_gtFine_labelTrainIds.png"),
     ],
-    ids=["mmsegmentation", "Carvana", "with the name of the image", "beside", "in a folder"],
+    ids=["mmsegmentation", "Carvana", "with a suffix", "beside", "in a folder", "Cityscapes"],
 )
 def test_masks_of_other_names_and_folders_are_matched(own_data, tmp_path, image, mask):
     root = tmp_path / "moved"
@@ -288,9 +302,32 @@ def test_masks_of_other_names_and_folders_are_matched(own_data, tmp_path, image,
     assert datasets.val.masks(3, (40, 48)).sum() == 23 * 40
     assert datasets.reading.images == {"train": 10, "val": 10, "test": 10}
     assert not datasets.reading.left_out
+    (root / "test").mkdir(exist_ok=True)  # does not make these folders those of the splits
+    build_datasets(folder(root))
     (root / mask.format("val", 4)).rename(root / "elsewhere.png")
-    with pytest.raises(UsageError, match=r"4\.jpg has no mask|0\.jpg has no mask"):
+    name = Path(mask.format("val", 4)).name
+    with pytest.raises(UsageError, match=rf"\.jpg has no mask in .*: 1\.\nAdd .*[ /]{name}, or"):
         build_datasets(folder(root))
+
+
+def test_of_several_masks_of_an_image_those_of_the_trained_classes_are_used(own_data):
+    for path in [*(own_data / "masks").glob("*/*.png")]:
+        shutil.copy(path, path.with_name(f"{path.stem}_gtFine_color.png"))
+        path.rename(path.with_name(f"{path.stem}_gtFine_labelIds.png"))
+    expected = r"masks each, which end in _gtFine_color, _gtFine_labelIds\.\nKeep"
+    with pytest.raises(UsageError, match=expected):
+        build_datasets(folder(own_data))
+    for path in [*(own_data / "masks").glob("*/*Ids.png")]:
+        shutil.copy(path, path.with_name(path.name.replace("Ids", "TrainIds")))
+    masks = build_datasets(folder(own_data)).train.masks.paths
+    assert {path.rpartition("_")[2] for path in masks} == {"labelTrainIds.png"}
+
+
+def test_a_folder_of_other_files_is_refused_with_the_formats_that_are_read(own_data):
+    for path in (own_data / "images" / "train").iterdir():
+        path.rename(path.with_suffix(".nii"))
+    with pytest.raises(UsageError, match=r"images/train has no images of .*\.png.*\n.* convert"):
+        build_datasets(folder(own_data))
 
 
 def test_masks_beside_images_without_splits_are_split(tmp_path):
@@ -328,17 +365,24 @@ def test_lists_split_the_images_that_have_masks(tmp_path):
     expected = [[f"JPEGImages/{i}.jpg", f"SegmentationClass/{i}.png"] for i in (0, 3, 1)]
     assert [*pairs_of(datasets.train, tmp_path), *pairs_of(datasets.val, tmp_path)] == expected
     assert pairs_of(datasets.test, tmp_path) == expected[2:]
-    assert datasets.reading.notes[0].startswith(f"There are no masks in {tmp_path}/Segmentation")
-    (lists / "val.txt").write_text("1\n77\n")
-    with pytest.raises(UsageError, match=r"val\.txt names 77, but .*JPEGImages has no such image"):
+    assert datasets.reading.notes[0].startswith("No image of test has a mask in")
+    (lists / "val.txt").write_text("1.jpg\n77\n")
+    with pytest.raises(UsageError, match=r"val\.txt names 77, but .* no such image; .*: 1\."):
         build_datasets(folder(tmp_path))
+    (lists / "valid.txt").write_text("1\n")
+    with pytest.raises(UsageError, match=r"val\.txt and .*valid\.txt are both lists of val"):
+        build_datasets(folder(tmp_path))
+    for name in ("train", "val", "valid"):
+        (lists / f"{name}.txt").unlink()
+    datasets = build_datasets(folder(tmp_path))
+    assert datasets.reading.images == {"train": 1, "val": 1, "test": 1}  # those of trainval
 
 
 def test_images_for_test_without_masks_are_not_used_and_noted(own_data):
     shutil.rmtree(own_data / "masks" / "test")
     datasets = build_datasets(folder(own_data))
     assert pairs_of(datasets.test, own_data) == pairs_of(datasets.val, own_data)
-    assert f"There are no masks in {own_data}/masks/test, so" in datasets.reading.notes[0]
+    assert f"No image of test has a mask in {own_data}/masks/test, so" in datasets.reading.notes[0]
     (part,) = datasets.reading.left_out
     assert (part.kind, part.count) == ("images", 10)
 

@@ -12,8 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from ..data.files import SUFFIXES, folder_of, list_images, split_of
-from ..data.image_paths import check_inside, existing_form, find_images
+from ..data.files import SUFFIXES, folder_of, how_to_read, list_images, split_of
+from ..data.image_paths import (
+    check_inside,
+    existing_form,
+    find_images,
+    note_lost_zeros,
+    with_lost_zeros,
+)
 from ..data.reading_summary import MISSING, Reading, number_of
 from ..errors import UsageError
 from ..settings.classification import CsvSettings
@@ -160,9 +166,11 @@ def _refuse_several_labels(rows: Sequence[Row], found: str | None) -> None:
                 repeated = any(name in whole if found else counts[name] > 1 for name in parts[cell])
                 are_labels, separator = sign != "," or repeated, ""
             if sign in cell and are_labels:
-                remedy = f"data.multilabel=true{separator}. If it is a name: data.label_separator="
+                remedy = f"If so: data.multilabel=true{separator}. If it is a name: "
+                remedy += "data.label_separator="
                 if found:
-                    remedy = f"Use {found} only; for names: 'data.label_separator=\"{found}\"'"
+                    remedy = f"If so, separate all labels by {found} only. If it is a name: "
+                    remedy += f"'data.label_separator=\"{found}\"'"
                 raise row.error(f"{cell!r} may be several labels", remedy)
 
 
@@ -190,6 +198,9 @@ def _find_paths(rows: Sequence[Row], column: str, reading: Reading) -> None:
                 reason = f"several images below {folder} are called {written}"
                 raise row.error(reason, "Write the path relative to the CSV file.")
             row.path = found
+    if by_name is not None:
+        pairs = [(name, row.path) for name, row in zip(names, rows, strict=True)]
+        note_lost_zeros(file, pairs, reading)
 
 
 def _by_name(folder: Path) -> dict[str, str | None]:
@@ -200,7 +211,7 @@ def _by_name(folder: Path) -> dict[str, str | None]:
         names = {relative.name, relative.stem, relative.with_suffix("").as_posix()}
         for name in (unicodedata.normalize("NFC", name) for name in names):
             by_name[name] = None if name in by_name else path
-    return by_name
+    return with_lost_zeros(by_name)
 
 
 def _images(
@@ -222,12 +233,13 @@ def _images(
             continue
         if Path(row.path).suffix.lower() not in SUFFIXES:
             reason = f"{row.path} is not an image of a format that is read"
-            raise row.error(reason, f"Convert it to one of {' '.join(sorted(SUFFIXES))}.")
+            raise row.error(reason, how_to_read(row.path))
         before = first.setdefault(row.path, row)
         if before.split != row.split or (before.labels != row.labels and not join):
             difference = "labels" if before.labels != row.labels else "split"
             remedy = "Keep a single row. For several labels: data.multilabel=true"
-            raise row.error(f"{row.path} has other {difference} in line {before.line}", remedy)
+            place = f"{before.file.name}, line {before.line}"
+            raise row.error(f"{row.path} has other {difference} in {place}", remedy)
         if new := {*row.labels} - {*before.labels}:
             before.labels = sorted(new.union(before.labels))
             joined.add(row.path)

@@ -23,7 +23,9 @@ LABEL_COLUMNS = (
     "label", "labels", "class", "classes", "class_name", "category", "categories", "tags", "target",
 )  # fmt: skip
 SPLIT_COLUMNS = ("split", "subset", "set", "partition", "is_valid")  # the last one of fastai
-IN_SPLIT = "_classes.csv"  # as Roboflow writes it into the folder of each split
+# The table in the folder of each split, as Roboflow and Hugging Face name it.
+IN_SPLIT = ("_classes.csv", "metadata.csv")
+MAX_NAMES = 12  # of columns in a message
 SPLIT_WORD = re.compile(r"(fold|partition|phase|split|subset|usage)s?_?\d*$|is_(train|test|val)")
 # 1 and 0 in the column of a label; an empty cell stands for 0.
 BINARY = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
@@ -70,6 +72,8 @@ def find_files(root: Path, reading: Reading) -> dict[str, Path]:
     ``root`` is the file, or the folder that holds it. Files beside those of train and of another
     split are left out; if there is none of another split, their names must not contain one.
     """
+    if root.is_file() and root.suffix.lower() in {".json", ".jsonl", ".mat", ".parquet", ".xlsx"}:
+        raise UsageError(f"data.root={root} is not a CSV file.\nSave this table as CSV.")
     if root.is_file():
         return {"train": root}
     if not root.exists():
@@ -79,7 +83,8 @@ def find_files(root: Path, reading: Reading) -> dict[str, Path]:
     if len(files) == 1:
         return {"train": files[0]}
     folders = () if files else split_folders(root).items()
-    below = {split: path / IN_SPLIT for split, path in folders if (path / IN_SPLIT).is_file()}
+    usual = ((split, path / name) for split, path in folders for name in IN_SPLIT)
+    below = {split: path for split, path in usual if path.is_file()}
     if "train" in below:
         return below
     named = {path: split for path in files if (split := split_of(path.stem))}
@@ -188,9 +193,10 @@ def find_columns(rows: Sequence[Row], settings: CsvSettings, reading: Reading) -
         elif path and len(binary) > 1:
             hint = f"If each of {', '.join(binary)} is a label: data.multilabel=true; otherwise, "
             hint += "name the column of labels: data.label_column=<column>"
+        more = len(names) - MAX_NAMES
+        shown = ", ".join(names[:MAX_NAMES]) + (f" and {more} more" if more > 0 else "")
         raise UsageError(
-            f"{file} has no column with a usual name for the {kind}, but {', '.join(names)}.\n"
-            f"{hint}"
+            f"{file} has no column with a usual name for the {kind}, but {shown}.\n{hint}"
         )
     chosen = labels if isinstance(labels, list) else [labels]
     if missing := [name for name in (path, *chosen) if name not in names]:

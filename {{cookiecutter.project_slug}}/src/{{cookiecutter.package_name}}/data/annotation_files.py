@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from ..errors import UsageError
 from ..settings.data import DataFolder
 from .coco import CocoImage, CocoObject, check_pixels, readable_size
-from .files import files_below, split_folders
+from .files import files_below, how_to_read, split_folders
 from .reading_summary import MISSING, OF_MISSING, Reading
 from .text_files import read_lines
 
@@ -71,10 +71,7 @@ def to_coco_images(
     for split, file in ((split, file) for split, part in files.items() for file in part):
         path, lost = _find_image(file, images), len(file.objects)
         if path is None and not settings.skip_unreadable:
-            raise UsageError(
-                f"{file.path}: its image {file.image} is missing.\n"
-                "Add it, or leave such images out: data.skip_unreadable=true"
-            )
+            raise UsageError(_why_missing(file, reading.listed(root).unsupported))
         if path is None:
             reading.leave_out("images", MISSING, file.path, split=split)
         elif path in annotated:
@@ -96,6 +93,16 @@ def to_coco_images(
             "The image with the name of the file is used."
         )
     return list(labels), splits
+
+
+def _why_missing(file: AnnotationFile, unsupported: Iterable[str]) -> str:
+    names = {_stem(file.path.name), _stem(file.image)}
+    image = next((path for path in unsupported if _stem(path) in names), None)
+    reason = (
+        f"{file.image} is missing" if image is None else f"{image} has a format that is not read"
+    )
+    remedy = "Add it, or leave" if image is None else f"{how_to_read(image)} Or leave"
+    return f"{file.path}: its image {reason}.\n{remedy} such images out: data.skip_unreadable=true"
 
 
 def _why_twice(first: Path, second: Path, image: Path) -> str:

@@ -6,7 +6,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import chain
+from itertools import chain, repeat
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,7 @@ from .reading_summary import number_of
 # ~ endif
 log = logging.getLogger(__name__)
 SECONDS = 20.0  # for reading as many images as possible
+LONGER = 6  # times as long if all images can be read then
 MAX_NAMES = 20  # of unreadable images
 
 
@@ -42,9 +43,10 @@ def check_images(
 ) -> None:
     """Read all images before training, or in random order as many as ``seconds`` allow.
 
-    Of the others, files that seem to end early are read, for at most as many seconds again.
-    Unreadable images are logged, and counted in ``datasets.reading`` if they are left out. Images
-    whose pixels are all transparent are logged, too. The first process does this for all.
+    If all can probably be read in ``LONGER`` times as many seconds, so many are allowed. Of the
+    others, files that seem to end early are read, for at most ``seconds`` again. Unreadable images
+    are logged, and counted in ``datasets.reading`` if they are left out. Images whose pixels are
+    all transparent are logged, too. The first process does this for all.
 
     Raises:
         UsageError: if an image is unreadable; with ``skip_unreadable``, if nothing can be learned
@@ -197,14 +199,21 @@ def read_in_time(
 
     Return for how many there is time, and those that are unreadable.
     """
-    end, count = time.monotonic() + seconds, 0
+    began, count = time.monotonic(), 0
+    end = began + seconds
     unreadable: list[tuple[tuple[str, int], Unreadable]] = []
     starts = range(0, len(images), 16 * usable_cpus())
+
+    def read_until(image: tuple[str, int], end: float) -> Any:
+        return time.monotonic() < end and read(*image)
+
     # The transforms that are applied here must not change the random numbers of the training.
     with torch.random.fork_rng(devices=[]), ThreadPoolExecutor(usable_cpus()) as pool:
         for start in track(starts, "Checking the images", transient=True):
-            part = images[start : start + starts.step]
-            samples = pool.map(lambda image: time.monotonic() < end and read(*image), part)
+            elapsed, part = time.monotonic() - began, images[start : start + starts.step]
+            if start and elapsed > seconds / 2 and elapsed * len(images) < LONGER * seconds * start:
+                end = began + LONGER * seconds
+            samples = pool.map(read_until, part, repeat(end))
             for image, sample in zip(part, samples, strict=True):
                 if not sample:
                     return count, unreadable

@@ -150,7 +150,7 @@ def _image_files(
     # Images beside the annotations may be previews, unless the folder is that of the images.
     first = root / stem if named or file.parent.name == "annotations" else file.parent
     folders = [first, root / stem, root / "images" / stem, root / "images", root, file.parent]
-    folders.append(file.parent / "images")
+    folders += [file.parent / "images", file.parent / "data"]  # the last one of FiftyOne
     parents = [path for path in (root, root / "images") if path.is_dir()]
     others = [parent / name for parent in parents for name in folders_in(parent)]  # valid/ for val
     place = 3 if named else len(folders)  # the images of another split may have the same names

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 # ~ if cookiecutter.task == "detection"
 from pydantic import FailFast, Field, FiniteFloat, StringConstraints, TypeAdapter
 
@@ -26,7 +27,11 @@ LAYOUTS = """These layouts are read, each with a file for train, for val and, op
   annotations/train.json or train.json with train/ or images/
   train/_annotations.coco.json with the images in the same folder
 Or a single file for all images, such as instances.json or result.json with images/."""
-Id = Annotated[int | str, Field(union_mode="left_to_right")]  # a text only if it is no number
+# A text only if it is no number. Python takes 1_23 for a number, and 12_3 for the same one.
+Id = Annotated[
+    Annotated[int, Field(strict=True)] | Annotated[str, Field(pattern="_")] | int | str,
+    Field(union_mode="left_to_right"),
+]
 Name = Annotated[
     str,
     Field(coerce_numbers_to_str=True),
@@ -116,7 +121,7 @@ def _only_file(root: Path, candidates: Sequence[Path]) -> Path:
         raise UsageError(
             f"data.root={root} has {len(candidates)} JSON files, but none is named after train:\n"
             + "\n".join(f"  {path}" for path in candidates[:5])
-            + "\nName the one to use, as data.root=<file>."
+            + "\nName the one to use, as data.root=<file>; or name them train.json and val.json."
             # ~ if cookiecutter.scope == "complete"
             " If there is a file for each image: data=labelme"
             # ~ endif
@@ -130,16 +135,15 @@ def images_name(file: Path) -> str:
 
 
 def note_outlines(file: Path, content: CocoFile, reading: Reading) -> None:
-    """Note polygons that contradict the rectangle around them, among about ``COMPARED``."""
+    """Note outlines that contradict the rectangle around them, among about ``COMPARED``."""
     compared, contradicting = 0, list[str]()
     for entry in content.annotations[:: max(1, len(content.annotations) // COMPARED)]:
         try:
             x, y, width, height = map(float, entry.rectangle)
-            xs, ys = ([n for polygon in entry.outline for n in polygon[i::2]] for i in (0, 1))
-            left, top, right, bottom = min(xs), min(ys), max(xs), max(ys)
+            left, top, right, bottom = _edges(entry.outline)
             across, down = 2 + (right - left) / 4, 2 + (bottom - top) / 4  # tolerated differences
-        except (LookupError, OverflowError, TypeError, ValueError):
-            continue  # run lengths, or no outline
+        except (ArithmeticError, LookupError, TypeError, ValueError):
+            continue  # no outline, or an invalid one
         if min(width, height, right - left, bottom - top) > 0:
             compared += 1
             if max(abs(x - left), abs(x + width - right)) > across or (
@@ -152,9 +156,37 @@ def note_outlines(file: Path, content: CocoFile, reading: Reading) -> None:
         reading.note(
             f"{file}: rectangles that are not around the outline of their object: "
             f"{len(contradicting)} of {compared} that were compared, such as {contradicting[0]}. "
-            "bbox is [x, y, width, height] with the left upper corner, and polygons are "
-            "[x, y, x, y, ...]: correct those that are others."
+            "bbox is [x, y, width, height] with the left upper corner, polygons are "
+            "[x, y, x, y, ...], run lengths go down the columns: correct those that are others."
         )
+
+
+def _edges(outline: Any) -> list[float]:
+    """Return left, top, right and bottom of polygons, or of run lengths, which go down columns."""
+    if not isinstance(outline, dict):
+        corners = [[n for polygon in outline for n in polygon[place::2]] for place in (0, 1)]
+        return [*map(min, corners), *map(max, corners)]
+    counts, (height, _) = outline["counts"], outline["size"]
+    ends = np.cumsum(_decompressed(counts) if isinstance(counts, str) else counts)
+    stops = ends[1::2]
+    starts, stops = ends[::2][: len(stops)], stops - 1
+    starts, stops = starts[starts <= stops], stops[starts <= stops]
+    left, right = int(starts[0]) // height, int(stops[-1]) // height + 1
+    if (starts // height < stops // height).any():  # from one column into the next
+        return [left, 0, right, height]
+    return [left, int((starts % height).min()), right, int((stops % height).max()) + 1]
+
+
+def _decompressed(text: str) -> np.ndarray:
+    """Return the run lengths of COCO's compressed form: differences in groups of five bits."""
+    codes = np.frombuffer(text.encode(), dtype=np.uint8).astype(int) - 48
+    last = np.flatnonzero(codes & 32 == 0)  # of each group, whose highest bit is the sign
+    first = np.append(0, last[:-1] + 1)
+    shift = 5 * (np.arange(len(codes)) - np.repeat(first, last - first + 1))
+    runs = np.add.reduceat((codes & 31) << shift, first) - ((codes[last] & 16) << 1 << shift[last])
+    for start in (1, 2):  # differences to the run before the last one
+        runs[start::2] = runs[start::2].cumsum()
+    return runs
 
 
 def read_file(file: Path, split: str) -> CocoFile:

@@ -8,6 +8,7 @@ from functools import cached_property
 # ~ if cookiecutter.scope == "complete"
 from multiprocessing.reduction import ForkingPickler
 # ~ endif
+from threading import Thread
 from typing import Any
 
 import torch
@@ -25,7 +26,6 @@ from .reading_summary import Reading
 from .sampler import SeededSamples, TrainingSampler
 
 MAX_WORKERS = 8
-GRACE_SECONDS = 120  # after which a worker process ends that has received SIGTERM
 
 
 @dataclass(frozen=True)
@@ -88,14 +88,23 @@ def send_small_tensors_by_value() -> None:
 
 # ~ endif
 def start_worker(_: int) -> None:
-    """Let this worker process go on after SIGTERM, until the training process ends it.
+    """Let this worker process go on after SIGTERM, unless the training process sends it.
 
     Schedulers and ``timeout`` send the signal to all processes at once.
     """
     # ~ if cookiecutter.scope == "complete"
     send_small_tensors_by_value()
     # ~ endif
-    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(GRACE_SECONDS))
+    if hasattr(signal, "sigwaitinfo"):  # on Linux
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    """Wait for SIGTERM of the process ``parent``, and end this process at once."""
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
+        pass
+    os._exit(0)
 
 
 class DataModule(LightningDataModule):

@@ -65,6 +65,13 @@ class ListedFiles(NamedTuple):
         return self.images[first:end] or list_images(folder).images
 
 
+def how_to_read(path: str | Path) -> str:
+    """Return what to do with an image of a format that is not read."""
+    if Path(path).suffix.lower() in {".heic", ".heif"}:
+        return "Install the package that reads it: uv add pillow-heif"
+    return f"Convert it to one of {' '.join(sorted(SUFFIXES))}."
+
+
 def is_hidden(name: str) -> bool:
     """Return whether the name of a file or folder says that it is not a part of the data.
 
@@ -188,6 +195,29 @@ def split_folders(folder: Path) -> dict[str, Path]:
     return found
 
 
+# ~ if cookiecutter.task == "segmentation" or (cookiecutter.task == "detection" and cookiecutter.scope == "complete")
+def split_lists(folder: Path | None) -> dict[str, Path]:
+    """Return the text files of a folder that are named after a split, by split.
+
+    Two of a split are refused. ``trainval.txt`` is used if there is none of train and of val.
+    """
+    lists: dict[str, Path] = {}
+    for path in sorted(folder.glob("*.txt")) if folder else []:
+        split = split_of(path.stem)
+        if split in lists:
+            raise UsageError(
+                f"{lists[split]} and {path} are both lists of {split}.\n"
+                "Keep the list to use, and move the other one away."
+            )
+        if split:
+            lists[split] = path
+    both = folder / "trainval.txt" if folder else None
+    if both and both.is_file() and not {"train", "val"} & {*lists}:
+        return {"train": both, **lists}
+    return lists
+
+
+# ~ endif
 def relative_names(paths: Iterable[str | Path], root: Path) -> list[str]:
     """Return paths relative to the data set, with ``/`` on every system."""
     folder = folder_of(root)

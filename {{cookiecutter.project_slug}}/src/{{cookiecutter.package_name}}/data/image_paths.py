@@ -1,6 +1,7 @@
 """Find the image files that an annotation file names."""
 
 import os
+import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
@@ -11,6 +12,7 @@ from urllib.parse import unquote
 from ..errors import UsageError
 # ~ if cookiecutter.task == "classification"
 from .files import succeeds
+from .reading_summary import Reading
 
 # ~ else
 from ..settings.data import DataFolder
@@ -19,6 +21,7 @@ from .reading_summary import MISSING, Reading
 
 # ~ endif
 LOCATED_NAMES = 20  # how many names of an annotation file are tried to find the images
+ZEROS = re.compile(r"^0+(?=\d+(\.\w+)?$)")  # in front of a name that is a number
 
 
 def find_images(names: Sequence[str], folders: Sequence[Path]) -> tuple[list[Path], int]:
@@ -58,6 +61,8 @@ def existing_files(
     known = {*reading.listed(root).images}  # a system call for each image may take long
     if not all(str(path) in known or succeeds(path.is_file) for path in paths):
         found = [form if succeeds(form.is_file) else None for form in map(existing_form, paths)]
+        pairs = [(path, form) for path, form in zip(paths, found, strict=True) if form]
+        note_lost_zeros(source, pairs, reading)
         missing = [path for path, form in zip(paths, found, strict=True) if form is None]
         if missing and not settings.skip_unreadable:
             raise UsageError(
@@ -72,6 +77,23 @@ def existing_files(
 
 
 # ~ endif
+def note_lost_zeros(
+    source: Path, pairs: Iterable[tuple[str | Path, str | Path]], reading: Reading
+) -> None:
+    """Note names that lack the zeros of their file, from pairs of a name and the file."""
+    named = ((Path(name), Path(file)) for name, file in pairs)
+    lacking = [
+        (name, file)
+        for name, file in named
+        if ZEROS.match(file.name) and len(name.stem) < len(file.stem)
+    ]
+    if lacking:
+        reading.note(
+            f"{source} has names without the zeros of the files, which spreadsheets drop: "
+            f"{len(lacking)}, such as {lacking[0][0].name}, which is read as {lacking[0][1]}."
+        )
+
+
 def check_inside(root: Path, paths: Iterable[str | Path], *, source: Path) -> None:
     """Raise a UsageError if a path that a file names is not in the folder of the data set.
 
@@ -94,7 +116,8 @@ def existing_form(path: Path) -> Path:
 
     macOS writes names in the Unicode form NFD, most other systems in the form NFC, some programs as
     in URLs, such as ``my%20cat.jpg``, and Windows and macOS do not tell ``a.JPG`` from ``a.jpg``.
-    A name is returned as it is if it exists in no form, or in several.
+    Spreadsheets drop the zeros in front of a number, such as ``0012.jpg``. A name is returned as it
+    is if it exists in no form, or in several.
     """
     if succeeds(path.exists) or path.parent == path:
         return path
@@ -113,7 +136,19 @@ def _names_in(folder: Path, _modified: int) -> dict[str, str | None]:
     for name in os.listdir(folder):  # noqa: PTH208 - faster than a Path
         form = _normalised(name)
         names[form] = None if form in names else name
-    return names
+    return with_lost_zeros(names)
+
+
+def with_lost_zeros(names: dict[str, str | None]) -> dict[str, str | None]:
+    """Add the names that numbers have without the zeros in front; None if several would share it.
+
+    The values are the names or the paths of the files.
+    """
+    shorter: dict[str, str | None] = {}
+    for name, file in names.items():
+        short = ZEROS.sub("", name)
+        shorter[short] = None if short in shorter else file
+    return shorter | names
 
 
 def _normalised(name: str) -> str:

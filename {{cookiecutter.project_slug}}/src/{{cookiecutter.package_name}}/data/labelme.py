@@ -84,7 +84,9 @@ def _parse(path: Path, groups: Counter[str], reading: Reading, split: str) -> An
             reason = reason if outline is None else f"{name}, which is not a class"
             reading.leave_out("objects", reason, path, split=split)
         # ~ if cookiecutter.task == "detection"
-        if outline and name not in NO_CLASSES:
+        if outline and not _area(outline):
+            reading.leave_out("objects", f"{kind}s without area", path, split=split)
+        elif outline and name not in NO_CLASSES:
         # ~ else
         if outline and name != "_background_":
         # ~ endif
@@ -119,6 +121,13 @@ def _box(outlines: list[Outline]) -> list[float]:
     xs = [x for outline in outlines for x in outline[::2]]
     ys = [y for outline in outlines for y in outline[1::2]]
     return [min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)]
+
+
+def _area(outline: Outline) -> float:
+    """Return the area that a polygon encloses, by the shoelace formula."""
+    xs, ys = outline[::2], outline[1::2]
+    pairs = zip(xs, ys, [*xs[1:], xs[0]], [*ys[1:], ys[0]], strict=True)
+    return abs(sum(x1 * y2 - x2 * y1 for x1, y1, x2, y2 in pairs)) / 2
 
 
 # ~ endif

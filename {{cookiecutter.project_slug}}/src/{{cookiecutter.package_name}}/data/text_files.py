@@ -36,8 +36,10 @@ def read_json(path: str | Path, content: TypeAdapter[ContentT]) -> ContentT:
         loc = (part for part in fault["loc"] if part not in {"int", "str"})  # of a union
         parts = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc)
         place = "".join(parts).lstrip(".") or "the content"
+        shown = reprlib.Repr()
+        shown.maxlevel = 1  # lists and objects in it become dots
         raise UsageError(
-            f"{path}: {place}: {fault['msg']}, found {reprlib.repr(fault['input'])}.\nCorrect it "
+            f"{path}: {place}: {fault['msg']}, found {shown.repr(fault['input'])}.\nCorrect it "
             "(entries are counted from 0), or move the file away if it is of another format."
         ) from error
 

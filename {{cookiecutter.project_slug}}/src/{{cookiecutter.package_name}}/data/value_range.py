@@ -16,6 +16,7 @@ from .reading_summary import number_of
 SettingsT = TypeVar("SettingsT", bound=Settings)
 NO_DATA = 1e30  # larger numbers stand for pixels that were not measured
 MAX_READ = 100  # training images from whose values the range is estimated
+OUTLYING = 999  # an extreme value that is so large, or its negative, may be no measurement
 
 
 class Extent(NamedTuple):
@@ -26,6 +27,7 @@ class Extent(NamedTuple):
     whole: bool  # whether some of them are whole numbers
     small: list[str]  # the images of 8 bits
     large: list[str]  # the others
+    outliers: dict[float, str]  # values that are no part of it, and an image of each
 
 
 def with_value_range(settings: SettingsT, datasets: Datasets) -> SettingsT:
@@ -49,6 +51,11 @@ def with_value_range(settings: SettingsT, datasets: Datasets) -> SettingsT:
             f"{min(MAX_READ, count)} of {number_of(count, 'training images')}: these values become "
             "0 and 255, and values beyond them are cut off. Set it if you know better bounds."
         )
+        for value, path in {**extents["val"].outliers, **extents["train"].outliers}.items():
+            reading.note(
+                f"The value {value:g} in {path} is far from all others, so it is taken for missing "
+                "or defective pixels and cut off. If it is a measurement, set data.value_range."
+            )
     for split, (low, high, *_) in extents.items():
         tenth = (bounds[1] - bounds[0]) / 10
         if low < bounds[0] - tenth or high > bounds[1] + tenth or low <= high < bounds[0] + tenth:
@@ -96,7 +103,7 @@ def range_of(extent: Extent) -> tuple[float, float] | None:
 
 def extent_of(paths: Sequence[str], pixels: PixelFormat) -> Extent:
     """Look at the values of up to ``MAX_READ`` images."""
-    low, high, whole, units = np.inf, -np.inf, "", ""
+    whole, units, ends = "", "", dict[float, str]()  # of each image: its two extremes at each end
     small, large = list[str](), list[str]()
     for index in np.linspace(0, len(paths) - 1, min(MAX_READ, len(paths))).astype(int):
         with suppress(*UNREADABLE), opened(str(paths[index]), pixels) as values:
@@ -109,14 +116,35 @@ def extent_of(paths: Sequence[str], pixels: PixelFormat) -> Extent:
             if pixels.channels == 3 and values.shape[2] in {2, 4}:
                 values = values[..., :-1]  # without the opacity  # noqa: PLW2901
             numbers = values[np.abs(values) < np.float64(NO_DATA)]
-            low, high = min(low, float(numbers.min())), max(high, float(numbers.max()))
+            low, high = numbers.min(), numbers.max()
+            second = numbers.min(where=numbers > low, initial=high)
+            for end in (low, second, numbers.max(where=numbers < high, initial=low), high):
+                ends.setdefault(float(end), str(paths[index]))
             if values.dtype.kind in "iu":
                 whole = whole or str(paths[index])
-            elif 0 < numbers.max() <= 1 + TOLERANCE and numbers.min() >= -TOLERANCE:
+            elif 0 < high <= 1 + TOLERANCE and low >= -TOLERANCE:
                 units = units or str(paths[index])
     if whole and units:
         raise UsageError(
             f"{units} has numbers from 0 to 1, but {whole} whole numbers of more than 8 bits, so "
             "they have no common scale.\nSave all images in the same type."
         )
-    return Extent(low, high, bool(whole), small, large)
+    values = sorted(ends)
+    outliers = {value: ends[value] for value in _take_outliers(values)}
+    low, high = (values[0], values[-1]) if values else (np.inf, -np.inf)
+    return Extent(low, high, bool(whole), small, large, outliers)
+
+
+def _take_outliers(values: list[float]) -> list[float]:
+    """Remove and return the first and last of sorted values, if they are far from all others.
+
+    That is, farther than these from each other, as -9999 for missing data, or by three times this
+    distance, as 65535 of a defective pixel among 14 bits.
+    """
+    outliers = list[float]()
+    for end, near, times in ((0, 1, 1), (-1, -2, 3)):
+        if len(values) > 2 and abs(values[end]) >= OUTLYING:
+            gap, others = values[end] - values[near], values[near] - values[-1 - end]
+            if abs(gap) > times * abs(others) > 0:
+                outliers.append(values.pop(end))
+    return outliers

@@ -70,7 +70,7 @@ def class_names(file: Path, content: dict[str, Any]) -> list[str]:
         if {*names} != {*ids}:
             raise UsageError(
                 f"{file}: the ids of names are {', '.join(names)}, but must be 0 to "
-                f"{len(names) - 1} without a gap.\nName a class of the missing ids, such as "
+                f"{len(names) - 1} without a gap.\nAdd the missing ids to names, such as "
                 f"{min({*ids} - {*names})}: unused"
             )
         names = [names[index] for index in ids]
@@ -91,7 +91,8 @@ def class_names(file: Path, content: dict[str, Any]) -> list[str]:
         raise UsageError(
             f"{file}: the class {classes[index]!r} begins with {numbers[index]}, but its id is "
             f"{index}, as its place says.\nWrite only the names, in the order of the ids from 0. "
-            "If no object has the id 0, name it: unused"
+            "If no object has the id 0, name it: unused. If the numbers belong to the names, write "
+            "them with a hyphen, as in 2-euro."
         )
     return classes
 

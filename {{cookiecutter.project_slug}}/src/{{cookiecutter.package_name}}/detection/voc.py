@@ -12,7 +12,7 @@ from xml.etree import ElementTree as ET
 
 from ..data.annotation_files import AnnotationFile, find_annotation_files, to_coco_images
 from ..data.coco import CocoImage
-from ..data.files import SUFFIXES, UNSUPPORTED, files_below, folders_in, split_of
+from ..data.files import SUFFIXES, UNSUPPORTED, files_below, folders_in, split_lists
 from ..data.reading_summary import Reading
 from ..data.text_files import read_lines, read_text
 from ..errors import UsageError
@@ -113,24 +113,6 @@ def _find(root: Path, reading: Reading) -> dict[str, list[Path]]:
             )
         found[split] = [Path(path) for path in paths if path]
     return found
-
-
-def split_lists(folder: Path | None) -> dict[str, Path]:
-    """Return the lists of a folder by split; trainval is that of train if val is split off."""
-    lists: dict[str, Path] = {}
-    for path in sorted(folder.glob("*.txt")) if folder else []:
-        split = split_of(path.stem)
-        if split in lists:
-            raise UsageError(
-                f"{lists[split]} and {path} are both lists of {split}.\n"
-                "Keep the list to use, and move the other one away."
-            )
-        if split:
-            lists[split] = path
-    both = folder / "trainval.txt" if folder else None
-    if both and both.is_file() and not {"train", "val"} & {*lists}:
-        return {"train": both, **lists}
-    return lists
 
 
 def _names(line: str) -> Iterator[str]:

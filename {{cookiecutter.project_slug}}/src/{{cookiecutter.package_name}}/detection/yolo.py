@@ -10,6 +10,7 @@ from ..data.files import (
     SUFFIXES,
     folder_of,
     split_folders,
+    split_lists,
     split_of,
     succeeds,
 )
@@ -27,7 +28,6 @@ from .data_yaml import (
     read_description,
     texts,
 )
-from .voc import split_lists
 from .yolo_labels import count_unused_labels, label_file, read_labels
 
 # The last three are lists of the class names, as labelImg, Label Studio and Darknet write them.

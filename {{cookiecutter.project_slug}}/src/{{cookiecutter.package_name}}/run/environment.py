@@ -23,6 +23,7 @@ NAME = rf"(?:{SECRET.pattern})[\w.-]*"
 # secrets have a form of their own; those of ASSIGNMENTS are known by the name in front of them.
 PATTERNS = [
     re.compile(r"(://)(?:[^\s/:@]*:(?!\d+/)\S+|[^\s/@]+)(?=@)"),  # user and password in a URL
+    re.compile(rf"([?&][\w.-]*{NAME}=)[^\s&]+", re.IGNORECASE),  # in the query of a URL
     re.compile(r"()\b(?:gh[oprsu]_|github_pat_|glpat-|hf_|sk-|AIza)[\w-]{20,}"),  # of services
     re.compile(r"()\b(?:xox[abpr]-|AKIA)[\w-]{12,}"),  # of Slack and AWS
 ]

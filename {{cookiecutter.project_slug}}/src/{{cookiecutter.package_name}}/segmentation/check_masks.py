@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from ..data.check_datasets import MAX_NAMES
 from ..data.image_formats import orientation_of
 from ..data.images import DecodedImage, Unreadable, UnreadableImageError
 from ..data.reading_summary import Reading
@@ -130,13 +131,13 @@ class MaskCounts:
         absent = [name for name, count in by_name.items() if not count]
         if not absent or not self.decoded:
             return
+        names = ", ".join(absent[:MAX_NAMES])
+        names += f" and {len(absent) - MAX_NAMES} more" if len(absent) > MAX_NAMES else ""
         one_class = len(absent) >= len(classes.names) - 1 and not pixels[AMBIGUOUS]
         if one_class and self.split != "test" and self.decoded + self.damaged == self.total:
             verb = "learned" if self.split == "train" else "measured"
-            raise UsageError(
-                f"{self} hold no pixel of {', '.join(absent)}, so nothing can be {verb}.\n{hint}"
-            )
-        reading.note(f"{self} have no pixel of {', '.join(absent)}.")
+            raise UsageError(f"{self} hold no pixel of {names}, so nothing can be {verb}.\n{hint}")
+        reading.note(f"{self} have no pixel of {names}.")
 
 
 class MaskCheck:

@@ -85,7 +85,8 @@ def read_classes(path: Path) -> Classes:
     if wrong is not None and in_order and count >= max(2, len(names) - 1):
         raise UsageError(
             f"{path}: the class {names[wrong]!r} begins with {numbers[wrong]}, but its id is "
-            f"{wrong}, as its line says.\nWrite only the names, that of id 0 on the first line."
+            f"{wrong}, as its line says.\nWrite only the names, that of id 0 on the first line. If "
+            "the numbers belong to the names, write them with a hyphen, as in 2-storey."
         )
     return Classes(names, colors)
 

@@ -1,29 +1,37 @@
 """Find images and their mask files in folders, and write the generated images."""
 
 import os
+import re
 import unicodedata
+from collections import Counter
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from ..data.files import ListedFiles, folders_in, split_folders, split_of
+from ..data.files import SUFFIXES, ListedFiles, folders_in, split_folders, split_lists
 from ..data.reading_summary import Reading
 from ..data.shapes import CLASSES, Images, draw_shapes, write_once
-from ..data.text_files import read_text
+from ..data.text_files import read_lines
 from ..errors import UsageError
 from ..settings.data import ShapesSettings
 from .predicted_masks import mask_image
 
 MASKS = ("masks", "labels", "annotations")  # the first of these folders that exists is used
 # The folders of images and of masks, by several conventions.
-FOLDERS = (("images", MASKS), ("img_dir", ("ann_dir",)), ("JPEGImages", ("SegmentationClass",)))
+FOLDERS = (
+    *(("images", MASKS), ("img_dir", ("ann_dir",)), ("JPEGImages", ("SegmentationClass",))),
+    ("leftImg8bit", ("gtFine",)),
+)
+CITYSCAPES = "_leftImg8bit"  # ends the names of images, but not those of their masks
 BESIDE = "_mask"  # ends the names of masks in the folder of the images
 LAYOUTS = """One of these layouts is read, with the same for val and, optionally, for test:
   images/train/a.jpg with masks/train/a.png
   train/images/a.jpg with train/masks/a.png
   train/a.jpg with train/a_mask.png
+  img_dir/train/a.jpg with ann_dir/train/a.png
+  JPEGImages/a.jpg with SegmentationClass/a.png and ImageSets/Segmentation/train.txt
 Or images/a.jpg with masks/a.png, which are then split."""
 
 SHAPES_VERSION = 1  # increase it when the same settings draw different images
@@ -64,7 +72,8 @@ def find_pairs(root: Path, reading: Reading) -> dict[str, list[Pair]]:
         raise UsageError(f"data.root={root} has no images for train.\n{LAYOUTS}")
     listed = reading.listed(root)
     if "test" in places and not _list(places["test"], listed)[1]:
-        reading.note(f"There are no masks in {places['test'][1]}, so test is not used.")
+        folder = places["test"][1]
+        reading.note(f"No image of test has a mask in {folder}, so test is not used.")
         del places["test"]
     return {split: _match(place, listed, reading) for split, place in places.items()}
 
@@ -72,12 +81,11 @@ def find_pairs(root: Path, reading: Reading) -> dict[str, list[Pair]]:
 def _find_places(root: Path) -> dict[str, Place]:
     """Return the folders of images and of masks by split."""
     below = split_folders(root)
-    for name, names in FOLDERS[: 1 if below else None]:
+    for name, names in FOLDERS[: 1 if "train" in below else None]:
         images, masks = _folder(root, name), _folder(root, *names)
         if images.is_dir():
-            lists = sorted(root.glob("ImageSets/Segmentation/*.txt")) if name != "images" else []
-            if named := {split: path for path in lists if (split := split_of(path.stem))}:
-                return {split: (images, masks, path) for split, path in named.items()}
+            if name != "images" and (lists := split_lists(root / "ImageSets" / "Segmentation")):
+                return {split: (images, masks, path) for split, path in lists.items()}
             splits = split_folders(images)
             if not splits or not masks.is_dir():
                 return {"train": (images, masks, None)}
@@ -109,8 +117,9 @@ def _list(place: Place, listed: ListedFiles) -> tuple[list[str], list[str]]:
         files = [path for path in paths if path.rpartition(".")[0].endswith(BESIDE)]
         paths = sorted({*paths} - {*files}, key=lambda path: path.split(os.sep))  # noqa: PTH206
     if file is not None:
-        names = {*unicodedata.normalize("NFC", read_text(file)).split()}
-        if absent := names.difference(_relative_stems(images, paths)):
+        stems = {*_relative_stems(images, paths)}
+        names = {_listed_name(line, stems) for line in read_lines(file)}
+        if absent := names - stems:
             raise UsageError(
                 f"{file} names {min(absent)}, but {images} has no such image; such names: "
                 f"{len(absent)}.\nAdd the images, or remove the names."
@@ -129,7 +138,10 @@ def _match(place: Place, listed: ListedFiles, reading: Reading) -> list[Pair]:
         if not folder.is_dir():
             raise UsageError(f"{folder} is missing.\n{LAYOUTS}")
     if not paths:
-        raise UsageError(f"{images} has no images.")
+        raise UsageError(
+            f"{images} has no images of {' '.join(sorted(SUFFIXES))}.\n"
+            "Add some, or convert other files to one of these formats."
+        )
     if images == masks and not files:
         raise UsageError(f"{images} has no masks.\n{LAYOUTS}")
     # ~ if cookiecutter.scope == "complete"
@@ -143,6 +155,7 @@ def _match(place: Place, listed: ListedFiles, reading: Reading) -> list[Pair]:
         path = masks_by_name[_relative_stems(masks, [first])[0]]
         raise UsageError(f"{first} and {path} may both be the mask of an image.\nKeep one.")
     names = _relative_stems(images, paths)
+    names = [name.removesuffix(CITYSCAPES) for name in names]
     end = BESIDE if images == masks else _common_end(names, masks_by_name)
     unmatched = [index for index, name in enumerate(names) if f"{name}{end}" not in masks_by_name]
     if unmatched:
@@ -156,15 +169,31 @@ def _match(place: Place, listed: ListedFiles, reading: Reading) -> list[Pair]:
     return [*zip(paths, matching, strict=True)]
 
 
+def _listed_name(line: str, known: Collection[str]) -> str:
+    """Return the name of an image that a list has with or without its suffix."""
+    name = unicodedata.normalize("NFC", line)
+    stem, suffix = os.path.splitext(name)  # noqa: PTH122 - a string
+    return stem if name not in known and suffix.lower() in SUFFIXES else name
+
+
 def _common_end(names: Sequence[str], masks: Collection[str]) -> str:
-    """Return what follows the name of each image in the name of its mask, such as ``_mask``."""
-    ends = {name.removeprefix(names[0]) for name in masks if name.startswith(names[0])}
-    fitting = [
-        end
-        for end in ends
-        if end[:1] in {"_", "-", "."} and all(f"{name}{end}" in masks for name in names)
-    ]
-    return fitting[0] if len(fitting) == 1 and not {*names} & {*masks} else ""
+    """Return what follows the names of most images in the names of their masks, as ``_mask``."""
+    known, ends = {*names}, Counter[str]()
+    for mask in masks:
+        places = (match.start() for match in re.finditer("[_.-]", mask))
+        ends.update(mask[place:] for place in places if mask[:place] in known)
+    if not ends or not known.isdisjoint(masks):
+        return ""
+    count = max(ends.values())
+    fitting = [end for end in ends if ends[end] == count]
+    # Of Cityscapes' masks, those of the classes that are trained on.
+    fitting = [end for end in fitting if end.endswith("_labelTrainIds")] or fitting
+    if len(fitting) > 1 and count == len(names):
+        raise UsageError(
+            f"{names[0]} and all other images have several masks each, which end in "
+            f"{', '.join(sorted(fitting))}.\nKeep those to use, and move the others away."
+        )
+    return fitting[0] if len(fitting) == 1 else ""
 
 
 def _relative_stems(folder: Path, paths: Sequence[str]) -> list[str]:

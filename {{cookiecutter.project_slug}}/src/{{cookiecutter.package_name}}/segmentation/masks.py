@@ -11,6 +11,8 @@ from ..data.image_formats import BITS_PER_SAMPLE, ORIENTATION, open_image, orien
 from ..data.images import UnreadableImageError, size_conflict
 from .class_list import AMBIGUOUS, BLACK, COLOR, IGNORE_INDEX, IGNORED_COLOR, WHITE, Classes
 
+LOSSY = (".avif", ".heic", ".heif", ".jpeg", ".jpg", ".webp")  # formats that may change values
+
 
 def read_mask(
     path: str, classes: Classes, size: tuple[int, int], image_file: str | None = None
@@ -40,14 +42,14 @@ def read_mask(
     known, present = classes.ids, np.unique(values).tolist()
     unknown = [value for value in present if known.get(value, AMBIGUOUS) == AMBIGUOUS]
     if unknown:
-        raise UnreadableImageError(path, *_why_unknown(unknown, classes))
+        raise UnreadableImageError(path, *_why_unknown(path.lower(), unknown, classes))
     ids = np.empty(values.shape, dtype=np.uint8)
     for value in present:
         ids[values == value] = known[value]
     return torch.from_numpy(ids)
 
 
-def _why_unknown(values: list[int], classes: Classes) -> tuple[str, str]:
+def _why_unknown(path: str, values: list[int], classes: Classes) -> tuple[str, str]:
     """Return why values of a mask have no class, and what to do."""
     color, last = values[0] - COLOR, len(classes.names) - 1
     if color < 0 and classes.greys is None:
@@ -55,9 +57,15 @@ def _why_unknown(values: list[int], classes: Classes) -> tuple[str, str]:
             f"The ids are the lines of classes.txt, 0 to {last}, and {IGNORE_INDEX} for pixels to "
             "ignore: write them into the masks"
         )
-        if all(value % 257 == 0 for value in values):
+        if path.endswith(LOSSY):
+            remedy += (
+                ", and save these as PNG files, since JPEG and the like change values at edges"
+            )
+        elif all(value % 257 == 0 for value in values):
             remedy += ", perhaps by dividing all values by 257, as they are those of 8 bits in 16"
-        elif min(values) + last >= 255 > max(values):
+        elif values == [last + 1] and last > 1:
+            remedy += ", or name id 0 on a line before the others if the ids count from 1"
+        elif path.endswith((".tif", ".tiff")) and min(values) + last >= 255 > max(values):
             remedy += ", perhaps by saving TIFF files in which 0 is black instead of white"
         elif 0 < max(values) < 256:
             remedy += ", name further classes, or the greys of all classes, as in road 128 128 128"

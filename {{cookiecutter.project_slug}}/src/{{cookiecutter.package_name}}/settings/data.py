@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, field_validator
 from .check_settings import Strict
 
 SHAPES_ROOT = "data/shapes"  # as in configs/data/shapes.yaml
+ARCHIVES = {".7z", ".gz", ".rar", ".tar", ".tgz", ".zip"}
 UserPath = Annotated[Path, AfterValidator(Path.expanduser)]  # "~" is the home folder
 # ~ if cookiecutter.task == "classification"
 MAX_SIDE, SIDE_STEP = 1024, 1  # pixels
@@ -126,7 +127,10 @@ class DataFolder(Strict):
     def _named(cls, root: object) -> object:
         if root is None:
             raise ValueError("name the folder of the data set: data.root=<folder>")
-        return Path(str(root)).expanduser()
+        path = Path(str(root)).expanduser()
+        if path.suffix.lower() in ARCHIVES:
+            raise ValueError(f"is {path}, an archive: unpack it, and name the folder that results")
+        return path
 
     @field_validator("image_size", mode="before")
     @classmethod
