@@ -30,6 +30,15 @@ def test_files_that_an_upload_needs_are_those_in_the_run_folder(tracked, workpla
     assert action["artifact"].startswith("data-shapes:")
 
 
+def test_actions_of_a_run_that_was_never_recorded_stay_with_the_reason(workplace):
+    run = Run(workplace / "one")
+    run.folder.mkdir()
+    registry.postpone(run, {"action": "use", "artifact": "a:b"})
+    (problem,) = sync.do_pending(run, [])
+    assert problem.endswith("wandb-pending.json: use: ValueError: the server has no such run")
+    assert registry.pending(run)
+
+
 def test_without_the_package_its_installation_is_named(workplace, monkeypatch):
     monkeypatch.setattr(sync, "installed", lambda: False)
     monkeypatch.setattr(sys, "argv", ["wandb-sync", str(workplace)])

@@ -188,7 +188,9 @@ def do_pending(run: Run, recorded: list[Session]) -> list[str]:
     for action in pending(run):
         try:
             # The settings do not tell where it is: it may have been resumed without tracking since.
-            remote: Any = recorded[-1].fetch_run()
+            remote: Any = recorded[-1].fetch_run() if recorded else None
+            if remote is None:
+                raise ValueError("the server has no such run")
             api = public_api({"project": remote.project, "entity": remote.entity})
             artifact = api.artifact(action["artifact"])
             if action["action"] == "use":
