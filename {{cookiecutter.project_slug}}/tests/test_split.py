@@ -134,6 +134,13 @@ def test_images_of_a_group_stay_together(tmp_path, pattern, name):
     assert all(10 <= len(parts[part]) <= 20 for part in ("val", "test"))  # 68 images, 0.2 are 14
 
 
+def test_augmented_copies_of_an_image_stay_together(tmp_path):
+    names = [f"{index}_jpg.rf.{copy}.jpg" for index in range(20) for copy in "abc"]
+    parts = split(names, tmp_path)
+    images = [{name.partition("_")[0] for name in part} for part in parts.values()]
+    assert sum(map(len, images)) == len(set().union(*images)) == 20
+
+
 def test_an_image_without_a_group_is_named(tmp_path):
     with pytest.raises(UsageError, match=r"split_by=film\\d does not match b\.jpg"):
         split(["film1.jpg", "b.jpg"], tmp_path, split_by=r"film\d")

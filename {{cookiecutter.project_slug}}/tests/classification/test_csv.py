@@ -424,6 +424,13 @@ def test_another_table_and_one_of_pixels_are_refused(write, tmp_path):
         build_datasets(write(SPLIT, root=tmp_path / "metadata.jsonl"))
 
 
+def test_labels_that_each_belong_to_one_image_are_refused(write):
+    rows = "".join(f"{index}.png,{index * 0.7}\n" for index in range(20))
+    reading = build_datasets(write(f"path,label\n{rows}", map(str, range(20)))).reading
+    with pytest.raises(UsageError, match=r"train has no images of any class that val has, .*: 20"):
+        check_learnable(reading)
+
+
 def test_an_image_of_iphones_is_refused_with_the_package_that_reads_it(write, tmp_path):
     (tmp_path / "a.heic").touch()
     with pytest.raises(UsageError, match=r"a\.heic is not an image .*\n.*: uv add pillow-heif"):

@@ -294,6 +294,13 @@ def test_folders_that_look_like_splits_are_no_classes(tmp_path, folders, message
         build_datasets(folder(tmp_path))
 
 
+def test_a_folder_of_all_images_is_no_class(own_data):
+    (own_data / "red").rename(own_data / "Images")
+    expected = rf"Images would be a class.*\n.* data\.root={own_data}/Images;"
+    with pytest.raises(UsageError, match=expected):
+        build_datasets(folder(own_data))
+
+
 def test_a_few_classes_may_hold_folders_of_the_same_names(tmp_path):
     fill(tmp_path, "cat/day", "cat/night", "dog/day", "dog/night", "bee", "cow", "emu")
     datasets = build_datasets(folder(tmp_path))

@@ -16,6 +16,7 @@ from ..settings.data import ShapesSettings
 
 Files = list[tuple[str, int]]  # the path and the class index of each image
 SHAPES_VERSION = 2  # increase it when the same settings draw different images
+ALL_IMAGES = {"images", "img", "imgs", "jpegimages"}  # names of folders that are no classes
 # The name of a folder that may be a split, such as trainset or fold1.
 SPLIT_WORD = re.compile(
     r"(?<![a-z])(train|val|test|dev(?![a-z]))|^(fold|split)[^a-z]+$", re.IGNORECASE
@@ -147,6 +148,11 @@ def _class_folders(folder: Path, *, alone: bool) -> list[str]:
     for name in names:
         if (shown := name.encode(errors="backslashreplace").decode()) != name:
             raise UsageError(f"{folder}: rename {shown}, a name that is not UTF-8.")
+    if whole := next((name for name in names if name.lower() in ALL_IMAGES), ""):
+        raise UsageError(
+            f"{folder / whole} would be a class, but by its name it holds all images.\n"
+            f"If it has the class folders: data.root={folder / whole}; if it is a class, rename it."
+        )
     if all(map(split_of, names)):
         raise UsageError(
             f"The class folders of {folder} would be {', '.join(names)}, which are splits.\n"

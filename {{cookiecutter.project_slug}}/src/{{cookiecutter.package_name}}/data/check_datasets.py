@@ -19,15 +19,15 @@ MAX_NAMES = 5  # of classes in a note
 MAX_OPENED = 200  # files whose frames are counted
 
 
-def note_repeated(paths: Mapping[str, Sequence[str]], reading: Reading) -> bool:
-    """Note files that are listed twice in a split, or in two splits; return whether there are."""
+def note_repeated(paths: Mapping[str, Sequence[str]], reading: Reading) -> None:
+    """Note files that are listed twice in a split, or in two splits."""
     listed = [*chain(*paths.values())]
     starts = {path[:1] for path in listed}
     # Some paths may be relative and others absolute; rfind is faster than "in" here.
     if (os.sep in starts and len(starts) > 1) or "\n".join(listed).rfind("/../") >= 0:
         paths = {split: [*map(os.path.abspath, part)] for split, part in paths.items()}
     if len(set().union(*paths.values())) == len(listed):
-        return False
+        return
     first: dict[str, str] = {}  # the split of each file
     repeated: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
     for split, names in paths.items():
@@ -48,7 +48,6 @@ def note_repeated(paths: Mapping[str, Sequence[str]], reading: Reading) -> bool:
                 f"{earlier} and {split} have {number_of(len(again), 'files')} in common, such as "
                 f"{again[0]}: the scores of {split} will be too good."
             )
-    return True
 
 
 def note_frames(paths: Mapping[str, Sequence[str]], reading: Reading) -> None:
@@ -118,6 +117,13 @@ def check_learnable(reading: Reading) -> None:
             f"learn.\n{remedy}"
         )
     # ~ endif
+    measured = [name for name, count in reading.objects.get("val", {}).items() if count]
+    if measured and not {*measured} & {*present}:
+        raise UsageError(
+            f"train has no {reading.counted} of any class that val has, such as {measured[0]}, so "
+            f"there is nothing to measure: {number_of(len(trained), 'classes')} in all.\n"
+            "Check the labels: each class needs images in train and in val."
+        )
     for split in SPLIT_NAMES:
         counts = reading.objects.get(split, {})
         expected = trained if split == "train" else present

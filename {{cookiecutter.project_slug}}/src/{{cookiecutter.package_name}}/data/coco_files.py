@@ -183,7 +183,8 @@ def _decompressed(text: str) -> np.ndarray:
     last = np.flatnonzero(codes & 32 == 0)  # of each group, whose highest bit is the sign
     first = np.append(0, last[:-1] + 1)
     shift = 5 * (np.arange(len(codes)) - np.repeat(first, last - first + 1))
-    runs = np.add.reduceat((codes & 31) << shift, first) - ((codes[last] & 16) << 1 << shift[last])
+    signs = (codes[last] & 16) << 1 << shift[last]
+    runs: np.ndarray = np.add.reduceat((codes & 31) << shift, first) - signs
     for start in (1, 2):  # differences to the run before the last one
         runs[start::2] = runs[start::2].cumsum()
     return runs

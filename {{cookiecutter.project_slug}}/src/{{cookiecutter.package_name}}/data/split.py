@@ -49,7 +49,7 @@ def with_splits(
     images = without_excluded(images, settings, reading, path)
     # ~ endif
     paths = {split: [*map(str, map(path, part))] for split, part in images.items()}
-    repeated = note_repeated(paths, reading)
+    note_repeated(paths, reading)
     note_frames(paths, reading)
     test = images.get("test")
     if "val" in images or not isinstance(settings, OwnFolder):
@@ -64,7 +64,7 @@ def with_splits(
     unsplit, file = images["train"], settings.split_file
     reading.new_splits = SPLITS[:2] if test else SPLITS
     if file is None:
-        groups = _groups(paths["train"], settings, repeated=repeated)
+        groups = _groups(paths["train"], settings)
         parts = _random_split(groups, [*map(labels, unsplit)], settings, tested=bool(test))
     else:
         parts = _read_split(file, relative_names(paths["train"], settings.root), reading)
@@ -221,10 +221,13 @@ def _strata(
     return strata
 
 
-def _groups(paths: Sequence[str], settings: OwnFolder, *, repeated: bool) -> list[Sequence[int]]:
-    """Return the indices of the images that stay together: of a file, or of ``data.split_by``."""
-    pattern, keys = settings.split_by, list(paths)
-    if pattern is None and not repeated:
+def _groups(paths: Sequence[str], settings: OwnFolder) -> list[Sequence[int]]:
+    """Return the indices of the images that stay together: of a file, or of ``data.split_by``.
+
+    Roboflow's augmented copies of an image, such as ``a_jpg.rf.0f3e.jpg``, stay together, too.
+    """
+    pattern, keys = settings.split_by, [path.partition(".rf.")[0] for path in paths]
+    if pattern is None and len({*keys}) == len(keys):
         return [(index,) for index in range(len(paths))]
     if pattern is not None:
         keys = [_match(name, pattern) for name in relative_names(paths, settings.root)]

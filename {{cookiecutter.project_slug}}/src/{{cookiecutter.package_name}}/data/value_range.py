@@ -129,9 +129,9 @@ def extent_of(paths: Sequence[str], pixels: PixelFormat) -> Extent:
             f"{units} has numbers from 0 to 1, but {whole} whole numbers of more than 8 bits, so "
             "they have no common scale.\nSave all images in the same type."
         )
-    values = sorted(ends)
-    outliers = {value: ends[value] for value in _take_outliers(values)}
-    low, high = (values[0], values[-1]) if values else (np.inf, -np.inf)
+    rest = sorted(ends)
+    outliers = {value: ends[value] for value in _take_outliers(rest)}
+    low, high = (rest[0], rest[-1]) if rest else (np.inf, -np.inf)
     return Extent(low, high, bool(whole), small, large, outliers)
 
 
