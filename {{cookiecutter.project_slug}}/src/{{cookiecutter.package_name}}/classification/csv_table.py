@@ -21,6 +21,7 @@ PATH_COLUMNS = (
 )  # fmt: skip
 LABEL_COLUMNS = (
     "label", "labels", "class", "classes", "class_name", "category", "categories", "tags", "target",
+    "choice",  # of Label Studio
 )  # fmt: skip
 SPLIT_COLUMNS = ("split", "subset", "set", "partition", "is_valid")  # the last one of fastai
 # The table in the folder of each split, as Roboflow and Hugging Face name it.

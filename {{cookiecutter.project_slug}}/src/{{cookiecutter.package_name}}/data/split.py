@@ -291,7 +291,7 @@ def _read_split(file: Path, names: Sequence[str], reading: Reading) -> dict[str,
                 parts[written[name]].append(index)
             else:
                 reading.leave_out("images", f"not in {file}", name)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, csv.Error) as error:
         raise UsageError(
             f"data.split_file={file} cannot be read: {error}.\n"
             "It is the split.csv of a run. To split anew: data.split_file=null; images that a "
