@@ -69,6 +69,7 @@ def test_release_notes_are_the_section_of_the_version() -> None:
 def test_the_size_of_a_project_is_its_lines_modules_and_top_level_entries(tmp_path: Path) -> None:
     for name, lines in {
         "src/own/__init__.py": 1,
+        "src/own/py.typed": 0,
         "src/own/train.py": 30,
         "src/own/data/__init__.py": 1,
         "src/own/data/images.py": 8,

@@ -5,7 +5,7 @@
 
 One row for each task and scope, with and without Weights & Biases. Lines are those of Python files,
 with docstrings and blank lines; modules include ``__init__.py``; entries are the modules and folders
-directly in the package.
+directly in the package, without ``__init__.py`` and the marker ``py.typed``.
 """
 
 import json
@@ -43,7 +43,7 @@ def measure(project: Path) -> Size:
     """Measure a generated project that nothing has run in."""
     modules = [*(project / "src").rglob("*.py")]
     (package,) = (project / "src").iterdir()
-    entries = [path for path in package.iterdir() if path.name != "__init__.py"]
+    entries = [path for path in package.iterdir() if path.name not in {"__init__.py", "py.typed"}]
     return Size(
         lines=count_lines(modules),
         modules=len(modules),

@@ -98,17 +98,6 @@ def test_the_best_run_comes_first_in_every_table(make_run, tmp_path, capsys):
     assert "<script" not in page
 
 
-def test_of_a_hundred_runs_the_best_are_printed_and_all_are_written(make_run, tmp_path, capsys):
-    runs = [make_run(f"run-{index}", {"seed": index}, [index / 100]) for index in range(100)]
-    compare([read_result(run) for run in runs], tmp_path, {})
-    printed = capsys.readouterr().out
-    assert "run-99" in printed
-    assert "run-20" not in printed
-    assert "all 100 runs" in printed
-    for name in ("results.csv", "report.html"):
-        assert (tmp_path / name).read_text().count("run-") == 100
-
-
 @pytest.mark.figures
 def test_the_picture_has_a_panel_for_each_setting_that_differs(make_run, tmp_path):
     values = [0.1, None, "a$_$" + "x" * 46]

@@ -396,30 +396,10 @@ def test_bench_names_the_slower_of_loader_and_model(limit, command, monkeypatch,
     assert (loader < model) == (limit == "loader")
     assert (rates["data_wait"] > 0.5) == (limit == "loader")
     assert rates["share_of_limit"] == rates["images_per_second"] / min(loader, model)
-    lost = 1 / rates["images_per_second"] - 1 / min(loader, model)
-    assert rates["lost_ms"] == pytest.approx(1000 * 10 * lost)
     lines = capsys.readouterr().out
     assert f"of what its {limit} allows" in lines
     assert re.search(r"(waits for data \d+%|The model takes most) of the time: \w+", lines)
     assert not (run / "checkpoints").exists()
-
-
-COSTS = "Loader and model do not overlap fully, which costs 25.0 ms per batch: "
-
-
-@pytest.mark.parametrize(
-    ("share", "workers", "expected"),
-    [
-        (0.95, 4, ""),
-        (0.8, 4, f"{COSTS}try a larger loader.batch_size, or fewer loader.workers if all CPUs"),
-        (0.8, 0, f"{COSTS}loader.workers=auto loads images while the model computes."),
-    ],
-)
-def test_bench_names_what_is_lost_between_loader_and_model(share, workers, expected):
-    settings = check(small.composed(f"loader.workers={workers}", name="bench"), BenchSettings)
-    line = bench.overlap({"share_of_limit": share, "lost_ms": 25}, settings)
-    assert line.startswith(expected)
-    assert bool(line) == bool(expected)
 
 
 def test_bench_refuses_several_processes(command):

@@ -41,7 +41,6 @@ from .settings import BenchSettings
 
 BATCHES_IN_MEMORY = 8  # repeated to time the model alone
 MAX_IMAGES = 200  # of the training split, evenly spread, to time the stages of an image
-WELL_OVERLAPPED = 0.95  # if training reaches this fraction of the limit, no hint is printed
 
 
 def run_bench(settings: BenchSettings, run: Run) -> None:
@@ -63,7 +62,7 @@ def run_bench(settings: BenchSettings, run: Run) -> None:
     console.print(table)
     slower = min("loader", "model", key=lambda part: rates[f"{part}_images_per_second"])
     console.print(f"Training reaches {rates['share_of_limit']:.0%} of what its {slower} allows.")
-    console.print(*filter(None, (measured["advice"], overlap(rates, settings))), sep="\n")
+    console.print(measured["advice"])
     if "memory_gb" in rates:
         console.print(f"Peak memory: {rates['memory_gb']:.2f} GB")
     console.print(f"  {run.folder / 'bench.json'}", markup=False)
@@ -75,9 +74,8 @@ def measure(datasets: Datasets, settings: BenchSettings, run: Run) -> dict[str, 
     Returns:
         The ``milliseconds`` of each stage of an image; ``advice``, a sentence; and ``rates``: the
         metrics of ``Performance`` for the training, without ``perf/`` in their names, the images
-        per second of the loader and of the model, ``share_of_limit``, the speed of the training
-        divided by that of the slower of these two, and ``lost_ms``, the milliseconds per batch
-        that the training takes longer than the slower of them alone.
+        per second of the loader and of the model, and ``share_of_limit``, the speed of the training
+        divided by that of the slower of these two.
     """
     seed_everything(settings.seed, workers=True, verbose=False)
     datamodule = DataModule(
@@ -92,14 +90,11 @@ def measure(datasets: Datasets, settings: BenchSettings, run: Run) -> dict[str, 
     classes = list(datasets.classes)
     model_rate = train_steps("Model alone", settings, run, classes, batches)["images_per_second"]
     training = train_steps("Training", settings, run, classes, datamodule)
-    limit = min(loader_rate, model_rate)
-    lost = 1 / training["images_per_second"] - 1 / limit  # seconds per image
     rates = {
         **training,
         "loader_images_per_second": loader_rate,
         "model_images_per_second": model_rate,
-        "share_of_limit": training["images_per_second"] / limit,
-        "lost_ms": 1000 * settings.loader.batch_size * lost,
+        "share_of_limit": training["images_per_second"] / min(loader_rate, model_rate),
     }
     stages = time_stages(datasets, settings, rates)
     return {"milliseconds": stages, "rates": rates, "advice": advice(stages, rates, settings)}
@@ -161,19 +156,6 @@ def train_steps(
             trainer.fit(module, islice(cycle(batches), total))
     measured = performance.measured(trainer, module)
     return {name.removeprefix("perf/"): value for name, value in measured.items()}
-
-
-def overlap(rates: dict[str, float], settings: BenchSettings) -> str:
-    """Return a line on the time lost between loader and model, empty if the limit is reached."""
-    if rates["share_of_limit"] >= WELL_OVERLAPPED:
-        return ""
-    remedy = "try a larger loader.batch_size, or fewer loader.workers if all CPUs are busy."
-    if settings.loader.workers == 0:
-        remedy = "loader.workers=auto loads images while the model computes."
-    return (
-        f"Loader and model do not overlap fully, which costs {rates['lost_ms']:.1f} ms per batch: "
-        f"{remedy}"
-    )
 
 
 def time_stages(

@@ -19,8 +19,8 @@ SECRET = re.compile(
     re.IGNORECASE,
 )
 NAME = rf"(?:{SECRET.pattern})[\w.-]*"
-# Each pattern matches a secret and, as its group, the text in front of it, which stays. These
-# secrets have a form of their own; those of ASSIGNMENTS are known by the name in front of them.
+# Each pattern matches a secret and, as its group, the text in front of it, which stays. PATTERNS
+# find secrets by their own form, ASSIGNMENTS by the name in front of them.
 PATTERNS = [
     re.compile(r"(://)(?:[^\s/:@]*:(?!\d+/)\S+|[^\s/@]+)(?=@)"),  # user and password in a URL
     re.compile(rf"([?&][\w.-]*{NAME}=)[^\s&]+", re.IGNORECASE),  # in the query of a URL

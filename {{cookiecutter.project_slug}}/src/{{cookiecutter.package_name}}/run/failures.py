@@ -37,8 +37,8 @@ def report_failure(error: Exception | Interrupted, run: Run, *, multirun: bool =
             print(f"\n{run.id} was {error}. {how_to_go_on(run)}\n", file=sys.stderr)
         raise error
     message = explanation(error, run)
-    begun = isinstance(error, NotFiniteError)  # the training has diverged
-    refused = isinstance(error, UsageError) and not begun and not multirun
+    diverged = isinstance(error, NotFiniteError)
+    refused = isinstance(error, UsageError) and not diverged and not multirun
     if run.folder in Run.replaced_files or (multirun and not run.folder.is_dir()):
         with suppress(OSError):  # the disk may be full
             if not (unchanged or (refused and run.remove_if_unused())):

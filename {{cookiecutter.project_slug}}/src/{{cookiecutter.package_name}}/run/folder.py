@@ -23,7 +23,7 @@ class Run:
     folder: Path
 
     # For each run folder that this process writes into: the former content of the files that it has
-    # replaced there, or None for a new file. When the training has made a step, it is forgotten.
+    # replaced there, or None for a new file. It is emptied after the first training step.
     replaced_files: ClassVar[dict[Path, dict[Path, bytes | None]]] = {}
 
     def __post_init__(self) -> None:

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 mpl.use("Agg")
 
 NOT_COMPARED = {"resume", "runs"}  # these settings do not affect the result
-PRINTED_RUNS = 20  # the best, and those that failed
 DRAWN_SETTINGS = 8  # more panels in a row cannot be read
 MAXIMISED = METRICS[MONITOR] == "max"
 WORST = -math.inf if MAXIMISED else math.inf
@@ -78,16 +77,13 @@ def compare(results: Sequence[Result], folder: Path, pictures: Mapping[Path, str
     title = f"{number_of(len(results), 'runs')}: {folder.name}"
     sections = [("Runs", table(header, rows)), ("Pictures", figures)]
     write_text(folder / "report.html", page(title, sections))
-    for place, result in enumerate(ranked):
-        if place < PRINTED_RUNS or result.reason:
-            score = "" if result.score is None else f"{monitor} {result.score:.4f}  "
-            shown = [key for key in keys if key in result.settings]
-            words = [f"{key}={_label(result.settings[key])}" for key in shown]
-            print(f"  {result.run.id}  {score}{result.state}", *words)
-            if result.reason:
-                print(f"    {result.reason}")
-    if len(ranked) > PRINTED_RUNS:
-        print(f"  results.csv and report.html have all {len(ranked)} runs:")
+    for result in ranked:
+        score = "" if result.score is None else f"{monitor} {result.score:.4f}  "
+        shown = [key for key in keys if key in result.settings]
+        words = [f"{key}={_label(result.settings[key])}" for key in shown]
+        print(f"  {result.run.id}  {score}{result.state}", *words)
+        if result.reason:
+            print(f"    {result.reason}")
     for path in (folder / "results.csv", folder / "report.html", *pictures):
         print(f"  {path}")
 

@@ -37,7 +37,7 @@ class EpochPosition(Callback):
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Set the position of the sampler, and adapt Lightning's count of batches to it."""
-        # Earlier versions have no position.
+        # Checkpoints of earlier versions have no position.
         if trainer.state.fn != TrainerFn.FITTING or "position" not in checkpoint:
             return
         sampler, position = self.data.sampler, checkpoint["position"]

@@ -51,12 +51,12 @@ class PredictionPictures(Callback):
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Predict the samples with the current, possibly averaged weights, and call the sinks."""
-        epochs_late = (trainer.current_epoch + 1) % self.every_n_epochs
+        epochs_since_due = (trainer.current_epoch + 1) % self.every_n_epochs
         # ~ if cookiecutter.scope == "complete"
-        # The epoch that is due may have no validation: the next validation then draws the sheet.
-        if trainer.is_global_zero and epochs_late < (trainer.check_val_every_n_epoch or 1):
+        # An epoch in which a sheet is due may have no validation; the next validation draws it.
+        if trainer.is_global_zero and epochs_since_due < (trainer.check_val_every_n_epoch or 1):
         # ~ else
-        if trainer.is_global_zero and not epochs_late:
+        if trainer.is_global_zero and not epochs_since_due:
         # ~ endif
             shown = self.predict(trainer, pl_module)
             for sink in self.sinks if shown else []:

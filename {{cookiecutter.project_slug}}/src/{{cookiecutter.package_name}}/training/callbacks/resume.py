@@ -46,8 +46,8 @@ class ExactResume(Callback):
             {key: group[key] for key in GROUP_SETTINGS if key in group}
             for group in trainer.optimizers[0].param_groups
         ]
-        # Without a limit until ``on_train_start``: at the limit, Lightning would end the last epoch
-        # once more.
+        # The limit is lifted until ``on_train_start``: if the checkpoint has reached it, Lightning
+        # would otherwise call the hooks at the end of the last epoch a second time.
         loop = trainer.fit_loop.epoch_loop
         self.max_steps, loop.max_steps = loop.max_steps, -1
 
