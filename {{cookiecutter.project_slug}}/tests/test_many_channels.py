@@ -101,6 +101,14 @@ def test_the_range_is_found_over_all_images(tmp_path, images, expected):
     assert range_of(extent_of(paths, PixelFormat())) == expected
 
 
+def test_pillow_does_not_print_files_of_more_bands_than_it_reads(tmp_path, caplog):
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((8, 8, 13), np.uint16), planarconfig="contig")
+    assert read_image(tmp_path / "a.tif", PixelFormat(13, (0, 1))).shape == (13, 8, 8)
+    with pytest.raises(UnreadableImageError, match="it has 8 x 8 x 13 values"):
+        read_image(tmp_path / "a.tif")
+    assert not caplog.messages
+
+
 def test_a_range_is_looked_for_in_a_limited_number_of_images(tmp_path, monkeypatch):
     path = str(write(tmp_path / "a.npy", np.uint16([[0, 1000]])))
     opened = []

@@ -1,5 +1,6 @@
 """Open image files of any format and depth, and convert their values to 8 bits."""
 
+import logging
 import struct
 import sys
 from collections.abc import Iterator
@@ -13,6 +14,8 @@ from torchcodec.decoders import decode_png
 
 from ..settings.data import PixelFormat
 
+# Pillow prints each file of more bands than it reads, which tifffile reads, or which is reported.
+logging.getLogger("PIL.TiffImagePlugin").setLevel(logging.CRITICAL)
 Image.MAX_IMAGE_PIXELS = None  # data.max_pixels takes the place of Pillow's limit
 BITS_PER_SAMPLE, PHOTOMETRIC, ORIENTATION = 258, 262, 274  # tags of TIFF, the last also of Exif
 KIND_OF_PAGE, SAMPLES, SAMPLE_FORMAT = 254, 277, 339  # further tags of TIFF
