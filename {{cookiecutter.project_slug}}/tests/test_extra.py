@@ -85,9 +85,11 @@ def test_the_line_of_an_epoch_without_a_validation_has_no_score(train, caplog):
         ("trainer.sync_batchnorm=true", "trainer.sync_batchnorm=true needs GPUs"),
         ("trainer.precision=16-mixed", "trainer.precision=16-mixed needs a GPU"),
         ("trainer.max_time=8:00:00", "must be days:hours:minutes:seconds, such as 00:08:00:00"),
+        ("trainer.max_time=8", "must be days:hours:minutes:seconds, such as 00:08:00:00"),
+        ("trainer.val_check_interval=1.5", "must be a fraction up to 1.0, or a whole number of"),
     ],
 )
-def test_what_a_cpu_cannot_do_and_a_wrong_time_are_refused(train, word, message):
+def test_what_a_cpu_cannot_do_and_wrong_values_are_refused(train, word, message):
     with pytest.raises(SystemExit) as stopped:
         train(word)
     assert message in str(stopped.value.code)

@@ -49,9 +49,10 @@ def test_gradients_are_clipped_to_a_norm_that_is_logged_before(limit, clipped):
     logged = {}
     module.log_dict = logged.update
     trainer = SimpleNamespace(global_step=0, log_every_n_steps=50, accumulate_grad_batches=1)
-    trainer.fit_loop = SimpleNamespace(batch_idx=0)
     optimizer = torch.optim.SGD(module.parameters(), lr=0.25)
-    GradientClipping(limit).on_before_optimizer_step(trainer, module, optimizer)
+    clipping = GradientClipping(limit)
+    clipping.on_train_batch_start(trainer, module, None, 0)
+    clipping.on_before_optimizer_step(trainer, module, optimizer)
     torch.testing.assert_close(module.weight.grad.norm(), torch.tensor(clipped))
     assert logged == {"train/grad_norm": 5.0, "train/lr": 0.25}
 

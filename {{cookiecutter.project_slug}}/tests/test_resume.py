@@ -197,6 +197,19 @@ def test_an_epoch_goes_on_with_another_batch_size(interrupted, command):
     assert [steps.count(epoch) for epoch in "012"] == [4, 2 + 4, 8]
 
 
+def test_a_step_that_a_resumed_run_begins_in_its_middle_has_the_loss_of_its_batches(
+    interrupted, command
+):
+    # The second of four batches is the first after the resume, and the last of its step.
+    run = interrupted(4, terminate, "trainer.max_epochs=2", "optimizer.lr=1e-12")
+    command("train", f"resume={run.name}", "trainer.accumulate_grad_batches=2")
+    resumed = [row for row in rows_of(run) if "train/loss" in row][5]
+    whole = interrupted(7, terminate, "trainer.max_epochs=2", "optimizer.lr=1e-12")
+    single = [row for row in rows_of(whole) if "train/loss" in row][5]
+    for name in ("train/loss", "train/grad_norm"):
+        assert float(resumed[name]) == pytest.approx(float(single[name]), rel=1e-4)
+
+
 @pytest.mark.parametrize(
     ("epochs", "expected"), [("4", [4, 2, 4, 3]), ("null", [4, 2, 4, 3]), ("2", [4, 2])]
 )

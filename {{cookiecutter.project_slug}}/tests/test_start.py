@@ -1,6 +1,7 @@
 """Weights to start from, frozen parts, and the learning rates of parts."""
 
 import logging
+import re
 
 import pytest
 import timm
@@ -105,6 +106,16 @@ def test_pretrained_weights_of_a_file_fill_the_backbone(workplace, caplog, kind)
     assert not line.endswith("nothing.")
 
 
+@pytest.mark.parametrize("channels", [1, 4])
+def test_weights_of_a_file_are_fitted_to_the_channels_as_timm_does_it(workplace, channels):
+    network = timm.create_model("test_resnet")
+    torch.save(network.state_dict(), workplace / "net.pth")
+    words = (f"data.channels={channels}", f"model.pretrained={workplace / 'net.pth'}")
+    name, rgb = next((name, w) for name, w in network.state_dict().items() if w.ndim == 4)
+    expected = {1: rgb.sum(1, keepdim=True), 4: rgb[:, [0, 1, 2, 0]] * 3 / 4}[channels]
+    torch.testing.assert_close(module_of(*words).network.body.state_dict()[name], expected)
+
+
 @pytest.mark.parametrize("word", ["true", "imagenet"])
 def test_weights_of_timm_fill_the_backbone(workplace, monkeypatch, caplog, word):
     def download(repo_id, filename, **_):
@@ -135,8 +146,10 @@ def test_pretrained_weights_that_are_missing_or_do_not_fit_are_refused(workplace
 
 @pytest.mark.parametrize(("which", "stages"), [("none", 0), ("2", 2), ("backbone", 5)])
 def test_frozen_stages_are_not_trained_and_keep_their_statistics(train, which, stages, caplog):
+    caplog.set_level(logging.INFO)
     run = train(f"model.freeze={which}", "ema.enabled=false", "trainer.max_epochs=2")
     assert (f"model.freeze={which} keeps random weights" in caplog.text) == (stages > 0)
+    assert bool(re.search(r"parameters, [1-9][\d,]* of them trained", caplog.text)) == (stages > 0)
     trained = end_of(run)["state_dict"]
     module = module_of(f"model.freeze={which}")
     frozen = {id(parameter) for parameter in module.parameters() if not parameter.requires_grad}

@@ -56,3 +56,14 @@ def test_the_time_left_follows_from_a_short_epoch_and_is_said_once(clock, caplog
         clock.seconds += 30  # the validation
         timer.on_train_epoch_end(trainer, None)
     assert caplog.messages == [f"Estimated time left: {text}" for text in expected]
+
+
+def test_the_time_left_of_epochs_of_one_step_follows_from_the_second(clock, caplog):
+    trainer, timer = trainer_of(10), progress.TimeLeft()
+    for seconds in (60, 4):  # the first step is slow
+        clock.seconds += seconds
+        trainer.global_step += 1
+        timer.on_train_batch_end(trainer, None, None, None, 0)
+        clock.seconds += 6  # the validation
+        timer.on_train_epoch_end(trainer, None)
+    assert caplog.messages == ["Estimated time left: 0:01:20 (10 s per step)."]

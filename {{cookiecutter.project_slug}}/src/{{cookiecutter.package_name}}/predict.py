@@ -211,13 +211,13 @@ def _draw(predictor: Predictor, path: Path, name: str, prediction: Any) -> None:
 def _print_summary(folder: Path, files: int, unreadable: Sequence[str]) -> None:
     console = Console(soft_wrap=True, markup=False)
     console.print(f"Predictions of {number_of(files - len(unreadable), 'files')}:")
+    names = ["predictions", "predictions.csv", "predictions.json"]
     # ~ if cookiecutter.task == "segmentation"
-    for name in ("predictions", "masks", "predictions.csv"):
-        # ~ elif cookiecutter.task == "detection"
-    for name in ("predictions", "predictions.csv", "predictions.json", "coco_results.json"):
-        # ~ else
-    for name in ("predictions", "predictions.csv"):
-        # ~ endif
+    names.append("masks")
+    # ~ elif cookiecutter.task == "detection"
+    names += ["coco_results.json", "coco_images.json"]
+    # ~ endif
+    for name in names:
         if (folder / name).exists():
             console.print(f"  {folder / name}")
     if unreadable:

@@ -67,12 +67,20 @@ class TrainerSettings(Strict):
 
     # ~ endif
     # ~ if cookiecutter.scope == "complete"
-    @field_validator("max_time")
+    @field_validator("max_time", mode="before")
     @classmethod
-    def _has_days(cls, time: str | None) -> str | None:
-        if time is not None and not re.fullmatch(r"\d+:\d\d:\d\d:\d\d", time):
+    def _has_days(cls, time: object) -> object:
+        # YAML reads 1:08:00:00 without quotes as a number.
+        if time is not None and not re.fullmatch(r"\d+:\d\d:\d\d:\d\d", str(time)):
             raise ValueError("must be days:hours:minutes:seconds, such as 00:08:00:00")
         return time
+
+    @field_validator("val_check_interval")
+    @classmethod
+    def _is_fraction_or_number(cls, interval: int | float) -> int | float:
+        if isinstance(interval, float) and interval > 1:
+            raise ValueError("must be a fraction up to 1.0, or a whole number of batches")
+        return interval
 
     # ~ endif
     @field_validator("strategy")

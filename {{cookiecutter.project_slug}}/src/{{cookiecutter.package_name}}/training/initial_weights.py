@@ -4,7 +4,7 @@ import logging
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from timm.models import load_state_dict
+from timm.models import adapt_input_conv, load_state_dict
 from torch import Tensor, nn
 
 from ..errors import UsageError
@@ -90,11 +90,20 @@ def _fitting(
     network: nn.Module, weights: Mapping[str, Tensor], prefix: str = ""
 ) -> dict[str, Tensor]:
     own = network.state_dict()
-    return {
-        f"{prefix}{name}": value
-        for name, value in weights.items()
-        if f"{prefix}{name}" in own and own[f"{prefix}{name}"].shape == value.shape
-    }
+    fitting = {}
+    for name, value in weights.items():
+        key = f"{prefix}{name}"
+        if key in own:
+            weight = _with_channels(value, own[key])
+            if weight.shape == own[key].shape:
+                fitting[key] = weight
+    return fitting
+
+
+def _with_channels(weight: Tensor, own: Tensor) -> Tensor:
+    """Repeat or sum the weights of RGB for a first convolution of other channels, as timm does."""
+    first = weight.ndim == 4 and weight.shape[1] == 3  # [channels, 3, height, width]
+    return adapt_input_conv(own.shape[1], weight) if first and own.ndim == 4 else weight
 
 
 def _read(path: Path) -> dict[str, Tensor]:
@@ -105,9 +114,11 @@ def _read(path: Path) -> dict[str, Tensor]:
             f"model.pretrained={path}: the folder has {len(files)} weight files. Name one file."
         )
     file = files[0] if files else path
+    if not file.is_file():
+        raise UsageError(f"model.pretrained={path}: there is no such file or folder.")
     try:
         weights: dict[str, Tensor] = load_state_dict(str(file), weights_only=True)
         return {name.removeprefix("network."): value for name, value in weights.items()}
     except Exception as error:  # torch raises many types of errors for other files
-        reason = "there is no such file" if not file.is_file() else f"{type(error).__name__}"
+        reason = type(error).__name__
         raise UsageError(f"model.pretrained={path}: {file} cannot be read: {reason}.") from error

@@ -25,11 +25,14 @@ def log_losses(module: LightningModule, batch_size: int, **losses: Tensor) -> No
     """Log the mean losses of the batches of a step so far as ``train/<name>``, if it is logged."""
     trainer = module.trainer
     if is_logging_step(trainer, module.global_step + 1):
-        before = trainer.fit_loop.batch_idx % trainer.accumulate_grad_batches  # batches of the step
-        sums: dict[str, Tensor] = getattr(module, "loss_sums", {}) if before else {}
+        sums: dict[str, Tensor] = {}
+        batches = 1  # of the step
+        # A resumed run that accumulates more batches than before may begin within a step.
+        if trainer.fit_loop.batch_idx % trainer.accumulate_grad_batches and hasattr(module, "sums"):
+            sums, batches = module.sums, module.batches + 1  # type: ignore[assignment,operator]
         sums = {key: sums.get(key, 0) + loss.detach() for key, loss in losses.items()}
-        module.loss_sums = sums  # type: ignore[assignment]
-        means = {f"train/{key}": total / (before + 1) for key, total in sums.items()}
+        module.sums, module.batches = sums, batches  # type: ignore[assignment]
+        means = {f"train/{key}": total / batches for key, total in sums.items()}
         module.log_dict(means, batch_size=batch_size, on_step=True, on_epoch=False)
 
 

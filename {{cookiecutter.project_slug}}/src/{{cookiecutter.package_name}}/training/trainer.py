@@ -195,7 +195,7 @@ def log_start(
     total = sum(part.numel() for part in module.parameters())
     # ~ if cookiecutter.scope == "complete"
     trained = sum(p.numel() for p in module.parameters() if p.requires_grad)
-    frozen = "" if trained == total else f", {trained / 1e6:.1f} of them trained"
+    frozen = "" if trained == total else f", {trained:,} of them trained"
     log.info("%s: %s, %.1f million parameters%s.", task, name, total / 1e6, frozen)
     if frozen and not settings.model.pretrained and settings.init is None:
         log.warning(

@@ -22,18 +22,26 @@ class GradientClipping(Callback):
 
     def __init__(self, clip_norm: float | None) -> None:
         self.clip_norm = clip_norm
+        self.batches = 0  # of the current step
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Count the batches of the step, which may be fewer than ``accumulate_grad_batches``."""
+        if batch_idx % trainer.accumulate_grad_batches == 0:
+            self.batches = 0
+        self.batches += 1
 
     def on_before_optimizer_step(
         self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer
     ) -> None:
         """Clip the gradients unless ``clip_norm`` is None, and log their norm at logging steps."""
         # Lightning divides their sum by ``accumulate_grad_batches``, although the last step of an
-        # epoch may have fewer batches.
-        batches = trainer.fit_loop.batch_idx % trainer.accumulate_grad_batches + 1
-        if batches < trainer.accumulate_grad_batches:
+        # epoch may have fewer batches, and the first of a run that is resumed with other settings.
+        if self.batches < trainer.accumulate_grad_batches:
             for parameter in pl_module.parameters():
                 if parameter.grad is not None:
-                    parameter.grad *= trainer.accumulate_grad_batches / batches
+                    parameter.grad *= trainer.accumulate_grad_batches / self.batches
         norm = nn.utils.clip_grad_norm_(pl_module.parameters(), self.clip_norm or float("inf"))
         if is_logging_step(trainer, trainer.global_step + 1):
             # A CPU tensor, since Lightning would copy a float to the GPU and wait for the copy.

@@ -45,6 +45,7 @@ class EpochPosition(Callback):
         # There must be a batch left: after the last batch, Lightning would not validate.
         last_batch = sampler.images_per_epoch - sampler.images_per_batch
         sampler.used_images = min(position["images"], last_batch)
+        self.images_before_step = sampler.used_images
         if sampler.used_images:
             counts = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"]
             used = sampler.used_batches

@@ -68,6 +68,7 @@ class TimeLeft(Callback):
     def __init__(self) -> None:
         # The first step is not timed, since it is slower than all others.
         self.timed_from: tuple[int, float] | None = None  # the first step and the time of its end
+        self.untimed = 1  # steps of the timed epochs that are not timed
         self.said = False
 
     def on_train_batch_end(
@@ -83,8 +84,12 @@ class TimeLeft(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Say how long it takes after an epoch of few steps, with its validation."""
-        if self.timed_from is not None:
-            self._say(trainer, trainer.global_step - self.timed_from[0] + 1)
+        if self.timed_from is None:
+            return
+        if steps := trainer.global_step - self.timed_from[0]:
+            self._say(trainer, steps + self.untimed)
+        else:  # the first step was the only one: the next epoch is timed as a whole
+            self.timed_from, self.untimed = (trainer.global_step, perf_counter()), 0
 
     def _say(self, trainer: Trainer, steps: int, note: str = "") -> None:
         if self.said or self.timed_from is None:
