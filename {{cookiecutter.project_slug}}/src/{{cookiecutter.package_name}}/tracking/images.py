@@ -141,8 +141,8 @@ def log_drawn_predictions(logger: RunLogger, folder: Path) -> None:
             wandb.Video(str(path), caption=path.stem, format=path.suffix[1:])
             for path in [path for path in drawn if path.suffix == ".mp4"][: media.images]
         ]
-        values = {"predict/images": images, "predict/clips": clips}
-        logger.log_metrics({name: shown for name, shown in values.items() if shown})
+        if images or clips:
+            logger.log_metrics({"predict/images": images, "predict/clips": clips})
 
 
 # ~ endif

@@ -72,7 +72,7 @@ class EvaluationTables(Callback):
                 numbers = round(result.confidence, 6), round(result.loss, 6), result.correct
                 self.rows.append([name, kept, target, prediction, *numbers])
 
-    def log(self) -> None:
+    def send(self) -> None:
         """Log the table of predictions, and what the test has written into the run folder."""
         folder, classes = self.logger.run.folder, self.module.classes
 

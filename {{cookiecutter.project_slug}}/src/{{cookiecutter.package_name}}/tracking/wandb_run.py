@@ -89,7 +89,7 @@ def wandb_run(
             log_drawn_predictions(logger, folder)
             log_predictions(logger, folder)
         else:
-            tables.log()
+            tables.send()
         if tracking.alerts.finished:
             logger.alert("Run finished", run.id, "INFO")
         # ~ endif
