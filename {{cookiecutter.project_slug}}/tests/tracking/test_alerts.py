@@ -25,6 +25,7 @@ from reading import history, records
         ({"patience": 2}, [0.0, 2.0, 2.0, 2.0], 1),
         ({}, [float("nan")], 0),
         ({}, [2.0, 2.0, 0.0, 2.0], 2),
+        ({"once": False}, [2.0, 2.0, 0.0, 2.0], 3),
     ],
 )
 def test_a_rule_is_due_each_time_it_begins_to_hold(changes, values, expected):

@@ -251,7 +251,12 @@ def test_train_evaluate_and_predict_each_record_a_run_without_a_key(
 def test_settings_of_earlier_versions_are_read(monkeypatch):
     monkeypatch.setenv(RUN_ID, "a-run")
     tree = resolved(composed("tracking=wandb"))
-    tree["tracking"] |= {"log_model": None, "log_model_every_n_epochs": 2}
+    tree["tracking"] |= {"log_model": None, "log_model_every_n_epochs": 2, "strict": True}
+    # ~ if cookiecutter.scope == "complete"
+    rule = {"metric": MONITOR, "op": "<", "value": 1.0, "level": "INFO", "once": True}
+    tree["tracking"]["alerts"] |= {"failed": False, "rules": [rule]}
+    tree["tracking"]["media"] |= {"video": True}
+    # ~ endif
     read = check(completed(tree, Settings, source=None), Settings).tracking
     assert WandbSettings.model_validate(read).log_model is None
 

@@ -66,5 +66,5 @@ def due_rules(
         if rule.metric in metrics:
             holds = COMPARE[rule.op](metrics[rule.metric], rule.value)
             held[index] = held[index] + 1 if holds else 0
-            if held[index] == rule.patience:
+            if held[index] == rule.patience or (held[index] > rule.patience and not rule.once):
                 yield rule

@@ -93,7 +93,7 @@ class RunLogger(WandbLogger):
                 self.experiment.summary[name] = self.scores[name]
             for rule in due_rules(self.tracking.alerts.rules, metrics, self.held):
                 text = f"{rule.metric} is {metrics[rule.metric]:.4g} in {self.run.id}"
-                self.alert(f"{rule.metric} {rule.op} {rule.value:g}", text, "WARN")
+                self.alert(f"{rule.metric} {rule.op} {rule.value:g}", text, rule.level)
 
     def alert(self, title: str, text: str, level: str) -> None:
         """Send an alert and log it; an offline run sends it when it is uploaded."""

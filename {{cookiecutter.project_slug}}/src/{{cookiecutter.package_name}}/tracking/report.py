@@ -15,7 +15,7 @@ from ..settings.schema import METRICS, monitored
 from .client import public_api, reason
 from .settings import WandbSettings
 
-PICTURES: dict[str, Any] = {"media_keys": ["val/predictions"], "grid_x_axis": "run"}
+GRID: dict[str, Any] = {"grid_x_axis": "run", "grid_y_axis": "index"}  # of validation images
 # Entries of a run's configuration that tell nothing about its settings.
 NO_SETTINGS = {"_wandb", "command", "data_fingerprint", "git", "resume", "runs"}
 SYSTEM = ("system/cpu", "system/memory_percent", "system/gpu.0.gpu", "perf/images_per_second")
@@ -89,10 +89,11 @@ def _view(place: dict[str, str], monitor: str) -> Any:
     # ~ endif
     curves = {"Loss": losses, monitor: [monitor]}
     training = [wr.LinePlot(title=key, x="epoch", y=names) for key, names in curves.items()]
+    pictures = wr.MediaBrowser(media_keys=["val/predictions"], **GRID)
     system = [wr.LinePlot(title=name.split("/")[1], y=[name]) for name in SYSTEM]
     sections = [
         ws.Section(name="Training", panels=training, is_open=True),
-        ws.Section(name="Predictions", panels=[wr.MediaBrowser(**PICTURES)], is_open=True),
+        ws.Section(name="Predictions", panels=[pictures], is_open=True),
         ws.Section(name="System", panels=system),
     ]
     return ws.Workspace(**place, name="Training", sections=sections)
@@ -134,7 +135,7 @@ def _comparison(
             wr.MarkdownPanel(markdown=link) if page else wr.ParallelCoordinatesPlot(columns=columns)
         ],
         "Importance of the settings": [wr.ParameterImportancePlot(with_respect_to=best)],
-        "Predictions": [wr.MediaBrowser(**PICTURES)],
+        "Predictions": [wr.MediaBrowser(media_keys=["val/predictions"], **GRID)],
     }
     blocks: list[Any] = []
     for title, panels in sections.items():

@@ -36,6 +36,8 @@ class AlertRule(Strict):
     op: Literal["<", "<=", ">", ">="]
     value: float
     patience: int = Field(default=1, ge=1)
+    level: Literal["INFO", "WARN", "ERROR"] = "WARN"
+    once: bool = True  # not again while it goes on to hold
 
 
 class AlertSettings(Strict):

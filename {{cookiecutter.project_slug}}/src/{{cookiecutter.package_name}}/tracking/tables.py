@@ -78,7 +78,8 @@ class EvaluationTables(Callback):
 
         def log(logger: RunLogger) -> None:
             wandb = logger.wandb
-            values = {name: wandb.Image(str(folder / f"{name}.png")) for name in FIGURES}
+            drawn = [folder / f"{name}.png" for name in FIGURES]
+            values = {path.stem: wandb.Image(str(path)) for path in drawn if path.is_file()}
             with (folder / "per_class.csv").open(encoding="utf-8", newline="") as file:
                 columns, *rows = csv.reader(file)
             cells = [
