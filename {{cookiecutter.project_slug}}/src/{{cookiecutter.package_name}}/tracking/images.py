@@ -141,8 +141,9 @@ def log_drawn_predictions(logger: RunLogger, folder: Path) -> None:
             wandb.Video(str(path), caption=path.stem, format=path.suffix[1:])
             for path in [path for path in drawn if path.suffix == ".mp4"][: media.images]
         ]
-        if images or clips:
-            logger.log_metrics({"predict/images": images, "predict/clips": clips})
+        values = {"predict/images": images, "predict/clips": clips}
+        if logged := {name: shown for name, shown in values.items() if shown}:
+            logger.log_metrics(logged)
 
 
 # ~ endif

@@ -74,10 +74,9 @@ class EvaluationTables(Callback):
 
     def send(self) -> None:
         """Log the table of predictions, and what the test has written into the run folder."""
-        folder, classes = self.logger.run.folder, self.module.classes
 
         def log(logger: RunLogger) -> None:
-            wandb = logger.wandb
+            wandb, folder, classes = logger.wandb, logger.run.folder, self.module.classes
             drawn = [folder / f"{name}.png" for name in FIGURES]
             values = {path.stem: wandb.Image(str(path)) for path in drawn if path.is_file()}
             with (folder / "per_class.csv").open(encoding="utf-8", newline="") as file:
