@@ -58,11 +58,11 @@ def draw_epochs(folder: Path) -> Any:
     return figure
 
 
-def draw_charts(rows: Rows, confusion: Rows, precision: Rows) -> Any:
-    """Return a figure of metrics over epochs and steps, and of the charts of the test."""
+def draw_charts(rows: Rows, figures: Mapping[str, Path]) -> Any:
+    """Return a figure of metrics over epochs and steps, and of the figures of the test by their names."""
     figure = new_figure(560)
     figure.set_layout_engine("constrained", w_pad=0.1, h_pad=0.1)
-    *metrics, matrix, curves = figure.subplots(2, 3).flat
+    *metrics, left, right = figure.subplots(2, 3).flat
     for axes, x, *names in (
         (metrics[0], "epoch", "train/loss_epoch", "val/loss"),
         (metrics[1], "epoch", "val/accuracy", "val/mAP", "val/mIoU"),
@@ -76,22 +76,10 @@ def draw_charts(rows: Rows, confusion: Rows, precision: Rows) -> Any:
         axes.set(title=", ".join(line.get_label() for line in axes.lines), xlabel=x)
         if len(axes.lines) > 1:
             axes.legend()
-    labels = [*dict.fromkeys(cell["Actual"] for cell in confusion)]
-    counts = np.array([cell["nPredictions"] for cell in confusion], float).reshape(len(labels), -1)
-    shares = counts / counts.sum(axis=1, keepdims=True).clip(min=1)
-    matrix.imshow(shares, cmap="Blues", aspect="auto", vmin=0, vmax=1)
-    for (row, column), count in np.ndenumerate(counts):
-        color = "white" if shares[row, column] > 0.5 else "black"
-        text = f"{count:.0f}" if count < 1e5 else f"{count / 1e3:.0f}k"
-        matrix.text(column, row, text, color=color, fontsize=7, ha="center", va="center")
-    matrix.set(title="test/confusion_matrix", xlabel="Predicted", ylabel="Actual")
-    matrix.set_xticks(range(len(labels)), labels, rotation=40, ha="right", rotation_mode="anchor")
-    matrix.set_yticks(range(len(labels)), labels)
-    for key in dict.fromkeys(row["lineKey"] for row in precision):
-        points = [(row["step"], row["lineVal"]) for row in precision if row["lineKey"] == key]
-        curves.plot(*zip(*points, strict=True), label=key)
-    curves.set(title="test/precision_recall", xlabel="recall", ylabel="precision", ylim=(0, 1.04))
-    curves.legend(loc="best")
+    for axes, (name, path) in zip((left, right), figures.items(), strict=True):
+        axes.imshow(Image.open(path))
+        axes.set_title(name)
+        axes.axis("off")
     return figure
 
 
@@ -140,7 +128,7 @@ def draw_tables(rows: Rows, predictions: Rows, by_class: Rows, files: Mapping[st
     chosen = [by_loss[index] for index in (0, 1, len(by_loss) // 8, len(by_loss) // 4)]
     figure = new_figure(4 * (IMAGE + EDGE) + (len(by_class) + 5) * LINE + 250)
     top = draw_table(figure, "test/predictions_table", chosen, PREDICTIONS, 0, files)
-    top = draw_table(figure, "test/by_class", by_class, dict.fromkeys(by_class[0], 120), top, files)
+    top = draw_table(figure, "test/per_class", by_class, dict.fromkeys(by_class[0], 98), top, files)
     height = figure.bbox.height
     for index, kind in enumerate(("gradients", "parameters")):
         name = next(key[:-5] for row in rows for key in row if re.fullmatch(rf"{kind}.+\.conv1\.0\.weight\.bins", key))
@@ -169,12 +157,15 @@ def main(run: Path, folder: Path) -> None:
     plt.rcParams |= STYLE
     reading = runpy.run_path("tests/tracking/reading.py")
     rows = [record["item"] for record in reading["records"](run, "history")]
-    names = ("confusion_matrix_table", "precision_recall_table", "predictions_table", "by_class")
-    confusion, precision, predictions, by_class = (reading["table"](run, f"test/{name}") for name in names)
+    figures = {
+        f"test/{name}": reading["media"](run, reading["logged"](run, f"test/{name}")[0]["path"])
+        for name in ("confusion_matrix", "precision_recall")
+    }
+    predictions, by_class = (reading["table"](run, f"test/{name}") for name in ("predictions_table", "per_class"))
     entries = map(reading["entries"], reading["artifacts"](run, "run_table"))
     files = {name: path for table in entries for name, path in table.items()}
     draw_epochs(run / "predictions").savefig(folder / "epochs.webp", pil_kwargs={"quality": 75})
-    draw_charts(rows, confusion, precision).savefig(folder / "charts.webp", pil_kwargs={"lossless": True})
+    draw_charts(rows, figures).savefig(folder / "charts.webp", pil_kwargs={"lossless": True})
     draw_tables(rows, predictions, by_class, files).savefig(folder / "tables.webp", pil_kwargs={"quality": 90})
 
 

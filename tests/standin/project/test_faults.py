@@ -56,14 +56,10 @@ def test_without_a_server_that_answers_the_run_is_recorded_offline(server, track
         assert (received.state, len(received.history)) == ("finished", len(history(run)))
 
 
-def test_strict_tracking_fails_instead(server, tracked, workplace):
-    server.fault = "unauthorized"
-    with pytest.raises(SystemExit):
-        tracked(*QUICK, "tracking.strict=true")
-    assert not list(workplace.glob("runs/*/metrics.json"))
-
-
-def test_strict_tracking_fails_at_the_end_if_the_upload_is_not_complete(server, tracked, workplace, monkeypatch):
+def test_a_row_that_the_server_lacks_at_the_end_is_noticed_and_sent_later(
+    server, tracked, workplace, monkeypatch, caplog
+):
+    caplog.set_level("INFO")
     original = wandb.Run.finish
 
     def finish(self, **words):
@@ -73,9 +69,8 @@ def test_strict_tracking_fails_at_the_end_if_the_upload_is_not_complete(server, 
 
     with monkeypatch.context() as patched:
         patched.setattr(wandb.Run, "finish", finish)
-        with pytest.raises(SystemExit, match=r"the upload is not complete \(the server lacks 1 row\)\. To"):
-            tracked(*QUICK, "tracking.strict=true")
-    (run,) = (workplace / "runs").iterdir()
+        run = tracked(*QUICK)
+    assert "the upload is not complete (the server lacks 1 row). To" in caplog.text
     assert results(run)
     assert sync(workplace / "runs") == []
     recorded = sessions(run / "wandb")[0].rows
@@ -101,7 +96,7 @@ def test_a_training_does_not_wait_for_the_upload_of_its_data(server, tracked, mo
     assert list(run.glob("wandb/run-*/complete"))
 
 
-def test_a_full_disk_is_reported_once(tracked, monkeypatch, caplog, capfd):
+def test_a_full_disk_is_reported_once(tracked, monkeypatch, caplog):
     caplog.set_level("INFO")
 
     def full(*_, **__):
@@ -121,7 +116,6 @@ def test_a_full_disk_is_reported_once(tracked, monkeypatch, caplog, capfd):
     assert len(logged(run, MONITOR)) == 2  # numbers are small
     assert not artifacts(run, "model")
     assert len([text for text in caplog.messages if "failed (OSError: [Errno 28] No space left" in text]) == 1
-    assert "Traceback" not in capfd.readouterr().err
 
 
 def start(*words):

@@ -88,9 +88,6 @@ def test_a_training_starts_from_the_weights_of_an_artifact_which_is_an_input_of_
     assert "Weights: 100 % from " in caplog.text
     trained = server.runs[run.name]
     assert trained.used == [model]
-    assert trained.config["checkpoint_artifact"].endswith(f"model-{first.name}:v0")
-    own = tracked(*words, f"init={first.name}")
-    assert server.runs[own.name].config["trained_in"] == first.name
     with pytest.raises(SystemExit, match="init=wandb:no-such-model:best cannot be fetched"):
         tracked(*words, "init=wandb:no-such-model:best")
 
@@ -144,7 +141,7 @@ def test_a_data_set_is_downloaded_once_and_is_an_input_of_the_run(server, tracke
     assert of_type(server, "dataset") == [data]
     tracked(f"checkpoint={run}/checkpoints/best.ckpt", words[1], name="evaluate", small=PLAIN)
     server.fault = "error"
-    with pytest.raises(SystemExit, match=r"(?s)data\.root=wandb:.*cannot be fetched: .*Without the server, name"):
+    with pytest.raises(SystemExit, match=r"(?s)data\.root=wandb:.*cannot be fetched: .*uv run wandb login"):
         tracked(*words)
 
 

@@ -5,6 +5,9 @@ import sys
 import pytest
 
 from {{ cookiecutter.package_name }} import cli
+# ~ if cookiecutter.scope == "complete"
+from {{ cookiecutter.package_name }}.tracking import tables
+# ~ endif
 from {{ cookiecutter.package_name }}.tracking.client import installed
 
 from small import SHAPES
@@ -54,8 +57,6 @@ def recorded(tmp_path_factory):
         "trainer.save_top_k=2",
         "tracking.watch=all",
         "tracking.watch_every_n_steps=3",
-        "tracking.tables.data=4",
-        "tracking.tables.predictions=12",
         "tracking.alerts.finished=true",
         "tracking.alerts.rules=[{metric: train/loss, op: '>', value: -1}]",
         # ~ endif
@@ -66,6 +67,10 @@ def recorded(tmp_path_factory):
         for name in (cli.RUN_ID, cli.RUN_SETTINGS):
             patched.setenv(name, "")
             patched.delenv(name)
+        # ~ if cookiecutter.scope == "complete"
+        patched.setattr(tables, "DATA_ROWS", 4)
+        patched.setattr(tables, "PREDICTION_ROWS", 12)
+        # ~ endif
         patched.chdir(folder)
         patched.setattr(sys, "argv", ["train", *overrides])
         cli.train()

@@ -7,8 +7,9 @@ from types import SimpleNamespace
 import pytest
 
 from {{ cookiecutter.package_name }} import train
+from {{ cookiecutter.package_name }}.errors import UsageError
 from {{ cookiecutter.package_name }}.settings.schema import MONITOR
-from {{ cookiecutter.package_name }}.tracking import registry
+from {{ cookiecutter.package_name }}.tracking import client, registry
 from {{ cookiecutter.package_name }}.training.checkpoint import checkpoint_callbacks
 
 from reading import artifacts, config, entries, history
@@ -60,7 +61,6 @@ def test_evaluate_and_predict_record_their_data_and_their_checkpoint(recorded, t
     assert any("predict/images" in row for row in history(predicted))
     (predictions,) = artifacts(predicted, "predictions")
     assert {"predictions.csv", "predictions.json"} <= entries(predictions).keys()
-    assert config(evaluated)["trained_in"] == config(predicted)["trained_in"] == recorded.name
     for run in (recorded, evaluated.absolute(), predicted.absolute()):
         for kind in ("dataset", "run_table", "predictions"):
             for artifact in artifacts(run, kind):
@@ -77,9 +77,9 @@ def test_evaluate_and_predict_record_their_data_and_their_checkpoint(recorded, t
     ],
 )
 def test_without_the_package_an_artifact_cannot_be_fetched(command, monkeypatch, name, words):
-    monkeypatch.setattr(registry, "installed", lambda: False)
+    monkeypatch.setattr(client, "installed", lambda: False)
     with pytest.raises(
-        SystemExit, match=r"^\n\S+=wandb:\S+: wandb is not installed\. .*uv sync\n$"
+        SystemExit, match=r"^\n\S+=wandb:\S+ cannot be .* is not installed.*uv sync\n"
     ):
         command(name, *words)
 
@@ -104,28 +104,29 @@ class Stored:
 
 
 @pytest.mark.parametrize("left", ["nothing", "link", "folder"])
-@pytest.mark.parametrize("described", ["original", "stored", None])
+@pytest.mark.parametrize("kind", ["reference", "content", None])
 def test_fetched_data_do_not_depend_on_what_an_interrupted_attempt_has_left(
-    workplace, monkeypatch, left, described
+    workplace, monkeypatch, left, kind
 ):
-    for name in ("original", "stored"):
-        (workplace / name).mkdir()
-        (workplace / name / "1.jpg").write_bytes(name.encode())
-    facts = {"root": str(workplace / "original")}
-    if described:
-        facts["fingerprint"] = registry.fingerprint(workplace / described)
-    monkeypatch.setattr(registry, "public_api", lambda _: Stored(**facts))
-    data = Path("artifacts/data-own-v0-01234567/data")
-    if left == "folder":
-        data.mkdir(parents=True)
+    original, data = workplace / "original", Path("artifacts/data-own-v0-01234567/data")
+    original.mkdir()
+    (original / "1.jpg").write_bytes(b"original")
+    facts = {"root": str(original), "fingerprint": registry.fingerprint(original), "log_data": kind}
+    monkeypatch.setattr(registry, "public_api", lambda _: Stored(**facts if kind else {}))
+    data.parent.mkdir(parents=True)
+    if left == "folder" and kind != "reference":
+        data.mkdir()
         (data / "1.jpg").write_bytes(b"sto")
-    if left == "link":
-        data.parent.mkdir(parents=True)
-        data.symlink_to(workplace / "original")
-    assert registry.fetch_data("wandb:data-own:v0", None) == data
-    assert data.is_symlink() == (described == "original")
-    assert (data / "1.jpg").read_text() == (described or "stored")
-    assert (workplace / "original" / "1.jpg").read_text() == "original"
+    if left == "link" and kind == "reference":
+        data.symlink_to(original)
+    if kind == "content":
+        with pytest.raises(UsageError, match="has changed since it was fetched"):
+            registry.fetch_data("wandb:data-own:v0", None)
+    else:
+        assert registry.fetch_data("wandb:data-own:v0", None) == data
+    assert data.is_symlink() == (kind == "reference")
+    assert (data / "1.jpg").read_text() == ("original" if kind == "reference" else "stored")
+    assert (original / "1.jpg").read_text() == "original"
 
 
 def test_the_fingerprint_changes_with_names_sizes_and_annotations(tmp_path):

@@ -54,7 +54,7 @@ def test_the_frames_are_in_the_order_of_the_epochs(tmp_path):
     logger = SimpleNamespace(
         wandb=wandb,
         run=SimpleNamespace(folder=tmp_path),
-        tracking=SimpleNamespace(media=SimpleNamespace(video=True, pixels=32)),
+        tracking=SimpleNamespace(media=SimpleNamespace(images=1, pixels=32)),
         guarded=lambda _what: nullcontext(),
         log_metrics=lambda *_: None,
     )
@@ -70,14 +70,15 @@ def test_the_frames_are_in_the_order_of_the_epochs(tmp_path):
 def test_images_and_clips_of_predict_are_logged(tmp_path):
     drawn = tmp_path / "predictions"
     drawn.mkdir()
-    for name in ("a.jpg", "b.jpg", "c.jpg", "d.gif"):
+    for name in ("a.jpg", "b.jpg", "c.jpg"):
         Image.new("RGB", (40, 20)).save(drawn / name)
+    (drawn / "d.mp4").write_bytes(b"frames")
     rows = []
     logger = SimpleNamespace(
         wandb=wandb,
-        tracking=SimpleNamespace(media=SimpleNamespace(clips=2, pixels=10)),
+        tracking=SimpleNamespace(media=SimpleNamespace(images=2, pixels=10)),
         guarded=lambda _what: nullcontext(),
-        log_metrics=lambda values, _step: rows.append(values),
+        log_metrics=rows.append,
     )
     images.log_drawn_predictions(logger, tmp_path)
     (values,) = rows

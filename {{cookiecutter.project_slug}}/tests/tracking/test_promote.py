@@ -5,7 +5,7 @@ import pytest
 from {{ cookiecutter.package_name }}.errors import UsageError
 from {{ cookiecutter.package_name }}.run.folder import Run
 from {{ cookiecutter.package_name }}.settings.schema import METRICS, MONITOR
-from {{ cookiecutter.package_name }}.tracking import registry
+from {{ cookiecutter.package_name }}.tracking import client, registry
 from {{ cookiecutter.package_name }}.tracking.promote import main
 
 
@@ -27,17 +27,17 @@ def promote(monkeypatch, capsys):
         (0.9, None, None, None),
         (0.9, 0.8, 0.85, None),
         (0.9, 0.9, 0.9, None),
-        (0.7, 0.8, None, "min_metric asks for 0.8"),
+        (0.7, 0.8, None, "min_metric is 0.8"),
         (float("nan"), 0.8, None, "its best score is nan"),
         (None, 0.8, None, "not known"),
-        (0.9, None, 0.95, "the model that holds production has 0.95"),
+        (0.9, None, 0.95, "the current model has 0.95"),
         (None, None, 0.1, "not known"),
         (None, None, None, None),
     ],
 )
 def test_a_model_is_refused_if_it_is_worse(score, min_metric, held, reason):
     assert METRICS[MONITOR] == "max"
-    arguments = ("a-model", score, min_metric, held, "production")
+    arguments = ("a-model", score, min_metric, held)
     if reason is None:
         registry.refuse(*arguments)
     else:
@@ -48,9 +48,9 @@ def test_a_model_is_refused_if_it_is_worse(score, min_metric, held, reason):
 def test_without_a_server_the_link_waits(tracked, promote):
     run = tracked("trainer.max_epochs=1")
     words = (f"checkpoint={run.name}", "alias=production")
-    with pytest.raises(SystemExit, match="min_metric asks for 2"):
+    with pytest.raises(SystemExit, match="min_metric is 2"):
         promote(*words, "min_metric=2")
-    with pytest.raises(SystemExit, match=r"last\.ckpt: only best\.ckpt of a run is promoted"):
+    with pytest.raises(SystemExit, match=r"last\.ckpt: there is no such run in runs/"):
         promote(f"checkpoint={run}/checkpoints/last.ckpt", "alias=production")
     assert "wandb-sync will make" in promote(*words, "min_metric=0")
     (link,) = [action for action in registry.pending(Run(run)) if action["action"] == "link"]
@@ -62,8 +62,9 @@ def test_without_a_server_the_link_waits(tracked, promote):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["alias=production"], "is missing, as in"),
-        (["checkpoint=nothing", "alias=production"], "only a run in"),
+        (["alias=production"], "checkpoint"),
+        (["checkpoint=nothing", "alias=production"], "Give the id of a run"),
+        (["checkpoint=wandb:nothing:best", "alias=production"], "wandb:nothing:best: .*no API key"),
         (["checkpoint=nothing", "alias=a/b"], "alias"),
         (["checkpoint=x", "alias=a", "no_such=1"], "no_such"),
     ],
@@ -74,6 +75,6 @@ def test_a_mistake_is_named(words, message, promote, workplace):
 
 
 def test_without_the_package_a_line_says_what_to_do(promote, workplace, monkeypatch):
-    monkeypatch.setitem(main.__globals__, "installed", lambda: False)
-    with pytest.raises(SystemExit, match=r"^\npromote needs the package wandb.* uv sync\n$"):
-        promote("checkpoint=nothing", "alias=production")
+    monkeypatch.setattr(client, "installed", lambda: False)
+    with pytest.raises(SystemExit, match=r"^\nwandb is not installed\. Install it: uv sync\n$"):
+        promote("checkpoint=wandb:nothing:best", "alias=production")

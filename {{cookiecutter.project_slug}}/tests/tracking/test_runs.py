@@ -2,13 +2,7 @@
 
 import csv
 import json
-# ~ if cookiecutter.scope == "complete"
-import os
-# ~ endif
 import shlex
-# ~ if cookiecutter.scope == "complete"
-import signal
-# ~ endif
 import socket
 import subprocess
 import sys
@@ -19,9 +13,6 @@ import pytest
 import wandb
 import yaml
 
-# ~ if cookiecutter.scope == "complete"
-from {{ cookiecutter.package_name }}.clusters.preemption import Preemption
-# ~ endif
 from {{ cookiecutter.package_name }}.run.folder import Run
 # ~ if cookiecutter.scope == "complete"
 from {{ cookiecutter.package_name }}.run.processes import RUN_ID, VARIED, new_run_id
@@ -50,7 +41,6 @@ from small import OWN, SHAPES, composed
 from tracked import KEY, PLAIN, TRACKED
 
 TEST = MONITOR.replace("val", "test")
-STRICT = ("tracking.strict=true", "tracking.mode=offline")
 
 
 def test_identity_and_settings_reach_the_run(recorded):
@@ -261,7 +251,12 @@ def test_train_evaluate_and_predict_each_record_a_run_without_a_key(
 def test_settings_of_earlier_versions_are_read(monkeypatch):
     monkeypatch.setenv(RUN_ID, "a-run")
     tree = resolved(composed("tracking=wandb"))
-    tree["tracking"] |= {"log_model": None, "log_model_every_n_epochs": 2}
+    tree["tracking"] |= {"log_model": None, "log_model_every_n_epochs": 2, "strict": True}
+    # ~ if cookiecutter.scope == "complete"
+    rule = {"metric": MONITOR, "op": "<", "value": 1.0, "level": "INFO", "once": True}
+    tree["tracking"]["alerts"] |= {"failed": False, "rules": [rule]}
+    tree["tracking"]["media"] |= {"video": True}
+    # ~ endif
     read = check(completed(tree, Settings, source=None), Settings).tracking
     assert WandbSettings.model_validate(read).log_model is None
 
@@ -313,13 +308,6 @@ def test_whatever_wandb_raises_ends_with_one_line_and_not_the_training(
     assert len([text for text in caplog.messages if "planted" in text]) == 1
 
 
-def test_strict_tracking_needs_the_package(tracked, workplace, monkeypatch):
-    monkeypatch.setattr(client, "installed", lambda: False)
-    with pytest.raises(SystemExit, match="strict=true: wandb is not installed"):
-        tracked("tracking.strict=true")
-    assert not list(workplace.glob("runs/*/checkpoints"))
-
-
 @pytest.fixture
 def cannot_finish(monkeypatch):
     """The first call that finishes a W&B run fails."""
@@ -341,27 +329,6 @@ def test_a_run_that_cannot_be_finished_is_reported_in_one_line(tracked, caplog):
     assert TEST in json.loads((run / "metrics.json").read_text())
     (line,) = [text for text in caplog.messages if "planted" in text]
     assert "the upload is not complete" in line
-
-
-@pytest.mark.usefixtures("cannot_finish")
-def test_strict_tracking_fails_when_all_results_are_written(tracked, workplace):
-    with pytest.raises(SystemExit, match=r"upload is not complete .*planted") as raised:
-        tracked("trainer.max_epochs=1", *STRICT)
-    assert len(str(raised.value).strip().splitlines()) == 1
-    (run,) = (workplace / "runs").iterdir()
-    assert TEST in json.loads((run / "metrics.json").read_text())
-    assert (run / "checkpoints" / "best.ckpt").is_file()
-    assert exit_code(run) == 0
-
-
-@pytest.mark.usefixtures("cannot_finish")
-def test_strict_tracking_does_not_hide_why_a_training_has_failed(tracked, own_data, caplog):
-    caplog.set_level("INFO")
-    next(own_data.rglob("*.jpg")).write_bytes(b"no image")
-    with pytest.raises(SystemExit, match="cannot be read") as raised:
-        tracked(OWN, f"data.root={own_data}", *STRICT)
-    assert "planted" not in str(raised.value)
-    assert "the upload is not complete" in caplog.text
 
 
 def test_project_and_entity_come_from_the_environment_and_secrets_reach_nothing(
@@ -425,26 +392,6 @@ def test_the_best_score_in_the_summary_of_a_resumed_run_is_that_of_all_its_sessi
     assert (scores["last"], scores[METRICS[MONITOR]]) == (last, 2)
 
 
-# ~ if cookiecutter.scope == "complete"
-@pytest.mark.parametrize("sweep", [False, True])
-@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGUSR1])
-def test_a_sweep_does_not_start_a_trial_again_that_it_has_ended(
-    tracked, workplace, monkeypatch, sweep, sent
-):
-    if sweep:
-        monkeypatch.setenv("WANDB_SWEEP_ID", "abc")
-    monkeypatch.setattr(
-        Preemption, "on_before_optimizer_step", lambda *_: os.kill(os.getpid(), sent)
-    )
-    with pytest.raises(SystemExit, match=sent.name):
-        tracked()
-    (run,) = (workplace / "runs").iterdir()
-    assert exit_code(run) == 143
-    ended_by_the_sweep = sweep and sent == signal.SIGTERM
-    assert bool(records(run, "preempting")) is not ended_by_the_sweep
-
-
-# ~ endif
 def test_an_interrupt_while_the_run_starts_does_not_record_it_as_finished(
     tracked, workplace, monkeypatch
 ):

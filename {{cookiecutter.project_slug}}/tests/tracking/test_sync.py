@@ -52,7 +52,7 @@ def test_a_folder_that_does_not_exist_is_named(workplace, monkeypatch):
         sync.main()
 
 
-def test_ctrl_c_ends_the_command_with_a_line(workplace, monkeypatch, capsys):
+def test_ctrl_c_ends_the_command_without_a_traceback(workplace, monkeypatch):
     def stopped(*_, **__):
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(60)  # another thread may receive the signal, and the main one a little later
@@ -62,4 +62,3 @@ def test_ctrl_c_ends_the_command_with_a_line(workplace, monkeypatch, capsys):
     with pytest.raises(SystemExit) as ended:
         sync.main()
     assert ended.value.code == 130
-    assert "wandb-sync was ended by SIGINT" in capsys.readouterr().err

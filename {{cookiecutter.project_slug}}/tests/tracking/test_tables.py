@@ -1,27 +1,22 @@
 """Tables and charts: bounded, joinable, and equal to what was measured."""
 
+# ~ if cookiecutter.task == "classification"
 import csv
 import json
-# ~ if cookiecutter.task == "classification"
 from itertools import product
-# ~ endif
-from types import SimpleNamespace
 
 import numpy as np
-# ~ if cookiecutter.task != "detection"
 import pytest
-# ~ endif
-import wandb
 
-from {{ cookiecutter.package_name }}.tracking.tables import confusion_matrix
-
-# ~ if cookiecutter.task == "classification"
-from reading import artifacts, entries, logged, read_table, table
+from reading import artifacts, entries, history, logged, media, read_table, table
 from small import STRIPES, write_striped
 
 
 # ~ else
-from reading import artifacts, entries, read_table, table
+import csv
+import json
+
+from reading import artifacts, entries, history, media, read_table, table
 
 
 # ~ endif
@@ -81,58 +76,24 @@ def test_tables_and_the_model_of_images_with_several_labels(tracked, tmp_path):
     rows = table(run, "test/predictions_table")
     assert {row["id"] for row in rows} <= {f"{index}.png" for index in range(48)}
     assert all((row["target"] == row["prediction"]) == row["correct"] for row in rows)
-    assert {row["class"] for row in table(run, "test/by_class")} == set(STRIPES)
+    assert {row["class"] for row in table(run, "test/per_class")} == set(STRIPES)
     (best,) = artifacts(run, "model")
     assert json.loads(best["metadata"])["val/mAP"] == logged(run, "val/mAP")[0]
 
 
-# ~ elif cookiecutter.task == "segmentation"
-def test_the_prediction_table_agrees_with_the_confusion_matrix(tracked):
-    run = tracked("trainer.max_epochs=1")
-    rows = table(run, "test/predictions_table")
-    matrix = table(run, "test/confusion_matrix_table")
-    total = sum(row["nPredictions"] for row in matrix)
-    right = sum(row["nPredictions"] for row in matrix if row["Actual"] == row["Predicted"])
-    assert len(rows) == 20
-    assert np.mean([row["correct"] for row in rows]) == pytest.approx(right / total, abs=1e-5)
-
-
 # ~ endif
-def test_metrics_of_each_class_are_one_table(recorded):
-    rows = table(recorded, "test/by_class")
+def test_the_figures_and_the_scores_of_each_class_are_those_in_the_run_folder(recorded):
+    (row,) = [row for row in history(recorded) if "test/per_class" in row]
+    for name in ("confusion_matrix", "precision_recall", "thresholds"):
+        image = media(recorded, row[f"test/{name}"]["path"])
+        assert image.read_bytes() == (recorded / f"{name}.png").read_bytes()
+    assert row["epoch"] == 2
+    rows = {scores.pop("class"): scores for scores in table(recorded, "test/per_class")}
     report = json.loads((recorded / "metrics.json").read_text())
     by_class = {name: values for name, values in report.items() if name.endswith("_by_class")}
     assert by_class
     for name, values in by_class.items():
         column = name.removesuffix("_by_class")
-        assert {row["class"]: row[column] for row in rows} == values
+        assert {label: scores[column] for label, scores in rows.items()} == values
     with (recorded / "metrics.csv").open() as file:
         assert not [column for column in next(csv.reader(file)) if "circle" in column]
-
-
-def test_the_confusion_matrix_is_a_chart_of_counts(recorded):
-    rows = table(recorded, "test/confusion_matrix_table")
-    names = {row["Actual"] for row in rows}
-    assert {"circle", "cross", "square", "star", "triangle"} <= names
-    assert len(rows) == len(names) ** 2
-    assert sum(row["nPredictions"] for row in rows) > 0
-
-
-def test_a_confusion_matrix_of_many_classes_says_what_it_leaves_out():
-    names = [f"class {number}" for number in range(101)]
-    with_package = SimpleNamespace(wandb=wandb)
-    counts = SimpleNamespace(confusion=np.eye(101, dtype=int), confusion_names=names)
-    chart = confusion_matrix(with_package, counts)
-    assert "the first 100 of 101 classes" in chart.spec.string_fields["title"]
-    assert len(chart.table.data) == 100**2
-    counts.confusion_names = names[:2]
-    whole = confusion_matrix(with_package, counts)
-    assert whole.spec.string_fields["title"] == "Confusion matrix"
-
-
-def test_precision_and_recall_are_a_chart_with_a_curve_for_each_class(recorded):
-    rows = table(recorded, "test/precision_recall_table")
-    assert all(0 <= row["step"] <= 1 and 0 <= row["lineVal"] <= 1 for row in rows)
-    for name in {row["lineKey"] for row in rows}:
-        recalls = [row["step"] for row in rows if row["lineKey"] == name]
-        assert recalls == sorted(recalls)

@@ -33,9 +33,7 @@ say = logging.getLogger(__name__).info  # logs a line for the user
 def how_to_upload(run: Run) -> str:
     """Return a sentence with the command that uploads a run later."""
     # ~ if cookiecutter.scope == "complete"
-    runs = str(run.folder.parent)
-    command = shlex.join(["uv", "run", "wandb-sync", *([runs] if runs != "runs" else [])])
-    return f"To upload it later: {command}"
+    return f"To upload it later: uv run wandb-sync {shlex.quote(str(run.folder.parent))}"
 
 
     # ~ else
@@ -50,7 +48,9 @@ def installed() -> bool:
 
 
 def package() -> ModuleType:
-    """Import ``wandb`` and return the module."""
+    """Import ``wandb`` and return the module; raise a ``UsageError`` if it is not installed."""
+    if not installed():
+        raise UsageError("wandb is not installed. Install it: uv sync")
     unset_empty_variables()
     import wandb  # noqa: PLC0415 - it may be missing
 

@@ -49,7 +49,6 @@ from .task import overlay
 # ~ if cookiecutter.scope == "complete"
 MAX_FRAMES = 30  # most of the time is spent on decoding the sheets
 FRAME_MILLISECONDS = 400
-CLIPS = {".mp4", ".gif", ".webm"}
 
 
 # ~ endif
@@ -89,7 +88,7 @@ class ValidationImages(Callback):
         """Log the sheets ``predictions/epoch_*.png`` as an animation, a frame for each sheet."""
         media, folder = self.logger.tracking.media, self.logger.run.folder / "predictions"
         sheets = sorted(folder.glob("epoch_*.png"), key=lambda sheet: (len(sheet.name), sheet.name))
-        if not media.video or len(sheets) < 2:
+        if not media.images or len(sheets) < 2:
             return
         with self.logger.guarded("sending the animation"):
             path = folder / "epochs.webp"
@@ -111,9 +110,9 @@ class ValidationImages(Callback):
 
 # ~ if cookiecutter.scope == "complete"
 def write_animation(sheets: Sequence[Path], path: Path, pixels: int) -> None:
-    """Write at most ``MAX_FRAMES`` image files, spread evenly, as an animated WebP.
+    """Write at most ``MAX_FRAMES`` image files, spread evenly, as a WebP of this width in pixels.
 
-    It is at most ``pixels`` wide. Smaller sheets, whose legends have fewer lines, get a margin.
+    Smaller sheets, whose legends have fewer lines, get a margin.
     """
     frames = []
     for index in np.linspace(0, len(sheets) - 1, min(len(sheets), MAX_FRAMES)).round().astype(int):
@@ -123,15 +122,9 @@ def write_animation(sheets: Sequence[Path], path: Path, pixels: int) -> None:
             frames.append(sheet.convert("RGB"))
     size = max(frame.width for frame in frames), max(frame.height for frame in frames)
     frames = [ImageOps.pad(frame, size, color="white", centering=(0, 0)) for frame in frames]
-    frames[0].save(
-        path,
-        save_all=True,
-        append_images=frames[1:],
-        duration=FRAME_MILLISECONDS,
-        loop=0,
-        method=0,  # the fastest
-        kmax=0,  # no key frames: each frame would be encoded twice
-    )
+    film: dict[str, Any] = {"append_images": frames[1:], "duration": FRAME_MILLISECONDS, "loop": 0}
+    # The fastest method, without key frames, which would be encoded twice.
+    frames[0].save(path, save_all=True, method=0, kmax=0, **film)
 
 
 def log_drawn_predictions(logger: RunLogger, folder: Path) -> None:
@@ -139,17 +132,18 @@ def log_drawn_predictions(logger: RunLogger, folder: Path) -> None:
     wandb, media = logger.wandb, logger.tracking.media
     drawn = sorted((folder / "predictions").glob("*"))  # none with save=tables
     with logger.guarded("sending predictions"):
-        values: dict[str, list[Any]] = {}
-        for path in [path for path in drawn if path.suffix == ".jpg"][: media.clips]:
+        images = []
+        for path in [path for path in drawn if path.suffix == ".jpg"][: media.images]:
             with Image.open(path) as image:
                 image.thumbnail((media.pixels, media.pixels))
-                shown = wandb.Image(image.convert("RGB"), caption=path.stem, file_type="jpg")
-            values.setdefault("predict/images", []).append(shown)
-        for path in [path for path in drawn if path.suffix in CLIPS][: media.clips]:
-            clip = wandb.Video(str(path), caption=path.stem, format=path.suffix[1:])
-            values.setdefault("predict/clips", []).append(clip)
-        if values:
-            logger.log_metrics(values, 0)
+                images.append(wandb.Image(image, caption=path.stem, file_type="jpg"))
+        clips = [
+            wandb.Video(str(path), caption=path.stem, format=path.suffix[1:])
+            for path in [path for path in drawn if path.suffix == ".mp4"][: media.images]
+        ]
+        values = {"predict/images": images, "predict/clips": clips}
+        if logged := {name: shown for name, shown in values.items() if shown}:
+            logger.log_metrics(logged)
 
 
 # ~ endif

@@ -1,11 +1,9 @@
 """Lightning's logger for W&B, for a run whose id is the name of the run folder."""
 
-# ~ if cookiecutter.scope == "complete"
-import logging
-# ~ endif
 import os
 import sys
 # ~ if cookiecutter.scope == "complete"
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 # ~ else
 from collections.abc import Iterator, Mapping
@@ -19,6 +17,9 @@ from lightning.pytorch.loggers import WandbLogger
 from ..run.environment import git_output, without_secrets
 from ..run.folder import Run, read_metrics
 from ..settings.schema import METRICS
+# ~ if cookiecutter.scope == "complete"
+from .alerts import due_rules
+# ~ endif
 from .client import abandon, package, reason, say
 from .settings import WandbSettings
 
@@ -36,6 +37,7 @@ class RunLogger(WandbLogger):
         self.offline = mode == "offline"  # recorded for a later upload
         # ~ if cookiecutter.scope == "complete"
         self.described = {**described}
+        self.held: Counter[int] = Counter()  # for how many values in a row each rule has held
         self.lasting: list[Callable[[RunLogger], None]] = []  # see ``log_lasting``
         self.digests: set[str] = set()  # of the artifacts that are logged
         self.scores: dict[str, Any] = {}  # the last and the best, as in the summary
@@ -71,11 +73,6 @@ class RunLogger(WandbLogger):
             abandon()  # otherwise the next run would be a part of this one
             raise
         finally:
-            # ~ if cookiecutter.scope == "complete"
-            for handler in logging.getLogger("wandb").handlers:
-                # On a full disk each line of wandb's own log would print a traceback.
-                handler.handleError = lambda record: None  # type: ignore[method-assign] # noqa: ARG005
-            # ~ endif
             sys.argv = words
 
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
@@ -94,6 +91,15 @@ class RunLogger(WandbLogger):
                 # ~ if cookiecutter.scope == "complete"
                 self.scores[name] = {"last": values[-1], METRICS[name]: best}
                 self.experiment.summary[name] = self.scores[name]
+            for rule in due_rules(self.tracking.alerts.rules, metrics, self.held):
+                text = f"{rule.metric} is {metrics[rule.metric]:.4g} in {self.run.id}"
+                self.alert(f"{rule.metric} {rule.op} {rule.value:g}", text, rule.level)
+
+    def alert(self, title: str, text: str, level: str) -> None:
+        """Send an alert and log it; an offline run sends it when it is uploaded."""
+        say(f"{level}: {title}: {text}")
+        with self.guarded("sending an alert"):
+            self.experiment.alert(title=title, text=text, level=level)
 
     def log_lasting(self, action: str, log: Callable[["RunLogger"], None]) -> None:
         """Call ``log`` to log artifacts or tables, which W&B's file of an online run does not hold.
@@ -111,12 +117,10 @@ class RunLogger(WandbLogger):
 
     @contextmanager
     def guarded(self, action: str) -> Iterator[None]:
-        """Log an error of W&B in the ``with`` block as one line, unless ``tracking.strict``."""
+        """Log an error of W&B in the ``with`` block as one line."""
         try:
             yield
-        except Exception as error:  # wandb raises many kinds
-            if self.tracking.strict:
-                raise
+        except Exception as error:  # noqa: BLE001 - wandb raises many kinds
             if reason(error) not in self.failures:
                 self.failures.add(reason(error))
                 say(f"W&B: {action} failed ({reason(error)}); the command continues without it.")

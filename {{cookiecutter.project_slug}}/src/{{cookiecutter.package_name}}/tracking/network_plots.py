@@ -21,13 +21,14 @@ from ..segmentation.module import SegmentationModule as TaskModule
 from .logger import RunLogger
 from .task import embed, target_classes
 
+MAX_POINTS = 500  # no more batches are embedded then
 NO_CLASS = (128, 128, 128)  # grey
 
 
-class Histograms(Callback):
-    """Log histograms ``gradients/<name>`` and ``parameters/<name>`` in step 1 and at intervals.
+class NetworkPlots(Callback):
+    """Log histograms ``gradients/<name>`` and ``parameters/<name>``, and ``val/embeddings``.
 
-    ``wandb.watch`` would log them within the backward pass, where an error of W&B ends the
+    ``wandb.watch`` would log histograms within the backward pass, where an error of W&B ends the
     training.
     """
 
@@ -38,41 +39,30 @@ class Histograms(Callback):
         self, trainer: Trainer, pl_module: LightningModule, *_: Any
     ) -> None:
         """Log the gradients, which are clipped already, and the weights before the step."""
-        watched, step = self.logger.tracking.watch, trainer.global_step + 1
-        every = self.logger.tracking.watch_every_n_steps
-        if watched is None or (step % every and step != 1):
+        tracking, step = self.logger.tracking, trainer.global_step + 1
+        if tracking.watch is None or (step % tracking.watch_every_n_steps and step != 1):
             return
         with self.logger.guarded("logging histograms"):
             values = {}
             for name, weights in pl_module.named_parameters():
                 for kind, tensor in (("parameters", weights), ("gradients", weights.grad)):
-                    if tensor is not None and watched in {kind, "all"}:
+                    if tensor is not None and tracking.watch in {kind, "all"}:
                         numbers = tensor.detach().cpu().double()  # float32 can be too coarse
                         finite = numbers[numbers.isfinite()].numpy()
                         values[f"{kind}/{name}"] = self.logger.wandb.Histogram(finite)
             self.logger.log_metrics(values, trainer.global_step)
 
-
-class EmbeddingCloud(Callback):
-    """Log embeddings of validation images as the 3D point cloud ``val/embeddings``."""
-
-    def __init__(self, logger: RunLogger) -> None:
-        self.logger = logger
-
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Log at most ``tracking.media.embeddings`` images, embedded with the newest weights."""
-        limit = self.logger.tracking.media.embeddings
-        if not limit:
-            return
-        with self.logger.guarded("sending embeddings"):
-            datamodule = cast("Any", trainer).datamodule
-            points = _points(datamodule, cast("TaskModule", pl_module), limit)
-            cloud = self.logger.wandb.Object3D(points)
-            values = {"val/embeddings": cloud, "epoch": trainer.current_epoch}
-            self.logger.log_metrics(values, trainer.global_step)
+        """Log validation images as a 3D point cloud, embedded with the newest weights."""
+        if self.logger.tracking.media.images:
+            with self.logger.guarded("sending embeddings"):
+                points = _points(cast("Any", trainer).datamodule, cast("TaskModule", pl_module))
+                cloud = self.logger.wandb.Object3D(points)
+                values = {"val/embeddings": cloud, "epoch": trainer.current_epoch}
+                self.logger.log_metrics(values, trainer.global_step)
 
 
-def _points(datamodule: DataModule, module: TaskModule, limit: int) -> np.ndarray:
+def _points(datamodule: DataModule, module: TaskModule) -> np.ndarray:
     """Return an array [N, 6]: coordinates from -1 to 1, then RGB from 0 to 255."""
     vectors: list[Tensor] = []
     colors: list[tuple[int, int, int]] = []
@@ -84,10 +74,10 @@ def _points(datamodule: DataModule, module: TaskModule, limit: int) -> np.ndarra
                 for target in batch.targets:  # the colour is that of the first class
                     labels = target_classes(target)
                     colors.append(class_color(labels[0]) if labels else NO_CLASS)
-            if len(vectors) >= limit:
+            if len(vectors) >= MAX_POINTS:
                 break
-    points = first_three_components(torch.stack(vectors[:limit]))
-    return np.concatenate([points, np.array(colors[:limit], dtype=float)], axis=1)
+    points = first_three_components(torch.stack(vectors))
+    return np.concatenate([points, np.array(colors, dtype=float)], axis=1)
 
 
 def first_three_components(vectors: Tensor) -> np.ndarray:

@@ -3,15 +3,14 @@
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from ..errors import UsageError
 from ..run.folder import Run
 from ..settings.check_settings import Strict, check
 from ..settings.hydra_launch import launch
 from ..settings.schema import monitored
-from .client import installed, package, public_api, reason, requested_mode
+from .client import package, public_api, reason, requested_mode
 from .registry import PREFIX, link, postpone, refuse
 from .settings import WandbSettings
 
@@ -20,9 +19,7 @@ class PromoteSettings(Strict):
     """The settings of ``promote``; their defaults are in ``configs/promote.yaml``."""
 
     runs: Path = Field(description="The folder that holds the run folders.")
-    checkpoint: str = Field(
-        description="A run id, runs/<run id>/checkpoints/best.ckpt, or wandb:<artifact>:<alias>."
-    )
+    checkpoint: str = Field(description="A run id or wandb:<artifact>:<alias>.")
     alias: str = Field(
         pattern=r"^[^/:]+$", description="The alias that the model gets, such as production."
     )
@@ -34,59 +31,43 @@ class PromoteSettings(Strict):
     force: bool = Field(description="Promote the model even if its score is worse.")
     tracking: WandbSettings
 
-    @field_validator("checkpoint", "alias", mode="before")
-    @classmethod
-    def _is_given(cls, value: object) -> object:
-        if value is None:
-            raise ValueError("is missing, as in: checkpoint=RUN_ID alias=production")
-        return value
-
 
 def main() -> None:
     """Run the command ``promote``."""
-    launch("promote", PromoteSettings, _promote)
+    launch(
+        "promote", PromoteSettings, lambda config: print(promote(check(config, PromoteSettings)))
+    )
 
 
-def _promote(config: DictConfig) -> None:
-    settings = check(config, PromoteSettings)
-    if not installed():
-        raise UsageError("promote needs the package wandb. Install it: uv sync")
-    print(run_promotion(settings))
-
-
-def run_promotion(settings: PromoteSettings) -> str:
+def promote(settings: PromoteSettings) -> str:
     """Link the model and return a message; without a server, ``wandb-sync`` links it later."""
-    path, alias = Path(settings.checkpoint), settings.alias
-    run = Run(path.parent.parent if path.suffix == ".ckpt" else settings.runs / path)
-    has_folder = run.settings_file.is_file()
-    if path.suffix == ".ckpt" and not (has_folder and path.name == run.best.name):
+    given, alias = settings.checkpoint, settings.alias
+    run, is_artifact = Run(settings.runs / given), given.startswith(PREFIX)
+    if not is_artifact and not run.settings_file.is_file():
         raise UsageError(
-            f"checkpoint={path}: only best.ckpt of a run is promoted; give its run id."
+            f"checkpoint={given}: there is no such run in {settings.runs}/.\n"
+            "Give the id of a run, or wandb:<artifact>:<alias>"
         )
-    is_artifact = settings.checkpoint.startswith(PREFIX)
-    name = settings.checkpoint.removeprefix(PREFIX) if is_artifact else f"model-{run.id}:best"
+    name = given.removeprefix(PREFIX) if is_artifact else f"model-{run.id}:best"
     target = f"wandb-registry-{settings.registry}/{settings.collection}"
     limits: dict[str, Any] = {"min_metric": settings.min_metric, "force": settings.force}
-    problem = "No server"
-    if requested_mode(settings.tracking) == "online":
-        try:
-            if not package().login(prompt=False, verify=False):
-                raise ValueError("no API key")
-            api = public_api(settings.tracking.model_dump())
-            return link(api, api.artifact(name), target, alias, **limits)
-        except UsageError:
-            raise
-        except Exception as error:  # noqa: BLE001 - wandb raises many kinds
-            problem = reason(error)
-    if not has_folder:
-        raise UsageError(
-            f"checkpoint={settings.checkpoint}: {problem}. Without the server, only a run in "
-            f"{settings.runs}/ can be promoted.\nLog in: uv run wandb login"
-        )
+    try:
+        if requested_mode(settings.tracking) != "online":
+            raise ValueError("tracking is not online")
+        if not package().login(prompt=False, verify=False):
+            raise ValueError("there is no API key")
+        api = public_api(settings.tracking.model_dump())
+        return link(api, api.artifact(name), target, alias, **limits)
+    except UsageError:
+        raise
+    except Exception as error:  # wandb raises many kinds
+        problem = reason(error)
+        if is_artifact:  # only a run can wait for the server
+            raise UsageError(f"checkpoint={given}: {problem}") from error
     if not settings.force:
         from ..training.checkpoint import read_checkpoint  # noqa: PLC0415 - PyTorch
 
         scores = read_checkpoint(run.best).get("scores", {})
-        refuse(run.id, scores.get(monitored(scores)), settings.min_metric, None, alias)
+        refuse(run.id, scores.get(monitored(scores)), settings.min_metric)
     postpone(run, {"action": "link", "artifact": name, "target": target, "alias": alias} | limits)
     return f"{problem}: uv run wandb-sync will make {run.id} {alias} of {target}."

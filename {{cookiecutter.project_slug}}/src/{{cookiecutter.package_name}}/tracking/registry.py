@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from ..run.atomic_files import write_json, write_text
 from ..run.folder import Run
 from ..run.lock import file_lock
 from ..settings.schema import METRICS, MONITOR, monitored
-from .client import installed, public_api, reason
+from .client import public_api, reason
 
 PREFIX = "wandb:"
 FETCHED = Path("artifacts")  # the folder of fetched artifacts
@@ -57,8 +56,6 @@ def _fetch(
     download: Callable[[Any, Path], None],
 ) -> tuple[Path, dict[str, Any]]:
     """Return the folder below ``artifacts/`` with the files of an artifact, and its metadata."""
-    if not installed():
-        raise UsageError(f"{setting}={wanted}: wandb is not installed. Install it: uv sync")
     try:
         artifact = public_api(tracking).artifact(wanted.removeprefix(PREFIX))
         # Artifacts of other projects may have the same name; their files must not be mixed.
@@ -67,38 +64,30 @@ def _fetch(
         folder.mkdir(parents=True, exist_ok=True)
         # The other processes of the same training wait until the first has downloaded all.
         with file_lock(folder.with_name(f"{folder.name}.lock")):
-            name = f"{artifact.source_qualified_name}\n"
-            if not (folder / SOURCE).is_file() or (folder / SOURCE).read_text("utf-8") != name:
+            if not (folder / SOURCE).is_file():
                 download(artifact, folder)
-                write_text(folder / SOURCE, name)
+                write_text(folder / SOURCE, f"{artifact.source_qualified_name}\n")
         return folder, dict(artifact.metadata)
-    except UsageError as error:
-        raise UsageError(f"{setting}={wanted}: {error}") from error
     except Exception as error:  # wandb raises many kinds, ValueError among them
         raise UsageError(
             f"{setting}={wanted} cannot be fetched: {reason(error)}\n"
-            "Name it wandb:<entity>/<project>/<artifact>:<alias>, and log in: uv run wandb login\n"
-            f"Without the server, name a folder or file on this machine, such as in {FETCHED}/."
+            "Name it wandb:<entity>/<project>/<artifact>:<alias>, and log in: uv run wandb login"
         ) from error
 
 
 def _download_data(artifact: Any, folder: Path) -> None:
-    """Download a data set into ``folder/data``, or link to it if it is here and has not changed."""
+    """Download a data set into ``folder/data``, or link to it if it was logged by reference."""
     facts, data = artifact.metadata, folder / DATA
-    original, version = Path(facts.get("root", "")).absolute(), facts.get("fingerprint")
-    if data.is_symlink():  # of an earlier attempt; a download would overwrite the original
-        data.unlink()
-    if facts.get("root") and original.is_dir() and fingerprint(original) == version:
-        shutil.rmtree(data, ignore_errors=True)  # of a download that was interrupted
-        data.symlink_to(original, target_is_directory=True)
-    elif facts.get("log_data") == "reference":
-        raise UsageError(
-            f"the artifact refers to {original}, which is not on this machine or has changed.\n"
-            "Log the data set with its files, where it is: tracking.log_data=content"
-        )
-    else:
+    if facts.get("log_data") != "reference":
         has_folder = any(name.startswith(f"{DATA}/") for name in artifact.manifest.entries)
         artifact.download(str(folder if has_folder else data))
+        return
+    original = Path(facts["root"])
+    if not original.is_dir() or fingerprint(original) != facts["fingerprint"]:
+        advice = "to download it, log it with tracking.log_data=content"
+        raise ValueError(f"{original} is not here or has changed; {advice}")
+    data.unlink(missing_ok=True)  # a link of an attempt that was interrupted
+    data.symlink_to(original, target_is_directory=True)
 
 
 def fingerprint(root: Path) -> str:
@@ -117,28 +106,26 @@ def fingerprint(root: Path) -> str:
 def link(
     api: Any, artifact: Any, target: str, alias: str, *, min_metric: float | None, force: bool
 ) -> str:
-    """Link a model into ``target`` under an alias, which another model then loses.
+    """Link a model to ``wandb-registry-<registry>/<collection>`` under an alias; return a message.
 
-    ``target`` is ``wandb-registry-<registry>/<collection>``; with ``force`` no model is refused. A
-    message for the user is returned.
+    Another model then loses the alias. With ``force`` no model is refused.
     """
     holder, score = f"{target}:{alias}", monitored(artifact.metadata)
     if not force:
         held = api.artifact(holder).metadata.get(score) if api.artifact_exists(holder) else None
-        refuse(artifact.name, artifact.metadata.get(score), min_metric, held, alias)
+        refuse(artifact.name, artifact.metadata.get(score), min_metric, held)
     artifact.link(target, aliases=[alias])
     return f"{artifact.name} is now {alias} of {target}."
 
 
 def refuse(
-    name: str, score: float | None, min_metric: float | None, current: float | None, alias: str
+    name: str, score: float | None, min_metric: float | None, current: float | None = None
 ) -> None:
-    """Refuse a model if its score is worse than ``min_metric`` or the ``current`` holder's."""
+    """Refuse a model if its score is worse than ``min_metric`` or that of the current model."""
     sign = 1 if METRICS[MONITOR] == "max" else -1
-    shown = "not known" if score is None else f"{score:.4f}"
-    limits = ("min_metric asks for", min_metric), (f"the model that holds {alias} has", current)
-    for text, limit in limits:
+    for text, limit in (("min_metric is", min_metric), ("the current model has", current)):
         if limit is not None and (score is None or not sign * score >= sign * limit):  # NaN, too
+            shown = "not known" if score is None else f"{score:.4f}"
             raise UsageError(
                 f"{name} is not promoted: its best score is {shown}, but {text} {limit}.\n"
                 "To promote it nevertheless: force=true"

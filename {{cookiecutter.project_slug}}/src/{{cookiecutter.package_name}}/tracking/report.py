@@ -1,6 +1,5 @@
 """The command ``wandb-report``: a saved view of the project, and a report that compares runs."""
 
-import os
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,12 +15,7 @@ from ..settings.schema import METRICS, monitored
 from .client import public_api, reason
 from .settings import WandbSettings
 
-# The arguments of the panel with the validation images.
-PICTURES: dict[str, Any] = {
-    "media_keys": ["val/predictions"],
-    "grid_x_axis": "run",
-    "grid_y_axis": "index",
-}
+GRID: dict[str, Any] = {"grid_x_axis": "run", "grid_y_axis": "index"}  # of validation images
 # Entries of a run's configuration that tell nothing about its settings.
 NO_SETTINGS = {"_wandb", "command", "data_fingerprint", "git", "resume", "runs"}
 SYSTEM = ("system/cpu", "system/memory_percent", "system/gpu.0.gpu", "perf/images_per_second")
@@ -47,8 +41,6 @@ def _report(config: DictConfig) -> None:
         raise UsageError("wandb-workspaces is not installed. Install it: uv sync --extra report")
     try:
         print(*run_report(settings), sep="\n")
-    except UsageError:
-        raise
     except Exception as error:  # wandb raises many kinds
         raise UsageError(f"The report cannot be saved: {reason(error)}") from error
 
@@ -59,19 +51,15 @@ def run_report(settings: ReportSettings) -> list[str]:
     entity, project = settings.tracking.entity or api.default_entity, settings.tracking.project
     chosen = {"group": settings.group, "sweep": settings.sweep}
     filters = {name: value for name, value in chosen.items() if value}
-    job = settings.tracking.job_type or os.environ.get("WANDB_JOB_TYPE", "train")
-    runs = list(api.runs(f"{entity}/{project}", filters=filters | {"jobType": job}))
+    filters["jobType"] = settings.tracking.job_type or "train"
+    runs = list(api.runs(f"{entity}/{project}", filters=filters))
     if not runs:
         of_what = " ".join(f"{name}={value}" for name, value in filters.items())
-        raise UsageError(
-            f"{of_what or 'wandb-report'}: {entity}/{project} has no such run, or its job type is "
-            f"not {job}.\nTo name another one: tracking.job_type=<job type>"
-        )
+        raise ValueError(f"{entity}/{project} has no runs with {of_what}")
     monitor = monitored({name for run in runs for name in dict(run.summary)})
     place = {"entity": str(entity), "project": str(project)}
     page = api.sweep(f"{entity}/{project}/{settings.sweep}").url if settings.sweep else None
-    columns = varied([run.config for run in runs])
-    comparison = _comparison(place, filters | {"jobType": job}, monitor, columns, page)
+    comparison = _comparison(place, filters, monitor, varied([run.config for run in runs]), page)
     return [_view(place, monitor).save().url, comparison.save().url]
 
 
@@ -101,10 +89,11 @@ def _view(place: dict[str, str], monitor: str) -> Any:
     # ~ endif
     curves = {"Loss": losses, monitor: [monitor]}
     training = [wr.LinePlot(title=key, x="epoch", y=names) for key, names in curves.items()]
+    pictures = wr.MediaBrowser(media_keys=["val/predictions"], **GRID)
     system = [wr.LinePlot(title=name.split("/")[1], y=[name]) for name in SYSTEM]
     sections = [
         ws.Section(name="Training", panels=training, is_open=True),
-        ws.Section(name="Predictions", panels=[wr.MediaBrowser(**PICTURES)], is_open=True),
+        ws.Section(name="Predictions", panels=[pictures], is_open=True),
         ws.Section(name="System", panels=system),
     ]
     return ws.Workspace(**place, name="Training", sections=sections)
@@ -125,32 +114,31 @@ def _comparison(
     import wandb_workspaces.reports.v2 as wr  # noqa: PLC0415 - it may be missing
     from wandb_workspaces import expr  # noqa: PLC0415
 
-    names = {name: f"{name[0].upper()}{name[1:]}" for name in filters}  # JobType, Group, Sweep
     best = f"{monitor}.{METRICS[monitor]}"  # in the summary of a run
+    rules = (expr.Metric(f"{key[0].upper()}{key[1:]}") == value for key, value in filters.items())
     runs = wr.Runset(
         **place,
         name="Training runs",
-        filters=expr.And(*(expr.Metric(names[name]) == filters[name] for name in filters)),
+        filters=expr.And(*rules),
         order=[wr.OrderBy(wr.SummaryMetric(best), ascending=METRICS[monitor] == "min")],
         pinned_columns=[f"summary:{best}", *settings.values()],
     )
     axes = [*(wr.Config(name) for name in settings), wr.SummaryMetric(best)]
     columns = [wr.ParallelCoordinatesPlotColumn(metric=axis) for axis in axes]
+    link = f"[Parallel coordinates of the sweep]({page})"
     sections = {
         "Best runs": [
             wr.BarPlot(title=f"Best {monitor}", metrics=[best], max_bars_to_show=10),
             wr.LinePlot(title=monitor, x="epoch", y=[monitor], max_runs_to_show=10),
         ],
         "Settings that vary": [
-            wr.MarkdownPanel(markdown=f"[Parallel coordinates of the sweep]({page})")
-            if page
-            else wr.ParallelCoordinatesPlot(columns=columns)
+            wr.MarkdownPanel(markdown=link) if page else wr.ParallelCoordinatesPlot(columns=columns)
         ],
         "Importance of the settings": [wr.ParameterImportancePlot(with_respect_to=best)],
-        "Predictions": [wr.MediaBrowser(**PICTURES)],
+        "Predictions": [wr.MediaBrowser(media_keys=["val/predictions"], **GRID)],
     }
     blocks: list[Any] = []
     for title, panels in sections.items():
         blocks += [wr.H1(title), wr.PanelGrid(runsets=[runs], panels=panels)]
-    chosen = " ".join(f"{key} {value}" for key, value in filters.items() if key != "jobType")
-    return wr.Report(**place, title=f"Training runs of {chosen or place['project']}", blocks=blocks)
+    of_what = " ".join(f"{key} {value}" for key, value in filters.items())
+    return wr.Report(**place, title=f"Runs of {of_what}", blocks=blocks)

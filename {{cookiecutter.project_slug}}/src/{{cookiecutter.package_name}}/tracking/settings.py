@@ -15,44 +15,37 @@ Mode = Literal["online", "offline", "disabled", "shared"]
 class MediaSettings(Strict):
     """The number and the size of the images that are logged."""
 
+    # ~ if cookiecutter.scope == "complete"
+    # W&B shows at most 108 images of a key.
+    images: int = Field(
+        ge=0, le=108, description="Images at a time, at most pictures.count; 0: no pictures at all."
+    )
+    every_n_steps: int | None = Field(ge=1, description="Steps between images; null is off.")
+    # ~ else
     # W&B shows at most 108 images of a key.
     images: int = Field(ge=0, le=108, description="Images at a time, at most pictures.count.")
-    # ~ if cookiecutter.scope == "complete"
-    every_n_steps: int | None = Field(ge=1, description="Steps between images; null is off.")
-    video: bool = Field(description="Log the validation images of all epochs as an animation.")
-    clips: int = Field(ge=0, le=32, description="Annotated images, and clips, that predict logs.")
-    embeddings: int = Field(ge=0, le=10_000, description="Validation images in the point cloud.")
     # ~ endif
     pixels: int = Field(ge=32, le=4096, description="Largest side of a logged image, in pixels.")
 
 
 # ~ if cookiecutter.scope == "complete"
-class TableSettings(Strict):
-    """The number of rows of the tables."""
-
-    data: int = Field(ge=0, le=10_000, description="Rows of the data table for each split.")
-    predictions: int = Field(ge=0, le=10_000, description="Rows of the table of test predictions.")
-
-
 class AlertRule(Strict):
-    """Alert when ``metric op value`` holds in ``patience`` consecutive validations."""
+    """Alert when ``metric op value`` has held for ``patience`` logged values in a row."""
 
     metric: str
     op: Literal["<", "<=", ">", ">="]
     value: float
     patience: int = Field(default=1, ge=1)
     level: Literal["INFO", "WARN", "ERROR"] = "WARN"
-    once: bool = True
+    once: bool = True  # not again while it goes on to hold
 
 
 class AlertSettings(Strict):
-    """The events that send an alert."""
+    """The events that send an alert, besides the failure of a run."""
 
     rules: list[AlertRule] = Field(
-        description="Rules for metrics, such as {metric: train/loss, op: '>', value: 5, "
-        "patience: 2, level: WARN, once: true}."
+        description="Rules such as {metric: train/loss, op: '>', value: 5, patience: 2}."
     )
-    failed: bool = Field(description="Alert when the run fails.")
     finished: bool = Field(description="Alert when the run finishes.")
 
 
@@ -72,7 +65,6 @@ class WandbSettings(Strict):
     tags: list[str] = Field(description="Labels of the run; [] uses those in WANDB_TAGS.")
     notes: str | None = Field(description="A text about the run.")
     mode: Mode | None = Field(description="null is WANDB_MODE, else online if there is an API key.")
-    strict: bool = Field(description="Fail the run on an error of tracking; false only logs it.")
     init_timeout: float = Field(gt=0, description="Seconds to open the run, else it is offline.")
     finish_timeout: float = Field(gt=0, description="Seconds to wait for the upload at the end.")
     # ~ if cookiecutter.scope == "complete"
@@ -85,10 +77,7 @@ class WandbSettings(Strict):
     watch: Literal["gradients", "parameters", "all"] | None = Field(
         description="Log histograms of gradients, parameters or both."
     )
-    watch_every_n_steps: int = Field(
-        ge=1, description="Steps between two logs of histograms; the first step is logged, too."
-    )
-    tables: TableSettings
+    watch_every_n_steps: int = Field(ge=1, description="Steps between histograms, after step 1.")
     alerts: AlertSettings
     # ~ else
     log_model: Literal["best", "none"] | None = Field(description="Log the best checkpoint.")

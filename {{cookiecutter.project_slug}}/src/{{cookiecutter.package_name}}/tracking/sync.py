@@ -14,7 +14,7 @@ from typing import Any
 
 from ..run.atomic_files import write_json
 from ..run.folder import Run
-from ..run.signals import Interrupted, interruptible
+from ..run.signals import interruptible
 from .client import installed, package, public_api, reason, wandb_command
 from .registry import PENDING, link, pending
 from .upload_status import Session, is_file_in, sessions, times_of_rows
@@ -26,20 +26,15 @@ def main() -> None:
     """Run the command ``wandb-sync``."""
     parser = argparse.ArgumentParser("wandb-sync", description=__doc__)
     parser.add_argument("runs", nargs="?", type=Path, default=Path("runs"), help="the runs' folder")
-    parser.add_argument(
-        "--again", action="store_true", help="also ask for the runs that the server had completely"
-    )
+    help_again = "also ask for the runs that the server had completely"
+    parser.add_argument("--again", action="store_true", help=help_again)
     given = parser.parse_args()
     if not installed():
         sys.exit("\nwandb-sync needs the package wandb. Install it: uv sync\n")
     if not given.runs.is_dir():
         sys.exit(f"\n{given.runs} is not a folder. Name the folder of the runs: wandb-sync runs\n")
-    try:
-        with interruptible():
-            sys.exit(1 if sync(given.runs, again=given.again) else 0)
-    except Interrupted as error:
-        print(f"\nwandb-sync was {error}. The same command uploads the rest.\n", file=sys.stderr)
-        raise
+    with interruptible():
+        sys.exit(1 if sync(given.runs, again=given.again) else 0)
 
 
 def sync(runs: Path, *, again: bool = False) -> list[str]:
@@ -82,10 +77,7 @@ def upload(due: list[Session], recorded: list[Session]) -> str | None:
         session.mark.unlink(missing_ok=True)
         run = session.fetch_run()
         if run and is_another(run, recorded):
-            return (
-                f"the server has another run with the id {run.id}. To upload this one with an id "
-                f"of its own: uv run wandb sync --id {run.id}-2 {session.file.parent}"
-            )
+            return f"the server has another run with the id {run.id}"
         lacking = session.lacking(run) if run else {}
         if not run or lacking["rows"] == session.rows.keys() or lacking["artifacts"]:
             if lost := lost_files(session):  # wandb would upload the rest
@@ -116,7 +108,7 @@ def lost_files(session: Session) -> list[str]:
     """
     manifests = [artifact.get("manifest", {}) for artifact in session.recorded("artifact")]
     entries = [entry for manifest in manifests for entry in manifest.get("contents", [])]
-    paths = [entry["local_path"] for entry in entries if entry.get("local_path")]
+    paths = filter(None, (entry.get("local_path") for entry in entries))
     return [path for path in paths if not is_file_in(session.file.parents[2], Path(path))]
 
 
@@ -192,12 +184,12 @@ def do_pending(run: Run, recorded: list[Session]) -> list[str]:
             if remote is None:
                 raise ValueError("the server has no such run")
             api = public_api({"project": remote.project, "entity": remote.entity})
-            artifact = api.artifact(action["artifact"])
-            if action["action"] == "use":
+            words = {**action}
+            kind, artifact = words.pop("action"), api.artifact(words.pop("artifact"))
+            if kind == "use":
                 remote.use_artifact(artifact)
             else:
-                limits = {"min_metric": action["min_metric"], "force": action["force"]}
-                print(f"  {link(api, artifact, action['target'], action['alias'], **limits)}")
+                print(f"  {link(api, artifact, **words)}")
         except Exception as error:  # noqa: BLE001 - wandb raises many kinds
             failed.append(action)
             problems.append(f"{path}: {action['action']}: {reason(error)}")

@@ -3,7 +3,6 @@
 import os
 # ~ if cookiecutter.scope == "complete"
 import shutil
-import signal
 # ~ endif
 import sys
 from collections.abc import Iterator, Sequence
@@ -30,11 +29,11 @@ from ..settings.check_settings import flattened
 # ~ if cookiecutter.scope == "complete"
 from ..settings.schema import TASK, PredictSettings, Settings, model_name
 from . import client
-from .alerts import MetricAlerts, check_rules, send_alert
+from .alerts import check_rules
 from .images import ValidationImages, log_drawn_predictions
 from .lineage import Lineage, log_checkpoint_source, log_predictions
 from .logger import SWEEP, RunLogger
-from .network_plots import EmbeddingCloud, Histograms
+from .network_plots import NetworkPlots
 from .settings import WandbSettings
 from .sync import do_pending
 from .tables import EvaluationTables
@@ -70,8 +69,8 @@ def wandb_run(
         return
     callbacks: list[Callback] = [ValidationImages(logger)]
     # ~ if cookiecutter.scope == "complete"
-    callbacks += [Lineage(logger, settings), MetricAlerts(logger), Histograms(logger)]
-    callbacks += [EmbeddingCloud(logger), EvaluationTables(logger, settings.data.root)]
+    tables = EvaluationTables(logger, settings.data.root)
+    callbacks += [Lineage(logger, settings), NetworkPlots(logger), tables]
     # ~ endif
     try:
         with logger.guarded("showing its address"):
@@ -89,8 +88,10 @@ def wandb_run(
             folder = settings.output or run.folder
             log_drawn_predictions(logger, folder)
             log_predictions(logger, folder)
+        else:
+            tables.send()
         if tracking.alerts.finished:
-            send_alert(logger, "Run finished", run.id, "INFO")
+            logger.alert("Run finished", run.id, "INFO")
         # ~ endif
     except BaseException as error:
         _close(logger, error)
@@ -101,8 +102,6 @@ def wandb_run(
 def _opened(tracking: WandbSettings, settings: Settings, run: Run, job: str) -> RunLogger | None:
     """Open the run; if it is not tracked, say why and return None."""
     if not client.installed():
-        if tracking.strict:
-            raise UsageError("tracking.strict=true: wandb is not installed. Install it: uv sync")
         client.say("wandb is not installed: this run is not tracked. To track: uv sync")
         return None
     state = environment()
@@ -121,11 +120,10 @@ def _opened(tracking: WandbSettings, settings: Settings, run: Run, job: str) -> 
         described["name"] = described["name"] or run_name(settings, run, job, sys.argv[1:])
     try:
         return _start(tracking, run, config=config, **described)
-    except Exception as error:  # wandb raises many kinds
-        if tracking.strict or isinstance(error, UsageError):
-            raise
-        hint = " For a run of its own: unset WANDB_RUN_ID" if "WANDB_RUN_ID" in os.environ else ""
-        client.say(f"W&B cannot open the run ({client.reason(error)}); it is not tracked.{hint}")
+    except UsageError:
+        raise
+    except Exception as error:  # noqa: BLE001 - wandb raises many kinds
+        client.say(f"W&B cannot open the run ({client.reason(error)}); it is not tracked.")
         return None
 
 
@@ -144,8 +142,6 @@ def _start(tracking: WandbSettings, run: Run, **described: Any) -> RunLogger | N
                 return RunLogger(tracking, mode, run, **described)
         except (wandb.errors.CommError, OSError, ValueError) as error:
             problem = f"the server cannot be used ({client.reason(error)})"
-        if tracking.strict:
-            raise UsageError(f"W&B: {problem}, and tracking.strict=true.")
         client.say(f"W&B: {problem}: the run is recorded offline. {client.how_to_upload(run)}")
     return RunLogger(tracking, "offline", run, **described)
 
@@ -158,7 +154,8 @@ def _close(logger: RunLogger, error: BaseException | None) -> None:
     try:
         with logger.guarded("recording the end of the run"):
             # ~ if cookiecutter.scope == "complete"
-            _announce_end(logger, error, code)
+            if isinstance(error, Exception):
+                logger.alert("Run failed", f"{logger.run.id}: {client.reason(error)}", "ERROR")
             # ~ endif
             if error and code:
                 logger.experiment.summary["failure"] = client.reason(error)
@@ -180,23 +177,11 @@ def _close(logger: RunLogger, error: BaseException | None) -> None:
             except Exception:  # noqa: BLE001 - the line below is logged in any case
                 client.abandon()
         # ~ endif
-        line = f"W&B: the upload is not complete ({problem}). {client.how_to_upload(logger.run)}"
-        if logger.tracking.strict and error is None:
-            raise UsageError(line)
-        client.say(line)
+        how = client.how_to_upload(logger.run)
+        client.say(f"W&B: the upload is not complete ({problem}). {how}")
 
 
 # ~ if cookiecutter.scope == "complete"
-def _announce_end(logger: RunLogger, error: BaseException | None, code: int) -> None:
-    """Send the alert of a failure, and mark a run that was preempted."""
-    if isinstance(error, Exception) and logger.tracking.alerts.failed:
-        send_alert(logger, "Run failed", f"{logger.run.id}: {client.reason(error)}", "ERROR")
-    # A sweep starts a preempted trial again. It ends trials itself, by SIGTERM.
-    ended = SWEEP in os.environ and getattr(error, "signum", signal.SIGTERM) == signal.SIGTERM
-    if code == 143 and not ended:
-        logger.experiment.mark_preempting()
-
-
 def _record_again(logger: RunLogger, error: BaseException | None, code: int) -> None:
     """Record artifacts and tables in an offline session: W&B's file of an online one has none."""
     again = RunLogger(logger.tracking, "offline", logger.run, **logger.described)
