@@ -198,7 +198,7 @@ def test_train_reports_the_data_before_the_first_step(train, own_data, caplog):
     caplog.set_level("INFO")
     # ~ if cookiecutter.task == "detection"
     write_coco(own_data / "empty", lambda _, content: content["annotations"].clear())
-    with pytest.raises(SystemExit, match=r"train\.json has 10 images, but no annotations"):
+    with pytest.raises(SystemExit, match=r"train\.json has 10 images and 0 annotations"):
         train(OWN, f"data.root={own_data / 'empty'}")
     # ~ endif
     run = train(OWN, f"data.root={own_data}", "trainer.max_epochs=1")
