@@ -7,7 +7,11 @@ import pytest
 import torch
 import yaml
 
-from {{ cookiecutter.package_name }}.run.environment import environment, redacted, without_secrets
+from {{ cookiecutter.package_name }}.run.environment import (
+    environment,
+    redacted,
+    without_secrets,
+)
 from {{ cookiecutter.package_name }}.run.folder import Run
 from {{ cookiecutter.package_name }}.settings.check_settings import check, resolved
 from {{ cookiecutter.package_name }}.settings.schema import Settings
