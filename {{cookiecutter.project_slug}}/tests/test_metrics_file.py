@@ -79,6 +79,9 @@ def test_the_titles_of_the_curves_are_readable(tmp_path, drawn):
     rows = [{"epoch": n, "step": n, **dict.fromkeys(titles, 1.0)} for n in range(2)]
     draw_curves(rows, tmp_path / "curves.png")
     assert {axes.get_title() for axes in drawn[0].axes} == {*titles.values()}
+    lines = [line for axes in drawn[0].axes for line in axes.lines]
+    colors = {line.get_label(): line.get_color() for line in lines}
+    assert colors == {"train": "C0", "val": "C1", "train, mean of the epoch": "C2"}
 
 
 def test_the_curves_number_epochs_as_the_file_does(tmp_path, drawn):

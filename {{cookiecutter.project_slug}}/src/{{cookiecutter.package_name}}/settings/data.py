@@ -128,7 +128,7 @@ class DataFolder(Strict):
         if root is None:
             raise ValueError("name the folder of the data set: data.root=<folder>")
         path = Path(str(root)).expanduser()
-        if path.suffix.lower() in ARCHIVES:
+        if path.suffix.lower() in ARCHIVES and not path.is_dir():
             raise ValueError(f"is {path}, an archive: unpack it, and name the folder that results")
         return path
 

@@ -14,6 +14,7 @@ from ...run.folder import Run, read_metrics
 
 COLUMNS = 3
 MAX_EPOCHS = 6  # epochs at the upper edge
+COLORS = {"train": "C0", "val": "C1", "train, mean of the epoch": "C2"}
 TITLES = {
     "lr": "learning rate",
     "grad_norm": "gradient norm",
@@ -81,7 +82,8 @@ def draw_curves(rows: list[dict[str, float]], path: Path) -> None:
         axes = figure.add_subplot(height, COLUMNS, position)
         for split, points in several[metric].items():
             steps, values = zip(*points, strict=True)
-            axes.plot(steps, values, label=split, marker="." if len(points) < 40 else None)
+            marker = "." if len(points) < 40 else None
+            axes.plot(steps, values, color=COLORS[split], label=split, marker=marker)
         axes.set(title=TITLES.get(metric, metric.replace("_", " ")), xlabel="step")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         _add_epochs(axes, rows)
