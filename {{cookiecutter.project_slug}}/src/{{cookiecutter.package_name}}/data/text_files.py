@@ -45,7 +45,7 @@ def read_json(path: str | Path, content: TypeAdapter[ContentT]) -> ContentT:
 
 
 # ~ endif
-# ~ if cookiecutter.scope == "complete"
+# ~ if cookiecutter.task == "segmentation" or cookiecutter.scope == "complete"
 def read_lines(path: str | Path) -> list[str]:
     """Return the lines of a text file without surrounding spaces.
 
