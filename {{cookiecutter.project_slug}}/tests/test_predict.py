@@ -84,8 +84,7 @@ def test_unreadable_images_are_named_after_the_others_are_predicted(
     # ~ endif
     with pytest.raises(SystemExit, match=r"source/b2\.jpg cannot be read"):
         command("predict", *words, "source=source", "output=results")
-    named = "2 unreadable images: source/b2.jpg (it is a text, which starts with b'no image'), "
-    assert named + "source/e.jpg (it" in caplog.text
+    assert "2 unreadable images: source/b2.jpg, source/e.jpg (it is a text, which" in caplog.text
     rows = json.loads((results / "predictions.json").read_text())
     assert [row["image"] for row in rows] == [f"source/{name}.jpg" for name in "abcd"]
     assert len(list((results / "predictions").glob("*.jpg"))) == 4
