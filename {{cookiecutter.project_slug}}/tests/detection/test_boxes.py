@@ -191,7 +191,6 @@ def test_boxes_that_are_two_corners_are_refused_by_their_areas_and_else_noted(tm
         ([25, 24, 10, 8], "polygons", True),  # around a centre
         ([20, 20, 30, 28], "polygons", True),  # two corners
         ([14, 14, 20, 16], [["a", "b"]], False),
-        ([14, 14, 20, 16], {"counts": [0, 1920], "size": [40, 48]}, False),
         ([14, 14, 20, 16], None, False),
     ],
 )
