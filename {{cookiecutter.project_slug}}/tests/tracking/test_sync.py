@@ -39,6 +39,14 @@ def test_actions_of_a_run_that_was_never_recorded_stay_with_the_reason(workplace
     assert registry.pending(run)
 
 
+def test_an_offline_session_follows_an_online_one_of_the_same_second(workplace):
+    for name in ("offline-run-2_a", "run-2_a", "run-1_a"):
+        (workplace / name).mkdir()
+        (workplace / name / "a.wandb").write_bytes(bytes(1000))
+    names = [session.file.parent.name for session in sync.sessions(workplace)]
+    assert names == ["run-1_a", "run-2_a", "offline-run-2_a"]
+
+
 def test_without_the_package_its_installation_is_named(workplace, monkeypatch):
     monkeypatch.setattr(sync, "installed", lambda: False)
     monkeypatch.setattr(sys, "argv", ["wandb-sync", str(workplace)])
