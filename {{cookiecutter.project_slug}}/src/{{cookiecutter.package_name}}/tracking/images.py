@@ -110,9 +110,9 @@ class ValidationImages(Callback):
 
 # ~ if cookiecutter.scope == "complete"
 def write_animation(sheets: Sequence[Path], path: Path, pixels: int) -> None:
-    """Write at most ``MAX_FRAMES`` image files, spread evenly, as a WebP of this width in pixels.
+    """Write at most ``MAX_FRAMES`` image files, spread evenly, as an animated WebP.
 
-    Smaller sheets, whose legends have fewer lines, get a margin.
+    It is at most ``pixels`` wide. Smaller sheets, whose legends have fewer lines, get a margin.
     """
     frames = []
     for index in np.linspace(0, len(sheets) - 1, min(len(sheets), MAX_FRAMES)).round().astype(int):
@@ -122,9 +122,15 @@ def write_animation(sheets: Sequence[Path], path: Path, pixels: int) -> None:
             frames.append(sheet.convert("RGB"))
     size = max(frame.width for frame in frames), max(frame.height for frame in frames)
     frames = [ImageOps.pad(frame, size, color="white", centering=(0, 0)) for frame in frames]
-    film: dict[str, Any] = {"append_images": frames[1:], "duration": FRAME_MILLISECONDS, "loop": 0}
-    # The fastest method, without key frames, which would be encoded twice.
-    frames[0].save(path, save_all=True, method=0, kmax=0, **film)
+    frames[0].save(
+        path,
+        save_all=True,
+        append_images=frames[1:],
+        duration=FRAME_MILLISECONDS,
+        loop=0,
+        method=0,  # the fastest
+        kmax=0,  # no key frames: each frame would be encoded twice
+    )
 
 
 def log_drawn_predictions(logger: RunLogger, folder: Path) -> None:

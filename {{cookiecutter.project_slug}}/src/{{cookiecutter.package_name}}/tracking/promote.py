@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from ..errors import UsageError
 from ..run.folder import Run
@@ -31,6 +31,13 @@ class PromoteSettings(Strict):
     force: bool = Field(description="Promote the model even if its score is worse.")
     tracking: WandbSettings
 
+    @field_validator("checkpoint", "alias", mode="before")
+    @classmethod
+    def _is_given(cls, value: object) -> object:
+        if value is None:
+            raise ValueError("is missing, as in: checkpoint=RUN_ID alias=production")
+        return value
+
 
 def main() -> None:
     """Run the command ``promote``."""
@@ -51,19 +58,19 @@ def promote(settings: PromoteSettings) -> str:
     name = given.removeprefix(PREFIX) if is_artifact else f"model-{run.id}:best"
     target = f"wandb-registry-{settings.registry}/{settings.collection}"
     limits: dict[str, Any] = {"min_metric": settings.min_metric, "force": settings.force}
-    try:
-        if requested_mode(settings.tracking) != "online":
-            raise ValueError("tracking is not online")
-        if not package().login(prompt=False, verify=False):
-            raise ValueError("there is no API key")
-        api = public_api(settings.tracking.model_dump())
-        return link(api, api.artifact(name), target, alias, **limits)
-    except UsageError:
-        raise
-    except Exception as error:  # wandb raises many kinds
-        problem = reason(error)
-        if is_artifact:  # only a run can wait for the server
-            raise UsageError(f"checkpoint={given}: {problem}") from error
+    problem = "tracking is not online"
+    if requested_mode(settings.tracking) == "online":
+        try:
+            if package().login(prompt=False, verify=False):
+                api = public_api(settings.tracking.model_dump())
+                return link(api, api.artifact(name), target, alias, **limits)
+            problem = "there is no API key"
+        except UsageError:
+            raise
+        except Exception as error:  # noqa: BLE001 - wandb raises many kinds
+            problem = reason(error)
+    if is_artifact:  # only a run can wait for the server
+        raise UsageError(f"checkpoint={given}: {problem}.\nLog in: uv run wandb login")
     if not settings.force:
         from ..training.checkpoint import read_checkpoint  # noqa: PLC0415 - PyTorch
 

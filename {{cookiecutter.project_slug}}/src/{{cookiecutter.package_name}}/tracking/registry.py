@@ -68,6 +68,8 @@ def _fetch(
                 download(artifact, folder)
                 write_text(folder / SOURCE, f"{artifact.source_qualified_name}\n")
         return folder, dict(artifact.metadata)
+    except UsageError as error:
+        raise UsageError(f"{setting}={wanted}: {error}") from error
     except Exception as error:  # wandb raises many kinds, ValueError among them
         raise UsageError(
             f"{setting}={wanted} cannot be fetched: {reason(error)}\n"
@@ -78,15 +80,18 @@ def _fetch(
 def _download_data(artifact: Any, folder: Path) -> None:
     """Download a data set into ``folder/data``, or link to it if it was logged by reference."""
     facts, data = artifact.metadata, folder / DATA
+    if data.is_symlink():  # of an earlier attempt; a download would overwrite the original
+        data.unlink()
     if facts.get("log_data") != "reference":
         has_folder = any(name.startswith(f"{DATA}/") for name in artifact.manifest.entries)
         artifact.download(str(folder if has_folder else data))
         return
     original = Path(facts["root"])
     if not original.is_dir() or fingerprint(original) != facts["fingerprint"]:
-        advice = "to download it, log it with tracking.log_data=content"
-        raise ValueError(f"{original} is not here or has changed; {advice}")
-    data.unlink(missing_ok=True)  # a link of an attempt that was interrupted
+        raise UsageError(
+            f"the artifact refers to {original}, which is not on this machine or has changed.\n"
+            "Log the data set with its files, where it is: tracking.log_data=content"
+        )
     data.symlink_to(original, target_is_directory=True)
 
 

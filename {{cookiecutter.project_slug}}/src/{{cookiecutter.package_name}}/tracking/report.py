@@ -41,6 +41,8 @@ def _report(config: DictConfig) -> None:
         raise UsageError("wandb-workspaces is not installed. Install it: uv sync --extra report")
     try:
         print(*run_report(settings), sep="\n")
+    except UsageError:
+        raise
     except Exception as error:  # wandb raises many kinds
         raise UsageError(f"The report cannot be saved: {reason(error)}") from error
 
@@ -55,7 +57,10 @@ def run_report(settings: ReportSettings) -> list[str]:
     runs = list(api.runs(f"{entity}/{project}", filters=filters))
     if not runs:
         of_what = " ".join(f"{name}={value}" for name, value in filters.items())
-        raise ValueError(f"{entity}/{project} has no runs with {of_what}")
+        raise UsageError(
+            f"{entity}/{project} has no runs with {of_what}.\n"
+            "To name another job type: tracking.job_type=<job type>"
+        )
     monitor = monitored({name for run in runs for name in dict(run.summary)})
     place = {"entity": str(entity), "project": str(project)}
     page = api.sweep(f"{entity}/{project}/{settings.sweep}").url if settings.sweep else None

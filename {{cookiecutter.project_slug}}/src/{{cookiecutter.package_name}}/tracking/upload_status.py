@@ -101,10 +101,13 @@ class Session:
 def sessions(folder: Path) -> list[Session]:
     """Return the sessions of a run in its folder of W&B, the oldest first."""
     files = [file for file in folder.glob("*run-*/*.wandb") if file.stat().st_size > MIN_BYTES]
-    # Of two in the same second, the offline one has followed an online one, which failed.
-    names = ((file.parent.name.removeprefix("offline-"), file) for file in files)
-    ordered = sorted(names, key=lambda pair: (pair[0], pair[0] != pair[1].parent.name))
-    return [Session(file) for _, file in ordered]
+    return [Session(file) for file in sorted(files, key=_began)]
+
+
+def _began(file: Path) -> tuple[str, bool]:
+    """Return a sort key: of two in the same second, the offline session followed a failed one."""
+    name = file.parent.name
+    return name.removeprefix("offline-"), name.startswith("offline-")
 
 
 def times_of_rows(run: Any) -> set[float]:
