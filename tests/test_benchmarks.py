@@ -26,6 +26,7 @@ TINY = ("model.backbone=test_resnet", "data.image_size=32", "loader.batch_size=2
         ("segmentation", ("gpu.py", "32-true", "1", "3", *TINY)),
         ("stripped", ("growth.py", "folders", "60", "0")),
         ("detection", ("growth.py", "coco", "60", "0")),
+        ("detection", ("growth.py", "folders", "60", "0")),
         ("segmentation", ("growth.py", "folders", "60", "0")),
     ],
     ids=lambda value: " ".join(value[:3]) if isinstance(value, tuple) else value,

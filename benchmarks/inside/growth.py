@@ -61,9 +61,11 @@ def write_folders(root: Path, count: int) -> None:
             files.link(f"class_{index % CLASSES}/{index:06d}.jpg")
         return
     root.mkdir(parents=True)
-    (root / "classes.txt").write_text("nothing\nsomething\n", encoding="utf-8")
-    words = "train: images/train\nval: images/val\ntest: images/test\nnames: [thing]\n"
-    (root / "data.yaml").write_text(words, encoding="utf-8")
+    if TASK == "detection":
+        words = "train: images/train\nval: images/val\ntest: images/test\nnames: [thing]\n"
+        (root / "data.yaml").write_text(words, encoding="utf-8")
+    else:
+        (root / "classes.txt").write_text("nothing\nsomething\n", encoding="utf-8")
     for index in range(count):
         split = "val" if index % 10 == 8 else "test" if index % 10 == 9 else "train"
         files.link(f"images/{split}/{index:06d}.jpg")
