@@ -31,9 +31,9 @@ TASK_TRACES = {
         r"(?<!torchmetrics\.)(?<!loss_)classif(?!ication_head)|imagefolder|mixup|cutmix|label_smoothing|accuracy"
     ),
     "detection": (
-        r"detect(?!-private|\(\))|(?<!Resampling\.)\bbox(es)?\b|(?<![\"'])bbox(?!_to_anchor|_inches)|yolo|fcos|retinanet|rcnn|ssdlite|d-?fine"
+        r"detect(?!-private|\(\))|(?<!Resampling\.)\bbox(es)?\b|(?<![\"'])(?<!\.to)bbox(?!_to_anchor|_inches)|yolo|fcos|retinanet|rcnn|ssdlite|d-?fine"
     ),
-    "segmentation": r"(?<![\"'])segment|maskfolder|\bmasks?\b(?!=)|miou\b|iou_by|\bdice\b",
+    "segmentation": r"(?<![\"'])segment|maskfolder|(?<!eval\.core import )\bmasks?\b(?!=)|miou\b|iou_by|\bdice\b",
 }
 
 # And those of what an essential project of a task lacks.

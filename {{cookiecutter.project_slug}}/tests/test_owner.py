@@ -113,7 +113,7 @@ def test_ctrl_c_in_an_import_is_answered_once(monkeypatch, tmp_path, capfd):
             import_module("slow_import")
     finally:
         signal.signal(signal.SIGINT, before)
-    assert capfd.readouterr().err == "\nEnding after the imports. Another Ctrl-C ends at once.\n"
+    assert capfd.readouterr().err == "\nEnding in a moment. Another Ctrl-C ends at once.\n"
 
 
 def test_a_lock_names_its_holder_and_ends_with_it(run):

@@ -6,12 +6,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from threading import Thread
+from threading import Thread, current_thread, main_thread
 
 import optuna
 import pytest
 from hydra import compose, initialize_config_dir
 from optuna.trial import TrialState
+from sqlalchemy import Engine, event
 
 from {{ cookiecutter.package_name }}.errors import UsageError
 from {{ cookiecutter.package_name }}.run.signals import interruptible
@@ -342,6 +343,25 @@ def test_a_signal_stops_the_search_and_the_same_command_continues_its_training(s
     assert [row["state"] for row in rows_of(folder)] == ["finished"] * 2
     assert (run / "words").read_text().count("optimizer.lr=") == 1  # resumed, not started again
     assert (run / "metrics.csv").read_text().splitlines()[: len(epochs)] == epochs
+
+
+def test_a_signal_in_a_transaction_leaves_the_database_unlocked(search):
+    slow, sent = ("trials=1", "trainer.max_epochs=20", "ema.decay=0.1"), []
+
+    def send(connection, cursor, statement, *_):
+        is_read = statement.startswith("SELECT") and current_thread() is main_thread()
+        if is_read and not sent and any(Path("runs").rglob("train.log")):
+            sent.append(statement)
+            signal.raise_signal(signal.SIGTERM)
+
+    event.listen(Engine, "after_cursor_execute", send)
+    try:
+        with pytest.raises(SystemExit, match="143"):
+            search(*slow)
+    finally:
+        event.remove(Engine, "after_cursor_execute", send)
+    trials, _ = search(*slow)
+    assert states_of(trials) == ["FAIL", "COMPLETE"]
 
 
 def test_a_study_with_another_space_or_other_settings_is_refused(search):

@@ -2,8 +2,9 @@
 """End a command on Ctrl-C or SIGTERM, with the exit code 128 + the number of the signal.
 
 Python raises an exception where a signal has arrived. Within an import, the exception may be lost
-or replaced there: compiled modules clear errors, and some modules try several imports. For this
-reason, no exception is raised during imports.
+or replaced there: compiled modules clear errors, and some modules try several imports. Within a
+transaction of Optuna, it may leave the database locked. For this reason, no exception is raised
+during imports and transactions.
 """
 
 import os
@@ -69,7 +70,7 @@ class _Receiver:
     def __init__(self) -> None:
         self.main_process = os.getpid()
         self.received = False
-        self.waiting: int | None = None  # a signal that has arrived in an import
+        self.waiting: int | None = None  # a signal that has arrived in an import or transaction
         self.announced = False  # whether the user knows that it has arrived
         self.ended = False  # whether the block has ended
 
@@ -82,12 +83,12 @@ class _Receiver:
                 os._exit(128 + signum)
             return
         self.received = True
-        self.waiting = signum if _is_import(frame) else None
+        self.waiting = signum if _must_end_first(frame) else None
         if self.waiting is None:
             raise self._interrupted(signum)
         if signum == signal.SIGINT and not self.announced:
             self.announced = True
-            os.write(2, b"\nEnding after the imports. Another Ctrl-C ends at once.\n")
+            os.write(2, b"\nEnding in a moment. Another Ctrl-C ends at once.\n")
         self._send_later(signum)
 
     def _interrupted(self, signum: int) -> Interrupted:
@@ -108,9 +109,11 @@ class _Receiver:
             os.kill(self.main_process, signum)
 
 
-def _is_import(frame: FrameType | None) -> bool:
+def _must_end_first(frame: FrameType | None) -> bool:
     while frame:
         if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
+            return True
+        if frame.f_globals.get("__name__", "").startswith("optuna.storages."):
             return True
         frame = frame.f_back
     return False
