@@ -114,7 +114,7 @@ def _per_class(counts: ScoreCounts, curves: Curves, scores: ClassScores, path: P
         bars = axes.barh(range(len(shown)), np.nan_to_num(values[shown]), color="#0b4f8a")
         texts = ["" if np.isnan(value) else f"{value:.2f}" for value in values[shown]]
         axes.bar_label(bars, texts, padding=2, fontsize=8)
-        axes.set_title(name if name != "f1" else "f1 at best threshold", fontsize=10)
+        axes.set_title(name if name != "f1" else "F1 at best threshold", fontsize=10)
         axes.set(xlim=(0, 1.25), xticks=(0, 0.5, 1), ymargin=0.01)
     grid[0].set_yticks(range(len(shown)), labels, fontsize=font)
     grid[0].invert_yaxis()

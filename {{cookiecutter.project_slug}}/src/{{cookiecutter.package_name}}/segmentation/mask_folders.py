@@ -179,10 +179,12 @@ def _listed_name(line: str, known: Collection[str]) -> str:
 def _common_end(names: Sequence[str], masks: Collection[str]) -> str:
     """Return what follows the names of most images in the names of their masks, as ``_mask``."""
     known, ends = {*names}, Counter[str]()
+    if not known.isdisjoint(masks):
+        return ""
     for mask in masks:
         places = (match.start() for match in re.finditer("[_.-]", mask))
         ends.update(mask[place:] for place in places if mask[:place] in known)
-    if not ends or not known.isdisjoint(masks):
+    if not ends:
         return ""
     count = max(ends.values())
     fitting = [end for end in ends if ends[end] == count]
