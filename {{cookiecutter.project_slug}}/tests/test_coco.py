@@ -422,7 +422,8 @@ def test_names_without_the_zeros_of_the_files_are_read_and_noted(tmp_path, folde
     first = read(tmp_path, reading)[1]["train"][0].path
     assert first == tmp_path / folder / "000000.jpg"
     (note,) = reading.notes
-    assert f"spreadsheets drop: 20, such as 0.jpg, which is read as {first}." in note
+    named = first.with_name("0.jpg")
+    assert f"spreadsheets drop: 20, such as {named}, which is read as {first}." in note
     for count in (5, 7):
         shutil.copy(first, first.with_name("0" * count + ".jpg"))
     with pytest.raises(UsageError, match=r"0\.jpg, which is missing \(1 of 20"):

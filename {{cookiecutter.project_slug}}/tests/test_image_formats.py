@@ -261,6 +261,13 @@ def test_an_extreme_value_that_is_far_from_all_others_is_no_part_of_the_range(
     assert [note.startswith(found) for note in notes[1:]] == [True] * (abs(value) > 3000)
 
 
+def test_a_pixel_far_from_all_others_that_is_not_cut_off_is_not_noted(tmp_path):
+    images = [np.array([[29000, 30000, 31000, 5000]], np.uint16), np.array([[30000]], np.uint16)]
+    bounds, notes = notes_on(tmp_path, train=images, val=images[1:])
+    assert bounds == (0, 32767)
+    assert len(notes) == 1
+
+
 def test_images_of_8_bits_among_others_are_counted(tmp_path):
     deep, bytes_ = np.full((4, 5), 2000, np.uint16), np.full((4, 5), 100, np.uint8)
     _, notes = notes_on(tmp_path, train=[deep, bytes_], val=[deep, deep])

@@ -138,8 +138,10 @@ def test_a_group_of_all_shapes_is_noted(tmp_path, groups, noted):
 
 def test_shapes_without_area_are_left_out_and_counted(tmp_path):
     flat = [[2, 3], [12, 13], [7, 8]], [[2, 3], [12, 3], [7, 3]]
+    crossing = [[0, 0], [10, 10], [10, 0], [0, 10]]
     write_file(tmp_path, "a", [POLYGON, *(POLYGON | {"points": points} for points in flat)])
-    for name in "bcd":
+    write_file(tmp_path, "b", [POLYGON | {"points": crossing}])
+    for name in "cd":
         write_file(tmp_path, name, [POLYGON])
     settings = data_preset("labelme") | {"root": tmp_path}
     reading = build_datasets(TypeAdapter(DataSettings).validate_python(settings)).reading
@@ -167,7 +169,8 @@ def test_points_and_lines_are_left_out_and_counted(tmp_path):
 
 def test_labels_that_are_no_classes_are_counted(tmp_path):
     ignored = RECTANGLE | {"label": "__ignore__"}
-    write_file(tmp_path, "a", [POLYGON, ignored, RECTANGLE | {"label": "_background_"}])
+    flat = {"label": "_background_", "points": [[2, 3], [12, 3], [7, 3]]}
+    write_file(tmp_path, "a", [POLYGON, ignored, POLYGON | flat])
     reading = Reading()
     classes, splits = read(tmp_path, reading)
     assert classes == ["cat"]

@@ -82,6 +82,9 @@ def test_the_titles_of_the_curves_are_readable(tmp_path, drawn):
     lines = [line for axes in drawn[0].axes for line in axes.lines]
     colors = {line.get_label(): line.get_color() for line in lines}
     assert colors == {"train": "C0", "val": "C1", "train, mean of the epoch": "C2"}
+    draw_curves([row | {"val/loss_epoch": 2.0} for row in rows], tmp_path / "curves.png")
+    labels = [line.get_label() for axes in drawn[1].axes for line in axes.lines]
+    assert "val, mean of the epoch" in labels  # with on_step and on_epoch in a validation
 
 
 def test_the_curves_number_epochs_as_the_file_does(tmp_path, drawn):

@@ -43,7 +43,7 @@ DDP = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.progress=false")
 def run_in_processes(*words):
     environ = {name: value for name, value in os.environ.items() if not name.startswith("TRAIN_")}
     before = set(Path("runs").glob("*"))
-    subprocess.run([str(word) for word in words], check=True, env=environ, timeout=120)
+    subprocess.run([str(word) for word in words], check=True, env=environ, timeout=300)
     (run,) = set(Path("runs").glob("*")) - before
     return run
 
@@ -141,7 +141,7 @@ def test_more_processes_than_the_settings_say_are_refused(workplace):
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=300,
     )
     assert done.returncode != 0
     assert "2 processes were started, but the settings are for 1" in done.stderr

@@ -79,6 +79,9 @@ def test_a_password_in_the_address_of_a_database_is_redacted_in_any_setting():
     settings = {"storage": "postgresql://host/db?user=a&password=hush&sslmode=require"}
     stored = "postgresql://host/db?user=a&password=***&sslmode=require"
     assert redacted(settings) == {"storage": stored}
+    settings = {"a": "['http://h/?token=a,b&c=1',https://h/?token=a,https://h]", "b": "x&y_key=1/z"}
+    hidden = "['http://h/?token=***&c=1',https://h/?token=***,https://h]"
+    assert redacted(settings) == {"a": hidden, "b": "x&y_key=1/z"}
 
 
 def test_paths_and_patterns_of_the_data_are_stored_as_they_are(workplace):

@@ -71,7 +71,7 @@ def test_a_view_is_saved_and_a_report_compares_a_group(server, tracked, compare)
     (images,) = panels(view.spec, "Media Browser")
     assert images["mediaKeys"] == ["val/predictions"]
 
-    assert compared.title == "Runs of group rates jobType train"
+    assert compared.title == "Training runs of group rates"
     assert all(BEST.split(".")[1] in server.runs[run].summary[MONITOR] for run in server.runs)
     (axes,) = panels(compared.spec, "Parallel Coordinates Plot")
     assert [axis["accessor"] for axis in axes["columns"]] == ["config:optimizer.value.lr", f"summary:{BEST}"]
@@ -101,7 +101,7 @@ def test_a_report_of_a_sweep_shows_the_settings_that_the_sweep_varies(server, tr
     tracked("optimizer.weight_decay=0.5", "trainer.max_epochs=1", "tracking.log_data=null")
     compare("sweep=abc")
     _, compared = server.views
-    assert compared.title == "Runs of sweep abc jobType train"
+    assert compared.title == "Training runs of sweep abc"
     assert "optimizer.lr" in server.runs["trial-0.001"].config  # as the agent has recorded it
     assert pinned(compared) == [f"summary:{BEST}", "config:optimizer.lr.value"]
     assert not panels(compared.spec, "Parallel Coordinates Plot")
@@ -116,10 +116,12 @@ def test_a_report_finds_training_runs_of_another_job_type(server, tracked, compa
     with monkeypatch.context() as patched:
         patched.setenv("WANDB_JOB_TYPE", "probe")
         tracked("trainer.max_epochs=1", "tracking.log_data=null")
-    with pytest.raises(SystemExit, match="team/shape-sorter has no runs with jobType=train"):
+        compare()
+    with pytest.raises(SystemExit, match="team/shape-sorter has no runs of any group with the job type train"):
         compare()
     compare("tracking.job_type=probe")
-    for runset in (runset for runsets in found(server.views[1].spec, "runSets") for runset in runsets):
+    assert len(server.views) == 4
+    for runset in (runset for runsets in found([view.spec for view in server.views], "runSets") for runset in runsets):
         (rule,) = runset["filters"]["filters"]
         assert (rule["key"]["name"], rule["value"]) == ("jobType", "probe")
 

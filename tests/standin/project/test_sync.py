@@ -192,6 +192,7 @@ def test_runs_of_two_folders_with_the_same_id_are_not_mixed(server, offline, tra
     aside.rename(first)  # its file names absolute paths
     (problem,) = sync.sync(workplace / "runs")
     assert "another run with the id left-over" in problem
+    assert "uv run wandb sync --id left-over-2 " in problem
     first.rename(aside)
     third = tracked("trainer.max_epochs=1")
     assert "it is not tracked." in caplog.text

@@ -1,3 +1,4 @@
+import shutil
 import unicodedata
 
 import pytest
@@ -413,6 +414,12 @@ def test_names_without_the_zeros_of_the_files_are_read_and_noted(write, tmp_path
         build_datasets(settings)
 
 
+def test_folders_without_the_zeros_are_read_and_noted(write):
+    settings = write(SPLIT.replace("a.png", "7/1.png"), ("007/1", "b", "c", "d"))
+    note = build_datasets(settings).reading.notes[0]
+    assert "spreadsheets drop: 1, such as 7/1.png, which is read as " in note
+
+
 def test_another_table_and_one_of_pixels_are_refused(write, tmp_path):
     write("label," + ",".join(f"pixel{index}" for index in range(784)) + "\n" + "0," * 784 + "0")
     with pytest.raises(
@@ -520,6 +527,12 @@ def test_each_folder_of_a_split_may_have_a_table(write, tmp_path, name):
     datasets = build_datasets(settings)
     assert datasets.val.paths.tolist() == [str(tmp_path / "valid" / "a.png")]
     assert not datasets.reading.left_out
+    shutil.copy(tmp_path / "valid" / name, tmp_path / "valid" / "copy.csv")
+    for other in ("_classes.csv", "metadata.csv"):
+        shutil.copy(tmp_path / "valid" / "copy.csv", tmp_path / "valid" / other)
+    expected = r"valid/_classes\.csv and .*/valid/metadata\.csv both list the images\.\nKeep one"
+    with pytest.raises(UsageError, match=expected):
+        build_datasets(settings)
 
 
 def test_a_name_of_two_images_and_a_folder_of_two_files_are_refused(write, tmp_path):

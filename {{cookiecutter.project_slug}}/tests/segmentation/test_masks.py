@@ -282,7 +282,7 @@ def test_folders_of_splits_may_hold_images_and_masks(own_data):
         ("images/{}/{}.jpg", "masks/{}/{}_mask.png"),
         ("images/{}/{}.jpg", "masks/{}/{}.jpg.png"),
         ("{}/{}.jpg", "{}/{}_mask.png"),
-        ("{}/city/{}.jpg", "{}/city/{}_mask.png"),
+        ("{}/city/{}_leftImg8bit.jpg", "{}/city/{}_leftImg8bit_mask.png"),
         ("leftImg8bit/{}/a/{}_leftImg8bit.jpg", "gtFine/{}/a/{}_gtFine_labelTrainIds.png"),
     ],
     ids=["mmsegmentation", "Carvana", "with a suffix", "beside", "in a folder", "Cityscapes"],

@@ -10,6 +10,7 @@ import wandb
 from PIL import Image
 
 from {{ cookiecutter.package_name }}.tracking import images
+from {{ cookiecutter.package_name }}.tracking.lineage import log_predictions
 from {{ cookiecutter.package_name }}.tracking.network_plots import first_three_components
 
 from reading import history, logged, media, records
@@ -81,6 +82,7 @@ def test_images_and_clips_of_predict_are_logged(tmp_path):
         log_metrics=rows.append,
     )
     images.log_drawn_predictions(logger, tmp_path)
+    log_predictions(logger, tmp_path)  # no table, so nothing: the logger has no log_lasting
     (values,) = rows
     assert [image.image.size for image in values["predict/images"]] == [(10, 5)] * 2
     assert len(values["predict/clips"]) == 1

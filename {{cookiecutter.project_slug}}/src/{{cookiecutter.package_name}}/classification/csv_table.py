@@ -84,8 +84,7 @@ def find_files(root: Path, reading: Reading) -> dict[str, Path]:
     if len(files) == 1:
         return {"train": files[0]}
     folders = () if files else split_folders(root).items()
-    usual = ((split, path / name) for split, path in folders for name in IN_SPLIT)
-    below = {split: path for split, path in usual if path.is_file()}
+    below = {split: path for split, folder in folders if (path := _table_in(folder))}
     if "train" in below:
         return below
     named = {path: split for path in files if (split := split_of(path.stem))}
@@ -102,6 +101,14 @@ def find_files(root: Path, reading: Reading) -> dict[str, Path]:
         if path not in named:
             reading.leave_out("tables", "not named after a split", path)
     return splits
+
+
+def _table_in(folder: Path) -> Path | None:
+    """Return the table in the folder of a split, if it has one of the usual name."""
+    present = [folder / name for name in IN_SPLIT if (folder / name).is_file()]
+    if len(present) > 1:
+        raise UsageError(f"{present[0]} and {present[1]} both list the images.\nKeep one.")
+    return present[0] if present else None
 
 
 def image_folder(root: Path, splits: Mapping[str, Sequence[tuple[str, Any]]]) -> Path:

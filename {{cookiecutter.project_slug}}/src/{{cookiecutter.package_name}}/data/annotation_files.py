@@ -101,8 +101,11 @@ def _why_missing(file: AnnotationFile, unsupported: Iterable[str]) -> str:
     reason = (
         f"{file.image} is missing" if image is None else f"{image} has a format that is not read"
     )
-    remedy = "Add it, or leave" if image is None else f"{how_to_read(image)} Or leave"
-    return f"{file.path}: its image {reason}.\n{remedy} such images out: data.skip_unreadable=true"
+    remedy = "Add it." if image is None else how_to_read(image)
+    return (
+        f"{file.path}: its image {reason}.\n"
+        f"To leave such images out: data.skip_unreadable=true. {remedy}"
+    )
 
 
 def _why_twice(first: Path, second: Path, image: Path) -> str:

@@ -1,6 +1,6 @@
 """What a data set returns for an image, and the batches that are made of it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import torch
@@ -46,8 +46,8 @@ def collated(
     )
 
 
-def evenly_spaced(dataset: Any, count: int) -> list[Any]:
-    """Return up to ``count`` samples of a data set, evenly spaced, without unreadable ones."""
+def evenly_spaced(dataset: Any, count: int) -> Iterator[Any]:
+    """Yield up to ``count`` samples of a data set, evenly spaced, without unreadable ones."""
     chosen = torch.linspace(0, len(dataset) - 1, min(count, len(dataset))).long().tolist()
     samples = (dataset[index] for index in chosen)
-    return [sample for sample in samples if not isinstance(sample, Unreadable)]
+    return (sample for sample in samples if not isinstance(sample, Unreadable))

@@ -12,6 +12,7 @@ from PIL import features
 
 from ..errors import UsageError
 
+HEIF = (".heic", ".heif")  # read by the package pillow-heif
 SUFFIXES = frozenset({
     # ~ if cookiecutter.scope == "complete"
     ".bmp", ".gif", ".jpeg", ".jpg", ".npy", ".png", ".tif", ".tiff", ".webp",
@@ -19,7 +20,7 @@ SUFFIXES = frozenset({
     ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp",
     # ~ endif
     *([".avif"] if features.check("avif") else []),
-    *([".heic", ".heif"] if find_spec("pillow_heif") else []),
+    *(HEIF if find_spec("pillow_heif") else []),
 })  # fmt: skip
 # Names such as a.jpg_large, a.png.part or a.jpg~, but not those of annotations, such as a.jpg.txt.
 LIKE_IMAGE = re.compile(
@@ -30,7 +31,7 @@ LIKE_IMAGE = re.compile(
 # Suffixes of images that are counted as not read, unless SUFFIXES has them, too.
 UNSUPPORTED = frozenset({
     ".apng", ".arw", ".avi", ".avif", ".cr2", ".cr3", ".dcm", ".dng", ".exr", ".fits", ".hdr",
-    ".heic", ".heif", ".ico", ".j2k", ".jfif", ".jp2", ".jpe", ".jxl", ".m4v", ".mkv", ".mov",
+    *HEIF, ".ico", ".j2k", ".jfif", ".jp2", ".jpe", ".jxl", ".m4v", ".mkv", ".mov",
     ".mp4", ".mpo", ".nef", ".nii", ".npy", ".npz", ".orf", ".pbm", ".pcx", ".pgm", ".pnm", ".ppm",
     ".psd", ".raf", ".raw", ".rw2", ".svg", ".tga", ".webm",
 })  # fmt: skip
@@ -65,13 +66,15 @@ class ListedFiles(NamedTuple):
         return self.images[first:end] or list_images(folder).images
 
 
+# ~ if cookiecutter.scope == "complete"
 def how_to_read(path: str | Path) -> str:
     """Return what to do with an image of a format that is not read."""
-    if Path(path).suffix.lower() in {".heic", ".heif"}:
+    if Path(path).suffix.lower() in HEIF:
         return "Install the package that reads it: uv add pillow-heif"
     return f"Convert it to one of {' '.join(sorted(SUFFIXES))}."
 
 
+# ~ endif
 def is_hidden(name: str) -> bool:
     """Return whether the name of a file or folder says that it is not a part of the data.
 

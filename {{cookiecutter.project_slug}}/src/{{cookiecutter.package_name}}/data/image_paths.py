@@ -85,12 +85,15 @@ def note_lost_zeros(
     lacking = [
         (name, file)
         for name, file in named
-        if ZEROS.match(file.name) and len(name.stem) < len(file.stem)
+        if any(
+            ZEROS.match(there) and len(given) < len(there)
+            for given, there in zip(reversed(name.parts), reversed(file.parts), strict=False)
+        )
     ]
     if lacking:
         reading.note(
             f"{source} has names without the zeros of the files, which spreadsheets drop: "
-            f"{len(lacking)}, such as {lacking[0][0].name}, which is read as {lacking[0][1]}."
+            f"{len(lacking)}, such as {lacking[0][0]}, which is read as {lacking[0][1]}."
         )
 
 

@@ -3,6 +3,9 @@
 import math
 from collections import Counter, defaultdict
 from dataclasses import dataclass
+# ~ if cookiecutter.task == "detection"
+from itertools import pairwise
+# ~ endif
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -84,9 +87,9 @@ def _parse(path: Path, groups: Counter[str], reading: Reading, split: str) -> An
             reason = reason if outline is None else f"{name}, which is not a class"
             reading.leave_out("objects", reason, path, split=split)
         # ~ if cookiecutter.task == "detection"
-        if outline and not _area(outline):
+        elif _is_flat(outline):
             reading.leave_out("objects", f"{kind}s without area", path, split=split)
-        elif outline and name not in NO_CLASSES:
+        else:
         # ~ else
         if outline and name != "_background_":
         # ~ endif
@@ -123,11 +126,11 @@ def _box(outlines: list[Outline]) -> list[float]:
     return [min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)]
 
 
-def _area(outline: Outline) -> float:
-    """Return the area that a polygon encloses, by the shoelace formula."""
-    xs, ys = outline[::2], outline[1::2]
-    pairs = zip(xs, ys, [*xs[1:], xs[0]], [*ys[1:], ys[0]], strict=True)
-    return abs(sum(x1 * y2 - x2 * y1 for x1, y1, x2, y2 in pairs)) / 2
+def _is_flat(outline: Outline) -> bool:
+    """Return whether all corners of a polygon are on one line."""
+    xs, ys = ([n - part[0] for n in part] for part in (outline[::2], outline[1::2]))
+    corners = [*zip(xs, ys, strict=True)]
+    return all(x1 * y2 == x2 * y1 for (x1, y1), (x2, y2) in pairwise(corners))
 
 
 # ~ endif

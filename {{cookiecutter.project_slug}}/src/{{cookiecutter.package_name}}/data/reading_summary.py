@@ -14,7 +14,7 @@ from pathlib import Path
 from ..run.atomic_files import write_json
 from ..run.folder import Run
 from ..run.processes import is_first
-from .files import SPLIT_NAMES, ListedFiles, list_images
+from .files import HEIF, SPLIT_NAMES, ListedFiles, list_images
 
 log = logging.getLogger(__name__)
 
@@ -147,7 +147,7 @@ class Reading:
             if path not in known:
                 suffix = os.path.splitext(path)[1].lower()  # noqa: PTH122 - faster than a Path
                 kind, of_kind = ("images", f"{suffix} is") if suffix else ("files", "no suffix,")
-                fix = ": uv add pillow-heif" if suffix in {".heic", ".heif"} else ""
+                fix = ": uv add pillow-heif" if suffix in HEIF else ""
                 self.leave_out(kind, f"{of_kind} not read{fix}", path)
         for path in listed.repeated:
             self.leave_out("links", "to folders that are listed already, or around them", path)

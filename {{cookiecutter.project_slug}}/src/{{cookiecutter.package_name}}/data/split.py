@@ -29,6 +29,7 @@ from .reading_summary import Reading, number_of
 SPLITS = ("train", "val", "test")
 # So many classes that are too small for their share of a split have an image in it nevertheless.
 FEW_CLASSES = 10
+COPY = re.compile(r"\.rf\.[^/\\]*$")  # the end of the names of Roboflow's copies of an image
 ImageT = TypeVar("ImageT")
 
 
@@ -226,7 +227,7 @@ def _groups(paths: Sequence[str], settings: OwnFolder) -> list[Sequence[int]]:
 
     Roboflow's augmented copies of an image, such as ``a_jpg.rf.0f3e.jpg``, stay together, too.
     """
-    pattern, keys = settings.split_by, [path.partition(".rf.")[0] for path in paths]
+    pattern, keys = settings.split_by, [COPY.sub("", path) for path in paths]
     if pattern is None and len({*keys}) == len(keys):
         return [(index,) for index in range(len(paths))]
     if pattern is not None:

@@ -51,10 +51,12 @@ def with_value_range(settings: SettingsT, datasets: Datasets) -> SettingsT:
             f"{min(MAX_READ, count)} of {number_of(count, 'training images')}: these values become "
             "0 and 255, and values beyond them are cut off. Set it if you know better bounds."
         )
-        for value, path in {**extents["val"].outliers, **extents["train"].outliers}.items():
+        outliers = {**extents["val"].outliers, **extents["train"].outliers}
+        for value in [value for value in outliers if not bounds[0] <= value <= bounds[1]]:
             reading.note(
-                f"The value {value:g} in {path} is far from all others, so it is taken for missing "
-                "or defective pixels and cut off. If it is a measurement, set data.value_range."
+                f"The value {value:g} in {outliers[value]} is far from all others, so it is taken "
+                "for missing or defective pixels and cut off. If it is a measurement, set "
+                "data.value_range."
             )
     for split, (low, high, *_) in extents.items():
         tenth = (bounds[1] - bounds[0]) / 10

@@ -82,7 +82,7 @@ def draw_sizes(report: DataReport, path: Path) -> None:
 def draw_augmented(datasets: Datasets, path: Path) -> None:
     """Draw training samples as the model gets them, after random transforms, with their targets."""
     train: Any = datasets.train
-    readable = evenly_spaced(train, MAX_AUGMENTED)
+    readable = [*evenly_spaced(train, MAX_AUGMENTED)]
     tiles = [draw_target(sample.image, sample.target, datasets.classes) for sample in readable]
     _save_sheet(tiles, [Path(train.names[sample.position]).name for sample in readable], path)
 

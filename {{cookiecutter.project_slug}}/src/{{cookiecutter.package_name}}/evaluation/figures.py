@@ -84,7 +84,7 @@ def _thresholds(mean: Curves, path: Path) -> None:
         axes.plot(THRESHOLDS, values, label=name)
     best = best_threshold(mean.f1)
     if best is not None:
-        label = f"best f1 {mean.f1[best]:.3f}\nat {THRESHOLDS[best]:.2f}"
+        label = f"best F1 {mean.f1[best]:.3f}\nat {THRESHOLDS[best]:.2f}"
         axes.axvline(THRESHOLDS[best], color="grey", linestyle="--", label=label)
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     _write(path, figure, ["threshold", *mean._fields], zip(THRESHOLDS, *mean, strict=True))

@@ -21,9 +21,11 @@ SECRET = re.compile(
 NAME = rf"(?:{SECRET.pattern})[\w.-]*"
 # Each pattern matches a secret and, as its group, the text in front of it, which stays. PATTERNS
 # find secrets by their own form, ASSIGNMENTS by the name in front of them.
+QUERY = re.compile(  # in the query of a URL
+    rf"([?&][\w.-]*{NAME}=)(?:(?!,\w+://)[^\s&\"'\])}}])+", re.IGNORECASE
+)
 PATTERNS = [
     re.compile(r"(://)(?:[^\s/:@]*:(?!\d+/)\S+|[^\s/@]+)(?=@)"),  # user and password in a URL
-    re.compile(rf"([?&][\w.-]*{NAME}=)[^\s&]+", re.IGNORECASE),  # in the query of a URL
     re.compile(r"()\b(?:gh[oprsu]_|github_pat_|glpat-|hf_|sk-|AIza)[\w-]{20,}"),  # of services
     re.compile(r"()\b(?:xox[abpr]-|AKIA)[\w-]{12,}"),  # of Slack and AWS
 ]
@@ -58,6 +60,8 @@ def without_secrets(text: str, *, assigned: bool = True) -> str:
     for name, value in os.environ.items() if not os.path.exists(text) else ():  # noqa: PTH110
         if SECRET.search(name) and len(value) > 7 and not os.path.exists(value):  # noqa: PTH110
             text = text.replace(value, REDACTED)
+    if "://" in text:
+        text = QUERY.sub(rf"\1{REDACTED}", text)
     for pattern in [*PATTERNS, *ASSIGNMENTS] if assigned else PATTERNS:
         text = pattern.sub(rf"\1{REDACTED}", text)
     return text

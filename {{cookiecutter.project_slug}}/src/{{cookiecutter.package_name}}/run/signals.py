@@ -113,7 +113,7 @@ def _must_end_first(frame: FrameType | None) -> bool:
     while frame:
         if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
             return True
-        if frame.f_globals.get("__name__", "").startswith("optuna.storages."):
+        if str(frame.f_globals.get("__name__")).startswith("optuna.storages."):
             return True
         frame = frame.f_back
     return False

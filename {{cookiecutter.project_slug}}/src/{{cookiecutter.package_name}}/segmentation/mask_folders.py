@@ -31,6 +31,7 @@ LAYOUTS = """One of these layouts is read, with the same for val and, optionally
   train/images/a.jpg with train/masks/a.png
   train/a.jpg with train/a_mask.png
   img_dir/train/a.jpg with ann_dir/train/a.png
+  leftImg8bit/train/a.png with gtFine/train/a.png
   JPEGImages/a.jpg with SegmentationClass/a.png and ImageSets/Segmentation/train.txt
 Or images/a.jpg with masks/a.png, which are then split."""
 
@@ -155,8 +156,11 @@ def _match(place: Place, listed: ListedFiles, reading: Reading) -> list[Pair]:
         path = masks_by_name[_relative_stems(masks, [first])[0]]
         raise UsageError(f"{first} and {path} may both be the mask of an image.\nKeep one.")
     names = _relative_stems(images, paths)
-    names = [name.removesuffix(CITYSCAPES) for name in names]
-    end = BESIDE if images == masks else _common_end(names, masks_by_name)
+    if images == masks:
+        end = BESIDE
+    else:
+        names = [name.removesuffix(CITYSCAPES) for name in names]
+        end = _common_end(names, masks_by_name)
     unmatched = [index for index, name in enumerate(names) if f"{name}{end}" not in masks_by_name]
     if unmatched:
         raise UsageError(

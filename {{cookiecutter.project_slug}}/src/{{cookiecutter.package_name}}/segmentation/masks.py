@@ -11,7 +11,14 @@ from ..data.image_formats import BITS_PER_SAMPLE, ORIENTATION, open_image, orien
 from ..data.images import UnreadableImageError, size_conflict
 from .class_list import AMBIGUOUS, BLACK, COLOR, IGNORE_INDEX, IGNORED_COLOR, WHITE, Classes
 
-LOSSY = (".avif", ".heic", ".heif", ".jpeg", ".jpg", ".webp")  # formats that may change values
+LOSSY_SUFFIXES = (
+    ".avif",
+    ".heic",
+    ".heif",
+    ".jpeg",
+    ".jpg",
+    ".webp",
+)  # formats that may change values
 
 
 def read_mask(
@@ -57,7 +64,7 @@ def _why_unknown(path: str, values: list[int], classes: Classes) -> tuple[str, s
             f"The ids are the lines of classes.txt, 0 to {last}, and {IGNORE_INDEX} for pixels to "
             "ignore: write them into the masks"
         )
-        if path.endswith(LOSSY):
+        if path.endswith(LOSSY_SUFFIXES):
             remedy += (
                 ", and save these as PNG files, since JPEG and the like change values at edges"
             )

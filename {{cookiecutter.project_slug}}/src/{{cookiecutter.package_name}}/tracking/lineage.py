@@ -134,9 +134,10 @@ def log_predictions(logger: RunLogger, folder: Path) -> None:
     """Log the tables that ``predict`` has written into a folder as one artifact."""
     files = {*folder.glob("*.csv"), *folder.glob("*.json")}
     tables = sorted(files - {folder / "environment.json", folder / PENDING})
-    logger.log_lasting(
-        "logging the predictions", lambda logger: log_files(logger, "predictions", tables)
-    )
+    if tables:  # none with save=pictures
+        logger.log_lasting(
+            "logging the predictions", lambda logger: log_files(logger, "predictions", tables)
+        )
 
 
 def log_files(

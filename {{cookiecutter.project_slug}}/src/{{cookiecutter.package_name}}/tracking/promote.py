@@ -58,19 +58,19 @@ def promote(settings: PromoteSettings) -> str:
     name = given.removeprefix(PREFIX) if is_artifact else f"model-{run.id}:best"
     target = f"wandb-registry-{settings.registry}/{settings.collection}"
     limits: dict[str, Any] = {"min_metric": settings.min_metric, "force": settings.force}
-    problem = "tracking is not online"
+    problem = "tracking is not online (tracking.mode=online)"
     if requested_mode(settings.tracking) == "online":
         try:
             if package().login(prompt=False, verify=False):
                 api = public_api(settings.tracking.model_dump())
                 return link(api, api.artifact(name), target, alias, **limits)
-            problem = "there is no API key"
+            problem = "there is no API key (uv run wandb login)"
         except UsageError:
             raise
         except Exception as error:  # noqa: BLE001 - wandb raises many kinds
             problem = reason(error)
     if is_artifact:  # only a run can wait for the server
-        raise UsageError(f"checkpoint={given}: {problem}.\nLog in: uv run wandb login")
+        raise UsageError(f"checkpoint={given} needs the server, but {problem}.")
     if not settings.force:
         from ..training.checkpoint import read_checkpoint  # noqa: PLC0415 - PyTorch
 

@@ -80,8 +80,6 @@ def _fetch(
 def _download_data(artifact: Any, folder: Path) -> None:
     """Download a data set into ``folder/data``, or link to it if it was logged by reference."""
     facts, data = artifact.metadata, folder / DATA
-    if data.is_symlink():  # of an earlier attempt; a download would overwrite the original
-        data.unlink()
     if facts.get("log_data") != "reference":
         has_folder = any(name.startswith(f"{DATA}/") for name in artifact.manifest.entries)
         artifact.download(str(folder if has_folder else data))
@@ -92,6 +90,7 @@ def _download_data(artifact: Any, folder: Path) -> None:
             f"the artifact refers to {original}, which is not on this machine or has changed.\n"
             "Log the data set with its files, where it is: tracking.log_data=content"
         )
+    data.unlink(missing_ok=True)  # a link that an interrupted attempt has made
     data.symlink_to(original, target_is_directory=True)
 
 

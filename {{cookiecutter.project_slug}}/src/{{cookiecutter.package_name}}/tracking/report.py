@@ -1,5 +1,6 @@
 """The command ``wandb-report``: a saved view of the project, and a report that compares runs."""
 
+import os
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -53,18 +54,21 @@ def run_report(settings: ReportSettings) -> list[str]:
     entity, project = settings.tracking.entity or api.default_entity, settings.tracking.project
     chosen = {"group": settings.group, "sweep": settings.sweep}
     filters = {name: value for name, value in chosen.items() if value}
-    filters["jobType"] = settings.tracking.job_type or "train"
+    job = settings.tracking.job_type or os.environ.get("WANDB_JOB_TYPE") or "train"
+    of_what = ", ".join(f"{name} {value}" for name, value in filters.items())
+    filters["jobType"] = job
     runs = list(api.runs(f"{entity}/{project}", filters=filters))
     if not runs:
-        of_what = " ".join(f"{name}={value}" for name, value in filters.items())
         raise UsageError(
-            f"{entity}/{project} has no runs with {of_what}.\n"
+            f"{entity}/{project} has no runs of {of_what or 'any group'} with the job type {job}.\n"
             "To name another job type: tracking.job_type=<job type>"
         )
     monitor = monitored({name for run in runs for name in dict(run.summary)})
     place = {"entity": str(entity), "project": str(project)}
     page = api.sweep(f"{entity}/{project}/{settings.sweep}").url if settings.sweep else None
-    comparison = _comparison(place, filters, monitor, varied([run.config for run in runs]), page)
+    title = f"Training runs of {of_what}" if of_what else "All training runs"
+    columns = varied([run.config for run in runs])
+    comparison = _comparison(place, title, filters, monitor, columns, page)
     return [_view(place, monitor).save().url, comparison.save().url]
 
 
@@ -106,6 +110,7 @@ def _view(place: dict[str, str], monitor: str) -> Any:
 
 def _comparison(
     place: dict[str, str],
+    title: str,
     filters: dict[str, str],
     monitor: str,
     settings: dict[str, str],
@@ -143,7 +148,6 @@ def _comparison(
         "Predictions": [wr.MediaBrowser(media_keys=["val/predictions"], **GRID)],
     }
     blocks: list[Any] = []
-    for title, panels in sections.items():
-        blocks += [wr.H1(title), wr.PanelGrid(runsets=[runs], panels=panels)]
-    of_what = " ".join(f"{key} {value}" for key, value in filters.items())
-    return wr.Report(**place, title=f"Runs of {of_what}", blocks=blocks)
+    for heading, panels in sections.items():
+        blocks += [wr.H1(heading), wr.PanelGrid(runsets=[runs], panels=panels)]
+    return wr.Report(**place, title=title, blocks=blocks)

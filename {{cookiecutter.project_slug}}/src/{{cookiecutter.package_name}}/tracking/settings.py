@@ -15,15 +15,12 @@ Mode = Literal["online", "offline", "disabled", "shared"]
 class MediaSettings(Strict):
     """The number and the size of the images that are logged."""
 
-    # ~ if cookiecutter.scope == "complete"
     # W&B shows at most 108 images of a key.
     images: int = Field(
         ge=0, le=108, description="Images at a time, at most pictures.count; 0: no pictures at all."
     )
+    # ~ if cookiecutter.scope == "complete"
     every_n_steps: int | None = Field(ge=1, description="Steps between images; null is off.")
-    # ~ else
-    # W&B shows at most 108 images of a key.
-    images: int = Field(ge=0, le=108, description="Images at a time, at most pictures.count.")
     # ~ endif
     pixels: int = Field(ge=32, le=4096, description="Largest side of a logged image, in pixels.")
 

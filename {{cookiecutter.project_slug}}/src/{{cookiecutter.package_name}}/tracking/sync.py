@@ -77,7 +77,10 @@ def upload(due: list[Session], recorded: list[Session]) -> str | None:
         session.mark.unlink(missing_ok=True)
         run = session.fetch_run()
         if run and is_another(run, recorded):
-            return f"the server has another run with the id {run.id}"
+            return (
+                f"the server has another run with the id {run.id}. To upload this one with an id "
+                f"of its own: uv run wandb sync --id {run.id}-2 {session.file.parent}"
+            )
         lacking = session.lacking(run) if run else {}
         if not run or lacking["rows"] == session.rows.keys() or lacking["artifacts"]:
             if lost := lost_files(session):  # wandb would upload the rest

@@ -123,7 +123,8 @@ def _opened(tracking: WandbSettings, settings: Settings, run: Run, job: str) -> 
     except UsageError:
         raise
     except Exception as error:  # noqa: BLE001 - wandb raises many kinds
-        client.say(f"W&B cannot open the run ({client.reason(error)}); it is not tracked.")
+        hint = " For a run of its own: unset WANDB_RUN_ID" if "WANDB_RUN_ID" in os.environ else ""
+        client.say(f"W&B cannot open the run ({client.reason(error)}); it is not tracked.{hint}")
         return None
 
 

@@ -83,7 +83,7 @@ def draw_curves(rows: list[dict[str, float]], path: Path) -> None:
         for split, points in several[metric].items():
             steps, values = zip(*points, strict=True)
             marker = "." if len(points) < 40 else None
-            axes.plot(steps, values, color=COLORS[split], label=split, marker=marker)
+            axes.plot(steps, values, color=COLORS.get(split), label=split, marker=marker)
         axes.set(title=TITLES.get(metric, metric.replace("_", " ")), xlabel="step")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         _add_epochs(axes, rows)

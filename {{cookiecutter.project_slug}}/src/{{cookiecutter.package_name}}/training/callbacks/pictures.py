@@ -65,7 +65,7 @@ class PredictionPictures(Callback):
     def predict(self, trainer: Trainer, pl_module: LightningModule) -> list[PredictedSample]:
         """Return the samples with their predictions; the list is empty if none can be read."""
         dataset = cast("Any", trainer).datamodule.datasets.val
-        samples = evenly_spaced(dataset, self.count)
+        samples = [*evenly_spaced(dataset, self.count)]
         if not samples:
             return []
         images = torch.stack([sample.image for sample in samples]).to(pl_module.device)
