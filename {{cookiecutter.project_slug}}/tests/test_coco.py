@@ -119,12 +119,13 @@ CROWD = [{"iscrowd": "1", "segmentation": {"counts": [0, 1920], "size": [40, 48]
     ("changes", "crowds"),
     [
         ([{"iscrowd": "0"}], 0),
+        ([{"iscrowd": "0.0"}], 0),
         ([{"iscrowd": None}], 0),
         (CROWD, 0),
         ([{"iscrowd": 1, "segmentation": None}], 10),
         ([*CROWD, {}], 5),
     ],
-    ids=["a text", "null", "painted objects only", "crowds without areas", "some crowds"],
+    ids=["text", "text of a float", "null", "painted only", "crowds without areas", "some crowds"],
 )
 def test_crowds_are_objects_if_there_are_only_crowds_with_masks(tmp_path, changes, crowds):
     def change(content):

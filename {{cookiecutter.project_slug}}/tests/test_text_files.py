@@ -4,7 +4,7 @@ from {{ cookiecutter.package_name }}.data.text_files import read_text
 from {{ cookiecutter.package_name }}.errors import UsageError
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be", "utf-32"])
 def test_text_is_read_as_utf_8_or_by_its_mark(tmp_path, encoding):
     mark = "\ufeff" if encoding == "utf-16-be" else ""
     (tmp_path / "a.txt").write_bytes(f"{mark}b\u00e2timent\n\u732b\n".encode(encoding))

@@ -474,6 +474,12 @@ def test_the_folders_of_another_computer_are_found_by_their_last_parts(root, pre
     assert any("images/test, which does not exist" in note for note in found.reading.notes)
 
 
+def test_a_path_of_another_computer_is_noted(root):
+    (root / "data.yaml").write_text(f"path: ../datasets/pets\n{YAML}")
+    notes = datasets(root).reading.notes
+    assert any(f"../datasets/pets, which does not exist: {root} is used." in note for note in notes)
+
+
 @pytest.mark.parametrize("kind", ["path", "train", "list"])
 def test_images_outside_the_data_set_are_refused_unless_they_are_allowed(root, kind):
     data = root / "data"

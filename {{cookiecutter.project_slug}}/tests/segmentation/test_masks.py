@@ -267,8 +267,9 @@ def test_folders_of_splits_may_hold_images_and_masks(own_data):
         (own_data / name).mkdir()
         (own_data / "images" / split).rename(own_data / name / "images")
         (own_data / "masks" / split).rename(own_data / name / "labels")
-    shutil.rmtree(own_data / "images")
-    shutil.rmtree(own_data / "masks")
+    for name in ("images", "masks"):
+        shutil.rmtree(own_data / name)
+        (own_data / name).mkdir()  # left empty
     datasets = build_datasets(folder(own_data))
     assert pairs_of(datasets.train, own_data)[3] == ["Train/images/3.jpg", "Train/labels/3.png"]
     assert pairs_of(datasets.val, own_data)[3] == ["valid/images/3.jpg", "valid/labels/3.png"]

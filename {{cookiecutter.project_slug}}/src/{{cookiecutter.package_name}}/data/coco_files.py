@@ -8,13 +8,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from faster_coco_eval.core import mask as coco_mask
-# ~ if cookiecutter.task == "detection"
 from pydantic import FailFast, Field, FiniteFloat, StringConstraints, TypeAdapter
 
-# ~ else
-from pydantic import FailFast, Field, StringConstraints, TypeAdapter
-
-# ~ endif
 from ..errors import UsageError
 from .files import SPLIT_NAMES, is_hidden, split_folders
 from .reading_summary import Reading, number_of
@@ -66,7 +61,8 @@ class _Annotation:
     rectangle: Annotated[Any, Field(alias="bbox")] = None  # only compared with the outline
     # ~ endif
     outline: Annotated[Any, Field(alias="segmentation")] = None
-    iscrowd: bool | None = False
+    # Also texts such as "1.0"; left_to_right takes no longer than bool alone.
+    iscrowd: Annotated[bool | FiniteFloat | None, Field(union_mode="left_to_right")] = False
     ignore: Any = None  # only noted: COCO's own evaluation does not use it
 
 

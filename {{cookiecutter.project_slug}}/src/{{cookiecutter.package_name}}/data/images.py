@@ -98,8 +98,9 @@ def size_conflict(
     reason = f"it is {shown} pixels, but its {source} {expected}"
     if size == annotated[::-1]:
         reason += (
-            ". One of the two leaves out an orientation (Exif): apply it to both, that is, save "
-            "the pixels as they are shown, or remove it from both"
+            ". One of the two leaves out an orientation (Exif), or has width and height in the "
+            "wrong order. Save the pixels as they are shown, without an orientation, and correct "
+            "the annotations if they do not fit"
         )
     else:
         reason += ". Use the image that was annotated, or annotate this one"

@@ -18,7 +18,12 @@ from ..errors import UsageError
 # ~ if cookiecutter.task == "detection" or (cookiecutter.task == "segmentation" and cookiecutter.scope == "complete")
 ContentT = TypeVar("ContentT")
 # ~ endif
-UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # byte order marks at the start of a file
+MARKS = {  # byte order marks at the start of a file; that of UTF-32 begins with that of UTF-16
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
 
 
 # ~ if cookiecutter.task == "detection" or (cookiecutter.task == "segmentation" and cookiecutter.scope == "complete")
@@ -33,7 +38,8 @@ def read_json(path: str | Path, content: TypeAdapter[ContentT]) -> ContentT:
                 f"{path} is not valid JSON: {fault['ctx']['error']}.\n"
                 "Save or download it again, or move the file away if it is not part of the data."
             ) from error
-        loc = (part for part in fault["loc"] if part not in {"int", "str"})  # of a union
+        members = {"int", "str", "bool", "float"}  # of unions
+        loc = (part for part in fault["loc"] if part not in members)
         parts = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc)
         place = "".join(parts).lstrip(".") or "the content"
         shown = reprlib.Repr()
@@ -57,7 +63,7 @@ def read_lines(path: str | Path) -> list[str]:
 
 # ~ endif
 def read_text(path: str | Path) -> str:
-    """Return the text of a file in UTF-8, with or without byte order mark, or UTF-16 with one.
+    """Return the text of a file in UTF-8, or in UTF-16 or UTF-32 with a byte order mark.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -71,7 +77,8 @@ def read_text(path: str | Path) -> str:
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}.") from error
     try:
-        text = content.decode("utf-16" if content.startswith(UTF_16) else "utf-8-sig")
+        marked = (MARKS[mark] for mark in MARKS if content.startswith(mark))
+        text = content.decode(next(marked, "utf-8-sig"))
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         text, reason = "", f"line {line} has the byte 0x{error.object[error.start]:02x}"

@@ -49,8 +49,11 @@ def read_yolo(
     file = root if root.is_file() else next((path for path in files if path.is_file()), files[0])
     content = read_description(file)
     classes, keypoints = class_names(file, content), keypoint_values(file, content)
-    base = folder / next(iter(texts(content.get("path"))), ".")
-    base = base if succeeds(base.is_dir) else folder
+    named = next(iter(texts(content.get("path"))), ".")
+    base = folder / named
+    if not succeeds(base.is_dir):
+        base = folder
+        reading.note(f"{file} names the path {named}, which does not exist: {folder} is used.")
     splits: dict[str, list[AnnotatedImage]] = {}
     label_files: list[tuple[str, str]] = []  # and their images
     for split, names in _find_entries(file, content, base).items():

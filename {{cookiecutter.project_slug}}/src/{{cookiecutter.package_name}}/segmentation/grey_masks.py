@@ -164,7 +164,7 @@ def _ids_by_grey(
         raise UsageError(
             f"{masks} hold the values 0 and 255 only, but classes.txt names {count} classes.\n"
             "Values are ids, and 255 is ignored. If it is a class, add its colour to classes.txt: "
-            "object 255 255 255"
+            f"{classes.names[1]} 255 255 255"
         )
     name = classes.names[1]
     reading.note(f"{masks} hold the values 0 and {value} only: {value} is read as {name}.")

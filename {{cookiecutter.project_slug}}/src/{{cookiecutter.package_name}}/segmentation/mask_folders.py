@@ -84,7 +84,8 @@ def _find_places(root: Path) -> dict[str, Place]:
     below = split_folders(root)
     for name, names in FOLDERS[: 1 if "train" in below else None]:
         images, masks = _folder(root, name), _folder(root, *names)
-        if images.is_dir():
+        # An empty folder may be left beside train/images.
+        if images.is_dir() and ("train" not in below or any(images.iterdir())):
             if name != "images" and (lists := split_lists(root / "ImageSets" / "Segmentation")):
                 return {split: (images, masks, path) for split, path in lists.items()}
             splits = split_folders(images)
