@@ -136,7 +136,7 @@ def test_images_of_a_group_stay_together(tmp_path, pattern, name):
 
 def test_augmented_copies_of_an_image_stay_together(tmp_path):
     names = [f"{index}_jpg.rf.{copy}.jpg" for index in range(20) for copy in "abc"]
-    parts = split(names, tmp_path / "export.rf.zip")
+    parts = split(names, tmp_path / "pets.rf.zip")
     images = [{name.partition("_")[0] for name in part} for part in parts.values()]
     assert sum(map(len, images)) == len(set().union(*images)) == 20
 
