@@ -418,6 +418,9 @@ def test_folders_without_the_zeros_are_read_and_noted(write):
     settings = write(SPLIT.replace("a.png", "7/1.png"), ("007/1", "b", "c", "d"))
     note = build_datasets(settings).reading.notes[0]
     assert "spreadsheets drop: 1, such as 7/1.png, which is read as " in note
+    # Only the suffix is missing.
+    settings = write(SPLIT.replace("a.png", "01"), ("01", "b", "c", "d"))
+    assert not any("zeros" in note for note in build_datasets(settings).reading.notes)
 
 
 def test_another_table_and_one_of_pixels_are_refused(write, tmp_path):

@@ -87,7 +87,7 @@ def note_lost_zeros(
         for name, file in named
         if any(
             ZEROS.match(there) and len(given) < len(there)
-            for given, there in zip(reversed(name.parts), reversed(file.parts), strict=False)
+            for given, there in zip(_backwards(name), _backwards(file), strict=False)
         )
     ]
     if lacking:
@@ -95,6 +95,11 @@ def note_lost_zeros(
             f"{source} has names without the zeros of the files, which spreadsheets drop: "
             f"{len(lacking)}, such as {lacking[0][0]}, which is read as {lacking[0][1]}."
         )
+
+
+def _backwards(path: Path) -> list[str]:
+    """Return the names in a path without the suffix, from the last one to the first one."""
+    return [path.stem, *reversed(path.parts[:-1])]
 
 
 def check_inside(root: Path, paths: Iterable[str | Path], *, source: Path) -> None:
