@@ -28,6 +28,7 @@ from {{ cookiecutter.package_name }}.settings.stored_settings import (
     CONFIGS,
     completed,
     overridden,
+    resumed_settings,
     without_presets,
 )
 from {{ cookiecutter.package_name }}.settings.tracking import tracker_fields
@@ -37,6 +38,7 @@ from {{ cookiecutter.package_name }}.settings.stored_settings import (
     CONFIGS,
     completed,
     overridden,
+    resumed_settings,
     without_presets,
 )
 
@@ -214,12 +216,25 @@ def test_a_preset_changes_nothing_in_a_resumed_run_that_it_does_not_name():
     [
         ("trainer=auto", r"trainer\.max_epochs=null"),
         ("optimizer=sgd", r"optimizer\.clip_norm=null optimizer\.lr=0\.1"),
-        (OWN, r"data\.image_size=\d+"),
+        (OWN, r"data\.root=null"),
     ],
 )
 def test_a_preset_that_would_reset_a_resumed_run_is_refused(word, lost):
     with pytest.raises(UsageError, match=rf"(?s){word} replaces all.*name those.*{lost}"):
         resumed(word)
+
+
+def test_a_resumed_run_keeps_what_it_has_derived_from_its_data(tmp_path):
+    run, words = Run(tmp_path / "run"), (OWN, "++data.root=x")
+    stored = resolved(composed(*words))
+    assert stored["data"]["image_size"] is stored["data"]["value_range"] is None
+    stored["data"] |= {"image_size": 64, "value_range": [0.0, 4095.0]}
+    run.write_settings(check(stored, Settings))
+    data = resumed_settings(run, composed(*words), words).data
+    assert (data.input_size, data.value_range) == ((64, 64), (0, 4095))
+    words = (*words, "++data.image_size=96", "++data.value_range=null")
+    data = resumed_settings(run, composed(*words), words).data
+    assert (data.input_size, data.value_range) == ((96, 96), None)
 
 
 def test_settings_of_an_earlier_version_get_the_defaults_of_today(caplog):

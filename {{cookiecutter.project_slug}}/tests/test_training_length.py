@@ -2,10 +2,23 @@ import math
 
 import pytest
 
+# ~ if cookiecutter.task == "classification"
+from {{ cookiecutter.package_name }}.classification.dataset import build_datasets
+# ~ endif
 from {{ cookiecutter.package_name }}.data.datamodule import Datasets
+from {{ cookiecutter.package_name }}.data.reading_summary import Reading
+from {{ cookiecutter.package_name }}.data.resize import with_image_size
+# ~ if cookiecutter.task == "detection"
+from {{ cookiecutter.package_name }}.detection.dataset import build_datasets
+# ~ endif
+from {{ cookiecutter.package_name }}.inference.load_model import load_module
 from {{ cookiecutter.package_name }}.run.atomic_files import write_csv
 from {{ cookiecutter.package_name }}.run.folder import Run
+# ~ if cookiecutter.task == "segmentation"
+from {{ cookiecutter.package_name }}.segmentation.dataset import build_datasets
+# ~ endif
 from {{ cookiecutter.package_name }}.settings.check_settings import check
+from {{ cookiecutter.package_name }}.settings.data import IMAGE_SIZES
 from {{ cookiecutter.package_name }}.settings.schema import MONITOR, Settings
 from {{ cookiecutter.package_name }}.training.training_length import (
     SHAPES_EPOCHS,
@@ -43,6 +56,35 @@ def test_few_images_are_seen_more_often(images, words, steps):
     expected = {625: 10, 1: 200}.get(steps, math.ceil(STEPS / steps))  # at least 10, at most 200
     assert chosen == expected
     assert str(chosen) in notes[0]
+
+
+def image_size(images, *words):
+    reading = Reading()
+    data = check(composed(OWN, "data.root=x", *words), Settings).data
+    return with_image_size(data, images, reading).input_size, len(reading.notes)
+
+
+def test_a_training_of_many_images_has_larger_ones():
+    few, many = IMAGE_SIZES
+    assert few < many
+    assert image_size(240, "data.image_size=null") == ((few, few), 1)
+    assert image_size(4999, "data.image_size=null") == ((few, few), 1)
+    assert image_size(5000, "data.image_size=null") == ((many, many), 1)
+    # ~ if cookiecutter.scope == "complete" and cookiecutter.task != "classification"
+    assert image_size(9, "data.image_size=null", "data.tiles=300") == ((320, 320), 1)
+    assert image_size(9, "data.image_size=null", "data.tiles=4000") == ((2048, 2048), 1)
+    # ~ endif
+    assert image_size(5000, "data.image_size=[32,64]") == ((32, 64), 0)
+
+
+def test_a_run_and_its_checkpoint_keep_the_size_that_was_chosen(train, own_data):
+    words = (OWN, f"data.root={own_data}", "data.image_size=null")
+    run, side = train(*words, "trainer.max_epochs=1"), IMAGE_SIZES[0]
+    assert Run(run).settings["data"]["image_size"] == side
+    assert load_module(run / "checkpoints/best.ckpt").settings.data.input_size == (side, side)
+    datasets = build_datasets(check(composed(*words), Settings).data)
+    for dataset in (datasets.train, datasets.val, datasets.test):
+        assert dataset[0].image.shape[1:] == (side, side)
 
 
 def test_a_number_of_epochs_that_is_given_and_the_shapes_have_their_own():

@@ -1,7 +1,7 @@
 """Resize images of any shape to the model input: ``data.image_size`` and ``data.fit``."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -11,13 +11,35 @@ from torchvision import tv_tensors
 from torchvision.transforms import {{ "InterpolationMode, " if cookiecutter.task == "segmentation" }}RandomResizedCrop
 from torchvision.transforms.v2 import functional
 
-from ..settings.data import DataFolder
+from ..settings.data import {{ "IMAGE_SIZES, MAX_SIDE, SIDE_STEP" if cookiecutter.scope == "complete" and cookiecutter.task != "classification" else "IMAGE_SIZES" }}, DataFolder
+from .reading_summary import Reading, number_of
 
+DataT = TypeVar("DataT", bound=DataFolder)
+MANY_IMAGES = 5000  # from so many on, the training is long enough for larger images
 GREY = 128  # of the pixels that ``letterbox`` adds
 # ~ if cookiecutter.task == "segmentation"
 NEAREST = InterpolationMode.NEAREST_EXACT  # of masks
 # ~ endif
 ASPECTS = (3 / 4, 4 / 3)  # range of the random crop's aspect ratio, relative to that of the image
+
+
+def with_image_size(settings: DataT, images: int, reading: Reading) -> DataT:
+    """Return the settings with an image size if ``image_size`` is null.
+
+    It follows from the number of training images, as the number of optimiser steps does (see
+    ``training_length``): within few steps, a network learns more from small images.
+    """
+    if settings.image_size is not None:
+        return settings
+    side = IMAGE_SIZES[images >= MANY_IMAGES]
+    reason = f"since train has {number_of(images, 'images')}"
+    # ~ if cookiecutter.scope == "complete" and cookiecutter.task != "classification"
+    if settings.tiles is not None:
+        side = min(-(-settings.tiles // SIDE_STEP) * SIDE_STEP, MAX_SIDE)
+        reason = f"since data.tiles={settings.tiles}"
+    # ~ endif
+    reading.note(f"data.image_size={side}, {reason}. To change it: data.image_size=<pixels>")
+    return settings.model_copy(update={"image_size": side})
 
 
 class Placement(NamedTuple):

@@ -18,7 +18,7 @@ from ..data.images import ImageFiles, Unreadable, UnreadableImageError, size_con
 from ..data.labelme import read_labelme
 # ~ endif
 from ..data.reading_summary import Reading
-from ..data.resize import place
+from ..data.resize import place, with_image_size
 # ~ if cookiecutter.scope == "complete"
 from ..data.sampler import image_weights
 # ~ endif
@@ -167,6 +167,7 @@ def build_datasets(settings: DataSettings) -> Datasets:
         reading.count(split, images=len(annotated), labels=counted, classes=classes)
     used = (image.path for annotated in found.values() for image in annotated)
     reading.add_unused_images(folder_of(root), used, "not among the annotated images")
+    settings = with_image_size(settings, len(splits["train"]), reading)
     # ~ if cookiecutter.scope == "complete"
     tiled = {}
     if settings.tiles is not None:
@@ -187,15 +188,19 @@ def build_datasets(settings: DataSettings) -> Datasets:
     for split, tiles in tiled.items():
         datasets[split].images, datasets[split].names = tiles, tiles.names
     labels = ([item.label for item in image.objects if not item.crowd] for image in splits["train"])
-    weights = image_weights(labels, settings.balance)
-    return Datasets(**datasets, classes=classes, collate=collate, reading=reading, weights=weights)
+    # ~ endif
+    return Datasets(
+        **datasets,
+        classes=classes,
+        collate=collate,
+        reading=reading,
+        settings=settings,
+        # ~ if cookiecutter.scope == "complete"
+        weights=image_weights(labels, settings.balance),
+        # ~ endif
+    )
 
 
-    # ~ else
-    return Datasets(**datasets, classes=classes, collate=collate, reading=reading)
-
-
-# ~ endif
 def note_small(train: BoxDataset, settings: DataSettings, reading: Reading) -> None:
     """Note how many objects training drops unless a random crop enlarges them."""
     sizes, indices = np.unique(train.sizes, axis=0, return_inverse=True)

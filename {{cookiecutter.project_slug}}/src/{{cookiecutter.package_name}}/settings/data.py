@@ -14,11 +14,13 @@ UserPath = Annotated[Path, AfterValidator(Path.expanduser)]  # "~" is the home f
 # ~ if cookiecutter.task == "classification"
 MAX_SIDE, SIDE_STEP = 1024, 1  # pixels
 SIDES = f"Each side is from 32 to {MAX_SIDE}"
+IMAGE_SIZES = 128, 224  # the default, and that for many training images
 
 
 # ~ else
 MAX_SIDE, SIDE_STEP = 2048, 32  # pixels
 SIDES = f"Each side is a multiple of {SIDE_STEP} from 32 to {MAX_SIDE}"
+IMAGE_SIZES = {{ 288 if cookiecutter.task == "detection" else 160 }}, 512  # the default, and that for many training images
 
 
 # ~ endif
@@ -91,9 +93,9 @@ class DataFolder(Strict):
     # ~ if cookiecutter.task == "detection" or (cookiecutter.task == "segmentation" and cookiecutter.scope == "complete")
     outside_root: bool = Field(description="Whether annotation files may name images outside root.")
     # ~ endif
-    image_size: int | tuple[int, int] = Field(
+    image_size: int | tuple[int, int] | None = Field(
         description="Size in pixels of the images that the network gets: the side of a square, or "
-        f"[height,width]. {SIDES}."
+        f"[height,width]. {SIDES}. null chooses it by the number of images."
     )
     fit: Literal["letterbox", "stretch", "crop"] = Field(
         description="How images are resized to image_size: letterbox pads with grey, stretch "
@@ -135,6 +137,8 @@ class DataFolder(Strict):
     @field_validator("image_size", mode="before")
     @classmethod
     def _sides(cls, image_size: object) -> object:
+        if image_size is None:
+            return None
         sides = image_size if isinstance(image_size, list | tuple) else [image_size, image_size]
         if len(sides) != 2 or any(side not in range(32, MAX_SIDE + 1, SIDE_STEP) for side in sides):
             raise ValueError(f"is {image_size}: name a side or [height,width]. {SIDES}")
@@ -143,7 +147,7 @@ class DataFolder(Strict):
     @property
     def input_size(self) -> tuple[int, int]:
         """The height and width of the model input in pixels."""
-        size = self.image_size
+        size = self.image_size or IMAGE_SIZES[0]
         return size if isinstance(size, tuple) else (size, size)
 
     @field_validator("value_range")

@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 CONFIGS = Path(__file__).parents[1] / "configs"
 # Values of settings that older versions lacked, where today's defaults would change their results.
 FORMER_VALUES = {"data.fit": "{{ 'crop' if cookiecutter.task == 'classification' else 'stretch' }}"}
+# Settings that training derives from its data if they are null.
+DERIVED = ("data.image_size", "data.value_range")
 # The settings that determine the form of the optimiser's state.
 # ~ if cookiecutter.scope == "complete"
 UNCHANGEABLE = ("optimizer.name", "optimizer.backbone_lr", "optimizer.layer_decay", "model.freeze")
@@ -91,7 +93,8 @@ def resumed_settings(run: Run, config: DictConfig, overrides: Sequence[str]) -> 
     stored, composed = completed(run.settings, Settings, source=run.settings_file), resolved(config)
     overrides = without_presets(overrides, stored, composed)
     refer_to_split(stored["data"], [run.split], overrides)
-    tree = overridden(stored, composed, overrides)
+    derived = [path for path in DERIVED if flattened(composed).get(path) is None]
+    tree = overridden(stored, composed, overrides, keep=derived)
     before, after = flattened(stored), flattened(tree)
     for path in UNCHANGEABLE:
         if before.get(path) != after.get(path):
@@ -133,7 +136,9 @@ def without_presets(
         lost = [
             f"{path}={json.dumps(after[path])}"
             for path in sorted(before.keys() & after.keys())
-            if (before[path] or None) != (after[path] or None) and not f"{path}.".startswith(named)
+            if (before[path] or None) != (after[path] or None)
+            and not f"{path}.".startswith(named)
+            and not (path in DERIVED and after[path] is None)
         ]
         if lost:
             raise UsageError(
