@@ -35,7 +35,7 @@ def test_actions_of_a_run_that_was_never_recorded_stay_with_the_reason(workplace
     run.folder.mkdir()
     registry.postpone(run, {"action": "use", "artifact": "a:b"})
     (problem,) = sync.do_pending(run, [])
-    assert problem.endswith("wandb-pending.json: use: ValueError: the server has no such run")
+    assert problem.endswith("wandb-pending.json: use: the server has no such run")
     assert registry.pending(run)
 
 

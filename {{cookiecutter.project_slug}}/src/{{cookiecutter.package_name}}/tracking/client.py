@@ -110,6 +110,10 @@ def abandon() -> None:
 
 
 def reason(error: BaseException) -> str:
-    """Return the class of an error and the first line of its message, without secrets."""
-    text = f"{type(error).__name__}: {str(error).strip()}"
+    """Return the first line of the message of an error, without secrets.
+
+    The name of the class precedes it, except that of a plain ``UsageError``.
+    """
+    text = "" if type(error) is UsageError else f"{type(error).__name__}: "
+    text += str(error).strip()
     return without_secrets(text.partition("\n")[0].removesuffix(": "))

@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..errors import UsageError
 from ..run.atomic_files import write_json
 from ..run.folder import Run
 from ..run.signals import interruptible
@@ -185,7 +186,7 @@ def do_pending(run: Run, recorded: list[Session]) -> list[str]:
             # The settings do not tell where it is: it may have been resumed without tracking since.
             remote: Any = recorded[-1].fetch_run() if recorded else None
             if remote is None:
-                raise ValueError("the server has no such run")
+                raise UsageError("the server has no such run")
             api = public_api({"project": remote.project, "entity": remote.entity})
             words = {**action}
             kind, artifact = words.pop("action"), api.artifact(words.pop("artifact"))
