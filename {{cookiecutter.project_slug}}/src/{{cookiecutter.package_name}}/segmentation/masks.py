@@ -11,14 +11,8 @@ from ..data.image_formats import BITS_PER_SAMPLE, ORIENTATION, open_image, orien
 from ..data.images import UnreadableImageError, size_conflict
 from .class_list import AMBIGUOUS, BLACK, COLOR, IGNORE_INDEX, IGNORED_COLOR, WHITE, Classes
 
-LOSSY_SUFFIXES = (
-    ".avif",
-    ".heic",
-    ".heif",
-    ".jpeg",
-    ".jpg",
-    ".webp",
-)  # formats that may change values
+# The suffixes of formats that may change values.
+LOSSY_SUFFIXES = (".avif", ".heic", ".heif", ".jpeg", ".jpg", ".webp")
 
 
 def read_mask(
