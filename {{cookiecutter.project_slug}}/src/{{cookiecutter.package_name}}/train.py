@@ -83,7 +83,7 @@ def run_training(settings: Settings, run: Run) -> None:
     # ~ endif
     seed_everything(settings.seed, workers=True, verbose=False)
     datasets = build_datasets(settings.data)
-    settings = settings.model_copy(update={"data": datasets.settings})
+    settings = settings.model_copy(update={"data": datasets.settings or settings.data})
     # ~ if cookiecutter.scope == "complete"
     settings = with_value_range(settings, datasets)
     # ~ if cookiecutter.task != "detection"

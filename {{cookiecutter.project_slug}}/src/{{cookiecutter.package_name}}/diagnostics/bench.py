@@ -46,7 +46,7 @@ MAX_IMAGES = 200  # of the training split, evenly spread, to time the stages of 
 def run_bench(settings: BenchSettings, run: Run) -> None:
     """Measure the rates, print them as a table and write ``bench.json``."""
     datasets = build_datasets(settings.data)
-    settings = settings.model_copy(update={"data": datasets.settings})
+    settings = settings.model_copy(update={"data": datasets.settings or settings.data})
     settings = with_value_range(settings, datasets)
     measured = measure(datasets, settings, run)
     rates = measured["rates"]

@@ -54,7 +54,7 @@ def run_doctor(settings: DoctorSettings, run: Run, overrides: Sequence[str]) -> 
     """
     console = Console(soft_wrap=True, highlight=False, markup=False)
     datasets = build_datasets(settings.data)
-    settings = settings.model_copy(update={"data": datasets.settings})
+    settings = settings.model_copy(update={"data": datasets.settings or settings.data})
     settings = with_value_range(settings, datasets)
     classes, reading = list(datasets.classes), datasets.reading
     console.print("\n".join(reading.lines()))
