@@ -239,8 +239,8 @@ def test_the_names_of_the_files_are_below_the_images_of_a_sheet():
     plain, named = contact_sheet(tiles), contact_sheet(tiles, ["first.jpg", "x" * 99])
     assert named.width == plain.width
     pixels = np.asarray(named)
-    for tile, top in zip(tiles, (8, 8 + 50 + 8 + 18), strict=True):
+    for tile, top in zip(tiles, (20, 20 + 50 + 20 + 18), strict=True):
         bottom = top + tile.height
-        assert (pixels[top:bottom, 8:108] == (255, 0, 0)).all()
-        assert (pixels[bottom : bottom + 18, 8:108] < 100).any()
-    assert (pixels[:, 108:] == 255).all()
+        assert (pixels[top:bottom, 20:120] == (255, 0, 0)).all()
+        assert (pixels[bottom : bottom + 18, 20:120] < 100).any()
+    assert (pixels[:, 120:] == 255).all()

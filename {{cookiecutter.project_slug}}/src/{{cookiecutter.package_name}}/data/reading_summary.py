@@ -200,10 +200,11 @@ def write_reading(reading: Reading, run: Run) -> None:
     content = json.loads(file.read_text(encoding="utf-8"))
     content["data"] = {
         "images": reading.images,
-        f"{reading.counted}_by_class": reading.objects,
         "left_out": [asdict(part) for part in reading.left_out],
         "notes": reading.notes,
     }
+    if reading.objects:
+        content["data"][f"{reading.counted}_by_class"] = reading.objects
     # ~ if cookiecutter.task == "segmentation"
     if reading.sampled:
         content["data"]["sampled"] = reading.sampled

@@ -131,7 +131,7 @@ def side_by_side(tiles: Sequence[Image.Image]) -> Image.Image:
 # ~ endif
 def contact_sheet(tiles: Sequence[Image.Image], names: Sequence[str] = ()) -> Image.Image:
     """Arrange images in an approximately square grid on white, with names below them."""
-    gap = 8  # pixels between the images
+    gap = 20  # pixels between the images, more than between the pictures of an image
     columns = max(1, round(len(tiles) ** 0.5))
     rows = math.ceil(len(tiles) / columns)
     width = max(tile.width for tile in tiles) + gap
