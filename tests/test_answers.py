@@ -76,9 +76,10 @@ def test_names_that_need_no_latin_letters_make_a_project(bake: Bake) -> None:
     assert len(bake(project_name="x" * 200).answers["package_name"]) <= 40
 
 
-@pytest.mark.parametrize("name", ["x", "p" * 40])
-def test_the_length_of_the_name_does_not_change_the_format(bake: Bake, name: str) -> None:
-    project = bake(package_name=name, use_wandb=True)
+@pytest.mark.parametrize("scope", ["complete", "essential"])
+@pytest.mark.parametrize("name", ["x", "p" * 8, "p" * 40])
+def test_the_length_of_the_name_does_not_change_the_format(bake: Bake, name: str, scope: str) -> None:
+    project = bake(package_name=name, scope=scope, use_wandb=True)
     done = project.run("ruff", "format", "--no-cache", "--diff", ".")
     assert done.returncode == 0, done.stdout
     done = project.run("ruff", "check", "--no-cache", ".")

@@ -157,11 +157,12 @@ def test_a_signal_in_an_import_that_hides_it_ends_the_process(tmp_path):
         "import os, signal\ntry:\n    os.kill(os.getpid(), signal.SIGTERM)\n"
         "except BaseException as error:\n    raise ImportError from error\n"
     )
-    code = (
-        "from {{ cookiecutter.package_name }}.run.signals import interruptible\n"
-        "with interruptible():\n    import hiding"
-    )
-    words = [sys.executable, "-c", code]
+    lines = [
+        "from {{ cookiecutter.package_name }}.run.signals import interruptible",
+        "with interruptible():",
+        "    import hiding",
+    ]
+    words = [sys.executable, "-c", "\n".join(lines)]
     done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (143, "\nEnded at once.\n")
 
