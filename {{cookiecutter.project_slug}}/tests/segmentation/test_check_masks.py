@@ -41,9 +41,9 @@ def small_data(tmp_path):
     return tmp_path
 
 
-def datasets_of(root):
-    settings = check(composed(OWN, f"data.root={root}", "data.skip_unreadable=true"), Settings)
-    return build_datasets(settings.data)
+def datasets_of(root, *words):
+    words = (OWN, f"data.root={root}", "data.skip_unreadable=true", *words)
+    return build_datasets(check(composed(*words), Settings).data)
 
 
 def sampled_places(count=204):
@@ -223,6 +223,13 @@ def test_doctor_names_each_mask_whose_header_is_suspicious(small_data):
 
 
 # ~ endif
+def test_masks_are_decoded_at_the_start_up_to_the_largest_size_of_images(small_data):
+    for path in small_data.glob("masks/*/*.png"):
+        Image.fromarray(OBJECT * 255).save(path)
+    assert 255 in datasets_of(small_data).train.masks.classes.greys
+    assert not datasets_of(small_data, "data.max_pixels=5").train.masks.classes.greys
+
+
 def test_a_mask_of_0_and_255_beyond_the_sample_is_named(small_data, caplog):
     (hidden, *_) = sorted({*range(204)} - sampled_places())
     path = small_data / "masks" / "train" / f"{hidden:03}.png"

@@ -16,7 +16,6 @@ from ..data.image_formats import orientation_of
 from ..data.images import DecodedImage, Unreadable, UnreadableImageError
 from ..data.reading_summary import Reading
 from ..errors import UsageError
-from ..settings.data import PixelFormat
 from .class_list import AMBIGUOUS, IGNORE_INDEX, Classes
 from .masks import has_ids_as_indices
 
@@ -49,8 +48,9 @@ def _has_black_later(palette: bytes, classes: int) -> bool:
 class MaskHeaders:
     """What the headers of the masks of a split say; the masks are not decoded."""
 
-    def __init__(self, classes: Classes) -> None:
+    def __init__(self, classes: Classes, max_pixels: int) -> None:
         self.classes = classes
+        self.max_pixels = max_pixels  # of a mask that may be decoded
         self.masks: list[str] = []  # whose header was read
         self.doubtful: defaultdict[str, list[str]] = defaultdict(list)  # masks by the reason
         self.palettes: dict[bytes, list[str]] = {}  # masks whose indices are ids, by the palette
@@ -71,7 +71,7 @@ class MaskHeaders:
                 colors = bytes(file.palette.palette)
                 if len(self.classes.names) == 2 and colors.startswith(WHITE_AND_BLACK):
                     colors = WHITE_AND_BLACK[::-1]  # is read by its colours
-                small = file.width * file.height <= PixelFormat().max_pixels
+                small = file.width * file.height <= self.max_pixels
                 # Asking for the colours decodes the file, so it is done once for each palette.
                 if colors in self.palettes or (small and has_ids_as_indices(file, self.classes)):
                     self.palettes.setdefault(colors, []).append(mask)
@@ -143,10 +143,10 @@ class MaskCounts:
 class MaskCheck:
     """The headers and the pixels of the masks of a split, gathered as all images are read."""
 
-    def __init__(self, split: str, dataset: Any) -> None:
+    def __init__(self, split: str, dataset: Any, max_pixels: int) -> None:
         self.split = split
         self.dataset = dataset  # whose masks are files
-        self.headers = MaskHeaders(dataset.masks.classes)
+        self.headers = MaskHeaders(dataset.masks.classes, max_pixels)
         self.total = len(dataset.masks.paths)  # number of masks of the split
         self.whole = dataset.names is dataset.paths  # files are read as a whole, not as tiles
         self.pixels: list[np.ndarray] = []  # by id, of each decoded mask

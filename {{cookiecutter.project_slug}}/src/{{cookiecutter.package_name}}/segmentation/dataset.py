@@ -196,7 +196,7 @@ def build_datasets(settings: DataSettings) -> Datasets:
         note_tiles(tiled, settings.tiles, reading)
     # ~ endif
     checks = {
-        split: MaskCheck(split, dataset)
+        split: MaskCheck(split, dataset, settings.max_pixels)
         for split, dataset in datasets.items()
         if isinstance(dataset.masks, MaskFiles)
     }
@@ -216,7 +216,7 @@ def _read_mask_files(
     pairs = find_pairs(root, reading)
     splits = with_splits(pairs, settings, reading, path=itemgetter(0), labels=lambda _: ())
     classes = read_classes(root / "classes.txt")
-    by_split = with_greys(classes, splits, reading)
+    by_split = with_greys(classes, splits, reading, max_pixels=settings.max_pixels)
     reading.note_similar(classes.names)
     reading.images.update({split: len(part) for split, part in splits.items()})
     used = chain.from_iterable(chain(*pairs.values()))

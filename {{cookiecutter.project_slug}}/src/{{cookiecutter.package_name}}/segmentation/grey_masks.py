@@ -42,7 +42,11 @@ class DecodedMasks(MaskCounts):
 
 
 def with_greys(
-    classes: Classes, pairs: Mapping[str, Sequence[Pair]], reading: Reading
+    classes: Classes,
+    pairs: Mapping[str, Sequence[Pair]],
+    reading: Reading,
+    *,
+    max_pixels: int = PixelFormat().max_pixels,
 ) -> dict[str, Classes]:
     """Return the classes of each split with ``greys``, the meaning of the grey values in its masks.
 
@@ -53,7 +57,7 @@ def with_greys(
     unclear, or if the masks of train or of val hold a single class.
     """
     splits = [split for split in pairs if split != "test" or pairs["test"] != pairs["val"]]
-    decoded = {split: _decode(pairs[split], classes, split) for split in splits}
+    decoded = {split: _decode(pairs[split], classes, split, max_pixels) for split in splits}
     ids_and_255 = any(masks.ids_and_255 for masks in decoded.values())
     by_split: dict[str, Classes] = {}
     for split, masks in decoded.items():
@@ -63,14 +67,14 @@ def with_greys(
             greys = by_split["train"].greys
         by_split[split] = replace(classes, greys=greys)
         _count_pixels(masks, by_split[split], reading)
-        headers = MaskHeaders(classes)
+        headers = MaskHeaders(classes, max_pixels)
         for pair in _sample(pairs[split]):
             headers.read(*pair)
         headers.note(split, reading)
     return {"test": by_split.get("val", by_split["train"]), **by_split}
 
 
-def _decode(pairs: Sequence[Pair], classes: Classes, split: str) -> DecodedMasks:
+def _decode(pairs: Sequence[Pair], classes: Classes, split: str, max_pixels: int) -> DecodedMasks:
     seen, count = DecodedMasks(split, len(pairs)), len(classes.names)
     sample, skipped = _sample(pairs), 0
     for _, path in sample:
@@ -83,7 +87,7 @@ def _decode(pairs: Sequence[Pair], classes: Classes, split: str) -> DecodedMasks
             skipped += 1
             continue
         with suppress(*DAMAGED), Image.open(path) as file:
-            if file.width * file.height > PixelFormat().max_pixels:
+            if file.width * file.height > max_pixels:
                 skipped += 1
                 continue
             values = _pixels_by_value(file, classes)
