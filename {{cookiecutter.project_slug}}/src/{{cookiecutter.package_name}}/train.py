@@ -20,6 +20,7 @@ from .data.check_datasets import check_learnable, check_outside_runs
 from .data.check_images import check_images
 from .data.datamodule import DataModule
 from .data.reading_summary import report_reading, write_reading
+from .data.resize import with_image_size
 from .data.split import record_split
 # ~ if cookiecutter.scope == "complete"
 from .data.value_range import with_value_range
@@ -83,7 +84,7 @@ def run_training(settings: Settings, run: Run) -> None:
     # ~ endif
     seed_everything(settings.seed, workers=True, verbose=False)
     datasets = build_datasets(settings.data)
-    settings = settings.model_copy(update={"data": datasets.settings or settings.data})
+    settings = with_image_size(settings, datasets)
     # ~ if cookiecutter.scope == "complete"
     settings = with_value_range(settings, datasets)
     # ~ if cookiecutter.task != "detection"

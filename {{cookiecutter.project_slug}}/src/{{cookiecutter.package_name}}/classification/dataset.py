@@ -20,7 +20,7 @@ from ..data.images import ImageFiles, Unreadable, UnreadableImageError
 from ..data.images import Unreadable, UnreadableImageError, read_image
 # ~ endif
 from ..data.reading_summary import Reading
-from ..data.resize import Fit, with_image_size
+from ..data.resize import Fit, choose_image_size
 # ~ if cookiecutter.scope == "complete"
 from ..data.sampler import image_weights
 # ~ endif
@@ -165,7 +165,7 @@ def build_datasets(settings: DataSettings) -> Datasets:
         reading.count(split, images=len(files), labels=labels, classes=classes)
     used = map(itemgetter(0), chain.from_iterable(found.values()))
     reading.add_unused_images(root, used, reason)
-    settings = with_image_size(settings, len(images["train"]), reading)
+    settings = choose_image_size(settings, len(images["train"]))
     evaluation, pixels = Fit(settings), settings.pixels
     return Datasets(
         train=ImageDataset(images["train"], train_transform(settings), pixels),

@@ -12,9 +12,12 @@ from torchvision.transforms import {{ "InterpolationMode, " if cookiecutter.task
 from torchvision.transforms.v2 import functional
 
 from ..settings.data import {{ "IMAGE_SIZES, MAX_SIDE, SIDE_STEP" if cookiecutter.scope == "complete" and cookiecutter.task != "classification" else "IMAGE_SIZES" }}, DataFolder
-from .reading_summary import Reading, number_of
+from ..settings.schema import Settings
+from .datamodule import Datasets
+from .reading_summary import number_of
 
 DataT = TypeVar("DataT", bound=DataFolder)
+SettingsT = TypeVar("SettingsT", bound=Settings)
 MANY_IMAGES = 5000  # from so many on, the training is long enough for larger images
 GREY = 128  # of the pixels that ``letterbox`` adds
 # ~ if cookiecutter.task == "segmentation"
@@ -23,23 +26,37 @@ NEAREST = InterpolationMode.NEAREST_EXACT  # of masks
 ASPECTS = (3 / 4, 4 / 3)  # range of the random crop's aspect ratio, relative to that of the image
 
 
-def with_image_size(settings: DataT, images: int, reading: Reading) -> DataT:
-    """Return the settings with an image size if ``image_size`` is null.
+def choose_image_size(data: DataT, images: int) -> DataT:
+    """Return the settings of data with an image size if ``image_size`` is null.
 
     It follows from the number of training images, as the number of optimiser steps does (see
     ``training_length``): within few steps, a network learns more from small images.
     """
-    if settings.image_size is not None:
-        return settings
+    if data.image_size is not None:
+        return data
     side = IMAGE_SIZES[images >= MANY_IMAGES]
-    reason = f"since train has {number_of(images, 'images')}"
     # ~ if cookiecutter.scope == "complete" and cookiecutter.task != "classification"
-    if settings.tiles is not None:
-        side = min(-(-settings.tiles // SIDE_STEP) * SIDE_STEP, MAX_SIDE)
-        reason = f"since data.tiles={settings.tiles}"
+    if data.tiles is not None:
+        side = min(-(-data.tiles // SIDE_STEP) * SIDE_STEP, MAX_SIDE)
     # ~ endif
-    reading.note(f"data.image_size={side}, {reason}. To change it: data.image_size=<pixels>")
-    return settings.model_copy(update={"image_size": side})
+    return data.model_copy(update={"image_size": side})
+
+
+def with_image_size(settings: SettingsT, datasets: Datasets) -> SettingsT:
+    """Return the settings with the image size of the data sets, and note it if it was chosen."""
+    data = datasets.settings
+    if data is None or settings.data.image_size is not None:
+        return settings
+    # ~ if cookiecutter.scope == "complete" and cookiecutter.task != "classification"
+    count = number_of(len(datasets.train), "images" if data.tiles is None else "tiles")
+    # ~ else
+    count = number_of(len(datasets.train), "images")
+    # ~ endif
+    datasets.reading.note(
+        f"data.image_size={data.image_size}, since train has {count}. "
+        "To change it: data.image_size=<pixels>"
+    )
+    return settings.model_copy(update={"data": data})
 
 
 class Placement(NamedTuple):

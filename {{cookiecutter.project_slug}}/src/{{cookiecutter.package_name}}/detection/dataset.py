@@ -18,7 +18,7 @@ from ..data.images import ImageFiles, Unreadable, UnreadableImageError, size_con
 from ..data.labelme import read_labelme
 # ~ endif
 from ..data.reading_summary import Reading
-from ..data.resize import place, with_image_size
+from ..data.resize import choose_image_size, place
 # ~ if cookiecutter.scope == "complete"
 from ..data.sampler import image_weights
 # ~ endif
@@ -167,7 +167,7 @@ def build_datasets(settings: DataSettings) -> Datasets:
         reading.count(split, images=len(annotated), labels=counted, classes=classes)
     used = (image.path for annotated in found.values() for image in annotated)
     reading.add_unused_images(folder_of(root), used, "not among the annotated images")
-    settings = with_image_size(settings, len(splits["train"]), reading)
+    settings = choose_image_size(settings, len(splits["train"]))
     # ~ if cookiecutter.scope == "complete"
     tiled = {}
     if settings.tiles is not None:

@@ -22,6 +22,7 @@ from ..classification.module import ClassificationModule as TaskModule
 from ..data.cache import cache_images
 from ..data.datamodule import MAX_WORKERS, DataModule, Datasets, usable_cpus
 from ..data.images import Unreadable
+from ..data.resize import with_image_size
 from ..data.value_range import with_value_range
 # ~ if cookiecutter.task == "detection"
 from ..detection.dataset import build_datasets
@@ -46,7 +47,7 @@ MAX_IMAGES = 200  # of the training split, evenly spread, to time the stages of 
 def run_bench(settings: BenchSettings, run: Run) -> None:
     """Measure the rates, print them as a table and write ``bench.json``."""
     datasets = build_datasets(settings.data)
-    settings = settings.model_copy(update={"data": datasets.settings or settings.data})
+    settings = with_image_size(settings, datasets)
     settings = with_value_range(settings, datasets)
     measured = measure(datasets, settings, run)
     rates = measured["rates"]

@@ -18,6 +18,7 @@ from ..data.check_datasets import check_learnable, check_outside_runs
 from ..data.datamodule import Datasets
 from ..data.files import relative_names
 from ..data.reading_summary import Reading
+from ..data.resize import with_image_size
 from ..data.value_range import with_value_range
 # ~ if cookiecutter.task == "detection"
 from ..detection.dataset import build_datasets
@@ -54,7 +55,7 @@ def run_doctor(settings: DoctorSettings, run: Run, overrides: Sequence[str]) -> 
     """
     console = Console(soft_wrap=True, highlight=False, markup=False)
     datasets = build_datasets(settings.data)
-    settings = settings.model_copy(update={"data": datasets.settings or settings.data})
+    settings = with_image_size(settings, datasets)
     settings = with_value_range(settings, datasets)
     classes, reading = list(datasets.classes), datasets.reading
     console.print("\n".join(reading.lines()))

@@ -16,7 +16,7 @@ from ..data.batches import Sample, collated
 from ..data.datamodule import Datasets
 from ..data.images import DecodedImage, Unreadable, UnreadableImageError, read_image
 from ..data.reading_summary import Reading
-from ..data.resize import with_image_size
+from ..data.resize import choose_image_size
 from ..data.split import with_splits
 # ~ if cookiecutter.scope == "complete"
 from ..data.tiles import TiledImages, note_tiles
@@ -183,7 +183,7 @@ def build_datasets(settings: DataSettings) -> Datasets:
     # ~ else
     names, splits = _read_mask_files(settings, root, reading)
     # ~ endif
-    settings = with_image_size(settings, len(splits["train"][0]), reading)
+    settings = choose_image_size(settings, len(splits["train"][0]))
     evaluation = eval_transform(settings)
     transforms = {"train": train_transform(settings), "val": evaluation, "test": evaluation}
     datasets = {
