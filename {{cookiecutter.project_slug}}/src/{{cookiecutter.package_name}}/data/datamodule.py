@@ -20,7 +20,6 @@ from torch.multiprocessing.reductions import reduce_tensor
 from torch.utils.data import DataLoader
 
 from ..errors import UsageError
-from ..settings.data import DataFolder
 from ..settings.schema import LoaderSettings
 from .images import UnreadableImageError
 from .reading_summary import Reading
@@ -45,7 +44,7 @@ class Datasets:
     mask_checks: Any = field(default_factory=dict)  # a ``MaskCheck`` by split, of mask files
     # ~ endif
     reading: Reading = field(default_factory=Reading)  # what was read, and what was left out
-    settings: DataFolder | None = None  # with the image size that was chosen
+    settings: Any = None  # of the data (``DataFolder``), with the image size that was chosen
 
 
 # ~ if cookiecutter.scope == "complete"
